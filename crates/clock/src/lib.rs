@@ -1,0 +1,111 @@
+//! The only place that reads a clock.
+//!
+//! Shells get a [`Clock`] from `main` and hand plain instants to everything below them. A clock may
+//! run faster than the world (the demonstration does); all parts of one process share one.
+
+use std::time::Duration;
+
+use ecowatt_model::{MonoMs, UnixMs};
+
+/// Tells the time and waits, at the pace of its process.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    base: std::time::Instant,
+    base_unix: Option<UnixMs>,
+    speed: f64,
+}
+
+impl Clock {
+    /// The world's time; follows when the operating system's clock is set.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { base: instant_now(), base_unix: None, speed: 1.0 }
+    }
+
+    /// A time of its own that starts at `start` and runs `speed` times as fast as the world's.
+    ///
+    /// # Panics
+    /// If `speed` is not a positive finite number.
+    #[must_use]
+    pub fn simulated(start: UnixMs, speed: f64) -> Self {
+        assert!(speed.is_finite() && speed > 0.0, "speed is checked where it is parsed");
+        Self { base: instant_now(), base_unix: Some(start), speed }
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.base_unix.map_or_else(system_now, |start| start.plus(self.elapsed()))
+    }
+
+    /// Time since the clock was made; never jumps.
+    #[must_use]
+    pub fn mono(&self) -> MonoMs {
+        MonoMs::default().plus(self.elapsed())
+    }
+
+    /// How many of its seconds pass in one second of the world.
+    #[must_use]
+    pub fn speed(&self) -> f64 {
+        self.speed
+    }
+
+    /// Whether it shows a time of its own instead of the world's.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.base_unix.is_some()
+    }
+
+    /// The same time and pace with [`Clock::mono`] starting again at zero, for a process (or a part
+    /// of one) that starts anew.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        Self { base: instant_now(), base_unix: self.base_unix.map(|_| self.now()), ..*self }
+    }
+
+    /// Waits for `duration` of this clock's time.
+    pub async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(self.to_real(duration)).await;
+    }
+
+    /// Waits until [`Clock::mono`] has reached `instant`.
+    pub async fn sleep_until(&self, instant: MonoMs) {
+        self.sleep(instant.since(self.mono())).await;
+    }
+
+    /// How long `duration` of this clock takes in the world.
+    #[must_use]
+    pub fn to_real(&self, duration: Duration) -> Duration {
+        duration.div_f64(self.speed)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.base.elapsed().mul_f64(self.speed)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+fn instant_now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+fn system_now() -> UnixMs {
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn simulated_time_runs_at_its_speed() {
+        let clock = Clock::simulated(UnixMs(1_000), 3600.0);
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(clock.now() >= UnixMs(73_000), "{:?}", clock.now());
+        assert_eq!(clock.to_real(Duration::from_secs(3600)), Duration::from_secs(1));
+    }
+}

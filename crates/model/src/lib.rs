@@ -1,0 +1,27 @@
+//! The words that device and server share: identities, instants, marks and units.
+//!
+//! A type enters this crate only when two other crates need it. Nothing here allocates, does IO
+//! or knows how it is encoded on the wire or in the store.
+#![no_std]
+
+mod id;
+mod instant;
+mod mark;
+mod unit;
+
+pub use id::{
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, ParseDeviceIdError, Sequence,
+    SourceNumber, StreamNumber,
+};
+pub use instant::{MonoMs, UnixMs};
+pub use mark::{Mark, Quality};
+pub use unit::{ParseUnitError, Unit};
+
+/// Most 16-bit columns that one stream (one register layout of one inverter) can have.
+pub const COLUMNS_MAX: usize = 128;
+
+/// Most samples that one batch can hold.
+pub const ROWS_MAX: usize = 1024;
+
+/// Most inverters that one device polls.
+pub const SOURCES_MAX: usize = 8;

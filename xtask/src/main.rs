@@ -1,0 +1,3 @@
+//! The project's own commands: test, ci, bench, crash, tidy.
+
+fn main() {}
