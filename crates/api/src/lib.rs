@@ -1,1 +1,31 @@
+//! Requests and responses of the operator API (`/api/v1`), as they stand in JSON.
+//!
+//! Server, client, command line and dashboard share these types; the OpenAPI document is made from
+//! them. Instants are RFC 3339 text in UTC with milliseconds; durations and sizes carry their unit
+//! in the name. Numbers of points are in the point's unit, with the decimals its sensor has.
 
+mod access;
+mod device;
+mod error;
+mod event;
+mod system;
+mod telemetry;
+
+pub use access::{CreateSession, RedeemSetup, Role, Session};
+pub use device::{
+    Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment, InverterState,
+    InverterSummary, LinkState, NewSite, PointValue, Site, Spark,
+};
+pub use error::{Error, ErrorBody};
+pub use event::{DeviceChanged, EventKind, LiveSample};
+pub use system::System;
+pub use telemetry::{Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry};
+
+/// Most devices that one page of the device list holds.
+pub const DEVICES_PAGE_MAX: usize = 500;
+
+/// Most instants that one telemetry answer holds; a longer range wants a coarser resolution.
+pub const TELEMETRY_ROWS_MAX: usize = 20_000;
+
+/// Most days that one energy answer holds.
+pub const ENERGY_DAYS_MAX: usize = 3_700;
