@@ -1,0 +1,78 @@
+//! Every bound of the server that is not part of its configuration, in one place.
+
+use std::time::Duration;
+
+/// Live events that a slow reader may be behind before it is told to reload.
+pub const LIVE_EVENTS_MAX: usize = 1024;
+
+/// Event streams open at once.
+pub const STREAMS_MAX: usize = 256;
+
+/// Longest link message (`POST /link` and `/link/enrol`).
+///
+/// A batch of 1,024 samples of ten registers takes about 3 KB, so one message empties a good deal of
+/// a spool.
+pub const LINK_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest JSON body of a request.
+pub const JSON_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest request head (request line and headers).
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Most headers of a request.
+pub const HEADERS_MAX: usize = 64;
+
+/// Connections open at once; further ones wait in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Requests worked on at once; further ones are answered 503.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// Time for a request's head to arrive, and for an idle connection to send another.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time from a request's head to the head of its answer, the reading of the body included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a reader may refuse to take bytes before its connection is closed.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between comments that keep a silent event stream alive.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What a 503 tells its reader to wait.
+pub const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How long requests in flight may take to finish when the server stops.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Devices on a page unless the request says otherwise.
+pub const DEVICES_PAGE_DEFAULT: usize = 100;
+
+/// Longest text that a device list is searched for.
+pub const SEARCH_CHARS_MAX: usize = 80;
+
+/// Most points that one telemetry request may name.
+pub const POINTS_MAX: usize = 128;
+
+/// Longest name of a device, site or token.
+pub const NAME_CHARS_MAX: usize = 80;
+
+/// How long a browser session lasts.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a claim code is valid unless told otherwise, and at most.
+pub const CLAIM_LIFETIME_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+pub const CLAIM_LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Attempts that one address may make in a row at what guesses secrets, and the time after which
+/// one more is allowed.
+pub const ATTEMPTS_BURST: u32 = 10;
+pub const ATTEMPT_EVERY: Duration = Duration::from_secs(3);
+
+/// Addresses whose attempts are remembered; beyond that the one idle for longest is forgotten.
+pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
+
+const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
+const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

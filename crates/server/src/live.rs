@@ -1,0 +1,82 @@
+//! What the server tells its readers as it happens (`GET /api/v1/events`).
+//!
+//! Ingest publishes here after its commit; nothing published here is ever the only copy. A reader
+//! that falls behind loses events and is told so. [`Live::heard`] only notes that a device's line in
+//! the fleet may have changed: the presence reconciler derives the line, so ingest does not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ecowatt_api::{DeviceChanged, LiveSample};
+use ecowatt_model::DeviceNumber;
+use tokio::sync::broadcast;
+
+use crate::limits::LIVE_EVENTS_MAX;
+
+/// One event and the device it is about.
+#[derive(Debug, Clone)]
+pub struct LiveEvent {
+    pub device: DeviceNumber,
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum What {
+    Sample(Arc<LiveSample>),
+    Device(Arc<DeviceChanged>),
+}
+
+/// The server's event channel; clones share it.
+#[derive(Debug, Clone)]
+pub struct Live {
+    sender: broadcast::Sender<LiveEvent>,
+    heard: Arc<Mutex<BTreeSet<DeviceNumber>>>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { sender: broadcast::Sender::new(LIVE_EVENTS_MAX), heard: Arc::default() }
+    }
+}
+
+impl Live {
+    /// Whether anybody listens; building an event for nobody can be saved.
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
+    /// Publishes the newest sample of an inverter, after the commit that holds it.
+    pub fn publish_sample(&self, device: DeviceNumber, sample: LiveSample) {
+        self.publish(LiveEvent { device, what: What::Sample(Arc::new(sample)) });
+    }
+
+    /// Publishes a device's line in the fleet.
+    pub fn publish_device(&self, device: DeviceNumber, changed: DeviceChanged) {
+        self.publish(LiveEvent { device, what: What::Device(Arc::new(changed)) });
+    }
+
+    /// Notes that a message of the device was just committed.
+    pub fn heard(&self, device: DeviceNumber) {
+        if self.has_readers() {
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+        }
+    }
+
+    /// The devices heard since the last call.
+    pub(crate) fn take_heard(&self) -> BTreeSet<DeviceNumber> {
+        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every event from here on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<LiveEvent> {
+        self.sender.subscribe()
+    }
+
+    fn publish(&self, event: LiveEvent) {
+        // An error means that nobody listens.
+        let _ = self.sender.send(event);
+    }
+}
