@@ -1,0 +1,227 @@
+//! One exchange as a master sees it: the bytes to send, and what the bytes coming back mean.
+//!
+//! There is no clock in here. The shell sends [`Transaction::bytes`], feeds what arrives, and gives
+//! up after its own timeout; [`Transaction::is_garbled`] then tells noise from silence. Answers to
+//! other exchanges are skipped. RTU frames carry no transaction identifier, so a shell that gives
+//! up must let the line fall silent (or drop the connection) before it starts the next exchange:
+//! only that keeps a late answer from passing for the next one.
+
+use crate::crc::crc16;
+use crate::frame::{
+    ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_CRC_LEN, encode_request, parse_mbap,
+};
+use crate::pdu::{Candidate, EncodeError, ExceptionCode, Expected, ReplyError, Request, Response};
+
+/// Where an exchange stands after some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// No answer to this request yet.
+    NeedMore,
+    /// The slave did what was asked; length and echo fit the request.
+    Done(Response<'a>),
+    /// The slave refused.
+    Exception(ExceptionCode),
+    /// No answer can come any more.
+    Failed(TransactionError),
+}
+
+/// Why an exchange is over without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// The stream is not Modbus TCP or is out of step; it must be closed.
+    #[error("stream is not Modbus TCP")]
+    NotModbus,
+    /// The reply to this very request does not fit it.
+    #[error("reply does not fit the request")]
+    Reply(#[source] ReplyError),
+    /// The line fell silent after bytes that are no valid frame for the request.
+    #[error("bytes came, but no valid frame")]
+    Garbled,
+    /// The exchange had ended before.
+    #[error("exchange is over")]
+    Over,
+}
+
+/// One request and the wait for its answer, in a fixed buffer of [`ADU_MAX`] bytes.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    framing: Framing,
+    header: Header,
+    expected: Expected,
+    /// The request until the first byte comes back, then what has come and is not yet judged.
+    buffer: [u8; ADU_MAX],
+    len: usize,
+    phase: Phase,
+    is_garbled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Asking,
+    Waiting,
+    Over,
+}
+
+/// A judged stretch of the buffer.
+enum Verdict {
+    NeedMore,
+    /// The PDU of a frame for this request.
+    Pdu(usize, usize),
+    Failed(TransactionError),
+}
+
+impl Transaction {
+    /// Prepares an exchange with one unit.
+    ///
+    /// `transaction` should differ from that of the exchanges before it on the same connection;
+    /// RTU ignores it.
+    ///
+    /// # Errors
+    /// When the request breaks a limit, or is a broadcast on RTU.
+    pub fn new(
+        framing: Framing,
+        unit: u8,
+        request: &Request<'_>,
+        transaction: u16,
+    ) -> Result<Self, EncodeError> {
+        if framing == Framing::Rtu && unit == 0 {
+            return Err(EncodeError::Broadcast);
+        }
+        let header = Header { transaction, unit };
+        let mut buffer = [0; ADU_MAX];
+        let len = encode_request(framing, header, request, &mut buffer)?;
+        let expected = Expected::of(request);
+        Ok(Self { framing, header, expected, buffer, len, phase: Phase::Asking, is_garbled: false })
+    }
+
+    /// The frame to send; empty once something has been fed.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self.phase {
+            Phase::Asking => &self.buffer[..self.len],
+            Phase::Waiting | Phase::Over => &[],
+        }
+    }
+
+    /// Whether bytes came that belong to no valid frame for this request.
+    ///
+    /// After a timeout this tells a garbled answer from none.
+    #[must_use]
+    pub const fn is_garbled(&self) -> bool {
+        self.is_garbled
+            || matches!((self.phase, self.len), (Phase::Waiting, received) if received > 0)
+    }
+
+    /// Takes bytes from the link. What follows the answer in `bytes` is dropped.
+    pub fn feed(&mut self, bytes: &[u8]) -> Progress<'_> {
+        match self.phase {
+            Phase::Asking => {
+                self.phase = Phase::Waiting;
+                self.len = 0;
+            }
+            Phase::Waiting => {}
+            Phase::Over => return Progress::Failed(TransactionError::Over),
+        }
+        let mut rest = bytes;
+        let verdict = loop {
+            let taken = rest.len().min(ADU_MAX - self.len);
+            self.buffer[self.len..self.len + taken].copy_from_slice(&rest[..taken]);
+            self.len += taken;
+            rest = &rest[taken..];
+            let verdict = match self.framing {
+                Framing::Tcp => self.judge_tcp(),
+                Framing::Rtu => self.judge_rtu(),
+            };
+            match verdict {
+                Verdict::NeedMore if !rest.is_empty() => {}
+                Verdict::NeedMore | Verdict::Pdu(..) | Verdict::Failed(_) => break verdict,
+            }
+        };
+        match verdict {
+            Verdict::NeedMore => Progress::NeedMore,
+            Verdict::Failed(error) => self.fail(error),
+            Verdict::Pdu(start, end) => {
+                self.phase = Phase::Over;
+                match self.expected.parse(&self.buffer[start..end]) {
+                    Ok(Ok(response)) => Progress::Done(response),
+                    Ok(Err(exception)) => Progress::Exception(exception.code),
+                    Err(error) => {
+                        self.is_garbled = true;
+                        Progress::Failed(TransactionError::Reply(error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells that the RTU line has been silent for 3.5 characters since the last byte.
+    ///
+    /// Ends the exchange early when bytes came that are no valid frame. On TCP it means nothing.
+    pub fn silence(&mut self) -> Progress<'_> {
+        match self.phase {
+            Phase::Over => Progress::Failed(TransactionError::Over),
+            Phase::Waiting if self.framing == Framing::Rtu && self.is_garbled() => {
+                self.fail(TransactionError::Garbled)
+            }
+            Phase::Asking | Phase::Waiting => Progress::NeedMore,
+        }
+    }
+
+    fn fail(&mut self, error: TransactionError) -> Progress<'_> {
+        self.phase = Phase::Over;
+        self.is_garbled = true;
+        Progress::Failed(error)
+    }
+
+    /// Skips whole frames that belong to other exchanges, units or functions.
+    fn judge_tcp(&mut self) -> Verdict {
+        loop {
+            let (header, len) = match parse_mbap(&self.buffer[..self.len]) {
+                Mbap::NeedMore => return Verdict::NeedMore,
+                Mbap::NotModbus => return Verdict::Failed(TransactionError::NotModbus),
+                Mbap::Frame { header, len } => (header, len),
+            };
+            // The flag of an exception is the function's highest bit.
+            let function = self.buffer[MBAP_LEN] & 0x7F;
+            if header == self.header && function == self.expected.function() {
+                return Verdict::Pdu(MBAP_LEN, len);
+            }
+            // An answer to an earlier exchange is late, not garbled.
+            self.is_garbled |= header.transaction == self.header.transaction;
+            self.drop_front(len);
+        }
+    }
+
+    /// Looks for the answer at every place, so that noise before it does no harm.
+    fn judge_rtu(&mut self) -> Verdict {
+        let received = &self.buffer[..self.len];
+        let mut keep_from = self.len;
+        for start in 0..self.len {
+            let frame = &received[start..];
+            if frame[0] != self.header.unit {
+                continue;
+            }
+            match self.expected.candidate(&frame[1..]) {
+                Candidate::Impossible => {}
+                Candidate::NeedMore => keep_from = keep_from.min(start),
+                Candidate::Whole(pdu_len) => match frame.get(..1 + pdu_len + RTU_CRC_LEN) {
+                    None => keep_from = keep_from.min(start),
+                    Some(frame) if crc16(frame) == 0 => {
+                        return Verdict::Pdu(start + 1, start + 1 + pdu_len);
+                    }
+                    Some(_) => {}
+                },
+            }
+        }
+        if keep_from > 0 {
+            self.is_garbled = true;
+            self.drop_front(keep_from);
+        }
+        Verdict::NeedMore
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        self.buffer.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+}

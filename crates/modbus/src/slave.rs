@@ -1,0 +1,152 @@
+//! Requests as a slave receives them: whole frames out of a stream of bytes.
+//!
+//! The decoder takes every unit; whoever uses it decides which are its own. Answers are written
+//! with [`crate::encode_reply`] into bytes that the caller may damage before sending (simulators
+//! do).
+
+use crate::crc::crc16;
+use crate::frame::{ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_CRC_LEN, parse_mbap};
+use crate::pdu::{Candidate, PDU_MAX, Request, RequestError, request_candidate};
+
+/// A whole request frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// Whom it is for; to be repeated in the reply.
+    pub header: Header,
+    /// The request, or why it cannot be carried out ([`RequestError::exception`] is the answer).
+    pub request: Result<Request<'a>, RequestError>,
+}
+
+/// Why no request can be read from a stream any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// It is not Modbus TCP, or out of step.
+    #[error("stream is not Modbus TCP")]
+    NotModbus,
+}
+
+/// Turns a stream of bytes into request frames, in a fixed buffer of [`ADU_MAX`] bytes.
+///
+/// ```
+/// # use ecowatt_modbus::{Framing, RequestDecoder, Request};
+/// let mut decoder = RequestDecoder::new(Framing::Rtu);
+/// let mut bytes: &[u8] = &[0x11, 0x03, 0x00, 0x6B, 0x00, 0x03, 0x76, 0x87];
+/// while !bytes.is_empty() {
+///     let taken = decoder.push(bytes);
+///     bytes = &bytes[taken..];
+///     while let Some(incoming) = decoder.next_request().unwrap() {
+///         assert_eq!(incoming.header.unit, 0x11);
+///         assert_eq!(incoming.request, Ok(Request::ReadHoldingRegisters { address: 107, count: 3 }));
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RequestDecoder {
+    framing: Framing,
+    buffer: [u8; ADU_MAX],
+    len: usize,
+    /// Bytes at the front of the buffer that belong to the request given out last.
+    given: usize,
+}
+
+impl RequestDecoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub const fn new(framing: Framing) -> Self {
+        Self { framing, buffer: [0; ADU_MAX], len: 0, given: 0 }
+    }
+
+    /// Takes as many bytes as fit and returns how many.
+    ///
+    /// It is never 0 for some bytes as long as [`Self::next_request`] is called until it gives
+    /// nothing before the next push.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.release();
+        let taken = bytes.len().min(ADU_MAX - self.len);
+        self.buffer[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+        taken
+    }
+
+    /// The next whole request, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// When a TCP stream is out of step; close it.
+    pub fn next_request(&mut self) -> Result<Option<Incoming<'_>>, StreamError> {
+        self.release();
+        let found = match self.framing {
+            Framing::Tcp => self.find_tcp()?,
+            Framing::Rtu => self.find_rtu(),
+        };
+        Ok(found.map(|(header, start, end)| Incoming {
+            header,
+            request: Request::parse(&self.buffer[start..end]),
+        }))
+    }
+
+    /// Tells that the RTU line has been silent for 3.5 characters: an unfinished frame is void.
+    pub fn silence(&mut self) {
+        if self.framing == Framing::Rtu {
+            self.len = 0;
+            self.given = 0;
+        }
+    }
+
+    fn release(&mut self) {
+        let given = core::mem::take(&mut self.given);
+        self.drop_front(given);
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        self.buffer.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+
+    fn find_tcp(&mut self) -> Result<Option<(Header, usize, usize)>, StreamError> {
+        match parse_mbap(&self.buffer[..self.len]) {
+            Mbap::NeedMore => Ok(None),
+            Mbap::NotModbus => Err(StreamError::NotModbus),
+            Mbap::Frame { header, len } => {
+                self.given = len;
+                Ok(Some((header, MBAP_LEN, len)))
+            }
+        }
+    }
+
+    /// Looks for a frame with a right checksum at every place, so that noise does no harm.
+    fn find_rtu(&mut self) -> Option<(Header, usize, usize)> {
+        let received = &self.buffer[..self.len];
+        let mut keep_from = self.len;
+        for start in 0..self.len {
+            let frame = &received[start..];
+            let pdu_len = match request_candidate(&frame[1..]) {
+                Some(Candidate::Impossible) => continue,
+                Some(Candidate::NeedMore) => {
+                    keep_from = keep_from.min(start);
+                    continue;
+                }
+                Some(Candidate::Whole(pdu_len)) => pdu_len,
+                // The length of an unknown function is not known; take all there is if the
+                // checksum agrees, so that it can be refused.
+                None if frame.len() < 2 + RTU_CRC_LEN || crc16(frame) != 0 => {
+                    if frame.len() < 1 + PDU_MAX + RTU_CRC_LEN {
+                        keep_from = keep_from.min(start);
+                    }
+                    continue;
+                }
+                None => frame.len() - 1 - RTU_CRC_LEN,
+            };
+            match frame.get(..1 + pdu_len + RTU_CRC_LEN) {
+                None => keep_from = keep_from.min(start),
+                Some(whole) if crc16(whole) == 0 => {
+                    let header = Header { transaction: 0, unit: frame[0] };
+                    self.given = start + whole.len();
+                    return Some((header, start + 1, start + 1 + pdu_len));
+                }
+                Some(_) => {}
+            }
+        }
+        self.drop_front(keep_from);
+        None
+    }
+}
