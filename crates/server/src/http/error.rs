@@ -1,0 +1,115 @@
+//! The one conversion from what went wrong to what the client is told.
+//!
+//! An [`ApiError`] becomes a response that carries a [`Failure`]; the frame around every request
+//! writes the JSON body, because only it knows the request id. Causes go to the log and nowhere else.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    failure: Failure,
+}
+
+/// What the frame renders: the documented code, a text for people, and the cause for the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) cause: Option<Arc<anyhow::Error>>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, failure: Failure { code, message: message.into(), cause: None } }
+    }
+
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(crate) fn not_found(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a valid token or session is needed")
+    }
+
+    pub(crate) fn busy() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "the server has more to do than it can; try again shortly",
+        )
+    }
+
+    /// Our own fault: the client gets a constant text, the log gets `cause`.
+    pub(crate) fn internal(cause: anyhow::Error) -> Self {
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong in the server; its log knows this request id",
+        );
+        error.failure.cause = Some(Arc::new(cause));
+        error
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self.failure);
+        response
+    }
+}
+
+impl Failure {
+    /// What is said of a status that a layer below gave without more words.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let (code, message) = match status {
+            StatusCode::NOT_FOUND => ("route_unknown", "there is no such route"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("method_not_allowed", "the route exists, but not with this method")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is longer than allowed"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ("unsupported_media_type", "the body's content type is not the one expected")
+            }
+            StatusCode::REQUEST_TIMEOUT => ("timeout", "the request took too long"),
+            status if status.is_server_error() => {
+                ("internal", "something went wrong in the server; its log knows this request id")
+            }
+            _ => ("bad_request", "the request cannot be understood"),
+        };
+        Self { code, message: message.into(), cause: None }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        let status = rejection.status();
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+            _ => "invalid_body",
+        };
+        Self::new(status, code, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request("invalid_query", rejection.body_text())
+    }
+}
