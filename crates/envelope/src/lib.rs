@@ -1,1 +1,40 @@
+//! All the cryptography between device and server: sealing, opening, keys, enrolment.
+//!
+//! A message is a COSE_Encrypt0 object (RFC 9052 section 5.2) under keys that belong to one device,
+//! one key generation and one direction. The uplink's partial IV is the device's counter; a reply
+//! is bound to its request through the additional data. Nothing here keeps state, reads a clock or
+//! draws random numbers: counters, nonces and key material are arguments, and who calls must see to
+//! it that they are what this documentation asks for.
+//!
+//! ```
+//! use ecowatt_envelope::{Kid, LinkKeys, DeviceKey, RequestId, Sealed, seal_uplink};
+//! use ecowatt_model::{Counter, DeviceNumber, KeyGeneration};
+//!
+//! let kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+//! let keys = LinkKeys::derive(&DeviceKey::new([9; 32]), kid);
+//! let request = RequestId { kid, counter: Counter(1) };
+//!
+//! let mut message = [0u8; 64];
+//! message[..5].copy_from_slice(b"hello");
+//! let length = seal_uplink(&keys, request, &mut message, 5)?;
+//!
+//! let sealed = Sealed::parse(&message[..length])?;
+//! assert_eq!(sealed.request(), request);
+//! let mut plain = [0u8; 64];
+//! assert_eq!(sealed.open(&keys, &mut plain)?, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
 
+mod claim;
+mod cose;
+pub mod enrol;
+mod key;
+mod link;
+
+pub use claim::{ClaimCode, ClaimId, ParseClaimCodeError};
+pub use key::{DeviceKey, Kid, LinkKeys};
+pub use link::{
+    MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, RequestId, SealError, Sealed, UPLINK_OVERHEAD_MAX,
+    open_reply, seal_reply, seal_uplink,
+};

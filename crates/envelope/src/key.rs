@@ -1,0 +1,135 @@
+//! Key material and what is derived from it.
+
+use ccm::aead::consts::{U8, U13, U16};
+use ccm::{Ccm, KeyInit as _};
+use ecowatt_model::{DeviceNumber, KeyGeneration};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{Zeroize as _, Zeroizing};
+
+pub(crate) const NONCE_BYTES: usize = 13;
+
+/// AES-CCM-16-64-128 (RFC 9053 section 4.2): uplinks, where every byte costs radio time.
+pub(crate) type UplinkCipher = Ccm<aes::Aes128, U8, U13>;
+/// AES-CCM-16-128-128: replies, which will carry commands.
+pub(crate) type ReplyCipher = Ccm<aes::Aes128, U16, U13>;
+
+/// The secret that one device and its server share for one key generation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceKey(Zeroizing<[u8; 32]>);
+
+impl DeviceKey {
+    /// Wraps 32 uniformly random bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for a ledger or a key store. They must not reach a log.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for DeviceKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("DeviceKey(..)")
+    }
+}
+
+/// Names a key: device and generation; the `kid` of an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kid {
+    pub device: DeviceNumber,
+    pub generation: KeyGeneration,
+}
+
+impl Kid {
+    /// Device number, big-endian without leading zeros, then the generation.
+    pub(crate) fn to_bytes(self) -> ([u8; 5], usize) {
+        let number = self.device.0.to_be_bytes();
+        let skipped = number.iter().take_while(|byte| **byte == 0).count();
+        let mut bytes = [0; 5];
+        let kept = number.len() - skipped;
+        bytes[..kept].copy_from_slice(&number[skipped..]);
+        bytes[kept] = self.generation.0;
+        (bytes, kept + 1)
+    }
+
+    /// The inverse of [`Kid::to_bytes`]; other spellings of the same numbers are refused.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (generation, number) = bytes.split_last()?;
+        if number.len() > 4 || number.first() == Some(&0) {
+            return None;
+        }
+        let device = number.iter().fold(0u32, |value, byte| (value << 8) | u32::from(*byte));
+        Some(Self { device: DeviceNumber(device), generation: KeyGeneration(*generation) })
+    }
+}
+
+/// Ciphers and context IVs of both directions, derived from a [`DeviceKey`].
+pub struct LinkKeys {
+    pub(crate) up: UplinkCipher,
+    pub(crate) up_iv: [u8; NONCE_BYTES],
+    pub(crate) down: ReplyCipher,
+    pub(crate) down_iv: [u8; NONCE_BYTES],
+}
+
+impl LinkKeys {
+    /// Derives by HKDF-SHA-256 (RFC 5869) with the info
+    /// `"ecowatt link 1 " || "up" or "down" || 0x00 || kid`.
+    #[must_use]
+    pub fn derive(key: &DeviceKey, kid: Kid) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(None, &*key.0);
+        let (up_key, up_iv) = direction(&hkdf, b"up", kid);
+        let (down_key, down_iv) = direction(&hkdf, b"down", kid);
+        Self {
+            up: UplinkCipher::new(&(*up_key).into()),
+            up_iv,
+            down: ReplyCipher::new(&(*down_key).into()),
+            down_iv,
+        }
+    }
+}
+
+impl core::fmt::Debug for LinkKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("LinkKeys(..)")
+    }
+}
+
+fn direction(
+    hkdf: &Hkdf<Sha256>,
+    name: &[u8],
+    kid: Kid,
+) -> (Zeroizing<[u8; 16]>, [u8; NONCE_BYTES]) {
+    let (kid_bytes, kid_length) = kid.to_bytes();
+    let info: [&[u8]; 4] = [b"ecowatt link 1 ", name, &[0], &kid_bytes[..kid_length]];
+    let mut okm = [0u8; 16 + NONCE_BYTES];
+    hkdf.expand_multi_info(&info, &mut okm).expect("29 bytes are within HKDF's limit of 8,160");
+    let mut key = Zeroizing::new([0; 16]);
+    let mut iv = [0; NONCE_BYTES];
+    key.copy_from_slice(&okm[..16]);
+    iv.copy_from_slice(&okm[16..]);
+    okm.zeroize();
+    (key, iv)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kid_has_one_spelling() {
+        for (device, length) in [(0, 1), (1, 2), (255, 2), (256, 3), (u32::MAX, 5)] {
+            let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(3) };
+            let (bytes, kept) = kid.to_bytes();
+            assert_eq!(kept, length);
+            assert_eq!(Kid::from_bytes(&bytes[..kept]), Some(kid));
+        }
+        assert_eq!(Kid::from_bytes(&[]), None);
+        assert_eq!(Kid::from_bytes(&[0, 1, 1]), None);
+        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 5, 6]), None);
+    }
+}
