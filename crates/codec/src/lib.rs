@@ -1,1 +1,50 @@
+//! Ordered samples ↔ bytes, without loss.
+//!
+//! A *batch* is a table of 16-bit register words with one [`Mark`] a cell and one time a row.
+//! [`encode`] turns it into bytes that decode alone; [`Decoder`] gives the rows back one by one.
+//! Nothing here allocates, the work for a batch is bounded by its rows and columns, and bytes that
+//! no encoder writes are refused wherever that is cheap to see.
+//!
+//! The first byte carries the format in its upper half and flags in its lower (see `header`); what
+//! follows is one code word of a range coder: rows, columns, times, then row by row the marks and
+//! words. A cell that was not read has no word; it decodes as zero.
+//!
+//! ```
+//! use ecowatt_codec::{Batch, Decoder, State, TimeBase, encode, encoded_len_max};
+//! use ecowatt_model::Mark;
+//!
+//! let batch = Batch {
+//!     base: TimeBase::Unix,
+//!     columns: 2,
+//!     times: &[1_700_000_000_000, 1_700_000_005_000],
+//!     words: &[2305, 4999, 2307, 5001],
+//!     marks: None,
+//! };
+//! let mut bytes = [0; encoded_len_max(2, 2)];
+//! let mut state: State<2> = State::new();
+//! let len = encode(&batch, &mut state, &mut bytes)?;
+//!
+//! let mut decoder = Decoder::new(&bytes[..len], &mut state)?;
+//! let (mut words, mut marks) = ([0; 2], [Mark::Read; 2]);
+//! assert_eq!(decoder.next_row(&mut words, &mut marks)?, Some(1_700_000_000_000));
+//! assert_eq!(words, [2305, 4999]);
+//! assert_eq!(decoder.next_row(&mut words, &mut marks)?, Some(1_700_000_005_000));
+//! assert_eq!(decoder.next_row(&mut words, &mut marks)?, None);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+#![no_std]
 
+mod decode;
+mod encode;
+mod header;
+mod marks;
+mod range_coder;
+mod state;
+mod times;
+mod words;
+
+pub use decode::{DecodeError, Decoder};
+pub use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
+pub use encode::{Batch, EncodeError, encode, encoded_len_max};
+pub use header::TimeBase;
+pub use state::State;

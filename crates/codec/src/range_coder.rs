@@ -1,0 +1,292 @@
+//! A binary range coder: one symbol a call, in the same code for both directions.
+//!
+//! [`Coder`] is what the models speak to. The encoder writes the symbol it is given and returns it;
+//! the decoder ignores what it is given and returns the symbol it reads. A model that acts on
+//! returned symbols only is therefore encoder and decoder at once, and the two cannot disagree.
+//!
+//! The code word is the shortest that names the final interval, and past its end both sides see
+//! zeros. The decoder knows the encoder's `low` (what it has read less what is left of it), so it
+//! can tell at the end whether the bytes are the ones an encoder would have written.
+
+/// Range below which a byte is shifted out.
+const RANGE_MIN: u32 = 1 << 24;
+
+/// Most bits that one division of the range can carry; the rest of the range stays above 2^8.
+const UNIFORM_BITS: u32 = 16;
+
+/// How likely a bit is to be set, in 1/65,536, learned from the bits seen.
+///
+/// Two estimates of different pace are averaged: the quick one follows a change of the weather, the
+/// slow one keeps what the prior knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probability {
+    quick: u16,
+    slow: u16,
+}
+
+impl Probability {
+    const QUICK_SHIFT: u32 = 4;
+    const SLOW_SHIFT: u32 = 6;
+    /// Bits are never held for more certain than this, so none costs more than 10.2 bits.
+    const CERTAIN: u16 = 56;
+
+    pub(crate) const EVEN: Self = Self::new(1 << 15);
+
+    /// A prior of `set` in 1/65,536.
+    pub(crate) const fn new(set: u16) -> Self {
+        Self { quick: set, slow: set }
+    }
+
+    fn set(self) -> u32 {
+        (u32::from(self.quick) + u32::from(self.slow)) >> 1
+    }
+
+    fn learn(&mut self, bit: bool) {
+        if bit {
+            self.quick +=
+                (u16::MAX - Self::CERTAIN).saturating_sub(self.quick) >> Self::QUICK_SHIFT;
+            self.slow += (u16::MAX - Self::CERTAIN).saturating_sub(self.slow) >> Self::SLOW_SHIFT;
+        } else {
+            self.quick -= self.quick.saturating_sub(Self::CERTAIN) >> Self::QUICK_SHIFT;
+            self.slow -= self.slow.saturating_sub(Self::CERTAIN) >> Self::SLOW_SHIFT;
+        }
+    }
+}
+
+/// One direction of the range coder.
+pub(crate) trait Coder {
+    /// Codes one bit under a probability that learns from it.
+    fn bit(&mut self, probability: &mut Probability, bit: bool) -> bool;
+
+    /// Codes a number of at most 16 bits, all values equally likely.
+    fn short(&mut self, value: u32, bits: u32) -> u32;
+
+    /// Notes that what was decoded is nothing an encoder writes.
+    fn reject(&mut self);
+
+    /// Codes a number of `bits` bits, all values equally likely.
+    fn uniform(&mut self, value: u64, bits: u32) -> u64 {
+        let mut left = bits;
+        let mut coded = 0;
+        while left > 0 {
+            let take = left.min(UNIFORM_BITS);
+            left -= take;
+            let mask = (1 << take) - 1;
+            let part = u32::try_from((value >> left) & mask).unwrap_or_default();
+            coded = coded << take | u64::from(self.short(part, take));
+        }
+        coded
+    }
+
+    /// Codes a number as its bit length (in `class_bits` bits) and the bits below its highest.
+    fn sized(&mut self, value: u64, class_bits: u32) -> u64 {
+        let class = self.short(u64::BITS - value.leading_zeros(), class_bits);
+        self.below_highest(value, class)
+    }
+
+    /// Codes the bits below the highest of a number of known bit length.
+    fn below_highest(&mut self, value: u64, class: u32) -> u64 {
+        match class {
+            0 => 0,
+            1..=64 => {
+                let highest = 1 << (class - 1);
+                highest | self.uniform(value & (highest - 1), class - 1)
+            }
+            _ => {
+                self.reject();
+                0
+            }
+        }
+    }
+}
+
+/// Writes a code word into a buffer; whatever does not fit is counted and dropped.
+pub(crate) struct Encoder<'a> {
+    out: &'a mut [u8],
+    len: usize,
+    low: u32,
+    range: u32,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(out: &'a mut [u8]) -> Self {
+        Self { out, len: 0, low: 0, range: u32::MAX }
+    }
+
+    /// Ends the code word; its length, or none if the buffer was too small.
+    pub(crate) fn finish(mut self) -> Option<usize> {
+        let last = shortest(self.low, self.range);
+        self.advance(last.wrapping_sub(self.low));
+        for byte in last.to_be_bytes() {
+            self.push(byte);
+        }
+        let written = self.out.get(..self.len)?;
+        Some(written.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1))
+    }
+
+    fn advance(&mut self, by: u32) {
+        let (low, has_carried) = self.low.overflowing_add(by);
+        self.low = low;
+        if has_carried {
+            let end = self.len.min(self.out.len());
+            for byte in self.out.iter_mut().take(end).rev() {
+                *byte = byte.wrapping_add(1);
+                if *byte != 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.out.get_mut(self.len) {
+            *place = byte;
+        }
+        self.len += 1;
+    }
+
+    fn normalise(&mut self) {
+        while self.range < RANGE_MIN {
+            self.push(self.low.to_be_bytes()[0]);
+            self.low <<= 8;
+            self.range <<= 8;
+        }
+    }
+}
+
+impl Coder for Encoder<'_> {
+    fn bit(&mut self, probability: &mut Probability, bit: bool) -> bool {
+        let bound = split(self.range, *probability);
+        if bit {
+            self.range = bound;
+        } else {
+            self.advance(bound);
+            self.range -= bound;
+        }
+        probability.learn(bit);
+        self.normalise();
+        bit
+    }
+
+    fn short(&mut self, value: u32, bits: u32) -> u32 {
+        self.range >>= bits;
+        self.advance(value * self.range);
+        self.normalise();
+        value
+    }
+
+    /// An encoder is given what it may write; refusing is the decoder's part.
+    fn reject(&mut self) {}
+}
+
+/// Reads a code word.
+#[derive(Debug)]
+pub(crate) struct Decoder<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// The four bytes of the code word that the range is at.
+    window: u32,
+    /// The window less the encoder's `low`.
+    code: u32,
+    range: u32,
+    is_rejected: bool,
+}
+
+/// The bytes are no code word that an encoder ends with.
+pub(crate) enum EndError {
+    Trailing,
+    Refused,
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder =
+            Self { bytes, at: 0, window: 0, code: 0, range: u32::MAX, is_rejected: false };
+        for _ in 0..4 {
+            decoder.pull();
+        }
+        decoder
+    }
+
+    /// Whether everything so far may come from an encoder.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.is_rejected
+    }
+
+    /// Checks, once everything is read, that an encoder would have written these very bytes.
+    pub(crate) fn finish(&self) -> Result<(), EndError> {
+        if self.bytes.len() > self.at || self.bytes.last() == Some(&0) {
+            return Err(EndError::Trailing);
+        }
+        let low = self.window.wrapping_sub(self.code);
+        if self.is_rejected || self.code >= self.range || self.window != shortest(low, self.range) {
+            return Err(EndError::Refused);
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self) {
+        let byte = u32::from(self.bytes.get(self.at).copied().unwrap_or_default());
+        self.at += 1;
+        self.window = self.window << 8 | byte;
+        self.code = self.code << 8 | byte;
+    }
+
+    fn normalise(&mut self) {
+        while self.range < RANGE_MIN {
+            self.range <<= 8;
+            self.pull();
+        }
+    }
+}
+
+impl Coder for Decoder<'_> {
+    fn bit(&mut self, probability: &mut Probability, _: bool) -> bool {
+        let bound = split(self.range, *probability);
+        let bit = self.code < bound;
+        if bit {
+            self.range = bound;
+        } else {
+            self.code -= bound;
+            self.range -= bound;
+        }
+        probability.learn(bit);
+        self.normalise();
+        bit
+    }
+
+    fn short(&mut self, _: u32, bits: u32) -> u32 {
+        self.range >>= bits;
+        let mut value = self.code / self.range;
+        if value >> bits != 0 {
+            self.is_rejected = true;
+            value = 0;
+            self.code = 0;
+        }
+        self.code -= value * self.range;
+        self.normalise();
+        value
+    }
+
+    fn reject(&mut self) {
+        self.is_rejected = true;
+    }
+}
+
+/// The part of the range that stands for a set bit; never empty, never all of it.
+fn split(range: u32, probability: Probability) -> u32 {
+    // range >= 2^24 and 0 < probability < 2^16 keep this within 1..range.
+    u32::try_from((u64::from(range) * u64::from(probability.set())) >> 16).unwrap_or(1)
+}
+
+/// The number in `low..low + range` (modulo 2^32) with the most trailing zero bytes.
+fn shortest(low: u32, range: u32) -> u32 {
+    for zeros in [32, 24, 16, 8] {
+        let mask = u32::try_from((1_u64 << zeros) - 1).unwrap_or(u32::MAX);
+        let up = low.wrapping_neg() & mask;
+        if up < range {
+            return low.wrapping_add(up);
+        }
+    }
+    low
+}

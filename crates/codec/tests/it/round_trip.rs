@@ -1,0 +1,135 @@
+//! Any batch comes back, within the promised length.
+
+use ecowatt_codec::{COLUMNS_MAX, EncodeError, Mark, ROWS_MAX, State, TimeBase, encoded_len_max};
+use proptest::prelude::*;
+
+use crate::owned::Owned;
+
+fn marks(cells: usize) -> impl Strategy<Value = Vec<Mark>> {
+    let mark = (0_u8..8).prop_map(|code| Mark::from_code(code).unwrap());
+    prop_oneof![
+        Just(vec![Mark::Read; cells]),
+        Just(vec![Mark::Asleep; cells]),
+        prop::collection::vec(mark, cells),
+        // Groups with periods of their own.
+        (1_usize..9, 1_usize..9, 1_usize..20).prop_map(move |(columns, group, period)| {
+            let is_due = |cell: usize| {
+                let (row, group) = (cell / columns, cell % columns / group);
+                row % (1 + group * period) == 0
+            };
+            (0..cells).map(|cell| if is_due(cell) { Mark::Read } else { Mark::NotDue }).collect()
+        }),
+    ]
+}
+
+fn words(cells: usize) -> impl Strategy<Value = Vec<u16>> {
+    prop_oneof![
+        prop::collection::vec(any::<u16>(), cells),
+        prop::collection::vec(prop_oneof![Just(0), Just(0x8000), Just(0xffff)], cells),
+        (any::<u16>(), prop::collection::vec(0_u16..50, cells)).prop_map(|(base, steps)| {
+            steps.into_iter().map(|step| base.wrapping_add(step)).collect()
+        }),
+    ]
+}
+
+fn times(rows: usize) -> impl Strategy<Value = Vec<i64>> {
+    prop_oneof![
+        prop::collection::vec(any::<i64>(), rows),
+        (any::<i64>(), prop::collection::vec(-20_i64..20, rows)).prop_map(|(start, jitter)| {
+            (0..).zip(jitter).map(|(row, off)| start.wrapping_add(5000 * row + off)).collect()
+        }),
+        (-10_i64..2_000_000_000, 0_i64..100_000).prop_map(move |(start, step)| {
+            (0..i64::try_from(rows).unwrap()).map(|row| 1000 * (start + step * row)).collect()
+        }),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = Owned> {
+    (1_usize..40, 1_usize..20, any::<bool>()).prop_flat_map(|(rows, columns, is_unix)| {
+        let base = if is_unix { TimeBase::Unix } else { TimeBase::SinceBoot };
+        (times(rows), words(rows * columns), marks(rows * columns))
+            .prop_map(move |(times, words, marks)| Owned { base, columns, times, words, marks })
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_batch_comes_back(batch in batch()) {
+        let bytes = batch.encode();
+        prop_assert!(bytes.len() <= encoded_len_max(batch.times.len(), batch.columns));
+        prop_assert_eq!(Owned::decode(&bytes), Ok(batch.canonical()));
+    }
+}
+
+#[test]
+fn the_largest_batch_comes_back() {
+    let mut seed = 1_u32;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        u16::try_from(seed >> 16).unwrap()
+    };
+    let words = (0..ROWS_MAX * COLUMNS_MAX).map(|_| random()).collect();
+    let batch = Owned::regular(COLUMNS_MAX, words);
+    let bytes = batch.encode();
+    assert!(bytes.len() <= 2 * batch.words.len() + 12, "{}", bytes.len());
+    assert_eq!(Owned::decode(&bytes), Ok(batch));
+}
+
+#[test]
+fn random_words_cost_little_more_than_themselves() {
+    let mut seed = 7_u32;
+    for (rows, columns) in [(1, 1), (7, 10), (180, 10), (1, 128)] {
+        let words = (0..rows * columns)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                u16::try_from(seed >> 16).unwrap()
+            })
+            .collect();
+        let batch = Owned::regular(columns, words);
+        let len = batch.encode().len();
+        assert!(len <= 2 * rows * columns + 10, "{rows} x {columns}: {len}");
+    }
+}
+
+#[test]
+fn constant_intervals_cost_nothing_a_row() {
+    let few = Owned::regular(1, vec![0; 2]).encode().len();
+    let many = Owned::regular(1, vec![0; 1000]).encode().len();
+    assert!(few <= 9, "{few}");
+    assert!(many <= few + 8, "{many}");
+}
+
+#[test]
+fn slow_groups_cost_little() {
+    let rows = 180;
+    let mut batch = Owned::regular(10, vec![230; rows * 10]);
+    let all_read = batch.encode().len();
+    for (cell, mark) in batch.marks.iter_mut().enumerate() {
+        if cell % 10 >= 6 && cell / 10 % 12 != 3 {
+            *mark = Mark::NotDue;
+        }
+    }
+    let marked = batch.clone().canonical();
+    let bytes = marked.encode();
+    assert!(bytes.len() <= all_read + 30, "{} against {all_read}", bytes.len());
+    assert_eq!(Owned::decode(&bytes), Ok(marked));
+}
+
+#[test]
+fn batches_out_of_bounds_are_refused() {
+    let batch = |rows, columns| Owned::regular(columns, vec![0; rows * columns]);
+    assert_eq!(batch(0, 3).try_encode(), Err(EncodeError::Rows(0)));
+    assert_eq!(batch(1025, 1).try_encode(), Err(EncodeError::Rows(1025)));
+    assert_eq!(batch(1, 129).try_encode(), Err(EncodeError::Columns(129)));
+    let mut short = batch(2, 3);
+    short.words.pop();
+    assert_eq!(short.try_encode(), Err(EncodeError::Words { cells: 6, words: 5 }));
+    let mut long = batch(2, 3);
+    long.marks.push(Mark::Read);
+    assert_eq!(long.try_encode(), Err(EncodeError::Marks { cells: 6, marks: 7 }));
+}
+
+#[test]
+fn state_for_ten_columns_is_within_8_kib() {
+    assert!(size_of::<State<10>>() <= 8 << 10, "{}", size_of::<State<10>>());
+}
