@@ -1,1 +1,10 @@
+//! A simulated inverter: physics, register maps, Modbus fronts and faults on request.
+//!
+//! [`physics`] and the registers are pure and seeded: the same seed gives the same values at the same
+//! instants. Sockets, files and the clock are at the edge. It is the one place of the product, beside
+//! the fleet simulation and tests, where anything may misbehave on purpose.
 
+pub mod config;
+pub mod physics;
+mod scale;
+pub mod series;

@@ -1,0 +1,1 @@
+//! The simulated inverter from outside: real sockets, a real pty.
