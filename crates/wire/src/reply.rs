@@ -1,0 +1,219 @@
+//! From server to device.
+
+use core::time::Duration;
+
+use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber, UnixMs};
+use minicbor::Decoder;
+
+use crate::section::{
+    CursorEncoder, DecodeError, EncodeError, Item, Items, MapWriter, ParseError, WriteError, array,
+    parse_map, read, wrong,
+};
+
+const KEY_ACKS: u16 = 1;
+const KEY_TIME: u16 = 2;
+const KEY_WANTED: u16 = 3;
+const KEY_REFUSED: u16 = 4;
+const KEY_CHECK_IN: u16 = 5;
+
+/// Batches that the server has for good: `[epoch, first, last]`.
+///
+/// A reply lists ranges for the epochs of its request, so that it acknowledges everything stored
+/// below and names the gaps by leaving them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AckRange {
+    pub epoch: BootEpoch,
+    pub first: Sequence,
+    pub last: Sequence,
+}
+
+impl AckRange {
+    #[must_use]
+    pub fn contains(&self, id: BatchId) -> bool {
+        self.epoch == id.epoch && (self.first..=self.last).contains(&id.sequence)
+    }
+}
+
+/// Why a batch will never be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Refusal {
+    /// The codec cannot read its bytes.
+    Undecodable = 1,
+    /// It has another number of columns than its stream's layout.
+    WrongColumns = 2,
+    /// Its stream's layout cannot be read.
+    BadLayout = 3,
+}
+
+impl Refusal {
+    const ALL: [Self; 3] = [Self::Undecodable, Self::WrongColumns, Self::BadLayout];
+}
+
+/// A batch the server will not take: `[epoch, sequence, reason]`. Sending it again is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub id: BatchId,
+    pub reason: Refusal,
+}
+
+/// A message to a device.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reply<'a> {
+    acks: Items<'a, AckRange>,
+    time: Option<UnixMs>,
+    wanted: Items<'a, StreamNumber>,
+    refused: Items<'a, Refused>,
+    check_in: Option<Duration>,
+}
+
+impl<'a> Reply<'a> {
+    /// Reads and checks a whole message.
+    ///
+    /// # Errors
+    /// If any known section is not what it should be.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let mut reply = Self::default();
+        parse_map(bytes, |key, decoder| {
+            match key {
+                KEY_ACKS => reply.acks = Items::parse(decoder, key)?,
+                KEY_TIME => reply.time = Some(UnixMs(read(decoder, Decoder::i64)?)),
+                KEY_WANTED => reply.wanted = Items::parse(decoder, key)?,
+                KEY_REFUSED => reply.refused = Items::parse(decoder, key)?,
+                KEY_CHECK_IN => {
+                    reply.check_in =
+                        Some(Duration::from_millis(read(decoder, Decoder::u32)?.into()));
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(reply)
+    }
+
+    #[must_use]
+    pub fn acks(&self) -> Items<'a, AckRange> {
+        self.acks
+    }
+
+    /// The server's time when it wrote the reply.
+    #[must_use]
+    pub fn time(&self) -> Option<UnixMs> {
+        self.time
+    }
+
+    /// Streams whose layout the server does not have; batches of theirs were not stored.
+    #[must_use]
+    pub fn wanted(&self) -> Items<'a, StreamNumber> {
+        self.wanted
+    }
+
+    #[must_use]
+    pub fn refused(&self) -> Items<'a, Refused> {
+        self.refused
+    }
+
+    /// How long the device should wait before its next message, if the server asks for that.
+    #[must_use]
+    pub fn check_in(&self) -> Option<Duration> {
+        self.check_in
+    }
+}
+
+/// Writes a message section by section, in the order of the methods here.
+pub struct ReplyWriter<'b>(MapWriter<'b>);
+
+impl<'b> ReplyWriter<'b> {
+    #[must_use]
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        Self(MapWriter::new(buffer))
+    }
+
+    /// Writes as many of `acks` as fit; gives how many. What is left out is sent again by the
+    /// device and acknowledged then.
+    ///
+    /// # Errors
+    /// If there is not even room for the section's head, or a later section stands already.
+    pub fn acks(&mut self, acks: &mut dyn Iterator<Item = AckRange>) -> Result<usize, WriteError> {
+        self.0.list(KEY_ACKS, acks)
+    }
+
+    /// # Errors
+    /// If there is no room or a later section stands already.
+    pub fn time(&mut self, time: UnixMs) -> Result<(), WriteError> {
+        self.0.section(KEY_TIME, |encoder| encoder.i64(time.0).map(drop))
+    }
+
+    /// # Errors
+    /// As for [`ReplyWriter::acks`].
+    pub fn wanted(
+        &mut self,
+        streams: &mut dyn Iterator<Item = StreamNumber>,
+    ) -> Result<usize, WriteError> {
+        self.0.list(KEY_WANTED, streams)
+    }
+
+    /// # Errors
+    /// As for [`ReplyWriter::acks`].
+    pub fn refused(
+        &mut self,
+        refused: &mut dyn Iterator<Item = Refused>,
+    ) -> Result<usize, WriteError> {
+        self.0.list(KEY_REFUSED, refused)
+    }
+
+    /// # Errors
+    /// If there is no room or a later section stands already.
+    pub fn check_in(&mut self, after: Duration) -> Result<(), WriteError> {
+        let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        self.0.section(KEY_CHECK_IN, |encoder| encoder.u32(millis).map(drop))
+    }
+
+    /// Ends the message and gives its length.
+    #[must_use]
+    pub fn finish(self) -> usize {
+        self.0.finish()
+    }
+}
+
+impl<'a> Item<'a> for AckRange {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder.array(3)?.u32(self.epoch.0)?.u32(self.first.0)?.u32(self.last.0)?;
+        Ok(())
+    }
+
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        array(decoder, 3)?;
+        let range = Self {
+            epoch: BootEpoch(decoder.u32()?),
+            first: Sequence(decoder.u32()?),
+            last: Sequence(decoder.u32()?),
+        };
+        if range.first > range.last { Err(wrong(decoder)) } else { Ok(range) }
+    }
+}
+
+impl<'a> Item<'a> for StreamNumber {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder.u16(self.0).map(drop)
+    }
+
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        decoder.u16().map(Self)
+    }
+}
+
+impl<'a> Item<'a> for Refused {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder.array(3)?.u32(self.id.epoch.0)?.u32(self.id.sequence.0)?.u8(self.reason as u8)?;
+        Ok(())
+    }
+
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        array(decoder, 3)?;
+        let id = BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) };
+        let code = decoder.u8()?;
+        let reason = Refusal::ALL.into_iter().find(|reason| *reason as u8 == code);
+        Ok(Self { id, reason: reason.ok_or_else(|| wrong(decoder))? })
+    }
+}

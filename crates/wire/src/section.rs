@@ -1,0 +1,224 @@
+//! How sections and their lists are written and read.
+
+use core::marker::PhantomData;
+
+use minicbor::decode::Decoder;
+use minicbor::encode::{Encoder, write::Cursor};
+
+use crate::ITEMS_MAX;
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    #[error("not the expected CBOR at byte {0}")]
+    Malformed(usize),
+    #[error("section {0} is given twice or out of order")]
+    OutOfOrder(u16),
+    #[error("section {section} has {count} items, {ITEMS_MAX} are the limit")]
+    TooManyItems { section: u16, count: u64 },
+    #[error("{0} bytes follow the message")]
+    TrailingBytes(usize),
+}
+
+/// Why a section was not written. The message stands as it was before the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    #[error("the buffer has no room for it")]
+    Full,
+    #[error("a list holds more than {ITEMS_MAX} items")]
+    TooManyItems,
+    #[error("sections are written once each, by ascending key")]
+    OutOfOrder,
+}
+
+pub(crate) type CursorEncoder<'b> = Encoder<Cursor<&'b mut [u8]>>;
+pub(crate) type EncodeError = minicbor::encode::Error<minicbor::encode::write::EndOfSlice>;
+pub(crate) type DecodeError = minicbor::decode::Error;
+
+/// Something that stands in a list of a message.
+pub(crate) trait Item<'a>: Sized {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError>;
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError>;
+}
+
+/// Refuses what is CBOR but not what belongs here.
+pub(crate) fn wrong(decoder: &Decoder<'_>) -> DecodeError {
+    DecodeError::message("wrong value").at(decoder.position())
+}
+
+/// Reads the head of an array of exactly `length` items.
+pub(crate) fn array(decoder: &mut Decoder<'_>, length: u64) -> Result<(), DecodeError> {
+    if decoder.array()? == Some(length) { Ok(()) } else { Err(wrong(decoder)) }
+}
+
+/// The items of one list, checked when the message was parsed.
+#[derive(Debug, Clone, Copy)]
+pub struct Items<'a, T> {
+    decoder: Option<&'a [u8]>,
+    left: usize,
+    items: PhantomData<T>,
+}
+
+impl<T> Default for Items<'_, T> {
+    fn default() -> Self {
+        Self { decoder: None, left: 0, items: PhantomData }
+    }
+}
+
+#[expect(private_bounds, reason = "only the crate's own items stand in lists")]
+impl<'a, T: Item<'a>> Items<'a, T> {
+    /// Checks a list at the decoder's place and keeps a view of it.
+    pub(crate) fn parse(decoder: &mut Decoder<'a>, section: u16) -> Result<Self, ParseError> {
+        let at = decoder.position();
+        let malformed = |_| ParseError::Malformed(at);
+        let count = decoder.array().map_err(malformed)?.ok_or(ParseError::Malformed(at))?;
+        let left = usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= ITEMS_MAX)
+            .ok_or(ParseError::TooManyItems { section, count })?;
+        let start = decoder.position();
+        for _ in 0..left {
+            let at = decoder.position();
+            T::decode(decoder).map_err(|_| ParseError::Malformed(at))?;
+        }
+        let bytes = &decoder.input()[start..decoder.position()];
+        Ok(Self { decoder: Some(bytes), left, items: PhantomData })
+    }
+}
+
+impl<'a, T: Item<'a>> Iterator for Items<'a, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let bytes = self.decoder?;
+        self.left = self.left.checked_sub(1)?;
+        let mut decoder = Decoder::new(bytes);
+        let item = T::decode(&mut decoder).ok()?;
+        self.decoder = Some(&bytes[decoder.position()..]);
+        Some(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<'a, T: Item<'a>> ExactSizeIterator for Items<'a, T> {}
+
+/// Writes a map of sections whose number is known only at the end.
+pub(crate) struct MapWriter<'b> {
+    buffer: &'b mut [u8],
+    length: usize,
+    sections: u8,
+    last_key: u16,
+}
+
+impl<'b> MapWriter<'b> {
+    /// The first byte is kept for the map's head.
+    pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, length: 1, sections: 0, last_key: 0 }
+    }
+
+    /// Adds one section, wholly or not at all.
+    pub(crate) fn section(
+        &mut self,
+        key: u16,
+        write: impl FnOnce(&mut CursorEncoder<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), WriteError> {
+        if key <= self.last_key {
+            return Err(WriteError::OutOfOrder);
+        }
+        let rest = self.buffer.get_mut(self.length..).ok_or(WriteError::Full)?;
+        let mut encoder = Encoder::new(Cursor::new(rest));
+        encoder.u16(key).map_err(|_| WriteError::Full)?;
+        write(&mut encoder).map_err(|_| WriteError::Full)?;
+        self.length += encoder.writer().position();
+        self.sections += 1;
+        self.last_key = key;
+        Ok(())
+    }
+
+    /// Adds a list: as many of `items` as fit and as a list may hold, in order. Gives how many.
+    ///
+    /// An item that does not fit is taken from the iterator and not written.
+    pub(crate) fn list<'a, T: Item<'a>>(
+        &mut self,
+        key: u16,
+        items: &mut dyn Iterator<Item = T>,
+    ) -> Result<usize, WriteError> {
+        if key <= self.last_key {
+            return Err(WriteError::OutOfOrder);
+        }
+        let rest = self.buffer.get_mut(self.length..).ok_or(WriteError::Full)?;
+        let mut encoder = Encoder::new(Cursor::new(rest));
+        // The head is written last; a list of up to 23 items has a head of one byte.
+        encoder.u16(key).and_then(|e| e.array(0)).map_err(|_| WriteError::Full)?;
+        let head = encoder.writer().position() - 1;
+        let mut end = head + 1;
+        let mut count = 0u8;
+        while usize::from(count) < ITEMS_MAX {
+            let Some(item) = items.next() else { break };
+            if item.encode(&mut encoder).is_err() {
+                break;
+            }
+            end = encoder.writer().position();
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        self.buffer[self.length + head] = 0x80 | count;
+        self.length += end;
+        self.sections += 1;
+        self.last_key = key;
+        Ok(usize::from(count))
+    }
+
+    /// Room that is left.
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.len().saturating_sub(self.length)
+    }
+
+    /// Writes the head and gives the length of the message.
+    pub(crate) fn finish(self) -> usize {
+        // A buffer without room for the head holds no message at all.
+        let Some(head) = self.buffer.first_mut() else { return 0 };
+        *head = 0xa0 | self.sections;
+        self.length
+    }
+}
+
+/// Walks the sections of a message in order; `read` returns `false` for keys it does not know.
+pub(crate) fn parse_map<'a>(
+    bytes: &'a [u8],
+    mut read: impl FnMut(u16, &mut Decoder<'a>) -> Result<bool, ParseError>,
+) -> Result<(), ParseError> {
+    let mut decoder = Decoder::new(bytes);
+    let sections = decoder.map().ok().flatten().ok_or(ParseError::Malformed(0))?;
+    let mut last_key = 0;
+    for _ in 0..sections {
+        let at = decoder.position();
+        let key = decoder.u16().map_err(|_| ParseError::Malformed(at))?;
+        if key <= last_key {
+            return Err(ParseError::OutOfOrder(key));
+        }
+        last_key = key;
+        if !read(key, &mut decoder)? {
+            let at = decoder.position();
+            decoder.skip().map_err(|_| ParseError::Malformed(at))?;
+        }
+    }
+    match bytes.len() - decoder.position() {
+        0 => Ok(()),
+        left => Err(ParseError::TrailingBytes(left)),
+    }
+}
+
+/// Reads one value, with the place as the error.
+pub(crate) fn read<'a, T>(
+    decoder: &mut Decoder<'a>,
+    decode: impl FnOnce(&mut Decoder<'a>) -> Result<T, DecodeError>,
+) -> Result<T, ParseError> {
+    let at = decoder.position();
+    decode(decoder).map_err(|_| ParseError::Malformed(at))
+}

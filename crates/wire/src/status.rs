@@ -1,0 +1,157 @@
+//! What a device says of itself.
+
+use ecowatt_model::SourceNumber;
+use minicbor::Decoder;
+
+use crate::FIRMWARE_MAX;
+use crate::section::{CursorEncoder, DecodeError, EncodeError, Item, Items, array, wrong};
+
+/// Why the present boot epoch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BootReason {
+    /// Not known to the device.
+    Unknown = 0,
+    /// After a power cut, a kill or a crash: the last epoch was not ended in good order.
+    Unclean = 1,
+    /// After an orderly stop.
+    Clean = 2,
+    /// The first epoch of this device.
+    First = 3,
+}
+
+impl BootReason {
+    const ALL: [Self; 4] = [Self::Unknown, Self::Unclean, Self::Clean, Self::First];
+}
+
+/// How a source's link to its inverter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SourceState {
+    /// Not asked yet.
+    Unknown = 0,
+    Online = 1,
+    Asleep = 2,
+    Offline = 3,
+    Faulty = 4,
+}
+
+impl SourceState {
+    const ALL: [Self; 5] = [Self::Unknown, Self::Online, Self::Asleep, Self::Offline, Self::Faulty];
+}
+
+/// One inverter as its device sees it: `[source, state, requests, failures, quarantined]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceStatus {
+    pub source: SourceNumber,
+    pub state: SourceState,
+    /// Modbus requests in this epoch.
+    pub requests: u32,
+    /// Those that did not get a proper answer.
+    pub failures: u32,
+    /// Registers left out at present because reading them fails.
+    pub quarantined: u16,
+}
+
+/// State and counters of a device, in this order as one array of nine.
+#[derive(Debug, Clone, Copy)]
+pub struct Status<'a> {
+    /// Name and version of the software, at most [`FIRMWARE_MAX`] bytes.
+    pub firmware: &'a str,
+    pub boot_reason: BootReason,
+    /// Samples taken in this epoch.
+    pub samples: u32,
+    /// Batches that wait for an acknowledgement.
+    pub backlog_batches: u32,
+    pub spool_bytes: u64,
+    pub spool_capacity_bytes: u64,
+    /// Uplinks in this epoch that brought no valid reply.
+    pub link_failures: u32,
+    /// Device clock minus server clock when it last heard of it, milliseconds.
+    pub clock_deviation_ms: i64,
+    pub sources: Sources<'a>,
+}
+
+/// The list of sources, to be written from a slice or read from a message.
+#[derive(Debug, Clone, Copy)]
+pub enum Sources<'a> {
+    Given(&'a [SourceStatus]),
+    Parsed(Items<'a, SourceStatus>),
+}
+
+impl<'a> Sources<'a> {
+    /// The sources, either way.
+    pub fn iter(&self) -> impl Iterator<Item = SourceStatus> + use<'a> {
+        let (given, parsed) = match *self {
+            Self::Given(given) => (given, Items::default()),
+            Self::Parsed(parsed) => (&[][..], parsed),
+        };
+        given.iter().copied().chain(parsed)
+    }
+}
+
+impl<'a> Status<'a> {
+    pub(crate) fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder
+            .array(9)?
+            .str(self.firmware)?
+            .u8(self.boot_reason as u8)?
+            .u32(self.samples)?
+            .u32(self.backlog_batches)?
+            .u64(self.spool_bytes)?
+            .u64(self.spool_capacity_bytes)?
+            .u32(self.link_failures)?
+            .i64(self.clock_deviation_ms)?
+            .array(u64::try_from(self.sources.iter().count()).unwrap_or(u64::MAX))?;
+        self.sources.iter().try_for_each(|source| source.encode(encoder))
+    }
+
+    pub(crate) fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        array(decoder, 9)?;
+        let firmware = decoder.str()?;
+        if firmware.len() > FIRMWARE_MAX {
+            return Err(wrong(decoder));
+        }
+        Ok(Self {
+            firmware,
+            boot_reason: coded(decoder, &BootReason::ALL)?,
+            samples: decoder.u32()?,
+            backlog_batches: decoder.u32()?,
+            spool_bytes: decoder.u64()?,
+            spool_capacity_bytes: decoder.u64()?,
+            link_failures: decoder.u32()?,
+            clock_deviation_ms: decoder.i64()?,
+            sources: Sources::Parsed(Items::parse(decoder, 4).map_err(|_| wrong(decoder))?),
+        })
+    }
+}
+
+impl<'a> Item<'a> for SourceStatus {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder
+            .array(5)?
+            .u8(self.source.0)?
+            .u8(self.state as u8)?
+            .u32(self.requests)?
+            .u32(self.failures)?
+            .u16(self.quarantined)?;
+        Ok(())
+    }
+
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        array(decoder, 5)?;
+        Ok(Self {
+            source: SourceNumber(decoder.u8()?),
+            state: coded(decoder, &SourceState::ALL)?,
+            requests: decoder.u32()?,
+            failures: decoder.u32()?,
+            quarantined: decoder.u16()?,
+        })
+    }
+}
+
+/// Reads a code that is a place in `all`.
+fn coded<T: Copy>(decoder: &mut Decoder<'_>, all: &[T]) -> Result<T, DecodeError> {
+    let code = decoder.u8()?;
+    all.get(usize::from(code)).copied().ok_or_else(|| wrong(decoder))
+}

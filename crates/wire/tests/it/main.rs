@@ -1,0 +1,6 @@
+//! The messages, through their public face.
+
+mod messages;
+mod versions {
+    mod v1;
+}

@@ -1,0 +1,167 @@
+//! Bytes of version 1, as devices in the field send and expect them. Not to be edited: a change that
+//! breaks one of these breaks devices.
+
+use core::time::Duration;
+
+use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_wire::{
+    AckRange, Batch, BootReason, ClockReport, Dropped, Refusal, Refused, Reply, ReplyWriter,
+    SourceState, SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter,
+};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn id(epoch: u32, sequence: u32) -> BatchId {
+    BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
+}
+
+#[test]
+fn ordinary_uplink() {
+    let mut buffer = [0; 64];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let batch = Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa, 0xbb] };
+    assert_eq!(writer.batches(&mut std::iter::once(batch)), Ok(1));
+    let length = writer.finish();
+    assert_eq!(hex(&buffer[..length]), "a10181840219012c0142aabb");
+}
+
+#[test]
+fn uplink_with_every_section() {
+    let mut buffer = [0; 256];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let batches = [
+        Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa] },
+        Batch { id: id(2, 301), stream: StreamNumber(1), bytes: &[] },
+    ];
+    writer.batches(&mut batches.into_iter()).unwrap();
+    let clock = ClockReport {
+        epoch: BootEpoch(2),
+        mono: MonoMs(60_000),
+        unix: Some(UnixMs(1_763_700_000_000)),
+    };
+    writer.clock(&clock).unwrap();
+    let stream = Stream { number: StreamNumber(1), source: SourceNumber(0), layout: &[0xa0] };
+    writer.streams(&mut std::iter::once(stream)).unwrap();
+    let sources = [SourceStatus {
+        source: SourceNumber(0),
+        state: SourceState::Online,
+        requests: 1_000,
+        failures: 2,
+        quarantined: 1,
+    }];
+    writer
+        .status(&Status {
+            firmware: "ecowatt 0.1.0",
+            boot_reason: BootReason::Unclean,
+            samples: 500,
+            backlog_batches: 3,
+            spool_bytes: 4_096,
+            spool_capacity_bytes: 67_108_864,
+            link_failures: 4,
+            clock_deviation_ms: -15,
+            sources: Sources::Given(&sources),
+        })
+        .unwrap();
+    let dropped =
+        Dropped { epoch: BootEpoch(1), first: Sequence(5), last: Sequence(9), samples: 900 };
+    writer.dropped(&mut std::iter::once(dropped)).unwrap();
+    let length = writer.finish();
+    assert_eq!(
+        hex(&buffer[..length]),
+        concat!(
+            "a5",
+            "01",
+            "82",
+            "840219012c0141aa",
+            "840219012d0140",
+            "02",
+            "8302",
+            "19ea60",
+            "1b0000019aa4b64500",
+            "03",
+            "81",
+            "83010041a0",
+            "04",
+            "89",
+            "6d65636f7761747420302e312e30",
+            "01",
+            "1901f4",
+            "03",
+            "191000",
+            "1a04000000",
+            "04",
+            "2e",
+            "81",
+            "8500011903e80201",
+            "05",
+            "81",
+            "84010509190384",
+        )
+    );
+    let uplink = Uplink::parse(&buffer[..length]).unwrap();
+    assert_eq!(uplink.batches().collect::<Vec<_>>(), batches);
+    assert_eq!(uplink.clock(), Some(clock));
+    assert_eq!(uplink.streams().collect::<Vec<_>>(), [stream]);
+    let status = uplink.status().unwrap();
+    assert_eq!(status.firmware, "ecowatt 0.1.0");
+    assert_eq!(status.clock_deviation_ms, -15);
+    assert_eq!(status.sources.iter().collect::<Vec<_>>(), sources);
+    assert_eq!(uplink.dropped().collect::<Vec<_>>(), [dropped]);
+}
+
+#[test]
+fn clock_that_is_not_set() {
+    let mut buffer = [0; 32];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let clock = ClockReport { epoch: BootEpoch(2), mono: MonoMs(1), unix: None };
+    writer.clock(&clock).unwrap();
+    let length = writer.finish();
+    assert_eq!(hex(&buffer[..length]), "a102830201f6");
+    assert_eq!(Uplink::parse(&buffer[..length]).unwrap().clock(), Some(clock));
+}
+
+#[test]
+fn reply_with_every_section() {
+    let mut buffer = [0; 128];
+    let mut writer = ReplyWriter::new(&mut buffer);
+    let acks = [
+        AckRange { epoch: BootEpoch(2), first: Sequence(1), last: Sequence(299) },
+        AckRange { epoch: BootEpoch(2), first: Sequence(301), last: Sequence(301) },
+    ];
+    writer.acks(&mut acks.into_iter()).unwrap();
+    writer.time(UnixMs(1_763_700_000_000)).unwrap();
+    writer.wanted(&mut [StreamNumber(1), StreamNumber(2)].into_iter()).unwrap();
+    let refused = Refused { id: id(2, 300), reason: Refusal::Undecodable };
+    writer.refused(&mut std::iter::once(refused)).unwrap();
+    writer.check_in(Duration::from_secs(900)).unwrap();
+    let length = writer.finish();
+    assert_eq!(
+        hex(&buffer[..length]),
+        concat!(
+            "a5",
+            "01",
+            "82",
+            "83020119012b",
+            "830219012d19012d",
+            "02",
+            "1b0000019aa4b64500",
+            "03",
+            "82",
+            "01",
+            "02",
+            "04",
+            "81",
+            "830219012c01",
+            "05",
+            "1a000dbba0",
+        )
+    );
+    let reply = Reply::parse(&buffer[..length]).unwrap();
+    assert_eq!(reply.acks().collect::<Vec<_>>(), acks);
+    assert_eq!(reply.time(), Some(UnixMs(1_763_700_000_000)));
+    assert_eq!(reply.wanted().collect::<Vec<_>>(), [StreamNumber(1), StreamNumber(2)]);
+    assert_eq!(reply.refused().collect::<Vec<_>>(), [refused]);
+    assert_eq!(reply.check_in(), Some(Duration::from_secs(900)));
+}
