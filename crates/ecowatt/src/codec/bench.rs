@@ -1,0 +1,232 @@
+//! How many bytes our codec and its peers take for files of samples.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ecowatt_clock::Clock;
+use ecowatt_codec::{Batch, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_model::Mark;
+use serde::Serialize;
+
+use super::{csv, open};
+
+/// How long each direction is repeated to measure its speed.
+const MEASURED_MS: u64 = 300;
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    samples: usize,
+    method: &'static str,
+    bytes: usize,
+    raw: usize,
+    ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode_mvps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_mvps: Option<f64>,
+}
+
+/// The samples of one file.
+struct Table {
+    columns: usize,
+    times: Vec<i64>,
+    words: Vec<u16>,
+}
+
+impl Table {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let mut csv = csv::Reader::new(open(path)?)?;
+        let columns = csv.names().len();
+        let (mut times, mut words) = (Vec::new(), Vec::new());
+        while let Some(seconds) = csv.sample(&mut words)? {
+            times.push(seconds * 1000);
+        }
+        Ok(Self { columns, times, words })
+    }
+
+    fn batches(&self, samples: usize) -> impl Iterator<Item = Batch<'_>> {
+        let words = self.words.chunks(samples * self.columns);
+        self.times.chunks(samples).zip(words).map(|(times, words)| Batch {
+            base: TimeBase::Unix,
+            columns: self.columns,
+            times,
+            words,
+            marks: None,
+        })
+    }
+}
+
+/// Prints a line for each file, batch size and method.
+pub(super) fn run(
+    inputs: &[PathBuf],
+    samples: &[usize],
+    is_json: bool,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if !is_json {
+        writeln!(
+            out,
+            "{:<44} {:>7} {:<9} {:>9} {:>9} {:>7} {:>13} {:>13}",
+            "file", "samples", "method", "bytes", "raw", "ratio", "encode Mval/s", "decode Mval/s"
+        )?;
+    }
+    for path in inputs {
+        let table = Table::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        for &samples in samples {
+            let ours = Ours::measure(&table, samples, clock)?;
+            let mut line = |method, bytes, encode_mvps, decode_mvps| {
+                let raw = 2 * table.words.len();
+                let ratio = float(bytes) / float(raw).max(1.0);
+                let line = Line {
+                    file: &file,
+                    samples,
+                    method,
+                    bytes,
+                    raw,
+                    ratio,
+                    encode_mvps,
+                    decode_mvps,
+                };
+                print(&line, is_json, out)
+            };
+            line("ecowatt", ours.bytes, Some(ours.encode_mvps), Some(ours.decode_mvps))?;
+            line("rice", table.batches(samples).map(|batch| rice(&batch)).sum(), None, None)?;
+            line("deflate", table.batches(samples).map(|batch| deflate(&batch)).sum(), None, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn print(line: &Line<'_>, is_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    if is_json {
+        serde_json::to_writer(&mut *out, line)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let speed = |mvps: Option<f64>| mvps.map(|mvps| format!("{mvps:.1}")).unwrap_or_default();
+    writeln!(
+        out,
+        "{:<44} {:>7} {:<9} {:>9} {:>9} {:>7.4} {:>13} {:>13}",
+        line.file,
+        line.samples,
+        line.method,
+        line.bytes,
+        line.raw,
+        line.ratio,
+        speed(line.encode_mvps),
+        speed(line.decode_mvps),
+    )?;
+    Ok(())
+}
+
+/// What our codec makes of a table, and how fast.
+struct Ours {
+    bytes: usize,
+    encode_mvps: f64,
+    decode_mvps: f64,
+}
+
+impl Ours {
+    fn measure(table: &Table, samples: usize, clock: Clock) -> anyhow::Result<Self> {
+        let mut state: Box<State> = Box::default();
+        let mut buffer = vec![0; encoded_len_max(samples, table.columns)];
+        let mut encoded: Vec<Vec<u8>> = Vec::new();
+        for batch in table.batches(samples) {
+            let len = encode(&batch, &mut state, &mut buffer)?;
+            encoded.push(buffer[..len].to_vec());
+        }
+        let encode_mvps = speed(table, clock, || {
+            for batch in table.batches(samples) {
+                encode(&batch, &mut state, &mut buffer)?;
+            }
+            Ok(())
+        })?;
+        let (mut words, mut marks) = (vec![0; table.columns], vec![Mark::Read; table.columns]);
+        let mut is_same = true;
+        let decode_mvps = speed(table, clock, || {
+            let mut expected = table.words.chunks(table.columns);
+            for bytes in &encoded {
+                let mut decoder = Decoder::new(bytes, &mut state)?;
+                while decoder.next_row(&mut words, &mut marks)?.is_some() {
+                    is_same &= expected.next() == Some(&words[..]);
+                }
+            }
+            Ok(())
+        })?;
+        anyhow::ensure!(is_same, "decoding gave other words than were encoded");
+        Ok(Self { bytes: encoded.iter().map(Vec::len).sum(), encode_mvps, decode_mvps })
+    }
+}
+
+/// Million values a second that `pass` gets through, one pass being the whole table.
+fn speed(
+    table: &Table,
+    clock: Clock,
+    mut pass: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let start = clock.mono();
+    let mut passes = 0;
+    loop {
+        pass()?;
+        passes += 1;
+        let millis = u64::try_from(clock.mono().since(start).as_millis())?;
+        if millis >= MEASURED_MS {
+            let values = float(passes * table.words.len());
+            return Ok(values / 1000.0 / float(usize::try_from(millis)?));
+        }
+    }
+}
+
+/// Differences down each column, mapped to 0, 1, 2, … in the order 0, -1, 1, …; a column starts
+/// from zero.
+fn zigzag_columns(batch: &Batch<'_>) -> impl Iterator<Item = Vec<u16>> {
+    (0..batch.columns).map(|column| {
+        let mut last = 0_u16;
+        batch
+            .words
+            .chunks(batch.columns)
+            .map(|row| {
+                let difference =
+                    row[column].wrapping_sub(std::mem::replace(&mut last, row[column]));
+                let sign = if difference >> 15 == 0 { 0 } else { u16::MAX };
+                difference << 1 ^ sign
+            })
+            .collect()
+    })
+}
+
+/// Bytes of delta + zigzag + a Rice code for each column: the first word as it is, four bits for
+/// the parameter (one of its values says that all differences are zero), at most 16 ones before 16
+/// bits as they are. Times and sizes are not counted.
+fn rice(batch: &Batch<'_>) -> usize {
+    let bits = |shift: u32, value: u16| match value >> shift {
+        quotient @ 0..16 => usize::from(quotient) + 1 + usize::try_from(shift).unwrap_or(0),
+        _ => 16 + 16,
+    };
+    let columns = zigzag_columns(batch).map(|column| {
+        let steps = column.get(1..).unwrap_or_default();
+        let all = |shift| steps.iter().map(|&step| bits(shift, step)).sum();
+        let is_constant = steps.iter().all(|&step| step == 0);
+        16 + 4 + if is_constant { 0 } else { (0..15).map(all).min().unwrap_or(0) }
+    });
+    columns.sum::<usize>().div_ceil(8)
+}
+
+/// Bytes of raw deflate over the low bytes, then the high bytes, of each column's differences.
+fn deflate(batch: &Batch<'_>) -> usize {
+    let mut planes = Vec::with_capacity(2 * batch.words.len());
+    for column in zigzag_columns(batch) {
+        planes.extend(column.iter().map(|value| value.to_le_bytes()[0]));
+        planes.extend(column.iter().map(|value| value.to_le_bytes()[1]));
+    }
+    miniz_oxide::deflate::compress_to_vec(&planes, 9).len()
+}
+
+fn float(count: usize) -> f64 {
+    // Counts of bytes and values stay far below 2^53.
+    count as f64
+}
