@@ -1,3 +1,116 @@
-//! The project's own commands: test, ci, bench, crash, tidy.
+//! The project's own commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `crash`.
+//!
+//! Each reads as the list of steps it takes. What a step needs and the machine lacks is installed
+//! from the machine's package registries; where rights are missing, the step says what it could not
+//! do and the command fails only if the step was asked for by name.
+#![expect(clippy::print_stderr, reason = "a command line tool tells people what it does")]
 
-fn main() {}
+mod dashboard;
+mod install;
+mod run;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::run::{Root, cargo, step};
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  test               every test: Rust, documentation examples, foreign Modbus peers, real browser
+  ci                 test, and formatting, lints, documentation, architecture rules, committed output
+  tidy               the architecture rules alone
+  bench [ARGS]       measures against the figures of docs/figures.md (release build)
+  crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
+  dashboard          rebuilds dashboard/dist and api types from source
+  browser            the browser tests alone
+  fuzz [SECONDS]     runs each fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
+
+Environment: CARGO_TARGET_DIR shares compiled code between clones.
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    match dispatch(&command, &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &str, rest: &[String]) -> Result<()> {
+    let root = Root::find()?;
+    match command {
+        "test" => test(&root),
+        "ci" => ci(&root),
+        "tidy" => step("architecture rules", || tidy::check(&root)),
+        "bench" => proof(&root, "bench", rest),
+        "crash" => proof(&root, "crash", rest),
+        "dashboard" => dashboard::build(&root),
+        "browser" => dashboard::browser(&root),
+        "fuzz" => fuzz(&root, rest),
+        "" | "help" | "--help" | "-h" => {
+            eprint!("{HELP}");
+            Ok(())
+        }
+        other => bail!("there is no command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn test(root: &Root) -> Result<()> {
+    let python =
+        step("a Python with pymodbus, as a foreign Modbus peer", || install::pymodbus(root))?;
+    let mut tests = cargo(root);
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    if let Some(python) = python {
+        tests.env("ECOWATT_PYTHON", python);
+    }
+    step("tests", || run::check(&mut tests))?;
+    step("pages in a real browser", || dashboard::browser(root))
+}
+
+fn ci(root: &Root) -> Result<()> {
+    step("formatting", || run::check(cargo(root).args(["fmt", "--all", "--check"])))?;
+    step("architecture rules", || tidy::check(root))?;
+    step("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run::check(cargo(root).args(lints))
+    })?;
+    step("documentation", || {
+        let mut doc = cargo(root);
+        doc.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+        run::check(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
+    })?;
+    step("committed dashboard", || dashboard::verify(root))?;
+    test(root)?;
+    step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))
+}
+
+/// Runs a command of the proving crate, which drives the real binaries.
+fn proof(root: &Root, command: &str, rest: &[String]) -> Result<()> {
+    run::check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;
+    let mut proof = cargo(root);
+    proof.args(["run", "--quiet", "--release", "--package", "ecowatt-proof", "--", command]);
+    run::check(proof.args(rest))
+}
+
+fn fuzz(root: &Root, rest: &[String]) -> Result<()> {
+    let seconds: u32 = match rest.first() {
+        Some(text) => text.parse().context("SECONDS is a whole number")?,
+        None => 60,
+    };
+    let targets = run::output(cargo(root).args(["+nightly", "fuzz", "list"]))?;
+    for target in targets.lines() {
+        let limit = format!("-max_total_time={seconds}");
+        step(&format!("fuzz {target}"), || {
+            run::check(cargo(root).args(["+nightly", "fuzz", "run", target, "--", &limit]))
+        })?;
+    }
+    Ok(())
+}

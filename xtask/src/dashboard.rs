@@ -1,0 +1,130 @@
+//! The dashboard: building it, checking that what is committed is what the source gives, and its
+//! tests in a real browser against the real server.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::install::{debian_packages, has};
+use crate::run::{Root, cargo, check, command, output, step};
+
+/// Vite needs it (see `dashboard/package.json`).
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// How long a demonstration may take until its server answers.
+const DEMO_READY_MAX: Duration = Duration::from_secs(60);
+
+/// Installs the packages and builds `dashboard/dist`.
+pub(crate) fn build(root: &Root) -> Result<()> {
+    let folder = root.join("dashboard");
+    check(command(root, "npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    check(command(root, "npm").args(["run", "check"]).current_dir(&folder))?;
+    check(command(root, "npm").args(["test"]).current_dir(&folder))?;
+    check(command(root, "npm").args(["run", "build"]).current_dir(&folder))
+}
+
+/// Builds again and fails if the result is not what is committed.
+pub(crate) fn verify(root: &Root) -> Result<()> {
+    match node_major(root) {
+        Some(major) if major >= NODE_MAJOR_MIN => {}
+        found => {
+            eprintln!(
+                "NOT CHECKED: dashboard/dist, because Node {NODE_MAJOR_MIN} is needed and {found:?} is here"
+            );
+            return Ok(());
+        }
+    }
+    build(root)?;
+    let changed = output(command(root, "git").args(["status", "--porcelain", "dashboard/dist"]))?;
+    if !changed.is_empty() {
+        bail!("dashboard/dist differs from what its source gives:\n{changed}");
+    }
+    Ok(())
+}
+
+/// Runs the browser tests against a demonstration.
+pub(crate) fn browser(root: &Root) -> Result<()> {
+    let missing: Vec<&str> = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
+        .into_iter()
+        .filter(|(program, _)| !has(program))
+        .map(|(_, package)| package)
+        .collect();
+    if !missing.is_empty()
+        && let Err(error) = step("browser and Node", || debian_packages(root, &missing))
+    {
+        eprintln!(
+            "NOT TESTED: pages in a browser, because {missing:?} could not be had: {error:#}"
+        );
+        return Ok(());
+    }
+    let folder = root.join("dashboard/e2e");
+    check(command(root, "npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;
+    let mut demo = Demo::start(root)?;
+    let tests = check(
+        command(root, "npm")
+            .args(["test"])
+            .env("ECOWATT_DEMO_JSON", demo.data.join("demo.json"))
+            .env("ECOWATT_SCREENSHOTS", root.target().join("screenshots"))
+            .current_dir(&folder),
+    );
+    demo.stop();
+    tests
+}
+
+fn node_major(root: &Root) -> Option<u32> {
+    let version = output(command(root, "node").arg("--version")).ok()?;
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// A demonstration that ends with this value.
+struct Demo {
+    process: Child,
+    data: std::path::PathBuf,
+}
+
+impl Demo {
+    fn start(root: &Root) -> Result<Self> {
+        let data = root.target().join("browser-demo");
+        if data.exists() {
+            std::fs::remove_dir_all(&data).context("clearing the last demonstration's data")?;
+        }
+        let mut demo = command(root, root.target().join("release/ecowatt"));
+        demo.args(["demo", "--listen", "127.0.0.1:0", "--speed", "120", "--for", "20m", "--data"])
+            .arg(&data)
+            .stderr(Stdio::piped());
+        let mut process = demo.spawn().context("starting the demonstration")?;
+        let stderr = process.stderr.take().context("its standard error is piped")?;
+        // Whoever reads must go on reading, or the process blocks on a full pipe.
+        std::thread::spawn(move || BufReader::new(stderr).lines().for_each(drop));
+        let mut demo = Self { process, data };
+        let step = Duration::from_millis(100);
+        let mut waited = Duration::ZERO;
+        while !demo.data.join("demo.json").exists() {
+            if let Some(status) = demo.process.try_wait()? {
+                bail!("the demonstration ended with {status} before it was ready");
+            }
+            if waited > DEMO_READY_MAX {
+                demo.stop();
+                bail!("the demonstration was not ready after {DEMO_READY_MAX:?}");
+            }
+            std::thread::sleep(step);
+            waited += step;
+        }
+        Ok(demo)
+    }
+
+    fn stop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,171 @@
+//! The mechanical half of ARCHITECTURE.md's rules, checked over the manifests and the sources.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::run::{Root, cargo, command, output};
+
+/// Crate, and the project's crates that it may use. Tests (dev-dependencies) may use anything.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("clock", &["model"]),
+    ("modbus", &[]),
+    ("profile", &["model"]),
+    ("codec", &["model"]),
+    ("envelope", &["model"]),
+    ("wire", &["model"]),
+    ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
+    ("agent", &["model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device"]),
+    ("inverter", &["model", "clock", "modbus", "profile"]),
+    ("store", &["model"]),
+    ("api", &[]),
+    ("server", &["model", "clock", "profile", "codec", "envelope", "wire", "store", "api"]),
+    ("client", &["api"]),
+];
+
+/// Crates that run on a microcontroller.
+const NO_STD: &[&str] = &["model", "modbus", "profile", "codec", "envelope", "wire", "device"];
+
+/// An outside crate, who may use it, and where in that crate's sources it may be named.
+const RESERVED: &[(&str, &[(&str, &str)])] = &[
+    ("rusqlite", &[("store", "src")]),
+    ("axum", &[("server", "src/http"), ("inverter", "src/control")]),
+    ("utoipa", &[("api", "src"), ("server", "src/http")]),
+    ("utoipa-axum", &[("server", "src/http")]),
+    ("aes", &[("envelope", "src")]),
+    ("ccm", &[("envelope", "src")]),
+    ("hkdf", &[("envelope", "src")]),
+    ("hmac", &[("envelope", "src")]),
+    ("x25519-dalek", &[("envelope", "src")]),
+];
+
+/// Names that mean the noun has not been found yet.
+const FILE_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "shared"];
+const TYPE_ENDINGS: &[&str] = &["Manager", "Handler", "Service", "Helper", "Utils"];
+
+/// Checks everything and reports all that is wrong at once.
+pub(crate) fn check(root: &Root) -> Result<()> {
+    let mut faults = Vec::new();
+    manifests(root, &mut faults)?;
+    sources(root, &mut faults)?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!("{} rules are broken:\n  {}", faults.len(), faults.join("\n  "))
+}
+
+fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
+    let text = output(cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&text).context("reading cargo's metadata")?;
+    let packages = metadata["packages"].as_array().context("metadata lists packages")?;
+    for package in packages {
+        let Some(name) = package["name"].as_str() else { continue };
+        let short = name.strip_prefix("ecowatt-").unwrap_or(name);
+        let dependencies: BTreeSet<&str> = package["dependencies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+            .filter_map(|dependency| dependency["name"].as_str())
+            .collect();
+        if let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == short) {
+            for dependency in &dependencies {
+                let Some(used) = dependency.strip_prefix("ecowatt-") else { continue };
+                if !allowed.contains(&used) {
+                    faults.push(format!("{short} may not depend on {used}"));
+                }
+            }
+        }
+        for (reserved, users) in RESERVED {
+            let is_user = users.iter().any(|(user, _)| *user == short);
+            if dependencies.contains(reserved) && !is_user {
+                faults.push(format!("{short} may not depend on {reserved}"));
+            }
+        }
+        if let Some(manifest) = package["manifest_path"].as_str() {
+            let text = std::fs::read_to_string(manifest).with_context(|| manifest.to_owned())?;
+            if !text.contains("[lints]\nworkspace = true") {
+                faults.push(format!("{short} does not take the workspace's lints"));
+            }
+        }
+    }
+    for layer in LAYERS.iter().map(|(layer, _)| layer) {
+        if !root.join("crates").join(layer).join("src/lib.rs").exists() {
+            faults.push(format!("the layer table names {layer}, which does not exist"));
+        }
+    }
+    Ok(())
+}
+
+fn sources(root: &Root, faults: &mut Vec<String>) -> Result<()> {
+    let listed =
+        output(command(root, "git").args(["ls-files", "-co", "--exclude-standard", "*.rs"]))?;
+    for path in listed.lines() {
+        let Ok(text) = std::fs::read_to_string(root.join(path)) else { continue };
+        let first = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!["));
+        if !first.is_some_and(|line| line.starts_with("//!")) {
+            faults.push(format!("{path} does not say what it is for"));
+        }
+        let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
+        if FILE_NAMES.contains(&stem) || stem == "mod" {
+            faults.push(format!("{path} has a name that says nothing"));
+        }
+        for line in text.lines() {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if words.any(|word| word == "struct" || word == "enum" || word == "trait")
+                && let Some(name) = words.next()
+                && TYPE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+            {
+                faults.push(format!("{path}: {name} is not a noun of the field"));
+            }
+        }
+        let Some((krate, inside)) = path.strip_prefix("crates/").and_then(|p| p.split_once('/'))
+        else {
+            continue;
+        };
+        if inside == "src/lib.rs" && NO_STD.contains(&krate) && !text.contains("no_std") {
+            faults.push(format!("{krate} must be no_std"));
+        }
+        if !inside.starts_with("src/") {
+            continue;
+        }
+        for (reserved, users) in RESERVED {
+            let name = format!("{}::", reserved.replace('-', "_"));
+            let may = users.iter().any(|(user, place)| *user == krate && inside.starts_with(place));
+            if !may && text.lines().any(|line| names_crate(line, &name)) {
+                faults.push(format!("{path} may not use {reserved}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a line of code (not a comment) uses the crate whose path begins with `name`.
+fn names_crate(line: &str, name: &str) -> bool {
+    let code = line.split("//").next().unwrap_or("");
+    code.match_indices(name).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repository_keeps_its_rules() {
+        check(&Root::find().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn use_of_a_crate_is_told_from_words_like_it() {
+        assert!(names_crate("use axum::Router;", "axum::"));
+        assert!(names_crate("    let app = axum::serve(a, b);", "axum::"));
+        assert!(!names_crate("use utoipa_axum::router;", "axum::"));
+        assert!(!names_crate("// axum::Router is for http", "axum::"));
+    }
+}
