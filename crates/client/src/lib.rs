@@ -1,1 +1,300 @@
+//! A typed, blocking client of the operator API.
+//!
+//! Knows the routes that the command line needs. Nothing is retried: the caller sees each failure,
+//! with the server's own code and words where the server gave them.
 
+use std::fmt;
+use std::time::Duration;
+
+use ecowatt_api::{
+    DeviceDetail, DeviceList, DeviceState, Energy, EnrolDevice, Enrolment, Error as ErrorAnswer,
+    Resolution, Site, System, Telemetry,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+/// Longest answer that is read. The longest there is, 20,000 rows of 128 points, takes about 20 MB.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long a request may take from start to end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Talks to one server as the holder of one token.
+pub struct Client {
+    agent: Agent,
+    base: String,
+    token: String,
+}
+
+/// Why a request did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server said no, and why.
+    #[error("{message} ({code}, request {request_id})")]
+    Refused { status: u16, code: String, message: String, request_id: String },
+    /// Something that does not speak this API answered.
+    #[error("the answer (status {status}) is not from an EcoWatt server")]
+    Foreign { status: u16 },
+    #[error("cannot reach {url}")]
+    Unreachable {
+        url: String,
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+    #[error("the server's answer cannot be read")]
+    Answer(#[source] serde_json::Error),
+    #[error("{0:?} is not the address of a server, such as http://127.0.0.1:8080")]
+    Url(String),
+}
+
+/// Which devices are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceQuery {
+    pub limit: Option<usize>,
+    pub cursor: Option<String>,
+    pub search: Option<String>,
+    pub state: Option<DeviceState>,
+}
+
+/// Which readings are wanted.
+#[derive(Debug, Clone)]
+pub struct TelemetryQuery {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub resolution: Resolution,
+    /// All, if empty.
+    pub points: Vec<String>,
+    pub inverter: u8,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Takes the server's address, such as `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] if it is not one.
+    pub fn new(url: &str, token: &str) -> Result<Self, ClientError> {
+        let base = url.trim().trim_end_matches('/');
+        let authority = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
+        if authority.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
+            return Err(ClientError::Url(url.into()));
+        }
+        // A redirect would carry the token elsewhere; the environment is not this crate's to read.
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .user_agent(concat!("ecowatt/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.new_agent(), base: base.into(), token: token.trim().into() })
+    }
+
+    /// What the server is.
+    ///
+    /// # Errors
+    /// As every request: see [`ClientError`].
+    pub fn system(&self) -> Result<System, ClientError> {
+        self.get("/api/v1/system", &[])
+    }
+
+    /// All sites.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_sites(&self) -> Result<Vec<Site>, ClientError> {
+        self.get("/api/v1/sites", &[])
+    }
+
+    /// One page of devices.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_devices(&self, query: &DeviceQuery) -> Result<DeviceList, ClientError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "limit", query.limit.as_ref());
+        push(&mut pairs, "cursor", query.cursor.as_ref());
+        push(&mut pairs, "search", query.search.as_ref());
+        if let Some(state) = query.state {
+            pairs.push(("state", word(&state)?));
+        }
+        self.get("/api/v1/devices", &pairs)
+    }
+
+    /// A device with everything that was last measured.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn find_device(&self, id: &str) -> Result<DeviceDetail, ClientError> {
+        self.get(&format!("/api/v1/devices/{}", segment(id)), &[])
+    }
+
+    /// Makes a claim code.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn enrol_device(&self, request: &EnrolDevice) -> Result<Enrolment, ClientError> {
+        self.post("/api/v1/devices", request)
+    }
+
+    /// History of one inverter of a device; at most one answer's worth.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_telemetry(
+        &self,
+        device: &str,
+        query: &TelemetryQuery,
+    ) -> Result<Telemetry, ClientError> {
+        let mut pairs = vec![
+            ("resolution", word(&query.resolution)?),
+            ("inverter", query.inverter.to_string()),
+        ];
+        push(&mut pairs, "from", query.from.as_ref());
+        push(&mut pairs, "to", query.to.as_ref());
+        if !query.points.is_empty() {
+            pairs.push(("points", query.points.join(",")));
+        }
+        self.get(&format!("/api/v1/devices/{}/telemetry", segment(device)), &pairs)
+    }
+
+    /// Energy of a device by local day.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_energy(
+        &self,
+        device: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<Energy, ClientError> {
+        let mut pairs = Vec::new();
+        push(&mut pairs, "from", from.as_ref());
+        push(&mut pairs, "to", to.as_ref());
+        self.get(&format!("/api/v1/devices/{}/energy", segment(device)), &pairs)
+    }
+
+    fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&'static str, String)],
+    ) -> Result<T, ClientError> {
+        let request = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())))
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read(request.call())
+    }
+
+    fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .content_type("application/json")
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read(request.send(&body[..]))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        outcome: Result<Response<Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let unreachable =
+            |cause| ClientError::Unreachable { url: self.base.clone(), cause: Box::new(cause) };
+        let mut response = outcome.map_err(unreachable)?;
+        let status = response.status();
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_vec()
+            .map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(ClientError::Answer);
+        }
+        Err(refusal(status, &body))
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
+    let status = status.as_u16();
+    match serde_json::from_slice::<ErrorAnswer>(body) {
+        Ok(ErrorAnswer { error }) => ClientError::Refused {
+            status,
+            code: error.code,
+            message: error.message,
+            request_id: error.request_id,
+        },
+        Err(_) => ClientError::Foreign { status },
+    }
+}
+
+fn push<T: ToString>(
+    pairs: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    value: Option<&T>,
+) {
+    pairs.extend(value.map(|value| (name, value.to_string())));
+}
+
+/// A value that is one word in JSON, as it stands in a query.
+fn word(value: &impl Serialize) -> Result<String, ClientError> {
+    match serde_json::to_value(value).map_err(ClientError::Answer)? {
+        serde_json::Value::String(word) => Ok(word),
+        other => Ok(other.to_string()),
+    }
+}
+
+/// Text as one segment of a path (RFC 3986 section 3.3, unreserved characters alone).
+fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_is_checked_before_a_token_goes_out() {
+        for good in ["http://127.0.0.1:8080", "https://eco.example/", " http://[::1]:1 "] {
+            assert!(Client::new(good, "t").is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1:8080", "ftp://x", "http://", "http://x/#token=1"] {
+            assert!(matches!(Client::new(bad, "t"), Err(ClientError::Url(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn device_id_stays_one_segment() {
+        assert_eq!(segment("dev-42"), "dev-42");
+        assert_eq!(segment("../x?y"), "%2E%2E%2Fx%3Fy");
+    }
+
+    #[test]
+    fn client_does_not_print_its_token() {
+        let client = Client::new("http://h", "ew_1_secret").unwrap();
+        assert!(!format!("{client:?}").contains("secret"));
+    }
+}
