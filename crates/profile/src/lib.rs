@@ -1,1 +1,53 @@
+//! Inverter models as data: which registers to read, and what their words mean.
+//!
+//! A *profile* is a TOML file (feature `std`). Compiling it gives two things: a [`Plan`] of reads
+//! for the device, which allocates nothing, and a [`Layout`] (feature `alloc`) that turns the words
+//! of a sample into readings. Device and server use the same layout code on the same raw words, so
+//! nobody has to believe a number that somebody else scaled.
+#![no_std]
+#![warn(missing_docs)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod names;
+pub mod sunspec;
+
+#[cfg(feature = "std")]
+pub mod catalogue;
+mod kind;
+#[cfg(feature = "alloc")]
+mod layout;
+mod plan;
+#[cfg(feature = "std")]
+mod planner;
+#[cfg(feature = "std")]
+mod profile;
+mod scaled;
+#[cfg(feature = "std")]
+mod source;
+#[cfg(feature = "std")]
+mod write;
+
+pub use kind::{Kind, RawWords, Table, WordOrder};
+#[cfg(feature = "alloc")]
+pub use layout::{
+    Column, CounterKind, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Layout, LayoutError,
+    NAME_BYTES_MAX, POINTS_MAX, Point, Reading, Roles, SENTINELS_MAX,
+};
+pub use plan::{
+    GROUPS_MAX, Group, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read, SLEEP_CONDITIONS_MAX,
+    SleepCondition, SleepRule, SleepTest, Transport,
+};
+#[cfg(feature = "std")]
+pub use planner::{Compiled, CompileError};
+#[cfg(feature = "std")]
+pub use profile::{
+    Place, PointSpec, Problem, Profile, ProfileError, ResolveError, SerialFormat, SerialSpec,
+    SunSpecPoint, TransportKind, TransportSpec,
+};
+pub use scaled::{ParseScaledError, Scaled};
+#[cfg(feature = "std")]
+pub use write::{Verify, WriteError, WriteFunction, WriteRequest, WriteRule};

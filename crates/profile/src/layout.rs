@@ -1,0 +1,386 @@
+//! What the words of a sample mean.
+//!
+//! A layout is compiled from a profile, travels once as CBOR ([`Layout::to_cbor`]) and then turns
+//! every sample of its stream into readings, on the device and on the server. Readings are exact
+//! integers: the value of point p is `value` × 10^`points()[p].exponent`, always with that one
+//! exponent, so that they can be summed. A SunSpec scale factor that is finer than the point's
+//! exponent is rounded half away from zero; nothing is lost by that, since the raw words are kept.
+
+mod cbor;
+mod decode;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ecowatt_model::{COLUMNS_MAX, Mark, Quality, Unit};
+
+use crate::kind::{Kind, Table, WordOrder};
+use crate::names;
+use crate::plan::GROUPS_MAX;
+
+use decode::Access;
+
+/// Longest layout as CBOR.
+pub const LAYOUT_BYTES_MAX: usize = 4096;
+/// Most points of one layout.
+pub const POINTS_MAX: usize = 128;
+/// Longest name of a point and longest profile id, in bytes.
+pub const NAME_BYTES_MAX: usize = 32;
+/// Most names of states or flags of one point.
+pub const LABELS_MAX: usize = 32;
+/// Longest name of a state or flag, in bytes.
+pub const LABEL_BYTES_MAX: usize = 24;
+/// Most bit patterns that mean "no value" of one point.
+pub const SENTINELS_MAX: usize = 4;
+
+/// Decimal places that a point can have.
+pub(crate) const EXPONENT_MIN: i8 = -6;
+
+/// Where one word of a sample comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// Table of the register.
+    pub table: Table,
+    /// The register.
+    pub address: u16,
+    /// Index into [`Layout::groups`].
+    pub group: u8,
+}
+
+/// How a counter starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CounterKind {
+    /// Only grows; falling means that the inverter or its counter was replaced.
+    Monotonic,
+    /// Falls to zero once a day by the inverter's own clock.
+    Daily,
+}
+
+/// One quantity of a layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Name, one of [`crate::names`] or under `x.`.
+    pub name: String,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// Type of the number in the registers.
+    pub kind: Kind,
+    /// Order of its words.
+    pub word_order: WordOrder,
+    /// First of its columns; the others follow.
+    pub first_column: u8,
+    /// How many columns the number takes, the scale factor aside.
+    pub column_count: u8,
+    /// Column of the SunSpec scale factor, if the value has one.
+    pub scale_column: Option<u8>,
+    /// What one count is worth, in units of 10^`exponent`; 1 where a scale factor says it.
+    pub multiplier: i64,
+    /// Decimal exponent of the point's values, -6 to 0.
+    pub exponent: i8,
+    /// Bit patterns that mean "no value".
+    pub sentinels: Vec<u64>,
+    /// Smallest plausible value, in units of 10^`exponent`.
+    pub min: Option<i64>,
+    /// Largest plausible value, in units of 10^`exponent`.
+    pub max: Option<i64>,
+    /// Set when the value is a counter.
+    pub counter: Option<CounterKind>,
+    /// Names of states (by value) or of flags (by bit number).
+    pub labels: Vec<(u32, String)>,
+}
+
+impl Point {
+    /// The name of a state, or of a flag by its bit number.
+    #[must_use]
+    pub fn label(&self, code: i64) -> Option<&str> {
+        let found = self.labels.iter().find(|(known, _)| i64::from(*known) == code);
+        found.map(|(_, text)| text.as_str())
+    }
+}
+
+/// One point in one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Index into [`Layout::points`].
+    pub point: usize,
+    /// Whether the value can be relied on.
+    pub quality: Quality,
+    /// The value in units of 10^exponent of the point. Present when the quality is good or out of
+    /// range; never for text.
+    pub value: Option<i64>,
+}
+
+impl Reading {
+    /// The value, if it can be relied on.
+    #[must_use]
+    pub fn good(&self) -> Option<i64> {
+        if self.quality == Quality::Good { self.value } else { None }
+    }
+}
+
+/// Indices of the points that have a meaning for every inverter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Roles {
+    /// Active power.
+    pub ac_power: Option<usize>,
+    /// Lifetime energy counter.
+    pub energy_total: Option<usize>,
+    /// Energy counter of the inverter's day.
+    pub energy_day: Option<usize>,
+    /// Voltage of the first string.
+    pub pv_voltage: Option<usize>,
+    /// State.
+    pub state: Option<usize>,
+}
+
+/// Why bytes or parts are not a layout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Longer than [`LAYOUT_BYTES_MAX`].
+    #[error("layout has {0} bytes, more than {LAYOUT_BYTES_MAX}")]
+    TooLong(usize),
+    /// Not the CBOR of a layout.
+    #[error("layout is not valid at byte {0}")]
+    Malformed(usize),
+    /// Written by a later version.
+    #[error("layout has version {0}")]
+    Version(u64),
+    /// More columns, points, groups, labels or sentinels than allowed, or none where some must be.
+    #[error("layout has {count} {what}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// A name is empty, too long or not allowed.
+    #[error("point {point} has the name {name:?}")]
+    Name {
+        /// Which point.
+        point: usize,
+        /// Its name.
+        name: String,
+    },
+    /// Something about a point cannot be.
+    #[error("point {point} has no valid {what}")]
+    Point {
+        /// Which point.
+        point: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Columns and points of one stream, ready to decode.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    profile: String,
+    profile_version: u32,
+    groups: Vec<u32>,
+    columns: Vec<Column>,
+    points: Vec<Point>,
+    access: Vec<Access>,
+    roles: Roles,
+}
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        // What is left out follows from what is compared.
+        self.profile == other.profile
+            && self.profile_version == other.profile_version
+            && self.groups == other.groups
+            && self.columns == other.columns
+            && self.points == other.points
+    }
+}
+
+impl Eq for Layout {}
+
+impl Layout {
+    /// A layout of these parts; `groups` are milliseconds between reads (0: once).
+    ///
+    /// # Errors
+    /// When a limit is broken or a part points to what is not there.
+    pub fn new(
+        profile: &str,
+        profile_version: u32,
+        groups: &[u32],
+        columns: &[Column],
+        points: Vec<Point>,
+    ) -> Result<Self, LayoutError> {
+        let counted = |what, count, max| {
+            if (1..=max).contains(&count) { Ok(()) } else { Err(LayoutError::Count { what, count }) }
+        };
+        counted("profile id bytes", profile.len(), NAME_BYTES_MAX)?;
+        counted("groups", groups.len(), GROUPS_MAX)?;
+        counted("columns", columns.len(), COLUMNS_MAX)?;
+        counted("points", points.len(), POINTS_MAX)?;
+        if columns.iter().any(|column| usize::from(column.group) >= groups.len()) {
+            return Err(LayoutError::Count { what: "groups", count: groups.len() });
+        }
+        for (index, point) in points.iter().enumerate() {
+            check(index, point, columns.len())?;
+            if points[..index].iter().any(|earlier| earlier.name == point.name) {
+                return Err(LayoutError::Name { point: index, name: point.name.clone() });
+            }
+        }
+        let layout = Self {
+            profile: profile.into(),
+            profile_version,
+            groups: groups.into(),
+            columns: columns.into(),
+            access: points.iter().map(Access::of).collect(),
+            roles: roles(&points),
+            points,
+        };
+        let length = cbor::encode(&layout).len();
+        if length > LAYOUT_BYTES_MAX {
+            return Err(LayoutError::TooLong(length));
+        }
+        Ok(layout)
+    }
+
+    /// Reads a layout from its CBOR.
+    ///
+    /// # Errors
+    /// When the bytes are not the one encoding of a valid layout.
+    pub fn from_cbor(bytes: &[u8]) -> Result<Self, LayoutError> {
+        if bytes.len() > LAYOUT_BYTES_MAX {
+            return Err(LayoutError::TooLong(bytes.len()));
+        }
+        cbor::decode(bytes)
+    }
+
+    /// The layout as CBOR, at most [`LAYOUT_BYTES_MAX`] bytes; equal layouts give equal bytes.
+    #[must_use]
+    pub fn to_cbor(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// Id of the profile, such as `ecowatt/seed-sim`.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// Version of the profile.
+    #[must_use]
+    pub const fn profile_version(&self) -> u32 {
+        self.profile_version
+    }
+
+    /// Milliseconds between the reads of each group; 0 means once per connection.
+    #[must_use]
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// What each word of a sample is.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The points, in the order of the profile.
+    #[must_use]
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// The index of the point with this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.points.iter().position(|point| point.name == name)
+    }
+
+    /// Which points have a meaning for every inverter.
+    #[must_use]
+    pub const fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// One point of one sample.
+    ///
+    /// A point or column that is not there reads as garbled.
+    #[must_use]
+    pub fn reading(&self, point: usize, words: &[u16], marks: &[Mark]) -> Reading {
+        let (quality, value) = match self.access.get(point) {
+            Some(access) => access.decode(words, marks),
+            None => (Quality::Garbled, None),
+        };
+        Reading { point, quality, value }
+    }
+
+    /// All points of one sample, in order; `words` and `marks` are one per column.
+    pub fn decode<'a>(
+        &'a self,
+        words: &'a [u16],
+        marks: &'a [Mark],
+    ) -> impl ExactSizeIterator<Item = Reading> + 'a {
+        self.access.iter().enumerate().map(move |(point, access)| {
+            let (quality, value) = access.decode(words, marks);
+            Reading { point, quality, value }
+        })
+    }
+
+    /// The text of a text point, up to its first zero byte; `None` unless it was read whole.
+    #[must_use]
+    pub fn text(&self, point: usize, words: &[u16], marks: &[Mark]) -> Option<String> {
+        let point = self.points.get(point).filter(|point| point.kind == Kind::Text)?;
+        let from = usize::from(point.first_column);
+        let columns = from..from + usize::from(point.column_count);
+        if marks.get(columns.clone())?.iter().any(|&mark| mark != Mark::Read) {
+            return None;
+        }
+        let bytes = words.get(columns)?.iter().flat_map(|word| word.to_be_bytes());
+        let bytes: Vec<u8> = bytes.take_while(|&byte| byte != 0).collect();
+        Some(String::from_utf8_lossy(&bytes).trim_end().into())
+    }
+}
+
+fn check(index: usize, point: &Point, columns: usize) -> Result<(), LayoutError> {
+    if point.name.len() > NAME_BYTES_MAX || !names::is_allowed(&point.name) {
+        return Err(LayoutError::Name { point: index, name: point.name.clone() });
+    }
+    let fault = |what| Err(LayoutError::Point { point: index, what });
+    let width_fits = match point.kind.registers() {
+        Some(width) => point.column_count == width,
+        None => point.column_count > 0,
+    };
+    let end = usize::from(point.first_column) + usize::from(point.column_count);
+    if !width_fits || end > columns {
+        return fault("columns");
+    }
+    if point.scale_column.is_some_and(|column| usize::from(column) >= columns) {
+        return fault("scale column");
+    }
+    if point.scale_column.is_some() && matches!(point.kind, Kind::F32 | Kind::Text) {
+        return fault("scale column");
+    }
+    if point.multiplier < 1 || (point.multiplier > 1 && point.scale_column.is_some()) {
+        return fault("multiplier");
+    }
+    if !(EXPONENT_MIN..=0).contains(&point.exponent) {
+        return fault("exponent");
+    }
+    if point.sentinels.len() > SENTINELS_MAX {
+        return fault("sentinels");
+    }
+    let labels_fit = point.labels.len() <= LABELS_MAX
+        && point.labels.iter().all(|(_, text)| (1..=LABEL_BYTES_MAX).contains(&text.len()));
+    if !labels_fit {
+        return fault("labels");
+    }
+    Ok(())
+}
+
+fn roles(points: &[Point]) -> Roles {
+    let named = |name| points.iter().position(|point| point.name == name);
+    Roles {
+        ac_power: named(names::AC_POWER),
+        energy_total: named(names::AC_ENERGY_TOTAL),
+        energy_day: named(names::AC_ENERGY_DAY),
+        pv_voltage: points.iter().position(|point| names::is_pv_voltage(&point.name)),
+        state: named(names::STATE),
+    }
+}

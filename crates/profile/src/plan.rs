@@ -1,0 +1,420 @@
+//! What to read, how often, and when an inverter is asleep: all that polling needs of a profile.
+//!
+//! A plan is plain data without pointers. A column is one register that some point needs; registers
+//! that a read only passes over are not columns. What became of a bad register is the poller's
+//! business; [`Read::bisect`] and [`Read::columns`] are what it needs for that.
+
+use core::time::Duration;
+
+use ecowatt_model::{COLUMNS_MAX, Mark};
+
+use crate::kind::Table;
+
+/// Most reads of one plan.
+pub const READS_MAX: usize = 24;
+/// Most groups of one plan.
+pub const GROUPS_MAX: usize = 8;
+/// Most registers in one read (MODBUS Application Protocol V1.1b3, 6.3).
+pub const READ_REGISTERS_MAX: u16 = 125;
+/// Most conditions of a sleep rule.
+pub const SLEEP_CONDITIONS_MAX: usize = 4;
+
+/// Registers that are due together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Group {
+    /// Milliseconds between reads; 0 means once per connection.
+    pub every_ms: u32,
+}
+
+/// One request for a run of registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// Where.
+    pub table: Table,
+    /// First register.
+    pub address: u16,
+    /// How many, at most [`READ_REGISTERS_MAX`].
+    pub count: u16,
+    /// Index of the group that says how often.
+    pub group: u8,
+    /// Column of the first register that is one; the others follow in the order of addresses.
+    pub first_column: u8,
+    /// Bit i is set when register `address + i` is a column.
+    pub(crate) wanted: u128,
+    /// Bit i is set when nothing is torn by a cut before register `address + i`.
+    pub(crate) cuts: u128,
+}
+
+/// Why a plan does not hold what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// More than [`READS_MAX`].
+    #[error("more than {READS_MAX} reads")]
+    TooManyReads,
+    /// More than [`GROUPS_MAX`].
+    #[error("more than {GROUPS_MAX} groups")]
+    TooManyGroups,
+    /// More than [`COLUMNS_MAX`].
+    #[error("more than {COLUMNS_MAX} registers")]
+    TooManyColumns,
+    /// More than [`SLEEP_CONDITIONS_MAX`].
+    #[error("more than {SLEEP_CONDITIONS_MAX} sleep conditions")]
+    TooManyConditions,
+}
+
+impl Read {
+    /// A read whose every register is a column and may be read alone.
+    ///
+    /// `count` is cut to [`READ_REGISTERS_MAX`].
+    #[must_use]
+    pub fn of_all(table: Table, address: u16, count: u16, group: u8, first_column: u8) -> Self {
+        let count = count.min(READ_REGISTERS_MAX);
+        let all = low_bits(count);
+        Self { table, address, count, group, first_column, wanted: all, cuts: all }
+    }
+
+    /// How many of the registers are columns.
+    #[must_use]
+    pub const fn column_count(&self) -> usize {
+        self.wanted.count_ones() as usize
+    }
+
+    /// The registers that are columns: (offset from `address`, column).
+    pub fn columns(&self) -> impl Iterator<Item = (u16, usize)> + use<> {
+        let mut rest = self.wanted;
+        let first = usize::from(self.first_column);
+        (first..).map_while(move |column| {
+            let offset = u16::try_from(rest.trailing_zeros()).ok().filter(|&bit| bit < 128)?;
+            rest &= rest - 1;
+            Some((offset, column))
+        })
+    }
+
+    /// The column of a register, if it is one of this read.
+    #[must_use]
+    pub fn column_of(&self, address: u16) -> Option<usize> {
+        let offset = address.checked_sub(self.address).filter(|&offset| offset < self.count)?;
+        let is_wanted = (self.wanted >> offset) & 1 == 1;
+        let before = (self.wanted & low_bits(offset)).count_ones();
+        is_wanted.then(|| usize::from(self.first_column) + usize::try_from(before).unwrap_or(0))
+    }
+
+    /// Two reads that together cover the columns of this one, cut near the middle.
+    ///
+    /// For finding the register that makes a whole read fail with exception 2. Registers of one
+    /// point stay together, and what lies between the halves without being a column is left out.
+    /// `None` when the read is for one point (or for points that share registers): then that is
+    /// what fails.
+    #[must_use]
+    pub fn bisect(&self) -> Option<(Self, Self)> {
+        let middle = self.count / 2;
+        let is_useful = |cut: u16| {
+            (self.cuts >> cut) & 1 == 1
+                && self.wanted & low_bits(cut) != 0
+                && self.wanted & !low_bits(cut) != 0
+        };
+        let cut = (1..self.count).filter(|&cut| is_useful(cut)).min_by_key(|&cut| cut.abs_diff(middle))?;
+        let left = self.part(0, cut);
+        let right = self.part(cut, self.count);
+        Some((left, right))
+    }
+
+    /// The registers from `start` to before `end`, less those at the edges that are no columns.
+    fn part(&self, start: u16, end: u16) -> Self {
+        let wanted = self.wanted & low_bits(end) & !low_bits(start);
+        let first = u16::try_from(wanted.trailing_zeros()).unwrap_or(start);
+        let last = u16::try_from(127 - wanted.leading_zeros()).unwrap_or(first);
+        let skipped = (self.wanted & low_bits(start)).count_ones();
+        Self {
+            address: self.address + first,
+            count: last - first + 1,
+            first_column: self.first_column + u8::try_from(skipped).unwrap_or(0),
+            wanted: wanted >> first,
+            cuts: self.cuts >> first,
+            ..*self
+        }
+    }
+}
+
+/// One part of a sleep rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SleepCondition {
+    /// Which word of a sample.
+    pub column: u8,
+    /// What is asked of it.
+    pub test: SleepTest,
+}
+
+/// What a sleep rule asks of one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SleepTest {
+    /// The unsigned word is below this.
+    Below(u16),
+    /// The word is one of the first `count` of these.
+    OneOf {
+        /// The words.
+        words: [u16; 4],
+        /// How many of them count.
+        count: u8,
+    },
+}
+
+impl SleepTest {
+    fn holds(self, word: u16) -> bool {
+        match self {
+            Self::Below(limit) => word < limit,
+            Self::OneOf { words, count } => {
+                words.iter().take(usize::from(count)).any(|&one| one == word)
+            }
+        }
+    }
+}
+
+/// When the last words of an inverter say that it is going to sleep rather than failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SleepRule {
+    conditions: [Option<SleepCondition>; SLEEP_CONDITIONS_MAX],
+}
+
+impl SleepRule {
+    /// A rule that holds when all conditions do.
+    ///
+    /// # Errors
+    /// When there are more than [`SLEEP_CONDITIONS_MAX`].
+    pub fn new(conditions: &[SleepCondition]) -> Result<Self, PlanError> {
+        let mut rule = Self { conditions: [None; SLEEP_CONDITIONS_MAX] };
+        if conditions.len() > SLEEP_CONDITIONS_MAX {
+            return Err(PlanError::TooManyConditions);
+        }
+        for (slot, condition) in rule.conditions.iter_mut().zip(conditions) {
+            *slot = Some(*condition);
+        }
+        Ok(rule)
+    }
+
+    /// The conditions.
+    pub fn conditions(&self) -> impl Iterator<Item = SleepCondition> + use<> {
+        self.conditions.into_iter().flatten()
+    }
+
+    /// Whether this sample says so: every word asked for was read and passes its test.
+    #[must_use]
+    pub fn is_asleep(&self, words: &[u16], marks: &[Mark]) -> bool {
+        let mut conditions = self.conditions().peekable();
+        conditions.peek().is_some()
+            && conditions.all(|condition| {
+                let column = usize::from(condition.column);
+                marks.get(column) == Some(&Mark::Read)
+                    && words.get(column).is_some_and(|&word| condition.test.holds(word))
+            })
+    }
+}
+
+/// All reads of one inverter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    reads: [Read; READS_MAX],
+    read_count: u8,
+    groups: [Group; GROUPS_MAX],
+    group_count: u8,
+    column_count: u8,
+    sleep: Option<SleepRule>,
+}
+
+impl Plan {
+    /// A plan of these reads; their first columns are set in their order.
+    ///
+    /// # Errors
+    /// When there is too much of something.
+    pub fn new(
+        groups: &[Group],
+        reads: &[Read],
+        sleep: Option<SleepRule>,
+    ) -> Result<Self, PlanError> {
+        let none = Read::of_all(Table::Holding, 0, 0, 0, 0);
+        let mut plan = Self {
+            reads: [none; READS_MAX],
+            read_count: u8::try_from(reads.len()).map_err(|_| PlanError::TooManyReads)?,
+            groups: [Group::default(); GROUPS_MAX],
+            group_count: u8::try_from(groups.len()).map_err(|_| PlanError::TooManyGroups)?,
+            column_count: 0,
+            sleep,
+        };
+        plan.groups
+            .get_mut(..groups.len())
+            .ok_or(PlanError::TooManyGroups)?
+            .copy_from_slice(groups);
+        let slots = plan.reads.get_mut(..reads.len()).ok_or(PlanError::TooManyReads)?;
+        for (slot, read) in slots.iter_mut().zip(reads) {
+            *slot = Read { first_column: plan.column_count, ..*read };
+            let columns = usize::from(plan.column_count) + read.column_count();
+            plan.column_count = u8::try_from(columns)
+                .ok()
+                .filter(|&count| usize::from(count) <= COLUMNS_MAX)
+                .ok_or(PlanError::TooManyColumns)?;
+        }
+        Ok(plan)
+    }
+
+    /// The reads, those of the fastest group first.
+    #[must_use]
+    pub fn reads(&self) -> &[Read] {
+        &self.reads[..usize::from(self.read_count)]
+    }
+
+    /// The groups that reads point to.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups[..usize::from(self.group_count)]
+    }
+
+    /// How many words a sample has.
+    #[must_use]
+    pub fn column_count(&self) -> usize {
+        usize::from(self.column_count)
+    }
+
+    /// When the inverter is asleep, if its profile says so.
+    #[must_use]
+    pub const fn sleep(&self) -> Option<&SleepRule> {
+        self.sleep.as_ref()
+    }
+}
+
+/// What a link costs, for deciding whether to read over a hole or to ask twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transport {
+    /// Speed of the bus that the inverter's registers come over.
+    pub baud: u32,
+    /// Time between the end of a request and the start of the answer.
+    pub turnaround: Duration,
+}
+
+impl Transport {
+    /// TCP. Most such fronts are dongles on a serial bus that cannot be seen; the common fast one
+    /// is assumed, which joins what is near and does not drag in what is far.
+    pub const TCP: Self = Self { baud: 115_200, turnaround: Duration::from_millis(5) };
+
+    /// A serial line; 20 ms is a usual turnaround.
+    #[must_use]
+    pub const fn serial(baud: u32) -> Self {
+        Self { baud, turnaround: Duration::from_millis(20) }
+    }
+
+    /// The largest run of unneeded registers that is cheaper to read than to ask twice.
+    ///
+    /// A second exchange costs 8 bytes of request, 5 bytes around the answer, two silences of 3.5
+    /// characters (20 characters together) and the turnaround; an unneeded register costs 2
+    /// characters. A character is taken as 10 bits. At 9600 Bd that gives 19 registers with 20 ms
+    /// turnaround and 58 with 100 ms, at 19200 Bd and 20 ms 29.
+    #[must_use]
+    pub fn hole_max(&self) -> u16 {
+        const EXCHANGE_CHARS: u64 = 8 + 5 + 7;
+        const BITS_PER_CHAR: u64 = 10;
+        const CHARS_PER_REGISTER: u64 = 2;
+        let turnaround_us = u64::try_from(self.turnaround.as_micros()).unwrap_or(u64::MAX);
+        let turnaround_chars =
+            turnaround_us.saturating_mul(u64::from(self.baud)) / (BITS_PER_CHAR * 1_000_000);
+        let registers = (EXCHANGE_CHARS + turnaround_chars) / CHARS_PER_REGISTER;
+        u16::try_from(registers).unwrap_or(u16::MAX).min(READ_REGISTERS_MAX)
+    }
+}
+
+/// The lowest `count` bits set.
+pub(crate) const fn low_bits(count: u16) -> u128 {
+    if count >= 128 { u128::MAX } else { (1 << count) - 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn break_even_of_holes_follows_speed_and_turnaround() {
+        let hole = |baud, ms| {
+            Transport { baud, turnaround: Duration::from_millis(ms) }.hole_max()
+        };
+        assert_eq!(hole(9_600, 20), 19);
+        assert_eq!(hole(9_600, 100), 58);
+        assert_eq!(hole(19_200, 20), 29);
+        assert_eq!(Transport::TCP.hole_max(), 38);
+        assert_eq!(hole(u32::MAX, u64::MAX), READ_REGISTERS_MAX);
+    }
+
+    /// Registers 100, 101 (one number), 104 and 106.
+    fn holey() -> Read {
+        Read {
+            wanted: 0b101_0011,
+            cuts: 0b111_1101,
+            ..Read::of_all(Table::Input, 100, 7, 1, 5)
+        }
+    }
+
+    #[test]
+    fn columns_are_the_wanted_registers() {
+        let read = holey();
+        assert_eq!(read.column_count(), 4);
+        assert_eq!(read.columns().collect::<Vec<_>>(), vec![(0, 5), (1, 6), (4, 7), (6, 8)]);
+        assert_eq!(read.column_of(104), Some(7));
+        for not_a_column in [99, 102, 107, 0] {
+            assert_eq!(read.column_of(not_a_column), None);
+        }
+    }
+
+    #[test]
+    fn bisecting_keeps_numbers_whole_and_drops_holes() {
+        let (left, right) = holey().bisect().unwrap();
+        assert_eq!((left.address, left.count, left.first_column), (100, 2, 5));
+        assert_eq!((right.address, right.count, right.first_column), (104, 3, 7));
+        assert_eq!(left.bisect(), None);
+        let (four, six) = right.bisect().unwrap();
+        assert_eq!((four.address, four.count, four.first_column), (104, 1, 7));
+        assert_eq!((six.address, six.count, six.first_column), (106, 1, 8));
+        assert_eq!(six.column_of(106), Some(8));
+    }
+
+    #[test]
+    fn a_full_read_is_bisected_down_to_single_registers() {
+        let mut waiting = vec![Read::of_all(Table::Holding, 0, 125, 0, 0)];
+        let mut singles = vec![];
+        while let Some(read) = waiting.pop() {
+            match read.bisect() {
+                Some((left, right)) => waiting.extend([right, left]),
+                None => singles.push((read.address, usize::from(read.first_column))),
+            }
+        }
+        assert_eq!(singles, (0..125).map(|n| (n, usize::from(n))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn sleep_needs_every_condition_to_be_read_and_true() {
+        let rule = SleepRule::new(&[
+            SleepCondition { column: 0, test: SleepTest::Below(500) },
+            SleepCondition {
+                column: 2,
+                test: SleepTest::OneOf { words: [1, 2, 9, 9], count: 2 },
+            },
+        ])
+        .unwrap();
+        let read = [Mark::Read; 3];
+        assert!(rule.is_asleep(&[499, 0, 2], &read));
+        assert!(!rule.is_asleep(&[500, 0, 2], &read));
+        assert!(!rule.is_asleep(&[499, 0, 9], &read));
+        assert!(!rule.is_asleep(&[499, 0, 2], &[Mark::Read, Mark::Read, Mark::Timeout]));
+        assert!(!rule.is_asleep(&[], &[]));
+        assert!(!SleepRule::new(&[]).unwrap().is_asleep(&[0], &read));
+    }
+
+    #[test]
+    fn a_plan_numbers_its_columns() {
+        let read = |count| Read::of_all(Table::Holding, 10, count, 0, 99);
+        let plan = Plan::new(&[Group { every_ms: 5_000 }], &[read(3), read(2)], None).unwrap();
+        assert_eq!(plan.column_count(), 5);
+        assert_eq!(plan.reads()[1].first_column, 3);
+        assert_eq!(Plan::new(&[], &[read(125), read(4)], None), Err(PlanError::TooManyColumns));
+        assert_eq!(Plan::new(&[], &[read(1); 25], None), Err(PlanError::TooManyReads));
+        assert_eq!(Plan::new(&[Group::default(); 9], &[], None), Err(PlanError::TooManyGroups));
+    }
+}
