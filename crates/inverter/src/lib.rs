@@ -5,6 +5,13 @@
 //! the fleet simulation and tests, where anything may misbehave on purpose.
 
 pub mod config;
+mod inverter;
 pub mod physics;
+mod registers;
 mod scale;
 pub mod series;
+
+pub use config::{Config, ConfigError, Map, PvString, Site};
+pub use inverter::{Inverter, Source, Table};
+pub use physics::plant::{OperatingState, Reading, Weather};
+pub use registers::Image;

@@ -162,6 +162,7 @@ pub struct Plant {
     mode: Mode,
     dim_for_s: f64,
     is_connected: bool,
+    reconnect_at: Option<UnixMs>,
     loss_w: f64,
     internal_c: f64,
     reading: Reading,
@@ -216,6 +217,7 @@ impl Plant {
             mode: Mode::Sleeping,
             dim_for_s: 0.0,
             is_connected: true,
+            reconnect_at: None,
             loss_w: 0.0,
             internal_c: air_c + HOUSING_ABOVE_AIR_K,
             forced: None,
@@ -269,14 +271,25 @@ impl Plant {
     /// Follows an export limit.
     pub fn order_limit(&mut self, order: LimitOrder) {
         self.limit.order(order, self.at);
+        // Shown at once: a master reads back what it wrote.
+        self.reading.limit_target_pct = self.limit.target_pct();
     }
 
-    /// Connects or disconnects the inverter by order.
-    pub fn connect(&mut self, is_connected: bool) {
-        if is_connected && !self.is_connected && self.mode == Mode::Running {
+    /// Connects the inverter by order: it checks the grid anew.
+    pub fn connect(&mut self) {
+        if !self.is_connected && self.mode == Mode::Running {
             self.mode = Mode::Starting { left_s: START_S };
         }
-        self.is_connected = is_connected;
+        self.is_connected = true;
+        self.reconnect_at = None;
+    }
+
+    /// Disconnects the inverter by order, for some seconds or until it is told otherwise.
+    pub fn disconnect(&mut self, for_s: Option<u32>) {
+        self.is_connected = false;
+        self.reconnect_at = for_s
+            .filter(|s| *s > 0)
+            .map(|s| UnixMs(self.at.0.saturating_add(i64::from(s) * 1_000)));
     }
 
     /// Sets global irradiance (W/m²) until `until`, whatever the weather.
@@ -302,6 +315,7 @@ impl Plant {
         self.energy.forget_day();
         self.limit.forget();
         self.is_connected = true;
+        self.reconnect_at = None;
         self.mode = Mode::Sleeping;
     }
 
@@ -313,6 +327,9 @@ impl Plant {
         let air_c = self.air_c();
         for tracker in &mut self.strings {
             tracker.expose(&light, &sun, air_c);
+        }
+        if self.reconnect_at.is_some_and(|at| at <= now) {
+            self.connect();
         }
         let limit_pct = self.limit.step(now);
         let grid = self.grid.step(f64::from(self.reading.ac_w.max(0)));

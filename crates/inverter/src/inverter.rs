@@ -1,0 +1,278 @@
+//! An inverter as a Modbus master sees it, without any socket: registers in, registers out, by time.
+
+use ecowatt_modbus::ExceptionCode;
+use ecowatt_model::UnixMs;
+use serde::Serialize;
+
+use crate::config::{Config, ConfigError, Map};
+use crate::physics::limit::LimitOrder;
+use crate::physics::plant::{OperatingState, Plant, Reading, Weather};
+use crate::registers::sunspec::Controls;
+use crate::registers::{Image, seed};
+use crate::series::Series;
+
+/// What an inverter's registers come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The physics.
+    Simulated(Weather),
+    /// Recorded registers, the first column being register 0.
+    Recorded(Series<u16>),
+}
+
+/// One of the two register tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Functions 3, 6 and 16.
+    Holding,
+    /// Function 4.
+    Input,
+}
+
+/// A simulated or replayed inverter.
+#[derive(Debug, Clone)]
+pub struct Inverter {
+    body: Body,
+    unit: u8,
+    map: Map,
+    revert_after_s: Option<u32>,
+}
+
+#[derive(Debug, Clone)]
+enum Body {
+    Simulated { plant: Box<Plant>, controls: Controls },
+    Recorded { series: Series<u16>, now: UnixMs, limit: Option<u16> },
+}
+
+impl Inverter {
+    /// An inverter that begins at `start`.
+    ///
+    /// # Errors
+    /// When the configuration is beyond what the models and registers can carry.
+    pub fn new(config: Config, source: Source, start: UnixMs) -> Result<Self, ConfigError> {
+        config.check()?;
+        let (unit, revert_after_s) = (config.unit, config.limit.revert_after_s);
+        let map = match &source {
+            Source::Simulated(_) => config.map,
+            Source::Recorded(_) => Map::Seed,
+        };
+        let body = match source {
+            Source::Simulated(weather) => {
+                let plant = Box::new(Plant::new(config, weather, start));
+                Body::Simulated { plant, controls: Controls::default() }
+            }
+            Source::Recorded(series) => Body::Recorded { series, now: start, limit: None },
+        };
+        Ok(Self { body, unit, map, revert_after_s })
+    }
+
+    /// The unit identifier it answers to.
+    #[must_use]
+    pub fn unit(&self) -> u8 {
+        self.unit
+    }
+
+    /// Its register map.
+    #[must_use]
+    pub fn map(&self) -> Map {
+        self.map
+    }
+
+    /// Moves on to `now`; going back does nothing.
+    pub fn advance(&mut self, now: UnixMs) {
+        match &mut self.body {
+            Body::Simulated { plant, .. } => plant.advance(now),
+            Body::Recorded { now: at, .. } => *at = now.max(*at),
+        }
+    }
+
+    /// Every register at present.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        match &self.body {
+            Body::Simulated { plant, controls } => match self.map {
+                Map::Seed => seed::image(plant.reading()),
+                Map::SunSpec => controls.image(plant),
+            },
+            Body::Recorded { series, now, limit } => {
+                let mut words = series.at(*now).to_vec();
+                if let (Some(limit), Some(word)) = (limit, words.get_mut(usize::from(seed::LIMIT)))
+                {
+                    *word = *limit;
+                }
+                Image { first: 0, words }
+            }
+        }
+    }
+
+    /// Reads registers at `now`. Both tables show the same.
+    ///
+    /// # Errors
+    /// Illegal data address if one of them does not exist.
+    pub fn read(
+        &mut self,
+        _table: Table,
+        address: u16,
+        count: u16,
+        now: UnixMs,
+    ) -> Result<Vec<u16>, ExceptionCode> {
+        self.advance(now);
+        self.image().slice(address, count).map(<[u16]>::to_vec)
+    }
+
+    /// Writes holding registers at `now`: all of them or none.
+    ///
+    /// # Errors
+    /// Illegal data address for what cannot be written, illegal data value for what is out of range.
+    pub fn write(
+        &mut self,
+        address: u16,
+        values: &[u16],
+        now: UnixMs,
+    ) -> Result<(), ExceptionCode> {
+        self.advance(now);
+        match &mut self.body {
+            Body::Simulated { plant, controls } => match self.map {
+                Map::Seed => {
+                    let target_pct = f64::from(seed::limit(address, values)?);
+                    let revert_after_s = self.revert_after_s;
+                    plant.order_limit(LimitOrder { target_pct, revert_after_s, ramp_s: None });
+                }
+                Map::SunSpec => {
+                    let change = controls.written(plant, address, values)?;
+                    controls.apply(change, plant);
+                }
+            },
+            Body::Recorded { series, limit, .. } => {
+                if usize::from(seed::LIMIT) >= series.names().len() {
+                    return Err(ExceptionCode::IllegalDataAddress);
+                }
+                *limit = Some(seed::limit(address, values)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a write would be taken, without carrying it out.
+    ///
+    /// # Errors
+    /// As [`Inverter::write`].
+    pub fn check_write(&self, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
+        match (&self.body, self.map) {
+            (Body::Simulated { plant, controls }, Map::SunSpec) => {
+                controls.written(plant, address, values).map(|_| ())
+            }
+            (Body::Simulated { .. } | Body::Recorded { .. }, _) => {
+                seed::limit(address, values).map(|_| ())
+            }
+        }
+    }
+
+    /// Whether it is too dark for it.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        match &self.body {
+            Body::Simulated { plant, .. } => plant.reading().state == OperatingState::Sleeping,
+            // Of recorded registers, the last column is the power.
+            Body::Recorded { series, now, .. } => series.at(*now).last() == Some(&0),
+        }
+    }
+
+    /// What a loss of power at `now` does to it.
+    pub fn lose_power(&mut self, now: UnixMs) {
+        match &mut self.body {
+            Body::Simulated { plant, controls } => {
+                plant.lose_power(now);
+                *controls = Controls::default();
+            }
+            Body::Recorded { limit, .. } => *limit = None,
+        }
+    }
+
+    /// The plant, unless registers are replayed.
+    #[must_use]
+    pub fn plant(&self) -> Option<&Plant> {
+        match &self.body {
+            Body::Simulated { plant, .. } => Some(plant),
+            Body::Recorded { .. } => None,
+        }
+    }
+
+    /// The plant, unless registers are replayed.
+    pub fn plant_mut(&mut self) -> Option<&mut Plant> {
+        match &mut self.body {
+            Body::Simulated { plant, .. } => Some(plant),
+            Body::Recorded { .. } => None,
+        }
+    }
+
+    /// What it measures, unless registers are replayed.
+    #[must_use]
+    pub fn reading(&self) -> Option<&Reading> {
+        self.plant().map(Plant::reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-06-21T11:00Z.
+    const NOON: UnixMs = UnixMs(1_782_039_600_000);
+
+    fn seeded() -> Inverter {
+        Inverter::new(Config::default(), Source::Simulated(Weather::Modelled), NOON).unwrap()
+    }
+
+    #[test]
+    fn ten_registers_and_not_one_more() {
+        let mut inverter = seeded();
+        let words = inverter.read(Table::Holding, 0, 10, NOON).unwrap();
+        assert!((2_200..2_450).contains(&words[0]), "{words:?}");
+        assert!((4_990..5_010).contains(&words[2]), "{words:?}");
+        assert_eq!(words[8], 100);
+        assert_eq!(inverter.read(Table::Input, 0, 10, NOON), Ok(words));
+        for (address, count) in [(0, 11), (10, 1), (9, 2), (65_535, 1)] {
+            let refused = inverter.read(Table::Holding, address, count, NOON);
+            assert_eq!(refused, Err(ExceptionCode::IllegalDataAddress));
+        }
+    }
+
+    #[test]
+    fn the_limit_is_read_back_and_nothing_else_can_be_written() {
+        let mut inverter = seeded();
+        assert_eq!(inverter.write(8, &[55], NOON), Ok(()));
+        assert_eq!(inverter.read(Table::Holding, 8, 1, NOON), Ok(vec![55]));
+        assert_eq!(inverter.write(8, &[101], NOON), Err(ExceptionCode::IllegalDataValue));
+        assert_eq!(inverter.write(9, &[1], NOON), Err(ExceptionCode::IllegalDataAddress));
+        assert_eq!(inverter.write(8, &[1, 1], NOON), Err(ExceptionCode::IllegalDataAddress));
+        assert_eq!(inverter.read(Table::Holding, 8, 1, NOON), Ok(vec![55]));
+    }
+
+    #[test]
+    fn a_recording_shows_exactly_its_rows_until_it_is_written_to() {
+        let rows =
+            "t,a,b,c,d,e,f,g,h,i,j\n100,1,2,3,4,5,6,7,8,100,10\n105,11,2,3,4,5,6,7,8,100,0\n";
+        let series = Series::from_csv(rows.as_bytes()).unwrap();
+        let start = UnixMs(100_000);
+        let mut inverter =
+            Inverter::new(Config::default(), Source::Recorded(series), start).unwrap();
+        let first = vec![1, 2, 3, 4, 5, 6, 7, 8, 100, 10];
+        assert_eq!(inverter.read(Table::Holding, 0, 10, UnixMs(104_999)), Ok(first));
+        assert!(!inverter.is_asleep());
+        assert_eq!(inverter.read(Table::Holding, 0, 1, UnixMs(105_000)), Ok(vec![11]));
+        assert!(inverter.is_asleep());
+        assert_eq!(inverter.write(8, &[30], UnixMs(105_000)), Ok(()));
+        assert_eq!(inverter.read(Table::Holding, 8, 1, UnixMs(106_000)), Ok(vec![30]));
+    }
+
+    #[test]
+    fn losing_power_forgets_the_limit() {
+        let mut inverter = seeded();
+        inverter.write(8, &[10], NOON).unwrap();
+        inverter.lose_power(NOON);
+        let later = UnixMs(NOON.0 + 2_000);
+        assert_eq!(inverter.read(Table::Holding, 8, 1, later), Ok(vec![100]));
+    }
+}

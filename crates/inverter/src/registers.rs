@@ -1,0 +1,38 @@
+//! What an inverter shows in its registers, and what may be written to them.
+//!
+//! A register map turns one reading of the plant into words; all words of one read come from one
+//! reading. Every register of a map is shown in the holding and in the input table alike. Writes are
+//! checked as a whole before any of them takes effect: a register that cannot be written is an illegal
+//! address (2), a value out of range an illegal value (3).
+
+pub(crate) mod seed;
+pub(crate) mod sunspec;
+
+use ecowatt_modbus::ExceptionCode;
+
+/// Consecutive registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Address of the first.
+    pub first: u16,
+    /// Their words.
+    pub words: Vec<u16>,
+}
+
+impl Image {
+    /// `count` words from `address` on.
+    ///
+    /// # Errors
+    /// Illegal data address if any of them does not exist.
+    pub fn slice(&self, address: u16, count: u16) -> Result<&[u16], ExceptionCode> {
+        let from = address.checked_sub(self.first).map(usize::from);
+        from.and_then(|from| self.words.get(from..from + usize::from(count)))
+            .ok_or(ExceptionCode::IllegalDataAddress)
+    }
+
+    /// Whether the register exists.
+    #[must_use]
+    pub fn contains(&self, address: u16) -> bool {
+        self.slice(address, 1).is_ok()
+    }
+}

@@ -1,0 +1,425 @@
+//! A SunSpec map at 40000: common, nameplate (120), settings (121), three-phase inverter (103),
+//! controls (123), one module per string (160).
+//!
+//! Lengths, order of points, scale factors and the "not implemented" values are those of the SunSpec
+//! model definitions (github.com/sunspec/models, `json/model_*.json`) and of the SunSpec Device
+//! Information Model Specification. Scale factors are constants of this device.
+
+use ecowatt_modbus::ExceptionCode;
+
+use super::Image;
+use crate::config::Config;
+use crate::physics::grid::Trip;
+use crate::physics::limit::LimitOrder;
+use crate::physics::plant::{OperatingState, Plant, Reading};
+use crate::scale::{to_i16_bits, to_u16, to_u32, words};
+
+/// Where the marker stands.
+pub(crate) const BASE: u16 = 40_000;
+
+const NOT_U16: u16 = 0xFFFF;
+/// Of a signed point, a scale factor and a pad.
+const NOT_I16: u16 = 0x8000;
+/// Seconds from 1970 to 2000, where model 160's time stamps begin.
+const EPOCH_2000_S: i64 = 946_684_800;
+
+/// Model 123 as written by masters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Controls {
+    conn_window_s: u16,
+    conn_revert_s: u16,
+    /// Tenths of a per cent.
+    limit: u16,
+    window_s: u16,
+    revert_s: u16,
+    ramp_s: u16,
+    is_enabled: bool,
+}
+
+impl Default for Controls {
+    fn default() -> Self {
+        Self {
+            conn_window_s: 0,
+            conn_revert_s: 0,
+            limit: LIMIT_MAX,
+            window_s: 0,
+            revert_s: 0,
+            ramp_s: 0,
+            is_enabled: false,
+        }
+    }
+}
+
+/// 100 % at a scale factor of -1.
+const LIMIT_MAX: u16 = 1_000;
+
+/// Offsets in model 123, counted from its identifier.
+mod point {
+    pub(super) const CONN_WINDOW: u16 = 2;
+    pub(super) const CONN_REVERT: u16 = 3;
+    pub(super) const CONN: u16 = 4;
+    pub(super) const LIMIT: u16 = 5;
+    pub(super) const WINDOW: u16 = 6;
+    pub(super) const REVERT: u16 = 7;
+    pub(super) const RAMP: u16 = 8;
+    pub(super) const ENABLE: u16 = 9;
+}
+
+/// What a write to model 123 changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Change {
+    controls: Controls,
+    /// `Some(true)` connects.
+    connection: Option<bool>,
+    /// Whether the limit, its timers or its switch were written.
+    touches_limit: bool,
+}
+
+impl Controls {
+    /// The whole map.
+    pub(crate) fn image(&self, plant: &Plant) -> Image {
+        let (config, reading) = (plant.config(), plant.reading());
+        let mut map = Writer { words: vec![0x5375, 0x6E53] };
+        map.model(1, |m| common(m, config));
+        map.model(120, |m| nameplate(m, config));
+        map.model(121, |m| settings(m, config));
+        map.model(103, |m| inverter(m, reading));
+        map.model(123, |m| self.show(m, plant));
+        map.model(160, |m| strings(m, reading));
+        map.words.extend([NOT_U16, 0]);
+        Image { first: BASE, words: map.words }
+    }
+
+    fn show(&self, m: &mut Writer, plant: &Plant) {
+        m.put([self.conn_window_s, self.conn_revert_s, u16::from(plant.is_connected())]);
+        m.put([self.limit, self.window_s, self.revert_s, self.ramp_s]);
+        m.put([u16::from(self.is_in_force(plant))]);
+        // Power factor and reactive power are not adjustable here.
+        m.put([NOT_I16, NOT_U16, NOT_U16, NOT_U16, 0]);
+        m.put([NOT_I16, NOT_I16, NOT_I16, NOT_U16, NOT_U16, NOT_U16, NOT_U16, 0]);
+        m.put([factor(-1), factor(-2), NOT_I16]);
+    }
+
+    /// A lease that ran out has switched the limit off.
+    fn is_in_force(&self, plant: &Plant) -> bool {
+        self.is_enabled && (self.revert_s == 0 || plant.limit().revert_at().is_some())
+    }
+
+    /// Checks a write.
+    pub(crate) fn written(
+        &self,
+        plant: &Plant,
+        address: u16,
+        values: &[u16],
+    ) -> Result<Change, ExceptionCode> {
+        let enabled = self.is_in_force(plant);
+        let controls = Self { is_enabled: enabled, ..*self };
+        let mut change = Change { controls, connection: None, touches_limit: false };
+        for (register, value) in (address..=u16::MAX).zip(values) {
+            change.point(register.wrapping_sub(BASE + CONTROLS_AT), *value)?;
+        }
+        Ok(change)
+    }
+
+    /// Carries out a checked write.
+    pub(crate) fn apply(&mut self, change: Change, plant: &mut Plant) {
+        let was_enabled = self.is_in_force(plant);
+        *self = change.controls;
+        match change.connection {
+            Some(true) => plant.connect(),
+            Some(false) => plant.disconnect(Some(u32::from(self.conn_revert_s))),
+            None => {}
+        }
+        if change.touches_limit && (self.is_enabled || was_enabled) {
+            let target_pct = if self.is_enabled { f64::from(self.limit) / 10.0 } else { 100.0 };
+            plant.order_limit(LimitOrder {
+                target_pct,
+                revert_after_s: self.is_enabled.then(|| u32::from(self.revert_s)),
+                ramp_s: Some(u32::from(self.ramp_s)),
+            });
+        }
+    }
+}
+
+impl Change {
+    fn point(&mut self, offset: u16, value: u16) -> Result<(), ExceptionCode> {
+        let switch = |value: u16| match value {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(ExceptionCode::IllegalDataValue),
+        };
+        let controls = &mut self.controls;
+        match offset {
+            point::CONN_WINDOW => controls.conn_window_s = value,
+            point::CONN_REVERT => controls.conn_revert_s = value,
+            point::CONN => self.connection = Some(switch(value)?),
+            point::LIMIT if value > LIMIT_MAX => return Err(ExceptionCode::IllegalDataValue),
+            point::LIMIT => controls.limit = value,
+            point::WINDOW => controls.window_s = value,
+            point::REVERT => controls.revert_s = value,
+            point::RAMP => controls.ramp_s = value,
+            point::ENABLE => controls.is_enabled = switch(value)?,
+            _ => return Err(ExceptionCode::IllegalDataAddress),
+        }
+        self.touches_limit |= (point::LIMIT..=point::ENABLE).contains(&offset);
+        Ok(())
+    }
+}
+
+/// Offset of model 123 from [`BASE`]: the marker and the models before it, each with its two header
+/// words.
+const CONTROLS_AT: u16 = 2 + (2 + 66) + (2 + 26) + (2 + 30) + (2 + 50);
+
+fn common(m: &mut Writer, config: &Config) {
+    m.text("EcoWatt", 16);
+    m.text(&format!("Simulator {}", config.rated_w), 16);
+    m.text("", 8);
+    m.text(env!("CARGO_PKG_VERSION"), 8);
+    m.text(&config.serial, 16);
+    m.put([u16::from(config.unit), NOT_I16]);
+}
+
+fn nameplate(m: &mut Writer, config: &Config) {
+    let rated = f64::from(config.rated_w);
+    let watts = to_u16(rated, 1.0);
+    // 4 is PV.
+    m.put([4, watts, factor(0), watts, factor(0)]);
+    m.put([NOT_I16; 4]);
+    m.put([NOT_I16]);
+    m.put([to_u16(rated / 230.0, 10.0), factor(-1)]);
+    m.put([10_000, NOT_I16, NOT_I16, 10_000, factor(-4)]);
+    // Storage.
+    m.put([NOT_U16, NOT_I16, NOT_U16, NOT_I16, NOT_U16, NOT_I16, NOT_U16, NOT_I16, NOT_I16]);
+}
+
+fn settings(m: &mut Writer, config: &Config) {
+    let watts = to_u16(f64::from(config.rated_w), 1.0);
+    m.put([watts, to_u16(config.grid.volts, 10.0), 0, NOT_U16, NOT_U16, watts]);
+    m.put([NOT_I16; 4]);
+    m.put([to_u16(config.limit.ramp_pct_s, 10.0)]);
+    m.put([NOT_I16; 4]);
+    m.put([NOT_U16, NOT_U16, NOT_U16, to_u16(config.grid.hertz, 100.0), NOT_U16]);
+    // Scale factors: WMax, VRef, VRefOfs, VMinMax, VAMax, VArMax, WGra, PFMin, MaxRmpRte, ECPNomHz.
+    m.put([factor(0), factor(-1), factor(-1), NOT_I16, factor(0), NOT_I16, factor(-1)]);
+    m.put([NOT_I16, NOT_I16, factor(-2)]);
+}
+
+fn inverter(m: &mut Writer, reading: &Reading) {
+    let watts = f64::from(reading.ac_w);
+    let volts = reading.ac_v;
+    let amps = volts.map(|v| if v > 0.0 { watts.max(0.0) / 3.0 / v } else { 0.0 });
+    m.put([to_u16(amps.iter().sum(), 100.0)]);
+    m.put(amps.map(|a| to_u16(a, 100.0)));
+    m.put([factor(-2)]);
+    // Of two phases 120 degrees apart.
+    let between = |a: f64, b: f64| to_u16((a * a + b * b + a * b).sqrt(), 10.0);
+    m.put([between(volts[0], volts[1]), between(volts[1], volts[2]), between(volts[2], volts[0])]);
+    m.put(volts.map(|v| to_u16(v, 10.0)));
+    m.put([factor(-1)]);
+    m.put([to_i16_bits(watts, 1.0), factor(0)]);
+    m.put([to_u16(reading.hz, 100.0), factor(-2)]);
+    m.put([to_i16_bits(watts.abs(), 1.0), factor(0)]);
+    m.put([0, factor(0)]);
+    m.put([to_i16_bits(100.0, 100.0), factor(-2)]);
+    m.put(words(reading.lifetime_wh));
+    m.put([factor(0)]);
+    // DC current and voltage have no meaning for several trackers: model 160 has them.
+    m.put([NOT_U16, NOT_I16, NOT_U16, NOT_I16]);
+    m.put([to_i16_bits(reading.dc_w, 1.0), factor(0)]);
+    m.put([to_i16_bits(reading.internal_c, 10.0), NOT_I16, NOT_I16, NOT_I16, factor(-1)]);
+    m.put([state(reading.state), NOT_U16]);
+    m.put(words(events(reading)));
+    m.put([0; 2]);
+    m.put([NOT_U16; 8]);
+}
+
+fn strings(m: &mut Writer, reading: &Reading) {
+    let count = u16::try_from(reading.strings.len()).unwrap_or(0);
+    m.put([factor(-2), factor(-1), factor(0), factor(0)]);
+    m.put([0, 0, count, NOT_U16]);
+    let seconds = reading.own_clock_ms.div_euclid(1_000).saturating_sub(EPOCH_2000_S);
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    for (number, string) in (1_u16..).zip(&reading.strings) {
+        m.put([number]);
+        m.text(&format!("String {number}"), 8);
+        m.put([to_u16(string.amps, 100.0), to_u16(string.volts, 10.0)]);
+        m.put([to_u16(string.volts * string.amps, 1.0)]);
+        m.put(words(u64::from(to_u32(string.energy_wh))));
+        m.put(words(seconds));
+        m.put([to_i16_bits(string.cell_c, 1.0), state(reading.state), 0, 0]);
+    }
+}
+
+/// Model 103 `St`; model 160 `DCSt` has the same values.
+fn state(state: OperatingState) -> u16 {
+    match state {
+        OperatingState::Sleeping => 2,
+        OperatingState::Starting => 3,
+        OperatingState::Mppt => 4,
+        OperatingState::Throttled => 5,
+        OperatingState::Fault => 7,
+        OperatingState::Standby => 8,
+    }
+}
+
+/// Model 103 `Evt1`.
+fn events(reading: &Reading) -> u64 {
+    const HALF: f64 = 0.5;
+    let grid = reading.tripped.map_or(0, |trip| match trip {
+        Trip::GridLoss => 1 << 4,
+        Trip::OverFrequency => 1 << 8,
+        Trip::UnderFrequency => 1 << 9,
+        Trip::OverVoltage => 1 << 10,
+        Trip::UnderVoltage => 1 << 11,
+    });
+    grid | if reading.derated_to < HALF { 1 << 7 } else { 0 }
+}
+
+/// A scale factor: a power of ten.
+fn factor(power: i16) -> u16 {
+    power.cast_unsigned()
+}
+
+struct Writer {
+    words: Vec<u16>,
+}
+
+impl Writer {
+    fn model(&mut self, id: u16, fill: impl FnOnce(&mut Self)) {
+        let at = self.words.len();
+        self.words.extend([id, 0]);
+        fill(self);
+        self.words[at + 1] = u16::try_from(self.words.len() - at - 2).unwrap_or(0);
+    }
+
+    fn put<const N: usize>(&mut self, words: [u16; N]) {
+        self.words.extend(words);
+    }
+
+    /// ASCII, two characters a register, filled up with NUL, cut at `registers`.
+    fn text(&mut self, text: &str, registers: usize) {
+        let bytes = text.as_bytes();
+        let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
+        self.words
+            .extend((0..registers).map(|r| u16::from_be_bytes([byte(2 * r), byte(2 * r + 1)])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecowatt_model::UnixMs;
+
+    use super::*;
+    use crate::physics::plant::Weather;
+
+    /// 2026-06-21T11:00Z.
+    const NOON: i64 = 1_782_039_600_000;
+
+    fn plant() -> Plant {
+        let mut config = Config::default();
+        config.site.cloudiness = Some(0.0);
+        config.grid.outages_per_day = 0.0;
+        config.limit.ramp_pct_s = 100.0;
+        let mut plant = Plant::new(config, Weather::Modelled, UnixMs(NOON - 7_200_000));
+        plant.advance(UnixMs(NOON));
+        plant
+    }
+
+    fn at(image: &Image, offset: u16) -> u16 {
+        image.slice(BASE + offset, 1).unwrap()[0]
+    }
+
+    #[test]
+    fn the_chain_of_models_leads_to_the_end() {
+        let image = Controls::default().image(&plant());
+        assert_eq!(image.slice(BASE, 2).unwrap(), [0x5375, 0x6E53]);
+        let (mut offset, mut seen) = (2, Vec::new());
+        while at(&image, offset) != 0xFFFF {
+            seen.push((at(&image, offset), at(&image, offset + 1)));
+            offset += 2 + at(&image, offset + 1);
+        }
+        // Lengths as in the model files; 160 has 8 words and 20 for each string.
+        assert_eq!(seen, [(1, 66), (120, 26), (121, 30), (103, 50), (123, 24), (160, 48)]);
+        assert_eq!(usize::from(offset) + 2, image.words.len());
+        assert_eq!(at(&image, CONTROLS_AT), 123);
+    }
+
+    #[test]
+    fn values_times_scale_factors_are_the_reading() {
+        let plant = plant();
+        let (image, reading) = (Controls::default().image(&plant), plant.reading());
+        let model = 2 + 68 + 28 + 32;
+        let signed = |offset: u16| at(&image, offset).cast_signed();
+        let scaled = |value: u16, factor: u16| {
+            f64::from(at(&image, model + value)) * 10_f64.powi(i32::from(signed(model + factor)))
+        };
+        assert!((scaled(14, 15) - f64::from(reading.ac_w)).abs() < 0.5);
+        assert!((scaled(10, 13) - reading.ac_v[0]).abs() < 0.051);
+        assert!((scaled(16, 17) - reading.hz).abs() < 0.0051);
+        assert!((scaled(33, 37) - reading.internal_c).abs() < 0.051);
+        let energy = [at(&image, model + 24), at(&image, model + 25)];
+        assert_eq!(energy, words(reading.lifetime_wh));
+        assert_eq!(at(&image, model + 38), 4);
+        let amps = scaled(2, 6) * scaled(10, 13);
+        assert!((amps / f64::from(reading.ac_w) - 1.0).abs() < 0.02, "{amps}");
+    }
+
+    #[test]
+    fn a_limit_takes_effect_when_it_is_enabled_and_falls_away_with_its_lease() {
+        let mut plant = plant();
+        let mut controls = Controls::default();
+        let base = BASE + CONTROLS_AT;
+        // 30 %, no window, 20 s, no ramp.
+        let change = controls.written(&plant, base + 5, &[300, 0, 20, 0]).unwrap();
+        controls.apply(change, &mut plant);
+        assert_eq!(plant.limit().target_pct(), 100.0);
+        let change = controls.written(&plant, base + 9, &[1]).unwrap();
+        controls.apply(change, &mut plant);
+        assert_eq!(plant.limit().target_pct(), 30.0);
+        plant.advance(UnixMs(NOON + 10_000));
+        assert!((1_480..=1_520).contains(&plant.reading().ac_w), "{}", plant.reading().ac_w);
+        assert_eq!(at(&controls.image(&plant), CONTROLS_AT + 9), 1);
+        plant.advance(UnixMs(NOON + 40_000));
+        assert_eq!(plant.limit().target_pct(), 100.0);
+        assert_eq!(at(&controls.image(&plant), CONTROLS_AT + 9), 0);
+    }
+
+    #[test]
+    fn disabling_gives_full_power_back() {
+        let mut plant = plant();
+        let mut controls = Controls::default();
+        let base = BASE + CONTROLS_AT;
+        for (offset, value) in [(5, 100), (9, 1), (9, 0)] {
+            let change = controls.written(&plant, base + offset, &[value]).unwrap();
+            controls.apply(change, &mut plant);
+        }
+        assert_eq!(plant.limit().target_pct(), 100.0);
+    }
+
+    #[test]
+    fn a_disconnected_inverter_gives_nothing_and_comes_back_by_its_timer() {
+        let mut plant = plant();
+        let mut controls = Controls::default();
+        let change = controls.written(&plant, BASE + CONTROLS_AT + 3, &[30, 0]).unwrap();
+        controls.apply(change, &mut plant);
+        plant.advance(UnixMs(NOON + 5_000));
+        assert_eq!((plant.reading().state, plant.reading().ac_w), (OperatingState::Standby, 0));
+        plant.advance(UnixMs(NOON + 120_000));
+        assert!(plant.reading().ac_w > 1_000);
+    }
+
+    #[test]
+    fn bad_writes_are_refused_whole() {
+        let plant = plant();
+        let controls = Controls::default();
+        let base = BASE + CONTROLS_AT;
+        let refused =
+            |address, values: &[u16]| controls.written(&plant, address, values).unwrap_err();
+        assert_eq!(refused(base + 5, &[1_001]), ExceptionCode::IllegalDataValue);
+        assert_eq!(refused(base + 9, &[2]), ExceptionCode::IllegalDataValue);
+        assert_eq!(refused(base + 10, &[0]), ExceptionCode::IllegalDataAddress);
+        assert_eq!(refused(base + 9, &[1, 0]), ExceptionCode::IllegalDataAddress);
+        assert_eq!(refused(BASE, &[0]), ExceptionCode::IllegalDataAddress);
+        assert_eq!(refused(0, &[0]), ExceptionCode::IllegalDataAddress);
+    }
+}
