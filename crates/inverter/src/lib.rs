@@ -5,11 +5,14 @@
 //! the fleet simulation and tests, where anything may misbehave on purpose.
 
 pub mod config;
+pub mod fault;
 mod inverter;
+pub mod journal;
 pub mod physics;
 mod registers;
 mod scale;
 pub mod series;
+pub mod station;
 
 pub use config::{Config, ConfigError, Map, PvString, Site};
 pub use inverter::{Inverter, Source, Table};

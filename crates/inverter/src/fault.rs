@@ -1,0 +1,599 @@
+//! What goes wrong on purpose: faults by plan or by order, and which of them touch one request.
+//!
+//! Deciding is pure: a list, an instant and random numbers give the effects on one exchange. How a
+//! damaged answer looks is [`damage`].
+
+pub mod damage;
+
+use std::time::Duration;
+
+use ecowatt_modbus::ExceptionCode;
+use ecowatt_model::UnixMs;
+use serde::{Deserialize, Serialize};
+
+pub use damage::Damage;
+
+use crate::physics::random::Random;
+use crate::scale;
+
+/// Faults that may be in a list at a time.
+pub const FAULTS_MAX: usize = 64;
+
+/// The longest delay of an answer.
+pub const DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// How long an inverter is away when it restarts.
+pub const REBOOT_MS: i64 = 60_000;
+
+/// Kinds of faults. The aliases are the original simulator's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The checksum of an answer is wrong (on TCP, which has none, the protocol identifier).
+    #[serde(alias = "crc_error")]
+    WrongCrc,
+    /// An answer ends early.
+    #[serde(alias = "truncated_payload")]
+    Truncated,
+    /// Noise comes before an answer.
+    #[serde(alias = "garbage_data")]
+    Garbage,
+    /// An answer carries more than was asked for.
+    #[serde(alias = "buffer_overflow")]
+    Overlong,
+    /// An answer comes twice.
+    Duplicate,
+    /// An answer bears another unit.
+    WrongUnit,
+    /// An answer bears another function.
+    WrongFunction,
+    /// The answer to the request before.
+    StaleAnswer,
+    /// A refusal with `code` (4 unless told).
+    #[serde(alias = "modbus_exception")]
+    Exception,
+    /// No answer.
+    #[serde(alias = "timeout")]
+    Silence,
+    /// An answer `delay_ms` late, in the world's time.
+    Delay,
+    /// The connection is reset.
+    Reset,
+    /// Reads show what there was when the fault began.
+    Frozen,
+    /// Away for 60 s; its clock then shows 2000-01-01, day counter and limit are forgotten.
+    Reboot,
+    /// No answer while it is too dark.
+    NightSleep,
+    /// Writes are confirmed and change nothing.
+    WriteIgnored,
+    /// A second TCP client is turned away.
+    RefuseSecondClient,
+    /// There is no grid for `for_s` seconds (10 unless told).
+    GridLoss,
+}
+
+/// A fault as it is written in a plan or sent to the control port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSpec {
+    /// What happens.
+    pub kind: Kind,
+    /// How often it happens while it is active, from 0 to 1 for each request.
+    #[serde(default = "always")]
+    pub probability: f64,
+    /// From when; at once if absent.
+    #[serde(default)]
+    pub from: Option<jiff::Timestamp>,
+    /// From when, in seconds after the plan was loaded or the order came, instead of `from`.
+    #[serde(default)]
+    pub after_s: Option<f64>,
+    /// Until when; for ever if neither this nor `for_s` is given.
+    #[serde(default, alias = "to")]
+    pub until: Option<jiff::Timestamp>,
+    /// For how many seconds, instead of `until`.
+    #[serde(default)]
+    pub for_s: Option<f64>,
+    /// First and last register: only requests that touch one of them.
+    #[serde(default)]
+    pub addresses: Option<[u16; 2]>,
+    /// How many times at most.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// For `exception`: the code, 1 to 11.
+    #[serde(default)]
+    pub code: Option<u8>,
+    /// For `delay`.
+    #[serde(default)]
+    pub delay_ms: Option<u64>,
+}
+
+fn always() -> f64 {
+    1.0
+}
+
+/// Why a fault cannot be planned.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FaultError {
+    /// Not between 0 and 1; events that happen once have 1.
+    #[error("probability must be from 0 to 1, and 1 for reboot and grid_loss")]
+    Probability,
+    /// Two ways to say the same, a negative duration, or an end before the beginning.
+    #[error("give from or after_s, and until or for_s, the end after the beginning")]
+    Time,
+    /// First above last.
+    #[error("addresses must be the first and the last register")]
+    Addresses,
+    /// A code that is no exception code, or a code without need.
+    #[error("code must be from 1 to 11, for exception only")]
+    Code,
+    /// Missing, too long, or without need.
+    #[error("delay_ms must be from 1 to 600000, for delay only")]
+    Delay,
+    /// The list is full.
+    #[error("there are {FAULTS_MAX} faults already")]
+    Full,
+}
+
+/// A planned fault.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    kind: Kind,
+    effect: Effect,
+    from: UnixMs,
+    until: Option<UnixMs>,
+    probability: f64,
+    addresses: Option<[u16; 2]>,
+    left: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Effect {
+    Damage(Damage),
+    Exception(ExceptionCode),
+    Delay(Duration),
+    Silence,
+    Reset,
+    Frozen,
+    NightSleep,
+    WriteIgnored,
+    RefuseSecondClient,
+    Once(Event),
+}
+
+/// A fault of the inverter itself, at an instant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// It loses its power.
+    Reboot,
+    /// The grid goes away for some seconds.
+    GridLoss {
+        /// How long.
+        seconds: f64,
+    },
+}
+
+/// What happens to one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Effects {
+    /// How the answer is damaged.
+    pub damage: Option<Damage>,
+    /// With what the request is refused.
+    pub exception: Option<ExceptionCode>,
+    /// How late the answer is.
+    pub delay: Duration,
+    /// There is no answer.
+    pub is_silent: bool,
+    /// The connection is reset.
+    pub is_reset: bool,
+    /// Registers show the past.
+    pub is_frozen: bool,
+    /// There is no answer if it is too dark.
+    pub is_mute_at_night: bool,
+    /// Writes change nothing.
+    pub ignores_writes: bool,
+}
+
+/// Whom a request touches: its first register and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first register.
+    pub address: u16,
+    /// How many.
+    pub count: u16,
+}
+
+/// The faults of one inverter.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    list: Vec<(u64, Fault)>,
+    next_id: u64,
+    random: Random,
+}
+
+/// A fault as the control port shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FaultStatus {
+    /// By which it can be removed.
+    pub id: u64,
+    /// What it does.
+    pub kind: Kind,
+    /// From when, in Unix milliseconds.
+    pub from_ms: i64,
+    /// Until when.
+    pub until_ms: Option<i64>,
+    /// How often.
+    pub probability: f64,
+    /// To which registers it is confined.
+    pub addresses: Option<[u16; 2]>,
+    /// How many times more.
+    pub times_left: Option<u32>,
+    /// Whether it applies at present.
+    pub is_active: bool,
+}
+
+impl FaultSpec {
+    /// A fault of this kind, from at once, for ever, every time.
+    #[must_use]
+    pub fn always(kind: Kind) -> Self {
+        Self {
+            kind,
+            probability: 1.0,
+            from: None,
+            after_s: None,
+            until: None,
+            for_s: None,
+            addresses: None,
+            times: None,
+            code: None,
+            delay_ms: None,
+        }
+    }
+
+    /// Checks it; relative times count from `now`.
+    ///
+    /// # Errors
+    /// With what does not fit.
+    pub fn check(&self, now: UnixMs) -> Result<Fault, FaultError> {
+        let is_event = matches!(self.kind, Kind::Reboot | Kind::GridLoss);
+        if !(0.0..=1.0).contains(&self.probability) || (is_event && self.probability < 1.0) {
+            return Err(FaultError::Probability);
+        }
+        if self.addresses.is_some_and(|[first, last]| first > last) {
+            return Err(FaultError::Addresses);
+        }
+        let (from, until) = self.times(now)?;
+        Ok(Fault {
+            kind: self.kind,
+            effect: self.effect()?,
+            from,
+            until,
+            probability: self.probability,
+            addresses: self.addresses,
+            left: if is_event { Some(1) } else { self.times },
+        })
+    }
+
+    fn times(&self, now: UnixMs) -> Result<(UnixMs, Option<UnixMs>), FaultError> {
+        let from = match (self.from, self.after_s) {
+            (Some(_), Some(_)) => return Err(FaultError::Time),
+            (Some(from), None) => UnixMs(from.as_millisecond()),
+            (None, after_s) => now.plus(seconds(after_s.unwrap_or(0.0))?),
+        };
+        let until = match (self.until, self.for_s) {
+            (Some(_), Some(_)) => return Err(FaultError::Time),
+            (Some(until), None) => Some(UnixMs(until.as_millisecond())),
+            (None, Some(for_s)) => Some(from.plus(seconds(for_s)?)),
+            (None, None) => None,
+        };
+        if until.is_some_and(|until| until <= from) {
+            return Err(FaultError::Time);
+        }
+        Ok((from, until))
+    }
+
+    fn effect(&self) -> Result<Effect, FaultError> {
+        if self.code.is_some() && self.kind != Kind::Exception {
+            return Err(FaultError::Code);
+        }
+        if self.delay_ms.is_some() && self.kind != Kind::Delay {
+            return Err(FaultError::Delay);
+        }
+        Ok(match self.kind {
+            Kind::WrongCrc => Effect::Damage(Damage::WrongCrc),
+            Kind::Truncated => Effect::Damage(Damage::Truncated),
+            Kind::Garbage => Effect::Damage(Damage::Garbage),
+            Kind::Overlong => Effect::Damage(Damage::Overlong),
+            Kind::Duplicate => Effect::Damage(Damage::Duplicate),
+            Kind::WrongUnit => Effect::Damage(Damage::WrongUnit),
+            Kind::WrongFunction => Effect::Damage(Damage::WrongFunction),
+            Kind::StaleAnswer => Effect::Damage(Damage::Stale),
+            Kind::Exception => match self.code.unwrap_or(4) {
+                code @ 1..=11 => Effect::Exception(ExceptionCode::from_code(code)),
+                _ => return Err(FaultError::Code),
+            },
+            Kind::Silence => Effect::Silence,
+            Kind::Delay => match self.delay_ms.map(Duration::from_millis) {
+                Some(delay) if !delay.is_zero() && delay <= DELAY_MAX => Effect::Delay(delay),
+                _ => return Err(FaultError::Delay),
+            },
+            Kind::Reset => Effect::Reset,
+            Kind::Frozen => Effect::Frozen,
+            Kind::Reboot => Effect::Once(Event::Reboot),
+            Kind::NightSleep => Effect::NightSleep,
+            Kind::WriteIgnored => Effect::WriteIgnored,
+            Kind::RefuseSecondClient => Effect::RefuseSecondClient,
+            Kind::GridLoss => Effect::Once(Event::GridLoss { seconds: self.for_s.unwrap_or(10.0) }),
+        })
+    }
+}
+
+impl Fault {
+    fn is_active(&self, now: UnixMs) -> bool {
+        self.left != Some(0) && self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    fn is_over(&self, now: UnixMs) -> bool {
+        self.left == Some(0) || self.until.is_some_and(|until| until <= now)
+    }
+
+    fn touches(&self, span: Option<Span>) -> bool {
+        match (self.addresses, span) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some([first, last]), Some(span)) => {
+                let end = u32::from(span.address) + u32::from(span.count);
+                u32::from(first) < end && span.address <= last
+            }
+        }
+    }
+
+    fn strikes(&mut self, random: &mut Random) -> bool {
+        let is_hit = self.probability >= 1.0 || random.happens(self.probability);
+        if is_hit {
+            self.left = self.left.map(|left| left.saturating_sub(1));
+        }
+        is_hit
+    }
+}
+
+impl Faults {
+    /// No faults; `seed` decides which requests a probability strikes.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { list: Vec::new(), next_id: 1, random: Random::new(seed, 4) }
+    }
+
+    /// Adds one and gives its id.
+    ///
+    /// # Errors
+    /// When the list is full of faults that are not over.
+    pub fn add(&mut self, fault: Fault, now: UnixMs) -> Result<u64, FaultError> {
+        self.list.retain(|(_, fault)| !fault.is_over(now));
+        if self.list.len() >= FAULTS_MAX {
+            return Err(FaultError::Full);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.list.push((id, fault));
+        Ok(id)
+    }
+
+    /// Removes one; whether there was such.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let before = self.list.len();
+        self.list.retain(|(other, _)| *other != id);
+        self.list.len() < before
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Those that are not over.
+    #[must_use]
+    pub fn status(&self, now: UnixMs) -> Vec<FaultStatus> {
+        let live = self.list.iter().filter(|(_, fault)| !fault.is_over(now));
+        live.map(|(id, fault)| FaultStatus {
+            id: *id,
+            kind: fault.kind,
+            from_ms: fault.from.0,
+            until_ms: fault.until.map(|until| until.0),
+            probability: fault.probability,
+            addresses: fault.addresses,
+            times_left: fault.left,
+            is_active: fault.is_active(now),
+        })
+        .collect()
+    }
+
+    /// The next event due by `now`, with its instant.
+    pub fn next_event(&mut self, now: UnixMs) -> Option<(UnixMs, Event)> {
+        let due = self.list.iter_mut().filter_map(|(_, fault)| match fault.effect {
+            Effect::Once(event) if fault.left != Some(0) && fault.from <= now => {
+                Some((fault, event))
+            }
+            _ => None,
+        });
+        let (fault, event) = due.min_by_key(|(fault, _)| fault.from)?;
+        fault.left = Some(0);
+        Some((fault.from, event))
+    }
+
+    /// When the registers froze, if they are frozen.
+    #[must_use]
+    pub fn frozen_since(&self, now: UnixMs) -> Option<UnixMs> {
+        let frozen =
+            self.list.iter().filter(|(_, f)| f.effect == Effect::Frozen && f.is_active(now));
+        frozen.map(|(_, fault)| fault.from).min()
+    }
+
+    /// Whether a client beyond the first is turned away.
+    pub fn refuses_second_client(&mut self, now: UnixMs) -> bool {
+        let random = &mut self.random;
+        self.list.iter_mut().any(|(_, fault)| {
+            fault.effect == Effect::RefuseSecondClient
+                && fault.is_active(now)
+                && fault.strikes(random)
+        })
+    }
+
+    /// What happens to a request; of several damages the first in the list wins.
+    pub fn strike(&mut self, span: Option<Span>, now: UnixMs) -> Effects {
+        let mut effects = Effects::default();
+        for (_, fault) in &mut self.list {
+            let is_per_request =
+                !matches!(fault.effect, Effect::Once(_) | Effect::RefuseSecondClient);
+            if !is_per_request || !fault.is_active(now) || !fault.touches(span) {
+                continue;
+            }
+            if !fault.strikes(&mut self.random) {
+                continue;
+            }
+            match fault.effect {
+                Effect::Damage(damage) => effects.damage = effects.damage.or(Some(damage)),
+                Effect::Exception(code) => effects.exception = effects.exception.or(Some(code)),
+                Effect::Delay(delay) => effects.delay = effects.delay.max(delay),
+                Effect::Silence => effects.is_silent = true,
+                Effect::Reset => effects.is_reset = true,
+                Effect::Frozen => effects.is_frozen = true,
+                Effect::NightSleep => effects.is_mute_at_night = true,
+                Effect::WriteIgnored => effects.ignores_writes = true,
+                Effect::RefuseSecondClient | Effect::Once(_) => {}
+            }
+        }
+        effects
+    }
+
+    /// Random numbers for the damage itself.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+}
+
+fn seconds(value: f64) -> Result<Duration, FaultError> {
+    // A hundred years: longer is a mistake, and everything fits.
+    if !(0.0..=3.2e9).contains(&value) {
+        return Err(FaultError::Time);
+    }
+    Ok(Duration::from_millis(scale::to_u64(value * 1_000.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_782_039_600_000);
+
+    fn spec(json: &str) -> Result<FaultSpec, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    fn faults(specs: &[&str]) -> Faults {
+        let mut faults = Faults::new(1);
+        for text in specs {
+            faults.add(spec(text).unwrap().check(NOW).unwrap(), NOW).unwrap();
+        }
+        faults
+    }
+
+    fn later(ms: i64) -> UnixMs {
+        UnixMs(NOW.0 + ms)
+    }
+
+    #[test]
+    fn the_originals_names_are_understood() {
+        for (name, kind) in [
+            ("crc_error", Kind::WrongCrc),
+            ("truncated_payload", Kind::Truncated),
+            ("garbage_data", Kind::Garbage),
+            ("buffer_overflow", Kind::Overlong),
+            ("timeout", Kind::Silence),
+            ("modbus_exception", Kind::Exception),
+        ] {
+            assert_eq!(spec(&format!(r#"{{"kind":"{name}"}}"#)).unwrap().kind, kind);
+        }
+        assert!(spec(r#"{"kind":"silence","colour":1}"#).is_err());
+        assert!(spec(r#"{"kind":"mischief"}"#).is_err());
+    }
+
+    #[test]
+    fn a_fault_begins_and_ends_when_it_says() {
+        let mut faults = faults(&[r#"{"kind":"silence","after_s":5,"for_s":10}"#]);
+        let mut is_silent = |ms| faults.strike(None, later(ms)).is_silent;
+        assert_eq!(
+            [0, 4_999, 5_000, 14_999, 15_000].map(&mut is_silent),
+            [false, false, true, true, false]
+        );
+        assert!(faults.status(later(15_000)).is_empty());
+    }
+
+    #[test]
+    fn absolute_times_are_rfc_3339() {
+        let from =
+            r#"{"kind":"silence","from":"2026-06-21T11:00:10Z","to":"2026-06-21T13:00:20+02:00"}"#;
+        let mut faults = faults(&[from]);
+        let mut is_silent = |ms| faults.strike(None, later(ms)).is_silent;
+        assert_eq!([9_999, 10_000, 20_000].map(&mut is_silent), [false, true, false]);
+    }
+
+    #[test]
+    fn a_probability_strikes_its_share() {
+        let mut faults = faults(&[r#"{"kind":"wrong_crc","probability":0.25}"#]);
+        let hits = (0..4_000).filter(|_| faults.strike(None, NOW).damage.is_some()).count();
+        assert!((900..1_100).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn a_fault_may_be_confined_to_registers_and_to_a_number_of_times() {
+        let mut faults = faults(&[r#"{"kind":"exception","code":2,"addresses":[4,6],"times":2}"#]);
+        let mut code = |address, count| faults.strike(Some(Span { address, count }), NOW).exception;
+        assert_eq!(code(0, 4), None);
+        assert_eq!(code(7, 3), None);
+        assert_eq!(code(0, 5), Some(ExceptionCode::IllegalDataAddress));
+        assert_eq!(code(6, 1), Some(ExceptionCode::IllegalDataAddress));
+        assert_eq!(code(6, 1), None);
+    }
+
+    #[test]
+    fn events_happen_once_and_in_order() {
+        let mut faults =
+            faults(&[r#"{"kind":"reboot","after_s":9}"#, r#"{"kind":"grid_loss","after_s":3}"#]);
+        assert_eq!(faults.next_event(later(2_000)), None);
+        let loss = Event::GridLoss { seconds: 10.0 };
+        assert_eq!(faults.next_event(later(10_000)), Some((later(3_000), loss)));
+        assert_eq!(faults.next_event(later(10_000)), Some((later(9_000), Event::Reboot)));
+        assert_eq!(faults.next_event(later(10_000)), None);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (text, error) in [
+            (r#"{"kind":"silence","probability":1.5}"#, FaultError::Probability),
+            (r#"{"kind":"reboot","probability":0.5}"#, FaultError::Probability),
+            (r#"{"kind":"silence","for_s":-1}"#, FaultError::Time),
+            (r#"{"kind":"silence","for_s":0}"#, FaultError::Time),
+            (r#"{"kind":"silence","for_s":1e300}"#, FaultError::Time),
+            (r#"{"kind":"silence","addresses":[5,4]}"#, FaultError::Addresses),
+            (r#"{"kind":"exception","code":12}"#, FaultError::Code),
+            (r#"{"kind":"exception","code":0}"#, FaultError::Code),
+            (r#"{"kind":"silence","code":3}"#, FaultError::Code),
+            (r#"{"kind":"delay"}"#, FaultError::Delay),
+            (r#"{"kind":"delay","delay_ms":600001}"#, FaultError::Delay),
+        ] {
+            assert_eq!(spec(text).unwrap().check(NOW), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let mut faults = Faults::new(1);
+        let fault = FaultSpec::always(Kind::Silence).check(NOW).unwrap();
+        for _ in 0..FAULTS_MAX {
+            faults.add(fault.clone(), NOW).unwrap();
+        }
+        assert_eq!(faults.add(fault, NOW), Err(FaultError::Full));
+        assert!(faults.remove(3) && !faults.remove(3));
+    }
+}

@@ -1,0 +1,162 @@
+//! What an inverter answered, in its own words: the truth that a server's store is compared with.
+//!
+//! One JSON object a line, written before the answer is sent. The last entries are also kept in
+//! memory for the control port.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use ecowatt_model::UnixMs;
+use serde::Serialize;
+
+use crate::inverter::Table;
+
+/// Entries kept in memory.
+pub const ENTRIES_MAX: usize = 10_000;
+
+/// An answered read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Counts the entries of one run from 1.
+    pub seq: u64,
+    /// When, in Unix milliseconds of the simulated time.
+    pub t_ms: i64,
+    /// The unit that was asked.
+    pub unit: u8,
+    /// The table that was read.
+    pub table: Table,
+    /// The first register.
+    pub address: u16,
+    /// The words that were answered.
+    pub words: Vec<u16>,
+    /// Whether the answer left undamaged.
+    pub intact: bool,
+}
+
+/// A read, before it has its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnsweredRead {
+    /// When.
+    pub at: UnixMs,
+    /// The unit that was asked.
+    pub unit: u8,
+    /// The table that was read.
+    pub table: Table,
+    /// The first register.
+    pub address: u16,
+    /// The words that were answered.
+    pub words: Vec<u16>,
+    /// Whether the answer left undamaged.
+    pub is_intact: bool,
+}
+
+/// The journal of one run.
+#[derive(Debug)]
+pub struct Journal {
+    entries: VecDeque<Entry>,
+    next_seq: u64,
+    file: Option<File>,
+    line: Vec<u8>,
+}
+
+impl Journal {
+    /// A journal in memory alone.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { entries: VecDeque::new(), next_seq: 1, file: None, line: Vec::new() }
+    }
+
+    /// A journal that also appends to a file.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn appending_to(path: &Path) -> std::io::Result<Self> {
+        let file = File::options().append(true).create(true).open(path)?;
+        Ok(Self { file: Some(file), ..Self::in_memory() })
+    }
+
+    /// Records an answer that is about to be sent.
+    pub fn record(&mut self, read: AnsweredRead) {
+        let entry = Entry {
+            seq: self.next_seq,
+            t_ms: read.at.0,
+            unit: read.unit,
+            table: read.table,
+            address: read.address,
+            words: read.words,
+            intact: read.is_intact,
+        };
+        self.next_seq += 1;
+        self.append(&entry);
+        if self.entries.len() == ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Up to `limit` entries after number `since`, oldest first.
+    pub fn since(&self, since: u64, limit: usize) -> impl Iterator<Item = &Entry> {
+        let skipped = self.entries.partition_point(|entry| entry.seq <= since);
+        self.entries.iter().skip(skipped).take(limit)
+    }
+
+    /// One write for one line, so that a kill leaves whole lines.
+    fn append(&mut self, entry: &Entry) {
+        let Some(file) = &mut self.file else { return };
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, entry)
+            .map_err(std::io::Error::from)
+            .and_then(|()| {
+                self.line.push(b'\n');
+                file.write_all(&self.line)
+            });
+        if let Err(error) = written {
+            tracing::error!(%error, "journal cannot be written; it goes on in memory alone");
+            self.file = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(ms: i64) -> AnsweredRead {
+        AnsweredRead {
+            at: UnixMs(ms),
+            unit: 17,
+            table: Table::Holding,
+            address: 0,
+            words: vec![1, 2],
+            is_intact: true,
+        }
+    }
+
+    #[test]
+    fn a_file_holds_one_line_for_each_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        Journal::appending_to(&path).unwrap().record(read(5));
+        Journal::appending_to(&path).unwrap().record(read(6));
+        let line = |ms| {
+            format!(
+                r#"{{"seq":1,"t_ms":{ms},"unit":17,"table":"holding","address":0,"words":[1,2],"intact":true}}"#
+            )
+        };
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().collect::<Vec<_>>(), [line(5), line(6)]);
+    }
+
+    #[test]
+    fn memory_holds_the_last_entries() {
+        let mut journal = Journal::in_memory();
+        for ms in 0..12_000 {
+            journal.record(read(ms));
+        }
+        let seqs: Vec<u64> = journal.since(0, 3).map(|entry| entry.seq).collect();
+        assert_eq!(seqs, [2_001, 2_002, 2_003]);
+        assert_eq!(journal.since(11_999, 100).count(), 1);
+    }
+}
