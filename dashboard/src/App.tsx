@@ -1,0 +1,67 @@
+/** Which page stands at which address, and what surrounds every page. */
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { applyEvents } from "./api/apply";
+import { follow } from "./api/live";
+import { useSession, useSystem, whenSignedOut } from "./api/queries";
+import { Banner } from "./components/Banner";
+import { Header } from "./components/Header";
+import { navigate, usePlace } from "./lib/route";
+import { useShortcuts } from "./lib/shortcuts";
+import styles from "./App.module.css";
+import { DevicePage } from "./pages/device/DevicePage";
+import { FleetPage } from "./pages/fleet/FleetPage";
+import { LoginPage } from "./pages/login/LoginPage";
+import { MissingPage } from "./pages/MissingPage";
+import { SetupPage } from "./pages/setup/SetupPage";
+
+whenSignedOut(() => {
+  const { pathname, search } = window.location;
+  if (pathname === "/login" || pathname === "/setup") return;
+  const back = pathname + search;
+  navigate("/login" + (back === "/" ? "" : `?next=${encodeURIComponent(back)}`), { replace: true });
+});
+
+export function App() {
+  const { path } = usePlace();
+  if (path === "/login") return <LoginPage />;
+  if (path === "/setup") return <SetupPage />;
+  return <Inside path={path} />;
+}
+
+function deviceOf(path: string): string | null {
+  const match = /^\/devices\/([^/]+)\/?$/.exec(path);
+  return match ? decodeURIComponent(match[1]!) : null;
+}
+
+function Inside({ path }: { path: string }) {
+  const client = useQueryClient();
+  const session = useSession();
+  const device = deviceOf(path);
+  const isSignedIn = session.data !== undefined;
+  useSystem();
+  useShortcuts();
+  useEffect(() => applyEvents(client), [client]);
+  useEffect(() => {
+    if (isSignedIn) follow(device);
+  }, [isSignedIn, device]);
+
+  return (
+    <>
+      <a className={styles.skip} href="#main">
+        Skip to content
+      </a>
+      <Header session={session.data} />
+      <Banner />
+      <main id="main" tabIndex={-1} className={styles.main}>
+        {device !== null ? (
+          <DevicePage key={device} id={device} />
+        ) : path === "/" ? (
+          <FleetPage />
+        ) : (
+          <MissingPage />
+        )}
+      </main>
+    </>
+  );
+}

@@ -1,0 +1,147 @@
+/** What the pages ask the server, with one cache for all of them. */
+import { keepPreviousData, QueryCache, QueryClient, useQuery } from "@tanstack/react-query";
+import { ApiError, get } from "./client";
+import { fetchSystem, now, speed } from "./clock";
+import type { Device, DeviceDetail, DeviceList, Energy, Resolution, Session, Telemetry } from "./types";
+
+const SYSTEM_EVERY_MS = 60_000;
+const PAGE_LIMIT = 500;
+/** Devices that one fleet page loads; a larger fleet is narrowed by the search. */
+export const FLEET_MAX = 2_000;
+const DETAIL_EVERY_MS = 15_000;
+const QUARTER_MS = 15 * 60_000;
+
+let onSignedOut: () => void = () => {};
+
+/** Says what to do when the server no longer knows the session. */
+export function whenSignedOut(action: () => void): void {
+  onSignedOut = action;
+}
+
+export const queries = new QueryClient({
+  queryCache: new QueryCache({
+    onError: (error) => {
+      if (error instanceof ApiError && error.status === 401) onSignedOut();
+    },
+  }),
+  defaultOptions: {
+    queries: {
+      staleTime: 2_000,
+      refetchOnWindowFocus: true,
+      retry: (failures, error) => {
+        const isClientFault = error instanceof ApiError && error.status >= 400 && error.status < 500;
+        return !isClientFault && failures < 2;
+      },
+      retryDelay: (attempt) => Math.min(8_000, 800 * 2 ** attempt),
+    },
+  },
+});
+
+export function useSession() {
+  return useQuery({
+    queryKey: ["session"],
+    queryFn: ({ signal }) => get<Session>("/session", undefined, signal),
+    staleTime: 5 * 60_000,
+  });
+}
+
+export function useSystem() {
+  return useQuery({
+    queryKey: ["system"],
+    queryFn: ({ signal }) => fetchSystem(signal),
+    refetchInterval: SYSTEM_EVERY_MS,
+  });
+}
+
+export interface Fleet {
+  devices: Device[];
+  /** All devices there are, which may be more than were loaded. */
+  total: number;
+}
+
+async function fetchFleet(signal: AbortSignal): Promise<Fleet> {
+  const devices: Device[] = [];
+  let cursor: string | undefined;
+  let total = 0;
+  do {
+    const page = await get<DeviceList>("/devices", { limit: PAGE_LIMIT, cursor }, signal);
+    devices.push(...page.devices);
+    total = page.total;
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor !== undefined && devices.length < FLEET_MAX);
+  return { devices, total };
+}
+
+/** Half a quarter hour of the server's time: the pictures of today gain a bucket every quarter. */
+function sparkEveryMs(): number {
+  return Math.min(60_000, Math.max(8_000, QUARTER_MS / 2 / speed()));
+}
+
+export function useFleet(enabled = true) {
+  return useQuery({
+    queryKey: ["fleet"],
+    queryFn: ({ signal }) => fetchFleet(signal),
+    refetchInterval: sparkEveryMs,
+    enabled,
+  });
+}
+
+export function useDevice(id: string) {
+  return useQuery({
+    queryKey: ["device", id],
+    queryFn: ({ signal }) => get<DeviceDetail>(`/devices/${encodeURIComponent(id)}`, undefined, signal),
+    refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+export interface TelemetryQuery {
+  device: string;
+  inverter: number;
+  points: string[];
+  resolution: Resolution;
+  /** Names the range; what it means in instants is settled when the request is made. */
+  rangeKey: string;
+  range: (now: number) => { from: number; to: number };
+  refetchMs: number | false;
+}
+
+export function useTelemetry(query: TelemetryQuery) {
+  const { device, inverter, points, resolution, rangeKey } = query;
+  return useQuery({
+    queryKey: ["telemetry", device, inverter, rangeKey, resolution, points.join(",")],
+    queryFn: ({ signal }) => {
+      const { from, to } = query.range(now());
+      return get<Telemetry>(
+        `/devices/${encodeURIComponent(device)}/telemetry`,
+        {
+          from: new Date(from).toISOString(),
+          to: new Date(to).toISOString(),
+          resolution,
+          points: points.join(","),
+          inverter,
+        },
+        signal,
+      );
+    },
+    enabled: points.length > 0,
+    refetchInterval: query.refetchMs,
+    gcTime: 60_000,
+    placeholderData: (previous, previousQuery) =>
+      previousQuery?.queryKey[1] === device && previousQuery.queryKey[2] === inverter
+        ? keepPreviousData(previous)
+        : undefined,
+  });
+}
+
+export function useEnergy(device: string, from: number, to: number) {
+  return useQuery({
+    queryKey: ["energy", device, from, to],
+    queryFn: ({ signal }) =>
+      get<Energy>(
+        `/devices/${encodeURIComponent(device)}/energy`,
+        { from: new Date(from).toISOString(), to: new Date(to).toISOString() },
+        signal,
+      ),
+    refetchInterval: sparkEveryMs,
+  });
+}

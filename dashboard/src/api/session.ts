@@ -1,0 +1,54 @@
+/** Log-in and log-out. A token is exchanged for a cookie that scripts cannot read, and dropped. */
+import { ApiError, post, remove } from "./client";
+import { unfollow } from "./live";
+import { queries } from "./queries";
+import type { Session } from "./types";
+
+let linkFailure: string | null = null;
+
+export async function signIn(token: string): Promise<Session> {
+  const session = await post<Session>("/session", { token });
+  queries.clear();
+  queries.setQueryData(["session"], session);
+  return session;
+}
+
+export async function redeem(code: string): Promise<Session> {
+  const session = await post<Session>("/setup", { code });
+  queries.clear();
+  queries.setQueryData(["session"], { ...session, token: null });
+  return session;
+}
+
+export async function signOut(): Promise<void> {
+  await remove("/session");
+  unfollow();
+  queries.clear();
+}
+
+/** Why a token could not be exchanged, in words. */
+export function signInFailure(error: unknown): string {
+  if (error instanceof ApiError && error.status === 401) return "The server does not know this token.";
+  if (error instanceof ApiError) return `Not signed in: ${error.message}.`;
+  return "Not signed in.";
+}
+
+/** Takes `#token=…` out of the address and signs in with it. */
+export async function exchangeFragmentToken(): Promise<void> {
+  const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
+  if (!token) return;
+  window.history.replaceState(null, "", window.location.pathname + window.location.search);
+  try {
+    await signIn(token);
+  } catch (error) {
+    linkFailure = signInFailure(error);
+    window.history.replaceState(null, "", "/login");
+  }
+}
+
+/** Why the link that opened the page did not sign in, said once. */
+export function takeLinkFailure(): string | null {
+  const failure = linkFailure;
+  linkFailure = null;
+  return failure;
+}

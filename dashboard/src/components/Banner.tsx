@@ -1,0 +1,80 @@
+/**
+ * What must be known on every page: that the time shown is simulated, and that the page does not
+ * follow the server.
+ */
+import { FastForward, WifiOff } from "lucide-react";
+import { useEffect, useState } from "react";
+import { useFastNow } from "../api/clock";
+import { reconnect, useLiveStatus } from "../api/live";
+import { useFleet, useSystem } from "../api/queries";
+import { numberText } from "../lib/format";
+import { exactText, timeText } from "../lib/zone";
+import styles from "./Banner.module.css";
+
+/** A break shorter than this is mended before anyone needs to know. */
+const QUIET_MS = 3_000;
+
+export function Banner() {
+  const system = useSystem();
+  return (
+    <>
+      <Interruption />
+      {system.data?.is_simulated && <SimulatedTime speed={system.data.speed} />}
+    </>
+  );
+}
+
+/** The zone that all sites share, or else UTC. */
+function useCommonZone(): string {
+  const { data } = useFleet();
+  const zones = new Set(data?.devices.map(({ site }) => site.time_zone));
+  const [zone] = zones;
+  return zones.size === 1 && zone ? zone : "UTC";
+}
+
+function SimulatedTime({ speed }: { speed: number }) {
+  const now = useFastNow();
+  const zone = useCommonZone();
+  return (
+    <div className={styles.simulated} data-testid="simulated">
+      <FastForward size={14} aria-hidden />
+      <span>
+        Simulated time{" "}
+        <time dateTime={new Date(now).toISOString()} title={exactText(now, zone)}>
+          {timeText(now, zone)}
+        </time>
+        , {numberText(speed, Number.isInteger(speed) ? 0 : 1)}× — demonstration
+      </span>
+    </div>
+  );
+}
+
+function Interruption() {
+  const status = useLiveStatus();
+  const [, redraw] = useState(0);
+  const since = status.kind === "down" ? status.since : null;
+  useEffect(() => {
+    if (since === null) return;
+    const timer = setInterval(() => redraw((count) => count + 1), 1_000);
+    return () => clearInterval(timer);
+  }, [since]);
+  if (status.kind !== "down" || Date.now() - status.since < QUIET_MS) return null;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const wait = Math.max(0, Math.ceil((status.retryAt - Date.now()) / 1000));
+  return (
+    <div className={styles.down} role="alert">
+      <WifiOff size={18} aria-hidden />
+      <span>
+        <strong title={exactText(status.since, zone)}>
+          No connection since {timeText(status.since, zone).slice(0, 5)}
+        </strong>{" "}
+        <span aria-live="off">
+          What is shown is from before. {wait > 0 ? `Next attempt in ${wait} s.` : "Connecting…"}
+        </span>
+      </span>
+      <button type="button" onClick={reconnect}>
+        Try again
+      </button>
+    </div>
+  );
+}

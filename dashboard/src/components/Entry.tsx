@@ -1,0 +1,21 @@
+/** The frame of the pages in front of the door. */
+import type { ReactNode } from "react";
+import { ThemeSwitch } from "./Header";
+import { Mark } from "./Mark";
+import styles from "./Entry.module.css";
+
+export function Entry({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <main className={styles.entry}>
+      <div className={styles.card}>
+        <div className={styles.brand}>
+          <Mark size={32} />
+          <span>EcoWatt</span>
+          <ThemeSwitch />
+        </div>
+        <h1>{title}</h1>
+        {children}
+      </div>
+    </main>
+  );
+}

@@ -1,0 +1,42 @@
+/** Numbers with units, ages, and the dash where there is none. */
+import { useNow } from "../api/clock";
+import { ABSENT, ageText, type Amount } from "../lib/format";
+import { exactText } from "../lib/zone";
+import styles from "./Figure.module.css";
+
+export function Figure({ amount, title }: { amount: Amount; title?: string }) {
+  return (
+    <span className={styles.figure} title={title}>
+      {amount.number}
+      {amount.unit && <span className={styles.unit}>{"\u202f" + amount.unit}</span>}
+    </span>
+  );
+}
+
+/** Stands for what was not measured, and says why on hovering and to screen readers. */
+export function Absent({ why }: { why: string }) {
+  return (
+    <span className={styles.absent} title={why}>
+      <span aria-hidden="true">{ABSENT}</span>
+      <span className="visually-hidden">{why}</span>
+    </span>
+  );
+}
+
+interface AgeProps {
+  at: string | null | undefined;
+  zone: string;
+  why: string;
+}
+
+/** How long ago, by the server's clock; the exact instant on hovering. */
+export function Age({ at, zone, why }: AgeProps) {
+  const now = useNow();
+  if (!at) return <Absent why={why} />;
+  const instant = Date.parse(at);
+  return (
+    <time dateTime={at} title={exactText(instant, zone)} className={styles.age}>
+      {ageText(now - instant)}
+    </time>
+  );
+}

@@ -1,0 +1,20 @@
+/** Whether what is on the page moves by itself. */
+import { useLiveStatus } from "../api/live";
+import styles from "./LiveDot.module.css";
+
+const WORDS = {
+  connecting: { label: "Connecting", title: "Opening the stream of changes" },
+  live: { label: "Live", title: "Changes appear as the server stores them" },
+  down: { label: "Not live", title: "The stream of changes is interrupted" },
+};
+
+export function LiveDot() {
+  const status = useLiveStatus();
+  const { label, title } = WORDS[status.kind];
+  return (
+    <span className={styles.live} data-kind={status.kind} title={title} data-testid="live">
+      <span className={styles.dot} aria-hidden="true" />
+      {label}
+    </span>
+  );
+}

@@ -1,0 +1,69 @@
+/** How a device or an inverter is: a sign, a word and a colour. */
+import {
+  CircleHelp,
+  CirclePause,
+  Hourglass,
+  Moon,
+  Sun,
+  TriangleAlert,
+  Unplug,
+  WifiOff,
+  type LucideIcon,
+} from "lucide-react";
+import type { DeviceState, InverterState } from "../api/types";
+import styles from "./State.module.css";
+
+interface Look {
+  word: string;
+  icon: LucideIcon;
+  tone: DeviceState;
+  means: string;
+}
+
+export const DEVICE_STATES: Record<DeviceState, Look> = {
+  producing: { word: "Producing", icon: Sun, tone: "producing", means: "At least one inverter feeds in" },
+  idle: { word: "Idle", icon: CirclePause, tone: "idle", means: "Inverters answer and make nothing" },
+  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Inverters sleep, as they do at night" },
+  waiting: { word: "Waiting", icon: Hourglass, tone: "waiting", means: "Enrolled, nothing received yet" },
+  faulty: {
+    word: "Faulty",
+    icon: TriangleAlert,
+    tone: "faulty",
+    means: "An inverter does not answer or answers with faults",
+  },
+  silent: {
+    word: "Silent",
+    icon: WifiOff,
+    tone: "silent",
+    means: "The device has not been heard of for longer than it should be",
+  },
+};
+
+/** Worst first. */
+export const STATES: DeviceState[] = ["faulty", "silent", "waiting", "producing", "idle", "asleep"];
+
+const INVERTER_STATES: Record<InverterState, Look> = {
+  unknown: { word: "Unknown", icon: CircleHelp, tone: "waiting", means: "Nothing is known yet" },
+  online: { word: "Online", icon: Sun, tone: "producing", means: "The inverter answers" },
+  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Went quiet the way inverters do at dusk" },
+  offline: { word: "Offline", icon: Unplug, tone: "silent", means: "Does not answer, and night is no excuse" },
+  faulty: { word: "Faulty", icon: TriangleAlert, tone: "faulty", means: "Answers with errors or a fault" },
+};
+
+function Badge({ look }: { look: Look }) {
+  const Icon = look.icon;
+  return (
+    <span className={styles.badge} data-tone={look.tone} title={look.means}>
+      <Icon size={14} aria-hidden />
+      {look.word}
+    </span>
+  );
+}
+
+export function DeviceBadge({ state }: { state: DeviceState }) {
+  return <Badge look={DEVICE_STATES[state]} />;
+}
+
+export function InverterBadge({ state }: { state: InverterState }) {
+  return <Badge look={INVERTER_STATES[state]} />;
+}

@@ -1,0 +1,98 @@
+/** Charts over the same time under one another, one for each unit, with one cursor. */
+import { memo, useCallback, useId, useMemo, useState } from "react";
+import { unitText } from "../../lib/format";
+import { useIsNarrow, useWidth } from "../../lib/media";
+import { QUANTITIES, QUANTITY_NAMES, quantityOf } from "../../lib/points";
+import type { Column, Table } from "../../lib/series";
+import { exactText } from "../../lib/zone";
+import { Legend } from "./Legend";
+import type { Look } from "./looks";
+import { TimeChart } from "./TimeChart";
+import type { Stretch } from "./touch";
+import styles from "./Stack.module.css";
+
+interface Props {
+  table: Table;
+  looks: Map<string, Look>;
+  range: Stretch;
+  zone: string;
+  onZoom: (stretch: Stretch) => void;
+  onZoomOut: () => void;
+  onWidth: (width: number) => void;
+}
+
+interface Group {
+  unit: string;
+  columns: Column[];
+}
+
+const Chart = memo(TimeChart);
+
+function groupsOf(columns: Column[]): Group[] {
+  const groups = new Map<string, Column[]>();
+  for (const column of columns) {
+    const held = groups.get(column.unit);
+    if (held) held.push(column);
+    else groups.set(column.unit, [column]);
+  }
+  return [...groups]
+    .map(([unit, held]) => ({ unit, columns: held }))
+    .toSorted((a, b) => QUANTITIES.indexOf(quantityOf(a.unit)) - QUANTITIES.indexOf(quantityOf(b.unit)));
+}
+
+export function Stack({ table, looks, range, zone, onZoom, onZoomOut, onWidth }: Props) {
+  const id = useId();
+  const [frame, width] = useWidth<HTMLDivElement>();
+  const [row, setRow] = useState<number | null>(null);
+  const [pinch, setPinch] = useState<Stretch | null>(null);
+  const isNarrow = useIsNarrow();
+  const groups = useMemo(() => groupsOf(table.columns), [table]);
+  const hover = useCallback((at: number | null) => setRow(at), []);
+  const zoom = useCallback(
+    (stretch: Stretch) => {
+      setPinch(null);
+      onZoom(stretch);
+    },
+    [onZoom],
+  );
+  useMemo(() => onWidth(width), [onWidth, width]);
+  const isOne = groups.length === 1;
+  const height = isNarrow ? (isOne ? 240 : 168) : isOne ? 320 : 192;
+  const at = row === null ? null : (table.t[row] ?? null);
+  return (
+    <div ref={frame} className={styles.stack} onMouseLeave={() => setRow(null)}>
+      <p className={styles.at} aria-hidden={at === null}>
+        {at === null ? "Latest values" : exactText(at, zone)}
+      </p>
+      {groups.map(({ unit, columns }, place) => (
+        <section key={unit || "none"} className={styles.group}>
+          <div className={styles.head}>
+            <h3>
+              {QUANTITY_NAMES[quantityOf(unit)]}
+              {unit && <span>{unitText(unit)}</span>}
+            </h3>
+            <Legend columns={columns} looks={looks} row={row} />
+          </div>
+          {width > 0 && (
+            <Chart
+              group={id}
+              t={table.t}
+              columns={columns}
+              gaps={table.gaps}
+              looks={looks}
+              range={pinch ?? range}
+              zone={zone}
+              width={width}
+              height={place === groups.length - 1 ? height + 32 : height}
+              isLast={place === groups.length - 1}
+              onHover={hover}
+              onPinch={setPinch}
+              onZoom={zoom}
+              onZoomOut={onZoomOut}
+            />
+          )}
+        </section>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,60 @@
+/** The ranges that history is shown over, by the server's time and the site's days. */
+import { startOfDay } from "./zone";
+
+export type RangeName = "live" | "1h" | "today" | "yesterday" | "7d" | "30d" | "custom";
+
+export const RANGES: { name: Exclude<RangeName, "custom">; label: string; title: string }[] = [
+  { name: "live", label: "Live", title: "The last minutes, moving" },
+  { name: "1h", label: "1 h", title: "The last hour" },
+  { name: "today", label: "Today", title: "The site's present day" },
+  { name: "yesterday", label: "Yesterday", title: "The site's previous day" },
+  { name: "7d", label: "7 d", title: "Today and the six days before" },
+  { name: "30d", label: "30 d", title: "Today and the 29 days before" },
+];
+
+export interface Range {
+  name: RangeName;
+  from: number;
+  to: number;
+}
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const LIVE_WORLD_MS = 5 * MINUTE;
+const LIVE_WINDOWS = [5, 10, 15, 30, 60, 120, 240, 360, 720].map((minutes) => minutes * MINUTE);
+
+/** Shortest range that can be zoomed to. */
+export const RANGE_MIN_MS = 10_000;
+
+/** About five minutes of the world, in a round figure of the server's time. */
+export function liveWindow(speed: number): number {
+  const wanted = LIVE_WORLD_MS * Math.max(1, speed);
+  return LIVE_WINDOWS.find((window) => window >= wanted) ?? LIVE_WINDOWS.at(-1)!;
+}
+
+export function isRangeName(text: string | null): text is RangeName {
+  return text === "custom" || RANGES.some(({ name }) => name === text);
+}
+
+/** Where a named range lies at this moment. */
+export function rangeAt(name: Exclude<RangeName, "custom">, now: number, zone: string, speed: number): Range {
+  switch (name) {
+    case "live":
+      return { name, from: now - liveWindow(speed), to: now };
+    case "1h":
+      return { name, from: now - HOUR, to: now };
+    case "today":
+      return { name, from: startOfDay(now, zone), to: startOfDay(now, zone, 1) };
+    case "yesterday":
+      return { name, from: startOfDay(now, zone, -1), to: startOfDay(now, zone) };
+    case "7d":
+      return { name, from: startOfDay(now, zone, -6), to: startOfDay(now, zone, 1) };
+    case "30d":
+      return { name, from: startOfDay(now, zone, -29), to: startOfDay(now, zone, 1) };
+  }
+}
+
+/** Whether the range's end moves with the clock. */
+export function isMoving(name: RangeName): boolean {
+  return name === "live" || name === "1h";
+}

@@ -1,0 +1,23 @@
+/** Starts the dashboard. */
+import "./styles/tokens.css";
+import "./styles/base.css";
+import { QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./App";
+import { exchangeFragmentToken } from "./api/session";
+import { queries } from "./api/queries";
+
+const root = document.getElementById("root");
+if (!root) throw new Error("the page has no element to draw in");
+
+// A link's token becomes a cookie before anything is asked for, and leaves the address bar first.
+await exchangeFragmentToken();
+
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <App />
+    </QueryClientProvider>
+  </StrictMode>,
+);

@@ -1,0 +1,64 @@
+/** The device in one glance. */
+import type { DeviceDetail } from "../../api/types";
+import { Absent, Age, Figure } from "../../components/Figure";
+import { DeviceBadge } from "../../components/State";
+import { energy, power } from "../../lib/format";
+import { NO_ENERGY, NO_POWER, NOT_SEEN } from "../fleet/reasons";
+import styles from "./DeviceHead.module.css";
+
+export function DeviceHead({ device }: { device: DeviceDetail }) {
+  const zone = device.site.time_zone;
+  return (
+    <div className={styles.head}>
+      <div className={styles.who}>
+        <h1>{device.name}</h1>
+        <p>
+          {device.id}
+          <span aria-hidden="true"> · </span>
+          {device.site.name}
+          {device.firmware && (
+            <>
+              <span aria-hidden="true"> · </span>
+              {device.firmware}
+            </>
+          )}
+        </p>
+      </div>
+      <dl className={styles.figures}>
+        <div>
+          <dt>Power now</dt>
+          <dd data-testid="power">
+            {device.power_w != null ? <Figure amount={power(device.power_w)} /> : <Absent why={NO_POWER} />}
+          </dd>
+        </div>
+        <div>
+          <dt>Energy today</dt>
+          <dd>
+            {device.energy_today_wh != null ? (
+              <Figure amount={energy(device.energy_today_wh)} />
+            ) : (
+              <Absent why={NO_ENERGY} />
+            )}
+          </dd>
+        </div>
+        <div className={styles.small}>
+          <dt>State</dt>
+          <dd>
+            <DeviceBadge state={device.state} />
+            {device.state_since && (
+              <span className={styles.since}>
+                since <Age at={device.state_since} zone={zone} why="" />
+              </span>
+            )}
+          </dd>
+        </div>
+        <div className={styles.small}>
+          <dt>Last seen</dt>
+          <dd>
+            <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
+          </dd>
+        </div>
+      </dl>
+    </div>
+  );
+}

@@ -1,0 +1,84 @@
+/** The link between device and server, and what the device says of itself. */
+import type { DeviceDetail } from "../../api/types";
+import { Absent, Age, Figure } from "../../components/Figure";
+import { bytes, numberText } from "../../lib/format";
+import { NOT_SEEN } from "../fleet/reasons";
+import styles from "./Diagnostics.module.css";
+
+function sentence(name: string): string {
+  const text = name.replaceAll("_", " ").replaceAll(".", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+export function Diagnostics({ device }: { device: DeviceDetail }) {
+  const { link } = device;
+  const zone = device.site.time_zone;
+  const count = (value: number) => numberText(value, 0);
+  return (
+    <div className={styles.panels}>
+      <section className={styles.panel}>
+        <h2>Link</h2>
+        <dl>
+          <Fact name="Last message">
+            <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
+          </Fact>
+          <Fact name="Newest sample">
+            <Age at={device.last_sample} zone={zone} why="No sample received yet" />
+          </Fact>
+          <Fact name="Messages">{count(link.messages)}</Fact>
+          <Fact name="Batches stored">{count(link.batches)}</Fact>
+          <Fact name="Batches sent again" title="They came twice and were stored once">
+            {count(link.duplicates)}
+          </Fact>
+          <Fact name="Samples">{count(link.samples)}</Fact>
+          <Fact name="Received" title={`${count(link.bytes)} bytes of messages, transport headers aside`}>
+            <Figure amount={bytes(link.bytes)} />
+          </Fact>
+          <Fact name="Per sample" title="Bytes received for each sample, envelopes included">
+            {link.samples > 0 ? (
+              <Figure amount={{ number: numberText(link.bytes / link.samples, 1), unit: "B" }} />
+            ) : (
+              <Absent why="No sample received yet" />
+            )}
+          </Fact>
+          <Fact name="Key generation">{count(link.key_generation)}</Fact>
+          <Fact name="Boot epoch" title="Counts the device's starts">
+            {link.boot_epoch != null ? count(link.boot_epoch) : <Absent why={NOT_SEEN} />}
+          </Fact>
+          <Fact name="Enrolled">
+            <Age at={device.created} zone={zone} why="" />
+          </Fact>
+        </dl>
+      </section>
+      <section className={styles.panel}>
+        <h2>What the device says of itself</h2>
+        {device.diagnostics.length === 0 ? (
+          <p className={styles.none}>It has not sent diagnostics yet.</p>
+        ) : (
+          <dl>
+            {device.diagnostics.map(([name, value]) => (
+              <Fact key={name} name={sentence(name)} title={name}>
+                {value}
+              </Fact>
+            ))}
+          </dl>
+        )}
+      </section>
+    </div>
+  );
+}
+
+interface FactProps {
+  name: string;
+  title?: string;
+  children: React.ReactNode;
+}
+
+function Fact({ name, title, children }: FactProps) {
+  return (
+    <div className={styles.fact} title={title}>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}

@@ -1,0 +1,89 @@
+/** Energy of the last thirty days. */
+import { useNow } from "../../../api/clock";
+import { useEnergy } from "../../../api/queries";
+import type { DeviceDetail, Energy } from "../../../api/types";
+import { Absent, Figure } from "../../../components/Figure";
+import { Problem, Skeleton } from "../../../components/Problem";
+import { energy as energyAmount } from "../../../lib/format";
+import { startOfDay } from "../../../lib/zone";
+import { EnergyBars } from "./EnergyBars";
+import { EnergyTable } from "./EnergyTable";
+import { daysOf, type Day } from "./days";
+import styles from "./Energy.module.css";
+
+const DAYS = 30;
+
+export function EnergyTab({ device }: { device: DeviceDetail }) {
+  const zone = device.site.time_zone;
+  const present = useNow();
+  const from = startOfDay(present, zone, 1 - DAYS);
+  const to = startOfDay(present, zone, 1);
+  const energy = useEnergy(device.id, from, to);
+  if (energy.isError && !energy.data) {
+    return (
+      <Problem
+        what="The energy could not be loaded."
+        error={energy.error}
+        onRetry={() => void energy.refetch()}
+      />
+    );
+  }
+  if (!energy.data) return <Skeleton height={360} />;
+  return <Loaded energy={energy.data} from={from} zone={zone} />;
+}
+
+function Loaded({ energy, from, zone }: { energy: Energy; from: number; zone: string }) {
+  const days = daysOf(energy.days, from, DAYS, zone);
+  const measured = days.filter((day) => day.measured);
+  const total = measured.reduce((sum, day) => sum + (day.measured?.energy_wh ?? 0), 0);
+  const complete = measured.filter((day) => !day.isToday);
+  const best = complete.reduce<Day | null>(
+    (most, day) => ((day.measured?.energy_wh ?? 0) > (most?.measured?.energy_wh ?? -1) ? day : most),
+    null,
+  );
+  const completeSum = complete.reduce((sum, day) => sum + (day.measured?.energy_wh ?? 0), 0);
+  const today = days.at(-1)?.measured;
+  const none = "No day with readings";
+  return (
+    <section className={styles.panel} aria-label="Energy per day">
+      <div className={styles.head}>
+        <h2>Energy per day, last {DAYS} days</h2>
+        <dl className={styles.totals}>
+          <div>
+            <dt>Today so far</dt>
+            <dd>{today ? <Figure amount={energyAmount(today.energy_wh)} /> : <Absent why="No energy measured today" />}</dd>
+          </div>
+          <div>
+            <dt>Total</dt>
+            <dd>{measured.length ? <Figure amount={energyAmount(total)} /> : <Absent why={none} />}</dd>
+          </div>
+          <div>
+            <dt>Mean of {complete.length} full days</dt>
+            <dd>
+              {complete.length ? (
+                <Figure amount={energyAmount(completeSum / complete.length)} />
+              ) : (
+                <Absent why="No full day with readings yet" />
+              )}
+            </dd>
+          </div>
+          <div>
+            <dt>Best day</dt>
+            <dd>
+              {best?.measured ? (
+                <>
+                  <Figure amount={energyAmount(best.measured.energy_wh)} />
+                  <span className={styles.when}>{best.label}</span>
+                </>
+              ) : (
+                <Absent why="No full day with readings yet" />
+              )}
+            </dd>
+          </div>
+        </dl>
+      </div>
+      <EnergyBars days={days} />
+      <EnergyTable days={measured} zone={zone} />
+    </section>
+  );
+}

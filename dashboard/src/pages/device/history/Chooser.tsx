@@ -1,0 +1,115 @@
+/** Chooses what is drawn: a quantity as a whole, or single points. */
+import { ChevronDown } from "lucide-react";
+import { useEffect, useRef } from "react";
+import type { PointValue } from "../../../api/types";
+import { colourOf, type Look } from "../../../components/chart/looks";
+import { QUANTITIES, QUANTITY_NAMES, pointName, quantityOf, type Quantity } from "../../../lib/points";
+import styles from "./Chooser.module.css";
+
+interface Props {
+  points: PointValue[];
+  chosen: string[];
+  looks: Map<string, Look>;
+  onChoose: (points: string[]) => void;
+}
+
+/** Numbers that are drawn over time; words and nameplates are not. */
+function isDrawn({ unit, point }: PointValue): boolean {
+  return unit !== "" && !point.startsWith("info.");
+}
+
+export function Chooser({ points, chosen, looks, onChoose }: Props) {
+  const details = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    const press = (event: PointerEvent) => {
+      const element = details.current;
+      if (element?.open && !element.contains(event.target as Node)) element.open = false;
+    };
+    window.addEventListener("pointerdown", press);
+    return () => window.removeEventListener("pointerdown", press);
+  }, []);
+
+  const groups = QUANTITIES.map((quantity) => ({
+    quantity,
+    members: points.filter((point) => isDrawn(point) && quantityOf(point.unit) === quantity),
+  })).filter(({ members }) => members.length > 0);
+  const inOrder = (wanted: Set<string>) =>
+    points.map(({ point }) => point).filter((point) => wanted.has(point));
+  const set = (names: string[], isOn: boolean) => {
+    const wanted = new Set(chosen);
+    for (const name of names) {
+      if (isOn) wanted.add(name);
+      else wanted.delete(name);
+    }
+    onChoose(inOrder(wanted));
+  };
+
+  return (
+    <div className={styles.chooser}>
+      <div className={styles.quantities} role="group" aria-label="What is drawn">
+        {groups.map(({ quantity, members }) => (
+          <QuantityChip
+            key={quantity}
+            quantity={quantity}
+            isOn={members.some(({ point }) => chosen.includes(point))}
+            onToggle={(isOn) =>
+              set(
+                members.map(({ point }) => point),
+                isOn,
+              )
+            }
+          />
+        ))}
+      </div>
+      <details
+        ref={details}
+        className={styles.points}
+        onKeyDown={(event) => {
+          if (event.key !== "Escape" || !details.current?.open) return;
+          event.preventDefault();
+          details.current.open = false;
+        }}
+      >
+        <summary>
+          {chosen.length} of {points.filter(isDrawn).length} points
+          <ChevronDown size={16} aria-hidden />
+        </summary>
+        <div className={styles.list}>
+          {groups.map(({ quantity, members }) => (
+            <fieldset key={quantity}>
+              <legend>{QUANTITY_NAMES[quantity]}</legend>
+              {members.map(({ point }) => (
+                <label key={point} title={point}>
+                  <input
+                    type="checkbox"
+                    checked={chosen.includes(point)}
+                    onChange={(event) => set([point], event.target.checked)}
+                  />
+                  <svg width="16" height="8" aria-hidden="true" style={{ color: looks.get(point)?.colour }}>
+                    <line x1="0" x2="16" y1="4" y2="4" strokeDasharray={looks.get(point)?.dash.join(" ")} />
+                  </svg>
+                  {pointName(point)}
+                </label>
+              ))}
+            </fieldset>
+          ))}
+        </div>
+      </details>
+    </div>
+  );
+}
+
+interface ChipProps {
+  quantity: Quantity;
+  isOn: boolean;
+  onToggle: (isOn: boolean) => void;
+}
+
+function QuantityChip({ quantity, isOn, onToggle }: ChipProps) {
+  return (
+    <button type="button" aria-pressed={isOn} onClick={() => onToggle(!isOn)}>
+      <span className={styles.dot} style={{ color: colourOf(quantity) }} aria-hidden="true" />
+      {QUANTITY_NAMES[quantity]}
+    </button>
+  );
+}

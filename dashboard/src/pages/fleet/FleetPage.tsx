@@ -1,0 +1,147 @@
+/** Is everything all right, and if not, which plant? */
+import { Plus, Search, X } from "lucide-react";
+import { useEffect, useMemo, useState } from "react";
+import { useFleet, FLEET_MAX, type Fleet } from "../../api/queries";
+import type { Device, DeviceState } from "../../api/types";
+import { Button } from "../../components/Button";
+import { Problem } from "../../components/Problem";
+import { STATES } from "../../components/State";
+import { countText, numberText } from "../../lib/format";
+import { useIsNarrow } from "../../lib/media";
+import { useParams } from "../../lib/route";
+import { DeviceCards } from "./DeviceCards";
+import { DeviceTable } from "./DeviceTable";
+import { EnrolDialog } from "./EnrolDialog";
+import { FleetLoading } from "./FleetLoading";
+import { HeadLine } from "./HeadLine";
+import { NoDevices } from "./NoDevices";
+import { matches, order, type Sort, readSort, writeSort } from "./list";
+import { StateFilter } from "./StateFilter";
+import styles from "./Fleet.module.css";
+
+const ROWS_FIRST = 100;
+
+function readStates(text: string | null): Set<DeviceState> {
+  return new Set(STATES.filter((state) => text?.split(",").includes(state)));
+}
+
+export function FleetPage() {
+  const fleet = useFleet();
+  const [isEnrolling, setEnrolling] = useState(false);
+  useEffect(() => {
+    document.title = "Fleet – EcoWatt";
+  }, []);
+
+  return (
+    <>
+      <div className={styles.title}>
+        <h1>Fleet</h1>
+        <Button onClick={() => setEnrolling(true)}>
+          <Plus size={16} aria-hidden />
+          Add device
+        </Button>
+      </div>
+      {fleet.isPending && <FleetLoading />}
+      {fleet.isError && !fleet.data && (
+        <Problem
+          what="The fleet could not be loaded."
+          error={fleet.error}
+          onRetry={() => void fleet.refetch()}
+        />
+      )}
+      {fleet.data &&
+        (fleet.data.devices.length === 0 ? (
+          <NoDevices onEnrol={() => setEnrolling(true)} />
+        ) : (
+          <Devices fleet={fleet.data} />
+        ))}
+      <EnrolDialog
+        isOpen={isEnrolling}
+        sites={fleet.data?.devices.map(({ site }) => site) ?? []}
+        onClose={() => setEnrolling(false)}
+      />
+    </>
+  );
+}
+
+/**
+ * The order is settled when the list, the filter or the wish for an order changes, not when a live
+ * value does: nothing moves under the pointer.
+ */
+function useOrdered(devices: Device[], sort: Sort): Device[] {
+  const members = devices.map(({ id }) => id).join(" ");
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  const ids = useMemo(() => order(devices, sort).map(({ id }) => id), [members, sort.by, sort.isDown]);
+  const byId = new Map(devices.map((device) => [device.id, device]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
+}
+
+function Devices({ fleet }: { fleet: Fleet }) {
+  const [params, change] = useParams();
+  const [most, setMost] = useState(ROWS_FIRST);
+  const isNarrow = useIsNarrow();
+  const search = params.get("search") ?? "";
+  const states = readStates(params.get("state"));
+  const sort = readSort(params.get("sort"));
+  const found = fleet.devices.filter(
+    (device) => matches(device, search) && (states.size === 0 || states.has(device.state)),
+  );
+  const ordered = useOrdered(found, sort);
+  const shown = ordered.slice(0, most);
+  const isNarrowed = search !== "" || states.size > 0;
+  const List = isNarrow ? DeviceCards : DeviceTable;
+
+  return (
+    <>
+      <HeadLine devices={fleet.devices} />
+      <div className={styles.tools}>
+        <div className={styles.search} role="search">
+          <Search size={16} aria-hidden />
+          <input
+            data-search
+            type="search"
+            aria-label="Search devices"
+            placeholder="Search name, site or number"
+            value={search}
+            onChange={(event) => change({ search: event.target.value || null }, { replace: true })}
+          />
+          <kbd aria-hidden="true">/</kbd>
+        </div>
+        <StateFilter
+          devices={fleet.devices}
+          chosen={states}
+          onChange={(next) => change({ state: next.size ? [...next].join(",") : null }, { replace: true })}
+        />
+      </div>
+      <p className={styles.count} role="status">
+        {isNarrowed
+          ? `${numberText(found.length, 0)} of ${countText(fleet.devices.length, "device")}`
+          : countText(fleet.devices.length, "device")}
+        {fleet.total > fleet.devices.length &&
+          `; the first ${numberText(FLEET_MAX, 0)} of ${numberText(fleet.total, 0)} are loaded`}
+        {isNarrowed && (
+          <button
+            type="button"
+            className={styles.clear}
+            onClick={() => change({ search: null, state: null })}
+          >
+            <X size={14} aria-hidden />
+            Show all
+          </button>
+        )}
+      </p>
+      {found.length === 0 ? (
+        <p className={styles.nothing}>No device matches. Show all, or change the search.</p>
+      ) : (
+        <List devices={shown} sort={sort} onSort={(next) => change({ sort: writeSort(next) })} />
+      )}
+      {ordered.length > shown.length && (
+        <div className={styles.more}>
+          <Button onClick={() => setMost(most + 4 * ROWS_FIRST)}>
+            Show more of {numberText(ordered.length, 0)}
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,23 @@
+/** What to do when there is no device yet. */
+import { Plus } from "lucide-react";
+import { Button } from "../../components/Button";
+import { Copy } from "../../components/Copy";
+import styles from "./NoDevices.module.css";
+
+export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
+  return (
+    <section className={styles.empty}>
+      <h2>No devices yet</h2>
+      <p>
+        A device is a small computer beside the inverter. Give it a claim code, start its agent with
+        the code, and its first reading appears here by itself.
+      </p>
+      <Button look="main" onClick={onEnrol}>
+        <Plus size={16} aria-hidden />
+        Make a claim code
+      </Button>
+      <p className={styles.or}>Or on the command line:</p>
+      <Copy label="Command" text="ecowatt device enrol --name 'Roof east' --site 'Home'" />
+    </section>
+  );
+}
