@@ -209,7 +209,11 @@ impl Layout {
         points: Vec<Point>,
     ) -> Result<Self, LayoutError> {
         let counted = |what, count, max| {
-            if (1..=max).contains(&count) { Ok(()) } else { Err(LayoutError::Count { what, count }) }
+            if (1..=max).contains(&count) {
+                Ok(())
+            } else {
+                Err(LayoutError::Count { what, count })
+            }
         };
         counted("profile id bytes", profile.len(), NAME_BYTES_MAX)?;
         counted("groups", groups.len(), GROUPS_MAX)?;

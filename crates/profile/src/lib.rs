@@ -42,7 +42,7 @@ pub use plan::{
     SleepCondition, SleepRule, SleepTest, Transport,
 };
 #[cfg(feature = "std")]
-pub use planner::{Compiled, CompileError};
+pub use planner::{CompileError, Compiled};
 #[cfg(feature = "std")]
 pub use profile::{
     Place, PointSpec, Problem, Profile, ProfileError, ResolveError, SerialFormat, SerialSpec,

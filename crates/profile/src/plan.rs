@@ -113,7 +113,9 @@ impl Read {
                 && self.wanted & low_bits(cut) != 0
                 && self.wanted & !low_bits(cut) != 0
         };
-        let cut = (1..self.count).filter(|&cut| is_useful(cut)).min_by_key(|&cut| cut.abs_diff(middle))?;
+        let cut = (1..self.count)
+            .filter(|&cut| is_useful(cut))
+            .min_by_key(|&cut| cut.abs_diff(middle))?;
         let left = self.part(0, cut);
         let right = self.part(cut, self.count);
         Some((left, right))
@@ -333,9 +335,7 @@ mod tests {
 
     #[test]
     fn break_even_of_holes_follows_speed_and_turnaround() {
-        let hole = |baud, ms| {
-            Transport { baud, turnaround: Duration::from_millis(ms) }.hole_max()
-        };
+        let hole = |baud, ms| Transport { baud, turnaround: Duration::from_millis(ms) }.hole_max();
         assert_eq!(hole(9_600, 20), 19);
         assert_eq!(hole(9_600, 100), 58);
         assert_eq!(hole(19_200, 20), 29);
@@ -345,11 +345,7 @@ mod tests {
 
     /// Registers 100, 101 (one number), 104 and 106.
     fn holey() -> Read {
-        Read {
-            wanted: 0b101_0011,
-            cuts: 0b111_1101,
-            ..Read::of_all(Table::Input, 100, 7, 1, 5)
-        }
+        Read { wanted: 0b101_0011, cuts: 0b111_1101, ..Read::of_all(Table::Input, 100, 7, 1, 5) }
     }
 
     #[test]
@@ -392,10 +388,7 @@ mod tests {
     fn sleep_needs_every_condition_to_be_read_and_true() {
         let rule = SleepRule::new(&[
             SleepCondition { column: 0, test: SleepTest::Below(500) },
-            SleepCondition {
-                column: 2,
-                test: SleepTest::OneOf { words: [1, 2, 9, 9], count: 2 },
-            },
+            SleepCondition { column: 2, test: SleepTest::OneOf { words: [1, 2, 9, 9], count: 2 } },
         ])
         .unwrap();
         let read = [Mark::Read; 3];

@@ -104,9 +104,13 @@ mod tests {
 
     #[test]
     fn text_and_number_are_the_same() {
-        for (text, mantissa, exponent) in
-            [("-12.5", -125, -1), ("0.01", 1, -2), ("7", 7, 0), ("-0.05", -5, -2), ("10.0", 100, -1)]
-        {
+        for (text, mantissa, exponent) in [
+            ("-12.5", -125, -1),
+            ("0.01", 1, -2),
+            ("7", 7, 0),
+            ("-0.05", -5, -2),
+            ("10.0", 100, -1),
+        ] {
             let number = Scaled { mantissa, exponent };
             assert_eq!(text.parse(), Ok(number));
             assert_eq!(number.to_string(), text);

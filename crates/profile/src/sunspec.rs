@@ -8,7 +8,7 @@
 mod discovery;
 mod tables;
 
-pub use discovery::{BASES, Discovery, Found, MODELS_MAX, MARKER, ProbeRead};
+pub use discovery::{BASES, Discovery, Found, MARKER, MODELS_MAX, ProbeRead};
 pub use tables::MODELS;
 
 use crate::kind::Kind;

@@ -211,7 +211,11 @@ mod tests {
             (Kind::Enum16, WordOrder::Big, &[4], 4),
         ];
         for &(kind, word_order, words, value) in table {
-            assert_eq!(decode(&Point { word_order, ..point(kind) }, words), good(value), "{kind:?}");
+            assert_eq!(
+                decode(&Point { word_order, ..point(kind) }, words),
+                good(value),
+                "{kind:?}"
+            );
         }
         assert_eq!(decode(&point(Kind::U64), &[0xFFFF; 4]), (Quality::OutOfRange, None));
     }

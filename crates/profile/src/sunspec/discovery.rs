@@ -83,9 +83,7 @@ impl Discovery {
     #[must_use]
     pub fn next_read(&self) -> Option<ProbeRead> {
         match self.step {
-            Step::Marker(base) => {
-                BASES.get(base).map(|&address| ProbeRead { address, count: 2 })
-            }
+            Step::Marker(base) => BASES.get(base).map(|&address| ProbeRead { address, count: 2 }),
             Step::Header(address) => Some(ProbeRead { address, count: HEADER_LEN }),
             Step::Complete | Step::Absent => None,
         }

@@ -1,1 +1,9 @@
-//! x
+//! Profiles from text to readings: what a user of the crate sees.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_profiles;
+mod catalogue;
+mod layouts;
+mod plans;
+mod writes;

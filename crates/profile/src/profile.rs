@@ -1,0 +1,325 @@
+//! A validated profile: what a TOML file says about one family of inverters.
+
+mod parse;
+mod resolve;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use ecowatt_model::Unit;
+
+use crate::kind::{Kind, RawWords, Table, WordOrder};
+use crate::layout::CounterKind;
+use crate::plan::{Group, Transport};
+use crate::write::WriteRule;
+
+pub use resolve::ResolveError;
+
+/// One family of inverters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    pub(crate) id: String,
+    pub(crate) version: u32,
+    pub(crate) title: String,
+    pub(crate) sources: Vec<String>,
+    pub(crate) transport: TransportSpec,
+    pub(crate) groups: Vec<(String, Group)>,
+    pub(crate) points: Vec<PointSpec>,
+    pub(crate) sleep: Vec<SleepSpec>,
+}
+
+/// How to talk to the inverter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportSpec {
+    /// What it offers.
+    pub kinds: Vec<TransportKind>,
+    /// Unit (serial address) it has from the factory.
+    pub unit: u8,
+    /// Its serial port, if it has one.
+    pub serial: Option<SerialSpec>,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// Pause that it needs between an answer and the next request.
+    pub min_gap: Duration,
+    /// Pause that it needs after a connection is opened.
+    pub connect_delay: Duration,
+    /// Most registers that it gives in one read.
+    pub registers_max: u16,
+    /// Largest run of unneeded registers to read over; derived from the transport if not given.
+    pub hole_max: Option<u16>,
+    /// Registers that must not be read over.
+    pub barriers: Vec<(Table, u16)>,
+}
+
+/// A way to reach an inverter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransportKind {
+    /// Modbus TCP.
+    Tcp,
+    /// Modbus RTU on a serial line.
+    Rtu,
+    /// RTU frames in a TCP stream.
+    RtuOverTcp,
+}
+
+/// Settings of a serial port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SerialSpec {
+    /// Bits per second.
+    pub baud: u32,
+    /// Parity and stop bits.
+    pub format: SerialFormat,
+}
+
+/// Parity and stop bits around eight data bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SerialFormat {
+    /// 8N1.
+    NoneOne,
+    /// 8N2.
+    NoneTwo,
+    /// 8E1.
+    EvenOne,
+    /// 8O1.
+    OddOne,
+}
+
+impl SerialFormat {
+    /// Bits on the line per byte, start bit included.
+    #[must_use]
+    pub const fn bits_per_char(self) -> u8 {
+        match self {
+            Self::NoneOne => 10,
+            Self::NoneTwo | Self::EvenOne | Self::OddOne => 11,
+        }
+    }
+}
+
+/// One point of a profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointSpec {
+    /// Canonical name, or one under `x.`; a SunSpec point that repeats has `{n}` in it.
+    pub name: String,
+    /// Unit of the value.
+    pub unit: Unit,
+    /// Where its number is.
+    pub place: Place,
+    /// What one count is worth, in units of 10^`exponent`.
+    pub multiplier: i64,
+    /// Decimal exponent of the values.
+    pub exponent: i8,
+    /// Smallest plausible value, in units of 10^`exponent`.
+    pub min: Option<i64>,
+    /// Largest plausible value, in units of 10^`exponent`.
+    pub max: Option<i64>,
+    /// Set when the value is a counter.
+    pub counter: Option<CounterKind>,
+    /// Index into [`Profile::groups`].
+    pub group: usize,
+    /// Names of states (by value) or flags (by bit number).
+    pub labels: Vec<(u32, String)>,
+    /// How it may be written, if at all.
+    pub write: Option<WriteRule>,
+}
+
+/// Where a point's number is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At a known address.
+    Registers {
+        /// Table of the registers.
+        table: Table,
+        /// First register.
+        address: u16,
+        /// How many.
+        count: u16,
+        /// Type of the number.
+        kind: Kind,
+        /// Order of its words.
+        word_order: WordOrder,
+        /// Bit patterns that mean "no value".
+        sentinels: Vec<u64>,
+        /// Register of the SunSpec scale factor.
+        scale_address: Option<u16>,
+    },
+    /// In the first of these models that the device has.
+    SunSpec(Vec<SunSpecPoint>),
+}
+
+/// A point of a SunSpec model, written `103:W`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SunSpecPoint {
+    /// Number of the model.
+    pub model: u16,
+    /// SunSpec's name of the point.
+    pub point: String,
+}
+
+/// A condition of the sleep rule, on a point by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SleepSpec {
+    pub(crate) point: String,
+    pub(crate) test: SleepSpecTest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SleepSpecTest {
+    /// The raw word is below this.
+    Below(u16),
+    /// The raw word is one of these.
+    OneOf(Vec<u16>),
+}
+
+/// Something wrong in a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the key, such as `points."ac.power".min`.
+    pub path: String,
+    /// What is wrong with it.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.text)
+    }
+}
+
+/// Why text is not a profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Not TOML; the text says where.
+    #[error("not valid TOML: {0}")]
+    Syntax(String),
+    /// TOML, but not a profile: everything that is wrong.
+    #[error("not a valid profile: {}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    use core::fmt::Write;
+    let mut text = String::new();
+    for (index, problem) in problems.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{problem}");
+    }
+    text
+}
+
+impl Profile {
+    /// Reads and checks a TOML file.
+    ///
+    /// # Errors
+    /// When it is not a valid profile; all problems are listed.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        parse::parse(text)
+    }
+
+    /// Id, such as `ecowatt/seed-sim`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Version; it rises with every change that changes values.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What people call the inverters.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The documents that the register map is from.
+    #[must_use]
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// How to talk to the inverter.
+    #[must_use]
+    pub const fn transport(&self) -> &TransportSpec {
+        &self.transport
+    }
+
+    /// Groups with their names.
+    #[must_use]
+    pub fn groups(&self) -> &[(String, Group)] {
+        &self.groups
+    }
+
+    /// All points.
+    #[must_use]
+    pub fn points(&self) -> &[PointSpec] {
+        &self.points
+    }
+
+    /// The point with this name.
+    #[must_use]
+    pub fn point(&self, name: &str) -> Option<&PointSpec> {
+        self.points.iter().find(|point| point.name == name)
+    }
+
+    /// Whether a device must be searched for SunSpec models before the profile can be compiled.
+    #[must_use]
+    pub fn needs_discovery(&self) -> bool {
+        self.points.iter().any(|point| matches!(point.place, Place::SunSpec(_)))
+    }
+
+    /// What a request costs over this kind of link, with the profile's serial speed.
+    #[must_use]
+    pub fn link_cost(&self, kind: TransportKind) -> Transport {
+        match (kind, self.transport.serial) {
+            (TransportKind::Tcp, _) | (TransportKind::RtuOverTcp, None) => Transport::TCP,
+            (TransportKind::Rtu | TransportKind::RtuOverTcp, Some(serial)) => {
+                Transport::serial(serial.baud)
+            }
+            (TransportKind::Rtu, None) => Transport::serial(9_600),
+        }
+    }
+}
+
+impl PointSpec {
+    /// The words for a value in the point's unit, as an inverter would hold them.
+    ///
+    /// `scale_factor` is the SunSpec scale factor in force, if the point has one. `None` when the
+    /// value does not fit, the point is text or its place is not known yet.
+    #[must_use]
+    pub fn encode(&self, value: f64, scale_factor: Option<i8>) -> Option<RawWords> {
+        let Place::Registers { kind, word_order, .. } = &self.place else { return None };
+        let count = match scale_factor {
+            Some(factor) => value / std::primitive::f64::powi(10.0, i32::from(factor)),
+            None => {
+                let places = -i32::from(self.exponent);
+                value * std::primitive::f64::powi(10.0, places) / as_float(self.multiplier)
+            }
+        };
+        if *kind == Kind::F32 {
+            return kind.encode_f32(*word_order, narrow(value));
+        }
+        kind.encode(*word_order, whole(count)?)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "multipliers are small")]
+fn as_float(multiplier: i64) -> f64 {
+    multiplier as f64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an f32 register holds no more")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+fn whole(count: f64) -> Option<i64> {
+    /// Beyond this an `f64` has no unit digit.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    (count.abs() <= EXACT_MAX).then(|| count.round() as i64)
+}

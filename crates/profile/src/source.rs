@@ -1,0 +1,163 @@
+//! Reading TOML so that every problem is found in one go, each with the path of its key.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use toml::{Table, Value};
+
+use crate::profile::Problem;
+use crate::scaled::Scaled;
+
+/// All problems found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    pub(crate) fn add(&self, path: impl Into<String>, text: impl Into<String>) {
+        self.0.borrow_mut().push(Problem { path: path.into(), text: text.into() });
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}
+
+/// One table of the file. Keys that nobody asked for are problems; [`Section::finish`] finds them.
+pub(crate) struct Section<'a> {
+    table: &'a Table,
+    path: String,
+    asked: RefCell<BTreeSet<&'a str>>,
+    problems: &'a Problems,
+}
+
+impl<'a> Section<'a> {
+    pub(crate) fn root(table: &'a Table, problems: &'a Problems) -> Self {
+        Self { table, path: String::new(), asked: RefCell::default(), problems }
+    }
+
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        let is_bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let key = if is_bare { key.to_string() } else { format!("\"{key}\"") };
+        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(crate) fn problem(&self, key: &str, text: impl Into<String>) {
+        self.problems.add(self.path_of(key), text);
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.table.keys().map(String::as_str)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        let (key, value) = self.table.get_key_value(key)?;
+        self.asked.borrow_mut().insert(key);
+        Some(value)
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        let read = read(value);
+        if read.is_none() {
+            self.problem(key, format!("must be {expected}, is {value}"));
+        }
+        read
+    }
+
+    /// Reports a key that is missing.
+    pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Option<T> {
+        if !self.has(key) {
+            self.problem(key, "is missing");
+        }
+        value
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
+        self.typed(key, "text", Value::as_str)
+    }
+
+    pub(crate) fn boolean(&self, key: &str) -> Option<bool> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// An integer within the range of `T`.
+    pub(crate) fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
+        let expected = format!("an integer that fits {}", core::any::type_name::<T>());
+        self.typed(key, &expected, |value| value.as_integer().and_then(|n| T::try_from(n).ok()))
+    }
+
+    /// A number taken as the decimal that is written.
+    pub(crate) fn decimal(&self, key: &str) -> Option<Scaled> {
+        self.typed(key, "a number", decimal)
+    }
+
+    /// One of a closed set of words.
+    pub(crate) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            self.problem(key, not_one_of(text, words));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A list whose every item can be read.
+    pub(crate) fn list<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.typed(key, &format!("a list of {expected}"), |value| {
+            value.as_array()?.iter().map(&read).collect()
+        })
+    }
+
+    pub(crate) fn section(&self, key: &str) -> Option<Section<'a>> {
+        let table = self.typed(key, "a table", Value::as_table)?;
+        Some(Section {
+            table,
+            path: self.path_of(key),
+            asked: RefCell::default(),
+            problems: self.problems,
+        })
+    }
+
+    /// Reports the keys that mean nothing; call it when everything has been asked for.
+    pub(crate) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for key in self.table.keys().filter(|key| !asked.contains(key.as_str())) {
+            self.problem(key, "is not a key here");
+        }
+    }
+}
+
+pub(crate) fn not_one_of<T>(text: &str, words: &[(&str, T)]) -> String {
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    format!("is {text:?}, must be one of {}", known.join(", "))
+}
+
+/// A TOML number as the decimal that is written; the shortest text of a float is exactly that.
+pub(crate) fn decimal(value: &Value) -> Option<Scaled> {
+    match value {
+        Value::Integer(n) => Some(Scaled::from(*n)),
+        Value::Float(float) => format!("{float}").parse().ok(),
+        Value::String(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => None,
+    }
+}

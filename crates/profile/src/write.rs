@@ -1,0 +1,152 @@
+//! Which values may be written, decided before anything is sent.
+//!
+//! Only points with a `write` table in their profile can be written at all, and only values inside
+//! its bounds.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::kind::{RawWords, Table};
+use crate::profile::{Place, PointSpec, Profile};
+use crate::scaled::Scaled;
+
+/// How a point may be written; values in units of 10^exponent of the point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRule {
+    /// Modbus function.
+    pub function: WriteFunction,
+    /// Smallest allowed value.
+    pub min: Option<i64>,
+    /// Largest allowed value.
+    pub max: Option<i64>,
+    /// Distance of allowed values, from `min` or else from 0.
+    pub step: Option<i64>,
+    /// If not empty, the only allowed values.
+    pub one_of: Vec<i64>,
+    /// Whether the inverter forgets the value when it restarts, so that writing wears nothing out.
+    pub is_volatile: bool,
+    /// How to see that it took effect.
+    pub verify: Verify,
+}
+
+/// Modbus function of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteFunction {
+    /// Function 6.
+    Single,
+    /// Function 16.
+    Multiple,
+}
+
+/// How to see that a write took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// Read the register again.
+    Readback,
+    /// Trust the echo; for registers that cannot be read.
+    Echo,
+}
+
+/// A write that the profile allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRequest {
+    /// Table of the registers; only holding registers can be written.
+    pub table: Table,
+    /// First register.
+    pub address: u16,
+    /// Modbus function.
+    pub function: WriteFunction,
+    /// What to write.
+    pub words: RawWords,
+    /// How to see that it took effect.
+    pub verify: Verify,
+    /// Whether the inverter forgets the value when it restarts.
+    pub is_volatile: bool,
+}
+
+/// Why a write is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// No such point.
+    #[error("no point {0}")]
+    UnknownPoint(String),
+    /// The profile does not allow writes to it.
+    #[error("point {0} is read-only")]
+    ReadOnly(String),
+    /// The value has more decimal places than the register.
+    #[error("value {0} is finer than the register")]
+    TooFine(Scaled),
+    /// Outside the bounds.
+    #[error("value {value} is not between {min} and {max}")]
+    OutOfBounds {
+        /// What was asked for.
+        value: Scaled,
+        /// Smallest allowed value.
+        min: Scaled,
+        /// Largest allowed value.
+        max: Scaled,
+    },
+    /// Between two allowed values.
+    #[error("value {value} is not a multiple of {step}")]
+    Step {
+        /// What was asked for.
+        value: Scaled,
+        /// Distance of allowed values.
+        step: Scaled,
+    },
+    /// Not one of the allowed values.
+    #[error("value {0} is not one of those allowed")]
+    NotAllowed(Scaled),
+}
+
+impl Profile {
+    /// The write that brings a point to `value`, if the profile allows it.
+    ///
+    /// # Errors
+    /// When the point cannot be written or the value is not safe.
+    pub fn check_write(&self, point: &str, value: Scaled) -> Result<WriteRequest, WriteError> {
+        let spec = self.point(point).ok_or_else(|| WriteError::UnknownPoint(point.into()))?;
+        let read_only = || WriteError::ReadOnly(point.into());
+        let rule = spec.write.as_ref().ok_or_else(read_only)?;
+        let Place::Registers { table: Table::Holding, address, kind, word_order, .. } = &spec.place
+        else {
+            return Err(read_only());
+        };
+        let units = spec.check(rule, value)?;
+        let words = kind
+            .encode(*word_order, units / spec.multiplier)
+            .ok_or(WriteError::NotAllowed(value))?;
+        Ok(WriteRequest {
+            table: Table::Holding,
+            address: *address,
+            function: rule.function,
+            words,
+            verify: rule.verify,
+            is_volatile: rule.is_volatile,
+        })
+    }
+}
+
+impl PointSpec {
+    /// The value in units of 10^exponent, if the rule allows it.
+    fn check(&self, rule: &WriteRule, value: Scaled) -> Result<i64, WriteError> {
+        let units = value
+            .rescale(self.exponent)
+            .filter(|units| units % self.multiplier == 0)
+            .ok_or(WriteError::TooFine(value))?;
+        let scaled = |mantissa| Scaled { mantissa, exponent: self.exponent };
+        let (min, max) = (rule.min.unwrap_or(i64::MIN), rule.max.unwrap_or(i64::MAX));
+        if !(min..=max).contains(&units) {
+            return Err(WriteError::OutOfBounds { value, min: scaled(min), max: scaled(max) });
+        }
+        if let Some(step) = rule.step
+            && units.wrapping_sub(rule.min.unwrap_or(0)) % step != 0
+        {
+            return Err(WriteError::Step { value, step: scaled(step) });
+        }
+        if !rule.one_of.is_empty() && !rule.one_of.contains(&units) {
+            return Err(WriteError::NotAllowed(value));
+        }
+        Ok(units)
+    }
+}

@@ -1,0 +1,149 @@
+//! Plans cover every point exactly once, whatever the profile.
+
+use std::collections::BTreeSet;
+
+use ecowatt_model::Mark;
+use ecowatt_profile::{Profile, Read, SleepTest, Transport, catalogue};
+use proptest::prelude::*;
+
+const HEAD: &str = r#"
+schema = 1
+id = "acme/any"
+version = 1
+title = "Any"
+sources = ["Manual"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+barriers = [{ table = "input", address = 300 }]
+[groups]
+fast = { every_s = 1 }
+slow = { every_s = 60 }
+once = { every_s = 0 }
+[points]
+"#;
+
+#[derive(Debug, Clone)]
+struct Register {
+    address: u16,
+    is_wide: bool,
+    group: &'static str,
+    table: &'static str,
+}
+
+fn register() -> impl Strategy<Value = Register> {
+    let group = prop_oneof![Just("fast"), Just("slow"), Just("once")];
+    let table = prop_oneof![Just("input"), Just("holding")];
+    (0u16..600, any::<bool>(), group, table).prop_map(|(address, is_wide, group, table)| Register {
+        address,
+        is_wide,
+        group,
+        table,
+    })
+}
+
+/// The last registers that a read is split into, which no bad register can be torn from.
+fn pieces(read: Read) -> Vec<Read> {
+    match read.bisect() {
+        Some((left, right)) => pieces(left).into_iter().chain(pieces(right)).collect(),
+        None => vec![read],
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_point_is_covered_exactly_once(
+        registers in prop::collection::vec(register(), 1..20),
+        baud in prop::sample::select(vec![1_200u32, 9_600, 115_200]),
+    ) {
+        let mut text = String::from(HEAD);
+        for (index, Register { address, is_wide, group, table }) in registers.iter().enumerate() {
+            let kind = if *is_wide { "u32" } else { "u16" };
+            text += &format!(
+                "\"x.p{index:02}\" = {{ address = {address}, type = \"{kind}\", \
+                 table = \"{table}\", group = \"{group}\" }}\n"
+            );
+        }
+        let profile = Profile::parse(&text).unwrap();
+        let is_torn = |r: &Register| {
+            r.table == "input" && (r.address == 300 || (r.is_wide && r.address == 299))
+        };
+        let Ok(compiled) = profile.compile(Transport::serial(baud)) else {
+            let reads_are_many = registers.len() > 10;
+            prop_assert!(registers.iter().any(is_torn) || reads_are_many);
+            return Ok(());
+        };
+        let (plan, layout) = (&compiled.plan, &compiled.layout);
+
+        // The columns of the plan are those of the layout.
+        let planned: Vec<_> = plan
+            .reads()
+            .iter()
+            .flat_map(|read| {
+                read.columns().map(|(offset, _)| (read.table, read.address + offset, read.group))
+            })
+            .collect();
+        let laid: Vec<_> =
+            layout.columns().iter().map(|c| (c.table, c.address, c.group)).collect();
+        prop_assert_eq!(&planned, &laid);
+        prop_assert_eq!(plan.column_count(), laid.len());
+
+        // No register is read twice, no read is too long or over a barrier.
+        let distinct: BTreeSet<_> = planned.iter().map(|(table, address, _)| (table, address)).collect();
+        for read in plan.reads() {
+            prop_assert!(read.count <= 125);
+            let over_barrier = read.table.as_str() == "input"
+                && (read.address..read.address + read.count).contains(&300);
+            prop_assert!(!over_barrier);
+        }
+        let needed: BTreeSet<_> = registers
+            .iter()
+            .flat_map(|r| (r.address..=r.address + u16::from(r.is_wide)).map(|a| (r.table, a)))
+            .collect();
+        prop_assert_eq!(distinct.len(), needed.len());
+
+        // Each point decodes from its own registers, at least as often as asked.
+        let words: Vec<u16> = laid.iter().map(|(_, address, _)| *address).collect();
+        let marks = vec![Mark::Read; words.len()];
+        for (reading, register) in layout.decode(&words, &marks).zip(&registers) {
+            let address = i64::from(register.address);
+            let expected = if register.is_wide { (address << 16) | (address + 1) } else { address };
+            prop_assert_eq!(reading.good(), Some(expected));
+            let column = &layout.columns()[usize::from(layout.points()[reading.point].first_column)];
+            let every = |group: usize| layout.groups()[group].wrapping_sub(1);
+            let asked = profile.points()[reading.point].group;
+            prop_assert!(every(usize::from(column.group)) <= every(asked));
+        }
+
+        // Splitting keeps all columns and tears no number.
+        for read in plan.reads() {
+            let parts = pieces(*read);
+            let columns: Vec<usize> =
+                parts.iter().flat_map(|part| part.columns().map(|(_, column)| column)).collect();
+            prop_assert_eq!(columns, read.columns().map(|(_, column)| column).collect::<Vec<_>>());
+            for (point, register) in layout.points().iter().zip(&registers) {
+                let first = usize::from(point.first_column);
+                if register.is_wide && read.columns().any(|(_, column)| column == first) {
+                    let holds_both = parts.iter().any(|part| {
+                        [first, first + 1].iter().all(|c| part.columns().any(|(_, col)| col == *c))
+                    });
+                    prop_assert!(holds_both);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_seed_sleeps_when_no_string_has_voltage() {
+    let seed = catalogue::find("ecowatt/seed-sim").unwrap();
+    let plan = seed.compile(Transport::TCP).unwrap().plan;
+    let sleep = plan.sleep().unwrap();
+    let tests: Vec<_> = sleep.conditions().map(|c| (c.column, c.test)).collect();
+    assert_eq!(tests, [(3, SleepTest::Below(1200)), (4, SleepTest::Below(1200))]);
+    let mut words = [2300, 0, 5000, 1199, 0, 0, 0, 250, 100, 0];
+    assert!(sleep.is_asleep(&words, &[Mark::Read; 10]));
+    words[4] = 1200;
+    assert!(!sleep.is_asleep(&words, &[Mark::Read; 10]));
+}
