@@ -1,1 +1,47 @@
+//! The store: schema and every SQL statement of the server.
+//!
+//! [`Store`] speaks of outcomes, not of SQL: what was stored, what was there before, what is stale.
+//! One engine is inside, SQLite in a folder. What must be atomic with a message (its batches, its
+//! counter, the roll-ups, what the device reported) is in one commit, and nobody is answered before
+//! that commit is on the disk. The store reads no clock: instants are arguments.
 
+mod access;
+mod energy;
+mod error;
+mod fleet;
+mod latest;
+pub mod limits;
+mod received;
+mod reported;
+mod rollup;
+mod sqlite;
+mod store;
+mod summary;
+mod telemetry;
+mod varint;
+
+pub use access::{
+    CreateTokenError, NewSession, NewToken, RedeemSetupError, Role, SecretHash, Token, TokenId,
+};
+pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
+pub use error::{OpenError, StoreError};
+pub use fleet::{
+    AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
+    DeviceState, InverterState, Link, NewClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
+    SiteId, Stream,
+};
+pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
+pub use sqlite::query::SourcePower;
+pub use store::Store;
+pub use summary::{EnergyPoints, Summarise, Summary};
+pub use telemetry::{
+    Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, LatestReading,
+    NewBlock, NewStream, Outcome, Point, PointDef, PointId, Receipt, Reported, SourceLatest,
+    TimeQuality, TimeRange, Upload,
+};
+
+/// Canonical name of the point that is an inverter's AC power.
+pub const POWER_POINT: &str = "ac.power";
+
+/// Canonical name of the point that is an inverter's lifetime energy counter.
+pub const ENERGY_POINT: &str = "ac.energy.total";

@@ -1,0 +1,396 @@
+//! Energy of one inverter as exact integers, whatever the order in which batches arrive.
+//!
+//! Each block brings what happened inside it and its *edges*: its first and last reading of the
+//! lifetime counter and of the AC power. Between two blocks that follow each other in time lies a
+//! *join*, a function of their edges alone. The energy of a day is the sum of the insides and of the
+//! joins; a block that arrives late between two others replaces their join by two. An energy belongs
+//! to the local day of the later of the two readings that it lies between.
+//!
+//! Blocks of one inverter do not overlap in time unless the device's clock was set back. A counter's
+//! energy stays right even then; an integrated figure counts the overlap twice.
+
+use ecowatt_model::UnixMs;
+
+use crate::rollup::LocalDate;
+use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
+
+/// Shortest distance between two readings of power that counts as a gap.
+pub const GAP_MIN_MS: i64 = 60_000;
+
+/// Two readings of power further apart than this many typical intervals have a gap between them.
+pub const GAP_INTERVALS: i64 = 10;
+
+/// Longest distance between two readings of a sleeping inverter that is not a gap: devices look in
+/// on it less often.
+pub const ASLEEP_GAP_MIN_MS: i64 = 60 * 60_000;
+
+/// Counters of many inverters move only every few minutes, so a step may hold the energy of a longer
+/// time than has passed between its two readings; 15 minutes is the slowest we know of.
+const COUNTER_LAG_MS: i64 = 15 * 60_000;
+
+/// Rated power to judge a counter's step by when the profile gives none: 10 MW, above any single
+/// inverter. It stops the millions of kilowatt-hours of a counter that reads zero for a moment.
+const RATED_W_DEFAULT: u32 = 10_000_000;
+
+/// A reading of the lifetime counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CounterReading {
+    pub(crate) at: UnixMs,
+    pub(crate) date: LocalDate,
+    pub(crate) mwh: i64,
+}
+
+/// An observation of AC power: a good reading, or the knowledge that the inverter sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PowerReading {
+    pub(crate) at: UnixMs,
+    pub(crate) date: LocalDate,
+    /// Absent for inverters without a power point; then only gaps are watched.
+    pub(crate) mw: Option<i64>,
+    pub(crate) is_asleep: bool,
+}
+
+/// First and last readings of a block and what is needed to judge them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Edges {
+    pub(crate) counter: Option<(CounterReading, CounterReading)>,
+    pub(crate) power: Option<(PowerReading, PowerReading)>,
+    /// Median distance of two observations of power.
+    pub(crate) typical_ms: u32,
+    pub(crate) rated_w: Option<u32>,
+    /// One step of the counter.
+    pub(crate) quantum_mwh: i64,
+}
+
+/// Energy of a day, or a change of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct EnergySums {
+    /// By the lifetime counter, milliwatt-hours.
+    pub(crate) counter_mwh: i64,
+    /// Readings of the counter.
+    pub(crate) counter_readings: i64,
+    /// By integration, 2 × milliwatt × millisecond (the 2 spares the trapezoid its half).
+    pub(crate) integrated: i64,
+    /// Observations of power.
+    pub(crate) power_readings: i64,
+    /// Steps of the counter that were not counted: backwards, or more than the inverter can make.
+    pub(crate) refused_steps: i64,
+}
+
+/// 2 × milliwatt × millisecond in a milliwatt-hour.
+const INTEGRATED_PER_MWH: i64 = 2 * 3_600_000;
+
+impl EnergySums {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counter_mwh = self.counter_mwh.wrapping_add(other.counter_mwh);
+        self.counter_readings = self.counter_readings.wrapping_add(other.counter_readings);
+        self.integrated = self.integrated.wrapping_add(other.integrated);
+        self.power_readings = self.power_readings.wrapping_add(other.power_readings);
+        self.refused_steps = self.refused_steps.wrapping_add(other.refused_steps);
+    }
+
+    fn negated(&self) -> Self {
+        Self {
+            counter_mwh: self.counter_mwh.wrapping_neg(),
+            counter_readings: self.counter_readings.wrapping_neg(),
+            integrated: self.integrated.wrapping_neg(),
+            power_readings: self.power_readings.wrapping_neg(),
+            refused_steps: self.refused_steps.wrapping_neg(),
+        }
+    }
+
+    pub(crate) fn figure(&self) -> EnergyFigure {
+        if self.counter_readings > 0 {
+            EnergyFigure::Counter { mwh: self.counter_mwh, refused_steps: self.refused_steps }
+        } else if self.power_readings > 0 {
+            EnergyFigure::Integrated { mwh: self.integrated.div_euclid(INTEGRATED_PER_MWH) }
+        } else {
+            EnergyFigure::Nothing
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for value in [
+            self.counter_mwh,
+            self.counter_readings,
+            self.integrated,
+            self.power_readings,
+            self.refused_steps,
+        ] {
+            put_i64(out, value);
+        }
+    }
+
+    pub(crate) fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            counter_mwh: take_i64(bytes)?,
+            counter_readings: take_i64(bytes)?,
+            integrated: take_i64(bytes)?,
+            power_readings: take_i64(bytes)?,
+            refused_steps: take_i64(bytes)?,
+        })
+    }
+}
+
+/// Energy of one inverter in one local day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnergyFigure {
+    /// Differences of the lifetime counter. Steps that were refused (backwards, or more than the
+    /// inverter can make) add nothing.
+    Counter { mwh: i64, refused_steps: i64 },
+    /// Power over time, rounded down to whole milliwatt-hours.
+    Integrated { mwh: i64 },
+    /// Neither counter nor power was read.
+    Nothing,
+}
+
+impl EnergyFigure {
+    /// Milliwatt-hours; `None` if nothing was read.
+    #[must_use]
+    pub fn mwh(&self) -> Option<i64> {
+        match self {
+            Self::Counter { mwh, .. } | Self::Integrated { mwh } => Some(*mwh),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// What lies between two blocks that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Change {
+    pub(crate) days: Vec<(LocalDate, EnergySums)>,
+    pub(crate) gap: Option<(UnixMs, UnixMs)>,
+}
+
+impl Change {
+    pub(crate) fn negated_days(&self) -> impl Iterator<Item = (LocalDate, EnergySums)> {
+        self.days.iter().map(|(date, sums)| (*date, sums.negated()))
+    }
+}
+
+/// The join of counters between two blocks.
+pub(crate) fn counter_join(earlier: &Edges, later: &Edges) -> Change {
+    let (Some((first, last)), Some((next, _))) = (earlier.counter, later.counter) else {
+        return Change::default();
+    };
+    let step = if next.at > last.at {
+        step(
+            last,
+            next,
+            earlier.rated_w.max(later.rated_w),
+            earlier.quantum_mwh.max(later.quantum_mwh),
+        )
+    } else {
+        // The blocks overlap: what both saw grow is taken out once, and no more than the earlier
+        // one saw.
+        let seen_twice = last.mwh.saturating_sub(next.mwh).max(0);
+        let inside = last.mwh.saturating_sub(first.mwh).max(0);
+        EnergySums { counter_mwh: -seen_twice.min(inside), ..EnergySums::default() }
+    };
+    Change { days: vec![(next.date, step)], gap: None }
+}
+
+/// The join of powers between two blocks.
+pub(crate) fn power_join(earlier: &Edges, later: &Edges) -> Change {
+    let (Some((_, last)), Some((next, _))) = (earlier.power, later.power) else {
+        return Change::default();
+    };
+    match stretch(last, next, earlier.typical_ms.max(later.typical_ms)) {
+        Stretch::Covered(sums) => Change { days: vec![(next.date, sums)], gap: None },
+        Stretch::Gap => Change { days: Vec::new(), gap: Some((last.at, next.at)) },
+    }
+}
+
+fn step(
+    from: CounterReading,
+    to: CounterReading,
+    rated_w: Option<u32>,
+    quantum_mwh: i64,
+) -> EnergySums {
+    let mwh = to.mwh.saturating_sub(from.mwh);
+    let dt_ms = to.at.0.saturating_sub(from.at.0).saturating_add(COUNTER_LAG_MS);
+    // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
+    let possible = i128::from(rated_w.unwrap_or(RATED_W_DEFAULT)) * i128::from(dt_ms) * 12 / 36_000
+        + 2 * i128::from(quantum_mwh);
+    if mwh < 0 || i128::from(mwh) > possible {
+        return EnergySums { refused_steps: 1, ..EnergySums::default() };
+    }
+    EnergySums { counter_mwh: mwh, ..EnergySums::default() }
+}
+
+enum Stretch {
+    Covered(EnergySums),
+    Gap,
+}
+
+fn stretch(from: PowerReading, to: PowerReading, typical_ms: u32) -> Stretch {
+    let dt_ms = to.at.0.saturating_sub(from.at.0);
+    let shortest_gap = if from.is_asleep && to.is_asleep {
+        ASLEEP_GAP_MIN_MS
+    } else {
+        GAP_MIN_MS.max(i64::from(typical_ms).saturating_mul(GAP_INTERVALS))
+    };
+    if dt_ms <= 0 {
+        return Stretch::Covered(EnergySums::default());
+    }
+    if dt_ms > shortest_gap {
+        return Stretch::Gap;
+    }
+    let (Some(from_mw), Some(to_mw)) = (from.mw, to.mw) else {
+        return Stretch::Covered(EnergySums::default());
+    };
+    let integrated = from_mw.saturating_add(to_mw).saturating_mul(dt_ms);
+    Stretch::Covered(EnergySums { integrated, ..EnergySums::default() })
+}
+
+/// What happened inside a block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Inside {
+    pub(crate) days: Vec<(LocalDate, EnergySums)>,
+    pub(crate) gaps: Vec<(UnixMs, UnixMs)>,
+    pub(crate) edges: Edges,
+}
+
+/// Everything that a block's readings say about energy. Readings ascend in time.
+pub(crate) fn inside(
+    counters: &[CounterReading],
+    powers: &[PowerReading],
+    rated_w: Option<u32>,
+    quantum_mwh: i64,
+) -> Inside {
+    let mut distances: Vec<i64> = powers.windows(2).map(|w| w[1].at.0 - w[0].at.0).collect();
+    let middle = distances.len() / 2;
+    let typical_ms = if distances.is_empty() {
+        0
+    } else {
+        u32::try_from(*distances.select_nth_unstable(middle).1).unwrap_or(u32::MAX)
+    };
+    let mut inside = Inside {
+        days: Vec::with_capacity(2),
+        gaps: Vec::new(),
+        edges: Edges {
+            counter: counters.first().copied().zip(counters.last().copied()),
+            power: powers.first().copied().zip(powers.last().copied()),
+            typical_ms,
+            rated_w,
+            quantum_mwh,
+        },
+    };
+    for (i, to) in counters.iter().enumerate() {
+        let mut sums = EnergySums { counter_readings: 1, ..EnergySums::default() };
+        if let Some(from) = i.checked_sub(1).map(|i| counters[i]) {
+            sums.add(&step(from, *to, rated_w, quantum_mwh));
+        }
+        add_day(&mut inside.days, to.date, &sums);
+    }
+    for (i, to) in powers.iter().enumerate() {
+        let observed = i64::from(to.mw.is_some());
+        let mut sums = EnergySums { power_readings: observed, ..EnergySums::default() };
+        if let Some(from) = i.checked_sub(1).map(|i| powers[i]) {
+            match stretch(from, *to, typical_ms) {
+                Stretch::Covered(covered) => sums.add(&covered),
+                Stretch::Gap => inside.gaps.push((from.at, to.at)),
+            }
+        }
+        add_day(&mut inside.days, to.date, &sums);
+    }
+    inside
+}
+
+fn add_day(days: &mut Vec<(LocalDate, EnergySums)>, date: LocalDate, sums: &EnergySums) {
+    // The day at hand is nearly always the last one.
+    if let Some((_, held)) = days.iter_mut().rev().find(|(held, _)| *held == date) {
+        held.add(sums);
+    } else {
+        days.push((date, *sums));
+    }
+}
+
+/// First byte of stored edges: format 1 with these parts present.
+const EDGES_FORMAT: u8 = 0x10;
+const HAS_COUNTER: u8 = 1;
+const HAS_POWER: u8 = 2;
+const HAS_RATED: u8 = 4;
+
+impl Edges {
+    /// Bytes relative to the block's first sample; empty if there is neither counter nor power.
+    pub(crate) fn encode(&self, start: UnixMs) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40);
+        if self.counter.is_none() && self.power.is_none() {
+            return out;
+        }
+        let mut format = EDGES_FORMAT;
+        format |= if self.counter.is_some() { HAS_COUNTER } else { 0 };
+        format |= if self.power.is_some() { HAS_POWER } else { 0 };
+        format |= if self.rated_w.is_some() { HAS_RATED } else { 0 };
+        out.push(format);
+        put_u64(&mut out, u64::from(self.typical_ms));
+        if let Some(rated_w) = self.rated_w {
+            put_u64(&mut out, u64::from(rated_w));
+        }
+        if let Some((first, last)) = self.counter {
+            put_i64(&mut out, self.quantum_mwh);
+            for reading in [first, last] {
+                put_i64(&mut out, reading.at.0.wrapping_sub(start.0));
+                put_i64(&mut out, i64::from(reading.date.0));
+                put_i64(&mut out, reading.mwh);
+            }
+        }
+        if let Some((first, last)) = self.power {
+            for reading in [first, last] {
+                put_i64(&mut out, reading.at.0.wrapping_sub(start.0));
+                put_i64(&mut out, i64::from(reading.date.0));
+                let kind = u8::from(reading.is_asleep) << 1 | u8::from(reading.mw.is_some());
+                out.push(kind);
+                put_i64(&mut out, reading.mw.unwrap_or(0));
+            }
+        }
+        out
+    }
+
+    pub(crate) fn decode(start: UnixMs, mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        if bytes.is_empty() {
+            return Some(Self::default());
+        }
+        let format = take_u8(bytes)?;
+        if format & 0xf0 != EDGES_FORMAT {
+            return None;
+        }
+        let mut edges = Self { typical_ms: take_u32(bytes)?, ..Self::default() };
+        if format & HAS_RATED != 0 {
+            edges.rated_w = Some(take_u32(bytes)?);
+        }
+        if format & HAS_COUNTER != 0 {
+            edges.quantum_mwh = take_i64(bytes)?;
+            let mut take = || {
+                Some(CounterReading {
+                    at: UnixMs(take_i64(bytes)?.wrapping_add(start.0)),
+                    date: take_date(bytes)?,
+                    mwh: take_i64(bytes)?,
+                })
+            };
+            edges.counter = Some((take()?, take()?));
+        }
+        if format & HAS_POWER != 0 {
+            let mut take = || {
+                let at = UnixMs(take_i64(bytes)?.wrapping_add(start.0));
+                let date = take_date(bytes)?;
+                let kind = take_u8(bytes)?;
+                let mw = take_i64(bytes)?;
+                Some(PowerReading {
+                    at,
+                    date,
+                    mw: (kind & 1 != 0).then_some(mw),
+                    is_asleep: kind & 2 != 0,
+                })
+            };
+            edges.power = Some((take()?, take()?));
+        }
+        Some(edges)
+    }
+}
+
+fn take_date(bytes: &mut &[u8]) -> Option<LocalDate> {
+    take_i64(bytes)?.try_into().ok().map(LocalDate)
+}

@@ -1,0 +1,273 @@
+//! Sites, devices, their keys and the claims that give them keys, as they are stored.
+
+use std::fmt;
+
+use ecowatt_model::{
+    BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
+};
+
+use crate::StoreError;
+use crate::error::store_failures;
+
+/// Names a site for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub i64);
+
+/// A place with devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    pub id: SiteId,
+    pub name: String,
+    /// IANA name, checked by the caller; days begin and end by it.
+    pub time_zone: String,
+}
+
+/// Which device a claim is for.
+#[derive(Debug, Clone)]
+pub enum ClaimFor {
+    /// One that is made together with its claim.
+    New {
+        name: String,
+        /// Found by name, or made if there is none of that name and a zone is given.
+        site: String,
+        time_zone: Option<String>,
+    },
+    /// One that exists and is to get another key.
+    Existing(DeviceNumber),
+}
+
+/// A claim that is to be.
+#[derive(Clone)]
+pub struct NewClaim {
+    pub claim_for: ClaimFor,
+    /// First group of the claim code, in its canonical spelling.
+    pub id: String,
+    /// The code's secret; kept because the enrolment proves knowledge of it without sending it.
+    pub secret: Vec<u8>,
+    pub created: UnixMs,
+    pub expires: UnixMs,
+}
+
+/// A claim as stored.
+#[derive(Clone)]
+pub struct Claim {
+    pub device: DeviceNumber,
+    pub secret: Vec<u8>,
+    pub expires: UnixMs,
+    /// The first redemption, which the same device may repeat.
+    pub redeemed: Option<Redemption>,
+    /// What the device is granted when it redeems the claim; each is above all that this device
+    /// number ever used.
+    pub next_generation: KeyGeneration,
+    pub first_epoch: BootEpoch,
+    pub first_stream: StreamNumber,
+}
+
+/// How a claim was redeemed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Redemption {
+    /// Public key of the device that redeemed it.
+    pub public_key: [u8; 32],
+    pub generation: KeyGeneration,
+    /// The answer that was given, so that a repeated request gets the same one.
+    pub reply: Vec<u8>,
+}
+
+/// Redeems a claim: the device gets a key, earlier keys of the device are revoked.
+#[derive(Clone)]
+pub struct RedeemClaim {
+    pub id: String,
+    pub public_key: [u8; 32],
+    /// The generation that the reply names: one above the device's last.
+    pub generation: KeyGeneration,
+    pub secret: [u8; 32],
+    pub reply: Vec<u8>,
+    pub at: UnixMs,
+}
+
+/// A device's key as stored.
+#[derive(Clone)]
+pub struct DeviceKey {
+    pub device: DeviceNumber,
+    pub generation: KeyGeneration,
+    pub secret: [u8; 32],
+    pub created: UnixMs,
+    pub revoked: Option<UnixMs>,
+    /// The last counter accepted under this key; 0 before the first message.
+    pub counter: Counter,
+}
+
+macro_rules! hide_secrets {
+    ($($name:ident),*) => {
+        $(
+            impl fmt::Debug for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.debug_struct(stringify!($name)).finish_non_exhaustive()
+                }
+            }
+        )*
+    };
+}
+hide_secrets!(NewClaim, Claim, Redemption, RedeemClaim, DeviceKey);
+
+/// One word for a device, kept so that lists can be filtered by it.
+///
+/// The caller derives it; the store keeps it and since when it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceState {
+    Producing,
+    Idle,
+    Asleep,
+    Waiting,
+    Faulty,
+    Silent,
+}
+
+impl DeviceState {
+    const ALL: [Self; 6] =
+        [Self::Producing, Self::Idle, Self::Asleep, Self::Waiting, Self::Faulty, Self::Silent];
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// How an inverter was when its device last reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InverterState {
+    Unknown,
+    Online,
+    Asleep,
+    Offline,
+    Faulty,
+}
+
+impl InverterState {
+    const ALL: [Self; 5] = [Self::Unknown, Self::Online, Self::Asleep, Self::Offline, Self::Faulty];
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// A device as stored, with what its link has shown so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    pub number: DeviceNumber,
+    pub name: String,
+    pub site: Site,
+    pub created: UnixMs,
+    pub state: DeviceState,
+    pub state_since: Option<UnixMs>,
+    pub link: Link,
+}
+
+/// What the store knows about a device from its messages.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Link {
+    pub last_seen: Option<UnixMs>,
+    /// Time of the newest sample stored.
+    pub last_sample: Option<UnixMs>,
+    pub key_generation: Option<KeyGeneration>,
+    pub boot_epoch: Option<BootEpoch>,
+    pub messages: u64,
+    pub batches: u64,
+    pub samples: u64,
+    /// Batches that came again and were not stored again.
+    pub duplicates: u64,
+    /// Batches that could not be read; acknowledged so that they are not sent for ever.
+    pub refused: u64,
+    /// Samples that the device had to drop because its spool was full.
+    pub dropped_samples: u64,
+    pub bytes: u64,
+    pub firmware: Option<String>,
+    /// What the device said of itself, by name.
+    pub diagnostics: Vec<(String, String)>,
+    pub inverters: Vec<(SourceNumber, InverterState)>,
+}
+
+/// Which page of the fleet is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceQuery {
+    /// The last device of the page before.
+    pub after: Option<DeviceNumber>,
+    pub limit: u32,
+    /// Part of the device's or site's name, or a device's id; without regard to case (ASCII).
+    pub search: Option<String>,
+    pub state: Option<DeviceState>,
+}
+
+/// One page of the fleet, by device number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DevicePage {
+    pub devices: Vec<Device>,
+    /// Whether further devices match.
+    pub has_more: bool,
+    /// All devices that match, not only this page's.
+    pub total: u64,
+}
+
+/// What a device sends under one stream number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    pub number: StreamNumber,
+    pub source: SourceNumber,
+    /// The layout's CBOR bytes.
+    pub layout: Vec<u8>,
+    pub first_seen: UnixMs,
+}
+
+/// Why no claim was made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CreateClaimError {
+    #[error("there is no site of that name, and no time zone to make one")]
+    UnknownSite,
+    #[error("the site of that name is in the zone {0}")]
+    OtherTimeZone(String),
+    #[error("there is no such device")]
+    UnknownDevice,
+    #[error("there is a claim with that id")]
+    IdTaken,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a claim was not redeemed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RedeemClaimError {
+    #[error("there is no such claim")]
+    Unknown,
+    #[error("the claim expired")]
+    Expired,
+    #[error("the claim was redeemed by another device")]
+    RedeemedByOther,
+    #[error("the claim was redeemed by this device before")]
+    Repeated(Redemption),
+    #[error("the key generation is not the device's next")]
+    WrongGeneration,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a stream was not announced.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AnnounceError {
+    #[error("there is no such device")]
+    UnknownDevice,
+    #[error("the stream has another layout")]
+    OtherLayout,
+    #[error("the device has announced too many streams")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+store_failures!(CreateClaimError, RedeemClaimError, AnnounceError);

@@ -1,0 +1,117 @@
+//! The newest reading of every point of one inverter, and the newest attempt to read it.
+//!
+//! A batch that arrives late never replaces something newer.
+
+use std::collections::BTreeMap;
+
+use ecowatt_model::{Quality, UnixMs};
+
+use crate::telemetry::PointId;
+use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
+
+/// What is known of one point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PointLatest {
+    pub(crate) good: Option<(UnixMs, i64)>,
+    pub(crate) tried: (UnixMs, Quality),
+}
+
+/// What is known of the points of one inverter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Latest {
+    pub(crate) points: BTreeMap<PointId, PointLatest>,
+}
+
+/// First byte of the stored form.
+const FORMAT: u8 = 1;
+
+impl Latest {
+    pub(crate) fn add(&mut self, point: PointId, newer: PointLatest) {
+        let held = self.points.entry(point).or_insert(newer);
+        held.good = held.good.max(newer.good);
+        let order = |(at, quality): (UnixMs, Quality)| (at, quality_code(quality));
+        if order(newer.tried) > order(held.tried) {
+            held.tried = newer.tried;
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (point, newer) in &other.points {
+            self.add(*point, *newer);
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8 + self.points.len() * 12);
+        out.push(FORMAT);
+        let mut point_before = 0;
+        let mut at_before = 0i64;
+        for (point, latest) in &self.points {
+            put_u64(&mut out, u64::from(point.0 - point_before));
+            let (tried_at, quality) = latest.tried;
+            put_i64(&mut out, tried_at.0.wrapping_sub(at_before));
+            out.push(quality_code(quality) << 1 | u8::from(latest.good.is_some()));
+            if let Some((at, value)) = latest.good {
+                put_i64(&mut out, tried_at.0.wrapping_sub(at.0));
+                put_i64(&mut out, value);
+            }
+            (point_before, at_before) = (point.0, tried_at.0);
+        }
+        out
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        if take_u8(bytes)? != FORMAT {
+            return None;
+        }
+        let mut points = BTreeMap::new();
+        let mut point = 0u32;
+        let mut at = 0i64;
+        while !bytes.is_empty() {
+            point = point.checked_add(take_u32(bytes)?)?;
+            at = at.wrapping_add(take_i64(bytes)?);
+            let kind = take_u8(bytes)?;
+            let good = if kind & 1 == 0 {
+                None
+            } else {
+                Some((UnixMs(at.wrapping_sub(take_i64(bytes)?)), take_i64(bytes)?))
+            };
+            let tried = (UnixMs(at), quality_from_code(kind >> 1)?);
+            points.insert(PointId(point), PointLatest { good, tried });
+        }
+        Some(Self { points })
+    }
+}
+
+const QUALITIES: [Quality; 10] = [
+    Quality::Good,
+    Quality::NotDue,
+    Quality::Timeout,
+    Quality::Exception,
+    Quality::Garbled,
+    Quality::Quarantined,
+    Quality::Unreachable,
+    Quality::Asleep,
+    Quality::NotImplemented,
+    Quality::OutOfRange,
+];
+
+fn quality_code(quality: Quality) -> u8 {
+    match quality {
+        Quality::Good => 0,
+        Quality::NotDue => 1,
+        Quality::Timeout => 2,
+        Quality::Exception => 3,
+        Quality::Garbled => 4,
+        Quality::Quarantined => 5,
+        Quality::Unreachable => 6,
+        Quality::Asleep => 7,
+        Quality::NotImplemented => 8,
+        Quality::OutOfRange => 9,
+    }
+}
+
+fn quality_from_code(code: u8) -> Option<Quality> {
+    QUALITIES.get(usize::from(code)).copied()
+}

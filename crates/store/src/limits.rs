@@ -1,0 +1,31 @@
+//! Every bound of the store in one place.
+
+/// Requests that may wait for the writer; one more is answered `Busy`.
+pub const WRITE_QUEUE_MAX: usize = 4096;
+
+/// Requests that share one commit. Larger groups save little: at 512 the fsync is a small part.
+pub const GROUP_MAX: usize = 512;
+
+/// Queries that may wait for a reader; one more is answered `Busy`.
+pub const READ_QUEUE_MAX: usize = 1024;
+
+/// Connections that read.
+pub const READERS: usize = 2;
+
+/// Ranges of received sequences per boot epoch. A device that sends newest first after a long
+/// outage makes two; each batch it drops or that a network swallows for good makes one more.
+pub const RECEIVED_RANGES_MAX: usize = 64;
+
+/// Streams that one device may announce: 8 inverters with a layout change each month for 10 years.
+pub const STREAMS_PER_DEVICE_MAX: u32 = 1024;
+
+/// Most blocks that one query returns.
+pub const BLOCKS_PER_QUERY_MAX: u32 = 20_000;
+
+/// Write-ahead log pages (4 KiB) after which they are moved into the database: 32 MiB, so that a
+/// row that many groups in a row change is moved once.
+pub(crate) const CHECKPOINT_PAGES: u32 = 8192;
+
+/// Rows of each kind that the writer keeps in memory between groups. The largest, a quarter hour of
+/// 128 points, takes about 100 KiB; ten points take 8.
+pub(crate) const ROWS_HELD_MAX: usize = 4096;

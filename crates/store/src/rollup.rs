@@ -1,0 +1,304 @@
+//! Roll-ups: exact aggregates per minute and per local day, and the bytes they are stored as.
+//!
+//! Pure. Merging aggregates in any order and any split gives the same result, so it does not matter
+//! in which order batches arrive. Sums are exact modulo 2^64; the readings of a day of any real
+//! point stay far below that.
+
+use std::collections::BTreeMap;
+
+use ecowatt_model::UnixMs;
+
+use crate::energy::EnergySums;
+use crate::telemetry::PointId;
+use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
+
+/// Milliseconds of a minute.
+pub const MINUTE_MS: i64 = 60_000;
+
+/// Milliseconds of a quarter hour.
+pub const QUARTER_MS: i64 = 15 * MINUTE_MS;
+
+/// A day of a site's calendar, as days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalDate(pub i32);
+
+/// Good readings of one point in one bucket, as the point's integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aggregate {
+    pub count: u32,
+    pub sum: i64,
+    pub min: i64,
+    pub max: i64,
+    pub last: i64,
+    pub last_at: UnixMs,
+}
+
+impl Aggregate {
+    /// Of a single reading.
+    #[must_use]
+    pub fn of(at: UnixMs, value: i64) -> Self {
+        Self { count: 1, sum: value, min: value, max: value, last: value, last_at: at }
+    }
+
+    /// Takes in another aggregate of the same point.
+    pub fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        // Two readings at one instant: the larger counts as the last, whichever came first.
+        (self.last_at, self.last) = (self.last_at, self.last).max((other.last_at, other.last));
+    }
+
+    fn encode(&self, start: i64, out: &mut Vec<u8>) {
+        put_u64(out, u64::from(self.count));
+        put_i64(out, self.last_at.0.wrapping_sub(start));
+        put_i64(out, self.last);
+        put_i64(out, self.last.wrapping_sub(self.min));
+        put_i64(out, self.max.wrapping_sub(self.last));
+        // Small when the readings are alike: the distance of the sum from count times the last.
+        let flat = self.last.wrapping_mul(i64::from(self.count));
+        put_i64(out, self.sum.wrapping_sub(flat));
+    }
+
+    fn decode(start: i64, bytes: &mut &[u8]) -> Option<Self> {
+        let count = take_u32(bytes)?;
+        let last_at = UnixMs(take_i64(bytes)?.wrapping_add(start));
+        let last = take_i64(bytes)?;
+        let min = last.wrapping_sub(take_i64(bytes)?);
+        let max = last.wrapping_add(take_i64(bytes)?);
+        let sum = take_i64(bytes)?.wrapping_add(last.wrapping_mul(i64::from(count)));
+        Some(Self { count, sum, min, max, last, last_at })
+    }
+}
+
+/// One UTC quarter hour of one inverter: for each point up to 15 one-minute aggregates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Quarter {
+    /// By minute within the quarter, ascending.
+    points: BTreeMap<PointId, Vec<(u8, Aggregate)>>,
+}
+
+impl Quarter {
+    pub(crate) fn add(&mut self, point: PointId, minute: u8, aggregate: &Aggregate) {
+        let minutes = self.points.entry(point).or_default();
+        match minutes.binary_search_by_key(&minute, |(m, _)| *m) {
+            Ok(i) => minutes[i].1.merge(aggregate),
+            Err(i) => minutes.insert(i, (minute, *aggregate)),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (point, minutes) in &other.points {
+            for (minute, aggregate) in minutes {
+                self.add(*point, *minute, aggregate);
+            }
+        }
+    }
+
+    /// Entries of points, ascending: id (as distance from the one before), bytes that follow,
+    /// number of minutes, and for each its place and aggregate.
+    pub(crate) fn encode(&self, number: i64) -> Vec<u8> {
+        let start = number * QUARTER_MS;
+        let mut out = Vec::with_capacity(self.points.len() * 128);
+        let mut entry = Vec::with_capacity(256);
+        let mut before = 0;
+        for (point, minutes) in &self.points {
+            entry.clear();
+            for (minute, aggregate) in minutes {
+                entry.push(*minute);
+                aggregate.encode(start + i64::from(*minute) * MINUTE_MS, &mut entry);
+            }
+            put_u64(&mut out, u64::from(point.0 - before));
+            put_u64(&mut out, length(&entry));
+            out.extend_from_slice(&entry);
+            before = point.0;
+        }
+        out
+    }
+
+    pub(crate) fn decode(number: i64, bytes: &[u8]) -> Option<Self> {
+        let start = number * QUARTER_MS;
+        let mut points = BTreeMap::new();
+        for entry in Entries::new(bytes) {
+            let (point, entry) = entry?;
+            points.insert(point, minutes(start, entry)?);
+        }
+        Some(Self { points })
+    }
+
+    /// The minutes of the wanted points alone, in their order; other entries are skipped over.
+    pub(crate) fn decode_points(
+        number: i64,
+        bytes: &[u8],
+        wanted: &[PointId],
+    ) -> Option<Vec<Vec<(u8, Aggregate)>>> {
+        let start = number * QUARTER_MS;
+        let mut found = vec![Vec::new(); wanted.len()];
+        for entry in Entries::new(bytes) {
+            let (point, entry) = entry?;
+            if let Some(place) = wanted.iter().position(|w| *w == point) {
+                found[place] = minutes(start, entry)?;
+            }
+        }
+        Some(found)
+    }
+}
+
+fn minutes(start: i64, mut bytes: &[u8]) -> Option<Vec<(u8, Aggregate)>> {
+    let mut minutes = Vec::with_capacity(15);
+    while !bytes.is_empty() {
+        let minute = take_u8(&mut bytes)?;
+        let at = start + i64::from(minute) * MINUTE_MS;
+        minutes.push((minute, Aggregate::decode(at, &mut bytes)?));
+    }
+    Some(minutes)
+}
+
+/// Number of the UTC quarter hour that an instant is in, and the minute within it.
+pub(crate) fn quarter_of(at: UnixMs) -> (i64, u8) {
+    let number = at.0.div_euclid(QUARTER_MS);
+    let minute = at.0.rem_euclid(QUARTER_MS) / MINUTE_MS;
+    (number, u8::try_from(minute).unwrap_or(0))
+}
+
+/// Sum in milliwatts and number of readings, by UTC quarter hour.
+pub(crate) type QuarterPower = BTreeMap<i64, (i64, u32)>;
+
+/// One local day of one inverter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Day {
+    points: BTreeMap<PointId, Aggregate>,
+    pub(crate) energy: EnergySums,
+    /// AC power.
+    pub(crate) power: QuarterPower,
+}
+
+/// First byte of a day's bytes.
+const DAY_FORMAT: u8 = 1;
+
+impl Day {
+    pub(crate) fn add(&mut self, point: PointId, aggregate: &Aggregate) {
+        self.points.entry(point).and_modify(|held| held.merge(aggregate)).or_insert(*aggregate);
+    }
+
+    pub(crate) fn add_power(&mut self, quarter: i64, sum_mw: i64, count: u32) {
+        let held = self.power.entry(quarter).or_default();
+        *held = (held.0.wrapping_add(sum_mw), held.1.saturating_add(count));
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (point, aggregate) in &other.points {
+            self.add(*point, aggregate);
+        }
+        for (quarter, (sum_mw, count)) in &other.power {
+            self.add_power(*quarter, *sum_mw, *count);
+        }
+        self.energy.add(&other.energy);
+    }
+
+    /// Format, energy, power by quarter (length first), then points as in a quarter's entries.
+    pub(crate) fn encode(&self, date: LocalDate) -> Vec<u8> {
+        let start = date_ms(date);
+        let mut out = Vec::with_capacity(64 + self.power.len() * 6 + self.points.len() * 24);
+        out.push(DAY_FORMAT);
+        self.energy.encode(&mut out);
+        put_u64(&mut out, u64::try_from(self.power.len()).unwrap_or(u64::MAX));
+        let mut before = start / QUARTER_MS;
+        for (quarter, (sum_mw, count)) in &self.power {
+            put_i64(&mut out, quarter - before);
+            put_i64(&mut out, *sum_mw);
+            put_u64(&mut out, u64::from(*count));
+            before = *quarter;
+        }
+        let mut entry = Vec::with_capacity(32);
+        let mut before = 0;
+        for (point, aggregate) in &self.points {
+            entry.clear();
+            aggregate.encode(start, &mut entry);
+            put_u64(&mut out, u64::from(point.0 - before));
+            put_u64(&mut out, length(&entry));
+            out.extend_from_slice(&entry);
+            before = point.0;
+        }
+        out
+    }
+
+    pub(crate) fn decode(date: LocalDate, bytes: &[u8]) -> Option<Self> {
+        let (energy, power, rest) = Self::decode_head(date, bytes)?;
+        let mut points = BTreeMap::new();
+        for entry in Entries::new(rest) {
+            let (point, mut entry) = entry?;
+            points.insert(point, Aggregate::decode(date_ms(date), &mut entry)?);
+        }
+        Some(Self { points, energy, power })
+    }
+
+    /// Energy and power alone.
+    pub(crate) fn decode_head(
+        date: LocalDate,
+        bytes: &[u8],
+    ) -> Option<(EnergySums, QuarterPower, &[u8])> {
+        let mut bytes = bytes;
+        if take_u8(&mut bytes)? != DAY_FORMAT {
+            return None;
+        }
+        let energy = EnergySums::decode(&mut bytes)?;
+        let mut power = BTreeMap::new();
+        let mut quarter = date_ms(date) / QUARTER_MS;
+        for _ in 0..take_u64(&mut bytes)? {
+            quarter = quarter.wrapping_add(take_i64(&mut bytes)?);
+            power.insert(quarter, (take_i64(&mut bytes)?, take_u32(&mut bytes)?));
+        }
+        Some((energy, power, bytes))
+    }
+
+    pub(crate) fn point(&self, point: PointId) -> Option<Aggregate> {
+        self.points.get(&point).copied()
+    }
+}
+
+/// Midnight of the date in UTC, near enough to count from.
+fn date_ms(date: LocalDate) -> i64 {
+    i64::from(date.0) * 24 * 60 * MINUTE_MS
+}
+
+/// Entries of points: id as distance from the one before, length, bytes.
+struct Entries<'a> {
+    bytes: &'a [u8],
+    point: u32,
+}
+
+impl<'a> Entries<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, point: 0 }
+    }
+
+    fn take(&mut self) -> Option<(PointId, &'a [u8])> {
+        self.point = self.point.checked_add(take_u32(&mut self.bytes)?)?;
+        let length = usize::try_from(take_u64(&mut self.bytes)?).ok()?;
+        let (entry, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        Some((PointId(self.point), entry))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Option<(PointId, &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let entry = self.take();
+        if entry.is_none() {
+            // What cannot be read ends the walk; the caller sees the `None` inside.
+            self.bytes = &[];
+        }
+        Some(entry)
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,487 @@
+//! Statements on sites, devices, keys, claims and streams.
+
+use ecowatt_model::{
+    BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::row::{corrupt, count, is_unique_violation};
+use crate::StoreError;
+use crate::fleet::{
+    AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
+    DeviceState, Link, NewClaim, RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
+};
+use crate::limits::STREAMS_PER_DEVICE_MAX;
+use crate::reported::SelfReport;
+use crate::telemetry::{NewStream, Point, PointDef, PointId, TimeQuality};
+
+fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
+    Ok(Site { id: SiteId(row.get(at)?), name: row.get(at + 1)?, time_zone: row.get(at + 2)? })
+}
+
+pub(crate) fn list_sites(db: &Connection) -> Result<Vec<Site>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT id, name, time_zone FROM site ORDER BY name")?;
+    let sites = statement.query_map([], |row| site(row, 0))?.collect::<Result<_, _>>()?;
+    Ok(sites)
+}
+
+fn find_or_create_site(
+    db: &Connection,
+    name: &str,
+    time_zone: Option<&str>,
+) -> Result<i64, CreateClaimError> {
+    let found: Option<(i64, String)> = db
+        .prepare_cached("SELECT id, time_zone FROM site WHERE name = ?1")?
+        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match (found, time_zone) {
+        // Days are rolled up by the site's zone as they come, so it cannot change in passing.
+        (Some((_, held)), Some(wanted)) if held != wanted => {
+            Err(CreateClaimError::OtherTimeZone(held))
+        }
+        (Some((id, _)), _) => Ok(id),
+        (None, Some(time_zone)) => Ok(db
+            .prepare_cached("INSERT INTO site (name, time_zone) VALUES (?1, ?2)")?
+            .insert([name, time_zone])?),
+        (None, None) => Err(CreateClaimError::UnknownSite),
+    }
+}
+
+pub(crate) fn create_claim(
+    db: &Connection,
+    new: &NewClaim,
+) -> Result<DeviceNumber, CreateClaimError> {
+    let device = match &new.claim_for {
+        ClaimFor::Existing(device) => {
+            let known =
+                db.prepare_cached("SELECT 1 FROM device WHERE number = ?1")?.exists([device.0])?;
+            if !known {
+                return Err(CreateClaimError::UnknownDevice);
+            }
+            // One code at a time: an earlier one that was never redeemed is void.
+            db.prepare_cached("DELETE FROM claim WHERE device = ?1 AND redeemed IS NULL")?
+                .execute([device.0])?;
+            *device
+        }
+        ClaimFor::New { name, site, time_zone } => {
+            let site = find_or_create_site(db, site, time_zone.as_deref())?;
+            let number = db
+                .prepare_cached(
+                    "INSERT INTO device (name, site, created, state) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .insert(params![name, site, new.created.0, DeviceState::Waiting.code()])?;
+            DeviceNumber(number.try_into().map_err(|_| StoreError::Corrupt("device number"))?)
+        }
+    };
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO claim (id, device, secret, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![new.id, device.0, new.secret, new.created.0, new.expires.0]);
+    match inserted {
+        Ok(_) => Ok(device),
+        Err(error) if is_unique_violation(&error) => Err(CreateClaimError::IdTaken),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, StoreError> {
+    let found = db
+        .prepare_cached(
+            "SELECT device, secret, expires, public_key, generation, reply FROM claim
+             WHERE id = ?1",
+        )?
+        .query_row([id], |row| {
+            let redeemed = match row.get::<_, Option<[u8; 32]>>(3)? {
+                None => None,
+                Some(public_key) => Some(Redemption {
+                    public_key,
+                    generation: KeyGeneration(row.get(4)?),
+                    reply: row.get(5)?,
+                }),
+            };
+            Ok((DeviceNumber(row.get(0)?), row.get(1)?, UnixMs(row.get(2)?), redeemed))
+        })
+        .optional()?;
+    let Some((device, secret, expires, redeemed)) = found else { return Ok(None) };
+    let one = |sql: &str| -> Result<i64, StoreError> {
+        Ok(db.prepare_cached(sql)?.query_row([device.0], |row| row.get(0))?)
+    };
+    let epoch =
+        one("SELECT 1 + max(coalesce((SELECT max(epoch) FROM received WHERE device = ?1), 0),
+                        coalesce((SELECT epoch FROM link WHERE device = ?1), 0))")?;
+    let stream = one("SELECT 1 + coalesce(max(number), 0) FROM stream WHERE device = ?1")?;
+    Ok(Some(Claim {
+        device,
+        secret,
+        expires,
+        redeemed,
+        next_generation: next_generation(db, device)?,
+        first_epoch: BootEpoch(epoch.try_into().map_err(|_| StoreError::Corrupt("epoch"))?),
+        first_stream: StreamNumber(stream.try_into().map_err(|_| StoreError::Corrupt("stream"))?),
+    }))
+}
+
+fn next_generation(db: &Connection, device: DeviceNumber) -> Result<KeyGeneration, StoreError> {
+    let next: i64 = db
+        .prepare_cached(
+            "SELECT 1 + coalesce(max(generation), 0) FROM device_key WHERE device = ?1",
+        )?
+        .query_row([device.0], |row| row.get(0))?;
+    // After 255 keys a device is enrolled as another one.
+    Ok(KeyGeneration(next.try_into().map_err(|_| StoreError::Corrupt("key generation"))?))
+}
+
+pub(crate) fn redeem_claim(db: &Connection, claim: &RedeemClaim) -> Result<(), RedeemClaimError> {
+    let held = find_claim(db, &claim.id)?.ok_or(RedeemClaimError::Unknown)?;
+    if let Some(redemption) = held.redeemed {
+        return Err(if redemption.public_key == claim.public_key {
+            RedeemClaimError::Repeated(redemption)
+        } else {
+            RedeemClaimError::RedeemedByOther
+        });
+    }
+    if held.expires <= claim.at {
+        return Err(RedeemClaimError::Expired);
+    }
+    if held.next_generation != claim.generation {
+        return Err(RedeemClaimError::WrongGeneration);
+    }
+    let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
+    db.prepare_cached("UPDATE device_key SET revoked = ?2 WHERE device = ?1 AND revoked IS NULL")?
+        .execute(params![device, at])?;
+    db.prepare_cached(
+        "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![device, generation, claim.secret, at])?;
+    // The code's secret has done its work; what a repetition needs is the answer.
+    db.prepare_cached(
+        "UPDATE claim SET redeemed = ?2, public_key = ?3, generation = ?4, reply = ?5
+         WHERE id = ?1",
+    )?
+    .execute(params![claim.id, at, claim.public_key, generation, claim.reply])?;
+    Ok(())
+}
+
+pub(crate) fn find_key(
+    db: &Connection,
+    device: DeviceNumber,
+    generation: KeyGeneration,
+) -> Result<Option<DeviceKey>, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT secret, created, revoked, counter FROM device_key
+             WHERE device = ?1 AND generation = ?2",
+        )?
+        .query_row(params![device.0, generation.0], |row| {
+            Ok(DeviceKey {
+                device,
+                generation,
+                secret: row.get(0)?,
+                created: UnixMs(row.get(1)?),
+                revoked: row.get::<_, Option<i64>>(2)?.map(UnixMs),
+                counter: Counter(count(row, 3)?),
+            })
+        })
+        .optional()?)
+}
+
+pub(crate) fn revoke_keys(
+    db: &Connection,
+    device: DeviceNumber,
+    at: UnixMs,
+) -> Result<bool, StoreError> {
+    let revoked = db
+        .prepare_cached("UPDATE device_key SET revoked = ?2 WHERE device = ?1 AND revoked IS NULL")?
+        .execute(params![device.0, at.0])?;
+    Ok(revoked > 0)
+}
+
+const DEVICE: &str = "device.number, device.name, device.created, device.state,
+    device.state_since, site.id, site.name, site.time_zone, link.generation, link.last_seen,
+    link.last_sample, link.epoch, link.messages, link.batches, link.samples, link.duplicates,
+    link.refused, link.dropped_samples, link.bytes, link.firmware, link.reported";
+const FROM_DEVICE: &str = "FROM device JOIN site ON site.id = device.site
+    LEFT JOIN link ON link.device = device.number";
+
+fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
+    Ok(Device {
+        number: DeviceNumber(row.get(0)?),
+        name: row.get(1)?,
+        created: UnixMs(row.get(2)?),
+        state: DeviceState::from_code(row.get(3)?).ok_or_else(|| corrupt(3, "state"))?,
+        state_since: row.get::<_, Option<i64>>(4)?.map(UnixMs),
+        site: site(row, 5)?,
+        link: if row.get::<_, Option<i64>>(8)?.is_some() { link(row, 8)? } else { Link::default() },
+    })
+}
+
+/// The link's columns in the order of [`DEVICE`], from column `at` on.
+fn link(row: &Row<'_>, at: usize) -> rusqlite::Result<Link> {
+    let reported: Vec<u8> = row.get(at + 12)?;
+    let reported =
+        SelfReport::decode(&reported).ok_or_else(|| corrupt(at + 12, "report of a device"))?;
+    Ok(Link {
+        key_generation: Some(KeyGeneration(row.get(at)?)),
+        last_seen: Some(UnixMs(row.get(at + 1)?)),
+        last_sample: row.get::<_, Option<i64>>(at + 2)?.map(UnixMs),
+        boot_epoch: Some(BootEpoch(row.get(at + 3)?)),
+        messages: count(row, at + 4)?,
+        batches: count(row, at + 5)?,
+        samples: count(row, at + 6)?,
+        duplicates: count(row, at + 7)?,
+        refused: count(row, at + 8)?,
+        dropped_samples: count(row, at + 9)?,
+        bytes: count(row, at + 10)?,
+        firmware: row.get(at + 11)?,
+        diagnostics: reported.diagnostics,
+        inverters: reported.inverters,
+    })
+}
+
+pub(crate) fn find_device(
+    db: &Connection,
+    number: DeviceNumber,
+) -> Result<Option<Device>, StoreError> {
+    let sql = format!("SELECT {DEVICE} {FROM_DEVICE} WHERE device.number = ?1");
+    Ok(db.prepare_cached(&sql)?.query_row([number.0], device).optional()?)
+}
+
+pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<DevicePage, StoreError> {
+    let mut wanted = String::from("1");
+    let mut values = Vec::<Value>::new();
+    if let Some(search) = query.search.as_deref().filter(|search| !search.is_empty()) {
+        values.push(Value::from(format!("%{}%", escape_like(search))));
+        wanted.push_str(
+            " AND (device.name LIKE ?1 ESCAPE '\\' OR site.name LIKE ?1 ESCAPE '\\'
+                   OR 'dev-' || device.number LIKE ?1 ESCAPE '\\')",
+        );
+    }
+    if let Some(state) = query.state {
+        values.push(Value::from(i64::from(state.code())));
+        wanted.push_str(&format!(" AND device.state = ?{}", values.len()));
+    }
+    let sql = format!("SELECT count(*) {FROM_DEVICE} WHERE {wanted}");
+    let total =
+        db.prepare_cached(&sql)?.query_row(params_from_iter(&values), |row| count(row, 0))?;
+
+    let after = query.after.map_or(0, |after| i64::from(after.0));
+    values.push(Value::from(after));
+    values.push(Value::from(i64::from(query.limit) + 1));
+    let sql = format!(
+        "SELECT {DEVICE} {FROM_DEVICE} WHERE {wanted} AND device.number > ?{} \
+         ORDER BY device.number LIMIT ?{}",
+        values.len() - 1,
+        values.len()
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut devices =
+        statement.query_map(params_from_iter(&values), device)?.collect::<Result<Vec<_>, _>>()?;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let has_more = devices.len() > limit;
+    devices.truncate(limit);
+    Ok(DevicePage { devices, has_more, total })
+}
+
+fn escape_like(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+pub(crate) fn set_states(
+    db: &Connection,
+    states: &[(DeviceNumber, DeviceState)],
+    at: UnixMs,
+) -> Result<Vec<DeviceNumber>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE device SET state = ?2, state_since = ?3 WHERE number = ?1 AND state <> ?2",
+    )?;
+    let mut changed = Vec::new();
+    for (device, state) in states {
+        if statement.execute(params![device.0, state.code(), at.0])? > 0 {
+            changed.push(*device);
+        }
+    }
+    Ok(changed)
+}
+
+pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId>, AnnounceError> {
+    let NewStreamOf { device, stream } = new;
+    if !db.prepare_cached("SELECT 1 FROM device WHERE number = ?1")?.exists([device.0])? {
+        return Err(AnnounceError::UnknownDevice);
+    }
+    let layout = db
+        .prepare_cached("SELECT id FROM layout WHERE cbor = ?1")?
+        .query_row([&stream.layout], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let held: Option<(u8, i64)> = db
+        .prepare_cached("SELECT source, layout FROM stream WHERE device = ?1 AND number = ?2")?
+        .query_row(params![device.0, stream.number.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((source, held)) = held {
+        return if source == stream.source.0 && layout == Some(held) {
+            Ok(layout_points(db, held)?)
+        } else {
+            Err(AnnounceError::OtherLayout)
+        };
+    }
+    let streams: u32 = db
+        .prepare_cached("SELECT count(*) FROM stream WHERE device = ?1")?
+        .query_row([device.0], |row| row.get(0))?;
+    if streams >= STREAMS_PER_DEVICE_MAX {
+        return Err(AnnounceError::TooMany);
+    }
+    let layout = match layout {
+        Some(layout) => layout,
+        None => create_layout(db, stream)?,
+    };
+    db.prepare_cached(
+        "INSERT INTO stream (device, number, source, layout, first_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![device.0, stream.number.0, stream.source.0, layout, stream.at.0])?;
+    Ok(layout_points(db, layout)?)
+}
+
+/// A stream and whose it is.
+pub(crate) struct NewStreamOf {
+    pub(crate) device: DeviceNumber,
+    pub(crate) stream: NewStream,
+}
+
+fn create_layout(db: &Connection, stream: &NewStream) -> Result<i64, StoreError> {
+    let layout =
+        db.prepare_cached("INSERT INTO layout (cbor) VALUES (?1)")?.insert([&stream.layout])?;
+    let mut insert =
+        db.prepare_cached("INSERT INTO layout_point (layout, place, point) VALUES (?1, ?2, ?3)")?;
+    for (place, def) in (0i64..).zip(&stream.points) {
+        insert.execute([layout, place, point_id(db, def)?])?;
+    }
+    Ok(layout)
+}
+
+fn point_id(db: &Connection, def: &PointDef) -> Result<i64, StoreError> {
+    let found = db
+        .prepare_cached("SELECT id FROM point WHERE name = ?1 AND unit = ?2 AND exponent = ?3")?
+        .query_row(params![def.name, def.unit.code(), def.exponent], |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(id) => Ok(id),
+        None => Ok(db
+            .prepare_cached("INSERT INTO point (name, unit, exponent) VALUES (?1, ?2, ?3)")?
+            .insert(params![def.name, def.unit.code(), def.exponent])?),
+    }
+}
+
+fn layout_points(db: &Connection, layout: i64) -> Result<Vec<PointId>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT point FROM layout_point WHERE layout = ?1 ORDER BY place")?;
+    let points =
+        statement.query_map([layout], |row| Ok(PointId(row.get(0)?)))?.collect::<Result<_, _>>()?;
+    Ok(points)
+}
+
+pub(crate) fn list_streams(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Vec<Stream>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT stream.number, stream.source, layout.cbor, stream.first_seen
+         FROM stream JOIN layout ON layout.id = stream.layout
+         WHERE stream.device = ?1 ORDER BY stream.number",
+    )?;
+    let streams = statement.query_map([device.0], stream)?.collect::<Result<_, _>>()?;
+    Ok(streams)
+}
+
+fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
+    Ok(Stream {
+        number: StreamNumber(row.get(0)?),
+        source: SourceNumber(row.get(1)?),
+        layout: row.get(2)?,
+        first_seen: UnixMs(row.get(3)?),
+    })
+}
+
+/// The stream and the dictionary's ids of its points, in the layout's order.
+pub(crate) fn find_stream(
+    db: &Connection,
+    device: DeviceNumber,
+    number: StreamNumber,
+) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
+    let found = db
+        .prepare_cached(
+            "SELECT stream.number, stream.source, layout.cbor, stream.first_seen, layout.id
+             FROM stream JOIN layout ON layout.id = stream.layout
+             WHERE stream.device = ?1 AND stream.number = ?2",
+        )?
+        .query_row(params![device.0, number.0], |row| Ok((stream(row)?, row.get::<_, i64>(4)?)))
+        .optional()?;
+    found.map(|(stream, layout)| Ok((stream, layout_points(db, layout)?))).transpose()
+}
+
+pub(crate) fn point(row: &Row<'_>, at: usize) -> rusqlite::Result<Point> {
+    Ok(Point {
+        id: PointId(row.get(at)?),
+        def: PointDef {
+            name: row.get(at + 1)?,
+            unit: ecowatt_model::Unit::from_code(row.get(at + 2)?)
+                .ok_or_else(|| corrupt(at + 2, "unit"))?,
+            exponent: row.get(at + 3)?,
+        },
+    })
+}
+
+/// Every point that a source's layouts ever had.
+pub(crate) fn list_points(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+) -> Result<Vec<Point>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, name, unit, exponent FROM point WHERE id IN (
+             SELECT layout_point.point FROM stream
+             JOIN layout_point ON layout_point.layout = stream.layout
+             WHERE stream.device = ?1 AND stream.source = ?2)
+         ORDER BY id",
+    )?;
+    let points = statement
+        .query_map(params![device.0, source.0], |row| point(row, 0))?
+        .collect::<Result<_, _>>()?;
+    Ok(points)
+}
+
+pub(crate) fn anchor(
+    db: &Connection,
+    device: DeviceNumber,
+    epoch: BootEpoch,
+    proposed: (i64, TimeQuality),
+) -> Result<(i64, TimeQuality), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO anchor (device, epoch, offset_ms, quality) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (device, epoch) DO NOTHING",
+    )?
+    .execute(params![device.0, epoch.0, proposed.0, proposed.1.code()])?;
+    Ok(anchors(db, device)?
+        .into_iter()
+        .find(|(held, ..)| *held == epoch)
+        .map_or(proposed, |(_, offset, quality)| (offset, quality)))
+}
+
+/// All anchors of a device, by epoch.
+pub(crate) fn anchors(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Vec<(BootEpoch, i64, TimeQuality)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT epoch, offset_ms, quality FROM anchor WHERE device = ?1 ORDER BY epoch",
+    )?;
+    let anchors = statement
+        .query_map([device.0], |row| {
+            let quality =
+                TimeQuality::from_code(row.get(2)?).ok_or_else(|| corrupt(2, "time quality"))?;
+            Ok((BootEpoch(row.get(0)?), row.get(1)?, quality))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(anchors)
+}

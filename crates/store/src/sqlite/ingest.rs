@@ -1,0 +1,340 @@
+//! One upload within a group: decided in memory, then written.
+//!
+//! Everything that can refuse an upload is looked at before the first change, so a refused one
+//! leaves nothing behind in a group that is committed.
+
+use ecowatt_model::{BatchId, BootEpoch, UnixMs};
+use rusqlite::{Connection, Row, params};
+
+use super::rows::{self, Rows, readable};
+use crate::StoreError;
+use crate::energy::{self, Change, Edges, EnergySums};
+use crate::received::{Added, Received};
+use crate::reported::SelfReport;
+use crate::rollup::LocalDate;
+use crate::telemetry::{NewBlock, Outcome, Receipt, Upload};
+
+pub(super) fn ingest(
+    db: &Connection,
+    rows: &mut Rows,
+    upload: Upload,
+) -> Result<Outcome, StoreError> {
+    let device = upload.device.0;
+    let key = (device, upload.generation.0);
+    let Some(held) = rows.keys.get(key, || rows::load_key(db, key))?.filter(|k| !k.is_revoked)
+    else {
+        return Ok(Outcome::UnknownDevice);
+    };
+    let is_repeated = upload.counter == held.counter && held.digest == Some(upload.digest);
+    if upload.counter <= held.counter && !is_repeated {
+        return Ok(Outcome::Stale { last: held.counter });
+    }
+    let mut epochs = Epochs::load(db, rows, &upload)?;
+    if is_repeated {
+        return Ok(Outcome::Duplicate(Receipt { received: epochs.ranges(), ..Receipt::default() }));
+    }
+
+    let mut receipt = Receipt::default();
+    let mut accepted = Vec::with_capacity(upload.batches.len());
+    for block in upload.batches {
+        match epochs.add(block.id) {
+            Added::New => {
+                receipt.stored.push(block.id);
+                accepted.push(block);
+            }
+            Added::Known => receipt.duplicates += 1,
+            Added::TooManyRanges => receipt.deferred.push(block.id),
+        }
+    }
+    let mut refused = 0u64;
+    for id in &upload.refused {
+        refused += u64::from(epochs.add(*id) == Added::New);
+    }
+    let mut dropped_samples = 0u64;
+    for dropped in &upload.dropped {
+        let received = epochs.of(dropped.epoch);
+        if received.add_range(dropped.first.0, dropped.last.0) == Added::New {
+            dropped_samples += u64::from(dropped.samples);
+        }
+    }
+    receipt.received = epochs.ranges();
+
+    let generation = upload.generation;
+    let batches = u64::try_from(accepted.len()).unwrap_or(u64::MAX);
+    let samples: u64 = accepted.iter().map(|block| u64::from(block.rows)).sum();
+    let newest = accepted.iter().map(|block| block.last).max();
+    rows.keys.change(
+        key,
+        || Ok(None),
+        |held| {
+            held.counter = upload.counter;
+            held.digest = Some(upload.digest);
+        },
+    )?;
+    let reported = upload.reported;
+    rows.links.change(
+        device,
+        || rows::load_link(db, device),
+        |link| {
+            link.generation = generation;
+            link.last_seen = link.last_seen.max(upload.received_at);
+            link.last_sample = link.last_sample.max(newest);
+            link.epoch = link.epoch.max(upload.epoch);
+            link.messages += 1;
+            link.batches += batches;
+            link.samples += samples;
+            link.duplicates += u64::from(receipt.duplicates);
+            link.refused += refused;
+            link.dropped_samples += dropped_samples;
+            link.bytes += u64::from(upload.size_bytes);
+            link.firmware = reported.firmware.or(link.firmware.take());
+            let SelfReport { inverters, diagnostics } = std::mem::take(&mut link.reported);
+            link.reported = SelfReport {
+                inverters: reported.inverters.unwrap_or(inverters),
+                diagnostics: reported.diagnostics.unwrap_or(diagnostics),
+            };
+        },
+    )?;
+    epochs.store(rows, device)?;
+    for block in &accepted {
+        store_block(db, rows, device, block)?;
+    }
+    Ok(Outcome::Stored(receipt))
+}
+
+/// The epochs that an upload speaks of, on copies until it is decided.
+struct Epochs(Vec<(BootEpoch, Received, bool)>);
+
+impl Epochs {
+    fn load(db: &Connection, rows: &mut Rows, upload: &Upload) -> Result<Self, StoreError> {
+        let mut epochs: Vec<BootEpoch> = (upload.batches.iter().map(|block| block.id.epoch))
+            .chain(upload.refused.iter().map(|id| id.epoch))
+            .chain(upload.dropped.iter().map(|dropped| dropped.epoch))
+            .chain(upload.ask.iter().copied())
+            .collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        let mut loaded = Vec::with_capacity(epochs.len());
+        for epoch in epochs {
+            let key = (upload.device.0, epoch.0);
+            let received = rows.received.get(key, || rows::load_received(db, key))?;
+            loaded.push((epoch, received.cloned().unwrap_or_default(), false));
+        }
+        Ok(Self(loaded))
+    }
+
+    fn of(&mut self, epoch: BootEpoch) -> &mut Received {
+        let place = match self.0.binary_search_by_key(&epoch, |(held, ..)| *held) {
+            Ok(place) => place,
+            Err(place) => {
+                self.0.insert(place, (epoch, Received::default(), false));
+                place
+            }
+        };
+        self.0[place].2 = true;
+        &mut self.0[place].1
+    }
+
+    fn add(&mut self, id: BatchId) -> Added {
+        self.of(id.epoch).add(id.sequence.0)
+    }
+
+    fn ranges(&self) -> Vec<(BootEpoch, Vec<std::ops::RangeInclusive<u32>>)> {
+        self.0.iter().map(|(epoch, received, _)| (*epoch, received.ranges())).collect()
+    }
+
+    fn store(self, rows: &mut Rows, device: u32) -> Result<(), StoreError> {
+        for (epoch, received, is_touched) in self.0 {
+            if is_touched {
+                let key = (device, epoch.0);
+                rows.received.change(key, || Ok(None), |held| *held = received)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn store_block(
+    db: &Connection,
+    rows: &mut Rows,
+    device: u32,
+    block: &NewBlock,
+) -> Result<(), StoreError> {
+    let source = block.source.0;
+    let edges = &block.summary.inside.edges;
+    join_neighbours(db, rows, device, block)?;
+    db.prepare_cached(
+        "INSERT INTO block (device, source, first_ms, epoch, sequence, last_ms, rows, stream,
+             time_offset_ms, time_quality, edges, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        device,
+        source,
+        block.first.0,
+        block.id.epoch.0,
+        block.id.sequence.0,
+        block.last.0,
+        block.rows,
+        block.stream.0,
+        block.time_offset_ms,
+        block.time_quality.code(),
+        edges.encode(block.first),
+        block.bytes
+    ])?;
+    for (number, quarter) in &block.summary.quarters {
+        let key = (device, source, *number);
+        rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;
+    }
+    for (date, day) in &block.summary.days {
+        let key = (device, source, *date);
+        rows.days.change(key, || rows::load_day(db, key), |held| held.merge(day))?;
+    }
+    for (from, to) in &block.summary.inside.gaps {
+        insert_gap(db, device, source, (*from, *to))?;
+    }
+    let key = (device, source);
+    rows.latest.change(key, || rows::load_latest(db, key), |held| held.merge(&block.summary.latest))
+}
+
+/// Blocks beside a block in time that have counter readings, and that have power readings.
+#[derive(Debug, Default)]
+struct Neighbours {
+    counter: Option<Edges>,
+    power: Option<Edges>,
+}
+
+enum Side {
+    Before,
+    After,
+}
+
+fn join_neighbours(
+    db: &Connection,
+    rows: &mut Rows,
+    device: u32,
+    block: &NewBlock,
+) -> Result<(), StoreError> {
+    let edges = block.summary.inside.edges;
+    if edges.counter.is_none() && edges.power.is_none() {
+        return Ok(());
+    }
+    let before = neighbours(db, device, block, &Side::Before)?;
+    let after = neighbours(db, device, block, &Side::After)?;
+    let kinds = [
+        (before.counter, after.counter, energy::counter_join as fn(&Edges, &Edges) -> Change),
+        (before.power, after.power, energy::power_join),
+    ];
+    let source = block.source.0;
+    for (before, after, join) in kinds {
+        // An energy that spanned the hole which this block now fills makes way for two.
+        if let (Some(before), Some(after)) = (before, after) {
+            let spanned = join(&before, &after);
+            for (date, sums) in spanned.negated_days() {
+                add_energy(db, rows, (device, source, date), &sums)?;
+            }
+            if let Some(gap) = spanned.gap {
+                delete_gap(db, device, source, gap)?;
+            }
+        }
+        let joins =
+            [before.map(|before| join(&before, &edges)), after.map(|after| join(&edges, &after))];
+        for change in joins.into_iter().flatten() {
+            for (date, sums) in &change.days {
+                add_energy(db, rows, (device, source, *date), sums)?;
+            }
+            if let Some(gap) = change.gap {
+                insert_gap(db, device, source, gap)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks both ways along (first sample, epoch, sequence), the order of the blocks' key.
+fn neighbours(
+    db: &Connection,
+    device: u32,
+    block: &NewBlock,
+    side: &Side,
+) -> Result<Neighbours, StoreError> {
+    let wanted = block.summary.inside.edges;
+    let mut statement = db.prepare_cached(match side {
+        Side::Before => {
+            "SELECT first_ms, edges FROM block
+             WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) < (?3, ?4, ?5)
+             ORDER BY first_ms DESC, epoch DESC, sequence DESC"
+        }
+        Side::After => {
+            "SELECT first_ms, edges FROM block
+             WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
+             ORDER BY first_ms, epoch, sequence"
+        }
+    })?;
+    let mut found = Neighbours::default();
+    let mut blocks = statement.query(params![
+        device,
+        block.source.0,
+        block.first.0,
+        block.id.epoch.0,
+        block.id.sequence.0
+    ])?;
+    while let Some(row) = blocks.next()? {
+        let Some(edges) = readable(decode_edges(row)?, device, "edges") else { continue };
+        if found.counter.is_none() && edges.counter.is_some() {
+            found.counter = Some(edges);
+        }
+        if found.power.is_none() && edges.power.is_some() {
+            found.power = Some(edges);
+        }
+        let has_counter = wanted.counter.is_none() || found.counter.is_some();
+        let has_power = wanted.power.is_none() || found.power.is_some();
+        if has_counter && has_power {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn decode_edges(row: &Row<'_>) -> rusqlite::Result<Option<Edges>> {
+    let start = UnixMs(row.get(0)?);
+    let bytes = row.get_ref(1)?.as_blob()?;
+    Ok(Edges::decode(start, bytes))
+}
+
+fn add_energy(
+    db: &Connection,
+    rows: &mut Rows,
+    key: (u32, u8, LocalDate),
+    sums: &EnergySums,
+) -> Result<(), StoreError> {
+    rows.days.change(key, || rows::load_day(db, key), |day| day.energy.add(sums))
+}
+
+fn insert_gap(
+    db: &Connection,
+    device: u32,
+    source: u8,
+    (from, to): (UnixMs, UnixMs),
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO energy_gap (device, source, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![device, source, from.0, to.0])?;
+    Ok(())
+}
+
+fn delete_gap(
+    db: &Connection,
+    device: u32,
+    source: u8,
+    (from, to): (UnixMs, UnixMs),
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "DELETE FROM energy_gap
+         WHERE device = ?1 AND source = ?2 AND from_ms = ?3 AND to_ms = ?4",
+    )?
+    .execute(params![device, source, from.0, to.0])?;
+    Ok(())
+}

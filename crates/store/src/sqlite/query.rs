@@ -1,0 +1,376 @@
+//! Statements that read telemetry.
+
+use ecowatt_model::{
+    BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceNumber, StreamNumber, UnixMs,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::fleet::point;
+use super::row::{corrupt, count};
+use crate::StoreError;
+use crate::latest::Latest;
+use crate::limits::BLOCKS_PER_QUERY_MAX;
+use crate::rollup::{Aggregate, Day, LocalDate, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
+use crate::telemetry::{
+    Block, Bucket, Counts, DayBucket, DeviceDay, EnergyDay, EnergyGap, LatestReading, PointId,
+    SourceLatest, TimeQuality, TimeRange,
+};
+
+/// Longest time that one batch can span and still be found by a query that begins inside it: a
+/// thousand rows at one a minute take 17 hours.
+const BLOCK_SPAN_MAX_MS: i64 = 48 * 60 * MINUTE_MS;
+
+fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
+    Ok(Block {
+        first: UnixMs(row.get(0)?),
+        id: BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) },
+        last: UnixMs(row.get(3)?),
+        rows: row.get(4)?,
+        stream: StreamNumber(row.get(5)?),
+        time_offset_ms: row.get(6)?,
+        time_quality: TimeQuality::from_code(row.get(7)?)
+            .ok_or_else(|| corrupt(7, "time quality"))?,
+        bytes: row.get(8)?,
+    })
+}
+
+pub(crate) fn blocks(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+) -> Result<Vec<Block>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
+             bytes
+         FROM block
+         WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4 AND last_ms >= ?5
+         ORDER BY first_ms, epoch, sequence LIMIT ?6",
+    )?;
+    let values = params![
+        device.0,
+        source.0,
+        range.from.0.saturating_sub(BLOCK_SPAN_MAX_MS),
+        range.to.0,
+        range.from.0,
+        BLOCKS_PER_QUERY_MAX
+    ];
+    let blocks = statement.query_map(values, block)?.collect::<Result<_, _>>()?;
+    Ok(blocks)
+}
+
+/// Whether the store holds a batch of this name, by its own key rather than by what was received.
+pub(crate) fn list_batches(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT source, epoch, sequence, rows FROM block WHERE device = ?1
+         ORDER BY epoch, sequence",
+    )?;
+    let batches = statement
+        .query_map([device.0], |row| {
+            let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
+            Ok((SourceNumber(row.get(0)?), id, row.get(3)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(batches)
+}
+
+/// One-minute buckets, ascending, as (minute's start, aggregates by place).
+pub(crate) fn minutes(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+    points: &[PointId],
+) -> Result<Vec<Bucket>, StoreError> {
+    let mut buckets = Vec::new();
+    each_quarter(db, device, source, range, points, |number, found| {
+        let start = number * QUARTER_MS;
+        let first = buckets.len();
+        for (place, minutes) in found.iter().enumerate() {
+            // Both lists ascend, so a cursor finds each minute's bucket.
+            let mut at = first;
+            for (minute, aggregate) in minutes {
+                let bucket_start = UnixMs(start + i64::from(*minute) * MINUTE_MS);
+                if bucket_start < range.from || bucket_start >= range.to {
+                    continue;
+                }
+                while buckets.get(at).is_some_and(|b: &Bucket| b.start < bucket_start) {
+                    at += 1;
+                }
+                if buckets.get(at).is_none_or(|b| b.start != bucket_start) {
+                    let aggregates = vec![None; points.len()];
+                    buckets.insert(at, Bucket { start: bucket_start, aggregates });
+                }
+                buckets[at].aggregates[place] = Some(*aggregate);
+            }
+        }
+    })?;
+    Ok(buckets)
+}
+
+/// Quarter hours, merged from their minutes; all of a quarter hour that begins in the range counts.
+pub(crate) fn quarters(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+    points: &[PointId],
+) -> Result<Vec<Bucket>, StoreError> {
+    let mut buckets = Vec::new();
+    each_quarter(db, device, source, range, points, |number, found| {
+        let start = UnixMs(number * QUARTER_MS);
+        let aggregates: Vec<_> = found.iter().map(|minutes| merged(minutes)).collect();
+        if start >= range.from && start < range.to && aggregates.iter().any(Option::is_some) {
+            buckets.push(Bucket { start, aggregates });
+        }
+    })?;
+    Ok(buckets)
+}
+
+fn merged(minutes: &[(u8, Aggregate)]) -> Option<Aggregate> {
+    let ((_, first), rest) = minutes.split_first()?;
+    let mut all = *first;
+    for (_, aggregate) in rest {
+        all.merge(aggregate);
+    }
+    Some(all)
+}
+
+fn each_quarter(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+    points: &[PointId],
+    mut take: impl FnMut(i64, Vec<Vec<(u8, Aggregate)>>),
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT number, minutes FROM quarter
+         WHERE device = ?1 AND source = ?2 AND number >= ?3 AND number * 900000 < ?4
+           AND number <= ?5
+         ORDER BY number",
+    )?;
+    let (first, _) = quarter_of(range.from);
+    let (last, _) = quarter_of(range.to);
+    let mut rows = statement.query(params![device.0, source.0, first, range.to.0, last])?;
+    while let Some(row) = rows.next()? {
+        let number = row.get(0)?;
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let found = Quarter::decode_points(number, bytes, points)
+            .ok_or(StoreError::Corrupt("quarter hour"))?;
+        take(number, found);
+    }
+    Ok(())
+}
+
+pub(crate) fn days(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    (from, to): (LocalDate, LocalDate),
+    points: &[PointId],
+) -> Result<Vec<DayBucket>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT date, totals FROM day
+         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4 ORDER BY date",
+    )?;
+    let mut rows = statement.query(params![device.0, source.0, from.0, to.0])?;
+    let mut buckets = Vec::new();
+    while let Some(row) = rows.next()? {
+        let date = LocalDate(row.get(0)?);
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let day = Day::decode(date, bytes).ok_or(StoreError::Corrupt("day"))?;
+        let aggregates = points.iter().map(|point| day.point(*point)).collect();
+        buckets.push(DayBucket { date, aggregates });
+    }
+    Ok(buckets)
+}
+
+pub(crate) fn energy_days(
+    db: &Connection,
+    device: DeviceNumber,
+    (from, to): (LocalDate, LocalDate),
+) -> Result<Vec<EnergyDay>, StoreError> {
+    // The sources first: the key begins (device, source, date).
+    let mut statement = db.prepare_cached(
+        "SELECT day.source, day.date, day.totals
+         FROM latest JOIN day ON day.device = latest.device AND day.source = latest.source
+         WHERE latest.device = ?1 AND day.date >= ?2 AND day.date < ?3
+         ORDER BY day.date, day.source",
+    )?;
+    let mut rows = statement.query(params![device.0, from.0, to.0])?;
+    let mut days = Vec::new();
+    while let Some(row) = rows.next()? {
+        let date = LocalDate(row.get(1)?);
+        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        let (sums, ..) = Day::decode_head(date, bytes).ok_or(StoreError::Corrupt("day"))?;
+        days.push(EnergyDay { source: SourceNumber(row.get(0)?), date, energy: sums.figure() });
+    }
+    Ok(days)
+}
+
+/// Gaps that touch the range.
+pub(crate) fn energy_gaps(
+    db: &Connection,
+    device: DeviceNumber,
+    range: TimeRange,
+) -> Result<Vec<EnergyGap>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT source, from_ms, to_ms FROM energy_gap
+         WHERE device = ?1 AND from_ms < ?3 AND to_ms > ?2 ORDER BY from_ms, source",
+    )?;
+    let gaps = statement
+        .query_map(params![device.0, range.from.0, range.to.0], |row| {
+            Ok(EnergyGap {
+                source: SourceNumber(row.get(0)?),
+                from: UnixMs(row.get(1)?),
+                to: UnixMs(row.get(2)?),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(gaps)
+}
+
+pub(crate) fn device_days(
+    db: &Connection,
+    wanted: &[(DeviceNumber, LocalDate)],
+) -> Result<Vec<DeviceDay>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT day.totals
+         FROM latest JOIN day ON day.device = latest.device AND day.source = latest.source
+         WHERE latest.device = ?1 AND day.date = ?2",
+    )?;
+    let mut days = Vec::with_capacity(wanted.len());
+    for (device, date) in wanted {
+        let mut energy_mwh: Option<i64> = None;
+        let mut power = std::collections::BTreeMap::<i64, i64>::new();
+        let mut rows = statement.query(params![device.0, date.0])?;
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            let (sums, quarters, _) =
+                Day::decode_head(*date, bytes).ok_or(StoreError::Corrupt("day"))?;
+            if let Some(mwh) = sums.figure().mwh() {
+                energy_mwh = Some(energy_mwh.unwrap_or(0).saturating_add(mwh));
+            }
+            for (quarter, (sum_mw, readings)) in quarters {
+                let mean = sum_mw / i64::from(readings.max(1));
+                let held = power.entry(quarter).or_default();
+                *held = held.saturating_add(mean);
+            }
+        }
+        days.push(DeviceDay {
+            device: *device,
+            energy_wh: energy_mwh.map(|mwh| mwh.div_euclid(1000)),
+            power_mw: power.into_iter().map(|(q, mw)| (UnixMs(q * QUARTER_MS), mw)).collect(),
+        });
+    }
+    Ok(days)
+}
+
+pub(crate) fn latest(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Vec<SourceLatest>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT source, readings FROM latest WHERE device = ?1 ORDER BY source")?;
+    let mut rows = statement.query([device.0])?;
+    let mut sources = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
+        let mut readings = Vec::with_capacity(held.points.len());
+        for (id, newest) in held.points {
+            let point = find_point(db, id)?.ok_or(StoreError::Corrupt("point"))?;
+            readings.push(LatestReading { point, good: newest.good, tried: newest.tried });
+        }
+        sources.push(SourceLatest { source: SourceNumber(row.get(0)?), readings });
+    }
+    Ok(sources)
+}
+
+fn find_point(db: &Connection, id: PointId) -> Result<Option<crate::Point>, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT id, name, unit, exponent FROM point WHERE id = ?1")?
+        .query_row([id.0], |row| point(row, 0))
+        .optional()?)
+}
+
+/// For each device the newest good readings of its AC power: inverter, time, milliwatts, and the
+/// quality of the newest attempt.
+pub(crate) fn powers(
+    db: &Connection,
+    devices: &[DeviceNumber],
+) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT id, exponent FROM point WHERE name = ?1")?;
+    let power_points = statement
+        .query_map([crate::POWER_POINT], |row| Ok((PointId(row.get(0)?), row.get(1)?)))?
+        .collect::<Result<Vec<(PointId, i8)>, _>>()?;
+    let mut statement =
+        db.prepare_cached("SELECT source, readings FROM latest WHERE device = ?1 ORDER BY source")?;
+    let mut all = Vec::with_capacity(devices.len());
+    for device in devices {
+        let mut sources = Vec::new();
+        let mut rows = statement.query([device.0])?;
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
+            let newest = power_points
+                .iter()
+                .filter_map(|(id, exponent)| Some((held.points.get(id)?, *exponent)))
+                .max_by_key(|(newest, _)| newest.tried.0);
+            if let Some((newest, exponent)) = newest {
+                sources.push(SourcePower {
+                    source: SourceNumber(row.get(0)?),
+                    good_mw: newest.good.and_then(|(at, value)| {
+                        Some((at, crate::summary::milli(value, exponent)?))
+                    }),
+                    tried: newest.tried,
+                });
+            }
+        }
+        all.push((*device, sources));
+    }
+    Ok(all)
+}
+
+/// The newest AC power of one inverter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourcePower {
+    pub source: SourceNumber,
+    /// Newest good reading, milliwatts.
+    pub good_mw: Option<(UnixMs, i64)>,
+    /// Newest attempt.
+    pub tried: (UnixMs, Quality),
+}
+
+pub(crate) fn counts(db: &Connection) -> Result<Counts, StoreError> {
+    let mut counts = db
+        .prepare_cached(
+            "SELECT coalesce(sum(messages), 0), coalesce(sum(batches), 0),
+                 coalesce(sum(samples), 0), coalesce(sum(duplicates), 0),
+                 coalesce(sum(refused), 0), coalesce(sum(dropped_samples), 0),
+                 coalesce(sum(bytes), 0)
+             FROM link",
+        )?
+        .query_row([], |row| {
+            Ok(Counts {
+                messages: count(row, 0)?,
+                batches: count(row, 1)?,
+                samples: count(row, 2)?,
+                duplicates: count(row, 3)?,
+                refused: count(row, 4)?,
+                dropped_samples: count(row, 5)?,
+                bytes: count(row, 6)?,
+                ..Counts::default()
+            })
+        })?;
+    let of = |sql: &str| -> Result<u64, StoreError> {
+        Ok(db.prepare_cached(sql)?.query_row([], |row| count(row, 0))?)
+    };
+    counts.devices = of("SELECT count(*) FROM device")?;
+    counts.sites = of("SELECT count(*) FROM site")?;
+    Ok(counts)
+}

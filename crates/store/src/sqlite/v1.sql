@@ -1,0 +1,183 @@
+-- Schema 1. Instants are Unix milliseconds in UTC. Nobody edits this file once it is released;
+-- changes are further files.
+
+CREATE TABLE site (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    time_zone TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE device (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    site INTEGER NOT NULL REFERENCES site (id),
+    created INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    state_since INTEGER
+) STRICT;
+CREATE INDEX device_site ON device (site);
+
+-- The counter stands beside its key because it is the key's: both move in one transaction with
+-- what the message brings.
+CREATE TABLE device_key (
+    device INTEGER NOT NULL REFERENCES device (number),
+    generation INTEGER NOT NULL,
+    secret BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    revoked INTEGER,
+    counter INTEGER NOT NULL DEFAULT 0,
+    digest BLOB,
+    PRIMARY KEY (device, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE claim (
+    id TEXT PRIMARY KEY,
+    device INTEGER NOT NULL REFERENCES device (number),
+    secret BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    redeemed INTEGER,
+    public_key BLOB,
+    generation INTEGER,
+    reply BLOB
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    expires INTEGER
+) STRICT;
+
+CREATE TABLE session (
+    hash BLOB PRIMARY KEY,
+    token INTEGER NOT NULL REFERENCES token (id) ON DELETE CASCADE,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_expires ON session (expires);
+CREATE INDEX session_token ON session (token);
+
+-- At most one row: the code of the set-up link, until it is redeemed.
+CREATE TABLE setup (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    hash BLOB NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+
+-- What a device's messages have shown, one row a device, written with each message.
+CREATE TABLE link (
+    device INTEGER PRIMARY KEY REFERENCES device (number),
+    generation INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    last_sample INTEGER,
+    epoch INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    batches INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    dropped_samples INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    firmware TEXT,
+    reported BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE point (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    unit INTEGER NOT NULL,
+    exponent INTEGER NOT NULL,
+    UNIQUE (name, unit, exponent)
+) STRICT;
+
+CREATE TABLE layout (
+    id INTEGER PRIMARY KEY,
+    cbor BLOB NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE stream (
+    device INTEGER NOT NULL REFERENCES device (number),
+    number INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    layout INTEGER NOT NULL REFERENCES layout (id),
+    first_seen INTEGER NOT NULL,
+    PRIMARY KEY (device, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE layout_point (
+    layout INTEGER NOT NULL REFERENCES layout (id),
+    place INTEGER NOT NULL,
+    point INTEGER NOT NULL REFERENCES point (id),
+    PRIMARY KEY (layout, place)
+) STRICT, WITHOUT ROWID;
+
+-- The truth behind exactly-once: which sequences of an epoch were received. It stays when
+-- retention removes the blocks.
+CREATE TABLE received (
+    device INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    ranges BLOB NOT NULL,
+    PRIMARY KEY (device, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Where the time of an epoch's samples starts, for samples taken before the device's clock was
+-- set. Fixed once, so that every batch of the epoch gets the same offset.
+CREATE TABLE anchor (
+    device INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    offset_ms INTEGER NOT NULL,
+    quality INTEGER NOT NULL,
+    PRIMARY KEY (device, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- Clustered by device and time: what a chart or an export reads lies together. `edges` stands before
+-- `bytes`, so a look at a neighbour's edges does not read its samples.
+CREATE TABLE block (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    stream INTEGER NOT NULL,
+    time_offset_ms INTEGER NOT NULL,
+    time_quality INTEGER NOT NULL,
+    edges BLOB NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, first_ms, epoch, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quarter (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    minutes BLOB NOT NULL,
+    PRIMARY KEY (device, source, number)
+) STRICT;
+
+CREATE TABLE day (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    date INTEGER NOT NULL,
+    totals BLOB NOT NULL,
+    PRIMARY KEY (device, source, date)
+) STRICT;
+
+CREATE TABLE energy_gap (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    PRIMARY KEY (device, source, from_ms, to_ms)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE latest (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    readings BLOB NOT NULL,
+    PRIMARY KEY (device, source)
+) STRICT, WITHOUT ROWID;

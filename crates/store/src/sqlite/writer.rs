@@ -1,0 +1,135 @@
+//! The thread that writes: groups of jobs, one transaction and one fsync a group.
+//!
+//! A job that is refused takes nothing of its group with it: uploads are decided in memory before
+//! anything is written, changes run inside a savepoint. If the database itself fails (no space, a
+//! broken disk), the whole group is rolled back, everybody in it is told, and the next group is
+//! tried as if nothing had happened.
+
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::ingest;
+use super::rows::Rows;
+use crate::limits::GROUP_MAX;
+use crate::{Outcome, StoreError, Upload};
+
+/// Tells whoever asked, once the fate of the group is known.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A change that gives the answer its result makes; without a transaction it only answers.
+type Change = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Answer + Send>;
+
+pub(super) enum Job {
+    Change(Change),
+    Upload(Box<Upload>, oneshot::Sender<Result<Outcome, StoreError>>),
+}
+
+/// Packs a typed change and the channel of its result.
+pub(super) fn change<T, E>(
+    change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    answer: oneshot::Sender<Result<T, E>>,
+) -> Job
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    Job::Change(Box::new(move |transaction| {
+        let result = transaction.map_err(E::from).and_then(|t| in_savepoint(t, change));
+        Box::new(move |committed| {
+            // What the change itself refused stays refused, whatever became of the group.
+            let result = result.and_then(|done| committed.map(|()| done).map_err(E::from));
+            // Whoever asked may have gone away.
+            let _ = answer.send(result);
+        })
+    }))
+}
+
+fn in_savepoint<T, E: From<StoreError>>(
+    transaction: &Connection,
+    change: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    let run = |sql| transaction.execute_batch(sql).map_err(|e| E::from(e.into()));
+    run("SAVEPOINT change")?;
+    let result = change(transaction);
+    // After some failures SQLite has rolled back everything, the savepoint included.
+    if !transaction.is_autocommit() {
+        run(if result.is_ok() { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" })?;
+    }
+    result
+}
+
+/// Works until every sender is gone and the queue is empty.
+pub(super) fn run(mut connection: Connection, jobs: &Receiver<Job>) {
+    let mut rows = Rows::default();
+    while let Ok(first) = jobs.recv() {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        group.push(first);
+        group.extend(jobs.try_iter().take(GROUP_MAX - 1));
+        let mut answers = Vec::with_capacity(group.len());
+        let committed = commit(&mut connection, &mut rows, group, &mut answers);
+        if let Err(failure) = &committed {
+            // What is held may be from the transaction that is no more.
+            rows.clear();
+            tracing::error!(
+                error = failure as &dyn std::error::Error,
+                jobs = answers.len(),
+                "a group was not committed"
+            );
+        }
+        rows.bound();
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+}
+
+fn commit(
+    connection: &mut Connection,
+    rows: &mut Rows,
+    group: Vec<Job>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    let begun = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(StoreError::from);
+    let mut state = begun.as_ref().map(|_| ()).map_err(Clone::clone);
+    for job in group {
+        let transaction = match (&begun, &state) {
+            (Ok(transaction), Ok(())) => Ok(&**transaction),
+            (_, Err(failure)) => Err(failure.clone()),
+            (Err(_), Ok(())) => Err(StoreError::Closed),
+        };
+        match job {
+            Job::Change(change) => {
+                // What was decided so far must be there for the change to see.
+                let transaction = transaction.and_then(|t| rows.flush(t).map(|()| t));
+                rows.forget_keys();
+                answers.push(change(transaction.clone()));
+                state = transaction.and_then(alive);
+            }
+            Job::Upload(upload, answer) => {
+                let outcome = transaction.and_then(|t| ingest::ingest(t, rows, *upload));
+                if let (Ok(()), Err(failure)) = (&state, &outcome)
+                    && !matches!(failure, StoreError::Corrupt(_))
+                {
+                    state = Err(failure.clone());
+                }
+                answers.push(Box::new(move |committed| {
+                    let _ = answer.send(outcome.and_then(|done| committed.map(|()| done)));
+                }));
+            }
+        }
+    }
+    state?;
+    let transaction = begun?;
+    rows.flush(&transaction)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whether the group's transaction is still there.
+fn alive(transaction: &Connection) -> Result<(), StoreError> {
+    if transaction.is_autocommit() { Err(StoreError::Full) } else { Ok(()) }
+}

@@ -1,0 +1,320 @@
+//! The store as the server sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ecowatt_model::{
+    BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
+};
+
+use crate::sqlite::fleet::NewStreamOf;
+use crate::sqlite::{Sharing, Sqlite, access, fleet, query};
+use crate::{
+    AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
+    Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState, EnergyDay, EnergyGap,
+    LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenError, Outcome, Point, PointId,
+    RedeemClaim, RedeemClaimError, RedeemSetupError, SecretHash, Site, SourceLatest, SourcePower,
+    StoreError, Stream, TimeQuality, TimeRange, Token, TokenId, Upload,
+};
+
+/// Everything that the server keeps; clones share it.
+///
+/// What changes something returns after the commit that holds the change. The last clone to go
+/// finishes what is queued and closes the database; it blocks for as long as that takes.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Sqlite>);
+
+impl Store {
+    /// Opens the database in `dir`, made if there is none, and brings it to this program's schema.
+    /// No other process can open the folder so until this one has closed it.
+    ///
+    /// # Errors
+    /// If another process has it open, a later version wrote it, or the disk does not play along.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Alone)?)))
+    }
+
+    /// Opens the database in `dir` beside a server that may be running, for an administrator's
+    /// command such as making a token. Not for [`Store::ingest`].
+    ///
+    /// # Errors
+    /// If there is no database, or its schema is not this program's and the server is running.
+    pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
+        Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Beside)?)))
+    }
+}
+
+/// Access.
+impl Store {
+    pub async fn create_token(&self, new: NewToken) -> Result<Token, CreateTokenError> {
+        self.0.write(move |db| access::create_token(db, &new)).await
+    }
+
+    /// The token with this hash, if it has not expired at `now`.
+    pub async fn find_token(
+        &self,
+        hash: SecretHash,
+        now: UnixMs,
+    ) -> Result<Option<Token>, StoreError> {
+        self.0.read(move |db| access::find_token(db, &hash, now)).await
+    }
+
+    pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
+        self.0.read(access::list_tokens).await
+    }
+
+    /// Deletes a token and its sessions; says whether there was one.
+    pub async fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
+        self.0.write(move |db| access::delete_token(db, id)).await
+    }
+
+    pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
+        self.0.write(move |db| access::create_session(db, &new)).await
+    }
+
+    /// The token behind a session, if neither has expired at `now`.
+    pub async fn find_session(
+        &self,
+        hash: SecretHash,
+        now: UnixMs,
+    ) -> Result<Option<Token>, StoreError> {
+        self.0.read(move |db| access::find_session(db, &hash, now)).await
+    }
+
+    /// Deletes a session; says whether there was one.
+    pub async fn delete_session(&self, hash: SecretHash) -> Result<bool, StoreError> {
+        self.0.write(move |db| access::delete_session(db, &hash)).await
+    }
+
+    /// Keeps a one-time set-up code in place of any earlier one.
+    pub async fn replace_setup_code(
+        &self,
+        hash: SecretHash,
+        created: UnixMs,
+    ) -> Result<(), StoreError> {
+        self.0.write(move |db| access::replace_setup_code(db, &hash, created)).await
+    }
+
+    /// Makes a token and spends the set-up code, or neither.
+    pub async fn redeem_setup(
+        &self,
+        code: SecretHash,
+        new: NewToken,
+    ) -> Result<Token, RedeemSetupError> {
+        self.0.write(move |db| access::redeem_setup(db, &code, &new)).await
+    }
+}
+
+/// Sites, devices, keys and claims.
+impl Store {
+    pub async fn list_sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.0.read(fleet::list_sites).await
+    }
+
+    /// Makes a claim, and its device and site if they are to be made.
+    pub async fn create_claim(&self, new: NewClaim) -> Result<DeviceNumber, CreateClaimError> {
+        self.0.write(move |db| fleet::create_claim(db, &new)).await
+    }
+
+    pub async fn find_claim(&self, id: String) -> Result<Option<Claim>, StoreError> {
+        self.0.read(move |db| fleet::find_claim(db, &id)).await
+    }
+
+    /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
+    /// revoked.
+    pub async fn redeem_claim(&self, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
+        self.0.write(move |db| fleet::redeem_claim(db, &claim)).await
+    }
+
+    pub async fn find_key(
+        &self,
+        device: DeviceNumber,
+        generation: KeyGeneration,
+    ) -> Result<Option<DeviceKey>, StoreError> {
+        self.0.read(move |db| fleet::find_key(db, device, generation)).await
+    }
+
+    /// Revokes all keys of a device; says whether there was one to revoke.
+    pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
+        self.0.write(move |db| fleet::revoke_keys(db, device, at)).await
+    }
+
+    pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {
+        self.0.read(move |db| fleet::list_devices(db, &query)).await
+    }
+
+    pub async fn find_device(&self, device: DeviceNumber) -> Result<Option<Device>, StoreError> {
+        self.0.read(move |db| fleet::find_device(db, device)).await
+    }
+
+    /// Sets states; gives the devices whose state changed.
+    pub async fn set_states(
+        &self,
+        states: Vec<(DeviceNumber, DeviceState)>,
+        at: UnixMs,
+    ) -> Result<Vec<DeviceNumber>, StoreError> {
+        self.0.write(move |db| fleet::set_states(db, &states, at)).await
+    }
+}
+
+/// Streams, time anchors and uploads.
+impl Store {
+    /// Stores a stream's layout; the same announcement again changes nothing. Gives the
+    /// dictionary's ids of the layout's points, in their order.
+    pub async fn announce(
+        &self,
+        device: DeviceNumber,
+        stream: NewStream,
+    ) -> Result<Vec<PointId>, AnnounceError> {
+        self.0.write(move |db| fleet::announce(db, &NewStreamOf { device, stream })).await
+    }
+
+    pub async fn list_streams(&self, device: DeviceNumber) -> Result<Vec<Stream>, StoreError> {
+        self.0.read(move |db| fleet::list_streams(db, device)).await
+    }
+
+    /// A stream and the dictionary's ids of its points, in the layout's order.
+    pub async fn find_stream(
+        &self,
+        device: DeviceNumber,
+        number: StreamNumber,
+    ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
+        self.0.read(move |db| fleet::find_stream(db, device, number)).await
+    }
+
+    /// Every point that an inverter's layouts ever had.
+    pub async fn list_points(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+    ) -> Result<Vec<Point>, StoreError> {
+        self.0.read(move |db| fleet::list_points(db, device, source)).await
+    }
+
+    /// Fixes where an epoch's time starts, unless that is fixed already; gives what holds.
+    pub async fn anchor(
+        &self,
+        device: DeviceNumber,
+        epoch: BootEpoch,
+        proposed: (i64, TimeQuality),
+    ) -> Result<(i64, TimeQuality), StoreError> {
+        self.0.write(move |db| fleet::anchor(db, device, epoch, proposed)).await
+    }
+
+    /// All anchors of a device as (epoch, offset in milliseconds, quality), by epoch.
+    pub async fn list_anchors(
+        &self,
+        device: DeviceNumber,
+    ) -> Result<Vec<(BootEpoch, i64, TimeQuality)>, StoreError> {
+        self.0.read(move |db| fleet::anchors(db, device)).await
+    }
+
+    /// Stores a message: its counter, its batches that are not there yet with their roll-ups, and
+    /// what the device said of itself, all in one commit or none of it.
+    ///
+    /// # Errors
+    /// If nothing was stored; the device will send it again.
+    pub async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
+        self.0.ingest(upload).await
+    }
+}
+
+/// Telemetry.
+impl Store {
+    /// The newest readings of every inverter of a device.
+    pub async fn latest(&self, device: DeviceNumber) -> Result<Vec<SourceLatest>, StoreError> {
+        self.0.read(move |db| query::latest(db, device)).await
+    }
+
+    /// The newest AC power of every inverter of each device.
+    pub async fn powers(
+        &self,
+        devices: Vec<DeviceNumber>,
+    ) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
+        self.0.read(move |db| query::powers(db, &devices)).await
+    }
+
+    /// Batches that have samples in the range, by their first sample; at most
+    /// [`crate::limits::BLOCKS_PER_QUERY_MAX`].
+    pub async fn blocks(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        range: TimeRange,
+    ) -> Result<Vec<Block>, StoreError> {
+        self.0.read(move |db| query::blocks(db, device, source, range)).await
+    }
+
+    /// Names and rows of all stored batches of a device, to check what was delivered.
+    pub async fn list_batches(
+        &self,
+        device: DeviceNumber,
+    ) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+        self.0.read(move |db| query::list_batches(db, device)).await
+    }
+
+    /// One-minute buckets that begin in the range, ascending; those without data are left out.
+    pub async fn minutes(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        range: TimeRange,
+        points: Vec<PointId>,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        self.0.read(move |db| query::minutes(db, device, source, range, &points)).await
+    }
+
+    /// Buckets of a UTC quarter hour that begin in the range, ascending.
+    pub async fn quarters(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        range: TimeRange,
+        points: Vec<PointId>,
+    ) -> Result<Vec<Bucket>, StoreError> {
+        self.0.read(move |db| query::quarters(db, device, source, range, &points)).await
+    }
+
+    /// Local days from `dates.0` until before `dates.1`.
+    pub async fn days(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        dates: (LocalDate, LocalDate),
+        points: Vec<PointId>,
+    ) -> Result<Vec<DayBucket>, StoreError> {
+        self.0.read(move |db| query::days(db, device, source, dates, &points)).await
+    }
+
+    /// Energy of every inverter in the local days from `dates.0` until before `dates.1`.
+    pub async fn energy_days(
+        &self,
+        device: DeviceNumber,
+        dates: (LocalDate, LocalDate),
+    ) -> Result<Vec<EnergyDay>, StoreError> {
+        self.0.read(move |db| query::energy_days(db, device, dates)).await
+    }
+
+    /// Stretches without readings that touch the range.
+    pub async fn energy_gaps(
+        &self,
+        device: DeviceNumber,
+        range: TimeRange,
+    ) -> Result<Vec<EnergyGap>, StoreError> {
+        self.0.read(move |db| query::energy_gaps(db, device, range)).await
+    }
+
+    /// Energy and power of one local day of each device, in the order given.
+    pub async fn device_days(
+        &self,
+        wanted: Vec<(DeviceNumber, LocalDate)>,
+    ) -> Result<Vec<DeviceDay>, StoreError> {
+        self.0.read(move |db| query::device_days(db, &wanted)).await
+    }
+
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = self.0.read(query::counts).await?;
+        counts.database_bytes = self.0.size_bytes();
+        Ok(counts)
+    }
+}

@@ -1,0 +1,173 @@
+//! One batch, decoded, as the store's roll-ups take it in.
+//!
+//! Pure. The caller decodes a batch and feeds its samples here, ascending in time; the store merges
+//! the result into its rows in the transaction that holds the batch. Only good readings count.
+
+use std::collections::BTreeMap;
+
+use ecowatt_model::{Quality, UnixMs};
+
+use crate::energy::{self, CounterReading, Inside, PowerReading};
+use crate::latest::{Latest, PointLatest};
+use crate::rollup::{Aggregate, Day, LocalDate, Quarter, quarter_of};
+use crate::telemetry::PointId;
+
+/// Which points of a layout energy is derived from, by their place in the layout.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnergyPoints {
+    /// AC power: place, and the power of ten that makes its integers watts.
+    pub power: Option<(usize, i8)>,
+    /// Lifetime energy counter: place, and the power of ten that makes its integers watt-hours.
+    pub counter: Option<(usize, i8)>,
+    pub rated_w: Option<u32>,
+}
+
+/// What the store keeps of a batch besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    pub(crate) quarters: BTreeMap<i64, Quarter>,
+    pub(crate) days: BTreeMap<LocalDate, Day>,
+    pub(crate) latest: Latest,
+    pub(crate) inside: Inside,
+}
+
+/// Takes the samples of one batch.
+#[derive(Debug)]
+pub struct Summarise<'a> {
+    points: &'a [PointId],
+    energy: EnergyPoints,
+    minute: Option<(i64, u8, LocalDate)>,
+    /// Of the minute at hand, by place.
+    aggregates: Vec<Option<Aggregate>>,
+    latest: Vec<Option<PointLatest>>,
+    counters: Vec<CounterReading>,
+    powers: Vec<PowerReading>,
+    power_sum: (i64, u32),
+    summary: Summary,
+}
+
+impl<'a> Summarise<'a> {
+    /// Begins a batch of a layout with these points.
+    #[must_use]
+    pub fn new(points: &'a [PointId], energy: EnergyPoints) -> Self {
+        Self {
+            points,
+            energy,
+            minute: None,
+            aggregates: vec![None; points.len()],
+            latest: vec![None; points.len()],
+            counters: Vec::new(),
+            powers: Vec::new(),
+            power_sum: (0, 0),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Takes one sample: a quality and, if good, a value for each point of the layout in order.
+    pub fn sample(
+        &mut self,
+        at: UnixMs,
+        date: LocalDate,
+        readings: impl IntoIterator<Item = (Quality, Option<i64>)>,
+    ) {
+        let (quarter, minute) = quarter_of(at);
+        if self.minute != Some((quarter, minute, date)) {
+            self.close_minute();
+            self.minute = Some((quarter, minute, date));
+        }
+        for (place, (quality, value)) in readings.into_iter().enumerate().take(self.points.len()) {
+            let good = match (quality, value) {
+                (Quality::Good, Some(value)) => Some(value),
+                (Quality::NotDue | Quality::Good, _) => continue,
+                _ => None,
+            };
+            if let Some(value) = good {
+                let reading = Aggregate::of(at, value);
+                match &mut self.aggregates[place] {
+                    Some(held) => held.merge(&reading),
+                    empty => *empty = Some(reading),
+                }
+            }
+            let before = self.latest[place].and_then(|held| held.good);
+            self.latest[place] = Some(PointLatest {
+                good: good.map(|value| (at, value)).or(before),
+                tried: (at, quality),
+            });
+            self.note_energy(place, at, date, quality, good);
+        }
+    }
+
+    fn note_energy(
+        &mut self,
+        place: usize,
+        at: UnixMs,
+        date: LocalDate,
+        quality: Quality,
+        value: Option<i64>,
+    ) {
+        let is_asleep = quality == Quality::Asleep;
+        if let Some((power, exponent)) = self.energy.power
+            && power == place
+        {
+            let mw = if is_asleep { Some(0) } else { value.and_then(|v| milli(v, exponent)) };
+            if let Some(mw) = mw {
+                self.powers.push(PowerReading { at, date, mw: Some(mw), is_asleep });
+                self.power_sum.0 = self.power_sum.0.wrapping_add(mw);
+                self.power_sum.1 += 1;
+            }
+        }
+        if let Some((counter, exponent)) = self.energy.counter
+            && counter == place
+        {
+            if let Some(mwh) = value.and_then(|v| milli(v, exponent)) {
+                self.counters.push(CounterReading { at, date, mwh });
+            }
+            if self.energy.power.is_none() && (value.is_some() || is_asleep) {
+                self.powers.push(PowerReading { at, date, mw: None, is_asleep });
+            }
+        }
+    }
+
+    fn close_minute(&mut self) {
+        let Some((number, minute, date)) = self.minute.take() else { return };
+        let quarter = self.summary.quarters.entry(number).or_default();
+        let day = self.summary.days.entry(date).or_default();
+        for (point, aggregate) in self.points.iter().zip(&mut self.aggregates) {
+            if let Some(aggregate) = aggregate.take() {
+                quarter.add(*point, minute, &aggregate);
+                day.add(*point, &aggregate);
+            }
+        }
+        let (sum_mw, count) = std::mem::take(&mut self.power_sum);
+        if count > 0 {
+            day.add_power(number, sum_mw, count);
+        }
+    }
+
+    /// Ends the batch.
+    #[must_use]
+    pub fn finish(mut self) -> Summary {
+        self.close_minute();
+        for (point, latest) in self.points.iter().zip(&self.latest) {
+            if let Some(latest) = latest {
+                self.summary.latest.add(*point, *latest);
+            }
+        }
+        let quantum_mwh =
+            self.energy.counter.and_then(|(_, exponent)| milli(1, exponent)).unwrap_or(0);
+        self.summary.inside =
+            energy::inside(&self.counters, &self.powers, self.energy.rated_w, quantum_mwh);
+        for (date, sums) in &self.summary.inside.days {
+            self.summary.days.entry(*date).or_default().energy.add(sums);
+        }
+        self.summary
+    }
+}
+
+/// `value × 10^exponent` in thousandths; absent if that is not a whole number of 64 bits.
+///
+/// A power or counter finer than a thousandth of a watt or watt-hour is not used for energy.
+pub(crate) fn milli(value: i64, exponent: i8) -> Option<i64> {
+    let power = u32::try_from(i32::from(exponent) + 3).ok()?;
+    value.checked_mul(10i64.checked_pow(power)?)
+}
