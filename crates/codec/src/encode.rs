@@ -47,8 +47,8 @@ pub const fn encoded_len_max(rows: usize, columns: usize) -> usize {
 /// First byte, rows, columns, first time; the three bits of each class rounded up.
 const HEADER_MAX: usize = 1 + 2 + 2 + 9;
 
-/// A step of 64 bits under a tree of eight bits that each cost 10.2 bits at the worst.
-const TIME_MAX: usize = 8 + 11;
+/// A step of 63 bits after eight bits that cost 12.1 bits each at the worst.
+const TIME_MAX: usize = 8 + 13;
 
 /// What the range coder ends with.
 const LAST_WORD: usize = 4;

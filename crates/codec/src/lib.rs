@@ -38,9 +38,13 @@ mod decode;
 mod encode;
 mod header;
 mod marks;
+mod predictor;
+mod priors;
 mod range_coder;
 mod state;
 mod times;
+#[cfg(test)]
+mod training;
 mod words;
 
 pub use decode::{DecodeError, Decoder};

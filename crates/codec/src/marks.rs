@@ -6,7 +6,7 @@
 
 use ecowatt_model::Mark;
 
-use crate::range_coder::{Coder, Probability};
+use crate::range_coder::{Coder, Quick};
 
 const MARKS: usize = Mark::ALL.len();
 
@@ -54,17 +54,14 @@ struct Left {
 pub(crate) struct Marks {
     left: Option<Left>,
     /// By what the expectation is founded on.
-    is_hit: [Probability; 12],
+    is_hit: [Quick; 12],
     /// By the expected mark.
-    mark: [[Probability; MARKS]; MARKS],
+    mark: [[Quick; MARKS]; MARKS],
 }
 
 impl Marks {
-    pub(crate) const NEW: Self = Self {
-        left: None,
-        is_hit: [Probability::EVEN; 12],
-        mark: [[Probability::EVEN; MARKS]; MARKS],
-    };
+    pub(crate) const NEW: Self =
+        Self { left: None, is_hit: [Quick::EVEN; 12], mark: [[Quick::EVEN; MARKS]; MARKS] };
 
     /// Starts a row.
     pub(crate) fn start_row(&mut self) {

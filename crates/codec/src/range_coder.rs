@@ -16,39 +16,34 @@ const UNIFORM_BITS: u32 = 16;
 
 /// How likely a bit is to be set, in 1/65,536, learned from the bits seen.
 ///
-/// Two estimates of different pace are averaged: the quick one follows a change of the weather, the
-/// slow one keeps what the prior knew.
+/// Each bit moves it by 1/2^`PACE` of what it was wrong by. It stays at least 2^`PACE` - 1 away from
+/// both ends, so no bit costs more than 16 - `PACE` and a tenth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Probability {
-    quick: u16,
-    slow: u16,
-}
+pub(crate) struct Probability<const PACE: u32>(u16);
 
-impl Probability {
-    const QUICK_SHIFT: u32 = 4;
-    const SLOW_SHIFT: u32 = 6;
-    /// Bits are never held for more certain than this, so none costs more than 10.2 bits.
-    const CERTAIN: u16 = 56;
+/// Learns within a dozen bits; for what no prior knows.
+pub(crate) type Quick = Probability<4>;
 
-    pub(crate) const EVEN: Self = Self::new(1 << 15);
+/// Follows slowly; for what starts from a good prior.
+pub(crate) type Steady = Probability<6>;
+
+impl<const PACE: u32> Probability<PACE> {
+    pub(crate) const EVEN: Self = Self(1 << 15);
 
     /// A prior of `set` in 1/65,536.
     pub(crate) const fn new(set: u16) -> Self {
-        Self { quick: set, slow: set }
+        Self(set)
     }
 
-    fn set(self) -> u32 {
-        (u32::from(self.quick) + u32::from(self.slow)) >> 1
+    pub(crate) fn set(self) -> u16 {
+        self.0
     }
 
-    fn learn(&mut self, bit: bool) {
+    pub(crate) fn learn(&mut self, bit: bool) {
         if bit {
-            self.quick +=
-                (u16::MAX - Self::CERTAIN).saturating_sub(self.quick) >> Self::QUICK_SHIFT;
-            self.slow += (u16::MAX - Self::CERTAIN).saturating_sub(self.slow) >> Self::SLOW_SHIFT;
+            self.0 += (u16::MAX - self.0) >> PACE;
         } else {
-            self.quick -= self.quick.saturating_sub(Self::CERTAIN) >> Self::QUICK_SHIFT;
-            self.slow -= self.slow.saturating_sub(Self::CERTAIN) >> Self::SLOW_SHIFT;
+            self.0 -= self.0 >> PACE;
         }
     }
 }
@@ -56,7 +51,12 @@ impl Probability {
 /// One direction of the range coder.
 pub(crate) trait Coder {
     /// Codes one bit under a probability that learns from it.
-    fn bit(&mut self, probability: &mut Probability, bit: bool) -> bool;
+    fn bit<const PACE: u32>(&mut self, probability: &mut Probability<PACE>, bit: bool) -> bool;
+
+    /// Codes one bit under one probability of a table.
+    fn bit_in(&mut self, contexts: &mut [Steady], at: usize, bit: bool) -> bool {
+        self.bit(&mut contexts[at], bit)
+    }
 
     /// Codes a number of at most 16 bits, all values equally likely.
     fn short(&mut self, value: u32, bits: u32) -> u32;
@@ -155,7 +155,7 @@ impl<'a> Encoder<'a> {
 }
 
 impl Coder for Encoder<'_> {
-    fn bit(&mut self, probability: &mut Probability, bit: bool) -> bool {
+    fn bit<const PACE: u32>(&mut self, probability: &mut Probability<PACE>, bit: bool) -> bool {
         let bound = split(self.range, *probability);
         if bit {
             self.range = bound;
@@ -241,7 +241,7 @@ impl<'a> Decoder<'a> {
 }
 
 impl Coder for Decoder<'_> {
-    fn bit(&mut self, probability: &mut Probability, _: bool) -> bool {
+    fn bit<const PACE: u32>(&mut self, probability: &mut Probability<PACE>, _: bool) -> bool {
         let bound = split(self.range, *probability);
         let bit = self.code < bound;
         if bit {
@@ -274,7 +274,7 @@ impl Coder for Decoder<'_> {
 }
 
 /// The part of the range that stands for a set bit; never empty, never all of it.
-fn split(range: u32, probability: Probability) -> u32 {
+fn split<const PACE: u32>(range: u32, probability: Probability<PACE>) -> u32 {
     // range >= 2^24 and 0 < probability < 2^16 keep this within 1..range.
     u32::try_from((u64::from(range) * u64::from(probability.set())) >> 16).unwrap_or(1)
 }

@@ -5,7 +5,7 @@
 //! its own size and a missing sample costs once. All arithmetic wraps, so any times can be coded.
 
 use crate::TimeBase;
-use crate::range_coder::{Coder, Probability};
+use crate::range_coder::{Coder, Quick};
 
 /// Milliseconds in a second, the unit of a batch whose times are all whole seconds.
 const SECOND: i64 = 1000;
@@ -61,9 +61,9 @@ pub(crate) struct Times {
     /// Whether what was coded bears out the shape's claims.
     has_fine: bool,
     has_irregular: bool,
-    is_expected: Probability,
-    is_late: Probability,
-    class: [Probability; 64],
+    is_expected: Quick,
+    is_late: Quick,
+    class: [Quick; 64],
 }
 
 impl Times {
@@ -77,9 +77,9 @@ impl Times {
             first_interval: 0,
             has_fine: false,
             has_irregular: false,
-            is_expected: Probability::EVEN,
-            is_late: Probability::EVEN,
-            class: [Probability::EVEN; 64],
+            is_expected: Quick::EVEN,
+            is_late: Quick::EVEN,
+            class: [Quick::EVEN; 64],
         }
     }
 

@@ -28,16 +28,16 @@ fn ratio(words: &[u16], rows: usize) -> f64 {
 
 #[test]
 fn days_are_smaller_than_with_rice_codes() {
-    // Rice: delta + zigzag + a Rice code per column, times and header not counted.
+    // Rice: delta + zigzag + a Rice code for each column, times and header not counted.
     for (name, rice_7, rice_180) in [
-        ("d1_surfrad_alamosa_20160101_clear_winter", 0.264, 0.112),
-        ("d2_midc_boulder_20181014", 0.300, 0.130),
-        ("d4_srml_eugene_20180101", 0.262, 0.112),
+        ("d1_surfrad_alamosa_20160101_clear_winter", 0.2641, 0.1069),
+        ("d2_midc_boulder_20181014", 0.2774, 0.1222),
+        ("d4_srml_eugene_20180101", 0.2618, 0.1041),
     ] {
         let words = day(name);
         let (by_7, by_180) = (ratio(&words, 7), ratio(&words, 180));
         println!("{name}: {by_7:.4} {:.4} {by_180:.4}", ratio(&words, 25));
-        assert!(by_7 <= rice_7, "{name} by 7: {by_7}");
-        assert!(by_180 <= rice_180, "{name} by 180: {by_180}");
+        assert!(by_7 <= 0.86 * rice_7, "{name} by 7: {by_7}");
+        assert!(by_180 <= 0.93 * rice_180, "{name} by 180: {by_180}");
     }
 }

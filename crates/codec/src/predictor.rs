@@ -1,0 +1,142 @@
+//! What a column's next word will be, and by how much that may be wrong.
+//!
+//! Five averages of the column, from its last word to a slow mean, are weighed by how well each did
+//! of late: noise around a level wants the slow ones, a moving value the quick ones. What the
+//! columns to the left were off by in the same row (a cloud moves all currents at once) and what
+//! the column itself was off by before is added with weights that are learned row by row. Integers
+//! only, with 1/32 of a count as the unit; nothing here can overflow, whatever the words are.
+
+/// Bits below the point of a prediction.
+pub(crate) const FRACTION_BITS: u32 = 5;
+
+/// By how much of the difference, in 1/256, an average follows the words in the long run.
+const PACES: [i32; AVERAGES] = [256, 200, 140, 70, 16];
+const AVERAGES: usize = 5;
+
+/// By how much, in 1/256, errors and the spread follow in the long run.
+const ERROR_PACE: i32 = 32;
+
+/// Columns to the left whose surprise counts, and own surprises before.
+pub(crate) const NEIGHBOURS: usize = 8;
+const LAGS: usize = 2;
+
+/// A surprise is measured in 1/16 of the spread and counts up to four times the spread.
+const SURPRISE_UNIT: i32 = 16;
+const SURPRISE_MAX: i32 = 4 * SURPRISE_UNIT;
+
+/// Learned weights have 12 bits below the point, and the surprises 4.
+const WEIGHT_SHIFT: u32 = 16;
+const LEARNING_SHIFT: u32 = 2;
+
+/// How far columns were off in the present row, the nearest to the left first.
+pub(crate) type Surprises = [i8; NEIGHBOURS];
+
+/// What is remembered of one column's words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predictor {
+    /// Words seen, up to 255.
+    seen: u8,
+    last: u16,
+    averages: [i32; AVERAGES],
+    /// Mean distance of the words from each average, in 1/32.
+    errors: [i32; AVERAGES],
+    /// Mean distance of the words from the predictions, in 1/32.
+    spread: i32,
+    own: [i8; LAGS],
+    weights: [i16; NEIGHBOURS + LAGS],
+}
+
+/// A prediction and what it was made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prediction {
+    /// From the column's own averages alone.
+    alone: i32,
+    /// The word that is expected, with its fraction.
+    pub(crate) expected: i32,
+}
+
+impl Predictor {
+    pub(crate) const NEW: Self = Self {
+        seen: 0,
+        last: 0,
+        averages: [0; AVERAGES],
+        errors: [0; AVERAGES],
+        spread: 0,
+        own: [0; LAGS],
+        weights: [0; NEIGHBOURS + LAGS],
+    };
+
+    pub(crate) fn seen(&self) -> u8 {
+        self.seen
+    }
+
+    pub(crate) fn last(&self) -> u16 {
+        self.last
+    }
+
+    pub(crate) fn spread(&self) -> i32 {
+        self.spread
+    }
+
+    /// Takes a column's first word.
+    pub(crate) fn start(&mut self, word: u16) {
+        *self = Self { seen: 1, last: word, averages: [fixed(word); AVERAGES], ..Self::NEW };
+    }
+
+    pub(crate) fn predict(&self, left: &Surprises) -> Prediction {
+        let last = fixed(self.last);
+        let (mut sum, mut weights) = (0_i64, 0_i64);
+        for (average, error) in self.averages.iter().zip(self.errors) {
+            // One over the squared error, at most 2^24.
+            let inverse = i64::from((1 << 20) / (error + 4));
+            let weight = 1 + ((inverse * inverse) >> 12);
+            sum += weight * i64::from(average - last);
+            weights += weight;
+        }
+        // A weighed mean of differences below 2^21 is one, too.
+        let alone = last + i32::try_from(sum / weights).unwrap_or(0);
+        let surprises = left.iter().chain(&self.own).zip(self.weights);
+        let learned: i32 = surprises.map(|(&by, weight)| i32::from(by) * i32::from(weight)).sum();
+        let shift = (i64::from(learned) * i64::from(self.spread)) >> WEIGHT_SHIFT;
+        let expected = i64::from(alone) + shift;
+        let expected = expected.clamp(0, i64::from(fixed(u16::MAX)));
+        Prediction { alone, expected: i32::try_from(expected).unwrap_or(alone) }
+    }
+
+    /// Learns from the word that came, and tells the columns to the right.
+    pub(crate) fn learn(&mut self, prediction: Prediction, word: u16, left: &mut Surprises) {
+        let actual = fixed(word);
+        let off = actual - prediction.expected;
+        let surprise = self.surprise(off);
+        for (weight, &by) in self.weights.iter_mut().zip(left.iter().chain(&self.own)) {
+            let step = (i32::from(surprise) * i32::from(by)) >> LEARNING_SHIFT;
+            *weight = weight.saturating_add(i16::try_from(step).unwrap_or(0));
+        }
+        // The first step of a column says nothing yet about what is surprising.
+        let told = if self.seen == 1 { 0 } else { self.surprise(actual - prediction.alone) };
+        self.own = [told, self.own[0]];
+        left.copy_within(..NEIGHBOURS - 1, 1);
+        left[0] = told;
+
+        let pace = |long_run: i32| long_run.max(256 / (i32::from(self.seen) + 1));
+        let error_pace = if self.seen == 1 { 256 } else { pace(ERROR_PACE) };
+        for (error, average) in self.errors.iter_mut().zip(self.averages) {
+            *error += ((actual - average).abs() - *error) * error_pace / 256;
+        }
+        for (average, long_run) in self.averages.iter_mut().zip(PACES) {
+            *average += (actual - *average) * pace(long_run) / 256;
+        }
+        self.spread += (off.abs() - self.spread) * error_pace / 256;
+        self.last = word;
+        self.seen = self.seen.saturating_add(1);
+    }
+
+    fn surprise(&self, off: i32) -> i8 {
+        let by = off * SURPRISE_UNIT / (self.spread + SURPRISE_UNIT);
+        i8::try_from(by.clamp(-SURPRISE_MAX, SURPRISE_MAX)).unwrap_or(0)
+    }
+}
+
+fn fixed(word: u16) -> i32 {
+    i32::from(word) << FRACTION_BITS
+}
