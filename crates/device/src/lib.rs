@@ -1,1 +1,37 @@
+//! The device as a pure state machine.
+//!
+//! [`Device`] decides when to read which registers, when a batch is cut, when a message goes out and
+//! what a reply means. It takes events (`handle_*`) and the time, and gives back [`Action`]s
+//! ([`Device::poll_action`]) that a shell carries out: Linux, a microcontroller and the simulation
+//! are three shells around this crate. Nothing here reads a clock, draws a random number, does IO or
+//! allocates; capacities are constants.
+//!
+//! What makes a restart safe lies in the order of actions: a sample is drafted before it is in a
+//! batch, a batch is persisted before it is sent, counters are reserved before they seal, and a
+//! batch is freed only after the server's sealed acknowledgement.
+#![no_std]
+#![deny(clippy::wildcard_enum_match_arm)]
 
+#[cfg(test)]
+extern crate std;
+
+mod acquire;
+mod buffer;
+mod device;
+mod event;
+mod latency;
+pub mod limits;
+mod link_state;
+mod quarantine;
+mod uplink;
+mod wall;
+
+pub use acquire::{ReadOutcome, ReadResult, SourceConfig};
+pub use buffer::{Cut, CutError, Sample};
+pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started};
+pub use event::Event;
+pub use uplink::{
+    Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, UplinkConfig,
+    batch_rows_max,
+};
+pub use wall::Wall;

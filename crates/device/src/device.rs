@@ -1,0 +1,499 @@
+//! All parts together: who may act when, and in which order.
+
+use core::time::Duration;
+
+use ecowatt_codec::{State, TimeBase};
+use ecowatt_model::{
+    BatchId, BootEpoch, Counter, MonoMs, SOURCES_MAX, Sequence, SourceNumber, StreamNumber, UnixMs,
+};
+use ecowatt_profile::Read;
+use ecowatt_wire::{
+    Batch, BootReason, Dropped, FIRMWARE_MAX, SourceState, SourceStatus, Sources, Status, Stream,
+};
+use heapless::Vec;
+
+use crate::acquire::{ReadOutcome, Source, SourceConfig};
+use crate::buffer::{Buffer, Cut, CutError, Sample};
+use crate::event::{Event, Events};
+use crate::limits::{START_TOLERANCE, STORAGE_RETRY};
+use crate::uplink::{
+    Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, Tail, Uplink,
+    UplinkConfig, batch_rows_max,
+};
+use crate::wall::{Heard, Wall};
+
+/// How the device works, sources and link aside.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Samples after which a batch is cut; at most the rows that an inverter has room for.
+    pub batch_rows: u16,
+    /// A cycle that begins this late still counts as its scheduled instant. What a shell's own
+    /// scheduling may cost; [`START_TOLERANCE`] unless its clock runs faster than the world's.
+    pub start_tolerance: Duration,
+    pub uplink: UplinkConfig,
+}
+
+impl Config {
+    /// Batches of 180 samples and an even tolerance.
+    #[must_use]
+    pub fn new(uplink: UplinkConfig) -> Self {
+        Self { batch_rows: 180, start_tolerance: START_TOLERANCE, uplink }
+    }
+}
+
+/// What the shell knows when the device starts.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Durably above that of every earlier start.
+    pub epoch: BootEpoch,
+    pub reason: BootReason,
+    /// What the system clock shows.
+    pub system: Option<UnixMs>,
+    /// Name and version of the software, cut to [`FIRMWARE_MAX`] bytes.
+    pub firmware: heapless::String<FIRMWARE_MAX>,
+}
+
+/// Why an inverter cannot be polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    #[error("source {source_number} has {columns} registers, there is room for 1 to {room}")]
+    Columns { source_number: SourceNumber, columns: usize, room: usize },
+}
+
+/// What the spool holds, as the shell last saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spooled {
+    pub batches: u32,
+    pub bytes: u64,
+    pub capacity_bytes: u64,
+}
+
+/// Something for the shell to do. Each is given once and waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
+    Read { source: SourceNumber, read: Read, timeout: Duration },
+    /// Make [`Device::newest`] of this source durable; then [`Device::handle_drafted`].
+    Draft(SourceNumber),
+    /// Encode with [`Device::cut`] and persist; then [`Device::handle_persisted`].
+    Cut(SourceNumber),
+    /// Make it durable that counters below this are used; then [`Device::handle_reserved`].
+    Reserve(Counter),
+    /// Make a message with [`Device::compose`] and send it; then [`Device::handle_reply`] or
+    /// [`Device::handle_link_failure`].
+    Send,
+}
+
+/// One inverter: its polling and its samples.
+#[derive(Debug)]
+pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
+    source: Source<COLUMNS>,
+    buffer: Buffer<COLUMNS, ROWS>,
+    rows_max: usize,
+    is_draft_due: bool,
+    reported: SourceState,
+}
+
+impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
+    /// Begins polling at `now`.
+    ///
+    /// # Errors
+    /// If its plan has more columns than there is room for.
+    pub fn new(config: SourceConfig, now: MonoMs) -> Result<Self, StartError> {
+        let (source_number, columns) = (config.number, config.plan.column_count());
+        let source = Source::new(config, now).ok_or(StartError::Columns {
+            source_number,
+            columns,
+            room: COLUMNS,
+        })?;
+        Ok(Self {
+            source,
+            buffer: Buffer::new(columns),
+            rows_max: ROWS,
+            is_draft_due: false,
+            reported: SourceState::Unknown,
+        })
+    }
+}
+
+/// The device. `I` holds its inverters: an array, a `heapless::Vec`, or a `Vec` where there is one.
+pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
+    config: Config,
+    started: Started,
+    wall: Wall,
+    inverters: I,
+    uplink: Uplink,
+    events: Events,
+    sequence: Sequence,
+    samples: u32,
+    cutting: Option<Cut>,
+    storage_retry_at: MonoMs,
+    is_storage_failing: bool,
+    spooled: Spooled,
+    may_go_on: bool,
+}
+
+impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
+where
+    I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
+{
+    /// Starts an epoch. Source numbers are the places in `inverters`.
+    pub fn new(
+        config: Config,
+        started: Started,
+        credentials: &Credentials,
+        mut inverters: I,
+        now: MonoMs,
+    ) -> Self {
+        for inverter in inverters.as_mut() {
+            let columns = inverter.buffer.columns();
+            inverter.rows_max = usize::from(config.batch_rows.max(1))
+                .min(batch_rows_max(columns, config.uplink.message_bytes_max));
+        }
+        Self {
+            wall: Wall::new(started.system, now),
+            uplink: Uplink::new(config.uplink, credentials, now),
+            config,
+            started,
+            inverters,
+            events: Events::default(),
+            sequence: Sequence(1),
+            samples: 0,
+            cutting: None,
+            storage_retry_at: MonoMs(0),
+            is_storage_failing: false,
+            spooled: Spooled::default(),
+            may_go_on: false,
+        }
+    }
+
+    /// The next thing to do, or `None` until [`Device::poll_at`] or an answer.
+    pub fn poll_action(&mut self, now: MonoMs) -> Option<Action> {
+        loop {
+            self.finish_cycles(now);
+            if let Some(action) = self.poll_once(now) {
+                return Some(action);
+            }
+            // A cycle whose every register is left out is over without a question.
+            if !self.inverters.as_ref().iter().any(|inverter| inverter.source.is_over()) {
+                return None;
+            }
+        }
+    }
+
+    fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
+        if let Some(inverter) = self.inverters.as_mut().iter_mut().find(|i| i.is_draft_due) {
+            inverter.is_draft_due = false;
+            return Some(Action::Draft(inverter.source.number()));
+        }
+        if now >= self.storage_retry_at
+            && let Some(limit) = self.uplink.poll_reservation()
+        {
+            return Some(Action::Reserve(limit));
+        }
+        if let Some(source) = self.poll_cut(now) {
+            return Some(Action::Cut(source));
+        }
+        if self.cutting.is_none() && self.uplink.is_due(now) {
+            if self.uplink.is_ready(now, self.spooled.batches) {
+                return Some(Action::Send);
+            }
+            let is_stuck = now < self.storage_retry_at;
+            let pause = if is_stuck { STORAGE_RETRY } else { self.config.uplink.interval };
+            self.uplink.postpone(now, pause);
+        }
+        self.inverters.as_mut().iter_mut().find_map(|inverter| {
+            let source = &mut inverter.source;
+            let read = source.poll(now, &self.wall)?;
+            Some(Action::Read { source: source.number(), read, timeout: source.timeout() })
+        })
+    }
+
+    /// When to call [`Device::poll_action`] again if nothing else happens.
+    pub fn poll_at(&self) -> MonoMs {
+        let inverters = self.inverters.as_ref();
+        let is_cutting = self.cutting.is_some();
+        let cuts = inverters
+            .iter()
+            .filter(|inverter| !is_cutting && inverter.buffer.is_due(inverter.rows_max))
+            .map(|_| self.storage_retry_at);
+        let message = self.uplink.poll_at().filter(|_| !is_cutting);
+        let reservation = self.uplink.needs_reservation().then_some(self.storage_retry_at);
+        inverters
+            .iter()
+            .map(|inverter| inverter.source.poll_at())
+            .chain(cuts)
+            .chain(message)
+            .chain(reservation)
+            .min()
+            .unwrap_or(MonoMs(u64::MAX))
+    }
+
+    /// What people should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// A read was carried out.
+    pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
+        if let Some(inverter) = self.inverters.as_mut().get_mut(usize::from(source.0)) {
+            inverter.source.handle(now, outcome, &mut self.events);
+        }
+    }
+
+    /// The sample that was taken last.
+    pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
+        let inverter = self.inverters.as_ref().get(usize::from(source.0))?;
+        inverter.buffer.newest(source, inverter.source.stream())
+    }
+
+    /// The newest sample was made durable, or could not be; then it stays in memory alone.
+    pub fn handle_drafted(&mut self, source: SourceNumber, is_durable: bool) {
+        if !is_durable {
+            self.events.push(Event::SampleNotDrafted { source });
+        }
+    }
+
+    /// Encodes the batch of a [`Action::Cut`] into the start of `out`.
+    ///
+    /// # Errors
+    /// If nothing is to be cut or `out` is too small for it.
+    pub fn cut<const N: usize>(
+        &mut self,
+        now: MonoMs,
+        source: SourceNumber,
+        state: &mut State<N>,
+        out: &mut [u8],
+    ) -> Result<Cut, CutError> {
+        let inverter = self.inverters.as_ref().get(usize::from(source.0));
+        let Some(inverter) = inverter.filter(|inverter| inverter.buffer.len() > 0) else {
+            return Err(CutError::NotDue(source));
+        };
+        let buffer = &inverter.buffer;
+        match buffer.encode(state, out) {
+            Ok(len) => {
+                let cut = Cut {
+                    id: BatchId { epoch: self.started.epoch, sequence: self.sequence },
+                    source,
+                    stream: inverter.source.stream(),
+                    base: buffer.base().unwrap_or(TimeBase::SinceBoot),
+                    rows: u16::try_from(buffer.len()).unwrap_or(u16::MAX),
+                    last_ordinal: buffer.last_ordinal(),
+                    len,
+                };
+                self.cutting = Some(cut);
+                Ok(cut)
+            }
+            Err(error) => {
+                self.storage_retry_at = now.plus(STORAGE_RETRY);
+                Err(CutError::Encode(error))
+            }
+        }
+    }
+
+    /// The batch that [`Device::cut`] gave is durable, or could not be made so.
+    pub fn handle_persisted(&mut self, now: MonoMs, is_durable: bool) {
+        let Some(cut) = self.cutting.take() else { return };
+        if !is_durable {
+            self.storage_retry_at = now.plus(STORAGE_RETRY);
+            if !self.is_storage_failing {
+                self.is_storage_failing = true;
+                self.events.push(Event::BatchNotPersisted { source: cut.source });
+            }
+            return;
+        }
+        if self.is_storage_failing {
+            self.is_storage_failing = false;
+            self.events.push(Event::StorageRecovered);
+        }
+        self.sequence = Sequence(self.sequence.0.saturating_add(1));
+        self.spooled.batches = self.spooled.batches.saturating_add(1);
+        if let Some(inverter) = self.inverters.as_mut().get_mut(usize::from(cut.source.0)) {
+            inverter.buffer.drop_front(usize::from(cut.rows));
+        }
+    }
+
+    /// Counters below `limit` are reserved.
+    pub fn handle_reserved(&mut self, limit: Counter) {
+        self.uplink.reserved(limit);
+    }
+
+    /// The reservation could not be made durable; it is asked for again.
+    pub fn handle_not_reserved(&mut self, now: MonoMs) {
+        self.uplink.not_reserved();
+        self.storage_retry_at = now.plus(STORAGE_RETRY);
+    }
+
+    /// What the spool holds changed.
+    pub fn handle_spooled(&mut self, now: MonoMs, spooled: Spooled) {
+        self.spooled = spooled;
+        if core::mem::take(&mut self.may_go_on) && spooled.batches > 0 {
+            self.uplink.go_on(now);
+        }
+    }
+
+    /// A layout got its number in this epoch: the next message announces it.
+    pub fn announce(&mut self, stream: StreamNumber) {
+        self.uplink.announce(stream);
+    }
+
+    /// The streams whose layouts the shell is to hand to [`Device::compose`].
+    pub fn announced(&self) -> &[StreamNumber] {
+        self.uplink.announced()
+    }
+
+    /// Writes and seals a message into `buffer`: as many of `offered` as fit, in their order.
+    ///
+    /// # Errors
+    /// If none is due or `buffer` is too small.
+    pub fn compose(
+        &mut self,
+        now: MonoMs,
+        offered: &mut dyn Iterator<Item = Batch<'_>>,
+        streams: &mut dyn Iterator<Item = Stream<'_>>,
+        dropped: &mut dyn Iterator<Item = Dropped>,
+        buffer: &mut [u8],
+    ) -> Result<Outgoing, ComposeError> {
+        let sources: Vec<SourceStatus, SOURCES_MAX> =
+            self.inverters.as_ref().iter().take(SOURCES_MAX).map(|i| i.source.status()).collect();
+        let tail = Tail {
+            clock: Tail::clock(self.started.epoch, now, &self.wall),
+            status: Status {
+                firmware: &self.started.firmware,
+                boot_reason: self.started.reason,
+                samples: self.samples,
+                backlog_batches: self.spooled.batches,
+                spool_bytes: self.spooled.bytes,
+                spool_capacity_bytes: self.spooled.capacity_bytes,
+                link_failures: self.uplink.total_failures(),
+                clock_deviation_ms: self.wall.deviation_ms(),
+                sources: Sources::Given(&sources),
+            },
+        };
+        self.uplink.compose(now, offered, streams, dropped, &tail, buffer)
+    }
+
+    /// Opens a reply into `scratch`; gives what the spool may forget. After that the shell tells
+    /// what is left by [`Device::handle_spooled`].
+    ///
+    /// # Errors
+    /// If the bytes are not the sealed reply to the message under way. The message stays under way;
+    /// the shell ends it with [`Device::handle_link_failure`].
+    pub fn handle_reply(
+        &mut self,
+        now: MonoMs,
+        bytes: &[u8],
+        scratch: &mut [u8],
+    ) -> Result<Acknowledged, ReplyError> {
+        let opened =
+            self.uplink.handle_reply(now, bytes, scratch, &mut self.wall, &mut self.events)?;
+        match opened.heard {
+            Heard::Kept => {}
+            Heard::Set => self.events.push(Event::ClockSet),
+            Heard::Stepped(by_ms) => self.events.push(Event::ClockStepped { by_ms }),
+        }
+        if opened.heard != Heard::Kept {
+            self.uplink.clock_changed();
+            for inverter in self.inverters.as_mut() {
+                inverter.buffer.flush();
+                inverter.source.realign(now, &self.wall);
+            }
+        }
+        self.may_go_on = opened.is_progress;
+        Ok(opened.acknowledged)
+    }
+
+    /// No valid reply to the message under way will come.
+    pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
+        self.uplink.failed(now, failure, &mut self.events);
+    }
+
+    /// Cuts whatever is buffered and sends it soon: before an orderly stop.
+    pub fn flush(&mut self, now: MonoMs) {
+        self.storage_retry_at = MonoMs(0);
+        self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
+        self.uplink.hurry(now);
+    }
+
+    /// Samples that are in no persisted batch.
+    pub fn buffered(&self) -> usize {
+        self.inverters.as_ref().iter().map(|inverter| inverter.buffer.len()).sum()
+    }
+
+    /// The time of day as the device knows it.
+    pub fn wall(&self) -> &Wall {
+        &self.wall
+    }
+
+    /// How the link to each inverter is.
+    pub fn sources(&self) -> impl Iterator<Item = SourceStatus> + '_ {
+        self.inverters.as_ref().iter().map(|inverter| inverter.source.status())
+    }
+
+    /// Takes the samples of cycles that are over.
+    fn finish_cycles(&mut self, now: MonoMs) {
+        let (wall, tolerance) = (self.wall, self.config.start_tolerance);
+        for inverter in self.inverters.as_mut() {
+            // The former sample is drafted first: the shell drafts the newest.
+            if inverter.is_draft_due {
+                continue;
+            }
+            let number = inverter.source.number();
+            if let Some(taken) = inverter.source.finish(now, &wall, tolerance, &mut self.events) {
+                let unix = wall.unix(taken.at);
+                // Samples taken before the clock was set have batches of their own; while such a
+                // batch cannot be persisted, later samples join it.
+                let base = inverter.buffer.base().unwrap_or(match unix {
+                    Some(_) => TimeBase::Unix,
+                    None => TimeBase::SinceBoot,
+                });
+                let t_ms = match (base, unix) {
+                    (TimeBase::Unix, Some(unix)) => unix.0,
+                    (TimeBase::Unix | TimeBase::SinceBoot, _) => {
+                        i64::try_from(taken.at.0).unwrap_or(i64::MAX)
+                    }
+                };
+                let is_one_lost = inverter.buffer.push(base, t_ms, taken.words, taken.marks);
+                if is_one_lost
+                    && let Some(cutting) = self.cutting.as_mut().filter(|cut| cut.source == number)
+                {
+                    // It is in the batch that is being persisted.
+                    cutting.rows = cutting.rows.saturating_sub(1);
+                } else if is_one_lost {
+                    self.events.push(Event::SampleDropped { source: number });
+                }
+                self.samples = self.samples.saturating_add(1);
+                inverter.is_draft_due = true;
+            }
+            let state = inverter.source.status().state;
+            if state != inverter.reported {
+                inverter.reported = state;
+                self.uplink.status_changed(now);
+            }
+        }
+        let can_cut = now >= self.storage_retry_at;
+        let is_waiting = self.spooled.batches > 0
+            || (can_cut && self.inverters.as_ref().iter().any(|i| i.buffer.len() > 0));
+        if self.uplink.is_fast() && is_waiting {
+            self.uplink.hurry(now);
+        }
+    }
+
+    fn poll_cut(&mut self, now: MonoMs) -> Option<SourceNumber> {
+        if self.cutting.is_some() || now < self.storage_retry_at {
+            return None;
+        }
+        // While the link is down batches grow to their full size, unless nothing else is there to
+        // try it with.
+        let is_wanted = self.uplink.is_healthy() || self.spooled.batches == 0;
+        let is_sending = self.uplink.is_due(now) && is_wanted;
+        self.inverters
+            .as_mut()
+            .iter_mut()
+            .find(|inverter| {
+                let buffer = &inverter.buffer;
+                buffer.is_due(inverter.rows_max) || (is_sending && buffer.len() > 0)
+            })
+            .map(|inverter| inverter.source.number())
+    }
+}

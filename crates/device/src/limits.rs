@@ -1,0 +1,83 @@
+//! Named limits and time constants of the core.
+
+use core::time::Duration;
+
+/// Shortest wait for an answer, however quick the inverter usually is. A busy gateway or a scheduler
+/// that wakes late must not look like a dead inverter.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+
+/// Wait for an answer where neither profile nor experience says otherwise.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+
+/// Wait for an answer as a multiple of the filtered latency (Victron's dbus-modbus-client does the
+/// same with the same factor).
+pub const TIMEOUT_FACTOR: u32 = 4;
+
+/// Cycles without a reading after which a source is not online any more.
+pub const FAILED_CYCLES_MAX: u32 = 3;
+
+/// Each further failed cycle of a source lengthens the pause before the next by this.
+pub const BACK_OFF_STEP: Duration = Duration::from_secs(2);
+
+/// Longest pause between attempts to reach a source.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// Pause between attempts to reach a sleeping inverter: soon enough at dawn, seldom enough at night.
+pub const ASLEEP_PAUSE: Duration = Duration::from_secs(60);
+
+/// A cycle that begins this late still counts as its scheduled instant, unless the shell says more.
+pub const START_TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Runs of registers that one source can leave out.
+pub const QUARANTINE_MAX: usize = 16;
+
+/// First pause before a quarantined register is tried again; doubles up to [`QUARANTINE_RETRY_MAX`].
+pub const QUARANTINE_RETRY_MIN: Duration = Duration::from_secs(600);
+
+/// Longest pause before a quarantined register is tried again.
+pub const QUARANTINE_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// Exceptions of one cycle that are followed up by bisecting; a rebooting inverter that refuses
+/// everything must not be asked hundreds of times.
+pub const BISECTIONS_PER_CYCLE_MAX: u8 = 24;
+
+/// Parts of a read that wait their turn while it is bisected: seven halvings of 125 registers leave
+/// single ones, and cuts that must keep points whole need a few more.
+pub const PARTS_MAX: usize = 12;
+
+/// Counters that one durable reservation covers. A power cut skips at most this many, and a flash
+/// page is written once per so many messages.
+pub const COUNTERS_PER_RESERVATION: u64 = 1024;
+
+/// Counters that are left when the next block is reserved.
+pub const COUNTERS_LEFT_MIN: u64 = 16;
+
+/// Deviation from the server's clock that is stepped away; below it, samples keep their even times.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(2);
+
+/// 2024-01-01T00:00:00Z: a system clock that shows less has not been set.
+pub const PLAUSIBLE_UNIX_MS: i64 = 1_704_067_200_000;
+
+/// Pause after a write to storage failed, before it is tried again.
+pub const STORAGE_RETRY: Duration = Duration::from_secs(10);
+
+/// First pause after a message without a valid reply; doubles up to [`LINK_RETRY_MAX`].
+pub const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
+
+/// Longest pause of its own accord before the server is tried again.
+pub const LINK_RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// Longest pause that a server can ask for.
+pub const CHECK_IN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Span over which devices that start together spread their first message.
+pub const START_SPREAD: Duration = Duration::from_secs(2);
+
+/// How often a message carries the status even though nothing changed.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(900);
+
+/// Events that wait for the shell; beyond that the oldest is lost.
+pub const EVENTS_MAX: usize = 16;
+
+/// Streams whose layout waits to be announced.
+pub const ANNOUNCED_MAX: usize = 8;

@@ -1,0 +1,108 @@
+//! Registers that are left out because reading them fails.
+//!
+//! An inverter answers a read with exception 2 when a single register of it does not exist; without
+//! this list one bad register would cost its whole block for ever.
+
+use core::time::Duration;
+
+use ecowatt_model::MonoMs;
+use ecowatt_profile::{Read, Table};
+use heapless::Vec;
+
+use crate::limits::{QUARANTINE_MAX, QUARANTINE_RETRY_MAX, QUARANTINE_RETRY_MIN};
+
+/// The smallest read that fails: one register, or those of one point.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    table: Table,
+    address: u16,
+    count: u16,
+    columns: u16,
+    retry_at: MonoMs,
+    pause: Duration,
+    is_tentative: bool,
+}
+
+/// The bad registers of one source.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine(Vec<Entry, QUARANTINE_MAX>);
+
+/// What to do about a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing in it is quarantined.
+    Ask,
+    /// It is itself quarantined and due for another try.
+    Retry,
+    /// It is itself quarantined.
+    Skip,
+    /// It contains something that is quarantined, or due for another try on its own.
+    Split,
+}
+
+impl Quarantine {
+    pub(crate) fn judge(&self, read: &Read, now: MonoMs) -> Verdict {
+        if let Some(entry) = self.0.iter().find(|entry| entry.is(read)) {
+            return if entry.retry_at <= now { Verdict::Retry } else { Verdict::Skip };
+        }
+        if self.0.iter().any(|entry| entry.overlaps(read)) { Verdict::Split } else { Verdict::Ask }
+    }
+
+    /// Leaves a read out; false if there is no room. Counts only once [`Quarantine::settle`] is told
+    /// that the inverter answered something else properly.
+    pub(crate) fn add(&mut self, read: &Read, now: MonoMs) -> bool {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.is(read)) {
+            entry.pause = (entry.pause * 2).min(QUARANTINE_RETRY_MAX);
+            entry.retry_at = now.plus(entry.pause);
+            return true;
+        }
+        let entry = Entry {
+            table: read.table,
+            address: read.address,
+            count: read.count,
+            columns: u16::try_from(read.column_count()).unwrap_or(u16::MAX),
+            retry_at: now.plus(QUARANTINE_RETRY_MIN),
+            pause: QUARANTINE_RETRY_MIN,
+            is_tentative: true,
+        };
+        self.0.push(entry).is_ok()
+    }
+
+    /// Takes a read back in; whether it was left out.
+    pub(crate) fn release(&mut self, read: &Read) -> bool {
+        let before = self.0.len();
+        self.0.retain(|entry| !entry.is(read));
+        self.0.len() < before
+    }
+
+    /// Ends a cycle: what failed in it stays out only if other registers could be read. Gives the
+    /// runs that were settled, as (table, address, count).
+    pub(crate) fn settle(&mut self, is_answering: bool, mut each: impl FnMut(Table, u16, u16)) {
+        if !is_answering {
+            self.0.retain(|entry| !entry.is_tentative);
+            return;
+        }
+        for entry in self.0.iter_mut().filter(|entry| entry.is_tentative) {
+            entry.is_tentative = false;
+            each(entry.table, entry.address, entry.count);
+        }
+    }
+
+    /// Columns that are left out.
+    pub(crate) fn columns(&self) -> u16 {
+        self.0.iter().map(|entry| entry.columns).sum()
+    }
+}
+
+impl Entry {
+    fn is(&self, read: &Read) -> bool {
+        (self.table, self.address, self.count) == (read.table, read.address, read.count)
+    }
+
+    fn overlaps(&self, read: &Read) -> bool {
+        let end = |address: u16, count: u16| u32::from(address) + u32::from(count);
+        self.table == read.table
+            && u32::from(self.address) < end(read.address, read.count)
+            && u32::from(read.address) < end(self.address, self.count)
+    }
+}

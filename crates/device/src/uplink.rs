@@ -1,0 +1,416 @@
+//! When a message goes out, what is in it, and what its reply means.
+//!
+//! One message is under way at a time. It is sealed under a counter of its own, taken from a durable
+//! reservation, also when it carries what an earlier one carried: only the sealed reply to the very
+//! request frees batches. The first messages of an epoch go out early (the *fast lane*), so that a
+//! device is on the server seconds after its start; after that the upload interval rules, and a
+//! backlog or the server's wish shortens or lengthens it.
+
+use core::time::Duration;
+
+use ecowatt_codec::encoded_len_max;
+use ecowatt_envelope::{
+    DeviceKey, Kid, LinkKeys, MESSAGE_MAX, OpenError, RequestId, SealError, UPLINK_OVERHEAD_MAX,
+    open_reply, seal_uplink,
+};
+use ecowatt_model::{BootEpoch, Counter, MonoMs, ROWS_MAX, StreamNumber};
+use ecowatt_wire::{
+    AckRange, Batch, ClockReport, Dropped, ITEMS_MAX, LAYOUT_MAX, ParseError, Reply, Status,
+    Stream, UplinkWriter, WriteError,
+};
+use heapless::Vec;
+
+use crate::event::{Event, Events};
+use crate::limits::{
+    ANNOUNCED_MAX, CHECK_IN_MAX, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION, LINK_RETRY_MAX,
+    LINK_RETRY_MIN, START_SPREAD, STATUS_INTERVAL,
+};
+use crate::wall::{Heard, Wall};
+
+/// What a device needs to seal.
+pub struct Credentials {
+    pub kid: Kid,
+    pub key: DeviceKey,
+    /// Every counter below this may have been used in earlier epochs.
+    pub reserved: Counter,
+}
+
+/// How often to send and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UplinkConfig {
+    pub interval: Duration,
+    /// Most bytes of one message, sealed.
+    pub message_bytes_max: usize,
+    /// Different for each device and start; spreads what would otherwise happen at once.
+    pub seed: u32,
+}
+
+/// Why a message brought no valid reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkFailure {
+    /// No connection, or it broke, or no answer in time.
+    Unreachable,
+    /// The server is overloaded or going down and says when to come again, if it does.
+    Busy { retry_after: Option<Duration> },
+    /// The server answered something else than a reply.
+    Refused { status: u16 },
+    /// What came is not the sealed reply to the message.
+    BadReply,
+}
+
+/// A sealed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    pub request: RequestId,
+    /// Bytes of the buffer that are the message.
+    pub len: usize,
+    /// How many of the offered batches are in it.
+    pub batches: usize,
+}
+
+/// Why no message was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    #[error("no message is due")]
+    NotDue,
+    #[error("message cannot be written")]
+    Write(#[source] WriteError),
+    #[error("message cannot be sealed")]
+    Seal(#[source] SealError),
+}
+
+/// Why bytes are not the reply that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    #[error("no message is under way")]
+    NotExpected,
+    #[error("reply cannot be opened")]
+    Open(#[source] OpenError),
+    #[error("reply cannot be read")]
+    Parse(#[source] ParseError),
+}
+
+/// Batches that need not be kept any longer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acknowledged {
+    pub ranges: Vec<AckRange, { 2 * ITEMS_MAX }>,
+    /// Whether the server has heard of the drops that the message reported.
+    pub are_drops_known: bool,
+}
+
+/// What the core adds to a message besides batches.
+#[derive(Clone, Copy)]
+pub(crate) struct Tail<'a> {
+    pub(crate) clock: ClockReport,
+    pub(crate) status: Status<'a>,
+}
+
+pub(crate) struct Uplink {
+    config: UplinkConfig,
+    kid: Kid,
+    keys: LinkKeys,
+    next_counter: u64,
+    counter_limit: u64,
+    is_reserving: bool,
+    next_at: MonoMs,
+    failures: u32,
+    total_failures: u32,
+    sent: Option<Sent>,
+    is_fast: bool,
+    is_clock_known: bool,
+    status_due: MonoMs,
+    announce: Vec<StreamNumber, ANNOUNCED_MAX>,
+    random: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    request: RequestId,
+    at: MonoMs,
+    batches: usize,
+    has_status: bool,
+    has_clock: bool,
+    has_streams: bool,
+    dropped: usize,
+}
+
+/// What a reply changes beyond the link itself.
+pub(crate) struct Opened {
+    pub(crate) acknowledged: Acknowledged,
+    pub(crate) heard: Heard,
+    /// More may follow at once if more waits.
+    pub(crate) is_progress: bool,
+}
+
+/// Bytes that a batch takes in a message beyond its own: array head, three numbers, string head.
+const BATCH_HEAD_MAX: usize = 1 + 5 + 5 + 3 + 3;
+/// Room for clock, status and the heads of sections; the status of eight sources takes the most.
+const TAIL_MAX: usize = 384;
+/// Room for a list of drops.
+const DROPPED_MAX: usize = ITEMS_MAX * 21;
+
+impl Uplink {
+    pub(crate) fn new(config: UplinkConfig, credentials: &Credentials, now: MonoMs) -> Self {
+        let mut uplink = Self {
+            config,
+            kid: credentials.kid,
+            keys: LinkKeys::derive(&credentials.key, credentials.kid),
+            next_counter: credentials.reserved.0.max(1),
+            counter_limit: credentials.reserved.0.max(1),
+            is_reserving: false,
+            next_at: now,
+            failures: 0,
+            total_failures: 0,
+            sent: None,
+            is_fast: true,
+            is_clock_known: false,
+            status_due: now,
+            announce: Vec::new(),
+            random: config.seed | 1,
+        };
+        uplink.next_at = now.plus(uplink.random_part(START_SPREAD));
+        uplink
+    }
+
+    pub(crate) fn total_failures(&self) -> u32 {
+        self.total_failures
+    }
+
+    /// Whether the last message got its reply.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.failures == 0
+    }
+
+    pub(crate) fn is_fast(&self) -> bool {
+        self.is_fast
+    }
+
+    /// Whether it is time to reserve counters.
+    pub(crate) fn needs_reservation(&self) -> bool {
+        !self.is_reserving && self.counter_limit - self.next_counter < COUNTERS_LEFT_MIN
+    }
+
+    /// The limit to reserve, if it is time for that.
+    pub(crate) fn poll_reservation(&mut self) -> Option<Counter> {
+        if !self.needs_reservation() {
+            return None;
+        }
+        self.is_reserving = true;
+        Some(Counter(self.counter_limit.saturating_add(COUNTERS_PER_RESERVATION)))
+    }
+
+    pub(crate) fn reserved(&mut self, limit: Counter) {
+        self.is_reserving = false;
+        self.counter_limit = self.counter_limit.max(limit.0);
+    }
+
+    pub(crate) fn not_reserved(&mut self) {
+        self.is_reserving = false;
+    }
+
+    /// Whether batches should be cut for a message that is about to go.
+    pub(crate) fn is_due(&self, now: MonoMs) -> bool {
+        self.sent.is_none() && now >= self.next_at
+    }
+
+    /// Whether a message can go, given what waits.
+    pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32) -> bool {
+        self.is_due(now)
+            && self.next_counter < self.counter_limit
+            && (backlog > 0 || now >= self.status_due)
+    }
+
+    /// When the next message is due, unless something makes it sooner.
+    pub(crate) fn poll_at(&self) -> Option<MonoMs> {
+        (self.sent.is_none() && self.next_counter < self.counter_limit).then_some(self.next_at)
+    }
+
+    /// A message is due and there is nothing to say, or nothing can be said yet.
+    pub(crate) fn postpone(&mut self, now: MonoMs, pause: Duration) {
+        let next = now.plus(pause.max(Duration::from_millis(1)));
+        self.next_at = if self.status_due > now { next.min(self.status_due) } else { next };
+    }
+
+    /// Something that people wait for is there: it goes out as soon as the link allows.
+    pub(crate) fn hurry(&mut self, now: MonoMs) {
+        if self.failures == 0 && self.sent.is_none() {
+            self.next_at = self.next_at.min(now);
+        }
+    }
+
+    /// The status changed.
+    pub(crate) fn status_changed(&mut self, now: MonoMs) {
+        self.status_due = self.status_due.min(now);
+    }
+
+    /// Samples since boot wait for the server to place them; it needs the clock report for that.
+    pub(crate) fn clock_changed(&mut self) {
+        self.is_clock_known = false;
+    }
+
+    pub(crate) fn announce(&mut self, stream: StreamNumber) {
+        if !self.announce.contains(&stream) {
+            // What does not fit is asked for by the server again.
+            let _ = self.announce.push(stream);
+        }
+    }
+
+    pub(crate) fn announced(&self) -> &[StreamNumber] {
+        &self.announce
+    }
+
+    pub(crate) fn compose(
+        &mut self,
+        now: MonoMs,
+        offered: &mut dyn Iterator<Item = Batch<'_>>,
+        streams: &mut dyn Iterator<Item = Stream<'_>>,
+        dropped: &mut dyn Iterator<Item = Dropped>,
+        tail: &Tail<'_>,
+        buffer: &mut [u8],
+    ) -> Result<Outgoing, ComposeError> {
+        if self.sent.is_some() || self.next_counter >= self.counter_limit {
+            return Err(ComposeError::NotDue);
+        }
+        let size = buffer.len().min(self.config.message_bytes_max).min(MESSAGE_MAX);
+        let size = size.saturating_sub(UPLINK_OVERHEAD_MAX);
+        let plain = buffer.get_mut(..size).unwrap_or_default();
+        let layouts = self.announce.len() * (LAYOUT_MAX + 16);
+        // A layout always finds its room, or its batches would be offered for ever.
+        let mut room = size.saturating_sub(TAIL_MAX + DROPPED_MAX + layouts).max(size / 4);
+        let mut writer = UplinkWriter::new(plain);
+        let mut fitting = offered.take_while(|batch| {
+            let needed = batch.bytes.len() + BATCH_HEAD_MAX;
+            let fits = needed <= room;
+            room = room.saturating_sub(needed);
+            fits
+        });
+        let batches = writer.batches(&mut fitting).map_err(ComposeError::Write)?;
+        let has_status = now >= self.status_due;
+        let has_clock = has_status || !self.is_clock_known || tail.clock.unix.is_none();
+        if has_clock {
+            writer.clock(&tail.clock).map_err(ComposeError::Write)?;
+        }
+        let has_streams = writer.streams(streams).map_err(ComposeError::Write)? > 0;
+        if has_status {
+            writer.status(&tail.status).map_err(ComposeError::Write)?;
+        }
+        let dropped = writer.dropped(dropped).map_err(ComposeError::Write)?;
+        let len = writer.finish();
+        let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
+        // Used up whether or not it gets out: a counter seals one message at most.
+        self.next_counter += 1;
+        let sealed = buffer.get_mut(..size + UPLINK_OVERHEAD_MAX).unwrap_or_default();
+        let len = seal_uplink(&self.keys, request, sealed, len).map_err(ComposeError::Seal)?;
+        let has_clock = has_clock && tail.clock.unix.is_some();
+        let at = now;
+        self.sent =
+            Some(Sent { request, at, batches, has_status, has_clock, has_streams, dropped });
+        Ok(Outgoing { request, len, batches })
+    }
+
+    /// Takes what the server answered. On an error the message still waits: the shell reports the
+    /// failure or goes on waiting.
+    pub(crate) fn handle_reply(
+        &mut self,
+        now: MonoMs,
+        bytes: &[u8],
+        scratch: &mut [u8],
+        wall: &mut Wall,
+        events: &mut Events,
+    ) -> Result<Opened, ReplyError> {
+        let sent = self.sent.ok_or(ReplyError::NotExpected)?;
+        let plain =
+            open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
+        let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
+        self.sent = None;
+        let mut acknowledged =
+            Acknowledged { ranges: Vec::new(), are_drops_known: sent.dropped > 0 };
+        for range in reply.acks() {
+            // Both lists are bounded by the wire format; together they fit.
+            let _ = acknowledged.ranges.push(range);
+        }
+        for refused in reply.refused() {
+            events.push(Event::BatchRefused { id: refused.id, reason: refused.reason });
+            let (epoch, sequence) = (refused.id.epoch, refused.id.sequence);
+            let range = AckRange { epoch, first: sequence, last: sequence };
+            let _ = acknowledged.ranges.push(range);
+        }
+        self.announce.clear();
+        reply.wanted().for_each(|stream| self.announce(stream));
+        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, sent.at, now));
+        self.is_clock_known = heard == Heard::Kept && (self.is_clock_known || sent.has_clock);
+        if sent.has_status {
+            self.status_due = now.plus(STATUS_INTERVAL);
+        }
+        if self.failures > 0 {
+            events.push(Event::LinkRestored { failures: self.failures });
+            self.failures = 0;
+        }
+        let was_fast = self.is_fast;
+        self.is_fast &= sent.batches == 0;
+        self.next_at = match reply.check_in() {
+            Some(after) => now.plus(after.min(CHECK_IN_MAX)),
+            // Devices that started together part here.
+            None if was_fast && !self.is_fast => now.plus(self.random_part(self.config.interval)),
+            None => MonoMs(sent.at.plus(self.config.interval).0.max(now.0)),
+        };
+        // Layouts just announced and still wanted are no progress, nor is a reply without any
+        // acknowledgement: going on at once would only repeat it.
+        let is_progress = reply.check_in().is_none()
+            && (!acknowledged.ranges.is_empty()
+                || (!self.announce.is_empty() && !sent.has_streams));
+        Ok(Opened { acknowledged, heard, is_progress })
+    }
+
+    /// More waits than the last message could carry.
+    pub(crate) fn go_on(&mut self, now: MonoMs) {
+        self.next_at = now;
+    }
+
+    pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
+        if self.sent.take().is_none() {
+            return;
+        }
+        self.total_failures = self.total_failures.saturating_add(1);
+        let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
+        // Between half and all of it, so that a fleet does not come back as one.
+        let mut retry_in = full / 2 + self.random_part(full / 2);
+        if let LinkFailure::Busy { retry_after: Some(after) } = failure {
+            let after = after.min(CHECK_IN_MAX);
+            retry_in = retry_in.max(after + self.random_part(after / 4));
+        }
+        if self.failures == 0 {
+            events.push(Event::LinkLost { failure, retry_in });
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.next_at = now.plus(retry_in);
+    }
+
+    /// A part of `span`, different each time (xorshift32; it spreads load and protects nothing).
+    fn random_part(&mut self, span: Duration) -> Duration {
+        let mut x = self.random;
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random = x;
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(u64::from(x).saturating_mul(ms.min(u64::from(u32::MAX))) >> 32)
+    }
+}
+
+/// Most rows of a batch, so that a message has room for it however badly it compresses.
+#[must_use]
+pub fn batch_rows_max(columns: usize, message_bytes_max: usize) -> usize {
+    let taken = UPLINK_OVERHEAD_MAX + TAIL_MAX + DROPPED_MAX + BATCH_HEAD_MAX;
+    let room = message_bytes_max.min(MESSAGE_MAX).saturating_sub(taken);
+    let fixed = encoded_len_max(0, columns);
+    let row = encoded_len_max(1, columns).saturating_sub(fixed).max(1);
+    // A row's share is rounded up, so the product is never too low.
+    (room.saturating_sub(fixed) / row).clamp(1, ROWS_MAX)
+}
+
+impl Tail<'_> {
+    pub(crate) fn clock(epoch: BootEpoch, now: MonoMs, wall: &Wall) -> ClockReport {
+        ClockReport { epoch, mono: now, unix: wall.unix(now) }
+    }
+}
