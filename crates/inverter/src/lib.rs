@@ -5,16 +5,20 @@
 //! the fleet simulation and tests, where anything may misbehave on purpose.
 
 pub mod config;
+mod control;
 pub mod fault;
+pub mod front;
 mod inverter;
 pub mod journal;
 pub mod physics;
 mod registers;
 mod scale;
 pub mod series;
+mod serve;
 pub mod station;
 
 pub use config::{Config, ConfigError, Map, PvString, Site};
 pub use inverter::{Inverter, Source, Table};
 pub use physics::plant::{OperatingState, Reading, Weather};
 pub use registers::Image;
+pub use serve::{Addresses, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve};

@@ -1,0 +1,244 @@
+//! The control port: look at a simulated inverter and make it misbehave, over HTTP on loopback.
+//!
+//! It asks nobody who they are, so it listens on loopback alone, and every order needs a JSON body or
+//! a method that a web page of another origin cannot send unasked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use ecowatt_model::UnixMs;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Map;
+use crate::fault::{FaultError, FaultSpec, FaultStatus};
+use crate::front::Shared;
+use crate::journal::{ENTRIES_MAX, Entry};
+use crate::physics::plant::Reading;
+use crate::station::Counts;
+
+const BODY_MAX: usize = 16 * 1_024;
+const LOG_PAGE: usize = 1_000;
+/// A year: longer is a mistake.
+const FORCED_S_MAX: f64 = 31_536_000.0;
+const GHI_MAX: f64 = 1_500.0;
+
+/// Answers until `stop` is set.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = router(shared);
+    let stopped = async move {
+        // An error means that whoever could set it is gone.
+        drop(stop.wait_for(|is_set| *is_set).await);
+    };
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "control port stopped");
+    }
+}
+
+/// Whether the control port may listen there.
+pub(crate) fn is_allowed(address: &SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/state", get(find_state))
+        .route("/faults", get(list_faults).post(create_fault).delete(delete_faults))
+        .route("/faults/{id}", delete(delete_fault))
+        .route("/irradiance", post(force_irradiance).delete(release_irradiance))
+        .route("/log", get(list_log))
+        .fallback(|| async { refused(StatusCode::NOT_FOUND, "not_found", "there is no such path") })
+        .method_not_allowed_fallback(|| async {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            refused(status, "method_not_allowed", "this path has other methods")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(shared)
+}
+
+#[derive(Serialize)]
+struct StateBody {
+    t_ms: i64,
+    time: String,
+    speed: f64,
+    map: Map,
+    unit: u8,
+    is_away: bool,
+    is_asleep: bool,
+    limit_writes: Option<u64>,
+    reading: Option<Reading>,
+    first_register: u16,
+    registers: Vec<u16>,
+    counts: Counts,
+    faults: Vec<FaultStatus>,
+}
+
+async fn find_state(State(shared): State<Arc<Shared>>) -> Response {
+    let (inner, now) = shared.present();
+    let inverter = inner.station.inverter();
+    let image = inverter.image();
+    Json(StateBody {
+        t_ms: now.0,
+        time: rfc_3339(now),
+        speed: shared.clock().speed(),
+        map: inverter.map(),
+        unit: inverter.unit(),
+        is_away: inner.station.is_away(now),
+        is_asleep: inverter.is_asleep(),
+        limit_writes: inverter.plant().map(|plant| plant.limit().writes()),
+        reading: inverter.reading().cloned(),
+        first_register: image.first,
+        registers: image.words,
+        counts: inner.station.counts(),
+        faults: inner.station.faults(now),
+    })
+    .into_response()
+}
+
+async fn list_faults(State(shared): State<Arc<Shared>>) -> Response {
+    let (inner, now) = shared.present();
+    Json(inner.station.faults(now)).into_response()
+}
+
+#[derive(Serialize)]
+struct Created {
+    id: u64,
+}
+
+async fn create_fault(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Json<FaultSpec>, JsonRejection>,
+) -> Response {
+    let spec = match body {
+        Ok(Json(spec)) => spec,
+        Err(rejection) => return bad_body(&rejection),
+    };
+    let (mut inner, now) = shared.present();
+    let added = spec.check(now).and_then(|fault| inner.station.add_fault(fault, now));
+    match added {
+        Ok(id) => (StatusCode::CREATED, Json(Created { id })).into_response(),
+        Err(error @ FaultError::Full) => {
+            refused(StatusCode::CONFLICT, "too_many_faults", &error.to_string())
+        }
+        Err(error) => {
+            refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fault", &error.to_string())
+        }
+    }
+}
+
+async fn delete_faults(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.present().0.station.clear_faults();
+    StatusCode::NO_CONTENT
+}
+
+async fn delete_fault(
+    State(shared): State<Arc<Shared>>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Response {
+    let is_removed = id.is_ok_and(|Path(id)| shared.present().0.station.remove_fault(id));
+    if is_removed {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        refused(StatusCode::NOT_FOUND, "unknown_fault", "no fault has this id")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Irradiance {
+    ghi_w_m2: f64,
+    for_s: f64,
+}
+
+async fn force_irradiance(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Json<Irradiance>, JsonRejection>,
+) -> Response {
+    let irradiance = match body {
+        Ok(Json(irradiance)) => irradiance,
+        Err(rejection) => return bad_body(&rejection),
+    };
+    let is_valid = (0.0..=GHI_MAX).contains(&irradiance.ghi_w_m2)
+        && (0.0..=FORCED_S_MAX).contains(&irradiance.for_s);
+    if !is_valid {
+        let message = "ghi_w_m2 must be from 0 to 1500 and for_s from 0 to 31536000";
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid_irradiance", message);
+    }
+    let (mut inner, now) = shared.present();
+    let Some(plant) = inner.station.inverter_mut().plant_mut() else { return is_replayed() };
+    let until = now.plus(std::time::Duration::from_secs_f64(irradiance.for_s));
+    plant.force_irradiance(irradiance.ghi_w_m2, until);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn release_irradiance(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.present().0.station.inverter_mut().plant_mut() {
+        Some(plant) => {
+            plant.release_irradiance();
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => is_replayed(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogQuery {
+    #[serde(default)]
+    since: u64,
+    limit: Option<usize>,
+}
+
+async fn list_log(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<LogQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(query)) = query else {
+        let message = "since and limit are whole numbers";
+        return refused(StatusCode::BAD_REQUEST, "invalid_query", message);
+    };
+    let limit = query.limit.unwrap_or(LOG_PAGE).min(ENTRIES_MAX);
+    let entries: Vec<Entry> =
+        shared.present().0.journal.since(query.since, limit).cloned().collect();
+    Json(entries).into_response()
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorDetail<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorDetail<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+fn refused(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(ErrorBody { error: ErrorDetail { code, message } })).into_response()
+}
+
+fn bad_body(rejection: &JsonRejection) -> Response {
+    refused(rejection.status(), "invalid_body", &rejection.body_text())
+}
+
+fn is_replayed() -> Response {
+    let message = "registers are replayed; nothing is simulated";
+    refused(StatusCode::CONFLICT, "replayed", message)
+}
+
+fn rfc_3339(at: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| String::new(), |time| time.to_string())
+}

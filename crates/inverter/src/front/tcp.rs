@@ -1,0 +1,70 @@
+//! Modbus TCP, or RTU frames inside a TCP stream: one task per client, a bounded number of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ecowatt_modbus::Framing;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::line::{ACCEPT_RETRY, Line};
+use super::{CLIENTS_MAX, Shared, converse};
+
+/// Accepts clients until `stop` is set, then drops them.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    framing: Framing,
+    shared: Arc<Shared>,
+    clients: Arc<AtomicUsize>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = tasks.join_next() => continue,
+            _ = stop.wait_for(|is_set| *is_set) => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "client cannot be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let Some(guest) = admit(&clients, &shared) else {
+            drop(stream.set_zero_linger());
+            continue;
+        };
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            serve_client(stream, framing, &shared).await;
+            drop(guest);
+        });
+    }
+}
+
+async fn serve_client(stream: TcpStream, framing: Framing, shared: &Shared) {
+    // Answers are small and waited for.
+    if stream.set_nodelay(true).is_ok() {
+        converse(Line::Tcp(stream), framing, None, shared).await;
+    }
+}
+
+/// Counts a client for as long as it lives.
+struct Guest(Arc<AtomicUsize>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn admit(clients: &Arc<AtomicUsize>, shared: &Shared) -> Option<Guest> {
+    let present = clients.fetch_add(1, Ordering::AcqRel);
+    let guest = Guest(Arc::clone(clients));
+    let (mut inner, now) = shared.present();
+    (present < CLIENTS_MAX && inner.station.admits(present, now)).then_some(guest)
+}
