@@ -28,6 +28,7 @@ impl Run {
 
     /// The latency that `share` of the accepted messages stayed below.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place")]
         let place = (self.latencies.len() as f64 * share) as usize;
         self.latencies
             .get(place.min(self.latencies.len().saturating_sub(1)))

@@ -24,10 +24,6 @@ impl Program {
         Ok(Self(path))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// Runs a verb to its end and gives what it wrote to standard output.
     pub(crate) fn output(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.0)
@@ -64,8 +60,13 @@ impl Program {
 pub(crate) struct Process(Child);
 
 impl Process {
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+    /// Its share of the machine's memory, in bytes (`Pss` of proc_pid_smaps(5)).
+    pub(crate) fn pss(&self) -> Result<u64> {
+        let path = format!("/proc/{}/smaps_rollup", self.0.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("has Pss")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
     }
 
     /// SIGKILL, and waits until it is gone.

@@ -1,0 +1,352 @@
+//! Measures the product against the figures of `docs/figures.md`, with the real binary.
+//!
+//! The load generator runs beside the server on the same machine. Messages are made and sealed
+//! before the clock starts; every one is a different message of a real inverter day.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use ecowatt_client::Client;
+use ecowatt_codec::State;
+use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId};
+use ecowatt_model::{
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, StreamNumber,
+    UnixMs,
+};
+use ecowatt_store::{ClaimFor, NewClaim, RedeemClaim, Store};
+use ecowatt_wire::{Stream, UplinkWriter};
+
+use crate::days::{COLUMNS, Day, encode_rows, seal_batch};
+use crate::load::{Run, send};
+use crate::process::{Process, Program, free_port, wait_until};
+
+/// How long a process may take until it answers.
+const START_MAX: Duration = Duration::from_secs(20);
+/// The first sample of the days that are sent: 2026-01-01T00:00:00Z.
+const FIRST_DAY_MS: i64 = 1_767_225_600_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Measures against the figures.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Devices that send.
+    #[arg(long, default_value_t = 1_000)]
+    devices: u32,
+    /// Connections that they share.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Messages of each kind.
+    #[arg(long, default_value_t = 100_000)]
+    messages: u32,
+    /// Folder with the inverter days.
+    #[arg(long, default_value = "testdata/pv")]
+    days: PathBuf,
+    /// How often each throughput is measured; the median is printed.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let day = Day::read(&args.days.join("d2_midc_boulder_20181014.csv"))?;
+    row("figure", "measured", "bar");
+    wire_size(&day)?;
+    let folder = tempfile::tempdir().context("making a folder")?;
+    let fleet = runtime.block_on(Fleet::create(folder.path(), args.devices))?;
+    let program = Program::find()?;
+    let mut server = Server::start(&program, folder.path())?;
+    row("server memory, idle (PSS)", &mebibytes(server.process.pss()?), "≤ 40 MiB");
+    runtime.block_on(fleet.announce(&server.listen))?;
+
+    let small = Sender { fleet: &fleet, day: &day, rows: 7, connections: args.connections };
+    let mut sent = Sent::default();
+    let mut rates = Vec::new();
+    for _ in 0..args.rounds {
+        rates.push(
+            runtime.block_on(small.full_speed(&server.listen, args.messages, &mut sent))?.rate(),
+        );
+    }
+    let rate = median(&mut rates);
+    row("uploads/s, 7 × 10, durable", &format!("{rate:.0}"), "≥ 25,000");
+
+    let paced = runtime.block_on(small.paced(&server.listen, rate / 2.0, &mut sent))?;
+    let p99 = paced.quantile(0.99);
+    row("latency at half that load, p50", &millis(paced.quantile(0.5)), "");
+    row("latency at half that load, p99", &millis(p99), "≤ 10 ms");
+
+    let large = Sender { fleet: &fleet, day: &day, rows: 180, connections: args.connections };
+    let mut points = Vec::new();
+    for _ in 0..args.rounds {
+        let run =
+            runtime.block_on(large.full_speed(&server.listen, args.messages / 5, &mut sent))?;
+        points.push(run.rate() * 180.0 * COLUMNS as f64);
+    }
+    row(
+        "points/s, 180 × 10, durable, rolled up",
+        &format!("{:.0}", median(&mut points)),
+        "≥ 8,000,000",
+    );
+    row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
+    queries(&server.client()?, &runtime, &fleet, &day, &server.listen)?;
+    server.process.stop(Duration::from_secs(20))?;
+    Ok(())
+}
+
+/// Bytes of a 7 × 10 upload, transport aside: what the link carries, all batches of the day.
+fn wire_size(day: &Day) -> Result<()> {
+    let kid = Kid { device: DeviceNumber(1_000), generation: KeyGeneration(1) };
+    let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
+    let mut state = State::new();
+    let mut sizes = Vec::new();
+    for (index, rows) in (0u32..).zip(day.rows.chunks_exact(7)) {
+        let batch = encode_rows(rows, 0, &mut state)?;
+        let request = RequestId { kid, counter: Counter(u64::from(100_000 + index)) };
+        let id = BatchId { epoch: BootEpoch(30), sequence: Sequence(1 + index) };
+        sizes.push(seal_batch(&keys, request, id, StreamNumber(1), &batch)?.len());
+    }
+    let mean = sizes.iter().sum::<usize>() as f64 / sizes.len() as f64;
+    row("7 × 10 upload, bytes on the wire, mean", &format!("{mean:.1}"), "≤ 70");
+    Ok(())
+}
+
+/// Devices with keys, made in the store before the server starts.
+struct Fleet {
+    keys: Vec<LinkKeys>,
+}
+
+impl Fleet {
+    async fn create(folder: &Path, devices: u32) -> Result<Self> {
+        let data = folder.join("server");
+        std::fs::create_dir_all(&data)?;
+        let store = Store::open(&data).context("opening the store")?;
+        let mut tasks = tokio::task::JoinSet::new();
+        for index in 0..devices {
+            let store = store.clone();
+            tasks.spawn(async move { enrol(&store, index).await });
+        }
+        let mut keys = Vec::new();
+        while let Some(made) = tasks.join_next().await {
+            keys.push(made??);
+        }
+        keys.sort_unstable_by_key(|(device, _)| *device);
+        let numbers_are_dense = (1..).zip(&keys).all(|(n, (device, _))| device.0 == n);
+        ensure!(numbers_are_dense, "a new store numbers its devices from 1");
+        Ok(Self { keys: keys.into_iter().map(|(_, keys)| keys).collect() })
+    }
+
+    fn kid(index: usize) -> Result<Kid> {
+        let device = DeviceNumber(u32::try_from(index + 1)?);
+        Ok(Kid { device, generation: KeyGeneration(1) })
+    }
+
+    /// Each device says once what its stream is.
+    async fn announce(&self, listen: &str) -> Result<()> {
+        let profile = ecowatt_profile::catalogue::find("ecowatt/seed-sim");
+        let profile = profile.context("the catalogue has the original's map")?;
+        let layout = profile.compile(ecowatt_profile::Transport::TCP)?.layout.to_cbor();
+        let stream = Stream { number: StreamNumber(1), source: SourceNumber(0), layout: &layout };
+        let mut messages = Vec::new();
+        for (index, keys) in self.keys.iter().enumerate() {
+            let mut message = vec![0; layout.len() + 128];
+            let mut writer = UplinkWriter::new(&mut message);
+            writer.streams(&mut std::iter::once(stream))?;
+            let length = writer.finish();
+            let request = RequestId { kid: Self::kid(index)?, counter: Counter(1) };
+            let length = ecowatt_envelope::seal_uplink(keys, request, &mut message, length)?;
+            message.truncate(length);
+            messages.push(message);
+        }
+        let count = messages.len() as u64;
+        let connections = messages.chunks(100).map(<[_]>::to_vec).collect();
+        let run = send(listen, connections, None).await?;
+        ensure!(run.accepted == count, "every device announces its stream");
+        Ok(())
+    }
+}
+
+async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
+    let id = format!("{index:05}");
+    let at = UnixMs(FIRST_DAY_MS);
+    let claim = NewClaim {
+        claim_for: ClaimFor::New {
+            name: format!("Device {index}"),
+            site: "Bench".into(),
+            time_zone: Some("UTC".into()),
+        },
+        id: id.clone(),
+        secret: vec![0; 15],
+        created: at,
+        expires: UnixMs(i64::MAX),
+    };
+    let device = store.create_claim(claim).await?;
+    let secret: [u8; 32] = std::array::from_fn(|at| device.0.to_le_bytes()[at % 4]);
+    let kid = Kid { device, generation: KeyGeneration(1) };
+    let redeem = RedeemClaim {
+        id,
+        public_key: secret,
+        generation: kid.generation,
+        secret,
+        reply: Vec::new(),
+        at,
+    };
+    store.redeem_claim(redeem).await?;
+    Ok((device, LinkKeys::derive(&DeviceKey::new(secret), kid)))
+}
+
+/// How far each device has got: counters and sequences never repeat between runs.
+#[derive(Debug, Default)]
+struct Sent {
+    messages: u32,
+    rows: u32,
+}
+
+struct Sender<'a> {
+    fleet: &'a Fleet,
+    day: &'a Day,
+    rows: usize,
+    connections: usize,
+}
+
+impl Sender<'_> {
+    async fn full_speed(&self, listen: &str, messages: u32, sent: &mut Sent) -> Result<Run> {
+        let connections = self.messages(messages, sent)?;
+        let count: usize = connections.iter().map(Vec::len).sum();
+        let run = send(listen, connections, None).await?;
+        ensure!(run.accepted + run.turned_away == count as u64, "every message is answered");
+        ensure!(run.turned_away == 0, "64 connections do not overload a server");
+        Ok(run)
+    }
+
+    async fn paced(&self, listen: &str, rate: f64, sent: &mut Sent) -> Result<Run> {
+        // Ten seconds of it.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+        let messages = (rate * 10.0) as u32;
+        send(listen, self.messages(messages, sent)?, Some(rate)).await
+    }
+
+    /// About `count` messages, the same number for each device; a device stays on one connection.
+    fn messages(&self, count: u32, sent: &mut Sent) -> Result<Vec<Vec<Vec<u8>>>> {
+        let devices = self.fleet.keys.len();
+        let each = (count as usize / devices).max(1);
+        let rows = u32::try_from(self.rows)?;
+        let mut batches = Vec::new();
+        let mut state = State::new();
+        for index in 0..each {
+            let from = (sent.rows as usize + index * self.rows) % (self.day.rows.len() - self.rows);
+            let days = (sent.rows as usize + index * self.rows) / (self.day.rows.len() - self.rows);
+            let shift = FIRST_DAY_MS + i64::try_from(days)? * DAY_MS - self.day.rows[0].0 * 1_000;
+            batches.push(encode_rows(&self.day.rows[from..from + self.rows], shift, &mut state)?);
+        }
+        let mut connections = vec![Vec::new(); self.connections.min(devices)];
+        for (index, batch) in (0u32..).zip(&batches) {
+            for (device, keys) in self.fleet.keys.iter().enumerate() {
+                let number = sent.messages + index;
+                let request =
+                    RequestId { kid: Fleet::kid(device)?, counter: Counter(u64::from(number) + 2) };
+                let id = BatchId { epoch: BootEpoch(1), sequence: Sequence(number + 1) };
+                let message = seal_batch(keys, request, id, StreamNumber(1), batch)?;
+                let connection = device % connections.len();
+                connections[connection].push(message);
+            }
+        }
+        sent.messages += u32::try_from(each)?;
+        sent.rows += rows * u32::try_from(each)?;
+        Ok(connections)
+    }
+}
+
+struct Server {
+    process: Process,
+    listen: String,
+    token: String,
+}
+
+impl Server {
+    fn start(program: &Program, folder: &Path) -> Result<Self> {
+        let data = folder.join("server");
+        let data = data.to_str().context("paths are UTF-8")?;
+        let token = program.output(&["token", "create", "--data", data, "--role", "owner"])?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let args = ["serve", "--listen", &listen, "--data", data];
+        let process = program.start(&args, &folder.join("server.log"))?;
+        let server = Self { process, listen, token: token.trim().to_owned() };
+        let client = server.client()?;
+        wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
+        Ok(server)
+    }
+
+    fn client(&self) -> Result<Client> {
+        Ok(Client::new(&format!("http://{}", self.listen), &self.token)?)
+    }
+}
+
+/// Time that the server takes for one day of one device as a chart shows it.
+fn queries(
+    client: &Client,
+    runtime: &tokio::runtime::Runtime,
+    fleet: &Fleet,
+    day: &Day,
+    listen: &str,
+) -> Result<()> {
+    let whole = Sender { fleet, day, rows: 180, connections: 1 };
+    // One device gets the whole of a day far from the others' days.
+    let mut state = State::new();
+    let shift = FIRST_DAY_MS + 300 * DAY_MS - day.rows[0].0 * 1_000;
+    let mut messages = Vec::new();
+    for (index, rows) in (0u32..).zip(day.rows.chunks(whole.rows)) {
+        let batch = encode_rows(rows, shift, &mut state)?;
+        let request =
+            RequestId { kid: Fleet::kid(0)?, counter: Counter(1_000_000 + u64::from(index)) };
+        let id = BatchId { epoch: BootEpoch(2), sequence: Sequence(1 + index) };
+        messages.push(seal_batch(&fleet.keys[0], request, id, StreamNumber(1), &batch)?);
+    }
+    runtime.block_on(send(listen, vec![messages], None))?;
+    let from = jiff::Timestamp::from_millisecond(FIRST_DAY_MS + 300 * DAY_MS)?;
+    let to = jiff::Timestamp::from_millisecond(FIRST_DAY_MS + 301 * DAY_MS)?;
+    for (name, points, bar) in [
+        ("one device-day, 1-minute means, power (HTTP)", vec!["ac.power".to_owned()], "≤ 5 ms"),
+        ("one device-day, 1-minute means, 10 points (HTTP)", Vec::new(), ""),
+    ] {
+        let query = ecowatt_client::TelemetryQuery {
+            from: Some(from.to_string()),
+            to: Some(to.to_string()),
+            resolution: ecowatt_api::Resolution::Minute,
+            points,
+            inverter: 0,
+        };
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let start = instant();
+            let answer = client.list_telemetry("dev-1", &query)?;
+            times.push(start.elapsed().as_secs_f64() * 1_000.0);
+            ensure!(answer.t_ms.len() == 1_440, "a whole day is there, not {}", answer.t_ms.len());
+        }
+        row(name, &format!("{:.1} ms", median(&mut times)), bar);
+    }
+    Ok(())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1_000.0)
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn instant() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[expect(clippy::print_stdout, reason = "the table is the output")]
+fn row(figure: &str, measured: &str, bar: &str) {
+    println!("{figure:<52} {measured:>14} {bar:>14}");
+}
