@@ -39,7 +39,7 @@ pub use layout::{
 };
 pub use plan::{
     GROUPS_MAX, Group, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read, SLEEP_CONDITIONS_MAX,
-    SleepCondition, SleepRule, SleepTest, Transport,
+    SleepCondition, SleepRule, SleepScale, SleepTest, Transport,
 };
 #[cfg(feature = "std")]
 pub use planner::{CompileError, Compiled};

@@ -9,6 +9,7 @@ use core::time::Duration;
 use ecowatt_model::{COLUMNS_MAX, Mark};
 
 use crate::kind::Table;
+use crate::scaled::POWERS_OF_TEN;
 
 /// Most reads of one plan.
 pub const READS_MAX: usize = 24;
@@ -150,8 +151,15 @@ pub struct SleepCondition {
 /// What a sleep rule asks of one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SleepTest {
-    /// The unsigned word is below this.
-    Below(u16),
+    /// The number in the word is below `limit`.
+    Below {
+        /// In counts of the register, or in units of the scale factor's exponent.
+        limit: i32,
+        /// Whether the word is two's complement.
+        is_signed: bool,
+        /// Where the number's SunSpec scale factor is, if it has one.
+        scale: Option<SleepScale>,
+    },
     /// The word is one of the first `count` of these.
     OneOf {
         /// The words.
@@ -161,10 +169,38 @@ pub enum SleepTest {
     },
 }
 
+/// The scale factor of a word that a sleep rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SleepScale {
+    /// Column of the scale factor.
+    pub column: u8,
+    /// The limit counts in units of 10^`exponent`.
+    pub exponent: i8,
+}
+
 impl SleepTest {
-    fn holds(self, word: u16) -> bool {
+    /// Whether the word in `column` was read and passes.
+    fn holds(self, column: u8, words: &[u16], marks: &[Mark]) -> bool {
+        let read = |column: u8| {
+            let column = usize::from(column);
+            words.get(column).copied().filter(|_| marks.get(column) == Some(&Mark::Read))
+        };
+        let Some(word) = read(column) else { return false };
         match self {
-            Self::Below(limit) => word < limit,
+            Self::Below { limit, is_signed, scale } => {
+                let count = if is_signed { i64::from(word.cast_signed()) } else { word.into() };
+                let Some(scale) = scale else { return count < i64::from(limit) };
+                let Some(factor) = read(scale.column).map(u16::cast_signed) else { return false };
+                let shift = i32::from(factor) - i32::from(scale.exponent);
+                let Ok(power) = usize::try_from(shift.unsigned_abs()) else { return false };
+                // Scale factors are -10 to 10; others, such as "not implemented", say nothing.
+                match POWERS_OF_TEN.get(power).filter(|_| factor.unsigned_abs() <= 10) {
+                    // A product that does not fit saturates, which decides the same.
+                    Some(&power) if shift >= 0 => count.saturating_mul(power) < i64::from(limit),
+                    Some(&power) => count < i64::from(limit).saturating_mul(power),
+                    None => false,
+                }
+            }
             Self::OneOf { words, count } => {
                 words.iter().take(usize::from(count)).any(|&one| one == word)
             }
@@ -204,11 +240,7 @@ impl SleepRule {
     pub fn is_asleep(&self, words: &[u16], marks: &[Mark]) -> bool {
         let mut conditions = self.conditions().peekable();
         conditions.peek().is_some()
-            && conditions.all(|condition| {
-                let column = usize::from(condition.column);
-                marks.get(column) == Some(&Mark::Read)
-                    && words.get(column).is_some_and(|&word| condition.test.holds(word))
-            })
+            && conditions.all(|condition| condition.test.holds(condition.column, words, marks))
     }
 }
 
@@ -387,7 +419,10 @@ mod tests {
     #[test]
     fn sleep_needs_every_condition_to_be_read_and_true() {
         let rule = SleepRule::new(&[
-            SleepCondition { column: 0, test: SleepTest::Below(500) },
+            SleepCondition {
+                column: 0,
+                test: SleepTest::Below { limit: 500, is_signed: false, scale: None },
+            },
             SleepCondition { column: 2, test: SleepTest::OneOf { words: [1, 2, 9, 9], count: 2 } },
         ])
         .unwrap();
@@ -398,6 +433,25 @@ mod tests {
         assert!(!rule.is_asleep(&[499, 0, 2], &[Mark::Read, Mark::Read, Mark::Timeout]));
         assert!(!rule.is_asleep(&[], &[]));
         assert!(!SleepRule::new(&[]).unwrap().is_asleep(&[0], &read));
+    }
+
+    #[test]
+    fn a_sleep_rule_honours_the_scale_factor() {
+        let scale = Some(SleepScale { column: 1, exponent: -1 });
+        let test = SleepTest::Below { limit: 500, is_signed: true, scale };
+        let rule = SleepRule::new(&[SleepCondition { column: 0, test }]).unwrap();
+        let holds = |word: i16, factor: i16| {
+            rule.is_asleep(&[word.cast_unsigned(), factor.cast_unsigned()], &[Mark::Read; 2])
+        };
+        assert!(holds(49, 0) && !holds(50, 0));
+        assert!(holds(4, 1) && !holds(5, 1));
+        assert!(holds(499, -1) && !holds(500, -1));
+        assert!(holds(4_999, -2) && !holds(5_000, -2));
+        assert!(holds(-5, 10) && !holds(5, 10));
+        for not_a_factor in [i16::MIN, 11, -11] {
+            assert!(!holds(1, not_a_factor));
+        }
+        assert!(!rule.is_asleep(&[1, 0], &[Mark::Read, Mark::NotDue]));
     }
 
     #[test]

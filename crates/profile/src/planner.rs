@@ -12,7 +12,8 @@ use core::ops::Range;
 use crate::kind::{Kind, Table};
 use crate::layout::{Column, Layout, LayoutError, Point};
 use crate::plan::{
-    Group, Plan, PlanError, Read, SleepCondition, SleepRule, SleepTest, Transport, low_bits,
+    Group, Plan, PlanError, Read, SleepCondition, SleepRule, SleepScale, SleepTest, Transport,
+    low_bits,
 };
 use crate::profile::{Place, PointSpec, Profile, SleepSpecTest};
 
@@ -79,21 +80,19 @@ impl Profile {
             let at = drafts.iter().position(|d| d.spans.iter().any(|span| span.point == point));
             at.and_then(|at| numbered.reads().get(at))
         };
-        let mut conditions = vec![];
-        for sleep in &self.sleep {
-            let index = self.points.iter().position(|point| point.name == sleep.point);
-            let Some((index, Place::Registers { address, count: 1, .. })) =
-                index.map(|index| (index, &self.points[index].place))
-            else {
-                continue;
-            };
-            let column = read_of(index).and_then(|read| read.column_of(*address));
-            let Some(column) = column.and_then(|column| u8::try_from(column).ok()) else {
-                continue;
-            };
-            conditions.push(SleepCondition { column, test: sleep.test.compile() });
-        }
-        let sleep = if conditions.is_empty() { None } else { Some(SleepRule::new(&conditions)?) };
+        let conditions: Option<Vec<SleepCondition>> = self
+            .sleep
+            .iter()
+            .map(|sleep| {
+                let index = self.points.iter().position(|point| point.name == sleep.point)?;
+                sleep.test.compile(&self.points[index], read_of(index)?)
+            })
+            .collect();
+        let sleep = match conditions {
+            Some(conditions) if !conditions.is_empty() => Some(SleepRule::new(&conditions)?),
+            // A rule with a part missing would call a working inverter asleep.
+            Some(_) | None => None,
+        };
         let plan = Plan::new(&groups, &reads, sleep)?;
         let points = self
             .points
@@ -220,9 +219,26 @@ impl Draft {
 }
 
 impl SleepSpecTest {
-    fn compile(&self) -> SleepTest {
-        match self {
-            Self::Below(limit) => SleepTest::Below(*limit),
+    /// The condition on a word, or `None` if the point does not come as one plain word.
+    fn compile(&self, point: &PointSpec, read: &Read) -> Option<SleepCondition> {
+        let Place::Registers { address, count: 1, kind, scale_address, .. } = point.place else {
+            return None;
+        };
+        let column = |address| read.column_of(address).and_then(|column| u8::try_from(column).ok());
+        let test = match self {
+            Self::Below(units) => {
+                if !matches!(kind, Kind::U16 | Kind::I16) {
+                    return None;
+                }
+                let limit = i32::try_from(units / point.multiplier).ok()?;
+                let scale = match scale_address {
+                    Some(address) => {
+                        Some(SleepScale { column: column(address)?, exponent: point.exponent })
+                    }
+                    None => None,
+                };
+                SleepTest::Below { limit, is_signed: kind == Kind::I16, scale }
+            }
             Self::OneOf(list) => {
                 let mut words = [0; 4];
                 let mut count = 0;
@@ -232,7 +248,8 @@ impl SleepSpecTest {
                 }
                 SleepTest::OneOf { words, count }
             }
-        }
+        };
+        Some(SleepCondition { column: column(address)?, test })
     }
 }
 

@@ -166,8 +166,8 @@ pub(crate) struct SleepSpec {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SleepSpecTest {
-    /// The raw word is below this.
-    Below(u16),
+    /// The value is below this, in units of 10^exponent of the point.
+    Below(i64),
     /// The raw word is one of these.
     OneOf(Vec<u16>),
 }

@@ -545,20 +545,18 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
         for name in below.keys() {
             let limit = below.decimal(name);
             let Some(point) = find(&below, name) else { continue };
-            let Place::Registers { kind: Kind::U16, .. } = point.place else {
-                below.problem(name, "must be of type u16");
-                continue;
-            };
-            let word = limit
-                .and_then(|limit| limit.rescale(point.exponent))
-                .filter(|units| units % point.multiplier == 0)
-                .and_then(|units| u16::try_from(units / point.multiplier).ok());
-            match word {
-                Some(word) => {
-                    let test = SleepSpecTest::Below(word);
+            if let Place::Registers { kind, .. } = point.place
+                && !matches!(kind, Kind::U16 | Kind::I16)
+            {
+                below.problem(name, "must be of type u16 or i16");
+            }
+            let Some(limit) = limit else { continue };
+            match limit.rescale(point.exponent).filter(|units| units % point.multiplier == 0) {
+                Some(units) => {
+                    let test = SleepSpecTest::Below(units);
                     rules.push(SleepSpec { point: name.to_owned(), test });
                 }
-                None => below.problem(name, "is not a value that the register can have"),
+                None => below.problem(name, "is finer than the point"),
             }
         }
         below.finish();

@@ -139,7 +139,7 @@ fn a_sleep_rule_needs_points_that_can_tell() {
     let found = problems_of_points(
         r#"
 "pv.1.voltage" = { address = 1, table = "input", type = "u16", scale = 0.1, group = "live" }
-"pv.2.voltage" = { address = 2, table = "input", type = "i16", group = "live" }
+"pv.2.voltage" = { address = 2, table = "input", type = "u32", group = "live" }
 [sleep]
 below = { "pv.1.voltage" = 0.05, "pv.2.voltage" = 5, "pv.3.voltage" = 5 }
 "#,
@@ -147,8 +147,8 @@ below = { "pv.1.voltage" = 0.05, "pv.2.voltage" = 5, "pv.3.voltage" = 5 }
     assert_eq!(
         found,
         [
-            "sleep.below.\"pv.1.voltage\" is not a value that the register can have",
-            "sleep.below.\"pv.2.voltage\" must be of type u16",
+            "sleep.below.\"pv.1.voltage\" is finer than the point",
+            "sleep.below.\"pv.2.voltage\" must be of type u16 or i16",
             "sleep.below.\"pv.3.voltage\" is not a valid point of this profile",
         ]
     );

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use ecowatt_model::Mark;
-use ecowatt_profile::{Profile, Read, SleepTest, Transport, catalogue};
+use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::{Profile, Read, Transport, catalogue};
 use proptest::prelude::*;
 
 const HEAD: &str = r#"
@@ -136,14 +137,44 @@ proptest! {
 }
 
 #[test]
-fn the_seed_sleeps_when_no_string_has_voltage() {
+fn the_seed_sleeps_when_it_gives_nothing_and_takes_nothing() {
     let seed = catalogue::find("ecowatt/seed-sim").unwrap();
     let plan = seed.compile(Transport::TCP).unwrap().plan;
     let sleep = plan.sleep().unwrap();
-    let tests: Vec<_> = sleep.conditions().map(|c| (c.column, c.test)).collect();
-    assert_eq!(tests, [(3, SleepTest::Below(1200)), (4, SleepTest::Below(1200))]);
-    let mut words = [2300, 0, 5000, 1199, 0, 0, 0, 250, 100, 0];
-    assert!(sleep.is_asleep(&words, &[Mark::Read; 10]));
-    words[4] = 1200;
-    assert!(!sleep.is_asleep(&words, &[Mark::Read; 10]));
+    let dusk = [2300, 0, 5000, 2800, 2750, 1, 0, 250, 100, 12];
+    assert!(sleep.is_asleep(&dusk, &[Mark::Read; 10]));
+    for (column, word) in [(5, 5), (6, 9), (9, 50)] {
+        let mut day = dusk;
+        day[column] = word;
+        assert!(!sleep.is_asleep(&day, &[Mark::Read; 10]), "{column}");
+    }
+}
+
+#[test]
+fn a_sunspec_inverter_sleeps_with_little_power_unless_it_has_a_fault() {
+    let models = [Found { id: 103, address: 2, length: 50 }];
+    let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
+    let compiled = profile.compile(Transport::TCP).unwrap();
+    let column = |address| compiled.layout.columns().iter().position(|c| c.address == address);
+    let mut words = vec![0; compiled.layout.columns().len()];
+    let marks = vec![Mark::Read; words.len()];
+    let sleep = compiled.plan.sleep().unwrap();
+    let (power, factor, state) = (column(16), column(17), column(40));
+    words[power.unwrap()] = 120;
+    words[factor.unwrap()] = (-1i16).cast_unsigned();
+    words[state.unwrap()] = 4;
+    assert!(sleep.is_asleep(&words, &marks));
+    words[factor.unwrap()] = 0;
+    assert!(!sleep.is_asleep(&words, &marks));
+    words[power.unwrap()] = 0;
+    words[state.unwrap()] = 7;
+    assert!(!sleep.is_asleep(&words, &marks));
+}
+
+#[test]
+fn a_sleep_rule_with_a_part_missing_is_none() {
+    // Model 113 has its power as a float, which no rule looks at.
+    let models = [Found { id: 113, address: 2, length: 60 }];
+    let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
+    assert_eq!(profile.compile(Transport::TCP).unwrap().plan.sleep(), None);
 }
