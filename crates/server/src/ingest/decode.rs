@@ -1,0 +1,282 @@
+//! Batches as they came into blocks for the store.
+//!
+//! Every batch is decoded whole before anything of it counts: one that breaks off in its last row is
+//! refused like one that never made sense.
+
+use std::sync::{Mutex, PoisonError};
+
+use ecowatt_api::LiveSample;
+use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
+use ecowatt_model::{BatchId, Mark, StreamNumber, UnixMs};
+use ecowatt_store::{NewBlock, Summarise, TimeQuality};
+use ecowatt_wire::{Refusal, Refused};
+use jiff::Timestamp;
+
+use super::calendar::Calendar;
+use super::keyring::Known;
+use super::streams::KnownStream;
+
+/// 2020-01-01T00:00:00Z. No device of ours is older, so a clock that says so was not set.
+const EARLIEST: UnixMs = UnixMs(1_577_836_800_000);
+
+/// How far a device's clock may be ahead before its times are suspect.
+const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
+
+/// Sets of working memory kept for the next message; more are made when more are needed at once.
+const SCRATCH_MAX: usize = 8;
+
+/// A batch with its layout, not yet decoded.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) id: BatchId,
+    stream_number: StreamNumber,
+    stream: KnownStream,
+    bytes: Vec<u8>,
+    /// What its times count from, if its head can be read.
+    base: Option<TimeBase>,
+    /// Start of its epoch; needed for times since boot.
+    pub(super) anchor: Option<(i64, TimeQuality)>,
+}
+
+impl Encoded {
+    pub(super) fn new(
+        batch: &ecowatt_wire::Batch<'_>,
+        stream: KnownStream,
+        scratch: &Scratch,
+    ) -> Self {
+        let base = scratch.with(|working| {
+            Decoder::new(batch.bytes, &mut working.state).ok().map(|decoder| decoder.base())
+        });
+        Self {
+            id: batch.id,
+            stream_number: batch.stream,
+            stream,
+            bytes: batch.bytes.to_vec(),
+            base,
+            anchor: None,
+        }
+    }
+
+    pub(super) fn is_since_boot(&self) -> bool {
+        self.base == Some(TimeBase::SinceBoot)
+    }
+
+    /// Where its times start, as far as that does not depend on them.
+    fn offset(&self) -> (i64, TimeQuality) {
+        match (self.base, self.anchor) {
+            (Some(TimeBase::SinceBoot), Some(anchor)) => anchor,
+            _ => (0, TimeQuality::Device),
+        }
+    }
+}
+
+/// Working memory of one decoder.
+struct Working {
+    state: State,
+    words: Vec<u16>,
+    marks: Vec<Mark>,
+}
+
+/// Working memory, made once and used again: the largest layout needs too much to make it anew for
+/// every message.
+#[derive(Default)]
+pub(super) struct Scratch(Mutex<Vec<Box<Working>>>);
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scratch(..)")
+    }
+}
+
+impl Scratch {
+    fn with<T>(&self, work: impl FnOnce(&mut Working) -> T) -> T {
+        let held = self.lock().pop();
+        let mut working = held.unwrap_or_else(|| {
+            Box::new(Working {
+                state: State::new(),
+                words: vec![0; COLUMNS_MAX],
+                marks: vec![Mark::Read; COLUMNS_MAX],
+            })
+        });
+        let result = work(&mut working);
+        let mut free = self.lock();
+        if free.len() < SCRATCH_MAX {
+            free.push(working);
+        }
+        result
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Working>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest time in a batch, in its own count; `None` if it cannot be read.
+    pub(super) fn last_time(&self, batch: &Encoded) -> Option<i64> {
+        self.with(|working| {
+            let mut last = None;
+            each_row(&batch.bytes, working, |_| Ok(()), |at, _, _| last = last.max(Some(at)))
+                .ok()?;
+            last
+        })
+    }
+}
+
+/// What became of a message's batches.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    pub(super) blocks: Vec<NewBlock>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) samples: Vec<BatchSamples>,
+}
+
+/// What live views and counters want of a block once it is stored.
+#[derive(Debug)]
+pub(super) struct BatchSamples {
+    pub(super) id: BatchId,
+    pub(super) rows: u64,
+    /// Its newest sample, in the message's newest batch of each inverter and if anybody watches.
+    pub(super) live: Option<LiveSample>,
+}
+
+/// Decodes, checks and summarises all batches of a message.
+pub(super) fn decode(
+    encoded: Vec<Encoded>,
+    scratch: &Scratch,
+    known: &Known,
+    received_at: UnixMs,
+    is_watched: bool,
+) -> Decoded {
+    let mut calendar = Calendar::new(&known.zone);
+    let mut decoded = Decoded::default();
+    for batch in encoded {
+        let id = batch.id;
+        match scratch
+            .with(|working| block(batch, working, known, &mut calendar, received_at, is_watched))
+        {
+            Ok((block, samples)) => {
+                decoded.blocks.push(block);
+                decoded.samples.push(samples);
+            }
+            Err(reason) => decoded.refused.push(Refused { id, reason }),
+        }
+    }
+    keep_newest(&mut decoded);
+    decoded
+}
+
+fn keep_newest(decoded: &mut Decoded) {
+    for place in 0..decoded.samples.len() {
+        let newest = |sample: &BatchSamples| sample.live.as_ref().map(|s| (s.inverter, s.t_ms));
+        let Some((inverter, t_ms)) = newest(&decoded.samples[place]) else { continue };
+        let is_older = decoded.samples.iter().enumerate().any(|(other, sample)| {
+            newest(sample).is_some_and(|(i, t)| i == inverter && (t, other) > (t_ms, place))
+        });
+        if is_older {
+            decoded.samples[place].live = None;
+        }
+    }
+}
+
+fn block(
+    batch: Encoded,
+    working: &mut Working,
+    known: &Known,
+    calendar: &mut Calendar<'_>,
+    received_at: UnixMs,
+    is_watched: bool,
+) -> Result<(NewBlock, BatchSamples), Refusal> {
+    let (offset, mut quality) = batch.offset();
+    let decoding = &*batch.stream.decoding;
+    let columns = decoding.layout.columns().len();
+    let mut summarise = Summarise::new(&decoding.points, decoding.energy);
+    let mut bounds: Option<(UnixMs, UnixMs)> = None;
+    let mut rows = 0u16;
+    let mut live = None;
+    let mut is_beyond_years = false;
+    each_row(
+        &batch.bytes,
+        working,
+        |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
+        |time, words, marks| {
+            let at = UnixMs(time.saturating_add(offset));
+            is_beyond_years |= Timestamp::from_millisecond(at.0).is_err();
+            if is_beyond_years {
+                return;
+            }
+            let (first, last) = bounds.unwrap_or((at, at));
+            bounds = Some((first.min(at), last.max(at)));
+            rows = rows.saturating_add(1);
+            let readings = decoding.layout.decode(words, marks);
+            summarise.sample(at, calendar.date(at), readings.map(|r| (r.quality, r.value)));
+            if is_watched && at >= last {
+                live = Some((at, words.to_vec(), marks.to_vec()));
+            }
+        },
+    )?;
+    // A day that no calendar has can only come from a device's clock gone mad.
+    let (first, last) = bounds.filter(|_| !is_beyond_years).ok_or(Refusal::Undecodable)?;
+    if quality == TimeQuality::Device
+        && (first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS))
+    {
+        quality = TimeQuality::Suspect;
+    }
+    let source = batch.stream.source;
+    let live = live.map(|(at, words, marks)| LiveSample {
+        device: known.device.to_string(),
+        inverter: source.0,
+        t_ms: at.0,
+        values: values(&batch.stream, &words, &marks),
+    });
+    let samples = BatchSamples { id: batch.id, rows: u64::from(rows), live };
+    let block = NewBlock {
+        id: batch.id,
+        stream: batch.stream_number,
+        source,
+        rows,
+        first,
+        last,
+        time_offset_ms: offset,
+        time_quality: quality,
+        bytes: batch.bytes,
+        summary: summarise.finish(),
+    };
+    Ok((block, samples))
+}
+
+/// Hands out every row of a batch, and fails unless all of it is well formed.
+fn each_row(
+    bytes: &[u8],
+    working: &mut Working,
+    check_columns: impl FnOnce(usize) -> Result<(), Refusal>,
+    mut take: impl FnMut(i64, &[u16], &[Mark]),
+) -> Result<(), Refusal> {
+    let undecodable = |_: DecodeError| Refusal::Undecodable;
+    let mut decoder = Decoder::new(bytes, &mut working.state).map_err(undecodable)?;
+    let columns = decoder.columns();
+    check_columns(columns)?;
+    let (words, marks) = (&mut working.words[..columns], &mut working.marks[..columns]);
+    while let Some(time) = decoder.next_row(words, marks).map_err(undecodable)? {
+        take(time, words, marks);
+    }
+    Ok(())
+}
+
+fn values(stream: &KnownStream, words: &[u16], marks: &[Mark]) -> Vec<(String, f64)> {
+    let layout = &stream.decoding.layout;
+    layout
+        .decode(words, marks)
+        .filter_map(|reading| {
+            let point = layout.points().get(reading.point)?;
+            Some((point.name.clone(), scaled(reading.good()?, point.exponent)))
+        })
+        .collect()
+}
+
+/// The value in the point's unit, as near as a binary fraction comes.
+#[expect(clippy::cast_precision_loss, reason = "readings on a screen; the store keeps integers")]
+fn scaled(value: i64, exponent: i8) -> f64 {
+    let value = value as f64;
+    let power = 10f64.powi(i32::from(exponent.unsigned_abs()));
+    // Dividing by a whole power gives the double that the decimal text would give.
+    if exponent < 0 { value / power } else { value * power }
+}
