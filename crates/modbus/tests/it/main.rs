@@ -1,0 +1,10 @@
+//! Frames against the specification, against noise, and against two independent implementations.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bank;
+mod damage;
+mod golden;
+mod pymodbus;
+mod round_trip;
+mod tokio_oracle;
