@@ -1,1 +1,9 @@
-//! The simulated inverter from outside: real sockets, a real pty.
+//! The simulated inverter from outside: real sockets, a real pseudo terminal.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod control;
+mod faults;
+mod fronts;
+mod hostile;
+mod replay;
+mod rig;

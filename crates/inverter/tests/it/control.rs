@@ -1,0 +1,106 @@
+//! The control port as curl sees it.
+
+use ecowatt_inverter::{ServeConfig, ServeError, Simulation};
+use tokio::net::TcpStream;
+
+use crate::rig::{READ_TEN, calm, everywhere, exchange, get, healthy, http, start, tcp, within};
+
+#[tokio::test]
+async fn state_shows_clock_reading_registers_and_counts() {
+    let running = healthy().await;
+    let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
+    within(exchange(&mut stream, &tcp(1, 0x11, &READ_TEN))).await;
+    let state = get(&running, "/state").await;
+    assert_eq!(state["map"], "ecowatt/seed-sim");
+    assert!(state["time"].as_str().unwrap().starts_with("2026-06-21T11:00:"), "{state}");
+    assert_eq!(state["registers"].as_array().unwrap().len(), 10);
+    assert_eq!(state["counts"]["requests"], 1);
+    assert!(state["reading"]["sun_elevation_deg"].as_f64().unwrap() > 55.0, "{state}");
+}
+
+#[tokio::test]
+async fn faults_come_and_go() {
+    let running = healthy().await;
+    let order = r#"{"kind":"crc_error","probability":0.5,"for_s":60}"#;
+    let (status, body) = http(&running, "POST", "/faults", Some(order)).await;
+    assert_eq!((status, body.as_str()), (201, r#"{"id":1}"#));
+    let faults = get(&running, "/faults").await;
+    assert_eq!(
+        (faults[0]["kind"].as_str(), faults[0]["is_active"].as_bool()),
+        (Some("wrong_crc"), Some(true))
+    );
+    assert_eq!(http(&running, "DELETE", "/faults/1", None).await.0, 204);
+    assert_eq!(http(&running, "DELETE", "/faults/1", None).await.0, 404);
+    assert_eq!(get(&running, "/faults").await, serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn irradiance_can_be_forced_and_released() {
+    let running = start(Simulation::healthy(calm()), &everywhere(), 60.0).await;
+    let order = r#"{"ghi_w_m2":321,"for_s":100000}"#;
+    assert_eq!(http(&running, "POST", "/irradiance", Some(order)).await.0, 204);
+    let ghi = async || get(&running, "/state").await["reading"]["ghi_w_m2"].as_f64().unwrap();
+    within(async { while ghi().await != 321.0 {} }).await;
+    assert_eq!(http(&running, "DELETE", "/irradiance", None).await.0, 204);
+    within(async { while ghi().await == 321.0 {} }).await;
+}
+
+#[tokio::test]
+async fn the_log_holds_what_was_answered_and_so_does_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    let config = ServeConfig { journal: Some(journal.clone()), ..everywhere() };
+    let running = start(Simulation::healthy(calm()), &config, 1.0).await;
+    let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
+    let answer = within(exchange(&mut stream, &tcp(1, 0x11, &READ_TEN))).await;
+    within(exchange(&mut stream, &tcp(2, 0x11, &[3, 0, 99, 0, 1]))).await;
+    within(exchange(&mut stream, &tcp(3, 0x11, &[4, 0, 8, 0, 1]))).await;
+
+    let log = get(&running, "/log?since=0").await;
+    let words: Vec<u16> = answer[9..].chunks(2).map(|w| u16::from_be_bytes([w[0], w[1]])).collect();
+    assert_eq!(log.as_array().unwrap().len(), 2, "a refusal is no reading: {log}");
+    assert_eq!(log[0]["words"], serde_json::json!(words));
+    assert_eq!((&log[1]["table"], &log[1]["address"]), (&"input".into(), &8.into()));
+    assert_eq!(get(&running, "/log?since=1").await[0]["seq"], 2);
+
+    let lines: Vec<serde_json::Value> = std::fs::read_to_string(&journal)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(serde_json::json!(lines), log);
+}
+
+#[tokio::test]
+async fn bad_orders_are_the_clients_fault() {
+    let running = healthy().await;
+    for (method, path, body, status, code) in [
+        ("GET", "/nowhere", None, 404, "not_found"),
+        ("PUT", "/state", None, 405, "method_not_allowed"),
+        ("POST", "/faults", Some("{"), 400, "invalid_body"),
+        ("POST", "/faults", Some(r#"{"kind":"mischief"}"#), 422, "invalid_body"),
+        ("POST", "/faults", Some(r#"{"kind":"delay"}"#), 422, "invalid_fault"),
+        ("POST", "/faults", None, 415, "invalid_body"),
+        ("POST", "/irradiance", Some(r#"{"ghi_w_m2":-1,"for_s":1}"#), 422, "invalid_irradiance"),
+        ("POST", "/irradiance", Some(r#"{"ghi_w_m2":1e400,"for_s":1}"#), 400, "invalid_body"),
+        ("DELETE", "/faults/x", None, 404, "unknown_fault"),
+        ("GET", "/log?since=-1", None, 400, "invalid_query"),
+    ] {
+        let (got, answer) = http(&running, method, path, body).await;
+        assert_eq!(got, status, "{method} {path} {body:?}: {answer}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["code"], code, "{method} {path} {body:?}");
+    }
+    let long = format!(r#"{{"kind":"silence","x":"{}"}}"#, "y".repeat(20_000));
+    assert_eq!(http(&running, "POST", "/faults", Some(&long)).await.0, 413);
+}
+
+#[tokio::test]
+async fn the_control_port_listens_on_loopback_alone() {
+    let everywhere = Some(([0, 0, 0, 0], 0).into());
+    let config = ServeConfig { control: everywhere, ..ServeConfig::default() };
+    let clock = ecowatt_clock::Clock::system();
+    let simulation = Simulation::healthy(calm());
+    let refused = ecowatt_inverter::serve(simulation, &config, clock, std::future::pending()).await;
+    assert!(matches!(refused, Err(ServeError::ControlAddress(_))));
+}
