@@ -5,8 +5,10 @@
 //! do).
 
 use crate::crc::crc16;
-use crate::frame::{ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_CRC_LEN, parse_mbap};
-use crate::pdu::{Candidate, PDU_MAX, Request, RequestError, request_candidate};
+use crate::frame::{
+    ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_ADU_MAX, RTU_CRC_LEN, parse_mbap,
+};
+use crate::pdu::{Candidate, Request, RequestError, request_candidate};
 
 /// A whole request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,11 +128,12 @@ impl RequestDecoder {
                     continue;
                 }
                 Some(Candidate::Whole(pdu_len)) => pdu_len,
-                // The length of an unknown function is not known; take all there is if the
-                // checksum agrees, so that it can be refused.
+                // The length of an unknown function is not known. At the front of the buffer, take
+                // all there is if the checksum agrees, so that it can be refused.
+                None if start > 0 => continue,
                 None if frame.len() < 2 + RTU_CRC_LEN || crc16(frame) != 0 => {
-                    if frame.len() < 1 + PDU_MAX + RTU_CRC_LEN {
-                        keep_from = keep_from.min(start);
+                    if frame.len() < RTU_ADU_MAX {
+                        keep_from = start;
                     }
                     continue;
                 }

@@ -110,6 +110,7 @@ fn an_unknown_function_can_be_refused_on_rtu() {
     let mut decoder = RequestDecoder::new(Framing::Rtu);
     decoder.push(&[0x55, 0xAA]);
     assert_eq!(decoder.next_request(), Ok(None));
+    decoder.silence();
     decoder.push(&frame);
     let incoming = decoder.next_request().unwrap().unwrap();
     assert_eq!(incoming.header.unit, 9);

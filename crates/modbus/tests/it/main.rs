@@ -5,6 +5,7 @@
 mod bank;
 mod damage;
 mod golden;
+mod ours;
 mod pymodbus;
 mod round_trip;
 mod tokio_oracle;
