@@ -1,8 +1,25 @@
 //! The server: takes what devices send, keeps it, and answers operators.
 //!
-//! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`, `fleet`,
-//! `telemetry`, `access`, `live`) over `ecowatt-store`. Subject modules know neither axum nor status
-//! codes; only `http` does.
+//! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
+//! `enrolment`, `fleet`, `telemetry`, `access`, `live`) over `ecowatt-store`. Subject modules know
+//! neither axum nor status codes; only `http` does. `presence` is a reconciler: it takes no input and
+//! may run any time.
 
+pub mod access;
+mod config;
+mod enrolment;
+mod fleet;
+mod http;
+pub mod ingest;
 pub mod limits;
 pub mod live;
+pub mod metrics;
+mod presence;
+mod running;
+mod telemetry;
+mod throttle;
+mod time;
+
+pub use config::{Config, ConfigError};
+pub use http::document as openapi;
+pub use running::{Running, ServeError, serve};

@@ -32,6 +32,9 @@ pub const REQUESTS_MAX: usize = 1024;
 /// Time for a request's head to arrive, and for an idle connection to send another.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time for a request's body to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Time from a request's head to the head of its answer, the reading of the body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -41,11 +44,21 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between comments that keep a silent event stream alive.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How long an event stream lasts; its reader comes again and shows its token again.
+pub const STREAM_LIFETIME: Duration = Duration::from_secs(3600);
+
 /// What a 503 tells its reader to wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// How long requests in flight may take to finish when the server stops.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Devices whose states are derived at each look of the presence reconciler: a fleet of 10,000 is
+/// swept in 20 seconds, at a few percent of one processor.
+pub const SWEEP_PAGE: u32 = 500;
+
+/// Devices whose lines are published at each look.
+pub const LINES_MAX: usize = 200;
 
 /// Devices on a page unless the request says otherwise.
 pub const DEVICES_PAGE_DEFAULT: usize = 100;
@@ -55,6 +68,12 @@ pub const SEARCH_CHARS_MAX: usize = 80;
 
 /// Most points that one telemetry request may name.
 pub const POINTS_MAX: usize = 128;
+
+/// Most values (instants × points) in a telemetry answer, about 10 MB of JSON.
+pub const TELEMETRY_CELLS_MAX: usize = 1_000_000;
+
+/// Raw telemetry answers that are decoded at once.
+pub const DECODES_MAX: usize = 2;
 
 /// Longest name of a device, site or token.
 pub const NAME_CHARS_MAX: usize = 80;
@@ -74,5 +93,6 @@ pub const ATTEMPT_EVERY: Duration = Duration::from_secs(3);
 /// Addresses whose attempts are remembered; beyond that the one idle for longest is forgotten.
 pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
 
+const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

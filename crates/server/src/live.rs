@@ -64,9 +64,16 @@ impl Live {
         }
     }
 
-    /// The devices heard since the last call.
-    pub(crate) fn take_heard(&self) -> BTreeSet<DeviceNumber> {
-        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes up to `max` of the devices heard of.
+    pub(crate) fn take_heard(&self, max: usize) -> BTreeSet<DeviceNumber> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match heard.iter().nth(max).copied() {
+            Some(first_left) => {
+                let left = heard.split_off(&first_left);
+                std::mem::replace(&mut *heard, left)
+            }
+            None => std::mem::take(&mut *heard),
+        }
     }
 
     /// Every event from here on.
@@ -78,5 +85,24 @@ impl Live {
     fn publish(&self, event: LiveEvent) {
         // An error means that nobody listens.
         let _ = self.sender.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heard_devices_are_taken_once_and_in_portions() {
+        let live = Live::default();
+        live.heard(DeviceNumber(9));
+        assert!(live.take_heard(9).is_empty(), "nobody reads");
+        let _reader = live.subscribe();
+        for number in [3, 1, 2, 3] {
+            live.heard(DeviceNumber(number));
+        }
+        assert_eq!(live.take_heard(2), [1, 2].map(DeviceNumber).into());
+        assert_eq!(live.take_heard(2), [3].map(DeviceNumber).into());
+        assert!(live.take_heard(2).is_empty());
     }
 }

@@ -106,8 +106,8 @@ pub struct Metrics {
     pub samples: Counter,
     /// Enrolment attempts by what became of them.
     pub enrolments: Family<1>,
-    /// Log-ins and set-up attempts by what became of them.
-    pub log_ins: Family<1>,
+    /// Log-ins and set-up attempts, and what became of them.
+    pub log_ins: Family<2>,
 }
 
 impl Metrics {
@@ -115,18 +115,55 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Text::default();
-        text.family("ecowatt_http_requests_total", "Answered requests.", ["kind", "status"], &self.requests);
-        text.histogram("ecowatt_http_request_duration_seconds", "Time to the head of the answer.", &self.request_durations);
-        text.gauge("ecowatt_http_requests_in_flight", "Requests being worked on.", &self.requests_in_flight);
+        text.family(
+            "ecowatt_http_requests_total",
+            "Answered requests.",
+            ["kind", "status"],
+            &self.requests,
+        );
+        text.histogram(
+            "ecowatt_http_request_duration_seconds",
+            "Time to the head of the answer.",
+            &self.request_durations,
+        );
+        text.gauge(
+            "ecowatt_http_requests_in_flight",
+            "Requests being worked on.",
+            &self.requests_in_flight,
+        );
         text.gauge("ecowatt_http_connections", "Open connections.", &self.connections);
         text.gauge("ecowatt_http_event_streams", "Open event streams.", &self.streams);
         text.counter("ecowatt_http_panics_total", "Requests that ended in a panic.", &self.panics);
-        text.family("ecowatt_link_messages_total", "Messages from devices.", ["outcome"], &self.link_messages);
-        text.counter("ecowatt_link_bytes_total", "Bytes of messages from devices.", &self.link_bytes);
-        text.family("ecowatt_link_batches_total", "Batches from devices.", ["outcome"], &self.batches);
+        text.family(
+            "ecowatt_link_messages_total",
+            "Messages from devices.",
+            ["outcome"],
+            &self.link_messages,
+        );
+        text.counter(
+            "ecowatt_link_bytes_total",
+            "Bytes of messages from devices.",
+            &self.link_bytes,
+        );
+        text.family(
+            "ecowatt_link_batches_total",
+            "Batches from devices.",
+            ["outcome"],
+            &self.batches,
+        );
         text.counter("ecowatt_link_samples_total", "Samples stored.", &self.samples);
-        text.family("ecowatt_link_enrolments_total", "Claim codes redeemed or refused.", ["outcome"], &self.enrolments);
-        text.family("ecowatt_access_log_ins_total", "Tokens and set-up codes exchanged for sessions.", ["outcome"], &self.log_ins);
+        text.family(
+            "ecowatt_link_enrolments_total",
+            "Claim codes redeemed or refused.",
+            ["outcome"],
+            &self.enrolments,
+        );
+        text.family(
+            "ecowatt_access_log_ins_total",
+            "Tokens and set-up codes exchanged for sessions.",
+            ["what", "outcome"],
+            &self.log_ins,
+        );
         text.0
     }
 }
@@ -173,8 +210,11 @@ impl Text {
         self.head(name, help, "counter");
         let counts = family.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (values, count) in counts {
-            let pairs: Vec<String> =
-                labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+            let pairs: Vec<String> = labels
+                .iter()
+                .zip(values)
+                .map(|(label, value)| format!("{label}=\"{value}\""))
+                .collect();
             self.line(format_args!("{name}{{{}}} {count}", pairs.join(",")));
         }
     }

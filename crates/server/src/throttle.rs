@@ -13,7 +13,7 @@ use crate::limits::{ATTEMPT_ADDRESSES_MAX, ATTEMPT_EVERY, ATTEMPTS_BURST};
 
 /// Attempts by address.
 #[derive(Debug, Default)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     /// When the address will have all its attempts back. Its distance from the present, in steps of
     /// [`ATTEMPT_EVERY`], is the number of attempts spent.
     full_at: HashMap<IpAddr, MonoMs>,
@@ -24,9 +24,10 @@ impl Throttle {
     ///
     /// # Errors
     /// The time to wait.
-    pub fn attempt(&mut self, address: IpAddr, now: MonoMs) -> Result<(), Duration> {
+    pub(crate) fn attempt(&mut self, address: IpAddr, now: MonoMs) -> Result<(), Duration> {
         let address = network(address);
-        let full_at = self.full_at.get(&address).copied().unwrap_or(now).max(now).plus(ATTEMPT_EVERY);
+        let full_at =
+            self.full_at.get(&address).copied().unwrap_or(now).max(now).plus(ATTEMPT_EVERY);
         let spent = full_at.since(now);
         let burst = ATTEMPT_EVERY * ATTEMPTS_BURST;
         if spent > burst {
@@ -37,6 +38,14 @@ impl Throttle {
         }
         self.full_at.insert(address, full_at);
         Ok(())
+    }
+
+    /// Gives an attempt back, because it was none: the secret was right.
+    pub(crate) fn refund(&mut self, address: IpAddr, now: MonoMs) {
+        let address = network(address);
+        if let Some(full_at) = self.full_at.get_mut(&address) {
+            *full_at = now.plus(full_at.since(now).saturating_sub(ATTEMPT_EVERY));
+        }
     }
 
     /// Makes room: forgets all that have their attempts back, or else the one nearest to it.
@@ -77,6 +86,16 @@ mod tests {
         let later = now.plus(ATTEMPT_EVERY);
         assert_eq!(throttle.attempt(here, later), Ok(()));
         assert_eq!(throttle.attempt(here, later), Err(ATTEMPT_EVERY));
+    }
+
+    #[test]
+    fn right_secrets_cost_nothing() {
+        let mut throttle = Throttle::default();
+        let here = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..3 * ATTEMPTS_BURST {
+            assert_eq!(throttle.attempt(here, MonoMs(0)), Ok(()));
+            throttle.refund(here, MonoMs(0));
+        }
     }
 
     #[test]

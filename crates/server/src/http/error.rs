@@ -7,13 +7,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ecowatt_store::StoreError;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
+    retry_after_s: Option<u64>,
     failure: Failure,
 }
 
@@ -31,7 +33,13 @@ impl ApiError {
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, failure: Failure { code, message: message.into(), cause: None } }
+        let failure = Failure { code, message: message.into(), cause: None };
+        Self { status, retry_after_s: None, failure }
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
@@ -44,6 +52,10 @@ impl ApiError {
 
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a valid token or session is needed")
+    }
+
+    pub(crate) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
     }
 
     pub(crate) fn busy() -> Self {
@@ -69,6 +81,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(self.failure);
         response
     }
@@ -93,6 +108,17 @@ impl Failure {
             _ => ("bad_request", "the request cannot be understood"),
         };
         Self { code, message: message.into(), cause: None }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() || matches!(error, StoreError::Closed) {
+            let mut busy = Self::busy();
+            busy.failure.cause = Some(Arc::new(error.into()));
+            return busy;
+        }
+        Self::internal(error.into())
     }
 }
 

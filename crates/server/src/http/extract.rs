@@ -9,6 +9,7 @@ use ecowatt_model::DeviceNumber;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::limits::BODY_TIMEOUT;
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -17,7 +18,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Json(body) = Json::from_request(request, state).await?;
+        let read = tokio::time::timeout(BODY_TIMEOUT, Json::from_request(request, state));
+        let Json(body) = read.await.map_err(|_| ApiError::slow_body())??;
         Ok(Self(body))
     }
 }

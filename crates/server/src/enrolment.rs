@@ -1,0 +1,237 @@
+//! Giving devices identities: claim codes made for operators, redeemed by devices.
+//!
+//! The handshake's cryptography is `ecowatt-envelope`'s. Here is what is around it: which claim, how
+//! long, how often. A device is told nothing but yes or no; why is for the operator's metrics.
+
+use std::time::Duration;
+
+use ecowatt_clock::Clock;
+use ecowatt_envelope::ClaimCode;
+use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
+use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_store::{
+    Claim, ClaimFor, CreateClaimError, NewClaim, RedeemClaim, RedeemClaimError, Store, StoreError,
+};
+
+use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
+use crate::time::find_zone;
+
+/// How often a claim id is drawn again when it is taken: one in 33 million is, per claim stored.
+const ID_DRAWS: usize = 4;
+
+/// A claim that an operator wants.
+#[derive(Debug, Clone)]
+pub(crate) struct ClaimRequest {
+    pub(crate) claim_for: ClaimFor,
+    /// [`CLAIM_LIFETIME_DEFAULT`] if absent.
+    pub(crate) valid_for: Option<Duration>,
+}
+
+/// A claim code to hand on. The only time that it is seen.
+#[derive(Debug, Clone)]
+pub(crate) struct NewClaimCode {
+    pub(crate) device: DeviceNumber,
+    pub(crate) code: ClaimCode,
+    pub(crate) expires: UnixMs,
+}
+
+/// Why no claim code was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error("a {0} has 1 to {NAME_CHARS_MAX} characters and no control characters")]
+    Name(&'static str),
+    #[error("{0:?} is no IANA time zone such as Europe/Berlin")]
+    TimeZone(String),
+    #[error("a claim code is valid for a second at least and {} days at most", CLAIM_LIFETIME_MAX.as_secs() / 86_400)]
+    Lifetime,
+    #[error("there is no site of that name yet; give its time zone to make it")]
+    UnknownSite,
+    #[error("the site of that name is in the time zone {0}")]
+    OtherTimeZone(String),
+    #[error("there is no such device")]
+    UnknownDevice,
+    #[error("no free claim id found")]
+    NoFreeId,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Why a device was not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RedeemError {
+    #[error(transparent)]
+    Handshake(#[from] EnrolError),
+    #[error("there is no such claim")]
+    Unknown,
+    #[error("the claim expired")]
+    Expired,
+    #[error("the claim was redeemed by another device")]
+    RedeemedByOther,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+impl RedeemError {
+    /// One word for metrics.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Handshake(EnrolError::Malformed) => "malformed",
+            Self::Handshake(EnrolError::BadTag) => "bad_tag",
+            Self::Handshake(EnrolError::WeakKey) => "weak_key",
+            Self::Unknown => "unknown_claim",
+            Self::Expired => "expired",
+            Self::RedeemedByOther => "redeemed_by_other",
+            Self::Store(_) | Self::Random(_) => "failed",
+        }
+    }
+}
+
+/// Makes and redeems claims.
+#[derive(Debug, Clone)]
+pub(crate) struct Enrolment {
+    store: Store,
+    clock: Clock,
+}
+
+impl Enrolment {
+    #[must_use]
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Makes a claim code, and the device and site that it is for if they are not there.
+    ///
+    /// # Errors
+    /// If the request is not sensible or the store fails.
+    pub(crate) async fn make_claim(
+        &self,
+        request: ClaimRequest,
+    ) -> Result<NewClaimCode, ClaimError> {
+        let claim_for = checked(request.claim_for)?;
+        let valid_for = request.valid_for.unwrap_or(CLAIM_LIFETIME_DEFAULT);
+        if valid_for < Duration::from_secs(1) || valid_for > CLAIM_LIFETIME_MAX {
+            return Err(ClaimError::Lifetime);
+        }
+        let created = self.clock.now();
+        let expires = created.plus(valid_for);
+        for _ in 0..ID_DRAWS {
+            let mut random = [0; 20];
+            getrandom::fill(&mut random)?;
+            let code = ClaimCode::from_random(&random);
+            let claim = NewClaim {
+                claim_for: claim_for.clone(),
+                id: code.id().as_str().into(),
+                secret: code.expose().to_string().into_bytes(),
+                created,
+                expires,
+            };
+            match self.store.create_claim(claim).await {
+                Ok(device) => return Ok(NewClaimCode { device, code, expires }),
+                Err(CreateClaimError::IdTaken) => {}
+                Err(CreateClaimError::UnknownSite) => return Err(ClaimError::UnknownSite),
+                Err(CreateClaimError::OtherTimeZone(zone)) => {
+                    return Err(ClaimError::OtherTimeZone(zone));
+                }
+                Err(CreateClaimError::UnknownDevice) => return Err(ClaimError::UnknownDevice),
+                Err(CreateClaimError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(ClaimError::NoFreeId)
+    }
+
+    /// Answers a device's enrolment message. The device's key is committed before this returns.
+    ///
+    /// A device that lost the answer and asks again with the same key gets the same answer.
+    ///
+    /// # Errors
+    /// If the message does not redeem a claim.
+    pub(crate) async fn redeem(&self, message: &[u8]) -> Result<Vec<u8>, RedeemError> {
+        let request = Request::parse(message)?;
+        let id = request.claim();
+        let claim = self.store.find_claim(id.as_str().into()).await?.ok_or(RedeemError::Unknown)?;
+        let code = code_of(&claim)?;
+        // Whoever does not hold the code learns nothing about the claim's fate.
+        request.verify(&code)?;
+        if let Some(redemption) = claim.redeemed {
+            return if redemption.public_key == *request.device_public() {
+                Ok(redemption.reply)
+            } else {
+                Err(RedeemError::RedeemedByOther)
+            };
+        }
+        let now = self.clock.now();
+        if claim.expires <= now {
+            return Err(RedeemError::Expired);
+        }
+        let grant = Grant {
+            device: claim.device,
+            generation: claim.next_generation,
+            first_epoch: claim.first_epoch,
+            first_stream: claim.first_stream,
+            time: now,
+        };
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        let mut answer = [0; ENROL_MESSAGE_MAX];
+        let (length, key) = request.answer(&code, &grant, random, &mut answer)?;
+        let reply = answer[..length].to_vec();
+        let redeem = RedeemClaim {
+            id: id.as_str().into(),
+            public_key: *request.device_public(),
+            generation: grant.generation,
+            secret: *key.expose(),
+            reply: reply.clone(),
+            at: now,
+        };
+        match self.store.redeem_claim(redeem).await {
+            Ok(()) => {
+                tracing::info!(device_id = %grant.device, generation = grant.generation.0, "device enrolled");
+                Ok(reply)
+            }
+            // The same device was quicker over another connection.
+            Err(RedeemClaimError::Repeated(redemption)) => Ok(redemption.reply),
+            Err(RedeemClaimError::RedeemedByOther) => Err(RedeemError::RedeemedByOther),
+            Err(RedeemClaimError::Unknown) => Err(RedeemError::Unknown),
+            Err(RedeemClaimError::Expired) => Err(RedeemError::Expired),
+            // Another claim of the device was redeemed in between; the device tries again.
+            Err(RedeemClaimError::WrongGeneration) => Err(StoreError::Busy.into()),
+            Err(RedeemClaimError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+fn code_of(claim: &Claim) -> Result<ClaimCode, StoreError> {
+    std::str::from_utf8(&claim.secret)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(StoreError::Corrupt("claim code"))
+}
+
+fn checked(claim_for: ClaimFor) -> Result<ClaimFor, ClaimError> {
+    let ClaimFor::New { name, site, time_zone } = claim_for else { return Ok(claim_for) };
+    let name = checked_name("device's name", &name)?;
+    let site = checked_name("site's name", &site)?;
+    let time_zone = match time_zone {
+        None => None,
+        Some(text) => {
+            let zone = find_zone(&text).ok_or_else(|| ClaimError::TimeZone(text.clone()))?;
+            // One spelling, whatever case it was given in.
+            Some(zone.iana_name().unwrap_or(&text).to_owned())
+        }
+    };
+    Ok(ClaimFor::New { name, site, time_zone })
+}
+
+fn checked_name(what: &'static str, text: &str) -> Result<String, ClaimError> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if length == 0 || length > NAME_CHARS_MAX || text.chars().any(char::is_control) {
+        return Err(ClaimError::Name(what));
+    }
+    Ok(text.into())
+}

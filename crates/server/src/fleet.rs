@@ -1,0 +1,358 @@
+//! Sites and devices as an operator sees them: is each one well, and how much does it make?
+//!
+//! A device's state is derived from what the store holds and the present time, by [`state_of`]
+//! alone. The store keeps the derived word so that lists can be filtered by it and say since when it
+//! holds; the presence reconciler brings it up to date.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ecowatt_api::DeviceChanged;
+use ecowatt_clock::Clock;
+use ecowatt_model::{DeviceNumber, Quality, UnixMs};
+use ecowatt_store::{
+    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, Link, Site, SourceLatest,
+    SourcePower, Store, StoreError, Stream,
+};
+
+use crate::time::{local_date, rfc3339, zone_of};
+
+/// How much newer than its last good reading a failed attempt may be for the reading to stand.
+const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
+
+/// Reads the fleet.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    store: Store,
+    clock: Clock,
+    silent_after: Duration,
+}
+
+/// A device in a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Overview {
+    pub(crate) device: Device,
+    pub(crate) state: DeviceState,
+    pub(crate) state_since: Option<UnixMs>,
+    pub(crate) power_w: Option<f64>,
+    /// The site's present day; absent before anything was received for it.
+    pub(crate) today: Option<DeviceDay>,
+    /// When that day began.
+    pub(crate) midnight: UnixMs,
+}
+
+/// One page of devices.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) devices: Vec<Overview>,
+    pub(crate) next: Option<DeviceNumber>,
+    pub(crate) total: u64,
+}
+
+/// A device with everything that was last measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Detail {
+    pub(crate) overview: Overview,
+    pub(crate) latest: Vec<SourceLatest>,
+    pub(crate) streams: Vec<Stream>,
+}
+
+impl Fleet {
+    /// `silent_after` is how long a device may say nothing before it counts as silent.
+    #[must_use]
+    pub(crate) fn new(store: Store, clock: Clock, silent_after: Duration) -> Self {
+        Self { store, clock, silent_after }
+    }
+
+    /// All sites by name.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.store.list_sites().await
+    }
+
+    /// The site of a device.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn site_of(&self, device: DeviceNumber) -> Result<Option<Site>, StoreError> {
+        Ok(self.store.find_device(device).await?.map(|device| device.site))
+    }
+
+    /// One page of devices.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn list(&self, query: DeviceQuery) -> Result<Page, StoreError> {
+        let page = self.store.list_devices(query).await?;
+        let next = page.devices.last().map(|device| device.number).filter(|_| page.has_more);
+        Ok(Page { devices: self.overviews(page.devices).await?, next, total: page.total })
+    }
+
+    /// A device, if there is one of that number.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn find(&self, number: DeviceNumber) -> Result<Option<Detail>, StoreError> {
+        let Some(device) = self.store.find_device(number).await? else { return Ok(None) };
+        let Some(overview) = self.overviews(vec![device]).await?.pop() else { return Ok(None) };
+        let latest = self.store.latest(number).await?;
+        let streams = self.store.list_streams(number).await?;
+        Ok(Some(Detail { overview, latest, streams }))
+    }
+
+    /// A device as the fleet's list shows it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn line(&self, number: DeviceNumber) -> Result<Option<Overview>, StoreError> {
+        let Some(device) = self.store.find_device(number).await? else { return Ok(None) };
+        Ok(self.overviews(vec![device]).await?.pop())
+    }
+
+    /// Derives a page's states and stores those that changed; the devices that did, and the place
+    /// to go on from.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn refresh_states(
+        &self,
+        after: Option<DeviceNumber>,
+        limit: u32,
+    ) -> Result<(Vec<Overview>, Option<DeviceNumber>), StoreError> {
+        let page = self.list(DeviceQuery { after, limit, search: None, state: None }).await?;
+        let now = self.clock.now();
+        let stale: Vec<_> = page
+            .devices
+            .iter()
+            .filter(|overview| overview.state != overview.device.state)
+            .map(|overview| (overview.device.number, overview.state))
+            .collect();
+        if stale.is_empty() {
+            return Ok((Vec::new(), page.next));
+        }
+        let changed = self.store.set_states(stale, now).await?;
+        let overviews = page
+            .devices
+            .into_iter()
+            .filter(|overview| changed.contains(&overview.device.number))
+            .collect();
+        Ok((overviews, page.next))
+    }
+
+    async fn overviews(&self, devices: Vec<Device>) -> Result<Vec<Overview>, StoreError> {
+        let now = self.clock.now();
+        let wanted: Vec<_> = devices
+            .iter()
+            .map(|device| (device.number, local_date(now, &zone_of(&device.site))))
+            .collect();
+        let numbers = devices.iter().map(|device| device.number).collect();
+        let mut powers: HashMap<_, _> = self.store.powers(numbers).await?.into_iter().collect();
+        let mut days: HashMap<_, _> = self
+            .store
+            .device_days(wanted)
+            .await?
+            .into_iter()
+            .map(|day| (day.device, day))
+            .collect();
+        let overview = |device: Device| {
+            let zone = zone_of(&device.site);
+            let midnight = crate::time::start_of_day(local_date(now, &zone), &zone);
+            let powers = powers.remove(&device.number).unwrap_or_default();
+            let power_w = power_of(&powers, now, self.silent_after);
+            let state = state_of(&device.link, power_w, now, self.silent_after);
+            let is_stored = state == device.state;
+            Overview {
+                state,
+                state_since: device.state_since.filter(|_| is_stored),
+                power_w,
+                today: days.remove(&device.number),
+                midnight,
+                device,
+            }
+        };
+        Ok(devices.into_iter().map(overview).collect())
+    }
+}
+
+impl Overview {
+    /// Energy of the site's present day.
+    #[must_use]
+    pub(crate) fn energy_today_wh(&self) -> Option<i64> {
+        self.today.as_ref().and_then(|today| today.energy_wh)
+    }
+
+    /// The device's line as an event.
+    #[must_use]
+    pub(crate) fn changed(&self) -> DeviceChanged {
+        DeviceChanged {
+            device: self.device.number.to_string(),
+            state: api_state(self.state),
+            power_w: self.power_w,
+            energy_today_wh: self.energy_today_wh(),
+            last_seen: self.device.link.last_seen.map(rfc3339),
+        }
+    }
+}
+
+/// The API's word for a state.
+#[must_use]
+pub(crate) fn api_state(state: DeviceState) -> ecowatt_api::DeviceState {
+    match state {
+        DeviceState::Producing => ecowatt_api::DeviceState::Producing,
+        DeviceState::Idle => ecowatt_api::DeviceState::Idle,
+        DeviceState::Asleep => ecowatt_api::DeviceState::Asleep,
+        DeviceState::Waiting => ecowatt_api::DeviceState::Waiting,
+        DeviceState::Faulty => ecowatt_api::DeviceState::Faulty,
+        DeviceState::Silent => ecowatt_api::DeviceState::Silent,
+    }
+}
+
+/// The store's word for a state.
+#[must_use]
+pub(crate) fn stored_state(state: ecowatt_api::DeviceState) -> DeviceState {
+    match state {
+        ecowatt_api::DeviceState::Producing => DeviceState::Producing,
+        ecowatt_api::DeviceState::Idle => DeviceState::Idle,
+        ecowatt_api::DeviceState::Asleep => DeviceState::Asleep,
+        ecowatt_api::DeviceState::Waiting => DeviceState::Waiting,
+        ecowatt_api::DeviceState::Faulty => DeviceState::Faulty,
+        ecowatt_api::DeviceState::Silent => DeviceState::Silent,
+    }
+}
+
+/// A device's state. The worst that is known of it wins.
+#[must_use]
+pub(crate) fn state_of(
+    link: &Link,
+    power_w: Option<f64>,
+    now: UnixMs,
+    silent_after: Duration,
+) -> DeviceState {
+    let Some(last_seen) = link.last_seen else { return DeviceState::Waiting };
+    if now.since(last_seen) > silent_after {
+        return DeviceState::Silent;
+    }
+    let mut states = link.inverters.iter().map(|(_, state)| *state);
+    let is_bad = |state| matches!(state, InverterState::Offline | InverterState::Faulty);
+    if states.clone().any(is_bad) {
+        return DeviceState::Faulty;
+    }
+    if power_w.is_some_and(|power| power > 0.0) {
+        return DeviceState::Producing;
+    }
+    let is_asleep = |state| matches!(state, InverterState::Asleep);
+    if !link.inverters.is_empty() && states.all(is_asleep) {
+        return DeviceState::Asleep;
+    }
+    DeviceState::Idle
+}
+
+/// The sum of the inverters' AC power, of those whose latest good reading stands.
+#[must_use]
+pub(crate) fn power_of(powers: &[SourcePower], now: UnixMs, recent: Duration) -> Option<f64> {
+    let standing_mw = powers.iter().filter_map(|power| {
+        let (at, mw) = power.good_mw?;
+        let (tried_at, quality) = power.tried;
+        let has_failed_since = !matches!(quality, Quality::Good | Quality::NotDue)
+            && tried_at.since(at) > FAILED_ATTEMPTS_MAX;
+        (!has_failed_since && now.since(at) <= recent).then_some(mw)
+    });
+    standing_mw.reduce(i64::saturating_add).map(|mw| scaled(mw, -3))
+}
+
+/// A point's integer in the point's unit.
+///
+/// Dividing by a power of ten gives the nearest number there is to the decimal one; multiplying by
+/// its inexact inverse would not.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "integers of points stay far below 2^53")]
+pub(crate) fn scaled(value: i64, exponent: i8) -> f64 {
+    let power = 10f64.powi(i32::from(exponent).abs());
+    if exponent < 0 { value as f64 / power } else { value as f64 * power }
+}
+
+/// Decimals of a point's values.
+#[must_use]
+pub(crate) fn decimals(exponent: i8) -> u8 {
+    u8::try_from(-i16::from(exponent)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use ecowatt_model::SourceNumber;
+
+    use super::*;
+
+    const QUIET: Duration = Duration::from_secs(600);
+    const NOW: UnixMs = UnixMs(10_000_000);
+
+    fn link(last_seen: i64, inverters: &[InverterState]) -> Link {
+        let inverters = (0..).map(SourceNumber).zip(inverters.iter().copied()).collect();
+        Link { last_seen: Some(UnixMs(last_seen)), inverters, ..Link::default() }
+    }
+
+    fn power(good: Option<(i64, i64)>, tried: (i64, Quality)) -> SourcePower {
+        SourcePower {
+            source: SourceNumber(0),
+            good_mw: good.map(|(at, mw)| (UnixMs(at), mw)),
+            tried: (UnixMs(tried.0), tried.1),
+        }
+    }
+
+    #[test]
+    fn worst_that_is_known_is_the_state() {
+        use InverterState::{Asleep, Faulty, Offline, Online, Unknown};
+        let heard = NOW.0 - 1_000;
+        let cases = [
+            (link(heard, &[Online]), Some(5.0), DeviceState::Producing),
+            (link(heard, &[Online]), Some(0.0), DeviceState::Idle),
+            (link(heard, &[Online]), None, DeviceState::Idle),
+            (link(heard, &[Asleep, Asleep]), None, DeviceState::Asleep),
+            (link(heard, &[Asleep, Online]), Some(5.0), DeviceState::Producing),
+            (link(heard, &[Asleep, Offline]), None, DeviceState::Faulty),
+            (link(heard, &[Online, Faulty]), Some(5.0), DeviceState::Faulty),
+            (link(heard, &[Unknown]), None, DeviceState::Idle),
+            (link(heard, &[]), None, DeviceState::Idle),
+            (link(NOW.0 - 600_000, &[Online]), Some(5.0), DeviceState::Producing),
+            (link(NOW.0 - 600_001, &[Faulty]), None, DeviceState::Silent),
+            (link(NOW.0 + 600_001, &[Online]), Some(5.0), DeviceState::Producing),
+            (Link::default(), None, DeviceState::Waiting),
+        ];
+        for (link, power_w, expected) in cases {
+            assert_eq!(state_of(&link, power_w, NOW, QUIET), expected, "{link:?}");
+        }
+    }
+
+    #[test]
+    fn power_is_of_readings_that_stand() {
+        let recent = (NOW.0 - 5_000, 1_500_000);
+        let cases = [
+            (vec![], None),
+            (vec![power(Some(recent), (recent.0, Quality::Good))], Some(1_500.0)),
+            (vec![power(None, (recent.0, Quality::Timeout))], None),
+            (vec![power(Some(recent), (NOW.0, Quality::Timeout))], Some(1_500.0)),
+            (vec![power(Some((NOW.0 - 90_000, 1)), (NOW.0, Quality::Timeout))], None),
+            (vec![power(Some((NOW.0 - 600_001, 1)), (NOW.0 - 600_001, Quality::Good))], None),
+            (
+                vec![
+                    power(Some(recent), (recent.0, Quality::Good)),
+                    power(Some((recent.0, -2_000)), (recent.0, Quality::Good)),
+                    power(None, (NOW.0, Quality::Asleep)),
+                ],
+                Some(1_498.0),
+            ),
+        ];
+        for (powers, expected) in cases {
+            assert_eq!(power_of(&powers, NOW, QUIET), expected, "{powers:?}");
+        }
+    }
+
+    #[test]
+    fn scaling_keeps_decimal_values() {
+        assert_eq!(scaled(4_998, -2), 49.98);
+        assert_eq!(scaled(3, 1), 30.0);
+        assert_eq!((decimals(-2), decimals(0), decimals(1)), (2, 0, 0));
+    }
+}

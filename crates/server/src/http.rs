@@ -1,0 +1,127 @@
+//! HTTP: the one route table and what stands around it.
+//!
+//! A route is registered once, with `routes!`, and is thereby in the OpenAPI document. What a route
+//! does is said in one file per resource: extract, call a subject module, convert. Authorisation is
+//! not a route's business: all but the routes in [`open`] are behind [`auth::guard`].
+
+mod auth;
+mod devices;
+mod document;
+mod error;
+mod events;
+mod extract;
+mod frame;
+mod link;
+mod listen;
+mod own;
+mod pages;
+mod session;
+mod sites;
+mod system;
+mod telemetry;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use ecowatt_clock::Clock;
+use ecowatt_store::Store;
+use tokio::sync::{Semaphore, watch};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use document::document;
+pub(crate) use listen::listen;
+
+use crate::access::Access;
+use crate::enrolment::Enrolment;
+use crate::fleet::Fleet;
+use crate::ingest::Ingest;
+use crate::limits::{JSON_BYTES_MAX, REQUESTS_MAX, STREAMS_MAX};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::telemetry::History;
+use crate::throttle::Throttle;
+
+/// What routes work with.
+pub(crate) type App = Arc<Shared>;
+
+/// The subject modules and the places that requests compete for.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    /// Real time, for what concerns clients rather than devices.
+    pub(crate) world: Clock,
+    pub(crate) live: Live,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+    pub(crate) fleet: Fleet,
+    pub(crate) history: History,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) ingest: Ingest,
+    pub(crate) throttle: Mutex<Throttle>,
+    /// Places for requests in flight.
+    pub(crate) places: Semaphore,
+    /// Places for event streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Whether people reach the server through TLS.
+    pub(crate) is_https: bool,
+    /// Becomes true when the server stops.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+pub(crate) const PLACES: usize = REQUESTS_MAX;
+pub(crate) const STREAM_PLACES: usize = STREAMS_MAX;
+
+/// Routes that need no token.
+fn open() -> OpenApiRouter<App> {
+    let sessions = OpenApiRouter::new()
+        .routes(routes!(session::create_session))
+        .routes(routes!(session::redeem_setup))
+        .layer(from_fn(auth::refuse_cross_site));
+    OpenApiRouter::new()
+        .routes(routes!(own::check_health))
+        .routes(routes!(own::check_ready))
+        .routes(routes!(link::take_message))
+        .routes(routes!(link::enrol))
+        .routes(routes!(document::show_document))
+        .merge(sessions)
+}
+
+/// Routes that need a token or a session.
+fn guarded() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(own::show_metrics))
+        .routes(routes!(system::show_system))
+        .routes(routes!(devices::list_devices, devices::enrol_device))
+        .routes(routes!(devices::find_device))
+        .routes(routes!(telemetry::list_telemetry))
+        .routes(routes!(telemetry::list_energy))
+        .routes(routes!(sites::list_sites))
+        .routes(routes!(events::follow_events))
+        .routes(routes!(session::find_session, session::delete_session))
+}
+
+/// All routes and the document that describes them.
+fn table(guarded: OpenApiRouter<App>) -> (Router<App>, OpenApi) {
+    let open = open();
+    let open_document = open.get_openapi().clone();
+    let (router, mut document) =
+        OpenApiRouter::with_openapi(document::head()).merge(guarded).merge(open).split_for_parts();
+    document::require_token(&mut document, &open_document);
+    (router, document)
+}
+
+/// The router that serves `app`.
+pub(crate) fn router(app: &App) -> Router {
+    let guard = from_fn_with_state(Arc::clone(app), auth::guard);
+    let (router, _) = table(guarded().route_layer(guard));
+    router
+        .fallback(pages::page)
+        .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(app), frame::frame))
+        .with_state(Arc::clone(app))
+}

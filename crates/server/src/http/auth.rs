@@ -1,0 +1,142 @@
+//! Who is asking: the bearer token or session cookie of a request, and the guard that keeps one
+//! site's pages from using a session of ours.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::error::ApiError;
+use crate::access::{AccessError, Principal, SessionSecret};
+use crate::limits::SESSION_LIFETIME;
+
+/// Name of the session cookie.
+const COOKIE: &str = "ecowatt_session";
+
+/// Lets a request through to a guarded route if it shows who it is from.
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match principal(&app, &parts).await {
+        Ok(principal) => {
+            parts.extensions.insert(Caller(principal));
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn principal(app: &App, request: &Parts) -> Result<Principal, ApiError> {
+    if let Some(value) = request.headers.get(header::AUTHORIZATION) {
+        let token = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(ApiError::unauthorized)?;
+        return Ok(app.access.principal_of_token(token).await?);
+    }
+    let session = session_secret(&request.headers).ok_or_else(ApiError::unauthorized)?;
+    if !request.method.is_safe() && !is_same_origin(&request.headers) {
+        return Err(cross_site());
+    }
+    Ok(app.access.principal_of_session(&session).await?)
+}
+
+/// Refuses what another site's page sends to the open routes that set a cookie.
+///
+/// Programs send neither header and are let through: they have no cookie to abuse.
+pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_from_page =
+        headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
+    if request.method() != Method::GET && is_from_page && !is_same_origin(headers) {
+        return cross_site().into_response();
+    }
+    next.run(request).await
+}
+
+fn cross_site() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "cross_site",
+        "a session may only be used by this server's own pages; programs use a token",
+    )
+}
+
+/// Whether the browser says that one of our own pages sent this.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    // Browsers without Fetch Metadata. The scheme is left aside: a proxy may have ended TLS.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok())
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
+    host.is_some() && host == origin
+}
+
+/// The secret of the request's session cookie.
+pub(crate) fn session_secret(headers: &HeaderMap) -> Option<SessionSecret> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .and_then(|(_, value)| value.parse().ok())
+}
+
+/// The header that gives a browser its session.
+pub(crate) fn set_cookie(app: &App, secret: &SessionSecret) -> Result<HeaderValue, ApiError> {
+    cookie(app, &secret.expose(), SESSION_LIFETIME.as_secs())
+}
+
+/// The header that takes it away.
+pub(crate) fn clear_cookie(app: &App) -> Result<HeaderValue, ApiError> {
+    cookie(app, "", 0)
+}
+
+fn cookie(app: &App, value: &str, age_s: u64) -> Result<HeaderValue, ApiError> {
+    let secure = if app.is_https { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={value}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}");
+    let mut header =
+        HeaderValue::from_str(&text).map_err(|error| ApiError::internal(error.into()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Whom [`guard`] let through. A route outside the guard that asks for it fails closed.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(crate) Principal);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get().cloned().ok_or_else(ApiError::unauthorized)
+    }
+}
+
+impl From<AccessError> for ApiError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Unknown => Self::unauthorized(),
+            AccessError::SetupCode => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "setup_code_unknown",
+                "this set-up link is not valid or was used; restart the server for another",
+            ),
+            AccessError::Store(error) => error.into(),
+            AccessError::Random(error) => Self::internal(error.into()),
+        }
+    }
+}

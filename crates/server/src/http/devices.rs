@@ -1,0 +1,277 @@
+//! `/api/v1/devices`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use ecowatt_api::{
+    DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment,
+    InverterState, InverterSummary, LinkState, PointValue, Spark,
+};
+use ecowatt_model::{SourceNumber, UnixMs};
+use ecowatt_profile::Layout;
+use ecowatt_store::{ClaimFor, DeviceQuery, LatestReading};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Body, DevicePath, Params, device_number};
+use super::sites::site;
+use crate::enrolment::{ClaimError, ClaimRequest};
+use crate::fleet::{Detail, Overview, api_state, decimals, scaled, stored_state};
+use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
+use crate::time::rfc3339;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DevicesQuery {
+    /// Devices on the page: 1 to 500, 100 unless told otherwise.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Part of a device's name, site or id.
+    search: Option<String>,
+    state: Option<DeviceState>,
+}
+
+/// Lists devices in the order in which they were enrolled.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices",
+    tag = "devices",
+    params(DevicesQuery),
+    responses((status = OK, body = DeviceList)),
+)]
+pub(super) async fn list_devices(
+    State(app): State<App>,
+    Params(query): Params<DevicesQuery>,
+) -> Result<Json<DeviceList>, ApiError> {
+    let limit = query.limit.unwrap_or(DEVICES_PAGE_DEFAULT);
+    if limit == 0 || limit > DEVICES_PAGE_MAX {
+        return Err(ApiError::bad_request(
+            "invalid_limit",
+            format!("`limit` is 1 to {DEVICES_PAGE_MAX}"),
+        ));
+    }
+    if query.search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+        return Err(ApiError::bad_request(
+            "invalid_search",
+            format!("`search` has {SEARCH_CHARS_MAX} characters at most"),
+        ));
+    }
+    let after = query.cursor.as_deref().map(device_number).transpose().map_err(|_| {
+        ApiError::bad_request("invalid_cursor", "`cursor` is not one that a page gave")
+    })?;
+    let page = app
+        .fleet
+        .list(DeviceQuery {
+            after,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            search: query.search,
+            state: query.state.map(stored_state),
+        })
+        .await?;
+    Ok(Json(DeviceList {
+        devices: page.devices.iter().map(device).collect(),
+        next_cursor: page.next.map(|number| number.to_string()),
+        total: page.total,
+    }))
+}
+
+/// Shows a device with everything that was last measured.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{id}",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    responses(
+        (status = OK, body = DeviceDetail),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn find_device(
+    State(app): State<App>,
+    DevicePath(number): DevicePath,
+) -> Result<Json<DeviceDetail>, ApiError> {
+    let detail = app.fleet.find(number).await?.ok_or_else(device_unknown)?;
+    Ok(Json(device_detail(&detail)))
+}
+
+/// Makes a claim code for a device that is to be, or a new one for a device that is.
+#[utoipa::path(
+    post,
+    path = "/api/v1/devices",
+    tag = "devices",
+    request_body = EnrolDevice,
+    responses(
+        (status = CREATED, description = "The code is shown this once.", body = Enrolment),
+        (status = BAD_REQUEST, description = "A name, time zone or duration is not one.", body = ecowatt_api::Error),
+        (status = NOT_FOUND, description = "`device` does not exist.", body = ecowatt_api::Error),
+        (status = CONFLICT, description = "The site exists and is in another time zone.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn enrol_device(
+    State(app): State<App>,
+    Body(body): Body<EnrolDevice>,
+) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
+    let claim_for = match body.device {
+        Some(id) => ClaimFor::Existing(device_number(&id)?),
+        None => {
+            ClaimFor::New { name: body.name, site: body.site.name, time_zone: body.site.time_zone }
+        }
+    };
+    let valid_for = body.valid_for_s.map(Duration::from_secs);
+    let made = app.enrolment.make_claim(ClaimRequest { claim_for, valid_for }).await?;
+    let enrolment = Enrolment {
+        device: made.device.to_string(),
+        claim_code: made.code.expose().to_string(),
+        expires: rfc3339(made.expires),
+    };
+    Ok((StatusCode::CREATED, Json(enrolment)))
+}
+
+pub(super) fn device_unknown() -> ApiError {
+    ApiError::not_found("device_unknown", "there is no such device")
+}
+
+impl From<ClaimError> for ApiError {
+    fn from(error: ClaimError) -> Self {
+        let code = match error {
+            ClaimError::Store(error) => return error.into(),
+            ClaimError::NoFreeId | ClaimError::Random(_) => return Self::internal(error.into()),
+            ClaimError::UnknownDevice => return device_unknown(),
+            ClaimError::OtherTimeZone(_) => {
+                return Self::new(
+                    StatusCode::CONFLICT,
+                    "site_in_other_time_zone",
+                    error.to_string(),
+                );
+            }
+            ClaimError::Name(_) => "invalid_name",
+            ClaimError::TimeZone(_) => "invalid_time_zone",
+            ClaimError::Lifetime => "invalid_duration",
+            ClaimError::UnknownSite => "site_unknown",
+        };
+        Self::bad_request(code, error.to_string())
+    }
+}
+
+fn device(overview: &Overview) -> Device {
+    let Overview { device, .. } = overview;
+    Device {
+        id: device.number.to_string(),
+        name: device.name.clone(),
+        site: site(device.site.clone()),
+        state: api_state(overview.state),
+        state_since: overview.state_since.map(rfc3339),
+        power_w: overview.power_w,
+        energy_today_wh: overview.energy_today_wh(),
+        last_seen: device.link.last_seen.map(rfc3339),
+        last_sample: device.link.last_sample.map(rfc3339),
+        firmware: device.link.firmware.clone(),
+        spark: spark(overview),
+        created: rfc3339(device.created),
+    }
+}
+
+fn spark(overview: &Overview) -> Spark {
+    let Some(today) = &overview.today else { return Spark::default() };
+    let offset = |at: UnixMs| u32::try_from(at.since(overview.midnight).as_secs()).unwrap_or(0);
+    Spark {
+        from: Some(rfc3339(overview.midnight)),
+        offset_s: today.power_mw.iter().map(|(at, _)| offset(*at)).collect(),
+        power_w: today.power_mw.iter().map(|(_, mw)| scaled(*mw, -3)).collect(),
+    }
+}
+
+fn device_detail(detail: &Detail) -> DeviceDetail {
+    let link = &detail.overview.device.link;
+    DeviceDetail {
+        device: device(&detail.overview),
+        inverters: inverters(detail),
+        link: LinkState {
+            key_generation: link.key_generation.map_or(0, |generation| generation.0),
+            boot_epoch: link.boot_epoch.map(|epoch| epoch.0),
+            messages: link.messages,
+            batches: link.batches,
+            samples: link.samples,
+            duplicates: link.duplicates,
+            bytes: link.bytes,
+        },
+        diagnostics: link.diagnostics.clone(),
+    }
+}
+
+/// One summary per source that ever announced a stream or reported a state.
+fn inverters(detail: &Detail) -> Vec<InverterSummary> {
+    let reported = &detail.overview.device.link.inverters;
+    let mut sources: Vec<SourceNumber> =
+        detail.streams.iter().map(|stream| stream.source).collect();
+    sources.extend(reported.iter().map(|(source, _)| *source));
+    sources.sort_unstable();
+    sources.dedup();
+    sources.into_iter().map(|source| inverter(detail, source)).collect()
+}
+
+fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
+    let reported = &detail.overview.device.link.inverters;
+    let state = reported.iter().find(|(known, _)| *known == source).map(|(_, state)| *state);
+    // Streams ascend, so the last one of a source is the layout it has.
+    let layout = detail
+        .streams
+        .iter()
+        .rfind(|stream| stream.source == source)
+        .and_then(|stream| Layout::from_cbor(&stream.layout).ok());
+    let readings = detail.latest.iter().find(|latest| latest.source == source);
+    let mut points: Vec<PointValue> = readings
+        .iter()
+        .flat_map(|latest| &latest.readings)
+        .map(|reading| point_value(reading, layout.as_ref()))
+        .collect();
+    // As the profile orders them; points of earlier layouts come last.
+    let place = |point: &PointValue| {
+        layout.as_ref().and_then(|layout| layout.find(&point.point)).unwrap_or(usize::MAX)
+    };
+    points.sort_by_key(place);
+    let profile = layout.as_ref().map_or_else(String::new, |layout| layout.profile().into());
+    InverterSummary {
+        number: source.0,
+        title: profile.clone(),
+        profile,
+        state: inverter_state(state.unwrap_or(ecowatt_store::InverterState::Unknown)),
+        points,
+    }
+}
+
+fn point_value(reading: &LatestReading, layout: Option<&Layout>) -> PointValue {
+    let def = &reading.point.def;
+    let label = |value: i64| {
+        let layout = layout?;
+        let point = layout.points().get(layout.find(&def.name)?)?;
+        point.label(value).map(str::to_owned)
+    };
+    let (tried_at, quality) = reading.tried;
+    PointValue {
+        point: def.name.clone(),
+        unit: def.unit.symbol().into(),
+        decimals: decimals(def.exponent),
+        value: reading.good.map(|(_, value)| scaled(value, def.exponent)),
+        read_at: reading.good.map(|(at, _)| rfc3339(at)),
+        quality: quality.as_str().into(),
+        tried_at: Some(rfc3339(tried_at)),
+        text: reading.good.and_then(|(_, value)| label(value)),
+    }
+}
+
+fn inverter_state(state: ecowatt_store::InverterState) -> InverterState {
+    match state {
+        ecowatt_store::InverterState::Unknown => InverterState::Unknown,
+        ecowatt_store::InverterState::Online => InverterState::Online,
+        ecowatt_store::InverterState::Asleep => InverterState::Asleep,
+        ecowatt_store::InverterState::Offline => InverterState::Offline,
+        ecowatt_store::InverterState::Faulty => InverterState::Faulty,
+    }
+}

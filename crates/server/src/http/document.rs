@@ -1,0 +1,92 @@
+//! The OpenAPI document, made from the route table.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{ComponentsBuilder, OpenApi, PathItem};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "EcoWatt",
+        description = "Operator API. Every answer that is not a success has the body `Error`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    components(schemas(
+        ecowatt_api::Error,
+        ecowatt_api::LiveSample,
+        ecowatt_api::DeviceChanged,
+        ecowatt_api::EventKind,
+    ))
+)]
+struct Head;
+
+/// The document before any route is in it.
+pub(super) fn head() -> OpenApi {
+    let mut head = Head::openapi();
+    let schemes = ComponentsBuilder::from(head.components.take().unwrap_or_default())
+        .security_scheme(
+            "token",
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+        )
+        .security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("ecowatt_session"))),
+        );
+    head.components = Some(schemes.build());
+    head
+}
+
+/// Says of every operation that `open` does not have that it needs a token or a session.
+pub(super) fn require_token(document: &mut OpenApi, open: &OpenApi) {
+    let is_open = |path: &str, operation: &Operation| {
+        open.paths.paths.get(path).is_some_and(|item| {
+            operations(item).any(|known| known.operation_id == operation.operation_id)
+        })
+    };
+    for (path, item) in &mut document.paths.paths {
+        let slots =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in slots.into_iter().flatten() {
+            let security = if is_open(path, operation) {
+                Vec::new()
+            } else {
+                let none: [&str; 0] = [];
+                vec![
+                    SecurityRequirement::new("token", none),
+                    SecurityRequirement::new("session", none),
+                ]
+            };
+            operation.security = Some(security);
+        }
+    }
+}
+
+fn operations(item: &PathItem) -> impl Iterator<Item = &Operation> {
+    [&item.get, &item.put, &item.post, &item.delete, &item.patch].into_iter().flatten()
+}
+
+/// The document as it is committed and served.
+#[must_use]
+pub fn document() -> String {
+    let (_, document) = super::table(super::guarded());
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The OpenAPI document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    tag = "system",
+    responses((status = OK, description = "This document.", body = serde_json::Value)),
+)]
+pub(super) async fn show_document() -> Response {
+    let (_, document) = super::table(super::guarded());
+    Json(document).into_response()
+}

@@ -1,0 +1,110 @@
+//! `GET /api/v1/events`: what happens, as server-sent events.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use ecowatt_api::EventKind;
+use ecowatt_model::DeviceNumber;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use utoipa::IntoParams;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Params, device_number};
+use crate::limits::{KEEP_ALIVE, STREAM_LIFETIME};
+use crate::live::{LiveEvent, What};
+use crate::running::stopped;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// Narrows the stream to one device.
+    device: Option<String>,
+}
+
+/// Follows what devices send, as it is stored.
+///
+/// Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
+/// `DeviceChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
+/// most; readers connect again.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "devices",
+    params(EventsQuery),
+    responses(
+        (status = OK, description = "Events until either side ends the stream.", body = String, content_type = "text/event-stream"),
+        (status = SERVICE_UNAVAILABLE, description = "All places for streams are taken.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn follow_events(
+    State(app): State<App>,
+    Params(query): Params<EventsQuery>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let device = query.device.as_deref().map(device_number).transpose()?;
+    let place = app.streams.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
+    let reader =
+        Reader { events: app.live.subscribe(), device, stop: app.stop.clone(), _place: place, app };
+    let events =
+        stream::unfold(reader, Reader::next).take_until(tokio::time::sleep(STREAM_LIFETIME));
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+struct Reader {
+    events: broadcast::Receiver<LiveEvent>,
+    device: Option<DeviceNumber>,
+    stop: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+    app: App,
+}
+
+impl Reader {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            let received = tokio::select! {
+                _ = stopped(&mut self.stop) => return None,
+                received = self.events.recv() => received,
+            };
+            let event = match received {
+                Ok(event) if self.device.is_none_or(|device| device == event.device) => event,
+                Ok(_) => continue,
+                Err(RecvError::Lagged(_)) => {
+                    // What it missed is gone; what waits is about to be.
+                    self.events = self.app.live.subscribe();
+                    return Some((
+                        Ok(Event::default().event(name(EventKind::Reload)).data("")),
+                        self,
+                    ));
+                }
+                Err(RecvError::Closed) => return None,
+            };
+            let event = match &event.what {
+                What::Sample(sample) => json(EventKind::Sample, &**sample),
+                What::Device(changed) => json(EventKind::Device, &**changed),
+            };
+            return Some((Ok(event), self));
+        }
+    }
+}
+
+fn name(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Sample => "sample",
+        EventKind::Device => "device",
+        EventKind::Reload => "reload",
+    }
+}
+
+/// An event with its data; a value that JSON cannot hold becomes a reload, which is always right.
+fn json(kind: EventKind, data: &impl Serialize) -> Event {
+    Event::default()
+        .event(name(kind))
+        .json_data(data)
+        .unwrap_or_else(|_| Event::default().event(name(EventKind::Reload)).data(""))
+}

@@ -1,0 +1,199 @@
+//! What every request passes through, outermost: a request id, a span, a place among the requests
+//! in flight, a deadline, a net for panics, the JSON of errors, and the headers of safe answers.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use ecowatt_api::{Error, ErrorBody};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::App;
+use super::error::{ApiError, Failure};
+use crate::limits::{REQUEST_TIMEOUT, RETRY_AFTER};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names a request in answers and in the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Which part of the server a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Api,
+    Link,
+    /// Health, readiness, metrics: answered even when all places are taken.
+    Own,
+    Page,
+}
+
+impl Part {
+    fn of(path: &str) -> Self {
+        match path {
+            "/health" | "/ready" | "/metrics" => Self::Own,
+            "/link" => Self::Link,
+            path if path.starts_with("/link/") => Self::Link,
+            path if path == "/api" || path.starts_with("/api/") => Self::Api,
+            _ => Self::Page,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Link => "link",
+            Self::Own => "own",
+            Self::Page => "page",
+        }
+    }
+}
+
+pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = RequestId(getrandom::u64().unwrap_or_default());
+    let part = Part::of(request.uri().path());
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        method = %request.method(),
+        path = %request.uri().path(),
+    );
+    let started = app.world.mono();
+    let _in_flight = app.metrics.requests_in_flight.enter();
+
+    let response = async {
+        let response = answer(&app, part, request, next).await;
+        finish(response, id, part)
+    }
+    .instrument(span)
+    .await;
+
+    let took = app.world.mono().since(started);
+    app.metrics.request_durations.observe(took);
+    app.metrics.requests.add([part.as_str(), class(response.status())], 1);
+    response
+}
+
+async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response {
+    let place = app.places.try_acquire();
+    if place.is_err() && part != Part::Own {
+        return ApiError::busy().into_response();
+    }
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(REQUEST_TIMEOUT, run).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            app.metrics.panics.add(1);
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            ApiError::internal(anyhow::anyhow!("panic: {text}")).into_response()
+        }
+        Err(_) => ApiError::busy().into_response(),
+    }
+}
+
+fn finish(mut response: Response, id: RequestId, part: Part) -> Response {
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let failure = response.extensions_mut().remove::<Failure>();
+        // The link answers devices, which read the status alone.
+        if part != Part::Link || failure.is_some() {
+            let failure = failure.unwrap_or_else(|| Failure::of_status(status));
+            log(status, &failure);
+            response = render(response, &failure, id);
+        }
+    }
+    let headers = response.headers_mut();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds(RETRY_AFTER)));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Pages set their own; nothing else is ever a document.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
+    let body = Error {
+        error: ErrorBody {
+            code: failure.code.into(),
+            message: failure.message.clone().into_owned(),
+            request_id: id.to_string(),
+        },
+    };
+    let mut rendered = (response.status(), axum::Json(body)).into_response();
+    // `Allow` of a 405, `Retry-After` of a 429 and the like.
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            rendered.headers_mut().insert(name, value.clone());
+        }
+    }
+    rendered
+}
+
+fn log(status: StatusCode, failure: &Failure) {
+    let cause = failure.cause.as_ref().map(|cause| Chain(Arc::clone(cause)));
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(
+            status = status.as_u16(),
+            code = failure.code,
+            cause = cause.map(tracing::field::display),
+            "request failed"
+        );
+    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+        tracing::warn!(
+            code = failure.code,
+            cause = cause.map(tracing::field::display),
+            "request put off"
+        );
+    } else {
+        tracing::debug!(status = status.as_u16(), code = failure.code, "request refused");
+    }
+}
+
+/// An error with all its causes, on one line.
+struct Chain(Arc<anyhow::Error>);
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// Whole seconds, rounded up, as `Retry-After` wants them.
+pub(crate) fn seconds(duration: Duration) -> u64 {
+    duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}

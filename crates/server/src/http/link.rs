@@ -1,0 +1,124 @@
+//! The devices' own routes: `POST /link` and `POST /link/enrol`, binary both ways.
+//!
+//! Whoever is refused gets one constant answer; the reason becomes a metric label.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::error::ApiError;
+use super::extract::Peer;
+use super::session::Attempt;
+use crate::enrolment::RedeemError;
+use crate::ingest::IngestError;
+use crate::limits::{BODY_TIMEOUT, LINK_MESSAGE_BYTES_MAX};
+
+const COSE: &str = "application/cose";
+
+/// Takes one sealed message of a device and gives the sealed reply.
+///
+/// See `docs/wire-protocol.md`. Everything the message brings is committed before the reply.
+#[utoipa::path(
+    post,
+    path = "/link",
+    tag = "link",
+    request_body(content = Vec<u8>, content_type = "application/cose"),
+    responses(
+        (status = OK, description = "The sealed reply.", body = Vec<u8>, content_type = "application/cose"),
+        (status = UNAUTHORIZED, description = "Not a message of an enrolled device; no body, whatever the reason."),
+        (status = SERVICE_UNAVAILABLE, description = "Nothing was stored; send the same bytes again later.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn take_message(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let message = read(&headers, body).await?;
+    app.metrics.link_bytes.add(u64::try_from(message.len()).unwrap_or(u64::MAX));
+    match app.ingest.take(&message).await {
+        Ok(reply) => Ok(cose(reply)),
+        Err(IngestError::Store(error)) => Err(error.into()),
+        Err(error @ (IngestError::Random(_) | IngestError::Cut | IngestError::Reply)) => {
+            Err(ApiError::internal(error.into()))
+        }
+        Err(
+            error @ (IngestError::Envelope(_)
+            | IngestError::UnknownKey
+            | IngestError::Seal(_)
+            | IngestError::Message(_)
+            | IngestError::Stale),
+        ) => {
+            tracing::debug!(%error, "link message refused");
+            Ok(StatusCode::UNAUTHORIZED.into_response())
+        }
+    }
+}
+
+/// Redeems a claim code.
+///
+/// See `docs/wire-protocol.md`.
+#[utoipa::path(
+    post,
+    path = "/link/enrol",
+    tag = "link",
+    request_body(content = Vec<u8>, content_type = "application/cose"),
+    responses(
+        (status = OK, description = "The answer that completes the handshake.", body = Vec<u8>, content_type = "application/cose"),
+        (status = UNAUTHORIZED, description = "The message redeems no claim; no body, whatever the reason."),
+        (status = TOO_MANY_REQUESTS, description = "Too many attempts from this address.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn enrol(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let attempt = Attempt::spend(&app, peer)?;
+    let message = read(&headers, body).await?;
+    let redeemed = app.enrolment.redeem(&message).await;
+    let outcome = redeemed.as_ref().map_or_else(RedeemError::as_str, |_| "enrolled");
+    app.metrics.enrolments.add([outcome], 1);
+    match redeemed {
+        Ok(reply) => {
+            attempt.was_right();
+            Ok(cose(reply))
+        }
+        Err(RedeemError::Store(error)) => Err(error.into()),
+        Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
+        Err(error) => {
+            tracing::warn!(%error, "enrolment refused");
+            Ok(StatusCode::UNAUTHORIZED.into_response())
+        }
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);
+    if kind != COSE && kind != "application/octet-stream" {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "a device's message has the content type application/cose",
+        ));
+    }
+    let read = axum::body::to_bytes(body, LINK_MESSAGE_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Err(_)) => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the message is longer than allowed, or broke off",
+        )),
+        Err(_) => Err(ApiError::slow_body()),
+    }
+}
+
+fn cose(reply: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, COSE)], reply).into_response()
+}

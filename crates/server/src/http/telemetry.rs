@@ -1,0 +1,156 @@
+//! `/api/v1/devices/{id}/telemetry` and `/energy`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use ecowatt_api::{Energy, Resolution, Telemetry};
+use ecowatt_model::{SOURCES_MAX, SourceNumber};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::App;
+use super::devices::device_unknown;
+use super::error::ApiError;
+use super::extract::{DevicePath, Params};
+use crate::limits::POINTS_MAX;
+use crate::telemetry::{HistoryError, Query};
+use crate::time::{Range, RangeError, zone_of};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TelemetryQuery {
+    /// First instant (RFC 3339), or a date that stands for the site's midnight; a day before `to`
+    /// unless told otherwise.
+    from: Option<String>,
+    /// End, itself not included; the present unless told otherwise.
+    to: Option<String>,
+    /// How finely. Unless told otherwise: raw up to 6 hours, 1m up to 3 days, 15m up to 60, else 1d.
+    resolution: Option<Resolution>,
+    /// Names of points with commas between them; all unless told otherwise.
+    points: Option<String>,
+    /// Which of the device's inverters, from 0.
+    #[serde(default)]
+    #[param(default = 0)]
+    inverter: u8,
+}
+
+/// History of one inverter of a device, as columns.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{id}/telemetry",
+    tag = "telemetry",
+    params(("id" = String, Path, description = "Such as `dev-42`."), TelemetryQuery),
+    responses(
+        (status = OK, body = Telemetry),
+        (status = BAD_REQUEST, description = "A time, range or point is not one.", body = ecowatt_api::Error),
+        (status = NOT_FOUND, description = "There is no such device or inverter.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn list_telemetry(
+    State(app): State<App>,
+    DevicePath(device): DevicePath,
+    Params(query): Params<TelemetryQuery>,
+) -> Result<Json<Telemetry>, ApiError> {
+    if usize::from(query.inverter) >= SOURCES_MAX {
+        return Err(ApiError::bad_request(
+            "invalid_inverter",
+            format!("`inverter` is 0 to {}", SOURCES_MAX - 1),
+        ));
+    }
+    let points: Vec<String> =
+        query.points.iter().flat_map(|points| points.split(',')).map(str::to_owned).collect();
+    if points.len() > POINTS_MAX {
+        return Err(ApiError::bad_request(
+            "invalid_points",
+            format!("`points` names {POINTS_MAX} points at most"),
+        ));
+    }
+    let site = app.fleet.site_of(device).await?.ok_or_else(device_unknown)?;
+    let (from, to) = (query.from.as_deref(), query.to.as_deref());
+    let range = Range::parse(from, to, &zone_of(&site), app.history.now(), DAY)?;
+    let resolution = query.resolution.unwrap_or_else(|| fitting(range));
+    let inverter = SourceNumber(query.inverter);
+    let query = Query { device, site, inverter, range, resolution, points };
+    Ok(Json(app.history.telemetry(query).await?))
+}
+
+/// The finest resolution at which a range is still a chart rather than an export.
+fn fitting(range: Range) -> Resolution {
+    let length = range.to.since(range.from);
+    if length <= 6 * HOUR {
+        Resolution::Raw
+    } else if length <= 3 * DAY {
+        Resolution::Minute
+    } else if length <= 60 * DAY {
+        Resolution::Quarter
+    } else {
+        Resolution::Day
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EnergyQuery {
+    /// An instant (RFC 3339) in the first day, or that date; 30 days before `to` unless told
+    /// otherwise.
+    from: Option<String>,
+    /// End, itself not included; the present unless told otherwise.
+    to: Option<String>,
+}
+
+/// Energy of a device by the days of its site that the range touches.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{id}/energy",
+    tag = "telemetry",
+    params(("id" = String, Path, description = "Such as `dev-42`."), EnergyQuery),
+    responses(
+        (status = OK, body = Energy),
+        (status = BAD_REQUEST, description = "A time or range is not one.", body = ecowatt_api::Error),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn list_energy(
+    State(app): State<App>,
+    DevicePath(device): DevicePath,
+    Params(query): Params<EnergyQuery>,
+) -> Result<Json<Energy>, ApiError> {
+    let site = app.fleet.site_of(device).await?.ok_or_else(device_unknown)?;
+    let (from, to) = (query.from.as_deref(), query.to.as_deref());
+    let range = Range::parse(from, to, &zone_of(&site), app.history.now(), 30 * DAY)?;
+    Ok(Json(app.history.energy(device, &site, range).await?))
+}
+
+impl From<RangeError> for ApiError {
+    fn from(error: RangeError) -> Self {
+        let code = match error {
+            RangeError::Time(_) => "invalid_time",
+            RangeError::Backwards => "invalid_range",
+        };
+        Self::bad_request(code, error.to_string())
+    }
+}
+
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::UnknownInverter(_) => {
+                Self::new(StatusCode::NOT_FOUND, "inverter_unknown", error.to_string())
+            }
+            HistoryError::UnknownPoint(_) => Self::bad_request("point_unknown", error.to_string()),
+            HistoryError::TooManyDays => Self::bad_request("invalid_range", error.to_string()),
+            HistoryError::Store(error) => error.into(),
+            HistoryError::Batch(_)
+            | HistoryError::Layout(_)
+            | HistoryError::UnknownStream(_)
+            | HistoryError::Cut => Self::internal(error.into()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Starts the server's parts, and stops them in order.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use ecowatt_clock::Clock;
+use ecowatt_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::access::{Access, AccessError};
+use crate::config::{Config, ConfigError};
+use crate::enrolment::Enrolment;
+use crate::fleet::Fleet;
+use crate::http::{self, PLACES, STREAM_PLACES, Shared};
+use crate::ingest::Ingest;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::presence;
+use crate::telemetry::History;
+use crate::throttle::Throttle;
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How people reach it.
+    pub url: String,
+    /// The one-time set-up link, as long as there is no token. It is a secret.
+    pub setup_link: Option<String>,
+    tasks: JoinHandle<()>,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot make the set-up code")]
+    Access(#[from] AccessError),
+}
+
+/// Starts the server. It runs until `shutdown` is ready; then it accepts nothing more, finishes what
+/// it is at, ends event streams and lets go of the store.
+///
+/// # Errors
+/// If the configuration is wrong, the address is taken, or the store fails.
+pub async fn serve(
+    config: Config,
+    store: Store,
+    clock: Clock,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Running, ServeError> {
+    if let Some(problem) = config.problems().into_iter().next() {
+        return Err(problem.into());
+    }
+    let cannot = |cause| ServeError::Listen { address: config.listen, cause };
+    let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+
+    let (stop, stopping) = watch::channel(false);
+    let live = Live::default();
+    let metrics = Arc::new(Metrics::default());
+    let access = Access::new(store.clone(), clock);
+    let fleet = Fleet::new(store.clone(), clock, config.silent_after);
+    let url = config.base_url(address);
+    let setup_link =
+        access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
+    let app = Arc::new(Shared {
+        clock,
+        world: Clock::system(),
+        access,
+        fleet: fleet.clone(),
+        history: History::new(store.clone(), clock),
+        enrolment: Enrolment::new(store.clone(), clock),
+        ingest: Ingest::new(store.clone(), clock, live.clone(), Arc::clone(&metrics)),
+        throttle: Mutex::new(Throttle::default()),
+        places: Semaphore::new(PLACES),
+        streams: Arc::new(Semaphore::new(STREAM_PLACES)),
+        is_https: config.is_https(),
+        stop: stopping.clone(),
+        live: live.clone(),
+        metrics,
+        store,
+    });
+    let router = http::router(&app);
+    let tasks = tokio::spawn(async move {
+        let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
+        let presence = tokio::spawn(presence::reconcile(fleet, live, stopping));
+        shutdown.await;
+        tracing::info!("server stops");
+        // Both hold a receiver until they are done.
+        let _ = stop.send(true);
+        for task in [listen, presence] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the server ended badly");
+            }
+        }
+    });
+    Ok(Running { address, url, setup_link, tasks })
+}
+
+/// Waits until the server is to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever would say so is gone, which says so too.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+impl Running {
+    /// Waits until the server has stopped. Nothing of it uses the store after this.
+    pub async fn stopped(self) {
+        if let Err(error) = self.tasks.await {
+            tracing::error!(%error, "the server ended badly");
+        }
+    }
+}
