@@ -1,8 +1,8 @@
 //! What a column's next word will be, and by how much that may be wrong.
 //!
-//! Five averages of the column, from its last word to a slow mean, are weighed by how well each did
-//! of late: noise around a level wants the slow ones, a moving value the quick ones. What the
-//! columns to the left were off by in the same row (a cloud moves all currents at once) and what
+//! Five averages of the column, from its last word to a slow mean, and its last word plus its mean
+//! step are weighed by how well each did of late: noise around a level wants the slow averages, a
+//! moving value the quick ones, a counter the step. What the columns to the left were off by in the same row (a cloud moves all currents at once) and what
 //! the column itself was off by before is added with weights that are learned row by row. Integers
 //! only, with 1/32 of a count as the unit; nothing here can overflow, whatever the words are.
 
@@ -10,8 +10,10 @@
 pub(crate) const FRACTION_BITS: u32 = 5;
 
 /// By how much of the difference, in 1/256, an average follows the words in the long run.
-const PACES: [i32; AVERAGES] = [256, 200, 140, 70, 16];
+const PACES: [i32; AVERAGES] = [AT_ONCE, 200, 140, 70, 16];
 const AVERAGES: usize = 5;
+const AT_ONCE: i32 = 256;
+const STEP_PACE: i32 = 16;
 
 /// By how much, in 1/256, errors and the spread follow in the long run.
 const ERROR_PACE: i32 = 32;
@@ -19,6 +21,12 @@ const ERROR_PACE: i32 = 32;
 /// Columns to the left whose surprise counts, and own surprises before.
 pub(crate) const NEIGHBOURS: usize = 8;
 const LAGS: usize = 2;
+
+/// What lies farther from an average than this many times its mean distance, and four counts, is
+/// taken for no farther than that: one word struck by a disturbance must not spoil the next twenty.
+/// A real jump is followed at once by the first average, which is the last word itself.
+const OUTLIER_TIMES: i32 = 7;
+const OUTLIER: i32 = 4 << FRACTION_BITS;
 
 /// A surprise is measured in 1/16 of the spread and counts up to four times the spread.
 const SURPRISE_UNIT: i32 = 16;
@@ -40,6 +48,9 @@ pub(crate) struct Predictor {
     averages: [i32; AVERAGES],
     /// Mean distance of the words from each average, in 1/32.
     errors: [i32; AVERAGES],
+    /// Mean step from word to word, across the end of the 16 bits, and how far off it was.
+    step: i32,
+    step_error: i32,
     /// Mean distance of the words from the predictions, in 1/32.
     spread: i32,
     own: [i8; LAGS],
@@ -61,6 +72,8 @@ impl Predictor {
         last: 0,
         averages: [0; AVERAGES],
         errors: [0; AVERAGES],
+        step: 0,
+        step_error: 0,
         spread: 0,
         own: [0; LAGS],
         weights: [0; NEIGHBOURS + LAGS],
@@ -86,13 +99,17 @@ impl Predictor {
     pub(crate) fn predict(&self, left: &Surprises) -> Prediction {
         let last = fixed(self.last);
         let (mut sum, mut weights) = (0_i64, 0_i64);
-        for (average, error) in self.averages.iter().zip(self.errors) {
+        let mut weigh = |ahead: i32, error: i32| {
             // One over the squared error, at most 2^24.
             let inverse = i64::from((1 << 20) / (error + 4));
             let weight = 1 + ((inverse * inverse) >> 12);
-            sum += weight * i64::from(average - last);
+            sum += weight * i64::from(ahead);
             weights += weight;
+        };
+        for (average, error) in self.averages.iter().zip(self.errors) {
+            weigh(average - last, error);
         }
+        weigh(self.step, self.step_error);
         // A weighed mean of differences below 2^21 is one, too.
         let alone = last + i32::try_from(sum / weights).unwrap_or(0);
         let surprises = left.iter().chain(&self.own).zip(self.weights);
@@ -114,19 +131,36 @@ impl Predictor {
         }
         // The first step of a column says nothing yet about what is surprising.
         let told = if self.seen == 1 { 0 } else { self.surprise(actual - prediction.alone) };
-        self.own = [told, self.own[0]];
+        // A disturbance says much about the neighbours in its row and nothing about the next row.
+        let is_disturbed = i32::from(told.abs()) == SURPRISE_MAX;
+        self.own = [if is_disturbed { 0 } else { told }, self.own[0]];
         left.copy_within(..NEIGHBOURS - 1, 1);
         left[0] = told;
 
         let pace = |long_run: i32| long_run.max(256 / (i32::from(self.seen) + 1));
         let error_pace = if self.seen == 1 { 256 } else { pace(ERROR_PACE) };
-        for (error, average) in self.errors.iter_mut().zip(self.averages) {
-            *error += ((actual - average).abs() - *error) * error_pace / 256;
+        let limit =
+            |mean: i32| if self.seen == 1 { i32::MAX } else { OUTLIER_TIMES * mean + OUTLIER };
+        for ((average, error), long_run) in
+            self.averages.iter_mut().zip(&mut self.errors).zip(PACES)
+        {
+            let limit = limit(*error);
+            let off = actual - *average;
+            *error += (off.abs().min(limit) - *error) * error_pace / 256;
+            *average += match long_run {
+                AT_ONCE => off,
+                _ => off.clamp(-limit, limit) * pace(long_run) / 256,
+            };
         }
-        for (average, long_run) in self.averages.iter_mut().zip(PACES) {
-            *average += (actual - *average) * pace(long_run) / 256;
-        }
-        self.spread += (off.abs() - self.spread) * error_pace / 256;
+        let step = i32::from(word.wrapping_sub(self.last).cast_signed()) << FRACTION_BITS;
+        let limit_step = limit(self.step_error);
+        let off_step = step - self.step;
+        self.step_error += (off_step.abs().min(limit_step) - self.step_error) * error_pace / 256;
+        // The first step is all that is known of steps; the first word was no step.
+        self.step += off_step.clamp(-limit_step, limit_step)
+            * STEP_PACE.max(256 / i32::from(self.seen))
+            / 256;
+        self.spread += (off.abs().min(limit(self.spread)) - self.spread) * error_pace / 256;
         self.last = word;
         self.seen = self.seen.saturating_add(1);
     }

@@ -92,6 +92,31 @@ fn random_words_cost_little_more_than_themselves() {
 }
 
 #[test]
+fn a_disturbed_word_does_not_spoil_the_next_ones() {
+    let mut calm = Owned::regular(
+        1,
+        (0..900_u32).map(|row| u16::try_from(5000 + row * row / 7 % 3).unwrap()).collect(),
+    );
+    let before = calm.encode().len();
+    for row in (50..900).step_by(50) {
+        calm.words[row] = 29_000;
+    }
+    let disturbed = calm.encode().len();
+    // Seventeen words of 17 bits, what it costs that they come unexpected, and that the next does.
+    assert!(disturbed <= before + 17 * 11, "{before}, disturbed {disturbed}");
+}
+
+#[test]
+fn counters_cost_how_uneven_they_are() {
+    let words = (0..180_u32).map(|row| u16::try_from((65_000 + 37 * row + row % 2) & 0xffff));
+    let batch = Owned::regular(1, words.map(Result::unwrap).collect());
+    let len = batch.encode().len();
+    // One bit a row is uneven, and a start.
+    assert!(len <= 180 / 8 + 40, "{len}");
+    assert_eq!(Owned::decode(&batch.encode()), Ok(batch));
+}
+
+#[test]
 fn constant_intervals_cost_nothing_a_row() {
     let few = Owned::regular(1, vec![0; 2]).encode().len();
     let many = Owned::regular(1, vec![0; 1000]).encode().len();
