@@ -15,6 +15,7 @@ use crate::ours::{PATIENCE, ask_everything, slave};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pymodbus_oracle.py");
 
+#[expect(clippy::print_stderr, reason = "what is not tested must be seen")]
 fn interpreter(test: &str) -> Option<OsString> {
     let python = std::env::var_os("ECOWATT_PYTHON");
     if python.is_none() {

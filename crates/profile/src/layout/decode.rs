@@ -50,18 +50,29 @@ impl Access {
     #[inline]
     pub(super) fn decode(&self, words: &[u16], marks: &[Mark]) -> (Quality, Option<i64>) {
         let from = usize::from(self.first);
-        let columns = from..from + usize::from(self.width);
-        let (Some(words_here), Some(marks_here)) = (words.get(columns.clone()), marks.get(columns))
-        else {
-            return (Quality::Garbled, None);
+        // Most points have one word; asking for one is cheaper than asking for a range of one.
+        let wire = if self.width == 1 {
+            let (Some(&word), Some(&mark)) = (words.get(from), marks.get(from)) else {
+                return (Quality::Garbled, None);
+            };
+            if mark != Mark::Read {
+                return (mark.into(), None);
+            }
+            u64::from(word)
+        } else {
+            let columns = from..from + usize::from(self.width);
+            let (Some(words), Some(marks)) = (words.get(columns.clone()), marks.get(columns))
+            else {
+                return (Quality::Garbled, None);
+            };
+            if let Some(&mark) = marks.iter().find(|&&mark| mark != Mark::Read) {
+                return (mark.into(), None);
+            }
+            join(words, self.order)
         };
-        if let Some(&mark) = marks_here.iter().find(|&&mark| mark != Mark::Read) {
-            return (mark.into(), None);
-        }
         if self.kind == Kind::Text {
             return (Quality::Good, None);
         }
-        let wire = join(words_here, self.order);
         if self.sentinels[..usize::from(self.sentinel_count)].contains(&wire) {
             return (Quality::NotImplemented, None);
         }
