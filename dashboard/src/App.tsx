@@ -6,6 +6,7 @@ import { follow } from "./api/live";
 import { useSession, useSystem, whenSignedOut } from "./api/queries";
 import { Banner } from "./components/Banner";
 import { Header } from "./components/Header";
+import { Problem } from "./components/Problem";
 import { navigate, usePlace } from "./lib/route";
 import { useShortcuts } from "./lib/shortcuts";
 import styles from "./App.module.css";
@@ -39,7 +40,7 @@ function Inside({ path }: { path: string }) {
   const session = useSession();
   const device = deviceOf(path);
   const isSignedIn = session.data !== undefined;
-  useSystem();
+  const system = useSystem();
   useShortcuts();
   useEffect(() => applyEvents(client), [client]);
   useEffect(() => {
@@ -54,7 +55,15 @@ function Inside({ path }: { path: string }) {
       <Header session={session.data} />
       <Banner />
       <main id="main" tabIndex={-1} className={styles.main}>
-        {device !== null ? (
+        {!system.data ? (
+          system.isError && (
+            <Problem
+              what="The server does not answer."
+              error={system.error}
+              onRetry={() => void system.refetch()}
+            />
+          )
+        ) : device !== null ? (
           <DevicePage key={device} id={device} />
         ) : path === "/" ? (
           <FleetPage />

@@ -20,9 +20,11 @@ export async function redeem(code: string): Promise<Session> {
   return session;
 }
 
-export async function signOut(): Promise<void> {
+/** Ends the session; `leave` goes where nothing is asked of the server any more. */
+export async function signOut(leave: () => void): Promise<void> {
   await remove("/session");
   unfollow();
+  leave();
   queries.clear();
 }
 

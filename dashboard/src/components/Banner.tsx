@@ -4,11 +4,11 @@
  */
 import { FastForward, WifiOff } from "lucide-react";
 import { useEffect, useState } from "react";
-import { useFastNow } from "../api/clock";
+import { now as serverNow, speed, useFastNow } from "../api/clock";
 import { reconnect, useLiveStatus } from "../api/live";
 import { useFleet, useSystem } from "../api/queries";
 import { numberText } from "../lib/format";
-import { exactText, timeText } from "../lib/zone";
+import { exactText, minuteText, timeText } from "../lib/zone";
 import styles from "./Banner.module.css";
 
 /** A break shorter than this is mended before anyone needs to know. */
@@ -17,10 +17,10 @@ const QUIET_MS = 3_000;
 export function Banner() {
   const system = useSystem();
   return (
-    <>
+    <aside aria-label="State of the connection and the clock" className={styles.notices}>
       <Interruption />
       {system.data?.is_simulated && <SimulatedTime speed={system.data.speed} />}
-    </>
+    </aside>
   );
 }
 
@@ -52,21 +52,23 @@ function SimulatedTime({ speed }: { speed: number }) {
 function Interruption() {
   const status = useLiveStatus();
   const [, redraw] = useState(0);
-  const since = status.kind === "down" ? status.since : null;
+  const zone = useCommonZone();
+  const isDown = status.kind === "down";
   useEffect(() => {
-    if (since === null) return;
+    if (!isDown) return;
     const timer = setInterval(() => redraw((count) => count + 1), 1_000);
     return () => clearInterval(timer);
-  }, [since]);
+  }, [isDown]);
   if (status.kind !== "down" || Date.now() - status.since < QUIET_MS) return null;
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  // By the server's clock, as every time on the page.
+  const since = serverNow() - (Date.now() - status.since) * speed();
   const wait = Math.max(0, Math.ceil((status.retryAt - Date.now()) / 1000));
   return (
     <div className={styles.down} role="alert">
       <WifiOff size={18} aria-hidden />
       <span>
-        <strong title={exactText(status.since, zone)}>
-          No connection since {timeText(status.since, zone).slice(0, 5)}
+        <strong title={exactText(since, zone)}>
+          No connection since {minuteText(since, zone)}
         </strong>{" "}
         <span aria-live="off">
           What is shown is from before. {wait > 0 ? `Next attempt in ${wait} s.` : "Connecting…"}

@@ -1,6 +1,6 @@
 /** Numbers with units, ages, and the dash where there is none. */
 import { useNow } from "../api/clock";
-import { ABSENT, ageText, type Amount } from "../lib/format";
+import { ABSENT, ageText, durationText, type Amount } from "../lib/format";
 import { exactText } from "../lib/zone";
 import styles from "./Figure.module.css";
 
@@ -37,6 +37,17 @@ export function Age({ at, zone, why }: AgeProps) {
   return (
     <time dateTime={at} title={exactText(instant, zone)} className={styles.age}>
       {ageText(now - instant)}
+    </time>
+  );
+}
+
+/** How long something has been so; the exact instant of its beginning on hovering. */
+export function Lasting({ since, zone }: { since: string; zone: string }) {
+  const now = useNow();
+  const instant = Date.parse(since);
+  return (
+    <time dateTime={since} title={`Since ${exactText(instant, zone)}`} className={styles.age}>
+      {durationText(now - instant)}
     </time>
   );
 }

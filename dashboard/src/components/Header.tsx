@@ -72,13 +72,8 @@ function Keys() {
 
 export function Header({ session }: { session: Session | undefined }) {
   const { path } = usePlace();
-  const leave = async () => {
-    try {
-      await signOut();
-    } finally {
-      navigate("/login");
-    }
-  };
+  const [isRefused, setRefused] = useState(false);
+  const leave = () => signOut(() => navigate("/login")).catch(() => setRefused(true));
   return (
     <header className={styles.bar}>
       <div className={styles.inside}>
@@ -95,6 +90,11 @@ export function Header({ session }: { session: Session | undefined }) {
           <LiveDot />
           <Keys />
           <ThemeSwitch />
+          {isRefused && (
+            <span role="alert" className={styles.refused}>
+              Not logged out
+            </span>
+          )}
           {session && (
             <button
               type="button"

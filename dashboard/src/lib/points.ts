@@ -86,6 +86,19 @@ export function groupOf(point: string): PointGroup {
   }
 }
 
+const SIDES: Partial<Record<PointGroup, string>> = { ac: "AC", pv: "PV" };
+
+/**
+ * Which chart a point is drawn on. One for each quantity; but a few volts more or less on the grid
+ * would not show beside the hundreds of a string, so voltages and currents have one for each side.
+ */
+export function chartTitle(point: string, unit: string): string {
+  const quantity = quantityOf(unit);
+  const name = QUANTITY_NAMES[quantity];
+  const side = quantity === "voltage" || quantity === "current" ? SIDES[groupOf(point)] : undefined;
+  return side ? `${side} ${name.toLowerCase()}` : name;
+}
+
 const WORDS: Record<string, string> = {
   ac: "AC",
   pv: "PV",
@@ -132,11 +145,13 @@ export function pointName(point: string): string {
   return sentence(words.filter((word) => word !== "").join(" "));
 }
 
-/** What is drawn unless the address says otherwise: the powers, or else the first points. */
+/** What is drawn unless the address says otherwise: the power fed in, or else the first number. */
 export function defaultPoints(points: { point: string; unit: string }[]): string[] {
-  const powers = points.filter(({ point }) => point === "ac.power" || point === "pv.power");
-  const chosen = powers.length > 0 ? powers : points.filter(({ unit }) => unit !== "").slice(0, 1);
-  return chosen.map(({ point }) => point);
+  const chosen =
+    points.find(({ point }) => point === "ac.power") ??
+    points.find(({ unit }) => unit === "W") ??
+    points.find(({ unit }) => unit !== "");
+  return chosen ? [chosen.point] : [];
 }
 
 const QUALITY_WORDS: Record<string, string> = {

@@ -14,11 +14,11 @@ export const STEP_MS: Record<Resolution, number> = {
 };
 
 /**
- * Rows per pixel up to which a resolution is taken. A few rows per pixel cost little and keep short
- * peaks; daily means hide what a day was like, so quarter hours are kept longest.
+ * Rows per pixel up to which a resolution is taken. Denser than this, single readings are noise, and
+ * a minute's band says more; daily means hide what a day was like, so quarter hours are kept longest.
  */
 const ROWS_PER_PIXEL: [Resolution, number][] = [
-  ["raw", 4],
+  ["raw", 2],
   ["1m", 4],
   ["15m", 16],
 ];

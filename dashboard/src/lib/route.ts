@@ -1,5 +1,5 @@
 /** The address bar: which page, and what of it. */
-import { useMemo, useSyncExternalStore } from "react";
+import { useCallback, useMemo, useSyncExternalStore } from "react";
 
 export interface Place {
   path: string;
@@ -44,9 +44,9 @@ export function useParams(): [
   URLSearchParams,
   (changes: Record<string, string | null>, how?: { replace?: boolean }) => void,
 ] {
-  const { path, search } = usePlace();
+  const { search } = usePlace();
   const params = useMemo(() => new URLSearchParams(search), [search]);
-  const change = (changes: Record<string, string | null>, how?: { replace?: boolean }) => {
+  const change = useCallback((changes: Record<string, string | null>, how?: { replace?: boolean }) => {
     const next = new URLSearchParams(window.location.search);
     for (const [name, value] of Object.entries(changes)) {
       if (value === null) next.delete(name);
@@ -54,8 +54,8 @@ export function useParams(): [
     }
     // Commas are legal in a query and read better bare.
     const text = next.toString().replaceAll("%2C", ",");
-    navigate(path + (text ? `?${text}` : ""), how);
-  };
+    navigate(window.location.pathname + (text ? `?${text}` : ""), how);
+  }, []);
   return [params, change];
 }
 

@@ -1,8 +1,8 @@
 /** Charts over the same time under one another, one for each unit, with one cursor. */
-import { memo, useCallback, useId, useMemo, useState } from "react";
+import { memo, useCallback, useId, useMemo, useState, type ReactNode } from "react";
 import { unitText } from "../../lib/format";
 import { useIsNarrow, useWidth } from "../../lib/media";
-import { QUANTITIES, QUANTITY_NAMES, quantityOf } from "../../lib/points";
+import { chartTitle, QUANTITIES, quantityOf } from "../../lib/points";
 import type { Column, Table } from "../../lib/series";
 import { exactText } from "../../lib/zone";
 import { Legend } from "./Legend";
@@ -12,6 +12,8 @@ import type { Stretch } from "./touch";
 import styles from "./Stack.module.css";
 
 interface Props {
+  /** Stands above the charts, beside the instant under the cursor. */
+  lead: ReactNode;
   table: Table;
   looks: Map<string, Look>;
   range: Stretch;
@@ -22,6 +24,8 @@ interface Props {
 }
 
 interface Group {
+  key: string;
+  title: string;
   unit: string;
   columns: Column[];
 }
@@ -29,18 +33,21 @@ interface Group {
 const Chart = memo(TimeChart);
 
 function groupsOf(columns: Column[]): Group[] {
-  const groups = new Map<string, Column[]>();
+  const groups = new Map<string, Group>();
   for (const column of columns) {
-    const held = groups.get(column.unit);
-    if (held) held.push(column);
-    else groups.set(column.unit, [column]);
+    const { unit, point } = column;
+    const title = chartTitle(point, unit);
+    const key = `${title} ${unit}`;
+    const held = groups.get(key);
+    if (held) held.columns.push(column);
+    else groups.set(key, { key, title, unit, columns: [column] });
   }
-  return [...groups]
-    .map(([unit, held]) => ({ unit, columns: held }))
-    .toSorted((a, b) => QUANTITIES.indexOf(quantityOf(a.unit)) - QUANTITIES.indexOf(quantityOf(b.unit)));
+  return [...groups.values()].toSorted(
+    (a, b) => QUANTITIES.indexOf(quantityOf(a.unit)) - QUANTITIES.indexOf(quantityOf(b.unit)),
+  );
 }
 
-export function Stack({ table, looks, range, zone, onZoom, onZoomOut, onWidth }: Props) {
+export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWidth }: Props) {
   const id = useId();
   const [frame, width] = useWidth<HTMLDivElement>();
   const [row, setRow] = useState<number | null>(null);
@@ -57,18 +64,19 @@ export function Stack({ table, looks, range, zone, onZoom, onZoomOut, onWidth }:
   );
   useMemo(() => onWidth(width), [onWidth, width]);
   const isOne = groups.length === 1;
-  const height = isNarrow ? (isOne ? 240 : 168) : isOne ? 320 : 192;
+  const height = isNarrow ? (isOne ? 240 : 168) : isOne ? 384 : 192;
   const at = row === null ? null : (table.t[row] ?? null);
   return (
     <div ref={frame} className={styles.stack} onMouseLeave={() => setRow(null)}>
-      <p className={styles.at} aria-hidden={at === null}>
-        {at === null ? "Latest values" : exactText(at, zone)}
-      </p>
-      {groups.map(({ unit, columns }, place) => (
-        <section key={unit || "none"} className={styles.group}>
+      <div className={styles.lead}>
+        {lead}
+        <p className={styles.at}>{at === null ? "" : exactText(at, zone)}</p>
+      </div>
+      {groups.map(({ key, title, unit, columns }, place) => (
+        <section key={key} className={styles.group}>
           <div className={styles.head}>
             <h3>
-              {QUANTITY_NAMES[quantityOf(unit)]}
+              {title}
               {unit && <span>{unitText(unit)}</span>}
             </h3>
             <Legend columns={columns} looks={looks} row={row} />

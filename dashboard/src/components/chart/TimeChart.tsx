@@ -58,8 +58,13 @@ function heights(unit: string): uPlot.Range.Function {
   };
 }
 
+/** Decimals that tell marks apart which stand `step` from one another. */
 function decimalsOf(step: number): number {
-  return Math.max(0, Math.min(4, -Math.floor(Math.log10(step) + 1e-9)));
+  const decimals = [0, 1, 2, 3].find((count) => {
+    const scaled = step * 10 ** count;
+    return Math.abs(scaled - Math.round(scaled)) < 1e-6;
+  });
+  return decimals ?? 4;
 }
 
 function markGaps(chart: uPlot, gaps: Stretch[]): void {
@@ -116,7 +121,7 @@ export function TimeChart(props: TimeChartProps) {
         width: Math.max(160, width),
         height,
         ms: 1,
-        padding: [8, 12, 0, 0],
+        padding: [8, 24, isLast ? 0 : 8, 0],
         tzDate: (ms) => uPlot.tzDate(new Date(ms), latest.current.zone),
         legend: { show: false },
         series,
@@ -130,14 +135,14 @@ export function TimeChart(props: TimeChartProps) {
         },
         axes: [
           {
-            show: isLast,
             size: isLast ? 32 : 0,
             font: FONT,
             stroke: resolved("var(--quiet)"),
             grid: { stroke: resolved("var(--line)"), width: 1 },
             ticks: { show: false },
             space: 64,
-            values: (_chart, marks, _axis, _space, step) => markWords(marks, step, latest.current.zone),
+            values: (_chart, marks, _axis, _space, step) =>
+              isLast ? markWords(marks, step, latest.current.zone) : [],
           },
           {
             size: AXIS_WIDTH,

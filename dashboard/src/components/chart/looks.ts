@@ -1,5 +1,5 @@
 /** The same quantity has the same colour on every chart; points of one quantity differ in shade and dash. */
-import { quantityOf, type Quantity } from "../../lib/points";
+import { chartTitle, quantityOf, type Quantity } from "../../lib/points";
 
 export interface Look {
   /** A CSS colour. */
@@ -16,12 +16,13 @@ export function colourOf(quantity: Quantity): string {
 
 /** A look for each point of an inverter, whichever of them are drawn. */
 export function looksOf(points: { point: string; unit: string }[]): Map<string, Look> {
-  const used = new Map<Quantity, number>();
+  const used = new Map<string, number>();
   const looks = new Map<string, Look>();
   for (const { point, unit } of points) {
     const quantity = quantityOf(unit);
-    const place = used.get(quantity) ?? 0;
-    used.set(quantity, place + 1);
+    const chart = chartTitle(point, unit);
+    const place = used.get(chart) ?? 0;
+    used.set(chart, place + 1);
     const shade = SHADES[place % SHADES.length]!;
     looks.set(point, {
       colour: `color-mix(in oklab, ${colourOf(quantity)} ${shade}%, var(--text))`,

@@ -1,6 +1,6 @@
 /** The device in one glance. */
 import type { DeviceDetail } from "../../api/types";
-import { Absent, Age, Figure } from "../../components/Figure";
+import { Absent, Age, Figure, Lasting } from "../../components/Figure";
 import { DeviceBadge } from "../../components/State";
 import { energy, power } from "../../lib/format";
 import { NO_ENERGY, NO_POWER, NOT_SEEN } from "../fleet/reasons";
@@ -47,7 +47,7 @@ export function DeviceHead({ device }: { device: DeviceDetail }) {
             <DeviceBadge state={device.state} />
             {device.state_since && (
               <span className={styles.since}>
-                since <Age at={device.state_since} zone={zone} why="" />
+                for <Lasting since={device.state_since} zone={zone} />
               </span>
             )}
           </dd>

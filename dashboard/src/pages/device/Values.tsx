@@ -1,5 +1,5 @@
 /** The newest reading of every point, with its age, and what is wrong with it if anything is. */
-import { TriangleAlert } from "lucide-react";
+import { Clock, TriangleAlert } from "lucide-react";
 import { useNow } from "../../api/clock";
 import type { InverterSummary, PointValue } from "../../api/types";
 import { Absent, Figure } from "../../components/Figure";
@@ -51,6 +51,12 @@ function Row({ point, now, zone }: { point: PointValue; now: number; zone: strin
     <tr data-fresh={fresh} data-point={point.point}>
       <th scope="row" title={point.point}>
         {pointName(point.point)}
+        {fresh === "stale" && (
+          <span className={styles.quality} title="Nothing newer has been read for minutes">
+            <Clock size={12} aria-hidden />
+            stale
+          </span>
+        )}
         {fresh === "bad" && (
           <span
             className={styles.quality}
@@ -75,7 +81,6 @@ function Row({ point, now, zone }: { point: PointValue; now: number; zone: strin
           ""
         ) : (
           <time dateTime={point.read_at ?? undefined} title={exactText(readAt, zone)}>
-            {fresh === "stale" && "stale, "}
             {ageText(now - readAt)}
           </time>
         )}

@@ -57,7 +57,13 @@ function Card({ device }: { device: Device }) {
         </div>
       </dl>
       <p className={styles.seen}>
-        Seen <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
+        {device.last_seen ? (
+          <span>
+            Seen <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
+          </span>
+        ) : (
+          <span>No message received yet</span>
+        )}
         {device.firmware && <span>{device.firmware}</span>}
       </p>
     </li>

@@ -13,7 +13,7 @@ const MARK_EVERY_PX = 56;
 
 /** A round top of the scale and the steps to it, in watt-hours. */
 export function scale(most: number): { top: number; step: number } {
-  const wanted = Math.max(most, 1) / 4;
+  const wanted = Math.max(most, 1) / 5;
   const power = 10 ** Math.floor(Math.log10(wanted));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= wanted) ?? wanted;
   return { top: Math.ceil(Math.max(most, 1) / step) * step, step };

@@ -18,7 +18,49 @@ function isDrawn({ unit, point }: PointValue): boolean {
   return unit !== "" && !point.startsWith("info.");
 }
 
-export function Chooser({ points, chosen, looks, onChoose }: Props) {
+function groupsOf(points: PointValue[]): { quantity: Quantity; members: PointValue[] }[] {
+  return QUANTITIES.map((quantity) => ({
+    quantity,
+    members: points.filter((point) => isDrawn(point) && quantityOf(point.unit) === quantity),
+  })).filter(({ members }) => members.length > 0);
+}
+
+/** The choice with some points more or fewer, in the order of the profile. */
+function changed({ points, chosen }: Props, names: string[], isOn: boolean): string[] {
+  const wanted = new Set(chosen);
+  for (const name of names) {
+    if (isOn) wanted.add(name);
+    else wanted.delete(name);
+  }
+  return points.map(({ point }) => point).filter((point) => wanted.has(point));
+}
+
+export function Quantities(props: Props) {
+  const { points, chosen, onChoose } = props;
+  return (
+    <div className={styles.quantities} role="group" aria-label="What is drawn">
+      {groupsOf(points).map(({ quantity, members }) => (
+        <QuantityChip
+          key={quantity}
+          quantity={quantity}
+          isOn={members.some(({ point }) => chosen.includes(point))}
+          onToggle={(isOn) =>
+            onChoose(
+              changed(
+                props,
+                members.map(({ point }) => point),
+                isOn,
+              ),
+            )
+          }
+        />
+      ))}
+    </div>
+  );
+}
+
+export function PointMenu(props: Props) {
+  const { points, chosen, looks, onChoose } = props;
   const details = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const press = (event: PointerEvent) => {
@@ -28,74 +70,41 @@ export function Chooser({ points, chosen, looks, onChoose }: Props) {
     window.addEventListener("pointerdown", press);
     return () => window.removeEventListener("pointerdown", press);
   }, []);
-
-  const groups = QUANTITIES.map((quantity) => ({
-    quantity,
-    members: points.filter((point) => isDrawn(point) && quantityOf(point.unit) === quantity),
-  })).filter(({ members }) => members.length > 0);
-  const inOrder = (wanted: Set<string>) =>
-    points.map(({ point }) => point).filter((point) => wanted.has(point));
-  const set = (names: string[], isOn: boolean) => {
-    const wanted = new Set(chosen);
-    for (const name of names) {
-      if (isOn) wanted.add(name);
-      else wanted.delete(name);
-    }
-    onChoose(inOrder(wanted));
-  };
-
   return (
-    <div className={styles.chooser}>
-      <div className={styles.quantities} role="group" aria-label="What is drawn">
-        {groups.map(({ quantity, members }) => (
-          <QuantityChip
-            key={quantity}
-            quantity={quantity}
-            isOn={members.some(({ point }) => chosen.includes(point))}
-            onToggle={(isOn) =>
-              set(
-                members.map(({ point }) => point),
-                isOn,
-              )
-            }
-          />
+    <details
+      ref={details}
+      className={styles.points}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape" || !details.current?.open) return;
+        event.preventDefault();
+        details.current.open = false;
+      }}
+    >
+      <summary>
+        {chosen.length} of {points.filter(isDrawn).length} points
+        <ChevronDown size={16} aria-hidden />
+      </summary>
+      <div className={styles.list}>
+        {groupsOf(points).map(({ quantity, members }) => (
+          <fieldset key={quantity}>
+            <legend>{QUANTITY_NAMES[quantity]}</legend>
+            {members.map(({ point }) => (
+              <label key={point} title={point}>
+                <input
+                  type="checkbox"
+                  checked={chosen.includes(point)}
+                  onChange={(event) => onChoose(changed(props, [point], event.target.checked))}
+                />
+                <svg width="16" height="8" aria-hidden="true" style={{ color: looks.get(point)?.colour }}>
+                  <line x1="0" x2="16" y1="4" y2="4" strokeDasharray={looks.get(point)?.dash.join(" ")} />
+                </svg>
+                {pointName(point)}
+              </label>
+            ))}
+          </fieldset>
         ))}
       </div>
-      <details
-        ref={details}
-        className={styles.points}
-        onKeyDown={(event) => {
-          if (event.key !== "Escape" || !details.current?.open) return;
-          event.preventDefault();
-          details.current.open = false;
-        }}
-      >
-        <summary>
-          {chosen.length} of {points.filter(isDrawn).length} points
-          <ChevronDown size={16} aria-hidden />
-        </summary>
-        <div className={styles.list}>
-          {groups.map(({ quantity, members }) => (
-            <fieldset key={quantity}>
-              <legend>{QUANTITY_NAMES[quantity]}</legend>
-              {members.map(({ point }) => (
-                <label key={point} title={point}>
-                  <input
-                    type="checkbox"
-                    checked={chosen.includes(point)}
-                    onChange={(event) => set([point], event.target.checked)}
-                  />
-                  <svg width="16" height="8" aria-hidden="true" style={{ color: looks.get(point)?.colour }}>
-                    <line x1="0" x2="16" y1="4" y2="4" strokeDasharray={looks.get(point)?.dash.join(" ")} />
-                  </svg>
-                  {pointName(point)}
-                </label>
-              ))}
-            </fieldset>
-          ))}
-        </div>
-      </details>
-    </div>
+    </details>
   );
 }
 

@@ -11,9 +11,9 @@ import { useParams } from "../../../lib/route";
 import { chooseResolution, STEP_MS } from "../../../lib/resolution";
 import { isMoving, RANGE_MIN_MS } from "../../../lib/ranges";
 import { tableOf, withTail, gapLimit } from "../../../lib/series";
-import { Chooser } from "./Chooser";
+import { PointMenu, Quantities } from "./Chooser";
 import { choicesIn, writeInstant } from "./choices";
-import { RangeBar } from "./RangeBar";
+import { RangeBar, RangeSteps } from "./RangeBar";
 import { resolutionText } from "./words";
 import styles from "./History.module.css";
 
@@ -87,16 +87,25 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
     return () => window.removeEventListener("keydown", press);
   }, [isZoomed, zoomOut]);
 
+  const choice = {
+    points: inverter.points,
+    chosen: points,
+    looks,
+    onChoose: (next: string[]) => change({ points: next.join(",") }, { replace: true }),
+  };
+  const steps = (
+    <RangeSteps range={range} zone={zone} isZoomed={isZoomed} onChange={change} onZoomOut={zoomOut} />
+  );
+  const isDrawn = points.length > 0 && followed !== undefined;
   const hasRows = followed !== undefined && followed.t.some((at) => at >= range.from && at <= range.to);
   return (
     <section className={styles.history} aria-label="History">
-      <RangeBar range={range} zone={zone} isZoomed={isZoomed} onChange={change} onZoomOut={zoomOut} />
-      <Chooser
-        points={inverter.points}
-        chosen={points}
-        looks={looks}
-        onChoose={(next) => change({ points: next.join(",") }, { replace: true })}
-      />
+      <h2 className="visually-hidden">History</h2>
+      <div className={styles.tools}>
+        <RangeBar range={range} zone={zone} isZoomed={isZoomed} onChange={change} />
+        <PointMenu {...choice} />
+      </div>
+      <Quantities {...choice} />
       {telemetry.isError && !followed && (
         <Problem
           what="The history could not be loaded."
@@ -106,9 +115,11 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
       )}
       {telemetry.isPending && points.length > 0 && <Skeleton height={320} />}
       {points.length === 0 && <p className={styles.nothing}>Choose what to draw.</p>}
-      {points.length > 0 && followed && (
+      {!isDrawn && steps}
+      {isDrawn && (
         <div className={styles.charts} data-empty={!hasRows || undefined} data-rows={followed.t.length}>
           <Stack
+            lead={steps}
             table={followed}
             looks={looks}
             range={range}

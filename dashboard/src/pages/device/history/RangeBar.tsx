@@ -1,5 +1,5 @@
 /** Chooses the range: by name, by step, by hand. */
-import { ChevronLeft, ChevronRight, Undo2 } from "lucide-react";
+import { CalendarRange, ChevronLeft, ChevronRight, Undo2 } from "lucide-react";
 import { useId, useRef, useState, type FormEvent } from "react";
 import { Button, Choices } from "../../../components/Button";
 import { RANGES, type Range } from "../../../lib/ranges";
@@ -28,7 +28,22 @@ function rangeText({ from, to }: Range, zone: string): string {
   return `${dateText(from, zone)} ${time(from, zone)} to ${dateText(to, zone)} ${time(to, zone)}`;
 }
 
-export function RangeBar({ range, zone, isZoomed, onChange, onZoomOut }: Props) {
+export function RangeBar({ range, zone, isZoomed, onChange }: Omit<Props, "onZoomOut">) {
+  return (
+    <div className={styles.row}>
+      <Choices
+        label="Range"
+        choices={RANGES.map(({ name, label, title }) => ({ value: name, label, title }))}
+        chosen={range.name === "custom" ? null : range.name}
+        onChoose={(name) => onChange({ range: name === "today" ? null : name, from: null, to: null })}
+      />
+      <Custom key={`${isZoomed}`} range={range} zone={zone} isChosen={isZoomed} onChange={onChange} />
+    </div>
+  );
+}
+
+/** Where the range lies, and steps to its neighbours. */
+export function RangeSteps({ range, zone, isZoomed, onChange, onZoomOut }: Props) {
   const step = (direction: -1 | 1) => {
     const span = range.to - range.from;
     onChange({
@@ -37,33 +52,22 @@ export function RangeBar({ range, zone, isZoomed, onChange, onZoomOut }: Props) 
     });
   };
   return (
-    <div className={styles.bar}>
-      <div className={styles.row}>
-        <Choices
-          label="Range"
-          choices={RANGES.map(({ name, label, title }) => ({ value: name, label, title }))}
-          chosen={range.name === "custom" ? null : range.name}
-          onChoose={(name) => onChange({ range: name === "today" ? null : name, from: null, to: null })}
-        />
-        <Custom key={`${isZoomed}`} range={range} zone={zone} isChosen={isZoomed} onChange={onChange} />
-      </div>
-      <div className={styles.row}>
-        <p className={styles.text} data-testid="range" data-from={range.from} data-to={range.to}>
-          <button type="button" aria-label="Earlier" title="Earlier" onClick={() => step(-1)}>
-            <ChevronLeft size={18} aria-hidden />
-          </button>
-          <button type="button" aria-label="Later" title="Later" onClick={() => step(1)}>
-            <ChevronRight size={18} aria-hidden />
-          </button>
-          <span title={zone}>{rangeText(range, zone)}</span>
-        </p>
-        {isZoomed && (
-          <Button look="bare" onClick={onZoomOut}>
-            <Undo2 size={16} aria-hidden />
-            Reset
-          </Button>
-        )}
-      </div>
+    <div className={styles.row}>
+      <p className={styles.text} data-testid="range" data-from={range.from} data-to={range.to}>
+        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => step(-1)}>
+          <ChevronLeft size={18} aria-hidden />
+        </button>
+        <button type="button" aria-label="Later" title="Later" onClick={() => step(1)}>
+          <ChevronRight size={18} aria-hidden />
+        </button>
+        <span title={zone}>{rangeText(range, zone)}</span>
+      </p>
+      {isZoomed && (
+        <button type="button" className={styles.reset} onClick={onZoomOut}>
+          <Undo2 size={14} aria-hidden />
+          Reset
+        </button>
+      )}
     </div>
   );
 }
@@ -107,7 +111,10 @@ function Custom({ range, zone, isChosen, onChange }: CustomProps) {
         close();
       }}
     >
-      <summary data-chosen={isChosen || undefined}>Custom</summary>
+      <summary data-chosen={isChosen || undefined} title="Choose the beginning and the end">
+        <CalendarRange size={16} aria-hidden />
+        <span>Custom</span>
+      </summary>
       <form onSubmit={submit} className={styles.form}>
         <label htmlFor={`${id}-from`}>From</label>
         <input

@@ -1,0 +1,131 @@
+/**
+ * A browser on a running server. `ECOWATT_DEMO_JSON` names the file that `ecowatt demo` writes;
+ * `CHROMIUM` the browser's executable; `ECOWATT_SCREENSHOTS` the folder for pictures.
+ */
+import { mkdirSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import axe from "axe-core";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { expect } from "vitest";
+
+interface Demo {
+  url: string;
+  token: string;
+  devices: { id: string; inverter: string }[];
+}
+
+export interface View {
+  name: string;
+  width: number;
+  height: number;
+  scheme: "light" | "dark";
+  isPhone: boolean;
+}
+
+/** Every page is looked at in these four. */
+export const VIEWS: View[] = (["light", "dark"] as const).flatMap((scheme) => [
+  { name: `desk-${scheme}`, width: 1440, height: 900, scheme, isPhone: false },
+  { name: `phone-${scheme}`, width: 390, height: 844, scheme, isPhone: true },
+]);
+
+export const DESK = VIEWS[0]!;
+export const PHONE = VIEWS[1]!;
+
+/** Everything that is shown comes from a real server, which may be starting. */
+export const DEADLINE_MS = 30_000;
+
+const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+function readDemo(): Demo {
+  const path = process.env.ECOWATT_DEMO_JSON;
+  if (!path) throw new Error("ECOWATT_DEMO_JSON must name the file that `ecowatt demo` writes");
+  return JSON.parse(readFileSync(path, "utf8")) as Demo;
+}
+
+export const demo = readDemo();
+
+export const firstDevice = demo.devices[0]!.id;
+
+export async function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+export interface Visit {
+  context: BrowserContext;
+  page: Page;
+  /** Errors on the console and uncaught exceptions, in their words. */
+  errors: string[];
+}
+
+export async function visit(browser: Browser, view: View): Promise<Visit> {
+  const context = await browser.newContext({
+    baseURL: demo.url,
+    viewport: { width: view.width, height: view.height },
+    colorScheme: view.scheme,
+    isMobile: view.isPhone,
+    hasTouch: view.isPhone,
+    deviceScaleFactor: view.isPhone ? 2 : 1,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(DEADLINE_MS);
+  const errors: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(`${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => errors.push(error.message));
+  return { context, page, errors };
+}
+
+/** Opens the link that the demonstration prints, and waits for the fleet. */
+export async function signIn(page: Page): Promise<void> {
+  await page.goto(`/#token=${demo.token}`);
+  await page.getByRole("heading", { name: "Fleet" }).waitFor();
+}
+
+export async function signedIn(browser: Browser, view: View): Promise<Visit> {
+  const visited = await visit(browser, view);
+  await signIn(visited.page);
+  return visited;
+}
+
+/** Fails with the rules that the page breaks and the elements that break them. */
+export async function expectAccessible(page: Page): Promise<void> {
+  // Injected over the debugging protocol: the page's policy forbids scripts that are not its own.
+  await page.evaluate(axe.source);
+  const broken = await page.evaluate(async (tags) => {
+    const { axe } = window as unknown as { axe: typeof import("axe-core") };
+    const { violations } = await axe.run(document, { runOnly: { type: "tag", values: tags } });
+    return violations.map(({ id, help, nodes }) => ({
+      id,
+      help,
+      where: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`),
+    }));
+  }, AXE_TAGS);
+  expect(broken).toEqual([]);
+}
+
+/** Wider than the screen means that something sticks out at the side. */
+export async function expectNoSideways(page: Page): Promise<void> {
+  const { content, screen } = await page.evaluate(() => ({
+    content: document.documentElement.scrollWidth,
+    screen: document.documentElement.clientWidth,
+  }));
+  expect(content).toBeLessThanOrEqual(screen);
+}
+
+export async function picture(page: Page, name: string): Promise<void> {
+  const folder = resolve(process.env.ECOWATT_SCREENSHOTS ?? resolve(import.meta.dirname, "screenshots"));
+  mkdirSync(folder, { recursive: true });
+  await page.screenshot({ path: resolve(folder, `${name}.png`), fullPage: true });
+}
