@@ -11,6 +11,7 @@
 extern crate std;
 
 mod crc;
+mod expected;
 mod frame;
 mod master;
 mod pdu;
@@ -19,11 +20,12 @@ mod timing;
 mod values;
 
 pub use crc::crc16;
+pub use expected::{Expected, ReplyError};
 pub use frame::{ADU_MAX, Framing, Header, MBAP_LEN, RTU_ADU_MAX, encode_reply, encode_request};
 pub use master::{Progress, Transaction, TransactionError};
 pub use pdu::{
-    EncodeError, Exception, ExceptionCode, Expected, PDU_MAX, READ_BITS_MAX, READ_REGISTERS_MAX,
-    READ_WRITE_READ_MAX, READ_WRITE_WRITE_MAX, Reply, ReplyError, Request, RequestError, Response,
+    EncodeError, Exception, ExceptionCode, PDU_MAX, READ_BITS_MAX, READ_REGISTERS_MAX,
+    READ_WRITE_READ_MAX, READ_WRITE_WRITE_MAX, Reply, Request, RequestError, Response,
     WRITE_BITS_MAX, WRITE_REGISTERS_MAX,
 };
 pub use slave::{Incoming, RequestDecoder, StreamError};

@@ -7,10 +7,11 @@
 //! only that keeps a late answer from passing for the next one.
 
 use crate::crc::crc16;
+use crate::expected::{Candidate, Expected, ReplyError};
 use crate::frame::{
     ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_CRC_LEN, encode_request, parse_mbap,
 };
-use crate::pdu::{Candidate, EncodeError, ExceptionCode, Expected, ReplyError, Request, Response};
+use crate::pdu::{EncodeError, ExceptionCode, Request, Response};
 
 /// Where an exchange stands after some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

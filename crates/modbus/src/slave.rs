@@ -5,10 +5,11 @@
 //! do).
 
 use crate::crc::crc16;
+use crate::expected::{Candidate, request_candidate};
 use crate::frame::{
     ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_ADU_MAX, RTU_CRC_LEN, parse_mbap,
 };
-use crate::pdu::{Candidate, Request, RequestError, request_candidate};
+use crate::pdu::{Request, RequestError};
 
 /// A whole request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
