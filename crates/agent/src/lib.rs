@@ -1,1 +1,19 @@
+//! The Linux shell around the device core: buses, network, and what survives a power cut.
+//!
+//! [`run`] carries out what `ecowatt-device` decides. It decides nothing itself but how: which
+//! task owns a bus, which file holds a batch, when to give up on a socket.
 
+mod bus;
+mod config;
+mod enrol;
+mod link;
+mod run;
+mod sample_log;
+pub mod storage;
+mod survey;
+
+pub use bus::{Address, ParseAddressError, Serial};
+pub use config::{Config, ConfigError, InverterConfig, Problem};
+pub use enrol::EnrolError;
+pub use link::{ParseServerUrlError, ServerUrl};
+pub use run::{RunError, run};

@@ -141,17 +141,19 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.len > 0 && (self.is_flushed || self.len >= rows_max.min(ROWS))
     }
 
-    /// Encodes everything into `out`.
+    /// Encodes the oldest `rows` into `out`.
     pub(crate) fn encode<const N: usize>(
         &self,
+        rows: usize,
         state: &mut State<N>,
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
-        let cells = self.len * self.columns;
+        let rows = rows.min(self.len);
+        let cells = rows * self.columns;
         let batch = Batch {
             base: self.base,
             columns: self.columns,
-            times: &self.times[..self.len],
+            times: &self.times[..rows],
             words: self.words.as_flattened().get(..cells).unwrap_or_default(),
             marks: self.marks.as_flattened().get(..cells),
         };
@@ -166,6 +168,6 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.words.as_flattened_mut().copy_within(kept.clone(), 0);
         self.marks.as_flattened_mut().copy_within(kept, 0);
         self.len -= rows;
-        self.is_flushed = false;
+        self.is_flushed &= self.len > 0;
     }
 }

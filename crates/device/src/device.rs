@@ -137,7 +137,7 @@ impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
     I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
 {
-    /// Starts an epoch. Source numbers are the places in `inverters`.
+    /// Starts an epoch. No two inverters have the same source number.
     pub fn new(
         config: Config,
         started: Started,
@@ -236,14 +236,16 @@ where
 
     /// A read was carried out.
     pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
-        if let Some(inverter) = self.inverters.as_mut().get_mut(usize::from(source.0)) {
-            inverter.source.handle(now, outcome, &mut self.events);
+        let events = &mut self.events;
+        if let Some(inverter) = find(self.inverters.as_mut(), source) {
+            inverter.source.handle(now, outcome, events);
         }
     }
 
     /// The sample that was taken last.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
-        let inverter = self.inverters.as_ref().get(usize::from(source.0))?;
+        let mut inverters = self.inverters.as_ref().iter();
+        let inverter = inverters.find(|inverter| inverter.source.number() == source)?;
         inverter.buffer.newest(source, inverter.source.stream())
     }
 
@@ -265,20 +267,23 @@ where
         state: &mut State<N>,
         out: &mut [u8],
     ) -> Result<Cut, CutError> {
-        let inverter = self.inverters.as_ref().get(usize::from(source.0));
-        let Some(inverter) = inverter.filter(|inverter| inverter.buffer.len() > 0) else {
+        let mut inverters = self.inverters.as_ref().iter();
+        let is_meant = |i: &&Inverter<_, _>| i.source.number() == source && i.buffer.len() > 0;
+        let Some(inverter) = inverters.find(is_meant) else {
             return Err(CutError::NotDue(source));
         };
         let buffer = &inverter.buffer;
-        match buffer.encode(state, out) {
+        let rows = buffer.len().min(inverter.rows_max);
+        let left = u32::try_from(buffer.len() - rows).unwrap_or(0);
+        match buffer.encode(rows, state, out) {
             Ok(len) => {
                 let cut = Cut {
                     id: BatchId { epoch: self.started.epoch, sequence: self.sequence },
                     source,
                     stream: inverter.source.stream(),
                     base: buffer.base().unwrap_or(TimeBase::SinceBoot),
-                    rows: u16::try_from(buffer.len()).unwrap_or(u16::MAX),
-                    last_ordinal: buffer.last_ordinal(),
+                    rows: u16::try_from(rows).unwrap_or(u16::MAX),
+                    last_ordinal: buffer.last_ordinal() - left,
                     len,
                 };
                 self.cutting = Some(cut);
@@ -308,7 +313,7 @@ where
         }
         self.sequence = Sequence(self.sequence.0.saturating_add(1));
         self.spooled.batches = self.spooled.batches.saturating_add(1);
-        if let Some(inverter) = self.inverters.as_mut().get_mut(usize::from(cut.source.0)) {
+        if let Some(inverter) = find(self.inverters.as_mut(), cut.source) {
             inverter.buffer.drop_front(usize::from(cut.rows));
         }
     }
@@ -415,6 +420,11 @@ where
         self.uplink.hurry(now);
     }
 
+    /// Whether the last message got its reply, or none was sent yet.
+    pub fn is_healthy(&self) -> bool {
+        self.uplink.is_healthy()
+    }
+
     /// Samples that are in no persisted batch.
     pub fn buffered(&self) -> usize {
         self.inverters.as_ref().iter().map(|inverter| inverter.buffer.len()).sum()
@@ -496,4 +506,11 @@ where
             })
             .map(|inverter| inverter.source.number())
     }
+}
+
+fn find<const COLUMNS: usize, const ROWS: usize>(
+    inverters: &mut [Inverter<COLUMNS, ROWS>],
+    source: SourceNumber,
+) -> Option<&mut Inverter<COLUMNS, ROWS>> {
+    inverters.iter_mut().find(|inverter| inverter.source.number() == source)
 }

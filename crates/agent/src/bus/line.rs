@@ -1,0 +1,256 @@
+//! What bytes go through: a TCP stream or a serial port.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ecowatt_modbus::{Framing, inter_frame_silence};
+use ecowatt_profile::SerialFormat;
+use rustix::fs::OFlags;
+use rustix::termios::{self, ControlModes, OptionalActions, QueueSelector};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Where a bus is, as in `tcp://host:502`, `rtu-over-tcp://host:4001` or
+/// `serial:///dev/ttyUSB0?baud=9600&format=8N1`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    Tcp(String),
+    RtuOverTcp(String),
+    Serial(Serial),
+}
+
+/// A serial port and its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Serial {
+    pub path: PathBuf,
+    pub baud: u32,
+    pub format: SerialFormat,
+}
+
+/// Why text is not the address of a bus.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseAddressError {
+    #[error("must start with tcp://, rtu-over-tcp:// or serial://")]
+    Scheme,
+    #[error("must name host and port, such as tcp://192.0.2.7:502")]
+    HostPort,
+    #[error("must name a device file, such as serial:///dev/ttyUSB0?baud=9600")]
+    Path,
+    #[error("{0} is not baud=… (300 to 4000000) or format=8N1, 8N2, 8E1 or 8O1")]
+    Setting(String),
+}
+
+impl Address {
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            Self::Tcp(_) => Framing::Tcp,
+            Self::RtuOverTcp(_) | Self::Serial(_) => Framing::Rtu,
+        }
+    }
+
+    /// Pause that frames need between them.
+    pub(super) fn silence(&self) -> Duration {
+        match self {
+            Self::Tcp(_) | Self::RtuOverTcp(_) => Duration::ZERO,
+            Self::Serial(serial) => inter_frame_silence(serial.baud, serial.format.bits_per_char()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = text.split_once("://").ok_or(ParseAddressError::Scheme)?;
+        match scheme {
+            "tcp" => host_port(rest).map(Self::Tcp),
+            "rtu-over-tcp" => host_port(rest).map(Self::RtuOverTcp),
+            "serial" => serial(rest).map(Self::Serial),
+            _ => Err(ParseAddressError::Scheme),
+        }
+    }
+}
+
+fn host_port(text: &str) -> Result<String, ParseAddressError> {
+    let (host, port) = text.rsplit_once(':').ok_or(ParseAddressError::HostPort)?;
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty() || host.contains('/') || !is_port {
+        return Err(ParseAddressError::HostPort);
+    }
+    Ok(text.to_owned())
+}
+
+fn serial(text: &str) -> Result<Serial, ParseAddressError> {
+    let (path, settings) = text.split_once('?').unwrap_or((text, ""));
+    if !path.starts_with('/') {
+        return Err(ParseAddressError::Path);
+    }
+    let mut serial =
+        Serial { path: PathBuf::from(path), baud: 9_600, format: SerialFormat::NoneOne };
+    for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+        let wrong = || ParseAddressError::Setting(setting.to_owned());
+        match setting.split_once('=').ok_or_else(wrong)? {
+            ("baud", baud) => {
+                let baud = baud.parse().ok().filter(|baud| (300..=4_000_000).contains(baud));
+                serial.baud = baud.ok_or_else(wrong)?;
+            }
+            ("format", format) => {
+                serial.format = match format.to_ascii_uppercase().as_str() {
+                    "8N1" => SerialFormat::NoneOne,
+                    "8N2" => SerialFormat::NoneTwo,
+                    "8E1" => SerialFormat::EvenOne,
+                    "8O1" => SerialFormat::OddOne,
+                    _ => return Err(wrong()),
+                };
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(serial)
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host_port) => write!(f, "tcp://{host_port}"),
+            Self::RtuOverTcp(host_port) => write!(f, "rtu-over-tcp://{host_port}"),
+            Self::Serial(serial) => write!(f, "serial://{}", serial.path.display()),
+        }
+    }
+}
+
+/// Why a bus cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error("no connection")]
+    Connect(#[source] io::Error),
+    #[error("no connection in time")]
+    Timeout,
+    #[error("serial port cannot be set up")]
+    Serial(#[source] io::Error),
+    #[error("connection broke")]
+    Broken(#[source] io::Error),
+}
+
+/// An open bus.
+#[derive(Debug)]
+pub(super) enum Line {
+    Tcp(TcpStream),
+    Serial(AsyncFd<File>),
+}
+
+impl Line {
+    pub(super) async fn open(address: &Address) -> Result<Self, OpenError> {
+        match address {
+            Address::Tcp(host_port) | Address::RtuOverTcp(host_port) => {
+                let stream = TcpStream::connect(host_port).await.map_err(OpenError::Connect)?;
+                // Requests are small and waited for; delaying them gains nothing.
+                stream.set_nodelay(true).map_err(OpenError::Connect)?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Serial(serial) => {
+                open_serial(serial).map(Self::Serial).map_err(OpenError::Serial)
+            }
+        }
+    }
+
+    /// Whether what comes late can be told from what comes next by waiting for silence.
+    pub(super) fn can_drain(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Serial(_) => true,
+        }
+    }
+
+    /// Forgets what a serial port received unasked.
+    pub(super) fn discard_input(&self) {
+        if let Self::Serial(port) = self {
+            let _ = termios::tcflush(port.get_ref(), QueueSelector::IFlush);
+        }
+    }
+
+    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Serial(port) => {
+                while !bytes.is_empty() {
+                    let mut ready = port.writable().await?;
+                    if let Ok(written) = ready.try_io(|port| port.get_ref().write(bytes)) {
+                        bytes = &bytes[written?..];
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads at least one byte; the end of the stream is an error.
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match self {
+            Self::Tcp(stream) => stream.read(buffer).await?,
+            Self::Serial(port) => loop {
+                let mut ready = port.readable().await?;
+                if let Ok(read) = ready.try_io(|port| port.get_ref().read(buffer)) {
+                    break read?;
+                }
+            },
+        };
+        if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
+    }
+}
+
+fn open_serial(serial: &Serial) -> io::Result<AsyncFd<File>> {
+    let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
+    let port = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(&serial.path)?;
+    let mut settings = termios::tcgetattr(&port)?;
+    settings.make_raw();
+    settings.set_speed(serial.baud)?;
+    let modes = &mut settings.control_modes;
+    modes.remove(ControlModes::CSTOPB | ControlModes::PARENB | ControlModes::PARODD);
+    modes.remove(ControlModes::CRTSCTS);
+    modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
+    modes.insert(match serial.format {
+        SerialFormat::NoneOne => ControlModes::empty(),
+        SerialFormat::NoneTwo => ControlModes::CSTOPB,
+        SerialFormat::EvenOne => ControlModes::PARENB,
+        SerialFormat::OddOne => ControlModes::PARENB | ControlModes::PARODD,
+    });
+    termios::tcsetattr(&port, OptionalActions::Now, &settings)?;
+    #[expect(deprecated, reason = "its successor is unsafe; a File keeps what that asks for")]
+    AsyncFd::new(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked() {
+        let serial =
+            |baud, format| Ok(Address::Serial(Serial { path: "/dev/ttyS1".into(), baud, format }));
+        for (text, expected) in [
+            ("tcp://10.0.0.7:502", Ok(Address::Tcp("10.0.0.7:502".into()))),
+            ("rtu-over-tcp://[::1]:4001", Ok(Address::RtuOverTcp("[::1]:4001".into()))),
+            ("serial:///dev/ttyS1", serial(9_600, SerialFormat::NoneOne)),
+            ("serial:///dev/ttyS1?baud=19200&format=8e1", serial(19_200, SerialFormat::EvenOne)),
+            ("10.0.0.7:502", Err(ParseAddressError::Scheme)),
+            ("udp://10.0.0.7:502", Err(ParseAddressError::Scheme)),
+            ("tcp://10.0.0.7", Err(ParseAddressError::HostPort)),
+            ("tcp://10.0.0.7:0", Err(ParseAddressError::HostPort)),
+            ("serial://ttyS1", Err(ParseAddressError::Path)),
+            ("serial:///dev/ttyS1?baud=1", Err(ParseAddressError::Setting("baud=1".into()))),
+        ] {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
+    }
+}

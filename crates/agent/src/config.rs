@@ -1,0 +1,380 @@
+//! The agent's TOML file, checked into types once.
+//!
+//! What is wrong is reported all at once, each with the path of its key. The boot configuration
+//! lives here; what a server may desire of a device is another type and arrives another way.
+
+mod humane;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ecowatt_device::limits::CHECK_IN_MAX;
+use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
+use ecowatt_model::SOURCES_MAX;
+use ecowatt_profile::{Profile, catalogue};
+use serde::Deserialize;
+
+use crate::bus::Address;
+use crate::link::ServerUrl;
+use crate::storage::{Order, SPOOL_BYTES_MIN};
+
+/// Everything the agent is told before it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: ServerUrl,
+    /// Folder for identity, spool and draft; one agent at a time uses it.
+    pub data: PathBuf,
+    /// Redeemed once; not needed when the data folder already holds an identity.
+    pub claim: Option<ClaimCode>,
+    /// Takes the place of the fastest interval of each profile.
+    pub sample_interval: Option<Duration>,
+    pub upload_interval: Duration,
+    pub order: Order,
+    pub message_bytes: usize,
+    pub spool_bytes: u64,
+    pub inverters: Vec<InverterConfig>,
+    /// Appends a line of CSV for every sample that became durable.
+    pub sample_log: Option<PathBuf>,
+}
+
+/// One inverter.
+#[derive(Debug, Clone)]
+pub struct InverterConfig {
+    pub name: String,
+    pub address: Address,
+    pub unit: u8,
+    pub profile: Profile,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{} cannot be read", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    #[error("not valid TOML: {0}")]
+    Syntax(String),
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the key, such as `inverter[1].unit`.
+    pub path: String,
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.text)
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
+const MESSAGE_BYTES: u64 = 48 * 1024;
+/// Below this a message has no room for a layout.
+const MESSAGE_BYTES_MIN: u64 = 8 * 1024;
+const SPOOL_BYTES: u64 = 64 * 1024 * 1024;
+const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    server: String,
+    data: PathBuf,
+    claim_code: Option<String>,
+    claim_file: Option<PathBuf>,
+    sample_interval: Option<String>,
+    sample_log: Option<PathBuf>,
+    #[serde(default)]
+    upload: Upload,
+    #[serde(default)]
+    spool: Spool,
+    #[serde(default)]
+    inverter: Vec<Inverter>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Upload {
+    interval: Option<String>,
+    order: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Spool {
+    limit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inverter {
+    name: Option<String>,
+    transport: String,
+    unit: Option<u8>,
+    profile: String,
+}
+
+impl Config {
+    /// Reads a file; paths in it are relative to its folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads TOML; paths in it are relative to `folder`.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let file: File =
+            toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
+        let mut check = Check { folder, problems: Vec::new() };
+        let server = check.parse::<ServerUrl>("server", &file.server);
+        let claim = check.claim(file.claim_code.as_deref(), file.claim_file.as_deref());
+        let sample_interval = file.sample_interval.as_deref().and_then(|text| {
+            check.duration("sample_interval", text, SAMPLE_INTERVAL_MIN, CHECK_IN_MAX)
+        });
+        let second = Duration::from_secs(1);
+        let upload_interval =
+            file.upload.interval.as_deref().map_or(Some(UPLOAD_INTERVAL), |text| {
+                check.duration("upload.interval", text, second, CHECK_IN_MAX)
+            });
+        let order = match file.upload.order.as_deref() {
+            None | Some("oldest-first") => Some(Order::OldestFirst),
+            Some("newest-first") => Some(Order::NewestFirst),
+            Some(_) => check.problem("upload.order", "must be oldest-first or newest-first"),
+        };
+        let message_max = u64::try_from(MESSAGE_MAX).unwrap_or(u64::MAX);
+        let message = file.upload.message.as_deref().map_or(Some(MESSAGE_BYTES), |text| {
+            check.size("upload.message", text, MESSAGE_BYTES_MIN, message_max)
+        });
+        let spool_bytes = file.spool.limit.as_deref().map_or(Some(SPOOL_BYTES), |text| {
+            check.size("spool.limit", text, SPOOL_BYTES_MIN, 1 << 50)
+        });
+        if !(1..=SOURCES_MAX).contains(&file.inverter.len()) {
+            check.problem::<()>("inverter", &format!("must be given 1 to {SOURCES_MAX} times"));
+        }
+        let inverters: Vec<InverterConfig> = file
+            .inverter
+            .iter()
+            .enumerate()
+            .filter_map(|(place, inverter)| check.inverter(place, inverter))
+            .collect();
+        match (server, upload_interval, order, message, spool_bytes) {
+            (
+                Some(server),
+                Some(upload_interval),
+                Some(order),
+                Some(message),
+                Some(spool_bytes),
+            ) if check.problems.is_empty() => Ok(Self {
+                server,
+                data: folder.join(file.data),
+                claim,
+                sample_interval,
+                upload_interval,
+                order,
+                message_bytes: usize::try_from(message).unwrap_or(MESSAGE_MAX),
+                spool_bytes,
+                inverters,
+                sample_log: file.sample_log.map(|path| folder.join(path)),
+            }),
+            _ => Err(ConfigError::Invalid(check.problems)),
+        }
+    }
+
+    /// A configuration with the defaults of the file, for a process that makes its own.
+    #[must_use]
+    pub fn new(server: ServerUrl, data: PathBuf, inverters: Vec<InverterConfig>) -> Self {
+        Self {
+            server,
+            data,
+            claim: None,
+            sample_interval: None,
+            upload_interval: UPLOAD_INTERVAL,
+            order: Order::default(),
+            message_bytes: usize::try_from(MESSAGE_BYTES).unwrap_or(MESSAGE_MAX),
+            spool_bytes: SPOOL_BYTES,
+            inverters,
+            sample_log: None,
+        }
+    }
+}
+
+struct Check<'a> {
+    folder: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem<T>(&mut self, path: &str, text: &str) -> Option<T> {
+        self.problems.push(Problem { path: path.to_owned(), text: text.to_owned() });
+        None
+    }
+
+    fn parse<T: std::str::FromStr<Err: fmt::Display>>(
+        &mut self,
+        path: &str,
+        text: &str,
+    ) -> Option<T> {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => self.problem(path, &error.to_string()),
+        }
+    }
+
+    fn duration(
+        &mut self,
+        path: &str,
+        text: &str,
+        min: Duration,
+        max: Duration,
+    ) -> Option<Duration> {
+        match humane::duration(text) {
+            None => self.problem(path, "must be a duration such as 250ms, 5s, 15m, 1h or 1d"),
+            Some(value) if !(min..=max).contains(&value) => {
+                self.problem(path, &format!("must be between {min:?} and {max:?}"))
+            }
+            Some(value) => Some(value),
+        }
+    }
+
+    fn size(&mut self, path: &str, text: &str, min: u64, max: u64) -> Option<u64> {
+        match humane::size(text) {
+            None => self.problem(path, "must be a size such as 512KiB, 64MiB or 1GiB"),
+            Some(value) if !(min..=max).contains(&value) => {
+                self.problem(path, &format!("must be between {min} and {max} bytes"))
+            }
+            Some(value) => Some(value),
+        }
+    }
+
+    fn claim(&mut self, code: Option<&str>, file: Option<&Path>) -> Option<ClaimCode> {
+        match (code, file) {
+            (Some(_), Some(_)) => self.problem("claim_file", "claim_code is given as well"),
+            (Some(code), None) => self.parse("claim_code", code),
+            (None, Some(file)) => match std::fs::read_to_string(self.folder.join(file)) {
+                Ok(code) => self.parse("claim_file", &code),
+                Err(error) => self.problem("claim_file", &format!("cannot be read: {error}")),
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn inverter(&mut self, place: usize, inverter: &Inverter) -> Option<InverterConfig> {
+        let path = |key: &str| format!("inverter[{place}].{key}");
+        let address = self.parse(&path("transport"), &inverter.transport);
+        let profile = self.profile(&path("profile"), &inverter.profile);
+        let unit = match inverter.unit {
+            Some(unit @ 1..=247) => Some(unit),
+            // Modbus on Serial Line V1.02, 2.2; TCP devices without a bus answer to 255 or 0 too.
+            Some(unit) if matches!(address, Some(Address::Tcp(_))) => Some(unit),
+            Some(_) => self.problem(&path("unit"), "must be between 1 and 247"),
+            None => profile.as_ref().map(|profile| profile.transport().unit),
+        };
+        let name = inverter.name.clone().unwrap_or_else(|| format!("inverter-{place}"));
+        if name.is_empty() || name.len() > 32 {
+            self.problem::<()>(&path("name"), "must have 1 to 32 bytes");
+        }
+        Some(InverterConfig { name, address: address?, unit: unit?, profile: profile? })
+    }
+
+    fn profile(&mut self, path: &str, name: &str) -> Option<Profile> {
+        if !name.ends_with(".toml") {
+            let known = || {
+                let ids: Vec<_> = catalogue::list().iter().map(|entry| entry.id).collect();
+                format!("is not known; known are {}, or give a .toml file", ids.join(", "))
+            };
+            let found = catalogue::find(name);
+            return if found.is_some() { found } else { self.problem(path, &known()) };
+        }
+        match std::fs::read_to_string(self.folder.join(name)) {
+            Ok(text) => match Profile::parse(&text) {
+                Ok(profile) => Some(profile),
+                Err(error) => self.problem(path, &error.to_string()),
+            },
+            Err(error) => self.problem(path, &format!("cannot be read: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        match Config::parse(text, Path::new("/nowhere")) {
+            Ok(_) => vec![],
+            Err(ConfigError::Invalid(problems)) => {
+                problems.iter().map(ToString::to_string).collect()
+            }
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    #[test]
+    fn example_is_valid_and_shows_the_defaults() {
+        let text = include_str!("../../../examples/agent.toml");
+        let example = Config::parse(text, Path::new("/etc/ecowatt")).unwrap();
+        let inverters = example.inverters.clone();
+        let defaults = Config::new(example.server.clone(), example.data.clone(), inverters);
+        assert_eq!(example.upload_interval, defaults.upload_interval);
+        assert_eq!(example.order, defaults.order);
+        assert_eq!(example.message_bytes, defaults.message_bytes);
+        assert_eq!(example.spool_bytes, defaults.spool_bytes);
+        assert_eq!(example.sample_interval, defaults.sample_interval);
+        assert_eq!(example.sample_log, defaults.sample_log);
+    }
+
+    #[test]
+    fn everything_wrong_is_said_with_its_key() {
+        let text = r#"
+            server = "https://a.example"
+            data = "data"
+            claim_code = "nonsense"
+            sample_interval = "5 parsecs"
+            [upload]
+            interval = "0s"
+            order = "random"
+            [spool]
+            limit = "3 bytes"
+            [[inverter]]
+            transport = "carrier-pigeon://roof"
+            profile = "acme/none"
+            [[inverter]]
+            transport = "serial:///dev/ttyUSB0"
+            profile = "ecowatt/seed-sim"
+            unit = 0
+        "#;
+        let found = problems(text);
+        let keys: Vec<&str> = found.iter().map(|p| p.split(": ").next().unwrap()).collect();
+        assert_eq!(
+            keys,
+            [
+                "server",
+                "claim_code",
+                "sample_interval",
+                "upload.interval",
+                "upload.order",
+                "spool.limit",
+                "inverter[0].transport",
+                "inverter[0].profile",
+                "inverter[1].unit",
+            ],
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn unknown_key_is_refused() {
+        let found = problems("server = \"http://a\"\ndata = \"d\"\nupload_intervall = \"5s\"");
+        assert!(found[0].contains("upload_intervall"), "{found:?}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Redeeming the claim code for a key of its own.
+//!
+//! The ephemeral key is durable before its first message leaves, so that a lost answer is asked for
+//! again with the same bytes; the server gives the same answer to those and to no others. A device
+//! that was never enrolled does not sample: only the grant tells it which boot epochs are free.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX};
+use ecowatt_envelope::{ClaimCode, ClaimId};
+
+use crate::link::Link;
+use crate::storage::{Folder, Identity, Ledger, LedgerError, PendingEnrolment};
+
+/// Why the agent has no identity and cannot get one.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error("the device is not enrolled and the configuration has no claim code")]
+    NoClaim,
+    #[error("identity cannot be kept")]
+    Ledger(#[from] LedgerError),
+    #[error("no random numbers")]
+    Random(#[source] getrandom::Error),
+}
+
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Whether the ledger's identity is the one that the configuration asks for.
+pub(crate) fn is_enrolled(ledger: &Ledger<Arc<Folder>>, claim: Option<&ClaimCode>) -> bool {
+    let Some(identity) = &ledger.record().identity else { return false };
+    claim.is_none_or(|claim| identity.claim_id == claim.id().as_str())
+}
+
+/// Asks the server until it grants an identity, and makes that durable.
+pub(crate) async fn enrol(
+    ledger: &mut Ledger<Arc<Folder>>,
+    claim: Option<&ClaimCode>,
+    link: &mut Link,
+) -> Result<(), EnrolError> {
+    let claim = claim.ok_or(EnrolError::NoClaim)?;
+    let half = DeviceHalf::new(secret(ledger, claim.id())?);
+    let mut request = [0; ENROL_MESSAGE_MAX];
+    let len = half.request(claim, &mut request);
+    let mut pause = RETRY_MIN;
+    let mut is_failure_logged = false;
+    loop {
+        let answer = link.post("/link/enrol", request[..len].to_vec(), ENROL_MESSAGE_MAX).await;
+        let failure: Box<dyn std::error::Error + Send + Sync> = match answer {
+            Ok(answer) => match half.finish(claim, &answer) {
+                Ok(granted) => {
+                    let grant = granted.grant;
+                    let mut record = ledger.record().clone();
+                    record.identity = Some(Identity {
+                        device: grant.device.0,
+                        key_generation: grant.generation.0,
+                        claim_id: claim.id().to_string(),
+                        key: granted.key.expose().to_vec(),
+                    });
+                    record.enrolment = None;
+                    // Counters start again under the key; epochs and streams never go back.
+                    record.reserved = 0;
+                    record.epoch = record.epoch.max(grant.first_epoch.0.saturating_sub(1));
+                    record.next_stream = record.next_stream.max(grant.first_stream.0);
+                    ledger.store(record)?;
+                    tracing::info!(device = %grant.device, "enrolled");
+                    return Ok(());
+                }
+                Err(error) => error.into(),
+            },
+            Err(error) => error.into(),
+        };
+        if !is_failure_logged {
+            is_failure_logged = true;
+            tracing::warn!(error = &*failure as &dyn std::error::Error, "not enrolled yet");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+/// The ephemeral key of this claim, made durable at its first use.
+fn secret(ledger: &mut Ledger<Arc<Folder>>, claim: ClaimId) -> Result<[u8; 32], EnrolError> {
+    if let Some(pending) = &ledger.record().enrolment
+        && pending.claim_id == claim.as_str()
+        && let Ok(secret) = pending.secret.as_slice().try_into()
+    {
+        return Ok(secret);
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(EnrolError::Random)?;
+    ledger
+        .set_enrolment(PendingEnrolment { claim_id: claim.to_string(), secret: secret.to_vec() })?;
+    Ok(secret)
+}

@@ -1,0 +1,34 @@
+//! A line of CSV for every sample that became durable, for comparison with what a server stores.
+//!
+//! `epoch,-,source,time,word|word|…,mark|mark|…`, where the dash keeps the place of the sequence
+//! that the sample's batch does not have yet, time is in Unix milliseconds (or `b` and milliseconds
+//! since boot), and marks are their codes.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::storage::Drafted;
+
+/// The file.
+#[derive(Debug)]
+pub(crate) struct SampleLog(File);
+
+impl SampleLog {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().create(true).append(true).open(path).map(Self)
+    }
+
+    /// Appends a sample. Written with one call, so that a kill leaves whole lines.
+    pub(crate) fn append(&mut self, sample: &Drafted) -> io::Result<()> {
+        let mut line = format!("{},-,{},", sample.epoch, sample.source);
+        let base = if sample.is_unix { "" } else { "b" };
+        // Writing to a string cannot fail.
+        let _ = write!(line, "{base}{},", sample.t_ms);
+        let words: Vec<String> = sample.words.iter().map(u16::to_string).collect();
+        let marks: Vec<String> = sample.marks.iter().map(|mark| mark.code().to_string()).collect();
+        let _ = writeln!(line, "{},{}", words.join("|"), marks.join("|"));
+        self.0.write_all(line.as_bytes())
+    }
+}

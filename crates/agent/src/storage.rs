@@ -1,0 +1,267 @@
+//! Everything the agent keeps across a power cut.
+//!
+//! Three structures, each recoverable from a cut at any byte of any write: the [`Ledger`] (identity,
+//! boot epoch, reserved counters), the [`Draft`] journal (samples that are in no batch yet) and the
+//! [`Spool`] (batches that the server has not acknowledged). A sample is in the draft before it is
+//! in a batch, the batch is in the spool before the draft forgets the sample, and the spool frees a
+//! batch only after an acknowledgement. Samples that a cut left in the draft become batches of their
+//! own epoch before any later batch is persisted, so batch ids only ever grow.
+
+mod checksum;
+mod disk;
+mod draft;
+mod ledger;
+mod spool;
+
+use std::io;
+
+use ecowatt_codec::{Batch as Table, State, TimeBase, encode, encoded_len_max};
+use ecowatt_device::batch_rows_max;
+use ecowatt_model::{BatchId, BootEpoch, SourceNumber, StreamNumber};
+use ecowatt_wire::{BootReason, LAYOUT_MAX};
+
+pub use disk::{Disk, Folder, FolderError};
+pub use draft::{Draft, DraftError, Drafted};
+pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
+pub use spool::{Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport};
+
+/// Why something could not be made durable.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    #[error("layout cannot be {0}")]
+    Layout(&'static str, #[source] io::Error),
+}
+
+/// All three structures of one boot epoch, and the layouts that batches refer to.
+#[derive(Debug)]
+pub struct Storage<D> {
+    disk: D,
+    pub ledger: Ledger<D>,
+    spool: Spool<D>,
+    draft: Draft<D>,
+    /// Last sample of each source that is in the draft.
+    drafted: Vec<u32>,
+    message_bytes_max: usize,
+    recovered_samples: u64,
+}
+
+/// What goes into a message.
+#[derive(Debug, Default)]
+pub struct Offer {
+    pub batches: Vec<Batch>,
+    pub layouts: Vec<(StreamNumber, SourceNumber, Vec<u8>)>,
+    pub dropped: Vec<Dropped>,
+}
+
+impl<D: Disk + Clone> Storage<D> {
+    /// Starts a boot epoch: what the one before left is recovered as far as the disk allows.
+    pub fn start(
+        mut ledger: Ledger<D>,
+        disk: D,
+        spool_bytes: u64,
+        message_bytes_max: usize,
+    ) -> Result<(Self, BootEpoch, BootReason), StorageError> {
+        let reason = match (ledger.record().epoch, ledger.record().is_stopped) {
+            (0, _) => BootReason::First,
+            (_, true) => BootReason::Clean,
+            (_, false) => BootReason::Unclean,
+        };
+        let spool = Spool::open(disk.clone(), spool_bytes)?;
+        let epoch = ledger.start_epoch()?;
+        let draft = Draft::open(disk.clone(), epoch);
+        let mut storage = Self {
+            disk,
+            ledger,
+            spool,
+            draft,
+            drafted: Vec::new(),
+            message_bytes_max,
+            recovered_samples: 0,
+        };
+        if let Err(error) = storage.recover_drafts() {
+            // They stay where they are and are tried again before the next batch.
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "samples of the last run are not in batches yet");
+        }
+        Ok((storage, epoch, reason))
+    }
+
+    /// Ends the epoch in good order and gives the ledger back.
+    pub fn stop(mut self) -> Result<Ledger<D>, StorageError> {
+        self.ledger.stop()?;
+        Ok(self.ledger)
+    }
+
+    /// Gives the ledger back for another epoch.
+    pub fn into_ledger(self) -> Ledger<D> {
+        self.ledger
+    }
+
+    /// Makes a sample durable.
+    pub fn draft(&mut self, sample: &Drafted) -> Result<(), StorageError> {
+        self.draft.append(sample)?;
+        let place = usize::from(sample.source.0);
+        if self.drafted.len() <= place {
+            self.drafted.resize(place + 1, 0);
+        }
+        self.drafted[place] = sample.ordinal;
+        Ok(())
+    }
+
+    /// Makes a batch durable; the draft forgets its samples.
+    pub fn persist(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.recover_drafts()?;
+        self.spool.append(batch)?;
+        let drafted = self.drafted.get(usize::from(batch.source.0)).copied().unwrap_or(0);
+        if drafted <= batch.last_ordinal
+            && let Err(error) = self.draft.empty(batch.source)
+        {
+            // The samples are in the spool, which covers their ordinals; they only take up room.
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "draft was not emptied");
+        }
+        Ok(())
+    }
+
+    /// Forgets acknowledged batches.
+    pub fn free(&mut self, intervals: &[(BatchId, BatchId)]) -> Result<(), StorageError> {
+        Ok(self.spool.free(intervals)?)
+    }
+
+    /// Batches for a message, at most `bytes_max` of them, and the layouts asked for.
+    pub fn offer(
+        &mut self,
+        order: Order,
+        bytes_max: usize,
+        announced: &[StreamNumber],
+    ) -> Result<Offer, StorageError> {
+        let mut offer = Offer { dropped: self.spool.unreported().to_vec(), ..Offer::default() };
+        let mut bytes = 0;
+        let batches = &mut offer.batches;
+        self.spool.offer(order, |batch| {
+            bytes += batch.bytes.len();
+            let is_taken = bytes <= bytes_max && batches.len() < ecowatt_wire::ITEMS_MAX;
+            if is_taken {
+                batches.push(batch.clone());
+            }
+            is_taken
+        })?;
+        for number in announced {
+            let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
+            let layout = self.layout(*number)?;
+            if let (Some(stream), Some(layout)) = (known, layout) {
+                offer.layouts.push((*number, SourceNumber(stream.source), layout));
+            }
+        }
+        Ok(offer)
+    }
+
+    /// The number of a source's layout, and whether this is its first appearance.
+    pub fn stream(
+        &mut self,
+        source: SourceNumber,
+        layout: &[u8],
+    ) -> Result<(StreamNumber, bool), StorageError> {
+        for stream in self.ledger.record().streams.iter().filter(|s| s.source == source.0) {
+            let number = StreamNumber(stream.number);
+            if self.layout(number)?.as_deref() == Some(layout) {
+                return Ok((number, false));
+            }
+        }
+        // A cut before the layout is whole leaves a number that no sample refers to.
+        let number = self.ledger.add_stream(source)?;
+        let failed = |error| StorageError::Layout("written", error);
+        let name = layout_name(number);
+        self.disk.write_at(&name, 0, layout).map_err(failed)?;
+        self.disk.sync(&name).map_err(failed)?;
+        self.disk.sync_names().map_err(failed)?;
+        Ok((number, true))
+    }
+
+    /// The server has heard of all gaps that were offered.
+    pub fn drops_are_known(&mut self) {
+        self.spool.drops_are_known();
+    }
+
+    /// What the spool holds and has lost.
+    pub fn report(&self) -> SpoolReport {
+        self.spool.report()
+    }
+
+    /// Samples of earlier epochs that were found in the draft and put into batches.
+    pub fn recovered_samples(&self) -> u64 {
+        self.recovered_samples
+    }
+
+    fn layout(&self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
+        self.disk
+            .read(&layout_name(number), LAYOUT_MAX)
+            .map_err(|error| StorageError::Layout("read", error))
+    }
+
+    /// Puts samples that earlier epochs left in the draft into batches of those epochs.
+    fn recover_drafts(&mut self) -> Result<(), StorageError> {
+        while let Some((epoch, source, mut samples)) = self.draft.recover()? {
+            samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
+            let mut rest = samples.as_slice();
+            while let Some(first) = rest.first() {
+                let rows_max = batch_rows_max(first.words.len(), self.message_bytes_max);
+                let is_alike = |sample: &&Drafted| sample.is_alike(first);
+                let rows = rest.iter().take_while(is_alike).take(rows_max).count();
+                let (table, later) = rest.split_at(rows);
+                rest = later;
+                if let Some(batch) = self.batch_of(epoch, source, table) {
+                    self.spool.append(&batch)?;
+                    self.recovered_samples += u64::from(batch.rows);
+                }
+            }
+            self.draft.remove(epoch, source)?;
+        }
+        Ok(())
+    }
+
+    fn batch_of(
+        &self,
+        epoch: BootEpoch,
+        source: SourceNumber,
+        samples: &[Drafted],
+    ) -> Option<Batch> {
+        let (first, last) = (samples.first()?, samples.last()?);
+        let columns = first.words.len();
+        let times: Vec<i64> = samples.iter().map(|sample| sample.t_ms).collect();
+        let words: Vec<u16> = samples.iter().flat_map(|s| s.words.iter().copied()).collect();
+        let marks: Vec<_> = samples.iter().flat_map(|s| s.marks.iter().copied()).collect();
+        let base = if first.is_unix { TimeBase::Unix } else { TimeBase::SinceBoot };
+        let table = Table { base, columns, times: &times, words: &words, marks: Some(&marks) };
+        let mut bytes = vec![0; encoded_len_max(samples.len(), columns)];
+        let mut state = Box::new(State::new());
+        let len = encode::<{ ecowatt_codec::COLUMNS_MAX }>(&table, &mut state, &mut bytes).ok()?;
+        bytes.truncate(len);
+        Some(Batch {
+            id: BatchId { epoch, sequence: self.spool.next_sequence(epoch) },
+            source,
+            stream: first.stream,
+            rows: u16::try_from(samples.len()).ok()?,
+            last_ordinal: last.ordinal,
+            bytes,
+        })
+    }
+}
+
+impl Drafted {
+    fn is_alike(&self, other: &Self) -> bool {
+        self.stream == other.stream
+            && self.is_unix == other.is_unix
+            && self.words.len() == other.words.len()
+    }
+}
+
+fn layout_name(number: StreamNumber) -> String {
+    format!("layout-{}", number.0)
+}

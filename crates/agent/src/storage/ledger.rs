@@ -1,0 +1,276 @@
+//! The small durable state: identity, boot epoch, reserved counters, streams.
+//!
+//! Two copies are written in turn, each with a generation and a checksum; the readable copy with
+//! the higher generation counts. A write torn at any byte leaves the other copy, which is the state
+//! before the write. If copies exist and neither can be read, the ledger refuses to open: starting
+//! afresh could use a counter or a batch number twice.
+
+use std::io;
+
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
+use serde::{Deserialize, Serialize};
+
+use super::checksum::crc32;
+use super::disk::Disk;
+
+const COPIES: [&str; 2] = ["ledger.0", "ledger.1"];
+const MAGIC: &str = "ecowatt-ledger-1";
+/// Room for every stream with its hash and an identity many times over.
+const SIZE_MAX: usize = 64 * 1024;
+/// Layouts that are remembered; beyond that the oldest is forgotten and announced again if it
+/// returns, under a number of its own.
+const STREAMS_MAX: usize = 64;
+
+/// What the ledger holds.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// Number of the latest start.
+    pub epoch: u32,
+    /// Whether the latest epoch was ended in good order.
+    #[serde(default)]
+    pub is_stopped: bool,
+    /// Every counter below this one may have been used under the present key.
+    pub reserved: u64,
+    /// The number that the next stream gets.
+    pub next_stream: u16,
+    pub identity: Option<Identity>,
+    pub enrolment: Option<PendingEnrolment>,
+    #[serde(default)]
+    pub streams: Vec<Stream>,
+}
+
+/// Who the device is to its server.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub device: u32,
+    pub key_generation: u8,
+    /// The claim code's public part that was redeemed for it; another one in the configuration
+    /// means that the operator wants the device enrolled again.
+    pub claim_id: String,
+    #[serde(with = "hex")]
+    pub key: Vec<u8>,
+}
+
+/// An enrolment whose answer has not arrived; repeated with the same bytes until it does.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingEnrolment {
+    pub claim_id: String,
+    #[serde(with = "hex")]
+    pub secret: Vec<u8>,
+}
+
+/// A layout that has been given a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    pub number: u16,
+    pub source: u8,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("device", &self.device)
+            .field("key_generation", &self.key_generation)
+            .field("claim_id", &self.claim_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for PendingEnrolment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingEnrolment").field("claim_id", &self.claim_id).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record")
+            .field("epoch", &self.epoch)
+            .field("reserved", &self.reserved)
+            .field("identity", &self.identity)
+            .field("enrolment", &self.enrolment)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// The number that the server gave.
+    #[must_use]
+    pub fn device(&self) -> DeviceNumber {
+        DeviceNumber(self.device)
+    }
+
+    /// Which of the device's keys this is.
+    #[must_use]
+    pub fn key_generation(&self) -> KeyGeneration {
+        KeyGeneration(self.key_generation)
+    }
+}
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("ledger cannot be {0}")]
+    Disk(&'static str, #[source] io::Error),
+    #[error(
+        "both copies of the ledger are damaged; restore the data folder, or empty it and enrol again"
+    )]
+    Damaged,
+    #[error("ledger would exceed {SIZE_MAX} bytes")]
+    TooLarge,
+    #[error("no number is left for another {0}")]
+    Exhausted(&'static str),
+}
+
+/// The ledger on its disk.
+#[derive(Debug)]
+pub struct Ledger<D> {
+    disk: D,
+    record: Record,
+    generation: u64,
+    current: usize,
+}
+
+impl<D: Disk> Ledger<D> {
+    /// Reads the newer whole copy; an empty record if there has never been one.
+    pub fn open(disk: D) -> Result<Self, LedgerError> {
+        let mut best: Option<(u64, usize, Record)> = None;
+        let mut found = 0usize;
+        for (copy, name) in COPIES.iter().enumerate() {
+            let bytes = disk.read(name, SIZE_MAX).map_err(|e| LedgerError::Disk("read", e))?;
+            let Some(bytes) = bytes else { continue };
+            found += 1;
+            if let Some((generation, record)) = decode(&bytes)
+                && best.as_ref().is_none_or(|(newest, _, _)| generation > *newest)
+            {
+                best = Some((generation, copy, record));
+            }
+        }
+        match best {
+            Some((generation, current, record)) => Ok(Self { disk, record, generation, current }),
+            // The first write ever was torn: nothing had been decided before it.
+            None if found <= 1 => {
+                Ok(Self { disk, record: Record::default(), generation: 0, current: 1 })
+            }
+            None => Err(LedgerError::Damaged),
+        }
+    }
+
+    /// What is durable.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Makes a changed record durable; on an error the former one still counts.
+    pub fn store(&mut self, record: Record) -> Result<(), LedgerError> {
+        let generation = self.generation + 1;
+        let bytes = encode(generation, &record)?;
+        let copy = 1 - self.current;
+        let name = COPIES[copy];
+        let failed = |e| LedgerError::Disk("written", e);
+        self.disk.write_at(name, 0, &bytes).map_err(failed)?;
+        self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0)).map_err(failed)?;
+        self.disk.sync(name).map_err(failed)?;
+        // The first two generations create the copies; a cut may have left a name that is not durable.
+        if generation <= 2 {
+            self.disk.sync_names().map_err(failed)?;
+        }
+        self.record = record;
+        self.generation = generation;
+        self.current = copy;
+        Ok(())
+    }
+
+    /// Starts a boot epoch and returns its number.
+    pub fn start_epoch(&mut self) -> Result<BootEpoch, LedgerError> {
+        let mut record = self.record.clone();
+        record.epoch = record.epoch.checked_add(1).ok_or(LedgerError::Exhausted("start"))?;
+        record.is_stopped = false;
+        self.store(record)?;
+        Ok(BootEpoch(self.record.epoch))
+    }
+
+    /// Makes it durable that every counter below `limit` may be used.
+    pub fn reserve(&mut self, limit: Counter) -> Result<(), LedgerError> {
+        let mut record = self.record.clone();
+        record.reserved = limit.0.max(record.reserved);
+        self.store(record)
+    }
+
+    /// Notes that the epoch ends in good order.
+    pub fn stop(&mut self) -> Result<(), LedgerError> {
+        let record = Record { is_stopped: true, ..self.record.clone() };
+        self.store(record)
+    }
+
+    /// Remembers an enrolment before its first message leaves.
+    pub fn set_enrolment(&mut self, enrolment: PendingEnrolment) -> Result<(), LedgerError> {
+        let mut record = self.record.clone();
+        record.enrolment = Some(enrolment);
+        self.store(record)
+    }
+
+    /// Gives a number to a layout of a source and makes that durable.
+    pub fn add_stream(&mut self, source: SourceNumber) -> Result<StreamNumber, LedgerError> {
+        let mut record = self.record.clone();
+        let number = record.next_stream.max(1);
+        record.next_stream = number.checked_add(1).ok_or(LedgerError::Exhausted("layout"))?;
+        if record.streams.len() >= STREAMS_MAX {
+            record.streams.remove(0);
+        }
+        record.streams.push(Stream { number, source: source.0 });
+        self.store(record)?;
+        Ok(StreamNumber(number))
+    }
+}
+
+fn encode(generation: u64, record: &Record) -> Result<Vec<u8>, LedgerError> {
+    let body = toml::to_string(record).map_err(|_| LedgerError::TooLarge)?;
+    let head = format!("{MAGIC} generation={generation} length={}", body.len());
+    let crc = crc32(&[head.as_bytes(), body.as_bytes()]);
+    let bytes = format!("{head} crc={crc:08x}\n{body}").into_bytes();
+    if bytes.len() > SIZE_MAX { Err(LedgerError::TooLarge) } else { Ok(bytes) }
+}
+
+fn decode(bytes: &[u8]) -> Option<(u64, Record)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+    let (head, crc) = line.split_once(" crc=")?;
+    let mut words = head.split(' ');
+    if words.next()? != MAGIC {
+        return None;
+    }
+    let generation = words.next()?.strip_prefix("generation=")?.parse().ok()?;
+    let length: usize = words.next()?.strip_prefix("length=")?.parse().ok()?;
+    let body = body.get(..length)?;
+    if u32::from_str_radix(crc, 16).ok()? != crc32(&[head.as_bytes(), body]) {
+        return None;
+    }
+    let record = toml::from_str(std::str::from_utf8(body).ok()?).ok()?;
+    Some((generation, record))
+}
+
+/// Bytes as hexadecimal text.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        let digits: Option<Vec<u8>> =
+            text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+        let digits = digits.ok_or_else(|| D::Error::custom("not hexadecimal"))?;
+        if digits.len() % 2 == 1 {
+            return Err(D::Error::custom("odd number of hexadecimal digits"));
+        }
+        Ok(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
+    }
+}

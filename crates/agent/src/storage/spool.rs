@@ -1,0 +1,526 @@
+//! Batches that the server has not acknowledged, in segment files of bounded total size.
+//!
+//! A segment is a run of records, each with length and checksum; the first repeats what must outlive
+//! older segments. A batch counts as persisted when [`Spool::append`] has returned: the record and
+//! its name are durable. Batches are appended in the order of their ids. An acknowledgement is
+//! remembered on a best effort only: forgetting one leads to a resend, which the server stores once.
+//! When the limit is reached the oldest segment goes, and what was in it is counted.
+
+mod record;
+mod segment;
+
+use std::io;
+
+use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
+
+use self::record::{Covered, Head, Record};
+use self::segment::{Segment, file_name, file_number};
+use super::disk::Disk;
+
+/// Intervals of acknowledged batches that are remembered; beyond that the oldest is forgotten.
+const FREED_INTERVALS_MAX: usize = 256;
+/// Gaps that wait to be told to the server; what one message can list.
+const UNREPORTED_MAX: usize = 23;
+/// Segments that the limit is divided into: what is dropped at a time when the spool is full.
+const SEGMENTS_PER_LIMIT: u64 = 64;
+const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+const SEGMENT_BYTES_MAX: u64 = 256 * 1024;
+/// Smallest limit that leaves room for whole segments.
+pub const SPOOL_BYTES_MIN: u64 = 8 * SEGMENT_BYTES_MIN;
+
+/// One encoded batch and the samples that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub id: BatchId,
+    pub source: SourceNumber,
+    pub stream: StreamNumber,
+    pub rows: u16,
+    /// Ordinal of the last sample of its source that it holds; the draft forgets up to it.
+    pub last_ordinal: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// A gap: batches of one epoch that were dropped because the limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    pub first: BatchId,
+    pub last: BatchId,
+    pub batches: u32,
+    pub samples: u32,
+}
+
+/// Which batches are offered first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The newest batch, so that the server shows the present, then the backlog from its oldest end.
+    #[default]
+    OldestFirst,
+    /// From the newest backwards.
+    NewestFirst,
+}
+
+/// What the spool holds and has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpoolReport {
+    pub batches: u64,
+    pub samples: u64,
+    pub bytes: u64,
+    /// Dropped because the limit was reached, since the data folder was made.
+    pub dropped_batches: u64,
+    pub dropped_samples: u64,
+    /// Bytes at the end of segments that were no whole record when the spool was opened.
+    pub torn_bytes: u64,
+}
+
+/// Why the spool cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("spool cannot be {0}")]
+    Disk(&'static str, #[source] io::Error),
+    #[error("batch {id} does not follow {last}")]
+    OutOfOrder { id: BatchId, last: BatchId },
+    #[error("batch of {0} bytes is too large for the spool")]
+    TooLarge(usize),
+}
+
+/// The spool on its disk.
+#[derive(Debug)]
+pub struct Spool<D> {
+    disk: D,
+    limit_bytes: u64,
+    segment_bytes: u64,
+    /// Oldest first; the last one is appended to.
+    segments: Vec<Segment>,
+    /// A failed append left bytes that could not be removed; nothing is appended before they are.
+    is_tail_dirty: bool,
+    freed: Vec<(u64, u64)>,
+    head: Head,
+    /// Gaps that the server has not heard of, as far as memory keeps them.
+    unreported: Vec<Dropped>,
+    torn_bytes: u64,
+}
+
+impl<D: Disk> Spool<D> {
+    /// Opens or creates the spool and removes what a power cut left of unfinished writes.
+    pub fn open(disk: D, limit_bytes: u64) -> Result<Self, SpoolError> {
+        let limit_bytes = limit_bytes.max(SPOOL_BYTES_MIN);
+        let mut spool = Self {
+            disk,
+            limit_bytes,
+            segment_bytes: (limit_bytes / SEGMENTS_PER_LIMIT)
+                .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            segments: Vec::new(),
+            is_tail_dirty: false,
+            freed: Vec::new(),
+            head: Head::default(),
+            unreported: Vec::new(),
+            torn_bytes: 0,
+        };
+        spool.recover().map_err(|error| SpoolError::Disk("opened", error))?;
+        Ok(spool)
+    }
+
+    /// Makes a batch durable.
+    ///
+    /// On an error it is not in the spool and the same id may be tried again.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+        if let Some(last) = self.head.last
+            && batch.id <= last
+        {
+            return Err(SpoolError::OutOfOrder { id: batch.id, last });
+        }
+        let bytes = Record::Batch(batch.clone()).encode();
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if bytes.len() > record::RECORD_BYTES_MAX || len > self.limit_bytes / 4 {
+            return Err(SpoolError::TooLarge(bytes.len()));
+        }
+        self.make_room(len).map_err(|error| SpoolError::Disk("cut to its limit", error))?;
+        self.append_record(&bytes, true).map_err(|error| SpoolError::Disk("written", error))?;
+        self.head.last = Some(batch.id);
+        self.head.cover(batch);
+        if let Some(active) = self.segments.last_mut() {
+            active.add(batch);
+        }
+        Ok(())
+    }
+
+    /// Forgets acknowledged batches, given as intervals with both ends included.
+    pub fn free(&mut self, intervals: &[(BatchId, BatchId)]) -> Result<(), SpoolError> {
+        let newly: Vec<(u64, u64)> = intervals
+            .iter()
+            .map(|(first, last)| (linear(*first), linear(*last)))
+            .filter(|(first, last)| first <= last && !self.is_wholly_freed(*first, *last))
+            .collect();
+        if newly.is_empty() {
+            return Ok(());
+        }
+        for interval in &newly {
+            self.mark_freed(*interval);
+        }
+        let failed = |error| SpoolError::Disk("freed", error);
+        self.recount(&newly).map_err(failed)?;
+        self.remove_empty().map_err(failed)?;
+        let is_worth_noting = self.segments.iter().filter_map(|s| s.ids).any(|(first, last)| {
+            newly.iter().any(|(from, to)| *from <= linear(last) && *to >= linear(first))
+        });
+        if is_worth_noting {
+            self.append_record(&Record::Freed(newly).encode(), false).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Hands batches that are not freed to `take` until it returns false.
+    ///
+    /// In [`Order::OldestFirst`] the newest batch leads; it is not given a second time.
+    pub fn offer(
+        &mut self,
+        order: Order,
+        mut take: impl FnMut(&Batch) -> bool,
+    ) -> Result<(), SpoolError> {
+        let failed = |error| SpoolError::Disk("read", error);
+        let live: Vec<u64> =
+            self.segments.iter().filter(|s| s.live_batches > 0).map(|s| s.number).collect();
+        let mut leading = None;
+        match order {
+            Order::NewestFirst => {
+                for number in live.iter().rev() {
+                    for batch in self.live_batches(*number).map_err(failed)?.iter().rev() {
+                        if !take(batch) {
+                            return Ok(());
+                        }
+                    }
+                }
+                return Ok(());
+            }
+            Order::OldestFirst => {
+                if let Some(number) = live.last() {
+                    leading = self.live_batches(*number).map_err(failed)?.pop();
+                }
+            }
+        }
+        let Some(leading) = leading else { return Ok(()) };
+        if !take(&leading) {
+            return Ok(());
+        }
+        for number in live {
+            for batch in self.live_batches(number).map_err(failed)? {
+                if batch.id != leading.id && !take(&batch) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest batch that was ever appended.
+    pub fn last(&self) -> Option<BatchId> {
+        self.head.last
+    }
+
+    /// The sequence that the next batch of an epoch gets; epochs never go back.
+    pub fn next_sequence(&self, epoch: BootEpoch) -> Sequence {
+        match self.head.last {
+            Some(last) if last.epoch == epoch => Sequence(last.sequence.0.saturating_add(1)),
+            Some(_) | None => Sequence(1),
+        }
+    }
+
+    /// Whether a sample is in a batch that was appended, freed or not.
+    pub fn covers(&self, source: SourceNumber, epoch: BootEpoch, ordinal: u32) -> bool {
+        self.head.covered.iter().any(|covered| {
+            covered.source == source && (epoch, ordinal) <= (covered.epoch, covered.ordinal)
+        })
+    }
+
+    /// Gaps that the server has not been told of.
+    pub fn unreported(&self) -> &[Dropped] {
+        &self.unreported
+    }
+
+    /// The server knows of the gaps that [`Spool::unreported`] gave.
+    pub fn drops_are_known(&mut self) {
+        self.unreported.clear();
+    }
+
+    /// Contents and losses.
+    pub fn report(&self) -> SpoolReport {
+        SpoolReport {
+            batches: self.segments.iter().map(|s| u64::from(s.live_batches)).sum(),
+            samples: self.segments.iter().map(|s| s.live_samples).sum(),
+            bytes: self.bytes(),
+            dropped_batches: self.head.dropped_batches,
+            dropped_samples: self.head.dropped_samples,
+            torn_bytes: self.torn_bytes,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Drops oldest segments until `len` more bytes fit the limit.
+    fn make_room(&mut self, len: u64) -> io::Result<()> {
+        while self.bytes() + len > self.limit_bytes && self.segments.len() > 1 {
+            let oldest = self.segments[0].number;
+            for gap in gaps(&self.live_batches(oldest)?) {
+                // Said before it is done: after a cut in between, recovery finishes the removal. On
+                // a full disk the removal comes first, for it is what makes room.
+                let noted = self.append_record(&Record::Dropped(gap).encode(), true);
+                self.note_dropped(gap);
+                if let Err(error) = noted
+                    && error.kind() != io::ErrorKind::StorageFull
+                {
+                    return Err(error);
+                }
+            }
+            if let Some(place) = self.segments.iter().position(|s| s.number == oldest) {
+                self.segments.remove(place);
+                self.disk.remove(&file_name(oldest))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_dropped(&mut self, gap: Dropped) {
+        self.head.dropped_batches += u64::from(gap.batches);
+        self.head.dropped_samples += u64::from(gap.samples);
+        self.mark_freed((linear(gap.first), linear(gap.last)));
+        match self.unreported.last_mut() {
+            Some(last) if last.first.epoch == gap.first.epoch => {
+                last.last = gap.last;
+                last.batches = last.batches.saturating_add(gap.batches);
+                last.samples = last.samples.saturating_add(gap.samples);
+            }
+            Some(_) | None => self.unreported.push(gap),
+        }
+        if self.unreported.len() > UNREPORTED_MAX {
+            self.unreported.remove(0);
+        }
+    }
+
+    fn append_record(&mut self, bytes: &[u8], is_synced: bool) -> io::Result<()> {
+        self.clean_tail()?;
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let has_room = self.segments.last().is_some_and(|s| s.bytes + len <= self.segment_bytes);
+        if !has_room {
+            self.roll()?;
+        }
+        let Some(active) = self.segments.last_mut() else { return Ok(()) };
+        let name = file_name(active.number);
+        let written = self
+            .disk
+            .write_at(&name, active.bytes, bytes)
+            .and_then(|()| if is_synced { self.disk.sync(&name) } else { Ok(()) });
+        match written {
+            Ok(()) => {
+                active.bytes += len;
+                Ok(())
+            }
+            Err(error) => {
+                // A whole record may be on the disk although the sync failed. It must go before the
+                // same id is used for other contents.
+                self.is_tail_dirty = true;
+                let _ = self.clean_tail();
+                Err(error)
+            }
+        }
+    }
+
+    fn clean_tail(&mut self) -> io::Result<()> {
+        if let Some(active) = self.segments.last()
+            && self.is_tail_dirty
+        {
+            let name = file_name(active.number);
+            self.disk.truncate(&name, active.bytes)?;
+            self.disk.sync(&name)?;
+        }
+        self.is_tail_dirty = false;
+        Ok(())
+    }
+
+    /// Starts a segment.
+    fn roll(&mut self) -> io::Result<()> {
+        let number = self.segments.last().map_or(self.head.segment, |s| s.number) + 1;
+        let head = Head { segment: number, ..self.head.clone() };
+        let bytes = Record::Head(head.clone()).encode();
+        let name = file_name(number);
+        let created = self
+            .disk
+            .write_at(&name, 0, &bytes)
+            .and_then(|()| self.disk.sync(&name))
+            .and_then(|()| self.disk.sync_names());
+        if let Err(error) = created {
+            let _ = self.disk.remove(&name);
+            return Err(error);
+        }
+        self.head = head;
+        self.segments.push(Segment::empty(number, u64::try_from(bytes.len()).unwrap_or(0)));
+        self.remove_empty()
+    }
+
+    /// Removes segments, the active one excepted, in which nothing is left to send.
+    fn remove_empty(&mut self) -> io::Result<()> {
+        let mut place = 0;
+        while place + 1 < self.segments.len() {
+            if self.segments[place].live_batches == 0 {
+                let segment = self.segments.remove(place);
+                self.disk.remove(&file_name(segment.number))?;
+            } else {
+                place += 1;
+            }
+        }
+        let oldest =
+            self.segments.iter().filter_map(|s| s.ids).map(|(first, _)| linear(first)).min();
+        match oldest {
+            Some(oldest) => self.freed.retain(|(_, last)| *last >= oldest),
+            None => self.freed.clear(),
+        }
+        Ok(())
+    }
+
+    fn recount(&mut self, intervals: &[(u64, u64)]) -> io::Result<()> {
+        for place in 0..self.segments.len() {
+            let Some((first, last)) = self.segments[place].ids else { continue };
+            let (first, last) = (linear(first), linear(last));
+            if !intervals.iter().any(|(from, to)| *from <= last && *to >= first) {
+                continue;
+            }
+            let live = self.live_batches(self.segments[place].number)?;
+            self.segments[place].count(&live);
+        }
+        Ok(())
+    }
+
+    fn live_batches(&self, number: u64) -> io::Result<Vec<Batch>> {
+        let bytes = segment::read(&self.disk, number)?;
+        let (records, _) = record::parse(&bytes);
+        Ok(records
+            .into_iter()
+            .filter_map(|record| match record {
+                Record::Batch(batch) => Some(batch),
+                Record::Head(_) | Record::Freed(_) | Record::Dropped(_) => None,
+            })
+            .filter(|batch| !self.is_freed(linear(batch.id)))
+            .collect())
+    }
+
+    fn recover(&mut self) -> io::Result<()> {
+        let mut numbers: Vec<u64> =
+            self.disk.list()?.iter().filter_map(|name| file_number(name)).collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            let name = file_name(number);
+            let bytes = segment::read(&self.disk, number)?;
+            let (records, whole) = record::parse(&bytes);
+            self.torn_bytes += u64::try_from(bytes.len() - whole).unwrap_or(0);
+            let Some(Record::Head(head)) = records.first() else {
+                // Cut while the segment was being started; nothing had been appended to it.
+                self.disk.remove(&name)?;
+                continue;
+            };
+            self.head.merge(head);
+            let mut segment = Segment::empty(number, u64::try_from(whole).unwrap_or(0));
+            for record in records {
+                match record {
+                    Record::Head(_) => {}
+                    Record::Batch(batch) => {
+                        self.head.last = self.head.last.max(Some(batch.id));
+                        self.head.cover(&batch);
+                        segment.add(&batch);
+                    }
+                    Record::Freed(intervals) => {
+                        intervals.into_iter().for_each(|interval| self.mark_freed(interval));
+                    }
+                    Record::Dropped(gap) => self.note_dropped(gap),
+                }
+            }
+            if whole < bytes.len() {
+                self.disk.truncate(&name, u64::try_from(whole).unwrap_or(0))?;
+            }
+            // What was read is appended to or relied on; it must be as durable as it looks.
+            self.disk.sync(&name)?;
+            self.segments.push(segment);
+        }
+        self.disk.sync_names()?;
+        self.recount(&[(0, u64::MAX)])?;
+        self.remove_empty()
+    }
+
+    fn is_freed(&self, id: u64) -> bool {
+        self.freed.iter().any(|(first, last)| (*first..=*last).contains(&id))
+    }
+
+    fn is_wholly_freed(&self, from: u64, to: u64) -> bool {
+        self.freed.iter().any(|(first, last)| *first <= from && to <= *last)
+    }
+
+    fn mark_freed(&mut self, interval: (u64, u64)) {
+        self.freed.push(interval);
+        self.freed.sort_unstable();
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.freed.len());
+        for (first, last) in self.freed.drain(..) {
+            match merged.last_mut() {
+                Some(previous) if first <= previous.1.saturating_add(1) => {
+                    previous.1 = previous.1.max(last);
+                }
+                Some(_) | None => merged.push((first, last)),
+            }
+        }
+        if merged.len() > FREED_INTERVALS_MAX {
+            merged.remove(0);
+        }
+        self.freed = merged;
+    }
+}
+
+/// Ids in one dimension, in their order.
+fn linear(id: BatchId) -> u64 {
+    (u64::from(id.epoch.0) << 32) | u64::from(id.sequence.0)
+}
+
+/// One gap per epoch.
+fn gaps(batches: &[Batch]) -> Vec<Dropped> {
+    let mut gaps: Vec<Dropped> = Vec::new();
+    for batch in batches {
+        match gaps.last_mut() {
+            Some(gap) if gap.last.epoch == batch.id.epoch => {
+                gap.last = batch.id;
+                gap.batches += 1;
+                gap.samples += u32::from(batch.rows);
+            }
+            Some(_) | None => gaps.push(Dropped {
+                first: batch.id,
+                last: batch.id,
+                batches: 1,
+                samples: batch.rows.into(),
+            }),
+        }
+    }
+    gaps
+}
+
+impl Head {
+    fn cover(&mut self, batch: &Batch) {
+        let covered =
+            Covered { source: batch.source, epoch: batch.id.epoch, ordinal: batch.last_ordinal };
+        match self.covered.iter_mut().find(|known| known.source == batch.source) {
+            Some(known) if (known.epoch, known.ordinal) < (covered.epoch, covered.ordinal) => {
+                *known = covered;
+            }
+            Some(_) => {}
+            None => self.covered.push(covered),
+        }
+    }
+
+    /// Takes over what a later head says; counts of losses are totals there.
+    fn merge(&mut self, later: &Self) {
+        let covered = std::mem::take(&mut self.covered);
+        let last = self.last.max(later.last);
+        *self = Self { last, ..later.clone() };
+        for known in covered {
+            if !self.covered.iter().any(|other| other.source == known.source) {
+                self.covered.push(known);
+            }
+        }
+    }
+}

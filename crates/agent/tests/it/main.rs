@@ -1,0 +1,8 @@
+//! The agent against real sockets and files: a Modbus server of another make, and a link server
+//! that keeps what it was sent.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod inverter;
+mod server;
+mod slice;
