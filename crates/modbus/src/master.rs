@@ -131,13 +131,34 @@ impl Transaction {
             rest = &rest[taken..];
             let verdict = match self.framing {
                 Framing::Tcp => self.judge_tcp(),
-                Framing::Rtu => self.judge_rtu(),
+                Framing::Rtu => self.judge_rtu(false),
             };
             match verdict {
                 Verdict::NeedMore if !rest.is_empty() => {}
                 Verdict::NeedMore | Verdict::Pdu(..) | Verdict::Failed(_) => break verdict,
             }
         };
+        self.conclude(verdict)
+    }
+
+    /// Tells that the RTU line has been silent for 3.5 characters since the last byte.
+    ///
+    /// Ends the exchange when bytes came: with the answer if it was hidden behind an unfinished
+    /// frame, or else as garbled. On TCP it means nothing.
+    pub fn silence(&mut self) -> Progress<'_> {
+        match self.phase {
+            Phase::Over => Progress::Failed(TransactionError::Over),
+            Phase::Waiting if self.framing == Framing::Rtu && self.is_garbled() => {
+                match self.judge_rtu(true) {
+                    Verdict::NeedMore => self.fail(TransactionError::Garbled),
+                    verdict @ (Verdict::Pdu(..) | Verdict::Failed(_)) => self.conclude(verdict),
+                }
+            }
+            Phase::Asking | Phase::Waiting => Progress::NeedMore,
+        }
+    }
+
+    fn conclude(&mut self, verdict: Verdict) -> Progress<'_> {
         match verdict {
             Verdict::NeedMore => Progress::NeedMore,
             Verdict::Failed(error) => self.fail(error),
@@ -152,19 +173,6 @@ impl Transaction {
                     }
                 }
             }
-        }
-    }
-
-    /// Tells that the RTU line has been silent for 3.5 characters since the last byte.
-    ///
-    /// Ends the exchange early when bytes came that are no valid frame. On TCP it means nothing.
-    pub fn silence(&mut self) -> Progress<'_> {
-        match self.phase {
-            Phase::Over => Progress::Failed(TransactionError::Over),
-            Phase::Waiting if self.framing == Framing::Rtu && self.is_garbled() => {
-                self.fail(TransactionError::Garbled)
-            }
-            Phase::Asking | Phase::Waiting => Progress::NeedMore,
         }
     }
 
@@ -193,8 +201,11 @@ impl Transaction {
         }
     }
 
-    /// Looks for the answer at every place, so that noise before it does no harm.
-    fn judge_rtu(&mut self) -> Verdict {
+    /// Looks for the answer, so that noise before it does no harm.
+    ///
+    /// What may be the start of the answer hides what is behind it until it is whole or the line
+    /// is silent: words that were read may look like an exception.
+    fn judge_rtu(&mut self, is_silent: bool) -> Verdict {
         let received = &self.buffer[..self.len];
         let mut keep_from = self.len;
         for start in 0..self.len {
@@ -202,16 +213,21 @@ impl Transaction {
             if frame[0] != self.header.unit {
                 continue;
             }
-            match self.expected.candidate(&frame[1..]) {
-                Candidate::Impossible => {}
-                Candidate::NeedMore => keep_from = keep_from.min(start),
-                Candidate::Whole(pdu_len) => match frame.get(..1 + pdu_len + RTU_CRC_LEN) {
-                    None => keep_from = keep_from.min(start),
-                    Some(frame) if crc16(frame) == 0 => {
-                        return Verdict::Pdu(start + 1, start + 1 + pdu_len);
-                    }
-                    Some(_) => {}
-                },
+            let pdu_len = match self.expected.candidate(&frame[1..]) {
+                Candidate::Impossible => continue,
+                Candidate::NeedMore => None,
+                Candidate::Whole(pdu_len) => Some(pdu_len),
+            };
+            match pdu_len.and_then(|len| frame.get(..1 + len + RTU_CRC_LEN)) {
+                Some(whole) if crc16(whole) == 0 => {
+                    return Verdict::Pdu(start + 1, start + whole.len() - RTU_CRC_LEN);
+                }
+                Some(_) => {}
+                None if is_silent => {}
+                None => {
+                    keep_from = start;
+                    break;
+                }
             }
         }
         if keep_from > 0 {

@@ -88,6 +88,8 @@ impl RequestDecoder {
     }
 
     /// Tells that the RTU line has been silent for 3.5 characters: an unfinished frame is void.
+    ///
+    /// All of it, even if its words look like a frame: nobody sent that one (SL 2.5.1.1).
     pub fn silence(&mut self) {
         if self.framing == Framing::Rtu {
             self.len = 0;
@@ -116,41 +118,44 @@ impl RequestDecoder {
         }
     }
 
-    /// Looks for a frame with a right checksum at every place, so that noise does no harm.
+    /// Looks for a frame with a right checksum, so that noise before it does no harm.
+    ///
+    /// What may be the start of a longer frame hides what is behind it until it is whole or the
+    /// line is silent: words that are being written may look like a frame themselves.
     fn find_rtu(&mut self) -> Option<(Header, usize, usize)> {
         let received = &self.buffer[..self.len];
-        let mut keep_from = self.len;
+        let mut keep_from = None;
         for start in 0..self.len {
             let frame = &received[start..];
             let pdu_len = match request_candidate(&frame[1..]) {
                 Some(Candidate::Impossible) => continue,
-                Some(Candidate::NeedMore) => {
-                    keep_from = keep_from.min(start);
-                    continue;
-                }
-                Some(Candidate::Whole(pdu_len)) => pdu_len,
+                Some(Candidate::NeedMore) => None,
+                Some(Candidate::Whole(pdu_len)) => Some(pdu_len),
                 // The length of an unknown function is not known. At the front of the buffer, take
                 // all there is if the checksum agrees, so that it can be refused.
                 None if start > 0 => continue,
                 None if frame.len() < 2 + RTU_CRC_LEN || crc16(frame) != 0 => {
                     if frame.len() < RTU_ADU_MAX {
-                        keep_from = start;
+                        keep_from = Some(start);
                     }
                     continue;
                 }
-                None => frame.len() - 1 - RTU_CRC_LEN,
+                None => Some(frame.len() - 1 - RTU_CRC_LEN),
             };
-            match frame.get(..1 + pdu_len + RTU_CRC_LEN) {
-                None => keep_from = keep_from.min(start),
+            match pdu_len.and_then(|len| frame.get(..1 + len + RTU_CRC_LEN)) {
                 Some(whole) if crc16(whole) == 0 => {
                     let header = Header { transaction: 0, unit: frame[0] };
                     self.given = start + whole.len();
-                    return Some((header, start + 1, start + 1 + pdu_len));
+                    return Some((header, start + 1, self.given - RTU_CRC_LEN));
                 }
                 Some(_) => {}
+                None => {
+                    keep_from = keep_from.or(Some(start));
+                    break;
+                }
             }
         }
-        self.drop_front(keep_from);
+        self.drop_front(keep_from.unwrap_or(self.len));
         None
     }
 }

@@ -92,6 +92,57 @@ fn a_broken_line_fails_at_its_silence_and_a_silent_one_does_not() {
 }
 
 #[test]
+fn words_that_look_like_a_frame_are_words() {
+    // A write whose words hold a whole write of another register to another unit.
+    let inner = Request::WriteSingleRegister { address: 8, value: 0 };
+    let inner = Transaction::new(Framing::Rtu, 9, &inner, 0).unwrap().bytes().to_vec();
+    let pairs = inner.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let words: Vec<u16> = pairs.chain([0; 20]).collect();
+    let outer = Request::WriteMultipleRegisters { address: 0, values: Words::new(&words) };
+    let frame = Transaction::new(Framing::Rtu, 5, &outer, 0).unwrap().bytes().to_vec();
+    let mut decoder = RequestDecoder::new(Framing::Rtu);
+    for &byte in &frame[..frame.len() - 1] {
+        decoder.push(&[byte]);
+        assert_eq!(decoder.next_request(), Ok(None));
+    }
+    let mut cut_short = decoder.clone();
+    decoder.push(&frame[frame.len() - 1..]);
+    assert_eq!(decoder.next_request().unwrap().unwrap().request, Ok(outer));
+    // Nor are they a frame when the line falls silent before the outer one is finished.
+    cut_short.silence();
+    assert_eq!(cut_short.next_request(), Ok(None));
+
+    // An answer whose words hold an exception for the same function.
+    let header = Header { transaction: 0, unit: 5 };
+    let exception = Err(Exception { function: 3, code: ExceptionCode::ServerDeviceBusy });
+    let mut hidden = reply_bytes(Framing::Rtu, header, &exception);
+    hidden.push(0);
+    let words: Vec<u16> =
+        hidden.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let request = Request::ReadHoldingRegisters { address: 0, count: 3 };
+    let response = Response::ReadHoldingRegisters(Words::new(&words));
+    let mut master = Transaction::new(Framing::Rtu, 5, &request, 0).unwrap();
+    let bytes = reply_bytes(Framing::Rtu, header, &Ok(response));
+    let (last, most) = bytes.split_last().unwrap();
+    for &byte in most {
+        assert_eq!(master.feed(&[byte]), Progress::NeedMore);
+    }
+    assert_eq!(master.feed(&[*last]), Progress::Done(response));
+}
+
+#[test]
+fn an_answer_behind_an_unfinished_one_is_found_at_the_silence() {
+    let request = Request::ReadHoldingRegisters { address: 0, count: 40 };
+    let mut master = Transaction::new(Framing::Rtu, 5, &request, 0).unwrap();
+    let mut bytes = vec![5, 3, 80, 0, 0];
+    let header = Header { transaction: 0, unit: 5 };
+    let busy = Err(Exception { function: 3, code: ExceptionCode::ServerDeviceBusy });
+    bytes.extend(reply_bytes(Framing::Rtu, header, &busy));
+    assert_eq!(master.feed(&bytes), Progress::NeedMore);
+    assert_eq!(master.silence(), Progress::Exception(ExceptionCode::ServerDeviceBusy));
+}
+
+#[test]
 fn another_write_confirmed_is_not_ours() {
     let request = Request::WriteSingleRegister { address: 8, value: 55 };
     let other = Ok(Response::WriteSingleRegister { address: 8, value: 54 });
