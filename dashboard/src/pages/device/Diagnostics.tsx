@@ -2,13 +2,10 @@
 import type { DeviceDetail } from "../../api/types";
 import { Absent, Age, Figure } from "../../components/Figure";
 import { bytes, numberText } from "../../lib/format";
+import { factName, factValue } from "./facts";
 import { NOT_SEEN } from "../fleet/reasons";
 import styles from "./Diagnostics.module.css";
 
-function sentence(name: string): string {
-  const text = name.replaceAll("_", " ").replaceAll(".", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
 
 export function Diagnostics({ device }: { device: DeviceDetail }) {
   const { link } = device;
@@ -57,8 +54,8 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
         ) : (
           <dl>
             {device.diagnostics.map(([name, value]) => (
-              <Fact key={name} name={sentence(name)} title={name}>
-                {value}
+              <Fact key={name} name={factName(name)} title={`${name}: ${value}`}>
+                {factValue(name, value)}
               </Fact>
             ))}
           </dl>

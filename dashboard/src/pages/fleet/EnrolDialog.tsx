@@ -131,12 +131,11 @@ function Code({ enrolment, onClose }: { enrolment: Enrolment; onClose: () => voi
         once, until {exactText(Date.parse(enrolment.expires), OWN_ZONE)}.
       </p>
       <Copy label="Claim code" text={enrolment.claim_code} />
-      <p>Put this into the agent's configuration on the device:</p>
-      <Copy
-        label="Configuration"
-        text={`[server]\nurl = "${address}"\nclaim_code = "${enrolment.claim_code}"`}
-      />
-      <p>Then start it; the first reading appears within a minute:</p>
+      <p>
+        Put this into <code>agent.toml</code> on the device, beside the section of its inverter:
+      </p>
+      <Copy label="Configuration" text={`server = "${address}"\nclaim_code = "${enrolment.claim_code}"`} />
+      <p>Then start the agent; its first reading appears here by itself:</p>
       <Copy label="Command" text="ecowatt agent --config /etc/ecowatt/agent.toml" />
       <div className={styles.end}>
         <Link to={`/devices/${enrolment.device}`}>Go to {enrolment.device}</Link>

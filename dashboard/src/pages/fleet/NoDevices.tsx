@@ -4,6 +4,8 @@ import { Button } from "../../components/Button";
 import { Copy } from "../../components/Copy";
 import styles from "./NoDevices.module.css";
 
+const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
   return (
     <section className={styles.empty}>
@@ -17,7 +19,7 @@ export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
         Make a claim code
       </Button>
       <p className={styles.or}>Or on the command line:</p>
-      <Copy label="Command" text="ecowatt device enrol --name 'Roof east' --site 'Home'" />
+      <Copy label="Command" text={`ecowatt device enrol --name 'Roof east' --site Home --time-zone ${OWN_ZONE}`} />
     </section>
   );
 }
