@@ -221,12 +221,13 @@ fn join_neighbours(
     }
     let before = neighbours(db, device, block, &Side::Before)?;
     let after = neighbours(db, device, block, &Side::After)?;
+    type Join = fn(&Edges, &Edges) -> Change;
     let kinds = [
-        (before.counter, after.counter, energy::counter_join as fn(&Edges, &Edges) -> Change),
-        (before.power, after.power, energy::power_join),
+        (edges.counter.is_some(), before.counter, after.counter, energy::counter_join as Join),
+        (edges.power.is_some(), before.power, after.power, energy::power_join as Join),
     ];
     let source = block.source.0;
-    for (before, after, join) in kinds {
+    for (_, before, after, join) in kinds.into_iter().filter(|(is_present, ..)| *is_present) {
         // An energy that spanned the hole which this block now fills makes way for two.
         if let (Some(before), Some(after)) = (before, after) {
             let spanned = join(&before, &after);

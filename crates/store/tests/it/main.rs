@@ -1,1 +1,11 @@
 //! The store through its public interface, each test on a database of its own.
+
+mod access;
+mod crash;
+mod disk_full;
+mod energy;
+mod exactly_once;
+mod fixture;
+mod fleet;
+mod open;
+mod queries;

@@ -1,0 +1,188 @@
+//! Sites, devices, claims, keys and streams.
+
+use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
+use ecowatt_store::{
+    AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceState, InverterState, NewClaim,
+    NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported, TimeQuality,
+};
+
+use crate::fixture::{DAY, Fixture, GENERATION, SOURCE, STREAM, enrol, samples, upload};
+
+fn claim(id: &str, claim_for: ClaimFor) -> NewClaim {
+    let expires = UnixMs(DAY.0 + 1000);
+    NewClaim { claim_for, id: id.into(), secret: vec![1; 15], created: DAY, expires }
+}
+
+fn redeem(id: &str, public_key: u8, generation: u8, at: i64) -> RedeemClaim {
+    RedeemClaim {
+        id: id.into(),
+        public_key: [public_key; 32],
+        generation: KeyGeneration(generation),
+        secret: [generation; 32],
+        reply: vec![generation],
+        at: UnixMs(DAY.0 + at),
+    }
+}
+
+#[tokio::test]
+async fn claim_is_redeemed_by_one_device_which_may_repeat_it() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let store = &fixture.store;
+    let block = fixture.block(7, 1, &samples(0, 2));
+    fixture.stored(upload(device, 1, vec![block])).await;
+
+    store.create_claim(claim("VOID", ClaimFor::Existing(device))).await.unwrap();
+    store.create_claim(claim("SECOND", ClaimFor::Existing(device))).await.unwrap();
+    assert!(store.find_claim("VOID".into()).await.unwrap().is_none(), "one code at a time");
+    let held = store.find_claim("SECOND".into()).await.unwrap().unwrap();
+    assert_eq!(held.next_generation, KeyGeneration(2));
+    assert_eq!(held.first_epoch, BootEpoch(8));
+    assert_eq!(held.first_stream, StreamNumber(2));
+
+    let late = store.redeem_claim(redeem("SECOND", 1, 2, 1000)).await;
+    assert!(matches!(late, Err(RedeemClaimError::Expired)), "{late:?}");
+    let wrong = store.redeem_claim(redeem("SECOND", 1, 1, 0)).await;
+    assert!(matches!(wrong, Err(RedeemClaimError::WrongGeneration)), "{wrong:?}");
+    store.redeem_claim(redeem("SECOND", 1, 2, 0)).await.unwrap();
+    match store.redeem_claim(redeem("SECOND", 1, 3, 5000)).await {
+        Err(RedeemClaimError::Repeated(first)) => assert_eq!(first.reply, [2]),
+        other => panic!("{other:?}"),
+    }
+    let other = store.redeem_claim(redeem("SECOND", 2, 3, 0)).await;
+    assert!(matches!(other, Err(RedeemClaimError::RedeemedByOther)), "{other:?}");
+    let unknown = store.redeem_claim(redeem("NONE", 2, 3, 0)).await;
+    assert!(matches!(unknown, Err(RedeemClaimError::Unknown)), "{unknown:?}");
+
+    let old = store.find_key(device, GENERATION).await.unwrap().unwrap();
+    assert_eq!((old.revoked, old.counter.0), (Some(DAY), 1));
+    let refused = store.ingest(upload(device, 2, Vec::new())).await.unwrap();
+    assert_eq!(refused, Outcome::UnknownDevice, "the old key is revoked");
+    let mut message = upload(device, 1, Vec::new());
+    message.generation = KeyGeneration(2);
+    let taken = store.ingest(message).await.unwrap();
+    assert!(matches!(taken, Outcome::Stored(_)), "the other key counts from the start: {taken:?}");
+    assert!(store.revoke_keys(device, DAY).await.unwrap());
+    let refused = store.find_key(device, KeyGeneration(2)).await.unwrap().unwrap();
+    assert_eq!(refused.revoked, Some(DAY));
+}
+
+#[tokio::test]
+async fn failed_claim_leaves_no_device_behind() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    let new = |site: &str, zone: Option<&str>| ClaimFor::New {
+        name: "next".into(),
+        site: site.into(),
+        time_zone: zone.map(Into::into),
+    };
+    let refused = store.create_claim(claim("X", new("Nowhere", None))).await;
+    assert!(matches!(refused, Err(CreateClaimError::UnknownSite)), "{refused:?}");
+    let refused = store.create_claim(claim("X", new("Hof", Some("Asia/Tokyo")))).await;
+    assert!(matches!(refused, Err(CreateClaimError::OtherTimeZone(_))), "{refused:?}");
+    let refused = store.create_claim(claim("C-first", new("Alm", Some("Europe/Vienna")))).await;
+    assert!(matches!(refused, Err(CreateClaimError::IdTaken)), "{refused:?}");
+    let refused = store.create_claim(claim("X", ClaimFor::Existing(DeviceNumber(9)))).await;
+    assert!(matches!(refused, Err(CreateClaimError::UnknownDevice)), "{refused:?}");
+    assert_eq!(store.list_sites().await.unwrap().len(), 1);
+    let page = store.list_devices(DeviceQuery { limit: 10, ..DeviceQuery::default() }).await;
+    assert_eq!(page.unwrap().total, 1);
+}
+
+#[tokio::test]
+async fn fleet_is_paged_searched_and_filtered() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    for name in ["Barn 1", "barn_2", "100 %"] {
+        enrol(store, name).await;
+    }
+    let page = |after, limit, search: Option<&str>, state| DeviceQuery {
+        after,
+        limit,
+        search: search.map(Into::into),
+        state,
+    };
+    let numbers = async |query| {
+        let page = store.list_devices(query).await.unwrap();
+        let numbers: Vec<u32> = page.devices.iter().map(|device| device.number.0).collect();
+        (numbers, page.has_more, page.total)
+    };
+    assert_eq!(numbers(page(None, 3, None, None)).await, (vec![1, 2, 3], true, 4));
+    let next = page(Some(DeviceNumber(3)), 3, None, None);
+    assert_eq!(numbers(next).await, (vec![4], false, 4));
+    assert_eq!(numbers(page(None, 9, Some("BARN"), None)).await, (vec![2, 3], false, 2));
+    assert_eq!(numbers(page(None, 9, Some("0 %"), None)).await, (vec![4], false, 1));
+    assert_eq!(numbers(page(None, 9, Some("n_2"), None)).await, (vec![3], false, 1));
+    assert_eq!(numbers(page(None, 9, Some("dev-2"), None)).await, (vec![2], false, 1));
+    assert_eq!(numbers(page(None, 9, Some("hof"), None)).await.2, 4);
+
+    let states = vec![(DeviceNumber(2), DeviceState::Silent), (DeviceNumber(3), DeviceState::Idle)];
+    let changed = store.set_states(states.clone(), UnixMs(5)).await.unwrap();
+    assert_eq!(changed, [DeviceNumber(2), DeviceNumber(3)]);
+    assert!(store.set_states(states, UnixMs(6)).await.unwrap().is_empty());
+    let silent = store.list_devices(page(None, 9, None, Some(DeviceState::Silent))).await.unwrap();
+    assert_eq!(silent.devices[0].number, DeviceNumber(2));
+    assert_eq!(silent.devices[0].state_since, Some(UnixMs(5)));
+}
+
+#[tokio::test]
+async fn device_shows_what_it_last_reported() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let mut first = upload(device, 1, vec![fixture.block(3, 1, &samples(0, 4))]);
+    first.reported = Reported {
+        firmware: Some("agent 0.1".into()),
+        diagnostics: Some(vec![("boot".into(), "power cut".into())]),
+        inverters: Some(vec![(SOURCE, InverterState::Online)]),
+    };
+    first.epoch = BootEpoch(3);
+    fixture.stored(first).await;
+    fixture.stored(upload(device, 2, Vec::new())).await;
+    let found = fixture.store.find_device(device).await.unwrap().unwrap();
+    assert_eq!(found.site.time_zone, "Europe/Berlin");
+    assert_eq!(found.link.firmware.as_deref(), Some("agent 0.1"));
+    assert_eq!(found.link.diagnostics, [("boot".to_owned(), "power cut".to_owned())]);
+    assert_eq!(found.link.inverters, [(SOURCE, InverterState::Online)]);
+    assert_eq!(found.link.boot_epoch, Some(BootEpoch(3)));
+    assert_eq!(found.link.last_seen, Some(UnixMs(DAY.0 + 2)));
+    assert_eq!(found.link.last_sample, Some(UnixMs(DAY.0 + 15_000)));
+    assert_eq!((found.link.messages, found.link.batches, found.link.samples), (2, 1, 4));
+    assert_eq!(fixture.store.find_device(DeviceNumber(2)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn stream_keeps_its_first_layout() {
+    let fixture = Fixture::new().await;
+    let (store, device) = (&fixture.store, fixture.device());
+    let stream = |layout: &[u8]| NewStream {
+        number: STREAM,
+        source: SOURCE,
+        layout: layout.to_vec(),
+        points: Vec::new(),
+        at: DAY,
+    };
+    assert_eq!(store.announce(device, stream(b"layout")).await.unwrap(), fixture.points);
+    let other = store.announce(device, stream(b"other")).await;
+    assert!(matches!(other, Err(AnnounceError::OtherLayout)), "{other:?}");
+    let unknown = store.announce(DeviceNumber(9), stream(b"layout")).await;
+    assert!(matches!(unknown, Err(AnnounceError::UnknownDevice)), "{unknown:?}");
+    let (held, points) = store.find_stream(device, STREAM).await.unwrap().unwrap();
+    assert_eq!((held.layout, points), (b"layout".to_vec(), fixture.points.clone()));
+    assert_eq!(store.list_streams(device).await.unwrap().len(), 1);
+    let names: Vec<String> =
+        store.list_points(device, SOURCE).await.unwrap().into_iter().map(|p| p.def.name).collect();
+    assert_eq!(names, ["ac.power", "ac.energy.total"]);
+}
+
+#[tokio::test]
+async fn anchor_is_fixed_once() {
+    let fixture = Fixture::new().await;
+    let (store, device) = (&fixture.store, fixture.device());
+    let first = (1000, TimeQuality::Anchored);
+    assert_eq!(store.anchor(device, BootEpoch(1), first).await.unwrap(), first);
+    let later = (2000, TimeQuality::Estimated);
+    assert_eq!(store.anchor(device, BootEpoch(1), later).await.unwrap(), first);
+    assert_eq!(store.anchor(device, BootEpoch(2), later).await.unwrap(), later);
+    let anchors = store.list_anchors(device).await.unwrap();
+    assert_eq!(anchors, [(BootEpoch(1), 1000, first.1), (BootEpoch(2), 2000, later.1)]);
+}

@@ -1,0 +1,72 @@
+//! Opening a folder.
+
+use ecowatt_model::UnixMs;
+use ecowatt_store::{NewToken, OpenError, Role, Store};
+
+fn token(name: &str) -> NewToken {
+    NewToken {
+        name: name.into(),
+        role: Role::Owner,
+        hash: [u8::try_from(name.len()).unwrap(); 32],
+        created: UnixMs(0),
+        expires: None,
+    }
+}
+
+#[tokio::test]
+async fn folder_is_one_servers_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("a").join("b");
+    let store = Store::open(&folder).unwrap();
+    assert!(matches!(Store::open(&folder), Err(OpenError::Locked(_))));
+    drop(store);
+    Store::open(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn administrator_works_beside_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Store::open_beside(dir.path()).is_err(), "there is no database yet");
+    let server = Store::open(dir.path()).unwrap();
+    let beside = Store::open_beside(dir.path()).unwrap();
+    beside.create_token(token("beside")).await.unwrap();
+    server.create_token(token("server's")).await.unwrap();
+    assert_eq!(server.list_tokens().await.unwrap(), beside.list_tokens().await.unwrap());
+    drop(server);
+    drop(beside);
+    Store::open_beside(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn later_schema_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let database = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
+    database.pragma_update(None, "user_version", 1000).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 1000, .. })));
+    assert!(matches!(Store::open_beside(dir.path()), Err(OpenError::Newer { .. })));
+}
+
+#[tokio::test]
+async fn damaged_database_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ecowatt.db"), [0x55; 8192]).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(OpenError::Database { .. })));
+}
+
+/// What a test database must not lose on the way to a later schema: made by schema 1, opened by
+/// this program.
+#[tokio::test]
+async fn schema_1_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
+    database.execute_batch(include_str!("../../src/sqlite/v1.sql")).unwrap();
+    database
+        .execute_batch(
+            "INSERT INTO site VALUES (1, 'Hof', 'Europe/Berlin'); PRAGMA user_version = 1",
+        )
+        .unwrap();
+    drop(database);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.list_sites().await.unwrap()[0].name, "Hof");
+}
