@@ -2,7 +2,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { applyEvents } from "./api/apply";
-import { follow } from "./api/live";
+import { follow, unfollow } from "./api/live";
 import { useSession, useSystem, whenSignedOut } from "./api/queries";
 import { Banner } from "./components/Banner";
 import { Header } from "./components/Header";
@@ -19,6 +19,7 @@ import { SetupPage } from "./pages/setup/SetupPage";
 whenSignedOut(() => {
   const { pathname, search } = window.location;
   if (pathname === "/login" || pathname === "/setup") return;
+  unfollow();
   const back = pathname + search;
   navigate("/login" + (back === "/" ? "" : `?next=${encodeURIComponent(back)}`), { replace: true });
 });

@@ -66,6 +66,14 @@ function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDetail {
   };
 }
 
+/** How many points are put in words; a changed code has lost its word until it is fetched. */
+function words(detail: DeviceDetail): number {
+  return detail.inverters.reduce(
+    (count, { points }) => count + points.filter(({ text }) => text != null).length,
+    0,
+  );
+}
+
 function withChange<T extends Device>(device: T, change: DeviceChanged): T {
   return {
     ...device,
@@ -115,7 +123,9 @@ export function applyEvents(queries: QueryClient): () => void {
         if (!detail) return undefined;
         if (change && change.state !== detail.state) refetchSoon();
         const changed = change ? withChange(detail, change) : detail;
-        return (samples.get(id) ?? []).reduce(withSample, changed);
+        const sampled = (samples.get(id) ?? []).reduce(withSample, changed);
+        if (words(sampled) !== words(detail)) refetchSoon();
+        return sampled;
       });
     }
     keep([...samples.values()].flat());

@@ -2,7 +2,17 @@
 import { keepPreviousData, QueryCache, QueryClient, useQuery } from "@tanstack/react-query";
 import { ApiError, get } from "./client";
 import { fetchSystem, now, speed } from "./clock";
-import type { Device, DeviceDetail, DeviceList, Energy, Resolution, Session, Telemetry } from "./types";
+import type {
+  Device,
+  DeviceDetail,
+  DeviceList,
+  DeviceState,
+  Energy,
+  Resolution,
+  Session,
+  Site,
+  Telemetry,
+} from "./types";
 
 const SYSTEM_EVERY_MS = 60_000;
 const PAGE_LIMIT = 500;
@@ -59,12 +69,18 @@ export interface Fleet {
   total: number;
 }
 
-async function fetchFleet(signal: AbortSignal): Promise<Fleet> {
+/** What narrows a list of devices. */
+export interface Narrowed {
+  search?: string;
+  state?: DeviceState;
+}
+
+async function fetchFleet(signal: AbortSignal, narrowed: Narrowed = {}): Promise<Fleet> {
   const devices: Device[] = [];
   let cursor: string | undefined;
   let total = 0;
   do {
-    const page = await get<DeviceList>("/devices", { limit: PAGE_LIMIT, cursor }, signal);
+    const page = await get<DeviceList>("/devices", { ...narrowed, limit: PAGE_LIMIT, cursor }, signal);
     devices.push(...page.devices);
     total = page.total;
     cursor = page.next_cursor ?? undefined;
@@ -77,12 +93,31 @@ function sparkEveryMs(): number {
   return Math.min(60_000, Math.max(8_000, QUARTER_MS / 2 / speed()));
 }
 
-export function useFleet(enabled = true) {
+export function useFleet() {
   return useQuery({
     queryKey: ["fleet"],
     queryFn: ({ signal }) => fetchFleet(signal),
     refetchInterval: sparkEveryMs,
+  });
+}
+
+/** Devices that the server finds, for fleets of which not all are loaded. */
+export function useFound({ search, state }: Narrowed, enabled: boolean) {
+  return useQuery({
+    queryKey: ["found", search, state],
+    queryFn: ({ signal }) => fetchFleet(signal, { search, state }),
+    refetchInterval: sparkEveryMs,
+    placeholderData: keepPreviousData,
+    gcTime: 60_000,
     enabled,
+  });
+}
+
+export function useSites() {
+  return useQuery({
+    queryKey: ["sites"],
+    queryFn: ({ signal }) => get<Site[]>("/sites", undefined, signal),
+    staleTime: SYSTEM_EVERY_MS,
   });
 }
 

@@ -6,7 +6,7 @@ import { FastForward, WifiOff } from "lucide-react";
 import { useEffect, useState } from "react";
 import { now as serverNow, speed, useFastNow } from "../api/clock";
 import { reconnect, useLiveStatus } from "../api/live";
-import { useFleet, useSystem } from "../api/queries";
+import { useSites, useSystem } from "../api/queries";
 import { numberText } from "../lib/format";
 import { exactText, minuteText, timeText } from "../lib/zone";
 import styles from "./Banner.module.css";
@@ -26,8 +26,8 @@ export function Banner() {
 
 /** The zone that all sites share, or else UTC. */
 function useCommonZone(): string {
-  const { data } = useFleet();
-  const zones = new Set(data?.devices.map(({ site }) => site.time_zone));
+  const { data } = useSites();
+  const zones = new Set(data?.map(({ time_zone }) => time_zone));
   const [zone] = zones;
   return zones.size === 1 && zone ? zone : "UTC";
 }

@@ -1,5 +1,5 @@
 /** Charts over the same time under one another, one for each unit, with one cursor. */
-import { memo, useCallback, useId, useMemo, useState, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useId, useMemo, useState, type ReactNode } from "react";
 import { unitText } from "../../lib/format";
 import { useIsNarrow, useWidth } from "../../lib/media";
 import { chartTitle, QUANTITIES, quantityOf } from "../../lib/points";
@@ -62,7 +62,9 @@ export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWi
     },
     [onZoom],
   );
-  useMemo(() => onWidth(width), [onWidth, width]);
+  useEffect(() => {
+    if (width > 0) onWidth(width);
+  }, [onWidth, width]);
   const isOne = groups.length === 1;
   const height = isNarrow ? (isOne ? 240 : 168) : isOne ? 384 : 192;
   const at = row === null ? null : (table.t[row] ?? null);

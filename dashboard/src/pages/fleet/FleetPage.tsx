@@ -1,7 +1,7 @@
 /** Is everything all right, and if not, which plant? */
 import { Plus, Search, X } from "lucide-react";
-import { useEffect, useMemo, useState } from "react";
-import { useFleet, FLEET_MAX, type Fleet } from "../../api/queries";
+import { useDeferredValue, useEffect, useMemo, useState } from "react";
+import { FLEET_MAX, useFleet, useFound, type Fleet } from "../../api/queries";
 import type { Device, DeviceState } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Problem } from "../../components/Problem";
@@ -70,7 +70,6 @@ export function FleetPage() {
  */
 function useOrdered(devices: Device[], sort: Sort): Device[] {
   const members = devices.map(({ id }) => id).join(" ");
-  // eslint-disable-next-line react-hooks/exhaustive-deps
   const ids = useMemo(() => order(devices, sort).map(({ id }) => id), [members, sort.by, sort.isDown]);
   const byId = new Map(devices.map((device) => [device.id, device]));
   return ids.flatMap((id) => byId.get(id) ?? []);
@@ -83,17 +82,25 @@ function Devices({ fleet }: { fleet: Fleet }) {
   const search = params.get("search") ?? "";
   const states = readStates(params.get("state"));
   const sort = readSort(params.get("sort"));
-  const found = fleet.devices.filter(
-    (device) => matches(device, search) && (states.size === 0 || states.has(device.state)),
+  const isNarrowed = search !== "" || states.size > 0;
+  const isPart = fleet.total > fleet.devices.length;
+  const [onlyState] = states;
+  const remote = useFound(
+    { search: useDeferredValue(search) || undefined, state: states.size === 1 ? onlyState : undefined },
+    isPart && isNarrowed,
+  );
+  const isRemote = isPart && isNarrowed && remote.data !== undefined;
+  const found = (isRemote ? remote.data.devices : fleet.devices).filter(
+    (device) =>
+      (isRemote || matches(device, search)) && (states.size === 0 || states.has(device.state)),
   );
   const ordered = useOrdered(found, sort);
   const shown = ordered.slice(0, most);
-  const isNarrowed = search !== "" || states.size > 0;
   const List = isNarrow ? DeviceCards : DeviceTable;
 
   return (
     <>
-      <HeadLine devices={fleet.devices} />
+      <HeadLine devices={fleet.devices} total={fleet.total} />
       <div className={styles.tools}>
         <div className={styles.search} role="search">
           <Search size={16} aria-hidden />
@@ -115,10 +122,9 @@ function Devices({ fleet }: { fleet: Fleet }) {
       </div>
       <p className={styles.count} role="status">
         {isNarrowed
-          ? `${numberText(found.length, 0)} of ${countText(fleet.devices.length, "device")}`
-          : countText(fleet.devices.length, "device")}
-        {fleet.total > fleet.devices.length &&
-          `; the first ${numberText(FLEET_MAX, 0)} of ${numberText(fleet.total, 0)} are loaded`}
+          ? `${numberText(found.length, 0)} of ${countText(fleet.total, "device")}`
+          : countText(fleet.total, "device")}
+        {isPart && !isNarrowed && `; the first ${numberText(FLEET_MAX, 0)} are listed, search for others`}
         {isNarrowed && (
           <button
             type="button"

@@ -2,7 +2,7 @@
 import type { Device } from "../../api/types";
 import { Absent, Figure } from "../../components/Figure";
 import { DEVICE_STATES, STATES } from "../../components/State";
-import { countText, energy, power } from "../../lib/format";
+import { countText, energy, numberText, power } from "../../lib/format";
 import styles from "./HeadLine.module.css";
 
 /** The sum over the devices that have the value, and how many those are. */
@@ -11,15 +11,16 @@ function sum(values: (number | null | undefined)[]): { total: number; count: num
   return { total: known.reduce((a, b) => a + b, 0), count: known.length };
 }
 
-export function HeadLine({ devices }: { devices: Device[] }) {
+export function HeadLine({ devices, total }: { devices: Device[]; total: number }) {
   const watts = sum(devices.map(({ power_w }) => power_w));
   const wattHours = sum(devices.map(({ energy_today_wh }) => energy_today_wh));
   const of = (count: number) =>
-    count === devices.length ? `All ${countText(count, "device")}` : `${count} of ${countText(devices.length, "device")}`;
+    count === total ? `All ${countText(count, "device")}` : `${numberText(count, 0)} of ${countText(total, "device")}`;
+  const part = total > devices.length ? `, first ${countText(devices.length, "device")}` : "";
   return (
     <dl className={styles.head}>
       <div>
-        <dt>Power now</dt>
+        <dt>Power now{part}</dt>
         <dd data-testid="fleet-power">
           {watts.count > 0 ? (
             <Figure amount={power(watts.total)} title={`${of(watts.count)} with a recent reading`} />
@@ -29,7 +30,7 @@ export function HeadLine({ devices }: { devices: Device[] }) {
         </dd>
       </div>
       <div>
-        <dt>Energy today</dt>
+        <dt>Energy today{part}</dt>
         <dd>
           {wattHours.count > 0 ? (
             <Figure amount={energy(wattHours.total)} title={`${of(wattHours.count)}, each since its site's midnight`} />
