@@ -187,6 +187,21 @@ impl Site {
         air_swing_k: 3.5,
         cloudiness: None,
     };
+
+    /// Any other place: local time by its longitude, air temperature by its latitude.
+    #[must_use]
+    pub fn at(latitude: f64, longitude: f64) -> Self {
+        let hours = (longitude / 15.0).round().clamp(-12.0, 12.0);
+        let offset_s = i32::try_from(crate::scale::to_u32(hours.abs() * 3_600.0)).unwrap_or(0);
+        Self {
+            latitude,
+            longitude,
+            utc_offset_s: if hours < 0.0 { -offset_s } else { offset_s },
+            // 28 °C at the equator, 14 at 52.5 degrees.
+            air_mean_c: 28.0 - latitude.abs() * 0.267,
+            ..Self::BERLIN
+        }
+    }
 }
 
 impl Default for Derating {

@@ -198,10 +198,12 @@ struct Tracker {
 }
 
 impl Plant {
-    /// A plant that begins at the whole second before `start`, having been dark until then.
+    /// A plant that begins at the last whole second that is not after `start`, having been dark until
+    /// then.
     #[must_use]
     pub fn new(config: Config, weather: Weather, start: UnixMs) -> Self {
-        let at = UnixMs(start.0.div_euclid(STEP_MS) * STEP_MS);
+        // The first step ends at the start.
+        let at = UnixMs(start.0.div_euclid(STEP_MS) * STEP_MS - STEP_MS);
         let seed = config.seed;
         let clock = OwnClock::new(at, config.site.utc_offset_s, config.clock_drift_ppm);
         let air_c = air_temperature(&config, at);

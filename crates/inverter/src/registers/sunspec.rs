@@ -345,6 +345,70 @@ mod tests {
     }
 
     #[test]
+    fn every_point_is_where_the_published_models_have_it() {
+        use ecowatt_profile::sunspec::Model;
+
+        let plant = plant();
+        let image = Controls::default().image(&plant);
+        let mut offset = 2;
+        while at(&image, offset) != 0xFFFF {
+            let (id, length) = (at(&image, offset), at(&image, offset + 1));
+            let model = Model::find(id).expect("the tables know what is shown");
+            let modules = model.module_count(length);
+            let per_module = model.module.map_or(0, |module| module.length);
+            assert_eq!(length, model.length + modules * per_module, "{id}");
+            for point in model.points {
+                let Some(scale) = point.scale_offset else { continue };
+                let scale = at(&image, offset + scale).cast_signed();
+                let value = at(&image, offset + point.offset);
+                let is_shown = (-4..=0).contains(&scale);
+                let is_absent = matches!(value, NOT_U16 | NOT_I16);
+                assert!(is_shown || is_absent, "{id}:{} {value:#06x} {scale}", point.name);
+            }
+            offset += 2 + length;
+        }
+
+        // Values that nothing but the right offset gives.
+        let start = |id: u16| {
+            let mut offset = 2;
+            while at(&image, offset) != id {
+                offset += 2 + at(&image, offset + 1);
+            }
+            offset
+        };
+        let point = |id, name| {
+            let point = Model::find(id).unwrap().point(name).unwrap();
+            let value = f64::from(at(&image, start(id) + point.offset).cast_signed());
+            let scale =
+                point.scale_offset.map_or(0, |at_| at(&image, start(id) + at_).cast_signed());
+            value * 10_f64.powi(i32::from(scale))
+        };
+        let reading = plant.reading();
+        for (id, name, expected) in [
+            (120, "WRtg", 5_000.0),
+            (121, "WMax", 5_000.0),
+            (121, "VRef", 230.0),
+            (103, "W", f64::from(reading.ac_w)),
+            (103, "PhVphA", reading.ac_v[0]),
+            (103, "Hz", reading.hz),
+            (103, "TmpCab", reading.internal_c),
+            (103, "St", 4.0),
+            (123, "WMaxLimPct", 100.0),
+            (123, "Conn", 1.0),
+            (160, "N", 2.0),
+        ] {
+            let shown = point(id, name);
+            assert!((shown - expected).abs() < 0.51, "{id}:{name} {shown} for {expected}");
+        }
+        let mppt = Model::find(160).unwrap();
+        for (index, string) in (0..).zip(&reading.strings) {
+            let module = start(160) + mppt.module_offset(index).unwrap();
+            let volts = at(&image, module + mppt.module_point("DCV").unwrap().offset);
+            assert_eq!(volts, to_u16(string.volts, 10.0));
+        }
+    }
+
+    #[test]
     fn values_times_scale_factors_are_the_reading() {
         let plant = plant();
         let (image, reading) = (Controls::default().image(&plant), plant.reading());
