@@ -47,8 +47,10 @@ export function useRecent(device: string, inverter: number): Tail[] {
 function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDetail {
   const values = new Map(sample.values);
   const at = new Date(sample.t_ms).toISOString();
+  const isNewest = !detail.last_sample || Date.parse(detail.last_sample) < sample.t_ms;
   return {
     ...detail,
+    last_sample: isNewest ? at : detail.last_sample,
     inverters: detail.inverters.map((inverter) =>
       inverter.number !== sample.inverter
         ? inverter

@@ -2,7 +2,7 @@
  * Requests to the operator API. The session is a cookie that scripts cannot read, so nothing here
  * holds a secret.
  */
-import type { ErrorBody } from "./types";
+import type { ErrorAnswer } from "./types";
 
 const BASE = "/api/v1";
 const TIMEOUT_MS = 20_000;
@@ -32,7 +32,7 @@ function address(path: string, query?: Query): string {
 
 async function failure(answer: Response): Promise<ApiError> {
   try {
-    const { error } = (await answer.json()) as ErrorBody;
+    const { error } = (await answer.json()) as ErrorAnswer;
     return new ApiError(answer.status, error.code, error.message, error.request_id);
   } catch {
     const message = `the server answered with status ${answer.status}`;

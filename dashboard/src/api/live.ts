@@ -3,7 +3,7 @@
  * one, opened again with growing pauses when it breaks.
  */
 import { useSyncExternalStore } from "react";
-import type { DeviceChanged, LiveSample } from "./types";
+import type { DeviceChanged, EventKind, LiveSample } from "./types";
 
 export type LiveStatus =
   | { kind: "connecting" }
@@ -75,17 +75,18 @@ function open(): void {
     retry = setTimeout(open, pause);
     for (const listener of listeners) listener.broken?.();
   };
-  stream.addEventListener("sample", (event) =>
+  const on = (kind: EventKind, act: (event: MessageEvent) => void) => stream.addEventListener(kind, act);
+  on("sample", (event) =>
     hear<LiveSample>(event.data, (value) => {
       for (const listener of listeners) listener.sample?.(value);
     }),
   );
-  stream.addEventListener("device", (event) =>
+  on("device", (event) =>
     hear<DeviceChanged>(event.data, (value) => {
       for (const listener of listeners) listener.device?.(value);
     }),
   );
-  stream.addEventListener("reload", () => {
+  on("reload", () => {
     for (const listener of listeners) listener.reload?.();
   });
 }
