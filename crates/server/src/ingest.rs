@@ -342,3 +342,6 @@ fn reported(status: &Status<'_>) -> Reported {
         inverters: Some(inverters),
     }
 }
+
+#[cfg(test)]
+mod tests;

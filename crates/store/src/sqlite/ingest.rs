@@ -12,7 +12,7 @@ use crate::energy::{self, Change, Edges, EnergySums};
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
 use crate::rollup::LocalDate;
-use crate::telemetry::{NewBlock, Outcome, Receipt, Upload};
+use crate::telemetry::{NewBlock, Outcome, Receipt, TimeQuality, Upload};
 
 pub(super) fn ingest(
     db: &Connection,
@@ -62,7 +62,7 @@ pub(super) fn ingest(
     let generation = upload.generation;
     let batches = u64::try_from(accepted.len()).unwrap_or(u64::MAX);
     let samples: u64 = accepted.iter().map(|block| u64::from(block.rows)).sum();
-    let newest = accepted.iter().map(|block| block.last).max();
+    let newest = accepted.iter().filter(|block| is_timed(block)).map(|block| block.last).max();
     rows.keys.change(
         key,
         || Ok(None),
@@ -193,8 +193,17 @@ fn store_block(
     for (from, to) in &block.summary.inside.gaps {
         insert_gap(db, device, source, (*from, *to))?;
     }
+    if !is_timed(block) {
+        return Ok(());
+    }
     let key = (device, source);
     rows.latest.change(key, || rows::load_latest(db, key), |held| held.merge(&block.summary.latest))
+}
+
+/// Whether a block's times can be believed. One from a clock far ahead is kept as it came, but would
+/// stand as the newest for years.
+fn is_timed(block: &NewBlock) -> bool {
+    block.time_quality != TimeQuality::Suspect
 }
 
 /// Blocks beside a block in time that have counter readings, and that have power readings.

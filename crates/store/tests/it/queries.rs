@@ -1,7 +1,7 @@
 //! What was stored comes back in every resolution.
 
 use ecowatt_model::{Quality, UnixMs};
-use ecowatt_store::{LocalDate, QUARTER_MS, TimeRange};
+use ecowatt_store::{LocalDate, QUARTER_MS, TimeQuality, TimeRange};
 
 use crate::fixture::{DAY, Fixture, SOURCE, Sample, samples, upload, utc_date};
 
@@ -73,6 +73,19 @@ async fn late_batch_does_not_replace_newer_readings() {
     let counts = fixture.store.counts().await.unwrap();
     assert_eq!((counts.devices, counts.batches, counts.samples), (1, 2, 9));
     assert!(counts.database_bytes > 0);
+}
+
+#[tokio::test]
+async fn batch_with_suspect_times_is_kept_but_is_not_the_newest() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let mut mad = fixture.block(1, 1, &samples(86_400_000, 3));
+    mad.time_quality = TimeQuality::Suspect;
+    fixture.stored(upload(device, 1, vec![fixture.block(1, 2, &samples(0, 3)), mad])).await;
+    let power = &fixture.store.latest(device).await.unwrap()[0].readings[0];
+    assert_eq!(power.tried.0, UnixMs(DAY.0 + 10_000));
+    let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
+    assert_eq!((link.last_sample, link.samples), (Some(UnixMs(DAY.0 + 10_000)), 6));
 }
 
 #[tokio::test]
