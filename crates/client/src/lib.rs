@@ -145,6 +145,19 @@ impl Client {
         self.post("/api/v1/devices", request)
     }
 
+    /// Revokes all keys of a device: nothing it sends is taken until it is enrolled again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn revoke_keys(&self, device: &str) -> Result<(), ClientError> {
+        let path = format!("/api/v1/devices/{}/keys", segment(device));
+        let request = self
+            .agent
+            .delete(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read::<serde::de::IgnoredAny>(request.call()).map(drop)
+    }
+
     /// History of one inverter of a device; at most one answer's worth.
     ///
     /// # Errors
@@ -224,7 +237,9 @@ impl Client {
             .read_to_vec()
             .map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(ClientError::Answer);
+            // 204 has no body.
+            let body = if body.is_empty() { b"null" } else { &body[..] };
+            return serde_json::from_slice(body).map_err(ClientError::Answer);
         }
         Err(refusal(status, &body))
     }

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 ///       -d '{"kind":"wrong_crc","probability":0.1,"for_s":600}'
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct InverterArgs {
+pub(crate) struct InverterArgs {
     /// Answer Modbus TCP here; port 0 takes any free one. 127.0.0.1:1502 if no front is named.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -140,7 +140,7 @@ struct Plan {
 ///
 /// # Errors
 /// When a file, an address or the plant does not fit.
-pub async fn run(
+pub(crate) async fn run(
     args: InverterArgs,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {

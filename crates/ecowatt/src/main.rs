@@ -1,3 +1,109 @@
 //! The one binary: it ties agent, inverter, server and client together.
+//!
+//! Here the environment is read, the clock is chosen and the runtime is made; everything else is a
+//! module per verb over a library.
 
-fn main() {}
+mod agent;
+mod check_config;
+mod codec;
+mod demo;
+mod device;
+mod inverter;
+mod keys;
+mod openapi;
+mod operator;
+mod serve;
+mod shutdown;
+mod table;
+mod telemetry;
+mod token;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ecowatt_clock::Clock;
+use tracing::level_filters::LevelFilter;
+
+/// Solar fleets: from an inverter's register to a chart, exactly once.
+///
+/// Try it: `ecowatt demo` runs a server with three simulated plants and prints the dashboard's
+/// address. Data goes to standard output, everything else to standard error.
+///
+/// Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// How much to say: off, error, warn, info, debug or trace.
+    #[arg(long, global = true, env = "ECOWATT_LOG", value_name = "LEVEL")]
+    log: Option<LevelFilter>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Serve(serve::ServeArgs),
+    Agent(agent::AgentArgs),
+    Inverter(inverter::InverterArgs),
+    Device(device::DeviceArgs),
+    Telemetry(telemetry::TelemetryArgs),
+    Token(token::TokenArgs),
+    Keys(keys::KeysArgs),
+    Codec(codec::CodecArgs),
+    CheckConfig(check_config::CheckConfigArgs),
+    Openapi(openapi::OpenapiArgs),
+}
+
+fn main() -> ExitCode {
+    let Cli { log, command } = Cli::parse();
+    let level = log.unwrap_or(match command {
+        Command::Serve(_) | Command::Agent(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    });
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(std::io::stderr(), "ecowatt: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => threads()?.block_on(demo::run(args)),
+        Command::Serve(args) => {
+            threads()?.block_on(serve::run(args, Clock::system(), shutdown::signal()))
+        }
+        // One thread and one small heap: the agent shares its machine with others.
+        Command::Agent(args) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(agent::run(args, Clock::system(), shutdown::signal())),
+        Command::Inverter(args) => threads()?.block_on(inverter::run(args, shutdown::signal())),
+        Command::Device(args) => device::run(&args),
+        Command::Telemetry(args) => telemetry::run(&args),
+        Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
+        Command::Keys(args) => keys::run(&args),
+        Command::Codec(args) => codec::run(args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Openapi(args) => openapi::run(&args),
+    }
+}
+
+fn threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Whether output failed because its reader (`head`, say) has seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -262,8 +262,8 @@ fn start_agent(
     let toml = format!(
         "server = \"http://{server}\"\ndata = \"{data}\"\nclaim_code = \"{code}\"\n\
          sample_log = \"{journal}\"\n\
-         [acquisition]\nsample_every = \"100ms\"\n\
-         [upload]\nevery = \"1s\"\n\
+         sample_interval = \"200ms\"\n\
+         [upload]\ninterval = \"1s\"\n\
          [[inverter]]\nname = \"inverter\"\ntransport = \"tcp://{inverter}\"\nunit = 17\n\
          profile = \"ecowatt/seed-sim\"\n",
         data = folder.join("data").display(),

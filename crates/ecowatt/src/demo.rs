@@ -1,0 +1,292 @@
+//! `ecowatt demo`: everything at once, in one process and in simulated time.
+//!
+//! Server, inverters and agents are the same code that `serve`, `inverter` and `agent` run; they
+//! talk real Modbus TCP and the real link over loopback and share one simulated clock.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use ecowatt_agent::{Config as AgentConfig, InverterConfig};
+use ecowatt_api::{EnrolDevice, NewSite};
+use ecowatt_client::Client;
+use ecowatt_clock::Clock;
+use ecowatt_inverter::{
+    Config as Plant, Map, Running as RunningInverter, ServeConfig, Simulation, Site,
+};
+use ecowatt_model::UnixMs;
+use ecowatt_profile::catalogue;
+use ecowatt_server::access::Access;
+use ecowatt_store::{Role, Store};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::shutdown;
+
+/// 2026-06-21T02:25:00Z: a quarter of an hour before the sun rises over the demonstration's site.
+const START: UnixMs = UnixMs(1_782_008_700_000);
+/// A day in half an hour.
+const SPEED: f64 = 48.0;
+const SPEED_MAX: f64 = 600.0;
+const TIME_ZONE: &str = "Europe/Berlin";
+const DEVICES_MAX: u16 = 50;
+/// Agents send what they have this often, in simulated time; just over a second of the world's.
+const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
+/// Tells a demonstration's folder from any other.
+const READY_FILE: &str = "demo.json";
+
+/// Run a server, simulated inverters and agents, and print the dashboard's address.
+///
+/// Time is simulated: it begins before sunrise and runs fast, a day in half an hour. The pages show
+/// whose clock they go by. Everything ends with Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Plants, each an inverter with its agent.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(DEVICES_MAX)))]
+    devices: u16,
+    /// Simulated seconds in a second of the world, from 1 to 600.
+    #[arg(long, default_value_t = SPEED, value_parser = speed)]
+    speed: f64,
+    /// Weather, plants and noise follow from this number.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// End by itself after this time of the world, such as 30s or 5m.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    limit: Option<Duration>,
+    /// Address of the server; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Folder for data and demo.json (address, token, devices). A demonstration begins anew: what an
+    /// earlier one left there is removed. A temporary folder if not given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+/// What `demo.json` says.
+#[derive(Debug, Serialize)]
+struct Ready {
+    url: String,
+    token: String,
+    devices: Vec<ReadyDevice>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReadyDevice {
+    id: String,
+    inverter: SocketAddr,
+}
+
+/// Runs the demonstration until its time is over or a signal comes.
+///
+/// # Errors
+/// If a part does not start or an agent ends with an error.
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let temporary = match &args.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().context("making a temporary folder")?),
+    };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => data.clone(),
+        (None, Some(folder)) => folder.path().to_owned(),
+        (None, None) => unreachable!("a folder is given or made"),
+    };
+    clear(&data)?;
+
+    let clock = Clock::simulated(START, args.speed);
+    let (stop, stopped) = watch::channel(false);
+    let ended = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is as good a reason to stop.
+        let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+    };
+
+    let store = Store::open(&data.join("server")).context("opening the store")?;
+    let token = Access::new(store.clone(), clock)
+        .make_token("demonstration", Role::Owner)
+        .await
+        .context("making a token")?
+        .expose();
+    let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
+    let server = ecowatt_server::serve(config, store, clock, ended(stopped.clone()))
+        .await
+        .context("starting the server")?;
+
+    let mut inverters: Vec<RunningInverter> = Vec::new();
+    let mut agents = JoinSet::new();
+    let mut devices = Vec::new();
+    for index in 0..args.devices {
+        let (inverter, map) = start_inverter(args.seed, index, clock).await?;
+        let address = inverter.addresses().tcp.context("it listens on TCP")?;
+        let (id, code) = enrol(&server.url, &token, index).await?;
+        let folder = data.join(format!("device-{}", index + 1));
+        let config = agent_config(&server.url, folder, &code, address, map)?;
+        agents.spawn(ecowatt_agent::run(config, clock, ended(stopped.clone())));
+        inverters.push(inverter);
+        devices.push(ReadyDevice { id, inverter: address });
+    }
+
+    let ready = Ready { url: server.url.clone(), token, devices };
+    write_ready(&data, &ready)?;
+    announce(&ready, &args)?;
+
+    let over = async {
+        match args.limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        () = over => Ok(()),
+        () = shutdown::signal() => Ok(()),
+        Some(ended) = agents.join_next() => match ended {
+            Ok(Ok(())) => Err(anyhow::anyhow!("an agent ended early")),
+            Ok(Err(error)) => Err(anyhow::Error::new(error).context("an agent ended")),
+            Err(error) => Err(anyhow::Error::new(error).context("an agent broke down")),
+        },
+    };
+    // Agents first: what they have still reaches the server.
+    stop.send_replace(true);
+    while agents.join_next().await.is_some() {}
+    for inverter in inverters {
+        inverter.stop().await;
+    }
+    server.stopped().await;
+    outcome
+}
+
+/// Removes what an earlier demonstration left, and nothing else.
+fn clear(data: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+    let is_ours = data.join(READY_FILE).exists();
+    let names = fs::read_dir(data).with_context(|| format!("reading {}", data.display()))?;
+    for entry in names {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !is_ours {
+            bail!("{} holds other things than a demonstration, such as {name}", data.display());
+        }
+        let is_part = name == "server" || name.starts_with("device-");
+        if is_part {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    match fs::remove_file(data.join(READY_FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Every third plant speaks SunSpec, the others the original's ten registers.
+async fn start_inverter(
+    seed: u64,
+    index: u16,
+    clock: Clock,
+) -> anyhow::Result<(RunningInverter, Map)> {
+    let mut plant = Plant::varied(seed, index.into(), Site::BERLIN);
+    plant.map = if index % 3 == 2 { Map::SunSpec } else { Map::Seed };
+    // The site keeps summer time.
+    plant.site.utc_offset_s = 7_200;
+    let map = plant.map;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = ServeConfig { tcp: Some(any), ..ServeConfig::default() };
+    let running = ecowatt_inverter::serve(
+        Simulation::healthy(plant),
+        &config,
+        clock,
+        std::future::pending::<()>(),
+    )
+    .await
+    .with_context(|| format!("starting inverter {}", index + 1))?;
+    Ok((running, map))
+}
+
+/// Enrols a device as an operator does; gives its id and claim code.
+async fn enrol(url: &str, token: &str, index: u16) -> anyhow::Result<(String, String)> {
+    const ROOFS: [&str; 6] = ["Barn", "School", "Bakery", "Workshop", "Town hall", "Depot"];
+    let roof = ROOFS[usize::from(index) % ROOFS.len()];
+    let round = usize::from(index) / ROOFS.len();
+    let name = if round == 0 { roof.to_owned() } else { format!("{roof} {}", round + 1) };
+    let request = EnrolDevice {
+        name,
+        site: NewSite { name: "Havelberg".into(), time_zone: Some(TIME_ZONE.into()) },
+        valid_for_s: None,
+        device: None,
+    };
+    let client = Client::new(url, token)?;
+    let enrolment = tokio::task::spawn_blocking(move || client.enrol_device(&request))
+        .await?
+        .context("enrolling a device")?;
+    Ok((enrolment.device, enrolment.claim_code))
+}
+
+fn agent_config(
+    server: &str,
+    data: PathBuf,
+    code: &str,
+    inverter: SocketAddr,
+    map: Map,
+) -> anyhow::Result<AgentConfig> {
+    let (profile, unit) = match map {
+        Map::Seed => ("ecowatt/seed-sim", 17),
+        Map::SunSpec => ("sunspec/generic-pv", 17),
+    };
+    let inverter = InverterConfig {
+        name: "inverter".into(),
+        address: format!("tcp://{inverter}").parse()?,
+        unit,
+        profile: catalogue::find(profile).context("the catalogue has it")?,
+    };
+    let mut config = AgentConfig::new(server.parse()?, data, vec![inverter]);
+    config.claim = Some(code.parse()?);
+    config.upload_interval = UPLOAD_INTERVAL;
+    Ok(config)
+}
+
+/// Written under another name first, so that whoever waits for it never sees half of it.
+fn write_ready(data: &Path, ready: &Ready) -> anyhow::Result<()> {
+    let (part, whole) = (data.join("demo.json.part"), data.join(READY_FILE));
+    fs::write(&part, serde_json::to_vec_pretty(ready)?)
+        .and_then(|()| fs::rename(&part, &whole))
+        .with_context(|| format!("writing {}", whole.display()))
+}
+
+fn announce(ready: &Ready, args: &DemoArgs) -> io::Result<()> {
+    let mut people = io::stderr().lock();
+    writeln!(
+        people,
+        "EcoWatt demonstration: {} plants in simulated time, from 21 June 2026, 04:25 in Berlin, {}\
+         \u{d7} as fast as the world's.",
+        ready.devices.len(),
+        args.speed
+    )?;
+    for device in &ready.devices {
+        writeln!(people, "  {} reads its inverter at {} (Modbus TCP)", device.id, device.inverter)?;
+    }
+    writeln!(
+        people,
+        "The dashboard is at this address (the part after # logs you in; Ctrl-C ends all):"
+    )?;
+    let mut data = io::stdout().lock();
+    writeln!(data, "{}/#token={}", ready.url, ready.token)?;
+    data.flush()
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|speed| (1.0..=SPEED_MAX).contains(speed))
+        .ok_or_else(|| format!("a number from 1 to {SPEED_MAX}"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "a duration looks like 30s or 5m".to_owned())
+}

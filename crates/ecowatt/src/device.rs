@@ -1,0 +1,237 @@
+//! `ecowatt device`: enrol, list and show devices.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ecowatt_api::{Device, DeviceDetail, DeviceState, EnrolDevice, NewSite};
+use ecowatt_client::DeviceQuery;
+
+use crate::operator::Connection;
+use crate::table::{Table, or_dash, print_json, word};
+
+/// Enrol, list and show devices.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a claim code that an agent redeems once for its identity and key.
+    ///
+    /// The code goes to standard output, everything else to standard error, so that
+    /// `CODE=$(ecowatt device enrol --name Roof --site Home --time-zone Europe/Berlin)` works.
+    Enrol(EnrolArgs),
+    /// List devices.
+    List(ListArgs),
+    /// Show one device with everything that was last measured.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+struct EnrolArgs {
+    #[command(flatten)]
+    connection: Connection,
+    /// What people call the device.
+    #[arg(long, required_unless_present = "device")]
+    name: Option<String>,
+    /// Name of its site; made if there is none of that name.
+    #[arg(long, required_unless_present = "device")]
+    site: Option<String>,
+    /// IANA time zone of a site that does not exist yet, such as Europe/Berlin.
+    #[arg(long)]
+    time_zone: Option<String>,
+    /// How long the code may be redeemed, such as 24h; a day unless told otherwise.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    valid_for: Option<Duration>,
+    /// Give this device (such as dev-42) a new code and thereby a new key, instead of making one.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["name", "site", "time_zone"])]
+    device: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    connection: Connection,
+    /// Only devices whose name, site or id contains this.
+    #[arg(long)]
+    search: Option<String>,
+    /// Only devices in this state: producing, idle, asleep, waiting, faulty or silent.
+    #[arg(long, value_parser = state)]
+    state: Option<DeviceState>,
+    /// Print JSON, one array of all devices.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    connection: Connection,
+    /// The device, such as dev-42.
+    device: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the verb says.
+///
+/// # Errors
+/// If the server refuses, cannot be reached, or standard output cannot be written.
+pub(crate) fn run(args: &DeviceArgs) -> anyhow::Result<()> {
+    match &args.verb {
+        Verb::Enrol(args) => enrol(args),
+        Verb::List(args) => list(args),
+        Verb::Show(args) => show(args),
+    }
+}
+
+fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
+    let enrolment = args
+        .connection
+        .client()?
+        .enrol_device(&EnrolDevice {
+            name: args.name.clone().unwrap_or_default(),
+            site: NewSite {
+                name: args.site.clone().unwrap_or_default(),
+                time_zone: args.time_zone.clone(),
+            },
+            valid_for_s: args.valid_for.map(|duration| duration.as_secs()),
+            device: args.device.clone(),
+        })
+        .context("making a claim code")?;
+    if args.json {
+        return print_json(&enrolment);
+    }
+    writeln!(
+        io::stderr(),
+        "{} may be claimed once with this code, until {}:",
+        enrolment.device,
+        enrolment.expires
+    )?;
+    writeln!(io::stdout(), "{}", enrolment.claim_code)?;
+    Ok(())
+}
+
+fn list(args: &ListArgs) -> anyhow::Result<()> {
+    let client = args.connection.client()?;
+    let mut devices = Vec::new();
+    let mut query = DeviceQuery {
+        limit: Some(ecowatt_api::DEVICES_PAGE_MAX),
+        search: args.search.clone(),
+        state: args.state,
+        cursor: None,
+    };
+    loop {
+        let page = client.list_devices(&query).context("listing devices")?;
+        devices.extend(page.devices);
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    if args.json {
+        return print_json(&devices);
+    }
+    let mut table =
+        Table::new(["device", "name", "site", "state", "power W", "today Wh", "last seen"]);
+    for device in &devices {
+        table.row([
+            device.id.clone(),
+            device.name.clone(),
+            device.site.name.clone(),
+            word(&device.state),
+            watts(device),
+            or_dash(device.energy_today_wh),
+            or_dash(device.last_seen.as_ref()),
+        ]);
+    }
+    table.print()?;
+    Ok(())
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<()> {
+    let detail =
+        args.connection.client()?.find_device(&args.device).context("finding the device")?;
+    if args.json {
+        return print_json(&detail);
+    }
+    let mut out = io::stdout();
+    write!(out, "{}", facts(&detail).render())?;
+    for inverter in &detail.inverters {
+        writeln!(
+            out,
+            "\ninverter {}: {} ({}), {}",
+            inverter.number,
+            inverter.title,
+            inverter.profile,
+            word(&inverter.state)
+        )?;
+        let mut table = Table::new(["point", "value", "unit", "read at", "quality"]);
+        for point in &inverter.points {
+            let value = point
+                .value
+                .map(|value| format!("{value:.*}", usize::from(point.decimals)))
+                .map(|value| match &point.text {
+                    Some(text) => format!("{value} ({text})"),
+                    None => value,
+                });
+            table.row([
+                point.point.clone(),
+                or_dash(value),
+                point.unit.clone(),
+                or_dash(point.read_at.as_ref()),
+                point.quality.clone(),
+            ]);
+        }
+        write!(out, "{}", table.render())?;
+    }
+    Ok(())
+}
+
+fn facts(detail: &DeviceDetail) -> Table {
+    let device = &detail.device;
+    let mut table = Table::new(["device", &device.id]);
+    let mut fact = |name: &str, value: String| table.row([name.into(), value]);
+    fact("name", device.name.clone());
+    fact("site", format!("{} ({})", device.site.name, device.site.time_zone));
+    let since = device.state_since.as_ref().map(|since| format!(", since {since}"));
+    fact("state", format!("{}{}", word(&device.state), since.unwrap_or_default()));
+    fact("power W", watts(device));
+    fact("energy today Wh", or_dash(device.energy_today_wh));
+    fact("last seen", or_dash(device.last_seen.as_ref()));
+    fact("last sample", or_dash(device.last_sample.as_ref()));
+    fact("firmware", or_dash(device.firmware.as_ref()));
+    fact("key generation", detail.link.key_generation.to_string());
+    fact("messages", detail.link.messages.to_string());
+    fact("batches", detail.link.batches.to_string());
+    fact("samples", detail.link.samples.to_string());
+    fact("duplicates", detail.link.duplicates.to_string());
+    for (name, value) in &detail.diagnostics {
+        fact(name, value.clone());
+    }
+    table
+}
+
+fn watts(device: &Device) -> String {
+    or_dash(device.power_w.map(|watts| format!("{watts:.0}")))
+}
+
+fn state(text: &str) -> Result<DeviceState, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "one of producing, idle, asleep, waiting, faulty, silent".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "a duration such as 90m or 24h".into())
+}

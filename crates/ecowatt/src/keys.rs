@@ -1,0 +1,51 @@
+//! `ecowatt keys`: the keys that devices seal with.
+
+use std::io::{self, Write as _};
+
+use clap::{Args, Subcommand};
+
+use crate::operator::Connection;
+
+/// Show and revoke the keys of devices. To rotate one, enrol the device again:
+/// `ecowatt device enrol --device dev-42 …` makes a code whose redemption replaces the key.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show which generation of its key a device uses.
+    Show {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+    },
+    /// Revoke all keys of a device: nothing it sends is taken until it is enrolled again.
+    Revoke {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+    },
+}
+
+/// Carries out a verb.
+///
+/// # Errors
+/// If the server does not answer or there is no such device.
+pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
+    match &args.verb {
+        Verb::Show { connection, device } => {
+            let link = connection.client()?.find_device(device)?.link;
+            writeln!(io::stdout(), "{device} key generation {}", link.key_generation)?;
+        }
+        Verb::Revoke { connection, device } => {
+            connection.client()?.revoke_keys(device)?;
+            writeln!(io::stderr(), "the keys of {device} are revoked")?;
+        }
+    }
+    Ok(())
+}

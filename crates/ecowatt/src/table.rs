@@ -1,0 +1,88 @@
+//! Listings on standard output: aligned columns for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+/// Rows under a head.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    #[must_use]
+    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(str::to_uppercase).to_vec()] }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    /// The table as text; the last column is not padded.
+    #[must_use]
+    pub(crate) fn render(&self) -> String {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.push_str(&" ".repeat(width + 2 - cell.chars().count()));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        io::stdout().write_all(self.render().as_bytes())
+    }
+}
+
+/// Prints `value` as JSON.
+///
+/// # Errors
+/// If it has no JSON or standard output cannot be written.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// A value that may be absent.
+pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// A value that is one word in JSON, as that word.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "-".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(["device", "name"]);
+        table.row(["dev-1".into(), "Müller, süd".into()]);
+        table.row(["dev-1000".into(), "x".into()]);
+        assert_eq!(table.render(), "DEVICE    NAME\ndev-1     Müller, süd\ndev-1000  x\n");
+    }
+}
