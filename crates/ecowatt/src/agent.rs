@@ -1,33 +1,89 @@
-//! `ecowatt agent`: the device of a Linux box.
+//! `ecowatt agent`: polls inverters and sends what they say to a server.
 
+use std::future::Future;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use ecowatt_agent::Config;
 use ecowatt_clock::Clock;
 
-/// Poll inverters, keep what they answer through power cuts and outages, and send it to a server.
+/// Poll inverters, keep what they say across power cuts, and send it to a server.
 ///
-/// docs/agent.md explains the file, examples/agent.toml shows every key with its default.
-/// `ecowatt check-config --agent FILE` says what is wrong with one.
+/// The file is described in docs/agent.md; `ecowatt check-config --agent FILE` says what is wrong
+/// with one. It runs until it is interrupted, and then sends what it still has if the server answers.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// The configuration (TOML).
+    /// Configuration, in TOML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Where systemd wants to hear from its services.
+    #[arg(long, env = "NOTIFY_SOCKET", hide = true)]
+    notify_socket: Option<String>,
+    /// How often systemd wants to hear that the service is alive.
+    #[arg(long, env = "WATCHDOG_USEC", hide = true)]
+    watchdog_usec: Option<u64>,
 }
 
 /// Runs until `shutdown` is ready.
 ///
 /// # Errors
-/// If the configuration is wrong, the data folder cannot be used, or there is no way to an identity.
+/// If the configuration is wrong or the data folder cannot be used.
 pub(crate) async fn run(
     args: AgentArgs,
     clock: Clock,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let config =
-        Config::load(&args.config).with_context(|| format!("reading {}", args.config.display()))?;
-    ecowatt_agent::run(config, clock, shutdown).await.context("the agent ended")
+    let config = Config::load(&args.config)
+        .with_context(|| format!("reading the configuration {}", args.config.display()))?;
+    let supervisor = match &args.notify_socket {
+        Some(path) => Some(Supervisor::connect(path).context("reaching systemd")?),
+        None => None,
+    };
+    let say = |state: &str| supervisor.as_ref().map_or(Ok(()), |s| s.say(state));
+    let stopping = async {
+        shutdown.await;
+        if let Err(error) = say("STOPPING=1") {
+            tracing::debug!(%error, "systemd was not told");
+        }
+    };
+    say("READY=1").context("telling systemd")?;
+    // On the agent's own thread, so that an agent that hangs is heard of no more.
+    let alive = async {
+        let Some(usec) = args.watchdog_usec.filter(|usec| *usec > 0) else {
+            return std::future::pending().await;
+        };
+        loop {
+            if let Err(error) = say("WATCHDOG=1") {
+                tracing::debug!(%error, "systemd was not told");
+            }
+            tokio::time::sleep(Duration::from_micros(usec / 2)).await;
+        }
+    };
+    tokio::select! {
+        ended = ecowatt_agent::run(config, clock, stopping) => ended.context("running the agent"),
+        () = alive => Ok(()),
+    }
+}
+
+/// systemd's notification socket, see sd_notify(3).
+struct Supervisor(UnixDatagram);
+
+impl Supervisor {
+    fn connect(path: &str) -> std::io::Result<Self> {
+        let address = match path.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(path)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&address)?;
+        Ok(Self(socket))
+    }
+
+    fn say(&self, state: &str) -> std::io::Result<()> {
+        self.0.send(state.as_bytes()).map(drop)
+    }
 }
