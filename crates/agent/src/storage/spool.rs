@@ -23,7 +23,7 @@ const FREED_INTERVALS_MAX: usize = 256;
 const UNREPORTED_MAX: usize = 23;
 /// Segments that the limit is divided into: what is dropped at a time when the spool is full.
 const SEGMENTS_PER_LIMIT: u64 = 64;
-const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 256 * 1024;
 /// Smallest limit that leaves room for whole segments.
 pub const SPOOL_BYTES_MIN: u64 = 8 * SEGMENT_BYTES_MIN;

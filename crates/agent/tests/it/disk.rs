@@ -1,0 +1,228 @@
+//! A disk in memory that remembers every operation, so that a power cut can be placed at each.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ecowatt_agent::storage::Disk;
+
+/// One operation that changed or was to change the disk.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Write { name: String, offset: usize, bytes: Vec<u8> },
+    Truncate { name: String, len: usize },
+    Remove(String),
+    Sync(String),
+    SyncNames,
+}
+
+#[derive(Debug, Clone, Default)]
+struct File {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    is_named: bool,
+    is_removed: bool,
+}
+
+/// Contents before and after the last syncs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Platter(BTreeMap<String, File>);
+
+/// What a power cut does to operations that were not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsynced {
+    /// They reached the disk in their order.
+    Kept,
+    /// They are lost, all but what was written last.
+    Lost,
+}
+
+impl Platter {
+    pub(crate) fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Write { name, offset, bytes } => {
+                let file = self.0.entry(name.clone()).or_default();
+                if file.is_removed {
+                    file.is_removed = false;
+                    file.seen.clear();
+                }
+                let end = offset + bytes.len();
+                if file.seen.len() < end {
+                    file.seen.resize(end, 0);
+                }
+                file.seen[*offset..end].copy_from_slice(bytes);
+            }
+            Op::Truncate { name, len } => {
+                if let Some(file) = self.0.get_mut(name) {
+                    file.seen.resize(*len, 0);
+                }
+            }
+            Op::Remove(name) => {
+                if let Some(file) = self.0.get_mut(name) {
+                    file.is_removed = true;
+                }
+            }
+            Op::Sync(name) => {
+                if let Some(file) = self.0.get_mut(name) {
+                    file.durable.clone_from(&file.seen);
+                }
+            }
+            Op::SyncNames => {
+                self.0.retain(|_, file| !file.is_removed);
+                self.0.values_mut().for_each(|file| file.is_named = true);
+            }
+        }
+    }
+
+    /// What is found after a cut in the middle of `torn`, of which `bytes` bytes were written.
+    pub(crate) fn cut(&self, torn: &Op, bytes: usize, unsynced: Unsynced) -> Self {
+        let mut left = self.clone();
+        if unsynced == Unsynced::Lost {
+            left.0.retain(|_, file| file.is_named);
+            for file in left.0.values_mut() {
+                file.seen.clone_from(&file.durable);
+                file.is_removed = false;
+            }
+        }
+        match torn {
+            Op::Write { name, offset, bytes: whole } => {
+                let bytes = whole[..bytes].to_vec();
+                if !bytes.is_empty() {
+                    left.apply(&Op::Write { name: name.clone(), offset: *offset, bytes });
+                }
+            }
+            Op::Truncate { .. } | Op::Remove(_) if bytes > 0 => left.apply(torn),
+            Op::Truncate { .. } | Op::Remove(_) | Op::Sync(_) | Op::SyncNames => {}
+        }
+        left.0.retain(|_, file| !file.is_removed);
+        for file in left.0.values_mut() {
+            file.durable.clone_from(&file.seen);
+            file.is_named = true;
+        }
+        left
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.values().map(|file| file.seen.len()).sum()
+    }
+}
+
+impl Op {
+    /// Places where it can be cut: every byte of a write, before and after anything else.
+    pub(crate) fn cuts(&self) -> usize {
+        match self {
+            Self::Write { bytes, .. } => bytes.len() + 1,
+            Self::Truncate { .. } | Self::Remove(_) => 2,
+            Self::Sync(_) | Self::SyncNames => 1,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    platter: Platter,
+    ops: Vec<Op>,
+    room: Option<usize>,
+}
+
+/// A handle on the disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TestDisk(Arc<Mutex<Inner>>);
+
+impl TestDisk {
+    pub(crate) fn holding(platter: Platter) -> Self {
+        Self(Arc::new(Mutex::new(Inner { platter, ..Inner::default() })))
+    }
+
+    /// Operations so far.
+    pub(crate) fn ops(&self) -> Vec<Op> {
+        self.inner().ops.clone()
+    }
+
+    pub(crate) fn op_count(&self) -> usize {
+        self.inner().ops.len()
+    }
+
+    /// Lets the disk be full at this many bytes.
+    pub(crate) fn set_room(&self, room: Option<usize>) {
+        self.inner().room = room;
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner().platter.bytes()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    fn act(&self, op: Op) {
+        let mut inner = self.inner();
+        inner.platter.apply(&op);
+        inner.ops.push(op);
+    }
+}
+
+impl Inner {
+    fn file(&self, name: &str) -> Option<&File> {
+        self.platter.0.get(name).filter(|file| !file.is_removed)
+    }
+}
+
+impl Disk for TestDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let inner = self.inner();
+        let files = inner.platter.0.iter().filter(|(_, file)| !file.is_removed);
+        Ok(files.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        Ok(self.inner().file(name).map(|file| u64::try_from(file.seen.len()).unwrap()))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let inner = self.inner();
+        let file = inner.file(name).ok_or(io::ErrorKind::NotFound)?;
+        let rest = file.seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        let inner = self.inner();
+        let len = inner.file(name).map_or(0, |file| file.seen.len());
+        let grown = (offset + bytes.len()).saturating_sub(len);
+        let room = inner.room.map_or(usize::MAX, |r| r.saturating_sub(inner.platter.bytes()));
+        drop(inner);
+        // A full disk takes what fits, as a file system does.
+        let written = bytes.len() - grown.saturating_sub(room);
+        if written > 0 {
+            let bytes = bytes[..written].to_vec();
+            self.act(Op::Write { name: name.to_owned(), offset, bytes });
+        }
+        if written < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.act(Op::Truncate { name: name.to_owned(), len: usize::try_from(len).unwrap() });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner().file(name).ok_or(io::ErrorKind::NotFound)?;
+        self.act(Op::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.act(Op::Sync(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.act(Op::SyncNames);
+        Ok(())
+    }
+}

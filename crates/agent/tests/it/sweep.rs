@@ -1,0 +1,326 @@
+//! Power cuts at every byte of every write of ledger, draft and spool, once and again during the
+//! recovery, with unsynced writes kept and lost.
+//!
+//! After each cut the storage starts again, and then: no epoch, counter or batch id is used twice;
+//! every sample that was durable is in exactly one batch, unless that was freed or dropped because
+//! the spool was full; nothing is there that was not taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ecowatt_agent::storage::{Batch, Drafted, Ledger, Order, Storage};
+use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
+
+use crate::disk::{Op, Platter, TestDisk, Unsynced};
+
+const COLUMNS: usize = 4;
+const MESSAGE_BYTES: usize = 8 * 1024;
+
+/// A sample by what identifies it; words follow from that.
+type Key = (u32, u8, u32);
+
+/// What the storage said was durable, in its order, each with the number of operations by then.
+#[derive(Debug, Clone)]
+enum Promise {
+    Epoch(u32),
+    Reserved(u64),
+    Drafted(Key),
+    Persisted(BatchId, Vec<Key>, Vec<u8>),
+    Freed(BatchId),
+}
+
+struct History {
+    ops: Vec<Op>,
+    promises: Vec<(usize, Promise)>,
+    spool_bytes: u64,
+}
+
+fn sample(key: Key) -> Drafted {
+    let (epoch, source, ordinal) = key;
+    let word = |column: u32| u16::try_from((epoch * 7919 + ordinal * 31 + column * 5) % 65_536);
+    Drafted {
+        epoch: BootEpoch(epoch),
+        source: SourceNumber(source),
+        stream: StreamNumber(1 + u16::from(source)),
+        ordinal,
+        t_ms: i64::from(epoch) * 1_000_000_000 + i64::from(ordinal) * 5_000 + i64::from(source),
+        is_unix: true,
+        words: (0..4).map(|column| word(column).unwrap()).collect(),
+        marks: vec![Mark::Read; COLUMNS],
+    }
+}
+
+fn key(t_ms: i64) -> Key {
+    let (epoch, rest) = (t_ms / 1_000_000_000, t_ms % 1_000_000_000);
+    let source = u8::try_from(rest % 5_000).unwrap();
+    (u32::try_from(epoch).unwrap(), source, u32::try_from(rest / 5_000).unwrap())
+}
+
+fn batch(id: BatchId, keys: &[Key], state: &mut State<COLUMNS>) -> Batch {
+    let samples: Vec<Drafted> = keys.iter().map(|key| sample(*key)).collect();
+    let times: Vec<i64> = samples.iter().map(|sample| sample.t_ms).collect();
+    let words: Vec<u16> = samples.iter().flat_map(|sample| sample.words.clone()).collect();
+    let table =
+        Table { base: TimeBase::Unix, columns: COLUMNS, times: &times, words: &words, marks: None };
+    let mut bytes = vec![0; encoded_len_max(keys.len(), COLUMNS)];
+    let len = encode(&table, state, &mut bytes).unwrap();
+    bytes.truncate(len);
+    Batch {
+        id,
+        source: samples[0].source,
+        stream: samples[0].stream,
+        rows: u16::try_from(keys.len()).unwrap(),
+        last_ordinal: samples.last().unwrap().ordinal,
+        bytes,
+    }
+}
+
+fn keys(bytes: &[u8], state: &mut State<COLUMNS>) -> Vec<Key> {
+    let mut decoder = Decoder::new(bytes, state).unwrap();
+    let (mut words, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);
+    let mut keys = Vec::new();
+    while let Some(t_ms) = decoder.next_row(&mut words, &mut marks).unwrap() {
+        let key = key(t_ms);
+        assert_eq!(words.as_slice(), sample(key).words, "words of {key:?}");
+        keys.push(key);
+    }
+    keys
+}
+
+fn start(disk: &TestDisk, spool_bytes: u64) -> (Storage<TestDisk>, u32) {
+    let ledger = Ledger::open(disk.clone()).unwrap();
+    let (storage, epoch, _) =
+        Storage::start(ledger, disk.clone(), spool_bytes, MESSAGE_BYTES).unwrap();
+    (storage, epoch.0)
+}
+
+/// Everything that waits, in order of ids.
+fn waiting(storage: &mut Storage<TestDisk>) -> Vec<Batch> {
+    let mut batches: BTreeMap<BatchId, Batch> = BTreeMap::new();
+    loop {
+        // Messages hold 23 batches; what was seen is freed to see the rest.
+        let offer = storage.offer(Order::OldestFirst, usize::MAX, &[]).unwrap();
+        if offer.batches.is_empty() {
+            return batches.into_values().collect();
+        }
+        let ids: Vec<_> = offer.batches.iter().map(|batch| (batch.id, batch.id)).collect();
+        for batch in offer.batches {
+            let id = batch.id;
+            assert!(batches.insert(id, batch).is_none(), "{id} was freed and offered again");
+        }
+        storage.free(&ids).unwrap();
+    }
+}
+
+/// A life of several epochs with two sources, uploads now and then, and no orderly stop.
+fn live(epochs: u32, samples: u32, rows: usize, frees: bool, spool_bytes: u64) -> History {
+    let disk = TestDisk::default();
+    let mut promises = Vec::new();
+    let mut state = State::new();
+    for _ in 0..epochs {
+        let (mut storage, epoch) = start(&disk, spool_bytes);
+        let mut promise = |promise| promises.push((disk.op_count(), promise));
+        promise(Promise::Epoch(epoch));
+        let mut sequence = 0;
+        let mut buffers: [Vec<Key>; 2] = [vec![], vec![]];
+        for ordinal in 1..=samples {
+            for source in 0u8..2 {
+                let key = (epoch, source, ordinal);
+                storage.draft(&sample(key)).unwrap();
+                promise(Promise::Drafted(key));
+                let buffer = &mut buffers[usize::from(source)];
+                buffer.push(key);
+                if buffer.len() < rows + usize::from(source) {
+                    continue;
+                }
+                sequence += 1;
+                let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+                let batch = batch(id, buffer, &mut state);
+                storage.persist(&batch).unwrap();
+                promise(Promise::Persisted(id, std::mem::take(buffer), batch.bytes));
+                if frees && sequence % 3 == 0 {
+                    // From here on it may be gone, and may be there again after a cut.
+                    promise(Promise::Freed(id));
+                    storage.free(&[(id, id)]).unwrap();
+                }
+            }
+            if ordinal % 8 == 1 {
+                let limit = storage.ledger.record().reserved + 16;
+                storage.ledger.reserve(Counter(limit)).unwrap();
+                promise(Promise::Reserved(limit));
+            }
+        }
+    }
+    History { ops: disk.ops(), promises, spool_bytes }
+}
+
+/// Starts on what a cut left, checks everything, and gives the operations of the start.
+fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLUMNS>) -> Vec<Op> {
+    let disk = TestDisk::holding(left);
+    let (mut storage, epoch) = start(&disk, history.spool_bytes);
+    let recovery = disk.ops();
+    let report = storage.report();
+    let kept = history.promises.iter().take_while(|(by, _)| *by <= cut_at);
+
+    let mut contents: BTreeMap<BatchId, &Vec<u8>> = BTreeMap::new();
+    let (mut durable, mut freed) = (BTreeSet::new(), BTreeSet::new());
+    let mut last: BTreeMap<BootEpoch, Sequence> = BTreeMap::new();
+    for (_, promise) in kept {
+        match promise {
+            Promise::Epoch(used) => assert!(epoch > *used, "epoch {used} is used twice"),
+            Promise::Reserved(limit) => assert!(storage.ledger.record().reserved >= *limit),
+            Promise::Drafted(key) => assert!(durable.insert(*key)),
+            Promise::Persisted(id, _, bytes) => {
+                contents.insert(*id, bytes);
+                last.insert(id.epoch, id.sequence);
+            }
+            Promise::Freed(id) => {
+                let (_, promise) = history
+                    .promises
+                    .iter()
+                    .find(|(_, p)| matches!(p, Promise::Persisted(other, _, _) if other == id))
+                    .unwrap();
+                if let Promise::Persisted(_, keys, _) = promise {
+                    freed.extend(keys.iter().copied());
+                }
+            }
+        }
+    }
+    let attempted: BTreeSet<Key> = history
+        .promises
+        .iter()
+        .filter_map(|(_, promise)| match promise {
+            Promise::Drafted(key) => Some(*key),
+            _ => None,
+        })
+        .collect();
+
+    let mut found = BTreeSet::new();
+    for batch in waiting(&mut storage) {
+        assert!(batch.id.epoch.0 < epoch, "{} is of the epoch that begins", batch.id);
+        match contents.get(&batch.id) {
+            Some(bytes) => assert_eq!(**bytes, batch.bytes, "{} has two contents", batch.id),
+            None => assert!(
+                Some(&batch.id.sequence) > last.get(&batch.id.epoch),
+                "{} is another batch than before",
+                batch.id
+            ),
+        }
+        for key in keys(&batch.bytes, state) {
+            assert!(attempted.contains(&key), "{key:?} was never taken");
+            assert!(found.insert(key), "{key:?} is in two batches");
+        }
+    }
+    let missing = durable.iter().filter(|key| !found.contains(key) && !freed.contains(key));
+    let missing = u64::try_from(missing.count()).unwrap();
+    assert!(missing <= report.dropped_samples, "{missing} lost, {report:?}");
+    if report.dropped_batches == 0 {
+        assert_eq!(missing, 0);
+    }
+    // An epoch that begins can go on: its first sample and batch become durable.
+    let key = (epoch, 0, 1);
+    storage.draft(&sample(key)).unwrap();
+    let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
+    storage.persist(&batch(id, &[key], state)).unwrap();
+    recovery
+}
+
+/// Cuts a history everywhere that `is_cut_at(operation, byte)` says; gives how many cuts were made.
+fn sweep(
+    history: &History,
+    is_cut_at: impl Fn(&Op, usize) -> bool,
+    is_cut_again: impl Fn(usize) -> bool,
+) -> (usize, usize) {
+    let mut state = State::new();
+    let (mut cuts, mut second_cuts) = (0, 0);
+    let mut platter = Platter::default();
+    for (at, op) in history.ops.iter().enumerate() {
+        for byte in (0..op.cuts()).filter(|byte| is_cut_at(op, *byte)) {
+            for unsynced in [Unsynced::Kept, Unsynced::Lost] {
+                cuts += 1;
+                let left = platter.cut(op, byte, unsynced);
+                let recovery = check(left.clone(), at, history, &mut state);
+                if !is_cut_again(cuts) {
+                    continue;
+                }
+                let mut again = left;
+                for op in &recovery {
+                    for byte in 0..op.cuts() {
+                        for unsynced in [Unsynced::Kept, Unsynced::Lost] {
+                            second_cuts += 1;
+                            check(again.cut(op, byte, unsynced), at, history, &mut state);
+                        }
+                    }
+                    again.apply(op);
+                }
+            }
+        }
+        platter.apply(op);
+    }
+    (cuts, second_cuts)
+}
+
+#[test]
+fn a_cut_at_any_byte_loses_and_doubles_nothing() {
+    let history = live(3, 10, 4, true, 64 * 1024);
+    let (cuts, second_cuts) = sweep(&history, |_, _| true, |cut| cut % 300 == 1);
+    println!("{cuts} cuts, {second_cuts} more during recovery");
+    assert!(cuts > 5_000 && second_cuts > 10_000);
+}
+
+#[test]
+fn a_cut_while_a_full_spool_drops_its_oldest_is_survived() {
+    // Many rows in a batch fill the smallest spool several times over.
+    let history = live(2, 1_600, 80, false, 32 * 1024);
+    let near_an_end = |op: &Op, byte: usize| match op {
+        Op::Write { name, bytes, .. } if name.starts_with("spool") => {
+            byte < 3 || byte + 2 > bytes.len() || byte == bytes.len() / 2
+        }
+        Op::Write { bytes, .. } => byte == bytes.len() / 2 && bytes[0] % 31 == 0,
+        _ => !matches!(op, Op::Sync(name) if name.starts_with("draft")),
+    };
+    let (cuts, _) = sweep(&history, near_an_end, |_| false);
+    println!("{cuts} cuts around a full spool");
+    assert!(cuts > 500);
+}
+
+#[test]
+fn a_full_disk_refuses_and_forgets_nothing() {
+    let disk = TestDisk::default();
+    let mut state = State::new();
+    let (mut storage, epoch) = start(&disk, 64 * 1024);
+    let mut refused = 0;
+    let mut durable = BTreeSet::new();
+    let mut buffer = Vec::new();
+    let mut sequence = 1;
+    for ordinal in 1..=400 {
+        if ordinal == 100 {
+            disk.set_room(Some(disk.bytes() + 700));
+        }
+        if ordinal == 300 {
+            disk.set_room(None);
+        }
+        let key = (epoch, 0, ordinal);
+        match storage.draft(&sample(key)) {
+            Ok(()) => {
+                durable.insert(key);
+            }
+            Err(_) => refused += 1,
+        }
+        buffer.push(key);
+        if buffer.len() >= 10 {
+            let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+            if storage.persist(&batch(id, &buffer, &mut state)).is_ok() {
+                sequence += 1;
+                durable.extend(buffer.drain(..));
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    drop(storage);
+    let (mut storage, _) = start(&disk, 64 * 1024);
+    let found: Vec<Key> =
+        waiting(&mut storage).iter().flat_map(|batch| keys(&batch.bytes, &mut state)).collect();
+    assert_eq!(found, (1..=400).map(|ordinal| (epoch, 0, ordinal)).collect::<Vec<_>>());
+    assert_eq!(durable.len(), 400);
+}
