@@ -7,7 +7,7 @@ it("numbers have grouped thousands and the decimals asked for", () => {
   expect(numberText(1234567.891, 1)).toBe("1,234,567.9");
   expect(numberText(50, 2)).toBe("50.00");
   expect(numberText(-0.04, 1)).toBe("0.0");
-  expect(numberText(-0.06, 1)).toBe("-0.1");
+  expect(numberText(-0.06, 1)).toBe("−0.1");
 });
 
 it("readings keep their unit, and degrees are written as degrees", () => {
@@ -20,7 +20,7 @@ it("power is in whole watts up to 10 kW, so that no figure of a small plant is l
   expect(plain(amountText(power(9_999)))).toBe("9,999 W");
   expect(plain(amountText(power(17_834)))).toBe("17.83 kW");
   expect(plain(amountText(power(12_345_678)))).toBe("12.35 MW");
-  expect(plain(amountText(power(-20)))).toBe("-20 W");
+  expect(plain(amountText(power(-20)))).toBe("−20 W");
 });
 
 it("energy is in watt-hours, kilowatt-hours or megawatt-hours", () => {

@@ -17,7 +17,9 @@ export function numberText(value: number, decimals: number): string {
     numbers.set(decimals, format);
   }
   const text = format.format(value);
-  return /^-[0.,]*$/.test(text) ? text.slice(1) : text;
+  if (!text.startsWith("-")) return text;
+  // Nothing is less than zero once it is rounded to it; and a minus is as wide as a figure.
+  return /[1-9]/.test(text) ? `\u2212${text.slice(1)}` : text.slice(1);
 }
 
 /** The symbol as it is printed; the API writes ASCII. */

@@ -9,8 +9,8 @@ it("what a device says of itself is put in words and units", () => {
   expect(factName("inverter_0_failures")).toBe("Inverter 1, failed requests");
   expect(factValue("inverter_0_failures", "1234")).toBe("1,234");
   expect(factValue("boot_reason", "unclean")).toBe("after a cut");
-  expect(plain(factValue("clock_deviation_ms", "-12"))).toBe("-12 ms");
-  expect(plain(factValue("clock_deviation_ms", "-90000"))).toBe("-1 min");
+  expect(plain(factValue("clock_deviation_ms", "-12"))).toBe("−12 ms");
+  expect(plain(factValue("clock_deviation_ms", "-90000"))).toBe("−1 min");
 });
 
 it("what is not known here is shown as it is", () => {

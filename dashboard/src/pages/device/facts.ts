@@ -42,7 +42,7 @@ export function factName(name: string): string {
 }
 
 function signed(ms: number): string {
-  return (ms < 0 ? "-" : "") + durationText(Math.abs(ms));
+  return (ms < 0 ? "\u2212" : "") + durationText(Math.abs(ms));
 }
 
 export function factValue(name: string, value: string): string {
