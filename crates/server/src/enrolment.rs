@@ -144,6 +144,21 @@ impl Enrolment {
         Err(ClaimError::NoFreeId)
     }
 
+    /// Revokes all keys of a device; false if there is no such device. One without a valid key is as
+    /// it should be.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn revoke(&self, device: DeviceNumber) -> Result<bool, StoreError> {
+        if self.store.find_device(device).await?.is_none() {
+            return Ok(false);
+        }
+        if self.store.revoke_keys(device, self.clock.now()).await? {
+            tracing::info!(device_id = %device, "keys revoked");
+        }
+        Ok(true)
+    }
+
     /// Answers a device's enrolment message. The device's key is committed before this returns.
     ///
     /// A device that lost the answer and asks again with the same key gets the same answer.

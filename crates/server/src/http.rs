@@ -39,7 +39,7 @@ use crate::access::Access;
 use crate::enrolment::Enrolment;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
-use crate::limits::{JSON_BYTES_MAX, REQUESTS_MAX, STREAMS_MAX};
+use crate::limits::JSON_BYTES_MAX;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::telemetry::History;
@@ -73,9 +73,6 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-pub(crate) const PLACES: usize = REQUESTS_MAX;
-pub(crate) const STREAM_PLACES: usize = STREAMS_MAX;
-
 /// Routes that need no token.
 fn open() -> OpenApiRouter<App> {
     let sessions = OpenApiRouter::new()
@@ -98,6 +95,7 @@ fn guarded() -> OpenApiRouter<App> {
         .routes(routes!(system::show_system))
         .routes(routes!(devices::list_devices, devices::enrol_device))
         .routes(routes!(devices::find_device))
+        .routes(routes!(devices::delete_device_keys))
         .routes(routes!(telemetry::list_telemetry))
         .routes(routes!(telemetry::list_energy))
         .routes(routes!(sites::list_sites))

@@ -29,6 +29,11 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
+    /// Sets it to what was counted elsewhere.
+    pub fn set(&self, value: u64) {
+        self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// Counts one more until the answer is dropped.
     pub fn enter(&self) -> Entered<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -97,6 +102,8 @@ pub struct Metrics {
     pub requests_in_flight: Gauge,
     pub connections: Gauge,
     pub streams: Gauge,
+    pub devices: Gauge,
+    pub database_bytes: Gauge,
     pub panics: Counter,
     /// Link messages by what became of them.
     pub link_messages: Family<1>,
@@ -133,6 +140,8 @@ impl Metrics {
         );
         text.gauge("ecowatt_http_connections", "Open connections.", &self.connections);
         text.gauge("ecowatt_http_event_streams", "Open event streams.", &self.streams);
+        text.gauge("ecowatt_store_devices", "Devices enrolled.", &self.devices);
+        text.gauge("ecowatt_store_database_bytes", "Size of the database.", &self.database_bytes);
         text.counter("ecowatt_http_panics_total", "Requests that ended in a panic.", &self.panics);
         text.family(
             "ecowatt_link_messages_total",

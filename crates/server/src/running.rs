@@ -13,8 +13,9 @@ use crate::access::{Access, AccessError};
 use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::fleet::Fleet;
-use crate::http::{self, PLACES, STREAM_PLACES, Shared};
+use crate::http::{self, Shared};
 use crate::ingest::Ingest;
+use crate::limits::{REQUESTS_MAX, STREAMS_MAX};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
@@ -83,8 +84,8 @@ pub async fn serve(
         enrolment: Enrolment::new(store.clone(), clock),
         ingest: Ingest::new(store.clone(), clock, live.clone(), Arc::clone(&metrics)),
         throttle: Mutex::new(Throttle::default()),
-        places: Semaphore::new(PLACES),
-        streams: Arc::new(Semaphore::new(STREAM_PLACES)),
+        places: Semaphore::new(REQUESTS_MAX),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         is_https: config.is_https(),
         stop: stopping.clone(),
         live: live.clone(),
@@ -116,7 +117,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 impl Running {
     /// Waits until the server has stopped. Nothing of it uses the store after this.
-    pub async fn stopped(self) {
+    pub async fn join(self) {
         if let Err(error) = self.tasks.await {
             tracing::error!(%error, "the server ended badly");
         }

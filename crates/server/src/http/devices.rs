@@ -1,5 +1,7 @@
 //! `/api/v1/devices`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,7 +12,7 @@ use ecowatt_api::{
     InverterState, InverterSummary, LinkState, PointValue, Spark,
 };
 use ecowatt_model::{SourceNumber, UnixMs};
-use ecowatt_profile::Layout;
+use ecowatt_profile::{Layout, catalogue};
 use ecowatt_store::{ClaimFor, DeviceQuery, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -133,6 +135,27 @@ pub(super) async fn enrol_device(
     Ok((StatusCode::CREATED, Json(enrolment)))
 }
 
+/// Revokes a device's keys: nothing that it sends is taken until it is enrolled again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/devices/{id}/keys",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    responses(
+        (status = NO_CONTENT, description = "The device has no valid key."),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn delete_device_keys(
+    State(app): State<App>,
+    DevicePath(number): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    if !app.enrolment.revoke(number).await? {
+        return Err(device_unknown());
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) fn device_unknown() -> ApiError {
     ApiError::not_found("device_unknown", "there is no such device")
 }
@@ -239,11 +262,22 @@ fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
     let profile = layout.as_ref().map_or_else(String::new, |layout| layout.profile().into());
     InverterSummary {
         number: source.0,
-        title: profile.clone(),
+        title: title(&profile),
         profile,
         state: inverter_state(state.unwrap_or(ecowatt_store::InverterState::Unknown)),
         points,
     }
+}
+
+/// A profile's title; its id, if it is not one of the catalogue.
+fn title(profile: &str) -> String {
+    static TITLES: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+        let title = |entry: &catalogue::Entry| {
+            Some((entry.id, catalogue::find(entry.id)?.title().to_owned()))
+        };
+        catalogue::list().iter().filter_map(title).collect()
+    });
+    TITLES.get(profile).map_or(profile, String::as_str).to_owned()
 }
 
 fn point_value(reading: &LatestReading, layout: Option<&Layout>) -> PointValue {

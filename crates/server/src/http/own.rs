@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::error::ApiError;
+use crate::limits::STREAMS_MAX;
 
 /// The process answers.
 #[utoipa::path(
@@ -47,6 +48,13 @@ pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, 
     responses((status = OK, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
+    let taken = STREAMS_MAX.saturating_sub(app.streams.available_permits());
+    app.metrics.streams.set(u64::try_from(taken).unwrap_or(u64::MAX));
+    // Without the store's counts the others are still worth having.
+    if let Ok(counts) = app.store.counts().await {
+        app.metrics.devices.set(counts.devices);
+        app.metrics.database_bytes.set(counts.database_bytes);
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, app.metrics.render()).into_response()
 }

@@ -1,0 +1,175 @@
+//! A device as small as can be: enrols itself and delivers samples of the ten-register inverter.
+
+use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
+use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Identity};
+use ecowatt_envelope::{ClaimCode, Kid, LinkKeys, RequestId, open_reply, seal_uplink};
+use ecowatt_model::{
+    BatchId, COLUMNS_MAX, Counter, Mark, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
+};
+use ecowatt_profile::{Layout, Transport, catalogue};
+use ecowatt_wire::{
+    BootReason, ClockReport, Reply, SourceState, SourceStatus, Sources, Status, Stream, Uplink,
+    UplinkWriter,
+};
+
+use crate::world::{Answer, World};
+
+const COSE: (&str, &str) = ("content-type", "application/cose");
+const SOURCE: SourceNumber = SourceNumber(0);
+
+pub(crate) struct TestDevice {
+    pub(crate) id: String,
+    identity: Identity,
+    keys: LinkKeys,
+    layout: Layout,
+    counter: u64,
+    sequence: u32,
+}
+
+/// One sample: when, and what the inverter said of its power; nothing if it did not answer.
+pub(crate) type Sample = (UnixMs, Option<u16>);
+
+impl TestDevice {
+    /// Makes a claim as an operator does and redeems it as a device does.
+    pub(crate) async fn enrol(world: &World, name: &str) -> Self {
+        let body =
+            format!(r#"{{"name":"{name}","site":{{"name":"Home","time_zone":"Europe/Berlin"}}}}"#);
+        let enrolment = world.post("/api/v1/devices", &body).await;
+        assert_eq!(enrolment.status, 201, "{}", enrolment.text());
+        let code = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
+        let half = DeviceHalf::new([7; 32]);
+        let answer = Self::redeem(world, &half, &code).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/cose"));
+        let identity = half.finish(&code, &answer.body).unwrap();
+        let id = identity.grant.device.to_string();
+        assert_eq!(enrolment.json()["device"], id);
+        let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
+        let profile = catalogue::find("ecowatt/seed-sim").unwrap();
+        Self {
+            id,
+            keys: LinkKeys::derive(&identity.key, kid),
+            identity,
+            layout: profile.compile(Transport::TCP).unwrap().layout,
+            counter: 0,
+            sequence: 0,
+        }
+    }
+
+    pub(crate) async fn redeem(world: &World, half: &DeviceHalf, code: &ClaimCode) -> Answer {
+        let mut message = [0; ENROL_MESSAGE_MAX];
+        let length = half.request(code, &mut message);
+        world.send("POST", "/link/enrol", &[COSE], &message[..length]).await
+    }
+
+    /// Delivers samples as one batch and checks that the server acknowledged it.
+    pub(crate) async fn deliver(&mut self, world: &World, now: UnixMs, samples: &[Sample]) {
+        self.deliver_as(world, now, samples, SourceState::Online).await;
+    }
+
+    pub(crate) async fn deliver_as(
+        &mut self,
+        world: &World,
+        now: UnixMs,
+        samples: &[Sample],
+        state: SourceState,
+    ) {
+        let answer = self.send(world, now, samples, state).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut plain = [0; 4096];
+        let plain = open_reply(&self.keys, self.request(), &answer.body, &mut plain).unwrap();
+        let reply = Reply::parse(plain).unwrap();
+        let id = self.batch();
+        assert!(reply.acks().any(|ack| ack.contains(id)), "batch is acknowledged");
+    }
+
+    /// Sends samples as one batch; the sealed answer.
+    pub(crate) async fn send(
+        &mut self,
+        world: &World,
+        now: UnixMs,
+        samples: &[Sample],
+        state: SourceState,
+    ) -> Answer {
+        self.sequence += 1;
+        self.counter += 1;
+        let message = self.seal(now, samples, state);
+        world.send("POST", "/link", &[COSE], &message).await
+    }
+
+    /// The batch sent last.
+    fn batch(&self) -> BatchId {
+        BatchId { epoch: self.identity.grant.first_epoch, sequence: Sequence(self.sequence) }
+    }
+
+    /// The message sent last.
+    fn request(&self) -> RequestId {
+        let grant = &self.identity.grant;
+        let kid = Kid { device: grant.device, generation: grant.generation };
+        RequestId { kid, counter: Counter(self.counter) }
+    }
+
+    fn seal(&self, now: UnixMs, samples: &[Sample], state: SourceState) -> Vec<u8> {
+        let id = self.batch();
+        let stream = StreamNumber(self.identity.grant.first_stream.0);
+        let bytes = self.encode(samples);
+        let layout = self.layout.to_cbor();
+        let mut buffer = vec![0; 60_000];
+        let mut writer = UplinkWriter::new(&mut buffer);
+        let batch = ecowatt_wire::Batch { id, stream, bytes: &bytes };
+        writer.batches(&mut std::iter::once(batch)).unwrap();
+        let clock = ClockReport { epoch: id.epoch, mono: MonoMs(1), unix: Some(now) };
+        writer.clock(&clock).unwrap();
+        let announced = Stream { number: stream, source: SOURCE, layout: &layout };
+        writer.streams(&mut std::iter::once(announced)).unwrap();
+        let source =
+            SourceStatus { source: SOURCE, state, requests: 9, failures: 0, quarantined: 0 };
+        let status = Status {
+            firmware: "test 1.0",
+            boot_reason: BootReason::First,
+            samples: 1,
+            backlog_batches: 0,
+            spool_bytes: 0,
+            spool_capacity_bytes: 1,
+            link_failures: 0,
+            clock_deviation_ms: 0,
+            sources: Sources::Given(&[source]),
+        };
+        writer.status(&status).unwrap();
+        let length = writer.finish();
+        assert!(Uplink::parse(&buffer[..length]).is_ok());
+        let length = seal_uplink(&self.keys, self.request(), &mut buffer, length).unwrap();
+        buffer.truncate(length);
+        buffer
+    }
+
+    /// All registers as on a fine day but the power, which is the last.
+    fn encode(&self, samples: &[Sample]) -> Vec<u8> {
+        let columns = self.layout.columns().len();
+        let times: Vec<i64> = samples.iter().map(|(at, _)| at.0).collect();
+        let mut words = Vec::new();
+        let mut marks = Vec::new();
+        for (_, power) in samples {
+            let mut row = vec![2300, 40, 5001, 3000, 3000, 20, 20, 350, 100, 0];
+            row[columns - 1] = power.unwrap_or(0);
+            words.extend(row);
+            let mark = if power.is_some() { Mark::Read } else { Mark::Timeout };
+            marks.extend(vec![mark; columns]);
+        }
+        for (word, mark) in words.iter_mut().zip(&marks) {
+            *word = if *mark == Mark::Read { *word } else { 0 };
+        }
+        let batch = Batch {
+            base: TimeBase::Unix,
+            columns,
+            times: &times,
+            words: &words,
+            marks: Some(&marks),
+        };
+        let mut out = vec![0; encoded_len_max(samples.len(), columns)];
+        let mut state = Box::new(State::<COLUMNS_MAX>::new());
+        let length = encode(&batch, &mut state, &mut out).unwrap();
+        out.truncate(length);
+        out
+    }
+}

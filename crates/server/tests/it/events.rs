@@ -1,0 +1,76 @@
+//! Server-sent events.
+
+use ecowatt_clock::Clock;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+
+use crate::device::TestDevice;
+use crate::world::{World, within};
+
+/// A reader of the event stream.
+pub(crate) struct Reader(Lines<BufReader<TcpStream>>);
+
+impl Reader {
+    pub(crate) async fn open(world: &World, query: &str) -> Self {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let request = format!(
+            "GET /api/v1/events{query} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+            world.token
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reader = Self(BufReader::new(stream).lines());
+        let status = reader.line().await.unwrap();
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        while !reader.line().await.unwrap().is_empty() {}
+        reader
+    }
+
+    /// The next line; none at the stream's end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        within("a line comes", self.0.next_line()).await.unwrap()
+    }
+
+    /// The data of the next event of that name.
+    pub(crate) async fn event(&mut self, name: &str) -> Value {
+        let head = format!("event: {name}");
+        while self.line().await.expect("stream goes on") != head {}
+        let data = self.line().await.unwrap();
+        serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn delivered_sample_is_told_at_once() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let mut other = TestDevice::enrol(&world, "Shed").await;
+    let mut reader = Reader::open(&world, &format!("?device={}", device.id)).await;
+    let now = Clock::system().now();
+    other.deliver(&world, now, &[(now, Some(1))]).await;
+    device.deliver(&world, now, &[(now, Some(777))]).await;
+
+    let sample = reader.event("sample").await;
+    assert_eq!(sample["device"], device.id.as_str(), "only the device asked for");
+    assert_eq!(sample["t_ms"], now.0);
+    let values = sample["values"].as_array().unwrap();
+    assert!(values.contains(&serde_json::json!(["ac.power", 777.0])), "{values:?}");
+    let changed = reader.event("device").await;
+    assert_eq!(changed["device"], device.id.as_str());
+    assert_eq!(changed["state"], "producing");
+    assert_eq!(changed["power_w"], 777.0);
+}
+
+#[tokio::test]
+async fn stopping_ends_streams_and_lets_the_server_go() {
+    let mut world = World::start().await;
+    let mut reader = Reader::open(&world, "").await;
+    // A connection that is kept open without a request must not hold the server up.
+    let _idle = TcpStream::connect(world.address).await.unwrap();
+    world.stop();
+    while let Some(line) = reader.line().await {
+        assert!(!line.starts_with("event"), "{line}");
+    }
+    world.stopped().await;
+    assert!(TcpStream::connect(world.address).await.is_err(), "nobody listens");
+}

@@ -1,0 +1,212 @@
+//! What operators see of devices that deliver.
+
+use ecowatt_clock::Clock;
+use ecowatt_envelope::ClaimCode;
+use ecowatt_envelope::enrol::DeviceHalf;
+use ecowatt_model::UnixMs;
+use ecowatt_wire::SourceState;
+
+use crate::device::TestDevice;
+use crate::world::{DEADLINE, World, within};
+
+/// Now, on a full second.
+fn now() -> UnixMs {
+    UnixMs(Clock::system().now().0 / 1000 * 1000)
+}
+
+fn ago(now: UnixMs, seconds: i64) -> UnixMs {
+    UnixMs(now.0 - seconds * 1000)
+}
+
+#[tokio::test]
+async fn device_waits_and_then_produces() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let target = format!("/api/v1/devices/{}", device.id);
+    let waiting = world.get_json(&target).await;
+    assert_eq!(waiting["state"], "waiting");
+    assert!(waiting["power_w"].is_null());
+    assert_eq!(waiting["inverters"], serde_json::json!([]));
+
+    let now = now();
+    let samples = [(ago(now, 10), Some(1200)), (ago(now, 5), Some(1234))];
+    device.deliver(&world, now, &samples).await;
+    let seen = world.get_json(&target).await;
+    assert_eq!(seen["state"], "producing");
+    assert_eq!(seen["power_w"], 1234.0);
+    assert_eq!(seen["firmware"], "test 1.0");
+    assert_eq!(seen["link"]["samples"], 2);
+    assert_eq!(seen["link"]["key_generation"], 1);
+    assert_eq!(seen["inverters"][0]["profile"], "ecowatt/seed-sim");
+    assert_eq!(seen["inverters"][0]["title"], "EcoWatt seed inverter (10 holding registers)");
+    assert_eq!(seen["inverters"][0]["state"], "online");
+    let points = seen["inverters"][0]["points"].as_array().unwrap();
+    assert_eq!(points.len(), 10);
+    let point = |name: &str| points.iter().find(|point| point["point"] == name).unwrap();
+    assert_eq!(points[0]["point"], "ac.frequency", "in the layout's order");
+    assert_eq!(point("ac.frequency")["value"], 50.01);
+    assert_eq!(point("ac.frequency")["decimals"], 2);
+    assert_eq!(point("temp.internal")["unit"], "degC");
+    assert_eq!(point("ac.power")["quality"], "good");
+
+    let list = world.get_json("/api/v1/devices").await;
+    assert_eq!(list["total"], 1);
+    assert_eq!(list["devices"][0]["power_w"], 1234.0);
+    assert_eq!(list["devices"][0]["site"]["time_zone"], "Europe/Berlin");
+    assert_eq!(list["devices"][0]["spark"]["power_w"].as_array().unwrap().len() % 2, 1);
+}
+
+#[tokio::test]
+async fn history_is_what_was_delivered() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    // A whole quarter hour, some days ago.
+    let start = UnixMs(now().0 / 86_400_000 * 86_400_000 - 3 * 86_400_000 + 36_000_000);
+    let mut samples = Vec::new();
+    for i in 0..180 {
+        let power = if i == 7 { None } else { Some(1000 + i) };
+        samples.push((UnixMs(start.0 + i64::from(i) * 5000), power));
+    }
+    for part in samples.chunks(60) {
+        device.deliver(&world, now(), part).await;
+    }
+    let text = |at: UnixMs| jiff::Timestamp::from_millisecond(at.0).unwrap().to_string();
+    let range = format!("from={}&to={}", text(start), text(UnixMs(start.0 + 900_000)));
+    let get = |rest: &str| {
+        let target = format!("/api/v1/devices/{}/telemetry?{range}&{rest}", device.id);
+        let world = &world;
+        async move { world.get_json(&target).await }
+    };
+
+    let raw = get("resolution=raw&points=ac.power,ac.frequency").await;
+    assert_eq!(raw["t_ms"].as_array().unwrap().len(), 180);
+    assert_eq!(raw["t_ms"][0], start.0);
+    assert_eq!(raw["truncated"], false);
+    let power = &raw["series"][0];
+    assert_eq!((&power["point"], &power["unit"]), (&"ac.power".into(), &"W".into()));
+    assert_eq!(power["value"][0], 1000.0);
+    assert_eq!(power["value"][179], 1179.0);
+    assert!(power["value"][7].is_null());
+    assert_eq!(power["not_good"], serde_json::json!([[7, "timeout"]]));
+    assert_eq!(raw["series"][1]["value"][8], 50.01);
+
+    let minutes = get("resolution=1m&points=ac.power").await;
+    assert_eq!(minutes["t_ms"].as_array().unwrap().len(), 15);
+    let power = &minutes["series"][0];
+    assert_eq!(power["count"][0], 11, "one of twelve was not read");
+    assert_eq!(power["count"][1], 12);
+    assert_eq!((&power["min"][1], &power["max"][1]), (&1012.0.into(), &1023.0.into()));
+    assert_eq!((&power["value"][1], &power["last"][1]), (&1017.5.into(), &1023.0.into()));
+
+    let quarter = get("resolution=15m&points=ac.power").await;
+    assert_eq!(quarter["t_ms"], serde_json::json!([start.0]));
+    assert_eq!(quarter["series"][0]["count"][0], 179);
+    assert_eq!(get("resolution=15m").await["series"].as_array().unwrap().len(), 10);
+
+    let day = world
+        .get_json(&format!(
+            "/api/v1/devices/{}/telemetry?from={}&resolution=1d&points=ac.power",
+            device.id,
+            text(UnixMs(start.0 - 86_400_000))
+        ))
+        .await;
+    assert_eq!(day["t_ms"].as_array().unwrap().len(), 1);
+    assert_eq!(day["series"][0]["max"][0], 1179.0);
+
+    let energy =
+        world.get_json(&format!("/api/v1/devices/{}/energy?from={}", device.id, text(start))).await;
+    assert_eq!(energy["time_zone"], "Europe/Berlin");
+    let days = energy["days"].as_array().unwrap();
+    assert_eq!(days.len(), 1);
+    assert_eq!(days[0]["source"], "integrated");
+    // 179 steps of 5 s at 1,000 to 1,179 W.
+    assert_eq!(days[0]["energy_wh"], 270);
+}
+
+#[tokio::test]
+async fn list_is_read_page_by_page() {
+    let world = World::start().await;
+    for name in ["Alpha", "Beta", "Gamma"] {
+        let body =
+            format!(r#"{{"name":"{name}","site":{{"name":"{name} site","time_zone":"UTC"}}}}"#);
+        assert_eq!(world.post("/api/v1/devices", &body).await.status, 201);
+    }
+    let mut names = Vec::new();
+    let mut target = "/api/v1/devices?limit=2".to_owned();
+    loop {
+        let page = world.get_json(&target).await;
+        assert_eq!(page["total"], 3);
+        for device in page["devices"].as_array().unwrap() {
+            names.push(device["name"].as_str().unwrap().to_owned());
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        target = format!("/api/v1/devices?limit=2&cursor={cursor}");
+    }
+    assert_eq!(names, ["Alpha", "Beta", "Gamma"]);
+    let found = world.get_json("/api/v1/devices?search=beta").await;
+    assert_eq!((&found["total"], &found["devices"][0]["id"]), (&1.into(), &"dev-2".into()));
+    assert_eq!(world.get_json("/api/v1/devices?state=producing").await["total"], 0);
+    assert_eq!(world.get_json("/api/v1/devices?state=waiting").await["total"], 3);
+    assert_eq!(world.get_json("/api/v1/sites").await.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn stored_state_follows_and_can_be_asked_for() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = now();
+    device.deliver_as(&world, now, &[(ago(now, 1), None)], SourceState::Offline).await;
+    within("the list of faulty devices has it", async {
+        while world.get_json("/api/v1/devices?state=faulty").await["total"] != 1 {
+            tokio::time::sleep(DEADLINE / 200).await;
+        }
+    })
+    .await;
+    let device = world.get_json("/api/v1/devices/dev-1").await;
+    assert_eq!(device["state"], "faulty");
+    assert!(device["state_since"].is_string());
+}
+
+#[tokio::test]
+async fn claim_code_is_redeemed_by_one_device() {
+    let world = World::start().await;
+    let body = r#"{"name":"Roof","site":{"name":"Home","time_zone":"Europe/Berlin"}}"#;
+    let enrolment = world.post("/api/v1/devices", body).await.json();
+    let code: ClaimCode = enrolment["claim_code"].as_str().unwrap().parse().unwrap();
+    let first = DeviceHalf::new([1; 32]);
+    let answer = TestDevice::redeem(&world, &first, &code).await;
+    assert_eq!(answer.status, 200);
+    let again = TestDevice::redeem(&world, &first, &code).await;
+    assert_eq!(again.body, answer.body, "a lost answer is given again");
+    let other = TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &code).await;
+    assert_eq!((other.status, other.body.len()), (401, 0));
+
+    // A second code for the device gives it a second key.
+    let body = r#"{"name":"","site":{"name":""},"device":"dev-1"}"#;
+    let enrolment = world.post("/api/v1/devices", body).await;
+    assert_eq!(enrolment.status, 201, "{}", enrolment.text());
+    let code: ClaimCode = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
+    let half = DeviceHalf::new([3; 32]);
+    let answer = TestDevice::redeem(&world, &half, &code).await;
+    let identity = half.finish(&code, &answer.body).unwrap();
+    assert_eq!((identity.grant.device.0, identity.grant.generation.0), (1, 2));
+}
+
+#[tokio::test]
+async fn revoked_device_is_refused_until_it_is_enrolled_again() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = now();
+    device.deliver(&world, now, &[(ago(now, 9), Some(1))]).await;
+    let (name, value) = world.bearer();
+    let owner = [(name, value.as_str())];
+    for _ in 0..2 {
+        let revoked = world.send("DELETE", "/api/v1/devices/dev-1/keys", &owner, "").await;
+        assert_eq!((revoked.status, revoked.body.len()), (204, 0));
+    }
+    let unknown = world.send("DELETE", "/api/v1/devices/dev-9/keys", &owner, "").await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (404, "device_unknown"));
+    let refused = device.send(&world, now, &[(ago(now, 4), Some(2))], SourceState::Online).await;
+    assert_eq!((refused.status, refused.body.len()), (401, 0));
+    assert_eq!(world.get_json("/api/v1/devices/dev-1").await["link"]["samples"], 1);
+}
