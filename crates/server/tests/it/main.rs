@@ -1,5 +1,7 @@
 //! The server through its sockets, each test with a store and an address of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod bad_input;
 mod device;
