@@ -399,21 +399,26 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     }
 
     fn plan_next(&mut self, cycle: &Cycle, now: MonoMs, wall: &Wall) {
-        // A group of which something was due and not answered is due again in the next cycle.
+        // A group of which something was due and not answered is due again in the next cycle; what
+        // an inverter refuses while it gives other registers, it refuses for good.
+        let is_refusal_final = cycle.has_words;
         for read in self.plan.reads().iter().filter(|read| (cycle.due >> read.group) & 1 == 1) {
-            let is_missing = read.columns().any(|(_, column)| {
-                matches!(
-                    self.marks[column],
-                    Mark::Timeout | Mark::Garbled | Mark::Unreachable | Mark::Asleep
-                )
+            let is_missing = read.columns().any(|(_, column)| match self.marks[column] {
+                Mark::Timeout | Mark::Garbled | Mark::Unreachable | Mark::Asleep => true,
+                Mark::Exception => !is_refusal_final,
+                Mark::Read | Mark::NotDue | Mark::Quarantined => false,
             });
             if is_missing {
                 self.group_due[usize::from(read.group)] = MonoMs(0);
             }
         }
         let pause = self.link.pause();
-        let after = MonoMs(cycle.scheduled.plus(pause).0.max(now.0));
-        self.next_cycle = wall.next_multiple(after, self.interval);
+        // A pause may end on the grid; without one, the instant of this cycle is over.
+        let earliest = match pause {
+            Duration::ZERO => cycle.scheduled,
+            pause => cycle.scheduled.plus(pause.saturating_sub(Duration::from_millis(1))),
+        };
+        self.next_cycle = wall.next_multiple(earliest.max(now), self.interval);
     }
 
     fn judge_sleep(&mut self) {

@@ -1,0 +1,217 @@
+//! Messages, acknowledgements and the clock.
+
+use crate::rig::{Rig, check};
+
+#[test]
+fn the_first_reading_is_on_the_server_within_seconds() {
+    check(
+        "show sample cut send
+         start
+         run 8s",
+        "0.000 send 0 batches, 1 layouts
+         0.060 sample 0 rrrrrrrrrr
+         0.060 cut 1/1 of 1 rows
+         0.060 send 1 batches, 0 layouts
+         5.020 sample 5000 rrrrrrrr--",
+    );
+}
+
+#[test]
+fn a_lost_reply_leads_to_the_same_batches_under_a_fresh_counter() {
+    let mut rig = Rig::new(None);
+    rig.run_script(
+        "start
+         run 10s
+         server deaf
+         run 300s
+         server well
+         run 300s",
+    );
+    rig.check_delivered();
+}
+
+#[test]
+fn a_server_that_is_away_is_tried_less_and_less_often() {
+    check(
+        "show event send
+         server away
+         start
+         run 200s
+         server well
+         run 200s",
+        "0.000 send 0 batches, 1 layouts
+         0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         1.035 send 1 batches, 1 layouts
+         4.287 send 1 batches, 1 layouts
+         8.593 send 1 batches, 1 layouts
+         21.080 send 1 batches, 1 layouts
+         39.877 send 1 batches, 1 layouts
+         76.609 send 2 batches, 1 layouts
+         147.122 send 4 batches, 1 layouts
+         334.906 send 9 batches, 1 layouts
+         334.926 event LinkRestored { failures: 8 }
+         375.663 send 2 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn the_servers_wishes_are_followed() {
+    check(
+        "show send event
+         start
+         run 10s
+         server busy 120
+         run 200s
+         server pause 30
+         run 200s",
+        "0.000 send 0 batches, 1 layouts
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 send 1 batches, 0 layouts
+         61.024 send 2 batches, 0 layouts
+         61.044 event LinkLost { failure: Busy { retry_after: Some(120s) }, retry_in: 122.148s }
+         183.192 send 5 batches, 0 layouts
+         308.419 send 8 batches, 0 layouts
+         308.439 event LinkRestored { failures: 2 }
+         338.439 send 1 batches, 0 layouts
+         368.459 send 1 batches, 0 layouts
+         398.479 send 1 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn a_layout_that_the_server_lacks_is_announced_again() {
+    check(
+        "show send
+         start
+         run 100s
+         server forgetful
+         run 60s
+         server well
+         run 130s",
+        "0.000 send 0 batches, 1 layouts
+         0.060 send 1 batches, 0 layouts
+         61.024 send 2 batches, 0 layouts
+         121.024 send 2 batches, 0 layouts
+         121.044 send 2 batches, 1 layouts
+         181.044 send 2 batches, 0 layouts
+         241.044 send 2 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn samples_before_the_clock_was_set_stay_apart() {
+    check(
+        "show sample cut send event
+         system unset
+         server away
+         start
+         run 12s
+         server well
+         run 30s",
+        "0.000 send 0 batches, 1 layouts
+         0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 sample 0 since boot rrrrrrrrrr
+         1.035 cut 1/1 of 1 rows
+         1.035 send 1 batches, 1 layouts
+         4.287 send 1 batches, 1 layouts
+         5.020 sample 5000 since boot rrrrrrrr--
+         8.593 send 1 batches, 1 layouts
+         10.020 sample 10000 since boot rrrrrrrr--
+         15.020 sample 15000 since boot rrrrrrrr--
+         20.020 sample 20000 since boot rrrrrrrr--
+         21.080 send 1 batches, 1 layouts
+         21.100 event LinkRestored { failures: 4 }
+         21.100 event ClockSet
+         21.100 cut 1/2 of 4 rows
+         25.050 sample 25000 rrrrrrrrrr
+         30.030 sample 30000 rrrrrrrr--
+         31.514 cut 1/3 of 2 rows
+         31.514 send 2 batches, 0 layouts
+         35.030 sample 35000 rrrrrrrr--
+         40.030 sample 40000 rrrrrrrr--",
+    );
+}
+
+#[test]
+fn a_wrong_clock_is_stepped_and_no_sample_is_stamped_again() {
+    check(
+        "show sample cut event
+         system 60000
+         server away
+         start
+         run 12s
+         server well
+         run 20s",
+        "0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 sample 60000 rrrrrrrrrr
+         1.035 cut 1/1 of 1 rows
+         5.020 sample 65000 rrrrrrrr--
+         10.020 sample 70000 rrrrrrrr--
+         15.020 sample 75000 rrrrrrrr--
+         20.020 sample 80000 rrrrrrrr--
+         21.100 event LinkRestored { failures: 4 }
+         21.100 event ClockStepped { by_ms: -60010 }
+         21.100 cut 1/2 of 4 rows
+         25.050 sample 25000 rrrrrrrrrr
+         30.030 sample 30000 rrrrrrrr--
+         31.514 cut 1/3 of 2 rows",
+    );
+}
+
+#[test]
+fn a_full_flash_loses_the_oldest_samples_only_and_recovers() {
+    check(
+        "show event cut
+         start
+         run 10s
+         flash full
+         run 120s
+         flash well
+         run 70s",
+        "0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 cut 1/1 of 1 rows
+         10.020 event SampleNotDrafted { source: SourceNumber(0) }
+         15.020 event SampleNotDrafted { source: SourceNumber(0) }
+         20.020 event SampleNotDrafted { source: SourceNumber(0) }
+         25.020 event SampleNotDrafted { source: SourceNumber(0) }
+         30.020 event SampleNotDrafted { source: SourceNumber(0) }
+         35.020 event SampleNotDrafted { source: SourceNumber(0) }
+         40.020 event SampleNotDrafted { source: SourceNumber(0) }
+         40.020 event BatchNotPersisted { source: SourceNumber(0) }
+         45.020 event SampleNotDrafted { source: SourceNumber(0) }
+         50.020 event SampleNotDrafted { source: SourceNumber(0) }
+         55.020 event SampleNotDrafted { source: SourceNumber(0) }
+         60.040 event SampleNotDrafted { source: SourceNumber(0) }
+         65.020 event SampleNotDrafted { source: SourceNumber(0) }
+         70.020 event SampleNotDrafted { source: SourceNumber(0) }
+         75.020 event SampleNotDrafted { source: SourceNumber(0) }
+         80.020 event SampleNotDrafted { source: SourceNumber(0) }
+         85.020 event SampleDropped { source: SourceNumber(0) }
+         85.020 event SampleNotDrafted { source: SourceNumber(0) }
+         90.020 event SampleDropped { source: SourceNumber(0) }
+         90.020 event SampleNotDrafted { source: SourceNumber(0) }
+         95.020 event SampleDropped { source: SourceNumber(0) }
+         95.020 event SampleNotDrafted { source: SourceNumber(0) }
+         100.020 event SampleDropped { source: SourceNumber(0) }
+         100.020 event SampleNotDrafted { source: SourceNumber(0) }
+         105.020 event SampleDropped { source: SourceNumber(0) }
+         105.020 event SampleNotDrafted { source: SourceNumber(0) }
+         110.020 event SampleDropped { source: SourceNumber(0) }
+         110.020 event SampleNotDrafted { source: SourceNumber(0) }
+         115.020 event SampleDropped { source: SourceNumber(0) }
+         115.020 event SampleNotDrafted { source: SourceNumber(0) }
+         120.040 event SampleDropped { source: SourceNumber(0) }
+         120.040 event SampleNotDrafted { source: SourceNumber(0) }
+         125.020 event SampleDropped { source: SourceNumber(0) }
+         125.020 event SampleNotDrafted { source: SourceNumber(0) }
+         130.020 cut 1/2 of 8 rows
+         130.020 event StorageRecovered
+         130.020 cut 1/3 of 8 rows
+         131.024 cut 1/4 of 1 rows
+         170.020 cut 1/5 of 8 rows
+         191.024 cut 1/6 of 4 rows",
+    );
+}

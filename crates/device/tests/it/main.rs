@@ -1,0 +1,9 @@
+//! The device core against scripts: text in, transcript out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod acquire;
+mod link;
+mod power;
+mod rig;
+mod size;

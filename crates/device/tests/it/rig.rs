@@ -1,0 +1,555 @@
+//! A world around one device: an inverter, flash, a network and a server, driven by a script.
+//!
+//! A script is a line per step:
+//!
+//! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE`
+//! - `server well | away | deaf | forgetful | busy SECONDS | pause SECONDS`, where *deaf* stores and
+//!   loses the reply and *forgetful* asks for every layout again
+//! - `flash well | full`
+//! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
+//! - `show KIND…` of read, sample, cut, send, event
+//! - `start`, `run DURATION`, `power cut`
+//!
+//! The world keeps the invariants: a counter seals once, a batch id has one content, what was
+//! durable is in the spool or on the server, and the server stores every sample once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use ecowatt_codec::{Decoder, State, TimeBase, encoded_len_max};
+use ecowatt_device::{
+    Action, Config, Credentials, Device, Inverter, LinkFailure, ReadOutcome, ReadResult,
+    SourceConfig, Spooled, Started, UplinkConfig,
+};
+use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
+use ecowatt_modbus::ExceptionCode;
+use ecowatt_model::{
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs, Sequence, SourceNumber,
+    StreamNumber, UnixMs,
+};
+use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
+use ecowatt_wire::{AckRange, Batch, BootReason, ReplyWriter, Stream, Uplink};
+
+pub(crate) const COLUMNS: usize = 10;
+pub(crate) const ROWS: usize = 16;
+type Core = Device<[Inverter<COLUMNS, ROWS>; 1], COLUMNS, ROWS>;
+
+const SOURCE: SourceNumber = SourceNumber(0);
+const STREAM: StreamNumber = StreamNumber(1);
+const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+/// 2026-01-01T12:00:00Z, when every world begins.
+pub(crate) const NOON: i64 = 1_767_268_800_000;
+const LATENCY: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Well,
+    Quiet,
+    Gone,
+    Garbled,
+    Dusk,
+    Bad(u16),
+    Exception(u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replies {
+    Well,
+    Away,
+    Deaf,
+    Forgetful,
+    Busy(Duration),
+    Pause(Duration),
+}
+
+/// A sample as everybody knows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    epoch: u32,
+    is_unix: bool,
+    pub(crate) t_ms: i64,
+    words: [u16; COLUMNS],
+    marks: [u8; COLUMNS],
+}
+
+/// What a power cut leaves.
+#[derive(Debug, Default)]
+struct Flash {
+    is_full: bool,
+    epoch: u32,
+    reserved: u64,
+    drafts: BTreeMap<u32, Row>,
+    spool: BTreeMap<BatchId, Vec<u8>>,
+    last: Option<BatchId>,
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    has_layout: bool,
+    batches: BTreeMap<BatchId, Vec<u8>>,
+    counters: BTreeSet<u64>,
+}
+
+/// When the power is cut, in numbers of actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PowerCut {
+    pub(crate) at_action: usize,
+    /// Whether what the action asked for is done by then.
+    pub(crate) is_done: bool,
+}
+
+/// The world.
+pub(crate) struct Rig {
+    now: MonoMs,
+    booted: MonoMs,
+    core: Option<Core>,
+    codec: Box<State<COLUMNS>>,
+    flash: Flash,
+    store: Store,
+    inverter: Answers,
+    server: Replies,
+    system: Option<i64>,
+    reads: u16,
+    durable: BTreeSet<Row>,
+    shown: Vec<String>,
+    transcript: String,
+    cut: Option<PowerCut>,
+    pub(crate) actions: usize,
+    pub(crate) messages: usize,
+}
+
+/// Runs a script and compares its transcript.
+pub(crate) fn check(script: &str, expected: &str) {
+    let mut rig = Rig::new(None);
+    rig.run_script(script);
+    let lines = |text: &str| text.lines().map(|l| l.trim().to_owned()).collect::<Vec<_>>();
+    let expected: Vec<String> = lines(expected).into_iter().filter(|l| !l.is_empty()).collect();
+    assert_eq!(lines(&rig.transcript), expected, "\n{}", rig.transcript);
+}
+
+impl Rig {
+    pub(crate) fn new(cut: Option<PowerCut>) -> Self {
+        Self {
+            now: MonoMs(0),
+            booted: MonoMs(0),
+            core: None,
+            codec: Box::new(State::new()),
+            flash: Flash::default(),
+            store: Store::default(),
+            inverter: Answers::Well,
+            server: Replies::Well,
+            system: Some(0),
+            reads: 0,
+            durable: BTreeSet::new(),
+            shown: Vec::new(),
+            transcript: String::new(),
+            cut,
+            actions: 0,
+            messages: 0,
+        }
+    }
+
+    pub(crate) fn run_script(&mut self, script: &str) {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let (word, number) = rest.split_once(' ').unwrap_or((rest, "0"));
+            let seconds = || Duration::from_secs(number.parse().unwrap());
+            match (verb, word) {
+                ("inverter", "well") => self.inverter = Answers::Well,
+                ("inverter", "quiet") => self.inverter = Answers::Quiet,
+                ("inverter", "gone") => self.inverter = Answers::Gone,
+                ("inverter", "garbled") => self.inverter = Answers::Garbled,
+                ("inverter", "dusk") => self.inverter = Answers::Dusk,
+                ("inverter", "bad") => self.inverter = Answers::Bad(number.parse().unwrap()),
+                ("inverter", "exception") => {
+                    self.inverter = Answers::Exception(number.parse().unwrap());
+                }
+                ("server", "well") => self.server = Replies::Well,
+                ("server", "away") => self.server = Replies::Away,
+                ("server", "deaf") => self.server = Replies::Deaf,
+                ("server", "forgetful") => self.server = Replies::Forgetful,
+                ("server", "busy") => self.server = Replies::Busy(seconds()),
+                ("server", "pause") => self.server = Replies::Pause(seconds()),
+                ("flash", state) => self.flash.is_full = state == "full",
+                ("system", "unset") => self.system = None,
+                ("system", difference) => self.system = Some(difference.parse().unwrap()),
+                ("show", _) => self.shown = rest.split(' ').map(str::to_owned).collect(),
+                ("start", _) => self.start(),
+                ("run", duration) => {
+                    let ms = match duration.strip_suffix("ms") {
+                        Some(ms) => ms.parse().unwrap(),
+                        None => duration.strip_suffix('s').unwrap().parse::<u64>().unwrap() * 1_000,
+                    };
+                    self.run(MonoMs(self.now.0 + ms));
+                }
+                ("power", "cut") => self.power_cut(),
+                _ => panic!("script: {line}"),
+            }
+        }
+    }
+
+    /// After the faults: everything durable is on the server, in the spool or in the draft, once,
+    /// and on the server if it was taken before the last two upload intervals.
+    pub(crate) fn check_delivered(&self) {
+        let mut kept = BTreeMap::new();
+        let stored = self.store.batches.iter().map(|batch| (batch, true));
+        let waiting = self.flash.spool.iter().map(|batch| (batch, false));
+        let waiting = waiting.filter(|((id, _), _)| !self.store.batches.contains_key(id));
+        for ((id, bytes), is_stored) in stored.chain(waiting) {
+            for row in rows(*id, bytes) {
+                assert!(kept.insert(row.clone(), is_stored).is_none(), "{row:?} is there twice");
+            }
+        }
+        for row in self.flash.drafts.values() {
+            assert!(kept.insert(row.clone(), false).is_none(), "{row:?} is there twice");
+        }
+        let now = self.truth().0;
+        for row in &self.durable {
+            let is_stored = kept.get(row).unwrap_or_else(|| panic!("{row:?} is lost"));
+            let is_old = row.is_unix && row.t_ms + 130_000 < now;
+            assert!(*is_stored || !is_old, "{row:?} still waits");
+        }
+    }
+
+    fn say(&mut self, kind: &str, text: &str) {
+        if self.shown.iter().any(|shown| shown == kind) {
+            let (s, ms) = (self.now.0 / 1_000, self.now.0 % 1_000);
+            writeln!(self.transcript, "{s}.{ms:03} {kind} {text}").unwrap();
+        }
+    }
+
+    /// The device's own monotonic time, which begins at its start.
+    fn mono(&self) -> MonoMs {
+        MonoMs(self.now.0 - self.booted.0)
+    }
+
+    fn truth(&self) -> UnixMs {
+        UnixMs(NOON + i64::try_from(self.now.0).unwrap())
+    }
+
+    fn start(&mut self) {
+        self.booted = self.now;
+        let reason = if self.flash.epoch == 0 { BootReason::First } else { BootReason::Unclean };
+        self.recover();
+        self.flash.epoch += 1;
+        let sleep =
+            SleepCondition { column: 0, test: SleepTest::OneOf { words: [10, 0, 0, 0], count: 1 } };
+        let plan = Plan::new(
+            &[Group { every_ms: 5_000 }, Group { every_ms: 60_000 }],
+            &[Read::of_all(Table::Holding, 0, 8, 0, 0), Read::of_all(Table::Holding, 20, 2, 1, 8)],
+            Some(SleepRule::new(&[sleep]).unwrap()),
+        );
+        let source = SourceConfig {
+            number: SOURCE,
+            stream: STREAM,
+            plan: plan.unwrap(),
+            interval: None,
+            timeout_max: Duration::from_secs(1),
+        };
+        let uplink = UplinkConfig {
+            interval: Duration::from_secs(60),
+            message_bytes_max: 8 * 1024,
+            seed: 1,
+        };
+        let mut config = Config::new(uplink);
+        config.batch_rows = 8;
+        let started = Started {
+            epoch: BootEpoch(self.flash.epoch),
+            reason,
+            system: self.system.map(|less| UnixMs(self.truth().0 + less)),
+            firmware: heapless::String::try_from("rig 1").unwrap(),
+        };
+        let credentials = Credentials {
+            kid: KID,
+            key: DeviceKey::new([5; 32]),
+            reserved: Counter(self.flash.reserved),
+        };
+        let now = self.mono();
+        let inverter = Inverter::new(source, now).unwrap();
+        let mut core = Core::new(config, started, &credentials, [inverter], now);
+        if reason == BootReason::First {
+            core.announce(STREAM);
+        }
+        core.handle_spooled(now, self.spooled());
+        self.core = Some(core);
+    }
+
+    fn power_cut(&mut self) {
+        self.core = None;
+        self.say("event", "power cut");
+    }
+
+    /// What a shell does with drafts that a cut left.
+    fn recover(&mut self) {
+        let rows: Vec<Row> = std::mem::take(&mut self.flash.drafts).into_values().collect();
+        let epoch = BootEpoch(self.flash.epoch);
+        for table in rows.chunk_by(|a, b| a.is_unix == b.is_unix) {
+            let times: Vec<i64> = table.iter().map(|row| row.t_ms).collect();
+            let words: Vec<u16> = table.iter().flat_map(|row| row.words).collect();
+            let marks = table.iter().flat_map(|row| row.marks);
+            let marks: Vec<Mark> = marks.map(|code| Mark::from_code(code).unwrap()).collect();
+            let batch = ecowatt_codec::Batch {
+                base: if table[0].is_unix { TimeBase::Unix } else { TimeBase::SinceBoot },
+                columns: COLUMNS,
+                times: &times,
+                words: &words,
+                marks: Some(&marks),
+            };
+            let mut bytes = vec![0; encoded_len_max(table.len(), COLUMNS)];
+            let len = ecowatt_codec::encode(&batch, &mut self.codec, &mut bytes).unwrap();
+            bytes.truncate(len);
+            let sequence = match self.flash.last {
+                Some(last) if last.epoch == epoch => Sequence(last.sequence.0 + 1),
+                _ => Sequence(1),
+            };
+            let id = BatchId { epoch, sequence };
+            self.flash.spool.insert(id, bytes);
+            self.flash.last = Some(id);
+        }
+    }
+
+    fn spooled(&self) -> Spooled {
+        let batches = u32::try_from(self.flash.spool.len()).unwrap();
+        Spooled { batches, bytes: 0, capacity_bytes: 1 << 20 }
+    }
+
+    fn run(&mut self, end: MonoMs) {
+        while self.now < end {
+            let now = self.mono();
+            let Some(core) = self.core.as_mut() else {
+                self.start();
+                continue;
+            };
+            let action = core.poll_action(now);
+            while let Some(event) = self.core.as_mut().unwrap().poll_event() {
+                self.say("event", &format!("{event:?}"));
+            }
+            let Some(action) = action else {
+                let next = self.core.as_ref().unwrap().poll_at();
+                assert!(next > now, "nothing to do, yet called again at {next:?} of {now:?}");
+                self.now = MonoMs(next.0.saturating_add(self.booted.0).min(end.0));
+                continue;
+            };
+            self.actions += 1;
+            let cut = self.cut.filter(|cut| cut.at_action == self.actions);
+            if cut.is_none_or(|cut| cut.is_done) {
+                self.carry_out(action, cut.is_some());
+            }
+            if cut.is_some() {
+                self.power_cut();
+            }
+        }
+    }
+
+    /// Does what an action asks for; `is_last` leaves the device without the answer.
+    fn carry_out(&mut self, action: Action, is_last: bool) {
+        match action {
+            Action::Read { read, timeout, .. } => self.read(read, timeout),
+            Action::Draft(source) => {
+                let core = self.core.as_mut().unwrap();
+                let sample = core.newest(source).unwrap();
+                let row = Row {
+                    epoch: self.flash.epoch,
+                    is_unix: sample.base == TimeBase::Unix,
+                    t_ms: sample.t_ms,
+                    words: sample.words.try_into().unwrap(),
+                    marks: std::array::from_fn(|at| sample.marks[at].code()),
+                };
+                let ordinal = sample.ordinal;
+                let letters: String = sample.marks.iter().map(|mark| letter(*mark)).collect();
+                let since = if row.is_unix { row.t_ms - NOON } else { row.t_ms };
+                let base = if row.is_unix { "" } else { " since boot" };
+                let is_durable = !self.flash.is_full;
+                if is_durable {
+                    self.flash.drafts.insert(ordinal, row.clone());
+                    self.durable.insert(row);
+                }
+                self.core.as_mut().unwrap().handle_drafted(source, is_durable);
+                self.say("sample", &format!("{since}{base} {letters}"));
+            }
+            Action::Cut(source) => {
+                let now = self.mono();
+                let mut bytes = vec![0; 4096];
+                let core = self.core.as_mut().unwrap();
+                let cut = core.cut(now, source, &mut self.codec, &mut bytes).unwrap();
+                bytes.truncate(cut.len);
+                let is_durable = !self.flash.is_full;
+                if is_durable {
+                    assert!(Some(cut.id) > self.flash.last, "{} is used twice", cut.id);
+                    self.durable.extend(rows(cut.id, &bytes));
+                    self.flash.spool.insert(cut.id, bytes);
+                    self.flash.last = Some(cut.id);
+                    self.flash.drafts.retain(|ordinal, _| *ordinal > cut.last_ordinal);
+                    self.say("cut", &format!("{} of {} rows", cut.id, cut.rows));
+                }
+                if !is_last {
+                    let spooled = self.spooled();
+                    let core = self.core.as_mut().unwrap();
+                    core.handle_persisted(now, is_durable);
+                    core.handle_spooled(now, spooled);
+                }
+            }
+            Action::Reserve(limit) => {
+                let now = self.mono();
+                let core = self.core.as_mut().unwrap();
+                if self.flash.is_full {
+                    core.handle_not_reserved(now);
+                } else {
+                    self.flash.reserved = limit.0;
+                    core.handle_reserved(limit);
+                }
+            }
+            Action::Send => self.send(is_last),
+        }
+    }
+
+    fn read(&mut self, read: Read, timeout: Duration) {
+        let began = self.mono();
+        self.reads += 1;
+        let words: Vec<u16> = (read.address..read.address + read.count)
+            .map(|address| match address {
+                0 if self.inverter == Answers::Dusk => 10,
+                0 => 500,
+                7 => self.reads,
+                other => 1_000 + other,
+            })
+            .collect();
+        let exception = |code| ReadResult::Exception(ExceptionCode::from_code(code));
+        let (result, takes, said) = match self.inverter {
+            Answers::Well | Answers::Dusk => (ReadResult::Words(&words), LATENCY, "ok".to_owned()),
+            Answers::Quiet => (ReadResult::Timeout, timeout, format!("timeout {timeout:?}")),
+            Answers::Gone => (ReadResult::Unreachable, LATENCY, "unreachable".to_owned()),
+            Answers::Garbled => (ReadResult::Garbled, LATENCY, "garbled".to_owned()),
+            Answers::Bad(bad) if (read.address..read.address + read.count).contains(&bad) => {
+                (exception(2), LATENCY, "exception 2".to_owned())
+            }
+            Answers::Bad(_) => (ReadResult::Words(&words), LATENCY, "ok".to_owned()),
+            Answers::Exception(code) => (exception(code), LATENCY, format!("exception {code}")),
+        };
+        self.say("read", &format!("{}+{} {said}", read.address, read.count));
+        self.now = self.now.plus(takes);
+        let outcome = ReadOutcome { began, latency: LATENCY, result };
+        let now = self.mono();
+        self.core.as_mut().unwrap().handle_read(now, SOURCE, &outcome);
+    }
+
+    fn send(&mut self, is_last: bool) {
+        let now = self.mono();
+        let core = self.core.as_mut().unwrap();
+        let mut message = vec![0; 8 * 1024];
+        let announced = core.announced().to_vec();
+        let mut streams = announced.iter().map(|number| Stream {
+            number: *number,
+            source: SOURCE,
+            layout: b"layout",
+        });
+        let mut offered =
+            self.flash.spool.iter().map(|(id, bytes)| Batch { id: *id, stream: STREAM, bytes });
+        let mut dropped = std::iter::empty();
+        let outgoing =
+            core.compose(now, &mut offered, &mut streams, &mut dropped, &mut message).unwrap();
+        let Counter(counter) = outgoing.request.counter;
+        let layouts = announced.len();
+        self.messages += 1;
+        self.say("send", &format!("{} batches, {layouts} layouts", outgoing.batches));
+        assert!(counter < self.flash.reserved, "counter {counter} is not reserved");
+        let reply = match self.server {
+            Replies::Away => Err(LinkFailure::Unreachable),
+            Replies::Busy(after) => Err(LinkFailure::Busy { retry_after: Some(after) }),
+            Replies::Deaf => {
+                self.take(&message[..outgoing.len]);
+                Err(LinkFailure::Unreachable)
+            }
+            Replies::Well | Replies::Forgetful | Replies::Pause(_) => {
+                Ok(self.take(&message[..outgoing.len]))
+            }
+        };
+        if is_last {
+            return;
+        }
+        self.now = self.now.plus(LATENCY);
+        let now = self.mono();
+        let core = self.core.as_mut().unwrap();
+        match reply {
+            Err(failure) => core.handle_link_failure(now, failure),
+            Ok(reply) => {
+                let mut scratch = [0; 512];
+                let acknowledged = core.handle_reply(now, &reply, &mut scratch).unwrap();
+                let is_acknowledged =
+                    |id: &BatchId| acknowledged.ranges.iter().any(|range| range.contains(*id));
+                self.flash.spool.retain(|id, _| !is_acknowledged(id));
+                let spooled = self.spooled();
+                self.core.as_mut().unwrap().handle_spooled(now, spooled);
+            }
+        }
+    }
+
+    /// The server takes a message and answers it.
+    fn take(&mut self, message: &[u8]) -> Vec<u8> {
+        let keys = LinkKeys::derive(&DeviceKey::new([5; 32]), KID);
+        let sealed = Sealed::parse(message).unwrap();
+        let mut plain = vec![0; message.len()];
+        let uplink = Uplink::parse(sealed.open(&keys, &mut plain).unwrap()).unwrap();
+        let counter = sealed.request().counter.0;
+        let is_new = self.store.counters.last().is_none_or(|last| *last < counter);
+        assert!(is_new && self.store.counters.insert(counter), "counter {counter} again");
+        if self.server == Replies::Forgetful {
+            self.store.has_layout = false;
+        }
+        self.store.has_layout |= uplink.streams().len() > 0;
+        let has_layout = self.store.has_layout;
+        for batch in uplink.batches().filter(|_| has_layout) {
+            let known = self.store.batches.entry(batch.id).or_insert(batch.bytes.to_vec());
+            assert_eq!(known, batch.bytes, "{} has two contents", batch.id);
+        }
+        let mut acks: Vec<AckRange> = Vec::new();
+        for id in self.store.batches.keys() {
+            match acks.last_mut() {
+                Some(last) if last.epoch == id.epoch && last.last.0 + 1 == id.sequence.0 => {
+                    last.last = id.sequence;
+                }
+                _ => acks.push(AckRange { epoch: id.epoch, first: id.sequence, last: id.sequence }),
+            }
+        }
+        let mut reply = vec![0; 512];
+        let mut writer = ReplyWriter::new(&mut reply);
+        writer.acks(&mut acks.into_iter()).unwrap();
+        writer.time(self.truth()).unwrap();
+        let wanted = (!has_layout && uplink.batches().len() > 0).then_some(STREAM);
+        writer.wanted(&mut wanted.into_iter()).unwrap();
+        if let Replies::Pause(after) = self.server {
+            writer.check_in(after).unwrap();
+        }
+        let len = writer.finish();
+        let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();
+        reply.truncate(len);
+        reply
+    }
+}
+
+fn letter(mark: Mark) -> char {
+    match mark {
+        Mark::Read => 'r',
+        Mark::NotDue => '-',
+        Mark::Timeout => 't',
+        Mark::Exception => 'e',
+        Mark::Garbled => 'g',
+        Mark::Quarantined => 'q',
+        Mark::Unreachable => 'u',
+        Mark::Asleep => 'z',
+    }
+}
+
+fn rows(id: BatchId, bytes: &[u8]) -> Vec<Row> {
+    let mut state: State<COLUMNS> = State::new();
+    let mut decoder = Decoder::new(bytes, &mut state).unwrap();
+    let is_unix = decoder.base() == TimeBase::Unix;
+    let (mut words, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);
+    let mut rows = Vec::new();
+    while let Some(t_ms) = decoder.next_row(&mut words, &mut marks).unwrap() {
+        let marks = marks.map(Mark::code);
+        rows.push(Row { epoch: id.epoch.0, is_unix, t_ms, words, marks });
+    }
+    rows
+}
