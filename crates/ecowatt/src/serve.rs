@@ -57,7 +57,6 @@ pub(crate) async fn run(
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
     let data = named.or(args.data).or(file.data).unwrap_or_else(|| DATA.into());
-    fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
     let store = Store::open(&data).with_context(|| format!("opening {}", data.display()))?;
     let running = ecowatt_server::serve(config, store, clock, shutdown).await?;
     let mut stderr = io::stderr();
@@ -96,5 +95,37 @@ fn folder_of(url: &str) -> anyhow::Result<PathBuf> {
     match url.split_once(':') {
         Some(("sqlite", folder)) if !folder.is_empty() => Ok(folder.into()),
         _ => bail!("{url:?} is not a store: write sqlite:DIR"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn example_shows_every_key_with_its_default() {
+        let text = include_str!("../../../examples/server.toml");
+        let file: File = toml::from_str(text).unwrap();
+        let Config { listen, public_url, silent_after } = file.server;
+        let default = Config::default();
+        assert_eq!((listen, silent_after), (default.listen, default.silent_after));
+        assert_eq!(public_url.as_deref(), Some("https://ecowatt.example"), "has no default");
+        assert_eq!(file.data, Some(DATA.into()));
+    }
+
+    #[test]
+    fn misspelt_key_is_an_error() {
+        for text in ["dada = 'x'", "[server]\nlissen = '127.0.0.1:1'", "[server]\nlisten = 'here'"]
+        {
+            assert!(toml::from_str::<File>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn store_is_named_by_a_url() {
+        assert_eq!(folder_of("sqlite:/var/lib/x").unwrap(), PathBuf::from("/var/lib/x"));
+        for bad in ["", "sqlite:", "postgres://host/db", "/var/lib/x"] {
+            assert!(folder_of(bad).is_err(), "{bad}");
+        }
     }
 }

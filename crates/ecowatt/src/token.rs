@@ -1,15 +1,17 @@
 //! `ecowatt token`: access for whoever owns the data folder.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ecowatt_clock::Clock;
+use ecowatt_model::UnixMs;
 use ecowatt_server::access::Access;
-use ecowatt_store::Store;
+use ecowatt_store::{OpenError, Store};
+use serde::Serialize;
 
-use crate::table::Table;
+use crate::table::{Table, or_dash, print_json};
 
 /// Make and list tokens, for whoever owns the server's data folder.
 ///
@@ -30,16 +32,29 @@ enum Verb {
         /// What it allows.
         #[arg(long)]
         role: Role,
-        /// What people call it.
-        #[arg(long, default_value = "made on the server")]
-        name: String,
+        /// What people call it; its role and the time unless told otherwise.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// List tokens; their secrets are not kept.
     List {
         /// The server's data folder.
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// A token in a listing.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: i64,
+    name: String,
+    role: &'static str,
+    created: String,
+    expires: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -55,17 +70,43 @@ enum Role {
 pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
     match args.verb {
         Verb::Create { data, role: Role::Owner, name } => {
-            std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+            let name = match name {
+                Some(name) => name,
+                None => format!("owner {}", instant(clock.now())?),
+            };
             let access = Access::new(open(&data)?, clock);
-            let token = access.make_token(&name, ecowatt_store::Role::Owner).await?;
+            let token = access
+                .make_token(&name, ecowatt_store::Role::Owner)
+                .await
+                .with_context(|| format!("making the token {name:?}"))?;
             writeln!(io::stdout(), "{}", token.expose())?;
         }
-        Verb::List { data } => {
-            let mut table = Table::new(["id", "name", "role", "created"]);
+        Verb::List { data, json } => {
+            let mut tokens = Vec::new();
             for token in open(&data)?.list_tokens().await? {
-                let created = jiff::Timestamp::from_millisecond(token.created.0)?;
-                let role = format!("{:?}", token.role).to_lowercase();
-                table.row([token.id.0.to_string(), token.name, role, created.to_string()]);
+                let role = match token.role {
+                    ecowatt_store::Role::Owner => "owner",
+                };
+                tokens.push(Listed {
+                    id: token.id.0,
+                    name: token.name,
+                    role,
+                    created: instant(token.created)?,
+                    expires: token.expires.map(instant).transpose()?,
+                });
+            }
+            if json {
+                return print_json(&tokens);
+            }
+            let mut table = Table::new(["id", "name", "role", "created", "expires"]);
+            for token in tokens {
+                table.row([
+                    token.id.to_string(),
+                    token.name,
+                    token.role.into(),
+                    token.created,
+                    or_dash(token.expires),
+                ]);
             }
             table.print()?;
         }
@@ -73,7 +114,16 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Beside a running server, if there is one.
-fn open(data: &std::path::Path) -> anyhow::Result<Store> {
-    Store::open_beside(data).with_context(|| format!("opening {}", data.display()))
+/// Opens the store as its only user, or beside the server that runs on it.
+fn open(data: &Path) -> anyhow::Result<Store> {
+    match Store::open(data) {
+        Err(OpenError::Locked(_)) => Store::open_beside(data),
+        opened => opened,
+    }
+    .with_context(|| format!("opening {}", data.display()))
+}
+
+fn instant(at: UnixMs) -> anyhow::Result<String> {
+    let at = jiff::Timestamp::from_millisecond(at.0).context("a stored time is strange")?;
+    Ok(format!("{at:.3}"))
 }

@@ -117,7 +117,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 impl Running {
     /// Waits until the server has stopped. Nothing of it uses the store after this.
-    pub async fn join(self) {
+    pub async fn stopped(self) {
         if let Err(error) = self.tasks.await {
             tracing::error!(%error, "the server ended badly");
         }

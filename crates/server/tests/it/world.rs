@@ -81,7 +81,7 @@ impl World {
     /// Waits until it has stopped.
     pub(crate) async fn stopped(&mut self) {
         let running = self.running.take().unwrap();
-        within("the server stops", running.join()).await;
+        within("the server stops", running.stopped()).await;
     }
 
     /// The header that shows the owner's token.
