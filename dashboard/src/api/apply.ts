@@ -48,9 +48,12 @@ function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDetail {
   const values = new Map(sample.values);
   const at = new Date(sample.t_ms).toISOString();
   const isNewest = !detail.last_sample || Date.parse(detail.last_sample) < sample.t_ms;
+  // A message came no earlier than its newest sample was taken.
+  const isHeard = !detail.last_seen || Date.parse(detail.last_seen) < sample.t_ms;
   return {
     ...detail,
     last_sample: isNewest ? at : detail.last_sample,
+    last_seen: isHeard ? at : detail.last_seen,
     inverters: detail.inverters.map((inverter) =>
       inverter.number !== sample.inverter
         ? inverter

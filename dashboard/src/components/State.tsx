@@ -4,6 +4,7 @@ import {
   CirclePause,
   Hourglass,
   Moon,
+  Plug,
   Sun,
   TriangleAlert,
   Unplug,
@@ -44,7 +45,7 @@ export const STATES: DeviceState[] = ["faulty", "silent", "waiting", "producing"
 
 const INVERTER_STATES: Record<InverterState, Look> = {
   unknown: { word: "Unknown", icon: CircleHelp, tone: "waiting", means: "Nothing is known yet" },
-  online: { word: "Online", icon: Sun, tone: "producing", means: "The inverter answers" },
+  online: { word: "Online", icon: Plug, tone: "producing", means: "The inverter answers" },
   asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Went quiet the way inverters do at dusk" },
   offline: { word: "Offline", icon: Unplug, tone: "silent", means: "Does not answer, and night is no excuse" },
   faulty: { word: "Faulty", icon: TriangleAlert, tone: "faulty", means: "Answers with errors or a fault" },

@@ -26,6 +26,10 @@ it("a failed attempt says so, however recent the value before it", () => {
   expect(freshness(point({ quality: "timeout" }), NOW)).toBe("bad");
 });
 
+it("a sleeping inverter is no failure", () => {
+  expect(freshness(point({ quality: "asleep" }), NOW)).toBe("asleep");
+});
+
 it("the nameplate does not age", () => {
   expect(freshness(point({ point: "info.serial", read_at: "2024-01-01T00:00:00.000Z" }), NOW)).toBe("fresh");
 });

@@ -6,10 +6,11 @@ import { groupOf, isSound } from "./points";
 const STALE_MS = 5 * 60_000;
 
 /**
- * `bad`: the latest attempt to read the point failed. `stale`: nothing failed, but the value is
+ * `asleep`: the inverter sleeps, as it does at night. `bad`: the latest attempt to read the point failed. `stale`: nothing failed, but the value is
  * old. What is on the nameplate is read once and does not age.
  */
-export function freshness(point: PointValue, now: number): "fresh" | "stale" | "bad" {
+export function freshness(point: PointValue, now: number): "fresh" | "stale" | "asleep" | "bad" {
+  if (point.quality === "asleep") return "asleep";
   if (!isSound(point.quality)) return "bad";
   if (!point.read_at || groupOf(point.point) === "info") return "fresh";
   return now - Date.parse(point.read_at) > STALE_MS ? "stale" : "fresh";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { chartTitle, defaultPoints, groupOf, pointName, qualityText } from "./points";
+import { chartTitle, defaultPoints, groupOf, inOrder, pointName, qualityText } from "./points";
 
 it("points have names that people use", () => {
   expect(pointName("ac.power")).toBe("AC power");
@@ -19,6 +19,21 @@ it("voltages of grid and strings are drawn apart, powers together", () => {
   expect(chartTitle("ac.l1.voltage", "V")).toBe("AC voltage");
   expect(chartTitle("pv.1.voltage", "V")).toBe("PV voltage");
   expect(chartTitle("pv.power", "W")).toBe(chartTitle("ac.power", "W"));
+});
+
+it("points stand in the order of their quantities, strings in that of their numbers", () => {
+  const points = [
+    { point: "pv.10.voltage", unit: "V" },
+    { point: "pv.2.voltage", unit: "V" },
+    { point: "ac.frequency", unit: "Hz" },
+    { point: "ac.power", unit: "W" },
+  ];
+  expect(inOrder(points).map(({ point }) => point)).toEqual([
+    "ac.power",
+    "pv.2.voltage",
+    "pv.10.voltage",
+    "ac.frequency",
+  ]);
 });
 
 it("the power fed in is drawn first, and without it the first number", () => {

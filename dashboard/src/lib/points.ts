@@ -145,12 +145,25 @@ export function pointName(point: string): string {
   return sentence(words.filter((word) => word !== "").join(" "));
 }
 
+/** Numbers are drawn over time; words and what stands on the nameplate are not. */
+export function isDrawn({ point, unit }: { point: string; unit: string }): boolean {
+  return unit !== "" && groupOf(point) !== "info";
+}
+
+const names = new Intl.Collator("en", { numeric: true });
+
+/** Powers before voltages before currents, and string 2 before string 10. */
+export function inOrder<P extends { point: string; unit: string }>(points: readonly P[]): P[] {
+  const place = ({ unit }: P) => QUANTITIES.indexOf(quantityOf(unit));
+  return points.toSorted((a, b) => place(a) - place(b) || names.compare(a.point, b.point));
+}
+
 /** What is drawn unless the address says otherwise: the power fed in, or else the first number. */
 export function defaultPoints(points: { point: string; unit: string }[]): string[] {
   const chosen =
     points.find(({ point }) => point === "ac.power") ??
-    points.find(({ unit }) => unit === "W") ??
-    points.find(({ unit }) => unit !== "");
+    points.find((point) => isDrawn(point) && point.unit === "W") ??
+    points.find(isDrawn);
   return chosen ? [chosen.point] : [];
 }
 

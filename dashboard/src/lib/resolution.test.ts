@@ -16,6 +16,10 @@ it("a day is drawn from minutes, on any screen, also when it has 25 hours on a d
   expect(chooseResolution(25 * HOUR, DESK)).toBe("1m");
 });
 
+it("several hours are drawn from minutes: single readings would be noise", () => {
+  expect(chooseResolution(4 * HOUR, DESK)).toBe("1m");
+});
+
 it("weeks and a month are drawn from quarter hours, years from days", () => {
   expect(chooseResolution(7 * 24 * HOUR, PHONE)).toBe("15m");
   expect(chooseResolution(30 * 24 * HOUR, PHONE)).toBe("15m");

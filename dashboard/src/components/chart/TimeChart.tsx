@@ -43,6 +43,9 @@ function dataOf(t: number[], columns: Column[]): uPlot.AlignedData {
   return [t, ...cells] as uPlot.AlignedData;
 }
 
+/** Watts that the scale holds at least, so that nothing at all does not look like something. */
+const POWER_TOP_MIN = 10;
+
 /** Quantities that are nothing at zero are drawn from zero; others fill the height. */
 function heights(unit: string): uPlot.Range.Function {
   const quantity = quantityOf(unit);
@@ -50,7 +53,7 @@ function heights(unit: string): uPlot.Range.Function {
   return (_chart, low, high) => {
     if (low === null || high === null || !Number.isFinite(low)) return [0, 1];
     if (isFromZero) {
-      const top = Math.max(high, 0) || (low < 0 ? 0 : 1);
+      const top = Math.max(high, quantity === "power" ? POWER_TOP_MIN : 1);
       return [low < 0 ? low * 1.08 : 0, top * 1.08];
     }
     const span = Math.max(high - low, Math.abs(high) * 0.002, 0.02);

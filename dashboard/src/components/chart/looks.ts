@@ -1,5 +1,5 @@
 /** The same quantity has the same colour on every chart; points of one quantity differ in shade and dash. */
-import { chartTitle, quantityOf, type Quantity } from "../../lib/points";
+import { chartTitle, isDrawn, quantityOf, type Quantity } from "../../lib/points";
 
 export interface Look {
   /** A CSS colour. */
@@ -19,6 +19,7 @@ export function looksOf(points: { point: string; unit: string }[]): Map<string, 
   const used = new Map<string, number>();
   const looks = new Map<string, Look>();
   for (const { point, unit } of points) {
+    if (!isDrawn({ point, unit })) continue;
     const quantity = quantityOf(unit);
     const chart = chartTitle(point, unit);
     const place = used.get(chart) ?? 0;

@@ -1,11 +1,11 @@
 /** The newest reading of every point, with its age, and what is wrong with it if anything is. */
-import { Clock, TriangleAlert } from "lucide-react";
+import { Clock, Moon, TriangleAlert } from "lucide-react";
 import { useNow } from "../../api/clock";
 import type { InverterSummary, PointValue } from "../../api/types";
 import { Absent, Figure } from "../../components/Figure";
 import { ageText, reading } from "../../lib/format";
 import { freshness } from "../../lib/freshness";
-import { GROUP_NAMES, GROUPS, groupOf, pointName, qualityText } from "../../lib/points";
+import { GROUP_NAMES, GROUPS, groupOf, inOrder, pointName, qualityText } from "../../lib/points";
 import { exactText } from "../../lib/zone";
 import styles from "./Values.module.css";
 
@@ -13,7 +13,7 @@ export function Values({ inverter, zone }: { inverter: InverterSummary; zone: st
   const now = useNow();
   const groups = GROUPS.map((group) => ({
     group,
-    points: inverter.points.filter(({ point }) => groupOf(point) === group),
+    points: inOrder(inverter.points).filter(({ point }) => groupOf(point) === group),
   })).filter(({ points }) => points.length > 0);
   return (
     <section className={styles.values} aria-label="Latest values">
@@ -51,6 +51,12 @@ function Row({ point, now, zone }: { point: PointValue; now: number; zone: strin
     <tr data-fresh={fresh} data-point={point.point}>
       <th scope="row" title={point.point}>
         {pointName(point.point)}
+        {fresh === "asleep" && (
+          <span className={`${styles.quality} ${styles.asleep}`} title="Inverters sleep at night">
+            <Moon size={12} aria-hidden />
+            asleep
+          </span>
+        )}
         {fresh === "stale" && (
           <span className={styles.quality} title="Nothing newer has been read for minutes">
             <Clock size={12} aria-hidden />

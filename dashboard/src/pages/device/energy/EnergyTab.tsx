@@ -1,11 +1,11 @@
 /** Energy of the last thirty days. */
 import { useNow } from "../../../api/clock";
 import { useEnergy } from "../../../api/queries";
-import type { DeviceDetail, Energy } from "../../../api/types";
+import type { DeviceDetail, Energy, EnergyDay } from "../../../api/types";
 import { Absent, Figure } from "../../../components/Figure";
 import { Problem, Skeleton } from "../../../components/Problem";
-import { energy as energyAmount } from "../../../lib/format";
-import { startOfDay } from "../../../lib/zone";
+import { countText, energy as energyAmount } from "../../../lib/format";
+import { isoDate, startOfDay } from "../../../lib/zone";
 import { EnergyBars } from "./EnergyBars";
 import { EnergyTable } from "./EnergyTable";
 import { daysOf, type Day } from "./days";
@@ -29,11 +29,18 @@ export function EnergyTab({ device }: { device: DeviceDetail }) {
     );
   }
   if (!energy.data) return <Skeleton height={360} />;
-  return <Loaded energy={energy.data} from={from} zone={zone} />;
+  const days = daysOf(withToday(energy.data, device.energy_today_wh, present), from, DAYS, zone);
+  return <Loaded days={days} zone={zone} />;
 }
 
-function Loaded({ energy, from, zone }: { energy: Energy; from: number; zone: string }) {
-  const days = daysOf(energy.days, from, DAYS, zone);
+/** The present day's figure moves with every message; it is the one at the head of the page. */
+function withToday(energy: Energy, wattHours: number | null | undefined, present: number): EnergyDay[] {
+  if (wattHours == null) return energy.days;
+  const today = isoDate(present, energy.time_zone);
+  return energy.days.map((day) => (day.date === today ? { ...day, energy_wh: wattHours } : day));
+}
+
+function Loaded({ days, zone }: { days: Day[]; zone: string }) {
   const measured = days.filter((day) => day.measured);
   const total = measured.reduce((sum, day) => sum + (day.measured?.energy_wh ?? 0), 0);
   const complete = measured.filter((day) => !day.isToday);
@@ -58,7 +65,7 @@ function Loaded({ energy, from, zone }: { energy: Energy; from: number; zone: st
             <dd>{measured.length ? <Figure amount={energyAmount(total)} /> : <Absent why={none} />}</dd>
           </div>
           <div>
-            <dt>Mean of {complete.length} full days</dt>
+            <dt>Mean of {countText(complete.length, "full day")}</dt>
             <dd>
               {complete.length ? (
                 <Figure amount={energyAmount(completeSum / complete.length)} />

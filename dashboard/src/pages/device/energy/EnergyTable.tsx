@@ -1,5 +1,5 @@
 /** The figures behind the bars. */
-import { durationText, numberText } from "../../../lib/format";
+import { countText, durationText, numberText } from "../../../lib/format";
 import { dateText } from "../../../lib/zone";
 import type { Day } from "./days";
 import styles from "./Energy.module.css";
@@ -13,7 +13,7 @@ export function EnergyTable({ days, zone }: { days: Day[]; zone: string }) {
   if (days.length === 0) return null;
   return (
     <details className={styles.details}>
-      <summary>Figures of {days.length} days</summary>
+      <summary>Figures of {countText(days.length, "day")}</summary>
       <div className={styles.scroll}>
         <table>
           <thead>

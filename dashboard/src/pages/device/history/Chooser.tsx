@@ -3,7 +3,7 @@ import { ChevronDown } from "lucide-react";
 import { useEffect, useRef } from "react";
 import type { PointValue } from "../../../api/types";
 import { colourOf, type Look } from "../../../components/chart/looks";
-import { QUANTITIES, QUANTITY_NAMES, pointName, quantityOf, type Quantity } from "../../../lib/points";
+import { inOrder, isDrawn, QUANTITIES, QUANTITY_NAMES, pointName, quantityOf, type Quantity } from "../../../lib/points";
 import styles from "./Chooser.module.css";
 
 interface Props {
@@ -13,15 +13,10 @@ interface Props {
   onChoose: (points: string[]) => void;
 }
 
-/** Numbers that are drawn over time; words and nameplates are not. */
-function isDrawn({ unit, point }: PointValue): boolean {
-  return unit !== "" && !point.startsWith("info.");
-}
-
 function groupsOf(points: PointValue[]): { quantity: Quantity; members: PointValue[] }[] {
   return QUANTITIES.map((quantity) => ({
     quantity,
-    members: points.filter((point) => isDrawn(point) && quantityOf(point.unit) === quantity),
+    members: inOrder(points).filter((point) => isDrawn(point) && quantityOf(point.unit) === quantity),
   })).filter(({ members }) => members.length > 0);
 }
 

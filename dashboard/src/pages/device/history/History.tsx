@@ -9,6 +9,7 @@ import { Stack } from "../../../components/chart/Stack";
 import { Problem, Skeleton } from "../../../components/Problem";
 import { useParams } from "../../../lib/route";
 import { chooseResolution, STEP_MS } from "../../../lib/resolution";
+import { inOrder } from "../../../lib/points";
 import { isMoving, RANGE_MIN_MS } from "../../../lib/ranges";
 import { tableOf, withTail, gapLimit } from "../../../lib/series";
 import { PointMenu, Quantities } from "./Chooser";
@@ -58,7 +59,7 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
     return withTail(table, recent, limit);
   }, [table, telemetry.data, holdsPresent, recent]);
   const looks = useMemo(
-    () => looksOf(inverter.points),
+    () => looksOf(inOrder(inverter.points)),
     // A point's look follows from its place in the profile, not from its value.
     [inverter.points.map(({ point }) => point).join(" ")],
   );
