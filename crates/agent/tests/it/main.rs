@@ -3,8 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agents;
 mod disk;
+mod field;
 mod inverter;
+mod process;
 mod server;
 mod slice;
 mod sweep;

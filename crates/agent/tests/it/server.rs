@@ -231,7 +231,7 @@ fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn rows(epoch: u32, bytes: &[u8]) -> Vec<Row> {
-    let mut state: Box<State<16>> = Box::new(State::new());
+    let mut state: Box<State> = Box::new(State::new());
     let mut decoder = Decoder::new(bytes, &mut state).unwrap();
     let columns = decoder.columns();
     let is_unix = decoder.base() == TimeBase::Unix;

@@ -1,0 +1,98 @@
+//! Agents in this process, and what they say is durable.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ecowatt_agent::{Config, RunError};
+use ecowatt_clock::Clock;
+use ecowatt_model::UnixMs;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::inverter::Inverter;
+use crate::server::{Row, Server};
+
+/// An agent in this process, a hundred times as fast as the world.
+pub(crate) struct Agent {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Agent {
+    pub(crate) fn start(config: Config) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let clock = Clock::simulated(UnixMs(1_767_268_800_000), 100.0);
+        let shutdown = async { drop(stopped.await) };
+        let task = tokio::spawn(ecowatt_agent::run(config, clock, shutdown));
+        Self { stop: Some(stop), task }
+    }
+
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Ends it as a kill would, as far as its data folder is concerned.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+pub(crate) fn config(server: &Server, inverter: &Inverter, data: &Path) -> Config {
+    let transport = format!("tcp://{}", inverter.address);
+    Config::parse(&text(server, &[(&transport, "ecowatt/seed-sim")], data), data).unwrap()
+}
+
+/// A configuration file for inverters given by transport and profile.
+pub(crate) fn text(server: &Server, inverters: &[(&str, &str)], data: &Path) -> String {
+    let mut text = format!(
+        r#"
+        server = "{}"
+        data = "{}"
+        claim_code = "{}"
+        sample_log = "{}"
+        [upload]
+        interval = "30s"
+        "#,
+        server.url(),
+        data.join("data").display(),
+        server.claim.expose(),
+        data.join("samples.csv").display(),
+    );
+    for (transport, profile) in inverters {
+        text += &format!("[[inverter]]\ntransport = \"{transport}\"\nprofile = \"{profile}\"\n");
+    }
+    text
+}
+
+/// The rows that the agent says are durable.
+pub(crate) fn logged(data: &Path) -> Vec<Row> {
+    let numbers = |text: &str| text.split('|').map(|n| n.parse().unwrap()).collect::<Vec<u16>>();
+    let text = std::fs::read_to_string(data.join("samples.csv")).unwrap_or_default();
+    let mut rows: Vec<Row> = text
+        .lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            Row {
+                epoch: fields[0].parse().unwrap(),
+                is_unix: !fields[3].starts_with('b'),
+                t_ms: fields[3].trim_start_matches('b').parse().unwrap(),
+                words: numbers(fields[4]),
+                marks: numbers(fields[5]).iter().map(|m| u8::try_from(*m).unwrap()).collect(),
+            }
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come to hold in 20 s");
+}

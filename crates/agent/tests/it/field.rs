@@ -1,0 +1,143 @@
+//! What happens in the field: other transports, inverters that are not there, bad registers.
+
+use std::time::Duration;
+
+use ecowatt_agent::{Config, RunError};
+use ecowatt_clock::Clock;
+use ecowatt_inverter::{Config as Plant, Map, SerialConfig, ServeConfig, Simulation, serve};
+use ecowatt_model::{Mark, UnixMs};
+
+use crate::agents::{Agent, config, logged, text, until};
+use crate::inverter::Inverter;
+use crate::server::Server;
+
+/// A simulated plant around noon, at the pace of the agents here.
+async fn plant(map: Map, config: &ServeConfig) -> ecowatt_inverter::Running {
+    let clock = Clock::simulated(UnixMs(1_781_953_200_000), 100.0);
+    let simulation = Simulation::healthy(Plant { map, ..Plant::default() });
+    serve(simulation, config, clock, std::future::pending()).await.unwrap()
+}
+
+fn read_count(server: &Server) -> usize {
+    let is_read = |marks: &[u8]| marks.contains(&Mark::Read.code());
+    server.rows().iter().filter(|row| is_read(&row.marks)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serial_line_is_polled() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let link = data.path().join("tty");
+    let serial = SerialConfig { link: Some(link.clone()), baud: None };
+    let serial = ServeConfig { serial: Some(serial), ..ServeConfig::default() };
+    let inverter = plant(Map::Seed, &serial).await;
+    let transport = format!("serial://{}?baud=9600&format=8N1", link.display());
+    let text = text(&server, &[(&transport, "ecowatt/seed-sim")], data.path());
+    let agent = Agent::start(Config::parse(&text, data.path()).unwrap());
+    until("samples over the line", || read_count(&server) >= 5).await;
+    agent.stop().await;
+    inverter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inverters_on_one_gateway_share_its_connection() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    // It refuses a second client while it has one.
+    let clock = Clock::simulated(UnixMs(1_781_953_200_000), 100.0);
+    let simulation = Simulation::healthy(Plant { single_client: true, ..Plant::default() });
+    let fronts =
+        ServeConfig { rtu_tcp: Some("127.0.0.1:0".parse().unwrap()), ..ServeConfig::default() };
+    let inverter = serve(simulation, &fronts, clock, std::future::pending()).await.unwrap();
+    let transport = format!("rtu-over-tcp://{}", inverter.addresses().rtu_tcp.unwrap());
+    let twice = [(transport.as_str(), "ecowatt/seed-sim"); 2];
+    let agent =
+        Agent::start(Config::parse(&text(&server, &twice, data.path()), data.path()).unwrap());
+    until("samples of both", || read_count(&server) >= 10).await;
+    agent.stop().await;
+    assert_eq!(server.rows(), logged(data.path()));
+    assert_eq!(server.kept.lock().unwrap().layouts.len(), 2);
+    assert!(server.rows().iter().all(|row| !row.marks.contains(&Mark::Unreachable.code())));
+    inverter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sunspec_inverter_is_searched_once_and_remembered() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let tcp = ServeConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), ..ServeConfig::default() };
+    let inverter = plant(Map::SunSpec, &tcp).await;
+    let transport = format!("tcp://{}", inverter.addresses().tcp.unwrap());
+    let mut text = text(&server, &[(&transport, "sunspec/generic-pv")], data.path());
+    text += &format!("unit = {}\n", Plant::default().unit);
+    let config = Config::parse(&text, data.path()).unwrap();
+    let agent = Agent::start(config.clone());
+    until("samples of its models", || read_count(&server) >= 3).await;
+    agent.kill().await;
+    inverter.stop().await;
+    // It sleeps when the agent starts again, and takes part nevertheless.
+    let before = server.rows().len();
+    let agent = Agent::start(config);
+    until("samples that say it is away", || server.rows().len() >= before + 3).await;
+    agent.stop().await;
+    assert_eq!(server.rows(), logged(data.path()));
+    assert_eq!(server.kept.lock().unwrap().layouts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inverter_that_comes_later_is_found() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let place = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let transport = format!("tcp://{address}");
+    let text = text(&server, &[(&transport, "ecowatt/seed-sim")], data.path());
+    let agent = Agent::start(Config::parse(&text, data.path()).unwrap());
+    until("samples without an inverter", || server.rows().len() >= 3).await;
+    assert_eq!(read_count(&server), 0);
+    let unreachable = Mark::Unreachable.code();
+    assert!(server.rows().iter().all(|row| row.marks.iter().all(|mark| *mark == unreachable)));
+    let tcp = ServeConfig { tcp: Some(address), ..ServeConfig::default() };
+    let inverter = plant(Map::Seed, &tcp).await;
+    until("samples of it", || read_count(&server) >= 3).await;
+    agent.stop().await;
+    inverter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_register_costs_nothing_but_itself() {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    let data = tempfile::tempdir().unwrap();
+    inverter.break_register(Some(5));
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("a quarantine", || {
+        let quarantined = Mark::Quarantined.code();
+        server.rows().iter().any(|row| {
+            row.marks.iter().filter(|mark| **mark == quarantined).count() == 1
+                && row.marks.iter().filter(|mark| **mark == Mark::Read.code()).count() >= 7
+        })
+    })
+    .await;
+    assert!(inverter.requests() > 5);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_agent_on_the_same_folder_is_refused() {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("a sample", || !server.rows().is_empty()).await;
+    let second = config(&server, &inverter, data.path());
+    let refused = ecowatt_agent::run(second, Clock::system(), std::future::pending());
+    let refused = tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+    assert!(matches!(refused, Err(RunError::Folder(_))), "{refused:?}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_without_identity_and_claim_says_so() {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(&server, &inverter, data.path());
+    config.claim = None;
+    let refused = ecowatt_agent::run(config, Clock::system(), std::future::pending()).await;
+    assert!(matches!(refused, Err(RunError::Enrol(_))), "{refused:?}");
+}
