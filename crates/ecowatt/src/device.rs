@@ -198,8 +198,9 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
 
 fn facts(detail: &DeviceDetail) -> Table {
     let device = &detail.device;
-    let mut table = Table::new(["device", &device.id]);
+    let mut table = Table::new(["fact", "value"]);
     let mut fact = |name: &str, value: String| table.row([name.into(), value]);
+    fact("id", device.id.clone());
     fact("name", device.name.clone());
     fact("site", format!("{} ({})", device.site.name, device.site.time_zone));
     let since = device.state_since.as_ref().map(|since| format!(", since {since}"));

@@ -218,18 +218,16 @@ impl Access {
         }
     }
 
-    /// The code for the set-up link, as long as there is no token: each start makes another and
-    /// ends the one before.
+    /// The code for the set-up link, as long as there is no token. Each start ends the code of the
+    /// one before, so that a link in an old log is worth nothing.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn setup_code(&self) -> Result<Option<Secret>, AccessError> {
-        if !self.store.list_tokens().await?.is_empty() {
-            return Ok(None);
-        }
         let code = Secret::random()?;
         self.store.replace_setup_code(code.hash(), self.clock.now()).await?;
-        Ok(Some(code))
+        let is_unowned = self.store.list_tokens().await?.is_empty();
+        Ok(is_unowned.then_some(code))
     }
 
     /// Exchanges the set-up code for an owner token and a session, once.

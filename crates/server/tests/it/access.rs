@@ -38,6 +38,25 @@ async fn set_up_link_works_once() {
 }
 
 #[tokio::test]
+async fn start_ends_the_set_up_link_of_the_start_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = World::start_in(folder.path(), Config::default()).await;
+    let old = first.code();
+    first.stop();
+    first.stopped().await;
+    let mut second = World::start_in(folder.path(), Config::default()).await;
+    let redeem = |code: &str| format!(r#"{{"code":"{code}"}}"#);
+    let answer = second.send("POST", "/api/v1/setup", &[JSON], redeem(&old)).await;
+    assert_eq!(answer.status, 401);
+    let answer = second.send("POST", "/api/v1/setup", &[JSON], redeem(&second.code())).await;
+    assert_eq!(answer.status, 200);
+    second.stop();
+    second.stopped().await;
+    let third = World::start_in(folder.path(), Config::default()).await;
+    assert_eq!(third.setup_link, None, "somebody owns it");
+}
+
+#[tokio::test]
 async fn session_ends_when_told() {
     let world = World::start().await;
     let session = open_session(&world).await;

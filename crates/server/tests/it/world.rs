@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
@@ -23,7 +24,7 @@ pub(crate) struct World {
     pub(crate) token: String,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 /// What came back.
@@ -50,7 +51,14 @@ impl World {
     /// Starts a server that nobody has a token for.
     pub(crate) async fn start_unclaimed(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let mut world = Self::start_in(folder.path(), config).await;
+        world._folder = Some(folder);
+        world
+    }
+
+    /// Starts a server on a store that outlives it.
+    pub(crate) async fn start_in(folder: &Path, config: Config) -> Self {
+        let store = Store::open(folder).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
         let shutdown = async {
@@ -63,7 +71,7 @@ impl World {
             token: String::new(),
             running: Some(running),
             stop: Some(stop),
-            _folder: folder,
+            _folder: None,
         }
     }
 
