@@ -394,3 +394,76 @@ impl Edges {
 fn take_date(bytes: &mut &[u8]) -> Option<LocalDate> {
     take_i64(bytes)?.try_into().ok().map(LocalDate)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counter() -> impl Strategy<Value = CounterReading> {
+        (any::<i64>(), any::<i32>(), any::<i64>()).prop_map(|(at, date, mwh)| CounterReading {
+            at: UnixMs(at),
+            date: LocalDate(date),
+            mwh,
+        })
+    }
+
+    fn power() -> impl Strategy<Value = PowerReading> {
+        (any::<i64>(), any::<i32>(), any::<Option<i64>>(), any::<bool>()).prop_map(
+            |(at, date, mw, is_asleep)| PowerReading {
+                at: UnixMs(at),
+                date: LocalDate(date),
+                mw,
+                is_asleep,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn edges_come_back(
+            counter in proptest::option::of((counter(), counter())),
+            power in proptest::option::of((power(), power())),
+            typical_ms: u32,
+            rated_w: Option<u32>,
+            quantum_mwh: i64,
+            start: i64,
+        ) {
+            let is_empty = counter.is_none() && power.is_none();
+            let edges = if is_empty {
+                Edges::default()
+            } else {
+                let quantum_mwh = if counter.is_some() { quantum_mwh } else { 0 };
+                Edges { counter, power, typical_ms, rated_w, quantum_mwh }
+            };
+            let bytes = edges.encode(UnixMs(start));
+            prop_assert_eq!(bytes.is_empty(), is_empty);
+            prop_assert_eq!(Edges::decode(UnixMs(start), &bytes), Some(edges));
+        }
+    }
+
+    fn reading(seconds: i64, mwh: i64) -> CounterReading {
+        CounterReading { at: UnixMs(seconds * 1000), date: LocalDate(0), mwh }
+    }
+
+    fn edges(first: CounterReading, last: CounterReading) -> Edges {
+        Edges { counter: Some((first, last)), ..Edges::default() }
+    }
+
+    #[test]
+    fn overlap_of_two_blocks_counts_once() {
+        // The device's clock was set back by a minute between the blocks.
+        let earlier = edges(reading(0, 1000), reading(100, 1100));
+        let later = edges(reading(40, 1040), reading(140, 1140));
+        let (_, sums) = counter_join(&earlier, &later).days[0];
+        assert_eq!(sums.counter_mwh, -60, "100 inside each, 140 in all");
+    }
+
+    #[test]
+    fn step_is_judged_by_what_the_inverter_can_make() {
+        // 5 kW for the 15 minutes that a counter may lag, and a fifth: 1,500 Wh.
+        let mwh = |to| step(reading(0, 0), reading(0, to), Some(5000), 0).counter_mwh;
+        assert_eq!((mwh(1_500_000), mwh(1_500_001)), (1_500_000, 0));
+    }
+}

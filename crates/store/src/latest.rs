@@ -115,3 +115,47 @@ fn quality_code(quality: Quality) -> u8 {
 fn quality_from_code(code: u8) -> Option<Quality> {
     QUALITIES.get(usize::from(code)).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn readings_come_back_and_merge_in_any_order(
+            readings in proptest::collection::vec(
+                (0u32..9, any::<i64>(), 0u8..10, proptest::option::of((any::<i64>(), any::<i64>()))),
+                0..20,
+            ),
+        ) {
+            let readings: Vec<_> = readings
+                .into_iter()
+                .map(|(point, at, quality, good)| {
+                    let quality = quality_from_code(quality).unwrap();
+                    let good = good.map(|(at, value)| (UnixMs(at), value));
+                    (PointId(point), PointLatest { good, tried: (UnixMs(at), quality) })
+                })
+                .collect();
+            let (mut forwards, mut backwards) = (Latest::default(), Latest::default());
+            for (point, latest) in &readings {
+                forwards.add(*point, *latest);
+            }
+            for (point, latest) in readings.iter().rev() {
+                let mut one = Latest::default();
+                one.add(*point, *latest);
+                backwards.merge(&one);
+            }
+            prop_assert_eq!(&forwards, &backwards);
+            prop_assert_eq!(Latest::decode(&forwards.encode()), Some(forwards));
+        }
+    }
+
+    #[test]
+    fn every_quality_has_its_code() {
+        for (code, quality) in (0u8..).zip(QUALITIES) {
+            assert_eq!(quality_code(quality), code);
+        }
+    }
+}

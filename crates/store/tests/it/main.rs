@@ -9,4 +9,5 @@ mod exactly_once;
 mod fixture;
 mod fleet;
 mod open;
+mod overload;
 mod queries;
