@@ -134,7 +134,16 @@ impl Link {
         message: Bytes,
         reply_max: usize,
     ) -> Result<Bytes, LinkError> {
-        let response = self.send(path, message).await?;
+        let was_open = self.connection.is_some();
+        let response = match self.send(path, message.clone()).await {
+            // A server may close an idle connection while a request is on its way. The same bytes
+            // do no harm if they arrived after all: the server gives them the same answer.
+            Err(LinkError::Broken(_)) if was_open => {
+                self.connection = None;
+                self.send(path, message).await?
+            }
+            sent => sent?,
+        };
         let status = response.status();
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
             let retry_after = response

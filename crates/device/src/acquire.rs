@@ -71,6 +71,9 @@ pub(crate) struct Source<const COLUMNS: usize> {
     number: SourceNumber,
     stream: StreamNumber,
     plan: Plan,
+    /// Shortest interval of the plan's groups.
+    fastest: Duration,
+    /// From one cycle to the next.
     interval: Duration,
     /// When each group is due next; a group of interval 0 is due again after the link was lost.
     group_due: [MonoMs; GROUPS_MAX],
@@ -118,6 +121,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             number: config.number,
             stream: config.stream,
             plan: config.plan,
+            fastest,
             interval: config.interval.unwrap_or(fastest).max(Duration::from_millis(1)),
             group_due: [MonoMs(0); GROUPS_MAX],
             next_cycle: now,
@@ -364,8 +368,10 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             self.group_due[place] = match group.every_ms {
                 0 => NEVER,
                 ms => {
-                    let every = Duration::from_millis(ms.into());
-                    // An interval set by the operator takes the place of any that is shorter.
+                    let own = Duration::from_millis(ms.into());
+                    // An interval set by the operator takes the place of the fastest group's, and
+                    // of any that is shorter.
+                    let every = if own == self.fastest { self.interval } else { own };
                     wall.next_multiple(scheduled, every.max(self.interval))
                 }
             };

@@ -17,8 +17,8 @@ use crate::buffer::{Buffer, Cut, CutError, Sample};
 use crate::event::{Event, Events};
 use crate::limits::{START_TOLERANCE, STORAGE_RETRY};
 use crate::uplink::{
-    Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, Tail, Uplink,
-    UplinkConfig, batch_rows_max,
+    Acknowledged, ComposeError, Credentials, FollowUp, LinkFailure, Outgoing, ReplyError, Tail,
+    Uplink, UplinkConfig, batch_rows_max,
 };
 use crate::wall::{Heard, Wall};
 
@@ -130,7 +130,7 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     storage_retry_at: MonoMs,
     is_storage_failing: bool,
     spooled: Spooled,
-    may_go_on: bool,
+    follow_up: FollowUp,
 }
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
@@ -163,7 +163,7 @@ where
             storage_retry_at: MonoMs(0),
             is_storage_failing: false,
             spooled: Spooled::default(),
-            may_go_on: false,
+            follow_up: FollowUp::No,
         }
     }
 
@@ -331,8 +331,14 @@ where
 
     /// What the spool holds changed.
     pub fn handle_spooled(&mut self, now: MonoMs, spooled: Spooled) {
+        let is_less = spooled.batches < self.spooled.batches;
         self.spooled = spooled;
-        if core::mem::take(&mut self.may_go_on) && spooled.batches > 0 {
+        let goes_on = match core::mem::take(&mut self.follow_up) {
+            FollowUp::No => false,
+            FollowUp::IfFreed => is_less,
+            FollowUp::Yes => true,
+        };
+        if goes_on && spooled.batches > 0 {
             self.uplink.go_on(now);
         }
     }
@@ -404,7 +410,7 @@ where
                 inverter.source.realign(now, &self.wall);
             }
         }
-        self.may_go_on = opened.is_progress;
+        self.follow_up = opened.follow_up;
         Ok(opened.acknowledged)
     }
 

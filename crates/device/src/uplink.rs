@@ -138,8 +138,17 @@ struct Sent {
 pub(crate) struct Opened {
     pub(crate) acknowledged: Acknowledged,
     pub(crate) heard: Heard,
-    /// More may follow at once if more waits.
-    pub(crate) is_progress: bool,
+    pub(crate) follow_up: FollowUp,
+}
+
+/// Whether another message may follow at once if batches wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum FollowUp {
+    #[default]
+    No,
+    /// If the reply freed some; going on without that would only repeat the message.
+    IfFreed,
+    Yes,
 }
 
 /// Bytes that a batch takes in a message beyond its own: array head, three numbers, string head.
@@ -354,12 +363,14 @@ impl Uplink {
             None if was_fast && !self.is_fast => now.plus(self.random_part(self.config.interval)),
             None => MonoMs(sent.at.plus(self.config.interval).0.max(now.0)),
         };
-        // Layouts just announced and still wanted are no progress, nor is a reply without any
-        // acknowledgement: going on at once would only repeat it.
-        let is_progress = reply.check_in().is_none()
-            && (!acknowledged.ranges.is_empty()
-                || (!self.announce.is_empty() && !sent.has_streams));
-        Ok(Opened { acknowledged, heard, is_progress })
+        let wants_layouts = !self.announce.is_empty();
+        let follow_up = match reply.check_in() {
+            Some(_) => FollowUp::No,
+            // Layouts that were just announced and are wanted again would be wanted for ever.
+            None if wants_layouts && !sent.has_streams => FollowUp::Yes,
+            None => FollowUp::IfFreed,
+        };
+        Ok(Opened { acknowledged, heard, follow_up })
     }
 
     /// More waits than the last message could carry.

@@ -28,6 +28,10 @@ struct File {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Platter(BTreeMap<String, File>);
 
+impl Unsynced {
+    pub(crate) const ALL: [Self; 3] = [Self::Kept, Self::Lost, Self::Holes];
+}
+
 /// What a power cut does to operations that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsynced {
@@ -35,6 +39,8 @@ pub(crate) enum Unsynced {
     Kept,
     /// They are lost, all but what was written last.
     Lost,
+    /// They reached the disk, and the file has its length; what did not get there is zeros.
+    Holes,
 }
 
 impl Platter {
@@ -86,7 +92,11 @@ impl Platter {
         }
         match torn {
             Op::Write { name, offset, bytes: whole } => {
-                let bytes = whole[..bytes].to_vec();
+                let has_holes = unsynced == Unsynced::Holes;
+                let mut bytes = whole[..bytes].to_vec();
+                if has_holes {
+                    bytes.resize(whole.len(), 0);
+                }
                 if !bytes.is_empty() {
                     left.apply(&Op::Write { name: name.clone(), offset: *offset, bytes });
                 }

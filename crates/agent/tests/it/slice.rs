@@ -44,3 +44,14 @@ async fn lost_replies_and_kills_lose_nothing() {
     assert_eq!(server.rows(), logged(data.path()));
     assert_eq!(server.kept.lock().unwrap().enrolments, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_server_closes_are_opened_again() {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    let data = tempfile::tempdir().unwrap();
+    server.set_mode(Mode::Closes);
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("twenty samples", || server.rows().len() >= 20).await;
+    agent.stop().await;
+    assert_eq!(server.rows(), logged(data.path()));
+}

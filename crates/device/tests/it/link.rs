@@ -100,6 +100,20 @@ fn a_layout_that_the_server_lacks_is_announced_again() {
 }
 
 #[test]
+fn a_layout_that_is_never_taken_is_not_sent_for_ever() {
+    let mut rig = Rig::new(None);
+    rig.run_script(
+        "start
+         run 70s
+         server stubborn
+         run 600s",
+    );
+    assert!(rig.messages < 30, "{} messages", rig.messages);
+    rig.run_script("server well\nrun 200s");
+    rig.check_delivered();
+}
+
+#[test]
 fn samples_before_the_clock_was_set_stay_apart() {
     check(
         "show sample cut send event

@@ -3,8 +3,8 @@
 //! A script is a line per step:
 //!
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE`
-//! - `server well | away | deaf | forgetful | busy SECONDS | pause SECONDS`, where *deaf* stores and
-//!   loses the reply and *forgetful* asks for every layout again
+//! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS`, where *deaf*
+//!   stores and loses the reply, *forgetful* asks for every layout again and *stubborn* takes none
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
 //! - `show KIND…` of read, sample, cut, send, event
@@ -59,6 +59,7 @@ enum Replies {
     Away,
     Deaf,
     Forgetful,
+    Stubborn,
     Busy(Duration),
     Pause(Duration),
 }
@@ -169,6 +170,7 @@ impl Rig {
                 ("server", "away") => self.server = Replies::Away,
                 ("server", "deaf") => self.server = Replies::Deaf,
                 ("server", "forgetful") => self.server = Replies::Forgetful,
+                ("server", "stubborn") => self.server = Replies::Stubborn,
                 ("server", "busy") => self.server = Replies::Busy(seconds()),
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
                 ("flash", state) => self.flash.is_full = state == "full",
@@ -461,7 +463,7 @@ impl Rig {
                 self.take(&message[..outgoing.len]);
                 Err(LinkFailure::Unreachable)
             }
-            Replies::Well | Replies::Forgetful | Replies::Pause(_) => {
+            Replies::Well | Replies::Forgetful | Replies::Stubborn | Replies::Pause(_) => {
                 Ok(self.take(&message[..outgoing.len]))
             }
         };
@@ -494,10 +496,10 @@ impl Rig {
         let counter = sealed.request().counter.0;
         let is_new = self.store.counters.last().is_none_or(|last| *last < counter);
         assert!(is_new && self.store.counters.insert(counter), "counter {counter} again");
-        if self.server == Replies::Forgetful {
+        if matches!(self.server, Replies::Forgetful | Replies::Stubborn) {
             self.store.has_layout = false;
         }
-        self.store.has_layout |= uplink.streams().len() > 0;
+        self.store.has_layout |= uplink.streams().len() > 0 && self.server != Replies::Stubborn;
         let has_layout = self.store.has_layout;
         for batch in uplink.batches().filter(|_| has_layout) {
             let known = self.store.batches.entry(batch.id).or_insert(batch.bytes.to_vec());
