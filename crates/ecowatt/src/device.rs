@@ -216,7 +216,7 @@ fn facts(detail: &DeviceDetail) -> Table {
     fact("samples", detail.link.samples.to_string());
     fact("duplicates", detail.link.duplicates.to_string());
     for (name, value) in &detail.diagnostics {
-        fact(name, value.clone());
+        fact(&format!("reported {name}"), value.clone());
     }
     table
 }

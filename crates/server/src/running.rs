@@ -68,30 +68,11 @@ pub async fn serve(
     let address = listener.local_addr().map_err(cannot)?;
 
     let (stop, stopping) = watch::channel(false);
-    let live = Live::default();
-    let metrics = Arc::new(Metrics::default());
-    let access = Access::new(store.clone(), clock);
-    let fleet = Fleet::new(store.clone(), clock, config.silent_after);
+    let app = Arc::new(shared(&config, store, clock, stopping.clone()));
     let url = config.base_url(address);
     let setup_link =
-        access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
-    let app = Arc::new(Shared {
-        clock,
-        world: Clock::system(),
-        access,
-        fleet: fleet.clone(),
-        history: History::new(store.clone(), clock),
-        enrolment: Enrolment::new(store.clone(), clock),
-        ingest: Ingest::new(store.clone(), clock, live.clone(), Arc::clone(&metrics)),
-        throttle: Mutex::new(Throttle::default()),
-        places: Semaphore::new(REQUESTS_MAX),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-        is_https: config.is_https(),
-        stop: stopping.clone(),
-        live: live.clone(),
-        metrics,
-        store,
-    });
+        app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
+    let (fleet, live) = (app.fleet.clone(), app.live.clone());
     let router = http::router(&app);
     let tasks = tokio::spawn(async move {
         let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
@@ -107,6 +88,34 @@ pub async fn serve(
         }
     });
     Ok(Running { address, url, setup_link, tasks })
+}
+
+/// The subject modules on one store.
+pub(crate) fn shared(
+    config: &Config,
+    store: Store,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+) -> Shared {
+    let live = Live::default();
+    let metrics = Arc::new(Metrics::default());
+    Shared {
+        clock,
+        world: Clock::system(),
+        access: Access::new(store.clone(), clock),
+        fleet: Fleet::new(store.clone(), clock, config.silent_after),
+        history: History::new(store.clone(), clock),
+        enrolment: Enrolment::new(store.clone(), clock),
+        ingest: Ingest::new(store.clone(), clock, live.clone(), Arc::clone(&metrics)),
+        throttle: Mutex::new(Throttle::default()),
+        places: Semaphore::new(REQUESTS_MAX),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        is_https: config.is_https(),
+        stop,
+        live,
+        metrics,
+        store,
+    }
 }
 
 /// Waits until the server is to stop.

@@ -197,3 +197,69 @@ fn class(status: StatusCode) -> &'static str {
 pub(crate) fn seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use ecowatt_clock::Clock;
+    use ecowatt_store::Store;
+    use tokio::sync::watch;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::Config;
+    use crate::limits::REQUESTS_MAX;
+
+    fn app(folder: &std::path::Path) -> App {
+        let store = Store::open(folder).unwrap();
+        let (_, stop) = watch::channel(false);
+        Arc::new(crate::running::shared(&Config::default(), store, Clock::system(), stop))
+    }
+
+    async fn boom() -> StatusCode {
+        panic!("the secret is 42")
+    }
+
+    async fn ask(app: &App, path: &str) -> (Response, Error) {
+        let router = Router::new()
+            .route("/api/boom", get(boom))
+            .route("/health", get(|| async { ApiError::bad_request("here", "answered") }))
+            .layer(from_fn_with_state(Arc::clone(app), frame));
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, 10_000).await.unwrap();
+        let error = serde_json::from_slice(&body).unwrap();
+        (Response::from_parts(parts, Body::empty()), error)
+    }
+
+    #[tokio::test]
+    async fn panic_is_an_internal_error_that_tells_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (response, Error { error }) = ask(&app, "/api/boom").await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(error.code, "internal");
+        assert!(!error.message.contains("secret"), "{}", error.message);
+        assert_eq!(response.headers()[REQUEST_ID], error.request_id.as_str());
+        assert_eq!(app.metrics.panics.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn full_house_is_said_and_does_not_hide_the_servers_health() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let taken = app.places.try_acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).unwrap();
+        let (response, Error { error }) = ask(&app, "/api/boom").await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            (error.code.as_str(), &response.headers()[header::RETRY_AFTER]),
+            ("busy", &"2".parse().unwrap())
+        );
+        assert_eq!(ask(&app, "/health").await.1.error.code, "here");
+        drop(taken);
+        assert_eq!(ask(&app, "/api/boom").await.1.error.code, "internal");
+    }
+}
