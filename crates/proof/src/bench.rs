@@ -27,6 +27,12 @@ const START_MAX: Duration = Duration::from_secs(20);
 /// The first sample of the days that are sent: 2026-01-01T00:00:00Z.
 const FIRST_DAY_MS: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 86_400_000;
+/// Inverter days that are sent; the second, of broken clouds, compresses worst.
+const DAYS: [&str; 3] = [
+    "d1_surfrad_alamosa_20160101_clear_winter.csv",
+    "d2_midc_boulder_20181014.csv",
+    "d4_srml_eugene_20180101.csv",
+];
 
 /// Measures against the figures.
 #[derive(Debug, Args)]
@@ -50,9 +56,9 @@ pub(crate) struct BenchArgs {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let day = Day::read(&args.days.join("d2_midc_boulder_20181014.csv"))?;
+    let day = Day::read(&args.days.join(DAYS[1]))?;
     row("figure", "measured", "bar");
-    wire_size(&day)?;
+    wire_size(&args.days)?;
     let folder = tempfile::tempdir().context("making a folder")?;
     let fleet = runtime.block_on(Fleet::create(folder.path(), args.devices))?;
     let program = Program::find()?;
@@ -94,20 +100,26 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a 7 × 10 upload, transport aside: what the link carries, all batches of the day.
-fn wire_size(day: &Day) -> Result<()> {
-    let kid = Kid { device: DeviceNumber(1_000), generation: KeyGeneration(1) };
+/// Bytes of a 7 × 10 upload, transport aside: what the link carries, all batches of all days.
+fn wire_size(days: &Path) -> Result<()> {
+    let kid = Kid { device: DeviceNumber(200), generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
     let mut state = State::new();
-    let mut sizes = Vec::new();
-    for (index, rows) in (0u32..).zip(day.rows.chunks_exact(7)) {
-        let batch = encode_rows(rows, 0, &mut state)?;
-        let request = RequestId { kid, counter: Counter(u64::from(100_000 + index)) };
-        let id = BatchId { epoch: BootEpoch(30), sequence: Sequence(1 + index) };
-        sizes.push(seal_batch(&keys, request, id, StreamNumber(1), &batch)?.len());
+    let (mut bytes, mut beyond, mut count) = (0, 0, 0u32);
+    for day in DAYS {
+        for rows in Day::read(&days.join(day))?.rows.chunks_exact(7) {
+            let batch = encode_rows(rows, 0, &mut state)?;
+            count += 1;
+            let request = RequestId { kid, counter: Counter(u64::from(100_000 + count)) };
+            let id = BatchId { epoch: BootEpoch(30), sequence: Sequence(300 + count) };
+            let message = seal_batch(&keys, request, id, StreamNumber(1), &batch)?;
+            bytes += message.len();
+            beyond += message.len() - batch.len();
+        }
     }
-    let mean = sizes.iter().sum::<usize>() as f64 / sizes.len() as f64;
-    row("7 × 10 upload, bytes on the wire, mean", &format!("{mean:.1}"), "≤ 70");
+    let mean = |sum: usize| format!("{:.1}", sum as f64 / f64::from(count));
+    row("7 × 10 upload, bytes on the wire, mean of three days", &mean(bytes), "≤ 70");
+    row("  of which beyond the codec's bytes", &mean(beyond), "≤ 40");
     Ok(())
 }
 
@@ -348,5 +360,5 @@ fn instant() -> std::time::Instant {
 
 #[expect(clippy::print_stdout, reason = "the table is the output")]
 fn row(figure: &str, measured: &str, bar: &str) {
-    println!("{figure:<52} {measured:>14} {bar:>14}");
+    println!("{figure:<54} {measured:>14} {bar:>14}");
 }

@@ -23,6 +23,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(120);
 const START_MAX: Duration = Duration::from_secs(20);
 /// How long a process may take to stop in good order.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// An inverter checks the grid for a minute before it feeds in; at 60 times the world's pace that is
+/// a second, and an agent that finds it idle takes it for asleep and polls slowly.
+const INVERTER_START: Duration = Duration::from_secs(2);
 
 /// Registers of the simulated inverter.
 const COLUMNS: usize = 10;
@@ -139,7 +142,7 @@ impl Trial {
             let address = format!("127.0.0.1:{}", free_port()?);
             let log = folder.join(format!("inverter-{index}.log"));
             let seed = index.to_string();
-            // Noon, so that the readings differ from sample to sample.
+            // Noon in fast motion, so that the readings differ from sample to sample.
             let inverter = [
                 "inverter",
                 "--listen",
@@ -149,9 +152,12 @@ impl Trial {
                 "--seed",
                 &seed,
                 "--start",
-                "2026-06-21T10:00:00Z",
+                "2026-06-21T08:00:00Z",
+                "--speed",
+                "60",
             ];
             inverters.push(program.start(&inverter, &log)?);
+            std::thread::sleep(INVERTER_START);
             agents.push(start_agent(&program, &client, folder, index, &listen, &address)?);
         }
         Ok(Self {
