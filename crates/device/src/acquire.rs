@@ -331,16 +331,15 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             (false, true) => Outcome::Refused,
             (false, false) => Outcome::Quiet,
         };
+        if outcome == Outcome::Read {
+            self.judge_sleep();
+        }
         if let Some(from) = self.link.cycle_ended(outcome) {
             let to = self.link.state();
             events.push(Event::Source { source: number, from, to });
         }
-        match outcome {
-            Outcome::Read => self.judge_sleep(),
-            Outcome::Quiet if self.link.state() == SourceState::Asleep => {
-                self.marks[..columns].fill(Mark::Asleep);
-            }
-            Outcome::Quiet | Outcome::Refused => {}
+        if self.link.is_quietly_asleep() {
+            self.marks[..columns].fill(Mark::Asleep);
         }
         self.plan_next(&cycle, now, wall);
         let began = cycle.began.unwrap_or(cycle.scheduled);

@@ -1,8 +1,9 @@
 //! Whether an inverter is there, asleep, gone or broken, and when to try it again.
 //!
-//! *Asleep*: it went quiet, and the last sample that could tell said that it would (its profile's
-//! sleep rule). *Offline*: it went quiet without that. *Faulty*: it answers, but no register can be
-//! read. Each cycle gives one sample whatever its outcome; the pauses keep them few at night.
+//! *Asleep*: the last sample that could tell said so (its profile's sleep rule), whether or not it
+//! still answers. *Offline*: it went quiet without that. *Faulty*: it answers, but no register can
+//! be read. Each cycle gives one sample whatever its outcome; the pauses keep those without an answer
+//! few at night.
 
 use core::time::Duration;
 
@@ -51,6 +52,7 @@ impl LinkState {
             Outcome::Refused | Outcome::Quiet => self.failed_cycles.saturating_add(1),
         };
         self.state = match outcome {
+            Outcome::Read if self.is_sleepy => SourceState::Asleep,
             Outcome::Read => SourceState::Online,
             Outcome::Refused | Outcome::Quiet if self.failed_cycles < FAILED_CYCLES_MAX => former,
             Outcome::Refused => SourceState::Faulty,
@@ -71,11 +73,18 @@ impl LinkState {
         (self.state != former).then_some(former)
     }
 
+    /// Whether it sleeps and has stopped to answer, as many do.
+    pub(crate) fn is_quietly_asleep(&self) -> bool {
+        self.state == SourceState::Asleep && self.failed_cycles >= FAILED_CYCLES_MAX
+    }
+
     /// How long to leave the inverter alone, beyond its usual interval.
     pub(crate) fn pause(&self) -> Duration {
         match self.state {
             SourceState::Online | SourceState::Unknown => Duration::ZERO,
-            SourceState::Asleep => ASLEEP_PAUSE,
+            // Fog at noon may look like dusk: as long as it answers nothing is missed.
+            SourceState::Asleep if self.is_quietly_asleep() => ASLEEP_PAUSE,
+            SourceState::Asleep => Duration::ZERO,
             SourceState::Offline | SourceState::Faulty => {
                 BACK_OFF_STEP.saturating_mul(self.failed_cycles).min(BACK_OFF_MAX)
             }
@@ -106,6 +115,7 @@ mod tests {
         assert_eq!(after(false, &[Quiet; 1000]), (SourceState::Offline, BACK_OFF_MAX));
         assert_eq!(after(true, &[Quiet; 3]), (SourceState::Asleep, ASLEEP_PAUSE));
         assert_eq!(after(true, &[Quiet; 1000]), (SourceState::Asleep, ASLEEP_PAUSE));
+        assert_eq!(after(true, &[Read]), (SourceState::Asleep, s(0)));
         assert_eq!(after(true, &[Refused; 3]), (SourceState::Faulty, s(6)));
         assert_eq!(after(false, &[Quiet, Quiet, Quiet, Read]), (SourceState::Online, s(0)));
     }

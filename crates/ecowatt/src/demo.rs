@@ -98,7 +98,9 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     clear(&data)?;
 
     let clock = Clock::simulated(START, args.speed);
-    let (stop, stopped) = watch::channel(false);
+    // Agents first: what they have still reaches the server.
+    let (stop_agents, agents_stopped) = watch::channel(false);
+    let (stop_server, server_stopped) = watch::channel(false);
     let ended = |mut stopped: watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is as good a reason to stop.
         let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
@@ -111,7 +113,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .context("making a token")?
         .expose();
     let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
-    let server = ecowatt_server::serve(config, store, clock, ended(stopped.clone()))
+    let server = ecowatt_server::serve(config, store, clock, ended(server_stopped))
         .await
         .context("starting the server")?;
 
@@ -124,7 +126,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         let (id, code) = enrol(&server.url, &token, index).await?;
         let folder = data.join(format!("device-{}", index + 1));
         let config = agent_config(&server.url, folder, &code, address, map)?;
-        agents.spawn(ecowatt_agent::run(config, clock, ended(stopped.clone())));
+        agents.spawn(ecowatt_agent::run(config, clock, ended(agents_stopped.clone())));
         inverters.push(inverter);
         devices.push(ReadyDevice { id, inverter: address });
     }
@@ -148,12 +150,12 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
             Err(error) => Err(anyhow::Error::new(error).context("an agent broke down")),
         },
     };
-    // Agents first: what they have still reaches the server.
-    stop.send_replace(true);
+    stop_agents.send_replace(true);
     while agents.join_next().await.is_some() {}
     for inverter in inverters {
         inverter.stop().await;
     }
+    stop_server.send_replace(true);
     server.stopped().await;
     outcome
 }

@@ -74,7 +74,7 @@ fn an_inverter_that_sleeps_is_asked_once_a_minute() {
          run 60s",
         "0.020 read 0+8 ok
          0.040 read 20+2 ok
-         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Asleep }
          0.060 sample 0 rrrrrrrrrr
          5.000 read 0+8 ok
          5.020 sample 5000 rrrrrrrr--
@@ -83,7 +83,6 @@ fn an_inverter_that_sleeps_is_asked_once_a_minute() {
          15.000 read 0+8 timeout 1s
          16.000 sample 15000 tttttttt--
          20.000 read 0+8 timeout 1s
-         21.000 event Source { source: SourceNumber(0), from: Online, to: Asleep }
          21.000 sample 20000 zzzzzzzzzz
          80.000 read 0+8 timeout 1s
          81.000 sample 80000 zzzzzzzzzz
