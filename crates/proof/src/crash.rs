@@ -2,10 +2,11 @@
 //!
 //! Real processes: one server, one simulated inverter per agent, real Modbus TCP, the real link. Each
 //! agent writes a journal of the samples it has persisted. When the killing is over and the backlog
-//! has drained, the journal and the server's raw history must be the same, sample by sample: same
-//! source, same time, same words, once.
+//! has drained, everything in the journals must stand in the server's raw history once, with its own
+//! time and words, and everything in the history must have been answered by the inverter, which
+//! keeps a journal too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ struct Trial {
 
 struct Agent {
     device: String,
+    /// Where its inverter writes what it answered.
+    answers: PathBuf,
     config: PathBuf,
     journal: PathBuf,
     log: PathBuf,
@@ -141,6 +144,7 @@ impl Trial {
         for index in 0..count {
             let address = format!("127.0.0.1:{}", free_port()?);
             let log = folder.join(format!("inverter-{index}.log"));
+            let answers = folder.join(format!("inverter-{index}.jsonl"));
             let seed = index.to_string();
             // Noon in fast motion, so that the readings differ from sample to sample.
             let inverter = [
@@ -155,10 +159,13 @@ impl Trial {
                 "2026-06-21T08:00:00Z",
                 "--speed",
                 "60",
+                "--journal",
+                text(&answers)?,
             ];
             inverters.push(program.start(&inverter, &log)?);
             std::thread::sleep(INVERTER_START);
-            agents.push(start_agent(&program, &client, folder, index, &listen, &address)?);
+            let place = Place { folder: folder.join(format!("agent-{index}")), answers };
+            agents.push(start_agent(&program, &client, place, &listen, &address)?);
         }
         Ok(Self {
             program,
@@ -228,12 +235,19 @@ impl Trial {
             verdict.doubled += stored
                 .iter()
                 .map(|(sample, times)| {
-                    let once = persisted_at_last.get(sample).copied().unwrap_or(*times);
+                    let once = persisted_at_last.get(sample).copied().unwrap_or(1);
                     u64::from(times.saturating_sub(once))
                 })
                 .sum::<u64>();
-            verdict.invented +=
-                stored.keys().filter(|s| !persisted_at_last.contains_key(*s)).count() as u64;
+            // A kill between persisting a sample and noting it leaves one that only the inverter's
+            // own journal knows.
+            let answered = answers(&agent.answers)?;
+            let is_known = |sample: &Sample| {
+                let words: Option<Vec<u16>> = sample.1.iter().copied().collect();
+                persisted_at_last.contains_key(sample)
+                    || words.is_some_and(|words| answered.contains(&words))
+            };
+            verdict.invented += stored.keys().filter(|s| !is_known(s)).count() as u64;
         }
         Ok(verdict)
     }
@@ -245,22 +259,27 @@ fn start_server(program: &Program, folder: &Path, listen: &str) -> Result<Proces
         .start(&["serve", "--listen", listen, "--data", text(&data)?], &folder.join("server.log"))
 }
 
+/// Where an agent keeps its things, and its inverter its answers.
+struct Place {
+    folder: PathBuf,
+    answers: PathBuf,
+}
+
 fn start_agent(
     program: &Program,
     client: &Client,
-    folder: &Path,
-    index: u8,
+    place: Place,
     server: &str,
     inverter: &str,
 ) -> Result<Agent> {
+    let Place { folder, answers } = place;
     let request = ecowatt_api::EnrolDevice {
-        name: format!("Agent {index}"),
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into(),
         site: ecowatt_api::NewSite { name: "Trial".into(), time_zone: Some("UTC".into()) },
         valid_for_s: None,
         device: None,
     };
     let enrolment = client.enrol_device(&request).context("enrolling")?;
-    let folder = folder.join(format!("agent-{index}"));
     std::fs::create_dir_all(&folder)?;
     let config = folder.join("agent.toml");
     let journal = folder.join("samples.csv");
@@ -278,7 +297,7 @@ fn start_agent(
     );
     std::fs::write(&config, toml).context("writing an agent's configuration")?;
     let process = Agent::start(program, &config, &log)?;
-    Ok(Agent { device: enrolment.device, config, journal, log, process })
+    Ok(Agent { device: enrolment.device, answers, config, journal, log, process })
 }
 
 /// Reads `epoch,sequence,source,t_ms,word|word|…,mark|mark|…`; a cut last line was not persisted.
@@ -296,6 +315,21 @@ fn journal(path: &Path) -> Result<Count> {
         *count.entry((t.parse()?, sample)).or_default() += 1;
     }
     Ok(count)
+}
+
+/// The words of every read that an inverter answered.
+fn answers(path: &Path) -> Result<BTreeSet<Vec<u16>>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line)?;
+            let words = line["words"].as_array().context("a journal line has words")?;
+            let word = |word: &serde_json::Value| word.as_u64().and_then(|w| u16::try_from(w).ok());
+            words.iter().map(word).collect::<Option<_>>().context("words are 16 bits wide")
+        })
+        .collect()
 }
 
 /// The server's raw history of a device, as registers.
