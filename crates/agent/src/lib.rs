@@ -1,6 +1,6 @@
 //! The Linux shell around the device core: buses, network, and what survives a power cut.
 //!
-//! [`run`] carries out what `ecowatt-device` decides. It decides nothing itself but how: which
+//! [`run()`] carries out what `ecowatt-device` decides. It decides nothing itself but how: which
 //! task owns a bus, which file holds a batch, when to give up on a socket.
 
 mod bus;

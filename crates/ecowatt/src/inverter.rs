@@ -89,7 +89,7 @@ pub(crate) struct InverterArgs {
     /// /faults, /faults/ID, /irradiance.
     #[arg(long, value_name = "ADDR")]
     control: Option<SocketAddr>,
-    /// Plan of faults: TOML with a [[fault]] table for each, or JSON with {"fault": […]}; keys kind,
+    /// Plan of faults: TOML with a table `fault` for each, or JSON with {"fault": […]}; keys kind,
     /// probability, from, until, after_s, for_s, addresses, times, code, delay_ms.
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,

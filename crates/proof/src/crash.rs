@@ -63,6 +63,12 @@ struct Verdict {
     invented: u64,
 }
 
+impl Verdict {
+    fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.invented == 0
+    }
+}
+
 pub(crate) fn run(args: &CrashArgs) -> Result<()> {
     let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
     writeln_stderr(&format!("seed {seed}, {} kills, {} agents", args.kills, args.agents));
@@ -72,7 +78,8 @@ pub(crate) fn run(args: &CrashArgs) -> Result<()> {
         let verdict = trial.finish()?;
         Ok((kills, verdict))
     });
-    if args.keep || verdict.is_err() {
+    let is_bad = verdict.as_ref().map_or(true, |(_, verdict)| !verdict.is_clean());
+    if args.keep || is_bad {
         writeln_stderr(&format!("kept {}", folder.keep().display()));
     }
     let (kills, verdict) = verdict?;
@@ -87,10 +94,7 @@ pub(crate) fn run(args: &CrashArgs) -> Result<()> {
         verdict.invented
     ));
     ensure!(verdict.persisted > 0, "no sample was taken, so nothing was shown");
-    ensure!(
-        verdict.lost + verdict.doubled + verdict.invented == 0,
-        "seed {seed}: samples were lost, doubled or invented"
-    );
+    ensure!(verdict.is_clean(), "seed {seed}: samples were lost, doubled or invented");
     Ok(())
 }
 
@@ -231,23 +235,33 @@ impl Trial {
             // lost, all are judged doubled or invented.
             verdict.persisted += total(&persisted);
             verdict.stored += total(&stored);
-            verdict.lost += persisted.keys().filter(|s| !stored.contains_key(*s)).count() as u64;
+            for sample in persisted.keys().filter(|sample| !stored.contains_key(*sample)) {
+                writeln_stderr(&format!("{device}: lost {sample:?}"));
+                verdict.lost += 1;
+            }
             verdict.doubled += stored
                 .iter()
                 .map(|(sample, times)| {
                     let once = persisted_at_last.get(sample).copied().unwrap_or(1);
+                    if *times > once {
+                        writeln_stderr(&format!("{device}: {times} times {sample:?}"));
+                    }
                     u64::from(times.saturating_sub(once))
                 })
                 .sum::<u64>();
             // A kill between persisting a sample and noting it leaves one that only the inverter's
-            // own journal knows.
+            // own journal knows; one without words claims nothing that an inverter said.
             let answered = answers(&agent.answers)?;
             let is_known = |sample: &Sample| {
                 let words: Option<Vec<u16>> = sample.1.iter().copied().collect();
                 persisted_at_last.contains_key(sample)
+                    || sample.1.iter().all(Option::is_none)
                     || words.is_some_and(|words| answered.contains(&words))
             };
-            verdict.invented += stored.keys().filter(|s| !is_known(s)).count() as u64;
+            for sample in stored.keys().filter(|sample| !is_known(sample)) {
+                writeln_stderr(&format!("{device}: not sampled {sample:?}"));
+                verdict.invented += 1;
+            }
         }
         Ok(verdict)
     }
