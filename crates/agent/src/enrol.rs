@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX};
 use ecowatt_envelope::{ClaimCode, ClaimId};
+use ecowatt_model::DeviceNumber;
 
 use crate::link::Link;
 use crate::storage::{Folder, Identity, Ledger, LedgerError, PendingEnrolment};
@@ -20,6 +21,11 @@ pub enum EnrolError {
     NoClaim,
     #[error("identity cannot be kept")]
     Ledger(#[from] LedgerError),
+    #[error(
+        "the claim code is for {granted}, the data folder belongs to {held}: give {granted} a folder of \
+         its own"
+    )]
+    OtherDevice { held: DeviceNumber, granted: DeviceNumber },
     #[error("no random numbers")]
     Random(#[source] getrandom::Error),
 }
@@ -52,6 +58,11 @@ pub(crate) async fn enrol(
                 Ok(granted) => {
                     let grant = granted.grant;
                     let mut record = ledger.record().clone();
+                    // Streams and spool speak for the device that made them.
+                    let held = record.identity.as_ref().map(|held| DeviceNumber(held.device));
+                    if let Some(held) = held.filter(|held| *held != grant.device) {
+                        return Err(EnrolError::OtherDevice { held, granted: grant.device });
+                    }
                     record.identity = Some(Identity {
                         device: grant.device.0,
                         key_generation: grant.generation.0,

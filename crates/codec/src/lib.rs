@@ -1,7 +1,7 @@
 //! Ordered samples ↔ bytes, without loss.
 //!
 //! A *batch* is a table of 16-bit register words with one [`Mark`] a cell and one time a row.
-//! [`encode`] turns it into bytes that decode alone; [`Decoder`] gives the rows back one by one.
+//! [`encode()`] turns it into bytes that decode alone; [`Decoder`] gives the rows back one by one.
 //! Nothing here allocates, the work for a batch is bounded by its rows and columns, and bytes that
 //! no encoder writes are refused wherever that is cheap to see.
 //!

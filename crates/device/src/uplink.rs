@@ -380,6 +380,8 @@ impl Uplink {
 
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
         if self.sent.take().is_none() {
+            // No message came about. Trying again at once would come to the same.
+            self.next_at = now.plus(LINK_RETRY_MIN);
             return;
         }
         self.total_failures = self.total_failures.saturating_add(1);

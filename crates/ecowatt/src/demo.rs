@@ -37,8 +37,10 @@ const TIME_ZONE: &str = "Europe/Berlin";
 const DEVICES_MAX: u16 = 50;
 /// Agents send what they have this often, in simulated time; just over a second of the world's.
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
-/// Tells a demonstration's folder from any other.
+/// Written when everything runs.
 const READY_FILE: &str = "demo.json";
+/// Tells a demonstration's folder from any other, and locked while one runs there.
+const LOCK_FILE: &str = "demo.lock";
 
 /// Run a server, simulated inverters and agents, and print the dashboard's address.
 ///
@@ -95,7 +97,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         (None, Some(folder)) => folder.path().to_owned(),
         (None, None) => unreachable!("a folder is given or made"),
     };
-    clear(&data)?;
+    let _alone = clear(&data)?;
 
     let clock = Clock::simulated(START, args.speed);
     // Agents first: what they have still reaches the server.
@@ -160,28 +162,35 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     outcome
 }
 
-/// Removes what an earlier demonstration left, and nothing else.
-fn clear(data: &Path) -> anyhow::Result<()> {
+/// Removes what an earlier demonstration left, and nothing else. The file it gives is locked, so that
+/// no other demonstration uses the folder as long as it is open.
+fn clear(data: &Path) -> anyhow::Result<fs::File> {
     fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
-    let is_ours = data.join(READY_FILE).exists();
-    let names = fs::read_dir(data).with_context(|| format!("reading {}", data.display()))?;
-    for entry in names {
+    let lock_path = data.join(LOCK_FILE);
+    let is_ours = lock_path.exists();
+    if !is_ours && let Some(entry) = fs::read_dir(data)?.next() {
+        let name = entry?.file_name();
+        bail!("{} holds other things, such as {}", data.display(), name.to_string_lossy());
+    }
+    let lock =
+        fs::File::create(&lock_path).with_context(|| format!("making {}", lock_path.display()))?;
+    if lock.try_lock().is_err() {
+        bail!("a demonstration is running in {}", data.display());
+    }
+    for entry in fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !is_ours {
-            bail!("{} holds other things than a demonstration, such as {name}", data.display());
-        }
-        let is_part = name == "server" || name.starts_with("device-");
-        if is_part {
-            fs::remove_dir_all(entry.path())
-                .with_context(|| format!("removing {}", entry.path().display()))?;
-        }
+        let removed = match &*name {
+            READY_FILE => fs::remove_file(entry.path()),
+            name if name == "server" || name.starts_with("device-") => {
+                fs::remove_dir_all(entry.path())
+            }
+            _ => Ok(()),
+        };
+        removed.with_context(|| format!("removing {}", entry.path().display()))?;
     }
-    match fs::remove_file(data.join(READY_FILE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(lock)
 }
 
 /// Every third plant speaks SunSpec, the others the original's ten registers.

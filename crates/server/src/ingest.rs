@@ -31,9 +31,9 @@ use decode::{Decoded, Encoded, Scratch};
 use keyring::{Keyring, Known};
 use streams::Streams;
 
-/// Messages longer than this are decoded on a thread of their own: 4 KiB hold some 16,000 values,
-/// about a millisecond of work that an executor's thread can spare.
-const DECODE_INLINE_BYTES_MAX: usize = 4096;
+/// Messages with more values than this are decoded on a thread of their own; so many take about a
+/// millisecond, which an executor's thread can spare.
+const DECODE_INLINE_VALUES_MAX: usize = 16_000;
 
 /// Room for a reply: four lists of at most 23 small items.
 const REPLY_BYTES_MAX: usize = 2048;
@@ -145,7 +145,7 @@ impl Ingest {
         }
         let Sorted { encoded, wanted, mut refused } =
             self.sort(request, &uplink, &bad_streams, received_at).await?;
-        let decoded = self.decode(encoded, &known, received_at, plain.len()).await?;
+        let decoded = self.decode(encoded, &known, received_at).await?;
         refused.extend(&decoded.refused);
 
         let newest_epoch = || uplink.batches().map(|batch| batch.id.epoch).max();
@@ -200,10 +200,10 @@ impl Ingest {
         let device = request.kid.device;
         let mut sorted = Sorted::default();
         for batch in uplink.batches() {
-            if let Some(stream) = self.streams.find(device, batch.stream).await? {
-                sorted.encoded.push(Encoded::new(&batch, stream, &self.scratch));
-            } else if bad_streams.contains(&batch.stream) {
+            if bad_streams.contains(&batch.stream) {
                 sorted.refused.push(Refused { id: batch.id, reason: Refusal::BadLayout });
+            } else if let Some(stream) = self.streams.find(device, batch.stream).await? {
+                sorted.encoded.push(Encoded::new(&batch, stream, &self.scratch));
             } else if !sorted.wanted.contains(&batch.stream) {
                 sorted.wanted.push(batch.stream);
             }
@@ -218,12 +218,12 @@ impl Ingest {
         encoded: Vec<Encoded>,
         known: &Arc<Known>,
         received_at: UnixMs,
-        length: usize,
     ) -> Result<Decoded, IngestError> {
         let is_watched = self.live.has_readers();
+        let values: usize = encoded.iter().map(Encoded::values).sum();
         let (scratch, known) = (Arc::clone(&self.scratch), Arc::clone(known));
         let decode = move || decode::decode(encoded, &scratch, &known, received_at, is_watched);
-        if length <= DECODE_INLINE_BYTES_MAX {
+        if values <= DECODE_INLINE_VALUES_MAX {
             return Ok(decode());
         }
         tokio::task::spawn_blocking(decode).await.map_err(|_| IngestError::Cut)

@@ -8,12 +8,6 @@ pub const LIVE_EVENTS_MAX: usize = 1024;
 /// Event streams open at once.
 pub const STREAMS_MAX: usize = 256;
 
-/// Longest link message (`POST /link` and `/link/enrol`).
-///
-/// A batch of 1,024 samples of ten registers takes about 3 KB, so one message empties a good deal of
-/// a spool.
-pub const LINK_MESSAGE_BYTES_MAX: usize = 64 * 1024;
-
 /// Longest JSON body of a request.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 

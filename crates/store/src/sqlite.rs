@@ -77,6 +77,9 @@ impl Sqlite {
         if sharing == Sharing::Alone {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
+        if matches!(sharing, Sharing::Alone) {
+            make_private(&path).map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
+        }
         let mut connection = Connection::open_with_flags(&path, flags).map_err(cannot)?;
         configure(&connection).map_err(cannot)?;
         if lock.is_some() {
@@ -189,6 +192,20 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(dir)
+}
+
+/// Sees to it that only its owner reads the database; the files that SQLite puts beside it take
+/// over its mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        options.mode(0o600).open(path)?.set_permissions(fs::Permissions::from_mode(0o600))
+    }
+    #[cfg(not(unix))]
+    options.open(path).map(drop)
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

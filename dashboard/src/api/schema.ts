@@ -56,6 +56,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a device's keys: nothing that it sends is taken until it is enrolled again. */
+        delete: operations["delete_device_keys"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/telemetry": {
         parameters: {
             query?: never;
@@ -761,6 +778,36 @@ export interface operations {
             };
         };
     };
+    delete_device_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The device has no valid key. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     list_telemetry: {
         parameters: {
             query?: {
@@ -1075,7 +1122,14 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Nothing was stored; send the same bytes again later. */
+            /** @description The counter was used before; no body. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not acknowledged; send the batches again later. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -113,9 +113,7 @@ impl Identity {
 pub enum LedgerError {
     #[error("ledger cannot be {0}")]
     Disk(&'static str, #[source] io::Error),
-    #[error(
-        "both copies of the ledger are damaged; restore the data folder, or empty it and enrol again"
-    )]
+    #[error("both copies of the ledger are damaged: empty the data folder and enrol again")]
     Damaged,
     #[error("ledger would exceed {SIZE_MAX} bytes")]
     TooLarge,

@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
 use axum::response::{IntoResponse, Response};
+use ecowatt_envelope::MESSAGE_MAX;
+use ecowatt_envelope::enrol::ENROL_MESSAGE_MAX;
 
 use super::App;
 use super::error::ApiError;
@@ -14,7 +16,7 @@ use super::extract::Peer;
 use super::session::Attempt;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
-use crate::limits::{BODY_TIMEOUT, LINK_MESSAGE_BYTES_MAX};
+use crate::limits::BODY_TIMEOUT;
 
 const COSE: &str = "application/cose";
 
@@ -29,7 +31,8 @@ const COSE: &str = "application/cose";
     responses(
         (status = OK, description = "The sealed reply.", body = Vec<u8>, content_type = "application/cose"),
         (status = UNAUTHORIZED, description = "Not a message of an enrolled device; no body, whatever the reason."),
-        (status = SERVICE_UNAVAILABLE, description = "Nothing was stored; send the same bytes again later.", body = ecowatt_api::Error),
+        (status = CONFLICT, description = "The counter was used before; no body."),
+        (status = SERVICE_UNAVAILABLE, description = "Not acknowledged; send the batches again later.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn take_message(
@@ -37,7 +40,7 @@ pub(super) async fn take_message(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let message = read(&headers, body).await?;
+    let message = read(&headers, body, MESSAGE_MAX).await?;
     app.metrics.link_bytes.add(u64::try_from(message.len()).unwrap_or(u64::MAX));
     match app.ingest.take(&message).await {
         Ok(reply) => Ok(cose(reply)),
@@ -45,12 +48,13 @@ pub(super) async fn take_message(
         Err(error @ (IngestError::Random(_) | IngestError::Cut | IngestError::Reply)) => {
             Err(ApiError::internal(error.into()))
         }
+        // Who sealed it holds the key, so it may know.
+        Err(IngestError::Stale) => Ok(StatusCode::CONFLICT.into_response()),
         Err(
             error @ (IngestError::Envelope(_)
             | IngestError::UnknownKey
             | IngestError::Seal(_)
-            | IngestError::Message(_)
-            | IngestError::Stale),
+            | IngestError::Message(_)),
         ) => {
             tracing::debug!(%error, "link message refused");
             Ok(StatusCode::UNAUTHORIZED.into_response())
@@ -79,7 +83,7 @@ pub(super) async fn enrol(
     body: Body,
 ) -> Result<Response, ApiError> {
     let attempt = Attempt::spend(&app, peer)?;
-    let message = read(&headers, body).await?;
+    let message = read(&headers, body, ENROL_MESSAGE_MAX).await?;
     let redeemed = app.enrolment.redeem(&message).await;
     let outcome = redeemed.as_ref().map_or_else(RedeemError::as_str, |_| "enrolled");
     app.metrics.enrolments.add([outcome], 1);
@@ -97,7 +101,7 @@ pub(super) async fn enrol(
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
+async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<u8>, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);
     if kind != COSE && kind != "application/octet-stream" {
@@ -107,7 +111,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
             "a device's message has the content type application/cose",
         ));
     }
-    let read = axum::body::to_bytes(body, LINK_MESSAGE_BYTES_MAX);
+    let read = axum::body::to_bytes(body, length_max);
     match tokio::time::timeout(BODY_TIMEOUT, read).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
         Ok(Err(_)) => Err(ApiError::new(

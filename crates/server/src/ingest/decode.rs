@@ -34,6 +34,8 @@ pub(super) struct Encoded {
     bytes: Vec<u8>,
     /// What its times count from, if its head can be read.
     base: Option<TimeBase>,
+    /// Rows times columns, as its head says; none if that cannot be read.
+    values: usize,
     /// Start of its epoch; needed for times since boot.
     pub(super) anchor: Option<(i64, TimeQuality)>,
 }
@@ -44,17 +46,24 @@ impl Encoded {
         stream: KnownStream,
         scratch: &Scratch,
     ) -> Self {
-        let base = scratch.with(|working| {
-            Decoder::new(batch.bytes, &mut working.state).ok().map(|decoder| decoder.base())
+        let head = scratch.with(|working| {
+            let decoder = Decoder::new(batch.bytes, &mut working.state).ok()?;
+            Some((decoder.base(), decoder.rows() * decoder.columns()))
         });
         Self {
             id: batch.id,
             stream_number: batch.stream,
             stream,
             bytes: batch.bytes.to_vec(),
-            base,
+            base: head.map(|(base, _)| base),
+            values: head.map_or(0, |(_, values)| values),
             anchor: None,
         }
+    }
+
+    /// How many values decoding it gives.
+    pub(super) fn values(&self) -> usize {
+        self.values
     }
 
     pub(super) fn is_since_boot(&self) -> bool {

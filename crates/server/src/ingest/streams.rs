@@ -54,8 +54,15 @@ impl Streams {
         stream: ecowatt_wire::Stream<'_>,
         at: UnixMs,
     ) -> Result<bool, StoreError> {
-        if self.lock().streams.contains_key(&(device, stream.number)) {
-            return Ok(true);
+        // The store compares too; this spares it the question.
+        if let Some(known) = self.lock().streams.get(&(device, stream.number)) {
+            let is_same = known.source == stream.source
+                && Layout::from_cbor(stream.layout)
+                    .is_ok_and(|layout| layout == known.decoding.layout);
+            if !is_same {
+                tracing::warn!(%device, stream = %stream.number, "stream announced with two layouts");
+            }
+            return Ok(is_same);
         }
         let layout = match Layout::from_cbor(stream.layout) {
             Ok(layout) => layout,

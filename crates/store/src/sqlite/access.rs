@@ -113,7 +113,10 @@ pub(crate) fn redeem_setup(
     hash: &SecretHash,
     new: &NewToken,
 ) -> Result<Token, RedeemSetupError> {
-    if db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([hash])? == 0 {
+    // A server with a token has an owner; its link is void, printed or not.
+    let is_owned = db.prepare_cached("SELECT 1 FROM token")?.exists([])?;
+    let is_spent = db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([hash])? == 0;
+    if is_owned || is_spent {
         return Err(RedeemSetupError::Unknown);
     }
     create_token(db, new).map_err(|error| match error {

@@ -50,13 +50,13 @@ async fn setup_code_is_redeemed_once() {
     store.replace_setup_code([2; 32], UnixMs(0)).await.unwrap();
     let replaced = store.redeem_setup([1; 32], token("owner", 3, None)).await;
     assert!(matches!(replaced, Err(RedeemSetupError::Unknown)), "{replaced:?}");
-    store.create_token(token("owner", 4, None)).await.unwrap();
-    let taken = store.redeem_setup([2; 32], token("owner", 3, None)).await;
-    assert!(matches!(taken, Err(RedeemSetupError::NameTaken)), "{taken:?}");
-    store.redeem_setup([2; 32], token("owner 2", 3, None)).await.unwrap();
+    store.redeem_setup([2; 32], token("owner", 3, None)).await.unwrap();
     let again = store.redeem_setup([2; 32], token("owner 3", 5, None)).await;
     assert!(matches!(again, Err(RedeemSetupError::Unknown)), "{again:?}");
     let names: Vec<String> =
         store.list_tokens().await.unwrap().into_iter().map(|token| token.name).collect();
-    assert_eq!(names, ["owner", "owner 2"]);
+    assert_eq!(names, ["owner"]);
+    store.replace_setup_code([6; 32], UnixMs(0)).await.unwrap();
+    let owned = store.redeem_setup([6; 32], token("second owner", 7, None)).await;
+    assert!(matches!(owned, Err(RedeemSetupError::Unknown)), "{owned:?}");
 }

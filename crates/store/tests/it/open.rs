@@ -70,3 +70,20 @@ async fn schema_1_opens() {
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.list_sites().await.unwrap()[0].name, "Hof");
 }
+
+#[tokio::test]
+async fn stopped_store_is_one_private_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create_token(token("owner")).await.unwrap();
+    let database = dir.path().join("ecowatt.db");
+    let mode = std::fs::metadata(&database).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(store);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(&database, copy.path().join("ecowatt.db")).unwrap();
+    let restored = Store::open(copy.path()).unwrap();
+    assert_eq!(restored.list_tokens().await.unwrap().len(), 1);
+}
