@@ -22,7 +22,8 @@ Usage: cargo xtask COMMAND
   test               every test: Rust, documentation examples, foreign Modbus peers, real browser
   ci                 test, and formatting, lints, documentation, architecture rules, committed output
   tidy               the architecture rules alone
-  bench [ARGS]       measures against the figures of docs/figures.md (release build)
+  bench [ARGS]       measures against the figures of docs/figures.md (release build); with
+                     --cold-build it also times a build of the binary from nothing
   crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
   dashboard          rebuilds dashboard/dist and api types from source
   browser            the browser tests alone
@@ -50,7 +51,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "test" => test(&root),
         "ci" => ci(&root),
         "tidy" => step("architecture rules", || tidy::check(&root)),
-        "bench" => proof(&root, "bench", rest),
+        "bench" => bench(&root, rest),
         "crash" => proof(&root, "crash", rest),
         "dashboard" => dashboard::build(&root),
         "browser" => dashboard::browser(&root),
@@ -92,6 +93,24 @@ fn ci(root: &Root) -> Result<()> {
     step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))
 }
 
+fn bench(root: &Root, rest: &[String]) -> Result<()> {
+    let (cold, rest): (Vec<_>, Vec<_>) =
+        rest.iter().cloned().partition(|arg| arg == "--cold-build");
+    proof(root, "bench", &rest)?;
+    if cold.is_empty() {
+        return Ok(());
+    }
+    let target = root.target().join("cold-build");
+    if target.exists() {
+        std::fs::remove_dir_all(&target).context("clearing the last cold build")?;
+    }
+    step("cold build of the whole binary, release", || {
+        let mut build = cargo(root);
+        build.args(["build", "--quiet", "--release", "--package", "ecowatt"]);
+        run::check(build.arg("--target-dir").arg(&target))
+    })
+}
+
 /// Runs a command of the proving crate, which drives the real binaries.
 fn proof(root: &Root, command: &str, rest: &[String]) -> Result<()> {
     run::check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;
@@ -105,11 +124,17 @@ fn fuzz(root: &Root, rest: &[String]) -> Result<()> {
         Some(text) => text.parse().context("SECONDS is a whole number")?,
         None => 60,
     };
-    let targets = run::output(cargo(root).args(["+nightly", "fuzz", "list"]))?;
+    // The proxy of rustup, for cargo itself knows no other toolchain.
+    let nightly = || {
+        let mut fuzz = run::command(root, "rustup");
+        fuzz.args(["run", "nightly", "cargo", "fuzz"]);
+        fuzz
+    };
+    let targets = run::output(nightly().arg("list"))?;
     for target in targets.lines() {
         let limit = format!("-max_total_time={seconds}");
         step(&format!("fuzz {target}"), || {
-            run::check(cargo(root).args(["+nightly", "fuzz", "run", target, "--", &limit]))
+            run::check(nightly().args(["run", target, "--", &limit]))
         })?;
     }
     Ok(())

@@ -141,7 +141,7 @@ impl<D: Disk + Clone> Storage<D> {
         bytes_max: usize,
         announced: &[StreamNumber],
     ) -> Result<Offer, StorageError> {
-        let mut offer = Offer { dropped: self.spool.unreported().to_vec(), ..Offer::default() };
+        let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
         let mut bytes = 0;
         let batches = &mut offer.batches;
         self.spool.offer(order, |batch| {

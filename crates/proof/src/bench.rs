@@ -27,6 +27,8 @@ const START_MAX: Duration = Duration::from_secs(20);
 /// The first sample of the days that are sent: 2026-01-01T00:00:00Z.
 const FIRST_DAY_MS: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 86_400_000;
+/// Batches that an agent has sent before its memory is looked at.
+const AGENT_BATCHES: u64 = 5;
 /// Inverter days that are sent; the second, of broken clouds, compresses worst.
 const DAYS: [&str; 3] = [
     "d1_surfrad_alamosa_20160101_clear_winter.csv",
@@ -96,6 +98,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     );
     row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
     queries(&server.client()?, &runtime, &fleet, &day, &server.listen)?;
+    agent_memory(&program, &server, folder.path())?;
     server.process.stop(Duration::from_secs(20))?;
     Ok(())
 }
@@ -292,6 +295,38 @@ impl Server {
     fn client(&self) -> Result<Client> {
         Ok(Client::new(&format!("http://{}", self.listen), &self.token)?)
     }
+}
+
+/// An agent with one inverter that has been sampling, sending and freeing for a while.
+fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()> {
+    let address = format!("127.0.0.1:{}", free_port()?);
+    let inverter = ["inverter", "--listen", &address, "--profile", "ecowatt/seed-sim"];
+    let _inverter = program.start(&inverter, &folder.join("inverter.log"))?;
+    let client = server.client()?;
+    let request = ecowatt_api::EnrolDevice {
+        name: "Agent".into(),
+        site: ecowatt_api::NewSite { name: "Bench".into(), time_zone: Some("UTC".into()) },
+        valid_for_s: None,
+        device: None,
+    };
+    let enrolment = client.enrol_device(&request).context("enrolling")?;
+    let config = folder.join("agent.toml");
+    let toml = format!(
+        "server = \"http://{}\"\ndata = \"{}\"\nclaim_code = \"{}\"\n\
+         sample_interval = \"200ms\"\n[upload]\ninterval = \"1s\"\n\
+         [[inverter]]\ntransport = \"tcp://{address}\"\nprofile = \"ecowatt/seed-sim\"\n",
+        server.listen,
+        folder.join("agent").display(),
+        enrolment.claim_code,
+    );
+    std::fs::write(&config, toml).context("writing the agent's configuration")?;
+    let config = config.to_str().context("paths are UTF-8")?;
+    let agent = program.start(&["agent", "--config", config], &folder.join("agent.log"))?;
+    wait_until("some batches have come", START_MAX, || {
+        Ok(client.find_device(&enrolment.device)?.link.batches >= AGENT_BATCHES)
+    })?;
+    row("agent memory, sampling and sending (PSS)", &mebibytes(agent.pss()?), "≤ 8 MiB");
+    Ok(())
 }
 
 /// Time that the server takes for one day of one device as a chart shows it.

@@ -49,6 +49,15 @@ pub struct Dropped {
     pub samples: u32,
 }
 
+impl Dropped {
+    /// Takes a later gap of the same epoch in.
+    fn extend(&mut self, later: &Self) {
+        self.last = later.last;
+        self.batches = self.batches.saturating_add(later.batches);
+        self.samples = self.samples.saturating_add(later.samples);
+    }
+}
+
 /// Which batches are offered first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -97,6 +106,8 @@ pub struct Spool<D> {
     head: Head,
     /// Gaps that the server has not heard of, as far as memory keeps them.
     unreported: Vec<Dropped>,
+    /// How many of them, from the first, are in the message under way.
+    offered: usize,
     torn_bytes: u64,
 }
 
@@ -114,6 +125,7 @@ impl<D: Disk> Spool<D> {
             freed: Vec::new(),
             head: Head::default(),
             unreported: Vec::new(),
+            offered: 0,
             torn_bytes: 0,
         };
         spool.recover().map_err(|error| SpoolError::Disk("opened", error))?;
@@ -237,9 +249,23 @@ impl<D: Disk> Spool<D> {
         &self.unreported
     }
 
-    /// The server knows of the gaps that [`Spool::unreported`] gave.
+    /// The same for a message, gaps of one epoch as one.
+    pub fn offer_drops(&mut self) -> &[Dropped] {
+        self.unreported.dedup_by(|gap, former| {
+            let is_same_epoch = gap.first.epoch == former.first.epoch;
+            if is_same_epoch {
+                former.extend(gap);
+            }
+            is_same_epoch
+        });
+        self.offered = self.unreported.len();
+        &self.unreported
+    }
+
+    /// The server knows of the gaps that [`Spool::offer_drops`] gave, not of later ones.
     pub fn drops_are_known(&mut self) {
-        self.unreported.clear();
+        self.unreported.drain(..self.offered);
+        self.offered = 0;
     }
 
     /// Contents and losses.
@@ -285,16 +311,13 @@ impl<D: Disk> Spool<D> {
         self.head.dropped_batches += u64::from(gap.batches);
         self.head.dropped_samples += u64::from(gap.samples);
         self.mark_freed((linear(gap.first), linear(gap.last)));
-        match self.unreported.last_mut() {
-            Some(last) if last.first.epoch == gap.first.epoch => {
-                last.last = gap.last;
-                last.batches = last.batches.saturating_add(gap.batches);
-                last.samples = last.samples.saturating_add(gap.samples);
-            }
+        match self.unreported[self.offered..].last_mut() {
+            Some(last) if last.first.epoch == gap.first.epoch => last.extend(&gap),
             Some(_) | None => self.unreported.push(gap),
         }
         if self.unreported.len() > UNREPORTED_MAX {
             self.unreported.remove(0);
+            self.offered = self.offered.saturating_sub(1);
         }
     }
 
