@@ -244,12 +244,7 @@ impl<D: Disk> Spool<D> {
         })
     }
 
-    /// Gaps that the server has not been told of.
-    pub fn unreported(&self) -> &[Dropped] {
-        &self.unreported
-    }
-
-    /// The same for a message, gaps of one epoch as one.
+    /// Gaps that the server has not been told of, for a message: those of one epoch as one.
     pub fn offer_drops(&mut self) -> &[Dropped] {
         self.unreported.dedup_by(|gap, former| {
             let is_same_epoch = gap.first.epoch == former.first.epoch;
