@@ -23,6 +23,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("server", &["model", "clock", "profile", "codec", "envelope", "wire", "store", "api"]),
     ("client", &["api"]),
+    (
+        "fleet",
+        &[
+            "model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device", "agent",
+            "inverter", "store", "server",
+        ],
+    ),
 ];
 
 /// Crates that run on a microcontroller.

@@ -1,0 +1,1 @@
+//! The fleet simulation as a whole.
