@@ -3,6 +3,7 @@
 //! Shells get a [`Clock`] from `main` and hand plain instants to everything below them. A clock may
 //! run faster than the world (the demonstration does); all parts of one process share one.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ecowatt_model::{MonoMs, UnixMs};
@@ -13,13 +14,19 @@ pub struct Clock {
     base: std::time::Instant,
     base_unix: Option<UnixMs>,
     speed: f64,
+    /// The time as somebody sets it, in place of all others.
+    driven: Option<&'static AtomicI64>,
 }
+
+/// Sets the time of a driven clock.
+#[derive(Debug)]
+pub struct ClockDriver(&'static AtomicI64);
 
 impl Clock {
     /// The world's time; follows when the operating system's clock is set.
     #[must_use]
     pub fn system() -> Self {
-        Self { base: instant_now(), base_unix: None, speed: 1.0 }
+        Self { base: instant_now(), base_unix: None, speed: 1.0, driven: None }
     }
 
     /// A time of its own that starts at `start` and runs `speed` times as fast as the world's.
@@ -29,13 +36,27 @@ impl Clock {
     #[must_use]
     pub fn simulated(start: UnixMs, speed: f64) -> Self {
         assert!(speed.is_finite() && speed > 0.0, "speed is checked where it is parsed");
-        Self { base: instant_now(), base_unix: Some(start), speed }
+        Self { base: instant_now(), base_unix: Some(start), speed, driven: None }
+    }
+
+    /// A clock that stands still until it is set, for a simulation in virtual time. Nobody can wait
+    /// by it: [`Clock::sleep`] never returns. Its eight bytes live as long as the process, so that it
+    /// can be copied like any other clock; a simulation makes one.
+    #[must_use]
+    pub fn driven(start: UnixMs) -> (Self, ClockDriver) {
+        let time: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(start.0)));
+        let base_unix = Some(start);
+        let clock = Self { base: instant_now(), base_unix, speed: 1.0, driven: Some(time) };
+        (clock, ClockDriver(time))
     }
 
     /// The time of day.
     #[must_use]
     pub fn now(&self) -> UnixMs {
-        self.base_unix.map_or_else(system_now, |start| start.plus(self.elapsed()))
+        match self.driven {
+            Some(time) => UnixMs(time.load(Ordering::Acquire)),
+            None => self.base_unix.map_or_else(system_now, |start| start.plus(self.elapsed())),
+        }
     }
 
     /// Time since the clock was made; never jumps.
@@ -65,7 +86,10 @@ impl Clock {
 
     /// Waits for `duration` of this clock's time.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(self.to_real(duration)).await;
+        match self.driven {
+            Some(_) => std::future::pending().await,
+            None => tokio::time::sleep(self.to_real(duration)).await,
+        }
     }
 
     /// Waits until [`Clock::mono`] has reached `instant`.
@@ -80,7 +104,18 @@ impl Clock {
     }
 
     fn elapsed(&self) -> Duration {
+        if let (Some(time), Some(start)) = (self.driven, self.base_unix) {
+            let elapsed = time.load(Ordering::Acquire).saturating_sub(start.0);
+            return Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
+        }
         self.base.elapsed().mul_f64(self.speed)
+    }
+}
+
+impl ClockDriver {
+    /// Sets the time of day.
+    pub fn set(&self, now: UnixMs) {
+        self.0.store(now.0, Ordering::Release);
     }
 }
 
@@ -107,5 +142,14 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert!(clock.now() >= UnixMs(73_000), "{:?}", clock.now());
         assert_eq!(clock.to_real(Duration::from_secs(3600)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn driven_time_moves_when_it_is_set() {
+        let (clock, driver) = Clock::driven(UnixMs(1_000));
+        assert_eq!((clock.now(), clock.mono()), (UnixMs(1_000), MonoMs(0)));
+        driver.set(UnixMs(61_000));
+        assert_eq!((clock.now(), clock.mono()), (UnixMs(61_000), MonoMs(60_000)));
+        assert_eq!(clock.restarted().mono(), MonoMs(0));
     }
 }

@@ -24,6 +24,7 @@ use ecowatt_wire::{
 };
 use sha2::{Digest as _, Sha256};
 
+use crate::entropy::Entropy;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use anchors::Anchors;
@@ -89,6 +90,7 @@ impl From<WriteError> for IngestError {
 pub struct Ingest {
     store: Store,
     clock: Clock,
+    entropy: Entropy,
     live: Live,
     metrics: Arc<Metrics>,
     keyring: Keyring,
@@ -99,7 +101,13 @@ pub struct Ingest {
 
 impl Ingest {
     #[must_use]
-    pub fn new(store: Store, clock: Clock, live: Live, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        live: Live,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             keyring: Keyring::new(store.clone()),
             streams: Streams::new(store.clone()),
@@ -107,6 +115,7 @@ impl Ingest {
             scratch: Arc::default(),
             store,
             clock,
+            entropy,
             live,
             metrics,
         }
@@ -186,7 +195,9 @@ impl Ingest {
         };
         let sent: Vec<BatchId> = uplink.batches().map(|batch| batch.id).collect();
         let answer = Answer { receipt: &receipt, sent: &sent, wanted: &wanted, refused: &refused };
-        Ok((answer.seal(&known, request, self.clock.now())?, outcome))
+        let mut nonce = [0; REPLY_NONCE_BYTES];
+        self.entropy.fill(&mut nonce).map_err(IngestError::Random)?;
+        Ok((answer.seal(&known, request, &nonce, self.clock.now())?, outcome))
     }
 
     /// Parts the batches into those with a known layout and those without.
@@ -260,7 +271,13 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn seal(&self, known: &Known, request: RequestId, now: UnixMs) -> Result<Vec<u8>, IngestError> {
+    fn seal(
+        &self,
+        known: &Known,
+        request: RequestId,
+        nonce: &[u8; REPLY_NONCE_BYTES],
+        now: UnixMs,
+    ) -> Result<Vec<u8>, IngestError> {
         let mut buffer = vec![0; REPLY_BYTES_MAX];
         let mut writer = ReplyWriter::new(&mut buffer);
         let acks = self.acks();
@@ -275,9 +292,7 @@ impl Answer<'_> {
             writer.refused(&mut self.refused.iter().copied())?;
         }
         let length = writer.finish();
-        let mut nonce = [0; REPLY_NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(IngestError::Random)?;
-        let sealed = seal_reply(&known.keys, request, &nonce, &mut buffer, length)
+        let sealed = seal_reply(&known.keys, request, nonce, &mut buffer, length)
             .map_err(|_| IngestError::Reply)?;
         buffer.truncate(sealed);
         Ok(buffer)

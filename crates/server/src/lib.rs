@@ -8,6 +8,7 @@
 pub mod access;
 mod config;
 mod enrolment;
+mod entropy;
 mod fleet;
 mod http;
 pub mod ingest;
@@ -21,5 +22,6 @@ mod throttle;
 mod time;
 
 pub use config::{Config, ConfigError};
+pub use entropy::Entropy;
 pub use http::document as openapi;
 pub use running::{Running, ServeError, serve};

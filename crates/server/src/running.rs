@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::access::{Access, AccessError};
 use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
+use crate::entropy::Entropy;
 use crate::fleet::Fleet;
 use crate::http::{self, Shared};
 use crate::ingest::Ingest;
@@ -106,7 +107,13 @@ pub(crate) fn shared(
         fleet: Fleet::new(store.clone(), clock, config.silent_after),
         history: History::new(store.clone(), clock),
         enrolment: Enrolment::new(store.clone(), clock),
-        ingest: Ingest::new(store.clone(), clock, live.clone(), Arc::clone(&metrics)),
+        ingest: Ingest::new(
+            store.clone(),
+            clock,
+            Entropy::system(),
+            live.clone(),
+            Arc::clone(&metrics),
+        ),
         throttle: Mutex::new(Throttle::default()),
         places: Semaphore::new(REQUESTS_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -14,6 +14,7 @@ use ecowatt_store::{Block, ClaimFor, NewClaim, RedeemClaim, Store, TimeQuality, 
 use ecowatt_wire::{AckRange, ClockReport, Refusal, Refused, Reply, Stream, UplinkWriter};
 
 use super::{Ingest, IngestError};
+use crate::entropy::Entropy;
 use crate::live::{Live, What};
 use crate::metrics::Metrics;
 
@@ -120,7 +121,7 @@ impl World {
         let clock = Clock::simulated(NOW, 0.001);
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         Self {
-            ingest: Ingest::new(store.clone(), clock, live.clone(), metrics),
+            ingest: Ingest::new(store.clone(), clock, Entropy::system(), live.clone(), metrics),
             store,
             live,
             layout: profile.compile(Transport::TCP).unwrap().layout,
@@ -236,6 +237,7 @@ async fn batch_without_layout_waits_for_its_announcement() {
     let other = Ingest::new(
         world.store.clone(),
         Clock::simulated(NOW, 0.001),
+        Entropy::system(),
         Live::default(),
         Arc::default(),
     );
