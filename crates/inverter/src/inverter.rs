@@ -1,5 +1,7 @@
 //! An inverter as a Modbus master sees it, without any socket: registers in, registers out, by time.
 
+use std::sync::Arc;
+
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::UnixMs;
 use serde::Serialize;
@@ -9,7 +11,9 @@ use crate::physics::limit::LimitOrder;
 use crate::physics::plant::{OperatingState, Plant, Reading, Weather};
 use crate::registers::sunspec::Controls;
 use crate::registers::{Image, seed};
+use crate::replayed::{Replayed, Rows};
 use crate::series::Series;
+use crate::tabulated::Tabulation;
 
 /// What an inverter's registers come from.
 #[derive(Debug, Clone)]
@@ -18,6 +22,8 @@ pub enum Source {
     Simulated(Weather),
     /// Recorded registers, the first column being register 0.
     Recorded(Series<u16>),
+    /// Registers that the physics computed before; the map is the table's.
+    Tabulated(Arc<Tabulation>),
 }
 
 /// One of the two register tables.
@@ -42,7 +48,7 @@ pub struct Inverter {
 #[derive(Debug, Clone)]
 enum Body {
     Simulated { plant: Box<Plant>, controls: Controls },
-    Recorded { series: Series<u16>, now: UnixMs, limit: Option<u16> },
+    Replayed(Replayed),
 }
 
 impl Inverter {
@@ -53,16 +59,18 @@ impl Inverter {
     pub fn new(config: Config, source: Source, start: UnixMs) -> Result<Self, ConfigError> {
         config.check()?;
         let (unit, revert_after_s) = (config.unit, config.limit.revert_after_s);
-        let map = match &source {
-            Source::Simulated(_) => config.map,
-            Source::Recorded(_) => Map::Seed,
+        let replayed = |rows| {
+            let replayed = Replayed::new(rows, start);
+            (replayed.map(), Body::Replayed(replayed))
         };
-        let body = match source {
+        let (map, body) = match source {
             Source::Simulated(weather) => {
+                let map = config.map;
                 let plant = Box::new(Plant::new(config, weather, start));
-                Body::Simulated { plant, controls: Controls::default() }
+                (map, Body::Simulated { plant, controls: Controls::default() })
             }
-            Source::Recorded(series) => Body::Recorded { series, now: start, limit: None },
+            Source::Recorded(series) => replayed(Rows::Recorded(series)),
+            Source::Tabulated(table) => replayed(Rows::Tabulated(table)),
         };
         Ok(Self { body, unit, map, revert_after_s })
     }
@@ -83,7 +91,7 @@ impl Inverter {
     pub fn advance(&mut self, now: UnixMs) {
         match &mut self.body {
             Body::Simulated { plant, .. } => plant.advance(now),
-            Body::Recorded { now: at, .. } => *at = now.max(*at),
+            Body::Replayed(replayed) => replayed.advance(now),
         }
     }
 
@@ -95,14 +103,7 @@ impl Inverter {
                 Map::Seed => seed::image(plant.reading()),
                 Map::SunSpec => controls.image(plant),
             },
-            Body::Recorded { series, now, limit } => {
-                let mut words = series.at(*now).to_vec();
-                if let (Some(limit), Some(word)) = (limit, words.get_mut(usize::from(seed::LIMIT)))
-                {
-                    *word = *limit;
-                }
-                Image { first: 0, words }
-            }
+            Body::Replayed(replayed) => replayed.image(),
         }
     }
 
@@ -118,7 +119,10 @@ impl Inverter {
         now: UnixMs,
     ) -> Result<Vec<u16>, ExceptionCode> {
         self.advance(now);
-        self.image().slice(address, count).map(<[u16]>::to_vec)
+        match &self.body {
+            Body::Simulated { .. } => self.image().slice(address, count).map(<[u16]>::to_vec),
+            Body::Replayed(replayed) => replayed.read(address, count),
+        }
     }
 
     /// Writes holding registers at `now`: all of them or none.
@@ -144,12 +148,7 @@ impl Inverter {
                     controls.apply(change, plant);
                 }
             },
-            Body::Recorded { series, limit, .. } => {
-                if usize::from(seed::LIMIT) >= series.names().len() {
-                    return Err(ExceptionCode::IllegalDataAddress);
-                }
-                *limit = Some(seed::limit(address, values)?);
-            }
+            Body::Replayed(replayed) => replayed.write(address, values)?,
         }
         Ok(())
     }
@@ -163,9 +162,8 @@ impl Inverter {
             (Body::Simulated { plant, controls }, Map::SunSpec) => {
                 controls.written(plant, address, values).map(|_| ())
             }
-            (Body::Simulated { .. } | Body::Recorded { .. }, _) => {
-                seed::limit(address, values).map(|_| ())
-            }
+            (Body::Simulated { .. }, Map::Seed) => seed::limit(address, values).map(|_| ()),
+            (Body::Replayed(replayed), _) => replayed.check_write(address, values),
         }
     }
 
@@ -174,8 +172,7 @@ impl Inverter {
     pub fn is_asleep(&self) -> bool {
         match &self.body {
             Body::Simulated { plant, .. } => plant.reading().state == OperatingState::Sleeping,
-            // Of recorded registers, the last column is the power.
-            Body::Recorded { series, now, .. } => series.at(*now).last() == Some(&0),
+            Body::Replayed(replayed) => replayed.is_asleep(),
         }
     }
 
@@ -186,7 +183,7 @@ impl Inverter {
                 plant.lose_power(now);
                 *controls = Controls::default();
             }
-            Body::Recorded { limit, .. } => *limit = None,
+            Body::Replayed(replayed) => replayed.lose_power(),
         }
     }
 
@@ -195,7 +192,7 @@ impl Inverter {
     pub fn plant(&self) -> Option<&Plant> {
         match &self.body {
             Body::Simulated { plant, .. } => Some(plant),
-            Body::Recorded { .. } => None,
+            Body::Replayed(_) => None,
         }
     }
 
@@ -203,7 +200,7 @@ impl Inverter {
     pub fn plant_mut(&mut self) -> Option<&mut Plant> {
         match &mut self.body {
             Body::Simulated { plant, .. } => Some(plant),
-            Body::Recorded { .. } => None,
+            Body::Replayed(_) => None,
         }
     }
 

@@ -12,13 +12,16 @@ mod inverter;
 pub mod journal;
 pub mod physics;
 mod registers;
+mod replayed;
 mod scale;
 pub mod series;
 mod serve;
 pub mod station;
+pub mod tabulated;
 
 pub use config::{Config, ConfigError, Map, PvString, Site};
 pub use inverter::{Inverter, Source, Table};
 pub use physics::plant::{OperatingState, Reading, Weather};
 pub use registers::Image;
 pub use serve::{Addresses, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve};
+pub use tabulated::Tabulation;

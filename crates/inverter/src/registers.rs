@@ -25,9 +25,7 @@ impl Image {
     /// # Errors
     /// Illegal data address if any of them does not exist.
     pub fn slice(&self, address: u16, count: u16) -> Result<&[u16], ExceptionCode> {
-        let from = address.checked_sub(self.first).map(usize::from);
-        from.and_then(|from| self.words.get(from..from + usize::from(count)))
-            .ok_or(ExceptionCode::IllegalDataAddress)
+        slice(self.first, &self.words, address, count)
     }
 
     /// Whether the register exists.
@@ -35,4 +33,19 @@ impl Image {
     pub fn contains(&self, address: u16) -> bool {
         self.slice(address, 1).is_ok()
     }
+}
+
+/// `count` words from `address` on, of words whose first has the address `first`.
+///
+/// # Errors
+/// Illegal data address if any of them does not exist.
+pub(crate) fn slice(
+    first: u16,
+    words: &[u16],
+    address: u16,
+    count: u16,
+) -> Result<&[u16], ExceptionCode> {
+    let from = address.checked_sub(first).map(usize::from);
+    from.and_then(|from| words.get(from..from + usize::from(count)))
+        .ok_or(ExceptionCode::IllegalDataAddress)
 }

@@ -113,12 +113,7 @@ impl Controls {
         values: &[u16],
     ) -> Result<Change, ExceptionCode> {
         let enabled = self.is_in_force(plant);
-        let controls = Self { is_enabled: enabled, ..*self };
-        let mut change = Change { controls, connection: None, touches_limit: false };
-        for (register, value) in (address..=u16::MAX).zip(values) {
-            change.point(register.wrapping_sub(BASE + CONTROLS_AT), *value)?;
-        }
-        Ok(change)
+        Change::written(Self { is_enabled: enabled, ..*self }, address, values)
     }
 
     /// Carries out a checked write.
@@ -141,7 +136,23 @@ impl Controls {
     }
 }
 
+/// Whether a write to model 123 would be taken, whatever the plant does.
+///
+/// # Errors
+/// Illegal data address for what cannot be written, illegal data value for what is out of range.
+pub(crate) fn check(address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
+    Change::written(Controls::default(), address, values).map(|_| ())
+}
+
 impl Change {
+    fn written(controls: Controls, address: u16, values: &[u16]) -> Result<Self, ExceptionCode> {
+        let mut change = Self { controls, connection: None, touches_limit: false };
+        for (register, value) in (address..=u16::MAX).zip(values) {
+            change.point(register.wrapping_sub(BASE + CONTROLS_AT), *value)?;
+        }
+        Ok(change)
+    }
+
     fn point(&mut self, offset: u16, value: u16) -> Result<(), ExceptionCode> {
         let switch = |value: u16| match value {
             0 => Ok(false),
