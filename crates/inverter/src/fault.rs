@@ -73,6 +73,84 @@ pub enum Kind {
     GridLoss,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::WrongCrc,
+        Self::Truncated,
+        Self::Garbage,
+        Self::Overlong,
+        Self::Duplicate,
+        Self::WrongUnit,
+        Self::WrongFunction,
+        Self::StaleAnswer,
+        Self::Exception,
+        Self::Silence,
+        Self::Delay,
+        Self::Reset,
+        Self::Frozen,
+        Self::Reboot,
+        Self::NightSleep,
+        Self::WriteIgnored,
+        Self::RefuseSecondClient,
+        Self::GridLoss,
+    ];
+
+    /// Its name in a plan.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WrongCrc => "wrong_crc",
+            Self::Truncated => "truncated",
+            Self::Garbage => "garbage",
+            Self::Overlong => "overlong",
+            Self::Duplicate => "duplicate",
+            Self::WrongUnit => "wrong_unit",
+            Self::WrongFunction => "wrong_function",
+            Self::StaleAnswer => "stale_answer",
+            Self::Exception => "exception",
+            Self::Silence => "silence",
+            Self::Delay => "delay",
+            Self::Reset => "reset",
+            Self::Frozen => "frozen",
+            Self::Reboot => "reboot",
+            Self::NightSleep => "night_sleep",
+            Self::WriteIgnored => "write_ignored",
+            Self::RefuseSecondClient => "refuse_second_client",
+            Self::GridLoss => "grid_loss",
+        }
+    }
+}
+
+/// How often faults of each kind have struck: a request, a client, or the inverter itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Struck([u64; Kind::ALL.len()]);
+
+impl Struck {
+    /// Kinds with how often they struck, those that never did included.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, u64)> + use<> {
+        Kind::ALL.into_iter().zip(self.0)
+    }
+
+    /// How often this kind struck.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    /// One more of this kind.
+    pub fn count(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    /// Adds what others counted.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
 /// A fault as it is written in a plan or sent to the control port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,6 +287,7 @@ pub struct Faults {
     list: Vec<(u64, Fault)>,
     next_id: u64,
     random: Random,
+    struck: Struck,
 }
 
 /// A fault as the control port shows it.
@@ -361,7 +440,12 @@ impl Faults {
     /// No faults; `seed` decides which requests a probability strikes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { list: Vec::new(), next_id: 1, random: Random::new(seed, 4) }
+        Self {
+            list: Vec::new(),
+            next_id: 1,
+            random: Random::new(seed, 4),
+            struck: Struck::default(),
+        }
     }
 
     /// Adds one and gives its id.
@@ -418,6 +502,7 @@ impl Faults {
         });
         let (fault, event) = due.min_by_key(|(fault, _)| fault.from)?;
         fault.left = Some(0);
+        self.struck.count(fault.kind);
         Some((fault.from, event))
     }
 
@@ -432,11 +517,15 @@ impl Faults {
     /// Whether a client beyond the first is turned away.
     pub fn refuses_second_client(&mut self, now: UnixMs) -> bool {
         let random = &mut self.random;
-        self.list.iter_mut().any(|(_, fault)| {
+        let refuses = self.list.iter_mut().any(|(_, fault)| {
             fault.effect == Effect::RefuseSecondClient
                 && fault.is_active(now)
                 && fault.strikes(random)
-        })
+        });
+        if refuses {
+            self.struck.count(Kind::RefuseSecondClient);
+        }
+        refuses
     }
 
     /// What happens to a request; of several damages the first in the list wins.
@@ -451,6 +540,10 @@ impl Faults {
             if !fault.strikes(&mut self.random) {
                 continue;
             }
+            // Whether it is dark enough for this one, only the inverter knows.
+            if fault.kind != Kind::NightSleep {
+                self.struck.count(fault.kind);
+            }
             match fault.effect {
                 Effect::Damage(damage) => effects.damage = effects.damage.or(Some(damage)),
                 Effect::Exception(code) => effects.exception = effects.exception.or(Some(code)),
@@ -464,6 +557,17 @@ impl Faults {
             }
         }
         effects
+    }
+
+    /// How often each kind has struck.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        self.struck
+    }
+
+    /// Counts a strike that only the inverter could see.
+    pub fn count(&mut self, kind: Kind) {
+        self.struck.count(kind);
     }
 
     /// Random numbers for the damage itself.
@@ -516,6 +620,14 @@ mod tests {
         }
         assert!(spec(r#"{"kind":"silence","colour":1}"#).is_err());
         assert!(spec(r#"{"kind":"mischief"}"#).is_err());
+    }
+
+    #[test]
+    fn names_are_those_of_a_plan() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(kind as usize, index);
+        }
     }
 
     #[test]

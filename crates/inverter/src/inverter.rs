@@ -95,6 +95,15 @@ impl Inverter {
         }
     }
 
+    /// The instant of what it shows.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        match &self.body {
+            Body::Simulated { plant, .. } => plant.reading().at,
+            Body::Replayed(replayed) => replayed.now(),
+        }
+    }
+
     /// Every register at present.
     #[must_use]
     pub fn image(&self) -> Image {

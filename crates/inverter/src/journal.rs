@@ -40,6 +40,9 @@ pub struct Entry {
 pub struct AnsweredRead {
     /// When.
     pub at: UnixMs,
+    /// The instant whose registers were shown: before `at` if they were frozen, or to the step of
+    /// the physics.
+    pub shown_at: UnixMs,
     /// The unit that was asked.
     pub unit: u8,
     /// The table that was read.
@@ -126,6 +129,7 @@ mod tests {
     fn read(ms: i64) -> AnsweredRead {
         AnsweredRead {
             at: UnixMs(ms),
+            shown_at: UnixMs(ms),
             unit: 17,
             table: Table::Holding,
             address: 0,

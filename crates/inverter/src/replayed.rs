@@ -59,6 +59,10 @@ impl Replayed {
         self.now = now.max(self.now);
     }
 
+    pub(crate) fn now(&self) -> UnixMs {
+        self.now
+    }
+
     pub(crate) fn image(&self) -> Image {
         let (first, words) = self.rows.at(self.now);
         Image { first, words: self.with_written(first, words) }

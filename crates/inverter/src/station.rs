@@ -13,7 +13,7 @@ use ecowatt_model::UnixMs;
 use serde::Serialize;
 
 use crate::fault::damage::{Damage, damaged};
-use crate::fault::{Event, Fault, FaultError, FaultStatus, Faults, REBOOT_MS, Span};
+use crate::fault::{Event, Fault, FaultError, FaultStatus, Faults, Kind, REBOOT_MS, Span, Struck};
 use crate::inverter::{Inverter, Table};
 use crate::journal::AnsweredRead;
 use crate::registers::Image;
@@ -59,17 +59,34 @@ pub struct Station {
     inverter: Inverter,
     faults: Faults,
     is_single_client: bool,
-    frozen: Option<(UnixMs, Image)>,
+    frozen: Option<Frozen>,
     away_until: Option<UnixMs>,
     /// The last answer of each framing, as it should have left.
     previous: [Vec<u8>; 2],
     counts: Counts,
 }
 
+/// Registers that stand still.
+#[derive(Debug)]
+struct Frozen {
+    /// When the fault began.
+    since: UnixMs,
+    /// The instant of the registers.
+    shown_at: UnixMs,
+    image: Image,
+}
+
 /// A request carried out.
 struct Done {
     response: Carried,
-    read: Option<(Table, u16)>,
+    read: Option<Shown>,
+}
+
+/// What a read is answered with.
+struct Shown {
+    table: Table,
+    address: u16,
+    at: UnixMs,
 }
 
 enum Carried {
@@ -114,6 +131,12 @@ impl Station {
     #[must_use]
     pub fn faults(&self, now: UnixMs) -> Vec<FaultStatus> {
         self.faults.status(now)
+    }
+
+    /// How often each kind of fault has struck.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        self.faults.struck()
     }
 
     /// Adds a fault and gives its id.
@@ -186,6 +209,9 @@ impl Station {
         self.counts.requests += 1;
         let effects = self.faults.strike(request.ok().as_ref().and_then(span), now);
         let is_mute = effects.is_mute_at_night && self.inverter.is_asleep();
+        if is_mute {
+            self.faults.count(Kind::NightSleep);
+        }
         if effects.is_silent || is_mute || is_broadcast {
             if let (true, Ok(request)) = (is_broadcast, request) {
                 // Nobody answers a broadcast, right or wrong (Modbus over Serial Line V1.02, 2.1).
@@ -234,17 +260,14 @@ impl Station {
             Framing::Tcp => &mut self.previous[0],
             Framing::Rtu => &mut self.previous[1],
         };
-        let stale = std::mem::replace(previous, bytes.clone());
-        let (bytes, is_intact) = match effects.damage {
-            None => (bytes, true),
-            Some(damage) => {
-                self.counts.damaged += 1;
-                let random = self.faults.random();
-                // What comes twice is not damaged the first time.
-                let is_intact = damage == Damage::Duplicate;
-                (damaged(damage, framing, &bytes, &stale, random), is_intact)
-            }
-        };
+        let damaged_bytes = effects.damage.map(|damage| {
+            self.counts.damaged += 1;
+            damaged(damage, framing, &bytes, previous, self.faults.random())
+        });
+        // What comes twice is not damaged the first time.
+        let is_intact = matches!(effects.damage, None | Some(Damage::Duplicate));
+        previous.clone_from(&bytes);
+        let bytes = damaged_bytes.unwrap_or(bytes);
         if bytes.is_empty() {
             return Outcome::Silence;
         }
@@ -261,9 +284,10 @@ impl Station {
     fn freeze(&mut self, now: UnixMs) {
         match self.faults.frozen_since(now) {
             None => self.frozen = None,
-            Some(since) if self.frozen.as_ref().is_none_or(|(at, _)| *at != since) => {
+            Some(since) if self.frozen.as_ref().is_none_or(|frozen| frozen.since != since) => {
                 self.inverter.advance(since);
-                self.frozen = Some((since, self.inverter.image()));
+                let (shown_at, image) = (self.inverter.now(), self.inverter.image());
+                self.frozen = Some(Frozen { since, shown_at, image });
             }
             Some(_) => {}
         }
@@ -277,11 +301,17 @@ impl Station {
         ignores_writes: bool,
     ) -> Result<Done, ExceptionCode> {
         let mut read = |table, address, count| {
-            let words = match (&self.frozen, is_frozen) {
-                (Some((_, image)), true) => image.slice(address, count)?.to_vec(),
-                _ => self.inverter.read(table, address, count, now)?,
+            let (at, words) = match (&self.frozen, is_frozen) {
+                (Some(frozen), true) => {
+                    (frozen.shown_at, frozen.image.slice(address, count)?.to_vec())
+                }
+                _ => {
+                    let words = self.inverter.read(table, address, count, now)?;
+                    (self.inverter.now(), words)
+                }
             };
-            Ok(Done { response: Carried::Words(table, words), read: Some((table, address)) })
+            let read = Some(Shown { table, address, at });
+            Ok(Done { response: Carried::Words(table, words), read })
         };
         match *request {
             Request::ReadHoldingRegisters { address, count } => {
@@ -323,10 +353,11 @@ impl Station {
 
 impl Done {
     fn answered(self, header: Header, at: UnixMs) -> Option<AnsweredRead> {
-        let (table, address) = self.read?;
+        let Shown { table, address, at: shown_at } = self.read?;
         match self.response {
             Carried::Words(_, words) => {
-                Some(AnsweredRead { at, unit: header.unit, table, address, words, is_intact: true })
+                let unit = header.unit;
+                Some(AnsweredRead { at, shown_at, unit, table, address, words, is_intact: true })
             }
             Carried::One { .. } | Carried::Several { .. } => None,
         }
@@ -383,7 +414,7 @@ fn span(request: &Request<'_>) -> Option<Span> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::fault::{FaultSpec, Kind};
+    use crate::fault::FaultSpec;
     use crate::inverter::Source;
     use crate::physics::plant::Weather;
 
@@ -440,6 +471,36 @@ mod tests {
         assert_eq!(words(ask(&mut station, READ, later(60_000))), first);
         station.clear_faults();
         assert_ne!(words(ask(&mut station, READ, later(61_000))), first);
+    }
+
+    #[test]
+    fn a_read_says_which_instant_it_shows() {
+        let mut station = with(Kind::Frozen);
+        let shown_at = |station: &mut Station, now| {
+            let Outcome::Send { answered, .. } = ask(station, READ, now) else { panic!() };
+            let answered = answered.unwrap();
+            assert_eq!(answered.at, now);
+            answered.shown_at
+        };
+        assert_eq!(shown_at(&mut station, later(60_000)), NOON);
+        station.clear_faults();
+        assert_eq!(shown_at(&mut station, later(61_000)), later(61_000));
+        // The fault begins before what was shown last.
+        let fault = FaultSpec::always(Kind::Frozen).check(later(60_500)).unwrap();
+        station.add_fault(fault, later(60_500)).unwrap();
+        assert_eq!(shown_at(&mut station, later(99_000)), later(61_000));
+    }
+
+    #[test]
+    fn what_strikes_is_counted_by_kind() {
+        let mut station = with(Kind::NightSleep);
+        let damaged = FaultSpec { times: Some(2), ..FaultSpec::always(Kind::Truncated) };
+        station.add_fault(damaged.check(NOON).unwrap(), NOON).unwrap();
+        for ms in [0, 1_000, 2_000, 12 * 3_600_000] {
+            ask(&mut station, READ, later(ms));
+        }
+        let struck: Vec<_> = station.struck().iter().filter(|(_, times)| *times > 0).collect();
+        assert_eq!(struck, [(Kind::Truncated, 2), (Kind::NightSleep, 1)]);
     }
 
     #[test]
