@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device"]),
     ("inverter", &["model", "clock", "modbus", "profile"]),
     ("store", &["model"]),
+    ("vfs", &[]),
     ("api", &[]),
     ("server", &["model", "clock", "profile", "codec", "envelope", "wire", "store", "api"]),
     ("client", &["api"]),
@@ -27,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "fleet",
         &[
             "model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device", "agent",
-            "inverter", "store", "server",
+            "inverter", "store", "vfs", "server",
         ],
     ),
 ];
@@ -38,6 +39,7 @@ const NO_STD: &[&str] = &["model", "modbus", "profile", "codec", "envelope", "wi
 /// An outside crate, who may use it, and where in that crate's sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("rusqlite", &[("store", "src")]),
+    ("libsqlite3-sys", &[("vfs", "src")]),
     ("axum", &[("server", "src/http"), ("inverter", "src/control")]),
     ("utoipa", &[("api", "src"), ("server", "src/http")]),
     ("utoipa-axum", &[("server", "src/http")]),
@@ -47,6 +49,9 @@ const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("hmac", &[("envelope", "src")]),
     ("x25519-dalek", &[("envelope", "src")]),
 ];
+
+/// The one crate that may contain `unsafe`; its manifest repeats the workspace's lints, all but one.
+const UNSAFE: &str = "vfs";
 
 /// Names that mean the noun has not been found yet.
 const FILE_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "shared"];
@@ -67,6 +72,7 @@ fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
     let text = output(cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: serde_json::Value =
         serde_json::from_str(&text).context("reading cargo's metadata")?;
+    let workspace = std::fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
     let packages = metadata["packages"].as_array().context("metadata lists packages")?;
     for package in packages {
         let Some(name) = package["name"].as_str() else { continue };
@@ -94,7 +100,12 @@ fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
         }
         if let Some(manifest) = package["manifest_path"].as_str() {
             let text = std::fs::read_to_string(manifest).with_context(|| manifest.to_owned())?;
-            if !text.contains("[lints]\nworkspace = true") {
+            let takes_lints = if short == UNSAFE {
+                repeats_lints(&workspace, &text)
+            } else {
+                text.contains("[lints]\nworkspace = true")
+            };
+            if !takes_lints {
                 faults.push(format!("{short} does not take the workspace's lints"));
             }
         }
@@ -105,6 +116,23 @@ fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a manifest has every lint of the workspace, with `unsafe_code` denied (so that a module
+/// has to ask for it) instead of forbidden.
+fn repeats_lints(workspace: &str, manifest: &str) -> bool {
+    let mut is_lint = false;
+    let lints: Vec<&str> = workspace
+        .lines()
+        .filter(|line| {
+            if line.starts_with('[') {
+                is_lint = line.starts_with("[workspace.lints.");
+            }
+            is_lint && line.contains('=')
+        })
+        .map(|line| if line.starts_with("unsafe_code") { "unsafe_code = \"deny\"" } else { line })
+        .collect();
+    !lints.is_empty() && lints.iter().all(|lint| manifest.lines().any(|line| line == *lint))
 }
 
 fn sources(root: &Root, faults: &mut Vec<String>) -> Result<()> {
@@ -166,6 +194,16 @@ mod tests {
     #[test]
     fn repository_keeps_its_rules() {
         check(&Root::find().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn lints_are_repeated_all_but_one() {
+        let workspace =
+            "[a]\nb = 1\n[workspace.lints.rust]\nunsafe_code = \"forbid\"\nc = \"warn\"\n";
+        assert!(repeats_lints(workspace, "[lints.rust]\nc = \"warn\"\nunsafe_code = \"deny\"\n"));
+        assert!(!repeats_lints(workspace, "[lints.rust]\nc = \"warn\"\nunsafe_code = \"allow\"\n"));
+        assert!(!repeats_lints(workspace, "[lints.rust]\nunsafe_code = \"deny\"\n"));
+        assert!(!repeats_lints("", "unsafe_code = \"deny\""));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub use fleet::{
 };
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::query::SourcePower;
+pub use sqlite::steps::Stepper;
 pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{

@@ -1,9 +1,10 @@
 //! The embedded engine: one database file in a folder.
 //!
-//! One thread writes. It takes what is queued, does it in one transaction, commits with one fsync
-//! (`synchronous=FULL`) and only then answers everybody. A few threads read, each on a connection of
-//! its own that cannot write. Nobody else touches the connections, so no statement waits for a lock
-//! that this process holds.
+//! A [`writer::Writer`] takes what is queued, does it in one transaction, commits with one fsync
+//! (`synchronous=FULL`) and only then answers everybody. Who turns it differs: a thread of its own,
+//! beside a few threads that read, each on a connection that cannot write ([`threads`]); or whoever
+//! holds the [`steps::Stepper`], without any thread. Nobody else touches the connections, so no
+//! statement waits for a lock that this process holds.
 
 pub(crate) mod access;
 pub(crate) mod fleet;
@@ -12,22 +13,24 @@ pub(crate) mod query;
 mod row;
 mod rows;
 mod schema;
+pub(crate) mod steps;
+mod threads;
 mod writer;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use crate::limits::{CHECKPOINT_PAGES, READ_QUEUE_MAX, READERS, WRITE_QUEUE_MAX};
+use crate::limits::{CHECKPOINT_PAGES, READERS};
 use crate::{OpenError, Outcome, StoreError, Upload};
-use writer::Job;
+use steps::{Stepper, Steps};
+use threads::Threads;
+use writer::{Job, Writer};
 
 const DATABASE: &str = "ecowatt.db";
 const LOCK: &str = "ecowatt.lock";
@@ -37,8 +40,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements that a connection keeps prepared; more than there are in this crate.
 const STATEMENTS: usize = 128;
-
-type Query = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Whether the folder is this process's alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +53,15 @@ pub(crate) enum Sharing {
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    // Dropping the senders ends the threads once their queues are empty.
-    writer: Option<SyncSender<Job>>,
-    readers: Option<SyncSender<Query>>,
-    threads: Vec<JoinHandle<()>>,
+    drive: Drive,
     path: PathBuf,
-    // Held as long as the database is open; the operating system lets go of it after a kill.
-    _lock: Option<File>,
+}
+
+/// Who makes it work.
+#[derive(Debug)]
+enum Drive {
+    Threads(Threads),
+    Steps(Arc<Steps>),
 }
 
 impl Sqlite {
@@ -88,24 +91,43 @@ impl Sqlite {
         } else {
             schema::check(&connection, &path)?;
         }
-        let mut threads = Vec::with_capacity(1 + READERS);
-        let (writer, jobs) = mpsc::sync_channel(WRITE_QUEUE_MAX);
-        threads.push(spawn("store-write", move || writer::run(connection, &jobs))?);
-        let (readers, queries) = mpsc::sync_channel::<Query>(READ_QUEUE_MAX);
-        let queries = Arc::new(Mutex::new(queries));
+        let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&path, flags).map_err(cannot)?;
             configure_reader(&connection).map_err(cannot)?;
-            let queries = Arc::clone(&queries);
-            threads.push(spawn("store-read", move || read(&connection, &queries))?);
+            readers.push(connection);
         }
-        Ok(Self { writer: Some(writer), readers: Some(readers), threads, path, _lock: lock })
+        let threads = Threads::start(Writer::new(connection), readers, lock)?;
+        Ok(Self { drive: Drive::Threads(threads), path })
     }
 
-    /// Size of the database file.
-    pub(crate) fn size_bytes(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    /// Opens the database file through a VFS, for this connection alone and without threads.
+    pub(crate) fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
+        let cannot = |cause| OpenError::Database { path: path.to_owned(), cause };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection =
+            Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(cannot)?;
+        // Before the log is looked at: its index is then in this process's memory, and the VFS needs
+        // none to share (https://www.sqlite.org/wal.html, section 8).
+        connection
+            .pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
+            .map_err(cannot)?;
+        configure(&connection).map_err(cannot)?;
+        schema::migrate(&mut connection, path)?;
+        let steps = Arc::new(Steps::new(Writer::new(connection)));
+        let stepper = Stepper::new(Arc::clone(&steps));
+        Ok((Self { drive: Drive::Steps(steps), path: path.to_owned() }, stepper))
+    }
+
+    /// Size of the database, the write-ahead log aside.
+    pub(crate) fn size_bytes(&self) -> Result<u64, StoreError> {
+        match &self.drive {
+            Drive::Threads(_) => Ok(fs::metadata(&self.path).map_or(0, |metadata| metadata.len())),
+            Drive::Steps(steps) => steps.read(query::size_bytes),
+        }
     }
 
     /// Runs a change in the next group. An `Err` takes back what the change did and nothing else.
@@ -129,58 +151,37 @@ impl Sqlite {
     }
 
     fn queue(&self, job: Job) -> Result<(), StoreError> {
-        let writer = self.writer.as_ref().ok_or(StoreError::Closed)?;
-        writer.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed,
-        })
+        match &self.drive {
+            Drive::Threads(threads) => threads.queue(job),
+            Drive::Steps(steps) => steps.queue(job),
+        }
     }
 
-    /// Runs a query on one of the readers; all of its statements see the same commit.
+    /// Runs a query; all of its statements see the same commit. One of the threads that read does
+    /// it, or, without threads, the caller at once.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let threads = match &self.drive {
+            Drive::Threads(threads) => threads,
+            Drive::Steps(steps) => return steps.read(query),
+        };
         let (answer, answered) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
-            let result = connection
-                .unchecked_transaction()
-                .map_err(StoreError::from)
-                .and_then(|snapshot| query(&snapshot));
+        threads.read(Box::new(move |connection| {
             // Whoever asked may have gone away.
-            let _ = answer.send(result);
-        });
-        let readers = self.readers.as_ref().ok_or(StoreError::Closed)?;
-        readers.try_send(query).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Closed,
-        })?;
+            let _ = answer.send(snapshot(connection, query));
+        }))?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
-impl Drop for Sqlite {
-    fn drop(&mut self) {
-        drop(self.writer.take());
-        drop(self.readers.take());
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has printed why; there is nobody left to tell.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(OpenError::Thread)
-}
-
-fn read(connection: &Connection, queries: &Mutex<Receiver<Query>>) {
-    loop {
-        // Whoever holds the lock waits for a query; the others wait for the lock.
-        let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(query) = next else { return };
-        query(connection);
-    }
+fn snapshot<T>(
+    connection: &Connection,
+    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    query(&snapshot)
 }
 
 /// Makes the folder, for its owner's eyes only where the system knows that: it holds device keys.

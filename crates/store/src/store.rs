@@ -8,6 +8,7 @@ use ecowatt_model::{
 };
 
 use crate::sqlite::fleet::NewStreamOf;
+use crate::sqlite::steps::Stepper;
 use crate::sqlite::{Sharing, Sqlite, access, fleet, query};
 use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
@@ -41,6 +42,18 @@ impl Store {
     /// If there is no database, or its schema is not this program's and the server is running.
     pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Beside)?)))
+    }
+
+    /// Opens a database file, made if there is none, through an SQLite VFS that is registered under
+    /// the name `vfs`: a store without threads, for programs that decide themselves what happens
+    /// when. What changes something is done by [`Stepper::commit`], and until then its future is
+    /// pending; what reads is ready when it is first polled.
+    ///
+    /// # Errors
+    /// If the file is open elsewhere, a later version wrote it, or the VFS does not play along.
+    pub fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
+        let (sqlite, stepper) = Sqlite::open_stepped(path, vfs)?;
+        Ok((Self(Arc::new(sqlite)), stepper))
     }
 }
 
@@ -245,6 +258,17 @@ impl Store {
         self.0.read(move |db| query::blocks(db, device, source, range)).await
     }
 
+    /// All batches of an inverter by their first sample and name, from after the one given on; at
+    /// most [`crate::limits::BLOCKS_PER_QUERY_MAX`], and fewer only if there are no more.
+    pub async fn list_blocks(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        after: Option<(UnixMs, BatchId)>,
+    ) -> Result<Vec<Block>, StoreError> {
+        self.0.read(move |db| query::list_blocks(db, device, source, after)).await
+    }
+
     /// Names and rows of all stored batches of a device, to check what was delivered.
     pub async fn list_batches(
         &self,
@@ -314,7 +338,7 @@ impl Store {
 
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let mut counts = self.0.read(query::counts).await?;
-        counts.database_bytes = self.0.size_bytes();
+        counts.database_bytes = self.0.size_bytes()?;
         Ok(counts)
     }
 }

@@ -59,7 +59,30 @@ pub(crate) fn blocks(
     Ok(blocks)
 }
 
-/// Whether the store holds a batch of this name, by its own key rather than by what was received.
+/// Blocks in the order of their key, from after one of them on.
+pub(crate) fn list_blocks(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    after: Option<(UnixMs, BatchId)>,
+) -> Result<Vec<Block>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
+             bytes
+         FROM block
+         WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
+         ORDER BY first_ms, epoch, sequence LIMIT ?6",
+    )?;
+    // No batch has an epoch below 0.
+    let (first, epoch, sequence) = after.map_or((i64::MIN, -1, 0), |(first, id)| {
+        (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
+    });
+    let values = params![device.0, source.0, first, epoch, sequence, BLOCKS_PER_QUERY_MAX];
+    let blocks = statement.query_map(values, block)?.collect::<Result<_, _>>()?;
+    Ok(blocks)
+}
+
+/// Names and rows of all blocks of a device, by the blocks themselves rather than by what was received.
 pub(crate) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
@@ -373,4 +396,12 @@ pub(crate) fn counts(db: &Connection) -> Result<Counts, StoreError> {
     counts.devices = of("SELECT count(*) FROM device")?;
     counts.sites = of("SELECT count(*) FROM site")?;
     Ok(counts)
+}
+
+/// What the database takes, by its pages; whatever of them is still in the write-ahead log.
+pub(crate) fn size_bytes(db: &Connection) -> Result<u64, StoreError> {
+    let of = |pragma: &str| -> Result<u64, StoreError> {
+        Ok(db.pragma_query_value(None, pragma, |row| count(row, 0))?)
+    };
+    Ok(of("page_count")?.saturating_mul(of("page_size")?))
 }

@@ -1,18 +1,15 @@
-//! The thread that writes: groups of jobs, one transaction and one fsync a group.
+//! What writes: groups of jobs, one transaction and one fsync a group.
 //!
 //! A job that is refused takes nothing of its group with it: uploads are decided in memory before
 //! anything is written, changes run inside a savepoint. If the database itself fails (no space, a
 //! broken disk), the whole group is rolled back, everybody in it is told, and the next group is
 //! tried as if nothing had happened.
 
-use std::sync::mpsc::Receiver;
-
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::ingest;
 use super::rows::Rows;
-use crate::limits::GROUP_MAX;
 use crate::{Outcome, StoreError, Upload};
 
 /// Tells whoever asked, once the fate of the group is known.
@@ -60,33 +57,63 @@ fn in_savepoint<T, E: From<StoreError>>(
     result
 }
 
-/// Works until every sender is gone and the queue is empty.
-pub(super) fn run(mut connection: Connection, jobs: &Receiver<Job>) {
-    let mut rows = Rows::default();
-    while let Ok(first) = jobs.recv() {
-        let mut group = Vec::with_capacity(GROUP_MAX);
-        group.push(first);
-        group.extend(jobs.try_iter().take(GROUP_MAX - 1));
+/// The connection that writes, and what it holds in memory between groups.
+pub(super) struct Writer {
+    connection: Connection,
+    rows: Rows,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, rows: Rows::default() }
+    }
+
+    /// The connection, between groups.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Does a group in one transaction. Everybody in it waits for [`Settled::answer`].
+    pub(super) fn commit(&mut self, group: Vec<Job>) -> Settled {
         let mut answers = Vec::with_capacity(group.len());
-        let committed = commit(&mut connection, &mut rows, group, &mut answers);
+        let committed = commit(&mut self.connection, &mut self.rows, group, &mut answers);
         if let Err(failure) = &committed {
             // What is held may be from the transaction that is no more.
-            rows.clear();
+            self.rows.clear();
             tracing::error!(
                 error = failure as &dyn std::error::Error,
                 jobs = answers.len(),
                 "a group was not committed"
             );
         }
-        rows.bound();
-        for answer in answers {
-            answer(committed.clone());
+        self.rows.bound();
+        Settled { answers, committed }
+    }
+
+    /// Makes the database one file, so that copying it after a stop in good order is enough.
+    pub(super) fn fold(&self) {
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = folded {
+            tracing::warn!(%error, "the log stays beside the database until the next start");
         }
     }
-    // After a stop in good order the database is one file, so that copying it is enough.
-    let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    if let Err(error) = folded {
-        tracing::warn!(%error, "the log stays beside the database until the next start");
+}
+
+/// A group whose fate is known.
+#[must_use = "somebody waits for the answers"]
+pub(super) struct Settled {
+    answers: Vec<Answer>,
+    committed: Result<(), StoreError>,
+}
+
+impl Settled {
+    /// Tells everybody; gives their number.
+    pub(super) fn answer(self) -> usize {
+        let count = self.answers.len();
+        for answer in self.answers {
+            answer(self.committed.clone());
+        }
+        count
     }
 }
 

@@ -11,3 +11,4 @@ mod fleet;
 mod open;
 mod overload;
 mod queries;
+mod stepped;

@@ -1,0 +1,100 @@
+//! The store that works only when it is told to: no threads, one connection.
+//!
+//! What is to be written waits in a queue until [`Stepper::commit`] does a group of it; what is to be
+//! read is read at once, between groups. In a program with one thread, everything then happens in an
+//! order that the caller alone decides.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::snapshot;
+use super::writer::{Job, Writer};
+use crate::StoreError;
+use crate::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
+
+/// Makes a stepped [`Store`](crate::Store) work.
+///
+/// The database is closed when this and the last clone of the store are gone. What is queued by then
+/// is not done, and whoever waits for it is told [`StoreError::Closed`].
+#[derive(Debug)]
+pub struct Stepper(Arc<Steps>);
+
+impl Stepper {
+    pub(super) fn new(steps: Arc<Steps>) -> Self {
+        Self(steps)
+    }
+
+    /// Does what has waited longest, at most [`GROUP_MAX`] requests, in one transaction, and answers
+    /// everybody in it after its commit. Gives their number.
+    #[expect(clippy::must_use_candidate, reason = "the number is for whoever wants it")]
+    pub fn commit(&self) -> usize {
+        let group: Vec<Job> = {
+            let mut queue = self.0.lock_queue();
+            let count = queue.len().min(GROUP_MAX);
+            queue.drain(..count).collect()
+        };
+        if group.is_empty() {
+            return 0;
+        }
+        // Whoever is woken finds the store at rest.
+        let settled = self.0.lock_writer().commit(group);
+        settled.answer()
+    }
+
+    /// Requests that wait for a commit.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.lock_queue().len()
+    }
+}
+
+/// The queue and what works it off.
+pub(crate) struct Steps {
+    queue: Mutex<VecDeque<Job>>,
+    writer: Mutex<Writer>,
+}
+
+impl Steps {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self { queue: Mutex::default(), writer: Mutex::new(writer) }
+    }
+
+    pub(super) fn queue(&self, job: Job) -> Result<(), StoreError> {
+        let mut queue = self.lock_queue();
+        if queue.len() >= WRITE_QUEUE_MAX {
+            return Err(StoreError::Busy);
+        }
+        queue.push_back(job);
+        Ok(())
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        snapshot(self.lock_writer().connection(), query)
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steps").field("queued", &self.lock_queue().len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.lock_writer().fold();
+    }
+}
