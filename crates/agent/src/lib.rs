@@ -1,12 +1,14 @@
 //! The Linux shell around the device core: buses, network, and what survives a power cut.
 //!
 //! [`run()`] carries out what `ecowatt-device` decides. It decides nothing itself but how: which
-//! task owns a bus, which file holds a batch, when to give up on a socket.
+//! task owns a bus, which file holds a batch, when to give up on a socket. What needs neither tasks
+//! nor sockets is a [`node`], which the simulation of a fleet drives as well.
 
 mod bus;
 mod config;
 mod enrol;
 mod link;
+pub mod node;
 mod run;
 mod sample_log;
 pub mod storage;

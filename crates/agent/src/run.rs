@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_device::StartError;
 use ecowatt_model::SourceNumber;
 use ecowatt_profile::sunspec::Found;
 use tokio::sync::mpsc;
@@ -19,6 +18,7 @@ use crate::bus::{Address, Bus, Job, Pace};
 use crate::config::{Config, InverterConfig};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
 use crate::link::Link;
+use crate::node::StartError;
 use crate::sample_log::SampleLog;
 use crate::storage::{Disk, Folder, FolderError, Ledger, LedgerError, StorageError};
 use crate::survey::{self, SurveyError};
@@ -40,8 +40,6 @@ pub enum RunError {
     SampleLog(#[source] std::io::Error),
     #[error("no random numbers")]
     Random(#[source] getrandom::Error),
-    #[error("identity in the ledger is damaged")]
-    Identity,
     #[error("a task of the agent ended early")]
     Task,
 }

@@ -9,7 +9,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::storage::Drafted;
+use ecowatt_codec::TimeBase;
+use ecowatt_device::Sample;
+use ecowatt_model::BootEpoch;
 
 /// The file.
 #[derive(Debug)]
@@ -21,9 +23,9 @@ impl SampleLog {
     }
 
     /// Appends a sample. Written with one call, so that a kill leaves whole lines.
-    pub(crate) fn append(&mut self, sample: &Drafted) -> io::Result<()> {
-        let mut line = format!("{},-,{},", sample.epoch, sample.source);
-        let base = if sample.is_unix { "" } else { "b" };
+    pub(crate) fn append(&mut self, epoch: BootEpoch, sample: &Sample<'_>) -> io::Result<()> {
+        let mut line = format!("{epoch},-,{},", sample.source);
+        let base = if sample.base == TimeBase::Unix { "" } else { "b" };
         // Writing to a string cannot fail.
         let _ = write!(line, "{base}{},", sample.t_ms);
         let words: Vec<String> = sample.words.iter().map(u16::to_string).collect();

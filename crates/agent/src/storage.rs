@@ -15,8 +15,8 @@ mod spool;
 
 use std::io;
 
-use ecowatt_codec::{Batch as Table, State, TimeBase, encode, encoded_len_max};
-use ecowatt_device::batch_rows_max;
+use ecowatt_codec::{Batch as Table, State, encode, encoded_len_max};
+use ecowatt_device::{Sample, batch_rows_max};
 use ecowatt_model::{BatchId, BootEpoch, SourceNumber, StreamNumber};
 use ecowatt_wire::{BootReason, LAYOUT_MAX};
 
@@ -45,10 +45,20 @@ pub struct Storage<D> {
     pub ledger: Ledger<D>,
     spool: Spool<D>,
     draft: Draft<D>,
-    /// Last sample of each source that is in the draft.
-    drafted: Vec<u32>,
     message_bytes_max: usize,
-    recovered_samples: u64,
+    /// Whether no samples of earlier epochs are left in the draft.
+    is_recovered: bool,
+    recovered: Vec<Recovered>,
+}
+
+/// A batch that was made of samples which an earlier epoch left in the draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    pub id: BatchId,
+    pub source: SourceNumber,
+    pub stream: StreamNumber,
+    pub rows: u16,
+    pub last_ordinal: u32,
 }
 
 /// What goes into a message.
@@ -80,9 +90,9 @@ impl<D: Disk + Clone> Storage<D> {
             ledger,
             spool,
             draft,
-            drafted: Vec::new(),
             message_bytes_max,
-            recovered_samples: 0,
+            is_recovered: false,
+            recovered: Vec::new(),
         };
         if let Err(error) = storage.recover_drafts() {
             // They stay where they are and are tried again before the next batch.
@@ -104,24 +114,15 @@ impl<D: Disk + Clone> Storage<D> {
     }
 
     /// Makes a sample durable.
-    pub fn draft(&mut self, sample: &Drafted) -> Result<(), StorageError> {
-        self.draft.append(sample)?;
-        let place = usize::from(sample.source.0);
-        if self.drafted.len() <= place {
-            self.drafted.resize(place + 1, 0);
-        }
-        self.drafted[place] = sample.ordinal;
-        Ok(())
+    pub fn draft(&mut self, sample: &Sample<'_>) -> Result<(), StorageError> {
+        Ok(self.draft.append(sample)?)
     }
 
     /// Makes a batch durable; the draft forgets its samples.
     pub fn persist(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.recover_drafts()?;
         self.spool.append(batch)?;
-        let drafted = self.drafted.get(usize::from(batch.source.0)).copied().unwrap_or(0);
-        if drafted <= batch.last_ordinal
-            && let Err(error) = self.draft.empty(batch.source)
-        {
+        if let Err(error) = self.draft.forget(batch.source, batch.last_ordinal) {
             // The samples are in the spool, which covers their ordinals; they only take up room.
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "draft was not emptied");
@@ -148,7 +149,7 @@ impl<D: Disk + Clone> Storage<D> {
             bytes += batch.bytes.len();
             let is_taken = bytes <= bytes_max && batches.len() < ecowatt_wire::ITEMS_MAX;
             if is_taken {
-                batches.push(batch.clone());
+                batches.push(batch);
             }
             is_taken
         })?;
@@ -194,9 +195,22 @@ impl<D: Disk + Clone> Storage<D> {
         self.spool.report()
     }
 
-    /// Samples of earlier epochs that were found in the draft and put into batches.
-    pub fn recovered_samples(&self) -> u64 {
-        self.recovered_samples
+    /// Batches that were made of what earlier epochs left in the draft, since it was last asked.
+    pub fn take_recovered(&mut self) -> Vec<Recovered> {
+        std::mem::take(&mut self.recovered)
+    }
+
+    /// Bytes on the heap, what [`Storage::take_recovered`] will give aside.
+    pub fn memory_bytes(&self) -> usize {
+        self.ledger.memory_bytes() + self.spool.memory_bytes() + self.draft.memory_bytes()
+    }
+
+    /// Most of [`Storage::memory_bytes`] between calls, with a spool of this limit.
+    #[must_use]
+    pub const fn memory_bytes_max(spool_bytes: u64) -> usize {
+        Ledger::<D>::memory_bytes_max()
+            + Spool::<D>::memory_bytes_max(spool_bytes)
+            + Draft::<D>::memory_bytes_max()
     }
 
     fn layout(&self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
@@ -207,6 +221,10 @@ impl<D: Disk + Clone> Storage<D> {
 
     /// Puts samples that earlier epochs left in the draft into batches of those epochs.
     fn recover_drafts(&mut self) -> Result<(), StorageError> {
+        if self.is_recovered {
+            return Ok(());
+        }
+        let mut codec: Option<Box<State>> = None;
         while let Some((epoch, source, mut samples)) = self.draft.recover()? {
             samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
             let mut rest = samples.as_slice();
@@ -216,13 +234,16 @@ impl<D: Disk + Clone> Storage<D> {
                 let rows = rest.iter().take_while(is_alike).take(rows_max).count();
                 let (table, later) = rest.split_at(rows);
                 rest = later;
-                if let Some(batch) = self.batch_of(epoch, source, table) {
+                let codec = codec.get_or_insert_with(|| Box::new(State::new()));
+                if let Some(batch) = self.batch_of(epoch, source, table, codec) {
                     self.spool.append(&batch)?;
-                    self.recovered_samples += u64::from(batch.rows);
+                    let Batch { id, source, stream, rows, last_ordinal, .. } = batch;
+                    self.recovered.push(Recovered { id, source, stream, rows, last_ordinal });
                 }
             }
             self.draft.remove(epoch, source)?;
         }
+        self.is_recovered = true;
         Ok(())
     }
 
@@ -231,17 +252,17 @@ impl<D: Disk + Clone> Storage<D> {
         epoch: BootEpoch,
         source: SourceNumber,
         samples: &[Drafted],
+        codec: &mut State,
     ) -> Option<Batch> {
         let (first, last) = (samples.first()?, samples.last()?);
         let columns = first.words.len();
         let times: Vec<i64> = samples.iter().map(|sample| sample.t_ms).collect();
         let words: Vec<u16> = samples.iter().flat_map(|s| s.words.iter().copied()).collect();
         let marks: Vec<_> = samples.iter().flat_map(|s| s.marks.iter().copied()).collect();
-        let base = if first.is_unix { TimeBase::Unix } else { TimeBase::SinceBoot };
-        let table = Table { base, columns, times: &times, words: &words, marks: Some(&marks) };
+        let table =
+            Table { base: first.base, columns, times: &times, words: &words, marks: Some(&marks) };
         let mut bytes = vec![0; encoded_len_max(samples.len(), columns)];
-        let mut state = Box::new(State::new());
-        let len = encode::<{ ecowatt_codec::COLUMNS_MAX }>(&table, &mut state, &mut bytes).ok()?;
+        let len = encode::<{ ecowatt_codec::COLUMNS_MAX }>(&table, codec, &mut bytes).ok()?;
         bytes.truncate(len);
         Some(Batch {
             id: BatchId { epoch, sequence: self.spool.next_sequence(epoch) },
@@ -257,11 +278,22 @@ impl<D: Disk + Clone> Storage<D> {
 impl Drafted {
     fn is_alike(&self, other: &Self) -> bool {
         self.stream == other.stream
-            && self.is_unix == other.is_unix
+            && self.base == other.base
             && self.words.len() == other.words.len()
     }
 }
 
 fn layout_name(number: StreamNumber) -> String {
     format!("layout-{}", number.0)
+}
+
+/// Bytes that a vector holds.
+pub(crate) fn held<T>(vector: &Vec<T>) -> usize {
+    vector.capacity() * size_of::<T>()
+}
+
+/// Most bytes that a vector holds which grew to `len_max` elements.
+pub(crate) const fn grown<T>(len_max: usize) -> usize {
+    // Growing doubles, from four elements.
+    2 * if len_max > 4 { len_max } else { 4 } * size_of::<T>()
 }

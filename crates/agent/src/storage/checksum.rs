@@ -5,24 +5,23 @@
 /// CRC-32/ISO-HDLC (reflected polynomial 0xEDB88320, as in ISO 3309 and zlib).
 pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut crc = u32::MAX;
-    for byte in parts.iter().copied().flatten() {
-        crc ^= u32::from(*byte);
-        for _ in 0..2 {
-            crc = (crc >> 4) ^ NIBBLES[usize::from(crc.to_le_bytes()[0] & 0x0F)];
+    for part in parts {
+        for byte in *part {
+            crc = (crc >> 8) ^ BYTES[usize::from(crc.to_le_bytes()[0] ^ byte)];
         }
     }
     !crc
 }
 
-const NIBBLES: [u32; 16] = nibbles();
+const BYTES: [u32; 256] = bytes();
 
-const fn nibbles() -> [u32; 16] {
-    let mut table = [0; 16];
+const fn bytes() -> [u32; 256] {
+    let mut table = [0; 256];
     let mut value = 0u32;
-    while value < 16 {
+    while value < 256 {
         let mut crc = value;
         let mut bit = 0;
-        while bit < 4 {
+        while bit < 8 {
             crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
             bit += 1;
         }

@@ -1,33 +1,37 @@
 //! The journal of samples that are in no batch yet.
 //!
-//! One file per source and boot epoch. A sample counts as persisted when [`Draft::append`] returned.
-//! Once a batch is in the spool, the journal of what it covers is emptied; a cut before that leaves
-//! samples whose ordinals the spool already covers, and recovery passes over them. Files of earlier
-//! epochs stay until their samples are in batches of that epoch.
+//! One file per source and boot epoch; its name also says which format it has: a later one takes
+//! another name, so that software that does not know it leaves it alone. A sample counts as persisted
+//! when [`Draft::append`] returned. Once a batch is in the spool, the journal of what it covers is
+//! emptied; a cut before that leaves samples whose ordinals the spool already covers, and recovery
+//! passes over them. Files of earlier epochs stay until their samples are in batches of that epoch.
 
 use std::io;
 
-use ecowatt_model::{BootEpoch, Mark, SourceNumber, StreamNumber};
+use ecowatt_codec::TimeBase;
+use ecowatt_device::Sample;
+use ecowatt_model::{BootEpoch, COLUMNS_MAX, Mark, SOURCES_MAX, SourceNumber, StreamNumber};
 
 use super::checksum::crc32;
 use super::disk::Disk;
+use super::{grown, held};
 
 /// Most bytes of one journal. The core's buffer of one source fits several times over, so that only
 /// a spool that refuses batches for long fills it.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 const PREFIX: &str = "draft-";
+/// Length and checksum of a record.
+const HEAD_BYTES: usize = 2 + 4;
+const RECORD_BYTES_MAX: usize = HEAD_BYTES + 15 + 3 * COLUMNS_MAX;
 
-/// One sample as the journal holds it.
+/// One sample as recovery finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drafted {
-    pub epoch: BootEpoch,
-    pub source: SourceNumber,
     pub stream: StreamNumber,
     /// Position among the samples of its source in its epoch, from 1.
     pub ordinal: u32,
-    /// Unix time if `is_unix`, else since the start of the epoch.
+    pub base: TimeBase,
     pub t_ms: i64,
-    pub is_unix: bool,
     pub words: Vec<u16>,
     pub marks: Vec<Mark>,
 }
@@ -46,49 +50,83 @@ pub enum DraftError {
 pub struct Draft<D> {
     disk: D,
     epoch: BootEpoch,
-    /// Length of each source's journal of the present epoch.
-    lens: Vec<u64>,
+    journals: Vec<Journal>,
+    /// The record that is written.
+    record: Vec<u8>,
+}
+
+/// A source's journal of the present epoch.
+#[derive(Debug)]
+struct Journal {
+    source: SourceNumber,
+    name: String,
+    /// Length of its whole records.
+    len: u64,
+    /// Whether the file's name is durable.
+    is_named: bool,
+    last_ordinal: u32,
 }
 
 impl<D: Disk> Draft<D> {
     /// Starts the journals of an epoch; those of earlier ones are left to [`Draft::recover`].
     pub fn open(disk: D, epoch: BootEpoch) -> Self {
-        Self { disk, epoch, lens: Vec::new() }
+        Self { disk, epoch, journals: Vec::new(), record: Vec::with_capacity(RECORD_BYTES_MAX) }
     }
 
     /// Makes a sample durable.
-    pub fn append(&mut self, sample: &Drafted) -> Result<(), DraftError> {
-        let failed = |error| DraftError::Disk("written", error);
-        let place = usize::from(sample.source.0);
-        if self.lens.len() <= place {
-            self.lens.resize(place + 1, 0);
-        }
-        let bytes = encode(sample);
-        let len = self.lens[place];
-        let end = len + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    pub fn append(&mut self, sample: &Sample<'_>) -> Result<(), DraftError> {
+        let source = sample.source;
+        let place = match self.journals.iter().position(|journal| journal.source == source) {
+            Some(place) => place,
+            None => {
+                let name = file_name(self.epoch, source);
+                let (len, last_ordinal) = (0, 0);
+                self.journals.push(Journal { source, name, len, is_named: false, last_ordinal });
+                self.journals.len() - 1
+            }
+        };
+        let journal = &mut self.journals[place];
+        encode(self.epoch, sample, &mut self.record);
+        let end = journal.len + u64::try_from(self.record.len()).unwrap_or(u64::MAX);
         if end > FILE_BYTES_MAX {
             return Err(DraftError::Full);
         }
-        let name = file_name(self.epoch, sample.source);
-        let is_first = self.disk.len(&name).map_err(failed)?.is_none();
-        self.disk.write_at(&name, len, &bytes).map_err(failed)?;
-        self.disk.sync(&name).map_err(failed)?;
-        if is_first {
+        let failed = |error| DraftError::Disk("written", error);
+        self.disk.write_at(&journal.name, journal.len, &self.record).map_err(failed)?;
+        self.disk.sync(&journal.name).map_err(failed)?;
+        if !journal.is_named {
             self.disk.sync_names().map_err(failed)?;
+            journal.is_named = true;
         }
-        self.lens[place] = end;
+        journal.len = end;
+        journal.last_ordinal = sample.ordinal;
         Ok(())
     }
 
-    /// Forgets the present epoch's samples of a source; they are all in batches.
-    pub fn empty(&mut self, source: SourceNumber) -> Result<(), DraftError> {
-        let Some(len) = self.lens.get_mut(usize::from(source.0)) else { return Ok(()) };
-        if *len > 0 {
-            let name = file_name(self.epoch, source);
-            self.disk.truncate(&name, 0).map_err(|error| DraftError::Disk("emptied", error))?;
-            *len = 0;
+    /// Forgets the present epoch's samples of a source if they all are in batches: those up to
+    /// `last_ordinal` are.
+    pub fn forget(&mut self, source: SourceNumber, last_ordinal: u32) -> Result<(), DraftError> {
+        let mut journals = self.journals.iter_mut();
+        if let Some(journal) = journals.find(|journal| journal.source == source)
+            && journal.len > 0
+            && journal.last_ordinal <= last_ordinal
+        {
+            let failed = |error| DraftError::Disk("emptied", error);
+            self.disk.truncate(&journal.name, 0).map_err(failed)?;
+            journal.len = 0;
         }
         Ok(())
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let names: usize = self.journals.iter().map(|journal| journal.name.capacity()).sum();
+        held(&self.journals) + held(&self.record) + names
+    }
+
+    /// Most of [`Draft::memory_bytes`].
+    pub(super) const fn memory_bytes_max() -> usize {
+        grown::<Journal>(SOURCES_MAX) + RECORD_BYTES_MAX + SOURCES_MAX * 2 * NAME_BYTES_MAX
     }
 
     /// The oldest journal of an earlier epoch, if there is one, with its whole records.
@@ -113,6 +151,9 @@ impl<D: Disk> Draft<D> {
     }
 }
 
+/// Prefix, epoch, dash, source.
+const NAME_BYTES_MAX: usize = PREFIX.len() + 10 + 1 + 3;
+
 fn file_name(epoch: BootEpoch, source: SourceNumber) -> String {
     format!("{PREFIX}{:010}-{}", epoch.0, source.0)
 }
@@ -124,17 +165,19 @@ fn parse_name(name: &str) -> Option<(BootEpoch, SourceNumber)> {
 
 /// `length of the body (2, little endian) | CRC-32 of name and body (4) | body`, where the body is
 /// `ordinal (4) | stream (2) | is_unix (1) | t_ms (8) | columns × word (2) | columns × mark (1)`.
-fn encode(sample: &Drafted) -> Vec<u8> {
-    let mut body = Vec::with_capacity(15 + 3 * sample.words.len());
-    body.extend_from_slice(&sample.ordinal.to_le_bytes());
-    body.extend_from_slice(&sample.stream.0.to_le_bytes());
-    body.push(u8::from(sample.is_unix));
-    body.extend_from_slice(&sample.t_ms.to_le_bytes());
-    sample.words.iter().for_each(|word| body.extend_from_slice(&word.to_le_bytes()));
-    body.extend(sample.marks.iter().map(|mark| mark.code()));
+fn encode(epoch: BootEpoch, sample: &Sample<'_>, record: &mut Vec<u8>) {
+    record.clear();
+    record.extend_from_slice(&[0; HEAD_BYTES]);
+    record.extend_from_slice(&sample.ordinal.to_le_bytes());
+    record.extend_from_slice(&sample.stream.0.to_le_bytes());
+    record.push(u8::from(sample.base == TimeBase::Unix));
+    record.extend_from_slice(&sample.t_ms.to_le_bytes());
+    record.extend(sample.words.iter().flat_map(|word| word.to_le_bytes()));
+    record.extend(sample.marks.iter().map(|mark| mark.code()));
+    let (head, body) = record.split_at_mut(HEAD_BYTES);
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes();
-    let crc = checksum(sample.epoch, sample.source, length, &body).to_le_bytes();
-    [&length[..], &crc[..], &body[..]].concat()
+    head[..2].copy_from_slice(&length);
+    head[2..].copy_from_slice(&checksum(epoch, sample.source, length, body).to_le_bytes());
 }
 
 fn parse(mut bytes: &[u8], epoch: BootEpoch, source: SourceNumber) -> Vec<Drafted> {
@@ -163,12 +206,10 @@ fn parse_one(bytes: &[u8], epoch: BootEpoch, source: SourceNumber) -> Option<(Dr
     }
     let (words, marks) = body.split_at(columns * 2);
     let sample = Drafted {
-        epoch,
-        source,
         stream: StreamNumber(u16::from_le_bytes(*stream)),
         ordinal: u32::from_le_bytes(*ordinal),
         t_ms: i64::from_le_bytes(*t_ms),
-        is_unix: *is_unix == 1,
+        base: if *is_unix == 1 { TimeBase::Unix } else { TimeBase::SinceBoot },
         words: words.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
         marks: marks.iter().map(|code| Mark::from_code(*code)).collect::<Option<_>>()?,
     };

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::crc32;
 use super::disk::Disk;
+use super::{grown, held};
 
 const COPIES: [&str; 2] = ["ledger.0", "ledger.1"];
 const MAGIC: &str = "ecowatt-ledger-1";
@@ -20,6 +21,9 @@ const SIZE_MAX: usize = 64 * 1024;
 /// Layouts that are remembered; beyond that the oldest is forgotten and announced again if it
 /// returns, under a number of its own.
 const STREAMS_MAX: usize = 64;
+
+/// Most bytes of a claim code's public part, a key or a secret.
+const TEXT_BYTES_MAX: usize = 64;
 
 /// What the ledger holds.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -158,6 +162,19 @@ impl<D: Disk> Ledger<D> {
     /// What is durable.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let Record { identity, enrolment, streams, .. } = &self.record;
+        let identity = identity.iter().map(|i| i.claim_id.capacity() + i.key.capacity());
+        let enrolment = enrolment.iter().map(|e| e.claim_id.capacity() + e.secret.capacity());
+        held(streams) + identity.chain(enrolment).sum::<usize>()
+    }
+
+    /// Most of [`Ledger::memory_bytes`].
+    pub(super) const fn memory_bytes_max() -> usize {
+        grown::<Stream>(STREAMS_MAX) + 4 * grown::<u8>(TEXT_BYTES_MAX)
     }
 
     /// Makes a changed record durable; on an error the former one still counts.

@@ -11,11 +11,12 @@ mod segment;
 
 use std::io;
 
-use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
+use ecowatt_model::{BatchId, BootEpoch, SOURCES_MAX, Sequence, SourceNumber, StreamNumber};
 
-use self::record::{Covered, Head, Record};
+use self::record::{Covered, Head, Record, encode_batch};
 use self::segment::{Segment, file_name, file_number};
 use super::disk::Disk;
+use super::{grown, held};
 
 /// Intervals of acknowledged batches that are remembered; beyond that the oldest is forgotten.
 const FREED_INTERVALS_MAX: usize = 256;
@@ -114,12 +115,11 @@ pub struct Spool<D> {
 impl<D: Disk> Spool<D> {
     /// Opens or creates the spool and removes what a power cut left of unfinished writes.
     pub fn open(disk: D, limit_bytes: u64) -> Result<Self, SpoolError> {
-        let limit_bytes = limit_bytes.max(SPOOL_BYTES_MIN);
+        let (limit_bytes, segment_bytes) = sizes(limit_bytes);
         let mut spool = Self {
             disk,
             limit_bytes,
-            segment_bytes: (limit_bytes / SEGMENTS_PER_LIMIT)
-                .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            segment_bytes,
             segments: Vec::new(),
             is_tail_dirty: false,
             freed: Vec::new(),
@@ -141,17 +141,17 @@ impl<D: Disk> Spool<D> {
         {
             return Err(SpoolError::OutOfOrder { id: batch.id, last });
         }
-        let bytes = Record::Batch(batch.clone()).encode();
+        let bytes = encode_batch(batch);
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if bytes.len() > record::RECORD_BYTES_MAX || len > self.limit_bytes / 4 {
             return Err(SpoolError::TooLarge(bytes.len()));
         }
-        self.make_room(len).map_err(|error| SpoolError::Disk("cut to its limit", error))?;
+        self.make_room(bytes.len()).map_err(|error| SpoolError::Disk("cut to its limit", error))?;
         self.append_record(&bytes, true).map_err(|error| SpoolError::Disk("written", error))?;
         self.head.last = Some(batch.id);
         self.head.cover(batch);
         if let Some(active) = self.segments.last_mut() {
-            active.add(batch);
+            active.add(active.bytes - len, batch);
         }
         Ok(())
     }
@@ -163,20 +163,23 @@ impl<D: Disk> Spool<D> {
             .map(|(first, last)| (linear(*first), linear(*last)))
             .filter(|(first, last)| first <= last && !self.is_wholly_freed(*first, *last))
             .collect();
-        if newly.is_empty() {
-            return Ok(());
-        }
         for interval in &newly {
             self.mark_freed(*interval);
+            for segment in self.segments.iter_mut().filter(|s| s.overlaps(*interval)) {
+                segment.is_stale = true;
+            }
         }
         let failed = |error| SpoolError::Disk("freed", error);
-        self.recount(&newly).map_err(failed)?;
+        self.recount().map_err(failed)?;
         self.remove_empty().map_err(failed)?;
-        let is_worth_noting = self.segments.iter().filter_map(|s| s.ids).any(|(first, last)| {
-            newly.iter().any(|(from, to)| *from <= linear(last) && *to >= linear(first))
-        });
+        let is_worth_noting =
+            newly.iter().any(|interval| self.segments.iter().any(|s| s.overlaps(*interval)));
         if is_worth_noting {
-            self.append_record(&Record::Freed(newly).encode(), false).map_err(failed)?;
+            let bytes = Record::Freed(newly).encode();
+            // Where the limit leaves no room, forgetting costs less than dropping a batch.
+            if self.has_room(bytes.len()) {
+                self.append_record(&bytes, false).map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -187,38 +190,36 @@ impl<D: Disk> Spool<D> {
     pub fn offer(
         &mut self,
         order: Order,
-        mut take: impl FnMut(&Batch) -> bool,
+        mut take: impl FnMut(Batch) -> bool,
     ) -> Result<(), SpoolError> {
         let failed = |error| SpoolError::Disk("read", error);
-        let live: Vec<u64> =
-            self.segments.iter().filter(|s| s.live_batches > 0).map(|s| s.number).collect();
-        let mut leading = None;
+        let mut live: Vec<&Segment> = self.segments.iter().filter(|s| s.live_batches > 0).collect();
+        let Some(newest) = live.pop() else { return Ok(()) };
+        let mut newest = self.live_batches(newest).map_err(failed)?;
         match order {
             Order::NewestFirst => {
-                for number in live.iter().rev() {
-                    for batch in self.live_batches(*number).map_err(failed)?.iter().rev() {
-                        if !take(batch) {
-                            return Ok(());
-                        }
-                    }
-                }
-                return Ok(());
-            }
-            Order::OldestFirst => {
-                if let Some(number) = live.last() {
-                    leading = self.live_batches(*number).map_err(failed)?.pop();
-                }
-            }
-        }
-        let Some(leading) = leading else { return Ok(()) };
-        if !take(&leading) {
-            return Ok(());
-        }
-        for number in live {
-            for batch in self.live_batches(number).map_err(failed)? {
-                if batch.id != leading.id && !take(&batch) {
+                if !newest.into_iter().rev().all(|(_, batch)| take(batch)) {
                     return Ok(());
                 }
+                for segment in live.into_iter().rev() {
+                    let batches = self.live_batches(segment).map_err(failed)?;
+                    if !batches.into_iter().rev().all(|(_, batch)| take(batch)) {
+                        return Ok(());
+                    }
+                }
+            }
+            Order::OldestFirst => {
+                let Some((_, leading)) = newest.pop() else { return Ok(()) };
+                if !take(leading) {
+                    return Ok(());
+                }
+                for segment in live {
+                    let batches = self.live_batches(segment).map_err(failed)?;
+                    if !batches.into_iter().all(|(_, batch)| take(batch)) {
+                        return Ok(());
+                    }
+                }
+                newest.into_iter().all(|(_, batch)| take(batch));
             }
         }
         Ok(())
@@ -279,26 +280,57 @@ impl<D: Disk> Spool<D> {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        held(&self.segments) + held(&self.freed) + held(&self.unreported) + held(&self.head.covered)
+    }
+
+    /// Most of [`Spool::memory_bytes`] under a limit.
+    pub(super) const fn memory_bytes_max(limit_bytes: u64) -> usize {
+        let (limit_bytes, segment_bytes) = sizes(limit_bytes);
+        // All but the last are at least half full.
+        #[expect(clippy::cast_possible_truncation, reason = "the quotient is at most 2^45")]
+        let segments = (limit_bytes / (segment_bytes / 2)) as usize + 2;
+        grown::<Segment>(segments)
+            + grown::<(u64, u64)>(FREED_INTERVALS_MAX + 1)
+            + grown::<Dropped>(UNREPORTED_MAX + 1)
+            + grown::<Covered>(SOURCES_MAX)
+    }
+
+    /// Whether the limit has room for a record, and for the head of a segment that it may begin.
+    fn has_room(&self, len: usize) -> bool {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        self.bytes().saturating_add(len).saturating_add(self.head.len()) <= self.limit_bytes
+    }
+
     /// Drops oldest segments until `len` more bytes fit the limit.
-    fn make_room(&mut self, len: u64) -> io::Result<()> {
-        while self.bytes() + len > self.limit_bytes && self.segments.len() > 1 {
-            let oldest = self.segments[0].number;
-            for gap in gaps(&self.live_batches(oldest)?) {
+    fn make_room(&mut self, len: usize) -> io::Result<()> {
+        while !self.has_room(len) && self.segments.len() > 1 {
+            for gap in gaps(&self.live_batches(&self.segments[0])?) {
                 // Said before it is done: after a cut in between, recovery finishes the removal. On
                 // a full disk the removal comes first, for it is what makes room.
                 let noted = self.append_record(&Record::Dropped(gap).encode(), true);
                 self.note_dropped(gap);
+                self.segments[0].is_stale = true;
                 if let Err(error) = noted
                     && error.kind() != io::ErrorKind::StorageFull
                 {
                     return Err(error);
                 }
             }
-            if let Some(place) = self.segments.iter().position(|s| s.number == oldest) {
-                self.segments.remove(place);
-                self.disk.remove(&file_name(oldest))?;
-            }
+            self.remove(0)?;
         }
+        Ok(())
+    }
+
+    /// Removes a segment; on an error it stays and is removed later.
+    fn remove(&mut self, place: usize) -> io::Result<()> {
+        match self.disk.remove(&file_name(self.segments[place].number)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.segments.remove(place);
         Ok(())
     }
 
@@ -319,7 +351,10 @@ impl<D: Disk> Spool<D> {
     fn append_record(&mut self, bytes: &[u8], is_synced: bool) -> io::Result<()> {
         self.clean_tail()?;
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let has_room = self.segments.last().is_some_and(|s| s.bytes + len <= self.segment_bytes);
+        // A segment is left at least half full, so that their number is bounded by their bytes.
+        let has_room = self.segments.last().is_some_and(|active| {
+            active.bytes + len <= self.segment_bytes || active.bytes < self.segment_bytes / 2
+        });
         if !has_room {
             self.roll()?;
         }
@@ -381,8 +416,7 @@ impl<D: Disk> Spool<D> {
         let mut place = 0;
         while place + 1 < self.segments.len() {
             if self.segments[place].live_batches == 0 {
-                let segment = self.segments.remove(place);
-                self.disk.remove(&file_name(segment.number))?;
+                self.remove(place)?;
             } else {
                 place += 1;
             }
@@ -396,29 +430,34 @@ impl<D: Disk> Spool<D> {
         Ok(())
     }
 
-    fn recount(&mut self, intervals: &[(u64, u64)]) -> io::Result<()> {
+    /// Counts what is left in segments of which batches were freed.
+    fn recount(&mut self) -> io::Result<()> {
         for place in 0..self.segments.len() {
-            let Some((first, last)) = self.segments[place].ids else { continue };
-            let (first, last) = (linear(first), linear(last));
-            if !intervals.iter().any(|(from, to)| *from <= last && *to >= first) {
+            let segment = &self.segments[place];
+            if !segment.is_stale {
                 continue;
             }
-            let live = self.live_batches(self.segments[place].number)?;
+            let is_all_freed = segment
+                .ids
+                .is_some_and(|(first, last)| self.is_wholly_freed(linear(first), linear(last)));
+            let live = if is_all_freed { Vec::new() } else { self.live_batches(segment)? };
             self.segments[place].count(&live);
         }
         Ok(())
     }
 
-    fn live_batches(&self, number: u64) -> io::Result<Vec<Batch>> {
-        let bytes = segment::read(&self.disk, number)?;
+    /// The batches of a segment that are not freed, with their offsets.
+    fn live_batches(&self, segment: &Segment) -> io::Result<Vec<(u64, Batch)>> {
+        let bytes = segment::read_live(&self.disk, segment)?;
         let (records, _) = record::parse(&bytes);
+        let offset = |at| segment.live_from + u64::try_from(at).unwrap_or(0);
         Ok(records
             .into_iter()
-            .filter_map(|record| match record {
-                Record::Batch(batch) => Some(batch),
+            .filter_map(|(at, record)| match record {
+                Record::Batch(batch) => Some((offset(at), batch)),
                 Record::Head(_) | Record::Freed(_) | Record::Dropped(_) => None,
             })
-            .filter(|batch| !self.is_freed(linear(batch.id)))
+            .filter(|(_, batch)| !self.is_freed(linear(batch.id)))
             .collect())
     }
 
@@ -431,20 +470,20 @@ impl<D: Disk> Spool<D> {
             let bytes = segment::read(&self.disk, number)?;
             let (records, whole) = record::parse(&bytes);
             self.torn_bytes += u64::try_from(bytes.len() - whole).unwrap_or(0);
-            let Some(Record::Head(head)) = records.first() else {
+            let Some((_, Record::Head(head))) = records.first() else {
                 // Cut while the segment was being started; nothing had been appended to it.
                 self.disk.remove(&name)?;
                 continue;
             };
             self.head.merge(head);
             let mut segment = Segment::empty(number, u64::try_from(whole).unwrap_or(0));
-            for record in records {
+            for (at, record) in records {
                 match record {
                     Record::Head(_) => {}
                     Record::Batch(batch) => {
                         self.head.last = self.head.last.max(Some(batch.id));
                         self.head.cover(&batch);
-                        segment.add(&batch);
+                        segment.add(u64::try_from(at).unwrap_or(0), &batch);
                     }
                     Record::Freed(intervals) => {
                         intervals.into_iter().for_each(|interval| self.mark_freed(interval));
@@ -457,10 +496,11 @@ impl<D: Disk> Spool<D> {
             }
             // What was read is appended to or relied on; it must be as durable as it looks.
             self.disk.sync(&name)?;
+            segment.is_stale = true;
             self.segments.push(segment);
         }
         self.disk.sync_names()?;
-        self.recount(&[(0, u64::MAX)])?;
+        self.recount()?;
         self.remove_empty()
     }
 
@@ -475,20 +515,29 @@ impl<D: Disk> Spool<D> {
     fn mark_freed(&mut self, interval: (u64, u64)) {
         self.freed.push(interval);
         self.freed.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.freed.len());
-        for (first, last) in self.freed.drain(..) {
-            match merged.last_mut() {
-                Some(previous) if first <= previous.1.saturating_add(1) => {
-                    previous.1 = previous.1.max(last);
-                }
-                Some(_) | None => merged.push((first, last)),
+        self.freed.dedup_by(|(first, last), (_, former_last)| {
+            let is_joined = *first <= former_last.saturating_add(1);
+            if is_joined {
+                *former_last = (*former_last).max(*last);
             }
+            is_joined
+        });
+        if self.freed.len() > FREED_INTERVALS_MAX {
+            self.freed.remove(0);
         }
-        if merged.len() > FREED_INTERVALS_MAX {
-            merged.remove(0);
-        }
-        self.freed = merged;
     }
+}
+
+/// The limit, and the size of a segment under it.
+const fn sizes(limit_bytes: u64) -> (u64, u64) {
+    let limit = if limit_bytes > SPOOL_BYTES_MIN { limit_bytes } else { SPOOL_BYTES_MIN };
+    let share = limit / SEGMENTS_PER_LIMIT;
+    let segment = match share {
+        0..=SEGMENT_BYTES_MIN => SEGMENT_BYTES_MIN,
+        SEGMENT_BYTES_MAX.. => SEGMENT_BYTES_MAX,
+        between => between,
+    };
+    (limit, segment)
 }
 
 /// Ids in one dimension, in their order.
@@ -497,9 +546,9 @@ fn linear(id: BatchId) -> u64 {
 }
 
 /// One gap per epoch.
-fn gaps(batches: &[Batch]) -> Vec<Dropped> {
+fn gaps(batches: &[(u64, Batch)]) -> Vec<Dropped> {
     let mut gaps: Vec<Dropped> = Vec::new();
-    for batch in batches {
+    for (_, batch) in batches {
         match gaps.last_mut() {
             Some(gap) if gap.last.epoch == batch.id.epoch => {
                 gap.last = batch.id;

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_agent::storage::{Batch, Drafted, Ledger, Order, Storage};
+use ecowatt_agent::storage::{Batch, Ledger, Order, Storage, StorageError};
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_device::Sample;
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
 
 use crate::disk::{Op, Platter, TestDisk, Unsynced};
@@ -35,19 +36,29 @@ struct History {
     spool_bytes: u64,
 }
 
-fn sample(key: Key) -> Drafted {
-    let (epoch, source, ordinal) = key;
-    let word = |column: u32| u16::try_from((epoch * 7919 + ordinal * 31 + column * 5) % 65_536);
-    Drafted {
-        epoch: BootEpoch(epoch),
-        source: SourceNumber(source),
-        stream: StreamNumber(1 + u16::from(source)),
-        ordinal,
-        t_ms: i64::from(epoch) * 1_000_000_000 + i64::from(ordinal) * 5_000 + i64::from(source),
-        is_unix: true,
-        words: (0..4).map(|column| word(column).unwrap()).collect(),
-        marks: vec![Mark::Read; COLUMNS],
-    }
+fn stream(key: Key) -> StreamNumber {
+    StreamNumber(1 + u16::from(key.1))
+}
+
+fn t_ms((epoch, source, ordinal): Key) -> i64 {
+    i64::from(epoch) * 1_000_000_000 + i64::from(ordinal) * 5_000 + i64::from(source)
+}
+
+fn words((epoch, _, ordinal): Key) -> [u16; COLUMNS] {
+    [0, 1, 2, 3]
+        .map(|column| u16::try_from((epoch * 7919 + ordinal * 31 + column * 5) % 65_536).unwrap())
+}
+
+fn draft(storage: &mut Storage<TestDisk>, key: Key) -> Result<(), StorageError> {
+    storage.draft(&Sample {
+        source: SourceNumber(key.1),
+        stream: stream(key),
+        ordinal: key.2,
+        base: TimeBase::Unix,
+        t_ms: t_ms(key),
+        words: &words(key),
+        marks: &[Mark::Read; COLUMNS],
+    })
 }
 
 fn key(t_ms: i64) -> Key {
@@ -57,9 +68,8 @@ fn key(t_ms: i64) -> Key {
 }
 
 fn batch(id: BatchId, keys: &[Key], state: &mut State<COLUMNS>) -> Batch {
-    let samples: Vec<Drafted> = keys.iter().map(|key| sample(*key)).collect();
-    let times: Vec<i64> = samples.iter().map(|sample| sample.t_ms).collect();
-    let words: Vec<u16> = samples.iter().flat_map(|sample| sample.words.clone()).collect();
+    let times: Vec<i64> = keys.iter().map(|key| t_ms(*key)).collect();
+    let words: Vec<u16> = keys.iter().flat_map(|key| words(*key)).collect();
     let table =
         Table { base: TimeBase::Unix, columns: COLUMNS, times: &times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(keys.len(), COLUMNS)];
@@ -67,21 +77,21 @@ fn batch(id: BatchId, keys: &[Key], state: &mut State<COLUMNS>) -> Batch {
     bytes.truncate(len);
     Batch {
         id,
-        source: samples[0].source,
-        stream: samples[0].stream,
+        source: SourceNumber(keys[0].1),
+        stream: stream(keys[0]),
         rows: u16::try_from(keys.len()).unwrap(),
-        last_ordinal: samples.last().unwrap().ordinal,
+        last_ordinal: keys.last().unwrap().2,
         bytes,
     }
 }
 
 fn keys(bytes: &[u8], state: &mut State<COLUMNS>) -> Vec<Key> {
     let mut decoder = Decoder::new(bytes, state).unwrap();
-    let (mut words, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);
+    let (mut row, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);
     let mut keys = Vec::new();
-    while let Some(t_ms) = decoder.next_row(&mut words, &mut marks).unwrap() {
+    while let Some(t_ms) = decoder.next_row(&mut row, &mut marks).unwrap() {
         let key = key(t_ms);
-        assert_eq!(words.as_slice(), sample(key).words, "words of {key:?}");
+        assert_eq!(row, words(key), "words of {key:?}");
         keys.push(key);
     }
     keys
@@ -140,7 +150,7 @@ fn live(life: Life) -> History {
             let first = u8::from(ordinal > silent_after);
             for source in first..2 {
                 let key = (epoch, source, ordinal);
-                storage.draft(&sample(key)).unwrap();
+                draft(&mut storage, key).unwrap();
                 promise(Promise::Drafted(key));
                 let buffer = &mut buffers[usize::from(source)];
                 buffer.push(key);
@@ -237,7 +247,7 @@ fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLU
     }
     // An epoch that begins can go on: its first sample and batch become durable.
     let key = (epoch, 0, 1);
-    storage.draft(&sample(key)).unwrap();
+    draft(&mut storage, key).unwrap();
     let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
     storage.persist(&batch(id, &[key], state)).unwrap();
     recovery
@@ -350,7 +360,7 @@ fn a_full_disk_refuses_and_forgets_nothing() {
             disk.set_room(None);
         }
         let key = (epoch, 0, ordinal);
-        match storage.draft(&sample(key)) {
+        match draft(&mut storage, key) {
             Ok(()) => {
                 durable.insert(key);
             }

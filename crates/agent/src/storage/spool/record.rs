@@ -1,7 +1,9 @@
 //! Records of a segment as bytes.
 //!
 //! `kind (1) | length of the body (4, little endian) | CRC-32 of all the rest (4) | body`. Reading
-//! stops at the first record that is not whole; what follows a torn one is never trusted.
+//! stops at the first record that is not whole; what follows a torn one is never trusted. The version
+//! of the format is in the name of the file: a later one takes another name, so that software that
+//! does not know it leaves it alone.
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
 
@@ -38,6 +40,26 @@ pub(super) struct Covered {
     pub(super) ordinal: u32,
 }
 
+impl Head {
+    /// Length of its record.
+    pub(super) fn len(&self) -> u64 {
+        let len = FRAME_BYTES + 33 + self.covered.len() * 9;
+        u64::try_from(len).unwrap_or(u64::MAX)
+    }
+}
+
+/// A batch's record.
+pub(super) fn encode_batch(batch: &Batch) -> Vec<u8> {
+    let mut body = Vec::with_capacity(17 + batch.bytes.len());
+    put_id(&mut body, batch.id);
+    put(&mut body, &[batch.source.0]);
+    put(&mut body, &batch.stream.0.to_le_bytes());
+    put(&mut body, &batch.rows.to_le_bytes());
+    put(&mut body, &batch.last_ordinal.to_le_bytes());
+    put(&mut body, &batch.bytes);
+    frame(2, &body)
+}
+
 impl Record {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -58,15 +80,7 @@ impl Record {
                 }
                 1
             }
-            Self::Batch(batch) => {
-                put_id(&mut body, batch.id);
-                put(&mut body, &[batch.source.0]);
-                put(&mut body, &batch.stream.0.to_le_bytes());
-                put(&mut body, &batch.rows.to_le_bytes());
-                put(&mut body, &batch.last_ordinal.to_le_bytes());
-                put(&mut body, &batch.bytes);
-                2
-            }
+            Self::Batch(batch) => return encode_batch(batch),
             Self::Freed(intervals) => {
                 for (first, last) in intervals {
                     put(&mut body, &first.to_le_bytes());
@@ -138,12 +152,12 @@ impl Record {
     }
 }
 
-/// All whole records at the start of `bytes`, and how many bytes they take.
-pub(super) fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {
+/// All whole records at the start of `bytes`, each with its offset, and how many bytes they take.
+pub(super) fn parse(bytes: &[u8]) -> (Vec<(usize, Record)>, usize) {
     let mut records = Vec::new();
     let mut whole = 0;
     while let Some((record, len)) = parse_one(&bytes[whole..]) {
-        records.push(record);
+        records.push((whole, record));
         whole += len;
     }
     (records, whole)

@@ -1,0 +1,68 @@
+//! What came of a node's work: enough to send it, to log it, and to check it.
+
+use ecowatt_device::{ComposeError, CutError};
+use ecowatt_envelope::RequestId;
+use ecowatt_model::{BatchId, Counter, SourceNumber, StreamNumber};
+use ecowatt_wire::AckRange;
+
+use crate::storage::{Batch, Dropped, StorageError};
+
+/// What came of [`Work`](super::Work).
+#[derive(Debug)]
+pub enum Done {
+    /// The newest sample is durable, or is in memory alone; [`Node::newest`](super::Node::newest)
+    /// is that sample until the next call.
+    Drafted { source: SourceNumber, result: Result<(), StorageError> },
+    /// A batch is durable, or its samples stay in the buffer.
+    Persisted { batch: Batch, result: Result<(), StorageError> },
+    /// No batch could be made.
+    NotCut(CutError),
+    /// Counters below `limit` may be used, or may not yet.
+    Reserved { limit: Counter, result: Result<(), StorageError> },
+    /// A message is to be sent. Where the spool could not be read, it carries no batches.
+    Composed { message: Message, offered: Result<(), StorageError> },
+    /// No message could be made. It counts as one that failed.
+    NotComposed { error: ComposeError, offered: Result<(), StorageError> },
+}
+
+/// A sealed message and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub request: RequestId,
+    pub batches: Vec<BatchId>,
+    pub layouts: Vec<StreamNumber>,
+    /// Gaps that it reports.
+    pub dropped: Vec<Dropped>,
+    pub bytes: Vec<u8>,
+}
+
+/// What a reply acknowledged.
+#[derive(Debug)]
+pub struct Freed {
+    /// First and last batch of each range, both included; refused batches too.
+    pub ranges: Vec<(BatchId, BatchId)>,
+    /// Whether the server knows of the gaps that the message reported.
+    pub are_drops_known: bool,
+    /// On an error the batches are not sent again in this epoch, and perhaps in the next.
+    pub result: Result<(), StorageError>,
+}
+
+impl Done {
+    /// How storage took it, if it was asked.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Result<(), StorageError>> {
+        match self {
+            Self::Drafted { result, .. }
+            | Self::Persisted { result, .. }
+            | Self::Reserved { result, .. }
+            | Self::Composed { offered: result, .. }
+            | Self::NotComposed { offered: result, .. } => Some(result),
+            Self::NotCut(_) => None,
+        }
+    }
+}
+
+pub(super) fn ids(range: &AckRange) -> (BatchId, BatchId) {
+    let id = |sequence| BatchId { epoch: range.epoch, sequence };
+    (id(range.first), id(range.last))
+}
