@@ -133,6 +133,7 @@ struct Inner {
     platter: Platter,
     ops: Vec<Op>,
     room: Option<usize>,
+    is_failing: bool,
 }
 
 /// A handle on the disk.
@@ -158,8 +159,17 @@ impl TestDisk {
         self.inner().room = room;
     }
 
+    /// Lets every read, sync, cut and removal fail; what is written gets there all the same.
+    pub(crate) fn set_failing(&self, is_failing: bool) {
+        self.inner().is_failing = is_failing;
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.inner().platter.bytes()
+    }
+
+    fn works(&self) -> io::Result<()> {
+        if self.inner().is_failing { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -191,6 +201,7 @@ impl Disk for TestDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.works()?;
         let inner = self.inner();
         let file = inner.file(name).ok_or(io::ErrorKind::NotFound)?;
         let rest = file.seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
@@ -216,22 +227,26 @@ impl Disk for TestDisk {
     }
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.works()?;
         self.act(Op::Truncate { name: name.to_owned(), len: usize::try_from(len).unwrap() });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.works()?;
         self.inner().file(name).ok_or(io::ErrorKind::NotFound)?;
         self.act(Op::Remove(name.to_owned()));
         Ok(())
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
+        self.works()?;
         self.act(Op::Sync(name.to_owned()));
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
+        self.works()?;
         self.act(Op::SyncNames);
         Ok(())
     }

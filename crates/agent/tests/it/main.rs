@@ -1,5 +1,5 @@
 //! The agent against real sockets and files: a Modbus server of another make, and a link server
-//! that keeps what it was sent.
+//! that keeps what it was sent. Its node and its storage by themselves, on a disk in memory.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -7,6 +7,7 @@ mod agents;
 mod disk;
 mod field;
 mod inverter;
+mod node;
 mod process;
 mod server;
 mod slice;

@@ -37,7 +37,7 @@ pub(crate) struct Kept {
     enrolled: Option<(Vec<u8>, Vec<u8>)>,
     /// The last message and its reply: the same bytes get the same answer.
     answered: Option<(Vec<u8>, Vec<u8>)>,
-    key: Option<DeviceKey>,
+    pub(crate) key: Option<DeviceKey>,
 }
 
 /// What goes wrong with replies.
@@ -60,7 +60,7 @@ pub(crate) struct Server {
     task: Option<JoinHandle<()>>,
 }
 
-const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
 
 impl Server {
     pub(crate) async fn start() -> Self {
@@ -187,7 +187,8 @@ fn enrol(kept: &mut Kept, claim: &ClaimCode, body: &[u8]) -> Option<Vec<u8>> {
     Some(out[..len].to_vec())
 }
 
-fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
+/// Takes a message in and answers it.
+pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     if let Some((message, reply)) = &kept.answered
         && message == body
     {

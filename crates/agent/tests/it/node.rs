@@ -1,0 +1,371 @@
+//! A node by itself: its core on a disk in memory, in virtual time, with a server at hand.
+
+use std::time::Duration;
+
+use ecowatt_agent::node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
+use ecowatt_agent::storage::{Disk, Identity, Ledger, Order, Record, Recovered};
+use ecowatt_codec::TimeBase;
+use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
+use ecowatt_envelope::DeviceKey;
+use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
+use ecowatt_profile::{TransportKind, catalogue};
+use ecowatt_wire::BootReason;
+
+use crate::disk::TestDisk;
+use crate::server::{KID, Kept, Row, take};
+
+const COLUMNS: usize = 16;
+const ROWS: usize = 256;
+type TestNode = Node<TestDisk, COLUMNS, ROWS>;
+
+/// 2026-01-01T12:00:00Z, when the node is switched on for the first time.
+const NOON: i64 = 1_767_268_800_000;
+const MINUTE: u64 = 60_000;
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// What the server does with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replies {
+    Well,
+    /// It is not there.
+    Away,
+    /// It stores, and what comes back has a flipped bit.
+    Corrupt,
+}
+
+/// A node and the world around it.
+struct Rig {
+    node: Option<TestNode>,
+    disk: TestDisk,
+    spool_bytes: u64,
+    now: MonoMs,
+    reads: u16,
+    replies: Replies,
+    /// The disk has no room while a reply is taken in.
+    is_full_at_reply: bool,
+    kept: Kept,
+    /// Samples that were taken, and of them those that the draft took.
+    taken: Vec<Row>,
+    drafted: Vec<Row>,
+    recovered: Vec<Recovered>,
+    messages: Vec<Message>,
+    storage_failures: usize,
+    persisted: usize,
+    freed: usize,
+    refusals: Vec<ReplyError>,
+}
+
+impl Rig {
+    fn new(spool_bytes: u64) -> Self {
+        let disk = TestDisk::default();
+        let identity = Identity {
+            device: KID.device.0,
+            key_generation: KID.generation.0,
+            claim_id: "test".into(),
+            key: vec![9; 32],
+        };
+        let mut ledger = Ledger::open(disk.clone()).unwrap();
+        ledger.store(Record { identity: Some(identity), ..Record::default() }).unwrap();
+        let mut kept = Kept::default();
+        kept.key = Some(DeviceKey::new([9; 32]));
+        let mut rig = Self {
+            node: None,
+            disk,
+            spool_bytes,
+            now: MonoMs(0),
+            reads: 0,
+            replies: Replies::Well,
+            is_full_at_reply: false,
+            kept,
+            taken: Vec::new(),
+            drafted: Vec::new(),
+            recovered: Vec::new(),
+            messages: Vec::new(),
+            storage_failures: 0,
+            persisted: 0,
+            freed: 0,
+            refusals: Vec::new(),
+        };
+        rig.start();
+        rig
+    }
+
+    /// Starts an epoch after a power cut, or for the first time.
+    fn start(&mut self) {
+        drop(self.node.take());
+        let profile = catalogue::find("ecowatt/seed-sim").unwrap();
+        let compiled = profile.compile(profile.link_cost(TransportKind::Tcp)).unwrap();
+        let config = NodeConfig {
+            spool_bytes: self.spool_bytes,
+            message_bytes: 8 * 1024,
+            upload_interval: Duration::from_secs(900),
+            order: Order::OldestFirst,
+            start_tolerance: limits::START_TOLERANCE,
+            firmware: "test 1",
+            seed: 7,
+        };
+        let source = SourceSetup {
+            number: SourceNumber(0),
+            plan: compiled.plan,
+            layout: compiled.layout.to_cbor(),
+            interval: Some(Duration::from_secs(60)),
+            timeout_max: Duration::from_secs(1),
+        };
+        let ledger = Ledger::open(self.disk.clone()).unwrap();
+        let at = (self.now, Some(UnixMs(NOON).plus(self.now.since(MonoMs(0)))));
+        let node = Node::start(&config, ledger, self.disk.clone(), vec![source], || at).unwrap();
+        self.node = Some(node);
+    }
+
+    fn node(&mut self) -> &mut TestNode {
+        self.node.as_mut().unwrap()
+    }
+
+    fn run(&mut self, minutes: u64) {
+        let until = MonoMs(self.now.0 + minutes * MINUTE);
+        loop {
+            self.act();
+            let next = self.node().poll_at().max(MonoMs(self.now.0 + 1));
+            if next > until {
+                self.now = until;
+                return;
+            }
+            self.now = next;
+        }
+    }
+
+    fn act(&mut self) {
+        let now = self.now;
+        while let Some(next) = self.node().poll(now) {
+            match next {
+                Next::Read { source, read, timeout: _ } => {
+                    self.reads += 1;
+                    // Of no pattern, so that they do not compress.
+                    let word = |at: u16| (at + 1).wrapping_mul(self.reads).wrapping_mul(40_503);
+                    let words: Vec<u16> = (0..read.count).map(word).collect();
+                    let result = ReadResult::Words(&words);
+                    let outcome = ReadOutcome { began: now, latency: LATENCY, result };
+                    self.node().handle_read(now, source, &outcome);
+                }
+                Next::Work(work) => {
+                    let done = self.node().carry_out(work, || now);
+                    self.take(done);
+                }
+            }
+            let recovered = self.node().take_recovered();
+            self.recovered.extend(recovered);
+            let (spool_bytes, node) = (self.spool_bytes, self.node());
+            assert!(node.memory_bytes() <= TestNode::memory_bytes_max(spool_bytes, 1));
+            assert!(node.report().bytes <= spool_bytes, "{:?}", node.report());
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        self.storage_failures += usize::from(matches!(done.storage(), Some(Err(_))));
+        match done {
+            Done::Drafted { source, result } => {
+                let node = self.node.as_ref().unwrap();
+                let sample = node.newest(source).unwrap();
+                let row = Row {
+                    epoch: node.epoch().0,
+                    is_unix: sample.base == TimeBase::Unix,
+                    t_ms: sample.t_ms,
+                    words: sample.words.to_vec(),
+                    marks: sample.marks.iter().map(|mark| mark.code()).collect(),
+                };
+                if result.is_ok() {
+                    self.drafted.push(row.clone());
+                }
+                self.taken.push(row);
+            }
+            Done::Persisted { result, .. } => self.persisted += usize::from(result.is_ok()),
+            Done::Reserved { .. } => {}
+            Done::Composed { message, .. } => self.send(message),
+            Done::NotCut(_) | Done::NotComposed { .. } => panic!("{done:?}"),
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        let now = self.now;
+        if self.replies == Replies::Away {
+            self.node().handle_link_failure(now, LinkFailure::Unreachable);
+            return;
+        }
+        let mut reply = take(&mut self.kept, &message.bytes).unwrap();
+        assert_eq!(self.kept.counters.last(), Some(&message.request.counter.0));
+        if self.replies == Replies::Corrupt {
+            *reply.last_mut().unwrap() ^= 1;
+        }
+        if self.is_full_at_reply {
+            self.disk.set_room(Some(self.disk.bytes()));
+        }
+        let answer = self.node().handle_reply(&reply, || now);
+        if self.is_full_at_reply {
+            self.disk.set_room(None);
+        }
+        match answer {
+            Ok(freed) => {
+                let is_freed =
+                    |id| freed.ranges.iter().any(|(first, last)| (first..=last).contains(&id));
+                assert_eq!(freed.are_drops_known, !message.dropped.is_empty());
+                self.freed += message.batches.iter().filter(|id| is_freed(id)).count();
+                self.storage_failures += usize::from(freed.result.is_err());
+            }
+            Err(error) => self.refusals.push(error),
+        }
+        self.messages.push(message);
+    }
+
+    /// After what is buffered was cut and sent: the server has all samples from `first` on.
+    #[track_caller]
+    fn check_all_stored_from(&mut self, first: usize) {
+        let now = self.now;
+        self.node().flush(now);
+        self.act();
+        let node = self.node();
+        assert_eq!((node.core().buffered(), node.report().batches), (0, 0));
+        assert_eq!(self.kept.violations, Vec::<String>::new());
+        let stored: Vec<&Row> = self.kept.batches.values().flatten().collect();
+        let taken: Vec<&Row> = self.taken[first..].iter().collect();
+        assert_eq!(stored.len(), taken.len());
+        let difference = stored.iter().zip(&taken).find(|(stored, taken)| stored != taken);
+        assert_eq!(difference, None);
+    }
+}
+
+#[test]
+fn a_node_without_a_network_keeps_everything_across_power_cuts() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.replies = Replies::Away;
+    let mut unbatched = 0;
+    for day in 1..=3 {
+        rig.run(24 * 60 + 7);
+        assert_eq!(rig.taken.len(), rig.drafted.len());
+        let taken = u64::try_from(rig.taken.len()).unwrap();
+        let node = rig.node();
+        let buffered = u64::try_from(node.core().buffered()).unwrap();
+        assert_eq!((node.epoch().0, node.report().samples + buffered), (day, taken));
+        assert_eq!(node.report().dropped_samples, 0);
+        unbatched += buffered;
+        rig.start();
+        assert_eq!(rig.node().boot_reason(), BootReason::Unclean);
+    }
+    assert!(rig.taken.len() >= 3 * 24 * 60, "{}", rig.taken.len());
+    rig.replies = Replies::Well;
+    rig.run(60);
+    let recovered: u64 = rig.recovered.iter().map(|batch| u64::from(batch.rows)).sum();
+    assert_eq!(recovered, unbatched);
+    assert!(unbatched > 0);
+    rig.check_all_stored_from(0);
+}
+
+#[test]
+fn a_reply_frees_what_it_acknowledges_and_nothing_else_does() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.replies = Replies::Corrupt;
+    rig.run(2 * 60);
+    assert!(rig.refusals.len() > 5 && rig.refusals.len() == rig.messages.len());
+    assert!(rig.refusals.iter().all(|error| matches!(error, ReplyError::Open(_))));
+    let waiting = rig.node().report().batches;
+    assert_eq!((rig.freed, waiting), (0, u64::try_from(rig.persisted).unwrap()));
+    assert!(waiting > 0);
+    rig.replies = Replies::Well;
+    rig.run(30);
+    rig.check_all_stored_from(0);
+    assert_eq!(rig.freed, rig.persisted);
+    // A reply that nobody waits for frees nothing either.
+    let now = rig.now;
+    let late = rig.node().handle_reply(&[0; 40], || now);
+    assert!(matches!(late, Err(ReplyError::NotExpected)), "{late:?}");
+}
+
+#[test]
+fn a_full_disk_costs_no_sample() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.replies = Replies::Away;
+    rig.run(60);
+    rig.disk.set_room(Some(rig.disk.bytes() + 100));
+    rig.run(3 * 60);
+    let undrafted = rig.taken.len() - rig.drafted.len();
+    assert!(undrafted > 100 && rig.storage_failures > undrafted, "{undrafted}");
+    assert!(rig.node().core().buffered() >= undrafted);
+    rig.disk.set_room(None);
+    rig.replies = Replies::Well;
+    rig.run(60);
+    rig.check_all_stored_from(0);
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_costs_no_sample() {
+    let mut rig = Rig::new(64 * 1024);
+    for _ in 0..8 {
+        // Not at the same point of an upload every time.
+        rig.run(23);
+        rig.disk.set_failing(true);
+        rig.run(41);
+        rig.disk.set_failing(false);
+    }
+    assert!(rig.storage_failures > 8 * 41, "{}", rig.storage_failures);
+    rig.run(30);
+    rig.check_all_stored_from(0);
+}
+
+#[test]
+fn what_cannot_be_noted_as_freed_is_sent_again_after_a_power_cut_alone() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.is_full_at_reply = true;
+    rig.run(3 * 60);
+    rig.check_all_stored_from(0);
+    assert_eq!(rig.kept.resent, 0);
+    assert!(rig.storage_failures > 5, "{}", rig.storage_failures);
+    rig.start();
+    assert!(rig.node().report().batches > 5);
+    rig.is_full_at_reply = false;
+    rig.run(60);
+    rig.check_all_stored_from(0);
+    assert!(rig.kept.resent > 5);
+    rig.start();
+    assert_eq!(rig.node().report().batches, 0);
+}
+
+#[test]
+fn a_full_spool_drops_its_oldest_and_says_so() {
+    let mut rig = Rig::new(32 * 1024);
+    rig.replies = Replies::Away;
+    rig.run(14 * 24 * 60);
+    let report = rig.node().report();
+    assert!(report.dropped_samples > 0, "{report:?}");
+    rig.replies = Replies::Well;
+    rig.run(60);
+    let told: u32 = rig.messages.iter().flat_map(|m| &m.dropped).map(|gap| gap.samples).sum();
+    assert_eq!(u64::from(told), report.dropped_samples);
+    let lost = usize::try_from(report.dropped_samples).unwrap();
+    rig.check_all_stored_from(lost);
+}
+
+#[test]
+fn an_orderly_end_leaves_nothing_to_recover() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(70);
+    rig.check_all_stored_from(0);
+    let ledger = rig.node.take().unwrap().stop().unwrap();
+    assert!(ledger.record().is_stopped);
+    rig.start();
+    assert_eq!(rig.node().boot_reason(), BootReason::Clean);
+    assert_eq!(rig.node().take_recovered(), []);
+}
+
+#[test]
+fn files_of_a_later_format_are_left_alone() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(5);
+    let later = ["spool2-000000000001", "draft2-0000000001-0"];
+    for name in later {
+        rig.disk.write_at(name, 0, b"as it is").unwrap();
+    }
+    rig.start();
+    rig.run(20);
+    for name in later {
+        assert_eq!(rig.disk.read(name, 100).unwrap().as_deref(), Some(b"as it is".as_slice()));
+    }
+}
