@@ -122,17 +122,17 @@ impl Kind {
     }
 }
 
-/// How often faults of each kind have struck: a request, a client, or the inverter itself.
+/// How many there are of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Struck([u64; Kind::ALL.len()]);
+pub struct Tally([u64; Kind::ALL.len()]);
 
-impl Struck {
-    /// Kinds with how often they struck, those that never did included.
+impl Tally {
+    /// All kinds with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, u64)> + use<> {
         Kind::ALL.into_iter().zip(self.0)
     }
 
-    /// How often this kind struck.
+    /// How many of this kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> u64 {
         self.0[kind as usize]
@@ -143,11 +143,17 @@ impl Struck {
         self.0[kind as usize] += 1;
     }
 
-    /// Adds what others counted.
+    /// Adds another tally.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;
         }
+    }
+}
+
+impl Serialize for Tally {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(kind, count)| (kind.name(), count)))
     }
 }
 
@@ -287,7 +293,7 @@ pub struct Faults {
     list: Vec<(u64, Fault)>,
     next_id: u64,
     random: Random,
-    struck: Struck,
+    struck: Tally,
 }
 
 /// A fault as the control port shows it.
@@ -444,7 +450,7 @@ impl Faults {
             list: Vec::new(),
             next_id: 1,
             random: Random::new(seed, 4),
-            struck: Struck::default(),
+            struck: Tally::default(),
         }
     }
 
@@ -559,9 +565,9 @@ impl Faults {
         effects
     }
 
-    /// How often each kind has struck.
+    /// How often each kind has struck: a request, a client, or the inverter itself.
     #[must_use]
-    pub fn struck(&self) -> Struck {
+    pub fn struck(&self) -> Tally {
         self.struck
     }
 
@@ -627,6 +633,10 @@ mod tests {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert_eq!(kind as usize, index);
+            let mut tally = Tally::default();
+            tally.count(kind);
+            assert_eq!(tally.of(kind), 1);
+            assert_eq!(serde_json::to_value(tally).unwrap()[kind.name()], 1);
         }
     }
 

@@ -13,7 +13,7 @@ use ecowatt_model::UnixMs;
 use serde::Serialize;
 
 use crate::fault::damage::{Damage, damaged};
-use crate::fault::{Event, Fault, FaultError, FaultStatus, Faults, Kind, REBOOT_MS, Span, Struck};
+use crate::fault::{Event, Fault, FaultError, FaultStatus, Faults, Kind, REBOOT_MS, Span, Tally};
 use crate::inverter::{Inverter, Table};
 use crate::journal::AnsweredRead;
 use crate::registers::Image;
@@ -135,7 +135,7 @@ impl Station {
 
     /// How often each kind of fault has struck.
     #[must_use]
-    pub fn struck(&self) -> Struck {
+    pub fn struck(&self) -> Tally {
         self.faults.struck()
     }
 
