@@ -1,0 +1,533 @@
+//! One device's way to its inverter: a Modbus TCP connection in memory and in virtual time.
+//!
+//! A read goes through real frames both ways: the device's transaction encodes and judges, the
+//! inverter's station decodes, answers and misbehaves. What a connection does follows the agent's bus
+//! (`ecowatt_agent::bus`): after a timeout or garbage it is closed, a connection that turns out to be
+//! closed is opened once more, and what came beyond an answer waits for the next exchange. Every
+//! answer that is taken is compared with what the station said it answered and with what the table
+//! held at that instant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecowatt_device::ReadResult;
+use ecowatt_inverter::fault::{FaultError, FaultSpec, Kind, Tally};
+use ecowatt_inverter::front::IDLE_MAX;
+use ecowatt_inverter::journal::AnsweredRead;
+use ecowatt_inverter::station::{Outcome, Station};
+use ecowatt_inverter::{ConfigError, Inverter, Source, Tabulation};
+use ecowatt_modbus::{
+    ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction,
+};
+use ecowatt_model::UnixMs;
+use ecowatt_profile::{Read, Table};
+
+use crate::plant::Plant;
+use crate::random::Random;
+use crate::scenario::Level;
+
+/// One way through the local network, in microseconds; now and then it takes much longer.
+const WAY_US: (u64, u64) = (200, 3_000);
+const SLOW_WAY_US: (u64, u64) = (20_000, 400_000);
+/// In millionths: how often a way is slow, and how often an answer comes in two pieces.
+const SLOW_WAY: u32 = 5_000;
+const IN_TWO: u32 = 60_000;
+/// What the device takes from a connection at a time.
+const TAKEN_MAX: usize = 512;
+
+/// Kinds of faults that make sense on a line that is only read, over registers computed ahead.
+const LINE_KINDS: [Kind; 15] = [
+    Kind::WrongCrc,
+    Kind::Truncated,
+    Kind::Garbage,
+    Kind::Overlong,
+    Kind::Duplicate,
+    Kind::WrongUnit,
+    Kind::WrongFunction,
+    Kind::StaleAnswer,
+    Kind::Exception,
+    Kind::Silence,
+    Kind::Delay,
+    Kind::Reset,
+    Kind::Frozen,
+    Kind::Reboot,
+    Kind::NightSleep,
+];
+
+/// Refusals that inverters and gateways give to well-formed reads.
+const EXCEPTION_CODES: [u8; 4] = [2, 4, 6, 0x0B];
+
+/// One device's bus with its inverter.
+#[derive(Debug)]
+pub struct Bus {
+    station: Station,
+    table: Arc<Tabulation>,
+    connect_delay: Duration,
+    gap_min: Duration,
+    connection: Option<Connection>,
+    decoder: RequestDecoder,
+    transaction: u16,
+    last_byte: UnixMs,
+    /// Of the answer that was taken last.
+    words: Vec<u16>,
+    answered: Option<AnsweredRead>,
+    counts: Counts,
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Connection {
+    /// The inverter takes it and resets it.
+    is_refused: bool,
+    used_at: UnixMs,
+    /// What came beyond the answer that was taken last.
+    left_over: Vec<u8>,
+}
+
+/// What became of a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<'a> {
+    /// When the request left, counted from the call.
+    pub sent_after: Duration,
+    /// From the request to the answer; zero without one.
+    pub latency: Duration,
+    /// When the device knows, counted from the call.
+    pub after: Duration,
+    /// What it knows.
+    pub result: ReadResult<'a>,
+    /// What the inverter says it answered, if it answered words, damaged or in time or not.
+    pub answered: Option<&'a AnsweredRead>,
+    /// The device took what the inverter did not answer, or the inverter answered what it did not
+    /// hold. It must not happen.
+    pub is_false: bool,
+}
+
+/// What has happened on one bus, or on many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    /// Reads that devices asked for.
+    pub reads: u64,
+    /// Reads that brought words.
+    pub words: u64,
+    /// Reads that were refused.
+    pub exceptions: u64,
+    /// Reads without an answer in time.
+    pub timeouts: u64,
+    /// Reads that brought bytes and no valid answer.
+    pub garbled: u64,
+    /// Reads whose connection broke.
+    pub unreachable: u64,
+    /// Answers that were taken and were false.
+    pub false_answers: u64,
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Faults that were added.
+    pub faults: Tally,
+    /// How often faults struck.
+    pub struck: Tally,
+}
+
+/// How an exchange ended.
+enum Ending {
+    Words,
+    Exception(ExceptionCode),
+    Timeout,
+    Garbled,
+    Unreachable,
+}
+
+/// The other side has closed the connection.
+struct Closed;
+
+impl Bus {
+    /// A healthy inverter of this plant; `seed` decides which requests faults will strike.
+    ///
+    /// # Errors
+    /// Never for a plant that was computed.
+    pub fn new(plant: &Plant, seed: u64, start: UnixMs) -> Result<Self, ConfigError> {
+        let table = Arc::clone(&plant.table);
+        let source = Source::Tabulated(Arc::clone(&table));
+        let inverter = Inverter::new(table.config().clone(), source, start)?;
+        let is_single_client = table.config().single_client;
+        Ok(Self {
+            station: Station::new(inverter, seed, is_single_client),
+            table,
+            connect_delay: plant.connect_delay,
+            gap_min: plant.gap_min,
+            connection: None,
+            decoder: RequestDecoder::new(Framing::Tcp),
+            transaction: 0,
+            last_byte: UnixMs(i64::MIN),
+            words: Vec::new(),
+            answered: None,
+            counts: Counts::default(),
+        })
+    }
+
+    /// Carries out a read that begins at `now`; the one before must be over.
+    pub fn read(
+        &mut self,
+        read: &Read,
+        timeout: Duration,
+        now: UnixMs,
+        random: &mut Random,
+    ) -> Answered<'_> {
+        self.answered = None;
+        let refused_before = self.station.counts().exceptions;
+        let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
+        let ending = self.carry_out(read, timeout, random, &mut times);
+        self.counts.reads += 1;
+        let is_false = match ending {
+            Ending::Words => !self.is_true(read),
+            Ending::Exception(_) => self.station.counts().exceptions == refused_before,
+            Ending::Timeout | Ending::Garbled | Ending::Unreachable => false,
+        };
+        self.counts.false_answers += u64::from(is_false);
+        let (result, counter) = match ending {
+            Ending::Words => (ReadResult::Words(&self.words), &mut self.counts.words),
+            Ending::Exception(code) => (ReadResult::Exception(code), &mut self.counts.exceptions),
+            Ending::Timeout => (ReadResult::Timeout, &mut self.counts.timeouts),
+            Ending::Garbled => (ReadResult::Garbled, &mut self.counts.garbled),
+            Ending::Unreachable => (ReadResult::Unreachable, &mut self.counts.unreachable),
+        };
+        *counter += 1;
+        let latency = match result {
+            ReadResult::Words(_) | ReadResult::Exception(_) => times.end - times.sent,
+            ReadResult::Timeout | ReadResult::Garbled | ReadResult::Unreachable => Duration::ZERO,
+        };
+        Answered {
+            sent_after: times.sent,
+            latency,
+            after: times.end,
+            result,
+            answered: self.answered.as_ref(),
+            is_false,
+        }
+    }
+
+    /// The device has stopped: its connection is gone.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Adds faults for a while: some of those that happen on a line, as `level` has it.
+    pub fn disturb(&mut self, random: &mut Random, now: UnixMs, level: Level) {
+        let (faults, lasting_s) = match level {
+            Level::None => return,
+            Level::Low => (1, (30, 900)),
+            Level::High => (random.between(1, 3), (30, 7_200)),
+        };
+        for _ in 0..faults {
+            let spec = self.trouble(random, lasting_s);
+            // A list that is full holds trouble enough.
+            let _ = self.add_fault(&spec, now);
+        }
+    }
+
+    /// Adds one fault; its relative times count from `now`.
+    ///
+    /// # Errors
+    /// When it does not fit, or there are too many.
+    pub fn add_fault(&mut self, spec: &FaultSpec, now: UnixMs) -> Result<(), FaultError> {
+        self.station.add_fault(spec.check(now)?, now)?;
+        self.counts.faults.count(spec.kind);
+        Ok(())
+    }
+
+    /// Ends all faults; an inverter that is away comes back.
+    pub fn calm(&mut self) {
+        self.station.clear_faults();
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { struck: self.station.struck(), ..self.counts }
+    }
+
+    /// What the inverter holds, by time.
+    #[must_use]
+    pub fn table(&self) -> &Arc<Tabulation> {
+        &self.table
+    }
+
+    fn trouble(&self, random: &mut Random, (shortest_s, longest_s): (u64, u64)) -> FaultSpec {
+        let kind = LINE_KINDS[pick(random, LINE_KINDS.len())];
+        let mut spec = FaultSpec::always(kind);
+        spec.for_s = Some(small(random.between(shortest_s, longest_s)));
+        if kind == Kind::Reboot {
+            return spec;
+        }
+        spec.probability = [0.05, 0.3, 0.7, 1.0][pick(random, 4)];
+        if random.happens(250_000) {
+            spec.times = u32::try_from(random.between(1, 4)).ok();
+        }
+        match kind {
+            Kind::Exception => {
+                spec.code = Some(EXCEPTION_CODES[pick(random, EXCEPTION_CODES.len())]);
+                if random.happens(500_000) {
+                    spec.addresses = Some(self.some_registers(random));
+                }
+            }
+            // Below and above what devices wait.
+            Kind::Delay => spec.delay_ms = Some(random.between(50, 6_000)),
+            // For a night rather than for minutes; a line that sleeps does so every time.
+            Kind::NightSleep => {
+                spec.for_s = spec.for_s.map(|seconds| seconds * 20.0);
+                spec.probability = 1.0;
+            }
+            Kind::WrongCrc
+            | Kind::Truncated
+            | Kind::Garbage
+            | Kind::Overlong
+            | Kind::Duplicate
+            | Kind::WrongUnit
+            | Kind::WrongFunction
+            | Kind::StaleAnswer
+            | Kind::Silence
+            | Kind::Reset
+            | Kind::Frozen
+            | Kind::Reboot
+            | Kind::WriteIgnored
+            | Kind::RefuseSecondClient
+            | Kind::GridLoss => {}
+        }
+        spec
+    }
+
+    /// One to four neighbours among the inverter's registers, the first and the last of them.
+    fn some_registers(&self, random: &mut Random) -> [u16; 2] {
+        let width = self.table.registers(self.table.start()).len();
+        let first = u16::try_from(pick(random, width)).unwrap_or(0);
+        let last = first.saturating_add(u16::try_from(random.below(4)).unwrap_or(0));
+        [first, last].map(|register| self.table.first_register().saturating_add(register))
+    }
+
+    /// Whether the words are what the inverter answered, and that is what it held.
+    fn is_true(&self, read: &Read) -> bool {
+        self.answered.as_ref().is_some_and(|answered| {
+            let held = self.table.words(answered.shown_at, read.address, read.count);
+            answered.is_intact
+                && (answered.address, &answered.words) == (read.address, &self.words)
+                && held == Some(&*self.words)
+        })
+    }
+
+    fn carry_out(
+        &mut self,
+        read: &Read,
+        timeout: Duration,
+        random: &mut Random,
+        times: &mut Times,
+    ) -> Ending {
+        // A connection that was idle may have been closed by the other side meanwhile; that is no
+        // failure of the inverter, so it is opened once more.
+        for _ in 0..2 {
+            let was_idle = self.connection.is_some();
+            self.open(random, times);
+            match self.exchange(read, timeout, random, times) {
+                Ok(ending) => return ending,
+                Err(Closed) => {
+                    self.connection = None;
+                    if !was_idle {
+                        break;
+                    }
+                }
+            }
+        }
+        Ending::Unreachable
+    }
+
+    fn open(&mut self, random: &mut Random, times: &mut Times) {
+        if self.connection.is_none() {
+            times.end += way(random) + way(random);
+            let at = times.now();
+            self.counts.connections += 1;
+            self.decoder = RequestDecoder::new(Framing::Tcp);
+            let is_refused = !self.station.admits(0, at);
+            self.connection = Some(Connection { is_refused, used_at: at, left_over: Vec::new() });
+            times.end += self.connect_delay;
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        read: &Read,
+        timeout: Duration,
+        random: &mut Random,
+        times: &mut Times,
+    ) -> Result<Ending, Closed> {
+        times.end += self.gap_min.saturating_sub(times.now().since(self.last_byte));
+        times.sent = times.end;
+        let (address, count) = (read.address, read.count);
+        let request = match read.table {
+            Table::Holding => Request::ReadHoldingRegisters { address, count },
+            Table::Input => Request::ReadInputRegisters { address, count },
+        };
+        self.transaction = self.transaction.wrapping_add(1);
+        let unit = self.station.inverter().unit();
+        let exchange = Transaction::new(Framing::Tcp, unit, &request, self.transaction);
+        let Ok(mut exchange) = exchange else { return Ok(Ending::Garbled) };
+        let Some(connection) = &mut self.connection else { return Ok(Ending::Unreachable) };
+
+        let sent_at = times.now();
+        let idle = sent_at.since(connection.used_at);
+        connection.used_at = sent_at;
+        if connection.is_refused || idle >= IDLE_MAX {
+            times.end += way(random);
+            return Err(Closed);
+        }
+        let left_over = std::mem::take(&mut connection.left_over);
+        let there = way(random);
+        let sent = match self.ask(exchange.bytes(), sent_at.plus(there)) {
+            Ok(sent) => sent,
+            Err(Closed) => {
+                times.end += there + way(random);
+                return Err(Closed);
+            }
+        };
+        let mut arrival = Arrival { bytes: left_over, pieces: [(Duration::ZERO, 0); 3] };
+        arrival.pieces[0].1 = arrival.bytes.len();
+        if let Some((delay, bytes)) = sent {
+            arrival.add(there + delay, bytes, random);
+        }
+        Ok(self.listen(&mut exchange, &arrival, timeout, times))
+    }
+
+    /// What the inverter does about a request that reaches it at `at`: it sends nothing, or bytes some
+    /// time later.
+    fn ask(&mut self, request: &[u8], at: UnixMs) -> Result<Option<(Duration, Vec<u8>)>, Closed> {
+        self.decoder.push(request);
+        let Some(incoming) = self.decoder.next_request().map_err(|_| Closed)? else {
+            return Ok(None);
+        };
+        match self.station.answer(Framing::Tcp, &incoming, at) {
+            Outcome::Silence => Ok(None),
+            Outcome::Close => Err(Closed),
+            Outcome::Send { delay, bytes, answered } => {
+                self.answered = answered;
+                Ok(Some((delay, bytes)))
+            }
+        }
+    }
+
+    /// Takes what arrives until there is an answer or the wait is over.
+    fn listen(
+        &mut self,
+        exchange: &mut Transaction,
+        arrival: &Arrival,
+        timeout: Duration,
+        times: &mut Times,
+    ) -> Ending {
+        let mut from = 0;
+        for (after, end) in arrival.pieces {
+            if after > timeout {
+                break;
+            }
+            while from < end {
+                let taken = &arrival.bytes[from..end.min(from + TAKEN_MAX)];
+                from += taken.len();
+                let ending = match exchange.feed(taken) {
+                    Progress::NeedMore => continue,
+                    Progress::Done(
+                        Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words),
+                    ) => {
+                        self.words.clear();
+                        self.words.extend(words.iter());
+                        Ending::Words
+                    }
+                    Progress::Exception(code) => Ending::Exception(code),
+                    Progress::Done(_) | Progress::Failed(_) => Ending::Garbled,
+                };
+                times.end = times.sent + after;
+                self.last_byte = times.now();
+                match (&ending, &mut self.connection) {
+                    (Ending::Garbled, connection) => *connection = None,
+                    (_, Some(connection)) => {
+                        connection.left_over.extend_from_slice(&arrival.bytes[from..]);
+                    }
+                    (_, None) => {}
+                }
+                return ending;
+            }
+        }
+        times.end = times.sent + timeout;
+        self.connection = None;
+        if exchange.is_garbled() { Ending::Garbled } else { Ending::Timeout }
+    }
+}
+
+/// When what happens, counted from the call.
+struct Times {
+    began: UnixMs,
+    sent: Duration,
+    end: Duration,
+}
+
+impl Times {
+    fn now(&self) -> UnixMs {
+        self.began.plus(self.end)
+    }
+}
+
+/// Bytes on their way to the device.
+struct Arrival {
+    bytes: Vec<u8>,
+    /// How long after the request bytes up to here arrive.
+    pieces: [(Duration, usize); 3],
+}
+
+impl Arrival {
+    /// Bytes leave the inverter so long after the request did, in one piece or in two.
+    fn add(&mut self, leaves: Duration, bytes: Vec<u8>, random: &mut Random) {
+        let before = self.bytes.len();
+        if before == 0 {
+            self.bytes = bytes;
+        } else {
+            self.bytes.extend(bytes);
+        }
+        let end = self.bytes.len();
+        let first = leaves + way(random);
+        let (cut, second) = if random.happens(IN_TWO) {
+            (before + pick(random, end - before), first + way(random))
+        } else {
+            (end, first)
+        };
+        self.pieces[1] = (first, cut);
+        self.pieces[2] = (second, end);
+    }
+}
+
+impl Counts {
+    /// Takes another bus's in.
+    pub fn add(&mut self, other: &Self) {
+        self.reads += other.reads;
+        self.words += other.words;
+        self.exceptions += other.exceptions;
+        self.timeouts += other.timeouts;
+        self.garbled += other.garbled;
+        self.unreachable += other.unreachable;
+        self.false_answers += other.false_answers;
+        self.connections += other.connections;
+        self.faults.add(&other.faults);
+        self.struck.add(&other.struck);
+    }
+}
+
+/// How long bytes take one way.
+fn way(random: &mut Random) -> Duration {
+    let (shortest, longest) = if random.happens(SLOW_WAY) { SLOW_WAY_US } else { WAY_US };
+    Duration::from_micros(random.between(shortest, longest))
+}
+
+/// An index below `count`.
+fn pick(random: &mut Random, count: usize) -> usize {
+    usize::try_from(random.below(u64::try_from(count).unwrap_or(1))).unwrap_or(0)
+}
+
+fn small(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;
