@@ -1,0 +1,555 @@
+//! A simulated disk: what is written, what of it is durable, and what a power cut leaves.
+//!
+//! One disk serves both halves of the product: the agent's durable structures stand on it
+//! ([`ecowatt_agent::storage::Disk`]), and the server's database through SQLite's VFS
+//! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
+//! the names were; under SQLite the sync of a file makes its own name durable as well, as ext4 does.
+//! What was not synced is, after a cut, kept, lost or torn by the seed, each operation by itself, so
+//! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
+//! was durable stays: the disk loses nothing that it has promised.
+
+mod contents;
+mod fate;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use contents::Contents;
+use fate::Fates;
+use names::Names;
+
+pub use fate::{Damage, Fate};
+
+use crate::random::Random;
+
+/// Largest file. Offsets beyond it are a fault of whoever writes.
+const FILE_BYTES_MAX: u64 = 1 << 40;
+
+/// A handle on a disk; clones share it.
+#[derive(Debug, Clone)]
+pub struct Disk(Arc<Mutex<State>>);
+
+/// What a disk went through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Operations that changed the disk or were to change it.
+    pub operations: u64,
+    pub cuts_between_operations: u64,
+    pub cuts_in_write: u64,
+    pub cuts_in_truncate: u64,
+    pub cuts_in_remove: u64,
+    pub cuts_in_sync: u64,
+    pub cuts_in_sync_names: u64,
+    /// What became of operations that were not synced.
+    pub damage: Damage,
+    /// Writes that did not fit.
+    pub full: u64,
+    /// Operations that a failing disk refused.
+    pub failed: u64,
+}
+
+/// Operations that change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Write,
+    Truncate,
+    Remove,
+    Sync,
+    SyncNames,
+}
+
+/// When the power goes by itself.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// Operations until then, the one that is cut included.
+    operations: u64,
+    /// How much of it reaches the disk if it is a write; otherwise the seed decides.
+    bytes: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    random: Random,
+    is_off: bool,
+    /// Starts of the machine and of its processes: what was open before them is not open any longer.
+    start: u64,
+    names: Names,
+    files: BTreeMap<u64, Contents>,
+    /// Numbers files and operations.
+    next: u64,
+    /// Sum of all files that have names.
+    bytes: u64,
+    cut: Option<Cut>,
+    room: Option<u64>,
+    is_failing: bool,
+    counts: Counts,
+}
+
+impl Disk {
+    /// An empty disk; what its power cuts leave follows from the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            random: Random::new(seed, 0),
+            is_off: false,
+            start: 0,
+            names: Names::default(),
+            files: BTreeMap::new(),
+            next: 0,
+            bytes: 0,
+            cut: None,
+            room: None,
+            is_failing: false,
+            counts: Counts::default(),
+        })))
+    }
+
+    /// Another disk that holds the same, synced and unsynced, and draws from another seed.
+    #[must_use]
+    pub fn fork(&self, seed: u64) -> Self {
+        let mut state = self.state().clone();
+        state.random = Random::new(seed, 0);
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Lets the power go in the middle of the n-th changing operation (write, truncate, remove, sync,
+    /// sync of the names) from here on; 0 is at once. Everything fails from then until a restart.
+    pub fn cut_after(&self, operations: u64) {
+        if operations == 0 {
+            return self.cut();
+        }
+        self.state().cut = Some(Cut { operations, bytes: None });
+    }
+
+    /// As [`Disk::cut_after`]; if the operation is a write, just its first `bytes` reach the disk.
+    pub fn cut_within(&self, operations: u64, bytes: usize) {
+        self.state().cut = Some(Cut { operations: operations.max(1), bytes: Some(bytes) });
+    }
+
+    /// Takes back [`Disk::cut_after`].
+    pub fn cut_never(&self) {
+        self.state().cut = None;
+    }
+
+    /// Lets the power go at once.
+    pub fn cut(&self) {
+        let mut state = self.state();
+        if !state.is_off {
+            state.counts.cuts_between_operations += 1;
+        }
+        state.is_off = true;
+        state.cut = None;
+    }
+
+    /// Whether the power is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state().is_off
+    }
+
+    /// Power is back, and what was not synced is what the seed makes of it. Files that were open
+    /// are not open any longer. If the power was on, it was off for a moment.
+    pub fn restart(&self) -> Damage {
+        let fate = Fate::draw(&mut self.state().random);
+        self.restart_with(fate)
+    }
+
+    /// As [`Disk::restart`], with the manner of the damage given.
+    pub fn restart_with(&self, fate: Fate) -> Damage {
+        let mut state = self.state();
+        if !state.is_off {
+            state.counts.cuts_between_operations += 1;
+        }
+        state.settle(fate)
+    }
+
+    /// A process died and starts again, the machine did not: everything written is there, and what
+    /// was not synced still is not.
+    pub fn restart_kept(&self) {
+        let mut state = self.state();
+        state.is_off = false;
+        state.cut = None;
+        state.start += 1;
+    }
+
+    /// Lets the disk be full at this many bytes: writes take what fits and fail.
+    pub fn set_room(&self, room: Option<u64>) {
+        self.state().room = room;
+    }
+
+    /// Lets every changing operation fail without effect.
+    pub fn set_failing(&self, is_failing: bool) {
+        self.state().is_failing = is_failing;
+    }
+
+    /// What the disk went through.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    /// Bytes in all files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
+    /// Bytes in the files whose names begin so.
+    #[must_use]
+    pub fn bytes_of(&self, prefix: &str) -> u64 {
+        let state = self.state();
+        let files = state.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        files.filter_map(|(_, file)| state.files.get(&file)).map(Contents::len).sum()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Adds what another disk went through.
+    pub fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
+        self.cuts_between_operations += other.cuts_between_operations;
+        self.cuts_in_write += other.cuts_in_write;
+        self.cuts_in_truncate += other.cuts_in_truncate;
+        self.cuts_in_remove += other.cuts_in_remove;
+        self.cuts_in_sync += other.cuts_in_sync;
+        self.cuts_in_sync_names += other.cuts_in_sync_names;
+        self.damage.add(&other.damage);
+        self.full += other.full;
+        self.failed += other.failed;
+    }
+
+    /// Power cuts of all kinds.
+    #[must_use]
+    pub fn cuts(&self) -> u64 {
+        self.cuts_between_operations
+            + self.cuts_in_write
+            + self.cuts_in_truncate
+            + self.cuts_in_remove
+            + self.cuts_in_sync
+            + self.cuts_in_sync_names
+    }
+}
+
+/// Whether an operation is carried out.
+enum Passage {
+    Whole,
+    /// The power goes in the middle of it; of a write just this many bytes reach the disk, if given.
+    Cut(Option<usize>),
+}
+
+fn off() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn place(offset: u64) -> io::Result<usize> {
+    let is_within = offset <= FILE_BYTES_MAX;
+    usize::try_from(offset)
+        .ok()
+        .filter(|_| is_within)
+        .ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+}
+
+impl State {
+    fn powered(&self) -> io::Result<()> {
+        if self.is_off { Err(off()) } else { Ok(()) }
+    }
+
+    /// Before every changing operation.
+    fn pass(&mut self, operation: Operation) -> io::Result<Passage> {
+        self.powered()?;
+        self.counts.operations += 1;
+        if let Some(cut) = &mut self.cut {
+            cut.operations -= 1;
+            if cut.operations == 0 {
+                let bytes = cut.bytes;
+                self.cut = None;
+                self.is_off = true;
+                let counts = &mut self.counts;
+                *match operation {
+                    Operation::Write => &mut counts.cuts_in_write,
+                    Operation::Truncate => &mut counts.cuts_in_truncate,
+                    Operation::Remove => &mut counts.cuts_in_remove,
+                    Operation::Sync => &mut counts.cuts_in_sync,
+                    Operation::SyncNames => &mut counts.cuts_in_sync_names,
+                } += 1;
+                return Ok(Passage::Cut(bytes));
+            }
+        }
+        if self.is_failing {
+            self.counts.failed += 1;
+            return Err(io::Error::other("the disk does not work"));
+        }
+        Ok(Passage::Whole)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn create(&mut self, name: &str) -> u64 {
+        let file = self.number();
+        self.files.insert(file, Contents::default());
+        let number = self.number();
+        self.names.change(name, Some(file), number);
+        file
+    }
+
+    fn contents(&mut self, file: u64) -> io::Result<&mut Contents> {
+        self.files.get_mut(&file).ok_or_else(missing)
+    }
+
+    fn find(&self, name: &str) -> io::Result<u64> {
+        self.names.find(name).ok_or_else(missing)
+    }
+
+    /// `file` is given by what it is once it is known that there will be a write.
+    fn write(
+        &mut self,
+        file: impl FnOnce(&mut Self) -> u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let offset = place(offset)?;
+        let passage = self.pass(Operation::Write)?;
+        let file = file(self);
+        let len = self.contents(file)?.len();
+        let end = u64::try_from(offset.saturating_add(bytes.len())).unwrap_or(u64::MAX);
+        let grown = end.saturating_sub(len);
+        let room = self.room.map_or(u64::MAX, |room| room.saturating_sub(self.bytes));
+        let beyond = usize::try_from(grown.saturating_sub(room)).unwrap_or(usize::MAX);
+        let fitting = &bytes[..bytes.len().saturating_sub(beyond)];
+        let number = self.number();
+        let reached = match passage {
+            Passage::Whole => None,
+            Passage::Cut(reached) => reached,
+        };
+        let contents = self.contents(file)?;
+        if !fitting.is_empty() {
+            contents.write(number, offset, fitting, reached);
+        }
+        let grown = contents.len().saturating_sub(len);
+        self.bytes += grown;
+        self.powered()?;
+        if fitting.len() < bytes.len() {
+            self.counts.full += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, file: u64, len: u64) -> io::Result<()> {
+        let to = place(len)?;
+        self.pass(Operation::Truncate)?;
+        let number = self.number();
+        let contents = self.contents(file)?;
+        let before = contents.len();
+        contents.truncate(number, to);
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(len);
+        self.powered()
+    }
+
+    fn sync(&mut self, file: u64) -> io::Result<()> {
+        if let Passage::Whole = self.pass(Operation::Sync)? {
+            self.contents(file)?.sync();
+        }
+        self.powered()
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        if let Passage::Whole = self.pass(Operation::SyncNames)? {
+            for file in self.names.sync() {
+                self.files.remove(&file);
+            }
+        }
+        self.powered()
+    }
+
+    fn sync_name(&mut self, name: &str) {
+        for file in self.names.sync_one(name) {
+            self.files.remove(&file);
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.powered()?;
+        let file = self.find(name)?;
+        self.pass(Operation::Remove)?;
+        let len = self.contents(file)?.len();
+        let number = self.number();
+        // Its contents stay until the removal is durable.
+        self.names.change(name, None, number);
+        self.bytes = self.bytes.saturating_sub(len);
+        self.powered()
+    }
+
+    /// What a power cut leaves, all of it durable.
+    fn settle(&mut self, fate: Fate) -> Damage {
+        let logs = self.files.values().flat_map(Contents::numbers);
+        let (first, last) = logs
+            .chain(self.names.numbers())
+            .fold((u64::MAX, 0), |(first, last): (u64, u64), number| {
+                (first.min(number), last.max(number))
+            });
+        let mut fates = Fates::new(fate, &mut self.random, (first.min(last), last));
+        self.names.settle(&mut fates);
+        let mut files = std::mem::take(&mut self.files);
+        self.bytes = 0;
+        for (_, file) in self.names.iter() {
+            if let Some(mut contents) = files.remove(&file) {
+                contents.settle(&mut fates);
+                self.bytes += contents.len();
+                self.files.insert(file, contents);
+            }
+        }
+        let damage = fates.damage();
+        self.counts.damage.add(&damage);
+        self.is_off = false;
+        self.cut = None;
+        self.start += 1;
+        damage
+    }
+}
+
+impl ecowatt_agent::storage::Disk for Disk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let state = self.state();
+        state.powered()?;
+        Ok(state.names.iter().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        let state = self.state();
+        state.powered()?;
+        Ok(state.names.find(name).and_then(|file| state.files.get(&file)).map(Contents::len))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = state.find(name)?;
+        Ok(state.contents(file)?.read(place(offset)?, buffer))
+    }
+
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = |state: &mut State| match state.names.find(name) {
+            Some(file) => file,
+            None => state.create(name),
+        };
+        self.state().write(file, offset, bytes)
+    }
+
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = state.find(name)?;
+        state.truncate(file, len)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.state().remove(name)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = state.find(name)?;
+        state.sync(file)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.state().sync_names()
+    }
+}
+
+/// A file that SQLite has open.
+#[derive(Debug)]
+pub struct OpenFile {
+    disk: Disk,
+    name: String,
+    file: u64,
+    /// The start of the machine in which it was opened.
+    start: u64,
+}
+
+impl OpenFile {
+    /// The disk, if the file is still open there.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        state.powered()?;
+        if state.start == self.start { Ok(state) } else { Err(off()) }
+    }
+}
+
+impl ecowatt_vfs::Files for Disk {
+    type File = OpenFile;
+
+    fn open(&self, name: &str, creates: bool) -> io::Result<OpenFile> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = match state.names.find(name) {
+            Some(file) => file,
+            None if !creates => return Err(missing()),
+            None if state.is_failing => {
+                state.counts.failed += 1;
+                return Err(io::Error::other("the disk does not work"));
+            }
+            None => state.create(name),
+        };
+        let start = state.start;
+        drop(state);
+        Ok(OpenFile { disk: self.clone(), name: name.to_owned(), file, start })
+    }
+
+    fn remove(&self, name: &str, is_durable: bool) -> io::Result<()> {
+        let mut state = self.state();
+        state.remove(name)?;
+        if is_durable { state.sync_names() } else { Ok(()) }
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        let state = self.state();
+        state.powered()?;
+        Ok(state.names.find(name).is_some())
+    }
+}
+
+impl ecowatt_vfs::File for OpenFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.state()?.contents(self.file)?.read(place(offset)?, buffer))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.state()?.write(|_| self.file, offset, bytes)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.state()?.truncate(self.file, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.sync(self.file)?;
+        // Not if the name is another file's by now.
+        if state.names.find(&self.name) == Some(self.file) {
+            state.sync_name(&self.name);
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.state()?.contents(self.file)?.len())
+    }
+}

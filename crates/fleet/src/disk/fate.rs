@@ -1,0 +1,174 @@
+//! What becomes of operations that were not synced when the power went.
+
+use crate::random::Random;
+
+/// Sectors that a torn write reaches the disk in.
+const SECTOR: usize = 512;
+
+/// The manner of the damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Everything had reached the disk.
+    Kept,
+    /// Nothing had.
+    Lost,
+    /// What came before a moment had, in the order in which it came.
+    Ordered,
+    /// Each operation had, had not, or, being a write, had in part.
+    Mixed,
+}
+
+impl Fate {
+    /// Every manner.
+    pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::Ordered, Self::Mixed];
+
+    pub(super) fn draw(random: &mut Random) -> Self {
+        match random.below(8) {
+            0 => Self::Kept,
+            1 => Self::Lost,
+            2 | 3 => Self::Ordered,
+            _ => Self::Mixed,
+        }
+    }
+}
+
+/// What became of operations that were not synced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Damage {
+    pub writes_kept: u64,
+    pub writes_torn: u64,
+    pub writes_lost: u64,
+    pub truncations_kept: u64,
+    pub truncations_lost: u64,
+    pub names_kept: u64,
+    pub names_lost: u64,
+}
+
+impl Damage {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.writes_kept += other.writes_kept;
+        self.writes_torn += other.writes_torn;
+        self.writes_lost += other.writes_lost;
+        self.truncations_kept += other.truncations_kept;
+        self.truncations_lost += other.truncations_lost;
+        self.names_kept += other.names_kept;
+        self.names_lost += other.names_lost;
+    }
+}
+
+/// Which parts of a write reached the disk, as ranges of it.
+pub(super) enum Reached {
+    Whole,
+    /// Nothing of it; the file may have grown all the same.
+    Nothing {
+        has_grown: bool,
+    },
+    Parts(Vec<std::ops::Range<usize>>),
+}
+
+/// Decides, one operation after the other.
+pub(super) struct Fates<'a> {
+    fate: Fate,
+    random: &'a mut Random,
+    /// Operations from this one on are lost, if they kept their order.
+    moment: u64,
+    /// How many of ten operations are kept, if they did not.
+    kept_of_ten: u64,
+    damage: Damage,
+}
+
+impl<'a> Fates<'a> {
+    /// `numbers` are the first and the last operation that there is to decide about.
+    pub(super) fn new(fate: Fate, random: &'a mut Random, numbers: (u64, u64)) -> Self {
+        let moment = random.between(numbers.0, numbers.1.saturating_add(1));
+        let kept_of_ten = random.between(1, 9);
+        Self { fate, random, moment, kept_of_ten, damage: Damage::default() }
+    }
+
+    pub(super) fn damage(&self) -> Damage {
+        self.damage
+    }
+
+    fn is_kept(&mut self, number: u64) -> bool {
+        match self.fate {
+            Fate::Kept => true,
+            Fate::Lost => false,
+            Fate::Ordered => number < self.moment,
+            Fate::Mixed => self.random.below(10) < self.kept_of_ten,
+        }
+    }
+
+    /// A write of `len` bytes at `offset`; `limit` if it was cut behind that many.
+    pub(super) fn write(
+        &mut self,
+        number: u64,
+        (offset, len): (usize, usize),
+        limit: Option<usize>,
+    ) -> Reached {
+        if let Some(limit) = limit {
+            self.damage.writes_torn += 1;
+            return Reached::Parts(vec![0..limit.min(len)]);
+        }
+        if self.fate == Fate::Mixed && self.random.below(4) == 0 {
+            self.damage.writes_torn += 1;
+            return Reached::Parts(self.parts(offset, len));
+        }
+        if self.is_kept(number) {
+            self.damage.writes_kept += 1;
+            return Reached::Whole;
+        }
+        self.damage.writes_lost += 1;
+        let has_grown = self.fate == Fate::Mixed && self.random.below(2) == 0;
+        Reached::Nothing { has_grown }
+    }
+
+    fn parts(&mut self, offset: usize, len: usize) -> Vec<std::ops::Range<usize>> {
+        let mut within = |len: usize| {
+            let limit = u64::try_from(len).unwrap_or(u64::MAX).saturating_add(1);
+            usize::try_from(self.random.below(limit)).unwrap_or(0)
+        };
+        match within(2) {
+            0 => vec![0..within(len)],
+            1 => vec![within(len)..len],
+            _ => {
+                // The sectors are the disk's, not the write's.
+                let mut parts = Vec::new();
+                let mut from = 0;
+                while from < len {
+                    let to = len.min(from + SECTOR - (offset + from) % SECTOR);
+                    if self.random.below(2) == 0 {
+                        parts.push(from..to);
+                    }
+                    from = to;
+                }
+                parts
+            }
+        }
+    }
+
+    pub(super) fn truncation(&mut self, number: u64) -> bool {
+        let is_kept = self.is_kept(number);
+        let counted = match is_kept {
+            true => &mut self.damage.truncations_kept,
+            false => &mut self.damage.truncations_lost,
+        };
+        *counted += 1;
+        is_kept
+    }
+
+    /// How many of a name's changes reached the disk: those before the first that did not.
+    pub(super) fn changes(&mut self, numbers: impl ExactSizeIterator<Item = u64>) -> usize {
+        let all = numbers.len();
+        let mut kept = 0;
+        for number in numbers {
+            if !self.is_kept(number) {
+                break;
+            }
+            kept += 1;
+        }
+        let count = |changes: usize| u64::try_from(changes).unwrap_or(u64::MAX);
+        self.damage.names_kept += count(kept);
+        self.damage.names_lost += count(all - kept);
+        kept
+    }
+}

@@ -1,0 +1,278 @@
+//! What the disk promises, and what it does with what it has not promised.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use ecowatt_agent::storage::Disk as Durable;
+use ecowatt_vfs::{File as _, Files as _};
+
+use super::*;
+
+fn read(disk: &Disk, name: &str) -> Vec<u8> {
+    disk.read(name, 1 << 20).unwrap().unwrap_or_default()
+}
+
+/// A disk with a durable file.
+fn with_file(seed: u64, bytes: &[u8]) -> Disk {
+    let disk = Disk::new(seed);
+    disk.write_at("a", 0, bytes).unwrap();
+    disk.sync("a").unwrap();
+    disk.sync_names().unwrap();
+    disk
+}
+
+#[test]
+fn what_was_synced_outlasts_every_cut() {
+    for seed in 0..200 {
+        let disk = with_file(seed, b"durable");
+        disk.write_at("a", 7, b" and more").unwrap();
+        disk.restart();
+        assert_eq!(&read(&disk, "a")[..7], b"durable");
+        // What a restart left is durable.
+        let left = read(&disk, "a");
+        disk.restart();
+        assert_eq!(read(&disk, "a"), left);
+    }
+}
+
+#[test]
+fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
+    let mut found = BTreeSet::new();
+    for seed in 0..200 {
+        let disk = with_file(seed, b"old");
+        Durable::remove(&disk, "a").unwrap();
+        disk.write_at("b", 0, b"new").unwrap();
+        disk.sync("b").unwrap();
+        disk.restart();
+        let names: BTreeSet<String> = disk.list().unwrap().into_iter().collect();
+        for (name, contents) in [("a", b"old"), ("b", b"new")] {
+            assert!(!names.contains(name) || read(&disk, name) == contents);
+        }
+        found.insert(names);
+    }
+    assert_eq!(found.len(), 4, "names are kept and lost independently: {found:?}");
+
+    let disk = with_file(1, b"old");
+    Durable::remove(&disk, "a").unwrap();
+    disk.write_at("a", 0, b"new").unwrap();
+    disk.sync_names().unwrap();
+    disk.restart_with(Fate::Lost);
+    assert_eq!(read(&disk, "a"), b"", "the name is the other file's");
+}
+
+#[test]
+fn unsynced_writes_are_kept_lost_and_torn_in_any_order() {
+    let (mut whole, mut none, mut first, mut second, mut torn) = (0, 0, 0, 0, 0);
+    for seed in 0..2000 {
+        let disk = with_file(seed, &[0; 4096]);
+        disk.write_at("a", 0, &[1; 2048]).unwrap();
+        disk.write_at("a", 2048, &[2; 2048]).unwrap();
+        disk.restart();
+        let left = read(&disk, "a");
+        assert_eq!(left.len(), 4096);
+        let (one, two) = left.split_at(2048);
+        assert!(one.iter().all(|byte| *byte <= 1) && two.iter().all(|b| [0, 2].contains(b)));
+        let all = |half: &[u8], byte| half.iter().all(|b| *b == byte);
+        match (all(one, 1), all(one, 0), all(two, 2), all(two, 0)) {
+            (true, _, true, _) => whole += 1,
+            (_, true, _, true) => none += 1,
+            (true, _, _, true) => first += 1,
+            (_, true, true, _) => second += 1,
+            _ => torn += 1,
+        }
+    }
+    for (count, what) in
+        [(whole, "whole"), (none, "none"), (first, "first"), (second, "second"), (torn, "torn")]
+    {
+        assert!(count > 50, "{what}: {count}");
+    }
+}
+
+#[test]
+fn bytes_outside_a_torn_write_never_change() {
+    for seed in 0..500 {
+        let disk = with_file(seed, &[7; 3000]);
+        disk.write_at("a", 700, &[9; 1500]).unwrap();
+        disk.restart_with(Fate::Mixed);
+        let left = read(&disk, "a");
+        assert_eq!(left.len(), 3000);
+        assert!(left[..700].iter().chain(&left[2200..]).all(|byte| *byte == 7));
+    }
+}
+
+#[test]
+fn truncations_and_growth_are_undone_like_writes() {
+    for (fate, expected) in [(Fate::Kept, b"abXY\0\0zz".to_vec()), (Fate::Lost, b"abcdef".to_vec())]
+    {
+        let disk = with_file(3, b"abcdef");
+        disk.truncate("a", 2).unwrap();
+        disk.write_at("a", 2, b"XY").unwrap();
+        disk.truncate("a", 6).unwrap();
+        disk.write_at("a", 6, b"zz").unwrap();
+        assert_eq!(read(&disk, "a"), b"abXY\0\0zz");
+        assert_eq!(disk.bytes(), 8);
+        disk.restart_with(fate);
+        assert_eq!(read(&disk, "a"), expected);
+        assert_eq!(disk.bytes(), u64::try_from(expected.len()).unwrap());
+    }
+    // Whatever is left is made of what was written, and the count of bytes is right.
+    for seed in 0..500 {
+        let disk = with_file(seed, b"abcdef");
+        disk.truncate("a", 2).unwrap();
+        disk.write_at("a", 10, b"XY").unwrap();
+        disk.write_at("b", 0, b"b").unwrap();
+        disk.truncate("b", 3).unwrap();
+        disk.restart();
+        assert_eq!(disk.bytes(), disk.bytes_of(""));
+        assert_eq!(disk.bytes_of("a"), disk.len("a").unwrap().unwrap_or(0));
+        assert!(read(&disk, "a").starts_with(b"ab"));
+    }
+}
+
+#[test]
+fn cut_falls_in_the_middle_of_the_operation_and_everything_fails_until_the_restart() {
+    let operations: [fn(&Disk) -> io::Result<()>; 5] = [
+        |disk| disk.write_at("a", 0, b"later"),
+        |disk| disk.truncate("a", 0),
+        |disk| Durable::remove(disk, "a"),
+        |disk| disk.sync("a"),
+        Durable::sync_names,
+    ];
+    for (place, operation) in operations.iter().enumerate() {
+        let mut left = BTreeSet::new();
+        for seed in 0..100 {
+            let disk = with_file(seed, b"first");
+            disk.write_at("a", 5, b"!").unwrap();
+            disk.cut_after(2);
+            disk.write_at("b", 0, b"b").unwrap();
+            assert!(!disk.is_off());
+            operation(&disk).unwrap_err();
+            assert!(disk.is_off());
+            assert!(disk.list().is_err() && disk.read("a", 9).is_err());
+            assert!(disk.write_at("c", 0, b"c").is_err() && disk.sync("a").is_err());
+            assert!(disk.open("a", true).is_err() && disk.exists("a").is_err());
+            disk.restart();
+            assert!(!disk.is_off());
+            left.insert(read(&disk, "a"));
+            let counts = disk.counts();
+            let cuts = [
+                counts.cuts_in_write,
+                counts.cuts_in_truncate,
+                counts.cuts_in_remove,
+                counts.cuts_in_sync,
+                counts.cuts_in_sync_names,
+            ];
+            assert_eq!((cuts[place], counts.cuts()), (1, 1));
+        }
+        assert!(left.contains(b"first!".as_slice()) && left.contains(b"first".as_slice()));
+    }
+}
+
+#[test]
+fn cut_within_a_write_leaves_as_many_bytes_as_told() {
+    for bytes in 0..=5 {
+        for fate in Fate::ALL {
+            let disk = with_file(1, b"-----");
+            disk.cut_within(1, bytes);
+            disk.write_at("a", 0, b"later").unwrap_err();
+            disk.restart_with(fate);
+            assert_eq!(read(&disk, "a"), [&b"later"[..bytes], &b"-----"[bytes..]].concat());
+        }
+    }
+}
+
+#[test]
+fn seed_decides_and_repeats() {
+    let life = |seed| {
+        let disk = with_file(seed, &[0; 10_000]);
+        for i in 0..20u8 {
+            let name = if i % 3 == 0 { "a" } else { "b" };
+            disk.write_at(name, u64::from(i) * 333, &[i; 700]).unwrap();
+        }
+        disk.cut();
+        let damage = disk.restart();
+        (read(&disk, "a"), read(&disk, "b"), damage, disk.counts())
+    };
+    assert_eq!(life(5), life(5));
+    assert_ne!(life(5), life(6));
+    let disk = with_file(5, b"x");
+    disk.write_at("a", 0, b"y").unwrap();
+    let fork = disk.fork(9);
+    disk.restart_with(Fate::Lost);
+    fork.restart_with(Fate::Kept);
+    assert_eq!((read(&disk, "a"), read(&fork, "a")), (b"x".to_vec(), b"y".to_vec()));
+}
+
+#[test]
+fn death_of_a_process_keeps_what_was_written_but_not_durable() {
+    let disk = with_file(1, b"x");
+    disk.write_at("a", 0, b"y").unwrap();
+    disk.cut();
+    disk.restart_kept();
+    assert_eq!(read(&disk, "a"), b"y");
+    disk.restart_with(Fate::Lost);
+    assert_eq!(read(&disk, "a"), b"x");
+}
+
+#[test]
+fn full_disk_takes_what_fits() {
+    let disk = with_file(1, b"1234");
+    disk.set_room(Some(6));
+    let error = disk.write_at("a", 2, b"abcdef").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(read(&disk, "a"), b"12abcd");
+    disk.write_at("a", 0, b"within").unwrap();
+    assert_eq!(disk.write_at("b", 0, b"b").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    disk.set_room(None);
+    disk.write_at("a", 6, b"more").unwrap();
+    assert_eq!((disk.bytes(), disk.counts().full), (10, 2));
+}
+
+#[test]
+fn failing_disk_changes_nothing_and_makes_nothing_durable() {
+    let disk = with_file(1, b"1234");
+    disk.write_at("a", 0, b"x").unwrap();
+    disk.set_failing(true);
+    assert!(disk.write_at("a", 0, b"y").is_err() && disk.truncate("a", 0).is_err());
+    assert!(Durable::remove(&disk, "a").is_err() && disk.sync("a").is_err() && disk.sync_names().is_err());
+    assert!(disk.open("new", true).is_err());
+    assert_eq!(read(&disk, "a"), b"x234");
+    disk.set_failing(false);
+    assert_eq!(disk.counts().failed, 6);
+    disk.restart_with(Fate::Lost);
+    assert_eq!(read(&disk, "a"), b"1234");
+}
+
+#[test]
+fn file_under_sqlite_is_durable_with_its_name_once_it_was_synced() {
+    let disk = Disk::new(1);
+    let file = disk.open("db", true).unwrap();
+    file.write_at(0, b"page").unwrap();
+    let unsynced = disk.open("db-wal", true).unwrap();
+    unsynced.write_at(0, b"frame").unwrap();
+    file.sync().unwrap();
+    disk.restart_with(Fate::Lost);
+    assert_eq!((read(&disk, "db"), disk.exists("db-wal").unwrap()), (b"page".to_vec(), false));
+    assert!(file.write_at(0, b"late").is_err(), "what was open before the cut is not open");
+    assert!(file.size().is_err() && file.read_at(0, &mut [0]).is_err());
+
+    disk.open("db", false).unwrap().write_at(4, b"more").unwrap();
+    assert_eq!(disk.open("other", false).unwrap_err().kind(), io::ErrorKind::NotFound);
+    ecowatt_vfs::Files::remove(&disk, "db", true).unwrap();
+    disk.restart_with(Fate::Lost);
+    assert!(!disk.exists("db").unwrap(), "the removal was to be durable");
+    assert_eq!(disk.bytes(), 0);
+}
+
+#[test]
+fn large_file_costs_its_size() {
+    let disk = Disk::new(1);
+    let page = [5; 4096];
+    for i in 0..5000 {
+        disk.write_at("db", i * 4096, &page).unwrap();
+    }
+    disk.sync("db").unwrap();
+    let state = disk.state();
+    let held: usize = state.files.values().map(Contents::held).sum();
+    assert!(held < 5000 * 4096 * 5 / 4, "{held}");
+}
