@@ -1,1 +1,3 @@
 //! The fleet simulation as a whole.
+
+mod promises;

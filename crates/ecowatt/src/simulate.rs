@@ -1,0 +1,162 @@
+//! `ecowatt simulate`: the whole fleet and the server under one seed, in virtual time.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use ecowatt_fleet::plant::Plants;
+use ecowatt_fleet::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
+use ecowatt_fleet::{Report, Threads, run as simulate};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Simulate a whole fleet with its server, and check that nothing is lost, doubled or invented.
+///
+/// Devices, link, ingest and store are the real code; inverters, disks, clocks, power and network are
+/// simulated and fail as often as `--faults` says. Everything follows from the seed, which is printed
+/// first: the same seed gives the same run, to the last digit of the digest.
+///
+/// Exit codes: 0 every promise was kept, 1 one was broken (its trace is printed).
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    /// Devices, most of them with one inverter, some with two.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(DEVICES_MAX)))]
+    devices: u32,
+    /// Days of faults; an hour follows in which everything must be delivered.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
+    days: u32,
+    /// Drawn if not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds to run, one after the other, from the first on.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// How much goes wrong.
+    #[arg(long, value_enum, default_value_t = Faults::Low)]
+    faults: Faults,
+    /// Seconds between two samples.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    sample_s: u64,
+    /// Seconds between two uploads.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    upload_s: u64,
+    /// Use one thread instead of two. The outcome is the same.
+    #[arg(long)]
+    one_thread: bool,
+    /// Print the report as JSON, one line for each seed.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Faults {
+    None,
+    Low,
+    High,
+}
+
+/// Weather and plants do not follow from the seed of a run, so that many runs can share them.
+const PLANTS_SEED: u64 = 1;
+
+pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    let first = match args.seed {
+        Some(seed) => seed,
+        // Short enough to be typed in again.
+        None => u64::from(getrandom::u32().context("drawing a seed")?),
+    };
+    let faults = match args.faults {
+        Faults::None => Level::None,
+        Faults::Low => Level::Low,
+        Faults::High => Level::High,
+    };
+    let scenario = Scenario {
+        sample_interval: Duration::from_secs(args.sample_s),
+        upload_interval: Duration::from_secs(args.upload_s),
+        ..Scenario::new(first, args.devices, args.days, faults)
+    };
+    writeln!(
+        io::stderr(),
+        "seed {first}: {} devices, {} days, a sample every {} s, an upload every {} s, faults {}",
+        args.devices,
+        args.days,
+        args.sample_s,
+        args.upload_s,
+        args.faults.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned()),
+    )?;
+    let bar = bar();
+    let span_s = u64::try_from((scenario.end().0 - START.0) / 1_000)?;
+    let rows = usize::try_from(span_s.div_ceil(args.sample_s) + 1)?;
+    bar.set_message("computing plants");
+    let computing = |done: usize, total: usize| {
+        bar.set_position(u64::try_from(done * 1_000 / total.max(1)).unwrap_or(0));
+    };
+    let plants =
+        Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
+            .context("computing plants")?;
+    let mut broken = Vec::new();
+    for seed in first..first.saturating_add(args.seeds) {
+        let scenario = Scenario { seed, ..scenario };
+        let stage = Mutex::new("");
+        let progress = |share: f64, what: &'static str| {
+            let mut stage = stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if *stage != what {
+                *stage = what;
+                bar.set_message(what);
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a share from 0 to 1"
+            )]
+            bar.set_position((share * 1_000.0) as u64);
+        };
+        let threads = if args.one_thread { Threads::One } else { Threads::Two };
+        let report = simulate(&scenario, &plants, threads, &progress);
+        if !report.is_clean() {
+            broken.push(seed);
+        }
+        bar.suspend(|| print(&report, args))?;
+    }
+    bar.finish_and_clear();
+    if !broken.is_empty() {
+        bail!("promises were broken under seed {broken:?}");
+    }
+    Ok(())
+}
+
+fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
+    } else if args.seeds == 1 {
+        write!(out, "{report}")?;
+    } else {
+        writeln!(
+            out,
+            "seed {}: {} samples stored, {} messages, {} power cuts, {} violations, digest {:016x}",
+            report.seed,
+            report.verdict.stored,
+            report.counts.devices.messages,
+            report.counts.devices.power_cuts + report.counts.server.power_cuts,
+            report.violations.len(),
+            report.digest,
+        )?;
+    }
+    for violation in &report.violations {
+        write!(io::stderr(), "seed {}: {violation}", report.seed)?;
+    }
+    Ok(())
+}
+
+fn bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(1_000);
+    if let Ok(style) = ProgressStyle::with_template("{msg:<18} {wide_bar} {percent:>3} %  {elapsed}")
+    {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,208 @@
+//! The closing audit of one device: blocks, roll-ups and energy in the store against what was
+//! sampled.
+
+use ecowatt_codec::{Decoder, State};
+use ecowatt_model::{BatchId, COLUMNS_MAX, DeviceNumber, Mark, SourceNumber, UnixMs};
+use ecowatt_profile::Layout;
+use ecowatt_store::{
+    Block, ENERGY_POINT, EnergyFigure, LocalDate, POWER_POINT, Store, StoreError, limits,
+};
+
+use crate::device::Device;
+use crate::plant::Plants;
+use crate::truth::Verdict;
+use crate::violation::Invariant;
+
+/// What the store holds of a device.
+pub(crate) struct Held {
+    pub(crate) device: u32,
+    sources: Vec<HeldSource>,
+}
+
+struct HeldSource {
+    source: SourceNumber,
+    blocks: Vec<Block>,
+    /// Readings of the power in all days together.
+    power_readings: Option<u64>,
+    energy: Vec<EnergyFigure>,
+}
+
+/// How many inverters' energy was compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EnergyCounts {
+    /// Inverters whose counter was compared with the store's energy.
+    pub compared: u64,
+    /// Inverters without a counter.
+    pub without_counter: u64,
+    /// Inverters whose device's clock was set back, so that batches overlap in time.
+    pub overlapping: u64,
+    /// Largest difference found, in milliwatt-hours.
+    pub difference_max_mwh: u64,
+}
+
+const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+
+/// Reads everything of a device.
+pub(crate) async fn hold(
+    store: &Store,
+    device: DeviceNumber,
+    index: u32,
+    sources: u8,
+) -> Result<Held, StoreError> {
+    let mut held = Vec::new();
+    let energy = store.energy_days(device, ALL_DAYS).await?;
+    for source in (0..sources).map(SourceNumber) {
+        let mut blocks: Vec<Block> = Vec::new();
+        loop {
+            let after = blocks.last().map(|block| (block.first, block.id));
+            let page = store.list_blocks(device, source, after).await?;
+            let is_last = page.len() < usize::try_from(limits::BLOCKS_PER_QUERY_MAX).unwrap_or(0);
+            blocks.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        let points = store.list_points(device, source).await?;
+        let power = points.iter().find(|point| point.def.name == POWER_POINT);
+        let power_readings = match power {
+            None => None,
+            Some(point) => {
+                let days = store.days(device, source, ALL_DAYS, vec![point.id]).await?;
+                let counts = days.iter().filter_map(|day| day.aggregates.first().copied().flatten());
+                Some(counts.map(|aggregate| u64::from(aggregate.count)).sum())
+            }
+        };
+        let energy = energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
+        held.push(HeldSource { source, blocks, power_readings, energy });
+    }
+    Ok(Held { device: index, sources: held })
+}
+
+/// Compares; whatever is wrong is told to the device.
+pub(crate) fn check(
+    device: &mut Device,
+    held: &Held,
+    plants: &Plants,
+    end: UnixMs,
+    state: &mut State,
+    energy: &mut EnergyCounts,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut stored: Vec<BatchId> = Vec::new();
+    for held in &held.sources {
+        for block in &held.blocks {
+            stored.push(block.id);
+            if let Err(wrong) = device.truth.audit(held.source, block, state, &mut verdict) {
+                let detail = format!("batch {}: {wrong}", block.id);
+                device.violate(end, Invariant::NothingInvented, detail);
+            }
+        }
+        let line = device.lines().iter().find(|line| line.number() == held.source);
+        if let Some(layout) = line.map(|line| &plants.of(line.plant()).layout) {
+            check_source(device, held, layout, end, state, energy);
+        }
+    }
+    device.truth.finish(&mut verdict);
+    stored.sort_unstable();
+    if stored.windows(2).any(|pair| pair[0] == pair[1]) {
+        device.violate(end, Invariant::NothingDoubled, "a batch is stored twice".to_owned());
+    }
+    let unkept = device.unkept(&stored);
+    verdict.unkept = u64::try_from(unkept.len()).unwrap_or(u64::MAX);
+    let broken = [
+        (verdict.lost, Invariant::NothingLost, "samples that were durable are not stored"),
+        (verdict.doubled, Invariant::NothingDoubled, "samples are stored more than once"),
+        (verdict.invented, Invariant::NothingInvented, "stored rows were never sampled"),
+        (verdict.restamped, Invariant::NothingRestamped, "samples are stored with another time"),
+        (verdict.misplaced, Invariant::WellPlaced, "samples are placed at another time"),
+        (verdict.unkept, Invariant::AcknowledgedIsStored, "acknowledged batches are not stored"),
+    ];
+    for (count, invariant, what) in broken {
+        if count > 0 {
+            device.violate(end, invariant, format!("{count} {what}"));
+        }
+    }
+    verdict
+}
+
+/// What a block's rows say of power and counter.
+#[derive(Default)]
+struct Summary {
+    power_readings: u64,
+    first: Option<i64>,
+    last: Option<i64>,
+    end: Option<UnixMs>,
+    is_overlapping: bool,
+}
+
+fn check_source(
+    device: &mut Device,
+    held: &HeldSource,
+    layout: &Layout,
+    end: UnixMs,
+    state: &mut State,
+    energy: &mut EnergyCounts,
+) {
+    let (power, counter) = (layout.find(POWER_POINT), layout.find(ENERGY_POINT));
+    let mut summary = Summary::default();
+    for block in &held.blocks {
+        summary.is_overlapping |= summary.end.is_some_and(|end| block.first <= end);
+        summary.end = summary.end.max(Some(block.last));
+        summary.add(block, layout, (power, counter), state);
+    }
+    if held.power_readings.unwrap_or(0) != summary.power_readings {
+        let detail = format!(
+            "days count {} readings of the power, the batches hold {}",
+            held.power_readings.unwrap_or(0),
+            summary.power_readings
+        );
+        device.violate(end, Invariant::RollUpsAddUp, detail);
+    }
+    let Some(counter) = counter else {
+        energy.without_counter += 1;
+        return;
+    };
+    if summary.is_overlapping {
+        energy.overlapping += 1;
+        return;
+    }
+    let (Some(first), Some(last)) = (summary.first, summary.last) else { return };
+    // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
+    let exponent = i32::from(layout.points()[counter].exponent) + 3;
+    let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));
+    let expected = (last - first).saturating_mul(factor);
+    let figures = held.energy.iter().filter_map(|figure| match figure {
+        EnergyFigure::Counter { mwh, .. } => Some(*mwh),
+        EnergyFigure::Integrated { .. } | EnergyFigure::Nothing => None,
+    });
+    let stored: i64 = figures.sum();
+    energy.compared += 1;
+    energy.difference_max_mwh = energy.difference_max_mwh.max(stored.abs_diff(expected));
+    if stored != expected {
+        let detail = format!("{stored} mWh are stored, the counter moved by {expected}");
+        device.violate(end, Invariant::EnergyIsCounted, detail);
+    }
+}
+
+impl Summary {
+    fn add(
+        &mut self,
+        block: &Block,
+        layout: &Layout,
+        (power, counter): (Option<usize>, Option<usize>),
+        state: &mut State,
+    ) {
+        let Ok(mut decoder) = Decoder::new(&block.bytes, state) else { return };
+        let columns = decoder.columns();
+        let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
+        let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
+        while let Ok(Some(_)) = decoder.next_row(words, marks) {
+            let good = |point: Option<usize>| layout.reading(point?, words, marks).good();
+            self.power_readings += u64::from(good(power).is_some());
+            if let Some(value) = good(counter) {
+                self.first.get_or_insert(value);
+                self.last = Some(value);
+            }
+        }
+    }
+}

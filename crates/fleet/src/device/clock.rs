@@ -1,0 +1,91 @@
+//! A device's clocks: a monotonic one that drifts, and a system clock that may be wrong at the start.
+
+use ecowatt_model::{MonoMs, UnixMs};
+
+use crate::random::Random;
+use crate::scenario::Rates;
+use crate::truth::Birth;
+
+/// Most that a crystal is off, in parts per million.
+const DRIFT_PPM_MAX: u64 = 100;
+/// A clock that a battery kept is this good.
+const SMALL_ERROR_MS: u64 = 300;
+/// One that was set by hand is this bad.
+const LARGE_ERROR_MS: u64 = 3 * 86_400_000;
+
+/// The clocks of one epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeviceClock {
+    birth: Birth,
+    /// What the system clock shows beyond the truth; none if it was never set.
+    error_ms: Option<i64>,
+}
+
+impl DeviceClock {
+    pub(crate) fn at_boot(now: UnixMs, random: &mut Random, rates: Rates) -> Self {
+        let drift = i64::try_from(random.below(2 * DRIFT_PPM_MAX + 1)).unwrap_or(0);
+        let drift_ppm = if rates.clock_unset == 0 { 0 } else { drift - 100 };
+        let mut off_by = |most: u64| {
+            i64::try_from(random.below(2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0)
+        };
+        let (small, large) = (off_by(SMALL_ERROR_MS), off_by(LARGE_ERROR_MS));
+        let error_ms = if random.happens(rates.clock_unset) {
+            None
+        } else if random.happens(rates.clock_wrong) {
+            Some(large)
+        } else {
+            Some(small)
+        };
+        Self { birth: Birth { boot: now, drift_ppm }, error_ms }
+    }
+
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    pub(crate) fn system_error_ms(&self) -> Option<i64> {
+        self.error_ms
+    }
+
+    /// What the system clock shows.
+    pub(crate) fn system(&self, now: UnixMs) -> UnixMs {
+        // An unset clock shows when its device was made: 2000-01-01.
+        self.error_ms.map_or(UnixMs(946_684_800_000), |error| UnixMs(now.0 + error))
+    }
+
+    /// Time since the start as the device measures it.
+    pub(crate) fn mono(&self, now: UnixMs) -> MonoMs {
+        let elapsed = now.0 - self.birth.boot.0;
+        let shown = i128::from(elapsed) * i128::from(1_000_000 + self.birth.drift_ppm) / 1_000_000;
+        MonoMs(u64::try_from(shown).unwrap_or(0))
+    }
+
+    /// The first true instant at which [`DeviceClock::mono`] has reached `at`.
+    pub(crate) fn true_time(&self, at: MonoMs) -> UnixMs {
+        let Ok(mono) = i64::try_from(at.0) else { return UnixMs(i64::MAX) };
+        if mono > i64::MAX / 4 {
+            return UnixMs(i64::MAX);
+        }
+        let rate = i128::from(1_000_000 + self.birth.drift_ppm);
+        let elapsed = (i128::from(mono) * 1_000_000 + rate - 1) / rate;
+        UnixMs(self.birth.boot.0 + i64::try_from(elapsed).unwrap_or(i64::MAX / 4))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_go_there_and_back() {
+        for drift_ppm in [-100, -1, 0, 3, 100] {
+            let birth = Birth { boot: UnixMs(1_000_000), drift_ppm };
+            let clock = DeviceClock { birth, error_ms: None };
+            for mono in [0, 1, 999, 1_000, 86_400_000, 30 * 86_400_000] {
+                let at = clock.true_time(MonoMs(mono));
+                assert!(clock.mono(at) >= MonoMs(mono), "{drift_ppm} {mono}");
+                assert!(mono == 0 || clock.mono(UnixMs(at.0 - 1)) < MonoMs(mono));
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One inverter of a device: its bus, the read under way, and what a sample of it must hold.
+//!
+//! Every word that reaches the node is remembered until the cycle's sample is there; the sample must
+//! hold those words under the instant at which the first of them was asked for, and nothing else.
+
+use std::time::Duration;
+
+use ecowatt_agent::node::SourceSetup;
+use ecowatt_codec::TimeBase;
+use ecowatt_device::{ReadOutcome, ReadResult, Sample, limits};
+use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
+use ecowatt_modbus::ExceptionCode;
+use ecowatt_profile::Read;
+
+use super::{DeviceNode, clock::DeviceClock};
+use crate::bus::{self, Bus};
+use crate::fleetwide::after;
+use crate::plant::{Plant, Plants};
+use crate::random::Random;
+use crate::scenario::{Level, START};
+use crate::truth::Row;
+use crate::violation::Invariant;
+
+/// One inverter of a device.
+pub(crate) struct Line {
+    number: SourceNumber,
+    plant: usize,
+    bus: Bus,
+    random: Random,
+    level: Level,
+    under_way: Option<Exchange>,
+    /// Words of the last answer.
+    words: Vec<u16>,
+    cycle: Cycle,
+    is_false: bool,
+}
+
+/// A read whose answer is not there yet.
+struct Exchange {
+    read: Read,
+    answers_at: UnixMs,
+    began: MonoMs,
+    latency: Duration,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy)]
+enum Ending {
+    Words,
+    Exception(ExceptionCode),
+    Timeout,
+    Garbled,
+    Unreachable,
+}
+
+/// What the present cycle brought so far.
+struct Cycle {
+    words: Vec<Option<u16>>,
+    began: Option<MonoMs>,
+}
+
+impl Line {
+    pub(super) fn new(
+        plants: &Plants,
+        random: &mut Random,
+        number: SourceNumber,
+        level: Level,
+    ) -> Self {
+        let plant = usize::try_from(random.below(crate::plant::PLANTS as u64)).unwrap_or(0);
+        let plan = &plants.of(plant).plan;
+        let bus = Bus::new(plants.of(plant), random.next(), START)
+            .expect("the plant's configuration was checked when it was computed");
+        Self {
+            number,
+            plant,
+            bus,
+            random: Random::new(random.next(), 0),
+            level,
+            under_way: None,
+            words: Vec::new(),
+            cycle: Cycle { words: vec![None; plan.column_count()], began: None },
+            is_false: false,
+        }
+    }
+
+    pub(crate) fn number(&self) -> SourceNumber {
+        self.number
+    }
+
+    /// Index of its plant.
+    pub(crate) fn plant(&self) -> usize {
+        self.plant
+    }
+
+    pub(crate) fn bus_counts(&self) -> bus::Counts {
+        self.bus.counts()
+    }
+
+    pub(super) fn setup(&self, plant: &Plant, interval: Duration) -> SourceSetup {
+        SourceSetup {
+            number: self.number,
+            plan: plant.plan.clone(),
+            layout: plant.layout_cbor.clone(),
+            interval: Some(interval),
+            timeout_max: plant.timeout,
+        }
+    }
+
+    pub(super) fn answer_at(&self) -> Option<UnixMs> {
+        self.under_way.as_ref().map(|exchange| exchange.answers_at)
+    }
+
+    /// The node asks for registers.
+    pub(super) fn ask(&mut self, read: Read, timeout: Duration, now: UnixMs, clock: &DeviceClock) {
+        let answered = self.bus.read(&read, timeout, now, &mut self.random);
+        self.is_false |= answered.is_false;
+        let ending = match answered.result {
+            ReadResult::Words(words) => {
+                self.words.clear();
+                self.words.extend_from_slice(words);
+                Ending::Words
+            }
+            ReadResult::Exception(code) => Ending::Exception(code),
+            ReadResult::Timeout => Ending::Timeout,
+            ReadResult::Garbled => Ending::Garbled,
+            ReadResult::Unreachable => Ending::Unreachable,
+        };
+        let began = clock.mono(now.plus(answered.sent_after));
+        let after_ms = u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let (answers_at, latency) = (after(now, after_ms), answered.latency);
+        self.cycle.began.get_or_insert(began);
+        self.under_way = Some(Exchange { read, answers_at, began, latency, ending });
+    }
+
+    /// The answer reaches the node.
+    pub(super) fn answer(&mut self, now: MonoMs, node: &mut DeviceNode) {
+        let Some(exchange) = self.under_way.take() else { return };
+        let result = match exchange.ending {
+            Ending::Words => {
+                for (offset, column) in exchange.read.columns() {
+                    self.cycle.words[column] = self.words.get(usize::from(offset)).copied();
+                }
+                ReadResult::Words(&self.words)
+            }
+            Ending::Exception(code) => ReadResult::Exception(code),
+            Ending::Timeout => ReadResult::Timeout,
+            Ending::Garbled => ReadResult::Garbled,
+            Ending::Unreachable => ReadResult::Unreachable,
+        };
+        let Exchange { began, latency, .. } = exchange;
+        node.handle_read(now, self.number, &ReadOutcome { began, latency, result });
+    }
+
+    /// Compares a sample with what the cycle brought, and begins the next cycle.
+    pub(super) fn check(
+        &mut self,
+        sample: &Sample<'_>,
+        now: MonoMs,
+        wall: Option<UnixMs>,
+    ) -> Result<(), (Invariant, String)> {
+        let began = self.cycle.began.take();
+        let words_are_true = self.cycle.words.iter_mut().zip(sample.words).zip(sample.marks).all(
+            |((held, word), mark)| match (held.take(), *mark) {
+                (Some(held), Mark::Read) => held == *word,
+                (None, Mark::Read) => false,
+                (_, _) => *word == 0,
+            },
+        );
+        if std::mem::take(&mut self.is_false) {
+            let detail = "words came from the bus that the inverter did not send".to_owned();
+            return Err((Invariant::WordsAreTrue, detail));
+        }
+        if !words_are_true {
+            let detail = format!("sample {} holds words that nobody read", sample.ordinal);
+            return Err((Invariant::NothingRestamped, detail));
+        }
+        let Some(began) = began else { return Ok(()) };
+        // The node's present reading of the time of day, moved back to when the cycle began.
+        let age = i64::try_from(now.0.saturating_sub(began.0)).unwrap_or(i64::MAX);
+        let expected = match (sample.base, wall) {
+            (TimeBase::Unix, Some(wall)) => wall.0 - age,
+            (TimeBase::Unix, None) => {
+                let detail = format!("sample {} has a time that the device has not", sample.ordinal);
+                return Err((Invariant::NothingRestamped, detail));
+            }
+            (TimeBase::SinceBoot, _) => i64::try_from(began.0).unwrap_or(i64::MAX),
+        };
+        let late = expected - sample.t_ms;
+        let most = i64::try_from(limits::START_TOLERANCE.as_millis()).unwrap_or(0) + ROUNDING_MS;
+        if (-ROUNDING_MS..=most).contains(&late) {
+            return Ok(());
+        }
+        let detail = format!(
+            "sample {} has the time {} and was begun {late} ms after it",
+            sample.ordinal, sample.t_ms
+        );
+        Err((Invariant::NothingRestamped, detail))
+    }
+
+    /// The device has lost its power or stopped.
+    pub(super) fn drop_exchange(&mut self) {
+        self.under_way = None;
+        self.cycle.began = None;
+        self.cycle.words.fill(None);
+        self.bus.disconnect();
+    }
+
+    pub(super) fn disturb(&mut self, now: UnixMs, random: &mut Random) {
+        self.bus.disturb(random, now, self.level);
+    }
+
+    pub(super) fn calm(&mut self) {
+        self.bus.calm();
+    }
+}
+
+/// Instants are whole milliseconds on clocks that drift.
+const ROUNDING_MS: i64 = 2;
+
+/// A sample as the checker compares it.
+pub(super) fn row<'a>(epoch: BootEpoch, sample: &Sample<'a>) -> Row<'a> {
+    Row {
+        epoch: epoch.0,
+        source: sample.source,
+        is_unix: sample.base == TimeBase::Unix,
+        t_ms: sample.t_ms,
+        words: sample.words,
+        marks: sample.marks,
+    }
+}

@@ -1,0 +1,157 @@
+//! What goes wrong around one device, when it begins and when it ends.
+
+use ecowatt_model::UnixMs;
+
+use super::{Device, FAR, Life};
+use crate::fleetwide::{Shared, after};
+use crate::scenario::{Level, Scenario};
+use crate::trace::What;
+
+/// The end of a trouble that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relief {
+    Disk,
+    Inverters,
+}
+
+const MINUTE_MS: u64 = 60_000;
+
+impl Device {
+    pub(super) fn next_trouble(&mut self, now: UnixMs) -> UnixMs {
+        match self.rates.device_trouble_ms {
+            0 => FAR,
+            mean_ms => after(now, self.random.waiting_ms(mean_ms)),
+        }
+    }
+
+    /// Something goes wrong.
+    pub(super) fn trouble(&mut self, now: UnixMs) {
+        self.trouble_at = self.next_trouble(now);
+        match self.random.below(20) {
+            0..=5 => {
+                let operations = self.random.between(1, 120);
+                self.disk.cut_after(operations);
+                self.trace.note(now, What::Trouble("power will go in the middle of a write"));
+            }
+            6..=8 => self.go_off(now, false),
+            9 => self.restart_in_order(now),
+            10..=12 => {
+                let long = self.random.happens(150_000);
+                let mean = if long { 24 * 60 } else { 30 };
+                let lasting = self.random.waiting_ms(mean * MINUTE_MS);
+                self.partition(now, after(now, lasting));
+            }
+            13 | 14 => {
+                self.counts.disk_full += 1;
+                let room = self.disk.bytes() + self.random.below(3_000);
+                self.disk.set_room(Some(room));
+                self.relieve_in(now, 20, Relief::Disk);
+                self.trace.note(now, What::Trouble("disk is full"));
+            }
+            15 => {
+                self.counts.disk_failing += 1;
+                self.disk.set_failing(true);
+                self.relieve_in(now, 10, Relief::Disk);
+                self.trace.note(now, What::Trouble("disk fails"));
+            }
+            _ => {
+                self.counts.inverter_disturbed += 1;
+                for line in &mut self.lines {
+                    line.disturb(now, &mut self.random);
+                }
+                self.relieve_in(now, 60, Relief::Inverters);
+                self.trace.note(now, What::Trouble("inverter is disturbed"));
+            }
+        }
+    }
+
+    /// A trouble that many devices share begins.
+    pub(super) fn share(&mut self, now: UnixMs) {
+        let trouble = self.shared[self.next_shared];
+        self.next_shared += 1;
+        if !trouble.concerns(self.index) {
+            return;
+        }
+        match trouble.what {
+            Shared::PowerCut => {
+                let until = after(trouble.until.max(now), self.random.below(3_000));
+                match self.life {
+                    Life::On(_) => self.turn_off(now, until, false),
+                    Life::Off { until: mine } => self.life = Life::Off { until: until.max(mine) },
+                    Life::Ended => {}
+                }
+            }
+            Shared::Partition => self.partition(now, trouble.until),
+        }
+    }
+
+    pub(super) fn relieve(&mut self, now: UnixMs, relief: Relief) {
+        match relief {
+            Relief::Disk => {
+                self.disk.set_room(None);
+                self.disk.set_failing(false);
+                self.trace.note(now, What::Relief("disk is well"));
+            }
+            Relief::Inverters => {
+                for line in &mut self.lines {
+                    line.calm();
+                }
+                self.trace.note(now, What::Relief("inverter is well"));
+            }
+        }
+    }
+
+    /// All troubles end, for good.
+    pub(super) fn calm(&mut self, now: UnixMs) {
+        self.is_calm = true;
+        self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
+        self.trouble_at = FAR;
+        self.reliefs.clear();
+        self.relieve(now, Relief::Disk);
+        self.relieve(now, Relief::Inverters);
+        self.disk.cut_never();
+        self.network.calm(self.rates);
+        self.partition_until = now;
+        self.next_shared = self.shared.len();
+        if let Life::Off { until } = &mut self.life {
+            *until = now;
+        }
+    }
+
+    fn relieve_in(&mut self, now: UnixMs, mean_min: u64, relief: Relief) {
+        let at = after(now, self.random.waiting_ms(mean_min * MINUTE_MS));
+        self.next_relief += 1;
+        self.reliefs.insert((at, self.next_relief), relief);
+    }
+
+    fn partition(&mut self, now: UnixMs, until: UnixMs) {
+        self.counts.partitions += 1;
+        self.partition_until = self.partition_until.max(until);
+        self.trace.note(now, What::Trouble("no way to the server"));
+    }
+
+    /// As a supervisor restarts a service: what is buffered is persisted, the epoch ends.
+    fn restart_in_order(&mut self, now: UnixMs) {
+        let Life::On(_) = &self.life else { return };
+        self.persist_all(now);
+        if !matches!(self.life, Life::On(_)) {
+            return;
+        }
+        let Life::On(running) =
+            std::mem::replace(&mut self.life, Life::Off { until: after(now, 2_000) })
+        else {
+            return;
+        };
+        for line in &mut self.lines {
+            line.drop_exchange();
+        }
+        // A disk that fails here makes the next start an unclean one.
+        let _ = running.node.stop();
+        if self.disk.is_off() {
+            self.turn_off(now, after(now, 20_000), true);
+            return;
+        }
+        self.counts.stops += 1;
+        self.trace.note(now, What::Stopped);
+    }
+}

@@ -1,0 +1,65 @@
+//! Troubles that many devices share: a grid that fails, a carrier that goes down.
+//!
+//! They are drawn before the simulation begins, so that devices which are simulated one after the
+//! other live through the same ones.
+
+use ecowatt_model::UnixMs;
+
+use crate::random::Random;
+use crate::scenario::{START, Scenario};
+
+/// What many devices go through at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    PowerCut,
+    Partition,
+}
+
+/// One such trouble.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FleetTrouble {
+    pub(crate) from: UnixMs,
+    /// When power or network are back, for all within a few seconds.
+    pub(crate) until: UnixMs,
+    pub(crate) what: Shared,
+    /// How many of a million devices are concerned.
+    share: u32,
+    salt: u64,
+}
+
+/// The stream of random numbers that they are drawn from.
+const STREAM: u64 = 1 << 41;
+
+impl FleetTrouble {
+    /// All of a simulation, in their order.
+    pub(crate) fn all(scenario: &Scenario) -> Vec<Self> {
+        let mean_ms = scenario.rates().fleet_trouble_ms;
+        let mut random = Random::new(scenario.seed, STREAM);
+        let mut troubles = Vec::new();
+        let mut from = START;
+        while mean_ms > 0 {
+            from = after(from, random.waiting_ms(mean_ms));
+            if from >= scenario.calm_at() {
+                break;
+            }
+            let (what, mean_ms) = if random.happens(500_000) {
+                (Shared::PowerCut, 10 * 60_000)
+            } else {
+                (Shared::Partition, 60 * 60_000)
+            };
+            let until = after(from, random.waiting_ms(mean_ms)).min(scenario.calm_at());
+            let share = if random.happens(400_000) { 1_000_000 } else { 300_000 };
+            troubles.push(Self { from, until, what, share, salt: random.next() });
+        }
+        troubles
+    }
+
+    pub(crate) fn concerns(&self, device: u32) -> bool {
+        Random::new(self.salt, u64::from(device)).happens(self.share)
+    }
+}
+
+/// `ms` after an instant.
+pub(crate) fn after(at: UnixMs, ms: u64) -> UnixMs {
+    UnixMs(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))
+}

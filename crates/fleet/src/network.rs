@@ -1,0 +1,184 @@
+//! The network between one device and the server: late, lossy, and not to be trusted.
+//!
+//! A message becomes none, one or two copies with a time of arrival each; so does a reply. What
+//! connection-bound transports would never do, such as the reply to an earlier request coming in
+//! place of the right one, happens too: the link does not rest on its transport.
+
+use std::collections::VecDeque;
+
+use ecowatt_model::{Counter, UnixMs};
+
+use crate::random::Random;
+use crate::scenario::Rates;
+
+/// Bytes on their way to the server.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) arrives: UnixMs,
+    /// Index of the device that sent it.
+    pub(crate) device: u32,
+    /// Number of the copy among all that the device has sent.
+    pub(crate) serial: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What the server did with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Reply(Vec<u8>),
+    /// 503 with the seconds after which to come again.
+    Busy {
+        retry_after_s: u64,
+    },
+    /// Another status than success.
+    Refused(u16),
+    /// Nothing: the server is down, or went down in the middle.
+    Nothing,
+}
+
+/// The server's answer on its way back.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) leaves: UnixMs,
+    pub(crate) device: u32,
+    pub(crate) serial: u64,
+    pub(crate) answer: Answer,
+}
+
+/// Something that reaches the device.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The request that it answers.
+    pub(crate) counter: Counter,
+    pub(crate) what: Delivered,
+}
+
+#[derive(Debug)]
+pub(crate) enum Delivered {
+    /// Whether the bytes are what the server made for this request.
+    Reply { bytes: Vec<u8>, is_genuine: bool },
+    Busy { retry_after_s: u64 },
+    Refused(u16),
+    Unreachable,
+}
+
+/// What befell messages and replies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct NetworkCounts {
+    pub lost: u64,
+    pub doubled: u64,
+    pub corrupted: u64,
+    pub held_back: u64,
+    pub swapped: u64,
+    pub partitioned: u64,
+}
+
+impl NetworkCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.corrupted += other.corrupted;
+        self.held_back += other.held_back;
+        self.swapped += other.swapped;
+        self.partitioned += other.partitioned;
+    }
+}
+
+/// Longest time that a copy is held back.
+const HELD_BACK_MAX_MS: u64 = 30 * 60_000;
+/// Earlier replies that may come in place of the right one.
+const REPLIES_KEPT: usize = 4;
+
+/// One device's way to the server and back.
+#[derive(Debug)]
+pub(crate) struct Network {
+    random: Random,
+    latency_min_ms: u64,
+    rates: Rates,
+    earlier: VecDeque<(Counter, Vec<u8>)>,
+    pub(crate) counts: NetworkCounts,
+}
+
+impl Network {
+    pub(crate) fn new(random: Random, latency_min_ms: u64, rates: Rates) -> Self {
+        let counts = NetworkCounts::default();
+        Self { random, latency_min_ms, rates, earlier: VecDeque::new(), counts }
+    }
+
+    /// From here on nothing goes wrong any more.
+    pub(crate) fn calm(&mut self, calm: Rates) {
+        self.rates = calm;
+    }
+
+    /// Copies that reach the other side, by their delay. None if it is lost.
+    pub(crate) fn copies(&mut self, bytes: Vec<u8>) -> Vec<(u64, Vec<u8>, bool)> {
+        let Rates { lost, doubled, corrupted, held_back, .. } = self.rates;
+        if self.random.happens(lost) {
+            self.counts.lost += 1;
+            return Vec::new();
+        }
+        let mut copies = Vec::with_capacity(1);
+        if self.random.happens(doubled) {
+            self.counts.doubled += 1;
+            let delay = self.delay() + self.random.below(HELD_BACK_MAX_MS);
+            copies.push((delay, bytes.clone(), true));
+        }
+        let mut delay = self.delay();
+        if self.random.happens(held_back) {
+            self.counts.held_back += 1;
+            delay += self.random.below(HELD_BACK_MAX_MS);
+        }
+        if self.random.happens(corrupted) {
+            self.counts.corrupted += 1;
+            copies.insert(0, (delay, self.damaged(bytes), false));
+        } else {
+            copies.insert(0, (delay, bytes, true));
+        }
+        copies
+    }
+
+    /// The same for a reply, which may also be swapped for an earlier one.
+    pub(crate) fn reply_copies(
+        &mut self,
+        counter: Counter,
+        bytes: Vec<u8>,
+    ) -> Vec<(u64, Vec<u8>, bool)> {
+        if self.random.happens(self.rates.swapped) && !self.earlier.is_empty() {
+            self.counts.swapped += 1;
+            let place = self.random.below(u64::try_from(self.earlier.len()).unwrap_or(1));
+            let (of, stale) = self.earlier[usize::try_from(place).unwrap_or(0)].clone();
+            return vec![(self.delay(), stale, of == counter)];
+        }
+        if self.rates.swapped > 0 {
+            if self.earlier.len() == REPLIES_KEPT {
+                self.earlier.pop_front();
+            }
+            self.earlier.push_back((counter, bytes.clone()));
+        }
+        self.copies(bytes)
+    }
+
+    /// How long one way takes.
+    pub(crate) fn delay(&mut self) -> u64 {
+        self.latency_min_ms + self.random.waiting_ms((self.latency_min_ms / 4).max(5))
+    }
+
+    fn damaged(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let len = u64::try_from(bytes.len()).unwrap_or(0);
+        if len == 0 {
+            return bytes;
+        }
+        if self.random.happens(300_000) {
+            let left = usize::try_from(self.random.below(len)).unwrap_or(0);
+            bytes.truncate(left);
+            return bytes;
+        }
+        // A run of neighbours, each changed once, so that no change takes another back.
+        let run = self.random.between(1, 4).min(len);
+        let first = usize::try_from(self.random.below(len - run + 1)).unwrap_or(0);
+        for byte in bytes.iter_mut().skip(first).take(usize::try_from(run).unwrap_or(1)) {
+            *byte ^= 1 << self.random.below(8);
+        }
+        bytes
+    }
+}

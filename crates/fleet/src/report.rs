@@ -1,0 +1,182 @@
+//! What came of a simulation, for people and for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::audit::EnergyCounts;
+use crate::bus;
+use crate::device::DeviceCounts;
+use crate::disk;
+use crate::network::NetworkCounts;
+use crate::scenario::{Level, Scenario};
+use crate::server::ServerCounts;
+use crate::truth::Verdict;
+use crate::violation::Violation;
+
+/// The outcome of one simulation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub seed: u64,
+    pub devices: u32,
+    pub days: u32,
+    pub faults: Level,
+    pub sample_interval_s: u64,
+    pub upload_interval_s: u64,
+    /// The shortest way between device and server, one way.
+    pub latency_min_ms: u64,
+    pub verdict: Verdict,
+    pub counts: Counts,
+    /// By virtual time; the first of many.
+    pub violations: Vec<Violation>,
+    /// Over everything that happened: the same for the same seed and program.
+    pub digest: u64,
+}
+
+/// What was done and what went wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub devices: DeviceCounts,
+    pub inverters: bus::Counts,
+    pub network: NetworkCounts,
+    pub server: ServerCounts,
+    pub device_disks: disk::Counts,
+    pub server_disk: disk::Counts,
+    pub energy: EnergyCounts,
+    /// Size of the database and its log at the end.
+    pub store_bytes: u64,
+}
+
+impl Report {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            seed: scenario.seed,
+            devices: scenario.devices,
+            days: scenario.days,
+            faults: scenario.faults,
+            sample_interval_s: scenario.sample_interval.as_secs(),
+            upload_interval_s: scenario.upload_interval.as_secs(),
+            latency_min_ms: scenario.latency_min_ms(),
+            verdict: Verdict::default(),
+            counts: Counts::default(),
+            violations: Vec::new(),
+            digest: 0,
+        }
+    }
+
+    /// Whether every promise was kept.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty() && self.verdict.is_clean()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        let Counts { devices, inverters, network, server, device_disks, server_disk, energy, .. } =
+            &self.counts;
+        let verdict = &self.verdict;
+        rows.push(("samples taken", grouped(verdict.taken)));
+        rows.push(("  of them durable on the device", grouped(verdict.durable)));
+        rows.push(("  stored", grouped(verdict.stored)));
+        rows.push(("  lost", grouped(verdict.lost)));
+        rows.push(("  doubled", grouped(verdict.doubled)));
+        rows.push(("  re-stamped", grouped(verdict.restamped)));
+        rows.push(("  never sampled, and stored", grouped(verdict.invented)));
+        rows.push(("  dropped by a full spool, with a gap record", grouped(verdict.dropped)));
+        rows.push(("  in memory alone when the power went", grouped(devices.not_durable)));
+        rows.push(("batches made", grouped(devices.batches)));
+        rows.push(("  sent again", grouped(devices.resent)));
+        rows.push(("  longest backlog of a device", grouped(devices.backlog_max)));
+        rows.push(("messages", grouped(devices.messages)));
+        rows.push(("  bytes on air", grouped(devices.bytes)));
+        rows.push(("  answered, busy, stale, refused, unanswered", join(&[
+            server.answered,
+            server.busy,
+            server.stale,
+            server.refused,
+            server.unanswered,
+        ])));
+        rows.push(("starts of devices, of the server", join(&[devices.starts, server.restarts])));
+        rows.push(("  samples recovered from a draft", grouped(devices.recovered_samples)));
+        rows.push(("inverters whose energy was compared", grouped(energy.compared)));
+        rows.push(("  largest difference, mWh", grouped(energy.difference_max_mwh)));
+        rows.push(("memory of a device, at most, bytes", grouped(devices.memory_max_bytes)));
+        rows.push(("size of the store, bytes", grouped(self.counts.store_bytes)));
+        rows.push(("FAULTS", String::new()));
+        rows.push(("power cuts of devices", grouped(devices.power_cuts)));
+        rows.push(("  in the middle of a write", grouped(devices.power_cuts_at_step)));
+        rows.push(("  in the middle of recovery", grouped(devices.power_cuts_in_recovery)));
+        rows.push(("power cuts of the server", grouped(server.power_cuts)));
+        rows.push(("  in the middle of recovery", grouped(server.power_cuts_in_recovery)));
+        rows.push(("server killed", grouped(server.kills)));
+        rows.push(("unsynced writes of devices' disks lost, torn, kept", join(&[
+            device_disks.damage.writes_lost,
+            device_disks.damage.writes_torn,
+            device_disks.damage.writes_kept,
+        ])));
+        rows.push(("  of the server's disk", join(&[
+            server_disk.damage.writes_lost,
+            server_disk.damage.writes_torn,
+            server_disk.damage.writes_kept,
+        ])));
+        rows.push(("disks full: devices, server", join(&[devices.disk_full, server.disk_full])));
+        rows.push(("disks failing: devices, server", join(&[devices.disk_failing, server.disk_failing])));
+        rows.push(("clocks unset, wrong by more than 10 s, server's set wrong", join(&[
+            devices.clocks_unset,
+            devices.clocks_wrong,
+            server.clock_steps,
+        ])));
+        rows.push(("partitions", grouped(devices.partitions)));
+        rows.push(("messages and replies lost", grouped(network.lost)));
+        rows.push(("  doubled", grouped(network.doubled)));
+        rows.push(("  held back", grouped(network.held_back)));
+        rows.push(("  corrupted", grouped(network.corrupted)));
+        rows.push(("  swapped for an earlier one", grouped(network.swapped)));
+        rows.push(("  sent into a partition", grouped(network.partitioned)));
+        rows.push(("  refused by devices as not theirs", grouped(devices.foreign_replies_refused)));
+        rows.push(("inverters disturbed", grouped(devices.inverter_disturbed)));
+        rows.push(("  reads timed out, garbled, refused, broken off", join(&[
+            inverters.timeouts,
+            inverters.garbled,
+            inverters.exceptions,
+            inverters.unreachable,
+        ])));
+        for (what, value) in rows {
+            writeln!(f, "{what:<58} {value:>20}")?;
+        }
+        writeln!(f, "{:<58} {:>20}", "digest", format!("{:016x}", self.digest))?;
+        writeln!(f, "{:<58} {:>20}", "VIOLATIONS", self.violations.len())
+    }
+}
+
+fn join(values: &[u64]) -> String {
+    values.iter().map(|value| grouped(*value)).collect::<Vec<_>>().join(" / ")
+}
+
+/// With a comma after every three digits.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(43_200_000), "43,200,000");
+    }
+}

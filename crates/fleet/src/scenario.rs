@@ -1,0 +1,160 @@
+//! What is simulated: how many devices for how long, and how often things go wrong.
+
+use std::time::Duration;
+
+use ecowatt_model::UnixMs;
+
+use crate::random::Random;
+
+/// How much goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing.
+    None,
+    /// What a well-kept fleet sees in a bad month.
+    #[default]
+    Low,
+    /// Everything, all the time.
+    High,
+}
+
+/// One simulation. Together with the program it determines every byte of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scenario {
+    pub seed: u64,
+    pub devices: u32,
+    pub days: u32,
+    pub faults: Level,
+    pub sample_interval: Duration,
+    pub upload_interval: Duration,
+}
+
+/// 2026-06-01T00:00:00Z, when every simulation begins.
+pub const START: UnixMs = UnixMs(1_780_272_000_000);
+
+/// Most devices of one simulation.
+pub const DEVICES_MAX: u32 = 10_000;
+/// Most days of one simulation.
+pub const DAYS_MAX: u32 = 366;
+
+/// How long the fleet may take to deliver everything once the faults have stopped: two of the longest
+/// pauses between attempts (5 min each), an upload interval of 15 min, and the backlog of a full
+/// spool at a message every 20 s.
+pub const SETTLE: Duration = Duration::from_secs(3600);
+
+/// Fleets above this size have the slow network alone, which is what lets devices and server run on
+/// two cores at once.
+const SLOW_NETWORK_DEVICES: u32 = 100;
+
+impl Scenario {
+    /// A sample a minute and an upload each quarter of an hour.
+    #[must_use]
+    pub fn new(seed: u64, devices: u32, days: u32, faults: Level) -> Self {
+        Self {
+            seed,
+            devices,
+            days,
+            faults,
+            sample_interval: Duration::from_secs(60),
+            upload_interval: Duration::from_secs(900),
+        }
+    }
+
+    /// The end of the days, when all faults stop.
+    #[must_use]
+    pub fn calm_at(&self) -> UnixMs {
+        START.plus(Duration::from_secs(u64::from(self.days) * 86_400))
+    }
+
+    /// When sampling ends and what is buffered is flushed.
+    pub(crate) fn flush_at(&self) -> UnixMs {
+        self.calm_at().plus(SETTLE / 2)
+    }
+
+    /// The end of everything.
+    #[must_use]
+    pub fn end(&self) -> UnixMs {
+        self.calm_at().plus(SETTLE)
+    }
+
+    /// The shortest way between device and server and back takes twice this.
+    pub(crate) fn latency_min_ms(&self) -> u64 {
+        if self.devices > SLOW_NETWORK_DEVICES {
+            return 4_000;
+        }
+        let latencies = [20, 200, 4_000];
+        latencies[usize::try_from(Random::new(self.seed, u64::MAX).below(3)).unwrap_or(0)]
+    }
+
+    pub(crate) fn rates(&self) -> Rates {
+        Rates::of(self.faults)
+    }
+}
+
+/// How often what goes wrong: mean times in milliseconds (0: never), probabilities in millionths.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    /// Between two troubles of one device.
+    pub(crate) device_trouble_ms: u64,
+    /// Between two troubles of the server.
+    pub(crate) server_trouble_ms: u64,
+    /// Between two troubles that many devices share.
+    pub(crate) fleet_trouble_ms: u64,
+    /// Of one message or reply.
+    pub(crate) lost: u32,
+    pub(crate) doubled: u32,
+    pub(crate) corrupted: u32,
+    pub(crate) held_back: u32,
+    /// Of a reply: that of another request comes in its place.
+    pub(crate) swapped: u32,
+    /// Of a start: the system clock is unset, or wrong by minutes to days.
+    pub(crate) clock_unset: u32,
+    pub(crate) clock_wrong: u32,
+}
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+impl Rates {
+    fn of(level: Level) -> Self {
+        match level {
+            Level::None => Self {
+                device_trouble_ms: 0,
+                server_trouble_ms: 0,
+                fleet_trouble_ms: 0,
+                lost: 0,
+                doubled: 0,
+                corrupted: 0,
+                held_back: 0,
+                swapped: 0,
+                clock_unset: 0,
+                clock_wrong: 0,
+            },
+            Level::Low => Self {
+                device_trouble_ms: 48 * HOUR_MS,
+                server_trouble_ms: 48 * HOUR_MS,
+                fleet_trouble_ms: 120 * HOUR_MS,
+                lost: 10_000,
+                doubled: 2_000,
+                corrupted: 1_000,
+                held_back: 2_000,
+                swapped: 500,
+                clock_unset: 50_000,
+                clock_wrong: 20_000,
+            },
+            Level::High => Self {
+                device_trouble_ms: 5 * HOUR_MS,
+                server_trouble_ms: 4 * HOUR_MS,
+                fleet_trouble_ms: 36 * HOUR_MS,
+                lost: 50_000,
+                doubled: 30_000,
+                corrupted: 20_000,
+                held_back: 30_000,
+                swapped: 10_000,
+                clock_unset: 250_000,
+                clock_wrong: 100_000,
+            },
+        }
+    }
+}

@@ -1,0 +1,563 @@
+//! The server: the real ingest on the real store, on a disk and a clock that are simulated.
+//!
+//! It is driven by hand: messages that arrive close together are opened, checked and queued one after
+//! the other, then their group is committed and everybody is answered. Its power goes in the middle
+//! of any write, its process is killed, its disk fills up and fails; then it starts again on what is
+//! left.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use ecowatt_clock::{Clock, ClockDriver};
+use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, UnixMs};
+use ecowatt_server::Entropy;
+use ecowatt_server::ingest::{Ingest, IngestError};
+use ecowatt_store::{ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
+
+use crate::disk::Disk;
+use crate::fleetwide::after;
+use crate::network::{Answer, Message, Response};
+use crate::random::Random;
+use crate::scenario::{Level, Rates, START, Scenario};
+use crate::trace::{Digest, Instant};
+
+/// Seconds that a server which cannot take a message asks for.
+const RETRY_AFTER_S: u64 = 5;
+/// Messages that arrive within this share a group; never longer than the shortest way.
+const GROUP_SPAN_MAX_MS: u64 = 50;
+/// Devices whose batches are looked up after each start of the server.
+const AUDITED_PER_START: u64 = 20;
+
+const DATABASE: &str = "ecowatt.db";
+
+/// What befell the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ServerCounts {
+    pub messages: u64,
+    pub groups: u64,
+    pub power_cuts: u64,
+    pub power_cuts_in_recovery: u64,
+    pub kills: u64,
+    pub restarts: u64,
+    pub disk_full: u64,
+    pub disk_failing: u64,
+    pub clock_steps: u64,
+    /// Messages by what became of them.
+    pub answered: u64,
+    pub busy: u64,
+    pub stale: u64,
+    pub refused: u64,
+    pub unanswered: u64,
+}
+
+/// What the server has to say to the devices.
+#[derive(Debug)]
+pub(crate) enum FromServer {
+    Response(Response),
+    /// After a start: all batches that are stored of a device, ascending.
+    Audit { at: UnixMs, device: u32, batches: Vec<BatchId> },
+}
+
+/// A running server.
+struct Up {
+    store: Store,
+    stepper: Stepper,
+    ingest: Ingest,
+}
+
+/// What has gone wrong beyond repair: the server cannot even start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error("server does not start")]
+    Open(#[source] OpenError),
+    #[error("store cannot be read")]
+    Read(#[source] StoreError),
+}
+
+pub(crate) struct Server {
+    scenario: Scenario,
+    rates: Rates,
+    random: Random,
+    disk: Disk,
+    vfs: String,
+    clock: Clock,
+    driver: ClockDriver,
+    clock_error_ms: i64,
+    clock_right_at: Option<UnixMs>,
+    entropy: Entropy,
+    runtime: tokio::runtime::Runtime,
+    up: Option<Up>,
+    /// When it starts again.
+    up_at: UnixMs,
+    trouble_at: UnixMs,
+    disk_well_at: Option<UnixMs>,
+    pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
+    group_span_ms: u64,
+    pub(crate) counts: ServerCounts,
+    pub(crate) digest: Digest,
+    pub(crate) trace: Vec<String>,
+    // Last: connections must be gone before their files.
+    _files: ecowatt_vfs::Registered,
+}
+
+/// Lines of the server's own trace that are kept.
+const TRACE_MAX: usize = 200;
+
+impl Server {
+    pub(crate) fn new(scenario: Scenario) -> Result<Self, ServerError> {
+        let mut random = Random::new(scenario.seed, SERVER_STREAM);
+        let disk = Disk::new(random.next());
+        let vfs = vfs_name();
+        let files = ecowatt_vfs::register(&vfs, disk.clone())
+            .expect("every simulation has a name of its own");
+        let (clock, driver) = Clock::driven(START);
+        let nonces = Mutex::new(Random::new(scenario.seed, SERVER_STREAM ^ 1));
+        let entropy = Entropy::simulated(move |bytes| {
+            nonces.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers needs nothing from the system");
+        let rates = scenario.rates();
+        let mut server = Self {
+            scenario,
+            rates,
+            trouble_at: next_trouble(&mut random, START, rates.server_trouble_ms),
+            random,
+            disk,
+            vfs,
+            clock,
+            driver,
+            clock_error_ms: 0,
+            clock_right_at: None,
+            entropy,
+            runtime,
+            up: None,
+            up_at: START,
+            disk_well_at: None,
+            pending: BTreeMap::new(),
+            group_span_ms: scenario.latency_min_ms().min(GROUP_SPAN_MAX_MS),
+            counts: ServerCounts::default(),
+            digest: Digest::default(),
+            trace: Vec::new(),
+            _files: files,
+        };
+        server.start()?;
+        Ok(server)
+    }
+
+    /// Makes all devices in the store; gives their keys.
+    pub(crate) fn enrol(&mut self) -> Result<Vec<(Kid, DeviceKey)>, ServerError> {
+        let up = self.up.as_ref().expect("it was just started");
+        let mut keys = Vec::new();
+        for index in 0..self.scenario.devices {
+            let mut secret = [0; 32];
+            self.random.fill(&mut secret);
+            let kid = drive(&up.stepper, enrol(&up.store, index, secret))
+                .map_err(ServerError::Read)?;
+            keys.push((kid, DeviceKey::new(secret)));
+        }
+        Ok(keys)
+    }
+
+    /// Takes messages that will arrive.
+    pub(crate) fn expect(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for Message { arrives, device, serial, bytes } in messages {
+            self.pending.insert((arrives, device, serial), bytes);
+        }
+    }
+
+    /// Deals with the next group of messages; whether there was one that cannot change any more: no
+    /// message that is not known will arrive before `safe`.
+    pub(crate) fn step(
+        &mut self,
+        safe: UnixMs,
+        out: &mut Vec<FromServer>,
+    ) -> Result<bool, ServerError> {
+        let Some((arrives, ..)) = self.pending.keys().next().copied() else { return Ok(false) };
+        let until = after(arrives, self.group_span_ms);
+        if until > safe {
+            return Ok(false);
+        }
+        self.live_until(arrives, out)?;
+        let later = self.pending.split_off(&(until, 0, 0));
+        let group = std::mem::replace(&mut self.pending, later);
+        self.set_clock(until);
+        self.take(group, until, out);
+        if self.disk.is_off() && self.up.is_some() {
+            self.lose_power(until);
+        }
+        Ok(true)
+    }
+
+    /// Restarts, troubles and their ends up to `now`.
+    fn live_until(&mut self, now: UnixMs, out: &mut Vec<FromServer>) -> Result<(), ServerError> {
+        loop {
+            let restart = if self.up.is_none() { self.up_at } else { FAR };
+            let well = self.disk_well_at.unwrap_or(FAR);
+            let right = self.clock_right_at.unwrap_or(FAR);
+            let calm = if self.rates.server_trouble_ms > 0 { self.scenario.calm_at() } else { FAR };
+            let next = restart.min(well).min(right).min(self.trouble_at).min(calm);
+            if next > now {
+                return Ok(());
+            }
+            self.set_clock(next);
+            if next == calm {
+                self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
+                self.trouble_at = FAR;
+                self.clock_right_at = None;
+                self.clock_error_ms = 0;
+                self.disk_well_at = self.disk_well_at.map(|_| next);
+                self.disk.cut_never();
+                if self.up.is_none() {
+                    self.up_at = next;
+                }
+            } else if next == well {
+                self.disk.set_room(None);
+                self.disk.set_failing(false);
+                self.disk_well_at = None;
+                self.note(next, "disk is well again");
+            } else if next == right {
+                self.clock_error_ms = 0;
+                self.clock_right_at = None;
+            } else if next == restart {
+                self.restart(next, out)?;
+            } else {
+                self.trouble(next);
+            }
+        }
+    }
+
+    fn restart(&mut self, now: UnixMs, out: &mut Vec<FromServer>) -> Result<(), ServerError> {
+        if self.disk.is_off() {
+            self.disk.restart();
+        }
+        // The power may go again while it recovers.
+        if self.random.happens(200_000) && now < self.scenario.calm_at() {
+            let operations = self.random.between(1, 60);
+            self.disk.cut_after(operations);
+        }
+        match self.start() {
+            Ok(()) => {}
+            Err(_) if self.disk.is_off() => {
+                self.counts.power_cuts_in_recovery += 1;
+                self.note(now, "power cut in the middle of recovery");
+                self.up = None;
+                self.up_at = after(now, self.random.waiting_ms(20_000));
+                return Ok(());
+            }
+            // A full or failing disk keeps it from starting; it is tried again.
+            Err(_) if self.disk_well_at.is_some() => {
+                self.up_at = UnixMs(now.0 + 10_000);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        self.counts.restarts += 1;
+        self.note(now, "started");
+        let Some(up) = &self.up else { return Ok(()) };
+        for _ in 0..AUDITED_PER_START.min(u64::from(self.scenario.devices)) {
+            let device = self.random.below(u64::from(self.scenario.devices));
+            let device = u32::try_from(device).unwrap_or(0);
+            match drive(&up.stepper, up.store.list_batches(number(device))) {
+                Ok(stored) => {
+                    let mut batches: Vec<BatchId> = stored.iter().map(|(_, id, _)| *id).collect();
+                    batches.sort_unstable();
+                    out.push(FromServer::Audit { at: now, device, batches });
+                }
+                Err(_) if self.disk.is_off() => break,
+                Err(error) => return Err(ServerError::Read(error)),
+            }
+        }
+        if self.disk.is_off() {
+            self.lose_power(now);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), ServerError> {
+        let (store, stepper) =
+            Store::open_stepped(Path::new(DATABASE), &self.vfs).map_err(ServerError::Open)?;
+        let (live, metrics) = Default::default();
+        let ingest =
+            Ingest::new(store.clone(), self.clock, self.entropy.clone(), live, metrics);
+        self.up = Some(Up { store, stepper, ingest });
+        Ok(())
+    }
+
+    fn trouble(&mut self, now: UnixMs) {
+        let random = &mut self.random;
+        self.trouble_at = next_trouble(random, now, self.rates.server_trouble_ms);
+        if self.up.is_none() {
+            return;
+        }
+        let minutes = |random: &mut Random, mean: u64| {
+            after(now, random.waiting_ms(mean * 60_000))
+        };
+        match random.below(10) {
+            0..=3 => {
+                let operations = random.between(1, 400);
+                self.disk.cut_after(operations);
+                self.note(now, "power will go in the middle of a write");
+            }
+            4 => {
+                self.disk.cut();
+                self.lose_power(now);
+            }
+            5 | 6 => {
+                // What a killed process wrote is with the operating system.
+                self.counts.kills += 1;
+                self.disk.cut();
+                self.up = None;
+                self.disk.restart_kept();
+                self.up_at = minutes(random, 1);
+                self.note(now, "killed");
+            }
+            7 => {
+                self.counts.disk_full += 1;
+                let room = self.disk.bytes() + random.below(200_000);
+                self.disk.set_room(Some(room));
+                self.disk_well_at = Some(minutes(random, 20));
+                self.note(now, "disk is full");
+            }
+            8 => {
+                self.counts.disk_failing += 1;
+                self.disk.set_failing(true);
+                self.disk_well_at = Some(minutes(random, 10));
+                self.note(now, "disk fails");
+            }
+            _ => {
+                self.counts.clock_steps += 1;
+                let most = if random.happens(200_000) { 3_600_000 } else { 20_000 };
+                let step = i64::try_from(random.below(2 * most)).unwrap_or(0);
+                self.clock_error_ms = step - i64::try_from(most).unwrap_or(0);
+                self.clock_right_at = Some(minutes(random, 15));
+                self.note(now, "clock is set wrong");
+            }
+        }
+    }
+
+    fn lose_power(&mut self, now: UnixMs) {
+        self.counts.power_cuts += 1;
+        self.up = None;
+        let away = self.random.waiting_ms(2 * 60_000);
+        self.up_at = after(now, away);
+        self.note(now, "power cut");
+    }
+
+    fn set_clock(&self, now: UnixMs) {
+        self.driver.set(UnixMs(now.0 + self.clock_error_ms));
+    }
+
+    /// One group, from arrival to answers.
+    fn take(
+        &mut self,
+        group: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
+        now: UnixMs,
+        out: &mut Vec<FromServer>,
+    ) {
+        self.counts.groups += 1;
+        let Some(up) = &self.up else {
+            for (_, device, serial) in group.into_keys() {
+                self.counts.messages += 1;
+                self.counts.unanswered += 1;
+                let answer = Answer::Nothing;
+                out.push(FromServer::Response(Response { leaves: now, device, serial, answer }));
+            }
+            return;
+        };
+        let _entered = self.runtime.enter();
+        let mut under_way: Vec<_> = group
+            .iter()
+            .map(|((_, device, serial), bytes)| {
+                (*device, *serial, Some(Box::pin(up.ingest.take(bytes))), None)
+            })
+            .collect();
+        loop {
+            for (_, _, future, result) in &mut under_way {
+                if let Some(waiting) = future
+                    && let Poll::Ready(done) = until_queued(&up.stepper, waiting.as_mut())
+                {
+                    *result = Some(done);
+                    *future = None;
+                }
+            }
+            if under_way.iter().all(|(_, _, future, _)| future.is_none()) {
+                break;
+            }
+            commit_all(&up.stepper);
+        }
+        let results: Vec<_> = under_way
+            .into_iter()
+            .filter_map(|(device, serial, _, result)| Some((device, serial, result?)))
+            .collect();
+        for (device, serial, result) in results {
+            self.counts.messages += 1;
+            let answer = self.answer(result);
+            self.digest.add(u64::from(device) ^ (serial << 32));
+            match &answer {
+                Answer::Reply(bytes) => self.digest.add_bytes(bytes),
+                Answer::Busy { .. } => self.digest.add(1),
+                Answer::Refused(status) => self.digest.add(u64::from(*status)),
+                Answer::Nothing => self.digest.add(2),
+            }
+            out.push(FromServer::Response(Response { leaves: now, device, serial, answer }));
+        }
+    }
+
+    /// As `http::link` answers.
+    fn answer(&mut self, result: Result<Vec<u8>, IngestError>) -> Answer {
+        let error = match result {
+            Ok(reply) => {
+                self.counts.answered += 1;
+                return Answer::Reply(reply);
+            }
+            Err(_) if self.disk.is_off() => {
+                self.counts.unanswered += 1;
+                return Answer::Nothing;
+            }
+            Err(error) => error,
+        };
+        match error {
+            IngestError::Store(_) => {
+                self.counts.busy += 1;
+                Answer::Busy { retry_after_s: RETRY_AFTER_S }
+            }
+            IngestError::Stale => {
+                self.counts.stale += 1;
+                Answer::Refused(409)
+            }
+            IngestError::Envelope(_)
+            | IngestError::UnknownKey
+            | IngestError::Seal(_)
+            | IngestError::Message(_) => {
+                self.counts.refused += 1;
+                Answer::Refused(401)
+            }
+            IngestError::Random(_) | IngestError::Cut | IngestError::Reply => {
+                self.counts.refused += 1;
+                Answer::Refused(500)
+            }
+        }
+    }
+
+    /// The store, for the closing audit.
+    pub(crate) fn store(&mut self) -> Result<(&Store, &Stepper), ServerError> {
+        let mut nobody = Vec::new();
+        let end = self.scenario.end();
+        self.live_until(end, &mut nobody)?;
+        let up = self.up.as_ref().expect("nothing fails any more");
+        Ok((&up.store, &up.stepper))
+    }
+
+    /// What its disk went through.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn note(&mut self, at: UnixMs, what: &'static str) {
+        self.digest.add(at.0.unsigned_abs());
+        self.digest.add_bytes(what.as_bytes());
+        if self.trace.len() == TRACE_MAX {
+            self.trace.remove(0);
+        }
+        self.trace.push(format!("{}  server: {what}", Instant(at)));
+    }
+}
+
+const FAR: UnixMs = UnixMs(i64::MAX);
+/// The server's stream of random numbers; devices have those of their index.
+const SERVER_STREAM: u64 = 1 << 40;
+
+fn next_trouble(random: &mut Random, now: UnixMs, mean_ms: u64) -> UnixMs {
+    if mean_ms == 0 {
+        return FAR;
+    }
+    after(now, random.waiting_ms(mean_ms))
+}
+
+/// The number that a new store gives to the device with this index.
+pub(crate) fn number(index: u32) -> DeviceNumber {
+    DeviceNumber(index + 1)
+}
+
+async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, StoreError> {
+    let id = format!("{index:05}");
+    let claim = NewClaim {
+        claim_for: ClaimFor::New {
+            name: format!("Device {}", index + 1),
+            site: "Simulated".into(),
+            time_zone: Some("Europe/Berlin".into()),
+        },
+        id: id.clone(),
+        secret: vec![0; 15],
+        created: START,
+        expires: UnixMs(i64::MAX),
+    };
+    let device =
+        store.create_claim(claim).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
+    let kid = Kid { device, generation: KeyGeneration(1) };
+    let redeem = RedeemClaim {
+        id,
+        public_key: secret,
+        generation: kid.generation,
+        secret,
+        reply: Vec::new(),
+        at: START,
+    };
+    store.redeem_claim(redeem).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
+    Ok(kid)
+}
+
+/// Runs something that needs the store alone, committing whatever it queues.
+pub(crate) fn drive<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(done) = until_queued(stepper, future.as_mut()) {
+            return done;
+        }
+        commit_all(stepper);
+    }
+}
+
+/// Commits group after group until nobody waits.
+fn commit_all(stepper: &Stepper) {
+    while stepper.queued() > 0 {
+        stepper.commit();
+    }
+}
+
+/// Polls until the future is done or waits for a commit. Between lies work on another thread, which
+/// is waited for: nothing else may be queued before it.
+fn until_queued<F: Future>(stepper: &Stepper, mut future: Pin<&mut F>) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let queued = stepper.queued();
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(done) => return Poll::Ready(done),
+            Poll::Pending if stepper.queued() > queued => return Poll::Pending,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Simulations of one process share SQLite's table of file systems.
+fn vfs_name() -> String {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("ecowatt-fleet-{count}")
+}

@@ -1,0 +1,329 @@
+//! What one device sampled, and whether the store holds exactly that.
+//!
+//! Every sample leaves a hash of its time, words and marks. At the end each stored row must be one of
+//! them, once; each sample that was durable must be stored, unless the device reported its batch as
+//! dropped because the spool was full.
+
+use std::collections::BTreeMap;
+
+use ecowatt_agent::storage::Dropped;
+use ecowatt_codec::{Decoder, State, TimeBase};
+use ecowatt_model::{BatchId, COLUMNS_MAX, Mark, SourceNumber, UnixMs};
+use ecowatt_store::{Block, TimeQuality};
+
+use crate::trace::Digest;
+
+/// The simulation's view of when an epoch of a device began and how fast its clock runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Birth {
+    pub(crate) boot: UnixMs,
+    pub(crate) drift_ppm: i64,
+}
+
+impl Birth {
+    /// True time of a monotonic instant of the epoch.
+    pub(crate) fn true_time(&self, mono_ms: i64) -> UnixMs {
+        let elapsed = i128::from(mono_ms) * 1_000_000 / i128::from(1_000_000 + self.drift_ppm);
+        UnixMs(self.boot.0 + i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+}
+
+/// All samples of one inverter in one epoch, by ordinal.
+#[derive(Debug, Default)]
+struct Samples {
+    hashes: Vec<u64>,
+    /// Of words and marks without the time, to tell a re-stamped row from an invented one.
+    contents: Vec<u32>,
+    is_durable: Vec<bool>,
+    is_stored: Vec<bool>,
+    /// Ordinals by hash, made when the epoch is first audited.
+    by_hash: Vec<(u64, u32)>,
+}
+
+/// One device's samples.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    births: BTreeMap<u32, Birth>,
+    samples: BTreeMap<(u32, u8), Samples>,
+    /// Samples that the device reported as dropped, by epoch; a gap grows until it is known.
+    gaps: BTreeMap<(u32, u32), Dropped>,
+    acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
+}
+
+/// What the store has of a device, compared with what was sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Verdict {
+    /// Samples that the device took.
+    pub taken: u64,
+    /// Of them, those that it had made durable.
+    pub durable: u64,
+    /// Rows in the store.
+    pub stored: u64,
+    /// Durable samples that the store has not, although no gap was reported for them.
+    pub lost: u64,
+    /// Durable samples in reported gaps.
+    pub dropped: u64,
+    /// Rows stored more than once.
+    pub doubled: u64,
+    /// Rows with the words of a sample and another time.
+    pub restamped: u64,
+    /// Rows that were never sampled.
+    pub invented: u64,
+    /// Rows whose epoch was placed in time by the server further off than it may be.
+    pub misplaced: u64,
+    /// Batches that were acknowledged and are not stored.
+    pub unkept: u64,
+}
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let wrong = [
+            self.lost,
+            self.doubled,
+            self.restamped,
+            self.invented,
+            self.misplaced,
+            self.unkept,
+        ];
+        wrong.iter().all(|count| *count == 0)
+    }
+
+    /// Takes another device's in.
+    pub fn add(&mut self, other: &Self) {
+        self.taken += other.taken;
+        self.durable += other.durable;
+        self.stored += other.stored;
+        self.lost += other.lost;
+        self.dropped += other.dropped;
+        self.doubled += other.doubled;
+        self.restamped += other.restamped;
+        self.invented += other.invented;
+        self.misplaced += other.misplaced;
+        self.unkept += other.unkept;
+    }
+}
+
+/// A sample as device or store holds it.
+pub(crate) struct Row<'a> {
+    pub(crate) epoch: u32,
+    pub(crate) source: SourceNumber,
+    pub(crate) is_unix: bool,
+    pub(crate) t_ms: i64,
+    pub(crate) words: &'a [u16],
+    pub(crate) marks: &'a [Mark],
+}
+
+impl Row<'_> {
+    fn hashes(&self) -> (u64, u32) {
+        let mut digest = Digest::default();
+        for (words, marks) in self.words.chunks(4).zip(self.marks.chunks(4)) {
+            let mut packed = 0;
+            for (word, mark) in words.iter().zip(marks) {
+                packed = (packed << 16) | u64::from(*word);
+                digest.add(u64::from(mark.code()));
+            }
+            digest.add(packed);
+        }
+        let content = u32::try_from(digest.0 >> 32).unwrap_or(0);
+        digest.add((u64::from(self.epoch) << 9) | (u64::from(self.source.0) << 1) | u64::from(self.is_unix));
+        digest.add(self.t_ms.cast_unsigned());
+        (digest.0, content)
+    }
+}
+
+/// How far off the server may place the samples of a device whose clock was not set: what it takes a
+/// report of the device's time to arrive, and the deviation of the server's own clock.
+pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 180_000;
+
+impl Truth {
+    pub(crate) fn born(&mut self, epoch: u32, birth: Birth) {
+        self.births.insert(epoch, birth);
+    }
+
+    /// A sample was taken; samples of an inverter come in the order of their ordinals. Gives the
+    /// ordinal that it should have.
+    pub(crate) fn taken(&mut self, row: &Row<'_>) -> u32 {
+        let samples = self.samples.entry((row.epoch, row.source.0)).or_default();
+        let (hash, content) = row.hashes();
+        samples.hashes.push(hash);
+        samples.contents.push(content);
+        samples.is_durable.push(false);
+        samples.is_stored.push(false);
+        u32::try_from(samples.hashes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Samples from `first` to `last` are durable.
+    pub(crate) fn durable(&mut self, epoch: u32, source: SourceNumber, first: u32, last: u32) {
+        let Some(samples) = self.samples.get_mut(&(epoch, source.0)) else { return };
+        for ordinal in first.max(1)..=last {
+            let place = usize::try_from(ordinal - 1).unwrap_or(usize::MAX);
+            if let Some(is_durable) = samples.is_durable.get_mut(place) {
+                *is_durable = true;
+            }
+        }
+    }
+
+    /// The device says that these batches are gone.
+    pub(crate) fn dropped(&mut self, gap: Dropped) {
+        let key = (gap.first.epoch.0, gap.first.sequence.0);
+        let known = self.gaps.entry(key).or_insert(gap);
+        if gap.samples > known.samples {
+            *known = gap;
+        }
+    }
+
+    /// The device was told that these are stored, and has forgotten them.
+    pub(crate) fn acknowledged(&mut self, first: BatchId, last: BatchId) {
+        let ranges = self.acknowledged.entry(first.epoch.0).or_default();
+        let mut merged = (first.sequence.0, last.sequence.0);
+        ranges.retain(|(from, to)| {
+            let touches =
+                merged.0 <= to.saturating_add(1) && *from <= merged.1.saturating_add(1);
+            if touches {
+                merged = (merged.0.min(*from), merged.1.max(*to));
+            }
+            !touches
+        });
+        ranges.push(merged);
+    }
+
+    /// Acknowledged batches that are neither in `stored` nor in a reported gap; `stored` ascends.
+    /// `given` says up to which sequence batches of an epoch ever existed.
+    pub(crate) fn unkept(&self, stored: &[BatchId], given: &BTreeMap<u32, u32>) -> Vec<BatchId> {
+        let mut missing = Vec::new();
+        for (epoch, ranges) in &self.acknowledged {
+            let existing = given.get(epoch).copied().unwrap_or(0);
+            for (first, last) in ranges {
+                for sequence in *first..=(*last).min(existing) {
+                    let id = BatchId {
+                        epoch: ecowatt_model::BootEpoch(*epoch),
+                        sequence: ecowatt_model::Sequence(sequence),
+                    };
+                    if stored.binary_search(&id).is_err() && !self.is_in_gap(id) {
+                        missing.push(id);
+                    }
+                }
+            }
+        }
+        missing
+    }
+
+    fn is_in_gap(&self, id: BatchId) -> bool {
+        let mut gaps = self.gaps.range((id.epoch.0, 0)..=(id.epoch.0, id.sequence.0));
+        gaps.any(|(_, gap)| gap.last.epoch == id.epoch && id.sequence <= gap.last.sequence)
+    }
+
+    /// Compares one stored block with what was sampled.
+    pub(crate) fn audit(
+        &mut self,
+        source: SourceNumber,
+        block: &Block,
+        state: &mut State,
+        verdict: &mut Verdict,
+    ) -> Result<(), &'static str> {
+        let mut decoder = Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
+        let is_unix = decoder.base() == TimeBase::Unix;
+        let columns = decoder.columns();
+        let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
+        let epoch = block.id.epoch.0;
+        let birth = self.births.get(&epoch).copied();
+        let mut samples = self.samples.get_mut(&(epoch, source.0));
+        if let Some(samples) = samples.as_deref_mut() {
+            samples.index();
+        }
+        let mut next = None;
+        let mut rows = 0u16;
+        loop {
+            let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
+            let row = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
+            let Some(t_ms) = row else { break };
+            rows += 1;
+            verdict.stored += 1;
+            let (hash, content) =
+                Row { epoch, source, is_unix, t_ms, words, marks }.hashes();
+            let Some(samples) = samples.as_deref_mut() else {
+                verdict.invented += 1;
+                continue;
+            };
+            match samples.find(hash, next) {
+                Some(place) if samples.is_stored[place] => verdict.doubled += 1,
+                Some(place) => {
+                    samples.is_stored[place] = true;
+                    next = Some(place + 1);
+                }
+                None if samples.contents.contains(&content) => verdict.restamped += 1,
+                None => verdict.invented += 1,
+            }
+            if !is_unix {
+                let placed = block.time_offset_ms.saturating_add(t_ms);
+                let truth = birth.map_or(placed, |birth| birth.true_time(t_ms).0);
+                let is_off = placed.abs_diff(truth) > ANCHOR_ERROR_MAX_MS.unsigned_abs();
+                let is_sure = block.time_quality == TimeQuality::Anchored;
+                verdict.misplaced += u64::from(is_sure && is_off);
+            }
+        }
+        if rows != block.rows {
+            return Err("block holds another number of rows than it says");
+        }
+        Ok(())
+    }
+
+    /// What remains to be said once every block has been audited.
+    pub(crate) fn finish(&mut self, verdict: &mut Verdict) {
+        for (epoch, samples) in by_epoch(&self.samples) {
+            let gap: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
+                .map(|(_, gap)| u64::from(gap.samples))
+                .sum();
+            let mut missing = 0;
+            for samples in samples {
+                verdict.taken += u64::try_from(samples.hashes.len()).unwrap_or(0);
+                for (is_durable, is_stored) in samples.is_durable.iter().zip(&samples.is_stored) {
+                    verdict.durable += u64::from(*is_durable);
+                    missing += u64::from(*is_durable && !*is_stored);
+                }
+            }
+            // A batch whose acknowledgement was lost may be stored and dropped: a gap may count more
+            // than is missing, never less.
+            verdict.dropped += missing.min(gap);
+            verdict.lost += missing.saturating_sub(gap);
+        }
+    }
+}
+
+fn by_epoch(
+    samples: &BTreeMap<(u32, u8), Samples>,
+) -> impl Iterator<Item = (u32, impl Iterator<Item = &Samples>)> {
+    let mut epochs: Vec<u32> = samples.keys().map(|(epoch, _)| *epoch).collect();
+    epochs.dedup();
+    epochs.into_iter().map(|epoch| {
+        (epoch, samples.range((epoch, 0)..=(epoch, u8::MAX)).map(|(_, samples)| samples))
+    })
+}
+
+impl Samples {
+    fn index(&mut self) {
+        if self.by_hash.len() == self.hashes.len() {
+            return;
+        }
+        self.by_hash = (0..).zip(&self.hashes).map(|(place, hash)| (*hash, place)).collect();
+        self.by_hash.sort_unstable();
+    }
+
+    /// The sample with this hash; `likely` is looked at first.
+    fn find(&self, hash: u64, likely: Option<usize>) -> Option<usize> {
+        if let Some(place) = likely
+            && self.hashes.get(place) == Some(&hash)
+        {
+            return Some(place);
+        }
+        let first = self.by_hash.partition_point(|(held, _)| *held < hash);
+        let same = self.by_hash[first..].iter().take_while(|(held, _)| *held == hash);
+        let places: Vec<usize> =
+            same.filter_map(|(_, place)| usize::try_from(*place).ok()).collect();
+        // Of samples that are alike, one that is not stored yet.
+        let free = places.iter().find(|place| !self.is_stored[**place]);
+        free.or(places.first()).copied()
+    }
+}

@@ -1,0 +1,83 @@
+//! A broken promise: which, when, and what the device concerned went through before.
+
+use std::fmt;
+
+use ecowatt_model::UnixMs;
+
+use crate::trace::Instant;
+
+/// What must hold in every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// What was durable on the device is stored, once it could be delivered.
+    NothingLost,
+    /// What is stored is stored once.
+    NothingDoubled,
+    /// What is stored was sampled.
+    NothingInvented,
+    /// A sample's time and quality are those at which it was taken, from register to store.
+    NothingRestamped,
+    /// A sample that the server placed in time is where it belongs.
+    WellPlaced,
+    /// What was acknowledged is stored from then on.
+    AcknowledgedIsStored,
+    /// No counter seals two messages under one key.
+    CounterUsedOnce,
+    /// No batch name stands for two batches.
+    BatchNamedOnce,
+    /// Only the reply to the message under way is accepted.
+    ReplyIsBound,
+    /// What an enrolled device sent, and arrived as it was sent, is not refused.
+    IntactIsTaken,
+    /// The spool stays within its limit.
+    SpoolWithinLimit,
+    /// Only a full spool drops batches, the oldest first.
+    OldestDroppedFirst,
+    /// The device's memory stays within its constants.
+    MemoryWithinLimit,
+    /// Everything is delivered within a bound once faults have stopped.
+    Delivered,
+    /// Energy equals what the inverter's counter has moved by.
+    EnergyIsCounted,
+    /// Roll-ups count every stored reading once.
+    RollUpsAddUp,
+    /// The device starts whatever a power cut has left.
+    DeviceStarts,
+    /// The server starts whatever a power cut has left.
+    ServerStarts,
+    /// Words that reach the device are those that the inverter sent.
+    WordsAreTrue,
+    /// Nothing panics.
+    NoPanic,
+}
+
+/// A promise broken.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    pub invariant: Invariant,
+    /// Virtual time.
+    pub at_ms: i64,
+    /// The device as the store names it; none if it is the server's.
+    pub device: Option<String>,
+    pub detail: String,
+    /// What happened before, oldest first.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.device.as_deref().unwrap_or("server");
+        writeln!(
+            f,
+            "{}  {device}: {:?} is broken: {}",
+            Instant(UnixMs(self.at_ms)),
+            self.invariant,
+            self.detail
+        )?;
+        for line in &self.trace {
+            writeln!(f, "    {line}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Whole fleets under seeds: every promise holds, and a seed gives one run.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ecowatt_fleet::plant::Plants;
+use ecowatt_fleet::scenario::{Level, START, Scenario};
+use ecowatt_fleet::{Report, Threads, run};
+
+/// Plants for every scenario here: two days and the hour after them, a row each minute.
+fn plants() -> &'static Plants {
+    static PLANTS: OnceLock<Plants> = OnceLock::new();
+    PLANTS.get_or_init(|| {
+        Plants::compute(1, START, Duration::from_secs(60), 49 * 60 + 1, &|_, _| {}).unwrap()
+    })
+}
+
+fn simulate(scenario: &Scenario, threads: Threads) -> Report {
+    run(scenario, plants(), threads, &|_, _| {})
+}
+
+#[track_caller]
+fn keeps_every_promise(scenario: &Scenario) -> Report {
+    let report = simulate(scenario, Threads::One);
+    let broken: String = report.violations.iter().map(ToString::to_string).collect();
+    assert!(report.is_clean(), "seed {}: {broken}{report}", scenario.seed);
+    report
+}
+
+#[test]
+fn quiet_fleet_delivers_every_sample() {
+    let report = keeps_every_promise(&Scenario::new(1, 6, 1, Level::None));
+    let verdict = report.verdict;
+    assert!(verdict.taken > 6 * 1_440, "{report}");
+    assert_eq!((verdict.taken, verdict.taken), (verdict.durable, verdict.stored), "{report}");
+    assert!(report.counts.energy.compared > 0, "{report}");
+}
+
+#[test]
+fn fleet_in_trouble_keeps_every_promise() {
+    for seed in 1..=4 {
+        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::High));
+        assert!(report.counts.devices.power_cuts > 10, "{report}");
+    }
+}
+
+#[test]
+fn seed_gives_one_run_whatever_the_threads() {
+    let scenario = Scenario::new(77, 12, 1, Level::High);
+    let once = simulate(&scenario, Threads::One);
+    assert_eq!(once, simulate(&scenario, Threads::One));
+    assert_eq!(once, simulate(&scenario, Threads::Two));
+    let other = simulate(&Scenario { seed: 78, ..scenario }, Threads::One);
+    assert_ne!(once.digest, other.digest);
+}
