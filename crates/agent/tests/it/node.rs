@@ -296,6 +296,21 @@ fn a_full_disk_costs_no_sample() {
 }
 
 #[test]
+fn what_an_earlier_epoch_left_goes_before_later_samples_once_there_is_room() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(10);
+    // Room for the ledger, not for a batch.
+    rig.disk.set_room(Some(rig.disk.bytes() + 40));
+    rig.start();
+    rig.run(10);
+    assert_eq!((rig.node().epoch().0, rig.recovered.len()), (2, 0));
+    rig.disk.set_room(None);
+    rig.run(20);
+    assert!(rig.recovered.len() == 1 && rig.recovered[0].id.epoch.0 == 1, "{:?}", rig.recovered);
+    rig.check_all_stored_from(0);
+}
+
+#[test]
 fn a_disk_that_fails_for_a_while_costs_no_sample() {
     let mut rig = Rig::new(64 * 1024);
     for _ in 0..8 {

@@ -383,3 +383,22 @@ fn a_full_disk_refuses_and_forgets_nothing() {
     assert_eq!(found, (1..=400).map(|ordinal| (epoch, 0, ordinal)).collect::<Vec<_>>());
     assert_eq!(durable.len(), 400);
 }
+
+#[test]
+fn what_a_batch_does_not_hold_stays_in_the_draft() {
+    let disk = TestDisk::default();
+    let mut state = State::new();
+    let (mut storage, epoch) = start(&disk, 64 * 1024);
+    let all: Vec<Key> = (1..=10).map(|ordinal| (epoch, 0, ordinal)).collect();
+    for key in &all {
+        draft(&mut storage, *key).unwrap();
+    }
+    let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
+    storage.persist(&batch(id, &all[..4], &mut state)).unwrap();
+    let (mut storage, _) = start(&disk, 64 * 1024);
+    let [recovered] = storage.take_recovered()[..] else { panic!("not one batch") };
+    assert_eq!((recovered.rows, recovered.last_ordinal), (6, 10));
+    let found: Vec<Key> =
+        waiting(&mut storage).iter().flat_map(|batch| keys(&batch.bytes, &mut state)).collect();
+    assert_eq!(found, all);
+}
