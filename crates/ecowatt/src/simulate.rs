@@ -91,9 +91,8 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let computing = |done: usize, total: usize| {
         bar.set_position(u64::try_from(done * 1_000 / total.max(1)).unwrap_or(0));
     };
-    let plants =
-        Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
-            .context("computing plants")?;
+    let plants = Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
+        .context("computing plants")?;
     let mut broken = Vec::new();
     for seed in first..first.saturating_add(args.seeds) {
         let scenario = Scenario { seed, ..scenario };
@@ -146,6 +145,9 @@ fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
     for violation in &report.violations {
         write!(io::stderr(), "seed {}: {violation}", report.seed)?;
     }
+    for line in &report.server {
+        writeln!(io::stderr(), "{line}")?;
+    }
     Ok(())
 }
 
@@ -154,7 +156,8 @@ fn bar() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(1_000);
-    if let Ok(style) = ProgressStyle::with_template("{msg:<18} {wide_bar} {percent:>3} %  {elapsed}")
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:<18} {wide_bar} {percent:>3} %  {elapsed}")
     {
         bar.set_style(style);
     }

@@ -34,7 +34,7 @@ pub struct EnergyCounts {
     pub compared: u64,
     /// Inverters without a counter.
     pub without_counter: u64,
-    /// Inverters whose device's clock was set back, so that batches overlap in time.
+    /// Inverters whose device's clock was wrong for a while, so that their samples are not in order.
     pub overlapping: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
@@ -68,11 +68,13 @@ pub(crate) async fn hold(
             None => None,
             Some(point) => {
                 let days = store.days(device, source, ALL_DAYS, vec![point.id]).await?;
-                let counts = days.iter().filter_map(|day| day.aggregates.first().copied().flatten());
+                let counts =
+                    days.iter().filter_map(|day| day.aggregates.first().copied().flatten());
                 Some(counts.map(|aggregate| u64::from(aggregate.count)).sum())
             }
         };
-        let energy = energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
+        let energy =
+            energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
         held.push(HeldSource { source, blocks, power_readings, energy });
     }
     Ok(Held { device: index, sources: held })
@@ -201,6 +203,8 @@ impl Summary {
             self.power_readings += u64::from(good(power).is_some());
             if let Some(value) = good(counter) {
                 self.first.get_or_insert(value);
+                // A clock that was wrong for a while puts samples beyond others that came after them.
+                self.is_overlapping |= self.last.is_some_and(|last| value < last);
                 self.last = Some(value);
             }
         }

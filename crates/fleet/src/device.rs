@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecowatt_agent::node::{Done, Message as AgentMessage, Next, Node, NodeConfig, SourceSetup, StartError};
+use ecowatt_agent::node::{
+    Done, Message as AgentMessage, Next, Node, NodeConfig, SourceSetup, StartError,
+};
 use ecowatt_agent::storage::{Identity, Ledger, LedgerError, Order, SPOOL_BYTES_MIN, StorageError};
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
@@ -174,21 +176,17 @@ impl Device {
         (kid, key): &(Kid, DeviceKey),
     ) -> Self {
         let mut random = Random::new(scenario.seed, u64::from(index));
-        let disk = Disk::new(random.next());
+        let disk = Disk::new(random.draw());
         enrol(&disk, *kid, key);
         // Every fourth device has little room for a backlog, every third sends the newest first.
-        let lines: Vec<Line> =
-            (0..sources_of(index))
-                .map(|source| {
-                    Line::new(plants, &mut random, SourceNumber(source), scenario.faults)
-                })
-                .collect();
+        let lines: Vec<Line> = (0..sources_of(index))
+            .map(|source| Line::new(plants, &mut random, SourceNumber(source), scenario.faults))
+            .collect();
         let interval = scenario.sample_interval;
         let setups =
             lines.iter().map(|line| line.setup(plants.of(line.plant()), interval)).collect();
         let rates = scenario.rates();
-        let network =
-            Network::new(Random::new(random.next(), 1), scenario.latency_min_ms(), rates);
+        let network = Network::new(Random::new(random.draw(), 1), scenario.latency_min_ms(), rates);
         let spool_bytes = if index % 4 == 2 { SPOOL_BYTES_MIN } else { 8 << 20 };
         let order = if index % 3 == 1 { Order::NewestFirst } else { Order::OldestFirst };
         let first_start = after(START, random.below(60_000));
@@ -495,13 +493,8 @@ impl Device {
         }
         self.given.insert(epoch.0, 0);
         self.truth.born(epoch.0, clock.birth());
-        self.life = Life::On(Box::new(Running {
-            node,
-            epoch,
-            clock,
-            sent: None,
-            is_stopping: false,
-        }));
+        self.life =
+            Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
     }
 
     /// Batches that recovery made are of earlier epochs and stand in the spool.
@@ -624,7 +617,9 @@ impl Device {
     /// Checks what the node did.
     fn record(&mut self, now: UnixMs, mono: MonoMs, done: Done, out: &mut Vec<Message>) {
         match done {
-            Done::Drafted { source, result } => self.record_sample(now, mono, source, result.is_ok()),
+            Done::Drafted { source, result } => {
+                self.record_sample(now, mono, source, result.is_ok())
+            }
             Done::Persisted { batch, result } => {
                 let (id, rows, is_durable) = (batch.id, batch.rows, result.is_ok());
                 self.trace.note(now, What::Persisted { id, rows, is_durable });

@@ -3,8 +3,7 @@
 //! One disk serves both halves of the product: the agent's durable structures stand on it
 //! ([`ecowatt_agent::storage::Disk`]), and the server's database through SQLite's VFS
 //! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
-//! the names were; under SQLite the sync of a file makes its own name durable as well, as ext4 does.
-//! What was not synced is, after a cut, kept, lost or torn by the seed, each operation by itself, so
+//! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost or torn by the seed, each operation by itself, so
 //! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
 //! was durable stays: the disk loses nothing that it has promised.
 
@@ -377,12 +376,6 @@ impl State {
         self.powered()
     }
 
-    fn sync_name(&mut self, name: &str) {
-        for file in self.names.sync_one(name) {
-            self.files.remove(&file);
-        }
-    }
-
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.powered()?;
         let file = self.find(name)?;
@@ -478,7 +471,6 @@ impl ecowatt_agent::storage::Disk for Disk {
 #[derive(Debug)]
 pub struct OpenFile {
     disk: Disk,
-    name: String,
     file: u64,
     /// The start of the machine in which it was opened.
     start: u64,
@@ -510,13 +502,15 @@ impl ecowatt_vfs::Files for Disk {
         };
         let start = state.start;
         drop(state);
-        Ok(OpenFile { disk: self.clone(), name: name.to_owned(), file, start })
+        Ok(OpenFile { disk: self.clone(), file, start })
     }
 
-    fn remove(&self, name: &str, is_durable: bool) -> io::Result<()> {
-        let mut state = self.state();
-        state.remove(name)?;
-        if is_durable { state.sync_names() } else { Ok(()) }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.state().remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.state().sync_names()
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -540,13 +534,7 @@ impl ecowatt_vfs::File for OpenFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.sync(self.file)?;
-        // Not if the name is another file's by now.
-        if state.names.find(&self.name) == Some(self.file) {
-            state.sync_name(&self.name);
-        }
-        Ok(())
+        self.state()?.sync(self.file)
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -49,7 +49,7 @@ impl FleetTrouble {
             };
             let until = after(from, random.waiting_ms(mean_ms)).min(scenario.calm_at());
             let share = if random.happens(400_000) { 1_000_000 } else { 300_000 };
-            troubles.push(Self { from, until, what, share, salt: random.next() });
+            troubles.push(Self { from, until, what, share, salt: random.draw() });
         }
         troubles
     }

@@ -56,8 +56,13 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 pub(crate) enum Delivered {
     /// Whether the bytes are what the server made for this request.
-    Reply { bytes: Vec<u8>, is_genuine: bool },
-    Busy { retry_after_s: u64 },
+    Reply {
+        bytes: Vec<u8>,
+        is_genuine: bool,
+    },
+    Busy {
+        retry_after_s: u64,
+    },
     Refused(u16),
     Unreachable,
 }

@@ -25,7 +25,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         mixed(self.state)
     }
@@ -33,7 +33,7 @@ impl Random {
     /// A number below `limit`, which is above 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         // The highest bits of a product; the bias is of no matter here.
-        u64::try_from((u128::from(self.next()) * u128::from(limit.max(1))) >> 64).unwrap_or(0)
+        u64::try_from((u128::from(self.draw()) * u128::from(limit.max(1))) >> 64).unwrap_or(0)
     }
 
     /// A number from `first` to `last`, both included.
@@ -51,7 +51,7 @@ impl Random {
     pub fn waiting_ms(&mut self, mean_ms: u64) -> u64 {
         // 53 bits make a number in (0, 1] that f64 holds exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let uniform = ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        let uniform = ((self.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64;
         let factor = (-uniform.ln()).min(20.0);
         #[expect(
             clippy::cast_precision_loss,
@@ -66,7 +66,7 @@ impl Random {
     /// Fills `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.draw().to_le_bytes()[..chunk.len()]);
         }
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     fn streams_of_one_seed_differ_and_repeat() {
         let numbers = |seed, part| {
             let mut random = Random::new(seed, part);
-            [random.next(), random.next(), random.next()]
+            [random.draw(), random.draw(), random.draw()]
         };
         assert_eq!(numbers(1, 2), numbers(1, 2));
         assert_ne!(numbers(1, 2), numbers(1, 3));

@@ -29,6 +29,8 @@ pub struct Report {
     pub counts: Counts,
     /// By virtual time; the first of many.
     pub violations: Vec<Violation>,
+    /// What the server went through last, if a promise was broken.
+    pub server: Vec<String>,
     /// Over everything that happened: the same for the same seed and program.
     pub digest: u64,
 }
@@ -60,6 +62,7 @@ impl Report {
             verdict: Verdict::default(),
             counts: Counts::default(),
             violations: Vec::new(),
+            server: Vec::new(),
             digest: 0,
         }
     }
@@ -74,8 +77,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows: Vec<(&str, String)> = Vec::new();
-        let Counts { devices, inverters, network, server, device_disks, server_disk, energy, .. } =
-            &self.counts;
+        let Counts {
+            devices, inverters, network, server, device_disks, server_disk, energy, ..
+        } = &self.counts;
         let verdict = &self.verdict;
         rows.push(("samples taken", grouped(verdict.taken)));
         rows.push(("  of them durable on the device", grouped(verdict.durable)));
@@ -91,13 +95,10 @@ impl fmt::Display for Report {
         rows.push(("  longest backlog of a device", grouped(devices.backlog_max)));
         rows.push(("messages", grouped(devices.messages)));
         rows.push(("  bytes on air", grouped(devices.bytes)));
-        rows.push(("  answered, busy, stale, refused, unanswered", join(&[
-            server.answered,
-            server.busy,
-            server.stale,
-            server.refused,
-            server.unanswered,
-        ])));
+        rows.push((
+            "  answered, busy, stale, refused, unanswered",
+            join(&[server.answered, server.busy, server.stale, server.refused, server.unanswered]),
+        ));
         rows.push(("starts of devices, of the server", join(&[devices.starts, server.restarts])));
         rows.push(("  samples recovered from a draft", grouped(devices.recovered_samples)));
         rows.push(("inverters whose energy was compared", grouped(energy.compared)));
@@ -111,23 +112,31 @@ impl fmt::Display for Report {
         rows.push(("power cuts of the server", grouped(server.power_cuts)));
         rows.push(("  in the middle of recovery", grouped(server.power_cuts_in_recovery)));
         rows.push(("server killed", grouped(server.kills)));
-        rows.push(("unsynced writes of devices' disks lost, torn, kept", join(&[
-            device_disks.damage.writes_lost,
-            device_disks.damage.writes_torn,
-            device_disks.damage.writes_kept,
-        ])));
-        rows.push(("  of the server's disk", join(&[
-            server_disk.damage.writes_lost,
-            server_disk.damage.writes_torn,
-            server_disk.damage.writes_kept,
-        ])));
+        rows.push((
+            "unsynced writes of devices' disks lost, torn, kept",
+            join(&[
+                device_disks.damage.writes_lost,
+                device_disks.damage.writes_torn,
+                device_disks.damage.writes_kept,
+            ]),
+        ));
+        rows.push((
+            "  of the server's disk",
+            join(&[
+                server_disk.damage.writes_lost,
+                server_disk.damage.writes_torn,
+                server_disk.damage.writes_kept,
+            ]),
+        ));
         rows.push(("disks full: devices, server", join(&[devices.disk_full, server.disk_full])));
-        rows.push(("disks failing: devices, server", join(&[devices.disk_failing, server.disk_failing])));
-        rows.push(("clocks unset, wrong by more than 10 s, server's set wrong", join(&[
-            devices.clocks_unset,
-            devices.clocks_wrong,
-            server.clock_steps,
-        ])));
+        rows.push((
+            "disks failing: devices, server",
+            join(&[devices.disk_failing, server.disk_failing]),
+        ));
+        rows.push((
+            "clocks unset, wrong by more than 10 s, server's set wrong",
+            join(&[devices.clocks_unset, devices.clocks_wrong, server.clock_steps]),
+        ));
         rows.push(("partitions", grouped(devices.partitions)));
         rows.push(("messages and replies lost", grouped(network.lost)));
         rows.push(("  doubled", grouped(network.doubled)));
@@ -137,12 +146,15 @@ impl fmt::Display for Report {
         rows.push(("  sent into a partition", grouped(network.partitioned)));
         rows.push(("  refused by devices as not theirs", grouped(devices.foreign_replies_refused)));
         rows.push(("inverters disturbed", grouped(devices.inverter_disturbed)));
-        rows.push(("  reads timed out, garbled, refused, broken off", join(&[
-            inverters.timeouts,
-            inverters.garbled,
-            inverters.exceptions,
-            inverters.unreachable,
-        ])));
+        rows.push((
+            "  reads timed out, garbled, refused, broken off",
+            join(&[
+                inverters.timeouts,
+                inverters.garbled,
+                inverters.exceptions,
+                inverters.unreachable,
+            ]),
+        ));
         for (what, value) in rows {
             writeln!(f, "{what:<58} {value:>20}")?;
         }

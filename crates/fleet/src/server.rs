@@ -60,7 +60,11 @@ pub struct ServerCounts {
 pub(crate) enum FromServer {
     Response(Response),
     /// After a start: all batches that are stored of a device, ascending.
-    Audit { at: UnixMs, device: u32, batches: Vec<BatchId> },
+    Audit {
+        at: UnixMs,
+        device: u32,
+        batches: Vec<BatchId>,
+    },
 }
 
 /// A running server.
@@ -111,7 +115,7 @@ const TRACE_MAX: usize = 200;
 impl Server {
     pub(crate) fn new(scenario: Scenario) -> Result<Self, ServerError> {
         let mut random = Random::new(scenario.seed, SERVER_STREAM);
-        let disk = Disk::new(random.next());
+        let disk = Disk::new(random.draw());
         let vfs = vfs_name();
         let files = ecowatt_vfs::register(&vfs, disk.clone())
             .expect("every simulation has a name of its own");
@@ -158,8 +162,8 @@ impl Server {
         for index in 0..self.scenario.devices {
             let mut secret = [0; 32];
             self.random.fill(&mut secret);
-            let kid = drive(&up.stepper, enrol(&up.store, index, secret))
-                .map_err(ServerError::Read)?;
+            let kid =
+                drive(&up.stepper, enrol(&up.store, index, secret)).map_err(ServerError::Read)?;
             keys.push((kid, DeviceKey::new(secret)));
         }
         Ok(keys)
@@ -284,8 +288,7 @@ impl Server {
         let (store, stepper) =
             Store::open_stepped(Path::new(DATABASE), &self.vfs).map_err(ServerError::Open)?;
         let (live, metrics) = Default::default();
-        let ingest =
-            Ingest::new(store.clone(), self.clock, self.entropy.clone(), live, metrics);
+        let ingest = Ingest::new(store.clone(), self.clock, self.entropy.clone(), live, metrics);
         self.up = Some(Up { store, stepper, ingest });
         Ok(())
     }
@@ -296,9 +299,7 @@ impl Server {
         if self.up.is_none() {
             return;
         }
-        let minutes = |random: &mut Random, mean: u64| {
-            after(now, random.waiting_ms(mean * 60_000))
-        };
+        let minutes = |random: &mut Random, mean: u64| after(now, random.waiting_ms(mean * 60_000));
         match random.below(10) {
             0..=3 => {
                 let operations = random.between(1, 400);
@@ -499,8 +500,7 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
         created: START,
         expires: UnixMs(i64::MAX),
     };
-    let device =
-        store.create_claim(claim).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
+    let device = store.create_claim(claim).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
     let kid = Kid { device, generation: KeyGeneration(1) };
     let redeem = RedeemClaim {
         id,

@@ -42,7 +42,9 @@ impl fmt::Display for What {
                     None => f.write_str("unset"),
                 }
             }
-            Self::PowerCut { is_at_step: true } => f.write_str("power cut in the middle of a write"),
+            Self::PowerCut { is_at_step: true } => {
+                f.write_str("power cut in the middle of a write")
+            }
             Self::PowerCut { is_at_step: false } => f.write_str("power cut"),
             Self::Stopped => f.write_str("stopped in good order"),
             Self::Sampled { ordinal, t_ms, is_durable } => {
@@ -111,7 +113,8 @@ impl What {
         let id = |id: BatchId| (u64::from(id.epoch.0) << 32) | u64::from(id.sequence.0);
         match *self {
             Self::Started { epoch, recovered, clock_error_ms } => {
-                u64::from(epoch.0) ^ (recovered << 32)
+                u64::from(epoch.0)
+                    ^ (recovered << 32)
                     ^ clock_error_ms.map_or(1, i64::unsigned_abs).rotate_left(17)
             }
             Self::PowerCut { is_at_step } => 2 + u64::from(is_at_step),

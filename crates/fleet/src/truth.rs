@@ -79,14 +79,8 @@ impl Verdict {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let wrong = [
-            self.lost,
-            self.doubled,
-            self.restamped,
-            self.invented,
-            self.misplaced,
-            self.unkept,
-        ];
+        let wrong =
+            [self.lost, self.doubled, self.restamped, self.invented, self.misplaced, self.unkept];
         wrong.iter().all(|count| *count == 0)
     }
 
@@ -127,7 +121,11 @@ impl Row<'_> {
             digest.add(packed);
         }
         let content = u32::try_from(digest.0 >> 32).unwrap_or(0);
-        digest.add((u64::from(self.epoch) << 9) | (u64::from(self.source.0) << 1) | u64::from(self.is_unix));
+        digest.add(
+            (u64::from(self.epoch) << 9)
+                | (u64::from(self.source.0) << 1)
+                | u64::from(self.is_unix),
+        );
         digest.add(self.t_ms.cast_unsigned());
         (digest.0, content)
     }
@@ -179,8 +177,7 @@ impl Truth {
         let ranges = self.acknowledged.entry(first.epoch.0).or_default();
         let mut merged = (first.sequence.0, last.sequence.0);
         ranges.retain(|(from, to)| {
-            let touches =
-                merged.0 <= to.saturating_add(1) && *from <= merged.1.saturating_add(1);
+            let touches = merged.0 <= to.saturating_add(1) && *from <= merged.1.saturating_add(1);
             if touches {
                 merged = (merged.0.min(*from), merged.1.max(*to));
             }
@@ -223,7 +220,8 @@ impl Truth {
         state: &mut State,
         verdict: &mut Verdict,
     ) -> Result<(), &'static str> {
-        let mut decoder = Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
+        let mut decoder =
+            Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
         let is_unix = decoder.base() == TimeBase::Unix;
         let columns = decoder.columns();
         let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
@@ -241,8 +239,7 @@ impl Truth {
             let Some(t_ms) = row else { break };
             rows += 1;
             verdict.stored += 1;
-            let (hash, content) =
-                Row { epoch, source, is_unix, t_ms, words, marks }.hashes();
+            let (hash, content) = Row { epoch, source, is_unix, t_ms, words, marks }.hashes();
             let Some(samples) = samples.as_deref_mut() else {
                 verdict.invented += 1;
                 continue;

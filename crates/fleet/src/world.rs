@@ -46,7 +46,12 @@ const REPORT_GROUPS: u64 = 512;
 
 /// Runs a simulation to its end and audits everything.
 #[must_use]
-pub fn run(scenario: &Scenario, plants: &Plants, threads: Threads, progress: Progress<'_>) -> Report {
+pub fn run(
+    scenario: &Scenario,
+    plants: &Plants,
+    threads: Threads,
+    progress: Progress<'_>,
+) -> Report {
     let mut report = Report::new(scenario);
     let prepared = Server::new(*scenario).and_then(|mut server| {
         let keys = server.enrol()?;
@@ -71,6 +76,9 @@ pub fn run(scenario: &Scenario, plants: &Plants, threads: Threads, progress: Pro
     }
     fleet.report(&mut report);
     report.counts.server = server.counts;
+    if !report.is_clean() {
+        report.server.clone_from(&server.trace);
+    }
     report.counts.server_disk = server.disk().counts();
     report.counts.store_bytes = server.disk().bytes();
     let mut digest = Digest(report.digest);
@@ -221,19 +229,17 @@ fn together(
     let scenario = fleet.scenario;
     let (say, heard) = sync_channel::<Vec<FromServer>>(QUEUE);
     let (send, arrived) = sync_channel::<Portion>(QUEUE);
-    thread::scope(|scope| {
-        scope.spawn(|| run_devices(fleet, heard, &send));
+    // The queues go with whoever ends first, so that the other ends too.
+    thread::scope(move |scope| {
+        scope.spawn(move || run_devices(fleet, heard, &send));
         let mut safe = START;
         let mut owed = 1;
         let mut said = Vec::new();
         loop {
-            let mut take = |portion: Portion, server: &mut Server| {
+            while let Ok(portion) = arrived.try_recv() {
                 server.expect(portion.messages);
                 safe = safe.max(portion.safe);
                 owed -= portion.taken;
-            };
-            while let Ok(portion) = arrived.try_recv() {
-                take(portion, server);
             }
             if server.step(safe, &mut said).map_err(|error| (safe, error))? {
                 owed += 1;
@@ -303,7 +309,10 @@ fn close(
                 let device = &mut devices[place(held.device)];
                 let verdict = audit::check(device, &held, plants, end, &mut state, &mut energy);
                 verdicts.add(&verdict);
-                progress(f64::from(held.device + 1) / f64::from(u32::try_from(count).unwrap_or(1)), "auditing");
+                progress(
+                    f64::from(held.device + 1) / f64::from(u32::try_from(count).unwrap_or(1)),
+                    "auditing",
+                );
             }
             (verdicts, energy)
         });

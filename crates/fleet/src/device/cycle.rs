@@ -8,8 +8,8 @@ use std::time::Duration;
 use ecowatt_agent::node::SourceSetup;
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{ReadOutcome, ReadResult, Sample, limits};
-use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_modbus::ExceptionCode;
+use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
@@ -68,13 +68,13 @@ impl Line {
     ) -> Self {
         let plant = usize::try_from(random.below(crate::plant::PLANTS as u64)).unwrap_or(0);
         let plan = &plants.of(plant).plan;
-        let bus = Bus::new(plants.of(plant), random.next(), START)
+        let bus = Bus::new(plants.of(plant), random.draw(), START)
             .expect("the plant's configuration was checked when it was computed");
         Self {
             number,
             plant,
             bus,
-            random: Random::new(random.next(), 0),
+            random: Random::new(random.draw(), 0),
             level,
             under_way: None,
             words: Vec::new(),
@@ -126,7 +126,8 @@ impl Line {
             ReadResult::Unreachable => Ending::Unreachable,
         };
         let began = clock.mono(now.plus(answered.sent_after));
-        let after_ms = u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let after_ms =
+            u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (answers_at, latency) = (after(now, after_ms), answered.latency);
         self.cycle.began.get_or_insert(began);
         self.under_way = Some(Exchange { read, answers_at, began, latency, ending });
@@ -180,7 +181,8 @@ impl Line {
         let expected = match (sample.base, wall) {
             (TimeBase::Unix, Some(wall)) => wall.0 - age,
             (TimeBase::Unix, None) => {
-                let detail = format!("sample {} has a time that the device has not", sample.ordinal);
+                let detail =
+                    format!("sample {} has a time that the device has not", sample.ordinal);
                 return Err((Invariant::NothingRestamped, detail));
             }
             (TimeBase::SinceBoot, _) => i64::try_from(began.0).unwrap_or(i64::MAX),

@@ -49,11 +49,6 @@ impl Names {
         gone
     }
 
-    /// The same for one name.
-    pub(super) fn sync_one(&mut self, name: &str) -> Vec<u64> {
-        self.0.get_mut(name).map(Name::sync).unwrap_or_default()
-    }
-
     /// Leaves what a power cut leaves.
     pub(super) fn settle(&mut self, fates: &mut Fates<'_>) {
         for name in self.0.values_mut() {

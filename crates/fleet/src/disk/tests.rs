@@ -17,7 +17,7 @@ fn with_file(seed: u64, bytes: &[u8]) -> Disk {
     let disk = Disk::new(seed);
     disk.write_at("a", 0, bytes).unwrap();
     disk.sync("a").unwrap();
-    disk.sync_names().unwrap();
+    Durable::sync_names(&disk).unwrap();
     disk
 }
 
@@ -55,7 +55,7 @@ fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
     let disk = with_file(1, b"old");
     Durable::remove(&disk, "a").unwrap();
     disk.write_at("a", 0, b"new").unwrap();
-    disk.sync_names().unwrap();
+    Durable::sync_names(&disk).unwrap();
     disk.restart_with(Fate::Lost);
     assert_eq!(read(&disk, "a"), b"", "the name is the other file's");
 }
@@ -234,7 +234,11 @@ fn failing_disk_changes_nothing_and_makes_nothing_durable() {
     disk.write_at("a", 0, b"x").unwrap();
     disk.set_failing(true);
     assert!(disk.write_at("a", 0, b"y").is_err() && disk.truncate("a", 0).is_err());
-    assert!(Durable::remove(&disk, "a").is_err() && disk.sync("a").is_err() && disk.sync_names().is_err());
+    assert!(
+        Durable::remove(&disk, "a").is_err()
+            && disk.sync("a").is_err()
+            && Durable::sync_names(&disk).is_err()
+    );
     assert!(disk.open("new", true).is_err());
     assert_eq!(read(&disk, "a"), b"x234");
     disk.set_failing(false);
@@ -244,13 +248,16 @@ fn failing_disk_changes_nothing_and_makes_nothing_durable() {
 }
 
 #[test]
-fn file_under_sqlite_is_durable_with_its_name_once_it_was_synced() {
+fn file_that_sqlite_has_open_ends_with_the_power() {
     let disk = Disk::new(1);
     let file = disk.open("db", true).unwrap();
     file.write_at(0, b"page").unwrap();
-    let unsynced = disk.open("db-wal", true).unwrap();
-    unsynced.write_at(0, b"frame").unwrap();
     file.sync().unwrap();
+    let fork = disk.fork(1);
+    fork.restart_with(Fate::Lost);
+    assert!(!fork.exists("db").unwrap(), "its name was not durable");
+    ecowatt_vfs::Files::sync_names(&disk).unwrap();
+    disk.open("db-wal", true).unwrap().write_at(0, b"frame").unwrap();
     disk.restart_with(Fate::Lost);
     assert_eq!((read(&disk, "db"), disk.exists("db-wal").unwrap()), (b"page".to_vec(), false));
     assert!(file.write_at(0, b"late").is_err(), "what was open before the cut is not open");
@@ -258,9 +265,7 @@ fn file_under_sqlite_is_durable_with_its_name_once_it_was_synced() {
 
     disk.open("db", false).unwrap().write_at(4, b"more").unwrap();
     assert_eq!(disk.open("other", false).unwrap_err().kind(), io::ErrorKind::NotFound);
-    ecowatt_vfs::Files::remove(&disk, "db", true).unwrap();
-    disk.restart_with(Fate::Lost);
-    assert!(!disk.exists("db").unwrap(), "the removal was to be durable");
+    ecowatt_vfs::Files::remove(&disk, "db").unwrap();
     assert_eq!(disk.bytes(), 0);
 }
 
