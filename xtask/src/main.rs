@@ -7,6 +7,7 @@
 
 mod dashboard;
 mod install;
+mod mutations;
 mod run;
 mod tidy;
 
@@ -25,6 +26,9 @@ Usage: cargo xtask COMMAND
   bench [ARGS]       measures against the figures of docs/figures.md (release build); with
                      --cold-build it also times a build of the binary from nothing
   crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
+  fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
+  mutations [NAME]   breaks the product on purpose and sees that the simulation notices
+  chaos [ARGS]       real processes behind bad networks, full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            the browser tests alone
   fuzz [SECONDS]     runs each fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
@@ -53,6 +57,9 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "tidy" => step("architecture rules", || tidy::check(&root)),
         "bench" => bench(&root, rest),
         "crash" => proof(&root, "crash", rest),
+        "chaos" => proof(&root, "chaos", rest),
+        "fleet" => fleet(&root, rest),
+        "mutations" => mutations::run(&root, rest),
         "dashboard" => dashboard::build(&root),
         "browser" => dashboard::browser(&root),
         "fuzz" => fuzz(&root, rest),
@@ -91,6 +98,17 @@ fn ci(root: &Root) -> Result<()> {
     step("committed dashboard", || dashboard::verify(root))?;
     test(root)?;
     step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))
+}
+
+/// Looks for new failures with the product's own command.
+fn fleet(root: &Root, rest: &[String]) -> Result<()> {
+    let mut simulate = cargo(root);
+    simulate.args(["run", "--quiet", "--release", "--package", "ecowatt", "--", "simulate"]);
+    simulate.args(["--devices", "20", "--days", "3", "--sample-s", "5", "--faults", "high"]);
+    if rest.is_empty() {
+        simulate.args(["--minutes", "10"]);
+    }
+    run::check(simulate.args(rest))
 }
 
 fn bench(root: &Root, rest: &[String]) -> Result<()> {

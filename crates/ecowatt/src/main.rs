@@ -94,7 +94,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             .build()?
             .block_on(agent::run(args, Clock::system(), shutdown::signal())),
         Command::Inverter(args) => threads()?.block_on(inverter::run(args, shutdown::signal())),
-        Command::Simulate(args) => simulate::run(&args),
+        Command::Simulate(args) => simulate::run(&args, Clock::system()),
         Command::Device(args) => device::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use ecowatt_clock::Clock;
 use ecowatt_fleet::plant::Plants;
 use ecowatt_fleet::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
 use ecowatt_fleet::{Report, Threads, run as simulate};
@@ -32,6 +33,9 @@ pub(crate) struct SimulateArgs {
     /// How many seeds to run, one after the other, from the first on.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// Run seed after seed for this long instead.
+    #[arg(long, conflicts_with = "seeds")]
+    minutes: Option<u64>,
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t = Faults::Low)]
     faults: Faults,
@@ -59,7 +63,7 @@ enum Faults {
 /// Weather and plants do not follow from the seed of a run, so that many runs can share them.
 const PLANTS_SEED: u64 = 1;
 
-pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let first = match args.seed {
         Some(seed) => seed,
         // Short enough to be typed in again.
@@ -94,7 +98,16 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let plants = Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
         .context("computing plants")?;
     let mut broken = Vec::new();
-    for seed in first..first.saturating_add(args.seeds) {
+    let began = clock.mono();
+    let last = match args.minutes {
+        Some(_) => u64::MAX,
+        None => first.saturating_add(args.seeds),
+    };
+    for seed in first..last {
+        let limit = args.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        if limit.is_some_and(|limit| clock.mono().since(began) >= limit) {
+            break;
+        }
         let scenario = Scenario { seed, ..scenario };
         let stage = Mutex::new("");
         let progress = |share: f64, what: &'static str| {
@@ -128,7 +141,7 @@ fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
-    } else if args.seeds == 1 {
+    } else if args.seeds == 1 && args.minutes.is_none() {
         write!(out, "{report}")?;
     } else {
         writeln!(

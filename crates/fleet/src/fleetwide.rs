@@ -37,7 +37,10 @@ impl FleetTrouble {
         let mut random = Random::new(scenario.seed, STREAM);
         let mut troubles = Vec::new();
         let mut from = START;
-        while mean_ms > 0 {
+        if mean_ms == 0 {
+            return troubles;
+        }
+        loop {
             from = after(from, random.waiting_ms(mean_ms));
             if from >= scenario.calm_at() {
                 break;

@@ -99,7 +99,7 @@ impl Line {
     pub(super) fn setup(&self, plant: &Plant, interval: Duration) -> SourceSetup {
         SourceSetup {
             number: self.number,
-            plan: plant.plan.clone(),
+            plan: plant.plan,
             layout: plant.layout_cbor.clone(),
             interval: Some(interval),
             timeout_max: plant.timeout,

@@ -107,7 +107,7 @@ impl<'a> Fates<'a> {
     ) -> Reached {
         if let Some(limit) = limit {
             self.damage.writes_torn += 1;
-            return Reached::Parts(vec![0..limit.min(len)]);
+            return Reached::Parts(std::iter::once(0..limit.min(len)).collect());
         }
         if self.fate == Fate::Mixed && self.random.below(4) == 0 {
             self.damage.writes_torn += 1;
@@ -128,8 +128,8 @@ impl<'a> Fates<'a> {
             usize::try_from(self.random.below(limit)).unwrap_or(0)
         };
         match within(2) {
-            0 => vec![0..within(len)],
-            1 => vec![within(len)..len],
+            0 => std::iter::once(0..within(len)).collect(),
+            1 => std::iter::once(within(len)..len).collect(),
             _ => {
                 // The sectors are the disk's, not the write's.
                 let mut parts = Vec::new();
