@@ -12,13 +12,11 @@ use ecowatt_client::Client;
 use ecowatt_codec::State;
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId};
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, StreamNumber,
-    UnixMs,
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, StreamNumber,
 };
-use ecowatt_store::{ClaimFor, NewClaim, RedeemClaim, Store};
-use ecowatt_wire::{Stream, UplinkWriter};
 
 use crate::days::{COLUMNS, Day, encode_rows, seal_batch};
+use crate::devices::Devices;
 use crate::load::{Run, send};
 use crate::process::{Process, Program, free_port, wait_until};
 
@@ -62,7 +60,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     row("figure", "measured", "bar");
     wire_size(&args.days)?;
     let folder = tempfile::tempdir().context("making a folder")?;
-    let fleet = runtime.block_on(Fleet::create(folder.path(), args.devices))?;
+    let fleet = runtime.block_on(Devices::create(&folder.path().join("server"), args.devices))?;
     let program = Program::find()?;
     let mut server = Server::start(&program, folder.path())?;
     row("server memory, idle (PSS)", &mebibytes(server.process.pss()?), "≤ 40 MiB");
@@ -126,90 +124,6 @@ fn wire_size(days: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Devices with keys, made in the store before the server starts.
-struct Fleet {
-    keys: Vec<LinkKeys>,
-}
-
-impl Fleet {
-    async fn create(folder: &Path, devices: u32) -> Result<Self> {
-        let data = folder.join("server");
-        std::fs::create_dir_all(&data)?;
-        let store = Store::open(&data).context("opening the store")?;
-        let mut tasks = tokio::task::JoinSet::new();
-        for index in 0..devices {
-            let store = store.clone();
-            tasks.spawn(async move { enrol(&store, index).await });
-        }
-        let mut keys = Vec::new();
-        while let Some(made) = tasks.join_next().await {
-            keys.push(made??);
-        }
-        keys.sort_unstable_by_key(|(device, _)| *device);
-        let numbers_are_dense = (1..).zip(&keys).all(|(n, (device, _))| device.0 == n);
-        ensure!(numbers_are_dense, "a new store numbers its devices from 1");
-        Ok(Self { keys: keys.into_iter().map(|(_, keys)| keys).collect() })
-    }
-
-    fn kid(index: usize) -> Result<Kid> {
-        let device = DeviceNumber(u32::try_from(index + 1)?);
-        Ok(Kid { device, generation: KeyGeneration(1) })
-    }
-
-    /// Each device says once what its stream is.
-    async fn announce(&self, listen: &str) -> Result<()> {
-        let profile = ecowatt_profile::catalogue::find("ecowatt/seed-sim");
-        let profile = profile.context("the catalogue has the original's map")?;
-        let layout = profile.compile(ecowatt_profile::Transport::TCP)?.layout.to_cbor();
-        let stream = Stream { number: StreamNumber(1), source: SourceNumber(0), layout: &layout };
-        let mut messages = Vec::new();
-        for (index, keys) in self.keys.iter().enumerate() {
-            let mut message = vec![0; layout.len() + 128];
-            let mut writer = UplinkWriter::new(&mut message);
-            writer.streams(&mut std::iter::once(stream))?;
-            let length = writer.finish();
-            let request = RequestId { kid: Self::kid(index)?, counter: Counter(1) };
-            let length = ecowatt_envelope::seal_uplink(keys, request, &mut message, length)?;
-            message.truncate(length);
-            messages.push(message);
-        }
-        let count = messages.len() as u64;
-        let connections = messages.chunks(100).map(<[_]>::to_vec).collect();
-        let run = send(listen, connections, None).await?;
-        ensure!(run.accepted == count, "every device announces its stream");
-        Ok(())
-    }
-}
-
-async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
-    let id = format!("{index:05}");
-    let at = UnixMs(FIRST_DAY_MS);
-    let claim = NewClaim {
-        claim_for: ClaimFor::New {
-            name: format!("Device {index}"),
-            site: "Bench".into(),
-            time_zone: Some("UTC".into()),
-        },
-        id: id.clone(),
-        secret: vec![0; 15],
-        created: at,
-        expires: UnixMs(i64::MAX),
-    };
-    let device = store.create_claim(claim).await?;
-    let secret: [u8; 32] = std::array::from_fn(|at| device.0.to_le_bytes()[at % 4]);
-    let kid = Kid { device, generation: KeyGeneration(1) };
-    let redeem = RedeemClaim {
-        id,
-        public_key: secret,
-        generation: kid.generation,
-        secret,
-        reply: Vec::new(),
-        at,
-    };
-    store.redeem_claim(redeem).await?;
-    Ok((device, LinkKeys::derive(&DeviceKey::new(secret), kid)))
-}
-
 /// How far each device has got: counters and sequences never repeat between runs.
 #[derive(Debug, Default)]
 struct Sent {
@@ -218,7 +132,7 @@ struct Sent {
 }
 
 struct Sender<'a> {
-    fleet: &'a Fleet,
+    fleet: &'a Devices,
     day: &'a Day,
     rows: usize,
     connections: usize,
@@ -258,8 +172,10 @@ impl Sender<'_> {
         for (index, batch) in (0u32..).zip(&batches) {
             for (device, keys) in self.fleet.keys.iter().enumerate() {
                 let number = sent.messages + index;
-                let request =
-                    RequestId { kid: Fleet::kid(device)?, counter: Counter(u64::from(number) + 2) };
+                let request = RequestId {
+                    kid: Devices::kid(device)?,
+                    counter: Counter(u64::from(number) + 2),
+                };
                 let id = BatchId { epoch: BootEpoch(1), sequence: Sequence(number + 1) };
                 let message = seal_batch(keys, request, id, StreamNumber(1), batch)?;
                 let connection = device % connections.len();
@@ -333,7 +249,7 @@ fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()>
 fn queries(
     client: &Client,
     runtime: &tokio::runtime::Runtime,
-    fleet: &Fleet,
+    fleet: &Devices,
     day: &Day,
     listen: &str,
 ) -> Result<()> {
@@ -345,7 +261,7 @@ fn queries(
     for (index, rows) in (0u32..).zip(day.rows.chunks(whole.rows)) {
         let batch = encode_rows(rows, shift, &mut state)?;
         let request =
-            RequestId { kid: Fleet::kid(0)?, counter: Counter(1_000_000 + u64::from(index)) };
+            RequestId { kid: Devices::kid(0)?, counter: Counter(1_000_000 + u64::from(index)) };
         let id = BatchId { epoch: BootEpoch(2), sequence: Sequence(1 + index) };
         messages.push(seal_batch(&fleet.keys[0], request, id, StreamNumber(1), &batch)?);
     }

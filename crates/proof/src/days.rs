@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
-use ecowatt_envelope::{LinkKeys, RequestId, UPLINK_OVERHEAD_MAX, seal_uplink};
+use ecowatt_codec::{Batch as Table, State, TimeBase, encode, encoded_len_max};
+use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, RequestId, UPLINK_OVERHEAD_MAX, seal_uplink};
 use ecowatt_model::{BatchId, StreamNumber};
-use ecowatt_wire::UplinkWriter;
+use ecowatt_wire::{Batch, UplinkWriter};
 
 /// Registers of the original's map.
 pub(crate) const COLUMNS: usize = 10;
@@ -46,9 +46,17 @@ pub(crate) fn encode_rows(
     state: &mut State<COLUMNS>,
 ) -> Result<Vec<u8>> {
     let times: Vec<i64> = rows.iter().map(|(t, _)| t * 1_000 + shift_ms).collect();
+    encode_at(&times, rows, state)
+}
+
+/// Encodes the words of rows as one batch with times of their own, in Unix milliseconds.
+pub(crate) fn encode_at(
+    times: &[i64],
+    rows: &[(i64, [u16; COLUMNS])],
+    state: &mut State<COLUMNS>,
+) -> Result<Vec<u8>> {
     let words: Vec<u16> = rows.iter().flat_map(|(_, words)| *words).collect();
-    let batch =
-        Batch { base: TimeBase::Unix, columns: COLUMNS, times: &times, words: &words, marks: None };
+    let batch = Table { base: TimeBase::Unix, columns: COLUMNS, times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(rows.len(), COLUMNS)];
     let length = encode(&batch, state, &mut bytes)?;
     bytes.truncate(length);
@@ -63,12 +71,21 @@ pub(crate) fn seal_batch(
     stream: StreamNumber,
     batch: &[u8],
 ) -> Result<Vec<u8>> {
-    let mut message = vec![0; batch.len() + 32 + UPLINK_OVERHEAD_MAX];
-    let mut writer = UplinkWriter::new(&mut message);
-    let batch = ecowatt_wire::Batch { id, stream, bytes: batch };
-    writer.batches(&mut std::iter::once(batch))?;
+    seal_batches(keys, request, &mut std::iter::once(Batch { id, stream, bytes: batch }))
+}
+
+/// Frames batches, as many as a message may have, and seals them.
+pub(crate) fn seal_batches(
+    keys: &LinkKeys,
+    request: RequestId,
+    batches: &mut dyn Iterator<Item = Batch<'_>>,
+) -> Result<Vec<u8>> {
+    let mut message = vec![0; MESSAGE_MAX];
+    let mut writer = UplinkWriter::new(&mut message[..MESSAGE_MAX - UPLINK_OVERHEAD_MAX]);
+    writer.batches(batches)?;
     let length = writer.finish();
     let length = seal_uplink(keys, request, &mut message, length)?;
     message.truncate(length);
+    message.shrink_to_fit();
     Ok(message)
 }

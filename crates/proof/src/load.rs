@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Longest answer that is read.
-const ANSWER_MAX: usize = 64 * 1024;
+use crate::answers::Answers;
 
 /// What one run of load brought.
 #[derive(Debug, Default)]
@@ -72,28 +71,19 @@ async fn connection(
 ) -> Result<Run> {
     let mut stream = TcpStream::connect(&address).await.context("connecting")?;
     stream.set_nodelay(true)?;
+    let (receiver, mut sender) = stream.split();
+    let mut answers = Answers::new(receiver);
     let mut run = Run::default();
-    let mut buffer = vec![0; ANSWER_MAX];
-    let mut request = Vec::new();
     let mut due = instant() + offset.unwrap_or_default();
     for message in messages {
         if let Some(pace) = pace {
             tokio::time::sleep_until(due).await;
             due += pace;
         }
-        request.clear();
-        request.extend_from_slice(
-            format!(
-                "POST /link HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cose\r\n\
-                 content-length: {}\r\n\r\n",
-                message.len()
-            )
-            .as_bytes(),
-        );
-        request.extend_from_slice(&message);
+        let request = request(&address, &message);
         let start = instant();
-        stream.write_all(&request).await.context("sending")?;
-        match answer(&mut stream, &mut buffer).await? {
+        sender.write_all(&request).await.context("sending")?;
+        match answers.next().await.context("receiving")?.status {
             200 => {
                 run.accepted += 1;
                 run.latencies.push(start.elapsed());
@@ -105,41 +95,19 @@ async fn connection(
     Ok(run)
 }
 
-/// Reads one answer whole and gives its status.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<u16> {
-    let mut filled = 0;
-    loop {
-        let count = stream.read(&mut buffer[filled..]).await.context("receiving")?;
-        if count == 0 {
-            bail!("the server closed the connection");
-        }
-        filled += count;
-        let Some(end) = buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = std::str::from_utf8(&buffer[..end]).context("reading an answer's head")?;
-        let status = head.split(' ').nth(1).context("an answer has a status")?.parse()?;
-        let length: usize = head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .map_or(Ok(0), |(_, value)| value.trim().parse())?;
-        let whole = end + 4 + length;
-        if whole > buffer.len() {
-            bail!("an answer of {length} bytes");
-        }
-        while filled < whole {
-            let count = stream.read(&mut buffer[filled..]).await.context("receiving")?;
-            if count == 0 {
-                bail!("the server closed the connection");
-            }
-            filled += count;
-        }
-        return Ok(status);
-    }
+/// A message as the link takes it.
+pub(crate) fn request(address: &str, message: &[u8]) -> Vec<u8> {
+    let mut request = format!(
+        "POST /link HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cose\r\n\
+         content-length: {}\r\n\r\n",
+        message.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(message);
+    request
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn instant() -> tokio::time::Instant {
+pub(crate) fn instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

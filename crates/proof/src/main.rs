@@ -1,24 +1,34 @@
-//! Proves what the product promises, with the real binary: nothing lost or doubled under kills, and
-//! the figures of `docs/figures.md`. Run it through `cargo xtask crash` and `cargo xtask bench`.
+//! Proves what the product promises, with the real binary: nothing lost or doubled under kills and
+//! other faults, and the figures of `docs/figures.md`. Run it through `cargo xtask crash`, `chaos`
+//! and `bench`.
 
+mod answers;
 mod bench;
+mod chaos;
 mod crash;
 mod days;
+mod devices;
 mod load;
+mod overload;
 mod process;
-mod random;
+mod proxy;
+mod rig;
+mod verdict;
+mod volume;
 
 use clap::Parser;
 
 #[derive(Debug, Parser)]
 enum Command {
     Bench(bench::BenchArgs),
+    Chaos(chaos::ChaosArgs),
     Crash(crash::CrashArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Bench(args) => bench::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Crash(args) => crash::run(&args),
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
 /// How often a state is looked at while waiting for it.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
@@ -69,6 +71,21 @@ impl Process {
         Ok(kibibytes * 1024)
     }
 
+    /// SIGSTOP: it stands still, and whoever waits for it waits.
+    pub(crate) fn pause(&self) -> Result<()> {
+        kill_process(self.pid()?, Signal::STOP).context("pausing")
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) -> Result<()> {
+        kill_process(self.pid()?, Signal::CONT).context("resuming")
+    }
+
+    pub(crate) fn pid(&self) -> Result<Pid> {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        pid.context("a child has a process id")
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.0.kill().context("killing")?;
@@ -78,9 +95,7 @@ impl Process {
 
     /// SIGTERM, and waits until it has ended by itself.
     pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let pid = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.context("a child has a process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("stopping")?;
+        kill_process(self.pid()?, Signal::TERM).context("stopping")?;
         let mut waited = Duration::ZERO;
         loop {
             if let Some(status) = self.0.try_wait().context("waiting for the end")? {
@@ -94,7 +109,7 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, which it should not have.
+    /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.0.try_wait().context("looking after a process")?.is_some())
     }
@@ -108,10 +123,51 @@ impl Drop for Process {
     }
 }
 
-/// A loopback port that was free a moment ago.
+/// How many file descriptors a process has open.
+pub(crate) fn open_files(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{}/fd", pid.as_raw_nonzero());
+    let files = std::fs::read_dir(&path).with_context(|| format!("reading {path}"))?;
+    Ok(files.count() as u64)
+}
+
+/// Sets how many file descriptors a child may have open; gives the limit it had.
+pub(crate) fn limit_files(pid: Pid, limit: Option<u64>) -> Result<Option<u64>> {
+    // It inherited the limits of this process, and the hard one stays.
+    let limits = Rlimit { current: limit, maximum: getrlimit(Resource::Nofile).maximum };
+    let had = prlimit(Some(pid), Resource::Nofile, limits).context("limiting files")?;
+    Ok(had.current)
+}
+
+/// Lets this process and its children have as many files open as the system allows; says how many.
+pub(crate) fn allow_many_files() -> Result<u64> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising a limit")?;
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// Ports to choose from: below those that Linux and others give to outgoing connections, one of
+/// which could otherwise take the port of a server that is down for a moment.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// A loopback port that is free, and that nobody gets by chance.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
-    Ok(listener.local_addr()?.port())
+    // Where in the range to begin differs between processes and calls.
+    static CALLS: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 17;
+    let range = PORTS.end - PORTS.start;
+    for _ in 0..range {
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + (own.wrapping_add(call)) % range;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
+}
+
+/// A path as an argument or a line of TOML takes it.
+pub(crate) fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("paths are UTF-8")
 }
 
 /// Waits until `is_so` holds.

@@ -1,0 +1,100 @@
+//! Reads HTTP/1.1 answers one after the other from a connection that may carry many.
+
+use std::io::{Error, ErrorKind, Result};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Longest answer that is read.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// One answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) has_retry_after: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The receiving half of a connection.
+pub(crate) struct Answers<R> {
+    stream: R,
+    received: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Answers<R> {
+    pub(crate) fn new(stream: R) -> Self {
+        Self { stream, received: Vec::new() }
+    }
+
+    /// The next answer, once it is there as a whole.
+    pub(crate) async fn next(&mut self) -> Result<Answer> {
+        loop {
+            if let Some((answer, length)) = parse(&self.received)? {
+                self.received.drain(..length);
+                return Ok(answer);
+            }
+            if self.received.len() > ANSWER_MAX {
+                return Err(Error::new(ErrorKind::InvalidData, "an answer without end"));
+            }
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// The first answer in `bytes` and its length, if all of it is there.
+fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>> {
+    let bad = |what| Error::new(ErrorKind::InvalidData, what);
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("a head that is not text"))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let header = |name: &str| {
+        let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    };
+    let length = header("content-length").map_or(Ok(0), str::parse);
+    let length: usize = length.map_err(|_| bad("a length that is no number"))?;
+    let whole = (end + 4).saturating_add(length);
+    if whole > ANSWER_MAX {
+        return Err(bad("an answer too long"));
+    }
+    if bytes.len() < whole {
+        return Ok(None);
+    }
+    let answer = Answer {
+        status: status.ok_or_else(|| bad("an answer without a status"))?,
+        has_retry_after: header("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()),
+        body: bytes[end + 4..whole].to_vec(),
+    };
+    Ok(Some((answer, whole)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_come_one_by_one_however_the_bytes_come() {
+        let wire: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc\
+            HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\r\nHTTP/1.1 204";
+        for piece in [1, 7, wire.len()] {
+            let (mut far, near) = tokio::io::duplex(piece);
+            let send = async move {
+                tokio::io::AsyncWriteExt::write_all(&mut far, wire).await.unwrap();
+            };
+            let receive = async move {
+                let mut answers = Answers::new(near);
+                let first = answers.next().await.unwrap();
+                assert_eq!((first.status, &first.body[..]), (200, &b"abc"[..]));
+                assert!(!first.has_retry_after);
+                let second = answers.next().await.unwrap();
+                assert!(second.status == 503 && second.has_retry_after);
+                assert_eq!(answers.next().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+            };
+            tokio::join!(send, receive);
+        }
+    }
+}

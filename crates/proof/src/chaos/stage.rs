@@ -1,0 +1,430 @@
+//! The rig with a bad network between its parts, and the faults that are done to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use ecowatt_clock::Clock;
+use ecowatt_fleet::random::Random;
+use ecowatt_model::MonoMs;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::console::Console;
+use super::kind::{Deck, KINDS, Kind, Part};
+use super::siege::{crowd, starve};
+use crate::overload::{Crowd, Kept, Outcome};
+use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Weather};
+use crate::rig::{Rig, Routes, STOP_MAX};
+use crate::verdict::Verdict;
+use crate::volume::Volume;
+
+/// Room for the server's data: two overloads that are taken altogether (100,000 messages of 4 KB
+/// each, roll-ups included) fit. Memory is taken as it is filled.
+const SERVER_DISK_BYTES: u64 = 1024 * 1024 * 1024;
+const AGENT_DISK_BYTES: u64 = 8 * 1024 * 1024;
+/// How long messages come in an overload; answering what is taken of them takes longer.
+const OVERLOAD: Duration = Duration::from_secs(5);
+/// How often states are looked at.
+const TICK: Duration = Duration::from_millis(25);
+/// How often the server's memory is looked at.
+const MEMORY_EVERY: Duration = Duration::from_millis(200);
+/// Pause before a process that could not start is started again, as a supervisor would.
+const RESTART: Duration = Duration::from_millis(500);
+/// How long after the time is up faults may go on until each kind has had its turn and has ended.
+const OVERTIME_MAX: Duration = Duration::from_secs(180);
+
+/// What is asked for.
+pub(crate) struct Wishes {
+    pub(crate) seed: u64,
+    pub(crate) agents: u8,
+    pub(crate) lasting: Duration,
+    pub(crate) day: PathBuf,
+}
+
+/// What happened.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) counts: BTreeMap<Kind, u64>,
+    pub(crate) link: Arc<Tally>,
+    pub(crate) bus: Arc<Tally>,
+    /// Kinds that this machine does not allow, and why.
+    pub(crate) not_tested: Vec<(Kind, String)>,
+    /// Starts that failed for want of space on a disk that was full.
+    pub(crate) failed_starts: u64,
+    pub(crate) overloads: Vec<Outcome>,
+    pub(crate) kept: Kept,
+    /// The server's memory at its largest, at all times and under overload.
+    pub(crate) memory: u64,
+    pub(crate) memory_overloaded: u64,
+    pub(crate) verdict: Verdict,
+    pub(crate) violations: Vec<String>,
+}
+
+/// What a fault that takes care of itself has to tell when it is over.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) note: String,
+    pub(crate) violation: Option<String>,
+    pub(crate) overload: Option<(Outcome, u32)>,
+}
+
+enum Ending {
+    At(MonoMs),
+    Told(JoinHandle<Result<Told>>),
+}
+
+/// A fault that has begun.
+struct Active {
+    kind: Kind,
+    number: usize,
+    ending: Ending,
+}
+
+/// Everything that is played with.
+pub(crate) struct Stage<'a> {
+    // Processes end before their disks go.
+    rig: Rig,
+    links: Vec<Proxy>,
+    buses: Vec<Proxy>,
+    server_disk: Option<Volume>,
+    agent_disk: Option<Volume>,
+    data: PathBuf,
+    crowd: Arc<Crowd>,
+    next_message: u32,
+    is_overloaded: Arc<AtomicBool>,
+    runtime: Handle,
+    console: &'a Console,
+    clock: Clock,
+    random: Random,
+    wishes: Wishes,
+    active: Vec<Active>,
+    /// Processes that have ended for want of space, and when they are started again.
+    down: BTreeMap<Part, MonoMs>,
+    pub(crate) report: Report,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts everything and waits until samples arrive.
+    pub(crate) fn set(
+        wishes: Wishes,
+        folder: &Path,
+        runtime: Handle,
+        console: &'a Console,
+    ) -> Result<Self> {
+        let mut report = Report::default();
+        let data = folder.join("server");
+        let server_disk = disk(&data, SERVER_DISK_BYTES, Kind::ServerDiskFull, &mut report);
+        let agent_data = folder.join("agent-0");
+        let agent_disk = disk(&agent_data, AGENT_DISK_BYTES, Kind::AgentDiskFull, &mut report);
+        console.note("making the devices of the overload");
+        let crowd = Arc::new(runtime.block_on(Crowd::create(&data, &wishes.day))?);
+        console.note("starting server, inverters and agents");
+        let mut rig = Rig::start(folder, &data)?;
+        runtime.block_on(crowd.announce(&rig.listen))?;
+        let (mut links, mut buses) = (Vec::new(), Vec::new());
+        for number in 0..wishes.agents {
+            let plan = |target: &str, troubles, part: u64, tally: &Arc<Tally>| Plan {
+                target: target.to_owned(),
+                troubles,
+                seed: wishes.seed,
+                part: (1 + 2 * u64::from(number) + part) * 1_000_000,
+                tally: Arc::clone(tally),
+            };
+            let inverter = rig.add_inverter()?;
+            let bus = Proxy::start(&runtime, plan(&inverter, BUS_TROUBLES, 0, &report.bus))?;
+            let link = Proxy::start(&runtime, plan(&rig.listen, LINK_TROUBLES, 1, &report.link))?;
+            let data = folder.join(format!("agent-{number}"));
+            let (server, inverter) = (link.address.clone(), bus.address.clone());
+            rig.add_agent(&Routes { server, inverter, data })?;
+            links.push(link);
+            buses.push(bus);
+        }
+        rig.wait_for_uploads()?;
+        Ok(Self {
+            rig,
+            links,
+            buses,
+            server_disk,
+            agent_disk,
+            data,
+            crowd,
+            next_message: 0,
+            is_overloaded: Arc::default(),
+            runtime,
+            console,
+            clock: Clock::system(),
+            random: Random::new(wishes.seed, 0),
+            wishes,
+            active: Vec::new(),
+            down: BTreeMap::new(),
+            report,
+        })
+    }
+
+    /// Does one fault after another, several at a time, until the time is up, each kind has had its
+    /// turn, and all have ended.
+    pub(crate) fn play(&mut self) -> Result<()> {
+        let is_tested =
+            |kind: &Kind| self.report.not_tested.iter().all(|(missing, _)| missing != kind);
+        let mut deck = Deck::new(KINDS.iter().copied().filter(is_tested).collect());
+        for proxy in self.links.iter().chain(&self.buses) {
+            proxy.set(Weather::Rough);
+        }
+        let end = self.clock.mono().plus(self.wishes.lasting);
+        let limit = end.plus(OVERTIME_MAX);
+        let (mut next_fault, mut next_look) = (MonoMs(0), MonoMs(0));
+        loop {
+            let now = self.clock.mono();
+            let is_over = now >= end && deck.has_shown_all() || now >= limit;
+            if is_over && self.active.is_empty() && self.down.is_empty() {
+                break;
+            }
+            self.console.show(self.wishes.lasting.saturating_sub(end.since(now)));
+            self.finish_due(now)?;
+            self.supervise(now)?;
+            if now >= next_look {
+                next_look = now.plus(MEMORY_EVERY);
+                self.look_at_memory();
+            }
+            if !is_over && now >= next_fault {
+                next_fault = now.plus(Duration::from_millis(self.random.between(100, 1_200)));
+                let taken: Vec<Part> =
+                    self.active.iter().flat_map(|a| a.kind.needs(a.number)).collect();
+                let is_free = |parts: &[Part]| parts.iter().all(|part| !taken.contains(part));
+                let agents = usize::from(self.wishes.agents);
+                if let Some((kind, number)) = deck.draw(&mut self.random, agents, is_free) {
+                    self.begin(kind, number, now)?;
+                }
+            }
+            std::thread::sleep(TICK);
+        }
+        for proxy in self.links.iter().chain(&self.buses) {
+            proxy.set(Weather::Clear);
+        }
+        Ok(())
+    }
+
+    /// Compares, after all faults have ended.
+    pub(crate) fn judge(&mut self) -> Result<()> {
+        self.console.note("all faults have ended; waiting for what is still to arrive");
+        let console = self.console;
+        self.report.verdict = self.rig.judge(&mut |line| console.note(line))?;
+        self.rig.server.stop(STOP_MAX)?;
+        let checked = self.crowd.check(&self.data, &self.report.overloads);
+        self.report.kept = self.runtime.block_on(checked)?;
+        Ok(())
+    }
+
+    /// Copies what lies on disks that vanish to where it can be looked at.
+    pub(crate) fn keep(&self) -> Result<()> {
+        for disk in self.server_disk.iter().chain(&self.agent_disk) {
+            let mut kept = disk.path().as_os_str().to_owned();
+            kept.push("-kept");
+            disk.copy_to(Path::new(&kept))?;
+        }
+        Ok(())
+    }
+
+    /// The disks that are to be unmounted whatever happens.
+    pub(crate) fn mounts(&self) -> Vec<PathBuf> {
+        let disks = self.server_disk.iter().chain(&self.agent_disk);
+        disks.map(|disk| disk.path().to_owned()).collect()
+    }
+
+    fn begin(&mut self, kind: Kind, number: usize, now: MonoMs) -> Result<()> {
+        let (mut least_ms, mut most_ms) = (500, self.longest_ms());
+        match kind {
+            Kind::ServerKilled => self.rig.server.kill()?,
+            Kind::ServerPaused => self.rig.server.pause()?,
+            Kind::AgentKilled => self.rig.agents[number].process.kill()?,
+            Kind::AgentPaused => self.rig.agents[number].process.pause()?,
+            Kind::InverterKilled => self.rig.inverters[number].process.kill()?,
+            Kind::InverterPaused => self.rig.inverters[number].process.pause()?,
+            Kind::LinkParted => self.links[number].set(Weather::Parted),
+            Kind::BusParted => self.buses[number].set(Weather::Parted),
+            Kind::ServerDiskFull => fill(self.server_disk.as_ref())?,
+            Kind::AgentDiskFull => fill(self.agent_disk.as_ref())?,
+            Kind::ServerFilesUsedUp | Kind::ServerCrowded | Kind::Overload => {}
+        }
+        match kind {
+            Kind::ServerKilled | Kind::AgentKilled | Kind::InverterKilled => {
+                // A process that is killed is off for a moment.
+                self.down.remove(&kind.needs(number)[0]);
+                (least_ms, most_ms) = (0, 1_000);
+            }
+            Kind::ServerDiskFull | Kind::AgentDiskFull | Kind::ServerFilesUsedUp => {
+                (least_ms, most_ms) = (3_000, most_ms.max(4_000));
+            }
+            _ => {}
+        }
+        let time = Duration::from_millis(self.random.between(least_ms, most_ms));
+        let listen = self.rig.listen.clone();
+        let ending = match kind {
+            Kind::ServerFilesUsedUp => {
+                let (pid, log) = (self.rig.server.pid()?, self.rig.server_log());
+                Ending::Told(self.runtime.spawn(starve(pid, listen, log, time)))
+            }
+            Kind::ServerCrowded => Ending::Told(self.runtime.spawn(crowd(listen))),
+            Kind::Overload => Ending::Told(self.overload(listen)),
+            _ => Ending::At(now.plus(time)),
+        };
+        let whose = match kind.needs(number)[0] {
+            Part::Agent(n) | Part::Link(n) | Part::Inverter(n) | Part::Bus(n) => format!(" {n}"),
+            Part::AgentDisk => " 0".to_owned(),
+            Part::Server | Part::ServerDisk => String::new(),
+        };
+        let lasting = match ending {
+            Ending::At(_) => format!("for {:.1} s", time.as_secs_f64()),
+            Ending::Told(_) => "…".to_owned(),
+        };
+        self.console.note(&format!("{}{whose} {lasting}", kind.label()));
+        *self.report.counts.entry(kind).or_default() += 1;
+        self.active.push(Active { kind, number, ending });
+        Ok(())
+    }
+
+    fn overload(&self, listen: String) -> JoinHandle<Result<Told>> {
+        let (crowd, is_on) = (Arc::clone(&self.crowd), Arc::clone(&self.is_overloaded));
+        let mut from = self.next_message;
+        self.runtime.spawn(async move {
+            let outcome = crowd.overload(&listen, OVERLOAD, &mut from, &is_on).await?;
+            let note = format!(
+                "overload is over: {:.0} messages/s are the capacity, {:.0}/s came; {} taken, \
+                 {} put off",
+                outcome.capacity,
+                outcome.offered_rate,
+                outcome.acknowledged.len(),
+                outcome.put_off
+            );
+            Ok(Told { note, violation: None, overload: Some((outcome, from)) })
+        })
+    }
+
+    fn finish_due(&mut self, now: MonoMs) -> Result<()> {
+        let is_due = |active: &mut Active| match &active.ending {
+            Ending::At(at) => *at <= now,
+            Ending::Told(task) => task.is_finished(),
+        };
+        let due: Vec<Active> = self.active.extract_if(.., is_due).collect();
+        for Active { kind, number, ending } in due {
+            if let Ending::Told(task) = ending {
+                let told = self.runtime.block_on(task).context("a fault's task")?;
+                let told = told.with_context(|| kind.label())?;
+                self.console.note(&told.note);
+                self.report.violations.extend(told.violation);
+                if let Some((outcome, from)) = told.overload {
+                    self.report.overloads.push(outcome);
+                    self.next_message = from;
+                }
+            }
+            match kind {
+                Kind::ServerKilled => self.rig.restart_server()?,
+                Kind::ServerPaused => self.rig.server.resume()?,
+                Kind::AgentKilled => self.rig.restart_agent(number)?,
+                Kind::AgentPaused => self.rig.agents[number].process.resume()?,
+                Kind::InverterKilled => self.rig.restart_inverter(number)?,
+                Kind::InverterPaused => self.rig.inverters[number].process.resume()?,
+                Kind::LinkParted => self.links[number].set(Weather::Rough),
+                Kind::BusParted => self.buses[number].set(Weather::Rough),
+                Kind::ServerDiskFull => free(self.server_disk.as_ref())?,
+                Kind::AgentDiskFull => free(self.agent_disk.as_ref())?,
+                Kind::ServerFilesUsedUp | Kind::ServerCrowded | Kind::Overload => {}
+            }
+        }
+        // Whoever frees space on a full disk finds it taken again.
+        for active in &self.active {
+            match active.kind {
+                Kind::ServerDiskFull => fill(self.server_disk.as_ref())?,
+                Kind::AgentDiskFull => fill(self.agent_disk.as_ref())?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after processes that have ended by themselves. Only one that could not start on a full
+    /// disk may do that; a supervisor would start it again.
+    fn supervise(&mut self, now: MonoMs) -> Result<()> {
+        let agents = 0..usize::from(self.wishes.agents);
+        let all = std::iter::once(Part::Server)
+            .chain(agents.clone().map(Part::Agent))
+            .chain(agents.map(Part::Inverter));
+        for part in all {
+            let is_killed = self.active.iter().any(|active| {
+                matches!(active.kind, Kind::ServerKilled | Kind::AgentKilled | Kind::InverterKilled)
+                    && active.kind.needs(active.number) == [part]
+            });
+            let process = match part {
+                Part::Server => &mut self.rig.server,
+                Part::Agent(number) => &mut self.rig.agents[number].process,
+                Part::Inverter(number) => &mut self.rig.inverters[number].process,
+                Part::ServerDisk | Part::AgentDisk | Part::Link(_) | Part::Bus(_) => continue,
+            };
+            if is_killed || !process.has_ended()? {
+                continue;
+            }
+            match self.down.get(&part) {
+                Some(restart) if now < *restart => continue,
+                Some(_) => {
+                    self.down.remove(&part);
+                    match part {
+                        Part::Server => self.rig.restart_server()?,
+                        Part::Agent(number) => self.rig.restart_agent(number)?,
+                        Part::Inverter(number) => self.rig.restart_inverter(number)?,
+                        _ => {}
+                    }
+                }
+                None => {
+                    let disk = match part {
+                        Part::Server => Some(Kind::ServerDiskFull),
+                        Part::Agent(0) => Some(Kind::AgentDiskFull),
+                        _ => None,
+                    };
+                    let is_full = self.active.iter().any(|active| Some(active.kind) == disk);
+                    if is_full {
+                        self.report.failed_starts += 1;
+                        self.console.note(&format!("{part:?} ended on its full disk"));
+                    } else {
+                        let violation = format!("{part:?} ended by itself");
+                        self.console.note(&violation);
+                        self.report.violations.push(violation);
+                    }
+                    self.down.insert(part, now.plus(RESTART));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_memory(&mut self) {
+        // Between a kill and the next start there is none.
+        let Ok(bytes) = self.rig.server.pss() else { return };
+        self.report.memory = self.report.memory.max(bytes);
+        if self.is_overloaded.load(Ordering::Acquire) {
+            self.report.memory_overloaded = self.report.memory_overloaded.max(bytes);
+        }
+    }
+
+    /// How long a process stands still or a network is parted at most.
+    fn longest_ms(&self) -> u64 {
+        (self.wishes.lasting.as_secs() * 1_000 / 7).clamp(4_000, 25_000)
+    }
+}
+
+fn disk(path: &Path, size_bytes: u64, kind: Kind, report: &mut Report) -> Option<Volume> {
+    Volume::mount(path, size_bytes)
+        .map_err(|error| report.not_tested.push((kind, format!("{error:#}"))))
+        .ok()
+}
+
+fn fill(disk: Option<&Volume>) -> Result<()> {
+    disk.map_or(Ok(()), Volume::fill)
+}
+
+fn free(disk: Option<&Volume>) -> Result<()> {
+    disk.map_or(Ok(()), Volume::free)
+}

@@ -1,0 +1,239 @@
+//! A server, agents and simulated inverters as real processes, and the end of every trial: everything
+//! is given time to arrive, then judged.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ecowatt_client::Client;
+use ecowatt_clock::Clock;
+use ecowatt_model::UnixMs;
+
+use crate::process::{Process, Program, free_port, text, wait_until};
+use crate::verdict::{InverterRun, Testimony, Verdict, answers, history, sample_log};
+
+/// How long a process may take until it answers.
+pub(crate) const START_MAX: Duration = Duration::from_secs(20);
+/// How long a process may take to stop in good order.
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long the agents may take to empty their spools when all is well again.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
+/// An inverter checks the grid for a minute before it feeds in; at 60 times the world's pace that is
+/// a second, and an agent that finds it idle takes it for asleep and polls slowly.
+const INVERTER_START: Duration = Duration::from_secs(2);
+/// When inverters' time starts, 2026-06-21T08:00:00Z: readings differ from sample to sample.
+const MORNING: UnixMs = UnixMs(1_782_028_800_000);
+/// Pace of the inverters' time in trials of up to ten minutes.
+const SPEED: f64 = 60.0;
+
+/// All the processes of a trial; they end with it.
+pub(crate) struct Rig {
+    program: Program,
+    folder: PathBuf,
+    data: PathBuf,
+    pub(crate) listen: String,
+    pub(crate) client: Client,
+    pub(crate) server: Process,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) inverters: Vec<Inverter>,
+}
+
+/// An agent, and where its things are.
+pub(crate) struct Agent {
+    pub(crate) device: String,
+    pub(crate) process: Process,
+    config: PathBuf,
+    sample_log: PathBuf,
+    log: PathBuf,
+}
+
+/// An inverter and its journals, one for each run.
+pub(crate) struct Inverter {
+    pub(crate) address: String,
+    pub(crate) process: Process,
+    runs: Vec<InverterRun>,
+}
+
+/// How an agent reaches others, and where it keeps its data.
+pub(crate) struct Routes {
+    pub(crate) server: String,
+    pub(crate) inverter: String,
+    pub(crate) data: PathBuf,
+}
+
+impl Rig {
+    /// Starts a server that keeps its data in `data`, and waits until it answers.
+    pub(crate) fn start(folder: &Path, data: &Path) -> Result<Self> {
+        let program = Program::find()?;
+        std::fs::create_dir_all(data)?;
+        let token =
+            program.output(&["token", "create", "--data", text(data)?, "--role", "owner"])?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let server = serve(&program, folder, data, &listen)?;
+        let client = Client::new(&format!("http://{listen}"), token.trim())?;
+        wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
+        Ok(Self {
+            program,
+            folder: folder.to_owned(),
+            data: data.to_owned(),
+            listen,
+            client,
+            server,
+            agents: Vec::new(),
+            inverters: Vec::new(),
+        })
+    }
+
+    /// Starts another inverter and gives its address.
+    pub(crate) fn add_inverter(&mut self) -> Result<String> {
+        let number = self.inverters.len();
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut runs = Vec::new();
+        let process = simulate(&self.program, &self.folder, number, &address, &mut runs)?;
+        self.inverters.push(Inverter { address: address.clone(), process, runs });
+        std::thread::sleep(INVERTER_START);
+        Ok(address)
+    }
+
+    /// Enrols a device and starts its agent. The first agent has the first inverter, and so on.
+    pub(crate) fn add_agent(&mut self, routes: &Routes) -> Result<()> {
+        let name = format!("agent-{}", self.agents.len());
+        let request = ecowatt_api::EnrolDevice {
+            name: name.clone(),
+            site: ecowatt_api::NewSite { name: "Trial".into(), time_zone: Some("UTC".into()) },
+            valid_for_s: None,
+            device: None,
+        };
+        let enrolment = self.client.enrol_device(&request).context("enrolling")?;
+        let config = self.folder.join(format!("{name}.toml"));
+        let sample_log = self.folder.join(format!("{name}.csv"));
+        let log = self.folder.join(format!("{name}.log"));
+        let toml = format!(
+            "server = \"http://{server}\"\ndata = \"{data}\"\nclaim_code = \"{code}\"\n\
+             sample_log = \"{sample_log}\"\nsample_interval = \"200ms\"\n\
+             [upload]\ninterval = \"1s\"\n\
+             [[inverter]]\nname = \"inverter\"\ntransport = \"tcp://{inverter}\"\nunit = 17\n\
+             profile = \"ecowatt/seed-sim\"\n",
+            server = routes.server,
+            data = routes.data.display(),
+            code = enrolment.claim_code,
+            sample_log = sample_log.display(),
+            inverter = routes.inverter,
+        );
+        std::fs::write(&config, toml).context("writing an agent's configuration")?;
+        let process = self.program.start(&["agent", "--config", text(&config)?], &log)?;
+        let device = enrolment.device;
+        self.agents.push(Agent { device, process, config, sample_log, log });
+        Ok(())
+    }
+
+    /// Waits until every agent has delivered something.
+    pub(crate) fn wait_for_uploads(&self) -> Result<()> {
+        for agent in &self.agents {
+            wait_until(&format!("{} has delivered", agent.device), START_MAX, || {
+                Ok(self.client.find_device(&agent.device)?.link.batches > 0)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again after it was killed.
+    pub(crate) fn restart_server(&mut self) -> Result<()> {
+        self.server = serve(&self.program, &self.folder, &self.data, &self.listen)?;
+        Ok(())
+    }
+
+    /// Starts an agent again after it was killed.
+    pub(crate) fn restart_agent(&mut self, number: usize) -> Result<()> {
+        let agent = &mut self.agents[number];
+        let args = ["agent", "--config", text(&agent.config)?];
+        agent.process = self.program.start(&args, &agent.log)?;
+        Ok(())
+    }
+
+    /// Starts an inverter again after it was killed: in the morning again, under other clouds.
+    pub(crate) fn restart_inverter(&mut self, number: usize) -> Result<()> {
+        let Self { program, folder, inverters, .. } = self;
+        let Inverter { address, process, runs } = &mut inverters[number];
+        *process = simulate(program, folder, number, address, runs)?;
+        Ok(())
+    }
+
+    /// Where the server writes its log.
+    pub(crate) fn server_log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// Stops the load, lets the backlogs drain, and compares. `note` is told what takes time.
+    pub(crate) fn judge(&mut self, note: &mut dyn FnMut(&str)) -> Result<Verdict> {
+        wait_until("the server answers", START_MAX, || Ok(self.client.system().is_ok()))?;
+        for agent in &mut self.agents {
+            ensure!(!agent.process.has_ended()?, "{} ended by itself, see its log", agent.device);
+            agent.process.stop(STOP_MAX)?;
+        }
+        let mut verdict = Verdict::default();
+        for number in 0..self.agents.len() {
+            note(&format!("{}: waiting for its backlog", self.agents[number].device));
+            let persisted = sample_log(&self.agents[number].sample_log)?;
+            // An agent that found no server for long waits up to five minutes before it tries again.
+            // A fresh start delivers at once; what it samples meanwhile stands in its log too.
+            self.restart_agent(number)?;
+            let (client, agent) = (&self.client, &mut self.agents[number]);
+            let device = &agent.device;
+            let drained = wait_until("the backlog has drained", DRAIN_MAX, || {
+                let stored = history(client, device)?;
+                Ok(persisted.keys().all(|sample| stored.contains_key(sample)))
+            });
+            if let Err(error) = drained {
+                note(&format!("{device}: {error:#}"));
+            }
+            agent.process.stop(STOP_MAX)?;
+            let testimony = Testimony {
+                persisted,
+                persisted_at_last: sample_log(&agent.sample_log)?,
+                answers: answers(&self.inverters[number].runs)?,
+                stored: history(client, device)?,
+            };
+            verdict.add(Verdict::of(device, &testimony));
+        }
+        Ok(verdict)
+    }
+}
+
+fn serve(program: &Program, folder: &Path, data: &Path, listen: &str) -> Result<Process> {
+    let args = ["serve", "--listen", listen, "--data", text(data)?];
+    program.start(&args, &folder.join("server.log"))
+}
+
+fn simulate(
+    program: &Program,
+    folder: &Path,
+    number: usize,
+    address: &str,
+    runs: &mut Vec<InverterRun>,
+) -> Result<Process> {
+    let journal = folder.join(format!("inverter-{number}.{}.jsonl", runs.len()));
+    // Each run has a seed of its own, or it would repeat the words of the one before.
+    let seed = (1_000 * number + runs.len()).to_string();
+    let speed = SPEED.to_string();
+    let start = jiff::Timestamp::from_millisecond(MORNING.0)?.to_string();
+    let args = [
+        "inverter",
+        "--listen",
+        address,
+        "--profile",
+        "ecowatt/seed-sim",
+        "--seed",
+        &seed,
+        "--start",
+        &start,
+        "--speed",
+        &speed,
+        "--journal",
+        text(&journal)?,
+    ];
+    let started = Clock::system().now();
+    let process = program.start(&args, &folder.join(format!("inverter-{number}.log")))?;
+    runs.push(InverterRun { journal, started, simulated_start: MORNING, speed: SPEED });
+    Ok(process)
+}
