@@ -31,11 +31,15 @@ pub trait Files: Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] if it is missing otherwise.
     fn open(&self, name: &str, creates: bool) -> io::Result<Self::File>;
 
-    /// Removes a file; `is_durable` asks for the removal to outlast a power cut once this returned.
+    /// Removes a file.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is none.
-    fn remove(&self, name: &str, is_durable: bool) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes all creations and removals durable. Asked for where SQLite's own VFS for Unix syncs
+    /// the folder: at the first sync of a journal or log that may be new, and for some removals.
+    fn sync_names(&self) -> io::Result<()>;
 
     /// Whether there is a file of this name.
     fn exists(&self, name: &str) -> io::Result<bool>;
@@ -57,7 +61,7 @@ pub trait File: Send + 'static {
     /// Sets the length.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes contents, length and the file's existence under its name durable.
+    /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
 
     /// Length in bytes.

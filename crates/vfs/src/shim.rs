@@ -27,6 +27,10 @@ const NAME_MAX: c_int = 512;
 /// SQLite's own default for Unix (`SQLITE_DEFAULT_SECTOR_SIZE` in `os_unix.c`).
 const SECTOR_SIZE: c_int = 4096;
 
+/// Files whose first sync includes the folder (`UNIXFILE_DIRSYNC` in `os_unix.c`).
+const JOURNALS: c_int =
+    sqlite::SQLITE_OPEN_WAL | sqlite::SQLITE_OPEN_MAIN_JOURNAL | sqlite::SQLITE_OPEN_SUPER_JOURNAL;
+
 /// The Unix epoch as milliseconds of the Julian day: the only time that there is here.
 const NOW: sqlite3_int64 = 210_866_760_000_000;
 
@@ -180,8 +184,10 @@ struct Open<F: Files> {
     volume: &'static Volume<F>,
     name: String,
     level: Level,
-    /// Keeps the files alive as long as one of them is open.
-    _files: Option<Arc<F>>,
+    /// All files, which live as long as one of them is open.
+    files: Option<Arc<F>>,
+    /// Whether its first sync makes its name durable as well.
+    syncs_names: bool,
 }
 
 enum Body<F: Files> {
@@ -288,7 +294,8 @@ unsafe extern "C" fn open<F: Files>(
                 volume,
                 name: String::new(),
                 level: Level::None,
-                _files: None,
+                files: None,
+                syncs_names: false,
             }
         } else {
             // SAFETY: the name ends with a zero byte and is there during the call.
@@ -302,7 +309,8 @@ unsafe extern "C" fn open<F: Files>(
                 volume,
                 name: name.to_owned(),
                 level: Level::None,
-                _files: Some(files),
+                files: Some(files),
+                syncs_names: creates && flags & JOURNALS != 0,
             }
         };
         if !out_flags.is_null() {
@@ -421,10 +429,16 @@ unsafe extern "C" fn truncate<F: Files>(file: *mut sqlite3_file, len: sqlite3_in
 unsafe extern "C" fn sync<F: Files>(file: *mut sqlite3_file, _flags: c_int) -> c_int {
     guarded(sqlite::SQLITE_IOERR_FSYNC, || {
         // SAFETY: SQLite syncs only what is open.
-        match &unsafe { opened::<F>(file) }.body {
-            Body::Named(file) => file.sync().map_err(|e| code(&e, sqlite::SQLITE_IOERR_FSYNC)),
-            Body::Temporary(_) => Ok(()),
+        let open = unsafe { opened::<F>(file) };
+        let Body::Named(file) = &open.body else { return Ok(()) };
+        file.sync().map_err(|e| code(&e, sqlite::SQLITE_IOERR_FSYNC))?;
+        // SQLite's own VFS takes no notice if this fails. Here it does not work only when nothing
+        // works any longer, and then nobody may be told that a commit is done.
+        if let Some(files) = open.files.as_ref().filter(|_| open.syncs_names) {
+            files.sync_names().map_err(|e| code(&e, sqlite::SQLITE_IOERR_DIR_FSYNC))?;
         }
+        open.syncs_names = false;
+        Ok(())
     })
 }
 
@@ -513,10 +527,14 @@ unsafe extern "C" fn delete<F: Files>(
         let name = unsafe { text(name, failure) }?;
         // SAFETY: SQLite passes the VFS that this function was registered with.
         let files = unsafe { volume::<F>(vfs) }.files(failure)?;
-        files.remove(name, syncs != 0).map_err(|error| match error.kind() {
+        files.remove(name).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => sqlite::SQLITE_IOERR_DELETE_NOENT,
             _ => code(&error, failure),
-        })
+        })?;
+        if syncs == 0 {
+            return Ok(());
+        }
+        files.sync_names().map_err(|error| code(&error, sqlite::SQLITE_IOERR_DIR_FSYNC))
     })
 }
 

@@ -5,7 +5,6 @@
 //! that opens on the rest must show one of two pictures to the last bit: the one after the last
 //! commit that was answered, or, if a commit was under way, the one after that. Then everything is
 //! sent again, as devices would, and the end must be that of a life without a cut.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the numbers of cuts and of what they did are results")]
 
 mod life;

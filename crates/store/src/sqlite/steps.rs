@@ -29,7 +29,6 @@ impl Stepper {
 
     /// Does what has waited longest, at most [`GROUP_MAX`] requests, in one transaction, and answers
     /// everybody in it after its commit. Gives their number.
-    #[expect(clippy::must_use_candidate, reason = "the number is for whoever wants it")]
     pub fn commit(&self) -> usize {
         let group: Vec<Job> = {
             let mut queue = self.0.lock_queue();

@@ -46,10 +46,12 @@ fn database_is_kept_in_the_files() {
     let (memory, _registered) = registered("kept");
     let connection = open("kept").unwrap();
     let before = memory.syncs();
+    assert_eq!(memory.name_syncs(), 2, "with the first sync of the journal and of the log");
     for a in 0..50 {
         insert(&connection, a, 3000).unwrap();
     }
     assert_eq!(memory.syncs() - before, 50, "a sync for each commit");
+    assert_eq!(memory.name_syncs(), 2);
     assert_eq!(memory.names(), [NAME, "t.db-wal"], "no shared memory");
     assert!(memory.contents("t.db-wal").len() > 150_000);
     drop(connection);
@@ -105,6 +107,12 @@ fn failures_become_sqlites_codes() {
     fails(Operation::Sync, Failure::Panic, broken(rusqlite::ffi::SQLITE_IOERR_FSYNC));
     fails(Operation::Truncate, Failure::Broken, broken(rusqlite::ffi::SQLITE_IOERR_TRUNCATE));
     fails(Operation::Read, Failure::Broken, broken(rusqlite::ffi::SQLITE_IOERR_READ));
+
+    memory.fail(Operation::SyncNames, Some(Failure::Broken));
+    let error = insert(&open("failures").unwrap(), 3, 10).unwrap_err();
+    memory.fail(Operation::SyncNames, None);
+    let rusqlite::Error::SqliteFailure(error, _) = error else { panic!("{error}") };
+    assert_eq!(error.extended_code, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC);
 
     let cannot_open = |operation, failure| {
         memory.fail(operation, Some(failure));

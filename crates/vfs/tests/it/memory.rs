@@ -33,6 +33,7 @@ pub(crate) enum Operation {
     Write,
     Truncate,
     Sync,
+    SyncNames,
     Size,
     Remove,
     Exists,
@@ -43,6 +44,7 @@ struct State {
     contents: BTreeMap<String, Vec<u8>>,
     failing: BTreeMap<Operation, Failure>,
     syncs: usize,
+    name_syncs: usize,
 }
 
 /// A handle on the files.
@@ -60,6 +62,10 @@ impl Memory {
 
     pub(crate) fn syncs(&self) -> usize {
         self.state().syncs
+    }
+
+    pub(crate) fn name_syncs(&self) -> usize {
+        self.state().name_syncs
     }
 
     pub(crate) fn fail(&self, operation: Operation, failure: Option<Failure>) {
@@ -99,7 +105,13 @@ impl Files for Memory {
         Ok(MemoryFile { memory: self.clone(), name: name.to_owned(), is_closed: Arc::default() })
     }
 
-    fn remove(&self, name: &str, _is_durable: bool) -> io::Result<()> {
+    fn sync_names(&self) -> io::Result<()> {
+        self.pass(Operation::SyncNames)?;
+        self.state().name_syncs += 1;
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
         self.pass(Operation::Remove)?;
         self.state().contents.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }

@@ -1,0 +1,338 @@
+//! What a store goes through in the sweep, step by step, and all that can be read from it.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use ecowatt_fleet::random::Random;
+use ecowatt_model::{
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
+    StreamNumber, Unit, UnixMs,
+};
+use ecowatt_store::{
+    Block, Bucket, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
+    EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, PointDef,
+    PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, Summarise,
+    TimeQuality, TimeRange, Upload,
+};
+
+pub(crate) const DATABASE: &str = "ecowatt.db";
+pub(crate) const DEVICES: u32 = 2;
+const GENERATION: KeyGeneration = KeyGeneration(1);
+const SOURCE: SourceNumber = SourceNumber(0);
+const STREAM: StreamNumber = StreamNumber(1);
+/// A little before 2026-06-22T00:00:00Z, so that batches lie on two days.
+const START: i64 = 20_626 * 86_400_000 - 60_000;
+const POINTS: [PointId; 2] = [PointId(1), PointId(2)];
+
+/// One thing after the other. Each but [`Step::Reopen`] is one commit.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Claim(u32),
+    Redeem(u32),
+    Announce(u32),
+    Uploads(Vec<Upload>),
+    /// The store is closed in good order, so its log is moved into the database.
+    Reopen,
+}
+
+/// Steps in which two devices are enrolled and deliver: some batches late, some twice, some dropped,
+/// messages repeated and passed, and a restart in between.
+pub(crate) fn short(seed: u64) -> Vec<Step> {
+    let mut random = Random::new(seed, 1);
+    let mut steps = vec![Step::Claim(1), Step::Redeem(1), Step::Announce(1)];
+    steps.extend([Step::Claim(2), Step::Redeem(2), Step::Announce(2)]);
+    let mut writer = Writer::default();
+    for group in 0..10u32 {
+        let mut uploads = Vec::new();
+        for device in 1..=DEVICES {
+            // The order within a group of three is turned around: out of order, then filled.
+            let sequences = [group * 3 + 3, group * 3 + 1, group * 3 + 2];
+            let taken = if group % 4 == 3 { &sequences[..2] } else { &sequences };
+            for sequence in taken {
+                let mut batches = vec![Writer::block(device, *sequence)];
+                if group > 0 && random.below(3) == 0 {
+                    // One that was stored before comes again.
+                    batches.push(Writer::block(device, 1));
+                }
+                let mut upload = writer.upload(device, batches);
+                if group % 4 == 3 {
+                    let dropped = Sequence(group * 3 + 2);
+                    let epoch = BootEpoch(1);
+                    let range = Dropped { epoch, first: dropped, last: dropped, samples: 7 };
+                    upload.dropped.push(range);
+                }
+                uploads.push(upload);
+            }
+            if let Some(last) = uploads.last().cloned()
+                && group % 3 == 1
+            {
+                // The same message again, and one that was passed.
+                let mut passed = last.clone();
+                passed.counter = Counter(1);
+                uploads.extend([last, passed]);
+            }
+        }
+        steps.push(Step::Uploads(uploads));
+        if group == 5 {
+            steps.push(Step::Reopen);
+        }
+    }
+    steps.push(Step::Reopen);
+    steps
+}
+
+/// Steps whose messages carry so much that the log is moved into the database while the store works.
+pub(crate) fn voluminous(groups: u32) -> Vec<Step> {
+    let mut steps = vec![Step::Claim(1), Step::Redeem(1), Step::Announce(1)];
+    let mut writer = Writer::default();
+    for group in 1..=groups {
+        let batches = vec![Writer::block(1, group)];
+        let mut upload = writer.upload(1, batches);
+        // Replaced by each message, so that the log grows and the database does not.
+        let text = format!("{group:04}").repeat(250_000);
+        upload.reported.diagnostics = Some(vec![("report".to_owned(), text)]);
+        steps.push(Step::Uploads(vec![upload]));
+    }
+    steps
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    counters: [u64; DEVICES as usize + 1],
+}
+
+fn index(device: u32) -> usize {
+    usize::try_from(device).unwrap()
+}
+
+impl Writer {
+    /// A batch; the same device and sequence give the same.
+    fn block(device: u32, sequence: u32) -> NewBlock {
+        let mut own = Random::new(u64::from(device), 1000 + u64::from(sequence));
+        let rows = 5 + i64::try_from(own.below(8)).unwrap();
+        let start = START + i64::from(sequence) * 65_000;
+        let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
+        let mut summarise = Summarise::new(&POINTS, energy);
+        let times: Vec<UnixMs> = (0..rows).map(|row| UnixMs(start + row * 5000)).collect();
+        for at in &times {
+            let date = LocalDate(i32::try_from(at.0.div_euclid(86_400_000)).unwrap());
+            let power = 3000 + i64::try_from(own.below(500)).unwrap();
+            let counter = 1_000_000 + (at.0 - START) / 1000;
+            summarise.sample(*at, date, [power, counter].map(|v| (Quality::Good, Some(v))));
+        }
+        let mut bytes = vec![0; usize::try_from(100 + own.below(3000)).unwrap()];
+        own.fill(&mut bytes);
+        NewBlock {
+            id: BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) },
+            stream: STREAM,
+            source: SOURCE,
+            rows: u16::try_from(rows).unwrap(),
+            first: times[0],
+            last: times[times.len() - 1],
+            time_offset_ms: 0,
+            time_quality: TimeQuality::Device,
+            bytes,
+            summary: summarise.finish(),
+        }
+    }
+
+    fn upload(&mut self, device: u32, batches: Vec<NewBlock>) -> Upload {
+        self.counters[index(device)] += 1;
+        upload(device, self.counters[index(device)], batches)
+    }
+}
+
+/// A message; its digest follows from its counter.
+pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Upload {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&counter.to_be_bytes());
+    Upload {
+        device: DeviceNumber(device),
+        generation: GENERATION,
+        counter: Counter(counter),
+        digest,
+        received_at: UnixMs(START + i64::try_from(counter).unwrap()),
+        size_bytes: 100,
+        epoch: BootEpoch(1),
+        batches,
+        refused: Vec::new(),
+        dropped: Vec::new(),
+        ask: Vec::new(),
+        reported: Reported::default(),
+    }
+}
+
+/// A store that is stepped.
+pub(crate) struct Running {
+    pub(crate) store: Store,
+    pub(crate) stepper: Stepper,
+}
+
+/// Whether a step was done, or the disk was in the way.
+pub(crate) type Done<T> = Result<T, StoreError>;
+
+fn poll<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+impl Running {
+    pub(crate) fn open(vfs: &str) -> Result<Self, ecowatt_store::OpenError> {
+        let (store, stepper) = Store::open_stepped(Path::new(DATABASE), vfs)?;
+        Ok(Self { store, stepper })
+    }
+
+    /// A query: ready at once.
+    fn read<T>(&self, query: impl Future<Output = Done<T>>) -> Done<T> {
+        poll(pin!(query)).expect("reads do not wait")
+    }
+
+    /// One change in a commit of its own.
+    fn change<T>(&self, change: impl Future<Output = T>) -> T {
+        let mut change = pin!(change);
+        assert!(poll(change.as_mut()).is_none(), "answered before its commit");
+        assert_eq!(self.stepper.commit(), 1);
+        poll(change).expect("answered after its commit")
+    }
+
+    /// Messages that share a commit; each is answered after it and not before.
+    pub(crate) fn ingest(&self, uploads: &[Upload]) -> Vec<Done<Outcome>> {
+        let mut asked: Vec<_> =
+            uploads.iter().map(|upload| Box::pin(self.store.ingest(upload.clone()))).collect();
+        for asked in &mut asked {
+            assert!(poll(asked.as_mut()).is_none(), "answered before its commit");
+        }
+        assert_eq!(self.stepper.commit(), uploads.len());
+        asked.iter_mut().map(|asked| poll(asked.as_mut()).expect("answered")).collect()
+    }
+
+    /// Does a step that is a commit.
+    pub(crate) fn step(&self, step: &Step) -> Done<Vec<Outcome>> {
+        let store = &self.store;
+        let unexpected = |what: &dyn std::fmt::Debug| -> ! { panic!("{what:?}") };
+        match step {
+            Step::Claim(device) => {
+                let claim = NewClaim {
+                    claim_for: ClaimFor::New {
+                        name: format!("device {device}"),
+                        site: "Hof".into(),
+                        time_zone: Some("Europe/Berlin".into()),
+                    },
+                    id: format!("C-{device}"),
+                    secret: vec![1; 15],
+                    created: UnixMs(START),
+                    expires: UnixMs(START + 1000),
+                };
+                match self.change(store.create_claim(claim)) {
+                    Ok(number) => assert_eq!(number, DeviceNumber(*device)),
+                    Err(ecowatt_store::CreateClaimError::Store(error)) => return Err(error),
+                    Err(other) => unexpected(&other),
+                }
+            }
+            Step::Redeem(device) => {
+                let claim = RedeemClaim {
+                    id: format!("C-{device}"),
+                    public_key: [7; 32],
+                    generation: GENERATION,
+                    secret: [9; 32],
+                    reply: b"welcome".to_vec(),
+                    at: UnixMs(START),
+                };
+                match self.change(store.redeem_claim(claim)) {
+                    Ok(()) => {}
+                    Err(ecowatt_store::RedeemClaimError::Store(error)) => return Err(error),
+                    Err(other) => unexpected(&other),
+                }
+            }
+            Step::Announce(device) => {
+                let point =
+                    |name: &str, unit| PointDef { name: name.to_owned(), unit, exponent: 0 };
+                let stream = NewStream {
+                    number: STREAM,
+                    source: SOURCE,
+                    layout: b"layout".to_vec(),
+                    points: vec![
+                        point(POWER_POINT, Unit::Watt),
+                        point(ENERGY_POINT, Unit::WattHour),
+                    ],
+                    at: UnixMs(START),
+                };
+                match self.change(store.announce(DeviceNumber(*device), stream)) {
+                    Ok(points) => assert_eq!(points, POINTS),
+                    Err(ecowatt_store::AnnounceError::Store(error)) => return Err(error),
+                    Err(other) => unexpected(&other),
+                }
+            }
+            Step::Uploads(uploads) => return self.ingest(uploads).into_iter().collect(),
+            Step::Reopen => panic!("is no commit"),
+        }
+        Ok(Vec::new())
+    }
+
+    /// Everything that can be read.
+    pub(crate) fn look(&self) -> Done<Picture> {
+        let mut devices = Vec::new();
+        for device in (1..=DEVICES).map(DeviceNumber) {
+            let store = &self.store;
+            let Some(found) = self.read(store.find_device(device))? else { continue };
+            let range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
+            let dates = (LocalDate(0), LocalDate(i32::MAX));
+            let points = POINTS.to_vec();
+            let key = self.read(store.find_key(device, GENERATION))?;
+            let batches = self.read(store.list_batches(device))?;
+            devices.push(Seen {
+                counter: key.map(|key| key.counter),
+                device: found,
+                streams: self.read(store.list_streams(device))?.len(),
+                telemetry: Telemetry {
+                    blocks: self.read(store.list_blocks(device, SOURCE, None))?,
+                    batches: batches.iter().map(|(_, id, rows)| (*id, *rows)).collect(),
+                    minutes: self.read(store.minutes(device, SOURCE, range, points.clone()))?,
+                    days: self.read(store.days(device, SOURCE, dates, points))?,
+                    energy: self.read(store.energy_days(device, dates))?,
+                    gaps: self.read(store.energy_gaps(device, range))?,
+                    latest: self.read(store.latest(device))?,
+                },
+            });
+        }
+        Ok(Picture(devices))
+    }
+}
+
+/// All that a store shows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Picture(pub(crate) Vec<Seen>);
+
+/// All of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) counter: Option<Counter>,
+    pub(crate) device: Device,
+    pub(crate) streams: usize,
+    pub(crate) telemetry: Telemetry,
+}
+
+/// What was delivered, and what was made of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Telemetry {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) batches: Vec<(BatchId, u16)>,
+    minutes: Vec<Bucket>,
+    days: Vec<DayBucket>,
+    energy: Vec<EnergyDay>,
+    gaps: Vec<EnergyGap>,
+    latest: Vec<SourceLatest>,
+}
+
+impl Seen {
+    /// What must be the same however the messages came.
+    pub(crate) fn lasting(&self) -> (&Telemetry, [u64; 4], Option<UnixMs>) {
+        let link = &self.device.link;
+        let counts = [link.batches, link.samples, link.refused, link.dropped_samples];
+        (&self.telemetry, counts, link.last_sample)
+    }
+}
