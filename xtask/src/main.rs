@@ -28,6 +28,7 @@ Usage: cargo xtask COMMAND
   crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
   fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
   mutations [NAME]   breaks the product on purpose and sees that the simulation notices
+  chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            the browser tests alone
   fuzz [SECONDS]     runs each fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
@@ -56,6 +57,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "tidy" => step("architecture rules", || tidy::check(&root)),
         "bench" => bench(&root, rest),
         "crash" => proof(&root, "crash", rest),
+        "chaos" => proof(&root, "chaos", rest),
         "fleet" => fleet(&root, rest),
         "mutations" => mutations::run(&root, rest),
         "dashboard" => dashboard::build(&root),
