@@ -1,8 +1,8 @@
 //! The closing audit of one device: blocks, roll-ups and energy in the store against what was
 //! sampled.
 
-use ecowatt_codec::{Decoder, State};
-use ecowatt_model::{BatchId, COLUMNS_MAX, DeviceNumber, Mark, SourceNumber, UnixMs};
+use ecowatt_codec::State;
+use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
     Block, ENERGY_POINT, EnergyFigure, LocalDate, POWER_POINT, Store, StoreError, limits,
@@ -92,17 +92,19 @@ pub(crate) fn check(
     let mut verdict = Verdict::default();
     let mut stored: Vec<BatchId> = Vec::new();
     for held in &held.sources {
+        let line = device.lines().iter().find(|line| line.number() == held.source);
+        let Some(layout) = line.map(|line| &plants.of(line.plant()).layout) else { continue };
+        let mut summary = Summary::new(layout);
         for block in &held.blocks {
             stored.push(block.id);
-            if let Err(wrong) = device.truth.audit(held.source, block, state, &mut verdict) {
+            summary.begin(block);
+            let row = |words: &[u16], marks: &[Mark]| summary.row(words, marks);
+            if let Err(wrong) = device.truth.audit(held.source, block, state, &mut verdict, row) {
                 let detail = format!("batch {}: {wrong}", block.id);
                 device.violate(end, Invariant::NothingInvented, detail);
             }
         }
-        let line = device.lines().iter().find(|line| line.number() == held.source);
-        if let Some(layout) = line.map(|line| &plants.of(line.plant()).layout) {
-            check_source(device, held, layout, end, state, energy);
-        }
+        check_source(device, held, &summary, end, energy);
     }
     device.truth.finish(&mut verdict);
     stored.sort_unstable();
@@ -127,9 +129,11 @@ pub(crate) fn check(
     verdict
 }
 
-/// What a block's rows say of power and counter.
-#[derive(Default)]
-struct Summary {
+/// What an inverter's rows say of power and counter.
+struct Summary<'a> {
+    layout: &'a Layout,
+    power: Option<usize>,
+    counter: Option<usize>,
     power_readings: u64,
     first: Option<i64>,
     last: Option<i64>,
@@ -137,21 +141,44 @@ struct Summary {
     is_overlapping: bool,
 }
 
+impl<'a> Summary<'a> {
+    fn new(layout: &'a Layout) -> Self {
+        Self {
+            layout,
+            power: layout.find(POWER_POINT),
+            counter: layout.find(ENERGY_POINT),
+            power_readings: 0,
+            first: None,
+            last: None,
+            end: None,
+            is_overlapping: false,
+        }
+    }
+
+    fn begin(&mut self, block: &Block) {
+        self.is_overlapping |= self.end.is_some_and(|end| block.first <= end);
+        self.end = self.end.max(Some(block.last));
+    }
+
+    fn row(&mut self, words: &[u16], marks: &[Mark]) {
+        let good = |point: Option<usize>| self.layout.reading(point?, words, marks).good();
+        self.power_readings += u64::from(good(self.power).is_some());
+        if let Some(value) = good(self.counter) {
+            self.first.get_or_insert(value);
+            // A clock that was wrong for a while puts samples beyond others that came after them.
+            self.is_overlapping |= self.last.is_some_and(|last| value < last);
+            self.last = Some(value);
+        }
+    }
+}
+
 fn check_source(
     device: &mut Device,
     held: &HeldSource,
-    layout: &Layout,
+    summary: &Summary<'_>,
     end: UnixMs,
-    state: &mut State,
     energy: &mut EnergyCounts,
 ) {
-    let (power, counter) = (layout.find(POWER_POINT), layout.find(ENERGY_POINT));
-    let mut summary = Summary::default();
-    for block in &held.blocks {
-        summary.is_overlapping |= summary.end.is_some_and(|end| block.first <= end);
-        summary.end = summary.end.max(Some(block.last));
-        summary.add(block, layout, (power, counter), state);
-    }
     if held.power_readings.unwrap_or(0) != summary.power_readings {
         let detail = format!(
             "days count {} readings of the power, the batches hold {}",
@@ -160,7 +187,7 @@ fn check_source(
         );
         device.violate(end, Invariant::RollUpsAddUp, detail);
     }
-    let Some(counter) = counter else {
+    let Some(counter) = summary.counter else {
         energy.without_counter += 1;
         return;
     };
@@ -170,7 +197,7 @@ fn check_source(
     }
     let (Some(first), Some(last)) = (summary.first, summary.last) else { return };
     // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
-    let exponent = i32::from(layout.points()[counter].exponent) + 3;
+    let exponent = i32::from(summary.layout.points()[counter].exponent) + 3;
     let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));
     let expected = (last - first).saturating_mul(factor);
     let figures = held.energy.iter().filter_map(|figure| match figure {
@@ -183,30 +210,5 @@ fn check_source(
     if stored != expected {
         let detail = format!("{stored} mWh are stored, the counter moved by {expected}");
         device.violate(end, Invariant::EnergyIsCounted, detail);
-    }
-}
-
-impl Summary {
-    fn add(
-        &mut self,
-        block: &Block,
-        layout: &Layout,
-        (power, counter): (Option<usize>, Option<usize>),
-        state: &mut State,
-    ) {
-        let Ok(mut decoder) = Decoder::new(&block.bytes, state) else { return };
-        let columns = decoder.columns();
-        let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
-        let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
-        while let Ok(Some(_)) = decoder.next_row(words, marks) {
-            let good = |point: Option<usize>| layout.reading(point?, words, marks).good();
-            self.power_readings += u64::from(good(power).is_some());
-            if let Some(value) = good(counter) {
-                self.first.get_or_insert(value);
-                // A clock that was wrong for a while puts samples beyond others that came after them.
-                self.is_overlapping |= self.last.is_some_and(|last| value < last);
-                self.last = Some(value);
-            }
-        }
     }
 }

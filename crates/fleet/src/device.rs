@@ -21,7 +21,7 @@ use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{BatchId, BootEpoch, Counter, MonoMs, SourceNumber, UnixMs};
 
 use crate::disk::Disk;
-use crate::fleetwide::{FleetTrouble, after};
+use crate::fleetwide::{FAR, FleetTrouble, after};
 use crate::network::{Answer, Delivered, Delivery, Message, Network, NetworkCounts, Response};
 use crate::plant::Plants;
 use crate::random::Random;
@@ -101,6 +101,15 @@ enum Life {
     Ended,
 }
 
+/// Whether a device can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Ready,
+    /// For an answer of the server.
+    Waits,
+    Ended,
+}
+
 /// A device that runs.
 struct Running {
     node: DeviceNode,
@@ -143,6 +152,7 @@ pub(crate) struct Device {
     is_calm: bool,
     inbox: BTreeMap<(UnixMs, u64), Delivery>,
     in_flight: BTreeMap<u64, InFlight>,
+    responses: BTreeMap<u64, Response>,
     serial: u64,
     counter_last: Option<Counter>,
     /// Last sequence of each epoch that is durable.
@@ -164,7 +174,6 @@ const SUPERVISOR_PAUSE_MS: u64 = 10_000;
 const MESSAGE_BYTES: usize = 16 * 1024;
 /// Most violations that one device reports; after that it has said enough.
 const VIOLATIONS_MAX: usize = 8;
-const FAR: UnixMs = UnixMs(i64::MAX);
 
 impl Device {
     /// A device that has been enrolled and never ran.
@@ -213,6 +222,7 @@ impl Device {
             is_calm: scenario.faults == Level::None,
             inbox: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            responses: BTreeMap::new(),
             serial: 0,
             counter_last: None,
             given: BTreeMap::new(),
@@ -257,26 +267,42 @@ impl Device {
         self.index
     }
 
-    /// Runs until an answer that is not there may matter, or to the end.
-    pub(crate) fn advance(&mut self, out: &mut Vec<Message>) {
+    /// Runs up to `until`, or until an answer that is not there may matter, or to its end.
+    pub(crate) fn advance(&mut self, until: UnixMs, out: &mut Vec<Message>) -> Standing {
         while !self.has_ended() {
             let at = self.next_event();
             // An answer leaves when its message has arrived, and takes the shortest way at least.
-            let shortest = self.scenario.latency_min_ms();
-            let answer = self.in_flight.values().map(|copy| after(copy.arrives, shortest)).min();
-            let limit = answer.unwrap_or(FAR);
-            if at > limit {
-                self.horizon = limit;
-                return;
+            let next = self.in_flight.iter().map(|(serial, copy)| (copy.arrives, *serial)).min();
+            if let Some((arrives, serial)) = next {
+                let earliest = after(arrives, self.scenario.latency_min_ms());
+                if at > earliest {
+                    self.horizon = earliest;
+                    match self.responses.remove(&serial) {
+                        Some(response) => self.respond(response),
+                        None => return Standing::Waits,
+                    }
+                    continue;
+                }
             }
             self.horizon = at;
+            if at >= until {
+                return Standing::Ready;
+            }
             self.happen(at, out);
         }
         self.horizon = FAR;
+        Standing::Ended
     }
 
-    /// The server has dealt with a copy.
-    pub(crate) fn respond(&mut self, response: Response) {
+    /// The server has dealt with a copy. It is looked at when the device has got so far that it may
+    /// matter, however early it is known.
+    pub(crate) fn hear(&mut self, response: Response) {
+        if self.in_flight.contains_key(&response.serial) {
+            self.responses.insert(response.serial, response);
+        }
+    }
+
+    fn respond(&mut self, response: Response) {
         let Response { leaves, serial, answer, .. } = response;
         let Some(copy) = self.in_flight.remove(&serial) else { return };
         let counter = copy.counter;

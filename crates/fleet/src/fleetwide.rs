@@ -62,6 +62,9 @@ impl FleetTrouble {
     }
 }
 
+/// Never.
+pub(crate) const FAR: UnixMs = UnixMs(i64::MAX);
+
 /// `ms` after an instant.
 pub(crate) fn after(at: UnixMs, ms: u64) -> UnixMs {
     UnixMs(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))

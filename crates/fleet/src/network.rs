@@ -39,6 +39,8 @@ pub(crate) enum Answer {
 /// The server's answer on its way back.
 #[derive(Debug)]
 pub(crate) struct Response {
+    /// When its message arrived.
+    pub(crate) arrives: UnixMs,
     pub(crate) leaves: UnixMs,
     pub(crate) device: u32,
     pub(crate) serial: u64,

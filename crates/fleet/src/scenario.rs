@@ -44,6 +44,8 @@ pub const DAYS_MAX: u32 = 366;
 pub const SETTLE: Duration = Duration::from_secs(3600);
 
 /// Fleets above this size have the slow network alone, which is what lets devices and server run on
+/// Messages that arrive within this share a group; never longer than the shortest way.
+const GROUP_SPAN_MAX_MS: u64 = 50;
 /// two cores at once.
 const SLOW_NETWORK_DEVICES: u32 = 100;
 
@@ -85,6 +87,11 @@ impl Scenario {
         }
         let latencies = [20, 200, 4_000];
         latencies[usize::try_from(Random::new(self.seed, u64::MAX).below(3)).unwrap_or(0)]
+    }
+
+    /// Messages that arrive within this share a group at the server.
+    pub(crate) fn group_span_ms(&self) -> u64 {
+        self.latency_min_ms().min(GROUP_SPAN_MAX_MS)
     }
 
     pub(crate) fn rates(&self) -> Rates {

@@ -20,7 +20,7 @@ use ecowatt_server::ingest::{Ingest, IngestError};
 use ecowatt_store::{ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
 
 use crate::disk::Disk;
-use crate::fleetwide::after;
+use crate::fleetwide::{FAR, after};
 use crate::network::{Answer, Message, Response};
 use crate::random::Random;
 use crate::scenario::{Level, Rates, START, Scenario};
@@ -28,8 +28,6 @@ use crate::trace::{Digest, Instant};
 
 /// Seconds that a server which cannot take a message asks for.
 const RETRY_AFTER_S: u64 = 5;
-/// Messages that arrive within this share a group; never longer than the shortest way.
-const GROUP_SPAN_MAX_MS: u64 = 50;
 /// Devices whose batches are looked up after each start of the server.
 const AUDITED_PER_START: u64 = 20;
 
@@ -101,7 +99,6 @@ pub(crate) struct Server {
     trouble_at: UnixMs,
     disk_well_at: Option<UnixMs>,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
-    group_span_ms: u64,
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
     pub(crate) trace: Vec<String>,
@@ -145,7 +142,6 @@ impl Server {
             up_at: START,
             disk_well_at: None,
             pending: BTreeMap::new(),
-            group_span_ms: scenario.latency_min_ms().min(GROUP_SPAN_MAX_MS),
             counts: ServerCounts::default(),
             digest: Digest::default(),
             trace: Vec::new(),
@@ -184,7 +180,7 @@ impl Server {
         out: &mut Vec<FromServer>,
     ) -> Result<bool, ServerError> {
         let Some((arrives, ..)) = self.pending.keys().next().copied() else { return Ok(false) };
-        let until = after(arrives, self.group_span_ms);
+        let until = after(arrives, self.scenario.group_span_ms());
         if until > safe {
             return Ok(false);
         }
@@ -364,23 +360,22 @@ impl Server {
     ) {
         self.counts.groups += 1;
         let Some(up) = &self.up else {
-            for (_, device, serial) in group.into_keys() {
+            for (arrives, device, serial) in group.into_keys() {
                 self.counts.messages += 1;
                 self.counts.unanswered += 1;
                 let answer = Answer::Nothing;
-                out.push(FromServer::Response(Response { leaves: now, device, serial, answer }));
+                let response = Response { arrives, leaves: now, device, serial, answer };
+                out.push(FromServer::Response(response));
             }
             return;
         };
         let _entered = self.runtime.enter();
         let mut under_way: Vec<_> = group
             .iter()
-            .map(|((_, device, serial), bytes)| {
-                (*device, *serial, Some(Box::pin(up.ingest.take(bytes))), None)
-            })
+            .map(|(key, bytes)| (*key, Some(Box::pin(up.ingest.take(bytes))), None))
             .collect();
         loop {
-            for (_, _, future, result) in &mut under_way {
+            for (_, future, result) in &mut under_way {
                 if let Some(waiting) = future
                     && let Poll::Ready(done) = until_queued(&up.stepper, waiting.as_mut())
                 {
@@ -388,16 +383,16 @@ impl Server {
                     *future = None;
                 }
             }
-            if under_way.iter().all(|(_, _, future, _)| future.is_none()) {
+            if under_way.iter().all(|(_, future, _)| future.is_none()) {
                 break;
             }
             commit_all(&up.stepper);
         }
         let results: Vec<_> = under_way
             .into_iter()
-            .filter_map(|(device, serial, _, result)| Some((device, serial, result?)))
+            .filter_map(|(key, _, result)| Some((key, result?)))
             .collect();
-        for (device, serial, result) in results {
+        for ((arrives, device, serial), result) in results {
             self.counts.messages += 1;
             let answer = self.answer(result);
             self.digest.add(u64::from(device) ^ (serial << 32));
@@ -407,7 +402,8 @@ impl Server {
                 Answer::Refused(status) => self.digest.add(u64::from(*status)),
                 Answer::Nothing => self.digest.add(2),
             }
-            out.push(FromServer::Response(Response { leaves: now, device, serial, answer }));
+            let response = Response { arrives, leaves: now, device, serial, answer };
+            out.push(FromServer::Response(response));
         }
     }
 
@@ -471,7 +467,6 @@ impl Server {
     }
 }
 
-const FAR: UnixMs = UnixMs(i64::MAX);
 /// The server's stream of random numbers; devices have those of their index.
 const SERVER_STREAM: u64 = 1 << 40;
 

@@ -212,13 +212,14 @@ impl Truth {
         gaps.any(|(_, gap)| gap.last.epoch == id.epoch && id.sequence <= gap.last.sequence)
     }
 
-    /// Compares one stored block with what was sampled.
+    /// Compares one stored block with what was sampled, and hands on the words and marks of its rows.
     pub(crate) fn audit(
         &mut self,
         source: SourceNumber,
         block: &Block,
         state: &mut State,
         verdict: &mut Verdict,
+        mut row: impl FnMut(&[u16], &[Mark]),
     ) -> Result<(), &'static str> {
         let mut decoder =
             Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
@@ -235,8 +236,9 @@ impl Truth {
         let mut rows = 0u16;
         loop {
             let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
-            let row = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
-            let Some(t_ms) = row else { break };
+            let time = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
+            let Some(t_ms) = time else { break };
+            row(words, marks);
             rows += 1;
             verdict.stored += 1;
             let (hash, content) = Row { epoch, source, is_unix, t_ms, words, marks }.hashes();

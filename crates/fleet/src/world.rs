@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
 use ecowatt_codec::State;
@@ -15,10 +15,11 @@ use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::UnixMs;
 
 use crate::audit::{self, Held};
-use crate::device::{Device, sources_of};
-use crate::fleetwide::{FleetTrouble, after};
+use crate::device::{Device, Standing, sources_of};
+use crate::fleetwide::{FAR, FleetTrouble, after};
 use crate::network::Message;
 use crate::plant::Plants;
+use crate::random::Random;
 use crate::report::Report;
 use crate::scenario::{START, Scenario};
 use crate::server::{FromServer, Server, ServerError, drive, number};
@@ -37,10 +38,12 @@ pub enum Threads {
 /// Told how much of the simulation is done, from 0 to 1, and what is at hand.
 pub type Progress<'a> = &'a (dyn Fn(f64, &'static str) + Sync);
 
+/// The stream of random numbers beside those of devices and server.
+const SALTS_STREAM: u64 = 1 << 41;
 /// Violations that a report holds.
 const VIOLATIONS_MAX: usize = 16;
-/// Portions of work between the two threads.
-const QUEUE: usize = 4096;
+/// Sampling intervals for which a device goes on before it is another's turn.
+const STRETCH_SAMPLES: u32 = 5;
 /// Groups of messages between two reports of progress.
 const REPORT_GROUPS: u64 = 512;
 
@@ -53,6 +56,9 @@ pub fn run(
     progress: Progress<'_>,
 ) -> Report {
     let mut report = Report::new(scenario);
+    // Salts of write-ahead logs alone come from there: no answer depends on them, bytes on the disk do.
+    let salts = Random::new(scenario.seed, SALTS_STREAM).below(u64::from(u32::MAX));
+    ecowatt_vfs::seed_randomness(u32::try_from(salts).unwrap_or(1));
     let prepared = Server::new(*scenario).and_then(|mut server| {
         let keys = server.enrol()?;
         Ok((server, keys))
@@ -105,6 +111,10 @@ struct Fleet {
     scenario: Scenario,
     devices: Vec<Device>,
     horizons: BTreeSet<(UnixMs, u32)>,
+    /// Those of them that can go on.
+    ready: BTreeSet<(UnixMs, u32)>,
+    /// When messages arrive that the server has not dealt with.
+    due: BTreeSet<(UnixMs, u32, u64)>,
 }
 
 impl Fleet {
@@ -114,53 +124,73 @@ impl Fleet {
             .zip(keys)
             .map(|(index, keys)| Device::new(*scenario, index, plants, Arc::clone(&shared), keys))
             .collect();
-        let horizons = devices.iter().map(|device| (device.horizon(), device.index())).collect();
-        Self { scenario: *scenario, devices, horizons }
-    }
-
-    fn begin(&mut self, out: &mut Vec<Message>) {
-        for index in 0..self.devices.len() {
-            self.advance(index, out);
+        let horizons: BTreeSet<(UnixMs, u32)> =
+            devices.iter().map(|device| (device.horizon(), device.index())).collect();
+        Self {
+            scenario: *scenario,
+            devices,
+            ready: horizons.clone(),
+            horizons,
+            due: BTreeSet::new(),
         }
     }
 
-    /// Hands over what the server said, and lets whoever it concerns go on.
-    fn hear(&mut self, said: Vec<FromServer>, out: &mut Vec<Message>) {
-        let mut concerned = BTreeSet::new();
+    /// Hands over what the server said; whoever it concerns can go on.
+    fn hear(&mut self, said: Vec<FromServer>) {
         for said in said {
             match said {
                 FromServer::Response(response) => {
-                    let index = place(response.device);
-                    self.devices[index].respond(response);
-                    concerned.insert(index);
+                    let number = response.device;
+                    self.due.remove(&(response.arrives, number, response.serial));
+                    let device = &mut self.devices[place(number)];
+                    device.hear(response);
+                    if !device.has_ended() {
+                        self.ready.insert((device.horizon(), number));
+                    }
                 }
                 FromServer::Audit { at, device, batches } => {
                     self.devices[place(device)].audit(at, &batches);
                 }
             }
         }
-        for index in concerned {
-            self.advance(index, out);
-        }
     }
 
-    fn advance(&mut self, index: usize, out: &mut Vec<Message>) {
-        let device = &mut self.devices[index];
-        let before = (device.horizon(), device.index());
-        let done = catch_unwind(AssertUnwindSafe(|| device.advance(out)));
-        if done.is_err() {
+    /// Lets the device that is furthest behind go on for a while; whether there was one that can.
+    fn advance(&mut self, out: &mut Vec<Message>) -> bool {
+        let Some(before) = self.ready.pop_first() else { return false };
+        let device = &mut self.devices[place(before.1)];
+        let until = before.0.plus(self.scenario.sample_interval * STRETCH_SAMPLES);
+        let first = out.len();
+        let standing = catch_unwind(AssertUnwindSafe(|| device.advance(until, out)));
+        let standing = standing.unwrap_or_else(|_| {
             let at = device.horizon();
             device.violate(at, Invariant::NoPanic, "the device panicked".to_owned());
             device.give_up();
+            Standing::Ended
+        });
+        for message in &out[first..] {
+            self.due.insert((message.arrives, message.device, message.serial));
         }
+        let reached = (device.horizon(), device.index());
         self.horizons.remove(&before);
-        self.horizons.insert((device.horizon(), device.index()));
+        self.horizons.insert(reached);
+        if standing == Standing::Ready {
+            self.ready.insert(reached);
+        }
+        true
     }
 
     /// No message that has not been given out will arrive before this.
     fn safe(&self) -> UnixMs {
-        let slowest = self.horizons.first().map_or(START, |(at, _)| *at);
-        after(slowest, self.scenario.latency_min_ms())
+        let slowest = self.horizons.first().map_or(FAR, |(at, _)| *at);
+        if slowest == FAR { FAR } else { after(slowest, self.scenario.latency_min_ms()) }
+    }
+
+    /// Whether the server can deal with a message if it hears of `safe`, and could not with `told`.
+    fn is_news(&self, told: UnixMs, safe: UnixMs) -> bool {
+        let span = i64::try_from(self.scenario.group_span_ms()).unwrap_or(0);
+        let first = self.due.range((UnixMs(told.0 - span + 1), 0, 0)..).next();
+        first.is_some_and(|(arrives, ..)| arrives.0 + span <= safe.0)
     }
 
     fn report(&mut self, report: &mut Report) {
@@ -196,8 +226,8 @@ fn alone(
 ) -> Result<(), (UnixMs, ServerError)> {
     let mut messages = Vec::new();
     let mut said = Vec::new();
-    fleet.begin(&mut messages);
     loop {
+        while fleet.advance(&mut messages) {}
         server.expect(messages.drain(..));
         let safe = fleet.safe();
         let mut has_worked = false;
@@ -210,39 +240,36 @@ fn alone(
         if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
             progress(share(&fleet.scenario, safe), "simulating");
         }
-        fleet.hear(std::mem::take(&mut said), &mut messages);
+        fleet.hear(std::mem::take(&mut said));
     }
 }
 
-/// What the devices' thread gives for each portion that it takes.
+/// What the devices' thread tells the server's.
 struct Portion {
     messages: Vec<Message>,
     safe: UnixMs,
-    taken: usize,
 }
 
+/// Both queues are bounded by the messages that devices have under way, a few each.
 fn together(
     fleet: &mut Fleet,
     server: &mut Server,
     progress: Progress<'_>,
 ) -> Result<(), (UnixMs, ServerError)> {
     let scenario = fleet.scenario;
-    let (say, heard) = sync_channel::<Vec<FromServer>>(QUEUE);
-    let (send, arrived) = sync_channel::<Portion>(QUEUE);
+    let (say, heard) = channel::<Vec<FromServer>>();
+    let (send, arrived) = channel::<Portion>();
     // The queues go with whoever ends first, so that the other ends too.
     thread::scope(move |scope| {
-        scope.spawn(move || run_devices(fleet, heard, &send));
+        scope.spawn(move || run_devices(fleet, &heard, &send));
         let mut safe = START;
-        let mut owed = 1;
         let mut said = Vec::new();
         loop {
             while let Ok(portion) = arrived.try_recv() {
                 server.expect(portion.messages);
-                safe = safe.max(portion.safe);
-                owed -= portion.taken;
+                safe = portion.safe;
             }
             if server.step(safe, &mut said).map_err(|error| (safe, error))? {
-                owed += 1;
                 if say.send(std::mem::take(&mut said)).is_err() {
                     // The devices' thread has panicked; the scope says so.
                     return Ok(());
@@ -250,39 +277,39 @@ fn together(
                 if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
                     progress(share(&scenario, safe), "simulating");
                 }
-            } else if owed == 0 {
-                return Ok(());
-            } else {
-                match arrived.recv() {
-                    Ok(portion) => {
-                        server.expect(portion.messages);
-                        safe = safe.max(portion.safe);
-                        owed -= portion.taken;
-                    }
-                    Err(_) => return Ok(()),
-                }
+                continue;
             }
+            if safe == FAR {
+                return Ok(());
+            }
+            let Ok(portion) = arrived.recv() else { return Ok(()) };
+            server.expect(portion.messages);
+            safe = portion.safe;
         }
     })
 }
 
-fn run_devices(fleet: &mut Fleet, heard: Receiver<Vec<FromServer>>, send: &SyncSender<Portion>) {
+/// Devices run ahead of the server as far as they can.
+fn run_devices(fleet: &mut Fleet, heard: &Receiver<Vec<FromServer>>, send: &Sender<Portion>) {
     let mut messages = Vec::new();
-    fleet.begin(&mut messages);
-    let first = Portion { messages, safe: fleet.safe(), taken: 1 };
-    if send.send(first).is_err() {
-        return;
-    }
-    while let Ok(mut said) = heard.recv() {
-        let mut taken = 1;
-        while let Ok(mut more) = heard.try_recv() {
-            said.append(&mut more);
-            taken += 1;
+    let mut told = START;
+    loop {
+        while let Ok(said) = heard.try_recv() {
+            fleet.hear(said);
         }
-        let mut messages = Vec::new();
-        fleet.hear(said, &mut messages);
-        if send.send(Portion { messages, safe: fleet.safe(), taken }).is_err() {
-            return;
+        let has_worked = fleet.advance(&mut messages);
+        let safe = fleet.safe();
+        if !has_worked || fleet.is_news(told, safe) {
+            told = safe;
+            if send.send(Portion { messages: std::mem::take(&mut messages), safe }).is_err() {
+                return;
+            }
+        }
+        if !has_worked {
+            match heard.recv() {
+                Ok(said) => fleet.hear(said),
+                Err(_) => return,
+            }
         }
     }
 }

@@ -81,17 +81,21 @@ pub(crate) struct Quarter {
 
 impl Quarter {
     pub(crate) fn add(&mut self, point: PointId, minute: u8, aggregate: &Aggregate) {
-        let minutes = self.points.entry(point).or_default();
+        let minutes = self.points.entry(point).or_insert_with(|| Vec::with_capacity(15));
         match minutes.binary_search_by_key(&minute, |(m, _)| *m) {
             Ok(i) => minutes[i].1.merge(aggregate),
             Err(i) => minutes.insert(i, (minute, *aggregate)),
         }
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (point, minutes) in &other.points {
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.points.is_empty() {
+            *self = other;
+            return;
+        }
+        for (point, minutes) in other.points {
             for (minute, aggregate) in minutes {
-                self.add(*point, *minute, aggregate);
+                self.add(point, minute, &aggregate);
             }
         }
     }
@@ -349,7 +353,7 @@ mod tests {
             reads.reverse();
             let (mut merged, mut merged_day) = (Quarter::default(), Day::default());
             for part in reads.chunks(parts) {
-                merged.merge(&quarter(part));
+                merged.merge(quarter(part));
                 merged_day.merge(&day(part));
             }
             prop_assert_eq!(merged, whole);

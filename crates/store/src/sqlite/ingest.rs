@@ -96,7 +96,7 @@ pub(super) fn ingest(
         },
     )?;
     epochs.store(rows, device)?;
-    for block in &accepted {
+    for block in accepted {
         store_block(db, rows, device, block)?;
     }
     Ok(Outcome::Stored(receipt))
@@ -158,11 +158,11 @@ fn store_block(
     db: &Connection,
     rows: &mut Rows,
     device: u32,
-    block: &NewBlock,
+    block: NewBlock,
 ) -> Result<(), StoreError> {
     let source = block.source.0;
-    let edges = &block.summary.inside.edges;
-    join_neighbours(db, rows, device, block)?;
+    let is_timed = is_timed(&block);
+    join_neighbours(db, rows, device, &block)?;
     db.prepare_cached(
         "INSERT INTO block (device, source, first_ms, epoch, sequence, last_ms, rows, stream,
              time_offset_ms, time_quality, edges, bytes)
@@ -179,11 +179,11 @@ fn store_block(
         block.stream.0,
         block.time_offset_ms,
         block.time_quality.code(),
-        edges.encode(block.first),
+        block.summary.inside.edges.encode(block.first),
         block.bytes
     ])?;
-    for (number, quarter) in &block.summary.quarters {
-        let key = (device, source, *number);
+    for (number, quarter) in block.summary.quarters {
+        let key = (device, source, number);
         rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;
     }
     for (date, day) in &block.summary.days {
@@ -193,7 +193,7 @@ fn store_block(
     for (from, to) in &block.summary.inside.gaps {
         insert_gap(db, device, source, (*from, *to))?;
     }
-    if !is_timed(block) {
+    if !is_timed {
         return Ok(());
     }
     let key = (device, source);
