@@ -388,10 +388,8 @@ impl Server {
             }
             commit_all(&up.stepper);
         }
-        let results: Vec<_> = under_way
-            .into_iter()
-            .filter_map(|(key, _, result)| Some((key, result?)))
-            .collect();
+        let results: Vec<_> =
+            under_way.into_iter().filter_map(|(key, _, result)| Some((key, result?))).collect();
         for ((arrives, device, serial), result) in results {
             self.counts.messages += 1;
             let answer = self.answer(result);

@@ -9,7 +9,7 @@ use ecowatt_model::{Quality, UnixMs};
 
 use crate::energy::{self, CounterReading, Inside, PowerReading};
 use crate::latest::{Latest, PointLatest};
-use crate::rollup::{Aggregate, Day, LocalDate, Quarter, quarter_of};
+use crate::rollup::{Aggregate, Day, LocalDate, MINUTES, Minutes, Quarter, add_minute, quarter_of};
 use crate::telemetry::PointId;
 
 /// Which points of a layout energy is derived from, by their place in the layout.
@@ -31,14 +31,30 @@ pub struct Summary {
     pub(crate) inside: Inside,
 }
 
+/// Where a sample belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bucket {
+    quarter: i64,
+    minute: u8,
+    date: LocalDate,
+}
+
+/// Of one place: the minute, quarter hour and day that further samples may belong to.
+#[derive(Debug, Clone, Default)]
+struct Open {
+    minute: Option<Aggregate>,
+    quarter: Minutes,
+    day: Option<Aggregate>,
+}
+
 /// Takes the samples of one batch.
 #[derive(Debug)]
 pub struct Summarise<'a> {
     points: &'a [PointId],
     energy: EnergyPoints,
-    minute: Option<(i64, u8, LocalDate)>,
-    /// Of the minute at hand, by place.
-    aggregates: Vec<Option<Aggregate>>,
+    /// The minute, quarter hour and day at hand.
+    bucket: Option<Bucket>,
+    open: Vec<Open>,
     latest: Vec<Option<PointLatest>>,
     counters: Vec<CounterReading>,
     powers: Vec<PowerReading>,
@@ -53,8 +69,8 @@ impl<'a> Summarise<'a> {
         Self {
             points,
             energy,
-            minute: None,
-            aggregates: vec![None; points.len()],
+            bucket: None,
+            open: vec![Open::default(); points.len()],
             latest: vec![None; points.len()],
             counters: Vec::new(),
             powers: Vec::new(),
@@ -71,9 +87,9 @@ impl<'a> Summarise<'a> {
         readings: impl IntoIterator<Item = (Quality, Option<i64>)>,
     ) {
         let (quarter, minute) = quarter_of(at);
-        if self.minute != Some((quarter, minute, date)) {
-            self.close_minute();
-            self.minute = Some((quarter, minute, date));
+        let bucket = Bucket { quarter, minute, date };
+        if self.bucket != Some(bucket) {
+            self.turn(Some(bucket));
         }
         for (place, (quality, value)) in readings.into_iter().enumerate().take(self.points.len()) {
             let good = match (quality, value) {
@@ -82,11 +98,7 @@ impl<'a> Summarise<'a> {
                 _ => None,
             };
             if let Some(value) = good {
-                let reading = Aggregate::of(at, value);
-                match &mut self.aggregates[place] {
-                    Some(held) => held.merge(&reading),
-                    empty => *empty = Some(reading),
-                }
+                merge(&mut self.open[place].minute, Aggregate::of(at, value));
             }
             let before = self.latest[place].and_then(|held| held.good);
             self.latest[place] = Some(PointLatest {
@@ -128,26 +140,47 @@ impl<'a> Summarise<'a> {
         }
     }
 
-    fn close_minute(&mut self) {
-        let Some((number, minute, date)) = self.minute.take() else { return };
-        let quarter = self.summary.quarters.entry(number).or_default();
+    /// Ends the minute at hand, and the quarter hour and day if the next is in others.
+    fn turn(&mut self, next: Option<Bucket>) {
+        let Some(Bucket { quarter, minute, date }) = std::mem::replace(&mut self.bucket, next)
+        else {
+            return;
+        };
+        for open in &mut self.open {
+            if let Some(aggregate) = open.minute.take() {
+                if open.quarter.is_empty() {
+                    open.quarter.reserve_exact(MINUTES);
+                }
+                add_minute(&mut open.quarter, minute, &aggregate);
+                merge(&mut open.day, aggregate);
+            }
+        }
+        if next.is_none_or(|next| next.quarter != quarter) {
+            let closed = self.summary.quarters.entry(quarter).or_default();
+            for (point, open) in self.points.iter().zip(&mut self.open) {
+                if !open.quarter.is_empty() {
+                    closed.add(*point, std::mem::take(&mut open.quarter));
+                }
+            }
+        }
         let day = self.summary.days.entry(date).or_default();
-        for (point, aggregate) in self.points.iter().zip(&mut self.aggregates) {
-            if let Some(aggregate) = aggregate.take() {
-                quarter.add(*point, minute, &aggregate);
-                day.add(*point, &aggregate);
+        if next.is_none_or(|next| next.date != date) {
+            for (point, open) in self.points.iter().zip(&mut self.open) {
+                if let Some(aggregate) = open.day.take() {
+                    day.add(*point, &aggregate);
+                }
             }
         }
         let (sum_mw, count) = std::mem::take(&mut self.power_sum);
         if count > 0 {
-            day.add_power(number, sum_mw, count);
+            day.add_power(quarter, sum_mw, count);
         }
     }
 
     /// Ends the batch.
     #[must_use]
     pub fn finish(mut self) -> Summary {
-        self.close_minute();
+        self.turn(None);
         for (point, latest) in self.points.iter().zip(&self.latest) {
             if let Some(latest) = latest {
                 self.summary.latest.add(*point, *latest);
@@ -161,6 +194,13 @@ impl<'a> Summarise<'a> {
             self.summary.days.entry(*date).or_default().energy.add(sums);
         }
         self.summary
+    }
+}
+
+fn merge(held: &mut Option<Aggregate>, more: Aggregate) {
+    match held {
+        Some(held) => held.merge(&more),
+        None => *held = Some(more),
     }
 }
 
