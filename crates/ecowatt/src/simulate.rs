@@ -98,6 +98,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let plants = Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
         .context("computing plants")?;
     let mut broken = Vec::new();
+    let mut all: Option<Report> = None;
     let began = clock.mono();
     let last = match args.minutes {
         Some(_) => u64::MAX,
@@ -129,19 +130,33 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
             broken.push(seed);
         }
         bar.suspend(|| print(&report, args))?;
+        match &mut all {
+            Some(all) => all.add(&report),
+            None => all = Some(report),
+        }
     }
     bar.finish_and_clear();
+    if let Some(all) = all
+        && !args.json
+        && !is_single(args)
+    {
+        write!(io::stdout(), "ALL SEEDS\n{all}")?;
+    }
     if !broken.is_empty() {
         bail!("promises were broken under seed {broken:?}");
     }
     Ok(())
 }
 
+fn is_single(args: &SimulateArgs) -> bool {
+    args.seeds == 1 && args.minutes.is_none()
+}
+
 fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
-    } else if args.seeds == 1 && args.minutes.is_none() {
+    } else if is_single(args) {
         write!(out, "{report}")?;
     } else {
         writeln!(

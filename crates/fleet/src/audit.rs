@@ -40,6 +40,15 @@ pub struct EnergyCounts {
     pub difference_max_mwh: u64,
 }
 
+impl EnergyCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.compared += other.compared;
+        self.without_counter += other.without_counter;
+        self.overlapping += other.overlapping;
+        self.difference_max_mwh = self.difference_max_mwh.max(other.difference_max_mwh);
+    }
+}
+
 const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
 
 /// Reads everything of a device.

@@ -11,6 +11,7 @@ use crate::disk;
 use crate::network::NetworkCounts;
 use crate::scenario::{Level, Scenario};
 use crate::server::ServerCounts;
+use crate::trace::Digest;
 use crate::truth::Verdict;
 use crate::violation::Violation;
 
@@ -45,8 +46,21 @@ pub struct Counts {
     pub device_disks: disk::Counts,
     pub server_disk: disk::Counts,
     pub energy: EnergyCounts,
-    /// Size of the database and its log at the end.
+    /// Size of the database and its log at the end; of several runs, the largest.
     pub store_bytes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.devices.add(&other.devices);
+        self.inverters.add(&other.inverters);
+        self.network.add(&other.network);
+        self.server.add(&other.server);
+        self.device_disks.add(&other.device_disks);
+        self.server_disk.add(&other.server_disk);
+        self.energy.add(&other.energy);
+        self.store_bytes = self.store_bytes.max(other.store_bytes);
+    }
 }
 
 impl Report {
@@ -65,6 +79,16 @@ impl Report {
             server: Vec::new(),
             digest: 0,
         }
+    }
+
+    /// Takes another run in, so that the report is of both.
+    pub fn add(&mut self, other: &Self) {
+        self.verdict.add(&other.verdict);
+        self.counts.add(&other.counts);
+        self.violations.extend_from_slice(&other.violations);
+        let mut digest = Digest(self.digest);
+        digest.add(other.digest);
+        self.digest = digest.0;
     }
 
     /// Whether every promise was kept.

@@ -53,6 +53,25 @@ pub struct ServerCounts {
     pub unanswered: u64,
 }
 
+impl ServerCounts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.groups += other.groups;
+        self.power_cuts += other.power_cuts;
+        self.power_cuts_in_recovery += other.power_cuts_in_recovery;
+        self.kills += other.kills;
+        self.restarts += other.restarts;
+        self.disk_full += other.disk_full;
+        self.disk_failing += other.disk_failing;
+        self.clock_steps += other.clock_steps;
+        self.answered += other.answered;
+        self.busy += other.busy;
+        self.stale += other.stale;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+    }
+}
+
 /// What the server has to say to the devices.
 #[derive(Debug)]
 pub(crate) enum FromServer {

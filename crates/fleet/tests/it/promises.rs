@@ -1,5 +1,6 @@
 //! Whole fleets under seeds: every promise holds, and a seed gives one run.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -47,10 +48,16 @@ fn fleet_in_trouble_keeps_every_promise() {
 
 #[test]
 fn seed_gives_one_run_whatever_the_threads() {
-    let scenario = Scenario::new(77, 12, 1, Level::High);
-    let once = simulate(&scenario, Threads::One);
-    assert_eq!(once, simulate(&scenario, Threads::One));
-    assert_eq!(once, simulate(&scenario, Threads::Two));
-    let other = simulate(&Scenario { seed: 78, ..scenario }, Threads::One);
-    assert_ne!(once.digest, other.digest);
+    // The ways of their networks take at least 20, 200 and 4,000 ms: how far devices run ahead.
+    let mut digests = BTreeSet::new();
+    for seed in [77, 79, 78] {
+        let scenario = Scenario::new(seed, 12, 1, Level::High);
+        let once = simulate(&scenario, Threads::One);
+        assert_eq!(once, simulate(&scenario, Threads::One));
+        for _ in 0..2 {
+            assert_eq!(once, simulate(&scenario, Threads::Two));
+        }
+        digests.insert(once.digest);
+    }
+    assert_eq!(digests.len(), 3);
 }
