@@ -89,6 +89,9 @@ pub(crate) struct Bus {
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long after its time an answer may be noticed. A busy processor must not look like a dead
+/// inverter; but if the process stood still, nobody knows of which instant the words are.
+const LATE_MAX: Duration = Duration::from_secs(1);
 /// Silence after bytes that tells that no more of an answer follows. Far above 3.5 characters,
 /// because USB adapters and gateways hold bytes back for up to 16 ms.
 const SILENCE: Duration = Duration::from_millis(60);
@@ -178,9 +181,11 @@ impl Bus {
         let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
 
         line.discard_input();
-        line.write_all(exchange.bytes()).await?;
+        // Before the request is sent, or a standstill in between would make the words younger than
+        // they are.
         done.began = self.clock.mono();
         let sent = self.world.mono();
+        line.write_all(exchange.bytes()).await?;
         let mut has_bytes = false;
         let mut buffer = [0; 512];
         loop {
@@ -190,6 +195,10 @@ impl Bus {
             let received = tokio::time::timeout(wait, line.read(&mut buffer)).await;
             self.last_byte = self.world.mono();
             let progress = match received {
+                Ok(Ok(_)) if self.last_byte.since(sent) > job.timeout + LATE_MAX => {
+                    self.settle().await;
+                    return Ok(Answer::Timeout);
+                }
                 Ok(read) => {
                     has_bytes = true;
                     let read = read?;
@@ -255,5 +264,61 @@ impl Bus {
             let error: &dyn std::error::Error = error;
             tracing::warn!(bus = %self.address, error, "bus cannot be reached");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc as threads;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    const WORD: u16 = 0x1234;
+
+    /// An inverter that says when it is asked, and answers with one word when it may.
+    fn inverter(asked: mpsc::UnboundedSender<()>, may_answer: threads::Receiver<()>) -> Address {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 12];
+                while stream.read_exact(&mut request).is_ok() {
+                    asked.send(()).unwrap();
+                    may_answer.recv().unwrap();
+                    let [high, low] = WORD.to_be_bytes();
+                    // Transaction, protocol, length, unit, function, length of the words, words.
+                    let answer = [request[0], request[1], 0, 0, 0, 5, 1, 3, 2, high, low];
+                    stream.write_all(&answer).unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn answer_that_came_during_a_standstill_is_a_timeout() {
+        let (asked, mut requests) = mpsc::unbounded_channel();
+        let (answer, may_answer) = threads::channel();
+        let address = inverter(asked, may_answer);
+        let mut bus = Bus::new(address, Pace::default(), Clock::system());
+        let read = Read::of_all(Table::Holding, 0, 1, 0, 0);
+        let (done, _) = mpsc::channel(1);
+        let job = Job { source: SourceNumber(0), unit: 1, read, timeout: TIMEOUT, done };
+
+        let stand_still = async {
+            requests.recv().await.unwrap();
+            answer.send(()).unwrap();
+            // The executor is this thread, so nobody sees the answer before it goes on.
+            std::thread::sleep(TIMEOUT + LATE_MAX + Duration::from_millis(100));
+        };
+        let (done, ()) = tokio::join!(bus.carry_out(&job), stand_still);
+        assert_eq!(done.answer, Answer::Timeout);
+
+        answer.send(()).unwrap();
+        assert_eq!(bus.carry_out(&job).await.answer, Answer::Words(vec![WORD]));
     }
 }

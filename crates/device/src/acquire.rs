@@ -219,7 +219,11 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     pub(crate) fn handle(&mut self, now: MonoMs, outcome: &ReadOutcome<'_>, events: &mut Events) {
         let Some(cycle) = self.cycle.as_mut() else { return };
         let Some(read) = cycle.asked.take() else { return };
-        cycle.began.get_or_insert(outcome.began);
+        // A sample is of the instant at which its first words were asked for. What was asked in vain
+        // before is no part of it, and perhaps much older: the device may have stood still since.
+        if !cycle.has_words {
+            cycle.began = Some(outcome.began);
+        }
         let result = match outcome.result {
             ReadResult::Words(words) if words.len() != usize::from(read.count) => {
                 ReadResult::Garbled

@@ -210,6 +210,24 @@ fn garbled_answers_are_asked_for_once_more() {
 }
 
 #[test]
+fn a_sample_is_of_the_instant_of_its_first_words() {
+    check(
+        "start
+         run 4s
+         show read sample
+         inverter noise 17
+         run 27s",
+        "5.000 read 0+8 garbled
+         22.020 read 0+8 ok
+         22.040 sample 22020 rrrrrrrr--
+         25.000 read 0+8 ok
+         25.020 sample 25000 rrrrrrrr--
+         30.000 read 0+8 ok
+         30.020 sample 30000 rrrrrrrr--",
+    );
+}
+
+#[test]
 fn a_broken_link_is_marked_as_such() {
     check(
         "show sample event

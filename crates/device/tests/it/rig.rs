@@ -2,7 +2,8 @@
 //!
 //! A script is a line per step:
 //!
-//! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE`
+//! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
+//!   where *noise* garbles one answer and the device stands still for so long before it knows
 //! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS`, where *deaf*
 //!   stores and loses the reply, *forgetful* asks for every layout again and *stubborn* takes none
 //! - `flash well | full`
@@ -51,6 +52,7 @@ enum Answers {
     Dusk,
     Bad(u16),
     Exception(u8),
+    Noise(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +168,7 @@ impl Rig {
                 ("inverter", "exception") => {
                     self.inverter = Answers::Exception(number.parse().unwrap());
                 }
+                ("inverter", "noise") => self.inverter = Answers::Noise(seconds()),
                 ("server", "well") => self.server = Replies::Well,
                 ("server", "away") => self.server = Replies::Away,
                 ("server", "deaf") => self.server = Replies::Deaf,
@@ -423,6 +426,10 @@ impl Rig {
             Answers::Quiet => (ReadResult::Timeout, timeout, format!("timeout {timeout:?}")),
             Answers::Gone => (ReadResult::Unreachable, LATENCY, "unreachable".to_owned()),
             Answers::Garbled => (ReadResult::Garbled, LATENCY, "garbled".to_owned()),
+            Answers::Noise(standstill) => {
+                self.inverter = Answers::Well;
+                (ReadResult::Garbled, LATENCY + standstill, "garbled".to_owned())
+            }
             Answers::Bad(bad) if (read.address..read.address + read.count).contains(&bad) => {
                 (exception(2), LATENCY, "exception 2".to_owned())
             }
