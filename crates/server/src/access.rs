@@ -225,9 +225,17 @@ impl Access {
     /// If the store fails.
     pub async fn setup_code(&self) -> Result<Option<Secret>, AccessError> {
         let code = Secret::random()?;
-        self.store.replace_setup_code(code.hash(), self.clock.now()).await?;
-        let is_unowned = self.store.list_tokens().await?.is_empty();
-        Ok(is_unowned.then_some(code))
+        let replaced = self.store.replace_setup_code(code.hash(), self.clock.now()).await;
+        let is_owned = !self.store.list_tokens().await?.is_empty();
+        match replaced {
+            // Nobody can redeem a code of a server that is owned, so it starts on a full disk too.
+            Err(error) if is_owned && error.is_transient() => {
+                tracing::warn!(%error, "the set-up code of the last start is not replaced");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok((!is_owned).then_some(code)),
+        }
     }
 
     /// Exchanges the set-up code for an owner token and a session, once.

@@ -17,6 +17,7 @@ mod own;
 mod pages;
 mod session;
 mod sites;
+mod sparing;
 mod system;
 mod telemetry;
 
@@ -34,6 +35,7 @@ use utoipa_axum::routes;
 
 pub use document::document;
 pub(crate) use listen::listen;
+pub(crate) use sparing::Sparing;
 
 use crate::access::Access;
 use crate::enrolment::Enrolment;
@@ -65,8 +67,12 @@ pub(crate) struct Shared {
     pub(crate) throttle: Mutex<Throttle>,
     /// Places for requests in flight.
     pub(crate) places: Semaphore,
+    /// Turns of large device messages.
+    pub(crate) turns: Semaphore,
     /// Places for event streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// Says in the log that requests are put off.
+    pub(crate) put_off: Sparing,
     /// Whether people reach the server through TLS.
     pub(crate) is_https: bool,
     /// Becomes true when the server stops.

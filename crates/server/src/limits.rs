@@ -20,8 +20,20 @@ pub const HEADERS_MAX: usize = 64;
 /// Connections open at once; further ones wait in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 4096;
 
+/// Connections that wait to be accepted, where the system allows as many (`net.core.somaxconn`):
+/// enough for a fleet that comes back at once. One that finds no room tries again after a second.
+pub const BACKLOG: u32 = 1024;
+
 /// Requests worked on at once; further ones are answered 503.
 pub const REQUESTS_MAX: usize = 1024;
+
+/// Longest device message that needs no turn: several batches of 180 samples fit.
+pub const SMALL_MESSAGE_BYTES: usize = 2048;
+
+/// Larger device messages worked on at once; others that have a place wait for their turn. They bring
+/// thousands of samples each: a thousand that are decoded side by side are done no sooner, take a
+/// thousand times the memory, and whoever asks for the server's health waits behind them all.
+pub const LARGE_MESSAGES_MAX: usize = 32;
 
 /// Time for a request's head to arrive, and for an idle connection to send another.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,6 +55,9 @@ pub const STREAM_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// What a 503 tells its reader to wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How often the log says that requests are put off or connections not accepted, with how many.
+pub const PUT_OFF_LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long requests in flight may take to finish when the server stops.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -88,5 +103,6 @@ pub const ATTEMPT_EVERY: Duration = Duration::from_secs(3);
 pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
 
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
+const _: () = assert!(LARGE_MESSAGES_MAX < REQUESTS_MAX, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

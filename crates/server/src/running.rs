@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ecowatt_clock::Clock;
 use ecowatt_store::Store;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -14,9 +14,9 @@ use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
-use crate::http::{self, Shared};
+use crate::http::{self, Shared, Sparing};
 use crate::ingest::Ingest;
-use crate::limits::{REQUESTS_MAX, STREAMS_MAX};
+use crate::limits::{BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
@@ -65,7 +65,7 @@ pub async fn serve(
         return Err(problem.into());
     }
     let cannot = |cause| ServeError::Listen { address: config.listen, cause };
-    let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
+    let listener = bind(config.listen).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
 
     let (stop, stopping) = watch::channel(false);
@@ -89,6 +89,17 @@ pub async fn serve(
         }
     });
     Ok(Running { address, url, setup_link, tasks })
+}
+
+/// Listens with room for a fleet that comes back at once.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again finds connections of the one before still closing. Windows
+    // allows that without, and with it would share the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The subject modules on one store.
@@ -116,7 +127,9 @@ pub(crate) fn shared(
         ),
         throttle: Mutex::new(Throttle::default()),
         places: Semaphore::new(REQUESTS_MAX),
+        turns: Semaphore::new(LARGE_MESSAGES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        put_off: Sparing::new(PUT_OFF_LINE_EVERY),
         is_https: config.is_https(),
         stop,
         live,

@@ -6,18 +6,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ecowatt_api::{Error, ErrorBody};
-use futures_util::FutureExt as _;
+use ecowatt_envelope::MESSAGE_MAX;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tracing::Instrument as _;
 
 use super::App;
 use super::error::{ApiError, Failure};
-use crate::limits::{REQUEST_TIMEOUT, RETRY_AFTER};
+use crate::limits::{BODY_TIMEOUT, JSON_BYTES_MAX, REQUEST_TIMEOUT, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -76,7 +78,7 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
 
     let response = async {
         let response = answer(&app, part, request, next).await;
-        finish(response, id, part)
+        finish(&app, response, id, part)
     }
     .instrument(span)
     .await;
@@ -90,6 +92,7 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
 async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response {
     let place = app.places.try_acquire();
     if place.is_err() && part != Part::Own {
+        discard(request.into_body()).await;
         return ApiError::busy().into_response();
     }
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -108,14 +111,29 @@ async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response
     }
 }
 
-fn finish(mut response: Response, id: RequestId, part: Part) -> Response {
+/// Reads a request to its end. An answer before that would close the connection on bytes that nobody
+/// read, which resets it, and the answer may be lost with it.
+async fn discard(body: Body) {
+    let mut pieces = body.into_data_stream();
+    let mut left = MESSAGE_MAX.max(JSON_BYTES_MAX);
+    let read = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            let Some(rest) = left.checked_sub(piece.len()) else { return };
+            left = rest;
+        }
+    };
+    // Whoever is slower is reset.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, read).await;
+}
+
+fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Response {
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let failure = response.extensions_mut().remove::<Failure>();
         // The link answers devices, which read the status alone.
         if part != Part::Link || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));
-            log(status, &failure);
+            log(app, status, &failure);
             response = render(response, &failure, id);
         }
     }
@@ -154,7 +172,7 @@ fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
     rendered
 }
 
-fn log(status: StatusCode, failure: &Failure) {
+fn log(app: &App, status: StatusCode, failure: &Failure) {
     let cause = failure.cause.as_ref().map(|cause| Chain(Arc::clone(cause)));
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(
@@ -164,11 +182,14 @@ fn log(status: StatusCode, failure: &Failure) {
             "request failed"
         );
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        tracing::warn!(
-            code = failure.code,
-            cause = cause.map(tracing::field::display),
-            "request put off"
-        );
+        if let Some(others) = app.put_off.speak(app.world.mono()) {
+            tracing::warn!(
+                code = failure.code,
+                cause = cause.map(tracing::field::display),
+                others,
+                "request put off"
+            );
+        }
     } else {
         tracing::debug!(status = status.as_u16(), code = failure.code, "request refused");
     }
@@ -201,11 +222,13 @@ pub(crate) fn seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use axum::Router;
-    use axum::body::{Body, to_bytes};
+    use axum::body::to_bytes;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use ecowatt_clock::Clock;
     use ecowatt_store::Store;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
@@ -261,5 +284,42 @@ mod tests {
         assert_eq!(ask(&app, "/health").await.1.error.code, "here");
         drop(taken);
         assert_eq!(ask(&app, "/api/boom").await.1.error.code, "internal");
+    }
+
+    #[tokio::test]
+    async fn message_that_is_put_off_is_read_so_that_its_connection_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let _taken = app.places.try_acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let router = crate::http::router(&app);
+        let listen =
+            tokio::spawn(crate::http::listen(listener, router, Arc::clone(&app), stopping));
+
+        let mut answers = String::new();
+        for _ in 0..2 {
+            let head =
+                format!("POST /link HTTP/1.1\r\nhost: h\r\ncontent-length: {MESSAGE_MAX}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(b"\r\n").await.unwrap();
+            for piece in vec![0; MESSAGE_MAX].chunks(10_000) {
+                stream.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            while !answers.ends_with('}') {
+                let mut buffer = [0; 2_000];
+                let count = stream.read(&mut buffer).await.unwrap();
+                assert_ne!(count, 0, "closed after {answers}");
+                answers.push_str(str::from_utf8(&buffer[..count]).unwrap());
+            }
+            answers.push('\n');
+        }
+        assert_eq!(answers.matches("HTTP/1.1 503").count(), 2, "{answers}");
+        assert_eq!(answers.matches("retry-after: 2").count(), 2, "{answers}");
+        drop(stream);
+        stop.send(true).unwrap();
+        listen.await.unwrap();
     }
 }

@@ -20,10 +20,11 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tower::Service as _;
 
-use super::App;
 use super::extract::Peer;
+use super::{App, Sparing};
 use crate::limits::{
-    CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, SHUTDOWN_DEADLINE, WRITE_TIMEOUT,
+    CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, PUT_OFF_LINE_EVERY,
+    SHUTDOWN_DEADLINE, WRITE_TIMEOUT,
 };
 use crate::running::stopped;
 
@@ -38,6 +39,7 @@ pub(crate) async fn listen(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let not_accepted = Sparing::new(PUT_OFF_LINE_EVERY);
     let mut connections = JoinSet::new();
     loop {
         // Finished ones are taken out as others come.
@@ -60,7 +62,9 @@ pub(crate) async fn listen(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
+                if let Some(others) = not_accepted.speak(app.world.mono()) {
+                    tracing::warn!(%error, others, "connection not accepted");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }

@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod device;
+mod disk;
 mod document;
 mod events;
 mod fleet;

@@ -1,0 +1,90 @@
+//! A disk without space: who asks is put off, and nobody has to do anything but make room.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ecowatt_server::Config;
+
+use crate::world::{Answer, JSON, World, within};
+
+/// A file system of 4 MiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path) -> Option<Self> {
+        std::fs::create_dir(path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(path).stderr(Stdio::null());
+        let is_mounted = mount.status().is_ok_and(|status| status.success());
+        is_mounted.then(|| Self(path.to_owned()))
+    }
+
+    fn fill(&self) {
+        assert!(std::fs::write(self.0.join("filler"), vec![1; 8 * 1024 * 1024]).is_err());
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+async fn enrol(world: &World) -> Answer {
+    world
+        .post("/api/v1/devices", r#"{"name":"Roof","site":{"name":"Home","time_zone":"UTC"}}"#)
+        .await
+}
+
+/// Space that the database has already may last for a while.
+async fn enrol_until(world: &World, status: u16) -> Answer {
+    within(&format!("an answer {status}"), async {
+        loop {
+            let answer = enrol(world).await;
+            if answer.status == status {
+                return answer;
+            }
+            assert!([201, 503].contains(&answer.status), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_disk_puts_writers_off_and_does_not_keep_an_owned_server_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&folder.path().join("data")) else {
+        println!("not tried: mounting a small file system needs root");
+        return;
+    };
+    let mut world = World::start_in(&disk.0, Config::default()).await;
+    let code = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &code).await;
+    world.token = answer.json()["token"].as_str().unwrap().into();
+    assert_eq!(enrol(&world).await.status, 201);
+
+    disk.fill();
+    let answer = enrol_until(&world, 503).await;
+    assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("busy", Some("2")));
+    assert_eq!(world.get("/api/v1/devices").await.status, 200, "reading needs no space");
+    assert_eq!(world.get("/ready").await.status, 200);
+
+    world.stop();
+    world.stopped().await;
+    let token = std::mem::take(&mut world.token);
+    drop(world);
+    let mut world = World::start_in(&disk.0, Config::default()).await;
+    world.token = token;
+    assert!(world.setup_link.is_none());
+    assert_eq!(world.get("/api/v1/devices").await.status, 200);
+    enrol_until(&world, 503).await;
+
+    disk.free();
+    enrol_until(&world, 201).await;
+}
