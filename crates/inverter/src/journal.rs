@@ -1,13 +1,14 @@
 //! What an inverter answered, in its own words: the truth that a server's store is compared with.
 //!
-//! One JSON object a line, written before the answer is sent. The last entries are also kept in
-//! memory for the control port.
+//! One JSON object a line, written before the answer is sent, with the world's time beside the
+//! simulated one. The last entries are also kept in memory for the control port.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
+use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use serde::Serialize;
 
@@ -33,6 +34,15 @@ pub struct Entry {
     pub words: Vec<u16>,
     /// Whether the answer left undamaged.
     pub intact: bool,
+}
+
+/// An entry as the file has it.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// When it was written, in Unix milliseconds of the world.
+    world_ms: i64,
 }
 
 /// A read, before it has its place in the journal.
@@ -109,7 +119,8 @@ impl Journal {
     fn append(&mut self, entry: &Entry) {
         let Some(file) = &mut self.file else { return };
         self.line.clear();
-        let written = serde_json::to_writer(&mut self.line, entry)
+        let line = Line { entry, world_ms: Clock::system().now().0 };
+        let written = serde_json::to_writer(&mut self.line, &line)
             .map_err(std::io::Error::from)
             .and_then(|()| {
                 self.line.push(b'\n');
@@ -146,11 +157,15 @@ mod tests {
         Journal::appending_to(&path).unwrap().record(read(6));
         let line = |ms| {
             format!(
-                r#"{{"seq":1,"t_ms":{ms},"unit":17,"table":"holding","address":0,"words":[1,2],"intact":true}}"#
+                r#"{{"seq":1,"t_ms":{ms},"unit":17,"table":"holding","address":0,"words":[1,2],"intact":true"#
             )
         };
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().collect::<Vec<_>>(), [line(5), line(6)]);
+        let lines: Vec<_> = text.lines().filter_map(|l| l.split_once(",\"world_ms\":")).collect();
+        let entries: Vec<_> = lines.iter().map(|(entry, _)| *entry).collect();
+        assert_eq!(entries, [line(5), line(6)]);
+        let written = lines.iter().map(|(_, ms)| ms.trim_end_matches('}').parse::<i64>().unwrap());
+        assert!(written.is_sorted() && text.ends_with("}\n"), "{text}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use clap::Args;
 use ecowatt_clock::Clock;
 
 use self::console::Console;
-use self::kind::KINDS;
+use self::kind::{KINDS, Kind};
 use self::stage::{Report, Stage, Wishes};
 use crate::overload::{HEALTH_MAX, Outcome, SAMPLES};
 use crate::process::allow_many_files;
@@ -122,12 +122,21 @@ fn violations(report: &Report) -> Vec<String> {
         check(*not_acknowledged == 0, "200 without an acknowledgement".into());
         check(outcome.other_statuses.is_empty(), "a status other than 200 and 503".into());
         check(outcome.unanswered == 0, "a message was never answered".into());
+        check(
+            outcome.cut_off + outcome.behind == 0,
+            "a connection was refused or ended before the answer under overload".into(),
+        );
         check(!outcome.acknowledged.is_empty(), "nothing was taken under overload".into());
         check(
             outcome.health_failures == 0 && !outcome.health.is_empty(),
-            format!("/health took longer than {HEALTH_MAX:?} under overload"),
+            format!("/health was not answered within {HEALTH_MAX:?} under overload"),
         );
     }
+    check(
+        !report.counts.contains_key(&Kind::ServerDiskFull)
+            || report.put_off_full + report.failed_starts > 0,
+        "nobody was put off while the server's disk was full".into(),
+    );
     check(report.kept.missing == 0, "acknowledged under overload, and not stored".into());
     check(report.kept.doubled == 0, "stored twice under overload".into());
     check(report.memory <= MEMORY_MAX, "the server took more memory than it may".into());
@@ -164,6 +173,7 @@ fn table(report: &Report) {
     }
     row("agent–inverter: bytes corrupted", "left out, Modbus TCP has no checksum");
     row("starts that failed on a full disk", &report.failed_starts.to_string());
+    row("put off on a full disk: 503 with Retry-After", &report.put_off_full.to_string());
 
     heading("samples");
     let verdict = &report.verdict;
@@ -172,7 +182,7 @@ fn table(report: &Report) {
     row("lost", &verdict.lost.to_string());
     row("doubled", &verdict.doubled.to_string());
     row("re-stamped", &verdict.restamped.to_string());
-    row("not sampled", &verdict.not_sampled.to_string());
+    row("invented (never sampled)", &verdict.not_sampled.to_string());
 
     for outcome in &report.overloads {
         heading("overload");
@@ -190,7 +200,7 @@ fn table(report: &Report) {
         row("200 without acknowledgement", &outcome.not_acknowledged.to_string());
         row("other statuses", &format!("{:?}", outcome.other_statuses));
         row("connection refused or ended before the answer", &outcome.cut_off.to_string());
-        row("sent behind a message that was put off", &outcome.behind.to_string());
+        row("sent behind such a message", &outcome.behind.to_string());
         row("connections opened", &outcome.connections.to_string());
         row("never answered", &outcome.unanswered.to_string());
         let asked = outcome.health.len() as u64 + outcome.health_failures;

@@ -16,6 +16,8 @@ mod rig;
 mod verdict;
 mod volume;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -25,10 +27,18 @@ enum Command {
     Crash(crash::CrashArgs),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+#[expect(clippy::print_stderr, reason = "a command line tool says why it failed")]
+fn main() -> ExitCode {
+    let done = match Command::parse() {
         Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Crash(args) => crash::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

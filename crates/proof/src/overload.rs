@@ -49,10 +49,11 @@ const CAPACITY_MESSAGES: usize = 640;
 const MESSAGES_MAX: usize = 25_000;
 /// How long an answer may take; the server gives up after 30 s and says so.
 const ANSWER_MAX: Duration = Duration::from_secs(45);
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// How often `/health` is asked for, and how long it may take on a machine that is overloaded too.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// How often `/health` is asked for, and after how long it counts as not answered: as a device's
+/// patience, for the machine is overloaded too, and how long it takes is shown, not judged.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
-pub(crate) const HEALTH_MAX: Duration = Duration::from_secs(5);
+pub(crate) const HEALTH_MAX: Duration = Duration::from_secs(30);
 /// The first sample that is sent: 2026-01-01T00:00:00Z.
 const FIRST_MS: i64 = 1_767_225_600_000;
 /// The samples of the day follow each other as quickly as those of the trial's agents, so that their

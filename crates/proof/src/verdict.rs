@@ -6,22 +6,21 @@
 //! the inverter answered at that time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use ecowatt_api::{Resolution, Telemetry};
 use ecowatt_client::{Client, TelemetryQuery};
-use ecowatt_model::UnixMs;
 
 /// Registers of the simulated inverter.
 pub(crate) const COLUMNS: usize = 10;
 
 /// How much earlier than its answer a sample may be. A sample bears the instant at which its read
-/// was sent, and an answer is waited for 3 s at most; the rest is for the inverter's start, which is
-/// only known to about a second under load.
+/// was sent; an answer is waited for 3 s at most and may be noticed 1 s later. The rest is for what
+/// the agent takes for the time.
 const ANSWER_LATE_MAX_MS: i64 = 4_500;
-/// How much later than its answer a sample may be: for the inverter's start, as above.
-const ANSWER_EARLY_MAX_MS: i64 = 1_500;
+/// How much later than its answer a sample may be: for what the agent takes for the time.
+const ANSWER_EARLY_MAX_MS: i64 = 1_000;
 
 /// Findings of one kind that are described; all are counted.
 const DESCRIBED_MAX: u64 = 10;
@@ -130,37 +129,25 @@ fn is_of(sampled: i64, answered: i64) -> bool {
     (sampled - ANSWER_EARLY_MAX_MS..=sampled + ANSWER_LATE_MAX_MS).contains(&answered)
 }
 
-/// One run of an inverter, and how its time is to be read.
-#[derive(Debug, Clone)]
-pub(crate) struct InverterRun {
-    pub(crate) journal: PathBuf,
-    /// When it started, in the world's time and in its own.
-    pub(crate) started: UnixMs,
-    pub(crate) simulated_start: UnixMs,
-    pub(crate) speed: f64,
-}
-
-/// Reads what an inverter answered in all its runs.
-pub(crate) fn answers(runs: &[InverterRun]) -> Result<Answers> {
+/// Reads what an inverter answered from its journals, one for each of its runs.
+pub(crate) fn answers<'a>(journals: impl IntoIterator<Item = &'a Path>) -> Result<Answers> {
     let mut answers = Answers::new();
-    for run in runs {
+    for journal in journals {
         // A run that was killed at once has none.
-        if !run.journal.exists() {
+        if !journal.exists() {
             continue;
         }
-        let text = std::fs::read_to_string(&run.journal)
-            .with_context(|| format!("reading {}", run.journal.display()))?;
+        let text = std::fs::read_to_string(journal)
+            .with_context(|| format!("reading {}", journal.display()))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let line: serde_json::Value = serde_json::from_str(line)?;
-            let t_ms = line["t_ms"].as_i64().context("a journal line has a time")?;
+            let at = line["world_ms"].as_i64().context("a journal line has the world's time")?;
             let words = line["words"].as_array().context("a journal line has words")?;
             let word = |word: &serde_json::Value| word.as_u64().and_then(|w| u16::try_from(w).ok());
             let words: Option<Vec<u16>> = words.iter().map(word).collect();
             let words = words.context("words are 16 bits wide")?;
             let Ok(words) = words.try_into() else { bail!("the map is read in one piece") };
-            #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a run")]
-            let since = ((t_ms - run.simulated_start.0) as f64 / run.speed) as i64;
-            answers.entry(words).or_default().push(run.started.0 + since);
+            answers.entry(words).or_default().push(at);
         }
     }
     Ok(answers)
@@ -349,21 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn inverters_time_is_read_as_the_worlds() {
+    fn journal_is_read_up_to_the_line_that_a_kill_cut() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.jsonl");
-        std::fs::write(
-            &journal,
-            "{\"t_ms\":66000,\"words\":[1,1,1,1,1,1,1,1,1,1]}\n{\"t_ms\":9,\"wor",
-        )
-        .unwrap();
-        let run = InverterRun {
-            journal,
-            started: UnixMs(NOON),
-            simulated_start: UnixMs(6_000),
-            speed: 60.0,
-        };
-        let answers = answers(&[run]).unwrap();
-        assert_eq!(answers, Answers::from([(words(1), vec![NOON + 1_000])]));
+        let line =
+            "{\"t_ms\":66000,\"words\":[1,1,1,1,1,1,1,1,1,1],\"world_ms\":7}\n{\"t_ms\":9,\"wor";
+        std::fs::write(&journal, line).unwrap();
+        let absent = folder.path().join("absent.jsonl");
+        let answers = answers([&*journal, &*absent]).unwrap();
+        assert_eq!(answers, Answers::from([(words(1), vec![7])]));
     }
 }

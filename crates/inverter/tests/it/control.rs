@@ -63,11 +63,14 @@ async fn the_log_holds_what_was_answered_and_so_does_the_file() {
     assert_eq!((&log[1]["table"], &log[1]["address"]), (&"input".into(), &8.into()));
     assert_eq!(get(&running, "/log?since=1").await[0]["seq"], 2);
 
-    let lines: Vec<serde_json::Value> = std::fs::read_to_string(&journal)
+    let mut lines: Vec<serde_json::Value> = std::fs::read_to_string(&journal)
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    // The file alone says when that was in the world.
+    let world_ms = lines.iter_mut().map(|line| line.as_object_mut().unwrap().remove("world_ms"));
+    assert!(world_ms.flatten().all(|ms| ms.is_i64()));
     assert_eq!(serde_json::json!(lines), log);
 }
 

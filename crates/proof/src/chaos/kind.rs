@@ -67,12 +67,12 @@ impl Kind {
             Self::ServerFilesUsedUp => "server out of file descriptors",
             Self::ServerCrowded => "server's connections all taken by idlers",
             Self::Overload => "server offered ten times its capacity",
-            Self::AgentKilled => "agent killed",
-            Self::AgentPaused => "agent stopped and continued",
+            Self::AgentKilled => "agent killed (SIGKILL)",
+            Self::AgentPaused => "agent stopped and continued (SIGSTOP)",
             Self::AgentDiskFull => "agent's disk full",
             Self::LinkParted => "agent cut off from the server",
-            Self::InverterKilled => "inverter killed",
-            Self::InverterPaused => "inverter stopped and continued",
+            Self::InverterKilled => "inverter killed (SIGKILL)",
+            Self::InverterPaused => "inverter stopped and continued (SIGSTOP)",
             Self::BusParted => "agent cut off from its inverter",
         }
     }

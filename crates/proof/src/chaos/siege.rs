@@ -1,7 +1,10 @@
-//! Faults that take from the server what it needs to accept connections: file descriptors, and its
-//! places for them. It must accept again by itself, while those who took them still hold on.
+//! Faults that take from the server what it needs: file descriptors and places for connections, and
+//! space on its disk. It must go on by itself when they are there again.
 
+use std::collections::BTreeMap;
+use std::future::ready;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,82 +16,175 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::stage::Told;
+use crate::answers::{Answer, Answers};
 use crate::overload::is_healthy;
 use crate::process::{limit_files, open_files};
+use crate::volume::Volume;
 
-/// Descriptors that the server may still take when it is starved.
-const FILES_LEFT: u64 = 3;
-/// Connections that take those and are more than it has.
-const STARVERS: usize = 64;
-/// Connections that idle: more than the server accepts at once (4,096), so that it stops accepting;
-/// the rest wait in the listener's backlog.
+/// Descriptors that the server may still take when it is starved, beside one for each agent: when
+/// the starvers are gone, somebody must be able to ask how it is.
+const FILES_LEFT: u64 = 4;
+/// Connections more than it has descriptors for.
+const STARVERS: u64 = 60;
+/// How long a starved server may take to say that it cannot accept.
+const SHORT_MAX: Duration = Duration::from_secs(60);
+/// Connections that the server has at once, and those that idle: the rest wait to be accepted.
+const PLACES: u64 = 4_096;
 const IDLERS: usize = 4_400;
+/// How often idlers come if they could not take all places before the first were closed.
+const CROWDS_MAX: u32 = 3;
+/// Pause between two looks at a state.
+const LOOK: Duration = Duration::from_millis(20);
 /// Connections that are opened at a time.
 const AT_ONCE: usize = 100;
 /// How long a connection may take to come about; when the listener's backlog is full, it is tried
 /// again after 1, 3 and 7 s (tcp(7), retries of SYN).
 const CONNECT_MAX: Duration = Duration::from_secs(4);
 /// How long one question may take while a server is recovering.
-const ASK_MAX: Duration = Duration::from_secs(1);
-/// How long a server that is held up may take for `/health`, to count as held up.
-const HELD_UP: Duration = Duration::from_secs(2);
-/// How long the server may take to accept again once descriptors are there.
-const STARVED_MAX: Duration = Duration::from_secs(10);
-/// How long it may take to be rid of idlers: it closes them after 15 s.
-const CROWDED_MAX: Duration = Duration::from_secs(30);
+const ASK_MAX: Duration = Duration::from_secs(5);
+/// How long idlers are left alone: the server closes them after that time.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// How long the server may take to recover, on a machine with much else to do.
+const RECOVERY_MAX: Duration = Duration::from_secs(120);
+/// How long a full disk may go unnoticed: a log with room in it is written to first.
+const UNNOTICED_MAX: Duration = Duration::from_secs(30);
 
-/// Lowers the server's limit of file descriptors to what it has open, comes with more connections
-/// than that, and raises the limit again.
-pub(super) async fn starve(
-    server: Pid,
-    listen: String,
-    log: PathBuf,
-    lasting: Duration,
-) -> Result<Told> {
-    let before = refusals(&log)?;
-    let had = limit_files(server, Some(open_files(server)? + FILES_LEFT))?;
-    let idlers = idlers(&listen, STARVERS).await;
+/// Who is besieged.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) pid: Pid,
+    pub(super) listen: String,
+    pub(super) log: PathBuf,
+    pub(super) agents: u64,
+}
+
+/// Lowers the server's limit of file descriptors to little more than it has open, and comes with more
+/// connections than that. When they leave it must accept again, under the same limit.
+pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
+    let before = refusals(&server.log)?;
+    let left = FILES_LEFT + server.agents;
+    let had = limit_files(server.pid, Some(open_files(server.pid)? + left))?;
+    let starvers = idlers(&server.listen, usize::try_from(left + STARVERS)?).await;
+    let is_short = || ready(refusals(&server.log).map(|count| count > before));
+    let was_short = holds_within(SHORT_MAX, is_short).await?;
     tokio::time::sleep(lasting).await;
-    let refused = refusals(&log)? - before;
-    limit_files(server, had)?;
-    let recovered = recovery(&listen, STARVED_MAX).await;
-    drop(idlers);
+    drop(starvers);
+    let recovered = recovery(&server.listen).await;
+    limit_files(server.pid, had)?;
     let violation = match recovered {
-        _ if refused == 0 => Some("the server never ran out of file descriptors".to_owned()),
-        None => Some(format!("no connection accepted {STARVED_MAX:?} after a shortage of files")),
+        _ if !was_short => Some("the server never ran out of file descriptors".to_owned()),
+        None => Some(format!("no connection accepted {RECOVERY_MAX:?} after a shortage of files")),
         Some(_) => None,
     };
-    Ok(Told {
-        note: format!(
-            "files are back: the server could not accept {refused} times, then accepted after \
-             {:.1} s",
-            recovered.unwrap_or_default().as_secs_f64()
-        ),
-        violation,
-        overload: None,
-    })
+    let seconds = recovered.unwrap_or_default().as_secs_f64();
+    let note = format!("descriptors are free again: the server accepted after {seconds:.1} s");
+    Ok(Told { note, violation, ..Told::default() })
 }
 
 /// Takes all connections that the server accepts, and does nothing with them.
-pub(super) async fn crowd(listen: String) -> Result<Told> {
-    let idlers = idlers(&listen, IDLERS).await;
-    let was_held_up = !timeout(HELD_UP, is_healthy(&listen)).await.unwrap_or(false);
-    let recovered = recovery(&listen, CROWDED_MAX).await;
+pub(super) async fn crowd(server: Target) -> Result<Told> {
+    let pid = server.pid;
+    let is_full = move || ready(open_files(pid).map(|count| count >= PLACES));
+    let mut crowds = 0;
+    let (idlers, was_full) = loop {
+        crowds += 1;
+        let watch = tokio::spawn(holds_within(RECOVERY_MAX, is_full));
+        let idlers = idlers(&server.listen, IDLERS).await;
+        let was_full = watch.is_finished() || holds_within(IDLE_MAX, is_full).await?;
+        watch.abort();
+        if was_full || crowds == CROWDS_MAX {
+            break (idlers, was_full);
+        }
+    };
+    let recovered = recovery(&server.listen).await;
     let count = idlers.len();
     drop(idlers);
     let violation = match recovered {
-        _ if !was_held_up => Some(format!("{count} idle connections did not hold up the server")),
-        None => Some(format!("no connection accepted {CROWDED_MAX:?} after {count} idle ones")),
+        _ if !was_full => Some(format!("{count} idle connections did not take all places")),
+        None => Some(format!("no connection accepted {RECOVERY_MAX:?} after {count} idle ones")),
         Some(_) => None,
     };
-    Ok(Told {
-        note: format!(
-            "{count} idle connections held the server up for {:.1} s",
-            recovered.unwrap_or_default().as_secs_f64()
-        ),
-        violation,
-        overload: None,
-    })
+    let seconds = recovered.unwrap_or_default().as_secs_f64();
+    let note = format!("{count} idle connections took all places for {seconds:.1} s");
+    Ok(Told { note, violation, ..Told::default() })
+}
+
+/// Takes all space of the server's disk, until somebody who wants to write was put off and then for
+/// a while, and gives it back. Then the server must take what is written again.
+pub(super) async fn fill_up(
+    disk: Arc<Volume>,
+    listen: String,
+    token: String,
+    lasting: Duration,
+) -> Result<Told> {
+    let clock = Clock::system();
+    let mut told = Told::default();
+    let mut others = BTreeMap::new();
+    let mut noticed = None;
+    loop {
+        let passed = Duration::from_millis(clock.mono().0);
+        if passed > noticed.unwrap_or(UNNOTICED_MAX) + lasting {
+            break;
+        }
+        // Whoever frees space on a full disk finds it taken again.
+        disk.fill()?;
+        match timeout(ASK_MAX, write(&listen, &token)).await {
+            Ok(Ok(Answer { status: 503, has_retry_after: true, .. })) => {
+                told.put_off_full += 1;
+                noticed.get_or_insert(passed);
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(Ok(Answer { status: 201, .. })) => {}
+            Ok(Ok(answer)) => *others.entry(answer.status).or_insert(0u64) += 1,
+            // Other faults may have taken the server away.
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+    disk.free()?;
+    let is_taken = || async {
+        let answer = timeout(ASK_MAX, write(&listen, &token)).await;
+        Ok(matches!(answer, Ok(Ok(Answer { status: 201, .. }))))
+    };
+    let freed = clock.mono();
+    let is_well = holds_within(RECOVERY_MAX, is_taken).await?;
+    let seconds = clock.mono().since(freed).as_secs_f64();
+    told.note = format!(
+        "space is back: {} were put off, then the server took what was written after {seconds:.1} s",
+        told.put_off_full
+    );
+    told.violation = match (others.is_empty(), is_well) {
+        (false, _) => Some(format!("answers on a full disk beside 201 and 503: {others:?}")),
+        (_, false) => Some(format!("nothing taken {RECOVERY_MAX:?} after the disk was full")),
+        (true, true) => None,
+    };
+    Ok(told)
+}
+
+/// Asks for something that must be stored.
+async fn write(listen: &str, token: &str) -> std::io::Result<Answer> {
+    let body = r#"{"name":"Probe","site":{"name":"Trial","time_zone":"UTC"}}"#;
+    let mut stream = TcpStream::connect(listen).await?;
+    let request = format!(
+        "POST /api/v1/devices HTTP/1.1\r\nhost: {listen}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    Answers::new(stream).next().await
+}
+
+/// Whether a state comes about in time.
+async fn holds_within<F: Future<Output = Result<bool>>>(
+    patience: Duration,
+    mut holds: impl FnMut() -> F,
+) -> Result<bool> {
+    let look = async {
+        while !holds().await? {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(true)
+    };
+    timeout(patience, look).await.unwrap_or(Ok(false))
 }
 
 /// Connections of which every other has sent half a request.
@@ -116,14 +212,10 @@ async fn idlers(listen: &str, count: usize) -> Vec<TcpStream> {
 }
 
 /// How long until the server answers somebody who comes anew.
-async fn recovery(listen: &str, patience: Duration) -> Option<Duration> {
+async fn recovery(listen: &str) -> Option<Duration> {
     let clock = Clock::system();
-    let healthy = async {
-        while !timeout(ASK_MAX, is_healthy(listen)).await.unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let is_healthy = timeout(patience, healthy).await.is_ok();
+    let is_well = || async { Ok(timeout(ASK_MAX, is_healthy(listen)).await.unwrap_or(false)) };
+    let is_healthy = holds_within(RECOVERY_MAX, is_well).await.unwrap_or(false);
     is_healthy.then(|| Duration::from_millis(clock.mono().0))
 }
 

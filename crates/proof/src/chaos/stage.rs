@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::console::Console;
 use super::kind::{Deck, KINDS, Kind, Part};
-use super::siege::{crowd, starve};
-use crate::overload::{Crowd, Kept, Outcome};
+use super::siege::{Target, crowd, fill_up, starve};
+use crate::overload::{Crowd, Kept, Outcome, is_healthy};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Weather};
 use crate::rig::{Rig, Routes, STOP_MAX};
 use crate::verdict::Verdict;
@@ -34,8 +34,12 @@ const TICK: Duration = Duration::from_millis(25);
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 /// Pause before a process that could not start is started again, as a supervisor would.
 const RESTART: Duration = Duration::from_millis(500);
+/// How long a server may take to answer whether it is well before it is asked again.
+const ASK_MAX: Duration = Duration::from_millis(500);
+/// How long a start on a full disk may take to fail.
+const FAILED_START_MAX: Duration = Duration::from_secs(60);
 /// How long after the time is up faults may go on until each kind has had its turn and has ended.
-const OVERTIME_MAX: Duration = Duration::from_secs(180);
+const OVERTIME_MAX: Duration = Duration::from_secs(600);
 
 /// What is asked for.
 pub(crate) struct Wishes {
@@ -55,6 +59,8 @@ pub(crate) struct Report {
     pub(crate) not_tested: Vec<(Kind, String)>,
     /// Starts that failed for want of space on a disk that was full.
     pub(crate) failed_starts: u64,
+    /// Requests that a server on a full disk put off with 503 and Retry-After.
+    pub(crate) put_off_full: u64,
     pub(crate) overloads: Vec<Outcome>,
     pub(crate) kept: Kept,
     /// The server's memory at its largest, at all times and under overload.
@@ -70,6 +76,7 @@ pub(crate) struct Told {
     pub(crate) note: String,
     pub(crate) violation: Option<String>,
     pub(crate) overload: Option<(Outcome, u32)>,
+    pub(crate) put_off_full: u64,
 }
 
 enum Ending {
@@ -90,7 +97,7 @@ pub(crate) struct Stage<'a> {
     rig: Rig,
     links: Vec<Proxy>,
     buses: Vec<Proxy>,
-    server_disk: Option<Volume>,
+    server_disk: Option<Arc<Volume>>,
     agent_disk: Option<Volume>,
     data: PathBuf,
     crowd: Arc<Crowd>,
@@ -104,6 +111,10 @@ pub(crate) struct Stage<'a> {
     active: Vec<Active>,
     /// Processes that have ended for want of space, and when they are started again.
     down: BTreeMap<Part, MonoMs>,
+    /// Processes that were started on a full disk, and when.
+    started_full: BTreeMap<Part, MonoMs>,
+    /// Whether the server has answered since it was started.
+    is_server_up: bool,
     pub(crate) report: Report,
 }
 
@@ -148,7 +159,7 @@ impl<'a> Stage<'a> {
             rig,
             links,
             buses,
-            server_disk,
+            server_disk: server_disk.map(Arc::new),
             agent_disk,
             data,
             crowd,
@@ -161,6 +172,8 @@ impl<'a> Stage<'a> {
             wishes,
             active: Vec::new(),
             down: BTreeMap::new(),
+            started_full: BTreeMap::new(),
+            is_server_up: true,
             report,
         })
     }
@@ -186,14 +199,18 @@ impl<'a> Stage<'a> {
             self.console.show(self.wishes.lasting.saturating_sub(end.since(now)));
             self.finish_due(now)?;
             self.supervise(now)?;
+            self.look_at_server();
             if now >= next_look {
                 next_look = now.plus(MEMORY_EVERY);
                 self.look_at_memory();
             }
             if !is_over && now >= next_fault {
                 next_fault = now.plus(Duration::from_millis(self.random.between(100, 1_200)));
-                let taken: Vec<Part> =
+                let mut taken: Vec<Part> =
                     self.active.iter().flat_map(|a| a.kind.needs(a.number)).collect();
+                // Nothing is done to who is not there.
+                taken.extend(self.down.keys());
+                taken.extend((!self.is_server_up).then_some(Part::Server));
                 let is_free = |parts: &[Part]| parts.iter().all(|part| !taken.contains(part));
                 let agents = usize::from(self.wishes.agents);
                 if let Some((kind, number)) = deck.draw(&mut self.random, agents, is_free) {
@@ -221,7 +238,7 @@ impl<'a> Stage<'a> {
 
     /// Copies what lies on disks that vanish to where it can be looked at.
     pub(crate) fn keep(&self) -> Result<()> {
-        for disk in self.server_disk.iter().chain(&self.agent_disk) {
+        for disk in self.disks() {
             let mut kept = disk.path().as_os_str().to_owned();
             kept.push("-kept");
             disk.copy_to(Path::new(&kept))?;
@@ -231,8 +248,11 @@ impl<'a> Stage<'a> {
 
     /// The disks that are to be unmounted whatever happens.
     pub(crate) fn mounts(&self) -> Vec<PathBuf> {
-        let disks = self.server_disk.iter().chain(&self.agent_disk);
-        disks.map(|disk| disk.path().to_owned()).collect()
+        self.disks().map(|disk| disk.path().to_owned()).collect()
+    }
+
+    fn disks(&self) -> impl Iterator<Item = &Volume> {
+        self.server_disk.iter().map(|disk| &**disk).chain(&self.agent_disk)
     }
 
     fn begin(&mut self, kind: Kind, number: usize, now: MonoMs) -> Result<()> {
@@ -246,9 +266,11 @@ impl<'a> Stage<'a> {
             Kind::InverterPaused => self.rig.inverters[number].process.pause()?,
             Kind::LinkParted => self.links[number].set(Weather::Parted),
             Kind::BusParted => self.buses[number].set(Weather::Parted),
-            Kind::ServerDiskFull => fill(self.server_disk.as_ref())?,
             Kind::AgentDiskFull => fill(self.agent_disk.as_ref())?,
-            Kind::ServerFilesUsedUp | Kind::ServerCrowded | Kind::Overload => {}
+            Kind::ServerDiskFull
+            | Kind::ServerFilesUsedUp
+            | Kind::ServerCrowded
+            | Kind::Overload => {}
         }
         match kind {
             Kind::ServerKilled | Kind::AgentKilled | Kind::InverterKilled => {
@@ -263,13 +285,16 @@ impl<'a> Stage<'a> {
         }
         let time = Duration::from_millis(self.random.between(least_ms, most_ms));
         let listen = self.rig.listen.clone();
-        let ending = match kind {
-            Kind::ServerFilesUsedUp => {
-                let (pid, log) = (self.rig.server.pid()?, self.rig.server_log());
-                Ending::Told(self.runtime.spawn(starve(pid, listen, log, time)))
+        let ending = match (kind, &self.server_disk) {
+            (Kind::ServerFilesUsedUp, _) => {
+                Ending::Told(self.runtime.spawn(starve(self.target()?, time)))
             }
-            Kind::ServerCrowded => Ending::Told(self.runtime.spawn(crowd(listen))),
-            Kind::Overload => Ending::Told(self.overload(listen)),
+            (Kind::ServerCrowded, _) => Ending::Told(self.runtime.spawn(crowd(self.target()?))),
+            (Kind::ServerDiskFull, Some(disk)) => {
+                let (disk, token) = (Arc::clone(disk), self.rig.token.clone());
+                Ending::Told(self.runtime.spawn(fill_up(disk, listen, token, time)))
+            }
+            (Kind::Overload, _) => Ending::Told(self.overload(listen)),
             _ => Ending::At(now.plus(time)),
         };
         let whose = match kind.needs(number)[0] {
@@ -287,6 +312,15 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    fn target(&self) -> Result<Target> {
+        Ok(Target {
+            pid: self.rig.server.pid()?,
+            listen: self.rig.listen.clone(),
+            log: self.rig.server_log(),
+            agents: self.wishes.agents.into(),
+        })
+    }
+
     fn overload(&self, listen: String) -> JoinHandle<Result<Told>> {
         let (crowd, is_on) = (Arc::clone(&self.crowd), Arc::clone(&self.is_overloaded));
         let mut from = self.next_message;
@@ -300,7 +334,7 @@ impl<'a> Stage<'a> {
                 outcome.acknowledged.len(),
                 outcome.put_off
             );
-            Ok(Told { note, violation: None, overload: Some((outcome, from)) })
+            Ok(Told { note, overload: Some((outcome, from)), ..Told::default() })
         })
     }
 
@@ -316,34 +350,66 @@ impl<'a> Stage<'a> {
                 let told = told.with_context(|| kind.label())?;
                 self.console.note(&told.note);
                 self.report.violations.extend(told.violation);
+                self.report.put_off_full += told.put_off_full;
                 if let Some((outcome, from)) = told.overload {
                     self.report.overloads.push(outcome);
                     self.next_message = from;
                 }
             }
             match kind {
-                Kind::ServerKilled => self.rig.restart_server()?,
+                Kind::ServerKilled | Kind::AgentKilled | Kind::InverterKilled => {
+                    self.restart(kind.needs(number)[0], now)?;
+                }
                 Kind::ServerPaused => self.rig.server.resume()?,
-                Kind::AgentKilled => self.rig.restart_agent(number)?,
                 Kind::AgentPaused => self.rig.agents[number].process.resume()?,
-                Kind::InverterKilled => self.rig.restart_inverter(number)?,
                 Kind::InverterPaused => self.rig.inverters[number].process.resume()?,
                 Kind::LinkParted => self.links[number].set(Weather::Rough),
                 Kind::BusParted => self.buses[number].set(Weather::Rough),
-                Kind::ServerDiskFull => free(self.server_disk.as_ref())?,
                 Kind::AgentDiskFull => free(self.agent_disk.as_ref())?,
-                Kind::ServerFilesUsedUp | Kind::ServerCrowded | Kind::Overload => {}
+                Kind::ServerDiskFull
+                | Kind::ServerFilesUsedUp
+                | Kind::ServerCrowded
+                | Kind::Overload => {}
             }
         }
         // Whoever frees space on a full disk finds it taken again.
-        for active in &self.active {
-            match active.kind {
-                Kind::ServerDiskFull => fill(self.server_disk.as_ref())?,
-                Kind::AgentDiskFull => fill(self.agent_disk.as_ref())?,
-                _ => {}
-            }
+        if self.active.iter().any(|active| active.kind == Kind::AgentDiskFull) {
+            fill(self.agent_disk.as_ref())?;
         }
         Ok(())
+    }
+
+    fn restart(&mut self, part: Part, now: MonoMs) -> Result<()> {
+        match self.has_full_disk(part) {
+            true => self.started_full.insert(part, now),
+            false => self.started_full.remove(&part),
+        };
+        match part {
+            Part::Server => {
+                self.is_server_up = false;
+                self.rig.restart_server()
+            }
+            Part::Agent(number) => self.rig.restart_agent(number),
+            Part::Inverter(number) => self.rig.restart_inverter(number),
+            Part::ServerDisk | Part::AgentDisk | Part::Link(_) | Part::Bus(_) => Ok(()),
+        }
+    }
+
+    fn has_full_disk(&self, part: Part) -> bool {
+        let full = match part {
+            Part::Server => Some(Kind::ServerDiskFull),
+            Part::Agent(0) => Some(Kind::AgentDiskFull),
+            _ => None,
+        };
+        self.active.iter().any(|active| Some(active.kind) == full)
+    }
+
+    fn look_at_server(&mut self) {
+        if !self.is_server_up {
+            let listen = &self.rig.listen;
+            let asked = async { tokio::time::timeout(ASK_MAX, is_healthy(listen)).await };
+            self.is_server_up = self.runtime.block_on(asked).unwrap_or(false);
+        }
     }
 
     /// Looks after processes that have ended by themselves. Only one that could not start on a full
@@ -371,21 +437,13 @@ impl<'a> Stage<'a> {
                 Some(restart) if now < *restart => continue,
                 Some(_) => {
                     self.down.remove(&part);
-                    match part {
-                        Part::Server => self.rig.restart_server()?,
-                        Part::Agent(number) => self.rig.restart_agent(number)?,
-                        Part::Inverter(number) => self.rig.restart_inverter(number)?,
-                        _ => {}
-                    }
+                    self.restart(part, now)?;
                 }
                 None => {
-                    let disk = match part {
-                        Part::Server => Some(Kind::ServerDiskFull),
-                        Part::Agent(0) => Some(Kind::AgentDiskFull),
-                        _ => None,
-                    };
-                    let is_full = self.active.iter().any(|active| Some(active.kind) == disk);
-                    if is_full {
+                    let start = self.started_full.get(&part);
+                    let has_not_started = part != Part::Server || !self.is_server_up;
+                    if has_not_started && start.is_some_and(|at| now.since(*at) < FAILED_START_MAX)
+                    {
                         self.report.failed_starts += 1;
                         self.console.note(&format!("{part:?} ended on its full disk"));
                     } else {
