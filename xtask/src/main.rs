@@ -97,7 +97,10 @@ fn ci(root: &Root) -> Result<()> {
     })?;
     step("committed dashboard", || dashboard::verify(root))?;
     test(root)?;
-    step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))
+    step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))?;
+    // Lasts until every kind of fault had its turn, which takes about a minute.
+    let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);
+    step("all faults at once, short", || proof(root, "chaos", &short))
 }
 
 /// Looks for new failures with the product's own command.

@@ -29,9 +29,9 @@ use crate::process::allow_many_files;
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Trouble};
 use crate::volume::release;
 
-/// The server's memory at most. In an overload it works on 1,024 messages of at most 60 KiB, each
-/// read, opened and decoded (three copies, 180 MiB), and keeps up to 16 KiB for each of 4,096
-/// connections (64 MiB) and 64 MiB of database pages; the rest is the allocator's.
+/// The server's memory at most. In an overload it has read 1,024 messages of at most 60 KiB (60 MiB),
+/// of which it works on 32, and keeps up to 16 KiB for each of 4,096 connections (64 MiB), 64 MiB of
+/// database pages to write and as many to read, and rows in memory; the rest is the allocator's.
 const MEMORY_MAX: u64 = 512 * 1024 * 1024;
 /// Files that this process needs for the overload and for idlers.
 const FILES_MIN: u64 = 10_000;

@@ -17,7 +17,7 @@ use super::console::Console;
 use super::kind::{Deck, KINDS, Kind, Part};
 use super::siege::{Target, crowd, fill_up, starve};
 use crate::overload::{Crowd, Kept, Outcome, is_healthy};
-use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Weather};
+use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Trouble, Weather};
 use crate::rig::{Rig, Routes, STOP_MAX};
 use crate::verdict::Verdict;
 use crate::volume::Volume;
@@ -179,7 +179,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Does one fault after another, several at a time, until the time is up, each kind has had its
-    /// turn, and all have ended.
+    /// turn, the networks theirs, and all have ended.
     pub(crate) fn play(&mut self) -> Result<()> {
         let is_tested =
             |kind: &Kind| self.report.not_tested.iter().all(|(missing, _)| missing != kind);
@@ -192,7 +192,8 @@ impl<'a> Stage<'a> {
         let (mut next_fault, mut next_look) = (MonoMs(0), MonoMs(0));
         loop {
             let now = self.clock.mono();
-            let is_over = now >= end && deck.has_shown_all() || now >= limit;
+            let has_shown_all = deck.has_shown_all() && self.has_troubled_all();
+            let is_over = now >= end && has_shown_all || now >= limit;
             if is_over && self.active.is_empty() && self.down.is_empty() {
                 break;
             }
@@ -223,6 +224,14 @@ impl<'a> Stage<'a> {
             proxy.set(Weather::Clear);
         }
         Ok(())
+    }
+
+    /// Whether the network has done all it can do.
+    fn has_troubled_all(&self) -> bool {
+        let has_done = |troubles: &[Trouble], tally: &Tally| {
+            troubles.iter().all(|trouble| tally.count(*trouble) > 0)
+        };
+        has_done(LINK_TROUBLES, &self.report.link) && has_done(BUS_TROUBLES, &self.report.bus)
     }
 
     /// Compares, after all faults have ended.
