@@ -129,13 +129,16 @@ impl Line {
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (answers_at, latency) = (after(now, after_ms), answered.latency);
-        self.cycle.began.get_or_insert(began);
         self.under_way = Some(Exchange { read, answers_at, began, latency, ending });
     }
 
     /// The answer reaches the node.
     pub(super) fn answer(&mut self, now: MonoMs, node: &mut DeviceNode) {
         let Some(exchange) = self.under_way.take() else { return };
+        // What was asked in vain before the first words is no part of the sample.
+        if self.cycle.words.iter().all(Option::is_none) {
+            self.cycle.began = Some(exchange.began);
+        }
         let result = match exchange.ending {
             Ending::Words => {
                 for (offset, column) in exchange.read.columns() {
