@@ -4,7 +4,9 @@
 //! older segments. A batch counts as persisted when [`Spool::append`] has returned: the record and
 //! its name are durable. Batches are appended in the order of their ids. An acknowledgement is
 //! remembered on a best effort only: forgetting one leads to a resend, which the server stores once.
-//! When the limit is reached the oldest segment goes, and what was in it is counted.
+//! When the limit is reached the oldest segment goes, and what was in it is counted. The gap is
+//! repeated at the head of each later segment until the server has heard of it, for the segment that
+//! tells of it first may go too.
 
 mod record;
 mod segment;
@@ -300,7 +302,8 @@ impl<D: Disk> Spool<D> {
     /// Whether the limit has room for a record, and for the head of a segment that it may begin.
     fn has_room(&self, len: usize) -> bool {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
-        self.bytes().saturating_add(len).saturating_add(self.head.len()) <= self.limit_bytes
+        let head = self.head.len(self.unreported.len() + 1);
+        self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes
     }
 
     /// Drops oldest segments until `len` more bytes fit the limit.
@@ -394,7 +397,8 @@ impl<D: Disk> Spool<D> {
     /// Starts a segment.
     fn roll(&mut self) -> io::Result<()> {
         let number = self.segments.last().map_or(self.head.segment, |s| s.number) + 1;
-        let head = Head { segment: number, ..self.head.clone() };
+        let mut head =
+            Head { segment: number, gaps: self.unreported.clone(), ..self.head.clone() };
         let bytes = Record::Head(head.clone()).encode();
         let name = file_name(number);
         let created = self
@@ -406,6 +410,7 @@ impl<D: Disk> Spool<D> {
             let _ = self.disk.remove(&name);
             return Err(error);
         }
+        head.gaps = Vec::new();
         self.head = head;
         self.segments.push(Segment::empty(number, u64::try_from(bytes.len()).unwrap_or(0)));
         self.remove_empty()
@@ -476,6 +481,9 @@ impl<D: Disk> Spool<D> {
                 continue;
             };
             self.head.merge(head);
+            // Those that earlier segments speak of are among them, or known to the server.
+            self.unreported.clone_from(&head.gaps);
+            head.gaps.iter().for_each(|gap| self.mark_freed((linear(gap.first), linear(gap.last))));
             let mut segment = Segment::empty(number, u64::try_from(whole).unwrap_or(0));
             for (at, record) in records {
                 match record {
@@ -583,7 +591,7 @@ impl Head {
     fn merge(&mut self, later: &Self) {
         let covered = std::mem::take(&mut self.covered);
         let last = self.last.max(later.last);
-        *self = Self { last, ..later.clone() };
+        *self = Self { last, gaps: Vec::new(), ..later.clone() };
         for known in covered {
             if !self.covered.iter().any(|other| other.source == known.source) {
                 self.covered.push(known);

@@ -221,6 +221,7 @@ fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLU
         })
         .collect();
 
+    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
     let mut found = BTreeSet::new();
     for batch in waiting(&mut storage) {
         assert!(batch.id.epoch.0 < epoch, "{} is of the epoch that begins", batch.id);
@@ -240,7 +241,14 @@ fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLU
         }
     }
     let missing = durable.iter().filter(|key| !found.contains(key) && !freed.contains(key));
+    // No server has heard of any gap, so all of them are still to be told.
+    let is_in_gap = |id: &BatchId| gaps.iter().any(|gap| gap.first <= *id && *id <= gap.last);
+    for key in missing.clone() {
+        assert!(places.get(key).is_none_or(is_in_gap), "{key:?} is in no gap of {gaps:?}");
+    }
     let missing = u64::try_from(missing.count()).unwrap();
+    let told: u64 = gaps.iter().map(|gap| u64::from(gap.samples)).sum();
+    assert_eq!(told, report.dropped_samples, "{gaps:?}, {report:?}");
     assert!(missing <= report.dropped_samples, "{missing} lost, {report:?}");
     if report.dropped_batches == 0 {
         assert_eq!(missing, 0);

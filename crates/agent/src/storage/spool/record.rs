@@ -30,6 +30,8 @@ pub(super) struct Head {
     pub(super) dropped_batches: u64,
     pub(super) dropped_samples: u64,
     pub(super) covered: Vec<Covered>,
+    /// Gaps that the server has not heard of; held by the spool itself, not by the head that it keeps.
+    pub(super) gaps: Vec<Dropped>,
 }
 
 /// Up to which sample a source's samples are in batches.
@@ -41,9 +43,9 @@ pub(super) struct Covered {
 }
 
 impl Head {
-    /// Length of its record.
-    pub(super) fn len(&self) -> u64 {
-        let len = FRAME_BYTES + 33 + self.covered.len() * 9;
+    /// Length of its record with so many gaps.
+    pub(super) fn len(&self, gaps: usize) -> u64 {
+        let len = FRAME_BYTES + 34 + self.covered.len() * 9 + gaps * 24;
         u64::try_from(len).unwrap_or(u64::MAX)
     }
 }
@@ -73,11 +75,13 @@ impl Record {
                 );
                 put(&mut body, &head.dropped_batches.to_le_bytes());
                 put(&mut body, &head.dropped_samples.to_le_bytes());
-                for covered in &head.covered {
+                put(&mut body, &[u8::try_from(head.covered.len()).unwrap_or(u8::MAX)]);
+                for covered in head.covered.iter().take(u8::MAX.into()) {
                     put(&mut body, &[covered.source.0]);
                     put(&mut body, &covered.epoch.0.to_le_bytes());
                     put(&mut body, &covered.ordinal.to_le_bytes());
                 }
+                head.gaps.iter().for_each(|gap| put_gap(&mut body, gap));
                 1
             }
             Self::Batch(batch) => return encode_batch(batch),
@@ -89,10 +93,7 @@ impl Record {
                 3
             }
             Self::Dropped(dropped) => {
-                put_id(&mut body, dropped.first);
-                put_id(&mut body, dropped.last);
-                put(&mut body, &dropped.batches.to_le_bytes());
-                put(&mut body, &dropped.samples.to_le_bytes());
+                put_gap(&mut body, dropped);
                 4
             }
         };
@@ -108,8 +109,9 @@ impl Record {
                 let last = from.id()?;
                 let dropped_batches = u64::from_le_bytes(from.take()?);
                 let dropped_samples = u64::from_le_bytes(from.take()?);
+                let [sources] = from.take()?;
                 let mut covered = Vec::new();
-                while !from.0.is_empty() {
+                for _ in 0..sources {
                     let [source] = from.take()?;
                     covered.push(Covered {
                         source: SourceNumber(source),
@@ -117,8 +119,12 @@ impl Record {
                         ordinal: u32::from_le_bytes(from.take()?),
                     });
                 }
+                let mut gaps = Vec::new();
+                while !from.0.is_empty() {
+                    gaps.push(from.gap()?);
+                }
                 let last = (has_last == 1).then_some(last);
-                Self::Head(Head { segment, last, dropped_batches, dropped_samples, covered })
+                Self::Head(Head { segment, last, dropped_batches, dropped_samples, covered, gaps })
             }
             2 => {
                 let id = from.id()?;
@@ -140,12 +146,7 @@ impl Record {
                 }
                 Self::Freed(intervals)
             }
-            4 => Self::Dropped(Dropped {
-                first: from.id()?,
-                last: from.id()?,
-                batches: u32::from_le_bytes(from.take()?),
-                samples: u32::from_le_bytes(from.take()?),
-            }),
+            4 => Self::Dropped(from.gap()?),
             _ => return None,
         };
         from.0.is_empty().then_some(record)
@@ -196,6 +197,13 @@ fn put_id(body: &mut Vec<u8>, id: BatchId) {
     put(body, &id.sequence.0.to_le_bytes());
 }
 
+fn put_gap(body: &mut Vec<u8>, gap: &Dropped) {
+    put_id(body, gap.first);
+    put_id(body, gap.last);
+    put(body, &gap.batches.to_le_bytes());
+    put(body, &gap.samples.to_le_bytes());
+}
+
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -209,6 +217,15 @@ impl<'a> Reader<'a> {
         Some(BatchId {
             epoch: BootEpoch(u32::from_le_bytes(self.take()?)),
             sequence: Sequence(u32::from_le_bytes(self.take()?)),
+        })
+    }
+
+    fn gap(&mut self) -> Option<Dropped> {
+        Some(Dropped {
+            first: self.id()?,
+            last: self.id()?,
+            batches: u32::from_le_bytes(self.take()?),
+            samples: u32::from_le_bytes(self.take()?),
         })
     }
 
