@@ -335,6 +335,33 @@ fn a_cut_while_a_full_spool_drops_its_oldest_is_survived() {
 }
 
 #[test]
+fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
+    let (disk, spool_bytes) = (TestDisk::default(), 32 * 1024);
+    let (mut storage, epoch) = start(&disk, spool_bytes);
+    let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+    // Six times what the spool holds.
+    for sequence in 1..=200 {
+        let batch = Batch {
+            id: id(sequence),
+            source: SourceNumber(0),
+            stream: StreamNumber(1),
+            rows: 10,
+            last_ordinal: sequence * 10,
+            bytes: vec![0; 1_000],
+        };
+        storage.persist(&batch).unwrap();
+    }
+    let told = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let report = storage.report();
+    assert_eq!((told.len(), told[0].first), (1, id(1)));
+    assert_eq!(u64::from(told[0].samples), report.dropped_samples);
+    drop(storage);
+    let (mut storage, _) = start(&disk, spool_bytes);
+    assert_eq!(storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped, told);
+    assert_eq!(storage.report().dropped_samples, report.dropped_samples);
+}
+
+#[test]
 fn what_was_freed_long_ago_does_not_come_back_from_the_draft() {
     // The draft of a source that falls silent is emptied and not written again, so that a cut may
     // bring its samples back after their batch and its segment are gone.
