@@ -340,17 +340,28 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             Ok(cut) => cut,
             Err(error) => return Done::NotCut(error),
         };
-        let batch = Batch {
+        let first = (cut.last_ordinal + 1).saturating_sub(u32::from(cut.rows));
+        let left = self.storage.left_behind(cut.id, source, first);
+        let is_left = matches!(left, Ok(Some(_)));
+        let (left, read) = match left {
+            Ok(left) => (left, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let batch = left.unwrap_or_else(|| Batch {
             id: cut.id,
             source,
             stream: cut.stream,
             rows: cut.rows,
             last_ordinal: cut.last_ordinal,
             bytes: self.buffer[..cut.len].to_vec(),
-        };
-        let result = self.storage.persist(&batch);
+        });
+        let result = read.and_then(|()| self.storage.persist(&batch));
         let now = now();
-        self.core.handle_persisted(now, result.is_ok());
+        if is_left && result.is_ok() {
+            self.core.handle_other_persisted();
+        } else {
+            self.core.handle_persisted(now, result.is_ok());
+        }
         self.tell_spooled(now);
         Done::Persisted { batch, result }
     }

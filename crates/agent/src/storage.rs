@@ -130,6 +130,25 @@ impl<D: Disk + Clone> Storage<D> {
         Ok(())
     }
 
+    /// A batch, under this name, of durable samples of the present epoch that went out of memory
+    /// before they were in one: while no batch could be persisted. They come before sample `first` of
+    /// their source; what is not like the oldest of them is left to the next call.
+    pub fn left_behind(
+        &self,
+        id: BatchId,
+        source: SourceNumber,
+        first: u32,
+    ) -> Result<Option<Batch>, StorageError> {
+        let covered = self.spool.covered(source, id.epoch);
+        if first <= covered.saturating_add(1) {
+            return Ok(None);
+        }
+        let mut samples = self.draft.read(source)?;
+        samples.retain(|sample| covered < sample.ordinal && sample.ordinal < first);
+        let (table, _) = self.alike(&samples);
+        Ok(self.batch_of(id, source, table, &mut Box::new(State::new())))
+    }
+
     /// Forgets acknowledged batches.
     pub fn free(&mut self, intervals: &[(BatchId, BatchId)]) -> Result<(), StorageError> {
         Ok(self.spool.free(intervals)?)
@@ -228,14 +247,12 @@ impl<D: Disk + Clone> Storage<D> {
         while let Some((epoch, source, mut samples)) = self.draft.recover()? {
             samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
             let mut rest = samples.as_slice();
-            while let Some(first) = rest.first() {
-                let rows_max = batch_rows_max(first.words.len(), self.message_bytes_max);
-                let is_alike = |sample: &&Drafted| sample.is_alike(first);
-                let rows = rest.iter().take_while(is_alike).take(rows_max).count();
-                let (table, later) = rest.split_at(rows);
+            while !rest.is_empty() {
+                let (table, later) = self.alike(rest);
                 rest = later;
                 let codec = codec.get_or_insert_with(|| Box::new(State::new()));
-                if let Some(batch) = self.batch_of(epoch, source, table, codec) {
+                let id = BatchId { epoch, sequence: self.spool.next_sequence(epoch) };
+                if let Some(batch) = self.batch_of(id, source, table, codec) {
                     self.spool.append(&batch)?;
                     let Batch { id, source, stream, rows, last_ordinal, .. } = batch;
                     self.recovered.push(Recovered { id, source, stream, rows, last_ordinal });
@@ -247,9 +264,17 @@ impl<D: Disk + Clone> Storage<D> {
         Ok(())
     }
 
+    /// Parts what fits one batch from the rest.
+    fn alike<'s>(&self, samples: &'s [Drafted]) -> (&'s [Drafted], &'s [Drafted]) {
+        let Some(first) = samples.first() else { return (samples, samples) };
+        let rows_max = batch_rows_max(first.words.len(), self.message_bytes_max);
+        let is_alike = |sample: &&Drafted| sample.is_alike(first);
+        samples.split_at(samples.iter().take_while(is_alike).take(rows_max).count())
+    }
+
     fn batch_of(
         &self,
-        epoch: BootEpoch,
+        id: BatchId,
         source: SourceNumber,
         samples: &[Drafted],
         codec: &mut State,
@@ -265,7 +290,7 @@ impl<D: Disk + Clone> Storage<D> {
         let len = encode::<{ ecowatt_codec::COLUMNS_MAX }>(&table, codec, &mut bytes).ok()?;
         bytes.truncate(len);
         Some(Batch {
-            id: BatchId { epoch, sequence: self.spool.next_sequence(epoch) },
+            id,
             source,
             stream: first.stream,
             rows: u16::try_from(samples.len()).ok()?,

@@ -318,6 +318,15 @@ where
         }
     }
 
+    /// Other samples than those that [`Device::cut`] gave are durable under the batch's name: older
+    /// ones, which the shell had kept. What was cut is cut again, under the next name.
+    pub fn handle_other_persisted(&mut self) {
+        if self.cutting.take().is_some() {
+            self.sequence = Sequence(self.sequence.0.saturating_add(1));
+            self.spooled.batches = self.spooled.batches.saturating_add(1);
+        }
+    }
+
     /// Counters below `limit` are reserved.
     pub fn handle_reserved(&mut self, limit: Counter) {
         self.uplink.reserved(limit);

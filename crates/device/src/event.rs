@@ -19,7 +19,8 @@ pub enum Event {
     Quarantined { source: SourceNumber, table: Table, address: u16, count: u16 },
     /// Registers that were left out can be read again.
     Released { source: SourceNumber, table: Table, address: u16, count: u16 },
-    /// The oldest sample of a full buffer was dropped because no batch could be persisted.
+    /// The oldest sample of a full buffer was dropped because no batch could be persisted. If it was
+    /// drafted, the shell still has it.
     SampleDropped { source: SourceNumber },
     /// A sample could not be written to the draft; it is in memory only until its batch is cut.
     SampleNotDrafted { source: SourceNumber },

@@ -103,6 +103,18 @@ impl<D: Disk> Draft<D> {
         Ok(())
     }
 
+    /// The present epoch's samples of a source that are durable.
+    pub fn read(&self, source: SourceNumber) -> Result<Vec<Drafted>, DraftError> {
+        let mut journals = self.journals.iter();
+        let Some(journal) = journals.find(|journal| journal.source == source) else {
+            return Ok(Vec::new());
+        };
+        let len = usize::try_from(journal.len).unwrap_or(usize::MAX);
+        let bytes = self.disk.read(&journal.name, len);
+        let bytes = bytes.map_err(|error| DraftError::Disk("read", error))?.unwrap_or_default();
+        Ok(parse(&bytes, self.epoch, source))
+    }
+
     /// Forgets the present epoch's samples of a source if they all are in batches: those up to
     /// `last_ordinal` are.
     pub fn forget(&mut self, source: SourceNumber, last_ordinal: u32) -> Result<(), DraftError> {

@@ -240,6 +240,13 @@ impl<D: Disk> Spool<D> {
         }
     }
 
+    /// The last sample of an epoch that is in a batch which was appended; 0 if there is none.
+    pub fn covered(&self, source: SourceNumber, epoch: BootEpoch) -> u32 {
+        let mut covered = self.head.covered.iter();
+        let its = covered.find(|covered| covered.source == source && covered.epoch == epoch);
+        its.map_or(0, |covered| covered.ordinal)
+    }
+
     /// Whether a sample is in a batch that was appended, freed or not.
     pub fn covers(&self, source: SourceNumber, epoch: BootEpoch, ordinal: u32) -> bool {
         self.head.covered.iter().any(|covered| {
@@ -397,8 +404,7 @@ impl<D: Disk> Spool<D> {
     /// Starts a segment.
     fn roll(&mut self) -> io::Result<()> {
         let number = self.segments.last().map_or(self.head.segment, |s| s.number) + 1;
-        let mut head =
-            Head { segment: number, gaps: self.unreported.clone(), ..self.head.clone() };
+        let mut head = Head { segment: number, gaps: self.unreported.clone(), ..self.head.clone() };
         let bytes = Record::Head(head.clone()).encode();
         let name = file_name(number);
         let created = self

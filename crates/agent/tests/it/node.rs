@@ -1,5 +1,6 @@
 //! A node by itself: its core on a disk in memory, in virtual time, with a server at hand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ecowatt_agent::node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
@@ -293,6 +294,32 @@ fn a_full_disk_costs_no_sample() {
     rig.replies = Replies::Well;
     rig.run(60);
     rig.check_all_stored_from(0);
+}
+
+#[test]
+fn a_disk_that_is_full_for_long_costs_no_sample_that_was_on_it() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.replies = Replies::Away;
+    rig.run(45);
+    let before = rig.drafted.len();
+    rig.disk.set_room(Some(rig.disk.bytes()));
+    // Longer than memory has room for.
+    rig.run(u64::try_from(2 * ROWS).unwrap());
+    rig.disk.set_room(None);
+    rig.replies = Replies::Well;
+    rig.run(60);
+    assert!(before > 40 && rig.taken.len() - rig.drafted.len() > ROWS);
+    rig.start();
+    rig.run(20);
+    let now = rig.now;
+    rig.node().flush(now);
+    rig.act();
+    assert_eq!(rig.kept.violations, Vec::<String>::new());
+    let rows: Vec<&Row> = rig.kept.batches.values().flatten().collect();
+    let stored: BTreeSet<&Row> = rows.iter().copied().collect();
+    assert_eq!(stored.len(), rows.len());
+    let lost = rig.drafted.iter().filter(|sample| !stored.contains(sample));
+    assert_eq!(lost.count(), 0);
 }
 
 #[test]
