@@ -27,7 +27,8 @@ Usage: cargo xtask COMMAND
                      --cold-build it also times a build of the binary from nothing
   crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
   fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
-  mutations [NAME]   breaks the product on purpose and sees that the simulation notices
+  mutations [NAME]   breaks the product on purpose and sees that the simulation notices; with
+                     --seeds N it looks for the seed that does. By hand: it takes some minutes
   chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            the browser tests alone

@@ -1,200 +1,173 @@
 //! Breaks the product on purpose, one plain mistake at a time, and sees that the simulation notices.
 //!
 //! Each mutation is a change of source text in a copy of the repository, never a switch in it. The
-//! copy is built and simulated under the seed that is known to catch it; the run must end with a
-//! broken promise, and the untouched copy must not.
+//! copy is built and simulated under the seed that is known to catch it; the run must break the
+//! promise that the mistake is listed with, and the untouched copy must break none.
 
+mod list;
+
+use std::io::Read as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::run::{Root, cargo, check, command, output, step};
+use crate::run::{Root, cargo, command, output, step};
+use list::{MUTATIONS, Mutation};
 
-/// A mistake, and the seed that finds it.
-struct Mutation {
-    name: &'static str,
-    file: &'static str,
-    from: &'static str,
-    to: &'static str,
-    seed: u64,
-}
+/// A simulation that takes longer hangs: one that is well takes seconds.
+const SIMULATION_MAX: Duration = Duration::from_secs(600);
+/// How often a simulation under way is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
-const MUTATIONS: &[Mutation] = &[
-    Mutation {
-        name: "server acknowledges before the commit",
-        file: "crates/store/src/sqlite/writer.rs",
-        from: "outcome.and_then(|done| committed.map(|()| done))",
-        to: "outcome.and_then(|done| committed.map(|()| done.clone()).or(Ok(done)))",
-        seed: 1,
-    },
-    Mutation {
-        name: "server keeps rows in memory of a group that was not committed",
-        file: "crates/store/src/sqlite/writer.rs",
-        from: "            self.rows.clear();\n",
-        to: "",
-        seed: 1,
-    },
-    Mutation {
-        name: "server forgets which batches it has",
-        file: "crates/store/src/sqlite/ingest.rs",
-        from: "    epochs.store(rows, device)?;\n",
-        to: "",
-        seed: 1,
-    },
-    Mutation {
-        name: "database does not wait for its disk",
-        file: "crates/store/src/sqlite.rs",
-        from: "\"synchronous\", \"full\"",
-        to: "\"synchronous\", \"off\"",
-        seed: 1,
-    },
-    Mutation {
-        name: "energy across a filled hole is counted twice",
-        file: "crates/store/src/sqlite/ingest.rs",
-        from: "in spanned.negated_days() {",
-        to: "in spanned.negated_days().into_iter().take(0) {",
-        seed: 1,
-    },
-    Mutation {
-        name: "server places samples without regard to their age",
-        file: "crates/server/src/ingest/anchors.rs",
-        from: "    now.0.saturating_sub(age)\n",
-        to: "    let _ = age;\n    now.0\n",
-        seed: 1,
-    },
-    Mutation {
-        name: "device takes a batch for durable that is not",
-        file: "crates/agent/src/node.rs",
-        from: "self.core.handle_persisted(now, result.is_ok());",
-        to: "self.core.handle_persisted(now, true);",
-        seed: 1,
-    },
-    Mutation {
-        name: "draft is not synced",
-        file: "crates/agent/src/storage/draft.rs",
-        from: "        self.disk.sync(&journal.name).map_err(failed)?;\n",
-        to: "",
-        seed: 1,
-    },
-    Mutation {
-        name: "spool is not synced",
-        file: "crates/agent/src/storage/spool.rs",
-        from: "if is_synced { self.disk.sync(&name) } else { Ok(()) }",
-        to: "{ let _ = is_synced; Ok(()) }",
-        seed: 1,
-    },
-    Mutation {
-        name: "samples of the last epoch are thrown away",
-        file: "crates/agent/src/storage.rs",
-        from: "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
-        to: "samples.clear();",
-        seed: 1,
-    },
-    Mutation {
-        name: "samples that are in batches already are recovered again",
-        file: "crates/agent/src/storage.rs",
-        from: "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
-        to: "",
-        seed: 1,
-    },
-    Mutation {
-        name: "counters are used before their reservation",
-        file: "crates/agent/src/storage/ledger.rs",
-        from: "        record.reserved = limit.0.max(record.reserved);\n",
-        to: "        let _ = limit;\n",
-        seed: 1,
-    },
-    Mutation {
-        name: "a counter seals the next message too",
-        file: "crates/device/src/uplink.rs",
-        from: "        self.next_counter += 1;\n",
-        to: "",
-        seed: 1,
-    },
-    Mutation {
-        name: "a sample gets the time at which its batch began",
-        file: "crates/device/src/device.rs",
-        from: "(TimeBase::Unix, Some(unix)) => unix.0,",
-        to: "(TimeBase::Unix, Some(unix)) => unix.0 - unix.0 % 900_000,",
-        seed: 1,
-    },
-    Mutation {
-        name: "a reply frees all batches of its epoch",
-        file: "crates/agent/src/node/done.rs",
-        from: "    (id(range.first), id(range.last))\n",
-        to: "    (id(range.first), id(ecowatt_model::Sequence(range.last.0 + 1)))\n",
-        seed: 1,
-    },
-    Mutation {
-        name: "spool drops nothing when it is full",
-        file: "crates/agent/src/storage/spool.rs",
-        from: "while self.bytes() + len > self.limit_bytes",
-        to: "while self.bytes() + len > 64 * self.limit_bytes",
-        seed: 1,
-    },
-];
-
-/// Tries every mutation, or those whose names contain one of `names`.
-pub(crate) fn run(root: &Root, names: &[String]) -> Result<()> {
-    let folder = root.target().join("mutations");
-    let tree = folder.join("tree");
+/// Tries every mutation, or those whose names contain one of the names given. With `--seeds N` it
+/// looks for the smallest seed up to `N` that catches each.
+pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
+    let (seeds_max, names) = match args {
+        [option, max, names @ ..] if option == "--seeds" => {
+            (Some(max.parse().context("--seeds N is a whole number")?), names)
+        }
+        names => (None, names),
+    };
+    let is_wanted = |mutation: &&Mutation| {
+        names.is_empty() || names.iter().any(|name| mutation.name.contains(name.as_str()))
+    };
+    let wanted: Vec<&Mutation> = MUTATIONS.iter().filter(is_wanted).collect();
+    ensure!(!wanted.is_empty(), "no mutation has such a name");
+    check_promises(root)?;
+    let tree = root.target().join("mutations");
     copy(root, &tree)?;
-    let target = folder.join("target");
-    step("the product as it is", || {
-        let seeds = MUTATIONS.iter().map(|mutation| mutation.seed);
-        let mut seeds: Vec<u64> = seeds.collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        let verdict = simulate(root, &tree, &target, &seeds)?;
-        ensure!(verdict.is_none(), "breaks a promise: {}", verdict.unwrap_or_default());
-        Ok(())
-    })?;
-    let mut missed = Vec::new();
-    let is_wanted =
-        |name: &str| names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
-    for mutation in MUTATIONS.iter().filter(|mutation| is_wanted(mutation.name)) {
-        step(mutation.name, || {
-            let path = tree.join(mutation.file);
-            let whole = std::fs::read_to_string(&path)
-                .with_context(|| format!("reading {}", mutation.file))?;
-            let places = whole.matches(mutation.from).count();
-            ensure!(places == 1, "{} has {places} places to change", mutation.file);
-            std::fs::write(&path, whole.replace(mutation.from, mutation.to))?;
-            let verdict = simulate(root, &tree, &target, &[mutation.seed]);
-            std::fs::write(&path, whole)?;
-            match verdict? {
-                Some(broken) => eprintln!("    caught: {}", broken.trim_end()),
-                None => {
-                    eprintln!("    NOT CAUGHT by seed {}", mutation.seed);
-                    missed.push(mutation.name);
-                }
-            }
+    let simulation = Simulation { root, tree: &tree };
+    if seeds_max.is_none() {
+        step("the product as it is", || {
+            let mut seeds: Vec<u64> = wanted.iter().map(|mutation| mutation.seed).collect();
+            seeds.sort_unstable();
+            seeds.dedup();
+            let verdict = simulation.run(None, &seeds)?;
+            ensure!(verdict.is_none(), "breaks a promise: {}", verdict.unwrap_or_default());
             Ok(())
         })?;
     }
-    if missed.is_empty() {
-        return Ok(());
+    let mut missed = Vec::new();
+    for mutation in wanted {
+        let seeds = seeds_max.map_or(vec![mutation.seed], |max| (1..=max).collect());
+        // The others are tried all the same.
+        match step(mutation.name, || simulation.is_caught(mutation, &seeds)) {
+            Ok(true) => {}
+            Ok(false) => missed.push(mutation.name),
+            Err(error) => {
+                eprintln!("    {error:#}");
+                missed.push(mutation.name);
+            }
+        }
     }
-    bail!("{} mutations were not caught: {}", missed.len(), missed.join("; "))
+    ensure!(missed.is_empty(), "{} were not caught: {}", missed.len(), missed.join("; "));
+    Ok(())
 }
 
-/// What the simulation says is broken, if anything is.
-fn simulate(root: &Root, tree: &Path, target: &Path, seeds: &[u64]) -> Result<Option<String>> {
-    let inside = |subcommand: &str| {
-        let mut run = cargo(root);
-        run.current_dir(tree).env("CARGO_TARGET_DIR", target);
-        run.args([subcommand, "--quiet", "--package", "ecowatt-fleet", "--example", "seeds"]);
-        run
-    };
-    check(&mut inside("build")).context("a mutation must compile")?;
-    let mut simulation = inside("run");
-    simulation.arg("--").args(seeds.iter().map(u64::to_string));
-    let done = simulation.output().context("starting the simulation")?;
-    match done.status.code() {
-        Some(0) => Ok(None),
-        Some(1) => Ok(Some(String::from_utf8_lossy(&done.stdout).into_owned())),
-        _ => bail!("the simulation ended with {}", done.status),
+/// Every promise of the simulation is broken by a mutation, and no other is spoken of.
+fn check_promises(root: &Root) -> Result<()> {
+    let file = "crates/fleet/src/violation.rs";
+    let text =
+        std::fs::read_to_string(root.join(file)).with_context(|| format!("reading {file}"))?;
+    let (_, variants) = text.split_once("pub enum Invariant {").context("there is no Invariant")?;
+    let (variants, _) = variants.split_once('}').context("Invariant has no end")?;
+    let names = variants.lines().map(|line| line.trim().trim_end_matches(','));
+    let promises: Vec<&str> =
+        names.filter(|name| !name.is_empty() && !name.starts_with("//")).collect();
+    for mutation in MUTATIONS {
+        let name = mutation.name;
+        ensure!(promises.contains(&mutation.breaks), "{name}: there is no {}", mutation.breaks);
     }
+    let is_untried = |name: &&&str| !MUTATIONS.iter().any(|mutation| mutation.breaks == **name);
+    let untried: Vec<&str> = promises.iter().filter(is_untried).copied().collect();
+    ensure!(untried.is_empty(), "no mutation breaks {}", untried.join(", "));
+    Ok(())
+}
+
+/// The simulation of a copy of the product.
+struct Simulation<'a> {
+    root: &'a Root,
+    tree: &'a Path,
+}
+
+impl Simulation<'_> {
+    /// Whether one of the seeds breaks the promise in a product with this mistake.
+    fn is_caught(&self, mutation: &Mutation, seeds: &[u64]) -> Result<bool> {
+        let path = self.tree.join(mutation.file);
+        let whole =
+            std::fs::read_to_string(&path).with_context(|| format!("reading {}", mutation.file))?;
+        let mut broken = whole.clone();
+        for (from, to) in mutation.changes {
+            let places = broken.matches(from).count();
+            ensure!(places == 1, "{} has {places} places with {from:?}", mutation.file);
+            broken = broken.replace(from, to);
+        }
+        std::fs::write(&path, broken)?;
+        let said = self.run(Some(mutation.breaks), seeds);
+        std::fs::write(&path, whole)?;
+        let said = said?.unwrap_or_default();
+        said.lines().for_each(|line| eprintln!("    {line}"));
+        let promise = format!(": {}: ", mutation.breaks);
+        let is_caught = said.lines().any(|line| line.contains(&promise));
+        if !is_caught {
+            eprintln!("    {} is not broken under the seeds {seeds:?}", mutation.breaks);
+        }
+        Ok(is_caught)
+    }
+
+    /// What is broken, if anything is. The seeds are tried until one breaks what is wanted, or, if
+    /// nothing is, breaks something.
+    fn run(&self, wanted: Option<&str>, seeds: &[u64]) -> Result<Option<String>> {
+        let inside = |subcommand: &str| {
+            let mut run = cargo(self.root);
+            // Never the repository's own: cargo would take compiled mutations for the product.
+            run.current_dir(self.tree).env("CARGO_TARGET_DIR", self.tree.join("target"));
+            run.args([subcommand, "--quiet", "--package", "ecowatt-fleet", "--example", "seeds"]);
+            run
+        };
+        let built = inside("build").output().context("starting cargo")?;
+        if !built.status.success() {
+            bail!("a mutation must compile:\n{}", String::from_utf8_lossy(&built.stderr));
+        }
+        let mut simulation = inside("run");
+        simulation.arg("--").args(wanted.iter().flat_map(|promise| ["--breaks", promise]));
+        simulation.args(seeds.iter().map(u64::to_string));
+        let (status, said) = within(&mut simulation, SIMULATION_MAX)?;
+        match status {
+            Some(0) if said.is_empty() => Ok(None),
+            Some(0 | 1) => Ok(Some(said)),
+            Some(status) => bail!("the simulation ended with {status}"),
+            None => bail!("the simulation was killed: it did not end"),
+        }
+    }
+}
+
+/// Runs a command; gives its status, unless it had to be killed, and what it wrote.
+fn within(command: &mut Command, longest: Duration) -> Result<(Option<i32>, String)> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut stdout = child.stdout.take().context("standard output is piped")?;
+    let reader = thread::spawn(move || {
+        let mut said = String::new();
+        stdout.read_to_string(&mut said).map(|_| said)
+    });
+    let mut waited = Duration::ZERO;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status.code();
+        }
+        if waited >= longest {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        thread::sleep(LOOK);
+        waited += LOOK;
+    };
+    let said = reader.join().map_err(|_| anyhow::anyhow!("reading its output panicked"))??;
+    Ok((status, said))
 }
 
 /// Copies what git knows of the repository, and what it could know; unchanged files are left alone,

@@ -5,12 +5,13 @@ use ecowatt_codec::State;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
-    Block, ENERGY_POINT, EnergyFigure, LocalDate, POWER_POINT, Store, StoreError, limits,
+    Aggregate, Block, ENERGY_POINT, EnergyFigure, LocalDate, POWER_POINT, Store, StoreError,
+    TimeRange, limits,
 };
 
 use crate::device::Device;
 use crate::plant::Plants;
-use crate::truth::Verdict;
+use crate::truth::{ClockError, Verdict};
 use crate::violation::Invariant;
 
 /// What the store holds of a device.
@@ -22,9 +23,36 @@ pub(crate) struct Held {
 struct HeldSource {
     source: SourceNumber,
     blocks: Vec<Block>,
-    /// Readings of the power in all days together.
-    power_readings: Option<u64>,
+    /// The power in all days together, and in all quarter hours.
+    days: Totals,
+    quarters: Totals,
     energy: Vec<EnergyFigure>,
+}
+
+/// Good readings of one point.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Totals {
+    count: u64,
+    sum: i64,
+    /// Smallest and largest.
+    extremes: Option<(i64, i64)>,
+}
+
+impl Totals {
+    fn add(&mut self, count: u64, sum: i64, (min, max): (i64, i64)) {
+        self.count += count;
+        self.sum = self.sum.wrapping_add(sum);
+        let (least, most) = self.extremes.unwrap_or((min, max));
+        self.extremes = Some((least.min(min), most.max(max)));
+    }
+
+    fn of<'a>(buckets: impl Iterator<Item = &'a Vec<Option<Aggregate>>>) -> Self {
+        let mut totals = Self::default();
+        for Aggregate { count, sum, min, max, .. } in buckets.filter_map(|found| *found.first()?) {
+            totals.add(count.into(), sum, (min, max));
+        }
+        totals
+    }
 }
 
 /// How many inverters' energy was compared.
@@ -34,7 +62,8 @@ pub struct EnergyCounts {
     pub compared: u64,
     /// Inverters without a counter.
     pub without_counter: u64,
-    /// Inverters whose device's clock was wrong for a while, so that their samples are not in order.
+    /// Of those compared, inverters whose device's clock was wrong for a while, so that their samples
+    /// are not in order; the batches say what their energy is.
     pub overlapping: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
@@ -49,6 +78,7 @@ impl EnergyCounts {
     }
 }
 
+const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
 const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
 
 /// Reads everything of a device.
@@ -73,18 +103,16 @@ pub(crate) async fn hold(
         }
         let points = store.list_points(device, source).await?;
         let power = points.iter().find(|point| point.def.name == POWER_POINT);
-        let power_readings = match power {
-            None => None,
-            Some(point) => {
-                let days = store.days(device, source, ALL_DAYS, vec![point.id]).await?;
-                let counts =
-                    days.iter().filter_map(|day| day.aggregates.first().copied().flatten());
-                Some(counts.map(|aggregate| u64::from(aggregate.count)).sum())
-            }
-        };
+        let (mut days, mut quarters) = (Totals::default(), Totals::default());
+        if let Some(point) = power {
+            let found = store.days(device, source, ALL_DAYS, vec![point.id]).await?;
+            days = Totals::of(found.iter().map(|day| &day.aggregates));
+            let found = store.quarters(device, source, ALWAYS, vec![point.id]).await?;
+            quarters = Totals::of(found.iter().map(|quarter| &quarter.aggregates));
+        }
         let energy =
             energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
-        held.push(HeldSource { source, blocks, power_readings, energy });
+        held.push(HeldSource { source, blocks, days, quarters, energy });
     }
     Ok(Held { device: index, sources: held })
 }
@@ -94,7 +122,7 @@ pub(crate) fn check(
     device: &mut Device,
     held: &Held,
     plants: &Plants,
-    end: UnixMs,
+    (end, clock_errors): (UnixMs, &[ClockError]),
     state: &mut State,
     energy: &mut EnergyCounts,
 ) -> Verdict {
@@ -107,8 +135,11 @@ pub(crate) fn check(
         for block in &held.blocks {
             stored.push(block.id);
             summary.begin(block);
-            let row = |words: &[u16], marks: &[Mark]| summary.row(words, marks);
-            if let Err(wrong) = device.truth.audit(held.source, block, state, &mut verdict, row) {
+            let row = |t_ms: i64, words: &[u16], marks: &[Mark]| summary.row(t_ms, words, marks);
+            let truth = &mut device.truth;
+            let audited = truth.audit(held.source, block, clock_errors, state, &mut verdict, row);
+            summary.finish_batch();
+            if let Err(wrong) = audited {
                 let detail = format!("batch {}: {wrong}", block.id);
                 device.violate(end, Invariant::NothingInvented, detail);
             }
@@ -141,43 +172,85 @@ pub(crate) fn check(
 /// What an inverter's rows say of power and counter.
 struct Summary<'a> {
     layout: &'a Layout,
-    power: Option<usize>,
+    power_point: Option<usize>,
     counter: Option<usize>,
-    power_readings: u64,
+    power: Totals,
+    /// Offset of the times in the batch at hand, and the counter's readings in it.
+    offset_ms: i64,
+    readings: Vec<(i64, i64)>,
+    /// Of the counter, in the order of the batches.
     first: Option<i64>,
     last: Option<i64>,
     end: Option<UnixMs>,
     is_overlapping: bool,
+    energy: Energy,
+}
+
+/// What the counter moved by according to batches in the order of their first samples: it never runs
+/// backwards, and what two batches saw at the same time counts once. No plant makes so much that a
+/// step is too large to be believed.
+#[derive(Default)]
+struct Energy {
+    moved: i64,
+    /// First reading of the last batch that had any, and its last reading with its time.
+    edges: Option<(i64, i64, i64)>,
+}
+
+impl Energy {
+    /// Readings of one batch, ascending in time.
+    fn add(&mut self, readings: &[(i64, i64)]) {
+        let ([first, ..], [.., last]) = (readings, readings) else { return };
+        self.moved += match self.edges {
+            Some((_, at, value)) if first.0 > at => (first.1 - value).max(0),
+            Some((before, _, value)) => -(value - first.1).max(0).min((value - before).max(0)),
+            None => 0,
+        };
+        let steps = readings.windows(2).map(|pair| (pair[1].1 - pair[0].1).max(0));
+        self.moved += steps.sum::<i64>();
+        self.edges = Some((first.1, last.0, last.1));
+    }
 }
 
 impl<'a> Summary<'a> {
     fn new(layout: &'a Layout) -> Self {
         Self {
             layout,
-            power: layout.find(POWER_POINT),
+            power_point: layout.find(POWER_POINT),
             counter: layout.find(ENERGY_POINT),
-            power_readings: 0,
+            power: Totals::default(),
+            offset_ms: 0,
+            readings: Vec::new(),
             first: None,
             last: None,
             end: None,
             is_overlapping: false,
+            energy: Energy::default(),
         }
     }
 
     fn begin(&mut self, block: &Block) {
         self.is_overlapping |= self.end.is_some_and(|end| block.first <= end);
         self.end = self.end.max(Some(block.last));
+        self.offset_ms = block.time_offset_ms;
     }
 
-    fn row(&mut self, words: &[u16], marks: &[Mark]) {
+    fn row(&mut self, t_ms: i64, words: &[u16], marks: &[Mark]) {
         let good = |point: Option<usize>| self.layout.reading(point?, words, marks).good();
-        self.power_readings += u64::from(good(self.power).is_some());
+        if let Some(value) = good(self.power_point) {
+            self.power.add(1, value, (value, value));
+        }
         if let Some(value) = good(self.counter) {
+            self.readings.push((t_ms + self.offset_ms, value));
             self.first.get_or_insert(value);
             // A clock that was wrong for a while puts samples beyond others that came after them.
             self.is_overlapping |= self.last.is_some_and(|last| value < last);
             self.last = Some(value);
         }
+    }
+
+    fn finish_batch(&mut self) {
+        self.energy.add(&self.readings);
+        self.readings.clear();
     }
 }
 
@@ -188,27 +261,24 @@ fn check_source(
     end: UnixMs,
     energy: &mut EnergyCounts,
 ) {
-    if held.power_readings.unwrap_or(0) != summary.power_readings {
-        let detail = format!(
-            "days count {} readings of the power, the batches hold {}",
-            held.power_readings.unwrap_or(0),
-            summary.power_readings
-        );
-        device.violate(end, Invariant::RollUpsAddUp, detail);
+    for (what, totals) in [("days", held.days), ("quarter hours", held.quarters)] {
+        if totals != summary.power {
+            let batches = summary.power;
+            let detail = format!("{what} have {totals:?} of the power, the batches {batches:?}");
+            device.violate(end, Invariant::RollUpsAddUp, detail);
+        }
     }
     let Some(counter) = summary.counter else {
         energy.without_counter += 1;
         return;
     };
-    if summary.is_overlapping {
-        energy.overlapping += 1;
-        return;
-    }
     let (Some(first), Some(last)) = (summary.first, summary.last) else { return };
+    let moved = if summary.is_overlapping { summary.energy.moved } else { last - first };
+    energy.overlapping += u64::from(summary.is_overlapping);
     // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
     let exponent = i32::from(summary.layout.points()[counter].exponent) + 3;
     let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));
-    let expected = (last - first).saturating_mul(factor);
+    let expected = moved.saturating_mul(factor);
     let figures = held.energy.iter().filter_map(|figure| match figure {
         EnergyFigure::Counter { mwh, .. } => Some(*mwh),
         EnergyFigure::Integrated { .. } | EnergyFigure::Nothing => None,

@@ -15,7 +15,10 @@ use std::time::Duration;
 use ecowatt_agent::node::{
     Done, Message as AgentMessage, Next, Node, NodeConfig, SourceSetup, StartError,
 };
-use ecowatt_agent::storage::{Identity, Ledger, LedgerError, Order, SPOOL_BYTES_MIN, StorageError};
+use ecowatt_agent::storage::{
+    Dropped, Identity, Ledger, LedgerError, Order, Recovered, SPOOL_BYTES_MIN, StorageError,
+};
+use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{BatchId, BootEpoch, Counter, MonoMs, SourceNumber, UnixMs};
@@ -155,6 +158,14 @@ pub(crate) struct Device {
     responses: BTreeMap<u64, Response>,
     serial: u64,
     counter_last: Option<Counter>,
+    /// Newest message that the server replied to, with the instant, and the newest before that.
+    replied: Option<(UnixMs, Counter)>,
+    replied_before: Option<Counter>,
+    /// Gaps in the message under way.
+    told: Vec<Dropped>,
+    /// The newest batch that was dropped, and how many ever were.
+    dropped_to: Option<BatchId>,
+    dropped_batches: u64,
     /// Last sequence of each epoch that is durable.
     given: BTreeMap<u32, u32>,
     /// Batches that were sent and are not acknowledged.
@@ -172,6 +183,10 @@ const REFUSED_AFTER_MS: u64 = 3_000;
 /// Pause of the service supervisor before it starts an agent that gave up.
 const SUPERVISOR_PAUSE_MS: u64 = 10_000;
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// Longest interval between two samples where the spool is small.
+const SMALL_SPOOL_INTERVAL: Duration = Duration::from_secs(8);
+/// Devices with higher indices have room.
+const SMALL_SPOOLS_BELOW: u32 = 64;
 /// Most violations that one device reports; after that it has said enough.
 const VIOLATIONS_MAX: usize = 8;
 
@@ -187,16 +202,20 @@ impl Device {
         let mut random = Random::new(scenario.seed, u64::from(index));
         let disk = Disk::new(random.draw());
         enrol(&disk, *kid, key);
-        // Every fourth device has little room for a backlog, every third sends the newest first.
         let lines: Vec<Line> = (0..sources_of(index))
             .map(|source| Line::new(plants, &mut random, SourceNumber(source), scenario.faults))
             .collect();
-        let interval = scenario.sample_interval;
+        // Every third device sends the newest first.
+        let has_small_spool = has_small_spool(index);
+        let interval = match has_small_spool {
+            true => scenario.sample_interval.min(SMALL_SPOOL_INTERVAL),
+            false => scenario.sample_interval,
+        };
         let setups =
             lines.iter().map(|line| line.setup(plants.of(line.plant()), interval)).collect();
         let rates = scenario.rates();
         let network = Network::new(Random::new(random.draw(), 1), scenario.latency_min_ms(), rates);
-        let spool_bytes = if index % 4 == 2 { SPOOL_BYTES_MIN } else { 8 << 20 };
+        let spool_bytes = if has_small_spool { SPOOL_BYTES_MIN } else { 8 << 20 };
         let order = if index % 3 == 1 { Order::NewestFirst } else { Order::OldestFirst };
         let first_start = after(START, random.below(60_000));
         let mut device = Self {
@@ -225,6 +244,11 @@ impl Device {
             responses: BTreeMap::new(),
             serial: 0,
             counter_last: None,
+            replied: None,
+            replied_before: None,
+            told: Vec::new(),
+            dropped_to: None,
+            dropped_batches: 0,
             given: BTreeMap::new(),
             offered: BTreeSet::new(),
             truth: Truth::default(),
@@ -303,17 +327,19 @@ impl Device {
     }
 
     fn respond(&mut self, response: Response) {
-        let Response { leaves, serial, answer, .. } = response;
+        let Response { leaves, serial, answer, clock, .. } = response;
         let Some(copy) = self.in_flight.remove(&serial) else { return };
         let counter = copy.counter;
         let what = match answer {
             Answer::Reply(bytes) => {
+                self.check_reply_order(leaves, counter);
                 let copies = self.network.reply_copies(counter, bytes);
                 if copies.is_empty() {
                     self.trace.note(leaves, What::Lost { counter });
                 }
                 for (delay, bytes, is_genuine) in copies {
-                    let what = Delivered::Reply { bytes, is_genuine };
+                    let clock_error_ms = clock.0 - leaves.0;
+                    let what = Delivered::Reply { bytes, is_genuine, clock_error_ms };
                     self.deliver(after(leaves, delay), Delivery { counter, what });
                 }
                 return;
@@ -332,6 +358,21 @@ impl Device {
             let delay = self.network.delay();
             self.deliver(after(leaves, delay), Delivery { counter, what });
         }
+    }
+
+    /// The server replies in the order in which it takes messages, but for those that came together.
+    fn check_reply_order(&mut self, leaves: UnixMs, counter: Counter) {
+        if let Some((at, newest)) = self.replied
+            && at < leaves
+        {
+            self.replied_before = self.replied_before.max(Some(newest));
+        }
+        if let Some(newer) = self.replied_before.filter(|newer| counter < *newer) {
+            let detail = format!("message {counter} got a reply after {newer} had got one");
+            self.violate(leaves, Invariant::OldIsRefused, detail);
+        }
+        let newest = self.replied.map_or(counter, |(_, newest)| newest.max(counter));
+        self.replied = Some((leaves, newest));
     }
 
     /// The server has just started and holds these batches, ascending.
@@ -509,6 +550,8 @@ impl Device {
             }
         };
         self.counts.starts += 1;
+        // Recovery may have finished a removal.
+        self.dropped_batches = node.report().dropped_batches;
         let epoch = node.epoch();
         let recovered = self.take_recovered(&mut node);
         let clock_error_ms = clock.system_error_ms();
@@ -527,12 +570,18 @@ impl Device {
     fn take_recovered(&mut self, node: &mut DeviceNode) -> u64 {
         let mut samples = 0;
         for batch in node.take_recovered() {
-            let last = self.given.entry(batch.id.epoch.0).or_default();
-            *last = (*last).max(batch.id.sequence.0);
             samples += u64::from(batch.rows);
+            self.note_recovered(&batch);
         }
-        self.counts.recovered_samples += samples;
         samples
+    }
+
+    fn note_recovered(&mut self, batch: &Recovered) {
+        let Recovered { id, source, rows, last_ordinal, .. } = *batch;
+        let last = self.given.entry(id.epoch.0).or_default();
+        *last = (*last).max(id.sequence.0);
+        self.truth.batched(id, source, ordinals(last_ordinal, rows));
+        self.counts.recovered_samples += u64::from(rows);
     }
 
     fn receive(&mut self, now: UnixMs, delivery: Delivery) {
@@ -541,16 +590,22 @@ impl Device {
         let Delivery { counter, what } = delivery;
         let is_awaited = running.sent.is_some_and(|(sent, _)| sent == counter);
         let failure = match what {
-            Delivered::Reply { bytes, is_genuine } => {
+            Delivered::Reply { bytes, is_genuine, clock_error_ms } => {
                 self.trace.note_bytes(&bytes);
                 match running.node.handle_reply(&bytes, || mono) {
                     Ok(freed) => {
-                        running.sent = None;
+                        let sent = running.sent.take();
+                        if let Some((_, until)) = sent {
+                            self.check_clock(now, until, clock_error_ms);
+                        }
                         self.trace.note(now, What::Answered { counter, accepted: true });
                         if !is_genuine || !is_awaited {
                             let detail =
                                 format!("a reply was accepted that is not the one to {counter}");
                             self.violate(now, Invariant::ReplyIsBound, detail);
+                        }
+                        if freed.are_drops_known {
+                            self.told.drain(..).for_each(|gap| self.truth.dropped(gap));
                         }
                         for (first, last) in freed.ranges {
                             self.trace.note(now, What::Acknowledged { first, last });
@@ -583,6 +638,20 @@ impl Device {
             running.sent = None;
             running.node.handle_link_failure(mono, failure);
             self.trace.note(now, What::Failed { counter });
+        }
+    }
+
+    /// The server's time has come with a reply. The device cannot know when on the way of message and
+    /// reply it was read, and leaves small deviations alone.
+    fn check_clock(&mut self, now: UnixMs, until: UnixMs, server_error_ms: i64) {
+        let Life::On(running) = &self.life else { return };
+        let taken_ms = EXCHANGE_TIMEOUT_MS.saturating_sub(until.0.abs_diff(now.0));
+        let tolerated = u64::try_from(CLOCK_STEP_MIN.as_millis()).unwrap_or(0) + 2 * taken_ms;
+        let shown = running.node.core().wall().unix(running.clock.mono(now));
+        let error_ms = shown.map(|shown| shown.0 - now.0 - server_error_ms);
+        if error_ms.is_none_or(|error| error.unsigned_abs() > tolerated) {
+            let detail = format!("clock is off by {error_ms:?} ms after {taken_ms} ms for a reply");
+            self.violate(now, Invariant::ClockFollows, detail);
         }
     }
 
@@ -650,14 +719,11 @@ impl Device {
                 let (id, rows, is_durable) = (batch.id, batch.rows, result.is_ok());
                 self.trace.note(now, What::Persisted { id, rows, is_durable });
                 let Life::On(running) = &mut self.life else { return };
-                for recovered in running.node.take_recovered() {
-                    let last = self.given.entry(recovered.id.epoch.0).or_default();
-                    *last = (*last).max(recovered.id.sequence.0);
-                    self.counts.recovered_samples += u64::from(recovered.rows);
-                }
+                running.node.take_recovered().iter().for_each(|batch| self.note_recovered(batch));
+                let (first, _) = ordinals(batch.last_ordinal, rows);
+                self.truth.batched(id, batch.source, (first, batch.last_ordinal));
                 if is_durable {
                     self.counts.batches += 1;
-                    let first = (batch.last_ordinal + 1).saturating_sub(u32::from(rows));
                     self.truth.durable(id.epoch.0, batch.source, first, batch.last_ordinal);
                     let last = self.given.entry(id.epoch.0).or_default();
                     if id.sequence.0 <= *last {
@@ -674,10 +740,12 @@ impl Device {
             }
             Done::Composed { message, .. } => {
                 let AgentMessage { request, batches, dropped, bytes, .. } = message;
+                self.told.clone_from(&dropped);
                 for gap in dropped {
                     self.trace.note(now, What::Dropped(gap));
-                    self.truth.dropped(gap);
+                    self.dropped_to = self.dropped_to.max(Some(gap.last));
                 }
+                self.check_oldest_dropped(now, &batches);
                 self.send(now, request.counter, bytes, &batches, out);
             }
             Done::NotCut(_) | Done::NotComposed { .. } => {}
@@ -766,9 +834,26 @@ impl Device {
             let detail = format!("spool holds {} of {} bytes", report.bytes, self.spool_bytes);
             self.violate(now, Invariant::SpoolWithinLimit, detail);
         }
+        // A drop makes room for one batch: a quarter of the limit at most, as is a segment.
+        let was_full = report.bytes >= self.spool_bytes / 2;
+        if report.dropped_batches > self.dropped_batches && !was_full {
+            let (bytes, limit) = (report.bytes, self.spool_bytes);
+            let detail = format!("batches were dropped to have {bytes} of {limit} bytes in use");
+            self.violate(now, Invariant::OldestDroppedFirst, detail);
+        }
+        self.dropped_batches = report.dropped_batches;
         if memory > memory_max {
             let detail = format!("node holds {memory} bytes, {memory_max} at most");
             self.violate(now, Invariant::MemoryWithinLimit, detail);
+        }
+    }
+
+    /// Nothing that is older than a dropped batch waits any more.
+    fn check_oldest_dropped(&mut self, now: UnixMs, offered: &[BatchId]) {
+        let Some(dropped) = self.dropped_to else { return };
+        if let Some(older) = offered.iter().find(|id| **id <= dropped) {
+            let detail = format!("batch {older} waits, and batches up to {dropped} were dropped");
+            self.violate(now, Invariant::OldestDroppedFirst, detail);
         }
     }
 
@@ -812,9 +897,20 @@ impl Device {
     }
 }
 
+/// Whether the device with this index has little room for a backlog, much to put there, and long
+/// outages: its spool is full now and then. A few are enough; they sample more often than is asked.
+fn has_small_spool(index: u32) -> bool {
+    index % 8 == 2 && index < SMALL_SPOOLS_BELOW
+}
+
 /// How many inverters the device with this index has: every eighth has two.
 pub(crate) fn sources_of(index: u32) -> u8 {
     if index % 8 == 5 { 2 } else { 1 }
+}
+
+/// First and last sample of so many up to the last.
+fn ordinals(last: u32, rows: u16) -> (u32, u32) {
+    ((last + 1).saturating_sub(u32::from(rows)), last)
 }
 
 fn enrol(disk: &Disk, kid: Kid, key: &DeviceKey) {

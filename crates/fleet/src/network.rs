@@ -45,6 +45,8 @@ pub(crate) struct Response {
     pub(crate) device: u32,
     pub(crate) serial: u64,
     pub(crate) answer: Answer,
+    /// What the server's clock showed.
+    pub(crate) clock: UnixMs,
 }
 
 /// Something that reaches the device.
@@ -61,6 +63,8 @@ pub(crate) enum Delivered {
     Reply {
         bytes: Vec<u8>,
         is_genuine: bool,
+        /// The server's clock minus the true time when it left.
+        clock_error_ms: i64,
     },
     Busy {
         retry_after_s: u64,

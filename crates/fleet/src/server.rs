@@ -25,6 +25,7 @@ use crate::network::{Answer, Message, Response};
 use crate::random::Random;
 use crate::scenario::{Level, Rates, START, Scenario};
 use crate::trace::{Digest, Instant};
+use crate::truth::ClockError;
 
 /// Seconds that a server which cannot take a message asks for.
 const RETRY_AFTER_S: u64 = 5;
@@ -110,6 +111,8 @@ pub(crate) struct Server {
     driver: ClockDriver,
     clock_error_ms: i64,
     clock_right_at: Option<UnixMs>,
+    /// When and how far it was wrong.
+    pub(crate) clock_errors: Vec<ClockError>,
     entropy: Entropy,
     runtime: tokio::runtime::Runtime,
     up: Option<Up>,
@@ -155,6 +158,7 @@ impl Server {
             driver,
             clock_error_ms: 0,
             clock_right_at: None,
+            clock_errors: Vec::new(),
             entropy,
             runtime,
             up: None,
@@ -352,7 +356,9 @@ impl Server {
                 let most = if random.happens(200_000) { 3_600_000 } else { 20_000 };
                 let step = i64::try_from(random.below(2 * most)).unwrap_or(0);
                 self.clock_error_ms = step - i64::try_from(most).unwrap_or(0);
-                self.clock_right_at = Some(minutes(random, 15));
+                let until = minutes(random, 15);
+                self.clock_right_at = Some(until);
+                self.clock_errors.push(ClockError { until, by_ms: self.clock_error_ms });
                 self.note(now, "clock is set wrong");
             }
         }
@@ -382,8 +388,8 @@ impl Server {
             for (arrives, device, serial) in group.into_keys() {
                 self.counts.messages += 1;
                 self.counts.unanswered += 1;
-                let answer = Answer::Nothing;
-                let response = Response { arrives, leaves: now, device, serial, answer };
+                let (answer, clock) = (Answer::Nothing, now);
+                let response = Response { arrives, leaves: now, device, serial, answer, clock };
                 out.push(FromServer::Response(response));
             }
             return;
@@ -419,7 +425,8 @@ impl Server {
                 Answer::Refused(status) => self.digest.add(u64::from(*status)),
                 Answer::Nothing => self.digest.add(2),
             }
-            let response = Response { arrives, leaves: now, device, serial, answer };
+            let clock = UnixMs(now.0 + self.clock_error_ms);
+            let response = Response { arrives, leaves: now, device, serial, answer, clock };
             out.push(FromServer::Response(response));
         }
     }

@@ -1,14 +1,14 @@
 //! What one device sampled, and whether the store holds exactly that.
 //!
 //! Every sample leaves a hash of its time, words and marks. At the end each stored row must be one of
-//! them, once; each sample that was durable must be stored, unless the device reported its batch as
-//! dropped because the spool was full.
+//! them, once; each sample that was durable must be stored, unless the server was told that its batch
+//! was dropped because the spool was full.
 
 use std::collections::BTreeMap;
 
 use ecowatt_agent::storage::Dropped;
 use ecowatt_codec::{Decoder, State, TimeBase};
-use ecowatt_model::{BatchId, COLUMNS_MAX, Mark, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, COLUMNS_MAX, Mark, Sequence, SourceNumber, UnixMs};
 use ecowatt_store::{Block, TimeQuality};
 
 use crate::trace::Digest;
@@ -40,12 +40,23 @@ struct Samples {
     by_hash: Vec<(u64, u32)>,
 }
 
+/// Samples in a batch, by their first and last ordinal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Batched {
+    first: u32,
+    last: u32,
+    sequence: Sequence,
+}
+
 /// One device's samples.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     births: BTreeMap<u32, Birth>,
     samples: BTreeMap<(u32, u8), Samples>,
-    /// Samples that the device reported as dropped, by epoch; a gap grows until it is known.
+    /// What went into batches, by epoch and inverter. One sequence may be tried twice with other
+    /// contents.
+    batches: BTreeMap<(u32, u8), Vec<Batched>>,
+    /// What the server was told of dropped batches, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
 }
@@ -132,8 +143,22 @@ impl Row<'_> {
 }
 
 /// How far off the server may place the samples of a device whose clock was not set: what it takes a
-/// report of the device's time to arrive, and the deviation of the server's own clock.
+/// report of the device's time to arrive, and small deviations of the server's own clock.
 pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 180_000;
+
+/// The server's own clock was off for a while, and what it placed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClockError {
+    pub(crate) until: UnixMs,
+    pub(crate) by_ms: i64,
+}
+
+/// Whether a sample of this instant was put there in good faith.
+fn is_well_placed(placed: i64, truth: i64, server: &[ClockError]) -> bool {
+    let is_near = |by_ms: i64| placed.abs_diff(truth + by_ms) <= ANCHOR_ERROR_MAX_MS.unsigned_abs();
+    // What is placed was sampled before.
+    is_near(0) || server.iter().any(|error| error.until.0 >= truth && is_near(error.by_ms))
+}
 
 impl Truth {
     pub(crate) fn born(&mut self, epoch: u32, birth: Birth) {
@@ -163,7 +188,17 @@ impl Truth {
         }
     }
 
-    /// The device says that these batches are gone.
+    /// Samples from `first` to `last` went into a batch, whether or not it could be kept.
+    pub(crate) fn batched(&mut self, id: BatchId, source: SourceNumber, (first, last): (u32, u32)) {
+        let batches = self.batches.entry((id.epoch.0, source.0)).or_default();
+        let batched = Batched { first, last, sequence: id.sequence };
+        // A disk that is full is tried with the same batch again and again.
+        if batches.last() != Some(&batched) {
+            batches.push(batched);
+        }
+    }
+
+    /// The server was told that these batches are gone, and said that it knows.
     pub(crate) fn dropped(&mut self, gap: Dropped) {
         let key = (gap.first.epoch.0, gap.first.sequence.0);
         let known = self.gaps.entry(key).or_insert(gap);
@@ -194,10 +229,7 @@ impl Truth {
             let existing = given.get(epoch).copied().unwrap_or(0);
             for (first, last) in ranges {
                 for sequence in *first..=(*last).min(existing) {
-                    let id = BatchId {
-                        epoch: ecowatt_model::BootEpoch(*epoch),
-                        sequence: ecowatt_model::Sequence(sequence),
-                    };
+                    let id = BatchId { epoch: BootEpoch(*epoch), sequence: Sequence(sequence) };
                     if stored.binary_search(&id).is_err() && !self.is_in_gap(id) {
                         missing.push(id);
                     }
@@ -212,14 +244,16 @@ impl Truth {
         gaps.any(|(_, gap)| gap.last.epoch == id.epoch && id.sequence <= gap.last.sequence)
     }
 
-    /// Compares one stored block with what was sampled, and hands on the words and marks of its rows.
+    /// Compares one stored block with what was sampled, and hands on the time, words and
+    /// marks of its rows.
     pub(crate) fn audit(
         &mut self,
         source: SourceNumber,
         block: &Block,
+        server: &[ClockError],
         state: &mut State,
         verdict: &mut Verdict,
-        mut row: impl FnMut(&[u16], &[Mark]),
+        mut row: impl FnMut(i64, &[u16], &[Mark]),
     ) -> Result<(), &'static str> {
         let mut decoder =
             Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
@@ -238,7 +272,7 @@ impl Truth {
             let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
             let time = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
             let Some(t_ms) = time else { break };
-            row(words, marks);
+            row(t_ms, words, marks);
             rows += 1;
             verdict.stored += 1;
             let (hash, content) = Row { epoch, source, is_unix, t_ms, words, marks }.hashes();
@@ -258,7 +292,7 @@ impl Truth {
             if !is_unix {
                 let placed = block.time_offset_ms.saturating_add(t_ms);
                 let truth = birth.map_or(placed, |birth| birth.true_time(t_ms).0);
-                let is_off = placed.abs_diff(truth) > ANCHOR_ERROR_MAX_MS.unsigned_abs();
+                let is_off = !is_well_placed(placed, truth, server);
                 let is_sure = block.time_quality == TimeQuality::Anchored;
                 verdict.misplaced += u64::from(is_sure && is_off);
             }
@@ -271,33 +305,57 @@ impl Truth {
 
     /// What remains to be said once every block has been audited.
     pub(crate) fn finish(&mut self, verdict: &mut Verdict) {
-        for (epoch, samples) in by_epoch(&self.samples) {
-            let gap: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
+        for (epoch, sources) in by_epoch(&self.samples) {
+            let told: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
                 .map(|(_, gap)| u64::from(gap.samples))
                 .sum();
-            let mut missing = 0;
-            for samples in samples {
+            let (mut excused, mut unknown) = (0, 0);
+            for (source, samples) in sources {
                 verdict.taken += u64::try_from(samples.hashes.len()).unwrap_or(0);
-                for (is_durable, is_stored) in samples.is_durable.iter().zip(&samples.is_stored) {
+                let batches = self.batches.get(&(epoch, source)).map_or(&[][..], Vec::as_slice);
+                let stored = samples.is_durable.iter().zip(&samples.is_stored);
+                for (ordinal, (is_durable, is_stored)) in (1..).zip(stored) {
                     verdict.durable += u64::from(*is_durable);
-                    missing += u64::from(*is_durable && !*is_stored);
+                    if *is_stored || !*is_durable {
+                        continue;
+                    }
+                    match self.is_dropped(epoch, batches, ordinal) {
+                        Some(true) => excused += 1,
+                        Some(false) => verdict.lost += 1,
+                        None => unknown += 1,
+                    }
                 }
             }
-            // A batch whose acknowledgement was lost may be stored and dropped: a gap may count more
+            // The power may go before anybody hears which samples a recovery put into which batch.
+            // A gap counts those that were stored and acknowledged in vain too, so it may count more
             // than is missing, never less.
-            verdict.dropped += missing.min(gap);
-            verdict.lost += missing.saturating_sub(gap);
+            let left = told.saturating_sub(excused);
+            verdict.dropped += excused + unknown.min(left);
+            verdict.lost += unknown.saturating_sub(left);
         }
+    }
+
+    /// Whether a sample is in a batch that is in a gap; none if nobody knows its batch.
+    fn is_dropped(&self, epoch: u32, batches: &[Batched], ordinal: u32) -> Option<bool> {
+        let mut its = batches.iter().filter(|batch| (batch.first..=batch.last).contains(&ordinal));
+        let mut is_known = false;
+        let is_dropped = its.any(|batch| {
+            is_known = true;
+            self.is_in_gap(BatchId { epoch: BootEpoch(epoch), sequence: batch.sequence })
+        });
+        is_known.then_some(is_dropped)
     }
 }
 
+/// Epochs, each with its inverters and their samples.
 fn by_epoch(
     samples: &BTreeMap<(u32, u8), Samples>,
-) -> impl Iterator<Item = (u32, impl Iterator<Item = &Samples>)> {
+) -> impl Iterator<Item = (u32, impl Iterator<Item = (u8, &Samples)>)> {
     let mut epochs: Vec<u32> = samples.keys().map(|(epoch, _)| *epoch).collect();
     epochs.dedup();
     epochs.into_iter().map(|epoch| {
-        (epoch, samples.range((epoch, 0)..=(epoch, u8::MAX)).map(|(_, samples)| samples))
+        let sources = samples.range((epoch, 0)..=(epoch, u8::MAX));
+        (epoch, sources.map(|((_, source), samples)| (*source, samples)))
     })
 }
 

@@ -20,12 +20,16 @@ pub enum Invariant {
     NothingRestamped,
     /// A sample that the server placed in time is where it belongs.
     WellPlaced,
+    /// A device that has just heard the server has its time.
+    ClockFollows,
     /// What was acknowledged is stored from then on.
     AcknowledgedIsStored,
     /// No counter seals two messages under one key.
     CounterUsedOnce,
     /// No batch name stands for two batches.
     BatchNamedOnce,
+    /// A message that is older than one that was taken gets no reply, whatever befell the server.
+    OldIsRefused,
     /// Only the reply to the message under way is accepted.
     ReplyIsBound,
     /// What an enrolled device sent, and arrived as it was sent, is not refused.
@@ -38,9 +42,10 @@ pub enum Invariant {
     MemoryWithinLimit,
     /// Everything is delivered within a bound once faults have stopped.
     Delivered,
-    /// Energy equals what the inverter's counter has moved by.
+    /// Energy equals what the inverter's counter has moved by; where the device's clock was wrong for
+    /// a while, it equals what the batches hold in the order of their times.
     EnergyIsCounted,
-    /// Roll-ups count every stored reading once.
+    /// Days and quarter hours have number, sum and extremes of the stored readings.
     RollUpsAddUp,
     /// The device starts whatever a power cut has left.
     DeviceStarts,

@@ -323,6 +323,7 @@ fn close(
     progress: Progress<'_>,
 ) -> Result<(), ServerError> {
     let end = fleet.scenario.end();
+    let clock_errors = server.clock_errors.clone();
     let (store, stepper) = server.store()?;
     let (send, held) = sync_channel::<Held>(4);
     let count = fleet.devices.len();
@@ -334,7 +335,14 @@ fn close(
             let mut state = Box::new(State::new());
             for held in held {
                 let device = &mut devices[place(held.device)];
-                let verdict = audit::check(device, &held, plants, end, &mut state, &mut energy);
+                let verdict = audit::check(
+                    device,
+                    &held,
+                    plants,
+                    (end, &clock_errors),
+                    &mut state,
+                    &mut energy,
+                );
                 verdicts.add(&verdict);
                 progress(
                     f64::from(held.device + 1) / f64::from(u32::try_from(count).unwrap_or(1)),

@@ -2,7 +2,7 @@
 
 use ecowatt_model::UnixMs;
 
-use super::{Device, FAR, Life};
+use super::{Device, FAR, Life, has_small_spool};
 use crate::fleetwide::{Shared, after};
 use crate::scenario::{Level, Scenario};
 use crate::trace::What;
@@ -36,8 +36,9 @@ impl Device {
             6..=8 => self.go_off(now, false),
             9 => self.restart_in_order(now),
             10..=12 => {
-                let long = self.random.happens(150_000);
-                let mean = if long { 24 * 60 } else { 30 };
+                let (long, mean) =
+                    if has_small_spool(self.index) { (900_000, 36) } else { (150_000, 24) };
+                let mean = if self.random.happens(long) { mean * 60 } else { 30 };
                 let lasting = self.random.waiting_ms(mean * MINUTE_MS);
                 self.partition(now, after(now, lasting));
             }

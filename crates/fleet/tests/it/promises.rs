@@ -47,6 +47,23 @@ fn fleet_in_trouble_keeps_every_promise() {
 }
 
 #[test]
+fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
+    // The records of the first gaps were dropped with the segments that they stood in.
+    let report = keeps_every_promise(&Scenario::new(2, 10, 2, Level::High));
+    assert!(report.verdict.dropped > 0, "{report}");
+}
+
+#[test]
+fn samples_on_a_full_disk_are_delivered_although_memory_let_them_go() {
+    keeps_every_promise(&Scenario::new(15, 10, 2, Level::High));
+}
+
+#[test]
+fn server_whose_clock_was_wrong_placed_samples_by_it() {
+    keeps_every_promise(&Scenario::new(25, 10, 2, Level::High));
+}
+
+#[test]
 fn seed_gives_one_run_whatever_the_threads() {
     // The ways of their networks take at least 20, 200 and 4,000 ms: how far devices run ahead.
     let mut digests = BTreeSet::new();

@@ -1,0 +1,423 @@
+//! The mistakes, each with the promise that it breaks and the smallest seed under which that shows.
+//!
+//! To add one: write down what somebody might do in good faith, as a change of one stretch of text;
+//! name the promise (`ecowatt_fleet::Invariant`); let `cargo xtask mutations --seeds 40 NAME` find the
+//! seed. A mistake that no seed catches is harmless, or shows what the simulation does not check.
+
+/// A mistake, and the seed that finds it.
+pub(super) struct Mutation {
+    pub(super) name: &'static str,
+    pub(super) file: &'static str,
+    /// What stands there once, and what stands there then.
+    pub(super) changes: &'static [(&'static str, &'static str)],
+    /// The promise that must be broken.
+    pub(super) breaks: &'static str,
+    pub(super) seed: u64,
+}
+
+pub(super) const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "server acknowledges before the commit",
+        file: "crates/store/src/sqlite/writer.rs",
+        changes: &[(
+            "                answers.push(Box::new(move |committed| {
+                    let _ = answer.send(outcome.and_then(|done| committed.map(|()| done)));
+                }));
+",
+            "                let _ = answer.send(outcome);
+                answers.push(Box::new(|_| ()));
+",
+        )],
+        breaks: "AcknowledgedIsStored",
+        seed: 1,
+    },
+    Mutation {
+        name: "server writes counters, ranges and roll-ups after the transaction",
+        file: "crates/store/src/sqlite/writer.rs",
+        changes: &[(
+            "    rows.flush(&transaction)?;
+    transaction.commit()?;
+    Ok(())
+",
+            "    transaction.commit()?;
+    rows.flush(connection)
+",
+        )],
+        breaks: "RollUpsAddUp",
+        seed: 1,
+    },
+    Mutation {
+        name: "server keeps counters in memory alone",
+        file: "crates/store/src/sqlite/rows.rs",
+        changes: &[(
+            "            done(&mut update, params![device, generation, signed(key.counter.0), key.digest])",
+            "            let _ = (&mut update, device, generation, key, signed(0));
+            Ok(())",
+        )],
+        breaks: "OldIsRefused",
+        seed: 1,
+    },
+    Mutation {
+        name: "server keeps rows in memory of a group that was not committed",
+        file: "crates/store/src/sqlite/writer.rs",
+        changes: &[("            self.rows.clear();\n", "")],
+        breaks: "AcknowledgedIsStored",
+        seed: 1,
+    },
+    Mutation {
+        name: "database does not wait for its disk",
+        file: "crates/store/src/sqlite.rs",
+        changes: &[("\"synchronous\", \"full\"", "\"synchronous\", \"off\"")],
+        breaks: "AcknowledgedIsStored",
+        seed: 1,
+    },
+    Mutation {
+        name: "database keeps no log",
+        file: "crates/store/src/sqlite.rs",
+        changes: &[("\"journal_mode\", \"wal\"", "\"journal_mode\", \"off\"")],
+        breaks: "ServerStarts",
+        seed: 1,
+    },
+    Mutation {
+        name: "energy across a filled hole is counted twice",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[("in spanned.negated_days() {", "in spanned.negated_days().take(0) {")],
+        breaks: "EnergyIsCounted",
+        seed: 1,
+    },
+    Mutation {
+        name: "energy between a late batch and the one after it is not counted",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[(
+            "after.map(|after| join(&edges, &after))];",
+            "after.filter(|_| false).map(|after| join(&edges, &after))];",
+        )],
+        breaks: "EnergyIsCounted",
+        seed: 1,
+    },
+    Mutation {
+        name: "server begins a day anew that it does not hold in memory",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[(
+            "        rows.days.change(key, || rows::load_day(db, key), |held| held.merge(day))?;",
+            "        rows.days.change(key, || Ok(None), |held| held.merge(day))?;",
+        )],
+        breaks: "RollUpsAddUp",
+        seed: 1,
+    },
+    Mutation {
+        name: "server leaves quarter hours as they are when a late batch comes",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[(
+            "        rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;",
+            "        rows.quarters.change(key, || rows::load_quarter(db, key), |held| {
+            if *held == Default::default() {
+                held.merge(quarter);
+            }
+        })?;",
+        )],
+        breaks: "RollUpsAddUp",
+        seed: 1,
+    },
+    Mutation {
+        name: "server places samples without regard to their age",
+        file: "crates/server/src/ingest/anchors.rs",
+        changes: &[("    now.0.saturating_sub(age)\n", "    let _ = age;\n    now.0\n")],
+        breaks: "WellPlaced",
+        seed: 1,
+    },
+    Mutation {
+        name: "server refuses batches from a clock that is ahead",
+        file: "crates/server/src/ingest/decode.rs",
+        changes: &[(
+            "        quality = TimeQuality::Suspect;\n",
+            "        quality = TimeQuality::Suspect;
+        if first >= EARLIEST {
+            return Err(Refusal::Undecodable);
+        }
+",
+        )],
+        breaks: "IntactIsTaken",
+        seed: 1,
+    },
+    Mutation {
+        name: "reply is not bound to its request",
+        file: "crates/envelope/src/link.rs",
+        changes: &[(
+            "        let counter = CounterBytes::new(request.counter);
+        let mut bytes = [0; 15];",
+            "        let counter = CounterBytes::new(Counter(1));
+        let mut bytes = [0; 15];",
+        )],
+        breaks: "ReplyIsBound",
+        seed: 1,
+    },
+    Mutation {
+        name: "device waits on after a reply that it refused",
+        file: "crates/agent/src/node.rs",
+        changes: &[(
+            "                self.core.handle_link_failure(at, LinkFailure::BadReply);\n",
+            "",
+        )],
+        breaks: "Delivered",
+        seed: 1,
+    },
+    Mutation {
+        name: "device takes a batch for durable that is not",
+        file: "crates/agent/src/node.rs",
+        changes: &[(
+            "self.core.handle_persisted(now, result.is_ok());",
+            "self.core.handle_persisted(now, true);",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "device uses an epoch's number before it is durable",
+        file: "crates/agent/src/storage/ledger.rs",
+        changes: &[(
+            "        record.is_stopped = false;
+        self.store(record)?;",
+            "        record.is_stopped = false;
+        self.record = record;",
+        )],
+        breaks: "BatchNamedOnce",
+        seed: 1,
+    },
+    Mutation {
+        name: "ledger is written over its only copy",
+        file: "crates/agent/src/storage/ledger.rs",
+        changes: &[("        let copy = 1 - self.current;", "        let copy = self.current;")],
+        breaks: "DeviceStarts",
+        seed: 1,
+    },
+    Mutation {
+        name: "counters are used before their reservation",
+        file: "crates/agent/src/storage/ledger.rs",
+        changes: &[(
+            "        record.reserved = limit.0.max(record.reserved);\n",
+            "        let _ = limit;\n",
+        )],
+        breaks: "CounterUsedOnce",
+        seed: 1,
+    },
+    Mutation {
+        name: "draft is not synced",
+        file: "crates/agent/src/storage/draft.rs",
+        changes: &[("        self.disk.sync(&journal.name).map_err(failed)?;\n", "")],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "draft's checksums are not looked at",
+        file: "crates/agent/src/storage/draft.rs",
+        changes: &[(
+            "    if u32::from_le_bytes(*crc) != checksum(epoch, source, *length, body) {
+        return None;
+    }
+",
+            "    let _ = (crc, checksum(epoch, source, *length, body));\n",
+        )],
+        breaks: "NothingInvented",
+        seed: 1,
+    },
+    Mutation {
+        name: "draft calls every register read",
+        file: "crates/agent/src/storage/draft.rs",
+        changes: &[(
+            "map(|code| Mark::from_code(*code))",
+            "map(|code| Mark::from_code(*code).map(|_| Mark::Read))",
+        )],
+        breaks: "NothingInvented",
+        seed: 1,
+    },
+    Mutation {
+        name: "spool is not synced",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "if is_synced { self.disk.sync(&name) } else { Ok(()) }",
+            "{ let _ = is_synced; Ok(()) }",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "spool trusts the length of a torn record",
+        file: "crates/agent/src/storage/spool/record.rs",
+        changes: &[("    let body = from.0.get(..len)?;", "    let body = &from.0[..len];")],
+        breaks: "NoPanic",
+        seed: 1,
+    },
+    Mutation {
+        name: "spool drops nothing when it is full",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "self.bytes().saturating_add(len).saturating_add(self.head.len()) <= self.limit_bytes",
+            "self.bytes().saturating_add(len) <= 64 * self.limit_bytes",
+        )],
+        breaks: "SpoolWithinLimit",
+        seed: 1,
+    },
+    Mutation {
+        name: "spool drops its newest segment but one when it is full",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "            for gap in gaps(&self.live_batches(&self.segments[0])?) {",
+            "            let newest = self.segments.len() - 2;
+            self.segments.swap(0, newest);
+            for gap in gaps(&self.live_batches(&self.segments[0])?) {",
+        )],
+        breaks: "OldestDroppedFirst",
+        seed: 1,
+    },
+    Mutation {
+        name: "spool drops before it is full",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "self.bytes().saturating_add(len).saturating_add(self.head.len()) <= self.limit_bytes",
+            "self.bytes().saturating_add(len) <= self.limit_bytes / 4",
+        )],
+        breaks: "OldestDroppedFirst",
+        seed: 1,
+    },
+    Mutation {
+        name: "gap is not noted before its batches go",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "                let noted = self.append_record(&Record::Dropped(gap).encode(), true);",
+            "                let noted: io::Result<()> = Ok(());",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "gap is told as one batch",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[("                gap.last = batch.id;\n", "")],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "samples of the last epoch are thrown away",
+        file: "crates/agent/src/storage.rs",
+        changes: &[(
+            "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
+            "samples.clear();",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "samples that are in batches already are recovered again",
+        file: "crates/agent/src/storage.rs",
+        changes: &[(
+            "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
+            "samples.reverse();\n            samples.reverse();",
+        )],
+        breaks: "NothingDoubled",
+        seed: 1,
+    },
+    Mutation {
+        name: "a reply frees one batch more",
+        file: "crates/agent/src/node/done.rs",
+        changes: &[(
+            "    (id(range.first), id(range.last))\n",
+            "    (id(range.first), id(ecowatt_model::Sequence(range.last.0 + 1)))\n",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "message is as long as the wire allows",
+        file: "crates/device/src/uplink.rs",
+        changes: &[(
+            "buffer.len().min(self.config.message_bytes_max).min(MESSAGE_MAX)",
+            "buffer.len().min(MESSAGE_MAX)",
+        )],
+        breaks: "MemoryWithinLimit",
+        seed: 1,
+    },
+    Mutation {
+        name: "a sample gets the time at which it was complete",
+        file: "crates/device/src/acquire.rs",
+        changes: &[(
+            "        Some(Taken { at,",
+            "        let at = at.max(now);\n        Some(Taken { at,",
+        )],
+        breaks: "NothingRestamped",
+        seed: 1,
+    },
+    Mutation {
+        name: "Modbus answers to other transactions are taken",
+        file: "crates/modbus/src/master.rs",
+        changes: &[(
+            "            if header == self.header && function",
+            "            if header.unit == self.header.unit && function",
+        )],
+        breaks: "WordsAreTrue",
+        seed: 1,
+    },
+    Mutation {
+        name: "server forgets which batches it has when it restarts",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[(
+            "rows.received.get(key, || rows::load_received(db, key))?",
+            "rows.received.get(key, || Ok(None))?",
+        )],
+        breaks: "Delivered",
+        seed: 1,
+    },
+    Mutation {
+        name: "server stores a batch again that it has",
+        file: "crates/store/src/sqlite/ingest.rs",
+        changes: &[
+            (
+                "            Added::Known => receipt.duplicates += 1,
+",
+                "            Added::Known => {
+                receipt.duplicates += 1;
+                accepted.push(block);
+            }
+",
+            ),
+            ("\"INSERT INTO block (", "\"INSERT OR REPLACE INTO block ("),
+        ],
+        breaks: "RollUpsAddUp",
+        seed: 1,
+    },
+    Mutation {
+        name: "gaps are not repeated at the head of later segments",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[("gaps: self.unreported.clone(), ..self", "gaps: Vec::new(), ..self")],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "gap is not sent",
+        file: "crates/device/src/uplink.rs",
+        changes: &[("writer.dropped(dropped)", "writer.dropped(&mut dropped.by_ref().take(0))")],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+    Mutation {
+        name: "device keeps its own time once it has one",
+        file: "crates/device/src/wall.rs",
+        changes: &[(
+            "        self.offset_ms = Some(offset);
+        Heard::Stepped",
+            "        Heard::Stepped",
+        )],
+        breaks: "ClockFollows",
+        seed: 1,
+    },
+    Mutation {
+        name: "samples that went out of memory are forgotten on disk too",
+        file: "crates/agent/src/node.rs",
+        changes: &[(
+            "self.storage.left_behind(cut.id, source, first);",
+            "self.storage.left_behind(cut.id, source, first.min(1));",
+        )],
+        breaks: "NothingLost",
+        seed: 1,
+    },
+];
