@@ -20,12 +20,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use ecowatt_clock::Clock;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::console::Console;
 use self::kind::{KINDS, Kind};
 use self::stage::{Report, Stage, Wishes};
 use crate::overload::{HEALTH_MAX, Outcome, SAMPLES};
-use crate::process::allow_many_files;
+use crate::process::{allow_many_files, kill_all};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Trouble};
 use crate::volume::release;
 
@@ -82,11 +83,17 @@ pub(crate) fn run(args: &ChaosArgs) -> Result<()> {
         console.note(&format!("NOT TESTED: {} ({why})", kind.label()));
     }
     let mounts = stage.mounts();
+    let _signals = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
     runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            mounts.iter().for_each(|mount| release(mount));
-            std::process::exit(130);
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::select! {
+            _ = interrupted => {}
+            _ = terminate.recv() => {}
         }
+        kill_all();
+        mounts.iter().for_each(|mount| release(mount));
+        std::process::exit(130);
     });
     let played = stage.play().and_then(|()| stage.judge());
     console.close();

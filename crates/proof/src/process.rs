@@ -1,10 +1,12 @@
 //! The real binary as child processes, which end with the value that holds them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -54,7 +56,22 @@ impl Program {
             .stderr(log)
             .spawn()
             .with_context(|| format!("starting ecowatt {args:?}"))?;
+        children().insert(child.id());
         Ok(Process(child))
+    }
+}
+
+/// The process ids of all that is running or not yet waited for: nobody else can have them.
+fn children() -> MutexGuard<'static, BTreeSet<u32>> {
+    static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every process that runs, for a program that is about to end without dropping them.
+pub(crate) fn kill_all() {
+    for pid in children().iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 
@@ -89,7 +106,7 @@ impl Process {
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.0.kill().context("killing")?;
-        self.0.wait().context("waiting for the killed")?;
+        self.wait().context("waiting for the killed")?;
         Ok(())
     }
 
@@ -98,7 +115,7 @@ impl Process {
         kill_process(self.pid()?, Signal::TERM).context("stopping")?;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(status) = self.0.try_wait().context("waiting for the end")? {
+            if let Some(status) = self.look().context("waiting for the end")? {
                 return Ok(status);
             }
             if waited > patience {
@@ -111,7 +128,23 @@ impl Process {
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.0.try_wait().context("looking after a process")?.is_some())
+        Ok(self.look().context("looking after a process")?.is_some())
+    }
+
+    fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        // Its number is taken from the list while it still is this process's.
+        let mut children = children();
+        children.remove(&self.0.id());
+        self.0.wait()
+    }
+
+    fn look(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        let mut children = children();
+        let status = self.0.try_wait()?;
+        if status.is_some() {
+            children.remove(&self.0.id());
+        }
+        Ok(status)
     }
 }
 
@@ -119,7 +152,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Either it runs and dies here, or it is gone already.
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.wait();
     }
 }
 
