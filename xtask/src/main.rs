@@ -28,7 +28,7 @@ Usage: cargo xtask COMMAND
   crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
   fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
   mutations [NAME]   breaks the product on purpose and sees that the simulation notices; with
-                     --seeds N it looks for the seed that does. By hand: it takes some minutes
+                     --seeds N it looks for the seed that does. ci tries three, all take minutes
   chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            the browser tests alone
@@ -98,6 +98,10 @@ fn ci(root: &Root) -> Result<()> {
     })?;
     step("committed dashboard", || dashboard::verify(root))?;
     test(root)?;
+    step("three mistakes that the simulation notices", || {
+        let three = ["before the commit", "draft is not synced", "gaps are not repeated"];
+        mutations::run(root, &three.map(str::to_owned))
+    })?;
     step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))?;
     // Lasts until every kind of fault had its turn, which takes about a minute.
     let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);
