@@ -39,7 +39,7 @@ pub(crate) struct SimulateArgs {
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t = Faults::Low)]
     faults: Faults,
-    /// Seconds between two samples.
+    /// Seconds between two samples; a few devices with small spools take more.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     sample_s: u64,
     /// Seconds between two uploads.
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     };
     writeln!(
         io::stderr(),
-        "seed {first}: {} devices, {} days, a sample every {} s, an upload every {} s, faults {}",
+        "seed {first}: devices {}, days {}, a sample every {} s, an upload every {} s, faults {}",
         args.devices,
         args.days,
         args.sample_s,
