@@ -158,9 +158,14 @@ pub(crate) fn check(
         (verdict.doubled, Invariant::NothingDoubled, "samples are stored more than once"),
         (verdict.invented, Invariant::NothingInvented, "stored rows were never sampled"),
         (verdict.restamped, Invariant::NothingRestamped, "samples are stored with another time"),
-        (verdict.misplaced, Invariant::WellPlaced, "samples are placed at another time"),
         (verdict.unkept, Invariant::AcknowledgedIsStored, "acknowledged batches are not stored"),
     ];
+    if let Some((id, by_ms)) = device.truth.misplaced {
+        let count = verdict.misplaced;
+        let detail =
+            format!("{count} samples are at another time, the first of {id} by {by_ms} ms");
+        device.violate(end, Invariant::WellPlaced, detail);
+    }
     for (count, invariant, what) in broken {
         if count > 0 {
             device.violate(end, invariant, format!("{count} {what}"));

@@ -59,6 +59,8 @@ pub(crate) struct Truth {
     /// What the server was told of dropped batches, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
+    /// The first batch that was found at another time, and how many milliseconds after its own.
+    pub(crate) misplaced: Option<(BatchId, i64)>,
 }
 
 /// What the store has of a device, compared with what was sampled.
@@ -142,9 +144,9 @@ impl Row<'_> {
     }
 }
 
-/// How far off the server may place the samples of a device whose clock was not set: what it takes a
-/// report of the device's time to arrive, and small deviations of the server's own clock.
-pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 180_000;
+/// How far off the server may place the samples of a device whose clock was not set when it took them:
+/// by as much as their clocks may differ afterwards, and a little drift.
+pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 65_000;
 
 /// The server's own clock was off for a while, and what it placed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,9 +294,11 @@ impl Truth {
             if !is_unix {
                 let placed = block.time_offset_ms.saturating_add(t_ms);
                 let truth = birth.map_or(placed, |birth| birth.true_time(t_ms).0);
-                let is_off = !is_well_placed(placed, truth, server);
                 let is_sure = block.time_quality == TimeQuality::Anchored;
-                verdict.misplaced += u64::from(is_sure && is_off);
+                if is_sure && !is_well_placed(placed, truth, server) {
+                    verdict.misplaced += 1;
+                    self.misplaced.get_or_insert((block.id, placed - truth));
+                }
             }
         }
         if rows != block.rows {

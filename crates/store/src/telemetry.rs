@@ -49,9 +49,10 @@ pub struct NewStream {
 pub enum TimeQuality {
     /// The device's, which was set.
     Device,
-    /// The server's, by the age that the device gave each sample.
+    /// By the age that the device gave each sample, when its clock and the server's agreed.
     Anchored,
-    /// Guessed from the neighbouring boot epoch; order and distances within the epoch are right.
+    /// By that age in a message that may have come late, or from the neighbouring boot epoch; order and
+    /// distances within the epoch are right.
     Estimated,
     /// The device's, and outside what can be.
     Suspect,

@@ -63,6 +63,19 @@ fn server_whose_clock_was_wrong_placed_samples_by_it() {
     keeps_every_promise(&Scenario::new(25, 10, 2, Level::High));
 }
 
+/// The first message to arrive was under way for 12 minutes, and an epoch was placed by it.
+#[test]
+fn seed_30_places_no_sample_by_a_message_that_came_late() {
+    let scenario = Scenario {
+        sample_interval: Duration::from_secs(5),
+        ..Scenario::new(30, 20, 3, Level::High)
+    };
+    let rows = 73 * 720 + 1;
+    let plants = Plants::compute(1, START, scenario.sample_interval, rows, &|_, _| {}).unwrap();
+    let report = run(&scenario, &plants, Threads::One, &|_, _| {});
+    assert!(report.is_clean(), "{report}");
+}
+
 #[test]
 fn seed_gives_one_run_whatever_the_threads() {
     // The ways of their networks take at least 20, 200 and 4,000 ms: how far devices run ahead.

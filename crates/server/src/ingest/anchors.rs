@@ -1,8 +1,11 @@
 //! When a boot epoch began, for samples taken before the device knew the time.
 //!
 //! An epoch is placed once and for good, so that all of its batches get the same offset and none
-//! moves later. A device that is in the epoch says how old the epoch is; an epoch that ended without
-//! anybody knowing the time is put right before the one after it, and marked as estimated.
+//! moves later. A device that is in the epoch says how old the epoch is. If its clock agrees with the
+//! server's, the message took no time worth speaking of, and the place is sure. If the clock is not set
+//! or says another time, the message may have been under way for long: the place is estimated. So is
+//! that of an epoch that ended without anybody knowing the time, which is put right before the one
+//! after it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +20,7 @@ use super::decode::{Encoded, Scratch};
 const EPOCHS_MAX: usize = 131_072;
 
 /// A device's clock this near to the server's is taken for the epoch's, so that its samples join
-/// those taken after it was set; one further away is wrong, and the server's counts.
+/// those taken after it was set. One further away is wrong or reports late, and the server's counts.
 const CLOCK_DEVIATION_MAX_MS: u64 = 60_000;
 
 /// A cache in front of the store, which fixes each anchor once.
@@ -74,13 +77,13 @@ impl Anchors {
     ) -> Result<(i64, TimeQuality), StoreError> {
         let start = clock.map(|clock| (clock.epoch, start_of(&clock, received_at)));
         let proposed = match start {
-            Some((present, start)) if present == epoch => (start, TimeQuality::Anchored),
+            Some((present, start)) if present == epoch => start,
             _ => {
                 let anchors = self.store.list_anchors(device).await?;
                 let next = anchors.iter().find(|(later, ..)| *later > epoch);
                 let next_start = next
                     .map(|(_, start, _)| *start)
-                    .or(start.filter(|(present, _)| *present > epoch).map(|(_, start)| start))
+                    .or(start.filter(|(present, _)| *present > epoch).map(|(_, (start, _))| start))
                     .unwrap_or(received_at.0);
                 (next_start.saturating_sub(last), TimeQuality::Estimated)
             }
@@ -102,11 +105,12 @@ impl Anchors {
 }
 
 /// Unix milliseconds at which the epoch that the device is in began.
-fn start_of(clock: &ClockReport, received_at: UnixMs) -> i64 {
+fn start_of(clock: &ClockReport, received_at: UnixMs) -> (i64, TimeQuality) {
     let age = i64::try_from(clock.mono.0).unwrap_or(i64::MAX);
-    let now = clock
-        .unix
-        .filter(|unix| unix.0.abs_diff(received_at.0) <= CLOCK_DEVIATION_MAX_MS)
-        .unwrap_or(received_at);
-    now.0.saturating_sub(age)
+    let agrees = |unix: &UnixMs| unix.0.abs_diff(received_at.0) <= CLOCK_DEVIATION_MAX_MS;
+    let (now, quality) = match clock.unix.filter(agrees) {
+        Some(unix) => (unix, TimeQuality::Anchored),
+        None => (received_at, TimeQuality::Estimated),
+    };
+    (now.0.saturating_sub(age), quality)
 }

@@ -334,7 +334,7 @@ async fn plain_message_that_is_no_uplink_is_refused() {
 async fn epoch_is_anchored_once_and_for_all_of_its_batches() {
     let world = World::new().await;
     let clock =
-        |epoch, mono| ClockReport { epoch: BootEpoch(epoch), mono: MonoMs(mono), unix: None };
+        |epoch, mono| ClockReport { epoch: BootEpoch(epoch), mono: MonoMs(mono), unix: Some(NOW) };
     // Epoch 5 is 100 s old on arrival; of epoch 4 nobody knows when it was.
     let mut message = world.announced(
         1,
@@ -345,7 +345,7 @@ async fn epoch_is_anchored_once_and_for_all_of_its_batches() {
     );
     message.clock = Some(clock(5, 100_000));
     world.send(&message).await;
-    // The next message took half a minute longer; the device's clock is set by now, and right.
+    // The next message has another view of the epoch's age.
     let mut message = world.announced(
         2,
         vec![
@@ -368,6 +368,31 @@ async fn epoch_is_anchored_once_and_for_all_of_its_batches() {
         ]
     );
     assert_eq!(blocks[2].time_offset_ms, NOW.0 - 100_000);
+}
+
+#[tokio::test]
+async fn message_that_may_have_come_late_gives_an_estimate() {
+    let world = World::new().await;
+    let late = UnixMs(NOW.0 - 61_000);
+    let clocks = [None, Some(late), Some(UnixMs(NOW.0 - 60_000))];
+    for (epoch, unix) in (1..).zip(clocks) {
+        let batches = vec![(id(epoch, 1), batch(TimeBase::SinceBoot, &times(10_000, 3)))];
+        let mut message = world.announced(epoch.into(), batches);
+        message.clock = Some(ClockReport { epoch: BootEpoch(epoch), mono: MonoMs(30_000), unix });
+        world.send(&message).await;
+    }
+    let mut placed: Vec<_> = (world.blocks().await.iter())
+        .map(|b| (b.id.epoch.0, b.first.0 - NOW.0, b.time_quality))
+        .collect();
+    placed.sort_unstable_by_key(|(epoch, ..)| *epoch);
+    assert_eq!(
+        placed,
+        [
+            (1, -20_000, TimeQuality::Estimated),
+            (2, -20_000, TimeQuality::Estimated),
+            (3, -80_000, TimeQuality::Anchored),
+        ]
+    );
 }
 
 #[tokio::test]
