@@ -163,11 +163,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device takes a batch for durable that is not",
-        file: "crates/agent/src/node.rs",
+        name: "draft forgets samples before the spool has them",
+        file: "crates/agent/src/storage.rs",
         changes: &[(
-            "self.core.handle_persisted(now, result.is_ok());",
-            "self.core.handle_persisted(now, true);",
+            "        self.spool.append(batch)?;
+        if let Err(error)",
+            "        let _ = self.draft.forget(batch.source, batch.last_ordinal);
+        self.spool.append(batch)?;
+        if let Err(error)",
         )],
         breaks: "NothingLost",
         seed: 1,
