@@ -16,7 +16,6 @@ use crate::violation::Invariant;
 
 /// What the store holds of a device.
 pub(crate) struct Held {
-    pub(crate) device: u32,
     sources: Vec<HeldSource>,
 }
 
@@ -85,7 +84,6 @@ const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MA
 pub(crate) async fn hold(
     store: &Store,
     device: DeviceNumber,
-    index: u32,
     sources: u8,
 ) -> Result<Held, StoreError> {
     let mut held = Vec::new();
@@ -114,7 +112,7 @@ pub(crate) async fn hold(
             energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
         held.push(HeldSource { source, blocks, days, quarters, energy });
     }
-    Ok(Held { device: index, sources: held })
+    Ok(Held { sources: held })
 }
 
 /// Compares; whatever is wrong is told to the device.

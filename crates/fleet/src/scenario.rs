@@ -44,10 +44,11 @@ pub const DAYS_MAX: u32 = 366;
 pub const SETTLE: Duration = Duration::from_secs(3600);
 
 /// Fleets above this size have the slow network alone, which is what lets devices and server run on
-/// Messages that arrive within this share a group; never longer than the shortest way.
-const GROUP_SPAN_MAX_MS: u64 = 50;
-/// two cores at once.
+/// two cores at once, and a server whose commits take long, so that several messages share one.
 const SLOW_NETWORK_DEVICES: u32 = 100;
+const SLOW_GROUP_SPAN_MS: u64 = 2_000;
+
+const GROUP_SPAN_MAX_MS: u64 = 50;
 
 impl Scenario {
     /// A sample a minute and an upload each quarter of an hour.
@@ -89,8 +90,12 @@ impl Scenario {
         latencies[usize::try_from(Random::new(self.seed, u64::MAX).below(3)).unwrap_or(0)]
     }
 
-    /// Messages that arrive within this share a group at the server.
+    /// Messages that arrive within this share a group at the server; never longer than the shortest
+    /// way.
     pub(crate) fn group_span_ms(&self) -> u64 {
+        if self.devices > SLOW_NETWORK_DEVICES {
+            return SLOW_GROUP_SPAN_MS;
+        }
         self.latency_min_ms().min(GROUP_SPAN_MAX_MS)
     }
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use ecowatt_codec::State;
@@ -44,6 +44,10 @@ const SALTS_STREAM: u64 = 1 << 41;
 const VIOLATIONS_MAX: usize = 16;
 /// Sampling intervals for which a device goes on before it is another's turn.
 const STRETCH_SAMPLES: u32 = 5;
+/// How often an empty queue is looked at before its reader sleeps.
+const LOOKS: u32 = 1_000;
+/// Threads that audit at the end.
+const AUDITORS: usize = 2;
 /// Groups of messages between two reports of progress.
 const REPORT_GROUPS: u64 = 512;
 
@@ -282,11 +286,24 @@ fn together(
             if safe == FAR {
                 return Ok(());
             }
-            let Ok(portion) = arrived.recv() else { return Ok(()) };
+            let Ok(portion) = soon(&arrived) else { return Ok(()) };
             server.expect(portion.messages);
             safe = portion.safe;
         }
     })
+}
+
+/// The next of a queue that is seldom empty for long: sleeping and being woken takes both sides more
+/// time than looking again.
+fn soon<T>(queue: &Receiver<T>) -> Result<T, RecvError> {
+    for _ in 0..LOOKS {
+        match queue.try_recv() {
+            Ok(next) => return Ok(next),
+            Err(TryRecvError::Disconnected) => return Err(RecvError),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+        }
+    }
+    queue.recv()
 }
 
 /// Devices run ahead of the server as far as they can.
@@ -306,7 +323,7 @@ fn run_devices(fleet: &mut Fleet, heard: &Receiver<Vec<FromServer>>, send: &Send
             }
         }
         if !has_worked {
-            match heard.recv() {
+            match soon(heard) {
                 Ok(said) => fleet.hear(said),
                 Err(_) => return,
             }
@@ -322,47 +339,46 @@ fn close(
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<(), ServerError> {
-    let end = fleet.scenario.end();
+    let scenario = fleet.scenario;
+    let end = scenario.end();
     let clock_errors = server.clock_errors.clone();
     let (store, stepper) = server.store()?;
-    let (send, held) = sync_channel::<Held>(4);
-    let count = fleet.devices.len();
+    let (send, read) = sync_channel::<(&mut Device, Held)>(2 * AUDITORS);
+    let read = Mutex::new(read);
+    let count = scenario.devices;
     let devices = &mut fleet.devices;
-    let audited = thread::scope(|scope| {
-        let auditor = scope.spawn(move || {
+    let (verdict, energy) = thread::scope(|scope| {
+        let (read, clock_errors) = (&read, &clock_errors);
+        let audit = move || {
             let mut verdicts = Verdict::default();
             let mut energy = audit::EnergyCounts::default();
             let mut state = Box::new(State::new());
-            for held in held {
-                let device = &mut devices[place(held.device)];
-                let verdict = audit::check(
-                    device,
-                    &held,
-                    plants,
-                    (end, &clock_errors),
-                    &mut state,
-                    &mut energy,
-                );
-                verdicts.add(&verdict);
-                progress(
-                    f64::from(held.device + 1) / f64::from(u32::try_from(count).unwrap_or(1)),
-                    "auditing",
-                );
+            loop {
+                let next = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok((device, held)) = next else { return (verdicts, energy) };
+                let truths = (end, clock_errors.as_slice());
+                verdicts.add(&audit::check(device, &held, plants, truths, &mut state, &mut energy));
+                progress(f64::from(device.index() + 1) / f64::from(count), "auditing");
             }
-            (verdicts, energy)
-        });
-        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            let (device, sources) = (number(index), sources_of(index));
-            let held = drive(stepper, audit::hold(store, device, index, sources))
-                .map_err(ServerError::Read)?;
-            if send.send(held).is_err() {
+        };
+        let auditors: Vec<_> = (0..AUDITORS).map(|_| scope.spawn(audit)).collect();
+        for (index, device) in (0..).zip(devices) {
+            let held = audit::hold(store, number(index), sources_of(index));
+            let held = drive(stepper, held).map_err(ServerError::Read)?;
+            if send.send((device, held)).is_err() {
                 break;
             }
         }
         drop(send);
-        Ok(auditor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (verdict, energy) = audited?;
+        let mut all = (Verdict::default(), audit::EnergyCounts::default());
+        for auditor in auditors {
+            let (verdict, energy) =
+                auditor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.0.add(&verdict);
+            all.1.add(&energy);
+        }
+        Ok(all)
+    })?;
     report.verdict = verdict;
     report.counts.energy = energy;
     Ok(())

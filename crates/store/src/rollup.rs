@@ -100,8 +100,15 @@ impl Quarter {
                 free.insert(minutes);
             }
             Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                let follows =
+                    |(first, _): &(u8, Aggregate)| held.last().is_none_or(|(last, _)| last < first);
+                if minutes.first().is_some_and(follows) {
+                    held.extend_from_slice(&minutes);
+                    return;
+                }
                 for (minute, aggregate) in minutes {
-                    add_minute(held.get_mut(), minute, &aggregate);
+                    add_minute(held, minute, &aggregate);
                 }
             }
         }

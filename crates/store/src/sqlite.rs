@@ -234,7 +234,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // A commit that split or joined pages of a tree walks the whole page cache, so that a larger one
     // costs more than it saves; rows that are needed again are held in memory.
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
     keep_plans(connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
