@@ -236,13 +236,13 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             }
         };
         let ranges: Vec<_> = acknowledged.ranges.iter().map(done::ids).collect();
-        let are_drops_known = acknowledged.are_drops_known;
-        if are_drops_known {
-            self.storage.drops_are_known();
+        let drops_known = acknowledged.drops_known;
+        if drops_known > 0 {
+            self.storage.drops_are_known(drops_known);
         }
         let result = self.storage.free(&ranges);
         self.tell_spooled(now());
-        Ok(Freed { ranges, are_drops_known, result })
+        Ok(Freed { ranges, drops_known, result })
     }
 
     /// No reply to the message under way will come.
@@ -381,7 +381,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             Ok(offer) => (offer, Ok(())),
             Err(error) => (Offer::default(), Err(error)),
         };
-        let Offer { batches, layouts, dropped } = offer;
+        let Offer { batches, layouts, mut dropped } = offer;
         let composed = self.core.compose(
             now(),
             &mut batches.iter().map(|batch| WireBatch {
@@ -404,6 +404,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         );
         match composed {
             Ok(outgoing) => {
+                dropped.truncate(outgoing.dropped);
                 let message = Message {
                     request: outgoing.request,
                     batches: batches.iter().take(outgoing.batches).map(|batch| batch.id).collect(),

@@ -204,9 +204,9 @@ impl<D: Disk + Clone> Storage<D> {
         Ok((number, true))
     }
 
-    /// The server has heard of all gaps that were offered.
-    pub fn drops_are_known(&mut self) {
-        self.spool.drops_are_known();
+    /// The server has heard of the first `count` gaps that were offered.
+    pub fn drops_are_known(&mut self, count: usize) {
+        self.spool.drops_are_known(count);
     }
 
     /// What the spool holds and has lost.

@@ -64,8 +64,10 @@ pub struct Outgoing {
     pub request: RequestId,
     /// Bytes of the buffer that are the message.
     pub len: usize,
-    /// How many of the offered batches are in it.
+    /// How many of the offered batches are in it, from the first.
     pub batches: usize,
+    /// How many of the gaps, from the first.
+    pub dropped: usize,
 }
 
 /// Why no message was made.
@@ -94,8 +96,8 @@ pub enum ReplyError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acknowledged {
     pub ranges: Vec<AckRange, { 2 * ITEMS_MAX }>,
-    /// Whether the server has heard of the drops that the message reported.
-    pub are_drops_known: bool,
+    /// How many gaps of the message, from the first, the server has heard of: all that were in it.
+    pub drops_known: usize,
 }
 
 /// What the core adds to a message besides batches.
@@ -314,7 +316,7 @@ impl Uplink {
         let at = now;
         self.sent =
             Some(Sent { request, at, batches, has_status, has_clock, has_streams, dropped });
-        Ok(Outgoing { request, len, batches })
+        Ok(Outgoing { request, len, batches, dropped })
     }
 
     /// Takes what the server answered. On an error the message still waits: the shell reports the
@@ -332,8 +334,7 @@ impl Uplink {
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
         let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
         self.sent = None;
-        let mut acknowledged =
-            Acknowledged { ranges: Vec::new(), are_drops_known: sent.dropped > 0 };
+        let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: sent.dropped };
         for range in reply.acks() {
             // Both lists are bounded by the wire format; together they fit.
             let _ = acknowledged.ranges.push(range);

@@ -604,7 +604,7 @@ impl Device {
                                 format!("a reply was accepted that is not the one to {counter}");
                             self.violate(now, Invariant::ReplyIsBound, detail);
                         }
-                        if freed.are_drops_known {
+                        if freed.drops_known > 0 {
                             self.told.drain(..).for_each(|gap| self.truth.dropped(gap));
                         }
                         for (first, last) in freed.ranges {

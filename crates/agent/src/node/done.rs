@@ -41,8 +41,8 @@ pub struct Message {
 pub struct Freed {
     /// First and last batch of each range, both included; refused batches too.
     pub ranges: Vec<(BatchId, BatchId)>,
-    /// Whether the server knows of the gaps that the message reported.
-    pub are_drops_known: bool,
+    /// How many gaps the message told of; the server knows them.
+    pub drops_known: usize,
     /// On an error the batches are not sent again in this epoch, and perhaps in the next.
     pub result: Result<(), StorageError>,
 }

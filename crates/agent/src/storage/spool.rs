@@ -14,6 +14,7 @@ mod segment;
 use std::io;
 
 use ecowatt_model::{BatchId, BootEpoch, SOURCES_MAX, Sequence, SourceNumber, StreamNumber};
+use ecowatt_wire::ITEMS_MAX;
 
 use self::record::{Covered, Head, Record, encode_batch};
 use self::segment::{Segment, file_name, file_number};
@@ -22,8 +23,9 @@ use super::{grown, held};
 
 /// Intervals of acknowledged batches that are remembered; beyond that the oldest is forgotten.
 const FREED_INTERVALS_MAX: usize = 256;
-/// Gaps that wait to be told to the server; what one message can list.
-const UNREPORTED_MAX: usize = 23;
+/// Gaps that wait to be told to the server: starts of the device in one outage, with drops in each.
+/// Beyond that the oldest is counted, and told to nobody. A segment begins with all of them.
+const UNREPORTED_MAX: usize = 64;
 /// Segments that the limit is divided into: what is dropped at a time when the spool is full.
 const SEGMENTS_PER_LIMIT: u64 = 64;
 const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
@@ -254,7 +256,8 @@ impl<D: Disk> Spool<D> {
         })
     }
 
-    /// Gaps that the server has not been told of, for a message: those of one epoch as one.
+    /// Gaps that the server has not been told of, oldest first, as many as a message can list: those of
+    /// one epoch as one.
     pub fn offer_drops(&mut self) -> &[Dropped] {
         self.unreported.dedup_by(|gap, former| {
             let is_same_epoch = gap.first.epoch == former.first.epoch;
@@ -263,13 +266,13 @@ impl<D: Disk> Spool<D> {
             }
             is_same_epoch
         });
-        self.offered = self.unreported.len();
-        &self.unreported
+        self.offered = self.unreported.len().min(ITEMS_MAX);
+        &self.unreported[..self.offered]
     }
 
-    /// The server knows of the gaps that [`Spool::offer_drops`] gave, not of later ones.
-    pub fn drops_are_known(&mut self) {
-        self.unreported.drain(..self.offered);
+    /// The server knows of the first `count` gaps that [`Spool::offer_drops`] gave, not of later ones.
+    pub fn drops_are_known(&mut self, count: usize) {
+        self.unreported.drain(..count.min(self.offered));
         self.offered = 0;
     }
 

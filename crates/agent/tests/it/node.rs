@@ -208,7 +208,7 @@ impl Rig {
             Ok(freed) => {
                 let is_freed =
                     |id| freed.ranges.iter().any(|(first, last)| (first..=last).contains(&id));
-                assert_eq!(freed.are_drops_known, !message.dropped.is_empty());
+                assert_eq!(freed.drops_known, message.dropped.len());
                 self.freed += message.batches.iter().filter(|id| is_freed(id)).count();
                 self.storage_failures += usize::from(freed.result.is_err());
             }

@@ -362,6 +362,40 @@ fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
 }
 
 #[test]
+fn the_gaps_of_many_starts_in_one_outage_are_all_told() {
+    let (disk, spool_bytes) = (TestDisk::default(), 32 * 1024);
+    for _ in 0..40 {
+        let (mut storage, epoch) = start(&disk, spool_bytes);
+        // More than the spool holds, so that something of every epoch is dropped.
+        for sequence in 1..=40 {
+            let batch = Batch {
+                id: BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) },
+                source: SourceNumber(0),
+                stream: StreamNumber(1),
+                rows: 10,
+                last_ordinal: sequence * 10,
+                bytes: vec![0; 1_000],
+            };
+            storage.persist(&batch).unwrap();
+        }
+    }
+    let (mut storage, _) = start(&disk, spool_bytes);
+    let dropped = storage.report().dropped_samples;
+    let mut told = Vec::new();
+    loop {
+        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        if gaps.is_empty() {
+            break;
+        }
+        assert!(gaps.len() <= ecowatt_wire::ITEMS_MAX);
+        storage.drops_are_known(gaps.len());
+        told.extend(gaps);
+    }
+    assert_eq!(told.len(), 40, "{told:?}");
+    assert_eq!(told.iter().map(|gap| u64::from(gap.samples)).sum::<u64>(), dropped);
+}
+
+#[test]
 fn what_was_freed_long_ago_does_not_come_back_from_the_draft() {
     // The draft of a source that falls silent is emptied and not written again, so that a cut may
     // bring its samples back after their batch and its segment are gone.
