@@ -561,6 +561,9 @@ impl Device {
             self.violate(now, Invariant::BatchNamedOnce, detail);
         }
         self.given.insert(epoch.0, 0);
+        // Where a disk failed, neither a removal nor its note may have outlasted the cut: then what was
+        // to be dropped is there again.
+        self.dropped_to = None;
         self.truth.born(epoch.0, clock.birth());
         self.life =
             Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
