@@ -6,8 +6,9 @@
 //! joins; a block that arrives late between two others replaces their join by two. An energy belongs
 //! to the local day of the later of the two readings that it lies between.
 //!
-//! Blocks of one inverter do not overlap in time unless the device's clock was set back. A counter's
-//! energy stays right even then; an integrated figure counts the overlap twice.
+//! Blocks of one inverter do not overlap in time, and times within a block ascend, unless the
+//! device's clock was set back. A counter's energy stays right even then; an integrated figure counts
+//! the overlap twice.
 
 use ecowatt_model::UnixMs;
 
@@ -55,7 +56,7 @@ pub(crate) struct PowerReading {
 pub(crate) struct Edges {
     pub(crate) counter: Option<(CounterReading, CounterReading)>,
     pub(crate) power: Option<(PowerReading, PowerReading)>,
-    /// Median distance of two observations of power.
+    /// Median distance of two observations of power, without those where the clock was set back.
     pub(crate) typical_ms: u32,
     pub(crate) rated_w: Option<u32>,
     /// One step of the counter.
@@ -208,7 +209,8 @@ fn step(
     quantum_mwh: i64,
 ) -> EnergySums {
     let mwh = to.mwh.saturating_sub(from.mwh);
-    let dt_ms = to.at.0.saturating_sub(from.at.0).saturating_add(COUNTER_LAG_MS);
+    // Where the clock was set back the time between the two is unknown; it was not less than none.
+    let dt_ms = to.at.0.saturating_sub(from.at.0).max(0).saturating_add(COUNTER_LAG_MS);
     // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
     let possible = i128::from(rated_w.unwrap_or(RATED_W_DEFAULT)) * i128::from(dt_ms) * 12 / 36_000
         + 2 * i128::from(quantum_mwh);
@@ -251,14 +253,16 @@ pub(crate) struct Inside {
     pub(crate) edges: Edges,
 }
 
-/// Everything that a block's readings say about energy. Readings ascend in time.
+/// Everything that a block's readings say about energy. Readings are in the order in which they were
+/// taken.
 pub(crate) fn inside(
     counters: &[CounterReading],
     powers: &[PowerReading],
     rated_w: Option<u32>,
     quantum_mwh: i64,
 ) -> Inside {
-    let mut distances: Vec<i64> = powers.windows(2).map(|w| w[1].at.0 - w[0].at.0).collect();
+    let distances = powers.windows(2).map(|pair| pair[1].at.0.saturating_sub(pair[0].at.0));
+    let mut distances: Vec<i64> = distances.filter(|distance| *distance >= 0).collect();
     let middle = distances.len() / 2;
     let typical_ms = if distances.is_empty() {
         0

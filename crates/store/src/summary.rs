@@ -1,7 +1,8 @@
 //! One batch, decoded, as the store's roll-ups take it in.
 //!
-//! Pure. The caller decodes a batch and feeds its samples here, ascending in time; the store merges
-//! the result into its rows in the transaction that holds the batch. Only good readings count.
+//! Pure. The caller decodes a batch and feeds its samples here in the order in which they were taken,
+//! which is that of their times unless the device's clock was set back; the store merges the result
+//! into its rows in the transaction that holds the batch. Only good readings count.
 
 use std::collections::BTreeMap;
 

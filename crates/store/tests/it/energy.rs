@@ -140,6 +140,49 @@ async fn counter_that_falls_or_leaps_adds_nothing() {
     assert_eq!(figure(&fixture, utc_date(DAY)).await, expected);
 }
 
+/// Two samples, 5 s apart, between which the device's clock was set back from `from_s` to `to_s`
+/// seconds of the day.
+fn set_back(from_s: i64, to_s: i64, from_wh: i64, to_wh: i64) -> [Sample; 2] {
+    [(from_s, from_wh), (to_s, to_wh)].map(|(seconds, wh)| Sample {
+        at: UnixMs(DAY.0 + seconds * 1000),
+        power_w: Ok(3600),
+        counter_wh: Ok(wh),
+    })
+}
+
+#[tokio::test]
+async fn counter_goes_on_where_the_clock_is_set_back_within_a_batch() {
+    for back_s in [1, 899, 901, 86_400] {
+        let fixture = Fixture::new().await;
+        let all = set_back(10_000 + back_s, 10_000, 1000, 1005);
+        fixture.stored(upload(fixture.device(), 1, vec![fixture.block(1, 1, &all)])).await;
+        let expected = EnergyFigure::Counter { mwh: 5_000, refused_steps: 0 };
+        assert_eq!(figure(&fixture, utc_date(all[1].at)).await, expected, "{back_s} s");
+    }
+}
+
+#[tokio::test]
+async fn leap_where_the_clock_is_set_back_adds_nothing() {
+    let fixture = Fixture::new().await;
+    // More than 10 kW make in the 15 minutes that a counter may lag, whatever the clock did.
+    let all = set_back(40_000, 10_000, 1000, 5000);
+    fixture.stored(upload(fixture.device(), 1, vec![fixture.block(1, 1, &all)])).await;
+    let expected = EnergyFigure::Counter { mwh: 0, refused_steps: 1 };
+    assert_eq!(figure(&fixture, utc_date(DAY)).await, expected);
+}
+
+#[tokio::test]
+async fn clock_set_back_within_a_batch_hides_no_gap() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let all = set_back(10_800, 3600, 1000, 1005);
+    fixture.stored(upload(device, 1, vec![fixture.block(1, 1, &all)])).await;
+    fixture.stored(upload(device, 2, vec![fixture.block(1, 2, &samples(18_000, 10))])).await;
+    let gaps = fixture.store.energy_gaps(device, ALL_TIME).await.unwrap();
+    let bounds: Vec<_> = gaps.iter().map(|gap| (gap.from, gap.to)).collect();
+    assert_eq!(bounds, [(UnixMs(DAY.0 + 3_600_000), UnixMs(DAY.0 + 18_000_000))]);
+}
+
 #[tokio::test]
 async fn energy_belongs_to_the_local_day_of_the_later_reading() {
     let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();

@@ -121,14 +121,14 @@ pub(crate) fn block(
         });
         summarise.sample(sample.at, date(sample.at), readings);
     }
-    let first = samples.first().map_or(DAY, |sample| sample.at);
+    let times = || samples.iter().map(|sample| sample.at);
     NewBlock {
         id: BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) },
         stream: STREAM,
         source: SOURCE,
         rows: u16::try_from(samples.len()).unwrap(),
-        first,
-        last: samples.last().map_or(DAY, |sample| sample.at),
+        first: times().min().unwrap_or(DAY),
+        last: times().max().unwrap_or(DAY),
         time_offset_ms: 0,
         time_quality: TimeQuality::Device,
         bytes: sequence.to_be_bytes().to_vec(),
