@@ -186,7 +186,7 @@ const MESSAGE_BYTES: usize = 16 * 1024;
 /// Longest interval between two samples where the spool is small.
 const SMALL_SPOOL_INTERVAL: Duration = Duration::from_secs(8);
 /// Devices with higher indices have room.
-const SMALL_SPOOLS_BELOW: u32 = 64;
+const SMALL_SPOOLS_BELOW: u32 = 16;
 /// Most violations that one device reports; after that it has said enough.
 const VIOLATIONS_MAX: usize = 8;
 
