@@ -95,8 +95,10 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let computing = |done: usize, total: usize| {
         bar.set_position(u64::try_from(done * 1_000 / total.max(1)).unwrap_or(0));
     };
-    let plants = Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, &computing)
-        .context("computing plants")?;
+    let threads = if args.one_thread { Threads::One } else { Threads::Two };
+    let plants =
+        Plants::compute(PLANTS_SEED, START, scenario.sample_interval, rows, threads, &computing)
+            .context("computing plants")?;
     let mut broken = Vec::new();
     let mut all: Option<Report> = None;
     let began = clock.mono();
@@ -124,7 +126,6 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
             )]
             bar.set_position((share * 1_000.0) as u64);
         };
-        let threads = if args.one_thread { Threads::One } else { Threads::Two };
         let report = simulate(&scenario, &plants, threads, &progress);
         if !report.is_clean() {
             broken.push(seed);

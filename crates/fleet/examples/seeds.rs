@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let wanted = args.iter().position(|arg| arg == "--breaks").and_then(|at| args.get(at + 1));
     let seeds = args.iter().filter_map(|seed| seed.parse::<u64>().ok());
     let step = Duration::from_secs(60);
-    let Ok(plants) = Plants::compute(1, START, step, 49 * 60 + 1, &|_, _| {}) else {
+    let Ok(plants) = Plants::compute(1, START, step, 49 * 60 + 1, Threads::Two, &|_, _| {}) else {
         return ExitCode::from(2);
     };
     for seed in seeds {

@@ -61,9 +61,10 @@ pub struct EnergyCounts {
     pub compared: u64,
     /// Inverters without a counter.
     pub without_counter: u64,
-    /// Of those compared, inverters whose device's clock was wrong for a while, so that their samples
-    /// are not in order; the batches say what their energy is.
-    pub overlapping: u64,
+    /// Of those compared, inverters whose counter falls somewhere in the order of time, because the
+    /// device's clock was wrong for a while or the inverter gave an old answer; then the batches one by
+    /// one say what their energy is.
+    pub out_of_order: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
 }
@@ -72,7 +73,7 @@ impl EnergyCounts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.compared += other.compared;
         self.without_counter += other.without_counter;
-        self.overlapping += other.overlapping;
+        self.out_of_order += other.out_of_order;
         self.difference_max_mwh = self.difference_max_mwh.max(other.difference_max_mwh);
     }
 }
@@ -185,7 +186,7 @@ struct Summary<'a> {
     first: Option<i64>,
     last: Option<i64>,
     end: Option<UnixMs>,
-    is_overlapping: bool,
+    is_out_of_order: bool,
     energy: Energy,
 }
 
@@ -226,13 +227,13 @@ impl<'a> Summary<'a> {
             first: None,
             last: None,
             end: None,
-            is_overlapping: false,
+            is_out_of_order: false,
             energy: Energy::default(),
         }
     }
 
     fn begin(&mut self, block: &Block) {
-        self.is_overlapping |= self.end.is_some_and(|end| block.first <= end);
+        self.is_out_of_order |= self.end.is_some_and(|end| block.first <= end);
         self.end = self.end.max(Some(block.last));
         self.offset_ms = block.time_offset_ms;
     }
@@ -245,8 +246,8 @@ impl<'a> Summary<'a> {
         if let Some(value) = good(self.counter) {
             self.readings.push((t_ms + self.offset_ms, value));
             self.first.get_or_insert(value);
-            // A clock that was wrong for a while puts samples beyond others that came after them.
-            self.is_overlapping |= self.last.is_some_and(|last| value < last);
+            // As when a clock that was wrong put samples beyond later ones, or an answer was an old one.
+            self.is_out_of_order |= self.last.is_some_and(|last| value < last);
             self.last = Some(value);
         }
     }
@@ -276,8 +277,8 @@ fn check_source(
         return;
     };
     let (Some(first), Some(last)) = (summary.first, summary.last) else { return };
-    let moved = if summary.is_overlapping { summary.energy.moved } else { last - first };
-    energy.overlapping += u64::from(summary.is_overlapping);
+    let moved = if summary.is_out_of_order { summary.energy.moved } else { last - first };
+    energy.out_of_order += u64::from(summary.is_out_of_order);
     // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
     let exponent = i32::from(summary.layout.points()[counter].exponent) + 3;
     let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));

@@ -68,6 +68,8 @@ pub struct Bus {
     decoder: RequestDecoder,
     transaction: u16,
     last_byte: UnixMs,
+    /// How the last read ended.
+    ending: Ending,
     /// Of the answer that was taken last.
     words: Vec<u16>,
     answered: Option<AnsweredRead>,
@@ -128,6 +130,7 @@ pub struct Counts {
 }
 
 /// How an exchange ended.
+#[derive(Debug, Clone, Copy)]
 enum Ending {
     Words,
     Exception(ExceptionCode),
@@ -158,6 +161,7 @@ impl Bus {
             decoder: RequestDecoder::new(Framing::Tcp),
             transaction: 0,
             last_byte: UnixMs(i64::MIN),
+            ending: Ending::Unreachable,
             words: Vec::new(),
             answered: None,
             counts: Counts::default(),
@@ -175,33 +179,44 @@ impl Bus {
         self.answered = None;
         let refused_before = self.station.counts().exceptions;
         let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
-        let ending = self.carry_out(read, timeout, random, &mut times);
+        self.ending = self.carry_out(read, timeout, random, &mut times);
         self.counts.reads += 1;
-        let is_false = match ending {
+        let is_false = match self.ending {
             Ending::Words => !self.is_true(read),
             Ending::Exception(_) => self.station.counts().exceptions == refused_before,
             Ending::Timeout | Ending::Garbled | Ending::Unreachable => false,
         };
         self.counts.false_answers += u64::from(is_false);
-        let (result, counter) = match ending {
-            Ending::Words => (ReadResult::Words(&self.words), &mut self.counts.words),
-            Ending::Exception(code) => (ReadResult::Exception(code), &mut self.counts.exceptions),
-            Ending::Timeout => (ReadResult::Timeout, &mut self.counts.timeouts),
-            Ending::Garbled => (ReadResult::Garbled, &mut self.counts.garbled),
-            Ending::Unreachable => (ReadResult::Unreachable, &mut self.counts.unreachable),
+        let counter = match self.ending {
+            Ending::Words => &mut self.counts.words,
+            Ending::Exception(_) => &mut self.counts.exceptions,
+            Ending::Timeout => &mut self.counts.timeouts,
+            Ending::Garbled => &mut self.counts.garbled,
+            Ending::Unreachable => &mut self.counts.unreachable,
         };
         *counter += 1;
-        let latency = match result {
-            ReadResult::Words(_) | ReadResult::Exception(_) => times.end - times.sent,
-            ReadResult::Timeout | ReadResult::Garbled | ReadResult::Unreachable => Duration::ZERO,
+        let latency = match self.ending {
+            Ending::Words | Ending::Exception(_) => times.end - times.sent,
+            Ending::Timeout | Ending::Garbled | Ending::Unreachable => Duration::ZERO,
         };
         Answered {
             sent_after: times.sent,
             latency,
             after: times.end,
-            result,
+            result: self.result(),
             answered: self.answered.as_ref(),
             is_false,
+        }
+    }
+
+    /// What the device knows of the last read.
+    pub fn result(&self) -> ReadResult<'_> {
+        match self.ending {
+            Ending::Words => ReadResult::Words(&self.words),
+            Ending::Exception(code) => ReadResult::Exception(code),
+            Ending::Timeout => ReadResult::Timeout,
+            Ending::Garbled => ReadResult::Garbled,
+            Ending::Unreachable => ReadResult::Unreachable,
         }
     }
 

@@ -15,8 +15,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_profile::sunspec::{Discovery, Found};
 use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
-/// Threads that compute plants.
-const THREADS: usize = 2;
+use crate::world::Threads;
 
 /// Rows between two reports of progress.
 const REPORT_ROWS: usize = 500;
@@ -80,7 +79,7 @@ pub enum PlantError {
 }
 
 impl Plants {
-    /// Computes all plants from `start` on, a row every `step`, on two threads.
+    /// Computes all plants from `start` on, a row every `step`.
     ///
     /// The same arguments give the same plants. `progress` is told now and then how many rows of how
     /// many there are, from any of the threads.
@@ -92,6 +91,7 @@ impl Plants {
         start: UnixMs,
         step: Duration,
         rows: usize,
+        threads: Threads,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, PlantError> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -116,7 +116,7 @@ impl Plants {
             }
         };
         let computed: Result<Vec<_>, PlantError> = thread::scope(|scope| {
-            let threads: Vec<_> = (1..THREADS).map(|_| scope.spawn(compute_some)).collect();
+            let threads: Vec<_> = (1..threads.count()).map(|_| scope.spawn(compute_some)).collect();
             let mut computed = compute_some()?;
             for thread in threads {
                 match thread.join() {
@@ -211,7 +211,7 @@ mod tests {
     const STEP: Duration = Duration::from_secs(60);
 
     fn plants(rows: usize) -> Plants {
-        Plants::compute(7, START, STEP, rows, &|_, _| {}).unwrap()
+        Plants::compute(7, START, STEP, rows, Threads::Two, &|_, _| {}).unwrap()
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             assert_eq!(one.table, other.table);
             assert_eq!(one.layout_cbor, other.layout_cbor);
         }
-        let other = Plants::compute(8, START, STEP, 30, &|_, _| {}).unwrap();
+        let other = Plants::compute(8, START, STEP, 30, Threads::Two, &|_, _| {}).unwrap();
         assert_ne!(first.of(0).table, other.of(0).table);
         let at = START.plus(STEP * 29);
         let rows: Vec<_> = first.all().iter().map(|plant| plant.table.registers(at)).collect();
@@ -262,14 +262,14 @@ mod tests {
             most.fetch_max(done, Ordering::Relaxed);
             reports.fetch_add(1, Ordering::Relaxed);
         };
-        Plants::compute(7, START, Duration::from_secs(1), 1_100, &progress).unwrap();
+        Plants::compute(7, START, Duration::from_secs(1), 1_100, Threads::Two, &progress).unwrap();
         assert_eq!(most.into_inner(), PLANTS * 1_100);
         assert_eq!(reports.into_inner(), PLANTS * 3);
     }
 
     #[test]
     fn nothing_to_compute_is_refused() {
-        assert!(Plants::compute(7, START, STEP, 0, &|_, _| {}).is_err());
-        assert!(Plants::compute(7, START, Duration::ZERO, 10, &|_, _| {}).is_err());
+        assert!(Plants::compute(7, START, STEP, 0, Threads::Two, &|_, _| {}).is_err());
+        assert!(Plants::compute(7, START, Duration::ZERO, 10, Threads::Two, &|_, _| {}).is_err());
     }
 }

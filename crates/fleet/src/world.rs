@@ -35,6 +35,16 @@ pub enum Threads {
     Two,
 }
 
+impl Threads {
+    /// How many may compute at one time.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
 /// Told how much of the simulation is done, from 0 to 1, and what is at hand.
 pub type Progress<'a> = &'a (dyn Fn(f64, &'static str) + Sync);
 
@@ -46,8 +56,6 @@ const VIOLATIONS_MAX: usize = 16;
 const STRETCH_SAMPLES: u32 = 5;
 /// How often an empty queue is looked at before its reader sleeps.
 const LOOKS: u32 = 1_000;
-/// Threads that audit at the end.
-const AUDITORS: usize = 2;
 /// Groups of messages between two reports of progress.
 const REPORT_GROUPS: u64 = 512;
 
@@ -81,7 +89,9 @@ pub fn run(
     };
     if let Err((at, error)) = ran {
         report.violations.push(server_violation(at, &error, server.trace.clone()));
-    } else if let Err(error) = close(&mut fleet, &mut server, plants, &mut report, progress) {
+    } else if let Err(error) =
+        close(&mut fleet, &mut server, plants, threads, &mut report, progress)
+    {
         report.violations.push(server_violation(scenario.end(), &error, server.trace.clone()));
     }
     fleet.report(&mut report);
@@ -336,6 +346,7 @@ fn close(
     fleet: &mut Fleet,
     server: &mut Server,
     plants: &Plants,
+    threads: Threads,
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<(), ServerError> {
@@ -343,7 +354,7 @@ fn close(
     let end = scenario.end();
     let clock_errors = server.clock_errors.clone();
     let (store, stepper) = server.store()?;
-    let (send, read) = sync_channel::<(&mut Device, Held)>(2 * AUDITORS);
+    let (send, read) = sync_channel::<(&mut Device, Held)>(2 * threads.count());
     let read = Mutex::new(read);
     let count = scenario.devices;
     let devices = &mut fleet.devices;
@@ -361,7 +372,7 @@ fn close(
                 progress(f64::from(device.index() + 1) / f64::from(count), "auditing");
             }
         };
-        let auditors: Vec<_> = (0..AUDITORS).map(|_| scope.spawn(audit)).collect();
+        let auditors: Vec<_> = (0..threads.count()).map(|_| scope.spawn(audit)).collect();
         for (index, device) in (0..).zip(devices) {
             let held = audit::hold(store, number(index), sources_of(index));
             let held = drive(stepper, held).map_err(ServerError::Read)?;

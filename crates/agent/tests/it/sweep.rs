@@ -334,6 +334,18 @@ fn a_cut_while_a_full_spool_drops_its_oldest_is_survived() {
     assert!(cuts > 500);
 }
 
+/// A batch of ten samples that takes a kilobyte.
+fn kilobyte(id: BatchId) -> Batch {
+    Batch {
+        id,
+        source: SourceNumber(0),
+        stream: StreamNumber(1),
+        rows: 10,
+        last_ordinal: id.sequence.0 * 10,
+        bytes: vec![0; 1_000],
+    }
+}
+
 #[test]
 fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
     let (disk, spool_bytes) = (TestDisk::default(), 32 * 1024);
@@ -341,15 +353,7 @@ fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
     let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
     // Six times what the spool holds.
     for sequence in 1..=200 {
-        let batch = Batch {
-            id: id(sequence),
-            source: SourceNumber(0),
-            stream: StreamNumber(1),
-            rows: 10,
-            last_ordinal: sequence * 10,
-            bytes: vec![0; 1_000],
-        };
-        storage.persist(&batch).unwrap();
+        storage.persist(&kilobyte(id(sequence))).unwrap();
     }
     let told = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
     let report = storage.report();
@@ -368,15 +372,8 @@ fn the_gaps_of_many_starts_in_one_outage_are_all_told() {
         let (mut storage, epoch) = start(&disk, spool_bytes);
         // More than the spool holds, so that something of every epoch is dropped.
         for sequence in 1..=40 {
-            let batch = Batch {
-                id: BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) },
-                source: SourceNumber(0),
-                stream: StreamNumber(1),
-                rows: 10,
-                last_ordinal: sequence * 10,
-                bytes: vec![0; 1_000],
-            };
-            storage.persist(&batch).unwrap();
+            let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+            storage.persist(&kilobyte(id)).unwrap();
         }
     }
     let (mut storage, _) = start(&disk, spool_bytes);

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::*;
+use crate::Threads;
 use crate::plant::Plants;
 
 /// 2026-06-21T10:00Z.
@@ -14,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn plants() -> &'static Plants {
     static PLANTS: OnceLock<Plants> = OnceLock::new();
-    PLANTS.get_or_init(|| Plants::compute(3, START, STEP, ROWS, &|_, _| {}).unwrap())
+    PLANTS.get_or_init(|| Plants::compute(3, START, STEP, ROWS, Threads::Two, &|_, _| {}).unwrap())
 }
 
 /// Number 0 has the seed map, number 1 is a SunSpec inverter.

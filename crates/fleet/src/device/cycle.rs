@@ -8,7 +8,6 @@ use std::time::Duration;
 use ecowatt_agent::node::SourceSetup;
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{ReadOutcome, ReadResult, Sample, limits};
-use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::Read;
 
@@ -29,28 +28,16 @@ pub(crate) struct Line {
     random: Random,
     level: Level,
     under_way: Option<Exchange>,
-    /// Words of the last answer.
-    words: Vec<u16>,
     cycle: Cycle,
     is_false: bool,
 }
 
-/// A read whose answer is not there yet.
+/// A read whose answer is on the bus and has not reached the node.
 struct Exchange {
     read: Read,
     answers_at: UnixMs,
     began: MonoMs,
     latency: Duration,
-    ending: Ending,
-}
-
-#[derive(Clone, Copy)]
-enum Ending {
-    Words,
-    Exception(ExceptionCode),
-    Timeout,
-    Garbled,
-    Unreachable,
 }
 
 /// What the present cycle brought so far.
@@ -77,7 +64,6 @@ impl Line {
             random: Random::new(random.draw(), 0),
             level,
             under_way: None,
-            words: Vec::new(),
             cycle: Cycle { words: vec![None; plan.column_count()], began: None },
             is_false: false,
         }
@@ -114,22 +100,11 @@ impl Line {
     pub(super) fn ask(&mut self, read: Read, timeout: Duration, now: UnixMs, clock: &DeviceClock) {
         let answered = self.bus.read(&read, timeout, now, &mut self.random);
         self.is_false |= answered.is_false;
-        let ending = match answered.result {
-            ReadResult::Words(words) => {
-                self.words.clear();
-                self.words.extend_from_slice(words);
-                Ending::Words
-            }
-            ReadResult::Exception(code) => Ending::Exception(code),
-            ReadResult::Timeout => Ending::Timeout,
-            ReadResult::Garbled => Ending::Garbled,
-            ReadResult::Unreachable => Ending::Unreachable,
-        };
         let began = clock.mono(now.plus(answered.sent_after));
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (answers_at, latency) = (after(now, after_ms), answered.latency);
-        self.under_way = Some(Exchange { read, answers_at, began, latency, ending });
+        self.under_way = Some(Exchange { read, answers_at, began, latency });
     }
 
     /// The answer reaches the node.
@@ -139,18 +114,12 @@ impl Line {
         if self.cycle.words.iter().all(Option::is_none) {
             self.cycle.began = Some(exchange.began);
         }
-        let result = match exchange.ending {
-            Ending::Words => {
-                for (offset, column) in exchange.read.columns() {
-                    self.cycle.words[column] = self.words.get(usize::from(offset)).copied();
-                }
-                ReadResult::Words(&self.words)
+        let result = self.bus.result();
+        if let ReadResult::Words(words) = result {
+            for (offset, column) in exchange.read.columns() {
+                self.cycle.words[column] = words.get(usize::from(offset)).copied();
             }
-            Ending::Exception(code) => ReadResult::Exception(code),
-            Ending::Timeout => ReadResult::Timeout,
-            Ending::Garbled => ReadResult::Garbled,
-            Ending::Unreachable => ReadResult::Unreachable,
-        };
+        }
         let Exchange { began, latency, .. } = exchange;
         node.handle_read(now, self.number, &ReadOutcome { began, latency, result });
     }

@@ -12,7 +12,8 @@ use ecowatt_fleet::{Report, Threads, run};
 fn plants() -> &'static Plants {
     static PLANTS: OnceLock<Plants> = OnceLock::new();
     PLANTS.get_or_init(|| {
-        Plants::compute(1, START, Duration::from_secs(60), 49 * 60 + 1, &|_, _| {}).unwrap()
+        Plants::compute(1, START, Duration::from_secs(60), 49 * 60 + 1, Threads::Two, &|_, _| {})
+            .unwrap()
     })
 }
 
@@ -71,7 +72,9 @@ fn seed_30_places_no_sample_by_a_message_that_came_late() {
         ..Scenario::new(30, 20, 3, Level::High)
     };
     let rows = 73 * 720 + 1;
-    let plants = Plants::compute(1, START, scenario.sample_interval, rows, &|_, _| {}).unwrap();
+    let plants =
+        Plants::compute(1, START, scenario.sample_interval, rows, Threads::Two, &|_, _| {})
+            .unwrap();
     let report = run(&scenario, &plants, Threads::One, &|_, _| {});
     assert!(report.is_clean(), "{report}");
 }

@@ -1,0 +1,183 @@
+//! What must hold of a device whatever befalls it, checked at each thing that it does.
+
+use ecowatt_agent::node::{Done, Message as AgentMessage};
+use ecowatt_device::limits::CLOCK_STEP_MIN;
+use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
+
+use super::exchange::EXCHANGE_TIMEOUT_MS;
+use super::{Device, DeviceNode, Life, cycle};
+use crate::network::Message;
+use crate::trace::What;
+use crate::violation::{Invariant, Violation};
+
+/// Most violations that one device reports; after that it has said enough.
+const VIOLATIONS_MAX: usize = 8;
+
+impl Device {
+    pub(crate) fn violate(&mut self, at: UnixMs, invariant: Invariant, detail: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation {
+                invariant,
+                at_ms: at.0,
+                device: Some(self.kid.device.to_string()),
+                detail,
+                trace: self.trace.lines(),
+            });
+        }
+    }
+
+    /// The server has just started and holds these batches, ascending.
+    pub(crate) fn audit(&mut self, at: UnixMs, stored: &[BatchId]) {
+        for id in self.truth.unkept(stored, &self.given) {
+            let detail = format!("batch {id} was acknowledged and is gone after a restart");
+            self.violate(at, Invariant::AcknowledgedIsStored, detail);
+        }
+    }
+
+    /// Acknowledged batches that the store has not at the end; `stored` ascends.
+    pub(crate) fn unkept(&self, stored: &[BatchId]) -> Vec<BatchId> {
+        self.truth.unkept(stored, &self.given)
+    }
+
+    /// The server replies in the order in which it takes messages, but for those that came together.
+    pub(super) fn check_reply_order(&mut self, leaves: UnixMs, counter: Counter) {
+        if let Some((at, newest)) = self.replied
+            && at < leaves
+        {
+            self.replied_before = self.replied_before.max(Some(newest));
+        }
+        if let Some(newer) = self.replied_before.filter(|newer| counter < *newer) {
+            let detail = format!("message {counter} got a reply after {newer} had got one");
+            self.violate(leaves, Invariant::OldIsRefused, detail);
+        }
+        let newest = self.replied.map_or(counter, |(_, newest)| newest.max(counter));
+        self.replied = Some((leaves, newest));
+    }
+
+    /// The server's time has come with a reply. The device cannot know when on the way of message and
+    /// reply it was read, and leaves small deviations alone.
+    pub(super) fn check_clock(&mut self, now: UnixMs, until: UnixMs, server_error_ms: i64) {
+        let Life::On(running) = &self.life else { return };
+        let taken_ms = EXCHANGE_TIMEOUT_MS.saturating_sub(until.0.abs_diff(now.0));
+        let tolerated = u64::try_from(CLOCK_STEP_MIN.as_millis()).unwrap_or(0) + 2 * taken_ms;
+        let shown = running.node.core().wall().unix(running.clock.mono(now));
+        let error_ms = shown.map(|shown| shown.0 - now.0 - server_error_ms);
+        if error_ms.is_none_or(|error| error.unsigned_abs() > tolerated) {
+            let detail = format!("clock is off by {error_ms:?} ms after {taken_ms} ms for a reply");
+            self.violate(now, Invariant::ClockFollows, detail);
+        }
+    }
+
+    /// Checks what the node did.
+    pub(super) fn record(&mut self, now: UnixMs, mono: MonoMs, done: Done, out: &mut Vec<Message>) {
+        match done {
+            Done::Drafted { source, result } => {
+                self.record_sample(now, mono, source, result.is_ok())
+            }
+            Done::Persisted { batch, result } => {
+                let (id, rows, is_durable) = (batch.id, batch.rows, result.is_ok());
+                self.trace.note(now, What::Persisted { id, rows, is_durable });
+                let Life::On(running) = &mut self.life else { return };
+                running.node.take_recovered().iter().for_each(|batch| self.note_recovered(batch));
+                let (first, _) = ordinals(batch.last_ordinal, rows);
+                self.truth.batched(id, batch.source, (first, batch.last_ordinal));
+                if is_durable {
+                    self.counts.batches += 1;
+                    self.truth.durable(id.epoch.0, batch.source, first, batch.last_ordinal);
+                    let last = self.given.entry(id.epoch.0).or_default();
+                    if id.sequence.0 <= *last {
+                        let detail = format!("batch {id} is named like one before it");
+                        self.violate(now, Invariant::BatchNamedOnce, detail);
+                    } else {
+                        *last = id.sequence.0;
+                    }
+                }
+                self.check_spool(now);
+            }
+            Done::Reserved { limit, result } => {
+                self.trace.note(now, What::Reserved { limit, is_durable: result.is_ok() });
+            }
+            Done::Composed { message, .. } => {
+                let AgentMessage { request, batches, dropped, bytes, .. } = message;
+                self.told.clone_from(&dropped);
+                for gap in dropped {
+                    self.trace.note(now, What::Dropped(gap));
+                    self.dropped_to = self.dropped_to.max(Some(gap.last));
+                }
+                self.check_oldest_dropped(now, &batches);
+                self.send(now, request.counter, bytes, &batches, out);
+            }
+            Done::NotCut(_) | Done::NotComposed { .. } => {}
+        }
+    }
+
+    pub(super) fn record_sample(
+        &mut self,
+        now: UnixMs,
+        mono: MonoMs,
+        source: SourceNumber,
+        is_durable: bool,
+    ) {
+        let Life::On(running) = &self.life else { return };
+        let Some(sample) = running.node.newest(source) else { return };
+        let (ordinal, t_ms) = (sample.ordinal, sample.t_ms);
+        self.trace.note(now, What::Sampled { ordinal, t_ms, is_durable });
+        let wall = running.node.core().wall().unix(mono);
+        let epoch = running.epoch;
+        let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
+        let checked = line.check(&sample, mono, wall);
+        let expected = self.truth.taken(&cycle::row(epoch, &sample));
+        if is_durable {
+            self.truth.durable(epoch.0, source, ordinal, ordinal);
+        } else {
+            self.counts.not_durable += 1;
+        }
+        if let Err((invariant, detail)) = checked {
+            self.violate(now, invariant, detail);
+        }
+        if ordinal != expected {
+            let detail = format!("sample {ordinal} comes where {expected} is due");
+            self.violate(now, Invariant::NothingDoubled, detail);
+        }
+    }
+
+    pub(super) fn check_spool(&mut self, now: UnixMs) {
+        let Life::On(running) = &self.life else { return };
+        let report = running.node.report();
+        let memory = running.node.memory_bytes();
+        let memory_max = DeviceNode::memory_bytes_max(self.spool_bytes, self.lines.len());
+        self.counts.backlog_max = self.counts.backlog_max.max(report.batches);
+        self.counts.memory_max_bytes =
+            self.counts.memory_max_bytes.max(u64::try_from(memory).unwrap_or(u64::MAX));
+        if report.bytes > self.spool_bytes {
+            let detail = format!("spool holds {} of {} bytes", report.bytes, self.spool_bytes);
+            self.violate(now, Invariant::SpoolWithinLimit, detail);
+        }
+        // A drop makes room for one batch: a quarter of the limit at most, as is a segment.
+        let was_full = report.bytes >= self.spool_bytes / 2;
+        if report.dropped_batches > self.dropped_batches && !was_full {
+            let (bytes, limit) = (report.bytes, self.spool_bytes);
+            let detail = format!("batches were dropped to have {bytes} of {limit} bytes in use");
+            self.violate(now, Invariant::OldestDroppedFirst, detail);
+        }
+        self.dropped_batches = report.dropped_batches;
+        if memory > memory_max {
+            let detail = format!("node holds {memory} bytes, {memory_max} at most");
+            self.violate(now, Invariant::MemoryWithinLimit, detail);
+        }
+    }
+
+    /// Nothing that is older than a dropped batch waits any more.
+    pub(super) fn check_oldest_dropped(&mut self, now: UnixMs, offered: &[BatchId]) {
+        let Some(dropped) = self.dropped_to else { return };
+        if let Some(older) = offered.iter().find(|id| **id <= dropped) {
+            let detail = format!("batch {older} waits, and batches up to {dropped} were dropped");
+            self.violate(now, Invariant::OldestDroppedFirst, detail);
+        }
+    }
+}
+
+/// First and last sample of so many up to the last.
+pub(super) fn ordinals(last: u32, rows: u16) -> (u32, u32) {
+    ((last + 1).saturating_sub(u32::from(rows)), last)
+}

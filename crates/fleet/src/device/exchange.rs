@@ -1,0 +1,179 @@
+//! A device's messages on their way to the server, and what comes back.
+
+use std::time::Duration;
+
+use ecowatt_device::LinkFailure;
+use ecowatt_envelope::MESSAGE_MAX;
+use ecowatt_model::{BatchId, Counter, UnixMs};
+
+use super::{Device, Life, MESSAGE_BYTES};
+use crate::fleetwide::after;
+use crate::network::{Answer, Delivered, Delivery, Message, Response};
+use crate::trace::What;
+use crate::violation::Invariant;
+
+/// Longest wait of the agent for connection, request and reply together.
+pub(super) const EXCHANGE_TIMEOUT_MS: u64 = 20_000;
+/// How long a connection attempt into a partition or to a dead server takes.
+const REFUSED_AFTER_MS: u64 = 3_000;
+
+/// A copy of a message that the server has not dealt with.
+pub(super) struct InFlight {
+    pub(super) arrives: UnixMs,
+    pub(super) counter: Counter,
+    /// Whether the server's answer comes back over the connection that the device waits on.
+    is_first: bool,
+    is_intact: bool,
+}
+
+impl Device {
+    /// The server has dealt with a copy. It is looked at when the device has got so far that it may
+    /// matter, however early it is known.
+    pub(crate) fn hear(&mut self, response: Response) {
+        if self.in_flight.contains_key(&response.serial) {
+            self.responses.insert(response.serial, response);
+        }
+    }
+
+    pub(super) fn respond(&mut self, response: Response) {
+        let Response { leaves, serial, answer, clock, .. } = response;
+        let Some(copy) = self.in_flight.remove(&serial) else { return };
+        let counter = copy.counter;
+        let what = match answer {
+            Answer::Reply(bytes) => {
+                self.check_reply_order(leaves, counter);
+                let copies = self.network.reply_copies(counter, bytes);
+                if copies.is_empty() {
+                    self.trace.note(leaves, What::Lost { counter });
+                }
+                for (delay, bytes, is_genuine) in copies {
+                    let clock_error_ms = clock.0 - leaves.0;
+                    let what = Delivered::Reply { bytes, is_genuine, clock_error_ms };
+                    self.deliver(after(leaves, delay), Delivery { counter, what });
+                }
+                return;
+            }
+            Answer::Busy { retry_after_s } => Delivered::Busy { retry_after_s },
+            Answer::Refused(status) => {
+                if copy.is_intact && copy.is_first && status != 409 {
+                    let detail = format!("message {counter} was answered {status}");
+                    self.violate(leaves, Invariant::IntactIsTaken, detail);
+                }
+                Delivered::Refused(status)
+            }
+            Answer::Nothing => Delivered::Unreachable,
+        };
+        if copy.is_first {
+            let delay = self.network.delay();
+            self.deliver(after(leaves, delay), Delivery { counter, what });
+        }
+    }
+
+    pub(super) fn deliver(&mut self, at: UnixMs, delivery: Delivery) {
+        self.serial += 1;
+        self.inbox.insert((at, self.serial), delivery);
+    }
+
+    pub(super) fn receive(&mut self, now: UnixMs, delivery: Delivery) {
+        let Life::On(running) = &mut self.life else { return };
+        let mono = running.clock.mono(now);
+        let Delivery { counter, what } = delivery;
+        let is_awaited = running.sent.is_some_and(|(sent, _)| sent == counter);
+        let failure = match what {
+            Delivered::Reply { bytes, is_genuine, clock_error_ms } => {
+                self.trace.note_bytes(&bytes);
+                match running.node.handle_reply(&bytes, || mono) {
+                    Ok(freed) => {
+                        let sent = running.sent.take();
+                        if let Some((_, until)) = sent {
+                            self.check_clock(now, until, clock_error_ms);
+                        }
+                        self.trace.note(now, What::Answered { counter, accepted: true });
+                        if !is_genuine || !is_awaited {
+                            let detail =
+                                format!("a reply was accepted that is not the one to {counter}");
+                            self.violate(now, Invariant::ReplyIsBound, detail);
+                        }
+                        if freed.drops_known > 0 {
+                            self.told.drain(..).for_each(|gap| self.truth.dropped(gap));
+                        }
+                        for (first, last) in freed.ranges {
+                            self.trace.note(now, What::Acknowledged { first, last });
+                            self.truth.acknowledged(first, last);
+                            self.offered.retain(|id| !(first <= *id && *id <= last));
+                        }
+                        return;
+                    }
+                    Err(_) => {
+                        // Whatever comes over its connection ends the exchange.
+                        running.sent = None;
+                        self.counts.foreign_replies_refused += 1;
+                        self.trace.note(now, What::Answered { counter, accepted: false });
+                        if is_genuine && is_awaited {
+                            let detail = format!("the reply to {counter} was refused");
+                            self.violate(now, Invariant::ReplyIsBound, detail);
+                        }
+                        return;
+                    }
+                }
+            }
+            Delivered::Busy { retry_after_s } => {
+                LinkFailure::Busy { retry_after: Some(Duration::from_secs(retry_after_s)) }
+            }
+            Delivered::Refused(status) => LinkFailure::Refused { status },
+            Delivered::Unreachable => LinkFailure::Unreachable,
+        };
+        // What comes late or unasked is no failure of the message under way.
+        if is_awaited {
+            running.sent = None;
+            running.node.handle_link_failure(mono, failure);
+            self.trace.note(now, What::Failed { counter });
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        now: UnixMs,
+        counter: Counter,
+        bytes: Vec<u8>,
+        batches: &[BatchId],
+        out: &mut Vec<Message>,
+    ) {
+        self.counts.messages += 1;
+        self.counts.bytes += u64::try_from(bytes.len()).unwrap_or(0);
+        self.trace.note(now, What::Sent { counter, batches: batches.len(), bytes: bytes.len() });
+        self.trace.note_bytes(&bytes);
+        if self.counter_last.is_some_and(|last| counter <= last) {
+            let detail = format!("counter {counter} seals a second message");
+            self.violate(now, Invariant::CounterUsedOnce, detail);
+        }
+        self.counter_last = self.counter_last.max(Some(counter));
+        if bytes.len() > MESSAGE_BYTES.min(MESSAGE_MAX) {
+            let detail = format!("message of {} bytes", bytes.len());
+            self.violate(now, Invariant::MemoryWithinLimit, detail);
+        }
+        for id in batches {
+            self.counts.resent += u64::from(!self.offered.insert(*id));
+        }
+        let Life::On(running) = &mut self.life else { return };
+        running.sent = Some((counter, after(now, EXCHANGE_TIMEOUT_MS)));
+        if now < self.partition_until {
+            self.network.counts.partitioned += 1;
+            let what = Delivered::Unreachable;
+            self.deliver(after(now, REFUSED_AFTER_MS), Delivery { counter, what });
+            return;
+        }
+        let copies = self.network.copies(bytes);
+        if copies.is_empty() {
+            self.trace.note(now, What::Lost { counter });
+        }
+        let mut is_first = true;
+        for (delay, bytes, is_intact) in copies {
+            self.serial += 1;
+            let (serial, arrives) = (self.serial, after(now, delay));
+            self.in_flight.insert(serial, InFlight { arrives, counter, is_first, is_intact });
+            out.push(Message { arrives, device: self.index, serial, bytes });
+            is_first = false;
+        }
+    }
+}

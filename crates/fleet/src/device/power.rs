@@ -1,0 +1,189 @@
+//! How a device comes to life, and how it ends: in order, or where the power goes.
+
+use ecowatt_agent::node::{NodeConfig, StartError};
+use ecowatt_agent::storage::{Identity, Ledger, LedgerError, Recovered, StorageError};
+use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_model::UnixMs;
+
+use super::checks::ordinals;
+use super::clock::DeviceClock;
+use super::{Device, DeviceNode, Life, MESSAGE_BYTES, Running};
+use crate::disk::Disk;
+use crate::fleetwide::after;
+use crate::network::Message;
+use crate::trace::What;
+use crate::violation::Invariant;
+
+/// Pause of the service supervisor before it starts an agent that gave up.
+const SUPERVISOR_PAUSE_MS: u64 = 10_000;
+
+impl Device {
+    pub(super) fn start(&mut self, now: UnixMs) {
+        if self.disk.is_off() {
+            self.disk.restart();
+        }
+        // The power may go again while it recovers.
+        if !self.is_calm && self.random.happens(100_000) {
+            let operations = self.random.between(1, 30);
+            self.disk.cut_after(operations);
+        }
+        let clock = DeviceClock::at_boot(now, &mut self.random, self.rates);
+        match clock.system_error_ms() {
+            None => self.counts.clocks_unset += 1,
+            Some(error) => self.counts.clocks_wrong += u64::from(error.abs() > 10_000),
+        }
+        let config = NodeConfig {
+            spool_bytes: self.spool_bytes,
+            message_bytes: MESSAGE_BYTES,
+            upload_interval: self.scenario.upload_interval,
+            order: self.order,
+            seed: u32::try_from(self.random.below(u64::from(u32::MAX))).unwrap_or(1),
+            start_tolerance: ecowatt_device::limits::START_TOLERANCE,
+            firmware: "ecowatt-fleet",
+        };
+        let started = Ledger::open(self.disk.clone())
+            .map_err(StorageError::from)
+            .map_err(StartError::from)
+            .and_then(|ledger| {
+                let setups = self.setups.clone();
+                let at = || (clock.mono(now), Some(clock.system(now)));
+                DeviceNode::start(&config, ledger, self.disk.clone(), setups, at)
+            });
+        let mut node = match started {
+            Ok(node) => node,
+            Err(_) if self.disk.is_off() => {
+                self.counts.power_cuts_in_recovery += 1;
+                self.go_off(now, true);
+                return;
+            }
+            Err(StartError::Storage(StorageError::Ledger(LedgerError::Damaged))) => {
+                let detail = "both copies of the ledger are damaged".to_owned();
+                self.violate(now, Invariant::DeviceStarts, detail);
+                self.life = Life::Ended;
+                return;
+            }
+            Err(error) => {
+                if self.is_calm {
+                    self.violate(now, Invariant::DeviceStarts, format!("{error:?}"));
+                    self.give_up();
+                    return;
+                }
+                self.life = Life::Off { until: after(now, SUPERVISOR_PAUSE_MS) };
+                return;
+            }
+        };
+        self.counts.starts += 1;
+        // Recovery may have finished a removal.
+        self.dropped_batches = node.report().dropped_batches;
+        let epoch = node.epoch();
+        let recovered = self.take_recovered(&mut node);
+        let clock_error_ms = clock.system_error_ms();
+        self.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
+        if self.given.keys().next_back().is_some_and(|last| *last >= epoch.0) {
+            let detail = format!("epoch {epoch} begins a second time");
+            self.violate(now, Invariant::BatchNamedOnce, detail);
+        }
+        self.given.insert(epoch.0, 0);
+        // Where a disk failed, neither a removal nor its note may have outlasted the cut: then what was
+        // to be dropped is there again.
+        self.dropped_to = None;
+        self.truth.born(epoch.0, clock.birth());
+        self.life =
+            Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
+    }
+
+    /// Batches that recovery made are of earlier epochs and stand in the spool.
+    pub(super) fn take_recovered(&mut self, node: &mut DeviceNode) -> u64 {
+        let mut samples = 0;
+        for batch in node.take_recovered() {
+            samples += u64::from(batch.rows);
+            self.note_recovered(&batch);
+        }
+        samples
+    }
+
+    pub(super) fn note_recovered(&mut self, batch: &Recovered) {
+        let Recovered { id, source, rows, last_ordinal, .. } = *batch;
+        let last = self.given.entry(id.epoch.0).or_default();
+        *last = (*last).max(id.sequence.0);
+        self.truth.batched(id, source, ordinals(last_ordinal, rows));
+        self.counts.recovered_samples += u64::from(rows);
+    }
+
+    /// Cuts what is buffered, as far as the disk plays along.
+    pub(super) fn persist_all(&mut self, now: UnixMs) {
+        let Life::On(running) = &mut self.life else { return };
+        running.node.flush(running.clock.mono(now));
+        let mut unsent = Vec::new();
+        // A message that comes about here is lost with the connection.
+        self.act(now, &mut unsent);
+        for message in unsent {
+            self.in_flight.remove(&message.serial);
+        }
+    }
+
+    pub(super) fn go_off(&mut self, now: UnixMs, is_at_step: bool) {
+        let away = match self.random.below(10) {
+            0 => self.random.waiting_ms(6 * 3_600_000),
+            1..=3 => self.random.waiting_ms(20 * 60_000),
+            _ => self.random.waiting_ms(20_000),
+        };
+        let until = after(now, away);
+        let until = if now < self.scenario.calm_at() {
+            until.min(self.scenario.calm_at())
+        } else {
+            after(now, 1_000)
+        };
+        self.turn_off(now, until, is_at_step);
+    }
+
+    pub(super) fn turn_off(&mut self, now: UnixMs, until: UnixMs, is_at_step: bool) {
+        if !self.disk.is_off() {
+            self.disk.cut();
+        }
+        self.counts.power_cuts += 1;
+        self.life = Life::Off { until };
+        for line in &mut self.lines {
+            line.drop_exchange();
+        }
+        self.trace.note(now, What::PowerCut { is_at_step });
+    }
+
+    /// Sampling ends and everything is flushed; later the device stops for good.
+    pub(super) fn wind_up(&mut self, now: UnixMs, out: &mut Vec<Message>) {
+        let Life::On(running) = &mut self.life else { return };
+        if !running.is_stopping {
+            running.is_stopping = true;
+            running.node.flush(running.clock.mono(now));
+            self.act(now, out);
+            return;
+        }
+        if now < self.scenario.end() {
+            return;
+        }
+        let report = running.node.report();
+        let buffered = running.node.core().buffered();
+        if report.batches > 0 || buffered > 0 {
+            let detail = format!(
+                "{} batches and {buffered} samples are still on the device",
+                report.batches
+            );
+            self.violate(now, Invariant::Delivered, detail);
+        }
+        self.life = Life::Ended;
+        self.trace.note(now, What::Stopped);
+    }
+}
+
+pub(super) fn enrol(disk: &Disk, kid: Kid, key: &DeviceKey) {
+    let mut ledger = Ledger::open(disk.clone()).expect("a new disk works");
+    let mut record = ledger.record().clone();
+    record.reserved = 1;
+    record.identity = Some(Identity {
+        device: kid.device.0,
+        key_generation: kid.generation.0,
+        claim_id: "00000".to_owned(),
+        key: key.expose().to_vec(),
+    });
+    ledger.store(record).expect("a new disk works");
+}
