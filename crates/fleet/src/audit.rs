@@ -1,6 +1,8 @@
 //! The closing audit of one device: blocks, roll-ups and energy in the store against what was
 //! sampled.
 
+mod energy;
+
 use ecowatt_codec::State;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
@@ -13,6 +15,7 @@ use crate::device::Device;
 use crate::plant::Plants;
 use crate::truth::{ClockError, Verdict};
 use crate::violation::Invariant;
+use energy::{Energy, Reading};
 
 /// What the store holds of a device.
 pub(crate) struct Held {
@@ -61,10 +64,11 @@ pub struct EnergyCounts {
     pub compared: u64,
     /// Inverters without a counter.
     pub without_counter: u64,
-    /// Of those compared, inverters whose counter falls somewhere in the order of time, because the
-    /// device's clock was wrong for a while or the inverter gave an old answer; then the batches one by
-    /// one say what their energy is.
-    pub out_of_order: u64,
+    /// Of those compared, inverters that gave an old answer, so that the counter falls somewhere.
+    pub old_answers: u64,
+    /// Of those compared, inverters whose device's clock was wrong for a while, so that samples do not
+    /// stand in the order in which they were taken; the batches say what their energy is.
+    pub disordered: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
 }
@@ -73,7 +77,8 @@ impl EnergyCounts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.compared += other.compared;
         self.without_counter += other.without_counter;
-        self.out_of_order += other.out_of_order;
+        self.old_answers += other.old_answers;
+        self.disordered += other.disordered;
         self.difference_max_mwh = self.difference_max_mwh.max(other.difference_max_mwh);
     }
 }
@@ -133,11 +138,11 @@ pub(crate) fn check(
         let mut summary = Summary::new(layout);
         for block in &held.blocks {
             stored.push(block.id);
-            summary.begin(block);
+            summary.offset_ms = block.time_offset_ms;
             let row = |t_ms: i64, words: &[u16], marks: &[Mark]| summary.row(t_ms, words, marks);
             let truth = &mut device.truth;
             let audited = truth.audit(held.source, block, clock_errors, state, &mut verdict, row);
-            summary.finish_batch();
+            summary.finish_batch(block.id);
             if let Err(wrong) = audited {
                 let detail = format!("batch {}: {wrong}", block.id);
                 device.violate(end, Invariant::NothingInvented, detail);
@@ -179,40 +184,11 @@ struct Summary<'a> {
     power_point: Option<usize>,
     counter: Option<usize>,
     power: Totals,
-    /// Offset of the times in the batch at hand, and the counter's readings in it.
+    /// Offset of the times in the batch at hand.
     offset_ms: i64,
-    readings: Vec<(i64, i64)>,
-    /// Of the counter, in the order of the batches.
-    first: Option<i64>,
-    last: Option<i64>,
-    end: Option<UnixMs>,
-    is_out_of_order: bool,
+    /// The counter's readings in it with their times, in the order in which they were taken.
+    readings: Vec<Reading>,
     energy: Energy,
-}
-
-/// What the counter moved by according to batches in the order of their first samples: it never runs
-/// backwards, and what two batches saw at the same time counts once. No plant makes so much that a
-/// step is too large to be believed.
-#[derive(Default)]
-struct Energy {
-    moved: i64,
-    /// First reading of the last batch that had any, and its last reading with its time.
-    edges: Option<(i64, i64, i64)>,
-}
-
-impl Energy {
-    /// Readings of one batch, ascending in time.
-    fn add(&mut self, readings: &[(i64, i64)]) {
-        let ([first, ..], [.., last]) = (readings, readings) else { return };
-        self.moved += match self.edges {
-            Some((_, at, value)) if first.0 > at => (first.1 - value).max(0),
-            Some((before, _, value)) => -(value - first.1).max(0).min((value - before).max(0)),
-            None => 0,
-        };
-        let steps = readings.windows(2).map(|pair| (pair[1].1 - pair[0].1).max(0));
-        self.moved += steps.sum::<i64>();
-        self.edges = Some((first.1, last.0, last.1));
-    }
 }
 
 impl<'a> Summary<'a> {
@@ -224,18 +200,8 @@ impl<'a> Summary<'a> {
             power: Totals::default(),
             offset_ms: 0,
             readings: Vec::new(),
-            first: None,
-            last: None,
-            end: None,
-            is_out_of_order: false,
             energy: Energy::default(),
         }
-    }
-
-    fn begin(&mut self, block: &Block) {
-        self.is_out_of_order |= self.end.is_some_and(|end| block.first <= end);
-        self.end = self.end.max(Some(block.last));
-        self.offset_ms = block.time_offset_ms;
     }
 
     fn row(&mut self, t_ms: i64, words: &[u16], marks: &[Mark]) {
@@ -245,15 +211,11 @@ impl<'a> Summary<'a> {
         }
         if let Some(value) = good(self.counter) {
             self.readings.push((t_ms + self.offset_ms, value));
-            self.first.get_or_insert(value);
-            // As when a clock that was wrong put samples beyond later ones, or an answer was an old one.
-            self.is_out_of_order |= self.last.is_some_and(|last| value < last);
-            self.last = Some(value);
         }
     }
 
-    fn finish_batch(&mut self) {
-        self.energy.add(&self.readings);
+    fn finish_batch(&mut self, id: BatchId) {
+        self.energy.add(id, &self.readings);
         self.readings.clear();
     }
 }
@@ -276,9 +238,9 @@ fn check_source(
         energy.without_counter += 1;
         return;
     };
-    let (Some(first), Some(last)) = (summary.first, summary.last) else { return };
-    let moved = if summary.is_out_of_order { summary.energy.moved } else { last - first };
-    energy.out_of_order += u64::from(summary.is_out_of_order);
+    let Some(moved) = summary.energy.moved() else { return };
+    energy.old_answers += u64::from(summary.energy.falls && !summary.energy.is_disordered);
+    energy.disordered += u64::from(summary.energy.is_disordered);
     // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
     let exponent = i32::from(summary.layout.points()[counter].exponent) + 3;
     let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));

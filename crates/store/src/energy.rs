@@ -9,6 +9,10 @@
 //! Blocks of one inverter do not overlap in time, and times within a block ascend, unless the
 //! device's clock was set back. A counter's energy stays right even then; an integrated figure counts
 //! the overlap twice.
+//!
+//! A counter that falls or leaps and then comes back into line was misread, and what was misread is
+//! passed over; if it does not come back, it was replaced
+//! (`docs/decisions/0006-a-counter-that-falls.md`).
 
 use ecowatt_model::UnixMs;
 
@@ -33,7 +37,10 @@ const COUNTER_LAG_MS: i64 = 15 * 60_000;
 /// inverter. It stops the millions of kilowatt-hours of a counter that reads zero for a moment.
 const RATED_W_DEFAULT: u32 = 10_000_000;
 
-/// A reading of the lifetime counter.
+/// Last readings of a block that are out of line and are left for the next block to judge.
+const UNJUDGED_MAX: usize = 3;
+
+/// A reading of the lifetime counter, which is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CounterReading {
     pub(crate) at: UnixMs,
@@ -51,10 +58,20 @@ pub(crate) struct PowerReading {
     pub(crate) is_asleep: bool,
 }
 
+/// Readings of the counter that are believed, as far as a block's neighbours need to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CounterEdges {
+    pub(crate) first: CounterReading,
+    /// What follows `first` and is not the same: above it if the step was counted, below it if the
+    /// counter was replaced. It tells whether `first` was misread.
+    pub(crate) second: Option<CounterReading>,
+    pub(crate) last: CounterReading,
+}
+
 /// First and last readings of a block and what is needed to judge them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Edges {
-    pub(crate) counter: Option<(CounterReading, CounterReading)>,
+    pub(crate) counter: Option<CounterEdges>,
     pub(crate) power: Option<(PowerReading, PowerReading)>,
     /// Median distance of two observations of power, without those where the clock was set back.
     pub(crate) typical_ms: u32,
@@ -88,6 +105,12 @@ impl EnergySums {
         self.integrated = self.integrated.wrapping_add(other.integrated);
         self.power_readings = self.power_readings.wrapping_add(other.power_readings);
         self.refused_steps = self.refused_steps.wrapping_add(other.refused_steps);
+    }
+
+    /// A step of the counter, or one that was refused.
+    fn of_step(mwh: Option<i64>) -> Self {
+        let refused_steps = i64::from(mwh.is_none());
+        Self { counter_mwh: mwh.unwrap_or(0), refused_steps, ..Self::default() }
     }
 
     fn negated(&self) -> Self {
@@ -171,24 +194,32 @@ impl Change {
 
 /// The join of counters between two blocks.
 pub(crate) fn counter_join(earlier: &Edges, later: &Edges) -> Change {
-    let (Some((first, last)), Some((next, _))) = (earlier.counter, later.counter) else {
+    let (Some(before), Some(after)) = (earlier.counter, later.counter) else {
         return Change::default();
     };
-    let step = if next.at > last.at {
-        step(
-            last,
-            next,
-            earlier.rated_w.max(later.rated_w),
-            earlier.quantum_mwh.max(later.quantum_mwh),
-        )
+    let (last, first) = (before.last, after.first);
+    let (date, sums) = if first.at > last.at {
+        let limits = earlier.limits().or(&later.limits());
+        let step = limits.step(last, first);
+        let comes_back = |second: &CounterReading| limits.step(last, *second).is_some();
+        match after.second.filter(|second| step.is_none() && comes_back(second)) {
+            None => (first.date, EnergySums::of_step(step)),
+            // The later block took its first reading for right and counted the way to the second.
+            Some(second) => {
+                let counted = second.mwh.saturating_sub(first.mwh).max(0);
+                let counter_mwh = second.mwh.saturating_sub(last.mwh).saturating_sub(counted);
+                (second.date, EnergySums { counter_mwh, ..EnergySums::of_step(None) })
+            }
+        }
     } else {
         // The blocks overlap: what both saw grow is taken out once, and no more than the earlier
         // one saw.
-        let seen_twice = last.mwh.saturating_sub(next.mwh).max(0);
-        let inside = last.mwh.saturating_sub(first.mwh).max(0);
-        EnergySums { counter_mwh: -seen_twice.min(inside), ..EnergySums::default() }
+        let seen_twice = last.mwh.saturating_sub(first.mwh).max(0);
+        let inside = last.mwh.saturating_sub(before.first.mwh).max(0);
+        let counter_mwh = -seen_twice.min(inside);
+        (first.date, EnergySums { counter_mwh, ..EnergySums::default() })
     };
-    Change { days: vec![(next.date, step)], gap: None }
+    Change { days: vec![(date, sums)], gap: None }
 }
 
 /// The join of powers between two blocks.
@@ -202,22 +233,38 @@ pub(crate) fn power_join(earlier: &Edges, later: &Edges) -> Change {
     }
 }
 
-fn step(
-    from: CounterReading,
-    to: CounterReading,
+/// What an inverter's counter can do.
+#[derive(Debug, Clone, Copy)]
+struct CounterLimits {
     rated_w: Option<u32>,
     quantum_mwh: i64,
-) -> EnergySums {
-    let mwh = to.mwh.saturating_sub(from.mwh);
-    // Where the clock was set back the time between the two is unknown; it was not less than none.
-    let dt_ms = to.at.0.saturating_sub(from.at.0).max(0).saturating_add(COUNTER_LAG_MS);
-    // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
-    let possible = i128::from(rated_w.unwrap_or(RATED_W_DEFAULT)) * i128::from(dt_ms) * 12 / 36_000
-        + 2 * i128::from(quantum_mwh);
-    if mwh < 0 || i128::from(mwh) > possible {
-        return EnergySums { refused_steps: 1, ..EnergySums::default() };
+}
+
+impl CounterLimits {
+    /// The wider ones of both.
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            rated_w: self.rated_w.max(other.rated_w),
+            quantum_mwh: self.quantum_mwh.max(other.quantum_mwh),
+        }
     }
-    EnergySums { counter_mwh: mwh, ..EnergySums::default() }
+
+    /// Milliwatt-hours of a step; none if it goes backwards, or is more than the inverter can make.
+    fn step(&self, from: CounterReading, to: CounterReading) -> Option<i64> {
+        let mwh = to.mwh.saturating_sub(from.mwh);
+        // Where the clock was set back the time between the two is unknown; it was not less than none.
+        let dt_ms = to.at.0.saturating_sub(from.at.0).max(0).saturating_add(COUNTER_LAG_MS);
+        // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
+        let rated_w = i128::from(self.rated_w.unwrap_or(RATED_W_DEFAULT));
+        let possible = rated_w * i128::from(dt_ms) * 12 / 36_000 + 2 * i128::from(self.quantum_mwh);
+        (mwh >= 0 && i128::from(mwh) <= possible).then_some(mwh)
+    }
+
+    /// Whether `ahead`, which begins with a reading that cannot follow `believed`, never comes back
+    /// into line, so that the counter was replaced.
+    fn is_replaced(&self, believed: CounterReading, ahead: &[CounterReading]) -> bool {
+        ahead.len() > UNJUDGED_MAX && ahead.iter().all(|to| self.step(believed, *to).is_none())
+    }
 }
 
 enum Stretch {
@@ -269,24 +316,20 @@ pub(crate) fn inside(
     } else {
         u32::try_from(*distances.select_nth_unstable(middle).1).unwrap_or(u32::MAX)
     };
+    let limits = CounterLimits { rated_w, quantum_mwh };
+    let mut days = Vec::with_capacity(2);
+    let counter = inside_counter(counters, limits, &mut days);
     let mut inside = Inside {
-        days: Vec::with_capacity(2),
+        days,
         gaps: Vec::new(),
         edges: Edges {
-            counter: counters.first().copied().zip(counters.last().copied()),
+            counter,
             power: powers.first().copied().zip(powers.last().copied()),
             typical_ms,
             rated_w,
             quantum_mwh,
         },
     };
-    for (i, to) in counters.iter().enumerate() {
-        let mut sums = EnergySums { counter_readings: 1, ..EnergySums::default() };
-        if let Some(from) = i.checked_sub(1).map(|i| counters[i]) {
-            sums.add(&step(from, *to, rated_w, quantum_mwh));
-        }
-        add_day(&mut inside.days, to.date, &sums);
-    }
     for (i, to) in powers.iter().enumerate() {
         let observed = i64::from(to.mw.is_some());
         let mut sums = EnergySums { power_readings: observed, ..EnergySums::default() };
@@ -299,6 +342,29 @@ pub(crate) fn inside(
         add_day(&mut inside.days, to.date, &sums);
     }
     inside
+}
+
+/// Adds up the counter's steps inside a block.
+fn inside_counter(
+    counters: &[CounterReading],
+    limits: CounterLimits,
+    days: &mut Vec<(LocalDate, EnergySums)>,
+) -> Option<CounterEdges> {
+    let first = *counters.first()?;
+    let mut edges = CounterEdges { first, second: None, last: first };
+    for (i, to) in counters.iter().enumerate() {
+        let step = limits.step(edges.last, *to);
+        let sums = EnergySums { counter_readings: 1, ..EnergySums::of_step(step) };
+        if step.is_some() || limits.is_replaced(edges.last, &counters[i..]) {
+            let is_first_change = edges.last.mwh == first.mwh && to.mwh != first.mwh;
+            if is_first_change && (step.is_some() || to.mwh < first.mwh) {
+                edges.second.get_or_insert(*to);
+            }
+            edges.last = *to;
+        }
+        add_day(days, to.date, &sums);
+    }
+    Some(edges)
 }
 
 fn add_day(days: &mut Vec<(LocalDate, EnergySums)>, date: LocalDate, sums: &EnergySums) {
@@ -315,8 +381,13 @@ const EDGES_FORMAT: u8 = 0x10;
 const HAS_COUNTER: u8 = 1;
 const HAS_POWER: u8 = 2;
 const HAS_RATED: u8 = 4;
+const HAS_SECOND: u8 = 8;
 
 impl Edges {
+    fn limits(&self) -> CounterLimits {
+        CounterLimits { rated_w: self.rated_w, quantum_mwh: self.quantum_mwh }
+    }
+
     /// Bytes relative to the block's first sample; empty if there is neither counter nor power.
     pub(crate) fn encode(&self, start: UnixMs) -> Vec<u8> {
         let mut out = Vec::with_capacity(40);
@@ -327,17 +398,20 @@ impl Edges {
         format |= if self.counter.is_some() { HAS_COUNTER } else { 0 };
         format |= if self.power.is_some() { HAS_POWER } else { 0 };
         format |= if self.rated_w.is_some() { HAS_RATED } else { 0 };
+        let second = self.counter.and_then(|counter| counter.second);
+        format |= if second.is_some() { HAS_SECOND } else { 0 };
         out.push(format);
         put_u64(&mut out, u64::from(self.typical_ms));
         if let Some(rated_w) = self.rated_w {
             put_u64(&mut out, u64::from(rated_w));
         }
-        if let Some((first, last)) = self.counter {
+        if let Some(CounterEdges { first, second, last }) = self.counter {
             put_i64(&mut out, self.quantum_mwh);
-            for reading in [first, last] {
-                put_i64(&mut out, reading.at.0.wrapping_sub(start.0));
-                put_i64(&mut out, i64::from(reading.date.0));
-                put_i64(&mut out, reading.mwh);
+            let zero = CounterReading { at: start, date: LocalDate(0), mwh: 0 };
+            put_counter(&mut out, zero, first);
+            put_counter(&mut out, zero, last);
+            if let Some(second) = second {
+                put_counter(&mut out, first, second);
             }
         }
         if let Some((first, last)) = self.power {
@@ -367,14 +441,14 @@ impl Edges {
         }
         if format & HAS_COUNTER != 0 {
             edges.quantum_mwh = take_i64(bytes)?;
-            let mut take = || {
-                Some(CounterReading {
-                    at: UnixMs(take_i64(bytes)?.wrapping_add(start.0)),
-                    date: take_date(bytes)?,
-                    mwh: take_i64(bytes)?,
-                })
+            let zero = CounterReading { at: start, date: LocalDate(0), mwh: 0 };
+            let first = take_counter(bytes, zero)?;
+            let last = take_counter(bytes, zero)?;
+            let second = match format & HAS_SECOND {
+                0 => None,
+                _ => Some(take_counter(bytes, first)?),
             };
-            edges.counter = Some((take()?, take()?));
+            edges.counter = Some(CounterEdges { first, second, last });
         }
         if format & HAS_POWER != 0 {
             let mut take = || {
@@ -393,6 +467,21 @@ impl Edges {
         }
         Some(edges)
     }
+}
+
+/// A reading as its distance from another.
+fn put_counter(out: &mut Vec<u8>, from: CounterReading, to: CounterReading) {
+    put_i64(out, to.at.0.wrapping_sub(from.at.0));
+    put_i64(out, i64::from(to.date.0).wrapping_sub(i64::from(from.date.0)));
+    put_i64(out, to.mwh.wrapping_sub(from.mwh));
+}
+
+fn take_counter(bytes: &mut &[u8], from: CounterReading) -> Option<CounterReading> {
+    Some(CounterReading {
+        at: UnixMs(take_i64(bytes)?.wrapping_add(from.at.0)),
+        date: LocalDate(take_i64(bytes)?.checked_add(i64::from(from.date.0))?.try_into().ok()?),
+        mwh: take_i64(bytes)?.wrapping_add(from.mwh),
+    })
 }
 
 fn take_date(bytes: &mut &[u8]) -> Option<LocalDate> {
@@ -427,13 +516,14 @@ mod tests {
     proptest! {
         #[test]
         fn edges_come_back(
-            counter in proptest::option::of((counter(), counter())),
+            counter in proptest::option::of((counter(), proptest::option::of(counter()), counter())),
             power in proptest::option::of((power(), power())),
             typical_ms: u32,
             rated_w: Option<u32>,
             quantum_mwh: i64,
             start: i64,
         ) {
+            let counter = counter.map(|(first, second, last)| CounterEdges { first, second, last });
             let is_empty = counter.is_none() && power.is_none();
             let edges = if is_empty {
                 Edges::default()
@@ -452,7 +542,7 @@ mod tests {
     }
 
     fn edges(first: CounterReading, last: CounterReading) -> Edges {
-        Edges { counter: Some((first, last)), ..Edges::default() }
+        Edges { counter: Some(CounterEdges { first, second: None, last }), ..Edges::default() }
     }
 
     #[test]
@@ -467,7 +557,8 @@ mod tests {
     #[test]
     fn step_is_judged_by_what_the_inverter_can_make() {
         // 5 kW for the 15 minutes that a counter may lag, and a fifth: 1,500 Wh.
-        let mwh = |to| step(reading(0, 0), reading(0, to), Some(5000), 0).counter_mwh;
-        assert_eq!((mwh(1_500_000), mwh(1_500_001)), (1_500_000, 0));
+        let limits = CounterLimits { rated_w: Some(5000), quantum_mwh: 0 };
+        let mwh = |to| limits.step(reading(0, 0), reading(0, to));
+        assert_eq!((mwh(1_500_000), mwh(1_500_001)), (Some(1_500_000), None));
     }
 }

@@ -132,7 +132,9 @@ impl<'a> Summarise<'a> {
         if let Some((counter, exponent)) = self.energy.counter
             && counter == place
         {
-            if let Some(mwh) = value.and_then(|v| milli(v, exponent)) {
+            // A lifetime counter of zero tells nothing: inverters give it before they have read their
+            // memory, or because they have none.
+            if let Some(mwh) = value.and_then(|v| milli(v, exponent)).filter(|mwh| *mwh != 0) {
                 self.counters.push(CounterReading { at, date, mwh });
             }
             if self.energy.power.is_none() && (value.is_some() || is_asleep) {

@@ -124,20 +124,126 @@ async fn counter_bridges_a_gap_and_names_it() {
     assert!(fixture.store.energy_gaps(device, ALL_TIME).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn counter_that_falls_or_leaps_adds_nothing() {
-    let fixture = Fixture::new().await;
-    let counters = [1000, 1010, 0, 1010, 5_000_000, 1012, 1020];
-    let all: Vec<Sample> = samples(0, 7)
-        .into_iter()
+/// Samples a minute apart whose counter reads this, in watt-hours.
+fn counted(first_minute: i64, counters: &[i64]) -> Vec<Sample> {
+    (first_minute..)
         .zip(counters)
-        .map(|(sample, wh)| Sample { counter_wh: Ok(wh), ..sample })
-        .collect();
-    fixture.stored(upload(fixture.device(), 1, vec![fixture.block(1, 1, &all)])).await;
-    // 10 up, down to 0, up again to 1010 (10 kW make that in no less than 6 minutes, and counters
-    // lag by up to 15: possible), the leap to 5 MWh and back refused, 8 up.
-    let expected = EnergyFigure::Counter { mwh: 1_028_000, refused_steps: 3 };
+        .map(|(minute, wh)| Sample {
+            at: UnixMs(DAY.0 + minute * 60_000),
+            power_w: Ok(3600),
+            counter_wh: Ok(*wh),
+        })
+        .collect()
+}
+
+/// What the counter moved by according to blocks of these readings, and how many were refused; the
+/// same in whatever order they come.
+async fn counted_in_blocks(blocks: &[&[i64]]) -> (i64, i64) {
+    let mut figures = Vec::new();
+    for is_reversed in [false, true] {
+        let fixture = Fixture::new().await;
+        let mut minute = 0;
+        let mut uploads = Vec::new();
+        for (sequence, counters) in (1u32..).zip(blocks) {
+            uploads.push(fixture.block(1, sequence, &counted(minute, counters)));
+            minute += i64::try_from(counters.len()).unwrap();
+        }
+        if is_reversed {
+            uploads.reverse();
+        }
+        for (counter, block) in (1..).zip(uploads) {
+            fixture.stored(upload(fixture.device(), counter, vec![block])).await;
+        }
+        let EnergyFigure::Counter { mwh, refused_steps } = figure(&fixture, utc_date(DAY)).await
+        else {
+            panic!("no counter")
+        };
+        figures.push((mwh / 1000, refused_steps));
+    }
+    assert_eq!(figures[0], figures[1], "{blocks:?}");
+    figures[0]
+}
+
+#[tokio::test]
+async fn counter_that_is_misread_and_comes_back_loses_and_doubles_nothing() {
+    // 20 Wh in all; low, impossibly high, and none.
+    for blocks in [
+        &[&[1000, 1010, 990, 1012, 1015, 1020][..]][..],
+        &[&[1000, 1010, 990, 990, 991, 980, 1012, 1020]],
+        &[&[1000, 1010, 5_000_000, 1012, 1015, 1020]],
+        &[&[1000, 1010, 0, 0, 0, 0, 0, 1012, 1020]],
+        &[&[0, 0, 1000, 1010, 1020, 0]],
+        // At the end of a block, and at the beginning of one.
+        &[&[1000, 1010, 990], &[1012, 1015, 1020]],
+        &[&[1000, 1010, 5_000_000], &[1012, 1015, 1020]],
+        &[&[1000, 1010], &[990, 1012, 1015, 1020]],
+        &[&[1000, 1010], &[990, 990, 1012, 1015, 1020]],
+        &[&[1000, 1010], &[5_000_000, 1012, 1015, 1017, 1018, 1020]],
+        &[&[1000, 1010, 990], &[991, 1012, 1015, 1020]],
+        &[&[1000, 1010], &[0, 0], &[1012, 1020]],
+    ] {
+        assert_eq!(counted_in_blocks(blocks).await.0, 20, "{blocks:?}");
+    }
+}
+
+#[tokio::test]
+async fn counter_that_is_replaced_goes_on_from_where_it_begins() {
+    for blocks in [
+        &[&[1000, 1010, 3, 5, 8, 11, 13][..]][..],
+        &[&[1000, 1010], &[3, 5, 8, 11, 13]],
+        &[&[1000, 1010], &[3], &[5, 8, 11, 13]],
+        &[&[1000, 1010, 5_000_003, 5_000_005, 5_000_008, 5_000_011, 5_000_013]],
+        &[&[1000, 1010], &[5_000_003, 5_000_005, 5_000_008, 5_000_011, 5_000_013]],
+    ] {
+        assert_eq!(counted_in_blocks(blocks).await, (20, 1), "{blocks:?}");
+    }
+}
+
+#[tokio::test]
+async fn counter_that_reads_zero_all_day_gives_way_to_the_power() {
+    let fixture = Fixture::new().await;
+    let block = fixture.block(1, 1, &counted(0, &[0; 11]));
+    fixture.stored(upload(fixture.device(), 1, vec![block])).await;
+    let expected = EnergyFigure::Integrated { mwh: 600_000 };
     assert_eq!(figure(&fixture, utc_date(DAY)).await, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Single misreadings, wherever they fall, in blocks that are long enough to judge them.
+    #[test]
+    fn misreadings_that_stand_alone_change_no_energy(
+        readings in proptest::collection::vec((0i64..20, prop_oneof![
+            6 => Just(None),
+            1 => (1i64..1000).prop_map(Some),
+            1 => Just(Some(5_000_000)),
+        ]), 5..80),
+        rows in 6usize..20,
+    ) {
+        let (mut truth, mut was_misread, mut leap) = (1000, true, 5_000_000);
+        let mut all = Vec::new();
+        for (growth, misread) in &readings {
+            truth += growth;
+            let misread = misread.filter(|_| !was_misread);
+            was_misread = misread.is_some();
+            // Leaps to the same value would agree with one another.
+            leap -= 1000;
+            all.push(misread.map_or(truth, |wh| if wh < 1000 { wh } else { leap }));
+        }
+        let believed: Vec<i64> = all.iter().copied().filter(|wh| (1000..100_000).contains(wh)).collect();
+        let expected = believed[believed.len() - 1] - believed[0];
+        // A block that is too short to judge its first reading goes with the one before.
+        let mut blocks: Vec<&[i64]> = all.chunks(rows).collect();
+        if blocks.len() > 1 && blocks[blocks.len() - 1].len() < 6 {
+            blocks.pop();
+            let whole = (blocks.len() - 1) * rows;
+            blocks.pop();
+            blocks.push(&all[whole..]);
+        }
+        let (counted, _) = runtime().block_on(counted_in_blocks(&blocks));
+        prop_assert_eq!(counted, expected);
+    }
 }
 
 /// Two samples, 5 s apart, between which the device's clock was set back from `from_s` to `to_s`
