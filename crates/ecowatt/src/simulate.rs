@@ -10,6 +10,7 @@ use ecowatt_clock::Clock;
 use ecowatt_fleet::plant::Plants;
 use ecowatt_fleet::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
 use ecowatt_fleet::{Report, Threads, run as simulate};
+use ecowatt_model::DeviceNumber;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Simulate a whole fleet with its server, and check that nothing is lost, doubled or invented.
@@ -48,6 +49,9 @@ pub(crate) struct SimulateArgs {
     /// Use one thread instead of two. The outcome is the same.
     #[arg(long)]
     one_thread: bool,
+    /// Print everything that this device goes through, such as dev-3, on standard error.
+    #[arg(long, value_name = "DEVICE")]
+    trace: Option<DeviceNumber>,
     /// Print the report as JSON, one line for each seed.
     #[arg(long)]
     json: bool,
@@ -77,6 +81,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let scenario = Scenario {
         sample_interval: Duration::from_secs(args.sample_s),
         upload_interval: Duration::from_secs(args.upload_s),
+        traced: args.trace,
         ..Scenario::new(first, args.devices, args.days, faults)
     };
     writeln!(
@@ -170,6 +175,9 @@ fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
             report.violations.len(),
             report.digest,
         )?;
+    }
+    for line in &report.trace {
+        writeln!(io::stderr(), "{line}")?;
     }
     for violation in &report.violations {
         write!(io::stderr(), "seed {}: {violation}", report.seed)?;

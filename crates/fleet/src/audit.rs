@@ -158,7 +158,6 @@ pub(crate) fn check(
     let unkept = device.unkept(&stored);
     verdict.unkept = u64::try_from(unkept.len()).unwrap_or(u64::MAX);
     let broken = [
-        (verdict.lost, Invariant::NothingLost, "samples that were durable are not stored"),
         (verdict.doubled, Invariant::NothingDoubled, "samples are stored more than once"),
         (verdict.invented, Invariant::NothingInvented, "stored rows were never sampled"),
         (verdict.restamped, Invariant::NothingRestamped, "samples are stored with another time"),
@@ -169,6 +168,17 @@ pub(crate) fn check(
         let detail =
             format!("{count} samples are at another time, the first of {id} by {by_ms} ms");
         device.violate(end, Invariant::WellPlaced, detail);
+    }
+    if let Some((epoch, first)) = device.truth.lost {
+        let count = verdict.lost;
+        let of = match first {
+            Some((source, ordinal)) => format!("sample {ordinal} of inverter {}", source.0),
+            None => "in batches that nobody heard of".to_owned(),
+        };
+        let detail = format!(
+            "{count} samples that were durable are not stored, the first of epoch {epoch}, {of}"
+        );
+        device.violate(end, Invariant::NothingLost, detail);
     }
     for (count, invariant, what) in broken {
         if count > 0 {

@@ -183,7 +183,11 @@ impl Device {
             given: BTreeMap::new(),
             offered: BTreeSet::new(),
             truth: Truth::default(),
-            trace: Trace::default(),
+            trace: if scenario.traced == Some(kid.device) {
+                Trace::whole()
+            } else {
+                Trace::default()
+            },
             counts: DeviceCounts::default(),
             violations: Vec::new(),
         };

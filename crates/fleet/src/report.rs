@@ -32,6 +32,9 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// What the server went through last, if a promise was broken.
     pub server: Vec<String>,
+    /// Everything that the device went through that was to be traced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
     /// Over everything that happened: the same for the same seed and program.
     pub digest: u64,
 }
@@ -77,6 +80,7 @@ impl Report {
             counts: Counts::default(),
             violations: Vec::new(),
             server: Vec::new(),
+            trace: Vec::new(),
             digest: 0,
         }
     }

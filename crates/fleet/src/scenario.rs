@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecowatt_model::UnixMs;
+use ecowatt_model::{DeviceNumber, UnixMs};
 
 use crate::random::Random;
 
@@ -28,6 +28,8 @@ pub struct Scenario {
     pub faults: Level,
     pub sample_interval: Duration,
     pub upload_interval: Duration,
+    /// Everything that this device goes through is told in the end. It changes nothing else.
+    pub traced: Option<DeviceNumber>,
 }
 
 /// 2026-06-01T00:00:00Z, when every simulation begins.
@@ -61,6 +63,7 @@ impl Scenario {
             faults,
             sample_interval: Duration::from_secs(60),
             upload_interval: Duration::from_secs(900),
+            traced: None,
         }
     }
 

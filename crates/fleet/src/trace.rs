@@ -8,7 +8,7 @@ use std::fmt;
 use ecowatt_agent::storage::Dropped;
 use ecowatt_model::{BatchId, BootEpoch, Counter, UnixMs};
 
-/// Events that are kept in words.
+/// Events that are kept in words, unless the whole trace was asked for.
 const KEPT: usize = 200;
 
 /// Something that happened.
@@ -80,12 +80,22 @@ impl fmt::Display for What {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     kept: VecDeque<(UnixMs, What)>,
+    is_whole: bool,
     digest: Digest,
 }
 
 impl Trace {
+    /// Of a device of which everything is to be told.
+    pub(crate) fn whole() -> Self {
+        Self { is_whole: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     pub(crate) fn note(&mut self, at: UnixMs, what: What) {
-        if self.kept.len() == KEPT {
+        if self.kept.len() == KEPT && !self.is_whole {
             self.kept.pop_front();
         }
         self.kept.push_back((at, what));
@@ -102,8 +112,18 @@ impl Trace {
         self.digest.0
     }
 
+    /// The last events.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.kept.iter().map(|(at, what)| format!("{}  {what}", Instant(*at))).collect()
+        self.lines_from(self.kept.len().saturating_sub(KEPT))
+    }
+
+    /// All events, if they were to be kept.
+    pub(crate) fn all_lines(&self) -> Vec<String> {
+        self.lines_from(0)
+    }
+
+    fn lines_from(&self, first: usize) -> Vec<String> {
+        self.kept.iter().skip(first).map(|(at, what)| format!("{}  {what}", Instant(*at))).collect()
     }
 }
 

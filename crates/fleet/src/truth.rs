@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ecowatt_agent::storage::Dropped;
+use ecowatt_agent::storage::{Batch, Dropped};
 use ecowatt_codec::{Decoder, State, TimeBase};
 use ecowatt_model::{BatchId, BootEpoch, COLUMNS_MAX, Mark, Sequence, SourceNumber, UnixMs};
 use ecowatt_store::{Block, TimeQuality};
@@ -61,6 +61,8 @@ pub(crate) struct Truth {
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
     /// The first batch that was found at another time, and how many milliseconds after its own.
     pub(crate) misplaced: Option<(BatchId, i64)>,
+    /// The first epoch from which samples are missing, with the first of them if that is known.
+    pub(crate) lost: Option<(BootEpoch, Option<(SourceNumber, u32)>)>,
 }
 
 /// What the store has of a device, compared with what was sampled.
@@ -179,12 +181,38 @@ impl Truth {
         u32::try_from(samples.hashes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Samples from `first` to `last` are durable.
-    pub(crate) fn durable(&mut self, epoch: u32, source: SourceNumber, first: u32, last: u32) {
+    /// A sample is durable.
+    pub(crate) fn durable(&mut self, epoch: u32, source: SourceNumber, ordinal: u32) {
+        let samples = self.samples.get_mut(&(epoch, source.0));
+        let place = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+        if let Some(is_durable) = samples.zip(place).and_then(|(s, p)| s.is_durable.get_mut(p)) {
+            *is_durable = true;
+        }
+    }
+
+    /// A batch is durable, and so are its samples: most often those up to its last one, without a gap.
+    /// Of samples that left memory before they were in a batch, it has those that were durable.
+    pub(crate) fn persisted(&mut self, batch: &Batch) {
+        let (epoch, source) = (batch.id.epoch.0, batch.source);
         let Some(samples) = self.samples.get_mut(&(epoch, source.0)) else { return };
-        for ordinal in first.max(1)..=last {
-            let place = usize::try_from(ordinal - 1).unwrap_or(usize::MAX);
-            if let Some(is_durable) = samples.is_durable.get_mut(place) {
+        let last = usize::try_from(batch.last_ordinal).unwrap_or(usize::MAX);
+        let first = last.saturating_sub(usize::from(batch.rows));
+        if samples.is_durable.get(first..last).is_none_or(|all| all.iter().all(|it| *it)) {
+            return;
+        }
+        let mut state: Box<State> = Box::default();
+        let mut hashes = Vec::with_capacity(usize::from(batch.rows));
+        if let Ok(mut decoder) = Decoder::new(&batch.bytes, &mut state) {
+            let (is_unix, columns) = (decoder.base() == TimeBase::Unix, decoder.columns());
+            let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
+            let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
+            while let Ok(Some(t_ms)) = decoder.next_row(words, marks) {
+                hashes.push(Row { epoch, source, is_unix, t_ms, words, marks }.hashes().0);
+            }
+        }
+        let mut held = samples.hashes[..last].iter().zip(&mut samples.is_durable).rev();
+        for hash in hashes.iter().rev() {
+            if let Some((_, is_durable)) = held.find(|(held, _)| *held == hash) {
                 *is_durable = true;
             }
         }
@@ -309,6 +337,7 @@ impl Truth {
 
     /// What remains to be said once every block has been audited.
     pub(crate) fn finish(&mut self, verdict: &mut Verdict) {
+        let mut lost = None;
         for (epoch, sources) in by_epoch(&self.samples) {
             let told: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
                 .map(|(_, gap)| u64::from(gap.samples))
@@ -325,7 +354,11 @@ impl Truth {
                     }
                     match self.is_dropped(epoch, batches, ordinal) {
                         Some(true) => excused += 1,
-                        Some(false) => verdict.lost += 1,
+                        Some(false) => {
+                            verdict.lost += 1;
+                            let first = Some((SourceNumber(source), ordinal));
+                            lost.get_or_insert((BootEpoch(epoch), first));
+                        }
                         None => unknown += 1,
                     }
                 }
@@ -335,8 +368,12 @@ impl Truth {
             // than is missing, never less.
             let left = told.saturating_sub(excused);
             verdict.dropped += excused + unknown.min(left);
-            verdict.lost += unknown.saturating_sub(left);
+            if unknown > left {
+                verdict.lost += unknown - left;
+                lost.get_or_insert((BootEpoch(epoch), None));
+            }
         }
+        self.lost = lost;
     }
 
     /// Whether a sample is in a batch that is in a gap; none if nobody knows its batch.
@@ -386,5 +423,56 @@ impl Samples {
         // Of samples that are alike, one that is not stored yet.
         let free = places.iter().find(|place| !self.is_stored[**place]);
         free.or(places.first()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecowatt_codec::{encode, encoded_len_max};
+    use ecowatt_model::StreamNumber;
+
+    use super::*;
+
+    const EPOCH: BootEpoch = BootEpoch(1);
+    const SOURCE: SourceNumber = SourceNumber(0);
+
+    #[test]
+    fn batch_with_a_hole_makes_none_durable_that_is_in_the_hole() {
+        let mut truth = Truth::default();
+        let time = |ordinal: u32| i64::from(ordinal) * 5_000;
+        let word = |ordinal: u32| u16::try_from(ordinal).unwrap();
+        for ordinal in 1..=9 {
+            truth.taken(&Row {
+                epoch: EPOCH.0,
+                source: SOURCE,
+                is_unix: true,
+                t_ms: time(ordinal),
+                words: &[word(ordinal)],
+                marks: &[Mark::Read],
+            });
+        }
+        let ordinals = [2, 3, 7, 8];
+        let batch = ecowatt_codec::Batch {
+            base: TimeBase::Unix,
+            columns: 1,
+            times: &ordinals.map(time),
+            words: &ordinals.map(word),
+            marks: None,
+        };
+        let mut bytes = vec![0; encoded_len_max(ordinals.len(), 1)];
+        let mut state: Box<State> = Box::default();
+        let len = encode(&batch, &mut state, &mut bytes).unwrap();
+        bytes.truncate(len);
+        truth.persisted(&Batch {
+            id: BatchId { epoch: EPOCH, sequence: Sequence(1) },
+            source: SOURCE,
+            stream: StreamNumber(1),
+            rows: 4,
+            last_ordinal: 8,
+            bytes,
+        });
+        let durable = truth.samples[&(EPOCH.0, SOURCE.0)].is_durable.clone();
+        let expected = (1..=9).map(|ordinal| ordinals.contains(&ordinal));
+        assert_eq!(durable, expected.collect::<Vec<bool>>());
     }
 }

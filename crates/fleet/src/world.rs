@@ -218,6 +218,9 @@ impl Fleet {
                 report.counts.inverters.add(&line.bus_counts());
             }
             report.violations.append(&mut device.violations);
+            if device.trace.is_whole() {
+                report.trace = device.trace.all_lines();
+            }
         }
         report.digest = digest.0;
     }

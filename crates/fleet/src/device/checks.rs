@@ -83,7 +83,7 @@ impl Device {
                 self.truth.batched(id, batch.source, (first, batch.last_ordinal));
                 if is_durable {
                     self.counts.batches += 1;
-                    self.truth.durable(id.epoch.0, batch.source, first, batch.last_ordinal);
+                    self.truth.persisted(&batch);
                     let last = self.given.entry(id.epoch.0).or_default();
                     if id.sequence.0 <= *last {
                         let detail = format!("batch {id} is named like one before it");
@@ -128,7 +128,7 @@ impl Device {
         let checked = line.check(&sample, mono, wall);
         let expected = self.truth.taken(&cycle::row(epoch, &sample));
         if is_durable {
-            self.truth.durable(epoch.0, source, ordinal, ordinal);
+            self.truth.durable(epoch.0, source, ordinal);
         } else {
             self.counts.not_durable += 1;
         }
