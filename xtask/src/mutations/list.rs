@@ -96,6 +96,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
+        name: "way back from an old answer is counted as energy",
+        file: "crates/store/src/energy.rs",
+        changes: &[(
+            "limits.is_replaced(edges.last, &counters[i..])",
+            "limits.is_replaced(edges.last, &[*to; 4])",
+        )],
+        breaks: "EnergyIsCounted",
+        seed: 6,
+    },
+    Mutation {
         name: "server begins a day anew that it does not hold in memory",
         file: "crates/store/src/sqlite/ingest.rs",
         changes: &[(

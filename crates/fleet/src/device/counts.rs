@@ -14,7 +14,9 @@ pub struct DeviceCounts {
     pub inverter_disturbed: u64,
     pub clocks_unset: u64,
     pub clocks_wrong: u64,
+    /// Messages made, with those for which there was no connection.
     pub messages: u64,
+    /// Of messages that went out, the seal and all within included, HTTP and below not.
     pub bytes: u64,
     pub batches: u64,
     /// Batches that were sent again.

@@ -140,7 +140,6 @@ impl Device {
         out: &mut Vec<Message>,
     ) {
         self.counts.messages += 1;
-        self.counts.bytes += u64::try_from(bytes.len()).unwrap_or(0);
         self.trace.note(now, What::Sent { counter, batches: batches.len(), bytes: bytes.len() });
         self.trace.note_bytes(&bytes);
         if self.counter_last.is_some_and(|last| counter <= last) {
@@ -152,9 +151,6 @@ impl Device {
             let detail = format!("message of {} bytes", bytes.len());
             self.violate(now, Invariant::MemoryWithinLimit, detail);
         }
-        for id in batches {
-            self.counts.resent += u64::from(!self.offered.insert(*id));
-        }
         let Life::On(running) = &mut self.life else { return };
         running.sent = Some((counter, after(now, EXCHANGE_TIMEOUT_MS)));
         if now < self.partition_until {
@@ -162,6 +158,11 @@ impl Device {
             let what = Delivered::Unreachable;
             self.deliver(after(now, REFUSED_AFTER_MS), Delivery { counter, what });
             return;
+        }
+        // Into a partition there is no connection over which anything could go.
+        self.counts.bytes += u64::try_from(bytes.len()).unwrap_or(0);
+        for id in batches {
+            self.counts.resent += u64::from(!self.offered.insert(*id));
         }
         let copies = self.network.copies(bytes);
         if copies.is_empty() {
