@@ -7,6 +7,7 @@
 //! statement waits for a lock that this process holds.
 
 pub(crate) mod access;
+mod ends;
 pub(crate) mod fleet;
 pub(crate) mod ingest;
 pub(crate) mod query;

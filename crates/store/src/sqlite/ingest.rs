@@ -6,6 +6,7 @@
 use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 use rusqlite::{Connection, Row, params};
 
+use super::ends::Neighbours;
 use super::rows::{self, Rows, readable};
 use crate::StoreError;
 use crate::energy::{self, Change, Edges, EnergySums};
@@ -206,14 +207,7 @@ fn is_timed(block: &NewBlock) -> bool {
     block.time_quality != TimeQuality::Suspect
 }
 
-/// Blocks beside a block in time that have counter readings, and that have power readings.
-#[derive(Debug, Default)]
-struct Neighbours {
-    counter: Option<Edges>,
-    power: Option<Edges>,
-}
-
-enum Side {
+pub(super) enum Side {
     Before,
     After,
 }
@@ -228,8 +222,14 @@ fn join_neighbours(
     if edges.counter.is_none() && edges.power.is_none() {
         return Ok(());
     }
-    let before = neighbours(db, device, block, &Side::Before)?;
-    let after = neighbours(db, device, block, &Side::After)?;
+    let (before, after) = match rows.ends.before(device, block) {
+        Some(before) => (before, Neighbours::default()),
+        None => (
+            neighbours(db, device, block, &Side::Before)?,
+            neighbours(db, device, block, &Side::After)?,
+        ),
+    };
+    rows.ends.note(device, block, &after);
     type Join = fn(&Edges, &Edges) -> Change;
     let kinds = [
         (edges.counter.is_some(), before.counter, after.counter, energy::counter_join as Join),
@@ -261,8 +261,8 @@ fn join_neighbours(
     Ok(())
 }
 
-/// Looks both ways along (first sample, epoch, sequence), the order of the blocks' key.
-fn neighbours(
+/// Looks one way along (first sample, epoch, sequence), the order of the blocks' key.
+pub(super) fn neighbours(
     db: &Connection,
     device: u32,
     block: &NewBlock,

@@ -10,6 +10,7 @@ use std::hash::Hash;
 use ecowatt_model::{BootEpoch, Counter, KeyGeneration, UnixMs};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 
+use super::ends::Ends;
 use super::row::{count, signed};
 use crate::StoreError;
 use crate::latest::Latest;
@@ -140,6 +141,7 @@ pub(super) struct Rows {
     pub(super) quarters: Table<(u32, u8, i64), Quarter>,
     pub(super) days: Table<(u32, u8, LocalDate), Day>,
     pub(super) latest: Table<(u32, u8), Latest>,
+    pub(super) ends: Ends,
 }
 
 impl Rows {
@@ -151,6 +153,7 @@ impl Rows {
         self.quarters.clear();
         self.days.clear();
         self.latest.clear();
+        self.ends.clear();
     }
 
     /// Before a change to the control plane, which may touch keys; everything else is ingest's alone.
@@ -166,6 +169,7 @@ impl Rows {
         self.quarters.bound();
         self.days.bound();
         self.latest.bound();
+        self.ends.bound();
     }
 
     /// Writes everything that the database does not have yet.

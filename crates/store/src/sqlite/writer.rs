@@ -165,3 +165,6 @@ fn commit(
 fn alive(transaction: &Connection) -> Result<(), StoreError> {
     if transaction.is_autocommit() { Err(StoreError::Full) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;
