@@ -2,10 +2,9 @@
 //!
 //! A batch that arrives late never replaces something newer.
 
-use std::collections::BTreeMap;
-
 use ecowatt_model::{Quality, UnixMs};
 
+use crate::ascending::Ascending;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
 
@@ -16,29 +15,28 @@ pub(crate) struct PointLatest {
     pub(crate) tried: (UnixMs, Quality),
 }
 
+impl PointLatest {
+    pub(crate) fn join(&mut self, newer: Self) {
+        self.good = self.good.max(newer.good);
+        let order = |(at, quality): (UnixMs, Quality)| (at, quality_code(quality));
+        if order(newer.tried) > order(self.tried) {
+            self.tried = newer.tried;
+        }
+    }
+}
+
 /// What is known of the points of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Latest {
-    pub(crate) points: BTreeMap<PointId, PointLatest>,
+    pub(crate) points: Ascending<PointId, PointLatest>,
 }
 
 /// First byte of the stored form.
 const FORMAT: u8 = 1;
 
 impl Latest {
-    pub(crate) fn add(&mut self, point: PointId, newer: PointLatest) {
-        let held = self.points.entry(point).or_insert(newer);
-        held.good = held.good.max(newer.good);
-        let order = |(at, quality): (UnixMs, Quality)| (at, quality_code(quality));
-        if order(newer.tried) > order(held.tried) {
-            held.tried = newer.tried;
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (point, newer) in &other.points {
-            self.add(*point, *newer);
-        }
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.points.merge(other.points, PointLatest::join);
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -46,7 +44,7 @@ impl Latest {
         out.push(FORMAT);
         let mut point_before = 0;
         let mut at_before = 0i64;
-        for (point, latest) in &self.points {
+        for (point, latest) in self.points.iter() {
             put_u64(&mut out, u64::from(point.0 - point_before));
             let (tried_at, quality) = latest.tried;
             put_i64(&mut out, tried_at.0.wrapping_sub(at_before));
@@ -65,7 +63,7 @@ impl Latest {
         if take_u8(bytes)? != FORMAT {
             return None;
         }
-        let mut points = BTreeMap::new();
+        let mut points = Ascending::default();
         let mut point = 0u32;
         let mut at = 0i64;
         while !bytes.is_empty() {
@@ -78,7 +76,7 @@ impl Latest {
                 Some((UnixMs(at.wrapping_sub(take_i64(bytes)?)), take_i64(bytes)?))
             };
             let tried = (UnixMs(at), quality_from_code(kind >> 1)?);
-            points.insert(PointId(point), PointLatest { good, tried });
+            points.add(PointId(point), PointLatest { good, tried }, |held, later| *held = later);
         }
         Some(Self { points })
     }
@@ -140,12 +138,12 @@ mod tests {
                 .collect();
             let (mut forwards, mut backwards) = (Latest::default(), Latest::default());
             for (point, latest) in &readings {
-                forwards.add(*point, *latest);
+                forwards.points.add(*point, *latest, PointLatest::join);
             }
             for (point, latest) in readings.iter().rev() {
                 let mut one = Latest::default();
-                one.add(*point, *latest);
-                backwards.merge(&one);
+                one.points.add(*point, *latest, PointLatest::join);
+                backwards.merge(one);
             }
             prop_assert_eq!(&forwards, &backwards);
             prop_assert_eq!(Latest::decode(&forwards.encode()), Some(forwards));

@@ -6,6 +6,7 @@
 //! that commit is on the disk. The store reads no clock: instants are arguments.
 
 mod access;
+mod ascending;
 mod energy;
 mod error;
 mod fleet;

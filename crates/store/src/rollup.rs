@@ -4,11 +4,9 @@
 //! in which order batches arrive. Sums are exact modulo 2^64; the readings of a day of any real
 //! point stay far below that.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use ecowatt_model::UnixMs;
 
+use crate::ascending::Ascending;
 use crate::energy::EnergySums;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
@@ -77,46 +75,93 @@ impl Aggregate {
 }
 
 /// One UTC quarter hour of one inverter: for each point up to 15 one-minute aggregates.
+///
+/// A grid, because nearly all of its points are read in nearly all of its minutes; uploads of one
+/// stream bring the same points every time, and are then merged place by place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Quarter {
-    points: BTreeMap<PointId, Minutes>,
+    /// Ascending.
+    points: Vec<PointId>,
+    /// The minute that the grid begins with.
+    first: u8,
+    /// Minute by minute, one place for each point.
+    cells: Vec<Option<Aggregate>>,
 }
 
 /// A point's aggregates by minute within a quarter hour, ascending.
 pub(crate) type Minutes = Vec<(u8, Aggregate)>;
 
-/// Takes a minute's aggregate in.
-pub(crate) fn add_minute(minutes: &mut Minutes, minute: u8, aggregate: &Aggregate) {
-    match minutes.binary_search_by_key(&minute, |(m, _)| *m) {
-        Ok(i) => minutes[i].1.merge(aggregate),
-        Err(i) => minutes.insert(i, (minute, *aggregate)),
-    }
-}
-
 impl Quarter {
-    pub(crate) fn add(&mut self, point: PointId, minutes: Minutes) {
-        match self.points.entry(point) {
-            Entry::Vacant(free) => {
-                free.insert(minutes);
-            }
-            Entry::Occupied(mut held) => {
-                let held = held.get_mut();
-                let follows =
-                    |(first, _): &(u8, Aggregate)| held.last().is_none_or(|(last, _)| last < first);
-                if minutes.first().is_some_and(follows) {
-                    held.extend_from_slice(&minutes);
-                    return;
-                }
-                for (minute, aggregate) in minutes {
-                    add_minute(held, minute, &aggregate);
+    /// An empty one of these points, which ascend.
+    pub(crate) fn new(points: Vec<PointId>) -> Self {
+        Self { points, first: 0, cells: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The places of a minute, one for each point.
+    pub(crate) fn minute(&mut self, minute: u8) -> &mut [Option<Aggregate>] {
+        let width = self.points.len();
+        if self.cells.is_empty() {
+            self.first = minute;
+        }
+        let before = usize::from(self.first.saturating_sub(minute)) * width;
+        if before > 0 {
+            self.cells.splice(..0, std::iter::repeat_n(None, before));
+            self.first = minute;
+        }
+        let from = usize::from(minute - self.first) * width;
+        if self.cells.len() < from + width {
+            self.cells.resize(from + width, None);
+        }
+        &mut self.cells[from..from + width]
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.cells.is_empty() {
+            *self = other;
+            return;
+        }
+        self.widen(&other.points);
+        let width = other.points.len().max(1);
+        let places: Vec<usize> = if self.points == other.points {
+            (0..width).collect()
+        } else {
+            other.points.iter().filter_map(|point| self.place(*point)).collect()
+        };
+        for (minute, cells) in (other.first..).zip(other.cells.chunks_exact(width)) {
+            let held = self.minute(minute);
+            for (place, cell) in places.iter().zip(cells) {
+                if let Some(aggregate) = cell {
+                    merge(&mut held[*place], aggregate);
                 }
             }
         }
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
-        for (point, minutes) in other.points {
-            self.add(point, minutes);
+    fn place(&self, point: PointId) -> Option<usize> {
+        self.points.binary_search(&point).ok()
+    }
+
+    /// Makes room for further points.
+    fn widen(&mut self, points: &[PointId]) {
+        if points == self.points || points.iter().all(|point| self.place(*point).is_some()) {
+            return;
+        }
+        let mut wider = [&self.points[..], points].concat();
+        wider.sort_unstable();
+        wider.dedup();
+        let narrow = std::mem::replace(self, Self { first: self.first, ..Self::new(wider) });
+        for (minute, cells) in (narrow.first..).zip(narrow.cells.chunks_exact(narrow.points.len()))
+        {
+            self.minute(minute);
+            for (point, cell) in narrow.points.iter().zip(cells) {
+                if let Some(place) = self.place(*point) {
+                    self.minute(minute)[place] = *cell;
+                }
+            }
         }
     }
 
@@ -124,12 +169,22 @@ impl Quarter {
     /// [`put_minutes`] writes them.
     pub(crate) fn encode(&self, number: i64) -> Vec<u8> {
         let start = number * QUARTER_MS;
-        let mut out = Vec::with_capacity(self.points.len() * 64);
+        let width = self.points.len();
+        let mut out = Vec::with_capacity(16 + self.cells.len() * 12);
         let mut entry = Vec::with_capacity(256);
         let mut before = 0;
-        for (point, minutes) in &self.points {
+        for (place, point) in self.points.iter().enumerate() {
             entry.clear();
-            put_minutes(start, minutes, &mut entry);
+            let column = self.cells.iter().skip(place).step_by(width);
+            let minutes = (self.first..).zip(column);
+            put_minutes(
+                start,
+                minutes.filter_map(|(m, cell)| Some((m, cell.as_ref()?))),
+                &mut entry,
+            );
+            if entry.is_empty() {
+                continue;
+            }
             put_u64(&mut out, u64::from(point.0 - before));
             put_u64(&mut out, length(&entry));
             out.extend_from_slice(&entry);
@@ -140,12 +195,21 @@ impl Quarter {
 
     pub(crate) fn decode(number: i64, bytes: &[u8]) -> Option<Self> {
         let start = number * QUARTER_MS;
-        let mut points = BTreeMap::new();
+        let mut columns = Vec::new();
         for entry in Entries::new(bytes) {
             let (point, entry) = entry?;
-            points.insert(point, take_minutes(start, entry)?);
+            columns.push((point, take_minutes(start, entry)?));
         }
-        Some(Self { points })
+        if !columns.is_sorted_by(|(before, _), (after, _)| before < after) {
+            return None;
+        }
+        let mut quarter = Self::new(columns.iter().map(|(point, _)| *point).collect());
+        for (place, (_, minutes)) in columns.into_iter().enumerate() {
+            for (minute, aggregate) in minutes {
+                quarter.minute(minute)[place] = Some(aggregate);
+            }
+        }
+        Some(quarter)
     }
 
     /// The minutes of the wanted points alone, in their order; other entries are skipped over.
@@ -179,13 +243,17 @@ struct Before {
 /// then the distances of its last reading's time within the minute and of its last value from those
 /// of the minute before; and, of more than one reading, the count and the distances of minimum,
 /// maximum and sum from what they were if all readings were like the last.
-fn put_minutes(start: i64, minutes: &Minutes, out: &mut Vec<u8>) {
+fn put_minutes<'a>(
+    start: i64,
+    minutes: impl Iterator<Item = (u8, &'a Aggregate)>,
+    out: &mut Vec<u8>,
+) {
     let mut before = Before::default();
     for (minute, aggregate) in minutes {
         let Aggregate { count, sum, min, max, last, last_at } = *aggregate;
         let is_one = *aggregate == Aggregate::of(last_at, last);
         put_u64(out, u64::from(minute.wrapping_sub(before.minute)) << 1 | u64::from(!is_one));
-        let offset = last_at.0.wrapping_sub(start + i64::from(*minute) * MINUTE_MS);
+        let offset = last_at.0.wrapping_sub(start + i64::from(minute) * MINUTE_MS);
         put_i64(out, offset.wrapping_sub(before.offset));
         put_i64(out, last.wrapping_sub(before.last));
         if !is_one {
@@ -194,7 +262,7 @@ fn put_minutes(start: i64, minutes: &Minutes, out: &mut Vec<u8>) {
             put_i64(out, max.wrapping_sub(last));
             put_i64(out, sum.wrapping_sub(last.wrapping_mul(i64::from(count))));
         }
-        before = Before { minute: *minute, offset, last };
+        before = Before { minute, offset, last };
     }
 }
 
@@ -204,6 +272,9 @@ fn take_minutes(start: i64, mut bytes: &[u8]) -> Option<Minutes> {
     while !bytes.is_empty() {
         let head = take_u64(&mut bytes)?;
         let minute = before.minute.checked_add(u8::try_from(head >> 1).ok()?)?;
+        if usize::from(minute) >= MINUTES {
+            return None;
+        }
         let offset = before.offset.wrapping_add(take_i64(&mut bytes)?);
         let last = before.last.wrapping_add(take_i64(&mut bytes)?);
         let last_at = (start + i64::from(minute) * MINUTE_MS).wrapping_add(offset);
@@ -228,13 +299,21 @@ pub(crate) fn quarter_of(at: UnixMs) -> (i64, u8) {
     (number, u8::try_from(minute).unwrap_or(0))
 }
 
+/// Takes an aggregate in where there may be none yet.
+pub(crate) fn merge(held: &mut Option<Aggregate>, more: &Aggregate) {
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(*more),
+    }
+}
+
 /// Sum in milliwatts and number of readings, by UTC quarter hour.
-pub(crate) type QuarterPower = BTreeMap<i64, (i64, u32)>;
+pub(crate) type QuarterPower = Ascending<i64, (i64, u32)>;
 
 /// One local day of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Day {
-    points: BTreeMap<PointId, Aggregate>,
+    pub(crate) points: Ascending<PointId, Aggregate>,
     pub(crate) energy: EnergySums,
     /// AC power.
     pub(crate) power: QuarterPower,
@@ -244,22 +323,13 @@ pub(crate) struct Day {
 const DAY_FORMAT: u8 = 1;
 
 impl Day {
-    pub(crate) fn add(&mut self, point: PointId, aggregate: &Aggregate) {
-        self.points.entry(point).and_modify(|held| held.merge(aggregate)).or_insert(*aggregate);
-    }
-
     pub(crate) fn add_power(&mut self, quarter: i64, sum_mw: i64, count: u32) {
-        let held = self.power.entry(quarter).or_default();
-        *held = (held.0.wrapping_add(sum_mw), held.1.saturating_add(count));
+        self.power.add(quarter, (sum_mw, count), add_power);
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (point, aggregate) in &other.points {
-            self.add(*point, aggregate);
-        }
-        for (quarter, (sum_mw, count)) in &other.power {
-            self.add_power(*quarter, *sum_mw, *count);
-        }
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.points.merge(other.points, |held, more| held.merge(&more));
+        self.power.merge(other.power, add_power);
         self.energy.add(&other.energy);
     }
 
@@ -271,7 +341,7 @@ impl Day {
         self.energy.encode(&mut out);
         put_u64(&mut out, u64::try_from(self.power.len()).unwrap_or(u64::MAX));
         let mut before = start / QUARTER_MS;
-        for (quarter, (sum_mw, count)) in &self.power {
+        for (quarter, (sum_mw, count)) in self.power.iter() {
             put_i64(&mut out, quarter - before);
             put_i64(&mut out, *sum_mw);
             put_u64(&mut out, u64::from(*count));
@@ -279,7 +349,7 @@ impl Day {
         }
         let mut entry = Vec::with_capacity(32);
         let mut before = 0;
-        for (point, aggregate) in &self.points {
+        for (point, aggregate) in self.points.iter() {
             entry.clear();
             aggregate.encode(start, &mut entry);
             put_u64(&mut out, u64::from(point.0 - before));
@@ -292,10 +362,11 @@ impl Day {
 
     pub(crate) fn decode(date: LocalDate, bytes: &[u8]) -> Option<Self> {
         let (energy, power, rest) = Self::decode_head(date, bytes)?;
-        let mut points = BTreeMap::new();
+        let mut points = Ascending::default();
         for entry in Entries::new(rest) {
             let (point, mut entry) = entry?;
-            points.insert(point, Aggregate::decode(date_ms(date), &mut entry)?);
+            let aggregate = Aggregate::decode(date_ms(date), &mut entry)?;
+            points.add(point, aggregate, |held, later| *held = later);
         }
         Some(Self { points, energy, power })
     }
@@ -310,11 +381,12 @@ impl Day {
             return None;
         }
         let energy = EnergySums::decode(&mut bytes)?;
-        let mut power = BTreeMap::new();
+        let mut power = QuarterPower::default();
         let mut quarter = date_ms(date) / QUARTER_MS;
         for _ in 0..take_u64(&mut bytes)? {
             quarter = quarter.wrapping_add(take_i64(&mut bytes)?);
-            power.insert(quarter, (take_i64(&mut bytes)?, take_u32(&mut bytes)?));
+            let sum_and_count = (take_i64(&mut bytes)?, take_u32(&mut bytes)?);
+            power.add(quarter, sum_and_count, |held, later| *held = later);
         }
         Some((energy, power, bytes))
     }
@@ -322,6 +394,10 @@ impl Day {
     pub(crate) fn point(&self, point: PointId) -> Option<Aggregate> {
         self.points.get(&point).copied()
     }
+}
+
+fn add_power(held: &mut (i64, u32), (sum_mw, count): (i64, u32)) {
+    *held = (held.0.wrapping_add(sum_mw), held.1.saturating_add(count));
 }
 
 /// Midnight of the date in UTC, near enough to count from.
@@ -391,7 +467,9 @@ mod tests {
             let at = UnixMs(NUMBER * QUARTER_MS + seconds * 1000);
             let (number, minute) = quarter_of(at);
             assert_eq!(number, NUMBER);
-            quarter.add(PointId(*point), vec![(minute, Aggregate::of(at, *value))]);
+            let mut one = Quarter::new(vec![PointId(*point)]);
+            one.minute(minute)[0] = Some(Aggregate::of(at, *value));
+            quarter.merge(one);
         }
         quarter
     }
@@ -400,7 +478,9 @@ mod tests {
         let mut day = Day::default();
         for (point, seconds, value) in reads {
             let at = UnixMs(NUMBER * QUARTER_MS + seconds * 1000);
-            day.add(PointId(*point), &Aggregate::of(at, *value));
+            let mut one = Day::default();
+            one.points.add(PointId(*point), Aggregate::of(at, *value), |_, _| ());
+            day.merge(one);
             day.add_power(NUMBER + seconds % 5, *value, 1);
         }
         day
@@ -416,7 +496,7 @@ mod tests {
             let (mut merged, mut merged_day) = (Quarter::default(), Day::default());
             for part in reads.chunks(parts) {
                 merged.merge(quarter(part));
-                merged_day.merge(&day(part));
+                merged_day.merge(day(part));
             }
             prop_assert_eq!(merged, whole);
             prop_assert_eq!(merged_day, whole_day);
@@ -429,7 +509,10 @@ mod tests {
             prop_assert_eq!(Quarter::decode(NUMBER, &bytes), Some(whole.clone()));
             let wanted = PointId(wanted);
             let found = Quarter::decode_points(NUMBER, &bytes, &[wanted]).unwrap();
-            prop_assert_eq!(&found[0], &whole.points.get(&wanted).cloned().unwrap_or_default());
+            let expected: Minutes = (0..15)
+                .filter_map(|minute| Some((minute, whole.clone().minute(minute)[whole.place(wanted)?]?)))
+                .collect();
+            prop_assert_eq!(&found[0], &expected);
             prop_assert_eq!(Day::decode(DATE, &whole_day.encode(DATE)), Some(whole_day));
         }
 
@@ -450,7 +533,7 @@ mod tests {
     fn sums_are_exact() {
         let reads: Vec<Read> = (0..900).map(|s| (1, s, 1_000_000_000_000 + s)).collect();
         let quarter = quarter(&reads);
-        let sum: i64 = quarter.points[&PointId(1)].iter().map(|(_, a)| a.sum).sum();
+        let sum: i64 = quarter.cells.iter().flatten().map(|a| a.sum).sum();
         assert_eq!(sum, 900 * 1_000_000_000_000 + 899 * 900 / 2);
         // A point at 1 s costs a dozen bytes a minute.
         assert!(quarter.encode(NUMBER).len() < 15 * 16);

@@ -4,13 +4,12 @@
 //! which is that of their times unless the device's clock was set back; the store merges the result
 //! into its rows in the transaction that holds the batch. Only good readings count.
 
-use std::collections::BTreeMap;
-
 use ecowatt_model::{Quality, UnixMs};
 
+use crate::ascending::Ascending;
 use crate::energy::{self, CounterReading, Inside, PowerReading};
 use crate::latest::{Latest, PointLatest};
-use crate::rollup::{Aggregate, Day, LocalDate, MINUTES, Minutes, Quarter, add_minute, quarter_of};
+use crate::rollup::{Aggregate, Day, LocalDate, Quarter, merge, quarter_of};
 use crate::telemetry::PointId;
 
 /// Which points of a layout energy is derived from, by their place in the layout.
@@ -26,8 +25,8 @@ pub struct EnergyPoints {
 /// What the store keeps of a batch besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
-    pub(crate) quarters: BTreeMap<i64, Quarter>,
-    pub(crate) days: BTreeMap<LocalDate, Day>,
+    pub(crate) quarters: Ascending<i64, Quarter>,
+    pub(crate) days: Ascending<LocalDate, Day>,
     pub(crate) latest: Latest,
     pub(crate) inside: Inside,
 }
@@ -40,44 +39,58 @@ struct Bucket {
     date: LocalDate,
 }
 
-/// Of one place: the minute, quarter hour and day that further samples may belong to.
+/// Of one place: where its point stands among the ids, and the minute and day that further samples
+/// may belong to.
 #[derive(Debug, Clone, Default)]
 struct Open {
+    rank: usize,
     minute: Option<Aggregate>,
-    quarter: Minutes,
     day: Option<Aggregate>,
+    latest: Option<PointLatest>,
 }
 
-/// Takes the samples of one batch.
-#[derive(Debug)]
-pub struct Summarise<'a> {
-    points: &'a [PointId],
+/// Takes the samples of one batch. Its memory may serve for another one afterwards.
+#[derive(Debug, Default)]
+pub struct Summarise {
+    /// Ascending.
+    ids: Vec<PointId>,
     energy: EnergyPoints,
     /// The minute, quarter hour and day at hand.
     bucket: Option<Bucket>,
     open: Vec<Open>,
-    latest: Vec<Option<PointLatest>>,
+    quarter: Quarter,
     counters: Vec<CounterReading>,
     powers: Vec<PowerReading>,
     power_sum: (i64, u32),
     summary: Summary,
 }
 
-impl<'a> Summarise<'a> {
+impl Summarise {
     /// Begins a batch of a layout with these points.
     #[must_use]
-    pub fn new(points: &'a [PointId], energy: EnergyPoints) -> Self {
-        Self {
-            points,
-            energy,
-            bucket: None,
-            open: vec![Open::default(); points.len()],
-            latest: vec![None; points.len()],
-            counters: Vec::new(),
-            powers: Vec::new(),
-            power_sum: (0, 0),
-            summary: Summary::default(),
-        }
+    pub fn new(points: &[PointId], energy: EnergyPoints) -> Self {
+        let mut summarise = Self::default();
+        summarise.begin(points, energy);
+        summarise
+    }
+
+    /// Begins another batch. What one before it brought and was not finished is forgotten.
+    pub fn begin(&mut self, points: &[PointId], energy: EnergyPoints) {
+        self.ids.clear();
+        self.ids.extend_from_slice(points);
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        let ids = &self.ids;
+        let rank = |point| Open { rank: ids.partition_point(|id| id < point), ..Open::default() };
+        self.open.clear();
+        self.open.extend(points.iter().map(rank));
+        self.quarter = Quarter::default();
+        self.energy = energy;
+        self.bucket = None;
+        self.counters.clear();
+        self.powers.clear();
+        self.power_sum = (0, 0);
+        self.summary = Summary::default();
     }
 
     /// Takes one sample: a quality and, if good, a value for each point of the layout in order.
@@ -92,17 +105,18 @@ impl<'a> Summarise<'a> {
         if self.bucket != Some(bucket) {
             self.turn(Some(bucket));
         }
-        for (place, (quality, value)) in readings.into_iter().enumerate().take(self.points.len()) {
+        for (place, (quality, value)) in readings.into_iter().enumerate().take(self.open.len()) {
             let good = match (quality, value) {
                 (Quality::Good, Some(value)) => Some(value),
                 (Quality::NotDue | Quality::Good, _) => continue,
                 _ => None,
             };
+            let open = &mut self.open[place];
             if let Some(value) = good {
-                merge(&mut self.open[place].minute, Aggregate::of(at, value));
+                merge(&mut open.minute, &Aggregate::of(at, value));
             }
-            let before = self.latest[place].and_then(|held| held.good);
-            self.latest[place] = Some(PointLatest {
+            let before = open.latest.and_then(|held| held.good);
+            open.latest = Some(PointLatest {
                 good: good.map(|value| (at, value)).or(before),
                 tried: (at, quality),
             });
@@ -149,28 +163,28 @@ impl<'a> Summarise<'a> {
         else {
             return;
         };
-        for open in &mut self.open {
-            if let Some(aggregate) = open.minute.take() {
-                if open.quarter.is_empty() {
-                    open.quarter.reserve_exact(MINUTES);
-                }
-                add_minute(&mut open.quarter, minute, &aggregate);
-                merge(&mut open.day, aggregate);
+        if self.open.iter().any(|open| open.minute.is_some()) {
+            if self.quarter.is_empty() {
+                self.quarter = Quarter::new(self.ids.clone());
             }
-        }
-        if next.is_none_or(|next| next.quarter != quarter) {
-            let closed = self.summary.quarters.entry(quarter).or_default();
-            for (point, open) in self.points.iter().zip(&mut self.open) {
-                if !open.quarter.is_empty() {
-                    closed.add(*point, std::mem::take(&mut open.quarter));
+            let cells = self.quarter.minute(minute);
+            for open in &mut self.open {
+                if let Some(aggregate) = open.minute.take() {
+                    merge(&mut cells[open.rank], &aggregate);
+                    merge(&mut open.day, &aggregate);
                 }
             }
         }
-        let day = self.summary.days.entry(date).or_default();
+        if next.is_none_or(|next| next.quarter != quarter) && !self.quarter.is_empty() {
+            let closed = std::mem::take(&mut self.quarter);
+            self.summary.quarters.add(quarter, closed, Quarter::merge);
+        }
+        let mut day = Day::default();
         if next.is_none_or(|next| next.date != date) {
-            for (point, open) in self.points.iter().zip(&mut self.open) {
+            day.points = Ascending::with_capacity(self.ids.len());
+            for open in &mut self.open {
                 if let Some(aggregate) = open.day.take() {
-                    day.add(*point, &aggregate);
+                    day.points.add(self.ids[open.rank], aggregate, |held, more| held.merge(&more));
                 }
             }
         }
@@ -178,32 +192,32 @@ impl<'a> Summarise<'a> {
         if count > 0 {
             day.add_power(quarter, sum_mw, count);
         }
+        self.summary.days.add(date, day, Day::merge);
     }
 
     /// Ends the batch.
     #[must_use]
-    pub fn finish(mut self) -> Summary {
+    pub fn finish(&mut self) -> Summary {
         self.turn(None);
-        for (point, latest) in self.points.iter().zip(&self.latest) {
-            if let Some(latest) = latest {
-                self.summary.latest.add(*point, *latest);
+        let mut summary = std::mem::take(&mut self.summary);
+        let mut latest = Ascending::with_capacity(self.ids.len());
+        for open in &mut self.open {
+            if let Some(newest) = open.latest.take() {
+                latest.add(self.ids[open.rank], newest, PointLatest::join);
             }
         }
+        summary.latest = Latest { points: latest };
         let quantum_mwh =
             self.energy.counter.and_then(|(_, exponent)| milli(1, exponent)).unwrap_or(0);
-        self.summary.inside =
+        summary.inside =
             energy::inside(&self.counters, &self.powers, self.energy.rated_w, quantum_mwh);
-        for (date, sums) in &self.summary.inside.days {
-            self.summary.days.entry(*date).or_default().energy.add(sums);
+        for (date, sums) in &summary.inside.days {
+            let day = Day { energy: *sums, ..Day::default() };
+            summary.days.add(*date, day, Day::merge);
         }
-        self.summary
-    }
-}
-
-fn merge(held: &mut Option<Aggregate>, more: Aggregate) {
-    match held {
-        Some(held) => held.merge(&more),
-        None => *held = Some(more),
+        self.counters.clear();
+        self.powers.clear();
+        summary
     }
 }
 

@@ -47,7 +47,7 @@ impl Encoded {
         scratch: &Scratch,
     ) -> Self {
         let head = scratch.with(|working| {
-            let decoder = Decoder::new(batch.bytes, &mut working.state).ok()?;
+            let decoder = Decoder::new(batch.bytes, &mut working.codec.state).ok()?;
             Some((decoder.base(), decoder.rows() * decoder.columns()))
         });
         Self {
@@ -79,8 +79,14 @@ impl Encoded {
     }
 }
 
-/// Working memory of one decoder.
+/// Working memory for one batch.
 struct Working {
+    codec: Codec,
+    summarise: Summarise,
+}
+
+/// Working memory of one decoder.
+struct Codec {
     state: State,
     words: Vec<u16>,
     marks: Vec<Mark>,
@@ -102,9 +108,12 @@ impl Scratch {
         let held = self.lock().pop();
         let mut working = held.unwrap_or_else(|| {
             Box::new(Working {
-                state: State::new(),
-                words: vec![0; COLUMNS_MAX],
-                marks: vec![Mark::Read; COLUMNS_MAX],
+                codec: Codec {
+                    state: State::new(),
+                    words: vec![0; COLUMNS_MAX],
+                    marks: vec![Mark::Read; COLUMNS_MAX],
+                },
+                summarise: Summarise::default(),
             })
         });
         let result = work(&mut working);
@@ -123,8 +132,13 @@ impl Scratch {
     pub(super) fn last_time(&self, batch: &Encoded) -> Option<i64> {
         self.with(|working| {
             let mut last = None;
-            each_row(&batch.bytes, working, |_| Ok(()), |at, _, _| last = last.max(Some(at)))
-                .ok()?;
+            each_row(
+                &batch.bytes,
+                &mut working.codec,
+                |_| Ok(()),
+                |at, _, _| last = last.max(Some(at)),
+            )
+            .ok()?;
             last
         })
     }
@@ -197,14 +211,15 @@ fn block(
     let (offset, mut quality) = batch.offset();
     let decoding = &*batch.stream.decoding;
     let columns = decoding.layout.columns().len();
-    let mut summarise = Summarise::new(&decoding.points, decoding.energy);
+    let Working { codec, summarise } = working;
+    summarise.begin(&decoding.points, decoding.energy);
     let mut bounds: Option<(UnixMs, UnixMs)> = None;
     let mut rows = 0u16;
     let mut live = None;
     let mut is_beyond_years = false;
     each_row(
         &batch.bytes,
-        working,
+        codec,
         |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
         |time, words, marks| {
             let at = UnixMs(time.saturating_add(offset));
@@ -255,15 +270,15 @@ fn block(
 /// Hands out every row of a batch, and fails unless all of it is well formed.
 fn each_row(
     bytes: &[u8],
-    working: &mut Working,
+    codec: &mut Codec,
     check_columns: impl FnOnce(usize) -> Result<(), Refusal>,
     mut take: impl FnMut(i64, &[u16], &[Mark]),
 ) -> Result<(), Refusal> {
     let undecodable = |_: DecodeError| Refusal::Undecodable;
-    let mut decoder = Decoder::new(bytes, &mut working.state).map_err(undecodable)?;
+    let mut decoder = Decoder::new(bytes, &mut codec.state).map_err(undecodable)?;
     let columns = decoder.columns();
     check_columns(columns)?;
-    let (words, marks) = (&mut working.words[..columns], &mut working.marks[..columns]);
+    let (words, marks) = (&mut codec.words[..columns], &mut codec.marks[..columns]);
     while let Some(time) = decoder.next_row(words, marks).map_err(undecodable)? {
         take(time, words, marks);
     }

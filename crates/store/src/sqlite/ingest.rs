@@ -187,8 +187,8 @@ fn store_block(
         let key = (device, source, number);
         rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;
     }
-    for (date, day) in &block.summary.days {
-        let key = (device, source, *date);
+    for (date, day) in block.summary.days {
+        let key = (device, source, date);
         rows.days.change(key, || rows::load_day(db, key), |held| held.merge(day))?;
     }
     for (from, to) in &block.summary.inside.gaps {
@@ -198,7 +198,7 @@ fn store_block(
         return Ok(());
     }
     let key = (device, source);
-    rows.latest.change(key, || rows::load_latest(db, key), |held| held.merge(&block.summary.latest))
+    rows.latest.change(key, || rows::load_latest(db, key), |held| held.merge(block.summary.latest))
 }
 
 /// Whether a block's times can be believed. One from a clock far ahead is kept as it came, but would

@@ -1,0 +1,108 @@
+//! A small map as one sorted list: what an upload brings and the writer holds is a few dozen entries
+//! that mostly come in order, and one piece of memory costs less than a tree of them.
+
+/// Entries in ascending order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ascending<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Ascending<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Ord, V> Ascending<K, V> {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        Self(Vec::with_capacity(entries))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let place = self.0.binary_search_by(|(held, _)| held.cmp(key)).ok()?;
+        self.0.get(place).map(|(_, value)| value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Takes an entry in: joined with the one that has its key, if there is one.
+    pub(crate) fn add(&mut self, key: K, value: V, join: impl FnOnce(&mut V, V)) {
+        self.add_near(self.0.len().saturating_sub(1), key, value, join);
+    }
+
+    /// Takes in all of another map's entries.
+    pub(crate) fn merge(
+        &mut self,
+        others: impl IntoIterator<Item = (K, V)>,
+        mut join: impl FnMut(&mut V, V),
+    ) {
+        let mut near = 0;
+        for (key, value) in others {
+            near = self.add_near(near, key, value, &mut join) + 1;
+        }
+    }
+
+    /// Looks at `near` first; gives the entry's place.
+    fn add_near(&mut self, near: usize, key: K, value: V, join: impl FnOnce(&mut V, V)) -> usize {
+        let place = match (self.0.get(near), self.0.last()) {
+            (Some((held, _)), _) if *held == key => Ok(near),
+            (_, Some((last, _))) if *last < key => Err(self.0.len()),
+            _ => self.0.binary_search_by(|(held, _)| held.cmp(&key)),
+        };
+        match place {
+            Ok(place) => {
+                join(&mut self.0[place].1, value);
+                place
+            }
+            Err(place) => {
+                self.0.insert(place, (key, value));
+                place
+            }
+        }
+    }
+}
+
+impl<K, V> IntoIterator for Ascending<K, V> {
+    type Item = (K, V);
+    type IntoIter = std::vec::IntoIter<(K, V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn holds_what_a_map_holds(parts in proptest::collection::vec(
+            proptest::collection::vec((0u8..20, 0u32..9), 0..9), 0..9,
+        )) {
+            let mut model = BTreeMap::new();
+            let (mut one_by_one, mut merged) = (Ascending::default(), Ascending::default());
+            for part in parts {
+                let mut map = Ascending::with_capacity(part.len());
+                for (key, value) in part {
+                    *model.entry(key).or_default() += value;
+                    one_by_one.add(key, value, |held, more| *held += more);
+                    map.add(key, value, |held, more| *held += more);
+                }
+                merged.merge(map, |held, more| *held += more);
+            }
+            prop_assert_eq!(&one_by_one, &merged);
+            prop_assert_eq!(merged.len(), model.len());
+            prop_assert!((0..20).all(|key| merged.get(&key) == model.get(&key)));
+            prop_assert_eq!(merged.into_iter().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
