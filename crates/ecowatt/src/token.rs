@@ -115,7 +115,18 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
 }
 
 /// Opens the store as its only user, or beside the server that runs on it.
+///
+/// A folder without a store is a folder that somebody mistyped: a token of a store made on the spot
+/// would open nothing.
 fn open(data: &Path) -> anyhow::Result<Store> {
+    let is_there = Store::is_in(data)
+        .with_context(|| format!("looking for the server's data in {}", data.display()))?;
+    anyhow::ensure!(
+        is_there,
+        "{} holds no server's data; give the folder that `ecowatt serve` names when it starts \
+         (`ecowatt serve --data DIR` makes one)",
+        data.display()
+    );
     match Store::open(data) {
         Err(OpenError::Locked(_)) => Store::open_beside(data),
         opened => opened,

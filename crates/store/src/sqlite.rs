@@ -33,7 +33,7 @@ use steps::{Stepper, Steps};
 use threads::Threads;
 use writer::{Job, Writer};
 
-const DATABASE: &str = "ecowatt.db";
+pub(crate) const DATABASE: &str = "ecowatt.db";
 const LOCK: &str = "ecowatt.lock";
 
 /// How long a statement waits for another process (an administrator's command, a backup).

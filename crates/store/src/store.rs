@@ -9,7 +9,7 @@ use ecowatt_model::{
 
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{Sharing, Sqlite, access, fleet, query};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, access, fleet, query};
 use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
     Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState, EnergyDay, EnergyGap,
@@ -26,6 +26,14 @@ use crate::{
 pub struct Store(Arc<Sqlite>);
 
 impl Store {
+    /// Whether there is a database in `dir`. Nothing is opened and nothing is made.
+    ///
+    /// # Errors
+    /// If the folder may not be looked into.
+    pub fn is_in(dir: &Path) -> std::io::Result<bool> {
+        dir.join(DATABASE).try_exists()
+    }
+
     /// Opens the database in `dir`, made if there is none, and brings it to this program's schema.
     /// No other process can open the folder so until this one has closed it.
     ///

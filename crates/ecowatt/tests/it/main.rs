@@ -1,0 +1,6 @@
+//! The command line as its users meet it: the real binary, its exit codes and its words.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod run;
+mod token;
