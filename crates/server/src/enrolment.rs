@@ -1,7 +1,8 @@
 //! Giving devices identities: claim codes made for operators, redeemed by devices.
 //!
 //! The handshake's cryptography is `ecowatt-envelope`'s. Here is what is around it: which claim, how
-//! long, how often. A device is told nothing but yes or no; why is for the operator's metrics.
+//! long, how often. Who does not hold the code is told nothing but no; who does, also whether it was used
+//! or has expired.
 
 use std::time::Duration;
 

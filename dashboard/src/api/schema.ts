@@ -1169,6 +1169,20 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The code is right and was redeemed with another key; no body. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The code is right and has expired; no body. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Too many attempts from this address. */
             429: {
                 headers: {

@@ -1,6 +1,7 @@
 //! The devices' own routes: `POST /link` and `POST /link/enrol`, binary both ways.
 //!
-//! Whoever is refused gets one constant answer; the reason becomes a metric label.
+//! Whoever is refused gets one constant answer, and the reason becomes a metric label; only who proves
+//! that it holds the key or the claim code is told more.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -78,6 +79,8 @@ pub(super) async fn take_message(
     responses(
         (status = OK, description = "The answer that completes the handshake.", body = Vec<u8>, content_type = "application/cose"),
         (status = UNAUTHORIZED, description = "The message redeems no claim; no body, whatever the reason."),
+        (status = CONFLICT, description = "The code is right and was redeemed with another key; no body."),
+        (status = GONE, description = "The code is right and has expired; no body."),
         (status = TOO_MANY_REQUESTS, description = "Too many attempts from this address.", body = ecowatt_api::Error),
     ),
 )]
@@ -101,7 +104,13 @@ pub(super) async fn enrol(
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {
             tracing::warn!(%error, "enrolment refused");
-            Ok(StatusCode::UNAUTHORIZED.into_response())
+            let status = match error {
+                // Who made the tag holds the code, so it may know what became of it.
+                RedeemError::RedeemedByOther => StatusCode::CONFLICT,
+                RedeemError::Expired => StatusCode::GONE,
+                _ => StatusCode::UNAUTHORIZED,
+            };
+            Ok(status.into_response())
         }
     }
 }

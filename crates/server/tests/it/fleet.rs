@@ -1,5 +1,7 @@
 //! What operators see of devices that deliver.
 
+use std::time::Duration;
+
 use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
@@ -179,7 +181,7 @@ async fn claim_code_is_redeemed_by_one_device() {
     let again = TestDevice::redeem(&world, &first, &code).await;
     assert_eq!(again.body, answer.body, "a lost answer is given again");
     let other = TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &code).await;
-    assert_eq!((other.status, other.body.len()), (401, 0));
+    assert_eq!((other.status, other.body.len()), (409, 0));
 
     // A second code for the device gives it a second key.
     let body = r#"{"name":"","site":{"name":""},"device":"dev-1"}"#;
@@ -190,6 +192,45 @@ async fn claim_code_is_redeemed_by_one_device() {
     let answer = TestDevice::redeem(&world, &half, &code).await;
     let identity = half.finish(&code, &answer.body).unwrap();
     assert_eq!((identity.grant.device.0, identity.grant.generation.0), (1, 2));
+}
+
+#[tokio::test]
+async fn only_who_holds_a_claim_code_learns_that_it_was_used_or_has_expired() {
+    let world = World::start().await;
+    let claim = async |valid_for_s: u32| -> (ClaimCode, ClaimCode) {
+        let body = format!(
+            r#"{{"name":"Roof","site":{{"name":"Home","time_zone":"UTC"}},"valid_for_s":{valid_for_s}}}"#
+        );
+        let enrolment = world.post("/api/v1/devices", &body).await.json();
+        let code = enrolment["claim_code"].as_str().unwrap();
+        let expires: jiff::Timestamp = enrolment["expires"].as_str().unwrap().parse().unwrap();
+        if valid_for_s == 1 {
+            let left = u64::try_from(expires.as_millisecond() - now().0).unwrap_or(0);
+            tokio::time::sleep(Duration::from_millis(left + 1)).await;
+        }
+        // The same claim, and a secret that differs in its last symbol.
+        let last = if code.ends_with('A') { 'B' } else { 'A' };
+        let guess = format!("{}{last}", &code[..code.len() - 1]);
+        (code.parse().unwrap(), guess.parse().unwrap())
+    };
+    let (used, guess_of_used) = claim(60).await;
+    assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([1; 32]), &used).await.status, 200);
+    let (expired, guess_of_expired) = claim(1).await;
+    let (_, guess) = claim(60).await;
+    let nobodys: ClaimCode = "AAAAA-AAAAA-AAAAA-AAAAA".parse().unwrap();
+    let half = DeviceHalf::new([2; 32]);
+    let mut strangers = Vec::new();
+    for (code, status) in [(&used, 409), (&expired, 410)] {
+        let answer = TestDevice::redeem(&world, &half, code).await;
+        assert_eq!((answer.status, answer.body.len()), (status, 0));
+    }
+    for code in [&guess_of_used, &guess_of_expired, &guess, &nobodys] {
+        let mut answer = TestDevice::redeem(&world, &half, code).await;
+        answer.headers.retain(|(name, _)| name != "x-request-id" && name != "date");
+        strangers.push((answer.status, answer.headers, answer.body));
+    }
+    assert_eq!(strangers[0].0, 401);
+    assert!(strangers.iter().all(|answer| *answer == strangers[0]), "{strangers:?}");
 }
 
 #[tokio::test]
