@@ -7,11 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecowatt_clock::Clock;
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX};
 use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::DeviceNumber;
 
 use crate::link::Link;
+use crate::standing::{Teller, Trouble};
 use crate::storage::{Folder, Identity, Ledger, LedgerError, PendingEnrolment};
 
 /// Why the agent has no identity and cannot get one.
@@ -44,22 +46,23 @@ pub(crate) async fn enrol(
     ledger: &mut Ledger<Arc<Folder>>,
     claim: Option<&ClaimCode>,
     link: &mut Link,
+    teller: &mut Teller,
+    clock: Clock,
 ) -> Result<(), EnrolError> {
     let claim = claim.ok_or(EnrolError::NoClaim)?;
     let half = DeviceHalf::new(secret(ledger, claim.id())?);
     let mut request = [0; ENROL_MESSAGE_MAX];
     let len = half.request(claim, &mut request);
     let mut pause = RETRY_MIN;
-    let mut is_failure_logged = false;
+    let held = ledger.record().identity.as_ref().map(|held| DeviceNumber(held.device));
     loop {
         let answer = link.post("/link/enrol", request[..len].to_vec(), ENROL_MESSAGE_MAX).await;
-        let failure: Box<dyn std::error::Error + Send + Sync> = match answer {
+        let (trouble, failure): (_, Box<dyn std::error::Error + Send + Sync>) = match answer {
             Ok(answer) => match half.finish(claim, &answer) {
                 Ok(granted) => {
                     let grant = granted.grant;
                     let mut record = ledger.record().clone();
                     // Streams and spool speak for the device that made them.
-                    let held = record.identity.as_ref().map(|held| DeviceNumber(held.device));
                     if let Some(held) = held.filter(|held| *held != grant.device) {
                         return Err(EnrolError::OtherDevice { held, granted: grant.device });
                     }
@@ -78,13 +81,14 @@ pub(crate) async fn enrol(
                     tracing::info!(device = %grant.device, "enrolled");
                     return Ok(());
                 }
-                Err(error) => error.into(),
+                Err(error) => (Trouble::BadReply, error.into()),
             },
-            Err(error) => error.into(),
+            Err(error) => (Trouble::of_claim(&error), error.into()),
         };
-        if !is_failure_logged {
-            is_failure_logged = true;
-            tracing::warn!(error = &*failure as &dyn std::error::Error, "not enrolled yet");
+        teller.not_enrolled(clock.mono(), held, trouble, &*failure);
+        // A refused code stays refused, unless the server is being put right.
+        if trouble.remedy(held).is_some() {
+            pause = RETRY_MAX;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);

@@ -11,6 +11,7 @@ mod link;
 pub mod node;
 mod run;
 mod sample_log;
+mod standing;
 pub mod storage;
 mod survey;
 
@@ -18,4 +19,5 @@ pub use bus::{Address, ParseAddressError, Serial};
 pub use config::{Config, ConfigError, InverterConfig, Problem};
 pub use enrol::EnrolError;
 pub use link::{ParseServerUrlError, ServerUrl};
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_and_tell};
+pub use standing::{Standing, Trouble};

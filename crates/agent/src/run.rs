@@ -10,16 +10,17 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_model::SourceNumber;
 use ecowatt_profile::sunspec::Found;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::epoch::{Ended, Epoch};
+use self::epoch::{Carried, Ended, Epoch};
 use crate::bus::{Address, Bus, Job, Pace};
 use crate::config::{Config, InverterConfig};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
 use crate::link::Link;
 use crate::node::StartError;
 use crate::sample_log::SampleLog;
+use crate::standing::{Standing, Teller};
 use crate::storage::{Disk, Folder, FolderError, Ledger, LedgerError, StorageError};
 use crate::survey::{self, SurveyError};
 
@@ -64,17 +65,33 @@ pub async fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
+    let (standing, _) = watch::channel(Standing::default());
+    run_and_tell(config, clock, standing, shutdown).await
+}
+
+/// As [`run`], and says in `standing` how the agent stands with its server.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_and_tell(
+    config: Config,
+    clock: Clock,
+    standing: watch::Sender<Standing>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
     let mut shutdown = pin!(shutdown);
     let disk = Arc::new(Folder::open(&config.data)?);
     let mut ledger = Ledger::open(disk.clone())?;
     let mut link = Link::new(config.server.clone());
+    let mut teller = Teller::new(standing);
     if !is_enrolled(&ledger, config.claim.as_ref()) {
+        let claim = config.claim.as_ref();
         tokio::select! {
-            enrolled = enrol(&mut ledger, config.claim.as_ref(), &mut link) => enrolled?,
+            enrolled = enrol(&mut ledger, claim, &mut link, &mut teller, clock) => enrolled?,
             () = &mut shutdown => return Ok(()),
         }
     }
-    let mut log = match &config.sample_log {
+    let log = match &config.sample_log {
         Some(path) => Some(SampleLog::open(path).map_err(RunError::SampleLog)?),
         None => None,
     };
@@ -85,8 +102,9 @@ pub async fn run(
         _ = tokio::time::timeout(FIRST_SURVEY_MAX, first) => {}
         () = &mut shutdown => return Ok(()),
     }
+    let mut carried = Carried { ledger, link, log, teller };
     loop {
-        let mut epoch = Epoch::start(&config, clock, ledger, disk.clone(), &sites, link, log)?;
+        let mut epoch = Epoch::start(&config, clock, disk.clone(), &sites, carried)?;
         let is_missing = sites.iter().any(Site::is_missing);
         let ended = {
             let surveyed = survey_later(&config, &mut sites, &*disk, is_missing);
@@ -97,7 +115,7 @@ pub async fn run(
                 epoch.stop().await?;
                 break;
             }
-            Ended::Surveyed => (ledger, link, log) = epoch.break_off().await?,
+            Ended::Surveyed => carried = epoch.break_off().await?,
             Ended::Failed => return Err(RunError::Task),
         }
     }

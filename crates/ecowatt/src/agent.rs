@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use ecowatt_agent::Config;
+use ecowatt_agent::{Config, Standing};
 use ecowatt_clock::Clock;
+use tokio::sync::watch;
 
 /// Poll inverters, keep what they say across power cuts, and send it to a server.
 ///
@@ -63,9 +64,22 @@ pub(crate) async fn run(
             tokio::time::sleep(Duration::from_micros(usec / 2)).await;
         }
     };
+    let (standing, mut stands) = watch::channel(Standing::default());
+    // What `systemctl status` shows.
+    let status = async {
+        while stands.changed().await.is_ok() {
+            let state = format!("STATUS={}", *stands.borrow_and_update());
+            if let Err(error) = say(&state) {
+                tracing::debug!(%error, "systemd was not told");
+            }
+        }
+        std::future::pending().await
+    };
+    let ended = ecowatt_agent::run_and_tell(config, clock, standing, stopping);
     tokio::select! {
-        ended = ecowatt_agent::run(config, clock, stopping) => ended.context("running the agent"),
+        ended = ended => ended.context("running the agent"),
         () = alive => Ok(()),
+        () = status => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::link::{Link, LinkError};
 use crate::node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
 use crate::sample_log::SampleLog;
+use crate::standing::{Teller, Trouble};
 use crate::storage::{Folder, Ledger, StorageError};
 use crate::survey;
 
@@ -37,6 +38,14 @@ pub(super) enum Ended {
     /// An inverter that was left out can take part in the next epoch.
     Surveyed,
     Failed,
+}
+
+/// What one epoch leaves to the next.
+pub(super) struct Carried {
+    pub(super) ledger: Ledger<Disk>,
+    pub(super) link: Link,
+    pub(super) log: Option<SampleLog>,
+    pub(super) teller: Teller,
 }
 
 /// What the node has to be told.
@@ -58,6 +67,7 @@ pub(super) struct Epoch {
     reads: mpsc::Receiver<bus::Done>,
     read_done: mpsc::Sender<bus::Done>,
     link: Option<Link>,
+    teller: Teller,
     exchange: Option<Exchange>,
     is_stopping: bool,
     storage_failures: u32,
@@ -67,12 +77,11 @@ impl Epoch {
     pub(super) fn start(
         config: &Config,
         clock: Clock,
-        ledger: Ledger<Disk>,
         disk: Disk,
         sites: &[Site],
-        link: Link,
-        log: Option<SampleLog>,
+        carried: Carried,
     ) -> Result<Self, RunError> {
+        let Carried { ledger, link, log, teller } = carried;
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(RunError::Random)?;
         let node_config = NodeConfig {
@@ -128,6 +137,7 @@ impl Epoch {
             reads,
             read_done,
             link: Some(link),
+            teller,
             exchange: None,
             is_stopping: false,
             storage_failures: 0,
@@ -192,9 +202,7 @@ impl Epoch {
     }
 
     /// Leaves everything as a power cut would, but for what another epoch goes on with.
-    pub(super) async fn break_off(
-        mut self,
-    ) -> Result<(Ledger<Disk>, Link, Option<SampleLog>), RunError> {
+    pub(super) async fn break_off(mut self) -> Result<Carried, RunError> {
         if let Some(exchange) = self.exchange.take() {
             let (link, result) = exchange.await;
             self.link = Some(link);
@@ -202,7 +210,7 @@ impl Epoch {
         }
         let link = self.link.take().ok_or(RunError::Task)?;
         let node = self.node.take().ok_or(RunError::Task)?;
-        Ok((node.into_ledger(), link, self.log))
+        Ok(Carried { ledger: node.into_ledger(), link, log: self.log, teller: self.teller })
     }
 
     /// Carries out all that the node wants at present.
@@ -327,11 +335,16 @@ impl Epoch {
         let error = match result {
             Ok(reply) => {
                 let take = move |node: &mut Node<Disk>| node.handle_reply(&reply, || clock.mono());
-                match self.on_disk(take).await? {
-                    Ok(freed) => self.note_storage(&freed.result),
+                let taken = self.on_disk(take).await?;
+                let device = self.node()?.device();
+                match taken {
+                    Ok(freed) => {
+                        self.teller.answered(device);
+                        self.note_storage(&freed.result);
+                    }
                     Err(error) => {
-                        let error: &dyn std::error::Error = &error;
-                        tracing::debug!(error, "reply refused");
+                        let now = clock.mono();
+                        self.teller.unanswered(now, device, Trouble::BadReply, &error);
                     }
                 }
                 return Ok(());
@@ -345,9 +358,10 @@ impl Epoch {
                 LinkFailure::Unreachable
             }
         };
-        let error: &dyn std::error::Error = &error;
-        tracing::debug!(error, "no reply");
-        self.node()?.handle_link_failure(clock.mono(), failure);
+        let (now, trouble) = (clock.mono(), Trouble::of_message(&error));
+        let device = self.node()?.device();
+        self.teller.unanswered(now, device, trouble, &error);
+        self.node()?.handle_link_failure(now, failure);
         Ok(())
     }
 
@@ -425,7 +439,7 @@ impl Epoch {
             Event::ClockSet => tracing::info!("clock set by the server"),
             Event::ClockStepped { by_ms } => tracing::warn!(by_ms, "clock stepped to the server's"),
             Event::LinkLost { failure, retry_in } => {
-                tracing::warn!(?failure, ?retry_in, "server does not answer");
+                tracing::debug!(?failure, ?retry_in, "message failed");
             }
             Event::LinkRestored { failures } => tracing::info!(failures, "server answers again"),
             Event::BatchRefused { id, reason } => {

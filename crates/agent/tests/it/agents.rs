@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ecowatt_agent::{Config, RunError};
+use ecowatt_agent::{Config, RunError, Standing};
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::inverter::Inverter;
@@ -20,11 +20,17 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(config: Config) -> Self {
+        Self::start_told(config).0
+    }
+
+    /// An agent, and how it stands with its server.
+    pub(crate) fn start_told(config: Config) -> (Self, watch::Receiver<Standing>) {
         let (stop, stopped) = oneshot::channel();
         let clock = Clock::simulated(UnixMs(1_767_268_800_000), 100.0);
         let shutdown = async { drop(stopped.await) };
-        let task = tokio::spawn(ecowatt_agent::run(config, clock, shutdown));
-        Self { stop: Some(stop), task }
+        let (standing, stands) = watch::channel(Standing::default());
+        let task = tokio::spawn(ecowatt_agent::run_and_tell(config, clock, standing, shutdown));
+        (Self { stop: Some(stop), task }, stands)
     }
 
     pub(crate) async fn stop(mut self) {

@@ -9,6 +9,7 @@ mod field;
 mod inverter;
 mod node;
 mod process;
+mod refused;
 mod server;
 mod slice;
 mod sweep;

@@ -33,6 +33,7 @@ pub(crate) struct Kept {
     pub(crate) layouts: BTreeMap<u16, Vec<u8>>,
     pub(crate) resent: usize,
     pub(crate) enrolments: usize,
+    pub(crate) refused: usize,
     pub(crate) violations: Vec<String>,
     enrolled: Option<(Vec<u8>, Vec<u8>)>,
     /// The last message and its reply: the same bytes get the same answer.
@@ -49,6 +50,8 @@ pub(crate) enum Mode {
     /// Closes the connection after each reply, without a word before.
     Closes,
     Busy,
+    /// Answers everything with this status line.
+    Refuses(&'static str),
 }
 
 /// A running server; it can be taken away and brought back under the same address.
@@ -133,6 +136,14 @@ async fn converse(
         if mode == Mode::Busy {
             let busy = "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
             if stream.write_all(busy.as_bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        if let Mode::Refuses(status) = mode {
+            kept.lock().unwrap().refused += 1;
+            let refused = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            if stream.write_all(refused.as_bytes()).await.is_err() {
                 return;
             }
             continue;
