@@ -17,6 +17,7 @@ mod own;
 mod pages;
 mod session;
 mod sites;
+mod space;
 mod sparing;
 mod system;
 mod telemetry;
@@ -35,6 +36,7 @@ use utoipa_axum::routes;
 
 pub use document::document;
 pub(crate) use listen::listen;
+pub(crate) use space::Space;
 pub(crate) use sparing::Sparing;
 
 use crate::access::Access;
@@ -73,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     /// Says in the log that requests are put off.
     pub(crate) put_off: Sparing,
+    /// Says in the log that the disk is full.
+    pub(crate) space: Space,
     /// Whether people reach the server through TLS.
     pub(crate) is_https: bool,
     /// Becomes true when the server stops.

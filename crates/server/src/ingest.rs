@@ -174,6 +174,7 @@ impl Ingest {
         };
         let (receipt, outcome) = match self.store.ingest(upload).await? {
             Outcome::Stored(receipt) => {
+                self.metrics.storage_full.set(false);
                 self.count(&receipt, &refused, &wanted);
                 self.live.heard(device);
                 for batch in decoded.samples {

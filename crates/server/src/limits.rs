@@ -59,6 +59,9 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How often the log says that requests are put off or connections not accepted, with how many.
 pub const PUT_OFF_LINE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the log says that the disk is full, at most.
+pub const FULL_LINE_EVERY: Duration = Duration::from_secs(60);
+
 /// How long requests in flight may take to finish when the server stops.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 

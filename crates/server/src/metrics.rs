@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,20 @@ pub struct Entered<'a>(&'a Gauge);
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Holds or does not.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub fn set(&self, holds: bool) {
+        self.0.store(holds, Ordering::Relaxed);
+    }
+
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -104,6 +118,8 @@ pub struct Metrics {
     pub streams: Gauge,
     pub devices: Gauge,
     pub database_bytes: Gauge,
+    /// The last thing to be stored found no space.
+    pub storage_full: Flag,
     pub panics: Counter,
     /// Link messages by what became of them.
     pub link_messages: Family<1>,
@@ -142,6 +158,11 @@ impl Metrics {
         text.gauge("ecowatt_http_event_streams", "Open event streams.", &self.streams);
         text.gauge("ecowatt_store_devices", "Devices enrolled.", &self.devices);
         text.gauge("ecowatt_store_database_bytes", "Size of the database.", &self.database_bytes);
+        text.flag(
+            "ecowatt_store_full",
+            "1 if the last thing to be stored found no space.",
+            &self.storage_full,
+        );
         text.counter("ecowatt_http_panics_total", "Requests that ended in a panic.", &self.panics);
         text.family(
             "ecowatt_link_messages_total",
@@ -207,6 +228,11 @@ impl Text {
     fn gauge(&mut self, name: &str, help: &str, gauge: &Gauge) {
         self.head(name, help, "gauge");
         self.line(format_args!("{name} {}", gauge.0.load(Ordering::Relaxed)));
+    }
+
+    fn flag(&mut self, name: &str, help: &str, flag: &Flag) {
+        self.head(name, help, "gauge");
+        self.line(format_args!("{name} {}", u8::from(flag.holds())));
     }
 
     fn family<const N: usize>(

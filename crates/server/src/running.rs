@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
-use crate::http::{self, Shared, Sparing};
+use crate::http::{self, Shared, Space, Sparing};
 use crate::ingest::Ingest;
 use crate::limits::{BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX};
 use crate::live::Live;
@@ -130,6 +130,7 @@ pub(crate) fn shared(
         turns: Semaphore::new(LARGE_MESSAGES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
+        space: Space::default(),
         is_https: config.is_https(),
         stop,
         live,

@@ -206,7 +206,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The process answers. */
+        /**
+         * The process answers, and says if the disk is full. That is no reason to start it again, so the
+         *     status is 200 all the same.
+         */
         get: operations["check_health"];
         put?: never;
         post?: never;
@@ -1082,7 +1085,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description `ok` */
+            /** @description `ok`, or that the disk is full */
             200: {
                 headers: {
                     [name: string]: unknown;

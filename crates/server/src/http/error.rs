@@ -11,6 +11,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ecowatt_store::StoreError;
 
+/// The code of what found no space.
+pub(super) const STORAGE_FULL: &str = "storage_full";
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -66,6 +69,15 @@ impl ApiError {
         )
     }
 
+    /// Nothing can be stored until somebody makes room.
+    pub(crate) fn storage_full() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            STORAGE_FULL,
+            "the server's disk is full; nothing can be stored until there is space",
+        )
+    }
+
     /// Our own fault: the client gets a constant text, the log gets `cause`.
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         let mut error = Self::new(
@@ -114,9 +126,10 @@ impl Failure {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_transient() || matches!(error, StoreError::Closed) {
-            let mut busy = Self::busy();
-            busy.failure.cause = Some(Arc::new(error.into()));
-            return busy;
+            let is_full = matches!(error, StoreError::Full);
+            let mut later = if is_full { Self::storage_full() } else { Self::busy() };
+            later.failure.cause = Some(Arc::new(error.into()));
+            return later;
         }
         Self::internal(error.into())
     }

@@ -128,8 +128,9 @@ async fn discard(body: Body) {
 
 fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Response {
     let status = response.status();
+    let failure = response.extensions_mut().remove::<Failure>();
+    app.space.note(&app.metrics, app.world.mono(), status, failure.as_ref());
     if status.is_client_error() || status.is_server_error() {
-        let failure = response.extensions_mut().remove::<Failure>();
         // The link answers devices, which read the status alone.
         if part != Part::Link || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));

@@ -8,14 +8,18 @@ use super::App;
 use super::error::ApiError;
 use crate::limits::STREAMS_MAX;
 
-/// The process answers.
+/// The process answers, and says if the disk is full. That is no reason to start it again, so the
+/// status is 200 all the same.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "own",
-    responses((status = OK, description = "`ok`", body = String, content_type = "text/plain")),
+    responses((status = OK, description = "`ok`, or that the disk is full", body = String, content_type = "text/plain")),
 )]
-pub(super) async fn check_health() -> &'static str {
+pub(super) async fn check_health(State(app): State<App>) -> &'static str {
+    if app.metrics.storage_full.holds() {
+        return "the disk is full: what must be stored is put off until there is space\n";
+    }
     "ok\n"
 }
 

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ecowatt_clock::Clock;
 use ecowatt_server::Config;
+use ecowatt_wire::SourceState;
 
+use crate::device::TestDevice;
 use crate::world::{Answer, JSON, World, within};
 
 /// A file system of 4 MiB.
@@ -37,7 +40,10 @@ impl Drop for SmallDisk {
 
 async fn enrol(world: &World) -> Answer {
     world
-        .post("/api/v1/devices", r#"{"name":"Roof","site":{"name":"Home","time_zone":"UTC"}}"#)
+        .post(
+            "/api/v1/devices",
+            r#"{"name":"Roof","site":{"name":"Home","time_zone":"Europe/Berlin"}}"#,
+        )
         .await
 }
 
@@ -56,6 +62,21 @@ async fn enrol_until(world: &World, status: u16) -> Answer {
     .await
 }
 
+async fn send_until(world: &World, device: &mut TestDevice, status: u16) -> Answer {
+    within(&format!("an answer {status} to a device"), async {
+        loop {
+            let now = Clock::system().now();
+            let answer = device.send(world, now, &[(now, Some(1))], SourceState::Online).await;
+            if answer.status == status {
+                return answer;
+            }
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_disk_puts_writers_off_and_does_not_keep_an_owned_server_from_starting() {
     let folder = tempfile::tempdir().unwrap();
@@ -67,13 +88,18 @@ async fn full_disk_puts_writers_off_and_does_not_keep_an_owned_server_from_start
     let code = format!(r#"{{"code":"{}"}}"#, world.code());
     let answer = world.send("POST", "/api/v1/setup", &[JSON], &code).await;
     world.token = answer.json()["token"].as_str().unwrap().into();
-    assert_eq!(enrol(&world).await.status, 201);
+    let mut device = TestDevice::enrol(&world, "Roof").await;
 
     disk.fill();
+    assert_eq!(world.get("/health").await.text(), "ok\n");
     let answer = enrol_until(&world, 503).await;
-    assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("busy", Some("2")));
+    assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("storage_full", Some("2")));
     assert_eq!(world.get("/api/v1/devices").await.status, 200, "reading needs no space");
     assert_eq!(world.get("/ready").await.status, 200);
+    let health = world.get("/health").await;
+    assert_eq!(health.status, 200, "a supervisor that starts it again makes nothing better");
+    assert!(health.text().contains("disk is full"), "{health:?}");
+    assert!(world.get("/metrics").await.text().contains("ecowatt_store_full 1\n"));
 
     world.stop();
     world.stopped().await;
@@ -84,7 +110,12 @@ async fn full_disk_puts_writers_off_and_does_not_keep_an_owned_server_from_start
     assert!(world.setup_link.is_none());
     assert_eq!(world.get("/api/v1/devices").await.status, 200);
     enrol_until(&world, 503).await;
+    let answer = send_until(&world, &mut device, 503).await;
+    assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("storage_full", Some("2")));
+    assert!(world.get("/health").await.text().contains("disk is full"));
 
     disk.free();
-    enrol_until(&world, 201).await;
+    send_until(&world, &mut device, 200).await;
+    assert_eq!(world.get("/health").await.text(), "ok\n");
+    assert!(world.get("/metrics").await.text().contains("ecowatt_store_full 0\n"));
 }
