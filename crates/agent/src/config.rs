@@ -3,6 +3,7 @@
 //! What is wrong is reported all at once, each with the path of its key. The boot configuration
 //! lives here; what a server may desire of a device is another type and arrives another way.
 
+mod document;
 mod humane;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use ecowatt_model::SOURCES_MAX;
 use ecowatt_profile::{Profile, catalogue};
 use serde::Deserialize;
 
+pub use self::document::Document;
 use crate::bus::Address;
 use crate::link::ServerUrl;
 use crate::storage::{Order, SPOOL_BYTES_MIN};
@@ -50,10 +52,8 @@ pub struct InverterConfig {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{} cannot be read", .0.display())]
-    Read(PathBuf, #[source] std::io::Error),
-    #[error("not valid TOML: {0}")]
-    Syntax(String),
+    #[error("cannot be read")]
+    Read(#[source] std::io::Error),
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
 }
@@ -61,19 +61,35 @@ pub enum ConfigError {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Path of the key, such as `inverter[1].unit`.
+    /// Path of the key, such as `inverter[1].unit`; empty for what is no TOML.
     pub path: String,
+    /// Where that is in the file, from 1.
+    pub line: Option<usize>,
     pub text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.text)
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.text)
     }
 }
 
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+/// Problems for people: one in a sentence, several on lines of their own.
+#[must_use]
+pub fn list(problems: &[Problem]) -> String {
+    match problems {
+        [problem] => problem.to_string(),
+        problems => {
+            let lines = problems.iter().map(|problem| format!("\n  {problem}"));
+            format!("{} problems:{}", problems.len(), lines.collect::<String>())
+        }
+    }
 }
 
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
@@ -83,11 +99,12 @@ const MESSAGE_BYTES_MIN: u64 = 8 * 1024;
 const SPOOL_BYTES: u64 = 64 * 1024 * 1024;
 const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(200);
 
+/// What must be given is asked for by [`Check`], so that it is one problem among others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    server: String,
-    data: PathBuf,
+    server: Option<String>,
+    data: Option<PathBuf>,
     claim_code: Option<String>,
     claim_file: Option<PathBuf>,
     sample_interval: Option<String>,
@@ -118,25 +135,28 @@ struct Spool {
 #[serde(deny_unknown_fields)]
 struct Inverter {
     name: Option<String>,
-    transport: String,
-    unit: Option<u8>,
-    profile: String,
+    transport: Option<String>,
+    unit: Option<i64>,
+    profile: Option<String>,
 }
 
 impl Config {
     /// Reads a file; paths in it are relative to its folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        let text = std::fs::read_to_string(path).map_err(ConfigError::Read)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("")))
     }
 
     /// Reads TOML; paths in it are relative to `folder`.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
-        let mut check = Check { folder, problems: Vec::new() };
-        let server = check.parse::<ServerUrl>("server", &file.server);
+        let document = Document::parse(text).map_err(ConfigError::Invalid)?;
+        let (file, problems) = document.read::<File>();
+        let Some(file) = file else { return Err(ConfigError::Invalid(problems)) };
+        let mut check = Check { folder, document, problems };
+        let server = check
+            .given("server", file.server.as_deref())
+            .and_then(|server| check.parse::<ServerUrl>("server", server));
+        let data = check.given("data", file.data);
         let claim = check.claim(file.claim_code.as_deref(), file.claim_file.as_deref());
         let sample_interval = file.sample_interval.as_deref().and_then(|text| {
             check.duration("sample_interval", text, SAMPLE_INTERVAL_MIN, CHECK_IN_MAX)
@@ -158,7 +178,7 @@ impl Config {
         let spool_bytes = file.spool.limit.as_deref().map_or(Some(SPOOL_BYTES), |text| {
             check.size("spool.limit", text, SPOOL_BYTES_MIN, 1 << 50)
         });
-        if !(1..=SOURCES_MAX).contains(&file.inverter.len()) {
+        if !(1..=SOURCES_MAX).contains(&file.inverter.len()) && !check.is_wrong("inverter") {
             check.problem::<()>("inverter", &format!("must be given 1 to {SOURCES_MAX} times"));
         }
         let inverters: Vec<InverterConfig> = file
@@ -167,16 +187,18 @@ impl Config {
             .enumerate()
             .filter_map(|(place, inverter)| check.inverter(place, inverter))
             .collect();
-        match (server, upload_interval, order, message, spool_bytes) {
+        check.problems.sort_by_key(|problem| problem.line);
+        match (server, data, upload_interval, order, message, spool_bytes) {
             (
                 Some(server),
+                Some(data),
                 Some(upload_interval),
                 Some(order),
                 Some(message),
                 Some(spool_bytes),
             ) if check.problems.is_empty() => Ok(Self {
                 server,
-                data: folder.join(file.data),
+                data: folder.join(data),
                 claim,
                 sample_interval,
                 upload_interval,
@@ -210,13 +232,27 @@ impl Config {
 
 struct Check<'a> {
     folder: &'a Path,
+    document: Document<'a>,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
     fn problem<T>(&mut self, path: &str, text: &str) -> Option<T> {
-        self.problems.push(Problem { path: path.to_owned(), text: text.to_owned() });
+        let (path, line) = (path.to_owned(), self.document.line_of(path));
+        self.problems.push(Problem { path, line, text: text.to_owned() });
         None
+    }
+
+    /// Whether a key was given and could not be read.
+    fn is_wrong(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.path == path)
+    }
+
+    fn given<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() && !self.is_wrong(path) {
+            self.problem::<()>(path, "must be given");
+        }
+        value
     }
 
     fn parse<T: std::str::FromStr<Err: fmt::Display>>(
@@ -270,12 +306,18 @@ impl Check<'_> {
 
     fn inverter(&mut self, place: usize, inverter: &Inverter) -> Option<InverterConfig> {
         let path = |key: &str| format!("inverter[{place}].{key}");
-        let address = self.parse(&path("transport"), &inverter.transport);
-        let profile = self.profile(&path("profile"), &inverter.profile);
-        let unit = match inverter.unit {
-            Some(unit @ 1..=247) => Some(unit),
+        let address = self
+            .given(&path("transport"), inverter.transport.as_deref())
+            .and_then(|transport| self.parse(&path("transport"), transport));
+        let profile = self
+            .given(&path("profile"), inverter.profile.as_deref())
+            .and_then(|profile| self.profile(&path("profile"), profile));
+        let is_tcp = matches!(address, Some(Address::Tcp(_)));
+        let unit = match inverter.unit.map(u8::try_from) {
+            Some(Ok(unit @ 1..=247)) => Some(unit),
             // Modbus on Serial Line V1.02, 2.2; TCP devices without a bus answer to 255 or 0 too.
-            Some(unit) if matches!(address, Some(Address::Tcp(_))) => Some(unit),
+            Some(Ok(unit)) if is_tcp => Some(unit),
+            Some(_) if is_tcp => self.problem(&path("unit"), "must be between 0 and 255"),
             Some(_) => self.problem(&path("unit"), "must be between 1 and 247"),
             None => profile.as_ref().map(|profile| profile.transport().unit),
         };
@@ -354,7 +396,7 @@ mod tests {
             unit = 0
         "#;
         let found = problems(text);
-        let keys: Vec<&str> = found.iter().map(|p| p.split(": ").next().unwrap()).collect();
+        let keys: Vec<&str> = found.iter().map(|p| p.split(": ").nth(1).unwrap()).collect();
         assert_eq!(
             keys,
             [
@@ -375,6 +417,35 @@ mod tests {
     #[test]
     fn unknown_key_is_refused() {
         let found = problems("server = \"http://a\"\ndata = \"d\"\nupload_intervall = \"5s\"");
-        assert!(found[0].contains("upload_intervall"), "{found:?}");
+        let named = found.iter().filter(|problem| problem.contains("upload_intervall"));
+        assert_eq!(named.count(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn keys_that_cannot_be_read_do_not_hide_what_else_is_wrong() {
+        let text = r#"
+            server = 5
+            dta = "x"
+            [upload]
+            order = "random"
+            [[inverter]]
+            nme = "roof"
+            profile = "ecowatt/seed-sim"
+            unit = 1000
+        "#;
+        let found = problems(text);
+        let starts = [
+            "data: must be given",
+            "line 2: server: invalid type",
+            "line 3: dta: unknown field",
+            "line 5: upload.order: must be",
+            "line 6: inverter[0].transport: must be given",
+            "line 7: inverter[0].nme: unknown field",
+            "line 9: inverter[0].unit: must be between 1 and 247",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:#?}");
+        for (found, start) in found.iter().zip(starts) {
+            assert!(found.starts_with(start), "{found} is not {start}");
+        }
     }
 }

@@ -16,7 +16,7 @@ pub mod storage;
 mod survey;
 
 pub use bus::{Address, ParseAddressError, Serial};
-pub use config::{Config, ConfigError, InverterConfig, Problem};
+pub use config::{Config, ConfigError, Document, InverterConfig, Problem, list as list_problems};
 pub use enrol::EnrolError;
 pub use link::{ParseServerUrlError, ServerUrl};
 pub use run::{RunError, run, run_and_tell};

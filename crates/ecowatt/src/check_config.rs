@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-/// Check configuration files without starting anything; reports all problems at once.
+/// Check configuration files without starting anything; reports all problems at once, each with its
+/// line and key.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct CheckConfigArgs {
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
             }
         }
     }
-    anyhow::ensure!(wrong == 0, "{wrong} files are wrong");
+    let files = if wrong == 1 { "file is" } else { "files are" };
+    anyhow::ensure!(wrong == 0, "{wrong} {files} wrong");
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
+use ecowatt_agent::{Document, Problem, list_problems};
 use ecowatt_clock::Clock;
 use ecowatt_server::Config;
 use ecowatt_store::Store;
@@ -52,7 +53,12 @@ pub(crate) async fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let file = args.config.as_deref().map(load).transpose()?.unwrap_or_default();
+    let file = match &args.config {
+        Some(path) => {
+            load(path).with_context(|| format!("reading the configuration {}", path.display()))?
+        }
+        None => File::default(),
+    };
     let mut config = file.server;
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
@@ -78,17 +84,27 @@ pub(crate) async fn run(
 /// # Errors
 /// With everything that is wrong.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
-    let problems = load(path)?.server.problems();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<String> = problems.iter().map(|problem| format!("server.{problem}")).collect();
-    bail!("{}", lines.join("\n"))
+    load(path).map(drop)
 }
 
 fn load(path: &Path) -> anyhow::Result<File> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    let text = fs::read_to_string(path).context("cannot be read")?;
+    parse(&text).map_err(|problems| anyhow!(list_problems(&problems)))
+}
+
+fn parse(text: &str) -> Result<File, Vec<Problem>> {
+    let document = Document::parse(text)?;
+    let (file, mut problems) = document.read::<File>();
+    for problem in file.iter().flat_map(|file| file.server.problems()) {
+        let path = format!("server.{}", problem.key());
+        let line = document.line_of(&path);
+        problems.push(Problem { path, line, text: problem.to_string() });
+    }
+    problems.sort_by_key(|problem| problem.line);
+    match file {
+        Some(file) if problems.is_empty() => Ok(file),
+        _ => Err(problems),
+    }
 }
 
 fn folder_of(url: &str) -> anyhow::Result<PathBuf> {
@@ -105,7 +121,7 @@ mod tests {
     #[test]
     fn example_shows_every_key_with_its_default() {
         let text = include_str!("../../../examples/server.toml");
-        let file: File = toml::from_str(text).unwrap();
+        let file = parse(text).unwrap();
         let Config { listen, public_url, silent_after } = file.server;
         let default = Config::default();
         assert_eq!((listen, silent_after), (default.listen, default.silent_after));
@@ -117,8 +133,30 @@ mod tests {
     fn misspelt_key_is_an_error() {
         for text in ["dada = 'x'", "[server]\nlissen = '127.0.0.1:1'", "[server]\nlisten = 'here'"]
         {
-            assert!(toml::from_str::<File>(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn everything_wrong_is_said_with_its_key() {
+        let text = "dta = 'x'
+[server]
+listen = 'here'
+lissen = '127.0.0.1:1'
+public_url = 'foo'
+silent_after = '1s'
+";
+        let problems = parse(text).unwrap_err();
+        let found: Vec<_> =
+            problems.iter().map(|problem| (problem.line, problem.path.as_str())).collect();
+        let expected = [
+            (Some(1), "dta"),
+            (Some(3), "server.listen"),
+            (Some(4), "server.lissen"),
+            (Some(5), "server.public_url"),
+            (Some(6), "server.silent_after"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

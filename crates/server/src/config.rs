@@ -14,6 +14,7 @@ const SILENT_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// The address under which people reach the server, if that is another: behind a proxy that ends
     /// TLS, say. With `https://` session cookies are kept off plain connections.
@@ -37,10 +38,21 @@ impl Default for Config {
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("public_url: {0:?} does not begin with http:// or https://, or has more than a host")]
+    #[error("{0:?} does not begin with http:// or https://, or has more than a host")]
     PublicUrl(String),
-    #[error("silent_after: not between 10 seconds and 7 days")]
+    #[error("must be between 10 seconds and 7 days")]
     SilentAfter,
+}
+
+impl ConfigError {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::PublicUrl(_) => "public_url",
+            Self::SilentAfter => "silent_after",
+        }
+    }
 }
 
 impl Config {
@@ -72,6 +84,15 @@ impl Config {
             None => format!("http://{address}"),
         }
     }
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(
+            "an address and port look like \"127.0.0.1:8080\" or \"[::]:8080\"",
+        )
+    })
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -38,8 +38,8 @@ pub struct Running {
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("{key}: {problem}", key = .problem.key())]
+    Config { problem: ConfigError },
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -62,7 +62,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Running, ServeError> {
     if let Some(problem) = config.problems().into_iter().next() {
-        return Err(problem.into());
+        return Err(ServeError::Config { problem });
     }
     let cannot = |cause| ServeError::Listen { address: config.listen, cause };
     let listener = bind(config.listen).map_err(cannot)?;

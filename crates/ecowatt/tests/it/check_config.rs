@@ -1,0 +1,35 @@
+//! `ecowatt check-config` on files that are wrong in many ways.
+
+use crate::run::ecowatt;
+
+#[test]
+fn every_problem_of_every_file_is_named_with_file_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (agent, server, missing) = (path("agent.toml"), path("server.toml"), path("missing.toml"));
+    let text = "server = 'https://x'\ndta = 'x'\n[[inverter]]\ntransport = 'tcp:x'\nunit = 'a'\n";
+    std::fs::write(&agent, text).unwrap();
+    std::fs::write(&server, "[server]\nlisten = 'here'\nsilent_after = '1s'\n").unwrap();
+    let said =
+        ecowatt(&["check-config", "--agent", &agent, "--agent", &missing, "--server", &server]);
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+    let expected = [
+        format!("{agent}: 6 problems:"),
+        "  data: must be given".into(),
+        "  line 1: server: ".into(),
+        "  line 2: dta: ".into(),
+        "  line 3: inverter[0].profile: must be given".into(),
+        "  line 4: inverter[0].transport: ".into(),
+        "  line 5: inverter[0].unit: ".into(),
+        format!("{missing}: cannot be read: "),
+        format!("{server}: 2 problems:"),
+        "  line 2: server.listen: ".into(),
+        "  line 3: server.silent_after: ".into(),
+        "ecowatt: 3 files are wrong".into(),
+    ];
+    let lines: Vec<&str> = said.err.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{said:?}");
+    for (line, expected) in lines.iter().zip(&expected) {
+        assert!(line.starts_with(expected), "{line} is not {expected}");
+    }
+}
