@@ -140,7 +140,11 @@ pub struct PointValue {
 /// The link between device and server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LinkState {
+    /// The key that it was last heard with; 0 if it was not heard of yet.
     pub key_generation: u8,
+    /// When the key that it was given last was revoked; nothing that the device sends is taken until it is enrolled again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key_revoked: Option<String>,
     pub boot_epoch: Option<u32>,
     pub messages: u64,
     pub batches: u64,

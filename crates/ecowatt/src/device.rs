@@ -210,7 +210,7 @@ fn facts(detail: &DeviceDetail) -> Table {
     fact("last seen", or_dash(device.last_seen.as_ref()));
     fact("last sample", or_dash(device.last_sample.as_ref()));
     fact("firmware", or_dash(device.firmware.as_ref()));
-    fact("key generation", detail.link.key_generation.to_string());
+    fact("key generation", crate::keys::generation(&detail.link));
     fact("messages", detail.link.messages.to_string());
     fact("batches", detail.link.batches.to_string());
     fact("samples", detail.link.samples.to_string());

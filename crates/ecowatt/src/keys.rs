@@ -2,7 +2,9 @@
 
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use ecowatt_api::LinkState;
 
 use crate::operator::Connection;
 
@@ -16,7 +18,7 @@ pub(crate) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show which generation of its key a device uses.
+    /// Show which generation of its key a device was last heard with, and whether it is revoked.
     Show {
         #[command(flatten)]
         connection: Connection,
@@ -39,13 +41,29 @@ enum Verb {
 pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Show { connection, device } => {
-            let link = connection.client()?.find_device(device)?.link;
-            writeln!(io::stdout(), "{device} key generation {}", link.key_generation)?;
+            let link = connection.client()?.find_device(device).context("finding the device")?.link;
+            writeln!(io::stdout(), "{device} key generation {}", generation(&link))?;
         }
         Verb::Revoke { connection, device } => {
-            connection.client()?.revoke_keys(device)?;
-            writeln!(io::stderr(), "the keys of {device} are revoked")?;
+            connection.client()?.revoke_keys(device).context("revoking its keys")?;
+            writeln!(
+                io::stderr(),
+                "the keys of {device} are revoked; nothing it sends is taken until it is enrolled \
+                 again: `ecowatt device enrol --device {device}`"
+            )?;
         }
     }
     Ok(())
+}
+
+/// The generation of a device's key, and whether it is revoked.
+pub(crate) fn generation(link: &LinkState) -> String {
+    let generation = match link.key_generation {
+        0 => "- (not heard of yet)".to_owned(),
+        generation => generation.to_string(),
+    };
+    match &link.key_revoked {
+        None => generation,
+        Some(at) => format!("{generation}, revoked at {at}"),
+    }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ecowatt_api::DeviceChanged;
 use ecowatt_clock::Clock;
-use ecowatt_model::{DeviceNumber, Quality, UnixMs};
+use ecowatt_model::{DeviceNumber, KeyGeneration, Quality, UnixMs};
 use ecowatt_store::{
-    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, Link, Site, SourceLatest,
-    SourcePower, Store, StoreError, Stream,
+    Device, DeviceDay, DeviceKey, DeviceQuery, DeviceState, InverterState, Link, Site,
+    SourceLatest, SourcePower, Store, StoreError, Stream,
 };
 
 use crate::time::{local_date, rfc3339, zone_of};
@@ -53,6 +53,8 @@ pub(crate) struct Page {
 #[derive(Debug, Clone)]
 pub(crate) struct Detail {
     pub(crate) overview: Overview,
+    /// When its newest key was revoked, which need not be the one that it was heard with.
+    pub(crate) key_revoked: Option<UnixMs>,
     pub(crate) latest: Vec<SourceLatest>,
     pub(crate) streams: Vec<Stream>,
 }
@@ -97,9 +99,28 @@ impl Fleet {
     pub(crate) async fn find(&self, number: DeviceNumber) -> Result<Option<Detail>, StoreError> {
         let Some(device) = self.store.find_device(number).await? else { return Ok(None) };
         let Some(overview) = self.overviews(vec![device]).await?.pop() else { return Ok(None) };
+        let heard = overview.device.link.key_generation;
+        let key_revoked = self.newest_key(number, heard).await?.and_then(|key| key.revoked);
         let latest = self.store.latest(number).await?;
         let streams = self.store.list_streams(number).await?;
-        Ok(Some(Detail { overview, latest, streams }))
+        Ok(Some(Detail { overview, key_revoked, latest, streams }))
+    }
+
+    /// The key that a device was given last. Generations have no holes, and few keys are given that a
+    /// device is never heard with.
+    async fn newest_key(
+        &self,
+        number: DeviceNumber,
+        heard: Option<KeyGeneration>,
+    ) -> Result<Option<DeviceKey>, StoreError> {
+        let mut newest = None;
+        for generation in heard.map_or(1, |heard| heard.0)..=u8::MAX {
+            let Some(key) = self.store.find_key(number, KeyGeneration(generation)).await? else {
+                break;
+            };
+            newest = Some(key);
+        }
+        Ok(newest)
     }
 
     /// A device as the fleet's list shows it.

@@ -473,8 +473,13 @@ export interface components {
              * @description Batches that came again and were not stored again.
              */
             duplicates: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description The key that it was last heard with; 0 if it was not heard of yet.
+             */
             key_generation: number;
+            /** @description When the key that it was given last was revoked; nothing that the device sends is taken until it is enrolled again. */
+            key_revoked?: string | null;
             /** Format: int64 */
             messages: number;
             /** Format: int64 */

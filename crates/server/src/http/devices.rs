@@ -217,6 +217,7 @@ fn device_detail(detail: &Detail) -> DeviceDetail {
         inverters: inverters(detail),
         link: LinkState {
             key_generation: link.key_generation.map_or(0, |generation| generation.0),
+            key_revoked: detail.key_revoked.map(rfc3339),
             boot_epoch: link.boot_epoch.map(|epoch| epoch.0),
             messages: link.messages,
             batches: link.batches,

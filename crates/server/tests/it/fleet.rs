@@ -247,7 +247,17 @@ async fn revoked_device_is_refused_until_it_is_enrolled_again() {
     }
     let unknown = world.send("DELETE", "/api/v1/devices/dev-9/keys", &owner, "").await;
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "device_unknown"));
+    assert!(world.get_json("/api/v1/devices/dev-1").await["link"]["key_revoked"].is_string());
     let refused = device.send(&world, now, &[(ago(now, 4), Some(2))], SourceState::Online).await;
     assert_eq!((refused.status, refused.body.len()), (401, 0));
-    assert_eq!(world.get_json("/api/v1/devices/dev-1").await["link"]["samples"], 1);
+    let link = &world.get_json("/api/v1/devices/dev-1").await["link"];
+    assert_eq!((&link["samples"], &link["key_generation"]), (&1.into(), &1.into()));
+    assert!(link["key_revoked"].is_string(), "{link}");
+
+    let body = r#"{"name":"","site":{"name":""},"device":"dev-1"}"#;
+    let enrolment = world.post("/api/v1/devices", body).await.json();
+    let code: ClaimCode = enrolment["claim_code"].as_str().unwrap().parse().unwrap();
+    assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([3; 32]), &code).await.status, 200);
+    let link = &world.get_json("/api/v1/devices/dev-1").await["link"];
+    assert!(link["key_revoked"].is_null(), "{link}");
 }

@@ -38,7 +38,10 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
               <Absent why="No sample received yet" />
             )}
           </Fact>
-          <Fact name="Key generation">{count(link.key_generation)}</Fact>
+          <Fact name="Key generation">
+            {count(link.key_generation)}
+            {link.key_revoked != null && ", revoked: to be enrolled again"}
+          </Fact>
           <Fact name="Boot epoch" title="Counts the device's starts">
             {link.boot_epoch != null ? count(link.boot_epoch) : <Absent why={NOT_SEEN} />}
           </Fact>
