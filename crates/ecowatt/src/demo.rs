@@ -26,6 +26,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::argument;
 use crate::shutdown;
 
 /// 2026-06-21T02:25:00Z: a quarter of an hour before the sun rises over the demonstration's site.
@@ -58,10 +59,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// End by itself after this time of the world, such as 30s or 5m.
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = argument::duration)]
     limit: Option<Duration>,
     /// Address of the server; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = argument::address)]
     listen: SocketAddr,
     /// Folder for data and demo.json (address, token, devices). A demonstration begins anew: what an
     /// earlier one left there is removed. A temporary folder if not given.
@@ -170,7 +171,11 @@ fn clear(data: &Path) -> anyhow::Result<fs::File> {
     let is_ours = lock_path.exists();
     if !is_ours && let Some(entry) = fs::read_dir(data)?.next() {
         let name = entry?.file_name();
-        bail!("{} holds other things, such as {}", data.display(), name.to_string_lossy());
+        bail!(
+            "{} holds other things, such as {}; give an empty folder or that of an earlier demonstration",
+            data.display(),
+            name.to_string_lossy()
+        );
     }
     let lock =
         fs::File::create(&lock_path).with_context(|| format!("making {}", lock_path.display()))?;
@@ -293,11 +298,4 @@ fn speed(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|speed| (1.0..=SPEED_MAX).contains(speed))
         .ok_or_else(|| format!("a number from 1 to {SPEED_MAX}"))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "a duration looks like 30s or 5m".to_owned())
 }

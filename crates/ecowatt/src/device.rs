@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use ecowatt_api::{Device, DeviceDetail, DeviceState, EnrolDevice, NewSite};
 use ecowatt_client::DeviceQuery;
 
+use crate::argument;
 use crate::operator::Connection;
 use crate::table::{Table, or_dash, print_json, word};
 
@@ -44,8 +45,8 @@ struct EnrolArgs {
     /// IANA time zone of a site that does not exist yet, such as Europe/Berlin.
     #[arg(long)]
     time_zone: Option<String>,
-    /// How long the code may be redeemed, such as 24h; a day unless told otherwise.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// How long the code may be redeemed, such as 24h or 7d; a day unless told otherwise.
+    #[arg(long, value_name = "DURATION", value_parser = argument::duration)]
     valid_for: Option<Duration>,
     /// Give this device (such as dev-42) a new code and thereby a new key, instead of making one.
     #[arg(long, value_name = "ID", conflicts_with_all = ["name", "site", "time_zone"])]
@@ -112,7 +113,8 @@ fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     }
     writeln!(
         io::stderr(),
-        "{} may be claimed once with this code, until {}:",
+        "{} may be claimed once with this code, until {}; give it to the agent as claim_file or \
+         claim_code:",
         enrolment.device,
         enrolment.expires
     )?;
@@ -228,11 +230,4 @@ fn watts(device: &Device) -> String {
 fn state(text: &str) -> Result<DeviceState, String> {
     serde_json::from_value(text.into())
         .map_err(|_| "one of producing, idle, asleep, waiting, faulty, silent".into())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "a duration such as 90m or 24h".into())
 }

@@ -17,6 +17,8 @@ use ecowatt_inverter::{
 use ecowatt_model::UnixMs;
 use serde::{Deserialize, Serialize};
 
+use crate::argument;
+
 /// Run a simulated inverter: sun, clouds, modules, grid and faults behind real Modbus.
 ///
 /// Without options it is a 5 kW inverter with two strings in Berlin at the present time, answering
@@ -37,10 +39,10 @@ use serde::{Deserialize, Serialize};
 #[command(verbatim_doc_comment)]
 pub(crate) struct InverterArgs {
     /// Answer Modbus TCP here; port 0 takes any free one. 127.0.0.1:1502 if no front is named.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     listen: Option<SocketAddr>,
     /// Answer RTU frames inside a TCP stream here.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     rtu_listen: Option<SocketAddr>,
     /// Answer RTU on a pseudo terminal and make a symbolic link to it at PATH.
     #[arg(long, value_name = "PATH")]
@@ -87,7 +89,7 @@ pub(crate) struct InverterArgs {
     start: Option<Start>,
     /// Answer HTTP here, on loopback: GET /state, /faults, /log; POST /faults, /irradiance; DELETE
     /// /faults, /faults/ID, /irradiance.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     control: Option<SocketAddr>,
     /// Plan of faults: TOML with a table `fault` for each, or JSON with {"fault": […]}; keys kind,
     /// probability, from, until, after_s, for_s, addresses, times, code, delay_ms.

@@ -8,8 +8,10 @@ use ecowatt_api::LinkState;
 
 use crate::operator::Connection;
 
-/// Show and revoke the keys of devices. To rotate one, enrol the device again:
-/// `ecowatt device enrol --device dev-42 …` makes a code whose redemption replaces the key.
+/// Show and revoke the keys of devices.
+///
+/// To rotate one, enrol the device again: `ecowatt device enrol --device dev-42` makes a code
+/// whose redemption replaces the key.
 #[derive(Debug, Args)]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]

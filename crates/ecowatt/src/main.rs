@@ -4,6 +4,7 @@
 //! module per verb over a library.
 
 mod agent;
+mod argument;
 mod check_config;
 mod codec;
 mod demo;
@@ -36,7 +37,7 @@ use tracing::level_filters::LevelFilter;
 #[command(version, propagate_version = true)]
 struct Cli {
     /// How much to say: off, error, warn, info, debug or trace.
-    #[arg(long, global = true, env = "ECOWATT_LOG", value_name = "LEVEL")]
+    #[arg(long, global = true, env = "ECOWATT_LOG", value_name = "LEVEL", display_order = 900)]
     log: Option<LevelFilter>,
     #[command(subcommand)]
     command: Command,

@@ -43,6 +43,13 @@ impl Connection {
                  server's data folder makes one with `ecowatt token create --data DIR --role owner`)"
             ),
         };
+        anyhow::ensure!(
+            !token.trim().is_empty(),
+            "there is nothing in {}, where the token should be",
+            self.token_file
+                .as_ref()
+                .map_or("ECOWATT_TOKEN".into(), |path| path.display().to_string())
+        );
         Ok(Client::new(&self.url, &token)?)
     }
 }

@@ -13,20 +13,22 @@ use ecowatt_server::Config;
 use ecowatt_store::Store;
 use serde::Deserialize;
 
+use crate::argument;
+
 /// Where data goes if nothing else is said.
 const DATA: &str = "ecowatt-data";
 
 /// Take what devices send, keep it, and show it.
 ///
 /// At its first start it prints a set-up link that works once and makes an owner. Whoever owns the
-/// data folder can make further tokens with `ecowatt token create --data DIR`.
+/// data folder can make further tokens with `ecowatt token create --data DIR --role owner`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Configuration (TOML); examples/server.toml shows every key with its default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port to listen on, 127.0.0.1:8080 unless told otherwise.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     listen: Option<SocketAddr>,
     /// The store: `sqlite:DIR`. The embedded store in the data folder unless told otherwise.
     #[arg(long, value_name = "URL", conflicts_with = "data")]

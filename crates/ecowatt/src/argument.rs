@@ -1,0 +1,47 @@
+//! Values of arguments as people write them, and what is said of others.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// An address and port to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and port such as 127.0.0.1:8080 or [::]:8080".into())
+}
+
+/// A duration such as `90m`, `24h` or `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.trim_end().parse::<u32>().ok());
+    let duration = match days {
+        Some(days) => Some(Duration::from_secs(u64::from(days) * 24 * 3600)),
+        None => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok()),
+    };
+    duration.ok_or_else(|| "a duration such as 90s, 15m, 24h or 7d".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let seconds = |text| duration(text).ok().map(|duration| duration.as_secs());
+        assert_eq!(seconds("90s"), Some(90));
+        assert_eq!(seconds("1h30m"), Some(5_400));
+        assert_eq!(seconds("7d"), Some(604_800));
+        for bad in ["", "d", "7", "-7d", "-1h", "1.5d", "soon", "99999999999d"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        assert!(address("127.0.0.1:0").is_ok() && address("[::]:8080").is_ok());
+        for bad in ["80", ":80", "127.0.0.1", "localhost:80"] {
+            let said = address(bad).unwrap_err();
+            assert!(said.contains("127.0.0.1:8080"), "{said}");
+        }
+    }
+}
