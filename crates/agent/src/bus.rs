@@ -59,6 +59,27 @@ pub(crate) enum Answer {
     Unreachable,
 }
 
+impl Answer {
+    /// What an installer may look for, if the read did not succeed.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Words(_) => None,
+            Self::Exception(
+                ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailedToRespond,
+            ) => Some("the gateway finds no such unit behind it"),
+            Self::Exception(_) => {
+                Some("it refuses what it is asked for: is it an inverter of this profile?")
+            }
+            Self::Timeout => Some("no answer: is the unit right, and is the inverter on?"),
+            Self::Garbled => Some(
+                "answers are damaged: are speed, format and wiring right, and does nobody else ask \
+                 on this bus?",
+            ),
+            Self::Unreachable => Some("the bus cannot be reached"),
+        }
+    }
+}
+
 impl Done {
     /// As the core takes it.
     pub(crate) fn outcome(&self) -> ReadOutcome<'_> {

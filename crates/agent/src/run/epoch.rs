@@ -13,12 +13,13 @@ use ecowatt_clock::Clock;
 use ecowatt_device::{Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{MonoMs, SourceNumber};
+use ecowatt_wire::SourceState;
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::{RunError, Site};
 use crate::bus::{self, Job};
-use crate::config::Config;
+use crate::config::{Config, InverterConfig};
 use crate::link::{Link, LinkError};
 use crate::node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
 use crate::sample_log::SampleLog;
@@ -48,6 +49,15 @@ pub(super) struct Carried {
     pub(super) teller: Teller,
 }
 
+/// What is said of an inverter, in the order of the configuration.
+struct Inverter {
+    name: String,
+    address: String,
+    unit: u8,
+    /// Of the read that failed last.
+    hint: &'static str,
+}
+
 /// What the node has to be told.
 enum Happened {
     Read(bus::Done),
@@ -63,7 +73,7 @@ pub(super) struct Epoch {
     clock: Clock,
     log: Option<SampleLog>,
     buses: Vec<(SourceNumber, u8, mpsc::Sender<Job>)>,
-    names: Vec<String>,
+    inverters: Vec<Inverter>,
     reads: mpsc::Receiver<bus::Done>,
     read_done: mpsc::Sender<bus::Done>,
     link: Option<Link>,
@@ -133,7 +143,7 @@ impl Epoch {
             clock,
             log,
             buses,
-            names: config.inverters.iter().map(|inverter| inverter.name.clone()).collect(),
+            inverters: config.inverters.iter().map(Inverter::new).collect(),
             reads,
             read_done,
             link: Some(link),
@@ -261,6 +271,10 @@ impl Epoch {
     async fn take(&mut self, happened: Happened) -> Result<(), RunError> {
         match happened {
             Happened::Read(done) => {
+                let inverter = self.inverters.get_mut(usize::from(done.source.0));
+                if let (Some(inverter), Some(hint)) = (inverter, done.answer.hint()) {
+                    inverter.hint = hint;
+                }
                 let now = self.clock.mono();
                 self.node()?.handle_read(now, done.source, &done.outcome());
             }
@@ -404,11 +418,20 @@ impl Epoch {
     }
 
     fn name(&self, source: SourceNumber) -> &str {
-        self.names.get(usize::from(source.0)).map_or("", String::as_str)
+        self.inverters.get(usize::from(source.0)).map_or("", |inverter| inverter.name.as_str())
     }
 
     fn log_event(&self, event: Event) {
         match event {
+            Event::Source {
+                source,
+                from,
+                to: to @ (SourceState::Offline | SourceState::Faulty),
+            } => {
+                let Some(inverter) = self.inverters.get(usize::from(source.0)) else { return };
+                let Inverter { name, address, unit, hint } = inverter;
+                tracing::warn!(inverter = name, ?from, ?to, address, unit, hint, "inverter");
+            }
             Event::Source { source, from, to } => {
                 tracing::info!(inverter = self.name(source), ?from, ?to, "inverter");
             }
@@ -445,6 +468,17 @@ impl Epoch {
             Event::BatchRefused { id, reason } => {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }
+        }
+    }
+}
+
+impl Inverter {
+    fn new(config: &InverterConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            address: config.address.to_string(),
+            unit: config.unit,
+            hint: "",
         }
     }
 }
