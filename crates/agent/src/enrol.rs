@@ -19,7 +19,10 @@ use crate::storage::{Folder, Identity, Ledger, LedgerError, PendingEnrolment};
 /// Why the agent has no identity and cannot get one.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
-    #[error("the device is not enrolled and the configuration has no claim code")]
+    #[error(
+        "the device is not enrolled and the configuration has no claim code: `ecowatt device enrol` \
+         makes one, give it as claim_file or claim_code"
+    )]
     NoClaim,
     #[error("identity cannot be kept")]
     Ledger(#[from] LedgerError),

@@ -142,6 +142,15 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&devices);
     }
+    if devices.is_empty() {
+        let is_searched = args.search.is_some() || args.state.is_some();
+        let said = if is_searched {
+            "no device is like that"
+        } else {
+            "there is no device yet; `ecowatt device enrol` makes a claim code for one"
+        };
+        writeln!(io::stderr(), "{said}")?;
+    }
     let mut table =
         Table::new(["device", "name", "site", "state", "power W", "today Wh", "last seen"]);
     for device in &devices {

@@ -73,6 +73,8 @@ fn wrong_unit_and_revoked_key_are_said_with_what_to_do() {
     let token_file = path("token");
     std::fs::write(&token_file, &token.out).unwrap();
     let operator = ["--url", url, "--token-file", &token_file];
+    let none = ecowatt(&[&["device", "list"][..], &operator].concat());
+    assert!(none.err.contains("ecowatt device enrol"), "{none:?}");
     let enrol = ["device", "enrol", "--name", "Roof", "--site", "Home", "--time-zone", "UTC"];
     let claim = ecowatt(&[&enrol[..], &operator].concat());
     assert_eq!(claim.code, Some(0), "{claim:?}");
@@ -85,6 +87,15 @@ fn wrong_unit_and_revoked_key_are_said_with_what_to_do() {
          profile = 'ecowatt/seed-sim'\n",
         claim.out.trim()
     );
+    let unclaimed: String = text
+        .lines()
+        .filter(|line| !line.starts_with("claim_code"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    std::fs::write(&config, unclaimed).unwrap();
+    let said = ecowatt(&["agent", "--config", &config]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("`ecowatt device enrol` makes one"), "{said:?}");
     std::fs::write(&config, text).unwrap();
     let agent = Process::start(folder.path(), "agent.log", &["agent", "--config", &config]);
     let offline = agent.line("to=Offline");
