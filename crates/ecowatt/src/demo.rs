@@ -20,6 +20,7 @@ use ecowatt_inverter::{
 };
 use ecowatt_model::UnixMs;
 use ecowatt_profile::catalogue;
+use ecowatt_server::ServeError;
 use ecowatt_server::access::Access;
 use ecowatt_store::{Role, Store};
 use serde::Serialize;
@@ -116,9 +117,17 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .context("making a token")?
         .expose();
     let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
-    let server = ecowatt_server::serve(config, store, clock, ended(server_stopped))
-        .await
-        .context("starting the server")?;
+    let server = ecowatt_server::serve(config, store, clock, ended(server_stopped)).await.map_err(
+        |error| {
+            let hint = match &error {
+                ServeError::Listen { .. } => {
+                    "starting the server (--listen 127.0.0.1:0 takes a free port)"
+                }
+                ServeError::Config { .. } | ServeError::Access(_) => "starting the server",
+            };
+            anyhow::Error::new(error).context(hint)
+        },
+    )?;
 
     let mut inverters: Vec<RunningInverter> = Vec::new();
     let mut agents = JoinSet::new();
