@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -65,6 +65,12 @@ pub(crate) async fn run(
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
     let data = named.or(args.data).or(file.data).unwrap_or_else(|| DATA.into());
+    // A first start that cannot listen is most often a mistyped one; it leaves no folder behind. Where
+    // the folder cannot be looked into, opening it says so.
+    if matches!(Store::is_in(&data), Ok(false)) {
+        TcpListener::bind(config.listen)
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+    }
     let store = Store::open(&data).with_context(|| format!("opening {}", data.display()))?;
     let running = ecowatt_server::serve(config, store, clock, shutdown).await?;
     let mut stderr = io::stderr();

@@ -7,4 +7,5 @@ mod check_config;
 mod demo;
 mod operator;
 mod run;
+mod serve;
 mod token;
