@@ -37,6 +37,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     let wanted: Vec<&Mutation> = MUTATIONS.iter().filter(is_wanted).collect();
     ensure!(!wanted.is_empty(), "no mutation has such a name");
     check_promises(root)?;
+    check_places(root)?;
     let tree = root.target().join("mutations");
     copy(root, &tree)?;
     let simulation = Simulation { root, tree: &tree };
@@ -87,6 +88,27 @@ fn check_promises(root: &Root) -> Result<()> {
     Ok(())
 }
 
+/// The product still has the text that each mutation changes, those that are not tried included.
+fn check_places(root: &Root) -> Result<()> {
+    for mutation in MUTATIONS {
+        let path = root.join(mutation.file);
+        let whole = std::fs::read_to_string(path).with_context(|| mutation.file.to_owned())?;
+        broken(mutation, &whole)?;
+    }
+    Ok(())
+}
+
+/// A file with the mutation's mistake in it.
+fn broken(mutation: &Mutation, whole: &str) -> Result<String> {
+    let mut broken = whole.to_owned();
+    for (from, to) in mutation.changes {
+        let places = broken.matches(from).count();
+        ensure!(places == 1, "{} has {places} places with {from:?}", mutation.file);
+        broken = broken.replace(from, to);
+    }
+    Ok(broken)
+}
+
 /// The simulation of a copy of the product.
 struct Simulation<'a> {
     root: &'a Root,
@@ -99,13 +121,7 @@ impl Simulation<'_> {
         let path = self.tree.join(mutation.file);
         let whole =
             std::fs::read_to_string(&path).with_context(|| format!("reading {}", mutation.file))?;
-        let mut broken = whole.clone();
-        for (from, to) in mutation.changes {
-            let places = broken.matches(from).count();
-            ensure!(places == 1, "{} has {places} places with {from:?}", mutation.file);
-            broken = broken.replace(from, to);
-        }
-        std::fs::write(&path, broken)?;
+        std::fs::write(&path, broken(mutation, &whole)?)?;
         let said = self.run(Some(mutation.breaks), seeds);
         std::fs::write(&path, whole)?;
         let said = said?.unwrap_or_default();

@@ -132,7 +132,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "server places samples without regard to their age",
         file: "crates/server/src/ingest/anchors.rs",
-        changes: &[("    now.0.saturating_sub(age)\n", "    let _ = age;\n    now.0\n")],
+        changes: &[(
+            "    (now.0.saturating_sub(age), quality)\n",
+            "    let _ = age;\n    (now.0, quality)\n",
+        )],
         breaks: "WellPlaced",
         seed: 1,
     },
