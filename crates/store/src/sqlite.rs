@@ -9,6 +9,7 @@
 pub(crate) mod access;
 mod ends;
 pub(crate) mod fleet;
+mod fold;
 pub(crate) mod ingest;
 pub(crate) mod query;
 mod row;
@@ -29,6 +30,7 @@ use tokio::sync::oneshot;
 
 use crate::limits::{CHECKPOINT_PAGES, READERS};
 use crate::{OpenError, Outcome, StoreError, Upload};
+use fold::Fold;
 use steps::{Stepper, Steps};
 use threads::Threads;
 use writer::{Job, Writer};
@@ -99,7 +101,12 @@ impl Sqlite {
             configure_reader(&connection).map_err(cannot)?;
             readers.push(connection);
         }
-        let threads = Threads::start(Writer::new(connection), readers, lock)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let own = Connection::open_with_flags(&path, flags).map_err(cannot)?;
+        configure(&own).map_err(cannot)?;
+        let fold = Fold::start(own, CHECKPOINT_PAGES)?;
+        fold.watch(&mut connection).map_err(cannot)?;
+        let threads = Threads::start(Writer::new(connection), fold, readers, lock)?;
         Ok(Self { drive: Drive::Threads(threads), path })
     }
 

@@ -1,4 +1,5 @@
-//! The store that works by itself: one thread that writes, a few that read.
+//! The store that works by itself: one thread that writes, one that folds the log into the database,
+//! a few that read.
 //!
 //! Queues are bounded and refuse at once what they cannot hold. Dropping the value finishes what is
 //! queued.
@@ -10,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
+use super::fold::Fold;
 use super::writer::{Job, Writer};
 use crate::limits::{GROUP_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
 use crate::{OpenError, StoreError};
@@ -31,12 +33,13 @@ pub(super) struct Threads {
 impl Threads {
     pub(super) fn start(
         writer: Writer,
+        fold: Fold,
         readers: Vec<Connection>,
         lock: Option<File>,
     ) -> Result<Self, OpenError> {
         let mut threads = Vec::with_capacity(1 + readers.len());
         let (jobs, queued) = mpsc::sync_channel(WRITE_QUEUE_MAX);
-        threads.push(spawn("store-write", move || write(writer, &queued))?);
+        threads.push(spawn("store-write", move || write(writer, fold, &queued))?);
         let (queries, asked) = mpsc::sync_channel::<Query>(READ_QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
         for connection in readers {
@@ -73,18 +76,23 @@ fn send<T>(queue: Option<&SyncSender<T>>, item: T) -> Result<(), StoreError> {
     })
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+pub(super) fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(OpenError::Thread)
 }
 
 /// Works until every sender is gone and the queue is empty.
-fn write(mut writer: Writer, jobs: &Receiver<Job>) {
+fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut group = Vec::with_capacity(GROUP_MAX);
         group.push(first);
         group.extend(jobs.try_iter().take(GROUP_MAX - 1));
         writer.commit(group).answer();
+        fold.look(writer.connection());
     }
+    drop(fold);
     writer.fold();
 }
 

@@ -1,0 +1,186 @@
+//! Moves the write-ahead log into the database beside the writer, so that nobody who waits for a
+//! commit waits for that.
+//!
+//! A pass on a connection of its own and the writer do not wait for each other. By the end of a pass
+//! the writer has appended more, and the log begins again at its start only when all of it was moved
+//! (<https://www.sqlite.org/wal.html>, section 2.3), so the writer moves the short rest itself
+//! between two groups. The log thereby stays as short as with SQLite's own checkpoints; a long read
+//! lets it grow either way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::threads::spawn;
+use crate::OpenError;
+
+/// The thread that makes the passes, and what the writer knows of it.
+#[derive(Debug)]
+pub(super) struct Fold {
+    /// Pages of the log after which a pass is due.
+    due: u32,
+    /// Pages in the log after the last commit.
+    pages: Arc<AtomicU32>,
+    /// Pages in the log when the last pass was asked for.
+    asked_at: u32,
+    /// Whether a pass has ended since the writer last looked.
+    has_passed: Arc<AtomicBool>,
+    // Dropping the sender ends the thread.
+    ask: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fold {
+    /// Starts the thread on a connection of its own; a pass is due after so many pages.
+    pub(super) fn start(own: Connection, due: u32) -> Result<Self, OpenError> {
+        let has_passed = Arc::new(AtomicBool::new(false));
+        let passed = Arc::clone(&has_passed);
+        let (ask, asked) = mpsc::sync_channel(1);
+        let thread = spawn("store-fold", move || {
+            while asked.recv().is_ok() {
+                // The second moves what came during the first, and leaves the writer that much less.
+                passed.fetch_or(pass(&own) && pass(&own), Ordering::Release);
+            }
+        })?;
+        let (ask, thread) = (Some(ask), Some(thread));
+        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_passed, ask, thread })
+    }
+
+    /// Takes the checkpoints over from the connection that writes, which does none by itself any
+    /// more.
+    pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
+        let counted = Arc::clone(&self.pages);
+        writer.wal_hook(Some(move |_: &mut Wal, pages| {
+            counted.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    /// What the writer does after each group.
+    pub(super) fn look(&mut self, writer: &Connection) {
+        if self.has_passed.swap(false, Ordering::Acquire) {
+            pass(writer);
+        }
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.asked_at {
+            // The log has begun again.
+            self.asked_at = 0;
+        }
+        let is_due = pages - self.asked_at >= self.due;
+        if is_due && self.ask.as_ref().is_some_and(|ask| ask.try_send(()).is_ok()) {
+            self.asked_at = pages;
+        }
+    }
+}
+
+impl Drop for Fold {
+    fn drop(&mut self) {
+        drop(self.ask.take());
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, the log stays longer than it need be, and nothing is lost.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Moves what can be moved without waiting for anybody; says whether it did.
+fn pass(connection: &Connection) -> bool {
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    if let Err(error) = &moved {
+        tracing::warn!(%error, "the log was not moved into the database; later again");
+    }
+    moved.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::configure;
+    use super::*;
+
+    /// Pages after which a pass is due in these tests.
+    const DUE: u32 = 50;
+
+    fn open(path: &Path) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        configure(&connection).unwrap();
+        connection.pragma_update(None, "synchronous", "off").unwrap();
+        connection
+    }
+
+    fn start(path: &Path) -> (Connection, Fold) {
+        let mut writer = open(path);
+        let fold = Fold::start(open(path), DUE).unwrap();
+        fold.watch(&mut writer).unwrap();
+        writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
+        (writer, fold)
+    }
+
+    /// Writes some pages, as a group does; gives the length of the log.
+    fn write(writer: &Connection, fold: &mut Fold) -> u32 {
+        writer.execute("INSERT INTO t (bytes) VALUES (zeroblob(10000))", []).unwrap();
+        let pages = fold.pages.load(Ordering::Relaxed);
+        fold.look(writer);
+        pages
+    }
+
+    /// Writes until the log has begun again; gives how often it wrote, and how long the log was.
+    fn write_until_restart(writer: &Connection, fold: &mut Fold) -> (u32, u32) {
+        let mut longest = 0;
+        for written in 1..100_000 {
+            let pages = write(writer, fold);
+            if pages < longest {
+                return (written, longest);
+            }
+            longest = pages;
+            std::thread::yield_now();
+        }
+        panic!("the log grows without end: {longest} pages");
+    }
+
+    #[test]
+    fn log_begins_again_while_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let (writer, mut fold) = start(&path);
+        let mut written = 0;
+        for _ in 0..5 {
+            let (count, longest) = write_until_restart(&writer, &mut fold);
+            assert!(longest >= DUE, "{longest}");
+            written += count;
+        }
+        drop((fold, writer));
+        let rows = open(&path).query_row("SELECT count(*) FROM t", [], |row| row.get(0));
+        assert_eq!(rows, Ok(written));
+    }
+
+    #[test]
+    fn log_waits_for_a_reader_and_begins_again_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let (writer, mut fold) = start(&path);
+        write(&writer, &mut fold);
+        let reader = open(&path);
+        reader.execute_batch("BEGIN").unwrap();
+        let count = |connection: &Connection| -> u32 {
+            connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(count(&reader), 1);
+        let mut longest = 0;
+        while longest < 10 * DUE {
+            let pages = write(&writer, &mut fold);
+            assert!(pages >= longest, "what the reader sees is still in the log");
+            longest = pages;
+        }
+        assert_eq!(count(&reader), 1);
+        reader.execute_batch("COMMIT").unwrap();
+        let (_, longest) = write_until_restart(&writer, &mut fold);
+        assert!(longest >= 10 * DUE);
+        assert_eq!(count(&reader), count(&writer));
+    }
+}
