@@ -279,7 +279,7 @@ impl Answer<'_> {
         nonce: &[u8; REPLY_NONCE_BYTES],
         now: UnixMs,
     ) -> Result<Vec<u8>, IngestError> {
-        let mut buffer = vec![0; REPLY_BYTES_MAX];
+        let mut buffer = [0; REPLY_BYTES_MAX];
         let mut writer = ReplyWriter::new(&mut buffer);
         let acks = self.acks();
         if !acks.is_empty() {
@@ -295,8 +295,7 @@ impl Answer<'_> {
         let length = writer.finish();
         let sealed = seal_reply(&known.keys, request, nonce, &mut buffer, length)
             .map_err(|_| IngestError::Reply)?;
-        buffer.truncate(sealed);
-        Ok(buffer)
+        Ok(buffer[..sealed].to_vec())
     }
 
     /// First the ranges that hold what was sent, then the others while there is room.

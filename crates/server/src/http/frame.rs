@@ -67,12 +67,7 @@ impl Part {
 pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = RequestId(getrandom::u64().unwrap_or_default());
     let part = Part::of(request.uri().path());
-    let span = tracing::info_span!(
-        "request",
-        request_id = %id,
-        method = %request.method(),
-        path = %request.uri().path(),
-    );
+    let span = span(part, id, &request);
     let started = app.world.mono();
     let _in_flight = app.metrics.requests_in_flight.enter();
 
@@ -87,6 +82,17 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
     app.metrics.request_durations.observe(took);
     app.metrics.requests.add([part.as_str(), class(response.status())], 1);
     response
+}
+
+/// A device's messages come by the thousand a second and seldom leave a line; the few that do carry
+/// the id themselves.
+fn span(part: Part, id: RequestId, request: &Request) -> tracing::Span {
+    let (method, path) = (request.method(), request.uri().path());
+    if part == Part::Link {
+        tracing::debug_span!("request", request_id = %id, %method, %path)
+    } else {
+        tracing::info_span!("request", request_id = %id, %method, %path)
+    }
 }
 
 async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response {
@@ -134,7 +140,7 @@ fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Respo
         // The link answers devices, which read the status alone.
         if part != Part::Link || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));
-            log(app, status, &failure);
+            log(app, status, &failure, id);
             response = render(response, &failure, id);
         }
     }
@@ -144,6 +150,10 @@ fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Respo
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, value);
+    }
+    if part == Part::Link && status.is_success() {
+        // No browser reads it, and the device pays for every byte.
+        return response;
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -173,13 +183,15 @@ fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
     rendered
 }
 
-fn log(app: &App, status: StatusCode, failure: &Failure) {
+fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
+    let request_id = tracing::Span::current().is_disabled().then(|| tracing::field::display(id));
     let cause = failure.cause.as_ref().map(|cause| Chain(Arc::clone(cause)));
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(
             status = status.as_u16(),
             code = failure.code,
             cause = cause.map(tracing::field::display),
+            request_id,
             "request failed"
         );
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -187,6 +199,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure) {
             tracing::warn!(
                 code = failure.code,
                 cause = cause.map(tracing::field::display),
+                request_id,
                 others,
                 "request put off"
             );

@@ -261,3 +261,17 @@ async fn revoked_device_is_refused_until_it_is_enrolled_again() {
     let link = &world.get_json("/api/v1/devices/dev-1").await["link"];
     assert!(link["key_revoked"].is_null(), "{link}");
 }
+
+#[tokio::test]
+async fn device_is_spared_the_headers_that_browsers_want() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = now();
+    let answer = device.send(&world, now, &[(ago(now, 4), Some(1))], SourceState::Online).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/cose")));
+    assert!(answer.header("x-request-id").is_some(), "what a proxy's log can be asked for");
+    let spared = ["content-security-policy", "referrer-policy", "cache-control"];
+    assert!(spared.iter().all(|name| answer.header(name).is_none()), "{answer:?}");
+    let refused = world.send("GET", "/link", &[], "").await;
+    assert!(spared.iter().all(|name| refused.header(name).is_some()), "{refused:?}");
+}
