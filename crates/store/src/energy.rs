@@ -10,8 +10,8 @@
 //! device's clock was set back. A counter's energy stays right even then; an integrated figure counts
 //! the overlap twice.
 //!
-//! A counter that falls or leaps and then comes back into line was misread, and what was misread is
-//! passed over; if it does not come back, it was replaced
+//! Within a block, a reading of the counter that cannot follow the last one believed was misread, and
+//! is passed over; between blocks, the counter may have been replaced, and goes on
 //! (`docs/decisions/0006-a-counter-that-falls.md`).
 
 use ecowatt_model::UnixMs;
@@ -37,9 +37,6 @@ const COUNTER_LAG_MS: i64 = 15 * 60_000;
 /// inverter. It stops the millions of kilowatt-hours of a counter that reads zero for a moment.
 const RATED_W_DEFAULT: u32 = 10_000_000;
 
-/// Last readings of a block that are out of line and are left for the next block to judge.
-const UNJUDGED_MAX: usize = 3;
-
 /// A reading of the lifetime counter, which is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CounterReading {
@@ -62,8 +59,7 @@ pub(crate) struct PowerReading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CounterEdges {
     pub(crate) first: CounterReading,
-    /// What follows `first` and is not the same: above it if the step was counted, below it if the
-    /// counter was replaced. It tells whether `first` was misread.
+    /// The first above `first`: it tells whether `first` was misread.
     pub(crate) second: Option<CounterReading>,
     pub(crate) last: CounterReading,
 }
@@ -206,7 +202,7 @@ pub(crate) fn counter_join(earlier: &Edges, later: &Edges) -> Change {
             None => (first.date, EnergySums::of_step(step)),
             // The later block took its first reading for right and counted the way to the second.
             Some(second) => {
-                let counted = second.mwh.saturating_sub(first.mwh).max(0);
+                let counted = second.mwh.saturating_sub(first.mwh);
                 let counter_mwh = second.mwh.saturating_sub(last.mwh).saturating_sub(counted);
                 (second.date, EnergySums { counter_mwh, ..EnergySums::of_step(None) })
             }
@@ -252,18 +248,17 @@ impl CounterLimits {
     /// Milliwatt-hours of a step; none if it goes backwards, or is more than the inverter can make.
     fn step(&self, from: CounterReading, to: CounterReading) -> Option<i64> {
         let mwh = to.mwh.saturating_sub(from.mwh);
+        (mwh >= 0 && self.are_near(from, to)).then_some(mwh)
+    }
+
+    /// Whether two readings are no further apart than the inverter can make.
+    fn are_near(&self, from: CounterReading, to: CounterReading) -> bool {
         // Where the clock was set back the time between the two is unknown; it was not less than none.
         let dt_ms = to.at.0.saturating_sub(from.at.0).max(0).saturating_add(COUNTER_LAG_MS);
         // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
         let rated_w = i128::from(self.rated_w.unwrap_or(RATED_W_DEFAULT));
         let possible = rated_w * i128::from(dt_ms) * 12 / 36_000 + 2 * i128::from(self.quantum_mwh);
-        (mwh >= 0 && i128::from(mwh) <= possible).then_some(mwh)
-    }
-
-    /// Whether `ahead`, which begins with a reading that cannot follow `believed`, never comes back
-    /// into line, so that the counter was replaced.
-    fn is_replaced(&self, believed: CounterReading, ahead: &[CounterReading]) -> bool {
-        ahead.len() > UNJUDGED_MAX && ahead.iter().all(|to| self.step(believed, *to).is_none())
+        i128::from(to.mwh.abs_diff(from.mwh)) <= possible
     }
 }
 
@@ -350,21 +345,30 @@ fn inside_counter(
     limits: CounterLimits,
     days: &mut Vec<(LocalDate, EnergySums)>,
 ) -> Option<CounterEdges> {
-    let first = *counters.first()?;
-    let mut edges = CounterEdges { first, second: None, last: first };
+    let mut edges: Option<CounterEdges> = None;
     for (i, to) in counters.iter().enumerate() {
-        let step = limits.step(edges.last, *to);
-        let sums = EnergySums { counter_readings: 1, ..EnergySums::of_step(step) };
-        if step.is_some() || limits.is_replaced(edges.last, &counters[i..]) {
-            let is_first_change = edges.last.mwh == first.mwh && to.mwh != first.mwh;
-            if is_first_change && (step.is_some() || to.mwh < first.mwh) {
-                edges.second.get_or_insert(*to);
+        let step = match &mut edges {
+            Some(edges) => {
+                let step = limits.step(edges.last, *to);
+                if step.is_some() {
+                    edges.last = *to;
+                    if to.mwh > edges.first.mwh {
+                        edges.second.get_or_insert(*to);
+                    }
+                }
+                step
             }
-            edges.last = *to;
-        }
+            // A leap at the beginning would stand above all that follows.
+            None if counters.get(i + 1).map_or(i == 0, |next| limits.are_near(*to, *next)) => {
+                edges = Some(CounterEdges { first: *to, second: None, last: *to });
+                Some(0)
+            }
+            None => None,
+        };
+        let sums = EnergySums { counter_readings: 1, ..EnergySums::of_step(step) };
         add_day(days, to.date, &sums);
     }
-    Some(edges)
+    edges
 }
 
 fn add_day(days: &mut Vec<(LocalDate, EnergySums)>, date: LocalDate, sums: &EnergySums) {

@@ -99,8 +99,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "way back from an old answer is counted as energy",
         file: "crates/store/src/energy.rs",
         changes: &[(
-            "limits.is_replaced(edges.last, &counters[i..])",
-            "limits.is_replaced(edges.last, &[*to; 4])",
+            "                if step.is_some() {\n",
+            "                if step.is_some() || to.mwh > 0 {\n",
         )],
         breaks: "EnergyIsCounted",
         seed: 6,

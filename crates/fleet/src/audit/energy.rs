@@ -1,18 +1,16 @@
 //! What an inverter's counter moved by, according to the batches that the store holds of it.
 //!
-//! The inverter never runs its counter backwards, so where the batches stand in the order in which
-//! they were taken, the first reading and the highest tell the energy, whatever old answers the
-//! inverter gave in between. Where a clock was wrong, so that they do not, the batches one after the
-//! other tell it, by the rules of `docs/decisions/0006-a-counter-that-falls.md`. No plant makes so much
-//! that a step is too large to be believed.
+//! The inverter never runs its counter backwards, so the first reading and the highest tell the energy,
+//! whatever old answers the inverter gave in between. Where that cannot be known, because a clock was
+//! wrong and batches do not stand in the order in which they were taken, or because a batch holds old
+//! answers alone, the batches one after the other tell it, by the rules of
+//! `docs/decisions/0006-a-counter-that-falls.md`. No plant makes so much that a step is too large to be
+//! believed.
 
 use ecowatt_model::BatchId;
 
 /// Time and value.
 pub(super) type Reading = (i64, i64);
-
-/// Last readings of a batch that are left for the next one to judge.
-const UNJUDGED_MAX: usize = 3;
 
 /// Batches of one inverter, in the order of their first samples.
 #[derive(Default)]
@@ -25,6 +23,8 @@ pub(super) struct Energy {
     pub(super) is_disordered: bool,
     /// Whether a reading stands after a higher one.
     pub(super) falls: bool,
+    /// Whether all readings of some batch stand after a higher one.
+    is_lost: bool,
     /// What the batches one after the other say.
     moved: i64,
     edges: Option<Edges>,
@@ -34,7 +34,7 @@ pub(super) struct Energy {
 #[derive(Clone, Copy)]
 struct Edges {
     first: Reading,
-    /// The first that is believed and is another.
+    /// The first above it.
     second: Option<Reading>,
     last: Reading,
 }
@@ -47,6 +47,7 @@ impl Energy {
         let before = self.before.replace((id, end));
         self.is_disordered |= before.is_some_and(|(before, end)| id < before || first.0 <= end);
         self.first.get_or_insert(first.1);
+        self.is_lost |= readings.iter().all(|(_, value)| *value < self.highest);
         for (_, value) in readings {
             self.falls |= *value < self.highest;
             self.highest = self.highest.max(*value);
@@ -59,27 +60,22 @@ impl Energy {
     /// Counts of the counter; none without a reading.
     pub(super) fn moved(&self) -> Option<i64> {
         let first = self.first?;
-        Some(if self.is_disordered { self.moved } else { self.highest - first })
+        let is_known = !self.is_disordered && !self.is_lost;
+        Some(if is_known { self.highest - first } else { self.moved })
     }
 }
 
 fn inside(first: Reading, readings: &[Reading]) -> (i64, Edges) {
     let mut edges = Edges { first, second: None, last: first };
-    let mut moved = 0;
-    for (i, to) in readings.iter().enumerate() {
-        let (ahead, believed) = (&readings[i..], edges.last.1);
-        let is_false = to.1 < believed
-            && (ahead.len() <= UNJUDGED_MAX || ahead.iter().any(|(_, value)| *value >= believed));
-        if is_false {
-            continue;
+    for to in readings.iter().filter(|to| to.1 >= first.1) {
+        if to.1 >= edges.last.1 {
+            edges.last = *to;
         }
-        if believed == first.1 && to.1 != first.1 {
+        if to.1 > first.1 {
             edges.second.get_or_insert(*to);
         }
-        moved += (to.1 - believed).max(0);
-        edges.last = *to;
     }
-    (moved, edges)
+    (edges.last.1 - first.1, edges)
 }
 
 fn join(before: Edges, after: Edges) -> i64 {
