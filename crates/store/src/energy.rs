@@ -200,10 +200,10 @@ pub(crate) fn counter_join(earlier: &Edges, later: &Edges) -> Change {
         let comes_back = |second: &CounterReading| limits.step(last, *second).is_some();
         match after.second.filter(|second| step.is_none() && comes_back(second)) {
             None => (first.date, EnergySums::of_step(step)),
-            // The later block took its first reading for right and counted the way to the second.
+            // The later block took its first reading for right; on its way to the second it counted
+            // what is below `last` again.
             Some(second) => {
-                let counted = second.mwh.saturating_sub(first.mwh);
-                let counter_mwh = second.mwh.saturating_sub(last.mwh).saturating_sub(counted);
+                let counter_mwh = first.mwh.saturating_sub(last.mwh);
                 (second.date, EnergySums { counter_mwh, ..EnergySums::of_step(None) })
             }
         }
