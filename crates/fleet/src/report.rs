@@ -138,7 +138,7 @@ impl fmt::Display for Report {
         rows.push(("  in the middle of a write", grouped(devices.power_cuts_at_step)));
         rows.push(("  in the middle of recovery", grouped(devices.power_cuts_in_recovery)));
         rows.push(("power cuts of the server", grouped(server.power_cuts)));
-        rows.push(("  in the middle of recovery", grouped(server.power_cuts_in_recovery)));
+        rows.push(("  within a minute of a start", grouped(server.power_cuts_after_start)));
         rows.push(("server killed", grouped(server.kills)));
         rows.push((
             "unsynced writes of devices' disks lost, torn, kept",

@@ -29,6 +29,8 @@ use crate::truth::ClockError;
 
 /// Seconds that a server which cannot take a message asks for.
 const RETRY_AFTER_S: u64 = 5;
+/// How long after a start a power cut counts as one that disturbed it.
+const AFTER_START_MS: i64 = 60_000;
 /// Devices whose batches are looked up after each start of the server.
 const AUDITED_PER_START: u64 = 20;
 
@@ -40,7 +42,9 @@ pub struct ServerCounts {
     pub messages: u64,
     pub groups: u64,
     pub power_cuts: u64,
-    pub power_cuts_in_recovery: u64,
+    /// Power cuts within a minute of a start, while the log of the life before is folded in. The start
+    /// itself reads it and writes nothing.
+    pub power_cuts_after_start: u64,
     pub kills: u64,
     pub restarts: u64,
     pub disk_full: u64,
@@ -59,7 +63,7 @@ impl ServerCounts {
         self.messages += other.messages;
         self.groups += other.groups;
         self.power_cuts += other.power_cuts;
-        self.power_cuts_in_recovery += other.power_cuts_in_recovery;
+        self.power_cuts_after_start += other.power_cuts_after_start;
         self.kills += other.kills;
         self.restarts += other.restarts;
         self.disk_full += other.disk_full;
@@ -118,6 +122,7 @@ pub(crate) struct Server {
     up: Option<Up>,
     /// When it starts again.
     up_at: UnixMs,
+    started_at: UnixMs,
     trouble_at: UnixMs,
     disk_well_at: Option<UnixMs>,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
@@ -163,6 +168,7 @@ impl Server {
             runtime,
             up: None,
             up_at: START,
+            started_at: START,
             disk_well_at: None,
             pending: BTreeMap::new(),
             counts: ServerCounts::default(),
@@ -268,8 +274,7 @@ impl Server {
         match self.start() {
             Ok(()) => {}
             Err(_) if self.disk.is_off() => {
-                self.counts.power_cuts_in_recovery += 1;
-                self.note(now, "power cut in the middle of recovery");
+                self.note(now, "power cut in the middle of a start");
                 self.up = None;
                 self.up_at = after(now, self.random.waiting_ms(20_000));
                 return Ok(());
@@ -282,6 +287,7 @@ impl Server {
             Err(error) => return Err(error),
         }
         self.counts.restarts += 1;
+        self.started_at = now;
         self.note(now, "started");
         let Some(up) = &self.up else { return Ok(()) };
         for _ in 0..AUDITED_PER_START.min(u64::from(self.scenario.devices)) {
@@ -366,6 +372,8 @@ impl Server {
 
     fn lose_power(&mut self, now: UnixMs) {
         self.counts.power_cuts += 1;
+        let age_ms = now.0 - self.started_at.0;
+        self.counts.power_cuts_after_start += u64::from(age_ms < AFTER_START_MS);
         self.up = None;
         let away = self.random.waiting_ms(2 * 60_000);
         self.up_at = after(now, away);
