@@ -19,6 +19,7 @@ use crate::days::{COLUMNS, Day, encode_rows, seal_batch};
 use crate::devices::Devices;
 use crate::load::{Run, send};
 use crate::process::{Process, Program, free_port, wait_until};
+use crate::rig::make_token;
 
 /// How long a process may take until it answers.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -198,11 +199,10 @@ impl Server {
     fn start(program: &Program, folder: &Path) -> Result<Self> {
         let data = folder.join("server");
         let data = data.to_str().context("paths are UTF-8")?;
-        let token = program.output(&["token", "create", "--data", data, "--role", "owner"])?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         let args = ["serve", "--listen", &listen, "--data", data];
         let process = program.start(&args, &folder.join("server.log"))?;
-        let server = Self { process, listen, token: token.trim().to_owned() };
+        let server = Self { process, listen, token: make_token(program, data)? };
         let client = server.client()?;
         wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
         Ok(server)

@@ -55,6 +55,16 @@ pub(crate) struct Inverter {
     journals: Vec<PathBuf>,
 }
 
+/// Makes a token of a server that was just started, as soon as there is data to keep it in.
+pub(crate) fn make_token(program: &Program, data: &str) -> Result<String> {
+    let mut made = None;
+    wait_until("the server has its data folder", START_MAX, || {
+        made = program.output(&["token", "create", "--data", data, "--role", "owner"]).ok();
+        Ok(made.is_some())
+    })?;
+    Ok(made.unwrap_or_default().trim().to_owned())
+}
+
 /// How an agent reaches others, and where it keeps its data.
 pub(crate) struct Routes {
     pub(crate) server: String,
@@ -67,11 +77,9 @@ impl Rig {
     pub(crate) fn start(folder: &Path, data: &Path) -> Result<Self> {
         let program = Program::find()?;
         std::fs::create_dir_all(data)?;
-        let token =
-            program.output(&["token", "create", "--data", text(data)?, "--role", "owner"])?;
-        let token = token.trim().to_owned();
         let listen = format!("127.0.0.1:{}", free_port()?);
         let server = serve(&program, folder, data, &listen)?;
+        let token = make_token(&program, text(data)?)?;
         let client = Client::new(&format!("http://{listen}"), &token)?;
         wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
         Ok(Self {
