@@ -378,7 +378,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "rows.received.get(key, || Ok(None))?",
         )],
         breaks: "Delivered",
-        seed: 1,
+        seed: 3,
     },
     Mutation {
         name: "server stores a batch again that it has",
