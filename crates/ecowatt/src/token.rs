@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_server::access::Access;
-use ecowatt_store::{OpenError, Store};
+use ecowatt_store::Store;
 use serde::Serialize;
 
 use crate::table::{Table, or_dash, print_json};
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the store as its only user, or beside the server that runs on it.
+/// Opens the store, beside the server that may be running on it.
 ///
 /// A folder without a store is a folder that somebody mistyped: a token of a store made on the spot
 /// would open nothing.
@@ -127,11 +127,7 @@ fn open(data: &Path) -> anyhow::Result<Store> {
          (`ecowatt serve --data DIR` makes one)",
         data.display()
     );
-    match Store::open(data) {
-        Err(OpenError::Locked(_)) => Store::open_beside(data),
-        opened => opened,
-    }
-    .with_context(|| format!("opening {}", data.display()))
+    Store::open_beside(data).with_context(|| format!("opening {}", data.display()))
 }
 
 fn instant(at: UnixMs) -> anyhow::Result<String> {

@@ -64,9 +64,7 @@ pub enum OpenError {
     Locked(PathBuf),
     #[error("the database was written by a later version (schema {found}, this one knows {known})")]
     Newer { found: u32, known: u32 },
-    #[error(
-        "the database has schema {found}, which the running server must first bring to {known}"
-    )]
+    #[error("the database has schema {found}; `ecowatt serve` brings it to {known} when it starts")]
     Older { found: u32, known: u32 },
     #[error("cannot open the database in {path}")]
     Database {

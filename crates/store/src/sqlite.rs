@@ -49,7 +49,8 @@ const STATEMENTS: usize = 128;
 pub(crate) enum Sharing {
     /// The server's: takes the lock and migrates.
     Alone,
-    /// An administrator's command beside a server that may be running.
+    /// An administrator's command beside a server that may be running. It takes no lock, which a
+    /// server that starts just then would be refused, and changes no schema.
     Beside,
 }
 
@@ -75,8 +76,7 @@ impl Sqlite {
                     .map_err(|cause| OpenError::Folder { path: dir.to_owned(), cause })?;
                 Some(lock(dir)?)
             }
-            // Without a running server this process may as well be the one that migrates.
-            Sharing::Beside => lock(dir).ok(),
+            Sharing::Beside => None,
         };
         let path = dir.join(DATABASE);
         let cannot = |cause| OpenError::Database { path: path.clone(), cause };
@@ -88,11 +88,17 @@ impl Sqlite {
             make_private(&path).map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
         }
         let mut connection = Connection::open_with_flags(&path, flags).map_err(cannot)?;
-        configure(&connection).map_err(cannot)?;
-        if lock.is_some() {
-            schema::migrate(&mut connection, &path)?;
-        } else {
-            schema::check(&connection, &path)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(cannot)?;
+        match sharing {
+            Sharing::Alone => {
+                configure(&connection).map_err(cannot)?;
+                schema::migrate(&mut connection, &path)?;
+            }
+            // The database of a server that is only making it is not written to, not even its mode.
+            Sharing::Beside => {
+                schema::check(&connection, &path)?;
+                configure(&connection).map_err(cannot)?;
+            }
         }
         let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {

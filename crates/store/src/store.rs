@@ -47,7 +47,7 @@ impl Store {
     /// command such as making a token. Not for [`Store::ingest`].
     ///
     /// # Errors
-    /// If there is no database, or its schema is not this program's and the server is running.
+    /// If there is no database, or its schema is not this program's.
     pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Beside)?)))
     }

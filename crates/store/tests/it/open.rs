@@ -1,5 +1,8 @@
 //! Opening a folder.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use ecowatt_model::UnixMs;
 use ecowatt_store::{NewToken, OpenError, Role, Store};
 
@@ -35,6 +38,43 @@ async fn administrator_works_beside_the_server() {
     drop(server);
     drop(beside);
     Store::open_beside(dir.path()).unwrap();
+}
+
+/// A server that starts while administrators' commands come and go, as it does for the first time and
+/// again after that, is not kept from it by any of them.
+#[tokio::test]
+async fn commands_do_not_keep_a_server_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let is_over = AtomicBool::new(false);
+    let opened = thread::scope(|scope| {
+        let commands: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut opened = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        opened += u32::from(Store::open_beside(folder).is_ok());
+                    }
+                    opened
+                })
+            })
+            .collect();
+        let starts: Result<Vec<_>, _> = (0..30).map(|_| Store::open(folder).map(drop)).collect();
+        is_over.store(true, Ordering::Relaxed);
+        starts.unwrap();
+        commands.into_iter().map(|command| command.join().unwrap()).sum::<u32>()
+    });
+    assert!(opened > 0, "no command came in between");
+}
+
+#[tokio::test]
+async fn earlier_schema_is_left_to_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let database = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
+    database.pragma_update(None, "user_version", 0).unwrap();
+    let refused = Store::open_beside(dir.path());
+    assert!(matches!(refused, Err(OpenError::Older { found: 0, .. })));
 }
 
 #[tokio::test]
