@@ -19,7 +19,7 @@ use crate::days::{COLUMNS, Day, encode_rows, seal_batch};
 use crate::devices::Devices;
 use crate::load::{Run, send};
 use crate::process::{Process, Program, free_port, wait_until};
-use crate::rig::make_token;
+use crate::rig::meet;
 
 /// How long a process may take until it answers.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         "≥ 8,000,000",
     );
     row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
-    queries(&server.client()?, &runtime, &fleet, &day, &server.listen)?;
+    queries(&server.client, &runtime, &fleet, &day, &server.listen)?;
     agent_memory(&program, &server, folder.path())?;
     server.process.stop(Duration::from_secs(20))?;
     Ok(())
@@ -192,7 +192,7 @@ impl Sender<'_> {
 struct Server {
     process: Process,
     listen: String,
-    token: String,
+    client: Client,
 }
 
 impl Server {
@@ -201,15 +201,9 @@ impl Server {
         let data = data.to_str().context("paths are UTF-8")?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         let args = ["serve", "--listen", &listen, "--data", data];
-        let process = program.start(&args, &folder.join("server.log"))?;
-        let server = Self { process, listen, token: make_token(program, data)? };
-        let client = server.client()?;
-        wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
-        Ok(server)
-    }
-
-    fn client(&self) -> Result<Client> {
-        Ok(Client::new(&format!("http://{}", self.listen), &self.token)?)
+        let mut process = program.start(&args, &folder.join("server.log"))?;
+        let (_, client) = meet(program, &mut process, &listen, data)?;
+        Ok(Self { process, listen, client })
     }
 }
 
@@ -218,7 +212,7 @@ fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()>
     let address = format!("127.0.0.1:{}", free_port()?);
     let inverter = ["inverter", "--listen", &address, "--profile", "ecowatt/seed-sim"];
     let _inverter = program.start(&inverter, &folder.join("inverter.log"))?;
-    let client = server.client()?;
+    let client = &server.client;
     let request = ecowatt_api::EnrolDevice {
         name: "Agent".into(),
         site: ecowatt_api::NewSite { name: "Bench".into(), time_zone: Some("UTC".into()) },

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use ecowatt_client::Client;
 use ecowatt_model::UnixMs;
 
@@ -55,14 +55,32 @@ pub(crate) struct Inverter {
     journals: Vec<PathBuf>,
 }
 
-/// Makes a token of a server that was just started, as soon as there is data to keep it in.
-pub(crate) fn make_token(program: &Program, data: &str) -> Result<String> {
-    let mut made = None;
-    wait_until("the server has its data folder", START_MAX, || {
-        made = program.output(&["token", "create", "--data", data, "--role", "owner"]).ok();
-        Ok(made.is_some())
-    })?;
-    Ok(made.unwrap_or_default().trim().to_owned())
+/// Makes an owner's token of a server that was just started, as soon as there is data to keep it in,
+/// and waits until the server answers who holds it.
+pub(crate) fn meet(
+    program: &Program,
+    server: &mut Process,
+    listen: &str,
+    data: &str,
+) -> Result<(String, Client)> {
+    let mut made = Err(anyhow!("nothing was tried"));
+    let waited = wait_until("a token can be made", START_MAX, || {
+        made = program.output(&["token", "create", "--data", data, "--role", "owner"]);
+        Ok(made.is_ok() || server.has_ended()?)
+    });
+    let token = made.and_then(|token| waited.map(|()| token)).context("making a token")?;
+    let token = token.trim().to_owned();
+    let client = Client::new(&format!("http://{listen}"), &token)?;
+    wait_for_answer(server, &client)?;
+    Ok((token, client))
+}
+
+/// Waits until a server answers; one that has ended is an error at once.
+fn wait_for_answer(server: &mut Process, client: &Client) -> Result<()> {
+    wait_until("the server answers", START_MAX, || {
+        ensure!(!server.has_ended()?, "the server has ended by itself, see its log");
+        Ok(client.system().is_ok())
+    })
 }
 
 /// How an agent reaches others, and where it keeps its data.
@@ -78,10 +96,8 @@ impl Rig {
         let program = Program::find()?;
         std::fs::create_dir_all(data)?;
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let server = serve(&program, folder, data, &listen)?;
-        let token = make_token(&program, text(data)?)?;
-        let client = Client::new(&format!("http://{listen}"), &token)?;
-        wait_until("the server answers", START_MAX, || Ok(client.system().is_ok()))?;
+        let mut server = serve(&program, folder, data, &listen)?;
+        let (token, client) = meet(&program, &mut server, &listen, text(data)?)?;
         Ok(Self {
             program,
             folder: folder.to_owned(),
@@ -177,7 +193,7 @@ impl Rig {
 
     /// Stops the load, lets the backlogs drain, and compares. `note` is told what takes time.
     pub(crate) fn judge(&mut self, note: &mut dyn FnMut(&str)) -> Result<Verdict> {
-        wait_until("the server answers", START_MAX, || Ok(self.client.system().is_ok()))?;
+        wait_for_answer(&mut self.server, &self.client)?;
         for agent in &mut self.agents {
             ensure!(!agent.process.has_ended()?, "{} ended by itself, see its log", agent.device);
             agent.process.stop(STOP_MAX)?;
