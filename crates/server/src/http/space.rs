@@ -47,7 +47,11 @@ impl Space {
         } else if status == StatusCode::CREATED {
             metrics.storage_full.set(false);
         }
-        if !metrics.storage_full.holds() && self.is_said.swap(false, Ordering::Relaxed) {
+        // Almost always there is nothing to say, and a look leaves the line to the other threads.
+        if self.is_said.load(Ordering::Relaxed)
+            && !metrics.storage_full.holds()
+            && self.is_said.swap(false, Ordering::Relaxed)
+        {
             tracing::info!("there is space to store again");
         }
     }
