@@ -2,34 +2,17 @@
 //!
 //! It guards against power cuts, not against people: whatever matters for security is sealed.
 
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
 /// CRC-32/ISO-HDLC (reflected polynomial 0xEDB88320, as in ISO 3309 and zlib).
 pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
-    let mut crc = u32::MAX;
-    for part in parts {
-        for byte in *part {
-            crc = (crc >> 8) ^ BYTES[usize::from(crc.to_le_bytes()[0] ^ byte)];
-        }
-    }
-    !crc
+    let mut digest = CRC.digest();
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize()
 }
 
-const BYTES: [u32; 256] = bytes();
-
-const fn bytes() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut value = 0u32;
-    while value < 256 {
-        let mut crc = value;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[value as usize] = crc;
-        value += 1;
-    }
-    table
-}
+/// Sixteen bytes at a time: segments are read again and again while there is a backlog.
+static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 #[cfg(test)]
 mod tests {

@@ -33,16 +33,25 @@ const SEGMENT_BYTES_MAX: u64 = 256 * 1024;
 /// Smallest limit that leaves room for whole segments.
 pub const SPOOL_BYTES_MIN: u64 = 8 * SEGMENT_BYTES_MIN;
 
-/// One encoded batch and the samples that it holds.
+/// One encoded batch and the samples that it holds; `B` are bytes, its own or where they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct Batch<B = Vec<u8>> {
     pub id: BatchId,
     pub source: SourceNumber,
     pub stream: StreamNumber,
     pub rows: u16,
     /// Ordinal of the last sample of its source that it holds; the draft forgets up to it.
     pub last_ordinal: u32,
-    pub bytes: Vec<u8>,
+    pub bytes: B,
+}
+
+impl Batch<&[u8]> {
+    /// The same with bytes of its own.
+    #[must_use]
+    pub fn to_owned(self) -> Batch {
+        let Self { id, source, stream, rows, last_ordinal, bytes } = self;
+        Batch { id, source, stream, rows, last_ordinal, bytes: bytes.to_vec() }
+    }
 }
 
 /// A gap: batches of one epoch that were dropped because the limit was reached.
@@ -194,36 +203,39 @@ impl<D: Disk> Spool<D> {
     pub fn offer(
         &mut self,
         order: Order,
-        mut take: impl FnMut(Batch) -> bool,
+        mut take: impl FnMut(Batch<&[u8]>) -> bool,
     ) -> Result<(), SpoolError> {
         let failed = |error| SpoolError::Disk("read", error);
         let mut live: Vec<&Segment> = self.segments.iter().filter(|s| s.live_batches > 0).collect();
         let Some(newest) = live.pop() else { return Ok(()) };
-        let mut newest = self.live_batches(newest).map_err(failed)?;
+        let (mut newest_bytes, mut bytes) = (Vec::new(), Vec::new());
+        let newest = self.live_batches(newest, &mut newest_bytes).map_err(failed)?;
+        let mut newest: Vec<_> = newest.map(|(_, batch)| batch).collect();
         match order {
             Order::NewestFirst => {
-                if !newest.into_iter().rev().all(|(_, batch)| take(batch)) {
+                if !newest.into_iter().rev().all(&mut take) {
                     return Ok(());
                 }
                 for segment in live.into_iter().rev() {
-                    let batches = self.live_batches(segment).map_err(failed)?;
-                    if !batches.into_iter().rev().all(|(_, batch)| take(batch)) {
+                    let batches = self.live_batches(segment, &mut bytes).map_err(failed)?;
+                    let batches: Vec<_> = batches.map(|(_, batch)| batch).collect();
+                    if !batches.into_iter().rev().all(&mut take) {
                         return Ok(());
                     }
                 }
             }
             Order::OldestFirst => {
-                let Some((_, leading)) = newest.pop() else { return Ok(()) };
+                let Some(leading) = newest.pop() else { return Ok(()) };
                 if !take(leading) {
                     return Ok(());
                 }
                 for segment in live {
-                    let batches = self.live_batches(segment).map_err(failed)?;
-                    if !batches.into_iter().all(|(_, batch)| take(batch)) {
+                    let mut batches = self.live_batches(segment, &mut bytes).map_err(failed)?;
+                    if !batches.all(|(_, batch)| take(batch)) {
                         return Ok(());
                     }
                 }
-                newest.into_iter().all(|(_, batch)| take(batch));
+                newest.into_iter().all(take);
             }
         }
         Ok(())
@@ -319,7 +331,8 @@ impl<D: Disk> Spool<D> {
     /// Drops oldest segments until `len` more bytes fit the limit.
     fn make_room(&mut self, len: usize) -> io::Result<()> {
         while !self.has_room(len) && self.segments.len() > 1 {
-            for gap in gaps(&self.live_batches(&self.segments[0])?) {
+            let gaps = gaps(self.live_batches(&self.segments[0], &mut Vec::new())?);
+            for gap in gaps {
                 // Said before it is done: after a cut in between, recovery finishes the removal. On
                 // a full disk the removal comes first, for it is what makes room.
                 let noted = self.append_record(&Record::Dropped(gap).encode(), true);
@@ -446,6 +459,7 @@ impl<D: Disk> Spool<D> {
 
     /// Counts what is left in segments of which batches were freed.
     fn recount(&mut self) -> io::Result<()> {
+        let mut bytes = Vec::new();
         for place in 0..self.segments.len() {
             let segment = &self.segments[place];
             if !segment.is_stale {
@@ -454,25 +468,30 @@ impl<D: Disk> Spool<D> {
             let is_all_freed = segment
                 .ids
                 .is_some_and(|(first, last)| self.is_wholly_freed(linear(first), linear(last)));
-            let live = if is_all_freed { Vec::new() } else { self.live_batches(segment)? };
+            let mut live = Vec::new();
+            if !is_all_freed {
+                let batches = self.live_batches(segment, &mut bytes)?;
+                live.extend(batches.map(|(offset, batch)| (offset, batch.rows)));
+            }
             self.segments[place].count(&live);
         }
         Ok(())
     }
 
-    /// The batches of a segment that are not freed, with their offsets.
-    fn live_batches(&self, segment: &Segment) -> io::Result<Vec<(u64, Batch)>> {
-        let bytes = segment::read_live(&self.disk, segment)?;
-        let (records, _) = record::parse(&bytes);
+    /// The batches of a segment that are not freed, with their offsets; `bytes` is room to read them.
+    fn live_batches<'a>(
+        &'a self,
+        segment: &'a Segment,
+        bytes: &'a mut Vec<u8>,
+    ) -> io::Result<impl Iterator<Item = (u64, Batch<&'a [u8]>)>> {
+        segment::read_live(&self.disk, segment, bytes)?;
         let offset = |at| segment.live_from + u64::try_from(at).unwrap_or(0);
-        Ok(records
-            .into_iter()
-            .filter_map(|(at, record)| match record {
-                Record::Batch(batch) => Some((offset(at), batch)),
-                Record::Head(_) | Record::Freed(_) | Record::Dropped(_) => None,
-            })
-            .filter(|(_, batch)| !self.is_freed(linear(batch.id)))
-            .collect())
+        Ok(record::parse(bytes).filter_map(move |(at, record)| match record {
+            Record::Batch(batch) => {
+                (!self.is_freed(linear(batch.id))).then_some((offset(at), batch))
+            }
+            Record::Head(_) | Record::Freed(_) | Record::Dropped(_) => None,
+        }))
     }
 
     fn recover(&mut self) -> io::Result<()> {
@@ -482,7 +501,9 @@ impl<D: Disk> Spool<D> {
         for number in numbers {
             let name = file_name(number);
             let bytes = segment::read(&self.disk, number)?;
-            let (records, whole) = record::parse(&bytes);
+            let mut parsed = record::parse(&bytes);
+            let records: Vec<_> = parsed.by_ref().collect();
+            let whole = parsed.whole();
             self.torn_bytes += u64::try_from(bytes.len() - whole).unwrap_or(0);
             let Some((_, Record::Head(head))) = records.first() else {
                 // Cut while the segment was being started; nothing had been appended to it.
@@ -563,7 +584,7 @@ fn linear(id: BatchId) -> u64 {
 }
 
 /// One gap per epoch.
-fn gaps(batches: &[(u64, Batch)]) -> Vec<Dropped> {
+fn gaps<'a>(batches: impl Iterator<Item = (u64, Batch<&'a [u8]>)>) -> Vec<Dropped> {
     let mut gaps: Vec<Dropped> = Vec::new();
     for (_, batch) in batches {
         match gaps.last_mut() {
@@ -584,7 +605,7 @@ fn gaps(batches: &[(u64, Batch)]) -> Vec<Dropped> {
 }
 
 impl Head {
-    fn cover(&mut self, batch: &Batch) {
+    fn cover<B>(&mut self, batch: &Batch<B>) {
         let covered =
             Covered { source: batch.source, epoch: batch.id.epoch, ordinal: batch.last_ordinal };
         match self.covered.iter_mut().find(|known| known.source == batch.source) {

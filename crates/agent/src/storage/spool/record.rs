@@ -15,9 +15,9 @@ pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 const FRAME_BYTES: usize = 9;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum Record<'a> {
     Head(Head),
-    Batch(Batch),
+    Batch(Batch<&'a [u8]>),
     Freed(Vec<(u64, u64)>),
     Dropped(Dropped),
 }
@@ -51,18 +51,19 @@ impl Head {
 }
 
 /// A batch's record.
-pub(super) fn encode_batch(batch: &Batch) -> Vec<u8> {
-    let mut body = Vec::with_capacity(17 + batch.bytes.len());
+pub(super) fn encode_batch<B: AsRef<[u8]>>(batch: &Batch<B>) -> Vec<u8> {
+    let bytes = batch.bytes.as_ref();
+    let mut body = Vec::with_capacity(17 + bytes.len());
     put_id(&mut body, batch.id);
     put(&mut body, &[batch.source.0]);
     put(&mut body, &batch.stream.0.to_le_bytes());
     put(&mut body, &batch.rows.to_le_bytes());
     put(&mut body, &batch.last_ordinal.to_le_bytes());
-    put(&mut body, &batch.bytes);
+    put(&mut body, bytes);
     frame(2, &body)
 }
 
-impl Record {
+impl<'a> Record<'a> {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let kind = match self {
@@ -100,7 +101,7 @@ impl Record {
         frame(kind, &body)
     }
 
-    fn decode(kind: u8, body: &[u8]) -> Option<Self> {
+    fn decode(kind: u8, body: &'a [u8]) -> Option<Self> {
         let mut from = Reader(body);
         let record = match kind {
             1 => {
@@ -135,7 +136,7 @@ impl Record {
                     stream: StreamNumber(u16::from_le_bytes(from.take()?)),
                     rows: u16::from_le_bytes(from.take()?),
                     last_ordinal: u32::from_le_bytes(from.take()?),
-                    bytes: from.rest().to_vec(),
+                    bytes: from.rest(),
                 })
             }
             3 => {
@@ -153,18 +154,36 @@ impl Record {
     }
 }
 
-/// All whole records at the start of `bytes`, each with its offset, and how many bytes they take.
-pub(super) fn parse(bytes: &[u8]) -> (Vec<(usize, Record)>, usize) {
-    let mut records = Vec::new();
-    let mut whole = 0;
-    while let Some((record, len)) = parse_one(&bytes[whole..]) {
-        records.push((whole, record));
-        whole += len;
-    }
-    (records, whole)
+/// The whole records at the start of `bytes`, each with its offset.
+pub(super) fn parse(bytes: &[u8]) -> Records<'_> {
+    Records { bytes, whole: 0 }
 }
 
-fn parse_one(bytes: &[u8]) -> Option<(Record, usize)> {
+/// See [`parse`].
+pub(super) struct Records<'a> {
+    bytes: &'a [u8],
+    whole: usize,
+}
+
+impl Records<'_> {
+    /// How many bytes the records take that were given.
+    pub(super) fn whole(&self) -> usize {
+        self.whole
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (usize, Record<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.whole;
+        let (record, len) = parse_one(self.bytes.get(at..)?)?;
+        self.whole += len;
+        Some((at, record))
+    }
+}
+
+fn parse_one(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     let mut from = Reader(bytes);
     let [kind] = from.take()?;
     let length: [u8; 4] = from.take()?;

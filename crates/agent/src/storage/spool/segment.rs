@@ -36,7 +36,7 @@ impl Segment {
     }
 
     /// Counts a batch that was appended at `offset`.
-    pub(super) fn add(&mut self, offset: u64, batch: &Batch) {
+    pub(super) fn add<B>(&mut self, offset: u64, batch: &Batch<B>) {
         if self.live_batches == 0 && !self.is_stale {
             self.live_from = offset;
         }
@@ -45,10 +45,10 @@ impl Segment {
         self.live_samples += u64::from(batch.rows);
     }
 
-    /// Counts again after batches were freed; `live` are those that are left, with their offsets.
-    pub(super) fn count(&mut self, live: &[(u64, Batch)]) {
+    /// Counts again after batches were freed; `live` are the offsets and rows of those that are left.
+    pub(super) fn count(&mut self, live: &[(u64, u16)]) {
         self.live_batches = u32::try_from(live.len()).unwrap_or(u32::MAX);
-        self.live_samples = live.iter().map(|(_, batch)| u64::from(batch.rows)).sum();
+        self.live_samples = live.iter().map(|(_, rows)| u64::from(*rows)).sum();
         self.live_from = live.first().map_or(self.bytes, |(offset, _)| *offset);
         self.is_stale = false;
     }
@@ -76,13 +76,18 @@ pub(super) fn read(disk: &impl Disk, number: u64) -> io::Result<Vec<u8>> {
     Ok(disk.read(&file_name(number), limit)?.unwrap_or_default())
 }
 
-/// The part of a segment that may hold batches which are not freed.
-pub(super) fn read_live(disk: &impl Disk, segment: &Segment) -> io::Result<Vec<u8>> {
+/// Reads the part of a segment that may hold batches which are not freed.
+pub(super) fn read_live(
+    disk: &impl Disk,
+    segment: &Segment,
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
     let len = segment.bytes.saturating_sub(segment.live_from);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    bytes.clear();
+    bytes.resize(usize::try_from(len).unwrap_or(0), 0);
     if !bytes.is_empty() {
-        let read = disk.read_at(&file_name(segment.number), segment.live_from, &mut bytes)?;
+        let read = disk.read_at(&file_name(segment.number), segment.live_from, bytes)?;
         bytes.truncate(read);
     }
-    Ok(bytes)
+    Ok(())
 }
