@@ -403,6 +403,7 @@ impl Server {
             return;
         };
         let _entered = self.runtime.enter();
+        let waker = unpark();
         let mut under_way: Vec<_> = group
             .iter()
             .map(|(key, bytes)| (*key, Some(Box::pin(up.ingest.take(bytes))), None))
@@ -410,7 +411,7 @@ impl Server {
         loop {
             for (_, future, result) in &mut under_way {
                 if let Some(waiting) = future
-                    && let Poll::Ready(done) = until_queued(&up.stepper, waiting.as_mut())
+                    && let Poll::Ready(done) = until_queued(&up.stepper, waiting.as_mut(), &waker)
                 {
                     *result = Some(done);
                     *future = None;
@@ -544,8 +545,9 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
 /// Runs something that needs the store alone, committing whatever it queues.
 pub(crate) fn drive<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
+    let waker = unpark();
     loop {
-        if let Poll::Ready(done) = until_queued(stepper, future.as_mut()) {
+        if let Poll::Ready(done) = until_queued(stepper, future.as_mut(), &waker) {
             return done;
         }
         commit_all(stepper);
@@ -561,9 +563,12 @@ fn commit_all(stepper: &Stepper) {
 
 /// Polls until the future is done or waits for a commit. Between lies work on another thread, which
 /// is waited for: nothing else may be queued before it.
-fn until_queued<F: Future>(stepper: &Stepper, mut future: Pin<&mut F>) -> Poll<F::Output> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
+fn until_queued<F: Future>(
+    stepper: &Stepper,
+    mut future: Pin<&mut F>,
+    waker: &Waker,
+) -> Poll<F::Output> {
+    let mut context = Context::from_waker(waker);
     let queued = stepper.queued();
     loop {
         match future.as_mut().poll(&mut context) {
@@ -572,6 +577,11 @@ fn until_queued<F: Future>(stepper: &Stepper, mut future: Pin<&mut F>) -> Poll<F
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+/// Wakes this thread.
+fn unpark() -> Waker {
+    Waker::from(Arc::new(Unpark(std::thread::current())))
 }
 
 struct Unpark(std::thread::Thread);

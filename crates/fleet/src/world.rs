@@ -5,7 +5,7 @@
 //! and neither on which thread is quicker: with one thread or two, a seed gives the same run.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -82,10 +82,14 @@ pub fn run(
             return report;
         }
     };
-    let mut fleet = Fleet::new(scenario, plants, &keys);
-    let ran = match threads {
-        Threads::One => alone(&mut fleet, &mut server, progress),
-        Threads::Two => together(&mut fleet, &mut server, progress),
+    let make_fleet = || Fleet::new(scenario, plants, &keys);
+    let (mut fleet, ran) = match threads {
+        Threads::One => {
+            let mut fleet = make_fleet();
+            let ran = alone(&mut fleet, &mut server, progress);
+            (fleet, ran)
+        }
+        Threads::Two => together(scenario, make_fleet, &mut server, progress),
     };
     if let Err((at, error)) = ran {
         report.violations.push(server_violation(at, &error, server.trace.clone()));
@@ -236,11 +240,10 @@ fn share(scenario: &Scenario, at: UnixMs) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
-fn alone(
-    fleet: &mut Fleet,
-    server: &mut Server,
-    progress: Progress<'_>,
-) -> Result<(), (UnixMs, ServerError)> {
+/// Whether the server always started again.
+type Ran = Result<(), (UnixMs, ServerError)>;
+
+fn alone(fleet: &mut Fleet, server: &mut Server, progress: Progress<'_>) -> Ran {
     let mut messages = Vec::new();
     let mut said = Vec::new();
     loop {
@@ -269,41 +272,59 @@ struct Portion {
 
 /// Both queues are bounded by the messages that devices have under way, a few each.
 fn together(
-    fleet: &mut Fleet,
+    scenario: &Scenario,
+    make_fleet: impl FnOnce() -> Fleet + Send,
     server: &mut Server,
     progress: Progress<'_>,
-) -> Result<(), (UnixMs, ServerError)> {
-    let scenario = fleet.scenario;
-    let (say, heard) = channel::<Vec<FromServer>>();
-    let (send, arrived) = channel::<Portion>();
-    // The queues go with whoever ends first, so that the other ends too.
-    thread::scope(move |scope| {
-        scope.spawn(move || run_devices(fleet, &heard, &send));
-        let mut safe = START;
-        let mut said = Vec::new();
-        loop {
-            while let Ok(portion) = arrived.try_recv() {
-                server.expect(portion.messages);
-                safe = portion.safe;
-            }
-            if server.step(safe, &mut said).map_err(|error| (safe, error))? {
-                if say.send(std::mem::take(&mut said)).is_err() {
-                    // The devices' thread has panicked; the scope says so.
-                    return Ok(());
-                }
-                if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
-                    progress(share(&scenario, safe), "simulating");
-                }
-                continue;
-            }
-            if safe == FAR {
-                return Ok(());
-            }
-            let Ok(portion) = soon(&arrived) else { return Ok(()) };
+) -> (Fleet, Ran) {
+    let (say, heard) = channel();
+    let (send, arrived) = channel();
+    thread::scope(|scope| {
+        // Memory is best asked for where it is used and given back: allocators keep it by thread.
+        let devices = scope.spawn(move || {
+            let mut fleet = make_fleet();
+            run_devices(&mut fleet, &heard, &send);
+            fleet
+        });
+        let ran = run_server(scenario, server, &arrived, &say, progress);
+        // The devices' thread ends with its queues.
+        drop((arrived, say));
+        let fleet = devices.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (fleet, ran)
+    })
+}
+
+fn run_server(
+    scenario: &Scenario,
+    server: &mut Server,
+    arrived: &Receiver<Portion>,
+    say: &Sender<Vec<FromServer>>,
+    progress: Progress<'_>,
+) -> Ran {
+    let mut safe = START;
+    let mut said = Vec::new();
+    loop {
+        while let Ok(portion) = arrived.try_recv() {
             server.expect(portion.messages);
             safe = portion.safe;
         }
-    })
+        if server.step(safe, &mut said).map_err(|error| (safe, error))? {
+            if say.send(std::mem::take(&mut said)).is_err() {
+                // The devices' thread has panicked; whoever waits for it says so.
+                return Ok(());
+            }
+            if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
+                progress(share(scenario, safe), "simulating");
+            }
+            continue;
+        }
+        if safe == FAR {
+            return Ok(());
+        }
+        let Ok(portion) = soon(arrived) else { return Ok(()) };
+        server.expect(portion.messages);
+        safe = portion.safe;
+    }
 }
 
 /// The next of a queue that is seldom empty for long: sleeping and being woken takes both sides more
@@ -386,8 +407,7 @@ fn close(
         drop(send);
         let mut all = (Verdict::default(), audit::EnergyCounts::default());
         for auditor in auditors {
-            let (verdict, energy) =
-                auditor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (verdict, energy) = auditor.join().unwrap_or_else(|panic| resume_unwind(panic));
             all.0.add(&verdict);
             all.1.add(&energy);
         }

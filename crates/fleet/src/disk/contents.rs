@@ -3,7 +3,14 @@
 //! The contents are held once, as written. Beside them lies what each write since the last sync has
 //! overwritten, so that a large file costs its own size and a power cut costs what it can undo.
 
+use std::ops::Range;
+
 use super::fate::{Fates, Reached};
+
+/// Room that a file grows by at least.
+const GROWTH_MIN: usize = 4096;
+/// Memory for what was overwritten that a sync of a small file does not give back.
+const UNDONE_KEPT: usize = 4096;
 
 /// Contents of a file.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +18,8 @@ pub(super) struct Contents {
     seen: Vec<u8>,
     /// Changes since the last sync, oldest first.
     log: Vec<Change>,
+    /// What they have overwritten or cut off, one after the other.
+    undone: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,13 +35,13 @@ enum Kind {
     Write {
         offset: usize,
         len: usize,
-        overwritten: Vec<u8>,
+        overwritten: Range<usize>,
         /// The power went when this many bytes were on the disk.
         limit: Option<usize>,
     },
     Truncate {
         len: usize,
-        lost: Vec<u8>,
+        lost: Range<usize>,
     },
 }
 
@@ -44,12 +53,8 @@ impl Contents {
     /// Memory that it takes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        let logged = |change: &Change| match &change.kind {
-            Kind::Write { overwritten: bytes, .. } | Kind::Truncate { lost: bytes, .. } => {
-                size_of::<Change>() + bytes.capacity()
-            }
-        };
-        self.seen.capacity() + self.log.iter().map(logged).sum::<usize>()
+        let log = self.log.capacity() * size_of::<Change>();
+        self.seen.capacity() + log + self.undone.capacity()
     }
 
     /// Numbers of the changes that are not durable.
@@ -67,7 +72,7 @@ impl Contents {
     pub(super) fn write(&mut self, number: u64, offset: usize, bytes: &[u8], limit: Option<usize>) {
         let len_before = self.seen.len();
         let end = offset + bytes.len();
-        let overwritten = self.seen.get(offset..end.min(len_before)).unwrap_or_default().to_vec();
+        let overwritten = self.keep(offset.min(len_before)..end.min(len_before));
         self.grow(end);
         self.seen[offset..end].copy_from_slice(bytes);
         let kind = Kind::Write { offset, len: bytes.len(), overwritten, limit };
@@ -76,20 +81,30 @@ impl Contents {
 
     pub(super) fn truncate(&mut self, number: u64, len: usize) {
         let len_before = self.seen.len();
-        let lost = if len < len_before { self.seen.split_off(len) } else { Vec::new() };
+        let lost = self.keep(len.min(len_before)..len_before);
+        self.seen.truncate(len);
         self.grow(len);
-        self.seen.shrink_to(len.saturating_mul(2));
+        self.seen.shrink_to(len.saturating_mul(2).max(GROWTH_MIN));
         self.log.push(Change { number, len_before, kind: Kind::Truncate { len, lost } });
     }
 
     pub(super) fn sync(&mut self) {
         self.log.clear();
+        self.undone.clear();
+        self.undone.shrink_to(UNDONE_KEPT.max(self.seen.len() / 16));
+    }
+
+    /// Keeps what is about to go until the next sync.
+    fn keep(&mut self, range: Range<usize>) -> Range<usize> {
+        let from = self.undone.len();
+        self.undone.extend_from_slice(&self.seen[range]);
+        from..self.undone.len()
     }
 
     /// Grows by a little more than what is asked, not to twice the size: files can be large.
     fn grow(&mut self, len: usize) {
         if len > self.seen.capacity() {
-            let more = len - self.seen.len() + len / 8;
+            let more = len - self.seen.len() + (len / 8).max(GROWTH_MIN);
             self.seen.reserve_exact(more);
         }
         if len > self.seen.len() {
@@ -100,19 +115,21 @@ impl Contents {
     /// Leaves what a power cut leaves; all of it is durable.
     pub(super) fn settle(&mut self, fates: &mut Fates<'_>) {
         let log = std::mem::take(&mut self.log);
+        let undone = std::mem::take(&mut self.undone);
         // Backwards to the last sync; on the way, what each write brought is taken along.
         let mut brought = Vec::with_capacity(log.len());
         for change in log.iter().rev() {
             match &change.kind {
                 Kind::Write { offset, len, overwritten, .. } => {
                     brought.push(self.seen[*offset..offset + len].to_vec());
-                    self.seen[*offset..offset + overwritten.len()].copy_from_slice(overwritten);
+                    let before = &undone[overwritten.clone()];
+                    self.seen[*offset..offset + before.len()].copy_from_slice(before);
                     self.seen.truncate(change.len_before);
                 }
                 Kind::Truncate { len, lost } => {
                     brought.push(Vec::new());
                     self.seen.truncate(change.len_before.min(*len));
-                    self.seen.extend_from_slice(lost);
+                    self.seen.extend_from_slice(&undone[lost.clone()]);
                 }
             }
         }
