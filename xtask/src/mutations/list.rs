@@ -201,11 +201,34 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
+        name: "agent does not start with a torn spool",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "                self.disk.truncate(&name, u64::try_from(whole).unwrap_or(0))?;
+",
+            "                return Err(io::ErrorKind::InvalidData.into());
+",
+        )],
+        breaks: "DeviceStarts",
+        seed: 1,
+    },
+    Mutation {
+        name: "ledger is not synced",
+        file: "crates/agent/src/storage/ledger.rs",
+        changes: &[(
+            "        self.disk.sync(name).map_err(failed)?;
+        // The first two",
+            "        // The first two",
+        )],
+        breaks: "DeviceStarts",
+        seed: 1,
+    },
+    Mutation {
         name: "ledger is written over its only copy",
         file: "crates/agent/src/storage/ledger.rs",
         changes: &[("        let copy = 1 - self.current;", "        let copy = self.current;")],
         breaks: "DeviceStarts",
-        seed: 13,
+        seed: 42,
     },
     Mutation {
         name: "counters are used before their reservation",
@@ -278,10 +301,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "spool drops its newest segment but one when it is full",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
-            "            for gap in gaps(&self.live_batches(&self.segments[0])?) {",
+            "            let gaps = gaps(self.live_batches(&self.segments[0], &mut Vec::new())?);
+",
             "            let newest = self.segments.len() - 2;
             self.segments.swap(0, newest);
-            for gap in gaps(&self.live_batches(&self.segments[0])?) {",
+            let gaps = gaps(self.live_batches(&self.segments[0], &mut Vec::new())?);
+",
         )],
         breaks: "OldestDroppedFirst",
         seed: 2,
@@ -431,6 +456,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "self.storage.left_behind(cut.id, source, first.min(1));",
         )],
         breaks: "NothingLost",
-        seed: 15,
+        seed: 13,
     },
 ];
