@@ -168,7 +168,7 @@ impl<D: Disk + Clone> Storage<D> {
             bytes += batch.bytes.len();
             let is_taken = bytes <= bytes_max && batches.len() < ecowatt_wire::ITEMS_MAX;
             if is_taken {
-                batches.push(batch.to_owned());
+                batches.push(batch.into_owned());
             }
             is_taken
         })?;

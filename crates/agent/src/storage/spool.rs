@@ -48,7 +48,7 @@ pub struct Batch<B = Vec<u8>> {
 impl Batch<&[u8]> {
     /// The same with bytes of its own.
     #[must_use]
-    pub fn to_owned(self) -> Batch {
+    pub fn into_owned(self) -> Batch {
         let Self { id, source, stream, rows, last_ordinal, bytes } = self;
         Batch { id, source, stream, rows, last_ordinal, bytes: bytes.to_vec() }
     }
