@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use ecowatt_clock::Clock;
 use ecowatt_store::{
-    CreateTokenError, NewSession, NewToken, RedeemSetupError, Role, SecretHash, Store, StoreError,
-    Token, TokenId,
+    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Store,
+    StoreError, Token, TokenId,
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -245,8 +245,14 @@ impl Access {
     pub async fn redeem_setup(&self, code: &str) -> Result<(TokenText, Opened), AccessError> {
         let code: Secret = code.trim().parse().map_err(|_| AccessError::SetupCode)?;
         let text = TokenText(Secret::random()?);
-        let token = self.new_token(&text, SETUP_TOKEN, Role::Owner);
-        let token = match self.store.redeem_setup(code.hash(), token).await {
+        let session = Secret::random()?;
+        let redeem = RedeemSetup {
+            code: code.hash(),
+            token: self.new_token(&text, SETUP_TOKEN, Role::Owner),
+            session: session.hash(),
+            session_expires: self.clock.now().plus(SESSION_LIFETIME),
+        };
+        let token = match self.store.redeem_setup(redeem).await {
             Ok(token) => token,
             // Whoever made a token of that name already has access to the folder.
             Err(RedeemSetupError::Unknown | RedeemSetupError::NameTaken) => {
@@ -254,7 +260,7 @@ impl Access {
             }
             Err(RedeemSetupError::Store(error)) => return Err(error.into()),
         };
-        Ok((text, self.session_of(token.into()).await?))
+        Ok((text, Opened { principal: token.into(), session }))
     }
 
     async fn session_of(&self, principal: Principal) -> Result<Opened, AccessError> {

@@ -63,6 +63,15 @@ pub struct NewSession {
     pub expires: UnixMs,
 }
 
+/// Spends the set-up code for a token and a session of it.
+#[derive(Debug, Clone)]
+pub struct RedeemSetup {
+    pub code: SecretHash,
+    pub token: NewToken,
+    pub session: SecretHash,
+    pub session_expires: UnixMs,
+}
+
 /// Why a token was not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateTokenError {

@@ -16,6 +16,8 @@ pub enum StoreError {
     Io(#[source] Arc<rusqlite::Error>),
     #[error("a statement failed")]
     Sql(#[source] Arc<rusqlite::Error>),
+    #[error("writing down what was revoked failed")]
+    Journal(#[source] Arc<std::io::Error>),
     #[error("stored {0} cannot be read")]
     Corrupt(&'static str),
     #[error("the store is closed")]
@@ -27,7 +29,7 @@ impl StoreError {
     /// more than space on the disk.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full | Self::Io(_))
+        matches!(self, Self::Busy | Self::Full | Self::Io(_) | Self::Journal(_))
     }
 }
 
@@ -72,6 +74,17 @@ pub enum OpenError {
         #[source]
         cause: rusqlite::Error,
     },
+    #[error("cannot read what was revoked from {path}")]
+    Journal {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error(
+        "the folder {0} cannot hold a write-ahead log, without which readers and writers would wait \
+         for each other; use a local file system"
+    )]
+    NoLog(PathBuf),
     #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
 }

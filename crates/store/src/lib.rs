@@ -14,6 +14,7 @@ mod latest;
 pub mod limits;
 mod received;
 mod reported;
+mod revocation;
 mod rollup;
 mod sqlite;
 mod store;
@@ -22,7 +23,8 @@ mod telemetry;
 mod varint;
 
 pub use access::{
-    CreateTokenError, NewSession, NewToken, RedeemSetupError, Role, SecretHash, Token, TokenId,
+    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Token,
+    TokenId,
 };
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{OpenError, StoreError};

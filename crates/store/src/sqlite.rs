@@ -11,6 +11,7 @@ mod ends;
 pub(crate) mod fleet;
 mod fold;
 pub(crate) mod ingest;
+pub(crate) mod journal;
 pub(crate) mod query;
 mod row;
 mod rows;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 use crate::limits::{CHECKPOINT_PAGES, READERS};
 use crate::{OpenError, Outcome, StoreError, Upload};
 use fold::Fold;
+use journal::Journal;
 use steps::{Stepper, Steps};
 use threads::Threads;
 use writer::{Job, Writer};
@@ -59,6 +61,7 @@ pub(crate) enum Sharing {
 pub(crate) struct Sqlite {
     drive: Drive,
     path: PathBuf,
+    journal: Arc<Journal>,
 }
 
 /// Who makes it work.
@@ -92,7 +95,11 @@ impl Sqlite {
         match sharing {
             Sharing::Alone => {
                 configure(&connection).map_err(cannot)?;
+                if !has_log(&connection).map_err(cannot)? {
+                    return Err(OpenError::NoLog(dir.to_owned()));
+                }
                 schema::migrate(&mut connection, &path)?;
+                revoke_again(&mut connection, dir)?;
             }
             // The database of a server that is only making it is not written to, not even its mode.
             Sharing::Beside => {
@@ -112,8 +119,10 @@ impl Sqlite {
         configure(&own).map_err(cannot)?;
         let fold = Fold::start(own, CHECKPOINT_PAGES)?;
         fold.watch(&mut connection).map_err(cannot)?;
-        let threads = Threads::start(Writer::new(connection), fold, readers, lock)?;
-        Ok(Self { drive: Drive::Threads(threads), path })
+        let journal = Arc::new(Journal::in_folder(dir));
+        let writer = Writer::new(connection, Arc::clone(&journal));
+        let threads = Threads::start(writer, fold, readers, lock)?;
+        Ok(Self { drive: Drive::Threads(threads), path, journal })
     }
 
     /// Opens the database file through a VFS, for this connection alone and without threads.
@@ -131,9 +140,10 @@ impl Sqlite {
             .map_err(cannot)?;
         configure(&connection).map_err(cannot)?;
         schema::migrate(&mut connection, path)?;
-        let steps = Arc::new(Steps::new(Writer::new(connection)));
+        let journal = Arc::new(Journal::none());
+        let steps = Arc::new(Steps::new(Writer::new(connection, Arc::clone(&journal))));
         let stepper = Stepper::new(Arc::clone(&steps));
-        Ok((Self { drive: Drive::Steps(steps), path: path.to_owned() }, stepper))
+        Ok((Self { drive: Drive::Steps(steps), path: path.to_owned(), journal }, stepper))
     }
 
     /// Size of the database, the write-ahead log aside.
@@ -156,6 +166,19 @@ impl Sqlite {
         let (answer, answered) = oneshot::channel();
         self.queue(writer::change(change, answer))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// As [`Sqlite::write`], for a change that revokes something.
+    pub(crate) async fn revoke<T, E>(
+        &self,
+        change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let journal = Arc::clone(&self.journal);
+        self.write(move |db| change(db, &journal)).await
     }
 
     pub(crate) async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
@@ -239,6 +262,27 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Whether the database is in write-ahead mode. A file system without shared memory refuses it, and
+/// SQLite then says so only if asked.
+fn has_log(connection: &Connection) -> rusqlite::Result<bool> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    Ok(mode.eq_ignore_ascii_case("wal"))
+}
+
+/// Revokes what the folder's journal says is revoked: the database may be older than the journal.
+fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(journal::JOURNAL);
+    let entries =
+        journal::read(&path).map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
+    for (line, error) in &entries.bad {
+        tracing::error!(path = %path.display(), line, %error, "a line of the journal says nothing");
+    }
+    let cannot = |cause| OpenError::Database { path: dir.join(DATABASE), cause };
+    let transaction = connection.transaction().map_err(cannot)?;
+    journal::apply(&transaction, &entries.revocations).map_err(cannot)?;
+    transaction.commit().map_err(cannot)
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -268,4 +312,22 @@ fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite answers with the mode that holds, and nothing fails.
+    #[test]
+    fn file_system_that_refuses_the_log_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        for (vfs, expected) in [("unix", true), ("unix-dotfile", false)] {
+            let path = dir.path().join(vfs);
+            let connection = Connection::open_with_flags_and_vfs(&path, flags, vfs).unwrap();
+            configure(&connection).unwrap();
+            assert_eq!(has_log(&connection).unwrap(), expected, "{vfs}");
+        }
+    }
 }

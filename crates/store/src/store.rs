@@ -14,8 +14,8 @@ use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
     Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState, EnergyDay, EnergyGap,
     LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenError, Outcome, Point, PointId,
-    RedeemClaim, RedeemClaimError, RedeemSetupError, SecretHash, Site, SourceLatest, SourcePower,
-    StoreError, Stream, TimeQuality, TimeRange, Token, TokenId, Upload,
+    RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Site, SourceLatest,
+    SourcePower, StoreError, Stream, TimeQuality, TimeRange, Token, TokenId, Upload,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -86,7 +86,7 @@ impl Store {
 
     /// Deletes a token and its sessions; says whether there was one.
     pub async fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
-        self.0.write(move |db| access::delete_token(db, id)).await
+        self.0.revoke(move |db, journal| access::delete_token(db, journal, id)).await
     }
 
     pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
@@ -116,13 +116,9 @@ impl Store {
         self.0.write(move |db| access::replace_setup_code(db, &hash, created)).await
     }
 
-    /// Makes a token and spends the set-up code, or neither.
-    pub async fn redeem_setup(
-        &self,
-        code: SecretHash,
-        new: NewToken,
-    ) -> Result<Token, RedeemSetupError> {
-        self.0.write(move |db| access::redeem_setup(db, &code, &new)).await
+    /// Makes a token and a session of it and spends the set-up code, or nothing of it.
+    pub async fn redeem_setup(&self, redeem: RedeemSetup) -> Result<Token, RedeemSetupError> {
+        self.0.write(move |db| access::redeem_setup(db, &redeem)).await
     }
 }
 
@@ -144,7 +140,7 @@ impl Store {
     /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
     /// revoked.
     pub async fn redeem_claim(&self, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
-        self.0.write(move |db| fleet::redeem_claim(db, &claim)).await
+        self.0.revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await
     }
 
     pub async fn find_key(
@@ -157,7 +153,7 @@ impl Store {
 
     /// Revokes all keys of a device; says whether there was one to revoke.
     pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
-        self.0.write(move |db| fleet::revoke_keys(db, device, at)).await
+        self.0.revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
     }
 
     pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {

@@ -2,11 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::journal::Journal;
 use super::row::{corrupt, is_unique_violation};
 use crate::StoreError;
 use crate::access::{
-    CreateTokenError, NewSession, NewToken, RedeemSetupError, Role, SecretHash, Token, TokenId,
+    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Token,
+    TokenId,
 };
+use crate::revocation::Revocation;
 use ecowatt_model::UnixMs;
 
 const TOKEN: &str = "token.id, token.name, token.role, token.created, token.expires";
@@ -65,8 +68,19 @@ pub(crate) fn list_tokens(db: &Connection) -> Result<Vec<Token>, StoreError> {
     Ok(tokens)
 }
 
-pub(crate) fn delete_token(db: &Connection, id: TokenId) -> Result<bool, StoreError> {
-    Ok(db.prepare_cached("DELETE FROM token WHERE id = ?1")?.execute([id.0])? > 0)
+pub(crate) fn delete_token(
+    db: &Connection,
+    journal: &Journal,
+    id: TokenId,
+) -> Result<bool, StoreError> {
+    let deleted = db
+        .prepare_cached("DELETE FROM token WHERE id = ?1 RETURNING hash")?
+        .query_row([id.0], |row| row.get::<_, SecretHash>(0))
+        .optional()?;
+    if let Some(hash) = deleted {
+        journal.append(&Revocation::Token(hash))?;
+    }
+    Ok(deleted.is_some())
 }
 
 pub(crate) fn create_session(db: &Connection, new: &NewSession) -> Result<(), StoreError> {
@@ -110,17 +124,25 @@ pub(crate) fn replace_setup_code(
 
 pub(crate) fn redeem_setup(
     db: &Connection,
-    hash: &SecretHash,
-    new: &NewToken,
+    redeem: &RedeemSetup,
 ) -> Result<Token, RedeemSetupError> {
     // A server with a token has an owner; its link is void, printed or not.
     let is_owned = db.prepare_cached("SELECT 1 FROM token")?.exists([])?;
-    let is_spent = db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([hash])? == 0;
+    let is_spent =
+        db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([redeem.code])? == 0;
     if is_owned || is_spent {
         return Err(RedeemSetupError::Unknown);
     }
-    create_token(db, new).map_err(|error| match error {
+    let token = create_token(db, &redeem.token).map_err(|error| match error {
         CreateTokenError::NameTaken => RedeemSetupError::NameTaken,
         CreateTokenError::Store(error) => error.into(),
-    })
+    })?;
+    let session = NewSession {
+        hash: redeem.session,
+        token: token.id,
+        created: token.created,
+        expires: redeem.session_expires,
+    };
+    create_session(db, &session)?;
+    Ok(token)
 }

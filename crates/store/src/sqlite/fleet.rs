@@ -6,6 +6,7 @@ use ecowatt_model::{
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::journal::Journal;
 use super::row::{corrupt, count, is_unique_violation};
 use crate::StoreError;
 use crate::fleet::{
@@ -14,6 +15,7 @@ use crate::fleet::{
 };
 use crate::limits::STREAMS_PER_DEVICE_MAX;
 use crate::reported::SelfReport;
+use crate::revocation::Revocation;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, TimeQuality};
 
 fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
@@ -133,7 +135,11 @@ fn next_generation(db: &Connection, device: DeviceNumber) -> Result<KeyGeneratio
     Ok(KeyGeneration(next.try_into().map_err(|_| StoreError::Corrupt("key generation"))?))
 }
 
-pub(crate) fn redeem_claim(db: &Connection, claim: &RedeemClaim) -> Result<(), RedeemClaimError> {
+pub(crate) fn redeem_claim(
+    db: &Connection,
+    journal: &Journal,
+    claim: &RedeemClaim,
+) -> Result<(), RedeemClaimError> {
     let held = find_claim(db, &claim.id)?.ok_or(RedeemClaimError::Unknown)?;
     if let Some(redemption) = held.redeemed {
         return Err(if redemption.public_key == claim.public_key {
@@ -149,8 +155,7 @@ pub(crate) fn redeem_claim(db: &Connection, claim: &RedeemClaim) -> Result<(), R
         return Err(RedeemClaimError::WrongGeneration);
     }
     let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
-    db.prepare_cached("UPDATE device_key SET revoked = ?2 WHERE device = ?1 AND revoked IS NULL")?
-        .execute(params![device, at])?;
+    revoke_keys(db, journal, held.device, claim.at)?;
     db.prepare_cached(
         "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
     )?
@@ -189,12 +194,20 @@ pub(crate) fn find_key(
 
 pub(crate) fn revoke_keys(
     db: &Connection,
+    journal: &Journal,
     device: DeviceNumber,
     at: UnixMs,
 ) -> Result<bool, StoreError> {
     let revoked = db
         .prepare_cached("UPDATE device_key SET revoked = ?2 WHERE device = ?1 AND revoked IS NULL")?
         .execute(params![device.0, at.0])?;
+    if revoked > 0 {
+        let newest = db
+            .prepare_cached("SELECT max(generation) FROM device_key WHERE device = ?1")?
+            .query_row([device.0], |row| row.get(0))?;
+        let generation = KeyGeneration(newest);
+        journal.append(&Revocation::Keys { device, generation, at })?;
+    }
     Ok(revoked > 0)
 }
 

@@ -37,9 +37,10 @@ impl Threads {
         readers: Vec<Connection>,
         lock: Option<File>,
     ) -> Result<Self, OpenError> {
+        let is_alone = lock.is_some();
         let mut threads = Vec::with_capacity(1 + readers.len());
         let (jobs, queued) = mpsc::sync_channel(WRITE_QUEUE_MAX);
-        threads.push(spawn("store-write", move || write(writer, fold, &queued))?);
+        threads.push(spawn("store-write", move || write(writer, fold, &queued, is_alone))?);
         let (queries, asked) = mpsc::sync_channel::<Query>(READ_QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
         for connection in readers {
@@ -84,7 +85,7 @@ pub(super) fn spawn(
 }
 
 /// Works until every sender is gone and the queue is empty.
-fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>) {
+fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: bool) {
     while let Ok(first) = jobs.recv() {
         let mut group = Vec::with_capacity(GROUP_MAX);
         group.push(first);
@@ -93,7 +94,10 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>) {
         fold.look(writer.connection());
     }
     drop(fold);
-    writer.fold();
+    // Beside a server this would hold its writer up while it waits for its readers.
+    if is_alone {
+        writer.fold();
+    }
 }
 
 fn read(connection: &Connection, queries: &Mutex<Receiver<Query>>) {

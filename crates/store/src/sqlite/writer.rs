@@ -5,10 +5,13 @@
 //! broken disk), the whole group is rolled back, everybody in it is told, and the next group is
 //! tried as if nothing had happened.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::ingest;
+use super::journal::Journal;
 use super::rows::Rows;
 use crate::{Outcome, StoreError, Upload};
 
@@ -61,11 +64,12 @@ fn in_savepoint<T, E: From<StoreError>>(
 pub(super) struct Writer {
     connection: Connection,
     rows: Rows,
+    journal: Arc<Journal>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, rows: Rows::default() }
+    pub(super) fn new(connection: Connection, journal: Arc<Journal>) -> Self {
+        Self { connection, rows: Rows::default(), journal }
     }
 
     /// The connection, between groups.
@@ -76,7 +80,7 @@ impl Writer {
     /// Does a group in one transaction. Everybody in it waits for [`Settled::answer`].
     pub(super) fn commit(&mut self, group: Vec<Job>) -> Settled {
         let mut answers = Vec::with_capacity(group.len());
-        let committed = commit(&mut self.connection, &mut self.rows, group, &mut answers);
+        let committed = commit(self, group, &mut answers);
         if let Err(failure) = &committed {
             // What is held may be from the transaction that is no more.
             self.rows.clear();
@@ -118,8 +122,7 @@ impl Settled {
 }
 
 fn commit(
-    connection: &mut Connection,
-    rows: &mut Rows,
+    Writer { connection, rows, journal }: &mut Writer,
     group: Vec<Job>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
@@ -157,6 +160,7 @@ fn commit(
     state?;
     let transaction = begun?;
     rows.flush(&transaction)?;
+    journal.sync()?;
     transaction.commit()?;
     Ok(())
 }

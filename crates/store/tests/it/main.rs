@@ -11,4 +11,5 @@ mod fleet;
 mod open;
 mod overload;
 mod queries;
+mod revocation;
 mod stepped;

@@ -68,6 +68,19 @@ async fn commands_do_not_keep_a_server_from_starting() {
 }
 
 #[tokio::test]
+async fn command_leaves_the_log_to_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Store::open(dir.path()).unwrap();
+    server.create_token(token("server's")).await.unwrap();
+    let beside = Store::open_beside(dir.path()).unwrap();
+    beside.create_token(token("beside")).await.unwrap();
+    drop(beside);
+    let log = std::fs::metadata(dir.path().join("ecowatt.db-wal")).unwrap();
+    assert!(log.len() > 0, "a command moved the server's log");
+    assert_eq!(server.list_tokens().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn earlier_schema_is_left_to_the_server() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());

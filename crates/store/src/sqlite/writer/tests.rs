@@ -71,7 +71,7 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
          INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL);
          INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 0, NULL);";
     connection.execute_batch(device).unwrap();
-    Writer::new(connection)
+    Writer::new(connection, Arc::new(Journal::none()))
 }
 
 fn commit(writer: &mut Writer, upload: Upload) -> Result<Outcome, StoreError> {

@@ -1,0 +1,134 @@
+//! What was revoked stays revoked, whatever database the folder gets back.
+
+use std::fs;
+use std::path::Path;
+
+use ecowatt_model::{DeviceNumber, KeyGeneration, UnixMs};
+use ecowatt_store::{ClaimFor, NewClaim, NewToken, Role, Store, StoreError};
+
+use crate::fixture::{DAY, Fixture, GENERATION, enrol};
+
+const DATABASE: &str = "ecowatt.db";
+
+fn token(name: &str) -> NewToken {
+    let hash = [u8::try_from(name.len()).unwrap(); 32];
+    NewToken { name: name.into(), role: Role::Owner, hash, created: UnixMs(0), expires: None }
+}
+
+/// Puts an older database in the place of the one in the folder.
+fn put_back(older: &Path, folder: &Path) {
+    for left in ["ecowatt.db-wal", "ecowatt.db-shm"] {
+        let _ = fs::remove_file(folder.join(left));
+    }
+    fs::copy(older, folder.join(DATABASE)).unwrap();
+}
+
+#[tokio::test]
+async fn revoked_is_what_was_revoked_after_the_database_was_copied() {
+    let Fixture { store, dir, .. } = Fixture::new().await;
+    let second = enrol(&store, "second").await;
+    let kept = store.create_token(token("kept")).await.unwrap();
+    let lost = store.create_token(token("lost token")).await.unwrap();
+    drop(store);
+    let copies = tempfile::tempdir().unwrap();
+    let older = copies.path().join(DATABASE);
+    fs::copy(dir.path().join(DATABASE), &older).unwrap();
+
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.revoke_keys(DeviceNumber(1), UnixMs(DAY.0 + 5)).await.unwrap());
+    assert!(store.delete_token(lost.id).await.unwrap());
+    let third = enrol(&store, "third").await;
+    assert!(store.revoke_keys(third, UnixMs(DAY.0 + 6)).await.unwrap());
+    drop(store);
+    put_back(&older, dir.path());
+
+    for _ in 0..2 {
+        let store = Store::open(dir.path()).unwrap();
+        let key = store.find_key(DeviceNumber(1), GENERATION).await.unwrap().unwrap();
+        assert_eq!(key.revoked, Some(UnixMs(DAY.0 + 5)));
+        let key = store.find_key(second, GENERATION).await.unwrap().unwrap();
+        assert_eq!(key.revoked, None, "nobody revoked it");
+        assert_eq!(store.list_tokens().await.unwrap(), std::slice::from_ref(&kept));
+        drop(store);
+    }
+    // The third device is not in the copy, and its number is nobody else's.
+    let store = Store::open(dir.path()).unwrap();
+    assert!(enrol(&store, "fourth").await > third);
+}
+
+#[tokio::test]
+async fn generation_that_the_database_forgot_is_not_given_again() {
+    let Fixture { store, dir, .. } = Fixture::new().await;
+    let device = DeviceNumber(1);
+    let claim = |id: &str| NewClaim {
+        claim_for: ClaimFor::Existing(device),
+        id: id.into(),
+        secret: vec![1; 15],
+        created: DAY,
+        expires: UnixMs(DAY.0 + 1000),
+    };
+    drop(store);
+    let copies = tempfile::tempdir().unwrap();
+    let older = copies.path().join(DATABASE);
+    fs::copy(dir.path().join(DATABASE), &older).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create_claim(claim("AGAIN")).await.unwrap();
+    let redeemed = ecowatt_store::RedeemClaim {
+        id: "AGAIN".into(),
+        public_key: [7; 32],
+        generation: KeyGeneration(2),
+        secret: [8; 32],
+        reply: Vec::new(),
+        at: DAY,
+    };
+    store.redeem_claim(redeemed).await.unwrap();
+    store.revoke_keys(device, DAY).await.unwrap();
+    drop(store);
+    put_back(&older, dir.path());
+
+    let store = Store::open(dir.path()).unwrap();
+    assert!(!store.revoke_keys(device, DAY).await.unwrap(), "both are revoked");
+    store.create_claim(claim("ANEW")).await.unwrap();
+    let claim = store.find_claim("ANEW".into()).await.unwrap().unwrap();
+    assert_eq!(claim.next_generation, KeyGeneration(3));
+}
+
+#[tokio::test]
+async fn command_beside_the_server_writes_down_what_it_revokes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let token = store.create_token(token("a")).await.unwrap();
+    let beside = Store::open_beside(dir.path()).unwrap();
+    assert!(beside.delete_token(token.id).await.unwrap());
+    let journal = fs::read_to_string(dir.path().join("revoked")).unwrap();
+    assert!(journal.ends_with(&format!("token {}\n", "01".repeat(32))), "{journal}");
+}
+
+#[tokio::test]
+async fn line_that_a_power_cut_tore_spoils_no_other() {
+    let Fixture { store, dir, .. } = Fixture::new().await;
+    drop(store);
+    let journal = dir.path().join("revoked");
+    fs::write(&journal, "1234abcd keys 1").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.revoke_keys(DeviceNumber(1), DAY).await.unwrap());
+    drop(store);
+    let database = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    database.execute("UPDATE device_key SET revoked = NULL", []).unwrap();
+    drop(database);
+    let store = Store::open(dir.path()).unwrap();
+    let key = store.find_key(DeviceNumber(1), GENERATION).await.unwrap().unwrap();
+    assert_eq!(key.revoked, Some(DAY));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_revoked() {
+    let Fixture { store, dir, .. } = Fixture::new().await;
+    fs::create_dir(dir.path().join("revoked")).unwrap();
+    let refused = store.revoke_keys(DeviceNumber(1), DAY).await;
+    assert!(matches!(refused, Err(StoreError::Journal(_))), "{refused:?}");
+    let key = store.find_key(DeviceNumber(1), GENERATION).await.unwrap().unwrap();
+    assert_eq!(key.revoked, None);
+    fs::remove_dir(dir.path().join("revoked")).unwrap();
+    assert!(store.revoke_keys(DeviceNumber(1), DAY).await.unwrap());
+}
