@@ -64,6 +64,11 @@ impl Expected {
         self.function
     }
 
+    /// Whether the right answer may be the request once more, byte for byte.
+    pub(crate) fn is_echo(&self) -> bool {
+        matches!(self.shape, Shape::Echo(..))
+    }
+
     /// Length of the PDU of a right answer.
     fn pdu_len(&self) -> usize {
         match self.shape {

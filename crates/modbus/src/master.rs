@@ -2,9 +2,11 @@
 //!
 //! There is no clock in here. The shell sends [`Transaction::bytes`], feeds what arrives, and gives
 //! up after its own timeout; [`Transaction::is_garbled`] then tells noise from silence. Answers to
-//! other exchanges are skipped. RTU frames carry no transaction identifier, so a shell that gives
-//! up must let the line fall silent (or drop the connection) before it starts the next exchange:
-//! only that keeps a late answer from passing for the next one.
+//! other exchanges are skipped.
+//!
+//! RTU frames carry no transaction identifier: an answer to another exchange of the same unit,
+//! function and length looks right. The shell must keep such answers out. [`Transaction::skipped`]
+//! and [`Transaction::unread`] tell it what else came around the answer.
 
 use crate::crc::crc16;
 use crate::expected::{Candidate, Expected, ReplyError};
@@ -54,6 +56,27 @@ pub struct Transaction {
     len: usize,
     phase: Phase,
     is_garbled: bool,
+    is_numbered: bool,
+    has_other_number: bool,
+    echo: Echo,
+    skipped: usize,
+    unread: usize,
+    /// Where the answer lies in the buffer, wrapping included.
+    frame: (usize, usize),
+}
+
+/// A request on RTU whose length is that of all requests to read.
+const ECHO_LEN: usize = 8;
+
+/// Whether the line gives the request back before the answer, as two-wire adapters do that leave
+/// their receiver on while they send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Echo {
+    /// An echo would be taken for what it is: no answer begins so.
+    Possible([u8; ECHO_LEN]),
+    /// It cannot be told from an answer, or there is none on this framing.
+    Unknown,
+    Heard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +115,47 @@ impl Transaction {
         let mut buffer = [0; ADU_MAX];
         let len = encode_request(framing, header, request, &mut buffer)?;
         let expected = Expected::of(request);
-        Ok(Self { framing, header, expected, buffer, len, phase: Phase::Asking, is_garbled: false })
+        let echo = match buffer[..len].try_into() {
+            Ok(request) if framing == Framing::Rtu && !expected.is_echo() => {
+                Echo::Possible(request)
+            }
+            _ => Echo::Unknown,
+        };
+        Ok(Self {
+            framing,
+            header,
+            expected,
+            buffer,
+            len,
+            phase: Phase::Asking,
+            is_garbled: false,
+            is_numbered: true,
+            has_other_number: false,
+            echo,
+            skipped: 0,
+            unread: 0,
+            frame: (0, 0),
+        })
+    }
+
+    /// Accepts an answer with any transaction identifier, for gateways that do not return the
+    /// request's. Nothing but the connection then tells a late answer from the right one.
+    #[must_use]
+    pub const fn unnumbered(mut self) -> Self {
+        self.is_numbered = false;
+        self
+    }
+
+    /// Expects the line to give back this request before the answer.
+    ///
+    /// Reads find that out by themselves. The answer to a write of one register or coil is the
+    /// request once more, so on a line that echoes it proves nothing until the echo is taken off.
+    #[must_use]
+    pub fn with_echo(mut self) -> Self {
+        if let (Framing::Rtu, Ok(request)) = (self.framing, self.buffer[..self.len].try_into()) {
+            self.echo = Echo::Possible(request);
+        }
+        self
     }
 
     /// The frame to send; empty once something has been fed.
@@ -113,7 +176,37 @@ impl Transaction {
             || matches!((self.phase, self.len), (Phase::Waiting, received) if received > 0)
     }
 
-    /// Takes bytes from the link. What follows the answer in `bytes` is dropped.
+    /// Whether an answer to this unit and function came under another transaction identifier.
+    #[must_use]
+    pub const fn has_other_number(&self) -> bool {
+        self.has_other_number
+    }
+
+    /// Whether the line gave the request back before the answer.
+    #[must_use]
+    pub const fn is_echoed(&self) -> bool {
+        matches!(self.echo, Echo::Heard)
+    }
+
+    /// Bytes before the answer that belong neither to it nor to an echo. RTU only.
+    #[must_use]
+    pub const fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Bytes at the end of what was fed last that lie behind the answer.
+    #[must_use]
+    pub const fn unread(&self) -> usize {
+        self.unread
+    }
+
+    /// The frame of the answer, empty before it has come.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        &self.buffer[self.frame.0..self.frame.1]
+    }
+
+    /// Takes bytes from the link. What follows the answer in `bytes` is left: [`Self::unread`].
     pub fn feed(&mut self, bytes: &[u8]) -> Progress<'_> {
         match self.phase {
             Phase::Asking => {
@@ -138,6 +231,7 @@ impl Transaction {
                 Verdict::NeedMore | Verdict::Pdu(..) | Verdict::Failed(_) => break verdict,
             }
         };
+        self.unread = rest.len();
         self.conclude(verdict)
     }
 
@@ -164,6 +258,14 @@ impl Transaction {
             Verdict::Failed(error) => self.fail(error),
             Verdict::Pdu(start, end) => {
                 self.phase = Phase::Over;
+                self.frame = match self.framing {
+                    Framing::Tcp => (0, end),
+                    Framing::Rtu => {
+                        self.skipped += start - 1;
+                        (start - 1, end + RTU_CRC_LEN)
+                    }
+                };
+                self.unread += self.len - self.frame.1;
                 match self.expected.parse(&self.buffer[start..end]) {
                     Ok(Ok(response)) => Progress::Done(response),
                     Ok(Err(exception)) => Progress::Exception(exception.code),
@@ -192,9 +294,12 @@ impl Transaction {
             };
             // The flag of an exception is the function's highest bit.
             let function = self.buffer[MBAP_LEN] & 0x7F;
-            if header == self.header && function == self.expected.function() {
+            let is_for_us = header.unit == self.header.unit && function == self.expected.function();
+            let is_ours = !self.is_numbered || header.transaction == self.header.transaction;
+            if is_for_us && is_ours {
                 return Verdict::Pdu(MBAP_LEN, len);
             }
+            self.has_other_number |= is_for_us;
             // An answer to an earlier exchange is late, not garbled.
             self.is_garbled |= header.transaction == self.header.transaction;
             self.drop_front(len);
@@ -206,6 +311,17 @@ impl Transaction {
     /// What may be the start of the answer hides what is behind it until it is whole or the line
     /// is silent: words that were read may look like an exception.
     fn judge_rtu(&mut self, is_silent: bool) -> Verdict {
+        if let Echo::Possible(request) = self.echo {
+            let compared = self.len.min(ECHO_LEN);
+            if self.buffer[..compared] != request[..compared] {
+                self.echo = Echo::Unknown;
+            } else if compared == ECHO_LEN {
+                self.echo = Echo::Heard;
+                self.drop_front(ECHO_LEN);
+            } else if !is_silent {
+                return Verdict::NeedMore;
+            }
+        }
         let received = &self.buffer[..self.len];
         let mut keep_from = self.len;
         for start in 0..self.len {
@@ -232,6 +348,7 @@ impl Transaction {
         }
         if keep_from > 0 {
             self.is_garbled = true;
+            self.skipped += keep_from;
             self.drop_front(keep_from);
         }
         Verdict::NeedMore

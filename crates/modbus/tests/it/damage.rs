@@ -264,3 +264,69 @@ proptest! {
         })?;
     }
 }
+
+#[test]
+fn an_echo_of_the_request_is_no_answer() {
+    // Read as an answer, the echo of this request has the right unit, function, length and checksum.
+    let request = (0..=255u8)
+        .flat_map(|unit| (0..=255u16).map(move |low| (unit, 0x0200 + low)))
+        .filter(|(unit, _)| *unit > 0)
+        .map(|(unit, address)| (unit, Request::ReadHoldingRegisters { address, count: 1 }))
+        .find(|(unit, request)| {
+            let master = Transaction::new(Framing::Rtu, *unit, request, 0).unwrap();
+            let frame = &master.bytes()[..7];
+            crc16(frame) == 0
+        });
+    let (unit, request) = request.expect("one address in 65,536 is such");
+    let answer = Ok(Response::ReadHoldingRegisters(Words::new(&[7])));
+    let answer = reply_bytes(Framing::Rtu, Header { transaction: 0, unit }, &answer);
+    let mut master = Transaction::new(Framing::Rtu, unit, &request, 0).unwrap();
+    let echo = master.bytes().to_vec();
+    for byte in &echo {
+        assert_eq!(master.feed(&[*byte]), Progress::NeedMore);
+    }
+    assert!(master.is_echoed() && !master.is_garbled());
+    assert_eq!(master.silence(), Progress::NeedMore, "an echo alone is like no answer");
+    assert_eq!(
+        master.feed(&answer),
+        Progress::Done(Response::ReadHoldingRegisters(Words::new(&[7])))
+    );
+    assert_eq!((master.skipped(), master.unread()), (0, 0));
+}
+
+#[test]
+fn an_echoed_write_is_proven_by_its_second_copy() {
+    let write = Request::WriteSingleRegister { address: 9, value: 50 };
+    let mut master = Transaction::new(Framing::Rtu, 5, &write, 0).unwrap().with_echo();
+    let echo = master.bytes().to_vec();
+    assert_eq!(master.feed(&echo), Progress::NeedMore);
+    let done = Response::WriteSingleRegister { address: 9, value: 50 };
+    assert_eq!(master.feed(&echo), Progress::Done(done));
+}
+
+#[test]
+fn what_comes_around_an_answer_is_counted() {
+    let foreign_request =
+        Transaction::new(Framing::Rtu, 5, &READ, 0).unwrap().bytes()[2..].to_vec();
+    let right = answer(Framing::Rtu, 0, 5);
+    let mut master = ask(Framing::Rtu);
+    let together = [&foreign_request[..], &right, &right, &[9]].concat();
+    assert!(matches!(master.feed(&together), Progress::Done(_)));
+    assert_eq!((master.skipped(), master.unread()), (6, right.len() + 1));
+
+    let mut master = ask(Framing::Tcp);
+    let right = answer(Framing::Tcp, 100, 5);
+    let together = [&right[..], &right[..4]].concat();
+    assert!(matches!(master.feed(&together), Progress::Done(_)));
+    assert_eq!(master.unread(), 4);
+}
+
+#[test]
+fn another_transaction_number_is_told_and_may_be_accepted() {
+    let constant = answer(Framing::Tcp, 0, 5);
+    let mut master = ask(Framing::Tcp);
+    assert_eq!(master.feed(&constant), Progress::NeedMore);
+    assert!(master.has_other_number());
+    let mut master = ask(Framing::Tcp).unnumbered();
+    assert!(matches!(master.feed(&constant), Progress::Done(_)));
+}
