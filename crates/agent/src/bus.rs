@@ -1,10 +1,11 @@
 //! One owner task per bus: a serial line, or a TCP connection to an inverter or gateway.
 //!
 //! Inverters that share a bus share its task, so exchanges never overlap and a command can only ever
-//! come between two of them. After a timeout a late answer must not pass for the next one: a TCP
-//! connection is dropped, a serial line is drained until it is silent. Waits for answers and between
-//! frames are the world's, whatever pace the agent's own clock runs at.
+//! come between two of them. No answer to another request passes for the one that is waited for:
+//! Modbus TCP numbers its exchanges, and [`guard`] says what is believed on other buses. Waits for
+//! answers and between frames are the world's, whatever pace the agent's own clock runs at.
 
+mod guard;
 mod line;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use ecowatt_model::{MonoMs, SourceNumber};
 use ecowatt_profile::{Read, Table};
 use tokio::sync::mpsc;
 
+use self::guard::{FRAME_MIN, Guard};
 pub use self::line::{Address, ParseAddressError, Serial};
 use self::line::{Line, OpenError};
 
@@ -28,6 +30,8 @@ pub(crate) struct Pace {
     pub(crate) connect_delay: Duration,
     /// Pause between an answer and the next request.
     pub(crate) gap_min: Duration,
+    /// Longest time that any of them may take to answer.
+    pub(crate) answer_max: Duration,
 }
 
 /// One read to carry out.
@@ -55,6 +59,8 @@ pub(crate) enum Answer {
     Words(Vec<u16>),
     Exception(ExceptionCode),
     Timeout,
+    /// An answer came, but under the number of another request.
+    OtherNumber,
     Garbled,
     Unreachable,
 }
@@ -71,6 +77,10 @@ impl Answer {
                 Some("it refuses what it is asked for: is it an inverter of this profile?")
             }
             Self::Timeout => Some("no answer: is the unit right, and is the inverter on?"),
+            Self::OtherNumber => Some(
+                "answers come under the wrong transaction number: if the gateway does not return \
+                 it, add ?transactions=any to the transport",
+            ),
             Self::Garbled => Some(
                 "answers are damaged: are speed, format and wiring right, and does nobody else ask \
                  on this bus?",
@@ -86,7 +96,7 @@ impl Done {
         let result = match &self.answer {
             Answer::Words(words) => ReadResult::Words(words),
             Answer::Exception(code) => ReadResult::Exception(*code),
-            Answer::Timeout => ReadResult::Timeout,
+            Answer::Timeout | Answer::OtherNumber => ReadResult::Timeout,
             Answer::Garbled => ReadResult::Garbled,
             Answer::Unreachable => ReadResult::Unreachable,
         };
@@ -103,8 +113,14 @@ pub(crate) struct Bus {
     /// The world's time, for latencies and gaps.
     world: Clock,
     line: Option<Line>,
+    guard: Guard,
     last_byte: MonoMs,
     transaction: u16,
+    /// Exchanges in a row without an answer.
+    silent_exchanges: u8,
+    /// Bytes at the beginning of the buffer that came behind an answer of Modbus TCP.
+    unread: usize,
+    buffer: [u8; 512],
     is_failure_logged: bool,
 }
 
@@ -113,15 +129,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long after its time an answer may be noticed. A busy processor must not look like a dead
 /// inverter; but if the process stood still, nobody knows of which instant the words are.
 const LATE_MAX: Duration = Duration::from_secs(1);
-/// Silence after bytes that tells that no more of an answer follows. Far above 3.5 characters,
-/// because USB adapters and gateways hold bytes back for up to 16 ms.
-const SILENCE: Duration = Duration::from_millis(60);
-/// Longest time that a line is drained after a timeout.
+/// How long to listen for bytes that came unasked. Their arrival is noticed at once; it takes this
+/// long to be sure that the executor has looked.
+const LISTEN: Duration = Duration::from_millis(2);
+/// Longest wait for a bus on which somebody speaks to fall silent.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// Most bytes that are looked at behind an answer: two of the longest frames.
+const FOLLOWING_MAX: usize = 512;
+/// Exchanges without an answer after which a connection is made anew. One late answer is no reason:
+/// many dongles ignore requests for a second or more after they were connected to.
+const SILENT_EXCHANGES_MAX: u8 = 2;
 
 impl Bus {
     pub(crate) fn new(address: Address, pace: Pace, clock: Clock) -> Self {
         Self {
+            guard: Guard::new(address.is_gateway(), pace.answer_max),
             address,
             pace,
             clock,
@@ -129,6 +151,9 @@ impl Bus {
             line: None,
             last_byte: MonoMs(0),
             transaction: 0,
+            silent_exchanges: 0,
+            unread: 0,
+            buffer: [0; 512],
             is_failure_logged: false,
         }
     }
@@ -149,10 +174,11 @@ impl Bus {
             latency: Duration::ZERO,
             answer: Answer::Unreachable,
         };
-        // A connection that was idle may have been closed by the other side meanwhile; that is no
-        // failure of the inverter, so it is opened once more.
+        // A connection that was open before may have been closed by the other side meanwhile; that
+        // is no failure of the inverter, so it is opened once more. Asking twice is right for reads
+        // alone: what was written may have arrived.
         for _ in 0..2 {
-            let was_idle = self.line.is_some();
+            let was_open = self.line.is_some();
             if let Err(error) = self.open().await {
                 self.log_failure(&error);
                 return done;
@@ -165,7 +191,7 @@ impl Bus {
                 }
                 Err(error) => {
                     self.line = None;
-                    if !was_idle {
+                    if !was_open {
                         self.log_failure(&OpenError::Broken(error));
                         return done;
                     }
@@ -182,13 +208,13 @@ impl Bus {
                 .await
                 .map_err(|_| OpenError::Timeout)??;
             self.line = Some(line);
+            self.unread = 0;
             tokio::time::sleep(self.pace.connect_delay).await;
         }
         Ok(())
     }
 
     async fn exchange(&mut self, job: &Job, done: &mut Done) -> std::io::Result<Answer> {
-        let framing = self.address.framing();
         let gap = self.pace.gap_min.max(self.address.silence());
         tokio::time::sleep(gap.saturating_sub(self.world.mono().since(self.last_byte))).await;
         let (address, count) = (job.read.address, job.read.count);
@@ -197,84 +223,212 @@ impl Bus {
             Table::Input => Request::ReadInputRegisters { address, count },
         };
         self.transaction = self.transaction.wrapping_add(1);
-        let exchange = Transaction::new(framing, job.unit, &request, self.transaction);
+        let exchange =
+            Transaction::new(self.address.framing(), job.unit, &request, self.transaction);
         let Ok(mut exchange) = exchange else { return Ok(Answer::Garbled) };
-        let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
-
-        line.discard_input();
+        if !self.address.is_numbered() {
+            exchange = exchange.unnumbered();
+            if !self.fall_silent(job.unit).await? {
+                return Ok(Answer::Garbled);
+            }
+        }
         // Before the request is sent, or a standstill in between would make the words younger than
         // they are.
         done.began = self.clock.mono();
         let sent = self.world.mono();
+        let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
         line.write_all(exchange.bytes()).await?;
-        let mut has_bytes = false;
-        let mut buffer = [0; 512];
-        loop {
-            let left = job.timeout.saturating_sub(self.world.mono().since(sent));
-            let is_rtu = framing == Framing::Rtu;
-            let wait = if has_bytes && is_rtu { left.min(SILENCE) } else { left };
-            let received = tokio::time::timeout(wait, line.read(&mut buffer)).await;
-            self.last_byte = self.world.mono();
-            let progress = match received {
-                Ok(Ok(_)) if self.last_byte.since(sent) > job.timeout + LATE_MAX => {
-                    self.settle().await;
-                    return Ok(Answer::Timeout);
-                }
-                Ok(read) => {
-                    has_bytes = true;
-                    let read = read?;
-                    exchange.feed(&buffer[..read])
-                }
-                Err(_) if wait < left => {
-                    has_bytes = false;
-                    exchange.silence()
-                }
-                Err(_) => {
-                    let is_garbled = exchange.is_garbled();
-                    self.settle().await;
-                    return Ok(if is_garbled { Answer::Garbled } else { Answer::Timeout });
-                }
-            };
-            let answer = match progress {
-                Progress::NeedMore => continue,
-                Progress::Done(
-                    Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words),
-                ) => Answer::Words(words.iter().collect()),
-                Progress::Exception(code) => Answer::Exception(code),
-                Progress::Done(_)
-                | Progress::Failed(
-                    TransactionError::NotModbus
-                    | TransactionError::Reply(_)
-                    | TransactionError::Garbled
-                    | TransactionError::Over,
-                ) => Answer::Garbled,
-            };
-            done.latency = self.world.mono().since(sent);
-            if answer == Answer::Garbled {
-                self.settle().await;
+        let (answer, behind) = self.receive(job, &mut exchange, sent).await?;
+        done.latency = self.world.mono().since(sent);
+        let answer = self.judge(job, &exchange, answer, behind, sent).await?;
+        match answer {
+            Answer::Words(_) | Answer::Exception(_) => {
+                self.silent_exchanges = 0;
+                self.guard.answered(done.latency);
             }
-            return Ok(answer);
+            // Nobody knows where the next frame begins.
+            Answer::Garbled if self.address.framing() == Framing::Tcp => self.line = None,
+            Answer::Garbled => {}
+            Answer::Timeout | Answer::OtherNumber | Answer::Unreachable => {
+                self.silent_exchanges = self.silent_exchanges.saturating_add(1);
+                // The other side may have forgotten the connection without a word.
+                if self.silent_exchanges >= SILENT_EXCHANGES_MAX && !self.address.is_serial() {
+                    self.silent_exchanges = 0;
+                    self.line = None;
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Takes what comes until it is the answer, or no answer. Also how many of the bytes read last
+    /// lie behind the answer; they are at the beginning of the buffer.
+    async fn receive(
+        &mut self,
+        job: &Job,
+        exchange: &mut Transaction,
+        sent: MonoMs,
+    ) -> std::io::Result<(Answer, usize)> {
+        let Some(line) = self.line.as_mut() else { return Ok((Answer::Unreachable, 0)) };
+        let hush = self.address.hush();
+        // The wait is for the first byte. An answer that is on its way is let in, however long the
+        // line takes to carry it.
+        let latest = sent.plus(job.timeout + hush + self.address.time_for(&job.read));
+        let mut deadline = sent.plus(job.timeout);
+        let mut has_bytes = false;
+        let mut fresh = std::mem::take(&mut self.unread);
+        loop {
+            let fed = std::mem::take(&mut fresh);
+            let progress = if fed > 0 {
+                exchange.feed(&self.buffer[..fed])
+            } else {
+                let left = deadline.since(self.world.mono());
+                let is_unnumbered = !self.address.is_numbered();
+                let wait = if has_bytes && is_unnumbered { left.min(hush) } else { left };
+                let received = tokio::time::timeout(wait, line.read(&mut self.buffer)).await;
+                self.last_byte = self.world.mono();
+                match received {
+                    Ok(Ok(_)) if self.last_byte.since(deadline) > LATE_MAX => {
+                        // The answer is thrown away in the middle of the stream.
+                        self.silent_exchanges = SILENT_EXCHANGES_MAX;
+                        return Ok((Answer::Timeout, 0));
+                    }
+                    Ok(read) => {
+                        fresh = read?;
+                        has_bytes = true;
+                        deadline = deadline.max(self.last_byte.plus(hush)).min(latest);
+                        continue;
+                    }
+                    Err(_) if wait < left => {
+                        has_bytes = false;
+                        exchange.silence()
+                    }
+                    Err(_) if exchange.is_garbled() => return Ok((Answer::Garbled, 0)),
+                    Err(_) if exchange.has_other_number() => return Ok((Answer::OtherNumber, 0)),
+                    Err(_) => return Ok((Answer::Timeout, 0)),
+                }
+            };
+            if let Some(answer) = answer(progress) {
+                let behind = exchange.unread().min(fed);
+                self.buffer.copy_within(fed - behind..fed, 0);
+                return Ok((answer, behind));
+            }
         }
     }
 
-    /// Makes sure that nothing late is taken for the next answer.
-    async fn settle(&mut self) {
-        let Some(line) = self.line.as_mut() else { return };
-        if !line.can_drain() {
-            self.line = None;
-            return;
+    /// Decides whether an answer is this request's, on a bus that does not number them.
+    async fn judge(
+        &mut self,
+        job: &Job,
+        exchange: &Transaction,
+        answer: Answer,
+        behind: usize,
+        sent: MonoMs,
+    ) -> std::io::Result<Answer> {
+        if self.address.is_numbered() {
+            self.unread = behind;
+            return Ok(answer);
         }
-        let began = self.world.mono();
-        let mut buffer = [0; 512];
-        while self.world.mono().since(began) < DRAIN_MAX {
-            match tokio::time::timeout(SILENCE, line.read(&mut buffer)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => {
-                    self.line = None;
-                    return;
+        match answer {
+            Answer::Words(_) | Answer::Exception(_) => {
+                // Whoever speaks before the answer makes it his.
+                let is_alone = exchange.skipped() < FRAME_MIN;
+                if is_alone && self.is_last(job.unit, exchange.frame(), behind).await? {
+                    return Ok(answer);
                 }
-                Err(_) => return,
+                self.note_stray();
+                if !is_alone {
+                    self.guard.gave_up(job.unit, sent);
+                }
+                Ok(Answer::Garbled)
             }
+            Answer::Garbled => {
+                self.guard.gave_up(job.unit, sent);
+                if exchange.skipped() >= FRAME_MIN {
+                    self.note_stray();
+                }
+                Ok(answer)
+            }
+            Answer::Timeout | Answer::OtherNumber => {
+                self.guard.gave_up(job.unit, sent);
+                Ok(answer)
+            }
+            Answer::Unreachable => Ok(answer),
+        }
+    }
+
+    /// Waits until no answer to an earlier request can be under way, and drops what has come
+    /// unasked. Whether the bus is silent then.
+    async fn fall_silent(&mut self, unit: u8) -> std::io::Result<bool> {
+        let now = self.world.mono();
+        let mut until = now.plus(self.guard.late_for(unit, now).max(LISTEN));
+        let latest = until.plus(DRAIN_MAX);
+        let hush = self.address.hush();
+        let mut come = 0;
+        loop {
+            let now = self.world.mono();
+            if now >= until {
+                return Ok(true);
+            }
+            let Some(line) = self.line.as_mut() else { return Ok(false) };
+            let wait = until.since(now);
+            let Ok(read) = tokio::time::timeout(wait, line.read(&mut self.buffer)).await else {
+                return Ok(true);
+            };
+            come += read?;
+            self.last_byte = self.world.mono();
+            if come >= FRAME_MIN {
+                come = 0;
+                self.note_stray();
+            }
+            if self.last_byte >= latest {
+                return Ok(false);
+            }
+            let late = self.guard.late_for(unit, self.last_byte);
+            until = self.last_byte.plus(late.max(hush));
+        }
+    }
+
+    /// Whether no other answer follows the one that came: of two, nobody knows which is ours. A
+    /// gateway that doubles an answer does no harm.
+    async fn is_last(&mut self, unit: u8, frame: &[u8], behind: usize) -> std::io::Result<bool> {
+        let doubt = self.guard.doubt_for(unit, self.world.mono());
+        let mut others = self.buffer[..behind].to_vec();
+        let mut until = self.world.mono().plus(doubt);
+        if behind > 0 {
+            until = until.max(self.world.mono().plus(self.address.hush()));
+        }
+        loop {
+            let left = until.since(self.world.mono());
+            let Some(line) = self.line.as_mut() else { break };
+            if left.is_zero() || others.len() > FOLLOWING_MAX {
+                break;
+            }
+            match tokio::time::timeout(left, line.read(&mut self.buffer)).await {
+                Ok(Ok(read)) => {
+                    self.last_byte = self.world.mono();
+                    others.extend_from_slice(&self.buffer[..read]);
+                    until = until.max(self.last_byte.plus(self.address.hush()));
+                }
+                // Some gateways close the connection after each answer.
+                Ok(Err(_)) => self.line = None,
+                Err(_) => break,
+            }
+        }
+        let mut rest = &others[..];
+        while let Some(behind) = rest.strip_prefix(frame) {
+            rest = behind;
+        }
+        Ok(rest.len() < FRAME_MIN)
+    }
+
+    fn note_stray(&mut self) {
+        if self.guard.heard_stray(self.world.mono()) {
+            tracing::warn!(
+                bus = %self.address,
+                "answers come that nobody here asked for: does another master ask on this bus? \
+                 readings take longer while it does"
+            );
         }
     }
 
@@ -288,58 +442,23 @@ impl Bus {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
-    use std::sync::mpsc as threads;
-
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_millis(200);
-    const WORD: u16 = 0x1234;
-
-    /// An inverter that says when it is asked, and answers with one word when it may.
-    fn inverter(asked: mpsc::UnboundedSender<()>, may_answer: threads::Receiver<()>) -> Address {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = Address::Tcp(listener.local_addr().unwrap().to_string());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = [0; 12];
-                while stream.read_exact(&mut request).is_ok() {
-                    asked.send(()).unwrap();
-                    may_answer.recv().unwrap();
-                    let [high, low] = WORD.to_be_bytes();
-                    // Transaction, protocol, length, unit, function, length of the words, words.
-                    let answer = [request[0], request[1], 0, 0, 0, 5, 1, 3, 2, high, low];
-                    stream.write_all(&answer).unwrap();
-                }
-            }
-        });
-        address
-    }
-
-    #[tokio::test]
-    async fn answer_that_came_during_a_standstill_is_a_timeout() {
-        let (asked, mut requests) = mpsc::unbounded_channel();
-        let (answer, may_answer) = threads::channel();
-        let address = inverter(asked, may_answer);
-        let mut bus = Bus::new(address, Pace::default(), Clock::system());
-        let read = Read::of_all(Table::Holding, 0, 1, 0, 0);
-        let (done, _) = mpsc::channel(1);
-        let job = Job { source: SourceNumber(0), unit: 1, read, timeout: TIMEOUT, done };
-
-        let stand_still = async {
-            requests.recv().await.unwrap();
-            answer.send(()).unwrap();
-            // The executor is this thread, so nobody sees the answer before it goes on.
-            std::thread::sleep(TIMEOUT + LATE_MAX + Duration::from_millis(100));
-        };
-        let (done, ()) = tokio::join!(bus.carry_out(&job), stand_still);
-        assert_eq!(done.answer, Answer::Timeout);
-
-        answer.send(()).unwrap();
-        assert_eq!(bus.carry_out(&job).await.answer, Answer::Words(vec![WORD]));
-    }
+/// What the progress of an exchange means; none while it goes on.
+fn answer(progress: Progress<'_>) -> Option<Answer> {
+    Some(match progress {
+        Progress::NeedMore => return None,
+        Progress::Done(
+            Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words),
+        ) => Answer::Words(words.iter().collect()),
+        Progress::Exception(code) => Answer::Exception(code),
+        Progress::Done(_)
+        | Progress::Failed(
+            TransactionError::NotModbus
+            | TransactionError::Reply(_)
+            | TransactionError::Garbled
+            | TransactionError::Over,
+        ) => Answer::Garbled,
+    })
 }
+
+#[cfg(test)]
+mod tests;

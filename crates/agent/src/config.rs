@@ -13,7 +13,7 @@ use std::time::Duration;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
 use ecowatt_model::SOURCES_MAX;
-use ecowatt_profile::{Profile, catalogue};
+use ecowatt_profile::{Profile, TransportKind, catalogue};
 use serde::Deserialize;
 
 pub use self::document::Document;
@@ -152,7 +152,7 @@ impl Config {
         let document = Document::parse(text).map_err(ConfigError::Invalid)?;
         let (file, problems) = document.read::<File>();
         let Some(file) = file else { return Err(ConfigError::Invalid(problems)) };
-        let mut check = Check { folder, document, problems };
+        let mut check = Check { folder, document, problems, addresses: Vec::new() };
         let server = check
             .given("server", file.server.as_deref())
             .and_then(|server| check.parse::<ServerUrl>("server", server));
@@ -234,6 +234,8 @@ struct Check<'a> {
     folder: &'a Path,
     document: Document<'a>,
     problems: Vec<Problem>,
+    /// Those of the inverters so far.
+    addresses: Vec<Address>,
 }
 
 impl Check<'_> {
@@ -308,11 +310,12 @@ impl Check<'_> {
         let path = |key: &str| format!("inverter[{place}].{key}");
         let address = self
             .given(&path("transport"), inverter.transport.as_deref())
-            .and_then(|transport| self.parse(&path("transport"), transport));
+            .and_then(|transport| self.parse(&path("transport"), transport))
+            .and_then(|address| self.address(&path("transport"), address));
         let profile = self
             .given(&path("profile"), inverter.profile.as_deref())
             .and_then(|profile| self.profile(&path("profile"), profile));
-        let is_tcp = matches!(address, Some(Address::Tcp(_)));
+        let is_tcp = address.as_ref().map(Address::kind) == Some(TransportKind::Tcp);
         let unit = match inverter.unit.map(u8::try_from) {
             Some(Ok(unit @ 1..=247)) => Some(unit),
             // Modbus on Serial Line V1.02, 2.2; TCP devices without a bus answer to 255 or 0 too.
@@ -326,6 +329,19 @@ impl Check<'_> {
             self.problem::<()>(&path("name"), "must have 1 to 32 bytes");
         }
         Some(InverterConfig { name, address: address?, unit: unit?, profile: profile? })
+    }
+
+    /// Inverters share a bus if their transports are the same; one bus cannot be used in two ways.
+    fn address(&mut self, path: &str, address: Address) -> Option<Address> {
+        let place = address.place();
+        let other =
+            self.addresses.iter().position(|known| *known != address && known.place() == place);
+        if let Some(other) = other {
+            let other = self.addresses[other].to_string();
+            return self.problem(path, &format!("uses the same bus as {other} in another way"));
+        }
+        self.addresses.push(address.clone());
+        Some(address)
     }
 
     fn profile(&mut self, path: &str, name: &str) -> Option<Profile> {
@@ -412,6 +428,35 @@ mod tests {
             ],
             "{found:#?}"
         );
+    }
+
+    #[test]
+    fn one_bus_is_used_in_one_way() {
+        let with = |first: &str, second: &str| {
+            let inverter = |transport: &str| {
+                format!(
+                    "[[inverter]]\ntransport = \"{transport}\"\nprofile = \"ecowatt/seed-sim\"\n"
+                )
+            };
+            problems(&format!(
+                "server = \"http://a.example\"\ndata = \"d\"\n{}{}",
+                inverter(first),
+                inverter(second)
+            ))
+        };
+        let tty = "serial:///dev/ttyUSB0";
+        for (first, second) in [
+            (format!("{tty}?baud=9600"), format!("{tty}?baud=19200")),
+            (format!("{tty}?format=8N1"), "serial:///dev/../dev/ttyUSB0?format=8E1".to_owned()),
+            ("tcp://gateway:502".to_owned(), "rtu-over-tcp://Gateway:502".to_owned()),
+            ("tcp://gateway:502".to_owned(), "tcp://gateway:502?transactions=any".to_owned()),
+        ] {
+            let found = with(&first, &second);
+            assert_eq!(found.len(), 1, "{first} and {second}: {found:?}");
+            assert!(found[0].contains("inverter[1].transport: uses the same bus as"), "{found:?}");
+        }
+        assert!(with(tty, &format!("{tty}?baud=9600&format=8n1")).is_empty());
+        assert!(with("tcp://gateway:502", "tcp://gateway:503").is_empty());
     }
 
     #[test]

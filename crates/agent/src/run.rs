@@ -177,6 +177,7 @@ fn pace(inverters: &[InverterConfig], address: &Address) -> Pace {
             Pace {
                 connect_delay: pace.connect_delay.max(transport.connect_delay),
                 gap_min: pace.gap_min.max(transport.min_gap),
+                answer_max: pace.answer_max.max(transport.timeout),
             }
         },
     )

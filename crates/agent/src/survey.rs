@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ecowatt_model::SourceNumber;
 use ecowatt_profile::sunspec::{Discovery, Found};
-use ecowatt_profile::{Compiled, Profile, Read, Table, TransportKind};
+use ecowatt_profile::{Compiled, Profile, Read, Table};
 use tokio::sync::mpsc;
 
-use crate::bus::{Address, Answer, Job};
+use crate::bus::{Answer, Job};
 use crate::config::InverterConfig;
 use crate::storage::Disk;
 
@@ -39,11 +39,7 @@ pub(crate) fn compile(
     let failed = |error: &dyn std::error::Error| {
         SurveyError::Profile(profile.id().into(), error.to_string())
     };
-    let kind = match inverter.address {
-        Address::Tcp(_) => TransportKind::Tcp,
-        Address::RtuOverTcp(_) => TransportKind::RtuOverTcp,
-        Address::Serial(_) => TransportKind::Rtu,
-    };
+    let kind = inverter.address.kind();
     let resolved: Profile;
     let profile = match models {
         None => profile,
@@ -70,7 +66,8 @@ pub(crate) async fn search(
         match answers.recv().await.map(|done| done.answer) {
             Some(Answer::Words(words)) => discovery.handle_words(&words),
             Some(Answer::Exception(_)) => discovery.handle_exception(),
-            Some(Answer::Timeout | Answer::Garbled | Answer::Unreachable) | None => {
+            Some(Answer::Timeout | Answer::OtherNumber | Answer::Garbled | Answer::Unreachable)
+            | None => {
                 return Err(SurveyError::Quiet);
             }
         }

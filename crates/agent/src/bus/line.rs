@@ -4,23 +4,28 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ecowatt_modbus::{Framing, inter_frame_silence};
-use ecowatt_profile::SerialFormat;
+use ecowatt_modbus::{Framing, inter_frame_silence, time_on_wire};
+use ecowatt_profile::{Read as RegisterRead, SerialFormat, TransportKind};
 use rustix::fs::OFlags;
 use rustix::termios::{self, ControlModes, OptionalActions, QueueSelector};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::guard::FRAME_MIN;
+
 /// Where a bus is, as in `tcp://host:502`, `rtu-over-tcp://host:4001` or
 /// `serial:///dev/ttyUSB0?baud=9600&format=8N1`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     Tcp(String),
+    /// Modbus TCP by a gateway that does not return transaction numbers
+    /// (`tcp://host:502?transactions=any`).
+    UnnumberedTcp(String),
     RtuOverTcp(String),
     Serial(Serial),
 }
@@ -44,24 +49,99 @@ pub enum ParseAddressError {
     Path,
     #[error("{0} is not baud=… (300 to 4000000) or format=8N1, 8N2, 8E1 or 8O1")]
     Setting(String),
+    #[error("{0} is not transactions=any")]
+    TcpSetting(String),
 }
 
 impl Address {
+    /// How frames are wrapped, as profiles speak of it.
+    #[must_use]
+    pub fn kind(&self) -> TransportKind {
+        match self {
+            Self::Tcp(_) | Self::UnnumberedTcp(_) => TransportKind::Tcp,
+            Self::RtuOverTcp(_) => TransportKind::RtuOverTcp,
+            Self::Serial(_) => TransportKind::Rtu,
+        }
+    }
+
+    /// The place itself, whatever way it is spoken to: two buses must not share it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Tcp(host_port) | Self::UnnumberedTcp(host_port) | Self::RtuOverTcp(host_port) => {
+                host_port.to_ascii_lowercase()
+            }
+            // Names under /dev/serial lead to the same device file.
+            Self::Serial(Serial { path, .. }) => {
+                let lexical = || {
+                    path.components().fold(PathBuf::new(), |mut so_far, part| {
+                        match part {
+                            Component::ParentDir => _ = so_far.pop(),
+                            part => so_far.push(part),
+                        }
+                        so_far
+                    })
+                };
+                path.canonicalize().unwrap_or_else(|_| lexical()).display().to_string()
+            }
+        }
+    }
+
     pub(super) fn framing(&self) -> Framing {
         match self {
-            Self::Tcp(_) => Framing::Tcp,
+            Self::Tcp(_) | Self::UnnumberedTcp(_) => Framing::Tcp,
             Self::RtuOverTcp(_) | Self::Serial(_) => Framing::Rtu,
         }
+    }
+
+    /// Whether answers say which request they answer.
+    pub(super) fn is_numbered(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    pub(super) fn is_serial(&self) -> bool {
+        matches!(self, Self::Serial(_))
+    }
+
+    /// Whether answers to other masters may come here without a sign of their requests.
+    pub(super) fn is_gateway(&self) -> bool {
+        matches!(self, Self::RtuOverTcp(_) | Self::UnnumberedTcp(_))
     }
 
     /// Pause that frames need between them.
     pub(super) fn silence(&self) -> Duration {
         match self {
-            Self::Tcp(_) | Self::RtuOverTcp(_) => Duration::ZERO,
+            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => Duration::ZERO,
             Self::Serial(serial) => inter_frame_silence(serial.baud, serial.format.bits_per_char()),
         }
     }
+
+    /// Silence after bytes that tells that no more of an answer follows. Far above 3.5 characters:
+    /// USB adapters hold bytes back for up to 16 ms, and networks for longer.
+    pub(super) fn hush(&self) -> Duration {
+        match self {
+            Self::Serial(_) => Duration::from_millis(60),
+            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => {
+                Duration::from_millis(250)
+            }
+        }
+    }
+
+    /// Time that the answer to a read takes on the line, once it has begun.
+    pub(super) fn time_for(&self, read: &RegisterRead) -> Duration {
+        let bytes = usize::from(read.count) * 2 + FRAME_MIN;
+        match self {
+            Self::Serial(serial) => time_on_wire(bytes, serial.baud, serial.format.bits_per_char()),
+            // The bus behind a gateway cannot be seen.
+            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => {
+                time_on_wire(bytes, GATEWAY_BAUD_MIN, SerialFormat::NoneTwo.bits_per_char())
+            }
+        }
+    }
 }
+
+/// The slowest bus behind a gateway that is waited for.
+const GATEWAY_BAUD_MIN: u32 = 1_200;
 
 impl FromStr for Address {
     type Err = ParseAddressError;
@@ -69,7 +149,11 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.split_once("://").ok_or(ParseAddressError::Scheme)?;
         match scheme {
-            "tcp" => host_port(rest).map(Self::Tcp),
+            "tcp" => match rest.split_once('?') {
+                None => host_port(rest).map(Self::Tcp),
+                Some((rest, "transactions=any")) => host_port(rest).map(Self::UnnumberedTcp),
+                Some((_, other)) => Err(ParseAddressError::TcpSetting(other.to_owned())),
+            },
             "rtu-over-tcp" => host_port(rest).map(Self::RtuOverTcp),
             "serial" => serial(rest).map(Self::Serial),
             _ => Err(ParseAddressError::Scheme),
@@ -119,6 +203,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(host_port) => write!(f, "tcp://{host_port}"),
+            Self::UnnumberedTcp(host_port) => write!(f, "tcp://{host_port}?transactions=any"),
             Self::RtuOverTcp(host_port) => write!(f, "rtu-over-tcp://{host_port}"),
             Self::Serial(serial) => write!(f, "serial://{}", serial.path.display()),
         }
@@ -148,7 +233,9 @@ pub(super) enum Line {
 impl Line {
     pub(super) async fn open(address: &Address) -> Result<Self, OpenError> {
         match address {
-            Address::Tcp(host_port) | Address::RtuOverTcp(host_port) => {
+            Address::Tcp(host_port)
+            | Address::UnnumberedTcp(host_port)
+            | Address::RtuOverTcp(host_port) => {
                 let stream = TcpStream::connect(host_port).await.map_err(OpenError::Connect)?;
                 // Requests are small and waited for; delaying them gains nothing.
                 stream.set_nodelay(true).map_err(OpenError::Connect)?;
@@ -157,21 +244,6 @@ impl Line {
             Address::Serial(serial) => {
                 open_serial(serial).map(Self::Serial).map_err(OpenError::Serial)
             }
-        }
-    }
-
-    /// Whether what comes late can be told from what comes next by waiting for silence.
-    pub(super) fn can_drain(&self) -> bool {
-        match self {
-            Self::Tcp(_) => false,
-            Self::Serial(_) => true,
-        }
-    }
-
-    /// Forgets what a serial port received unasked.
-    pub(super) fn discard_input(&self) {
-        if let Self::Serial(port) = self {
-            let _ = termios::tcflush(port.get_ref(), QueueSelector::IFlush);
         }
     }
 
@@ -226,6 +298,8 @@ fn open_serial(serial: &Serial) -> io::Result<AsyncFd<File>> {
         SerialFormat::OddOne => ControlModes::PARENB | ControlModes::PARODD,
     });
     termios::tcsetattr(&port, OptionalActions::Now, &settings)?;
+    // What the port received while nobody listened.
+    termios::tcflush(&port, QueueSelector::IFlush)?;
     #[expect(deprecated, reason = "its successor is unsafe; a File keeps what that asks for")]
     AsyncFd::new(port)
 }
@@ -245,6 +319,11 @@ mod tests {
             ("serial:///dev/ttyS1?baud=19200&format=8e1", serial(19_200, SerialFormat::EvenOne)),
             ("10.0.0.7:502", Err(ParseAddressError::Scheme)),
             ("udp://10.0.0.7:502", Err(ParseAddressError::Scheme)),
+            (
+                "tcp://10.0.0.7:502?transactions=any",
+                Ok(Address::UnnumberedTcp("10.0.0.7:502".into())),
+            ),
+            ("tcp://10.0.0.7:502?x=1", Err(ParseAddressError::TcpSetting("x=1".into()))),
             ("tcp://10.0.0.7", Err(ParseAddressError::HostPort)),
             ("tcp://10.0.0.7:0", Err(ParseAddressError::HostPort)),
             ("serial://ttyS1", Err(ParseAddressError::Path)),
