@@ -6,8 +6,9 @@ import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import type { Tail } from "../lib/series";
 import { listen } from "./live";
+import { withChange, withDetailChange, withSample, words } from "./merge";
 import type { Fleet } from "./queries";
-import type { Device, DeviceChanged, DeviceDetail, LiveSample } from "./types";
+import type { DeviceChanged, DeviceDetail, LiveSample } from "./types";
 
 const APPLY_EVERY_MS = 250;
 const RECENT_MAX = 5_000;
@@ -42,51 +43,6 @@ export function useRecent(device: string, inverter: number): Tail[] {
     },
     () => recent.get(keyOf(device, inverter)) ?? NONE,
   );
-}
-
-function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDetail {
-  const values = new Map(sample.values);
-  const at = new Date(sample.t_ms).toISOString();
-  const isNewest = !detail.last_sample || Date.parse(detail.last_sample) < sample.t_ms;
-  // A message came no earlier than its newest sample was taken.
-  const isHeard = !detail.last_seen || Date.parse(detail.last_seen) < sample.t_ms;
-  return {
-    ...detail,
-    last_sample: isNewest ? at : detail.last_sample,
-    last_seen: isHeard ? at : detail.last_seen,
-    inverters: detail.inverters.map((inverter) =>
-      inverter.number !== sample.inverter
-        ? inverter
-        : {
-            ...inverter,
-            points: inverter.points.map((point) => {
-              const value = values.get(point.point);
-              const isNewer = !point.read_at || Date.parse(point.read_at) <= sample.t_ms;
-              if (value === undefined || !isNewer) return point;
-              const text = value === point.value ? point.text : null;
-              return { ...point, value, text, read_at: at, tried_at: at, quality: "good" };
-            }),
-          },
-    ),
-  };
-}
-
-/** How many points are put in words; a changed code has lost its word until it is fetched. */
-function words(detail: DeviceDetail): number {
-  return detail.inverters.reduce(
-    (count, { points }) => count + points.filter(({ text }) => text != null).length,
-    0,
-  );
-}
-
-function withChange<T extends Device>(device: T, change: DeviceChanged): T {
-  return {
-    ...device,
-    state: change.state,
-    power_w: change.power_w,
-    energy_today_wh: change.energy_today_wh,
-    last_seen: change.last_seen ?? device.last_seen,
-  };
 }
 
 /** Starts applying events to the cache; ends with the returned function. */
@@ -127,7 +83,7 @@ export function applyEvents(queries: QueryClient): () => void {
       queries.setQueryData<DeviceDetail>(["device", id], (detail) => {
         if (!detail) return undefined;
         if (change && change.state !== detail.state) refetchSoon();
-        const changed = change ? withChange(detail, change) : detail;
+        const changed = change ? withDetailChange(detail, change) : detail;
         const sampled = (samples.get(id) ?? []).reduce(withSample, changed);
         if (words(sampled) !== words(detail)) refetchSoon();
         return sampled;

@@ -28,6 +28,8 @@ export async function fetchSystem(signal?: AbortSignal): Promise<System> {
     localMs: answered,
     speed: system.speed,
   };
+  slow.tick();
+  fast.tick();
   return system;
 }
 
@@ -65,6 +67,8 @@ function ticker(everyMs: number) {
       };
     },
     value: () => value,
+    /** Takes the time anew, as when the clock was set. */
+    tick,
   };
 }
 

@@ -2,6 +2,7 @@
 import { keepPreviousData, QueryCache, QueryClient, useQuery } from "@tanstack/react-query";
 import { ApiError, get } from "./client";
 import { fetchSystem, now, speed } from "./clock";
+import { aligned } from "./merge";
 import type {
   Device,
   DeviceDetail,
@@ -124,7 +125,8 @@ export function useSites() {
 export function useDevice(id: string) {
   return useQuery({
     queryKey: ["device", id],
-    queryFn: ({ signal }) => get<DeviceDetail>(`/devices/${encodeURIComponent(id)}`, undefined, signal),
+    queryFn: async ({ signal }) =>
+      aligned(await get<DeviceDetail>(`/devices/${encodeURIComponent(id)}`, undefined, signal)),
     refetchInterval: DETAIL_EVERY_MS,
   });
 }

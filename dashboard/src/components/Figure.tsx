@@ -1,6 +1,6 @@
 /** Numbers with units, ages, and the dash where there is none. */
 import { useNow } from "../api/clock";
-import { ABSENT, ageText, durationText, type Amount } from "../lib/format";
+import { ABSENT, ageText, amountText, durationText, power, standby, type Amount } from "../lib/format";
 import { exactText } from "../lib/zone";
 import styles from "./Figure.module.css";
 
@@ -9,6 +9,29 @@ export function Figure({ amount, title }: { amount: Amount; title?: string }) {
     <span className={styles.figure} title={title}>
       {amount.number}
       {amount.unit && <span className={styles.unit}>{"\u202f" + amount.unit}</span>}
+    </span>
+  );
+}
+
+interface PowerProps {
+  watts: number | null | undefined;
+  /** How many devices it is the sum of. */
+  count?: number;
+  title?: string;
+  /** Why there is none. */
+  why: string;
+}
+
+/** A power as people think of it: what is fed in. What inverters draw for themselves is said beside it. */
+export function Power({ watts, count = 1, title, why }: PowerProps) {
+  if (watts == null) return <Absent why={why} />;
+  const drawn = standby(watts, count);
+  if (drawn === null) return <Figure amount={power(watts)} title={title} />;
+  const means = `Nothing is fed in; ${amountText(power(drawn))} are drawn in standby`;
+  return (
+    <span title={title ? `${means}. ${title}` : means}>
+      <Figure amount={power(0)} />{" "}
+      <small className={styles.standby}>uses {amountText(power(drawn))}</small>
     </span>
   );
 }

@@ -1,8 +1,10 @@
 /** The device in one glance. */
+import { ChevronLeft } from "lucide-react";
 import type { DeviceDetail } from "../../api/types";
-import { Absent, Age, Figure, Lasting } from "../../components/Figure";
+import { Absent, Age, Figure, Lasting, Power } from "../../components/Figure";
+import { Link } from "../../components/Link";
 import { DeviceBadge } from "../../components/State";
-import { energy, power } from "../../lib/format";
+import { energy } from "../../lib/format";
 import { NO_ENERGY, NO_POWER, NOT_SEEN } from "../fleet/reasons";
 import styles from "./DeviceHead.module.css";
 
@@ -11,8 +13,19 @@ export function DeviceHead({ device }: { device: DeviceDetail }) {
   return (
     <div className={styles.head}>
       <div className={styles.who}>
+        <Link to="/" className={styles.back} aria-label="Back to the fleet" title="Back to the fleet">
+          <ChevronLeft size={20} aria-hidden />
+        </Link>
         <h1>{device.name}</h1>
-        <p>
+        <p className={styles.state}>
+          <DeviceBadge state={device.state} />
+          {device.state_since && (
+            <span className={styles.since}>
+              for <Lasting since={device.state_since} zone={zone} />
+            </span>
+          )}
+        </p>
+        <p className={styles.where}>
           {device.id}
           <span aria-hidden="true"> · </span>
           {device.site.name}
@@ -28,7 +41,7 @@ export function DeviceHead({ device }: { device: DeviceDetail }) {
         <div>
           <dt>Power now</dt>
           <dd data-testid="power">
-            {device.power_w != null ? <Figure amount={power(device.power_w)} /> : <Absent why={NO_POWER} />}
+            <Power watts={device.power_w} why={NO_POWER} />
           </dd>
         </div>
         <div>
@@ -38,17 +51,6 @@ export function DeviceHead({ device }: { device: DeviceDetail }) {
               <Figure amount={energy(device.energy_today_wh)} />
             ) : (
               <Absent why={NO_ENERGY} />
-            )}
-          </dd>
-        </div>
-        <div className={styles.small}>
-          <dt>State</dt>
-          <dd>
-            <DeviceBadge state={device.state} />
-            {device.state_since && (
-              <span className={styles.since}>
-                for <Lasting since={device.state_since} zone={zone} />
-              </span>
             )}
           </dd>
         </div>

@@ -3,7 +3,8 @@ import { Clock, Moon, TriangleAlert } from "lucide-react";
 import { useNow } from "../../api/clock";
 import type { InverterSummary, PointValue } from "../../api/types";
 import { Absent, Figure } from "../../components/Figure";
-import { ageText, reading } from "../../lib/format";
+import { codeText, isCode } from "../../lib/codes";
+import { ageText, amountText, readable, reading } from "../../lib/format";
 import { freshness } from "../../lib/freshness";
 import { GROUP_NAMES, GROUPS, groupOf, inOrder, pointName, qualityText } from "../../lib/points";
 import { exactText } from "../../lib/zone";
@@ -34,7 +35,7 @@ export function Values({ inverter, zone }: { inverter: InverterSummary; zone: st
               </th>
             </tr>
             {points.map((point) => (
-              <Row key={point.point} point={point} now={now} zone={zone} />
+              <Row key={point.point} point={point} profile={inverter.profile} now={now} zone={zone} />
             ))}
           </tbody>
         ))}
@@ -43,7 +44,14 @@ export function Values({ inverter, zone }: { inverter: InverterSummary; zone: st
   );
 }
 
-function Row({ point, now, zone }: { point: PointValue; now: number; zone: string }) {
+interface RowProps {
+  point: PointValue;
+  profile: string;
+  now: number;
+  zone: string;
+}
+
+function Row({ point, profile, now, zone }: RowProps) {
   const fresh = freshness(point, now);
   const readAt = point.read_at ? Date.parse(point.read_at) : null;
   const triedAt = point.tried_at ? Date.parse(point.tried_at) : null;
@@ -78,8 +86,13 @@ function Row({ point, now, zone }: { point: PointValue; now: number; zone: strin
           <Absent why={`Never read well: ${qualityText(point.quality)}`} />
         ) : point.text ? (
           <span title={`Register value ${point.value}`}>{point.text.replaceAll("_", " ")}</span>
+        ) : isCode(point) ? (
+          <span title={`Register value ${point.value}`}>{codeText(point.point, point.value, profile)}</span>
         ) : (
-          <Figure amount={reading(point.value, point.unit, point.decimals)} />
+          <Figure
+            amount={readable(point.value, point.unit, point.decimals)}
+            title={amountText(reading(point.value, point.unit, point.decimals))}
+          />
         )}
       </td>
       <td className={styles.age}>

@@ -1,10 +1,10 @@
 /** The devices as cards, for narrow screens. */
 import type { Device } from "../../api/types";
-import { Absent, Age, Figure } from "../../components/Figure";
+import { Absent, Age, Figure, Power } from "../../components/Figure";
 import { Link } from "../../components/Link";
 import { Sparkline } from "../../components/Sparkline";
 import { DeviceBadge } from "../../components/State";
-import { energy, power } from "../../lib/format";
+import { energy } from "../../lib/format";
 import type { ListProps } from "./DeviceTable";
 import { NO_ENERGY, NO_POWER, NOT_SEEN } from "./reasons";
 import styles from "./DeviceCards.module.css";
@@ -36,7 +36,7 @@ function Card({ device }: { device: Device }) {
         <div>
           <dt>Power now</dt>
           <dd data-testid="power">
-            {device.power_w != null ? <Figure amount={power(device.power_w)} /> : <Absent why={NO_POWER} />}
+            <Power watts={device.power_w} why={NO_POWER} />
           </dd>
         </div>
         <div>

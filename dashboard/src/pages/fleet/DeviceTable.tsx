@@ -1,11 +1,11 @@
 /** The devices as a table. */
 import { ArrowDown, ArrowUp } from "lucide-react";
 import type { Device } from "../../api/types";
-import { Absent, Age, Figure } from "../../components/Figure";
+import { Absent, Age, Figure, Power } from "../../components/Figure";
 import { Link } from "../../components/Link";
 import { Sparkline } from "../../components/Sparkline";
 import { DeviceBadge } from "../../components/State";
-import { energy, power } from "../../lib/format";
+import { energy } from "../../lib/format";
 import { navigate } from "../../lib/route";
 import { isDownFirst, type Sort, type SortKey } from "./list";
 import { NO_ENERGY, NO_FIRMWARE, NO_POWER, NOT_SEEN } from "./reasons";
@@ -84,11 +84,7 @@ function Row({ device }: { device: Device }) {
         <DeviceBadge state={device.state} />
       </td>
       <td className={styles.number} data-testid="power">
-        {device.power_w != null ? (
-          <Figure amount={power(device.power_w)} />
-        ) : (
-          <Absent why={NO_POWER} />
-        )}
+        <Power watts={device.power_w} why={NO_POWER} />
       </td>
       <td>
         <Sparkline spark={device.spark} zone={zone} />

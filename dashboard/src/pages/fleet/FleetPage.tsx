@@ -1,13 +1,13 @@
 /** Is everything all right, and if not, which plant? */
 import { Plus, Search, X } from "lucide-react";
-import { useDeferredValue, useEffect, useMemo, useState } from "react";
+import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { FLEET_MAX, useFleet, useFound, type Fleet } from "../../api/queries";
 import type { Device, DeviceState } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Problem } from "../../components/Problem";
 import { STATES } from "../../components/State";
 import { countText, numberText } from "../../lib/format";
-import { useIsNarrow } from "../../lib/media";
+import { useIsTooNarrowForTables } from "../../lib/media";
 import { useParams } from "../../lib/route";
 import { DeviceCards } from "./DeviceCards";
 import { DeviceTable } from "./DeviceTable";
@@ -16,6 +16,7 @@ import { FleetLoading } from "./FleetLoading";
 import { HeadLine } from "./HeadLine";
 import { NoDevices } from "./NoDevices";
 import { matches, order, type Sort, readSort, writeSort } from "./list";
+import { SortChoice } from "./SortChoice";
 import { StateFilter } from "./StateFilter";
 import styles from "./Fleet.module.css";
 
@@ -66,11 +67,18 @@ export function FleetPage() {
 
 /**
  * The order is settled when the list, the filter or the wish for an order changes, not when a live
- * value does: nothing moves under the pointer.
+ * value does. Only a state that changes moves a device, so that the worst is on top; and not while the
+ * list is held: nothing moves under the pointer.
  */
-function useOrdered(devices: Device[], sort: Sort): Device[] {
+function useOrdered(devices: Device[], sort: Sort, isHeld: boolean): Device[] {
   const members = devices.map(({ id }) => id).join(" ");
-  const ids = useMemo(() => order(devices, sort).map(({ id }) => id), [members, sort.by, sort.isDown]);
+  const states = sort.by === "state" ? devices.map(({ state }) => state).join(" ") : "";
+  const settled = useRef(states);
+  if (!isHeld) settled.current = states;
+  const ids = useMemo(
+    () => order(devices, sort).map(({ id }) => id),
+    [members, settled.current, sort.by, sort.isDown],
+  );
   const byId = new Map(devices.map((device) => [device.id, device]));
   return ids.flatMap((id) => byId.get(id) ?? []);
 }
@@ -78,7 +86,8 @@ function useOrdered(devices: Device[], sort: Sort): Device[] {
 function Devices({ fleet }: { fleet: Fleet }) {
   const [params, change] = useParams();
   const [most, setMost] = useState(ROWS_FIRST);
-  const isNarrow = useIsNarrow();
+  const [isHeld, setHeld] = useState(false);
+  const isNarrow = useIsTooNarrowForTables();
   const search = params.get("search") ?? "";
   const states = readStates(params.get("state"));
   const sort = readSort(params.get("sort"));
@@ -94,13 +103,16 @@ function Devices({ fleet }: { fleet: Fleet }) {
     (device) =>
       (isRemote || matches(device, search)) && (states.size === 0 || states.has(device.state)),
   );
-  const ordered = useOrdered(found, sort);
+  const ordered = useOrdered(found, sort, isHeld);
   const shown = ordered.slice(0, most);
   const List = isNarrow ? DeviceCards : DeviceTable;
 
+  const narrow = (next: Set<DeviceState>) =>
+    change({ state: next.size ? [...next].join(",") : null }, { replace: true });
+
   return (
     <>
-      <HeadLine devices={fleet.devices} total={fleet.total} />
+      <HeadLine devices={fleet.devices} total={fleet.total} chosen={states} onChange={narrow} />
       <div className={styles.tools}>
         <div className={styles.search} role="search">
           <Search size={16} aria-hidden />
@@ -114,32 +126,35 @@ function Devices({ fleet }: { fleet: Fleet }) {
           />
           <kbd aria-hidden="true">/</kbd>
         </div>
-        <StateFilter
-          devices={fleet.devices}
-          chosen={states}
-          onChange={(next) => change({ state: next.size ? [...next].join(",") : null }, { replace: true })}
-        />
+        <StateFilter devices={fleet.devices} chosen={states} onChange={narrow} />
       </div>
-      <p className={styles.count} role="status">
-        {isNarrowed
-          ? `${numberText(found.length, 0)} of ${countText(fleet.total, "device")}`
-          : countText(fleet.total, "device")}
-        {isPart && !isNarrowed && `; the first ${numberText(FLEET_MAX, 0)} are listed, search for others`}
-        {isNarrowed && (
-          <button
-            type="button"
-            className={styles.clear}
-            onClick={() => change({ search: null, state: null })}
-          >
-            <X size={14} aria-hidden />
-            Show all
-          </button>
+      <div className={styles.about}>
+        <p className={styles.count} role="status">
+          {isNarrowed
+            ? `${numberText(found.length, 0)} of ${countText(fleet.total, "device")}`
+            : countText(fleet.total, "device")}
+          {isPart && !isNarrowed && `; the first ${numberText(FLEET_MAX, 0)} are listed, search for others`}
+          {isNarrowed && (
+            <button
+              type="button"
+              className={styles.clear}
+              onClick={() => change({ search: null, state: null })}
+            >
+              <X size={14} aria-hidden />
+              Show all
+            </button>
+          )}
+        </p>
+        {isNarrow && (
+          <SortChoice sort={sort} onSort={(next) => change({ sort: writeSort(next) }, { replace: true })} />
         )}
-      </p>
+      </div>
       {found.length === 0 ? (
         <p className={styles.nothing}>No device matches. Show all, or change the search.</p>
       ) : (
-        <List devices={shown} sort={sort} onSort={(next) => change({ sort: writeSort(next) })} />
+        <div onPointerEnter={() => setHeld(true)} onPointerLeave={() => setHeld(false)}>
+          <List devices={shown} sort={sort} onSort={(next) => change({ sort: writeSort(next) })} />
+        </div>
       )}
       {ordered.length > shown.length && (
         <div className={styles.more}>

@@ -9,12 +9,14 @@ interface Props {
   onChange: (chosen: Set<DeviceState>) => void;
 }
 
+/** The choice with one state more or less. */
+export function toggled(chosen: Set<DeviceState>, state: DeviceState): Set<DeviceState> {
+  const next = new Set(chosen);
+  if (!next.delete(state)) next.add(state);
+  return next;
+}
+
 export function StateFilter({ devices, chosen, onChange }: Props) {
-  const toggle = (state: DeviceState) => {
-    const next = new Set(chosen);
-    if (!next.delete(state)) next.add(state);
-    onChange(next);
-  };
   return (
     <div className={styles.chips} role="group" aria-label="Show only these states">
       {STATES.map((state) => {
@@ -26,7 +28,7 @@ export function StateFilter({ devices, chosen, onChange }: Props) {
             key={state}
             type="button"
             aria-pressed={chosen.has(state)}
-            onClick={() => toggle(state)}
+            onClick={() => onChange(toggled(chosen, state))}
           >
             <Icon size={14} aria-hidden />
             {word}

@@ -1,6 +1,5 @@
 /** Which devices are listed, and in what order. */
-import type { Device } from "../../api/types";
-import { STATES } from "../../components/State";
+import type { Device, DeviceState } from "../../api/types";
 
 export type SortKey = "name" | "site" | "state" | "power" | "energy" | "seen";
 
@@ -9,7 +8,23 @@ export interface Sort {
   isDown: boolean;
 }
 
-const KEYS: SortKey[] = ["name", "site", "state", "power", "energy", "seen"];
+const KEYS: SortKey[] = ["state", "name", "site", "power", "energy", "seen"];
+
+/** Worst first: what needs somebody, then what makes nothing while others do, then what is as it should be. */
+const BY_BADNESS: DeviceState[] = ["faulty", "silent", "waiting", "idle", "producing", "asleep"];
+
+/** What the list can be ordered by in one choice. */
+export const ORDERS: { sort: Sort; label: string }[] = [
+  { sort: { by: "state", isDown: false }, label: "Worst first" },
+  { sort: { by: "name", isDown: false }, label: "Name" },
+  { sort: { by: "site", isDown: false }, label: "Site" },
+  { sort: { by: "power", isDown: true }, label: "Most power" },
+  { sort: { by: "power", isDown: false }, label: "Least power" },
+  { sort: { by: "energy", isDown: true }, label: "Most energy today" },
+  { sort: { by: "energy", isDown: false }, label: "Least energy today" },
+  { sort: { by: "seen", isDown: false }, label: "Longest not seen" },
+  { sort: { by: "seen", isDown: true }, label: "Last seen" },
+];
 
 /** What is wanted first of a column: the most power, the worst state, the first name. */
 export function isDownFirst(by: SortKey): boolean {
@@ -19,11 +34,11 @@ export function isDownFirst(by: SortKey): boolean {
 export function readSort(text: string | null): Sort {
   const isDown = text?.startsWith("-") ?? false;
   const by = KEYS.find((key) => key === text?.replace(/^-/, ""));
-  return by ? { by, isDown } : { by: "name", isDown: false };
+  return by ? { by, isDown } : { by: "state", isDown: false };
 }
 
 export function writeSort({ by, isDown }: Sort): string | null {
-  if (by === "name" && !isDown) return null;
+  if (by === "state" && !isDown) return null;
   return (isDown ? "-" : "") + by;
 }
 
@@ -44,7 +59,7 @@ function compare(a: Device, b: Device, by: SortKey): number {
     case "site":
       return names.compare(a.site.name, b.site.name);
     case "state":
-      return STATES.indexOf(a.state) - STATES.indexOf(b.state);
+      return BY_BADNESS.indexOf(a.state) - BY_BADNESS.indexOf(b.state);
     case "power":
       return (a.power_w ?? -Infinity) - (b.power_w ?? -Infinity);
     case "energy":
