@@ -30,6 +30,9 @@ export const VIEWS: View[] = (["light", "dark"] as const).flatMap((scheme) => [
 
 export const DESK = VIEWS[0]!;
 export const PHONE = VIEWS[1]!;
+export const PHONE_SIDEWAYS: View = { ...PHONE, name: "phone-sideways", width: 844, height: 390 };
+export const TABLET: View = { ...DESK, name: "tablet", width: 820, height: 1180 };
+export const WALL: View = { ...DESK, name: "wall", width: 2560, height: 1440 };
 
 /** Everything that is shown comes from a real server, which may be starting. */
 export const DEADLINE_MS = 30_000;
@@ -113,6 +116,38 @@ export async function expectAccessible(page: Page): Promise<void> {
     }));
   }, AXE_TAGS);
   expect(broken).toEqual([]);
+}
+
+/** What cannot be hit with a finger within 44 by 44 pixels; links within sentences are exempt. */
+export async function expectTouchable(page: Page): Promise<void> {
+  const small = await page.evaluate(() => {
+    const REACH = 21;
+    const found: string[] = [];
+    // Behind an open dialog nothing can be touched.
+    const scope = document.querySelector("dialog[open]") ?? document;
+    for (const element of scope.querySelectorAll<HTMLElement>("a[href], button, input, select, summary")) {
+      if (element.matches(":disabled") || element.closest("[inert]")) continue;
+      if (!element.checkVisibility({ checkVisibilityCSS: true })) continue;
+      if (element.matches("p a, .visually-hidden")) continue;
+      const target = element.matches("input[type=checkbox], input[type=radio]") ? (element.closest("label") ?? element) : element;
+      target.scrollIntoView({ block: "center", inline: "center" });
+      const { left, top, width, height } = target.getBoundingClientRect();
+      if (top + height < 0) continue;
+      // A sticky header may lie over the edges of what is scrolled to; only the target's own size is asked for.
+      const [x, y] = [left + width / 2, top + height / 2];
+      const hits = (dx: number, dy: number) => {
+        const [px, py] = [x + dx, y + dy];
+        if (px < 0 || py < 0 || px >= innerWidth || py >= innerHeight) return true;
+        const hit = document.elementFromPoint(px, py);
+        return hit !== null && (target.contains(hit) || hit.closest("a[href], button, summary, label") === target);
+      };
+      const isReached = [[-REACH, 0], [REACH, 0], [0, -REACH], [0, REACH]].every(([dx, dy]) => hits(dx!, dy!));
+      if (!isReached) found.push(`${target.outerHTML.slice(0, 160)} ${Math.round(width)}×${Math.round(height)}`);
+    }
+    window.scrollTo(0, 0);
+    return found;
+  });
+  expect(small).toEqual([]);
 }
 
 /** Wider than the screen means that something sticks out at the side. */

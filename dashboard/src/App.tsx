@@ -5,9 +5,10 @@ import { applyEvents } from "./api/apply";
 import { follow, unfollow } from "./api/live";
 import { useSession, useSystem, whenSignedOut } from "./api/queries";
 import { Banner } from "./components/Banner";
+import { Boundary } from "./components/Boundary";
 import { Header } from "./components/Header";
 import { Problem } from "./components/Problem";
-import { navigate, usePlace } from "./lib/route";
+import { deviceIn, navigate, usePlace } from "./lib/route";
 import { useShortcuts } from "./lib/shortcuts";
 import styles from "./App.module.css";
 import { DevicePage } from "./pages/device/DevicePage";
@@ -31,15 +32,10 @@ export function App() {
   return <Inside path={path} />;
 }
 
-function deviceOf(path: string): string | null {
-  const match = /^\/devices\/([^/]+)\/?$/.exec(path);
-  return match ? decodeURIComponent(match[1]!) : null;
-}
-
 function Inside({ path }: { path: string }) {
   const client = useQueryClient();
   const session = useSession();
-  const device = deviceOf(path);
+  const device = deviceIn(path);
   const isSignedIn = session.data !== undefined;
   const system = useSystem();
   useShortcuts();
@@ -64,12 +60,16 @@ function Inside({ path }: { path: string }) {
               onRetry={() => void system.refetch()}
             />
           )
-        ) : device !== null ? (
-          <DevicePage key={device} id={device} />
-        ) : path === "/" ? (
-          <FleetPage />
         ) : (
-          <MissingPage />
+          <Boundary key={path}>
+            {device !== null ? (
+              <DevicePage key={device} id={device} />
+            ) : path === "/" ? (
+              <FleetPage />
+            ) : (
+              <MissingPage />
+            )}
+          </Boundary>
         )}
       </main>
     </>

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ageText, amountText, bytes, durationText, energy, numberText, power, reading } from "./format";
+import { ageText, amountText, bytes, durationText, energy, numberText, power, readable, reading, standby } from "./format";
 
 const plain = (text: string) => text.replaceAll("\u202f", " ");
 
@@ -45,4 +45,24 @@ it("durations are as exact as they are short", () => {
 it("an instant slightly ahead of the clock is now, not in the future", () => {
   expect(ageText(-3_000)).toBe("just now");
   expect(plain(ageText(61_000))).toBe("1 min ago");
+});
+
+it("large amounts are in the unit that makes them short, whatever the sensor's decimals", () => {
+  const text = (value: number, unit: string, decimals = 0) => plain(amountText(readable(value, unit, decimals)));
+  expect(text(17_310_880, "Wh")).toBe("17.31 MWh");
+  expect(text(-17_310_880, "Wh")).toBe("−17.31 MWh");
+  expect(text(9_999_999, "Wh")).toBe("10,000.00 kWh");
+  expect(text(640, "Wh", 1)).toBe("640.0 Wh");
+  expect(text(12_340, "var")).toBe("12.34 kvar");
+  expect(text(9_999, "VA", 1)).toBe("9,999.0 VA");
+  expect(text(230.4, "V", 1)).toBe("230.4 V");
+});
+
+it("what inverters draw for themselves at night is not a feed-in below nothing", () => {
+  expect(standby(-2, 1)).toBe(2);
+  expect(standby(-0.4, 1)).toBe(null);
+  expect(standby(0, 1)).toBe(null);
+  expect(standby(5, 1)).toBe(null);
+  expect(standby(-3_000, 1)).toBe(null);
+  expect(standby(-300, 40)).toBe(300);
 });

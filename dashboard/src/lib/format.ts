@@ -42,19 +42,47 @@ export function reading(value: number, unit: string, decimals: number): Amount {
   return { number: numberText(value, decimals), unit: unitText(unit) };
 }
 
+/** Decimals that tell apart what stands `step` from one another. */
+export function decimalsBetween(step: number): number {
+  const decimals = [0, 1, 2, 3].find((count) => {
+    const scaled = step * 10 ** count;
+    return Math.abs(scaled - Math.round(scaled)) < 1e-6;
+  });
+  return decimals ?? 4;
+}
+
+/** Units that get a prefix, and from which size on. */
+const PREFIXED: Record<string, number> = { W: 10_000, VA: 10_000, var: 10_000, Wh: 1_000 };
+
+/** The unit in which an amount of this size is short, and how many of the plain one it is. */
+export function scaleOf(size: number, unit: string): { factor: number; unit: string } {
+  const from = PREFIXED[unit];
+  if (from === undefined || size < from) return { factor: 1, unit: unitText(unit) };
+  return size < 10_000_000 ? { factor: 1e3, unit: `k${unit}` } : { factor: 1e6, unit: `M${unit}` };
+}
+
+/** A reading as people say it: 17.31 MWh rather than 17,310,880 Wh. */
+export function readable(value: number, unit: string, decimals: number): Amount {
+  const { factor, unit: scaled } = scaleOf(Math.abs(value), unit);
+  return { number: numberText(value / factor, factor === 1 ? decimals : 2), unit: scaled };
+}
+
 /** Whole watts up to 10 kW, then as many figures as are told apart at a glance. */
 export function power(watts: number): Amount {
-  const size = Math.abs(watts);
-  if (size >= 10_000_000) return { number: numberText(watts / 1e6, 2), unit: "MW" };
-  if (size >= 10_000) return { number: numberText(watts / 1e3, 2), unit: "kW" };
-  return { number: numberText(watts, 0), unit: "W" };
+  return readable(watts, "W", 0);
+}
+
+/** More than an inverter draws for itself; less than a battery is charged with. */
+const STANDBY_MAX_W = 50;
+
+/** The watts that so many inverters draw for themselves, if that is what a negative power is. */
+export function standby(watts: number, count: number): number | null {
+  const drawn = -Math.round(watts);
+  return drawn > 0 && drawn <= STANDBY_MAX_W * Math.max(1, count) ? drawn : null;
 }
 
 export function energy(wattHours: number): Amount {
-  const size = Math.abs(wattHours);
-  if (size >= 10_000_000) return { number: numberText(wattHours / 1e6, 2), unit: "MWh" };
-  if (size >= 1_000) return { number: numberText(wattHours / 1e3, 2), unit: "kWh" };
-  return { number: numberText(wattHours, 0), unit: "Wh" };
+  return readable(wattHours, "Wh", 0);
 }
 
 export function bytes(count: number): Amount {

@@ -12,9 +12,24 @@ export function useMedia(query: string): boolean {
   );
 }
 
-/** Too narrow for tables. */
+/** A phone held upright, or another screen as narrow. */
 export function useIsNarrow(): boolean {
   return useMedia("(max-width: 767px)");
+}
+
+/** Too narrow for the table of devices: a tablet held upright, too. */
+export function useIsTooNarrowForTables(): boolean {
+  return useMedia("(max-width: 1079px)");
+}
+
+/** A phone held sideways: next to no height. */
+export function useIsLow(): boolean {
+  return useMedia("(max-height: 479px)");
+}
+
+/** A phone, however it is held. */
+export function useIsSmall(): boolean {
+  return useMedia("(max-width: 767px), (max-height: 479px)");
 }
 
 /** An element's inner width in pixels, 0 until it is known. */

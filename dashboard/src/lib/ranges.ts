@@ -1,4 +1,5 @@
 /** The ranges that history is shown over, by the server's time and the site's days. */
+import type { Stretch } from "./series";
 import { startOfDay } from "./zone";
 
 export type RangeName = "live" | "1h" | "today" | "yesterday" | "7d" | "30d" | "custom";
@@ -20,6 +21,7 @@ export interface Range {
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 const LIVE_WORLD_MS = 5 * MINUTE;
 const LIVE_WINDOWS = [5, 10, 15, 30, 60, 120, 240, 360, 720].map((minutes) => minutes * MINUTE);
 
@@ -52,6 +54,23 @@ export function rangeAt(name: Exclude<RangeName, "custom">, now: number, zone: s
     case "30d":
       return { name, from: startOfDay(now, zone, -29), to: startOfDay(now, zone, 1) };
   }
+}
+
+/**
+ * The range before or after one: days for whole days, else as long as it is. Nothing was measured in
+ * the future, so the last one ends at the present, or holds it if it is of whole days; `null` after that.
+ */
+export function stepped(range: Stretch, direction: -1 | 1, now: number, zone: string): Stretch | null {
+  const { from, to } = range;
+  if (direction > 0 && to >= now) return null;
+  const isWhole = startOfDay(from, zone) === from && startOfDay(to, zone) === to;
+  if (isWhole) {
+    const days = Math.round((to - from) / DAY) * direction;
+    return { from: startOfDay(from, zone, days), to: startOfDay(to, zone, days) };
+  }
+  const span = to - from;
+  const end = direction > 0 ? Math.min(to + span, now) : from;
+  return { from: end - span, to: end };
 }
 
 /** Whether the range's end moves with the clock. */

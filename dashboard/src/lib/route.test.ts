@@ -1,9 +1,21 @@
 import { expect, it } from "vitest";
-import { safeNext } from "./route";
+import { deviceIn, safeNext } from "./route";
 
 it("after log-in only addresses of the dashboard itself are followed", () => {
   expect(safeNext("/devices/dev-1?range=7d")).toBe("/devices/dev-1?range=7d");
   for (const other of [null, "", "https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example"]) {
     expect(safeNext(other)).toBe("/");
+  }
+});
+
+it("a device's page has its name in the address", () => {
+  expect(deviceIn("/devices/dev-1")).toBe("dev-1");
+  expect(deviceIn("/devices/dev-1/")).toBe("dev-1");
+  expect(deviceIn("/devices/caf%C3%A9")).toBe("café");
+});
+
+it("an address that cannot be decoded names no device", () => {
+  for (const path of ["/devices/%", "/devices/%E0%A4%A", "/devices/%FF", "/devices/dev-1%zz", "/devices/", "/devices/a/b"]) {
+    expect(deviceIn(path)).toBeNull();
   }
 });

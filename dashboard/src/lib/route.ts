@@ -59,6 +59,17 @@ export function useParams(): [
   return [params, change];
 }
 
+/** The device that a path names; `null` if it names none, or not in a way that can be read. */
+export function deviceIn(path: string): string | null {
+  const match = /^\/devices\/([^/]+)\/?$/.exec(path);
+  if (!match) return null;
+  try {
+    return decodeURIComponent(match[1]!);
+  } catch {
+    return null;
+  }
+}
+
 /** An address within the dashboard, or the fleet if it is anything else. */
 export function safeNext(next: string | null): string {
   return next && /^\/(?![/\\])/.test(next) ? next : "/";

@@ -13,6 +13,8 @@ export interface Column {
   unit: string;
   decimals: number;
   value: Cell[];
+  /** How long a row's value stands for: a bucket's length, nothing for a reading as taken. */
+  spanMs: number;
   /** Least and greatest in each bucket; absent for samples as taken. */
   band: { min: Cell[]; max: Cell[] } | null;
 }
@@ -20,8 +22,13 @@ export interface Column {
 export interface Table {
   t: number[];
   columns: Column[];
-  /** Stretches without any row, within the rows. */
-  gaps: { from: number; to: number }[];
+  /** Where rows from the live stream begin, which are readings as taken whatever the others are. */
+  tailFrom: number;
+}
+
+export interface Stretch {
+  from: number;
+  to: number;
 }
 
 /** A step this many times the usual one is a gap. */
@@ -48,21 +55,19 @@ export function gapLimit(t: number[], resolution: Telemetry["resolution"]): numb
 }
 
 /** Rows between which a row of `null` is put, so that every line breaks there. */
-function breakRows(t: number[], limit: number): { t: number[]; source: number[]; gaps: Table["gaps"] } {
+function breakRows(t: number[], limit: number): { t: number[]; source: number[] } {
   const rows: number[] = [];
   const source: number[] = [];
-  const gaps: Table["gaps"] = [];
   t.forEach((at, index) => {
     const previous = t[index - 1];
     if (previous !== undefined && at - previous > limit) {
       rows.push(previous + (at - previous) / 2);
       source.push(-1);
-      gaps.push({ from: previous, to: at });
     }
     rows.push(at);
     source.push(index);
   });
-  return { t: rows, source, gaps };
+  return { t: rows, source };
 }
 
 /**
@@ -108,10 +113,11 @@ export function tableOf(telemetry: Telemetry): Table {
       unit: series.unit,
       decimals: series.decimals,
       value: spread(series.value),
+      spanMs: isRaw ? 0 : STEP_MS[telemetry.resolution],
       band: series.min && series.max ? { min: spread(series.min), max: spread(series.max) } : null,
     };
   });
-  return { t: rows.t, columns, gaps: rows.gaps };
+  return { t: rows.t, columns, tailFrom: Infinity };
 }
 
 export interface Tail {
@@ -119,22 +125,25 @@ export interface Tail {
   values: ReadonlyMap<string, number>;
 }
 
-/** Adds samples that came by the live stream after the last row. */
+/**
+ * Adds samples that came by the live stream after the last row. They are further apart than rows, and
+ * hold good readings only: a point that was not read for longer than `limit` failed.
+ */
 export function withTail(table: Table, tail: readonly Tail[], limit: number): Table {
   const last = table.t.at(-1) ?? -Infinity;
   const later = tail.filter(({ t }) => t > last);
   if (later.length === 0) return table;
   const t = [...table.t];
-  const gaps = [...table.gaps];
+  const readAt = table.columns.map(({ value }) => table.t[value.findLastIndex((cell) => cell != null)]);
   const columns = table.columns.map((column) => ({
     ...column,
     value: [...column.value],
     band: column.band && { min: [...column.band.min], max: [...column.band.max] },
   }));
-  const push = (at: number, cell: (point: string) => Cell) => {
+  const push = (at: number, cell: (point: string, place: number) => Cell) => {
     t.push(at);
-    for (const column of columns) {
-      const value = cell(column.point);
+    for (const [place, column] of columns.entries()) {
+      const value = cell(column.point, place);
       column.value.push(value);
       column.band?.min.push(value);
       column.band?.max.push(value);
@@ -144,9 +153,63 @@ export function withTail(table: Table, tail: readonly Tail[], limit: number): Ta
     const previous = t.at(-1);
     if (previous !== undefined && sample.t - previous > limit) {
       push(previous + (sample.t - previous) / 2, () => null);
-      gaps.push({ from: previous, to: sample.t });
     }
-    push(sample.t, (point) => sample.values.get(point));
+    push(sample.t, (point, place) => {
+      const value = sample.values.get(point);
+      if (value !== undefined) readAt[place] = sample.t;
+      else if (sample.t - (readAt[place] ?? -Infinity) > limit) return null;
+      return value;
+    });
   }
-  return { t, columns, gaps };
+  return { t, columns, tailFrom: later[0]!.t };
+}
+
+/** Between two messages of a healthy device; a longer silence is shown as it goes on. */
+export const PATIENCE_MS = 3 * 60_000;
+
+/**
+ * The stretches of `within` in which a column has no reading: exactly those over which its line is
+ * broken, and what lies before its first reading and after its last one.
+ */
+function gapsOfColumn({ t, tailFrom }: Table, column: Column, within: Stretch): Stretch[] {
+  const gaps: Stretch[] = [];
+  const leastEdge = column.spanMs > 0 ? column.spanMs : STEP_MS.raw * GAP_STEPS;
+  let end: number | undefined;
+  let isBroken = false;
+  t.forEach((at, row) => {
+    const cell = column.value[row];
+    if (cell === null) isBroken = true;
+    if (cell == null) return;
+    if (end === undefined) {
+      if (at - within.from >= leastEdge) gaps.push({ from: within.from, to: at });
+    } else if (isBroken) {
+      gaps.push({ from: end, to: at });
+    }
+    end = at + (at >= tailFrom ? 0 : column.spanMs);
+    isBroken = false;
+  });
+  if (end === undefined) gaps.push(within);
+  else if (isBroken || within.to - end > Math.max(leastEdge, PATIENCE_MS)) gaps.push({ from: end, to: within.to });
+  return gaps
+    .map(({ from, to }) => ({ from: Math.max(from, within.from), to: Math.min(to, within.to) }))
+    .filter(({ from, to }) => from < to);
+}
+
+function overlap(a: Stretch[], b: Stretch[]): Stretch[] {
+  const found: Stretch[] = [];
+  let [i, j] = [0, 0];
+  while (i < a.length && j < b.length) {
+    const from = Math.max(a[i]!.from, b[j]!.from);
+    const to = Math.min(a[i]!.to, b[j]!.to);
+    if (from < to) found.push({ from, to });
+    if (a[i]!.to < b[j]!.to) i += 1;
+    else j += 1;
+  }
+  return found;
+}
+
+/** The stretches of `within` in which none of some columns has a reading. */
+export function gapsOf(table: Table, columns: Column[], within: Stretch): Stretch[] {
+  if (within.from >= within.to) return [];
+  return columns.map((column) => gapsOfColumn(table, column, within)).reduce(overlap, [within]);
 }

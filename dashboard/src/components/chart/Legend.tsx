@@ -1,16 +1,16 @@
 /** What the lines are, with their values under the cursor or else the latest. */
 import { Absent, Figure } from "../Figure";
-import { reading } from "../../lib/format";
+import { amountText, readable } from "../../lib/format";
 import { pointName } from "../../lib/points";
 import type { Cell, Column } from "../../lib/series";
 import type { Look } from "./looks";
 import styles from "./Legend.module.css";
 
 /** The value that the line has at a row: the reading before it, unless the line is broken there. */
-function valueAt(cells: Cell[], row: number | null): number | null {
-  for (let index = row ?? cells.length - 1; index >= 0; index -= 1) {
+function valueAt(cells: Cell[], row: number): number | null {
+  for (let index = row; index >= 0; index -= 1) {
     const cell = cells[index];
-    if (cell === null && row !== null) return null;
+    if (cell === null) return null;
     if (cell != null) return cell;
   }
   return null;
@@ -27,30 +27,34 @@ function Swatch({ look }: { look: Look | undefined }) {
 interface Props {
   columns: Column[];
   looks: Map<string, Look>;
+  /** The newest good readings, shown while no row is under the cursor; none for a range in the past. */
+  newest: ReadonlyMap<string, number> | null;
   row: number | null;
 }
 
-export function Legend({ columns, looks, row }: Props) {
+export function Legend({ columns, looks, newest, row }: Props) {
   return (
     <ul className={styles.legend}>
       {columns.map(({ point, unit, decimals, value, band }) => {
-        const shown = valueAt(value, row);
+        const shown = row === null ? (newest?.get(point) ?? null) : valueAt(value, row);
         const low = row === null ? null : band?.min[row];
         const high = row === null ? null : band?.max[row];
         return (
           <li key={point} title={point}>
             <Swatch look={looks.get(point)} />
             {pointName(point)}
-            <span className={styles.value}>
-              {shown === null ? (
-                <Absent why="No good reading here" />
-              ) : (
-                <Figure amount={reading(shown, unit, decimals)} />
-              )}
-            </span>
+            {(row !== null || newest !== null) && (
+              <span className={styles.value}>
+                {shown === null ? (
+                  <Absent why="No good reading here" />
+                ) : (
+                  <Figure amount={readable(shown, unit, decimals)} />
+                )}
+              </span>
+            )}
             {low != null && high != null && low !== high && (
               <span className={styles.band}>
-                {reading(low, unit, decimals).number} to {reading(high, unit, decimals).number}
+                {amountText(readable(low, unit, decimals))} to {amountText(readable(high, unit, decimals))}
               </span>
             )}
           </li>

@@ -1,14 +1,13 @@
 /** Charts over the same time under one another, one for each unit, with one cursor. */
 import { memo, useCallback, useEffect, useId, useMemo, useState, type ReactNode } from "react";
 import { unitText } from "../../lib/format";
-import { useIsNarrow, useWidth } from "../../lib/media";
+import { useIsLow, useIsNarrow, useMedia, useWidth } from "../../lib/media";
 import { chartTitle, QUANTITIES, quantityOf } from "../../lib/points";
-import type { Column, Table } from "../../lib/series";
+import { gapsOf, type Column, type Stretch, type Table } from "../../lib/series";
 import { exactText } from "../../lib/zone";
 import { Legend } from "./Legend";
 import type { Look } from "./looks";
 import { TimeChart } from "./TimeChart";
-import type { Stretch } from "./touch";
 import styles from "./Stack.module.css";
 
 interface Props {
@@ -16,7 +15,11 @@ interface Props {
   lead: ReactNode;
   table: Table;
   looks: Map<string, Look>;
+  /** The newest good readings, for the legend while no instant is under the cursor. */
+  newest: ReadonlyMap<string, number> | null;
   range: Stretch;
+  /** Which part of the range there could be readings in. */
+  within: Stretch;
   zone: string;
   onZoom: (stretch: Stretch) => void;
   onZoomOut: () => void;
@@ -47,13 +50,34 @@ function groupsOf(columns: Column[]): Group[] {
   );
 }
 
-export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWidth }: Props) {
+interface Screen {
+  isOne: boolean;
+  isNarrow: boolean;
+  isLow: boolean;
+  isWall: boolean;
+}
+
+/** Pixels of a chart without its time axis: a single one takes what the screen has. */
+function heightOf({ isOne, isNarrow, isLow, isWall }: Screen): number {
+  if (isLow) return 112;
+  if (isNarrow) return isOne ? 240 : 168;
+  if (isWall) return isOne ? 560 : 280;
+  return isOne ? 384 : 192;
+}
+
+export function Stack({ lead, table, looks, newest, range, within, zone, onZoom, onZoomOut, onWidth }: Props) {
   const id = useId();
   const [frame, width] = useWidth<HTMLDivElement>();
   const [row, setRow] = useState<number | null>(null);
   const [pinch, setPinch] = useState<Stretch | null>(null);
   const isNarrow = useIsNarrow();
+  const isLow = useIsLow();
+  const isWall = useMedia("(min-width: 1920px) and (min-height: 1000px)");
   const groups = useMemo(() => groupsOf(table.columns), [table]);
+  const gaps = useMemo(
+    () => groups.map(({ columns }) => gapsOf(table, columns, { from: within.from, to: within.to })),
+    [table, groups, within.from, within.to],
+  );
   const hover = useCallback((at: number | null) => setRow(at), []);
   const zoom = useCallback(
     (stretch: Stretch) => {
@@ -66,7 +90,7 @@ export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWi
     if (width > 0) onWidth(width);
   }, [onWidth, width]);
   const isOne = groups.length === 1;
-  const height = isNarrow ? (isOne ? 240 : 168) : isOne ? 384 : 192;
+  const height = heightOf({ isOne, isNarrow, isLow, isWall });
   const at = row === null ? null : (table.t[row] ?? null);
   return (
     <div ref={frame} className={styles.stack} onMouseLeave={() => setRow(null)}>
@@ -81,14 +105,14 @@ export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWi
               {title}
               {unit && <span>{unitText(unit)}</span>}
             </h3>
-            <Legend columns={columns} looks={looks} row={row} />
+            <Legend columns={columns} looks={looks} newest={newest} row={row} />
           </div>
           {width > 0 && (
             <Chart
               group={id}
               t={table.t}
               columns={columns}
-              gaps={table.gaps}
+              gaps={gaps[place]!}
               looks={looks}
               range={pinch ?? range}
               zone={zone}
@@ -103,6 +127,12 @@ export function Stack({ lead, table, looks, range, zone, onZoom, onZoomOut, onWi
           )}
         </section>
       ))}
+      {gaps.some((found) => found.length > 0) && (
+        <p className={styles.key} data-testid="gap-key">
+          <span className={styles.gap} aria-hidden="true" />
+          Hatched: no readings
+        </p>
+      )}
     </div>
   );
 }

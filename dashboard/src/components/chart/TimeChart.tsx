@@ -3,13 +3,14 @@ import "uplot/dist/uPlot.min.css";
 import "./uplot.css";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
-import { numberText, unitText } from "../../lib/format";
-import { pointName, quantityOf } from "../../lib/points";
-import type { Cell, Column } from "../../lib/series";
+import { unitText } from "../../lib/format";
+import { pointName } from "../../lib/points";
+import type { Cell, Column, Stretch } from "../../lib/series";
 import { useIsDark } from "../../lib/theme";
-import { markWords } from "./axis";
+import { amountMarks, heights, markWords } from "./axis";
+import { gapFill } from "./gap";
 import { faded, resolved, type Look } from "./looks";
-import { followFingers, type Stretch } from "./touch";
+import { followFingers } from "./touch";
 import styles from "./TimeChart.module.css";
 
 export interface TimeChartProps {
@@ -43,40 +44,13 @@ function dataOf(t: number[], columns: Column[]): uPlot.AlignedData {
   return [t, ...cells] as uPlot.AlignedData;
 }
 
-/** Watts that the scale holds at least, so that nothing at all does not look like something. */
-const POWER_TOP_MIN = 10;
-
-/** Quantities that are nothing at zero are drawn from zero; others fill the height. */
-function heights(unit: string): uPlot.Range.Function {
-  const quantity = quantityOf(unit);
-  const isFromZero = quantity === "power" || quantity === "current" || quantity === "share";
-  return (_chart, low, high) => {
-    if (low === null || high === null || !Number.isFinite(low)) return [0, 1];
-    if (isFromZero) {
-      const top = Math.max(high, quantity === "power" ? POWER_TOP_MIN : 1);
-      return [low < 0 ? low * 1.08 : 0, top * 1.08];
-    }
-    const span = Math.max(high - low, Math.abs(high) * 0.002, 0.02);
-    return [low - span * 0.12, high + span * 0.12];
-  };
-}
-
-/** Decimals that tell marks apart which stand `step` from one another. */
-function decimalsOf(step: number): number {
-  const decimals = [0, 1, 2, 3].find((count) => {
-    const scaled = step * 10 ** count;
-    return Math.abs(scaled - Math.round(scaled)) < 1e-6;
-  });
-  return decimals ?? 4;
-}
-
 function markGaps(chart: uPlot, gaps: Stretch[]): void {
   const { ctx, bbox } = chart;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
-  ctx.fillStyle = faded("var(--quiet)", 8);
+  ctx.fillStyle = gapFill(ctx);
   for (const { from, to } of gaps) {
     const left = chart.valToPos(from, "x", true);
     const right = chart.valToPos(to, "x", true);
@@ -134,7 +108,7 @@ export function TimeChart(props: TimeChartProps) {
             time: true,
             range: () => [latest.current.range.from, latest.current.range.to],
           },
-          y: { range: heights(unit) },
+          y: { range: (_chart, low, high) => heights(unit, low, high) },
         },
         axes: [
           {
@@ -155,7 +129,7 @@ export function TimeChart(props: TimeChartProps) {
             ticks: { show: false },
             space: 36,
             values: (_chart, marks, _axis, _space, step) =>
-              marks.map((mark) => numberText(mark, decimalsOf(step))),
+              amountMarks(marks, step, unit),
           },
         ],
         cursor: {
@@ -210,6 +184,10 @@ export function TimeChart(props: TimeChartProps) {
   }, [props.t, props.columns]);
 
   useEffect(() => {
+    chart.current?.redraw(false);
+  }, [props.gaps]);
+
+  useEffect(() => {
     chart.current?.setScale("x", { min: props.range.from, max: props.range.to });
   }, [props.range.from, props.range.to]);
 
@@ -222,6 +200,8 @@ export function TimeChart(props: TimeChartProps) {
     <div
       ref={holder}
       className={styles.chart}
+      data-testid="plot"
+      data-gaps={props.gaps.map(({ from, to }) => `${from}-${to}`).join(" ")}
       role="img"
       aria-label={`Chart of ${names}${unit ? ` in ${unitText(unit)}` : ""}. The legend holds the latest values.`}
     />

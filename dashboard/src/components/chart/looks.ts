@@ -1,4 +1,8 @@
-/** The same quantity has the same colour on every chart; points of one quantity differ in shade and dash. */
+/**
+ * The first line of a chart has its quantity's colour, which is the same on every chart; further lines
+ * (phases, strings) have colours of their own that differ in lightness too. Only beyond three are lines
+ * dashed: dashes that cross one another cannot be told apart.
+ */
 import { chartTitle, isDrawn, quantityOf, type Quantity } from "../../lib/points";
 
 export interface Look {
@@ -7,7 +11,11 @@ export interface Look {
   dash: number[];
 }
 
-const SHADES = [100, 68, 84, 52];
+function coloursOf(quantity: Quantity): string[] {
+  const kind = quantity === "power" || quantity === "current" ? quantity : "voltage";
+  return [colourOf(quantity), `var(--${kind}-2)`, `var(--${kind}-3)`];
+}
+
 const DASHES: number[][] = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
 
 export function colourOf(quantity: Quantity): string {
@@ -24,10 +32,10 @@ export function looksOf(points: { point: string; unit: string }[]): Map<string, 
     const chart = chartTitle(point, unit);
     const place = used.get(chart) ?? 0;
     used.set(chart, place + 1);
-    const shade = SHADES[place % SHADES.length]!;
+    const colours = coloursOf(quantity);
     looks.set(point, {
-      colour: `color-mix(in oklab, ${colourOf(quantity)} ${shade}%, var(--text))`,
-      dash: DASHES[place % DASHES.length]!,
+      colour: colours[place % colours.length]!,
+      dash: DASHES[Math.floor(place / colours.length) % DASHES.length]!,
     });
   }
   return looks;

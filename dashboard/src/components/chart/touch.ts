@@ -3,11 +3,7 @@
  * one finger stays as it is (`touch-action: pan-y` in the style sheet).
  */
 import type uPlot from "uplot";
-
-export interface Stretch {
-  from: number;
-  to: number;
-}
+import type { Stretch } from "../../lib/series";
 
 interface Pinch {
   /** Instants under the two fingers when they came down. */

@@ -2,6 +2,7 @@
 import type { DeviceDetail } from "../../api/types";
 import { Choices } from "../../components/Button";
 import { InverterBadge } from "../../components/State";
+import { useIsSmall } from "../../lib/media";
 import { useParams } from "../../lib/route";
 import { History } from "./history/History";
 import { Values } from "./Values";
@@ -9,6 +10,7 @@ import styles from "./Measurements.module.css";
 
 export function Measurements({ device }: { device: DeviceDetail }) {
   const [params, change] = useParams();
+  const isSmall = useIsSmall();
   const wanted = Number(params.get("inverter") ?? NaN);
   const inverter = device.inverters.find(({ number }) => number === wanted) ?? device.inverters[0];
   if (!inverter) {
@@ -22,6 +24,14 @@ export function Measurements({ device }: { device: DeviceDetail }) {
       </section>
     );
   }
+  const what = (
+    <>
+      <InverterBadge state={inverter.state} />
+      <span className={styles.title} title={inverter.profile}>
+        {inverter.title}
+      </span>
+    </>
+  );
   return (
     <>
       <div className={styles.inverter}>
@@ -36,13 +46,11 @@ export function Measurements({ device }: { device: DeviceDetail }) {
             onChoose={(number) => change({ inverter: number, points: null })}
           />
         )}
-        <InverterBadge state={inverter.state} />
-        <span className={styles.title} title={inverter.profile}>
-          {inverter.title}
-        </span>
+        {!isSmall && what}
       </div>
       <div className={styles.columns}>
         <History key={inverter.number} device={device} inverter={inverter} />
+        {isSmall && <div className={styles.inverter}>{what}</div>}
         <Values inverter={inverter} zone={device.site.time_zone} />
       </div>
     </>

@@ -1,8 +1,9 @@
 /** One bar a day. */
 import { useState } from "react";
-import { amountText, durationText, energy, numberText } from "../../../lib/format";
+import { amountText, durationText, energy } from "../../../lib/format";
 import { useWidth } from "../../../lib/media";
 import type { Day } from "./days";
+import { scale } from "./scale";
 import styles from "./EnergyBars.module.css";
 
 const HEIGHT = 280;
@@ -11,18 +12,11 @@ const BOTTOM = 28;
 const TOP = 16;
 const MARK_EVERY_PX = 56;
 
-/** A round top of the scale and the steps to it, in watt-hours. */
-export function scale(most: number): { top: number; step: number } {
-  const wanted = Math.max(most, 1) / 5;
-  const power = 10 ** Math.floor(Math.log10(wanted));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= wanted) ?? wanted;
-  return { top: Math.ceil(Math.max(most, 1) / step) * step, step };
-}
-
 function words(day: Day): string {
   if (!day.measured) return `${day.label}: no readings`;
   const parts = [`${day.label}: ${amountText(energy(day.measured.energy_wh))}`];
   if (day.isToday) parts.push("so far");
+  else if (day.isPartial) parts.push("from the first reading on");
   if (day.gapMs > 0) parts.push(`${durationText(day.gapMs)} without readings`);
   return parts.join(", ");
 }
@@ -30,27 +24,25 @@ function words(day: Day): string {
 export function EnergyBars({ days }: { days: Day[] }) {
   const [frame, width] = useWidth<HTMLDivElement>();
   const [hovered, setHovered] = useState<number | null>(null);
-  const { top, step } = scale(Math.max(0, ...days.map((day) => day.measured?.energy_wh ?? 0)));
+  const hasAny = days.some((day) => day.measured);
+  const { top, marks, unit } = scale(hasAny ? Math.max(0, ...days.map((day) => day.measured?.energy_wh ?? 0)) : null);
   const plotWidth = Math.max(0, width - LEFT);
   const plotHeight = HEIGHT - TOP - BOTTOM;
   const slot = plotWidth / days.length;
   const bar = Math.max(2, Math.min(32, slot * 0.72));
   const y = (wattHours: number) => TOP + plotHeight - (wattHours / top) * plotHeight;
-  const isKilo = top >= 1_000;
-  const marks = Array.from({ length: Math.round(top / step) + 1 }, (_, place) => place * step);
   const everyDay = Math.max(1, Math.ceil(MARK_EVERY_PX / Math.max(1, slot)));
-  const decimals = isKilo && step < 1_000 ? 1 : 0;
   const shown = hovered === null ? null : days[hovered];
   return (
     <figure className={styles.figure}>
       <div ref={frame} onPointerLeave={() => setHovered(null)}>
         {width > 0 && (
           <svg width={width} height={HEIGHT} role="img" aria-label="Bars of the energy of each day; the table below holds the figures.">
-            {marks.map((mark) => (
-              <g key={mark}>
-                <line x1={LEFT} x2={width} y1={y(mark)} y2={y(mark)} className={styles.grid} />
-                <text x={LEFT - 8} y={y(mark) + 4} textAnchor="end" className={styles.mark}>
-                  {numberText(isKilo ? mark / 1000 : mark, decimals)}
+            {marks.map(({ at, text }) => (
+              <g key={at}>
+                <line x1={LEFT} x2={width} y1={y(at)} y2={y(at)} className={styles.grid} />
+                <text x={LEFT - 8} y={y(at) + 4} textAnchor="end" className={styles.mark} data-testid="energy-mark">
+                  {text}
                 </text>
               </g>
             ))}
@@ -67,7 +59,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
                       width={bar}
                       height={Math.max(value > 0 ? 1 : 0, TOP + plotHeight - barTop)}
                       rx={Math.min(3, bar / 4)}
-                      className={day.isToday ? styles.today : styles.bar}
+                      className={day.isPartial ? styles.today : styles.bar}
                     />
                   ) : (
                     <text x={x + bar / 2} y={TOP + plotHeight - 4} textAnchor="middle" className={styles.mark}>
@@ -107,7 +99,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
         )}
       </div>
       <figcaption className={styles.caption}>
-        <span>{shown ? words(shown) : isKilo ? "kWh per day" : "Wh per day"}</span>
+        <span>{shown ? words(shown) : hasAny ? `${unit} per day` : "No energy was measured on these days."}</span>
         {days.some((day) => day.gapMs > 0) && (
           <span className={styles.key}>
             <svg width="10" height="8" aria-hidden="true">

@@ -29,7 +29,12 @@ export function EnergyTab({ device }: { device: DeviceDetail }) {
     );
   }
   if (!energy.data) return <Skeleton height={360} />;
-  const days = daysOf(withToday(energy.data, device.energy_today_wh, present), from, DAYS, zone);
+  const days = daysOf(withToday(energy.data, device.energy_today_wh, present), {
+    from,
+    count: DAYS,
+    zone,
+    created: Date.parse(device.created),
+  });
   return <Loaded days={days} zone={zone} />;
 }
 
@@ -43,7 +48,7 @@ function withToday(energy: Energy, wattHours: number | null | undefined, present
 function Loaded({ days, zone }: { days: Day[]; zone: string }) {
   const measured = days.filter((day) => day.measured);
   const total = measured.reduce((sum, day) => sum + (day.measured?.energy_wh ?? 0), 0);
-  const complete = measured.filter((day) => !day.isToday);
+  const complete = measured.filter((day) => !day.isPartial);
   const best = complete.reduce<Day | null>(
     (most, day) => ((day.measured?.energy_wh ?? 0) > (most?.measured?.energy_wh ?? -1) ? day : most),
     null,
@@ -65,7 +70,7 @@ function Loaded({ days, zone }: { days: Day[]; zone: string }) {
             <dd>{measured.length ? <Figure amount={energyAmount(total)} /> : <Absent why={none} />}</dd>
           </div>
           <div>
-            <dt>Mean of {countText(complete.length, "full day")}</dt>
+            <dt>{complete.length ? `Mean of ${countText(complete.length, "full day")}` : "Mean of full days"}</dt>
             <dd>
               {complete.length ? (
                 <Figure amount={energyAmount(completeSum / complete.length)} />

@@ -31,7 +31,7 @@ export function EnergyTable({ days, zone }: { days: Day[]; zone: string }) {
               <tr key={day.date}>
                 <th scope="row">
                   {dateText(day.start, zone)}
-                  {day.isToday && ", so far"}
+                  {day.isToday ? ", so far" : day.isPartial && ", from the first reading on"}
                 </th>
                 <td className={styles.number}>{numberText(day.measured?.energy_wh ?? 0, 0)}</td>
                 <td>{day.measured && SOURCES[day.measured.source]}</td>

@@ -8,6 +8,8 @@ export interface Day {
   label: string;
   start: number;
   isToday: boolean;
+  /** Not measured from its beginning to its end: the present day and the one of the enrolment. */
+  isPartial: boolean;
   /** `null` where the server has no figure. */
   measured: EnergyDay | null;
   gapMs: number;
@@ -18,7 +20,15 @@ function gapMs(day: EnergyDay | undefined): number {
   return (day?.gaps ?? []).reduce((sum, { from, to }) => sum + Date.parse(to) - Date.parse(from), 0);
 }
 
-export function daysOf(measured: EnergyDay[], from: number, count: number, zone: string): Day[] {
+/** The last `count` days from `from` on of a device that was enrolled at `created`. */
+export function daysOf(
+  measured: EnergyDay[],
+  { from, count, zone, created }: { from: number; count: number; zone: string; created: number },
+): Day[] {
+  // Where the device is older than the days shown, the first figure among them is of a whole day.
+  const isBegun = created >= from;
+  const first = isBegun ? measured.map(({ date }) => date).sort()[0] : undefined;
+  const enrolled = isoDate(created, zone);
   const byDate = new Map(measured.map((day) => [day.date, day]));
   return Array.from({ length: count }, (_, place) => {
     const start = startOfDay(from, zone, place);
@@ -29,6 +39,7 @@ export function daysOf(measured: EnergyDay[], from: number, count: number, zone:
       label: dayText(start, zone),
       start,
       isToday: place === count - 1,
+      isPartial: place === count - 1 || date === enrolled || date === first,
       measured: day ?? null,
       gapMs: gapMs(day),
     };

@@ -1,8 +1,10 @@
 /** Chooses what is drawn: a quantity as a whole, or single points. */
-import { ChevronDown } from "lucide-react";
-import { useEffect, useRef } from "react";
+import { ChevronDown, SlidersHorizontal } from "lucide-react";
+import { useEffect, useRef, useState } from "react";
 import type { PointValue } from "../../../api/types";
+import { Button } from "../../../components/Button";
 import { colourOf, type Look } from "../../../components/chart/looks";
+import { Dialog } from "../../../components/Dialog";
 import { inOrder, isDrawn, QUANTITIES, QUANTITY_NAMES, pointName, quantityOf, type Quantity } from "../../../lib/points";
 import styles from "./Chooser.module.css";
 
@@ -55,7 +57,7 @@ export function Quantities(props: Props) {
 }
 
 export function PointMenu(props: Props) {
-  const { points, chosen, looks, onChoose } = props;
+  const { points, chosen } = props;
   const details = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const press = (event: PointerEvent) => {
@@ -80,26 +82,58 @@ export function PointMenu(props: Props) {
         <ChevronDown size={16} aria-hidden />
       </summary>
       <div className={styles.list}>
-        {groupsOf(points).map(({ quantity, members }) => (
-          <fieldset key={quantity}>
-            <legend>{QUANTITY_NAMES[quantity]}</legend>
-            {members.map(({ point }) => (
-              <label key={point} title={point}>
-                <input
-                  type="checkbox"
-                  checked={chosen.includes(point)}
-                  onChange={(event) => onChoose(changed(props, [point], event.target.checked))}
-                />
-                <svg width="16" height="8" aria-hidden="true" style={{ color: looks.get(point)?.colour }}>
-                  <line x1="0" x2="16" y1="4" y2="4" strokeDasharray={looks.get(point)?.dash.join(" ")} />
-                </svg>
-                {pointName(point)}
-              </label>
-            ))}
-          </fieldset>
-        ))}
+        <Points {...props} />
       </div>
     </details>
+  );
+}
+
+function Points(props: Props) {
+  const { points, chosen, looks, onChoose } = props;
+  return groupsOf(points).map(({ quantity, members }) => (
+    <fieldset key={quantity}>
+      <legend>{QUANTITY_NAMES[quantity]}</legend>
+      {members.map(({ point }) => (
+        <label key={point} title={point}>
+          <input
+            type="checkbox"
+            checked={chosen.includes(point)}
+            onChange={(event) => onChoose(changed(props, [point], event.target.checked))}
+          />
+          <svg width="16" height="8" aria-hidden="true" style={{ color: looks.get(point)?.colour }}>
+            <line x1="0" x2="16" y1="4" y2="4" strokeDasharray={looks.get(point)?.dash.join(" ")} />
+          </svg>
+          {pointName(point)}
+        </label>
+      ))}
+    </fieldset>
+  ));
+}
+
+/** Quantities and points in one sheet, for phones. */
+export function DrawnSheet(props: Props) {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button
+        type="button"
+        className={styles.opener}
+        aria-label="Choose what is drawn"
+        title="Choose what is drawn"
+        onClick={() => setOpen(true)}
+      >
+        <SlidersHorizontal size={18} aria-hidden />
+      </button>
+      <Dialog title="What is drawn" isOpen={isOpen} onClose={() => setOpen(false)}>
+        <Quantities {...props} />
+        <div className={styles.sheet}>
+          <Points {...props} />
+        </div>
+        <Button look="main" onClick={() => setOpen(false)}>
+          Show
+        </Button>
+      </Dialog>
+    </>
   );
 }
 

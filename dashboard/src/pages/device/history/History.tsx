@@ -7,12 +7,13 @@ import type { DeviceDetail, InverterSummary } from "../../../api/types";
 import { looksOf } from "../../../components/chart/looks";
 import { Stack } from "../../../components/chart/Stack";
 import { Problem, Skeleton } from "../../../components/Problem";
+import { useIsLow, useIsSmall } from "../../../lib/media";
 import { useParams } from "../../../lib/route";
 import { chooseResolution, STEP_MS } from "../../../lib/resolution";
-import { inOrder } from "../../../lib/points";
-import { isMoving, RANGE_MIN_MS } from "../../../lib/ranges";
-import { tableOf, withTail, gapLimit } from "../../../lib/series";
-import { PointMenu, Quantities } from "./Chooser";
+import { inOrder, isSound } from "../../../lib/points";
+import { isMoving, RANGE_MIN_MS, type Range } from "../../../lib/ranges";
+import { gapLimit, PATIENCE_MS, tableOf, withTail } from "../../../lib/series";
+import { DrawnSheet, PointMenu, Quantities } from "./Chooser";
 import { choicesIn, writeInstant } from "./choices";
 import { RangeBar, RangeSteps } from "./RangeBar";
 import { resolutionText } from "./words";
@@ -23,15 +24,35 @@ const LIVE_EVERY_MS = 15_000;
 /** Until the chart has been measured. */
 const WIDTH_GUESS = 800;
 
+type Answer = Pick<ReturnType<typeof useTelemetry>, "data" | "isPlaceholderData">;
+
 /** How often a range that holds the present is asked for again: once a step, within reason. */
 function refetchMs(isLive: boolean, stepMs: number): number {
   if (isLive) return LIVE_EVERY_MS;
   return Math.min(60_000, Math.max(5_000, stepMs / speed()));
 }
 
+/** As many parts of a range as a second of the present must not redraw. */
+const PARTS = 2_000;
+
+/**
+ * The part of a range in which an absent reading is one that is missing: up to the present, and no
+ * further than the answer went.
+ */
+function answered(range: Range, present: number, { data, isPlaceholderData }: Answer): Range {
+  const last = data?.t_ms.at(-1);
+  if (!data || isPlaceholderData) return { ...range, to: range.from };
+  if (data.truncated && last !== undefined) return { ...range, to: Math.min(range.to, last) };
+  const step = Math.max(1, (range.to - range.from) / PARTS);
+  return { ...range, to: Math.min(range.to, Math.floor(present / step) * step) };
+}
+
 export function History({ device, inverter }: { device: DeviceDetail; inverter: InverterSummary }) {
   const [params, change] = useParams();
   const [width, setWidth] = useState(WIDTH_GUESS);
+  const isSmall = useIsSmall();
+  /** A phone held sideways has no room for another row. */
+  const isInTools = useIsLow();
   const system = useSystem();
   const present = useNow();
   const zone = device.site.time_zone;
@@ -55,9 +76,21 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
   const recent = useRecent(device.id, inverter.number);
   const followed = useMemo(() => {
     if (!table || !telemetry.data || !holdsPresent) return table;
-    const limit = Math.max(gapLimit(telemetry.data.t_ms, telemetry.data.resolution), 3 * 60_000);
+    const limit = Math.max(gapLimit(telemetry.data.t_ms, telemetry.data.resolution), PATIENCE_MS);
     return withTail(table, recent, limit);
   }, [table, telemetry.data, holdsPresent, recent]);
+  const newest = useMemo(
+    () =>
+      holdsPresent
+        ? new Map(
+            inverter.points.flatMap(({ point, value, quality }) =>
+              value == null || !isSound(quality) ? [] : [[point, value] as const],
+            ),
+          )
+        : null,
+    [inverter.points, holdsPresent],
+  );
+  const within = answered(range, present, telemetry);
   const looks = useMemo(
     () => looksOf(inOrder(inverter.points)),
     // A point's look follows from its place in the profile, not from its value.
@@ -95,7 +128,16 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
     onChoose: (next: string[]) => change({ points: next.join(",") }, { replace: true }),
   };
   const steps = (
-    <RangeSteps range={range} zone={zone} isZoomed={isZoomed} onChange={change} onZoomOut={zoomOut} />
+    <RangeSteps
+      range={range}
+      zone={zone}
+      present={present}
+      isZoomed={isZoomed}
+      onChange={change}
+      onZoomOut={zoomOut}
+    >
+      {isSmall && <DrawnSheet {...choice} />}
+    </RangeSteps>
   );
   const isDrawn = points.length > 0 && followed !== undefined;
   const hasRows = followed !== undefined && followed.t.some((at) => at >= range.from && at <= range.to);
@@ -104,9 +146,10 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
       <h2 className="visually-hidden">History</h2>
       <div className={styles.tools}>
         <RangeBar range={range} zone={zone} isZoomed={isZoomed} onChange={change} />
-        <PointMenu {...choice} />
+        {isInTools && steps}
+        {!isSmall && <PointMenu {...choice} />}
       </div>
-      <Quantities {...choice} />
+      {!isSmall && <Quantities {...choice} />}
       {telemetry.isError && !followed && (
         <Problem
           what="The history could not be loaded."
@@ -116,14 +159,16 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
       )}
       {telemetry.isPending && points.length > 0 && <Skeleton height={320} />}
       {points.length === 0 && <p className={styles.nothing}>Choose what to draw.</p>}
-      {!isDrawn && steps}
+      {!isDrawn && !isInTools && steps}
       {isDrawn && (
         <div className={styles.charts} data-empty={!hasRows || undefined} data-rows={followed.t.length}>
           <Stack
-            lead={steps}
+            lead={isInTools ? null : steps}
             table={followed}
             looks={looks}
+            newest={newest}
             range={range}
+            within={within}
             zone={zone}
             onZoom={zoom}
             onZoomOut={zoomOut}

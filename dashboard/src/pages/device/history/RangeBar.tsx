@@ -1,8 +1,8 @@
 /** Chooses the range: by name, by step, by hand. */
 import { CalendarRange, ChevronLeft, ChevronRight, Undo2 } from "lucide-react";
-import { useId, useRef, useState, type FormEvent } from "react";
+import { useId, useRef, useState, type FormEvent, type ReactNode } from "react";
 import { Button, Choices } from "../../../components/Button";
-import { RANGES, type Range } from "../../../lib/ranges";
+import { RANGES, stepped, type Range } from "../../../lib/ranges";
 import { dateText, inputText, isoDate, minuteText, parseInput, startOfDay, timeText } from "../../../lib/zone";
 import { writeInstant } from "./choices";
 import styles from "./RangeBar.module.css";
@@ -43,21 +43,26 @@ export function RangeBar({ range, zone, isZoomed, onChange }: Omit<Props, "onZoo
 }
 
 /** Where the range lies, and steps to its neighbours. */
-export function RangeSteps({ range, zone, isZoomed, onChange, onZoomOut }: Props) {
+export function RangeSteps(props: Props & { present: number; children?: ReactNode }) {
+  const { range, zone, present, isZoomed, onChange, onZoomOut, children } = props;
   const step = (direction: -1 | 1) => {
-    const span = range.to - range.from;
-    onChange({
-      from: writeInstant(range.from + direction * span),
-      to: writeInstant(range.to + direction * span),
-    });
+    const next = stepped(range, direction, present, zone);
+    if (next) onChange({ from: writeInstant(next.from), to: writeInstant(next.to) });
   };
+  const isLast = stepped(range, 1, present, zone) === null;
   return (
     <div className={styles.row}>
       <p className={styles.text} data-testid="range" data-from={range.from} data-to={range.to}>
         <button type="button" aria-label="Earlier" title="Earlier" onClick={() => step(-1)}>
           <ChevronLeft size={18} aria-hidden />
         </button>
-        <button type="button" aria-label="Later" title="Later" onClick={() => step(1)}>
+        <button
+          type="button"
+          aria-label="Later"
+          title={isLast ? "This is the present" : "Later"}
+          disabled={isLast}
+          onClick={() => step(1)}
+        >
           <ChevronRight size={18} aria-hidden />
         </button>
         <span title={zone}>{rangeText(range, zone)}</span>
@@ -68,6 +73,7 @@ export function RangeSteps({ range, zone, isZoomed, onChange, onZoomOut }: Props
           Reset
         </button>
       )}
+      {children && <span className={styles.end}>{children}</span>}
     </div>
   );
 }

@@ -1,0 +1,326 @@
+/** The pages in front of answers that a healthy demonstration never gives. */
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DESK, launch, PHONE, TABLET, VIEWS, WALL, type View } from "./browser";
+import { detail, device, inverter, iso, NOW, point, stage, telemetry, type Stage } from "./stage";
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+async function on(view: View, work: (stage: Stage) => Promise<void>): Promise<void> {
+  const opened = await stage(browser, view);
+  try {
+    await work(opened);
+  } finally {
+    await opened.close();
+  }
+}
+
+const BAD_FLEET = [
+  device({ id: "dev-1", name: "Atelier", state: "producing" }),
+  device({ id: "dev-2", name: "Barn", state: "asleep", power_w: -2 }),
+  device({ id: "dev-3", name: "Garage", state: "waiting", power_w: null, last_seen: null }),
+  device({ id: "dev-4", name: "School", state: "silent", power_w: null, last_seen: iso(NOW - 900_000) }),
+  device({ id: "dev-5", name: "Workshop", state: "faulty", power_w: null }),
+];
+
+const fleetOf = (devices: unknown[]) => ({ devices, next_cursor: null, total: devices.length });
+
+const MINUTE = 60_000;
+const DAWN = NOW - 6 * 3_600_000;
+
+/** A reading every minute since dawn. */
+function day(more: { without?: (at: number) => boolean; until?: number } = {}) {
+  const t = Array.from({ length: 360 }, (_, i) => DAWN + i * MINUTE).filter(
+    (at) => at < (more.until ?? Infinity) && !more.without?.(at),
+  );
+  const value = t.map((_, i) => 1_000 + i);
+  return telemetry(t, [{ value, min: value.map((v) => v - 9), max: value.map((v) => v + 9) }], "1m");
+}
+
+function oneDevice(stage: Stage, answer: unknown = day()): void {
+  stage.answers["GET /devices/dev-1"] = detail({}, [inverter([point("ac.power", 1_500)])]);
+  stage.answers["GET /devices/dev-1/telemetry"] = answer;
+}
+
+const gapsOn = async (page: Page) => {
+  const text = (await page.getByTestId("plot").first().getAttribute("data-gaps")) ?? "";
+  return text.split(" ").filter(Boolean).map((gap) => gap.split("-").map(Number) as [number, number]);
+};
+
+describe("the fleet", () => {
+  const names = (page: Page) => page.locator("main a[href^='/devices/']").allInnerTexts();
+  const worst = ["Workshop", "School", "Garage", "Atelier", "Barn"];
+
+  it("has the worst on top, as a table and as cards", async () => {
+    for (const view of [DESK, TABLET, PHONE]) {
+      await on(view, async ({ page, answers }) => {
+        answers["GET /devices"] = fleetOf(BAD_FLEET);
+        await page.goto("/");
+        await page.getByRole("link", { name: "Workshop" }).waitFor();
+        expect(await names(page)).toEqual(worst);
+      });
+    }
+  });
+
+  it("moves a device that fails to the top by itself, but not under the pointer", () =>
+    on(DESK, async ({ page, answers, send }) => {
+      const devices = ["Atelier", "Barn", "Chalet"].map((name, i) => device({ id: `dev-${i}`, name }));
+      answers["GET /devices"] = fleetOf(devices);
+      await page.goto("/");
+      await page.getByRole("link", { name: "Chalet" }).hover();
+      const failed = { ...devices[2]!, state: "faulty" as const };
+      answers["GET /devices"] = fleetOf([devices[0], devices[1], failed]);
+      send("device", { device: "dev-2", state: "faulty", power_w: null, energy_today_wh: 1, last_seen: iso(NOW) });
+      await page.getByRole("row", { name: /Chalet.*Faulty/ }).waitFor();
+      expect(await names(page)).toEqual(["Atelier", "Barn", "Chalet"]);
+      await page.mouse.move(5, 5);
+      await expect.poll(() => names(page)).toEqual(["Chalet", "Atelier", "Barn"]);
+    }));
+
+  it("is narrowed by its tiles, and the address keeps it", async () => {
+    for (const view of [DESK, PHONE]) {
+      await on(view, async ({ page, answers }) => {
+        answers["GET /devices"] = fleetOf(BAD_FLEET);
+        await page.goto("/");
+        const tiles = page.getByRole("group", { name: "Devices by state" });
+        await tiles.getByRole("button", { name: /Faulty/ }).click();
+        await expect.poll(() => names(page)).toEqual(["Workshop"]);
+        expect(new URL(page.url()).searchParams.get("state")).toBe("faulty");
+        await tiles.getByRole("button", { name: /Silent/ }).click();
+        await page.reload();
+        await expect.poll(() => names(page)).toEqual(["Workshop", "School"]);
+        expect(await tiles.getByRole("button", { name: /Silent/ }).getAttribute("aria-pressed")).toBe("true");
+        await page.getByRole("button", { name: "Show all", exact: true }).click();
+        await expect.poll(() => names(page)).toEqual(worst);
+      });
+    }
+  });
+
+  it("can be ordered on a phone, and the address keeps it", () =>
+    on(PHONE, async ({ page, answers }) => {
+      answers["GET /devices"] = fleetOf(BAD_FLEET);
+      await page.goto("/");
+      await page.getByLabel("Order").selectOption({ label: "Name" });
+      await expect.poll(() => names(page)).toEqual(["Atelier", "Barn", "Garage", "School", "Workshop"]);
+      await page.reload();
+      await expect.poll(() => names(page)).toEqual(["Atelier", "Barn", "Garage", "School", "Workshop"]);
+      expect(await page.getByLabel("Order").locator("option:checked").innerText()).toBe("Name");
+    }));
+
+  it("says what is drawn in standby as such, not as a feed-in below nothing", () =>
+    on(DESK, async ({ page, answers }) => {
+      answers["GET /devices"] = fleetOf([device({ state: "asleep", power_w: -2 }), device({ id: "dev-2", state: "asleep", power_w: 0 })]);
+      await page.goto("/");
+      const text = (await page.getByTestId("fleet-power").innerText()).replaceAll(/\s+/g, " ");
+      expect(text).toBe("0 W uses 2 W");
+      expect(await page.locator("main").innerText()).not.toContain("−");
+    }));
+
+  it("shows all it has on a tablet held upright, and uses a wall's screen", async () => {
+    for (const view of [TABLET, WALL]) {
+      await on(view, async ({ page, answers }) => {
+        answers["GET /devices"] = fleetOf(BAD_FLEET);
+        await page.goto("/");
+        await page.getByRole("link", { name: "Workshop" }).waitFor();
+        const box = await page.locator("main").boundingBox();
+        if (view === WALL) expect(box!.width).toBeGreaterThan(2_000);
+        const cut = await page.evaluate(() =>
+          [...document.querySelectorAll("main *:not(.visually-hidden)")].filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible").length,
+        );
+        expect(cut).toBe(0);
+        expect(await page.locator("main").innerText()).toContain("ecowatt-agent 0.1.0");
+      });
+    }
+  });
+});
+
+describe("the chart", () => {
+  it("marks exactly the stretches without readings, up to the present, and says so", () =>
+    on(DESK, async (stage) => {
+      const { page } = stage;
+      const [from, to] = [DAWN + 60 * MINUTE, DAWN + 90 * MINUTE];
+      const last = NOW - 30 * MINUTE;
+      oneDevice(stage, day({ without: (at) => at >= from && at < to, until: last }));
+      await page.goto(`/devices/dev-1?from=${iso(DAWN)}&to=${iso(NOW + 60 * MINUTE)}`);
+      await page.getByTestId("gap-key").waitFor();
+      expect(await page.getByTestId("gap-key").innerText()).toContain("no readings");
+      const gaps = await gapsOn(page);
+      expect(gaps[0]).toEqual([from, to]);
+      expect(gaps).toHaveLength(2);
+      expect(gaps[1]![0]).toBe(last);
+      expect(Math.abs(gaps[1]![1] - NOW)).toBeLessThan(60_000);
+    }));
+
+  it("marks failed reads, which are rows without a reading", () =>
+    on(DESK, async (stage) => {
+      const { page } = stage;
+      const t = Array.from({ length: 600 }, (_, i) => NOW - 3_000_000 + i * 5_000);
+      const isBad = (i: number) => i >= 200 && i < 330;
+      oneDevice(
+        stage,
+        telemetry(t, [{ value: t.map((_, i) => (isBad(i) ? null : 700)), not_good: t.flatMap((_, i) => (isBad(i) ? [[i, "timeout"]] : [])) as [number, string][] }]),
+      );
+      await page.goto(`/devices/dev-1?from=${iso(t[0]!)}&to=${iso(t[599]!)}`);
+      await page.getByTestId("gap-key").waitFor();
+      expect(await gapsOn(page)).toEqual([[t[199], t[330]]]);
+    }));
+
+  it.each(VIEWS.filter(({ isPhone }) => !isPhone))("paints a gap so that it is seen ($name)", (view) =>
+    on(view, async (stage) => {
+      const { page } = stage;
+      oneDevice(stage, day({ without: (at) => at >= DAWN + 120 * MINUTE && at < DAWN + 240 * MINUTE }));
+      await page.goto(`/devices/dev-1?from=${iso(DAWN)}&to=${iso(NOW)}`);
+      await page.getByTestId("gap-key").waitFor();
+      const lights = await page.evaluate(() => {
+        const canvas = document.querySelector<HTMLCanvasElement>(".uplot canvas")!;
+        const over = document.querySelector<HTMLElement>(".u-over")!;
+        const scale = canvas.width / canvas.getBoundingClientRect().width;
+        const [c, o] = [canvas.getBoundingClientRect(), over.getBoundingClientRect()];
+        const at = (share: number) => {
+          const data = canvas.getContext("2d")!.getImageData((o.left - c.left + o.width * share) * scale, (o.top - c.top + 30) * scale, 40, 40).data;
+          const ground = getComputedStyle(canvas.closest("section")!.parentElement!.closest("section")!).backgroundColor;
+          const [r, g, b] = ground.match(/\d+/g)!.map(Number);
+          const light: number[] = [];
+          for (let i = 0; i < data.length; i += 4) {
+            const a = data[i + 3]! / 255;
+            const mix = (k: number, under: number) => data[i + k]! * a + under * (1 - a);
+            light.push(0.2126 * mix(0, r!) + 0.7152 * mix(1, g!) + 0.0722 * mix(2, b!));
+          }
+          return { least: Math.min(...light), most: Math.max(...light) };
+        };
+        return { gap: at(0.47), ground: at(0.12) };
+      });
+      const linear = (v: number) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4) + 0.05;
+      const contrast = (a: number, b: number) => Math.max(linear(a), linear(b)) / Math.min(linear(a), linear(b));
+      const ground = view.scheme === "dark" ? lights.ground.least : lights.ground.most;
+      const line = view.scheme === "dark" ? lights.gap.most : lights.gap.least;
+      expect(contrast(line, ground)).toBeGreaterThan(2.2);
+    }),
+  );
+
+  it("does not go later than the present", () =>
+    on(DESK, async (stage) => {
+      const { page } = stage;
+      oneDevice(stage);
+      await page.goto(`/devices/dev-1?from=${iso(NOW - 4 * 3_600_000)}&to=${iso(NOW - 3 * 3_600_000)}`);
+      const later = page.getByRole("button", { name: "Later" });
+      for (let steps = 0; await later.isEnabled(); steps += 1) {
+        await later.click();
+        await page.waitForTimeout(50);
+        expect(steps).toBeLessThan(9);
+      }
+      const to = Number(await page.getByTestId("range").getAttribute("data-to"));
+      expect(Math.abs(to - NOW)).toBeLessThan(120_000);
+    }));
+});
+
+describe("the device", () => {
+  it("has one power, whatever event comes last", () =>
+    on(DESK, async (stage) => {
+      const { page, answers, send } = stage;
+      oneDevice(stage);
+      await page.goto("/devices/dev-1");
+      const numbers = async () => {
+        const head = await page.getByTestId("power").innerText();
+        const row = await page.locator('tr[data-point="ac.power"] td').first().innerText();
+        return [head, row].map((text) => text.replaceAll(/\s/g, " "));
+      };
+      await page.getByTestId("power").waitFor();
+      for (let step = 1; step <= 6; step += 1) {
+        const watts = 1_000 + step * 111;
+        send("sample", { device: "dev-1", inverter: 0, t_ms: NOW + step * 1_000, values: [["ac.power", watts]] });
+        send("device", { device: "dev-1", state: "producing", power_w: 7 * step, energy_today_wh: 1, last_seen: iso(NOW) });
+        await expect.poll(async () => (await numbers())[1]).toBe(`${watts.toLocaleString("en-GB")} W`);
+        const [head, row] = await numbers();
+        expect(head).toBe(row);
+      }
+      answers["GET /devices/dev-1"] = detail({ power_w: 3 }, [inverter([point("ac.power", 4_321)])]);
+      await page.reload();
+      await expect.poll(numbers).toEqual(["4,321 W", "4,321 W"]);
+    }));
+
+  it("has numbers for people", () =>
+    on(DESK, async ({ page, answers }) => {
+      answers["GET /devices/dev-1"] = detail({}, [
+        inverter(
+          [
+            point("ac.power", 12_345),
+            point("ac.energy.total", 17_310_880, { unit: "Wh" }),
+            point("alarm.1", 0, { unit: "" }),
+            point("alarm.2", 5, { unit: "" }),
+          ],
+          { profile: "sunspec/generic-pv" },
+        ),
+      ]);
+      answers["GET /devices/dev-1/telemetry"] = day();
+      await page.goto("/devices/dev-1");
+      const text = async (name: string) => (await page.locator(`tr[data-point="${name}"] td`).first().innerText()).replaceAll(/\s/g, " ");
+      await page.locator('tr[data-point="ac.power"]').waitFor();
+      expect(await text("ac.power")).toBe("12.35 kW");
+      expect(await text("ac.energy.total")).toBe("17.31 MWh");
+      expect(await text("alarm.1")).toBe("none");
+      expect(await text("alarm.2")).toBe("code 5 (0x0005)");
+    }));
+
+  it("has no axis with numbers where no energy was measured", () =>
+    on(DESK, async ({ page, answers }) => {
+      answers["GET /devices/dev-1"] = detail({ state: "waiting", energy_today_wh: null, created: iso(NOW - 60_000) }, []);
+      answers["GET /devices/dev-1/energy"] = { device: "dev-1", time_zone: "Europe/Berlin", from: iso(NOW), to: iso(NOW), days: [] };
+      await page.goto("/devices/dev-1?tab=energy");
+      await page.getByText("No energy was measured on these days.").waitFor();
+      expect((await page.getByTestId("energy-mark").allInnerTexts()).filter((text) => /\d/.test(text))).toEqual([]);
+      expect(await page.locator("main").innerText()).not.toContain("0 full days");
+    }));
+
+  it("leaves the day of the enrolment out of the mean", () =>
+    on(DESK, async ({ page, answers }) => {
+      const days = [["2026-06-19", 100], ["2026-06-20", 8_000], ["2026-06-21", 50]].map(([date, energy_wh]) => ({ date, energy_wh, source: "counter", gaps: [] }));
+      answers["GET /devices/dev-1"] = detail({ energy_today_wh: 50, created: "2026-06-19T15:00:00Z" }, []);
+      answers["GET /devices/dev-1/energy"] = { device: "dev-1", time_zone: "Europe/Berlin", from: iso(NOW), to: iso(NOW), days };
+      await page.goto("/devices/dev-1?tab=energy");
+      const mean = page.locator("dl > div", { hasText: "Mean of 1 full day" });
+      await mean.waitFor();
+      expect((await mean.innerText()).replaceAll(/\s/g, " ")).toContain("8.00 kWh");
+    }));
+});
+
+describe("an address", () => {
+  it.each(["/devices/%E0%A4%A", "/devices/%", "/devices/%ff%fe"])("that cannot be read is said to be none: %s", (path) =>
+    on(DESK, async ({ page, errors }) => {
+      await page.goto("/");
+      // As typed; a browser's library would refuse to send some of these.
+      await page.evaluate((to) => window.location.assign(to), path);
+      await page.getByRole("heading", { name: "Not found" }).waitFor();
+      expect(errors).toEqual([]);
+    }),
+  );
+});
+
+it("a page that breaks leaves the rest standing and can be tried again", () =>
+  on(DESK, async (stage) => {
+    const { page, answers } = stage;
+    answers["GET /devices/dev-1"] = { id: "dev-1", name: "Barn" };
+    await page.goto("/devices/dev-1");
+    await page.getByText("This page broke while it was drawn.").waitFor();
+    await page.getByRole("banner").getByRole("link", { name: /EcoWatt/ }).waitFor();
+    oneDevice(stage);
+    await page.getByRole("main").getByRole("link", { name: "Go to the fleet" }).click();
+    await page.getByRole("heading", { name: "Fleet" }).waitFor();
+    await page.goto("/devices/dev-1");
+    await page.getByRole("heading", { name: "Barn" }).waitFor();
+  }));
+
+it("no strip beside the page is left that nothing covers", () =>
+  on(DESK, async ({ page }) => {
+    await page.goto("/nothing/here");
+    await page.getByRole("heading", { name: "Not found" }).waitFor();
+    const { gutter, overflow } = await page.evaluate(() => {
+      const { scrollbarGutter, overflowY } = getComputedStyle(document.documentElement);
+      return { gutter: scrollbarGutter, overflow: overflowY };
+    });
+    expect([gutter, overflow]).toEqual(["auto", "scroll"]);
+  }));

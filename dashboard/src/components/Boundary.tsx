@@ -1,0 +1,31 @@
+/** Keeps a page that breaks from taking the whole dashboard with it, and says what can be done. */
+import { Component, type ReactNode } from "react";
+import { Link } from "./Link";
+import { Problem } from "./Problem";
+import styles from "./Boundary.module.css";
+
+interface Props {
+  children: ReactNode;
+}
+
+export class Boundary extends Component<Props, { error: unknown }> {
+  override state = { error: null as unknown };
+
+  static getDerivedStateFromError(error: unknown) {
+    return { error: error ?? new Error("the reason is not known") };
+  }
+
+  override render() {
+    if (this.state.error === null) return this.props.children;
+    return (
+      <div className={styles.broken}>
+        <Problem
+          what="This page broke while it was drawn."
+          error={this.state.error}
+          onRetry={() => this.setState({ error: null })}
+        />
+        <Link to="/">Go to the fleet</Link>
+      </div>
+    );
+  }
+}
