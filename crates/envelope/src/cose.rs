@@ -1,5 +1,6 @@
 //! The few bytes of COSE that this project speaks: COSE_Encrypt0 without tag, two algorithms,
-//! `kid` and partial IV. Definite lengths and shortest integers only (RFC 8949 section 4.2.1).
+//! `kid` and partial IV. Definite lengths and shortest integers only (RFC 8949 section 4.2.1): what
+//! is read is spelled again and compared, so that each object has one spelling.
 
 use minicbor::Decoder;
 use minicbor::encode::{Encoder, write::Cursor};
@@ -15,8 +16,14 @@ pub(crate) const PROTECTED_REPLY: &[u8] = &[0xa1, 0x01, 0x18, 0x1e];
 const LABEL_KID: u8 = 4;
 const LABEL_PARTIAL_IV: u8 = 6;
 
-/// Largest header: array, protected, map, kid of 5 bytes, partial IV of 13, head of the ciphertext.
-pub(crate) const HEADER_MAX: usize = 1 + 5 + 1 + (2 + 5) + (2 + NONCE_BYTES) + 3;
+/// Longest protected header: that of a reply.
+const PROTECTED_MAX: usize = PROTECTED_REPLY.len();
+/// Longest key id: device number and key generation.
+const KID_MAX: usize = 5;
+
+/// Largest header: array, protected, map, kid, partial IV, head of the ciphertext.
+pub(crate) const HEADER_MAX: usize =
+    1 + (1 + PROTECTED_MAX) + 1 + (2 + KID_MAX) + (2 + NONCE_BYTES) + 3;
 
 /// Writes everything that stands before the ciphertext's bytes; gives the length.
 pub(crate) fn write_header(
@@ -90,12 +97,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Encrypt0<'_>> {
     (decoder.u8().ok()? == LABEL_PARTIAL_IV).then_some(())?;
     let partial_iv = decoder.bytes().ok()?;
     let ciphertext = decoder.bytes().ok()?;
-    (decoder.position() == bytes.len()).then_some(Encrypt0 {
-        protected,
-        kid,
-        partial_iv,
-        ciphertext,
-    })
+    let parts = Encrypt0 { protected, kid, partial_iv, ciphertext };
+    (decoder.position() == bytes.len() && parts.is_header_of(bytes)).then_some(parts)
+}
+
+impl Encrypt0<'_> {
+    /// Whether `bytes` begin with the one spelling of this object's header.
+    fn is_header_of(&self, bytes: &[u8]) -> bool {
+        let Self { protected, kid, partial_iv, ciphertext } = self;
+        let fits = protected.len() <= PROTECTED_MAX
+            && kid.is_none_or(|kid| kid.len() <= KID_MAX)
+            && partial_iv.len() <= NONCE_BYTES
+            && ciphertext.len() <= usize::from(u16::MAX);
+        let mut header = [0; HEADER_MAX];
+        fits && {
+            let length = write_header(&mut header, protected, *kid, partial_iv, ciphertext.len());
+            bytes.get(..length) == header.get(..length)
+        }
+    }
 }
 
 /// Longest Enc_structure: array, "Encrypt0", protected, external data of up to 23 bytes.

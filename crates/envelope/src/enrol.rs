@@ -71,17 +71,9 @@ impl DeviceHalf {
     /// Writes the request `[1, claim id, public key, tag]`; gives its length.
     #[must_use]
     pub fn request(&self, code: &ClaimCode, out: &mut [u8; ENROL_MESSAGE_MAX]) -> usize {
-        let public = PublicKey::from(&self.0);
-        let tag: [u8; 32] = request_tag(code, public.as_bytes()).finalize().into_bytes().into();
-        let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
-        encoder
-            .array(4)
-            .and_then(|e| e.u8(VERSION))
-            .and_then(|e| e.str(code.id().as_str()))
-            .and_then(|e| e.bytes(public.as_bytes()))
-            .and_then(|e| e.bytes(&tag))
-            .expect("77 bytes fit");
-        encoder.writer().position()
+        let device_public = PublicKey::from(&self.0).to_bytes();
+        let tag = request_tag(code, &device_public).finalize().into_bytes().into();
+        Request { claim: code.id(), device_public, tag }.write(out)
     }
 
     /// Checks the server's answer and takes the identity from it.
@@ -114,7 +106,7 @@ impl Request {
     /// Reads a request.
     ///
     /// # Errors
-    /// If the bytes are anything else.
+    /// If the bytes are anything else, or spell one in another way.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnrolError> {
         (|| {
             let mut decoder = Decoder::new(bytes);
@@ -123,9 +115,25 @@ impl Request {
             let claim = decoder.str().ok()?.parse().ok()?;
             let device_public = decoder.bytes().ok()?.try_into().ok()?;
             let tag = decoder.bytes().ok()?.try_into().ok()?;
-            (decoder.position() == bytes.len()).then_some(Self { claim, device_public, tag })
+            let request = Self { claim, device_public, tag };
+            let mut spelled = [0; ENROL_MESSAGE_MAX];
+            let length = request.write(&mut spelled);
+            (bytes == &spelled[..length]).then_some(request)
         })()
         .ok_or(EnrolError::Malformed)
+    }
+
+    /// The one spelling: `[1, claim id, public key, tag]`.
+    fn write(&self, out: &mut [u8; ENROL_MESSAGE_MAX]) -> usize {
+        let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
+        encoder
+            .array(4)
+            .and_then(|e| e.u8(VERSION))
+            .and_then(|e| e.str(self.claim.as_str()))
+            .and_then(|e| e.bytes(&self.device_public))
+            .and_then(|e| e.bytes(&self.tag))
+            .expect("77 bytes fit");
+        encoder.writer().position()
     }
 
     /// The claim to look up.
@@ -174,21 +182,31 @@ impl Request {
         let public = PublicKey::from(&secret);
         let agreed =
             Agreed::new(code, shared.as_bytes(), &self.device_public, public.as_bytes(), grant);
-        let tag: [u8; 32] = agreed.answer_tag().finalize().into_bytes().into();
-        let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
-        encoder
-            .array(8)
-            .and_then(|e| e.u8(VERSION))
-            .and_then(|e| e.u32(grant.device.0))
-            .and_then(|e| e.u8(grant.generation.0))
-            .and_then(|e| e.u32(grant.first_epoch.0))
-            .and_then(|e| e.u16(grant.first_stream.0))
-            .and_then(|e| e.i64(grant.time.0))
-            .and_then(|e| e.bytes(public.as_bytes()))
-            .and_then(|e| e.bytes(&tag))
-            .expect("95 bytes fit");
-        Ok((encoder.writer().position(), agreed.device_key()))
+        let tag = agreed.answer_tag().finalize().into_bytes().into();
+        Ok((write_answer(grant, public.as_bytes(), &tag, out), agreed.device_key()))
     }
+}
+
+/// The one spelling of an answer.
+fn write_answer(
+    grant: &Grant,
+    server_public: &[u8; 32],
+    tag: &[u8; 32],
+    out: &mut [u8; ENROL_MESSAGE_MAX],
+) -> usize {
+    let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
+    encoder
+        .array(8)
+        .and_then(|e| e.u8(VERSION))
+        .and_then(|e| e.u32(grant.device.0))
+        .and_then(|e| e.u8(grant.generation.0))
+        .and_then(|e| e.u32(grant.first_epoch.0))
+        .and_then(|e| e.u16(grant.first_stream.0))
+        .and_then(|e| e.i64(grant.time.0))
+        .and_then(|e| e.bytes(server_public))
+        .and_then(|e| e.bytes(tag))
+        .expect("95 bytes fit");
+    encoder.writer().position()
 }
 
 fn parse_answer(bytes: &[u8]) -> Option<(Grant, [u8; 32], [u8; 32])> {
@@ -204,7 +222,9 @@ fn parse_answer(bytes: &[u8]) -> Option<(Grant, [u8; 32], [u8; 32])> {
     };
     let public = decoder.bytes().ok()?.try_into().ok()?;
     let tag = decoder.bytes().ok()?.try_into().ok()?;
-    (decoder.position() == bytes.len()).then_some((grant, public, tag))
+    let mut spelled = [0; ENROL_MESSAGE_MAX];
+    let length = write_answer(&grant, &public, &tag, &mut spelled);
+    (bytes == &spelled[..length]).then_some((grant, public, tag))
 }
 
 fn request_tag(code: &ClaimCode, device_public: &[u8; 32]) -> Hmac<Sha256> {
