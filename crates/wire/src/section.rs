@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, write::Cursor};
 
-use crate::ITEMS_MAX;
+use crate::{ITEMS_MAX, shortest};
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -209,7 +209,7 @@ pub(crate) fn parse_map<'a>(
         }
     }
     match bytes.len() - decoder.position() {
-        0 => Ok(()),
+        0 => shortest::check(bytes).map_err(ParseError::Malformed),
         left => Err(ParseError::TrailingBytes(left)),
     }
 }
