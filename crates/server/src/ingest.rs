@@ -316,8 +316,8 @@ impl Answer<'_> {
 }
 
 fn dropped(dropped: ecowatt_wire::Dropped) -> Dropped {
-    let ecowatt_wire::Dropped { epoch, first, last, samples } = dropped;
-    Dropped { epoch, first, last, samples }
+    let ecowatt_wire::Dropped { epoch, batches, samples } = dropped;
+    Dropped { epoch, batches, samples }
 }
 
 fn reported(status: &Status<'_>) -> Reported {

@@ -13,8 +13,12 @@ pub const READ_QUEUE_MAX: usize = 1024;
 pub const READERS: usize = 2;
 
 /// Ranges of received sequences per boot epoch. A device that sends newest first after a long
-/// outage makes two; each batch it drops or that a network swallows for good makes one more.
+/// outage makes two. Holes of which the device says that nothing will come do not count.
 pub const RECEIVED_RANGES_MAX: usize = 64;
+
+/// Ranges of lost sequences per boot epoch. A full spool loses its oldest end, which is one; each
+/// damage to a device's disk makes one more. A report beyond that is not counted.
+pub const LOST_RANGES_MAX: usize = 256;
 
 /// Streams that one device may announce: 8 inverters with a layout change each month for 10 years.
 pub const STREAMS_PER_DEVICE_MAX: u32 = 1024;

@@ -85,19 +85,21 @@ pub struct Upload {
     pub batches: Vec<NewBlock>,
     /// Batches that cannot be read and never will: acknowledged and counted, not stored.
     pub refused: Vec<BatchId>,
-    /// Batches that the device had to drop: they will never come, and leave no hole behind.
+    /// What the device has lost for good. Of epochs that it has not reached, nothing is believed.
     pub dropped: Vec<Dropped>,
     /// Further epochs whose received batches the receipt must name.
     pub ask: Vec<BootEpoch>,
     pub reported: Reported,
 }
 
-/// Batches that a device had to drop.
+/// Samples that a device has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     pub epoch: BootEpoch,
-    pub first: Sequence,
-    pub last: Sequence,
+    /// First and last of the batches that they were in, none missing in between; none if they were in
+    /// no batch.
+    pub batches: Option<(Sequence, Sequence)>,
+    /// All samples in these batches; of those in no batch, all that the epoch has lost so far.
     pub samples: u32,
 }
 

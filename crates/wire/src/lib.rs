@@ -1,9 +1,10 @@
 //! What device and server say to each other, once opened.
 //!
-//! Both messages are one CBOR map (RFC 8949) from small integers to sections, definite lengths
-//! only. A section that a reader does not know is passed over, so either side may learn new ones
-//! first; keys in use and keys set aside are listed in `docs/wire-protocol.md`. Reading allocates
-//! nothing: a parsed message borrows its bytes, was checked as a whole, and hands out items.
+//! Both messages are one CBOR map (RFC 8949) from small integers to sections, with definite lengths
+//! and shortest heads only: each message has one spelling. A section that a reader does not know is
+//! passed over, so either side may learn new ones first; keys in use and keys set aside are listed in
+//! `docs/wire-protocol.md`. Reading allocates nothing: a parsed message borrows its bytes, was checked
+//! as a whole, and hands out items.
 //!
 //! ```
 //! use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber};
@@ -27,6 +28,7 @@
 
 mod reply;
 mod section;
+mod shortest;
 mod status;
 mod uplink;
 

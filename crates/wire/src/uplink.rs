@@ -44,12 +44,16 @@ pub struct Stream<'a> {
     pub layout: &'a [u8],
 }
 
-/// Batches that a full spool had to drop: `[epoch, first, last, samples]`. They will never come.
+/// Samples that will never come: `[epoch, first, last, samples]`.
+///
+/// Either batches that the device has lost, of which none is missing in between, with all the samples
+/// that were in them; or samples that were in no batch, all that the epoch has lost so far. Both may be
+/// said any number of times and count once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     pub epoch: BootEpoch,
-    pub first: Sequence,
-    pub last: Sequence,
+    /// First and last batch; none, which is two zeros on the wire, if the samples were in no batch.
+    pub batches: Option<(Sequence, Sequence)>,
     pub samples: u32,
 }
 
@@ -242,23 +246,20 @@ impl<'a> Item<'a> for Stream<'a> {
 
 impl<'a> Item<'a> for Dropped {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
-        encoder
-            .array(4)?
-            .u32(self.epoch.0)?
-            .u32(self.first.0)?
-            .u32(self.last.0)?
-            .u32(self.samples)?;
+        let (first, last) = self.batches.unwrap_or_default();
+        encoder.array(4)?.u32(self.epoch.0)?.u32(first.0)?.u32(last.0)?.u32(self.samples)?;
         Ok(())
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
         array(decoder, 4)?;
-        let dropped = Self {
-            epoch: BootEpoch(decoder.u32()?),
-            first: Sequence(decoder.u32()?),
-            last: Sequence(decoder.u32()?),
-            samples: decoder.u32()?,
-        };
-        if dropped.first > dropped.last { Err(wrong(decoder)) } else { Ok(dropped) }
+        let epoch = BootEpoch(decoder.u32()?);
+        let (first, last) = (Sequence(decoder.u32()?), Sequence(decoder.u32()?));
+        let samples = decoder.u32()?;
+        if first > last {
+            return Err(wrong(decoder));
+        }
+        let batches = (last > Sequence(0)).then_some((first, last));
+        Ok(Self { epoch, batches, samples })
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn ingest(
     let mut receipt = Receipt::default();
     let mut accepted = Vec::with_capacity(upload.batches.len());
     for block in upload.batches {
-        match epochs.add(block.id) {
+        match epochs.add(block.id, block.rows) {
             Added::New => {
                 receipt.stored.push(block.id);
                 accepted.push(block);
@@ -49,15 +49,18 @@ pub(super) fn ingest(
     }
     let mut refused = 0u64;
     for id in &upload.refused {
-        refused += u64::from(epochs.add(*id) == Added::New);
+        refused += u64::from(epochs.add(*id, 0) == Added::New);
     }
-    let mut dropped_samples = 0u64;
-    for dropped in &upload.dropped {
+    let present = rows.links.get(device, || rows::load_link(db, device))?.map(|link| link.epoch);
+    let present = present.max(Some(upload.epoch));
+    for dropped in upload.dropped.iter().filter(|dropped| Some(dropped.epoch) <= present) {
         let received = epochs.of(dropped.epoch);
-        if received.add_range(dropped.first.0, dropped.last.0) == Added::New {
-            dropped_samples += u64::from(dropped.samples);
+        match dropped.batches {
+            Some((first, last)) => received.lose(first.0, last.0, dropped.samples),
+            None => received.lose_unbatched(dropped.samples),
         }
     }
+    let (lost_before, lost_after) = epochs.lost_samples();
     receipt.received = epochs.ranges();
 
     let generation = upload.generation;
@@ -86,7 +89,8 @@ pub(super) fn ingest(
             link.samples += samples;
             link.duplicates += u64::from(receipt.duplicates);
             link.refused += refused;
-            link.dropped_samples += dropped_samples;
+            link.dropped_samples =
+                link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
             link.bytes += u64::from(upload.size_bytes);
             link.firmware = reported.firmware.or(link.firmware.take());
             let SelfReport { inverters, diagnostics } = std::mem::take(&mut link.reported);
@@ -104,7 +108,15 @@ pub(super) fn ingest(
 }
 
 /// The epochs that an upload speaks of, on copies until it is decided.
-struct Epochs(Vec<(BootEpoch, Received, bool)>);
+struct Epochs(Vec<Epoch>);
+
+#[derive(Default)]
+struct Epoch {
+    number: BootEpoch,
+    received: Received,
+    lost_before: u64,
+    is_touched: bool,
+}
 
 impl Epochs {
     fn load(db: &Connection, rows: &mut Rows, upload: &Upload) -> Result<Self, StoreError> {
@@ -119,35 +131,44 @@ impl Epochs {
         for epoch in epochs {
             let key = (upload.device.0, epoch.0);
             let received = rows.received.get(key, || rows::load_received(db, key))?;
-            loaded.push((epoch, received.cloned().unwrap_or_default(), false));
+            let received = received.cloned().unwrap_or_default();
+            let lost_before = received.lost_samples();
+            loaded.push(Epoch { number: epoch, received, lost_before, is_touched: false });
         }
         Ok(Self(loaded))
     }
 
-    fn of(&mut self, epoch: BootEpoch) -> &mut Received {
-        let place = match self.0.binary_search_by_key(&epoch, |(held, ..)| *held) {
+    fn of(&mut self, number: BootEpoch) -> &mut Received {
+        let place = match self.0.binary_search_by_key(&number, |epoch| epoch.number) {
             Ok(place) => place,
             Err(place) => {
-                self.0.insert(place, (epoch, Received::default(), false));
+                self.0.insert(place, Epoch { number, ..Epoch::default() });
                 place
             }
         };
-        self.0[place].2 = true;
-        &mut self.0[place].1
+        let epoch = &mut self.0[place];
+        epoch.is_touched = true;
+        &mut epoch.received
     }
 
-    fn add(&mut self, id: BatchId) -> Added {
-        self.of(id.epoch).add(id.sequence.0)
+    fn add(&mut self, id: BatchId, rows: u16) -> Added {
+        self.of(id.epoch).add(id.sequence.0, rows)
     }
 
     fn ranges(&self) -> Vec<(BootEpoch, Vec<std::ops::RangeInclusive<u32>>)> {
-        self.0.iter().map(|(epoch, received, _)| (*epoch, received.ranges())).collect()
+        self.0.iter().map(|epoch| (epoch.number, epoch.received.ranges())).collect()
+    }
+
+    /// Samples that will never come, before this upload and after it.
+    fn lost_samples(&self) -> (u64, u64) {
+        let before = self.0.iter().map(|epoch| epoch.lost_before).sum();
+        (before, self.0.iter().map(|epoch| epoch.received.lost_samples()).sum())
     }
 
     fn store(self, rows: &mut Rows, device: u32) -> Result<(), StoreError> {
-        for (epoch, received, is_touched) in self.0 {
+        for Epoch { number, received, is_touched, .. } in self.0 {
             if is_touched {
-                let key = (device, epoch.0);
+                let key = (device, number.0);
                 rows.received.change(key, || Ok(None), |held| *held = received)?;
             }
         }

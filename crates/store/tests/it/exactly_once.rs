@@ -80,11 +80,11 @@ async fn refused_and_dropped_batches_leave_no_hole() {
     let mut message = upload(device, 1, vec![fixture.block(1, 4, &samples(0, 7))]);
     let id = |sequence| BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) };
     message.refused = vec![id(3)];
-    let dropped =
-        Dropped { epoch: BootEpoch(1), first: Sequence(1), last: Sequence(2), samples: 9 };
-    message.dropped = vec![dropped];
+    let batches = Some((Sequence(1), Sequence(2)));
+    message.dropped = vec![Dropped { epoch: BootEpoch(1), batches, samples: 9 }];
     let receipt = fixture.stored(message.clone()).await;
-    assert_eq!(receipt.received, [(BootEpoch(1), vec![1..=4])]);
+    // What will never come is not acknowledged: it may come after all.
+    assert_eq!(receipt.received, [(BootEpoch(1), vec![3..=4])]);
     message.counter.0 = 2;
     message.batches.clear();
     fixture.stored(message).await;
@@ -180,4 +180,96 @@ async fn what_was_stored_is_there_after_opening_again() {
     let blocks = fixture.store.blocks(device, SOURCE, range).await.unwrap();
     assert_eq!(blocks.len(), 1);
     assert_eq!(blocks[0].bytes, 1u32.to_be_bytes());
+}
+
+async fn dropped_samples(fixture: &Fixture, device: DeviceNumber) -> u64 {
+    fixture.store.find_device(device).await.unwrap().unwrap().link.dropped_samples
+}
+
+#[tokio::test]
+async fn a_loss_is_counted_once_however_it_is_reported() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let mut counter = 0;
+    let mut report = |dropped: Vec<Dropped>, batches: Vec<_>| {
+        counter += 1;
+        let mut message = upload(device, counter, batches);
+        message.epoch = BootEpoch(2);
+        message.dropped = dropped;
+        message
+    };
+    let gap = |first, last, samples| Dropped {
+        epoch: BootEpoch(1),
+        batches: Some((Sequence(first), Sequence(last))),
+        samples,
+    };
+    let unbatched = |epoch, samples| Dropped { epoch: BootEpoch(epoch), batches: None, samples };
+    // The server has three of the batches that are dropped later: their acknowledgement was lost.
+    let stored = (1..=3).map(|sequence| fixture.block(1, sequence, &samples(0, 7))).collect();
+    fixture.stored(report(vec![], stored)).await;
+    // Each report, and what is lost by then.
+    let reports = [
+        (vec![gap(1, 10, 70)], 49),
+        // The reply was lost; it is said again, and has grown.
+        (vec![gap(1, 10, 70)], 49),
+        (vec![gap(1, 20, 140)], 119),
+        (vec![gap(11, 12, 14), gap(21, 21, 7)], 126),
+        (vec![gap(2, 3, 14)], 126),
+        // Samples in no batch: totals of their epochs.
+        (vec![unbatched(1, 5)], 131),
+        (vec![unbatched(1, 5), unbatched(2, 2)], 133),
+        (vec![unbatched(1, 9), unbatched(2, 1)], 137),
+    ];
+    for (dropped, lost) in reports {
+        fixture.stored(report(dropped.clone(), vec![])).await;
+        assert_eq!(dropped_samples(&fixture, device).await, lost, "{dropped:?}");
+    }
+    // A batch that was given up comes after all.
+    let late = || fixture.block(1, 15, &samples(100, 7));
+    let receipt = fixture.stored(report(vec![gap(14, 16, 21)], vec![late()])).await;
+    assert_eq!((receipt.stored.len(), dropped_samples(&fixture, device).await), (1, 130));
+    let receipt = fixture.stored(report(vec![gap(14, 16, 21)], vec![late()])).await;
+    assert_eq!((receipt.duplicates, dropped_samples(&fixture, device).await), (1, 130));
+    assert_eq!(stored_rows(&fixture, device).await, 28);
+}
+
+#[tokio::test]
+async fn no_report_of_a_loss_keeps_a_batch_out() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let mut message = upload(device, 1, vec![fixture.block(1, 1, &samples(0, 7))]);
+    // All there is and will be, of this epoch, of one that may come, and of as many as fit.
+    message.dropped = [1, 2, 3, u32::MAX]
+        .map(|epoch| Dropped {
+            epoch: BootEpoch(epoch),
+            batches: Some((Sequence(0), Sequence(u32::MAX))),
+            samples: 1_000_000,
+        })
+        .into();
+    fixture.stored(message).await;
+    assert_eq!(dropped_samples(&fixture, device).await, 1_000_000);
+    // Holes everywhere, and then real batches from the newest backwards.
+    let mut message = upload(device, 2, vec![]);
+    message.dropped = (1..=400)
+        .map(|i| Dropped {
+            epoch: BootEpoch(2),
+            batches: Some((Sequence(2 * i), Sequence(2 * i))),
+            samples: 7,
+        })
+        .collect();
+    message.epoch = BootEpoch(2);
+    fixture.stored(message).await;
+    for (counter, sequence) in (3..).zip((500..900).rev()) {
+        let batch = fixture.block(2, sequence, &samples(i64::from(sequence) * 35, 7));
+        let mut message = upload(device, counter, vec![batch]);
+        message.epoch = BootEpoch(2);
+        let receipt = fixture.stored(message).await;
+        assert_eq!((receipt.stored.len(), receipt.deferred.len()), (1, 0), "{sequence}");
+    }
+    let receipt = fixture.stored(upload(device, 5_000, vec![fixture.block(1, 2, &samples(0, 7))]));
+    let receipt = receipt.await;
+    assert_eq!((receipt.stored.len(), receipt.received), (1, vec![(BootEpoch(1), vec![1..=2])]));
+    // What the later epoch was said to have lost did not outlast the day it began.
+    let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
+    assert_eq!(link.batches, 402);
 }

@@ -60,7 +60,8 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
                 if group % 4 == 3 {
                     let dropped = Sequence(group * 3 + 2);
                     let epoch = BootEpoch(1);
-                    let range = Dropped { epoch, first: dropped, last: dropped, samples: 7 };
+                    let batches = Some((dropped, dropped));
+                    let range = Dropped { epoch, batches, samples: 7 };
                     upload.dropped.push(range);
                 }
                 uploads.push(upload);

@@ -64,8 +64,8 @@ fn uplink_with_every_section() {
             sources: Sources::Given(&sources),
         })
         .unwrap();
-    let dropped =
-        Dropped { epoch: BootEpoch(1), first: Sequence(5), last: Sequence(9), samples: 900 };
+    let lost = Some((Sequence(5), Sequence(9)));
+    let dropped = Dropped { epoch: BootEpoch(1), batches: lost, samples: 900 };
     writer.dropped(&mut std::iter::once(dropped)).unwrap();
     let length = writer.finish();
     assert_eq!(
@@ -109,6 +109,21 @@ fn uplink_with_every_section() {
     assert_eq!(status.clock_deviation_ms, -15);
     assert_eq!(status.sources.iter().collect::<Vec<_>>(), sources);
     assert_eq!(uplink.dropped().collect::<Vec<_>>(), [dropped]);
+}
+
+#[test]
+fn samples_lost_in_batches_and_in_none() {
+    let mut buffer = [0; 32];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let batches = Some((Sequence(1), Sequence(300)));
+    let dropped = [
+        Dropped { epoch: BootEpoch(7), batches, samples: 54_000 },
+        Dropped { epoch: BootEpoch(8), batches: None, samples: 31 },
+    ];
+    assert_eq!(writer.dropped(&mut dropped.into_iter()), Ok(2));
+    let length = writer.finish();
+    assert_eq!(hex(&buffer[..length]), "a1058284070119012c19d2f084080000181f");
+    assert_eq!(Uplink::parse(&buffer[..length]).unwrap().dropped().collect::<Vec<_>>(), dropped);
 }
 
 #[test]
