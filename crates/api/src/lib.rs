@@ -11,7 +11,10 @@ mod event;
 mod system;
 mod telemetry;
 
-pub use access::{CreateSession, RedeemSetup, Role, Session};
+pub use access::{
+    CreateSession, CreateToken, CreatedToken, OpenClaim, RedeemSetup, Role, RunningSession,
+    Session, Token,
+};
 pub use device::{
     Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment, InverterState,
     InverterSummary, LinkState, NewSite, PointValue, Site, Spark,

@@ -7,8 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    DeviceDetail, DeviceList, DeviceState, Energy, EnrolDevice, Enrolment, Error as ErrorAnswer,
-    Resolution, Site, System, Telemetry,
+    CreateToken, CreatedToken, DeviceDetail, DeviceList, DeviceState, Energy, EnrolDevice,
+    Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, Site, System,
+    Telemetry, Token,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,17 +146,77 @@ impl Client {
         self.post("/api/v1/devices", request)
     }
 
-    /// Revokes all keys of a device: nothing it sends is taken until it is enrolled again.
+    /// Revokes all keys of a device and voids its claim codes: nothing it sends is taken until it is
+    /// enrolled again.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn revoke_keys(&self, device: &str) -> Result<(), ClientError> {
-        let path = format!("/api/v1/devices/{}/keys", segment(device));
-        let request = self
-            .agent
-            .delete(format!("{}{path}", self.base))
-            .header("authorization", format!("Bearer {}", self.token));
-        self.read::<serde::de::IgnoredAny>(request.call()).map(drop)
+        self.delete(&format!("/api/v1/devices/{}/keys", segment(device)))
+    }
+
+    /// All tokens, without their secrets.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_tokens(&self) -> Result<Vec<Token>, ClientError> {
+        self.get("/api/v1/tokens", &[])
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn create_token(&self, request: &CreateToken) -> Result<CreatedToken, ClientError> {
+        self.post("/api/v1/tokens", request)
+    }
+
+    /// Revokes a token with its sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn revoke_token(&self, id: i64) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/tokens/{id}"))
+    }
+
+    /// Browser sessions that run.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_sessions(&self) -> Result<Vec<RunningSession>, ClientError> {
+        self.get("/api/v1/sessions", &[])
+    }
+
+    /// Ends a browser session.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn end_session(&self, id: i64) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/sessions/{id}"))
+    }
+
+    /// Ends all browser sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn end_sessions(&self) -> Result<(), ClientError> {
+        self.delete("/api/v1/sessions")
+    }
+
+    /// Claim codes that can still be redeemed, without their secrets.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_claims(&self) -> Result<Vec<OpenClaim>, ClientError> {
+        self.get("/api/v1/claims", &[])
+    }
+
+    /// Voids a claim code, named by its first group.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn void_claim(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/claims/{}", segment(id)))
     }
 
     /// History of one inverter of a device; at most one answer's worth.
@@ -206,6 +267,14 @@ impl Client {
             .query_pairs(query.iter().map(|(name, value)| (*name, value.as_str())))
             .header("authorization", format!("Bearer {}", self.token));
         self.read(request.call())
+    }
+
+    fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .delete(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read::<serde::de::IgnoredAny>(request.call()).map(drop)
     }
 
     fn post<T: DeserializeOwned>(

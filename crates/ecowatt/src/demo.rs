@@ -21,7 +21,7 @@ use ecowatt_inverter::{
 use ecowatt_model::UnixMs;
 use ecowatt_profile::catalogue;
 use ecowatt_server::ServeError;
-use ecowatt_server::access::Access;
+use ecowatt_server::access::{Access, TokenRequest};
 use ecowatt_store::{Role, Store};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -112,9 +112,14 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
 
     let store = Store::open(&data.join("server")).context("opening the store")?;
     let token = Access::new(store.clone(), clock)
-        .make_token("demonstration", Role::Owner)
+        .make_token(TokenRequest {
+            name: "demonstration".into(),
+            role: Role::Owner,
+            valid_for: None,
+        })
         .await
         .context("making a token")?
+        .text
         .expose();
     let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
     let server = ecowatt_server::serve(config, store, clock, ended(server_stopped)).await.map_err(

@@ -6,6 +6,7 @@
 mod agent;
 mod argument;
 mod check_config;
+mod claim;
 mod codec;
 mod demo;
 mod device;
@@ -14,6 +15,7 @@ mod keys;
 mod openapi;
 mod operator;
 mod serve;
+mod session;
 mod shutdown;
 mod simulate;
 mod table;
@@ -53,6 +55,8 @@ enum Command {
     Device(device::DeviceArgs),
     Telemetry(telemetry::TelemetryArgs),
     Token(token::TokenArgs),
+    Session(session::SessionArgs),
+    Claim(claim::ClaimArgs),
     Keys(keys::KeysArgs),
     Codec(codec::CodecArgs),
     CheckConfig(check_config::CheckConfigArgs),
@@ -99,6 +103,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Device(args) => device::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
+        Command::Session(args) => session::run(&args),
+        Command::Claim(args) => claim::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Codec(args) => codec::run(args),
         Command::CheckConfig(args) => check_config::run(&args),

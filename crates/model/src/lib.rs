@@ -7,6 +7,7 @@
 mod id;
 mod instant;
 mod mark;
+mod text;
 mod unit;
 
 pub use id::{
@@ -15,6 +16,7 @@ pub use id::{
 };
 pub use instant::{MonoMs, UnixMs};
 pub use mark::{Mark, Quality};
+pub use text::is_plain;
 pub use unit::{ParseUnitError, Unit};
 
 /// Most 16-bit columns that one stream (one register layout of one inverter) can have.

@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
+use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::{
-    Claim, ClaimFor, CreateClaimError, NewClaim, RedeemClaim, RedeemClaimError, Store, StoreError,
+    Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Store,
+    StoreError,
 };
 
 use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
+use crate::text::checked_name;
 use crate::time::find_zone;
 
 /// How often a claim id is drawn again when it is taken: one in 33 million is, per claim stored.
@@ -145,8 +147,26 @@ impl Enrolment {
         Err(ClaimError::NoFreeId)
     }
 
-    /// Revokes all keys of a device; false if there is no such device. One without a valid key is as
-    /// it should be.
+    /// Claims that can be redeemed, the youngest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn open_claims(&self) -> Result<Vec<OpenClaim>, StoreError> {
+        self.store.list_claims(self.clock.now()).await
+    }
+
+    /// Voids a claim that was not redeemed; says whether there was one. `id` is the code's first
+    /// group.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn void_claim(&self, id: &str) -> Result<bool, StoreError> {
+        let Ok(id) = id.parse::<ClaimId>() else { return Ok(false) };
+        self.store.delete_claim(id.as_str().into()).await
+    }
+
+    /// Revokes all keys of a device and voids its claim codes; false if there is no such device. One
+    /// without either is as it should be.
     ///
     /// # Errors
     /// If the store fails.
@@ -154,9 +174,7 @@ impl Enrolment {
         if self.store.find_device(device).await?.is_none() {
             return Ok(false);
         }
-        if self.store.revoke_keys(device, self.clock.now()).await? {
-            tracing::info!(device_id = %device, "keys revoked");
-        }
+        self.store.revoke_keys(device, self.clock.now()).await?;
         Ok(true)
     }
 
@@ -206,7 +224,12 @@ impl Enrolment {
         };
         match self.store.redeem_claim(redeem).await {
             Ok(()) => {
-                tracing::info!(device_id = %grant.device, generation = grant.generation.0, "device enrolled");
+                tracing::info!(
+                    device_id = %grant.device,
+                    claim = id.as_str(),
+                    generation = grant.generation.0,
+                    "claim code redeemed, device enrolled"
+                );
                 Ok(reply)
             }
             // The same device was quicker over another connection.
@@ -230,8 +253,8 @@ fn code_of(claim: &Claim) -> Result<ClaimCode, StoreError> {
 
 fn checked(claim_for: ClaimFor) -> Result<ClaimFor, ClaimError> {
     let ClaimFor::New { name, site, time_zone } = claim_for else { return Ok(claim_for) };
-    let name = checked_name("device's name", &name)?;
-    let site = checked_name("site's name", &site)?;
+    let name = checked_name(&name).ok_or(ClaimError::Name("device's name"))?;
+    let site = checked_name(&site).ok_or(ClaimError::Name("site's name"))?;
     let time_zone = match time_zone {
         None => None,
         Some(text) => {
@@ -241,13 +264,4 @@ fn checked(claim_for: ClaimFor) -> Result<ClaimFor, ClaimError> {
         }
     };
     Ok(ClaimFor::New { name, site, time_zone })
-}
-
-fn checked_name(what: &'static str, text: &str) -> Result<String, ClaimError> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if length == 0 || length > NAME_CHARS_MAX || text.chars().any(char::is_control) {
-        return Err(ClaimError::Name(what));
-    }
-    Ok(text.into())
 }

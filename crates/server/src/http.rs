@@ -2,9 +2,11 @@
 //!
 //! A route is registered once, with `routes!`, and is thereby in the OpenAPI document. What a route
 //! does is said in one file per resource: extract, call a subject module, convert. Authorisation is
-//! not a route's business: all but the routes in [`open`] are behind [`auth::guard`].
+//! not a route's business: all but the routes in [`open`] are behind [`auth::guard`], in the group
+//! of the right that they need.
 
 mod auth;
+mod claims;
 mod devices;
 mod document;
 mod error;
@@ -21,6 +23,7 @@ mod space;
 mod sparing;
 mod system;
 mod telemetry;
+mod tokens;
 
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +42,7 @@ pub(crate) use listen::listen;
 pub(crate) use space::Space;
 pub(crate) use sparing::Sparing;
 
-use crate::access::Access;
+use crate::access::{Access, Right};
 use crate::enrolment::Enrolment;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
@@ -75,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     /// Says in the log that requests are put off.
     pub(crate) put_off: Sparing,
+    /// Says in the log that somebody was not let in.
+    pub(crate) refused: Sparing,
     /// Says in the log that the disk is full.
     pub(crate) space: Space,
     /// Whether people reach the server through TLS.
@@ -98,35 +103,50 @@ fn open() -> OpenApiRouter<App> {
         .merge(sessions)
 }
 
-/// Routes that need a token or a session.
-fn guarded() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(own::show_metrics))
+/// Routes that need a token or a session, by the right that they need.
+fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
+    let enter =
+        OpenApiRouter::new().routes(routes!(session::find_session, session::delete_session));
+    let measure = OpenApiRouter::new().routes(routes!(own::show_metrics));
+    let read = OpenApiRouter::new()
         .routes(routes!(system::show_system))
-        .routes(routes!(devices::list_devices, devices::enrol_device))
+        .routes(routes!(devices::list_devices))
         .routes(routes!(devices::find_device))
-        .routes(routes!(devices::delete_device_keys))
         .routes(routes!(telemetry::list_telemetry))
         .routes(routes!(telemetry::list_energy))
         .routes(routes!(sites::list_sites))
-        .routes(routes!(events::follow_events))
-        .routes(routes!(session::find_session, session::delete_session))
+        .routes(routes!(events::follow_events));
+    let write = OpenApiRouter::new()
+        .routes(routes!(devices::enrol_device))
+        .routes(routes!(devices::delete_device_keys))
+        .routes(routes!(claims::list_claims))
+        .routes(routes!(claims::delete_claim))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::delete_token))
+        .routes(routes!(session::list_sessions, session::delete_sessions))
+        .routes(routes!(session::delete_other_session));
+    [(Right::Enter, enter), (Right::Measure, measure), (Right::Read, read), (Right::Write, write)]
 }
 
-/// All routes and the document that describes them.
-fn table(guarded: OpenApiRouter<App>) -> (Router<App>, OpenApi) {
-    let open = open();
-    let open_document = open.get_openapi().clone();
-    let (router, mut document) =
-        OpenApiRouter::with_openapi(document::head()).merge(guarded).merge(open).split_for_parts();
-    document::require_token(&mut document, &open_document);
-    (router, document)
+/// All routes and the document that describes them; `guard` puts those that need a right behind it.
+fn table(
+    guard: impl Fn(Right, OpenApiRouter<App>) -> OpenApiRouter<App>,
+) -> (Router<App>, OpenApi) {
+    let mut table = OpenApiRouter::with_openapi(document::head());
+    for (right, mut routes) in guarded() {
+        document::require(routes.get_openapi_mut(), Some(right));
+        table = table.merge(guard(right, routes));
+    }
+    let mut open = open();
+    document::require(open.get_openapi_mut(), None);
+    table.merge(open).split_for_parts()
 }
 
 /// The router that serves `app`.
 pub(crate) fn router(app: &App) -> Router {
-    let guard = from_fn_with_state(Arc::clone(app), auth::guard);
-    let (router, _) = table(guarded().route_layer(guard));
+    let (router, _) = table(|right, routes| {
+        routes.route_layer(from_fn_with_state((Arc::clone(app), right), auth::guard))
+    });
     router
         .fallback(pages::page)
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))

@@ -18,6 +18,7 @@ pub mod metrics;
 mod presence;
 mod running;
 mod telemetry;
+mod text;
 mod throttle;
 mod time;
 

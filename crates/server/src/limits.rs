@@ -93,6 +93,23 @@ pub const NAME_CHARS_MAX: usize = 80;
 /// How long a browser session lasts.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How long a token that ends may be valid.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// Tokens and sessions whose last use waits to be stored, and how often it is.
+pub const USES_HELD_MAX: usize = 4096;
+pub const USES_KEPT_EVERY: Duration = Duration::from_secs(60);
+
+/// How often an event stream looks whether its reader may still read. Two looks fit into the second
+/// within which it must end.
+pub const STREAM_LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// How long an event stream goes on while the store cannot say whether its reader may read.
+pub const STREAM_UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
+
+/// How often the log tells of refused log-ins and claim codes.
+pub const REFUSED_LINE_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a claim code is valid unless told otherwise, and at most.
 pub const CLAIM_LIFETIME_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const CLAIM_LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -106,6 +123,8 @@ pub const ATTEMPT_EVERY: Duration = Duration::from_secs(3);
 pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
 
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
+const _: () =
+    assert!(STREAM_LOOK_EVERY.as_millis() <= 500, "a revoked stream ends within a second");
 const _: () = assert!(LARGE_MESSAGES_MAX < REQUESTS_MAX, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

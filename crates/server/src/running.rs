@@ -9,14 +9,16 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::access::{Access, AccessError};
+use crate::access::{self, Access, AccessError};
 use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
 use crate::http::{self, Shared, Space, Sparing};
 use crate::ingest::Ingest;
-use crate::limits::{BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX};
+use crate::limits::{
+    BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX,
+};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
@@ -73,16 +75,17 @@ pub async fn serve(
     let url = config.base_url(address);
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
-    let (fleet, live) = (app.fleet.clone(), app.live.clone());
+    let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
     let router = http::router(&app);
     let tasks = tokio::spawn(async move {
         let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
-        let presence = tokio::spawn(presence::reconcile(fleet, live, stopping));
+        let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
+        let uses = tokio::spawn(access::keep_uses(access, stopping));
         shutdown.await;
         tracing::info!("server stops");
-        // Both hold a receiver until they are done.
+        // All hold a receiver until they are done.
         let _ = stop.send(true);
-        for task in [listen, presence] {
+        for task in [listen, presence, uses] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the server ended badly");
             }
@@ -130,6 +133,7 @@ pub(crate) fn shared(
         turns: Semaphore::new(LARGE_MESSAGES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
+        refused: Sparing::new(REFUSED_LINE_EVERY),
         space: Space::default(),
         is_https: config.is_https(),
         stop,

@@ -6,6 +6,7 @@ use ecowatt_model::UnixMs;
 
 use crate::StoreError;
 use crate::error::store_failures;
+use crate::limits::TOKENS_MAX;
 
 /// SHA-256 of a secret.
 pub type SecretHash = [u8; 32];
@@ -15,17 +16,27 @@ pub type SecretHash = [u8; 32];
 pub enum Role {
     /// Everything.
     Owner,
+    /// Looking at devices, sites and measurements.
+    Viewer,
+    /// The server's own counts.
+    Metrics,
 }
 
 impl Role {
-    pub(crate) fn code(self) -> &'static str {
+    const ALL: [Self; 3] = [Self::Owner, Self::Viewer, Self::Metrics];
+
+    /// The word that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Owner => "owner",
+            Self::Viewer => "viewer",
+            Self::Metrics => "metrics",
         }
     }
 
-    pub(crate) fn from_code(code: &str) -> Option<Self> {
-        (code == "owner").then_some(Self::Owner)
+    pub(crate) fn from_str(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
@@ -52,6 +63,31 @@ pub struct Token {
     pub role: Role,
     pub created: UnixMs,
     pub expires: Option<UnixMs>,
+    /// When it was last shown, itself or through one of its sessions; some minutes late.
+    pub last_used: Option<UnixMs>,
+}
+
+/// Names a session for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub i64);
+
+/// A browser session as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub token: TokenId,
+    pub token_name: String,
+    pub created: UnixMs,
+    pub expires: UnixMs,
+    pub last_used: Option<UnixMs>,
+}
+
+/// A token or a session of it, and when it was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    pub token: TokenId,
+    pub session: Option<SessionId>,
+    pub at: UnixMs,
 }
 
 /// A browser session that is to be.
@@ -77,6 +113,19 @@ pub struct RedeemSetup {
 pub enum CreateTokenError {
     #[error("there is a token of that name")]
     NameTaken,
+    #[error("there are {TOKENS_MAX} tokens already; revoke one that nobody needs")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a token was not deleted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeleteTokenError {
+    #[error("there is no such token")]
+    Unknown,
+    #[error("it is the last token of an owner")]
+    LastOwner,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -92,4 +141,4 @@ pub enum RedeemSetupError {
     Store(#[from] StoreError),
 }
 
-store_failures!(CreateTokenError, RedeemSetupError);
+store_failures!(CreateTokenError, DeleteTokenError, RedeemSetupError);

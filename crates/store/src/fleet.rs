@@ -63,6 +63,17 @@ pub struct Claim {
     pub first_stream: StreamNumber,
 }
 
+/// A claim that nobody has redeemed, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenClaim {
+    /// First group of the claim code.
+    pub id: String,
+    pub device: DeviceNumber,
+    pub device_name: String,
+    pub created: UnixMs,
+    pub expires: UnixMs,
+}
+
 /// How a claim was redeemed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Redemption {

@@ -23,15 +23,15 @@ mod telemetry;
 mod varint;
 
 pub use access::{
-    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Token,
-    TokenId,
+    CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
+    SecretHash, Session, SessionId, Token, TokenId, Use,
 };
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
-    DeviceState, InverterState, Link, NewClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
-    SiteId, Stream,
+    DeviceState, InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
+    Redemption, Site, SiteId, Stream,
 };
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::query::SourcePower;

@@ -23,6 +23,15 @@ pub const LOST_RANGES_MAX: usize = 256;
 /// Streams that one device may announce: 8 inverters with a layout change each month for 10 years.
 pub const STREAMS_PER_DEVICE_MAX: u32 = 1024;
 
+/// Tokens, those that expired included.
+pub const TOKENS_MAX: usize = 1000;
+
+/// Browser sessions of one token; the oldest makes way for one more.
+pub const SESSIONS_PER_TOKEN_MAX: usize = 32;
+
+/// Most outstanding claim codes that are listed, the youngest first.
+pub const CLAIMS_LISTED_MAX: usize = 1000;
+
 /// Most blocks that one query returns.
 pub const BLOCKS_PER_QUERY_MAX: u32 = 20_000;
 

@@ -24,6 +24,10 @@ pub(crate) enum Revocation {
     Keys { device: DeviceNumber, generation: KeyGeneration, at: UnixMs },
     /// A token and its sessions.
     Token(SecretHash),
+    /// A browser session.
+    Session(SecretHash),
+    /// A claim code, by its first group: voided, or redeemed.
+    Claim(String),
 }
 
 impl fmt::Display for Revocation {
@@ -32,11 +36,18 @@ impl fmt::Display for Revocation {
             Self::Keys { device, generation, at } => {
                 write!(f, "keys {} {} {}", device.0, generation.0, at.0)
             }
-            Self::Token(hash) => {
-                f.write_str("token ")?;
-                hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
+            Self::Token(hash) => write!(f, "token {}", Digits(hash)),
+            Self::Session(hash) => write!(f, "session {}", Digits(hash)),
+            Self::Claim(id) => write!(f, "claim {id}"),
         }
+    }
+}
+
+struct Digits<'a>(&'a SecretHash);
+
+impl fmt::Display for Digits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -66,6 +77,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Revocation, BadLine> {
     let found = match words[..] {
         ["keys", device, generation, at] => keys(device, generation, at),
         ["token", hash] => hash_of(hash).map(Revocation::Token),
+        ["session", hash] => hash_of(hash).map(Revocation::Session),
+        ["claim", id] => Some(Revocation::Claim(id.into())),
         _ => None,
     };
     found.ok_or(BadLine::Kind)
@@ -101,7 +114,12 @@ mod tests {
             generation: KeyGeneration(2),
             at: UnixMs(-5),
         };
-        for revocation in [keys, Revocation::Token([0xa7; 32])] {
+        let others = [
+            Revocation::Token([0xa7; 32]),
+            Revocation::Session([0x0b; 32]),
+            Revocation::Claim("7KQ2M".into()),
+        ];
+        for revocation in others.into_iter().chain([keys]) {
             let line = line(&revocation);
             let bytes = line.trim_end().as_bytes();
             assert_eq!(parse(bytes), Ok(revocation), "{line}");

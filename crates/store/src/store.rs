@@ -12,10 +12,11 @@ use crate::sqlite::steps::Stepper;
 use crate::sqlite::{DATABASE, Sharing, Sqlite, access, fleet, query};
 use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
-    Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState, EnergyDay, EnergyGap,
-    LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenError, Outcome, Point, PointId,
-    RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Site, SourceLatest,
-    SourcePower, StoreError, Stream, TimeQuality, TimeRange, Token, TokenId, Upload,
+    DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState,
+    EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenClaim,
+    OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError, RedeemSetup,
+    RedeemSetupError, SecretHash, Session, SessionId, Site, SourceLatest, SourcePower, StoreError,
+    Stream, TimeQuality, TimeRange, Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -84,27 +85,64 @@ impl Store {
         self.0.read(access::list_tokens).await
     }
 
-    /// Deletes a token and its sessions; says whether there was one.
-    pub async fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
-        self.0.revoke(move |db, journal| access::delete_token(db, journal, id)).await
+    /// Deletes a token and its sessions. With `keep_owner`, the last token of an owner that is valid
+    /// at that time stays.
+    pub async fn delete_token(
+        &self,
+        id: TokenId,
+        keep_owner: Option<UnixMs>,
+    ) -> Result<(), DeleteTokenError> {
+        self.0.revoke(move |db, journal| access::delete_token(db, journal, id, keep_owner)).await
     }
 
-    pub async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
+    /// Makes a session, unless its token is gone. A token has
+    /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`]; the oldest make way.
+    pub async fn create_session(&self, new: NewSession) -> Result<Option<SessionId>, StoreError> {
         self.0.write(move |db| access::create_session(db, &new)).await
     }
 
-    /// The token behind a session, if neither has expired at `now`.
+    /// A session and the token behind it, if neither has expired at `now`.
     pub async fn find_session(
         &self,
         hash: SecretHash,
         now: UnixMs,
-    ) -> Result<Option<Token>, StoreError> {
+    ) -> Result<Option<(Token, SessionId)>, StoreError> {
         self.0.read(move |db| access::find_session(db, &hash, now)).await
     }
 
+    /// Whether a token, or a session of it, is valid at `now`.
+    pub async fn is_valid(
+        &self,
+        token: TokenId,
+        session: Option<SessionId>,
+        now: UnixMs,
+    ) -> Result<bool, StoreError> {
+        self.0.read(move |db| access::is_valid(db, token, session, now)).await
+    }
+
+    /// Sessions that run at `now`, the youngest first.
+    pub async fn list_sessions(&self, now: UnixMs) -> Result<Vec<Session>, StoreError> {
+        self.0.read(move |db| access::list_sessions(db, now)).await
+    }
+
     /// Deletes a session; says whether there was one.
-    pub async fn delete_session(&self, hash: SecretHash) -> Result<bool, StoreError> {
-        self.0.write(move |db| access::delete_session(db, &hash)).await
+    pub async fn delete_session(&self, id: SessionId) -> Result<bool, StoreError> {
+        self.0.revoke(move |db, journal| access::delete_session(db, journal, id)).await
+    }
+
+    /// Deletes all sessions but one; gives their number.
+    pub async fn delete_sessions(&self, but: Option<SessionId>) -> Result<usize, StoreError> {
+        self.0.revoke(move |db, journal| access::delete_sessions(db, journal, but)).await
+    }
+
+    /// Notes when tokens and sessions were used last.
+    pub async fn note_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
+        self.0.write(move |db| access::note_uses(db, &uses)).await
+    }
+
+    /// Whether there is a token of an owner, valid or not.
+    pub async fn is_owned(&self) -> Result<bool, StoreError> {
+        self.0.read(access::is_owned).await
     }
 
     /// Keeps a one-time set-up code in place of any earlier one.
@@ -117,7 +155,10 @@ impl Store {
     }
 
     /// Makes a token and a session of it and spends the set-up code, or nothing of it.
-    pub async fn redeem_setup(&self, redeem: RedeemSetup) -> Result<Token, RedeemSetupError> {
+    pub async fn redeem_setup(
+        &self,
+        redeem: RedeemSetup,
+    ) -> Result<(Token, SessionId), RedeemSetupError> {
         self.0.write(move |db| access::redeem_setup(db, &redeem)).await
     }
 }
@@ -130,11 +171,22 @@ impl Store {
 
     /// Makes a claim, and its device and site if they are to be made.
     pub async fn create_claim(&self, new: NewClaim) -> Result<DeviceNumber, CreateClaimError> {
-        self.0.write(move |db| fleet::create_claim(db, &new)).await
+        self.0.revoke(move |db, journal| fleet::create_claim(db, journal, &new)).await
     }
 
     pub async fn find_claim(&self, id: String) -> Result<Option<Claim>, StoreError> {
         self.0.read(move |db| fleet::find_claim(db, &id)).await
+    }
+
+    /// Claims that can be redeemed at `now`, the youngest first, at most
+    /// [`crate::limits::CLAIMS_LISTED_MAX`].
+    pub async fn list_claims(&self, now: UnixMs) -> Result<Vec<OpenClaim>, StoreError> {
+        self.0.read(move |db| fleet::list_claims(db, now)).await
+    }
+
+    /// Deletes a claim that was not redeemed; says whether there was one.
+    pub async fn delete_claim(&self, id: String) -> Result<bool, StoreError> {
+        self.0.revoke(move |db, journal| fleet::delete_claim(db, journal, &id)).await
     }
 
     /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
@@ -151,7 +203,8 @@ impl Store {
         self.0.read(move |db| fleet::find_key(db, device, generation)).await
     }
 
-    /// Revokes all keys of a device; says whether there was one to revoke.
+    /// Revokes all keys of a device and voids its outstanding claims; says whether there was one of
+    /// either.
     pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
         self.0.revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
     }

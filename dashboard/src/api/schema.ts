@@ -4,6 +4,40 @@
  */
 
 export interface paths {
+    "/api/v1/claims": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the claim codes that can still be redeemed, the youngest first; 1,000 at most. */
+        get: operations["list_claims"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/claims/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Voids a claim code. */
+        delete: operations["delete_claim"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -66,7 +100,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revokes a device's keys: nothing that it sends is taken until it is enrolled again. */
+        /**
+         * Revokes a device's keys and voids its claim codes: nothing that it sends is taken until it is
+         *     enrolled again.
+         */
         delete: operations["delete_device_keys"];
         options?: never;
         head?: never;
@@ -101,7 +138,8 @@ export interface paths {
          * Follows what devices send, as it is stored.
          * @description Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
          *     `DeviceChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
-         *     most; readers connect again.
+         *     most, and within a second when the token or session that it was opened with is withdrawn; readers
+         *     connect again.
          */
         get: operations["follow_events"];
         put?: never;
@@ -143,6 +181,41 @@ export interface paths {
         post: operations["create_session"];
         /** Ends the session of this request's cookie. */
         delete: operations["delete_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the browser sessions that run, the youngest first. */
+        get: operations["list_sessions"];
+        put?: never;
+        post?: never;
+        /** Ends all sessions but the one that this request was made with. */
+        delete: operations["delete_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a session. */
+        delete: operations["delete_other_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -194,6 +267,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists all tokens, those that expired included; their secrets are not kept. */
+        get: operations["list_tokens"];
+        put?: never;
+        /** Makes a token. */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a token; its sessions and event streams end. */
+        delete: operations["delete_token"];
         options?: never;
         head?: never;
         patch?: never;
@@ -300,6 +408,22 @@ export interface components {
         /** @description Exchanges a token for a browser session (a cookie that scripts cannot read). */
         CreateSession: {
             token: string;
+        };
+        /** @description Makes a token. */
+        CreateToken: {
+            /** @description What people call it; 1 to 80 characters, and no other token's name. */
+            name: string;
+            role: components["schemas"]["Role"];
+            /**
+             * Format: int64
+             * @description How long it is valid; without end if absent.
+             */
+            valid_for_s?: number | null;
+        };
+        /** @description A token just made. */
+        CreatedToken: components["schemas"]["Token"] & {
+            /** @description The token itself, shown this once. */
+            secret: string;
         };
         /** @description A device in a list. */
         Device: {
@@ -504,6 +628,16 @@ export interface components {
             /** @description IANA name, such as `Europe/Berlin`; needed for a site that does not exist yet. */
             time_zone?: string | null;
         };
+        /** @description A claim code that can still be redeemed, without its secret. */
+        OpenClaim: {
+            created: string;
+            /** @description The device that redeeming it enrols. */
+            device: string;
+            device_name: string;
+            expires: string;
+            /** @description The code's first group. */
+            id: string;
+        };
         /** @description The newest reading of a point. */
         PointValue: {
             /**
@@ -542,7 +676,23 @@ export interface components {
          * @description What a token allows.
          * @enum {string}
          */
-        Role: "owner";
+        Role: "owner" | "viewer" | "metrics";
+        /** @description A browser session that runs. */
+        RunningSession: {
+            created: string;
+            expires: string;
+            /** Format: int64 */
+            id: number;
+            /** @description Whether this request was made with it. */
+            is_own: boolean;
+            last_used?: string | null;
+            /**
+             * Format: int64
+             * @description The token that was exchanged for it.
+             */
+            token_id: number;
+            token_name: string;
+        };
         /** @description One point over time. `null` where there is no good reading. */
         Series: {
             /** @description Good readings in the bucket. */
@@ -620,6 +770,20 @@ export interface components {
             /** @description The range had more than the limit; ask again from the last instant on. */
             truncated: boolean;
         };
+        /** @description A token, without its secret. */
+        Token: {
+            created: string;
+            /** @description When it ceases to be valid; never, if absent. */
+            expires?: string | null;
+            /** Format: int64 */
+            id: number;
+            /** @description Whether this request was made with it, or with a session of it. */
+            is_own: boolean;
+            /** @description When it was shown last, itself or through a session. */
+            last_used?: string | null;
+            name: string;
+            role: components["schemas"]["Role"];
+        };
     };
     responses: never;
     parameters: never;
@@ -629,6 +793,55 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_claims: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenClaim"][];
+                };
+            };
+        };
+    };
+    delete_claim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The code's first group. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The code cannot be redeemed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such code, or it was redeemed. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     list_devices: {
         parameters: {
             query?: {
@@ -1001,6 +1214,73 @@ export interface operations {
             };
         };
     };
+    list_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunningSession"][];
+                };
+            };
+        };
+    };
+    delete_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No other session runs. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    delete_other_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The session's number. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session has ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such session. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     redeem_setup: {
         parameters: {
             query?: never;
@@ -1077,6 +1357,106 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["System"];
+                };
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"][];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateToken"];
+            };
+        };
+        responses: {
+            /** @description The token is shown this once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedToken"];
+                };
+            };
+            /** @description The name or duration is not one. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is a token of that name, or there are too many. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The token's number. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The token is void. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such token. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It is the last valid token of an owner. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };

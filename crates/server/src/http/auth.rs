@@ -10,22 +10,35 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::error::ApiError;
-use crate::access::{AccessError, Principal, SessionSecret};
+use crate::access::{AccessError, Principal, Right, SessionSecret};
 use crate::limits::SESSION_LIFETIME;
 
 /// Name of the session cookie.
 const COOKIE: &str = "ecowatt_session";
 
-/// Lets a request through to a guarded route if it shows who it is from.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Lets a request through to a guarded route if it shows who it is from, and they have the right.
+pub(crate) async fn guard(
+    State((app, right)): State<(App, Right)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     match principal(&app, &parts).await {
-        Ok(principal) => {
+        Ok(principal) if principal.may(right) => {
             parts.extensions.insert(Caller(principal));
             next.run(Request::from_parts(parts, body)).await
         }
+        Ok(_) => forbidden().into_response(),
         Err(error) => error.into_response(),
     }
+}
+
+fn forbidden() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "the role of this token or session does not allow that",
+    )
 }
 
 async fn principal(app: &App, request: &Parts) -> Result<Principal, ApiError> {

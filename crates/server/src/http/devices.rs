@@ -18,6 +18,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
@@ -117,6 +118,7 @@ pub(super) async fn find_device(
 )]
 pub(super) async fn enrol_device(
     State(app): State<App>,
+    Caller(caller): Caller,
     Body(body): Body<EnrolDevice>,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     let claim_for = match body.device {
@@ -127,6 +129,12 @@ pub(super) async fn enrol_device(
     };
     let valid_for = body.valid_for_s.map(Duration::from_secs);
     let made = app.enrolment.make_claim(ClaimRequest { claim_for, valid_for }).await?;
+    tracing::info!(
+        by = %caller,
+        device_id = %made.device,
+        claim = made.code.id().as_str(),
+        "claim code made"
+    );
     let enrolment = Enrolment {
         device: made.device.to_string(),
         claim_code: made.code.expose().to_string(),
@@ -135,7 +143,8 @@ pub(super) async fn enrol_device(
     Ok((StatusCode::CREATED, Json(enrolment)))
 }
 
-/// Revokes a device's keys: nothing that it sends is taken until it is enrolled again.
+/// Revokes a device's keys and voids its claim codes: nothing that it sends is taken until it is
+/// enrolled again.
 #[utoipa::path(
     delete,
     path = "/api/v1/devices/{id}/keys",
@@ -148,11 +157,13 @@ pub(super) async fn enrol_device(
 )]
 pub(super) async fn delete_device_keys(
     State(app): State<App>,
+    Caller(caller): Caller,
     DevicePath(number): DevicePath,
 ) -> Result<StatusCode, ApiError> {
     if !app.enrolment.revoke(number).await? {
         return Err(device_unknown());
     }
+    tracing::info!(by = %caller, device_id = %number, "keys revoked, claim codes voided");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ComponentsBuilder, OpenApi, PathItem};
+use utoipa::openapi::{ComponentsBuilder, OpenApi};
+
+use crate::access::Right;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -41,39 +42,25 @@ pub(super) fn head() -> OpenApi {
     head
 }
 
-/// Says of every operation that `open` does not have that it needs a token or a session.
-pub(super) fn require_token(document: &mut OpenApi, open: &OpenApi) {
-    let is_open = |path: &str, operation: &Operation| {
-        open.paths.paths.get(path).is_some_and(|item| {
-            operations(item).any(|known| known.operation_id == operation.operation_id)
-        })
-    };
-    for (path, item) in &mut document.paths.paths {
+/// Says of every operation which right a token or a session must have; none if it is open.
+pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
+    for item in document.paths.paths.values_mut() {
         let slots =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in slots.into_iter().flatten() {
-            let security = if is_open(path, operation) {
-                Vec::new()
-            } else {
-                let none: [&str; 0] = [];
-                vec![
-                    SecurityRequirement::new("token", none),
-                    SecurityRequirement::new("session", none),
-                ]
+            let schemes: &[&str] = if right.is_some() { &["token", "session"] } else { &[] };
+            let needs = |scheme: &&str| {
+                SecurityRequirement::new(*scheme, right.iter().map(|right| right.as_str()))
             };
-            operation.security = Some(security);
+            operation.security = Some(schemes.iter().map(needs).collect());
         }
     }
-}
-
-fn operations(item: &PathItem) -> impl Iterator<Item = &Operation> {
-    [&item.get, &item.put, &item.post, &item.delete, &item.patch].into_iter().flatten()
 }
 
 /// The document as it is committed and served.
 #[must_use]
 pub fn document() -> String {
-    let (_, document) = super::table(super::guarded());
+    let (_, document) = super::table(|_, routes| routes);
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
@@ -87,6 +74,6 @@ pub fn document() -> String {
     responses((status = OK, description = "This document.", body = serde_json::Value)),
 )]
 pub(super) async fn show_document() -> Response {
-    let (_, document) = super::table(super::guarded());
+    let (_, document) = super::table(|_, routes| routes);
     Json(document).into_response()
 }

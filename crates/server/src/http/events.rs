@@ -1,6 +1,7 @@
 //! `GET /api/v1/events`: what happens, as server-sent events.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Sse;
@@ -11,12 +12,15 @@ use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
 use super::App;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{Params, device_number};
-use crate::limits::{KEEP_ALIVE, STREAM_LIFETIME};
+use crate::access::Principal;
+use crate::limits::{KEEP_ALIVE, STREAM_LIFETIME, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
 use crate::live::{LiveEvent, What};
 use crate::running::stopped;
 
@@ -32,7 +36,8 @@ pub(super) struct EventsQuery {
 ///
 /// Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
 /// `DeviceChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
-/// most; readers connect again.
+/// most, and within a second when the token or session that it was opened with is withdrawn; readers
+/// connect again.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -45,15 +50,40 @@ pub(super) struct EventsQuery {
 )]
 pub(super) async fn follow_events(
     State(app): State<App>,
+    Caller(caller): Caller,
     Params(query): Params<EventsQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let device = query.device.as_deref().map(device_number).transpose()?;
     let place = app.streams.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
     let reader =
         Reader { events: app.live.subscribe(), device, stop: app.stop.clone(), _place: place, app };
-    let events =
-        stream::unfold(reader, Reader::next).take_until(tokio::time::sleep(STREAM_LIFETIME));
+    let ended = ended(Arc::clone(&reader.app), caller);
+    let events = stream::unfold(reader, Reader::next).take_until(ended);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Waits until the stream has lasted long enough, or its reader may read no longer: who was let in
+/// is asked again and again, whoever withdrew it, here or in another process.
+async fn ended(app: App, caller: Principal) {
+    let mut looks = interval(STREAM_LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = app.world.mono();
+    let mut confirmed = begun;
+    loop {
+        looks.tick().await;
+        let now = app.world.mono();
+        if now.since(begun) >= STREAM_LIFETIME {
+            return;
+        }
+        match app.access.is_valid(&caller).await {
+            Ok(true) => confirmed = now,
+            Ok(false) => return,
+            // A store that has no time is no reason to let everybody connect again at once, but what
+            // cannot be confirmed for long does not go on.
+            Err(_) if now.since(confirmed) < STREAM_UNCONFIRMED_MAX => {}
+            Err(_) => return,
+        }
+    }
 }
 
 struct Reader {

@@ -51,6 +51,34 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
     }
 }
 
+/// The number that the path names a thing by.
+pub(crate) struct NumberPath(pub(crate) i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for NumberPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let TextPath(text) = TextPath::from_request_parts(parts, state).await?;
+        text.parse().map(Self).map_err(|_| {
+            ApiError::bad_request("invalid_id", "the last part of the address is a number")
+        })
+    }
+}
+
+/// The text that the path names a thing by.
+pub(crate) struct TextPath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TextPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| ApiError::bad_request("invalid_id", rejection.body_text()))?;
+        Ok(Self(text))
+    }
+}
+
 /// The device that `text` names.
 pub(crate) fn device_number(text: &str) -> Result<DeviceNumber, ApiError> {
     text.parse().map_err(|error: ecowatt_model::ParseDeviceIdError| {

@@ -103,7 +103,9 @@ pub(super) async fn enrol(
         Err(RedeemError::Store(error)) => Err(error.into()),
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {
-            tracing::warn!(%error, "enrolment refused");
+            if let Some(others) = app.refused.speak(app.world.mono()) {
+                tracing::warn!(%error, others, "enrolment refused");
+            }
             let status = match error {
                 // Who made the tag holds the code, so it may know what became of it.
                 RedeemError::RedeemedByOther => StatusCode::CONFLICT,

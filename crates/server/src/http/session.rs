@@ -6,17 +6,19 @@ use std::sync::PoisonError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use ecowatt_api::{CreateSession, RedeemSetup, Role, Session};
-use ecowatt_store as stored;
+use ecowatt_api::{CreateSession, RedeemSetup, RunningSession, Session};
+use ecowatt_store::SessionId;
 
 use super::App;
-use super::auth::{Caller, clear_cookie, session_secret, set_cookie};
+use super::auth::{Caller, clear_cookie, set_cookie};
 use super::error::ApiError;
-use super::extract::{Body, Peer};
+use super::extract::{Body, NumberPath, Peer};
 use super::frame::seconds;
-use crate::access::{AccessError, Principal};
+use super::tokens::api_role;
+use crate::access::{AccessError, Opened, Principal};
+use crate::time::rfc3339;
 
 /// Exchanges a token for a session cookie.
 #[utoipa::path(
@@ -37,7 +39,7 @@ pub(super) async fn create_session(
 ) -> Result<Response, ApiError> {
     let attempt = Attempt::spend(&app, peer)?;
     let opened = app.access.open_session(&body.token).await;
-    count(&app, "session", &opened);
+    tell(&app, peer, "session", opened.as_ref());
     let opened = opened?;
     attempt.was_right();
     let cookie = set_cookie(&app, &opened.session)?;
@@ -63,7 +65,7 @@ pub(super) async fn redeem_setup(
 ) -> Result<Response, ApiError> {
     let attempt = Attempt::spend(&app, peer)?;
     let redeemed = app.access.redeem_setup(&body.code).await;
-    count(&app, "setup", &redeemed);
+    tell(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
     let (token, opened) = redeemed?;
     attempt.was_right();
     let cookie = set_cookie(&app, &opened.session)?;
@@ -91,12 +93,76 @@ pub(super) async fn find_session(Caller(principal): Caller) -> Json<Session> {
 )]
 pub(super) async fn delete_session(
     State(app): State<App>,
-    headers: HeaderMap,
+    Caller(caller): Caller,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1]), ApiError> {
-    if let Some(secret) = session_secret(&headers) {
-        app.access.end_session(&secret).await?;
+    if let Some(session) = caller.session {
+        app.access.end_session(session).await?;
+        tracing::info!(by = %caller, "logged out");
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, clear_cookie(&app)?)]))
+}
+
+/// Lists the browser sessions that run, the youngest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    tag = "access",
+    responses((status = OK, body = Vec<RunningSession>)),
+)]
+pub(super) async fn list_sessions(
+    State(app): State<App>,
+    Caller(caller): Caller,
+) -> Result<Json<Vec<RunningSession>>, ApiError> {
+    let sessions = app.access.sessions().await?.into_iter();
+    let listed = sessions.map(|session| RunningSession {
+        id: session.id.0,
+        token_id: session.token.0,
+        token_name: session.token_name,
+        created: rfc3339(session.created),
+        expires: rfc3339(session.expires),
+        last_used: session.last_used.map(rfc3339),
+        is_own: caller.session == Some(session.id),
+    });
+    Ok(Json(listed.collect()))
+}
+
+/// Ends all sessions but the one that this request was made with.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions",
+    tag = "access",
+    responses((status = NO_CONTENT, description = "No other session runs.")),
+)]
+pub(super) async fn delete_sessions(
+    State(app): State<App>,
+    Caller(caller): Caller,
+) -> Result<StatusCode, ApiError> {
+    let ended = app.access.end_sessions(caller.session).await?;
+    tracing::info!(by = %caller, ended, "all other sessions ended");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a session.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/{id}",
+    tag = "access",
+    params(("id" = i64, Path, description = "The session's number.")),
+    responses(
+        (status = NO_CONTENT, description = "The session has ended."),
+        (status = NOT_FOUND, description = "There is no such session.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn delete_other_session(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    NumberPath(id): NumberPath,
+) -> Result<StatusCode, ApiError> {
+    if !app.access.end_session(SessionId(id)).await? {
+        return Err(ApiError::not_found("session_unknown", "there is no such session"));
+    }
+    tracing::info!(by = %caller, session = id, "session ended");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// One of the attempts that an address has at guessing secrets, spent until it proves right.
@@ -141,18 +207,27 @@ impl From<Refused> for ApiError {
     }
 }
 
-fn count<T>(app: &App, what: &'static str, outcome: &Result<T, AccessError>) {
+/// Counts and logs what became of somebody who wanted in.
+fn tell(app: &App, Peer(from): Peer, what: &'static str, outcome: Result<&Opened, &AccessError>) {
+    let from = from.map(tracing::field::display);
     let outcome = match outcome {
-        Ok(_) => "accepted",
-        Err(AccessError::Unknown | AccessError::SetupCode) => "refused",
+        Ok(Opened { principal, .. }) => {
+            let role = principal.role.as_str();
+            tracing::info!(what, from, by = %principal, role, "logged in");
+            "accepted"
+        }
+        Err(AccessError::Unknown | AccessError::SetupCode) => {
+            if let Some(others) = app.refused.speak(app.world.mono()) {
+                tracing::warn!(what, from, others, "log-in refused");
+            }
+            "refused"
+        }
         Err(AccessError::Store(_) | AccessError::Random(_)) => "failed",
     };
     app.metrics.log_ins.add([what, outcome], 1);
 }
 
 fn session(principal: &Principal) -> Session {
-    let role = match principal.role {
-        stored::Role::Owner => Role::Owner,
-    };
+    let role = api_role(principal.role);
     Session { role, token_name: principal.token_name.clone(), token: None }
 }

@@ -2,6 +2,13 @@
 
 use ecowatt_server::Config;
 
+use ecowatt_clock::Clock;
+use ecowatt_envelope::ClaimCode;
+use ecowatt_envelope::enrol::DeviceHalf;
+use serde_json::Value;
+
+use crate::device::TestDevice;
+use crate::events::Reader;
 use crate::world::{Answer, JSON, World};
 
 fn cookie(answer: &Answer) -> String {
@@ -138,4 +145,214 @@ async fn guessing_is_slowed_down() {
     assert!((1..=3).contains(&wait), "{wait}");
     // Whoever has a token is not locked out by one who guesses.
     assert_eq!(world.get("/api/v1/devices").await.status, 200);
+}
+
+/// Makes a token over the API; gives its number and text.
+async fn token(world: &World, name: &str, role: &str, valid_for_s: Option<u64>) -> (i64, String) {
+    let mut body = serde_json::json!({ "name": name, "role": role });
+    body["valid_for_s"] = valid_for_s.into();
+    let made = world.post("/api/v1/tokens", &body.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json();
+    (made["id"].as_i64().unwrap(), made["secret"].as_str().unwrap().into())
+}
+
+async fn log_in(world: &World, token: &str) -> String {
+    let body = format!(r#"{{"token":"{token}"}}"#);
+    let answer = world.send("POST", "/api/v1/session", &[JSON], &body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    cookie(&answer)
+}
+
+async fn delete(world: &World, target: &str) -> Answer {
+    let (name, value) = world.bearer();
+    world.send("DELETE", target, &[(name, &value)], "").await
+}
+
+fn find<'a>(list: &'a Value, name: &str, value: impl Into<Value>) -> &'a Value {
+    let value = value.into();
+    list.as_array().unwrap().iter().find(|item| item[name] == value).unwrap()
+}
+
+#[tokio::test]
+async fn revoked_token_is_void_with_its_sessions_and_streams() {
+    let world = World::start().await;
+    let (id, text) = token(&world, "laptop", "viewer", None).await;
+    let bearer = format!("Bearer {text}");
+    let session = log_in(&world, &text).await;
+    let shown = [("authorization", bearer.as_str()), ("cookie", session.as_str())];
+    for header in shown {
+        assert_eq!(world.send("GET", "/api/v1/devices", &[header], "").await.status, 200);
+    }
+    let mut streams = Vec::new();
+    for header in shown {
+        streams.push(Reader::open_as(&world, header).await);
+    }
+    let mut others = Reader::open(&world, "").await;
+    let tokens = world.get_json("/api/v1/tokens").await;
+    assert!(find(&tokens, "id", id)["last_used"].is_string(), "{tokens}");
+    assert!(!tokens.to_string().contains(&text), "secrets are not kept");
+
+    assert_eq!(delete(&world, &format!("/api/v1/tokens/{id}")).await.status, 204);
+    for header in shown {
+        assert_eq!(world.send("GET", "/api/v1/devices", &[header], "").await.status, 401);
+    }
+    let body = format!(r#"{{"token":"{text}"}}"#);
+    assert_eq!(world.send("POST", "/api/v1/session", &[JSON], &body).await.status, 401);
+    for stream in &mut streams {
+        stream.ends().await;
+    }
+    let again = delete(&world, &format!("/api/v1/tokens/{id}")).await;
+    assert_eq!((again.status, again.code().as_str()), (404, "token_unknown"));
+    // What others follow goes on.
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = Clock::system().now();
+    device.deliver(&world, now, &[(now, Some(5))]).await;
+    others.event("sample").await;
+}
+
+#[tokio::test]
+async fn last_owner_stays_until_there_is_another() {
+    let world = World::start().await;
+    let own = world.get_json("/api/v1/tokens").await;
+    let own = find(&own, "is_own", true)["id"].as_i64().unwrap();
+    let target = format!("/api/v1/tokens/{own}");
+    let kept = delete(&world, &target).await;
+    assert_eq!((kept.status, kept.code().as_str()), (409, "last_owner"));
+    token(&world, "wall", "viewer", None).await;
+    assert_eq!(delete(&world, &target).await.status, 409, "a viewer cannot let anybody in");
+    token(&world, "second", "owner", None).await;
+    assert_eq!(delete(&world, &target).await.status, 204);
+    assert_eq!(world.get("/api/v1/devices").await.status, 401);
+}
+
+#[tokio::test]
+async fn stream_ends_with_its_session_however_it_ends() {
+    let world = World::start().await;
+    let own = log_in(&world, &world.token).await;
+    let (_, text) = token(&world, "other", "viewer", None).await;
+    let headers = |session: &str| [("cookie", session.to_owned())];
+    let id_of = async |session: &str| {
+        let target = "/api/v1/sessions";
+        let shown = [("cookie", session)];
+        let listed = world.send("GET", target, &shown, "").await.json();
+        find(&listed, "is_own", true)["id"].as_i64().unwrap()
+    };
+
+    // Logged out.
+    let session = log_in(&world, &world.token).await;
+    let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
+    let out = [("cookie", session.as_str()), ("sec-fetch-site", "same-origin")];
+    assert_eq!(world.send("DELETE", "/api/v1/session", &out, "").await.status, 204);
+    stream.ends().await;
+
+    // Ended by somebody else.
+    let session = log_in(&world, &world.token).await;
+    let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
+    let id = id_of(&session).await;
+    assert_eq!(delete(&world, &format!("/api/v1/sessions/{id}")).await.status, 204);
+    stream.ends().await;
+    assert_eq!(delete(&world, &format!("/api/v1/sessions/{id}")).await.status, 404);
+
+    // Ended with all others, and whoever does it stays.
+    let session = log_in(&world, &text).await;
+    let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
+    let mut kept = Reader::open_as(&world, ("cookie", &own)).await;
+    let all = [("cookie", own.as_str()), ("sec-fetch-site", "same-origin")];
+    assert_eq!(world.send("DELETE", "/api/v1/sessions", &all, "").await.status, 204);
+    stream.ends().await;
+    for (session, status) in [(&session, 401), (&own, 200)] {
+        let [(name, value)] = headers(session);
+        let answer = world.send("GET", "/api/v1/devices", &[(name, &value)], "").await;
+        assert_eq!(answer.status, status);
+    }
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = Clock::system().now();
+    device.deliver(&world, now, &[(now, Some(5))]).await;
+    kept.event("sample").await;
+}
+
+#[tokio::test]
+async fn token_that_another_process_revokes_or_time_ends_is_void_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start_in(folder.path(), ecowatt_server::Config::default()).await;
+    let body = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &body).await;
+    world.token = answer.json()["token"].as_str().unwrap().into();
+    let (id, text) = token(&world, "leaked", "viewer", None).await;
+    let bearer = format!("Bearer {text}");
+    let mut stream = Reader::open_as(&world, ("authorization", &bearer)).await;
+    let beside = ecowatt_store::Store::open_beside(folder.path()).unwrap();
+    beside.delete_token(ecowatt_store::TokenId(id), None).await.unwrap();
+    stream.ends().await;
+
+    // One that expires: made beside the server too, since the API wants a minute at least.
+    let access = ecowatt_server::access::Access::new(beside, Clock::system());
+    let short = ecowatt_server::access::TokenRequest {
+        name: "short".into(),
+        role: ecowatt_store::Role::Viewer,
+        valid_for: Some(std::time::Duration::from_secs(1)),
+    };
+    let refused = access.make_token(short).await;
+    assert!(matches!(refused, Err(ecowatt_server::access::MakeTokenError::Lifetime)));
+}
+
+#[tokio::test]
+async fn tokens_are_refused_that_make_no_sense() {
+    let world = World::start().await;
+    token(&world, "taken", "viewer", Some(3600)).await;
+    let tokens = world.get_json("/api/v1/tokens").await;
+    let taken = find(&tokens, "name", "taken");
+    assert!(taken["expires"].as_str() > taken["created"].as_str(), "{taken}");
+    let long = "x".repeat(81);
+    for (name, valid_for_s, status, code) in [
+        ("taken", None, 409, "token_name_taken"),
+        ("", None, 400, "invalid_name"),
+        (long.as_str(), None, 400, "invalid_name"),
+        ("red\u{1b}[31m", None, 400, "invalid_name"),
+        ("turned \u{202e}", None, 400, "invalid_name"),
+        ("short", Some(0), 400, "invalid_duration"),
+        ("long", Some(u64::MAX), 400, "invalid_duration"),
+    ] {
+        let body = serde_json::json!({ "name": name, "role": "owner", "valid_for_s": valid_for_s });
+        let answer = world.post("/api/v1/tokens", &body.to_string()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{name:?}");
+    }
+    let body = r#"{"name":"x","role":"root"}"#;
+    assert!(world.post("/api/v1/tokens", body).await.status >= 400);
+    for target in ["/api/v1/tokens/x", "/api/v1/sessions/x"] {
+        assert_eq!(delete(&world, target).await.code(), "invalid_id");
+    }
+}
+
+#[tokio::test]
+async fn outstanding_claim_codes_are_listed_voided_and_go_with_the_keys() {
+    let world = World::start().await;
+    let claim = async |body: &str| -> ClaimCode {
+        let enrolment = world.post("/api/v1/devices", body).await;
+        enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap()
+    };
+    let site = r#""site":{"name":"Home","time_zone":"UTC"}"#;
+    let first = claim(&format!(r#"{{"name":"Roof",{site}}}"#)).await;
+    let second = claim(&format!(r#"{{"name":"Shed",{site}}}"#)).await;
+    let listed = world.get_json("/api/v1/claims").await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let shown = find(&listed, "id", first.id().as_str());
+    assert_eq!((&shown["device"], &shown["device_name"]), (&"dev-1".into(), &"Roof".into()));
+    assert!(!listed.to_string().contains(&first.expose().to_string()));
+
+    let target = format!("/api/v1/claims/{}", first.id().as_str());
+    assert_eq!(delete(&world, &target).await.status, 204);
+    let half = DeviceHalf::new([1; 32]);
+    assert_eq!(TestDevice::redeem(&world, &half, &first).await.status, 401);
+    let gone = delete(&world, &target).await;
+    assert_eq!((gone.status, gone.code().as_str()), (404, "claim_unknown"));
+
+    // A redeemed one is no longer outstanding; a second code of the device goes with its keys.
+    assert_eq!(TestDevice::redeem(&world, &half, &second).await.status, 200);
+    assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));
+    let third = claim(r#"{"name":"","site":{"name":""},"device":"dev-2"}"#).await;
+    assert_eq!(delete(&world, "/api/v1/devices/dev-2/keys").await.status, 204);
+    assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &third).await.status, 401);
+    assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));
 }

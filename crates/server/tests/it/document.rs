@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{JSON, World};
 
 /// Routes that need no token; whoever adds one says so here.
 const OPEN: [&str; 7] = [
@@ -62,7 +62,7 @@ async fn every_other_route_wants_a_token() {
     assert!(operations.len() >= 16, "{}", operations.len());
     for (method, path, _) in operations {
         let name = format!("{method} {path}");
-        let target = path.replace("{id}", "dev-1");
+        let target = path.replace("{id}", "1");
         let method = method.to_uppercase();
         let wrong = format!("Bearer ew_{}_{}", "0".repeat(8), "0".repeat(64));
         for headers in [
@@ -78,6 +78,69 @@ async fn every_other_route_wants_a_token() {
             } else {
                 assert_eq!(answer.status, 401, "{name} {headers:?}");
                 assert_eq!(answer.code(), "unauthorized");
+            }
+        }
+    }
+}
+
+/// Operations beside those that write which only an owner may do: they say who has access.
+const OWNERS: [&str; 3] = ["get /api/v1/claims", "get /api/v1/sessions", "get /api/v1/tokens"];
+
+/// What anybody may do who has a token: it is about that token's own session.
+const ANYBODYS: [&str; 2] = ["delete /api/v1/session", "get /api/v1/session"];
+
+#[tokio::test]
+async fn roles_may_do_what_the_document_says_and_no_more() {
+    let world = World::start().await;
+    let mut tokens = Vec::new();
+    for (role, rights) in [
+        ("metrics", &["enter", "measure"][..]),
+        ("viewer", &["enter", "measure", "read"]),
+        ("owner", &["enter", "measure", "read", "write"]),
+    ] {
+        let body = format!(r#"{{"name":"{role}","role":"{role}"}}"#);
+        let made = world.post("/api/v1/tokens", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let token = made.json()["secret"].as_str().unwrap().to_owned();
+        let body = format!(r#"{{"token":"{token}"}}"#);
+        let opened = world.send("POST", "/api/v1/session", &[JSON], &body).await;
+        let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        tokens.push((role, rights, format!("Bearer {token}"), cookie));
+    }
+    let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
+    for (method, path, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        if OPEN.contains(&name.as_str()) {
+            continue;
+        }
+        let security = &operation["security"];
+        assert_eq!(security[0]["token"], security[1]["session"], "{name}");
+        let right = security[0]["token"][0].as_str().unwrap();
+        // Reading is what does not change anything; whoever adds an exception says so above.
+        let expected = match name.as_str() {
+            name if ANYBODYS.contains(&name) => "enter",
+            "get /metrics" => "measure",
+            name if method != "get" || OWNERS.contains(&name) => "write",
+            _ => "read",
+        };
+        assert_eq!(right, expected, "{name}");
+        if name == "get /api/v1/events" || right == "enter" {
+            continue;
+        }
+        let target = path.replace("{id}", "999999");
+        for (role, rights, bearer, cookie) in &tokens {
+            for shown in [("authorization", bearer.as_str()), ("cookie", cookie.as_str())] {
+                let headers = [shown, ("sec-fetch-site", "same-origin")];
+                let method = method.to_uppercase();
+                // The owner's sessions are still needed.
+                if *role == "owner" && name == "delete /api/v1/sessions" {
+                    continue;
+                }
+                let answer = world.send(&method, &target, &headers, "").await;
+                let is_refused = answer.status == 403;
+                assert_ne!(answer.status, 401, "{name} {role} {shown:?}");
+                assert_eq!(is_refused, !rights.contains(&right), "{name} {role} {answer:?}");
+                assert!(!is_refused || answer.code() == "forbidden", "{name}");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Server-sent events.
 
+use std::time::Duration;
+
 use ecowatt_clock::Clock;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -13,11 +15,19 @@ pub(crate) struct Reader(Lines<BufReader<TcpStream>>);
 
 impl Reader {
     pub(crate) async fn open(world: &World, query: &str) -> Self {
+        let (name, value) = world.bearer();
+        Self::open_with(world, query, (name, &value)).await
+    }
+
+    /// Opens the stream of all events as whoever shows this header.
+    pub(crate) async fn open_as(world: &World, shown: (&str, &str)) -> Self {
+        Self::open_with(world, "", shown).await
+    }
+
+    async fn open_with(world: &World, query: &str, (name, value): (&str, &str)) -> Self {
         let mut stream = TcpStream::connect(world.address).await.unwrap();
-        let request = format!(
-            "GET /api/v1/events{query} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
-            world.token
-        );
+        let request =
+            format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: x\r\n{name}: {value}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = Self(BufReader::new(stream).lines());
         let status = reader.line().await.unwrap();
@@ -29,6 +39,16 @@ impl Reader {
     /// The next line; none at the stream's end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         within("a line comes", self.0.next_line()).await.unwrap()
+    }
+
+    /// Waits until the stream ends, which it must soon: a second, and what a busy machine takes.
+    pub(crate) async fn ends(&mut self) {
+        let world = Clock::system();
+        let begun = world.mono();
+        // The last chunk of a chunked body has the length 0.
+        while self.line().await.is_some_and(|line| line != "0") {}
+        let took = world.mono().since(begun);
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
     /// The data of the next event of that name.

@@ -6,33 +6,45 @@ use super::journal::Journal;
 use super::row::{corrupt, is_unique_violation};
 use crate::StoreError;
 use crate::access::{
-    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Token,
-    TokenId,
+    CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
+    SecretHash, Session, SessionId, Token, TokenId, Use,
 };
+use crate::limits::{SESSIONS_PER_TOKEN_MAX, TOKENS_MAX};
 use crate::revocation::Revocation;
 use ecowatt_model::UnixMs;
 
-const TOKEN: &str = "token.id, token.name, token.role, token.created, token.expires";
+const TOKEN: &str =
+    "token.id, token.name, token.role, token.created, token.expires, token.last_used";
 
 fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
     let role: String = row.get(2)?;
     Ok(Token {
         id: TokenId(row.get(0)?),
         name: row.get(1)?,
-        role: Role::from_code(&role).ok_or_else(|| corrupt(2, "role"))?,
+        role: Role::from_str(&role).ok_or_else(|| corrupt(2, "role"))?,
         created: UnixMs(row.get(3)?),
         expires: row.get::<_, Option<i64>>(4)?.map(UnixMs),
+        last_used: row.get::<_, Option<i64>>(5)?.map(UnixMs),
     })
 }
 
+fn size(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 pub(crate) fn create_token(db: &Connection, new: &NewToken) -> Result<Token, CreateTokenError> {
+    let count: i64 =
+        db.prepare_cached("SELECT count(*) FROM token")?.query_row([], |row| row.get(0))?;
+    if count >= size(TOKENS_MAX) {
+        return Err(CreateTokenError::TooMany);
+    }
     let inserted = db
         .prepare_cached(
             "INSERT INTO token (name, role, hash, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .insert(params![
             new.name,
-            new.role.code(),
+            new.role.as_str(),
             new.hash,
             new.created.0,
             new.expires.map(|at| at.0)
@@ -48,6 +60,7 @@ pub(crate) fn create_token(db: &Connection, new: &NewToken) -> Result<Token, Cre
         role: new.role,
         created: new.created,
         expires: new.expires,
+        last_used: None,
     })
 }
 
@@ -68,45 +81,164 @@ pub(crate) fn list_tokens(db: &Connection) -> Result<Vec<Token>, StoreError> {
     Ok(tokens)
 }
 
+/// Deletes a token and its sessions. With `keep_owner`, the last token of an owner that is valid at
+/// that time stays.
 pub(crate) fn delete_token(
     db: &Connection,
     journal: &Journal,
     id: TokenId,
-) -> Result<bool, StoreError> {
+    keep_owner: Option<UnixMs>,
+) -> Result<(), DeleteTokenError> {
+    if let Some(now) = keep_owner {
+        let is_last = db
+            .prepare_cached(
+                "SELECT 1 FROM token WHERE id = ?1 AND role = ?2
+                 AND (expires IS NULL OR expires > ?3)
+                 AND NOT EXISTS (SELECT 1 FROM token WHERE id <> ?1 AND role = ?2
+                                 AND (expires IS NULL OR expires > ?3))",
+            )?
+            .exists(params![id.0, Role::Owner.as_str(), now.0])?;
+        if is_last {
+            return Err(DeleteTokenError::LastOwner);
+        }
+    }
     let deleted = db
         .prepare_cached("DELETE FROM token WHERE id = ?1 RETURNING hash")?
         .query_row([id.0], |row| row.get::<_, SecretHash>(0))
         .optional()?;
-    if let Some(hash) = deleted {
-        journal.append(&Revocation::Token(hash))?;
-    }
-    Ok(deleted.is_some())
+    journal.append(&Revocation::Token(deleted.ok_or(DeleteTokenError::Unknown)?))?;
+    Ok(())
 }
 
-pub(crate) fn create_session(db: &Connection, new: &NewSession) -> Result<(), StoreError> {
+/// Makes a session; the oldest of its token make way.
+pub(crate) fn create_session(
+    db: &Connection,
+    new: &NewSession,
+) -> Result<Option<SessionId>, StoreError> {
     db.prepare_cached("DELETE FROM session WHERE expires <= ?1")?.execute([new.created.0])?;
+    let is_there = db.prepare_cached("SELECT 1 FROM token WHERE id = ?1")?.exists([new.token.0])?;
+    if !is_there {
+        return Ok(None);
+    }
+    let id = db
+        .prepare_cached(
+            "INSERT INTO session (hash, token, created, expires) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .insert(params![new.hash, new.token.0, new.created.0, new.expires.0])?;
     db.prepare_cached(
-        "INSERT INTO session (hash, token, created, expires) VALUES (?1, ?2, ?3, ?4)",
+        "DELETE FROM session WHERE token = ?1 AND id NOT IN (
+             SELECT id FROM session WHERE token = ?1 ORDER BY id DESC LIMIT ?2)",
     )?
-    .execute(params![new.hash, new.token.0, new.created.0, new.expires.0])?;
-    Ok(())
+    .execute([new.token.0, size(SESSIONS_PER_TOKEN_MAX)])?;
+    Ok(Some(SessionId(id)))
 }
 
 pub(crate) fn find_session(
     db: &Connection,
     hash: &SecretHash,
     now: UnixMs,
-) -> Result<Option<Token>, StoreError> {
+) -> Result<Option<(Token, SessionId)>, StoreError> {
     let sql = format!(
-        "SELECT {TOKEN} FROM session JOIN token ON token.id = session.token
+        "SELECT {TOKEN}, session.id FROM session JOIN token ON token.id = session.token
          WHERE session.hash = ?1 AND session.expires > ?2
            AND (token.expires IS NULL OR token.expires > ?2)"
     );
-    Ok(db.prepare_cached(&sql)?.query_row(params![hash, now.0], token).optional()?)
+    let found = |row: &Row<'_>| Ok((token(row)?, SessionId(row.get(6)?)));
+    Ok(db.prepare_cached(&sql)?.query_row(params![hash, now.0], found).optional()?)
 }
 
-pub(crate) fn delete_session(db: &Connection, hash: &SecretHash) -> Result<bool, StoreError> {
-    Ok(db.prepare_cached("DELETE FROM session WHERE hash = ?1")?.execute([hash])? > 0)
+/// Whether a token, or a session of it, is still valid.
+pub(crate) fn is_valid(
+    db: &Connection,
+    id: TokenId,
+    session: Option<SessionId>,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT 1 FROM token WHERE id = ?1 AND (expires IS NULL OR expires > ?3)
+             AND (?2 IS NULL OR EXISTS (
+                 SELECT 1 FROM session WHERE id = ?2 AND token = ?1 AND expires > ?3))",
+        )?
+        .exists(params![id.0, session.map(|session| session.0), now.0])?)
+}
+
+/// Sessions that run at `now`, the youngest first.
+pub(crate) fn list_sessions(db: &Connection, now: UnixMs) -> Result<Vec<Session>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT session.id, token.id, token.name, session.created, session.expires,
+                session.last_used
+         FROM session JOIN token ON token.id = session.token
+         WHERE session.expires > ?1 AND (token.expires IS NULL OR token.expires > ?1)
+         ORDER BY session.id DESC",
+    )?;
+    let sessions = statement
+        .query_map([now.0], |row| {
+            Ok(Session {
+                id: SessionId(row.get(0)?),
+                token: TokenId(row.get(1)?),
+                token_name: row.get(2)?,
+                created: UnixMs(row.get(3)?),
+                expires: UnixMs(row.get(4)?),
+                last_used: row.get::<_, Option<i64>>(5)?.map(UnixMs),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(sessions)
+}
+
+pub(crate) fn delete_session(
+    db: &Connection,
+    journal: &Journal,
+    id: SessionId,
+) -> Result<bool, StoreError> {
+    let deleted = db
+        .prepare_cached("DELETE FROM session WHERE id = ?1 RETURNING hash")?
+        .query_row([id.0], |row| row.get::<_, SecretHash>(0))
+        .optional()?;
+    if let Some(hash) = deleted {
+        journal.append(&Revocation::Session(hash))?;
+    }
+    Ok(deleted.is_some())
+}
+
+/// Deletes all sessions but one; gives their number.
+pub(crate) fn delete_sessions(
+    db: &Connection,
+    journal: &Journal,
+    but: Option<SessionId>,
+) -> Result<usize, StoreError> {
+    let mut statement =
+        db.prepare_cached("DELETE FROM session WHERE id IS NOT ?1 RETURNING hash")?;
+    let deleted: Vec<SecretHash> = statement
+        .query_map([but.map(|session| session.0)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for hash in &deleted {
+        journal.append(&Revocation::Session(*hash))?;
+    }
+    Ok(deleted.len())
+}
+
+/// Notes when tokens and sessions were used last.
+pub(crate) fn note_uses(db: &Connection, uses: &[Use]) -> Result<(), StoreError> {
+    let mut tokens = db.prepare_cached(
+        "UPDATE token SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1",
+    )?;
+    let mut sessions = db.prepare_cached(
+        "UPDATE session SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1",
+    )?;
+    for Use { token, session, at } in uses {
+        tokens.execute([token.0, at.0])?;
+        if let Some(session) = session {
+            sessions.execute([session.0, at.0])?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody owns the server: then its set-up link is void, printed or not.
+pub(crate) fn is_owned(db: &Connection) -> Result<bool, StoreError> {
+    Ok(db.prepare_cached("SELECT 1 FROM token WHERE role = ?1")?.exists([Role::Owner.as_str()])?)
 }
 
 pub(crate) fn replace_setup_code(
@@ -125,16 +257,14 @@ pub(crate) fn replace_setup_code(
 pub(crate) fn redeem_setup(
     db: &Connection,
     redeem: &RedeemSetup,
-) -> Result<Token, RedeemSetupError> {
-    // A server with a token has an owner; its link is void, printed or not.
-    let is_owned = db.prepare_cached("SELECT 1 FROM token")?.exists([])?;
+) -> Result<(Token, SessionId), RedeemSetupError> {
     let is_spent =
         db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([redeem.code])? == 0;
-    if is_owned || is_spent {
+    if is_owned(db)? || is_spent {
         return Err(RedeemSetupError::Unknown);
     }
     let token = create_token(db, &redeem.token).map_err(|error| match error {
-        CreateTokenError::NameTaken => RedeemSetupError::NameTaken,
+        CreateTokenError::NameTaken | CreateTokenError::TooMany => RedeemSetupError::NameTaken,
         CreateTokenError::Store(error) => error.into(),
     })?;
     let session = NewSession {
@@ -143,6 +273,6 @@ pub(crate) fn redeem_setup(
         created: token.created,
         expires: redeem.session_expires,
     };
-    create_session(db, &session)?;
-    Ok(token)
+    let session = create_session(db, &session)?.ok_or(StoreError::Corrupt("token just made"))?;
+    Ok((token, session))
 }

@@ -11,9 +11,10 @@ use super::row::{corrupt, count, is_unique_violation};
 use crate::StoreError;
 use crate::fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
-    DeviceState, Link, NewClaim, RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
+    DeviceState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
+    SiteId, Stream,
 };
-use crate::limits::STREAMS_PER_DEVICE_MAX;
+use crate::limits::{CLAIMS_LISTED_MAX, STREAMS_PER_DEVICE_MAX};
 use crate::reported::SelfReport;
 use crate::revocation::Revocation;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, TimeQuality};
@@ -52,6 +53,7 @@ fn find_or_create_site(
 
 pub(crate) fn create_claim(
     db: &Connection,
+    journal: &Journal,
     new: &NewClaim,
 ) -> Result<DeviceNumber, CreateClaimError> {
     let device = match &new.claim_for {
@@ -62,8 +64,7 @@ pub(crate) fn create_claim(
                 return Err(CreateClaimError::UnknownDevice);
             }
             // One code at a time: an earlier one that was never redeemed is void.
-            db.prepare_cached("DELETE FROM claim WHERE device = ?1 AND redeemed IS NULL")?
-                .execute([device.0])?;
+            void_claims(db, journal, *device)?;
             *device
         }
         ClaimFor::New { name, site, time_zone } => {
@@ -155,17 +156,17 @@ pub(crate) fn redeem_claim(
         return Err(RedeemClaimError::WrongGeneration);
     }
     let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
-    revoke_keys(db, journal, held.device, claim.at)?;
-    db.prepare_cached(
-        "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![device, generation, claim.secret, at])?;
-    // The code's secret has done its work; what a repetition needs is the answer.
     db.prepare_cached(
         "UPDATE claim SET redeemed = ?2, public_key = ?3, generation = ?4, reply = ?5
          WHERE id = ?1",
     )?
     .execute(params![claim.id, at, claim.public_key, generation, claim.reply])?;
+    journal.append(&Revocation::Claim(claim.id.clone()))?;
+    revoke_keys(db, journal, held.device, claim.at)?;
+    db.prepare_cached(
+        "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![device, generation, claim.secret, at])?;
     Ok(())
 }
 
@@ -208,7 +209,59 @@ pub(crate) fn revoke_keys(
         let generation = KeyGeneration(newest);
         journal.append(&Revocation::Keys { device, generation, at })?;
     }
-    Ok(revoked > 0)
+    Ok(revoked + void_claims(db, journal, device)? > 0)
+}
+
+/// Claims of a device that were not redeemed can be redeemed no more.
+fn void_claims(
+    db: &Connection,
+    journal: &Journal,
+    device: DeviceNumber,
+) -> Result<usize, StoreError> {
+    let mut statement =
+        db.prepare_cached("DELETE FROM claim WHERE device = ?1 AND redeemed IS NULL RETURNING id")?;
+    let ids: Vec<String> =
+        statement.query_map([device.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let count = ids.len();
+    for id in ids {
+        journal.append(&Revocation::Claim(id))?;
+    }
+    Ok(count)
+}
+
+pub(crate) fn list_claims(db: &Connection, now: UnixMs) -> Result<Vec<OpenClaim>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT claim.id, claim.device, device.name, claim.created, claim.expires
+         FROM claim JOIN device ON device.number = claim.device
+         WHERE claim.redeemed IS NULL AND claim.expires > ?1
+         ORDER BY claim.created DESC, claim.id LIMIT ?2",
+    )?;
+    let limit = i64::try_from(CLAIMS_LISTED_MAX).unwrap_or(i64::MAX);
+    let claims = statement
+        .query_map([now.0, limit], |row| {
+            Ok(OpenClaim {
+                id: row.get(0)?,
+                device: DeviceNumber(row.get(1)?),
+                device_name: row.get(2)?,
+                created: UnixMs(row.get(3)?),
+                expires: UnixMs(row.get(4)?),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(claims)
+}
+
+pub(crate) fn delete_claim(
+    db: &Connection,
+    journal: &Journal,
+    id: &str,
+) -> Result<bool, StoreError> {
+    let deleted =
+        db.prepare_cached("DELETE FROM claim WHERE id = ?1 AND redeemed IS NULL")?.execute([id])?;
+    if deleted > 0 {
+        journal.append(&Revocation::Claim(id.into()))?;
+    }
+    Ok(deleted > 0)
 }
 
 const DEVICE: &str = "device.number, device.name, device.created, device.state,

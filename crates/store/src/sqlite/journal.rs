@@ -177,6 +177,14 @@ pub(super) fn apply(db: &Connection, revocations: &[Revocation]) -> rusqlite::Re
             Revocation::Token(hash) => {
                 db.prepare_cached("DELETE FROM token WHERE hash = ?1")?.execute([hash])?;
             }
+            Revocation::Session(hash) => {
+                db.prepare_cached("DELETE FROM session WHERE hash = ?1")?.execute([hash])?;
+            }
+            // One that the database knows to be redeemed stays, to answer its device again.
+            Revocation::Claim(id) => {
+                db.prepare_cached("DELETE FROM claim WHERE id = ?1 AND redeemed IS NULL")?
+                    .execute([id])?;
+            }
         }
     }
     Ok(())

@@ -41,6 +41,7 @@ CREATE TABLE claim (
     generation INTEGER,
     reply BLOB
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX claim_device ON claim (device);
 
 CREATE TABLE token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,15 +49,18 @@ CREATE TABLE token (
     role TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,
     created INTEGER NOT NULL,
-    expires INTEGER
+    expires INTEGER,
+    last_used INTEGER
 ) STRICT;
 
 CREATE TABLE session (
-    hash BLOB PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE,
     token INTEGER NOT NULL REFERENCES token (id) ON DELETE CASCADE,
     created INTEGER NOT NULL,
-    expires INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+    expires INTEGER NOT NULL,
+    last_used INTEGER
+) STRICT;
 CREATE INDEX session_expires ON session (expires);
 CREATE INDEX session_token ON session (token);
 

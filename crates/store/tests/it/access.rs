@@ -1,8 +1,10 @@
 //! Tokens, sessions and the set-up code.
 
 use ecowatt_model::UnixMs;
+use ecowatt_store::limits::SESSIONS_PER_TOKEN_MAX;
 use ecowatt_store::{
-    CreateTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role, SecretHash, Store,
+    CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
+    SecretHash, Store, Use,
 };
 
 fn token(name: &str, secret: u8, expires: Option<i64>) -> NewToken {
@@ -25,8 +27,11 @@ async fn token_is_found_until_it_expires_or_goes() {
     assert_eq!(store.find_token([1; 32], UnixMs(99)).await.unwrap(), Some(made.clone()));
     assert_eq!(store.find_token([1; 32], UnixMs(100)).await.unwrap(), None);
     assert_eq!(store.find_token([2; 32], UnixMs(99)).await.unwrap(), None);
-    assert!(store.delete_token(made.id).await.unwrap());
-    assert!(!store.delete_token(made.id).await.unwrap());
+    let kept = store.delete_token(made.id, Some(UnixMs(99))).await;
+    assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "{kept:?}");
+    store.delete_token(made.id, None).await.unwrap();
+    let again = store.delete_token(made.id, None).await;
+    assert!(matches!(again, Err(DeleteTokenError::Unknown)), "{again:?}");
     assert_eq!(store.find_token([1; 32], UnixMs(99)).await.unwrap(), None);
 }
 
@@ -37,11 +42,79 @@ async fn session_lives_as_long_as_its_token() {
     let owner = store.create_token(token("owner", 1, None)).await.unwrap();
     let session =
         NewSession { hash: [5; 32], token: owner.id, created: UnixMs(10), expires: UnixMs(50) };
-    store.create_session(session).await.unwrap();
-    assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), Some(owner.clone()));
+    let id = store.create_session(session.clone()).await.unwrap().unwrap();
+    assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), Some((owner.clone(), id)));
     assert_eq!(store.find_session([5; 32], UnixMs(50)).await.unwrap(), None);
-    store.delete_token(owner.id).await.unwrap();
+    assert!(store.is_valid(owner.id, Some(id), UnixMs(49)).await.unwrap());
+    assert!(!store.is_valid(owner.id, Some(id), UnixMs(50)).await.unwrap());
+    store.delete_token(owner.id, None).await.unwrap();
     assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), None);
+    assert!(!store.is_valid(owner.id, Some(id), UnixMs(49)).await.unwrap());
+    assert_eq!(store.create_session(session).await.unwrap(), None, "of a token that is gone");
+}
+
+#[tokio::test]
+async fn last_owner_is_the_last_whose_token_is_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let lasting = store.create_token(token("lasting", 1, None)).await.unwrap();
+    let ending = store.create_token(token("ending", 2, Some(100))).await.unwrap();
+    let viewer = NewToken { role: Role::Viewer, ..token("viewer", 3, None) };
+    let viewer = store.create_token(viewer).await.unwrap();
+    let kept = store.delete_token(lasting.id, Some(UnixMs(100))).await;
+    assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "the other has expired: {kept:?}");
+    store.delete_token(viewer.id, Some(UnixMs(100))).await.unwrap();
+    store.delete_token(ending.id, Some(UnixMs(100))).await.unwrap();
+    let kept = store.delete_token(lasting.id, Some(UnixMs(100))).await;
+    assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "{kept:?}");
+}
+
+#[tokio::test]
+async fn token_has_a_number_of_sessions_and_the_oldest_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let owner = store.create_token(token("owner", 1, None)).await.unwrap();
+    let other = store.create_token(token("other", 2, None)).await.unwrap();
+    let session = |token, secret| NewSession {
+        hash: [secret; 32],
+        token,
+        created: UnixMs(10),
+        expires: UnixMs(50),
+    };
+    store.create_session(session(other.id, 255)).await.unwrap();
+    let max = u8::try_from(SESSIONS_PER_TOKEN_MAX).unwrap();
+    for secret in 0..max + 3 {
+        store.create_session(session(owner.id, secret)).await.unwrap();
+    }
+    for secret in 0..max + 3 {
+        let found = store.find_session([secret; 32], UnixMs(10)).await.unwrap();
+        assert_eq!(found.is_some(), secret >= 3, "{secret}");
+    }
+    assert!(store.find_session([255; 32], UnixMs(10)).await.unwrap().is_some(), "of another");
+    let sessions = store.list_sessions(UnixMs(10)).await.unwrap();
+    assert_eq!(sessions.len(), SESSIONS_PER_TOKEN_MAX + 1);
+    let youngest = &sessions[0];
+    let used = Use { token: owner.id, session: Some(youngest.id), at: UnixMs(20) };
+    store.note_uses(vec![used, Use { at: UnixMs(15), ..used }]).await.unwrap();
+    let sessions = store.list_sessions(UnixMs(10)).await.unwrap();
+    assert_eq!((sessions[0].last_used, sessions[1].last_used), (Some(UnixMs(20)), None));
+    let tokens = store.list_tokens().await.unwrap();
+    assert_eq!((tokens[0].last_used, tokens[1].last_used), (Some(UnixMs(20)), None));
+    assert_eq!(store.delete_sessions(Some(sessions[0].id)).await.unwrap(), usize::from(max));
+    assert_eq!(store.list_sessions(UnixMs(10)).await.unwrap().len(), 1);
+    assert_eq!(store.delete_sessions(None).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn viewer_does_not_own_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let viewer = NewToken { role: Role::Viewer, ..token("viewer", 3, None) };
+    store.create_token(viewer).await.unwrap();
+    assert!(!store.is_owned().await.unwrap());
+    store.replace_setup_code([2; 32], UnixMs(0)).await.unwrap();
+    store.redeem_setup(redeem([2; 32], token("owner", 4, None))).await.unwrap();
+    assert!(store.is_owned().await.unwrap());
 }
 
 fn redeem(code: SecretHash, token: NewToken) -> RedeemSetup {

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use ecowatt_model::{DeviceNumber, KeyGeneration, UnixMs};
-use ecowatt_store::{ClaimFor, NewClaim, NewToken, Role, Store, StoreError};
+use ecowatt_store::{
+    ClaimFor, DeleteTokenError, NewClaim, NewSession, NewToken, Role, Store, StoreError,
+};
 
 use crate::fixture::{DAY, Fixture, GENERATION, enrol};
 
@@ -36,7 +38,7 @@ async fn revoked_is_what_was_revoked_after_the_database_was_copied() {
 
     let store = Store::open(dir.path()).unwrap();
     assert!(store.revoke_keys(DeviceNumber(1), UnixMs(DAY.0 + 5)).await.unwrap());
-    assert!(store.delete_token(lost.id).await.unwrap());
+    store.delete_token(lost.id, None).await.unwrap();
     let third = enrol(&store, "third").await;
     assert!(store.revoke_keys(third, UnixMs(DAY.0 + 6)).await.unwrap());
     drop(store);
@@ -99,7 +101,7 @@ async fn command_beside_the_server_writes_down_what_it_revokes() {
     let store = Store::open(dir.path()).unwrap();
     let token = store.create_token(token("a")).await.unwrap();
     let beside = Store::open_beside(dir.path()).unwrap();
-    assert!(beside.delete_token(token.id).await.unwrap());
+    beside.delete_token(token.id, None).await.unwrap();
     let journal = fs::read_to_string(dir.path().join("revoked")).unwrap();
     assert!(journal.ends_with(&format!("token {}\n", "01".repeat(32))), "{journal}");
 }
@@ -123,12 +125,64 @@ async fn line_that_a_power_cut_tore_spoils_no_other() {
 
 #[tokio::test]
 async fn what_cannot_be_written_down_is_not_revoked() {
-    let Fixture { store, dir, .. } = Fixture::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let token = store.create_token(token("a")).await.unwrap();
     fs::create_dir(dir.path().join("revoked")).unwrap();
-    let refused = store.revoke_keys(DeviceNumber(1), DAY).await;
-    assert!(matches!(refused, Err(StoreError::Journal(_))), "{refused:?}");
-    let key = store.find_key(DeviceNumber(1), GENERATION).await.unwrap().unwrap();
-    assert_eq!(key.revoked, None);
+    let refused = store.delete_token(token.id, None).await;
+    let is_journal = matches!(refused, Err(DeleteTokenError::Store(StoreError::Journal(_))));
+    assert!(is_journal, "{refused:?}");
+    assert_eq!(store.list_tokens().await.unwrap(), std::slice::from_ref(&token));
     fs::remove_dir(dir.path().join("revoked")).unwrap();
-    assert!(store.revoke_keys(DeviceNumber(1), DAY).await.unwrap());
+    store.delete_token(token.id, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_that_ended_and_claims_that_are_void_or_spent_stay_so() {
+    let Fixture { store, dir, .. } = Fixture::new().await;
+    let owner = store.create_token(token("owner")).await.unwrap();
+    let expires = UnixMs(DAY.0 + 1000);
+    let session = |hash| NewSession { hash: [hash; 32], token: owner.id, created: DAY, expires };
+    let mut ids = Vec::new();
+    for hash in 1..=4 {
+        ids.push(store.create_session(session(hash)).await.unwrap().unwrap());
+    }
+    let mut devices = Vec::new();
+    for id in ["VOID", "SPENT", "KEYS", "KEPT"] {
+        let claim_for = ClaimFor::New {
+            name: id.into(),
+            site: "Hof".into(),
+            time_zone: Some("Europe/Berlin".into()),
+        };
+        let claim =
+            NewClaim { claim_for, id: id.into(), secret: vec![1; 15], created: DAY, expires };
+        devices.push(store.create_claim(claim).await.unwrap());
+    }
+    drop(store);
+    let copies = tempfile::tempdir().unwrap();
+    let older = copies.path().join(DATABASE);
+    fs::copy(dir.path().join(DATABASE), &older).unwrap();
+
+    let store = Store::open(dir.path()).unwrap();
+    assert!(store.delete_session(ids[0]).await.unwrap());
+    assert!(store.delete_claim("VOID".into()).await.unwrap());
+    assert!(store.revoke_keys(devices[2], DAY).await.unwrap());
+    let redeemed = ecowatt_store::RedeemClaim {
+        id: "SPENT".into(),
+        public_key: [7; 32],
+        generation: GENERATION,
+        secret: [8; 32],
+        reply: Vec::new(),
+        at: DAY,
+    };
+    store.redeem_claim(redeemed).await.unwrap();
+    assert_eq!(store.delete_sessions(Some(ids[1])).await.unwrap(), 2);
+    drop(store);
+    put_back(&older, dir.path());
+
+    let store = Store::open(dir.path()).unwrap();
+    let sessions = store.list_sessions(DAY).await.unwrap();
+    assert_eq!(sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [ids[1]]);
+    let claims = store.list_claims(DAY).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["KEPT"]);
 }
