@@ -69,9 +69,44 @@ pub struct Device {
     pub last_sample: Option<String>,
     /// Software the device runs, as it reported.
     pub firmware: Option<String>,
+    /// What is the matter with it, as far as the server knows; absent if nothing is.
+    pub trouble: Option<Trouble>,
     /// Today's AC power, for a small picture.
     pub spark: Spark,
     pub created: String,
+}
+
+/// Why a device needs somebody.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    pub cause: TroubleCause,
+    /// The inverters that it is about, as in `inverter=`; none if it is about the device itself.
+    pub inverters: Vec<u8>,
+    /// How the latest attempt to read the power of one of them ended, if not well.
+    pub quality: Option<String>,
+    /// Since when, if that is known. A silence began when the device or inverter was last heard of,
+    /// not when the server noticed.
+    pub since: Option<String>,
+    /// When power was last read well: of these inverters, or of any of the device.
+    pub last_good: Option<String>,
+}
+
+/// What is the matter with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleCause {
+    /// Its claim code was not redeemed yet.
+    NotClaimed,
+    /// It was given a key and has sent nothing yet.
+    NothingReceived,
+    /// Its key is revoked: nothing that it sends is taken until it is enrolled again.
+    KeyRevoked,
+    /// No message has come for longer than it should take.
+    NotHeard,
+    /// Inverters do not answer, and night is no excuse.
+    InverterOffline,
+    /// Inverters answer with errors, or say that they are in a fault state.
+    InverterFaulty,
 }
 
 /// Mean AC power per quarter hour of the site's present day.
@@ -153,6 +188,14 @@ pub struct LinkState {
     pub duplicates: u64,
     /// Bytes of the messages received, transport headers aside.
     pub bytes: u64,
+}
+
+/// A description of an inverter model that every agent knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Profile {
+    /// What an agent's configuration calls it, such as `sunspec/generic-pv`.
+    pub id: String,
+    pub title: String,
 }
 
 /// Makes a claim code for a device that is to be.

@@ -17,7 +17,7 @@ pub use access::{
 };
 pub use device::{
     Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment, InverterState,
-    InverterSummary, LinkState, NewSite, PointValue, Site, Spark,
+    InverterSummary, LinkState, NewSite, PointValue, Profile, Site, Spark, Trouble, TroubleCause,
 };
 pub use error::{Error, ErrorBody};
 pub use event::{DeviceChanged, EventKind, LiveSample};

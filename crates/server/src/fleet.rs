@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ecowatt_api::DeviceChanged;
 use ecowatt_clock::Clock;
-use ecowatt_model::{DeviceNumber, KeyGeneration, Quality, UnixMs};
+use ecowatt_model::{DeviceNumber, Quality, UnixMs};
 use ecowatt_store::{
-    Device, DeviceDay, DeviceKey, DeviceQuery, DeviceState, InverterState, Link, Site,
-    SourceLatest, SourcePower, Store, StoreError, Stream,
+    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, Link, Site, SourceLatest,
+    SourcePower, Store, StoreError, Stream,
 };
 
 use crate::time::{local_date, rfc3339, zone_of};
+use crate::trouble::{Key, Trouble, trouble_of};
 
 /// How much newer than its last good reading a failed attempt may be for the reading to stand.
 const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
@@ -39,6 +40,9 @@ pub(crate) struct Overview {
     pub(crate) today: Option<DeviceDay>,
     /// When that day began.
     pub(crate) midnight: UnixMs,
+    /// Its newest key, which need not be the one that it was heard with.
+    pub(crate) key: Key,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// One page of devices.
@@ -53,8 +57,6 @@ pub(crate) struct Page {
 #[derive(Debug, Clone)]
 pub(crate) struct Detail {
     pub(crate) overview: Overview,
-    /// When its newest key was revoked, which need not be the one that it was heard with.
-    pub(crate) key_revoked: Option<UnixMs>,
     pub(crate) latest: Vec<SourceLatest>,
     pub(crate) streams: Vec<Stream>,
 }
@@ -99,28 +101,9 @@ impl Fleet {
     pub(crate) async fn find(&self, number: DeviceNumber) -> Result<Option<Detail>, StoreError> {
         let Some(device) = self.store.find_device(number).await? else { return Ok(None) };
         let Some(overview) = self.overviews(vec![device]).await?.pop() else { return Ok(None) };
-        let heard = overview.device.link.key_generation;
-        let key_revoked = self.newest_key(number, heard).await?.and_then(|key| key.revoked);
         let latest = self.store.latest(number).await?;
         let streams = self.store.list_streams(number).await?;
-        Ok(Some(Detail { overview, key_revoked, latest, streams }))
-    }
-
-    /// The key that a device was given last. Generations have no holes, and few keys are given that a
-    /// device is never heard with.
-    async fn newest_key(
-        &self,
-        number: DeviceNumber,
-        heard: Option<KeyGeneration>,
-    ) -> Result<Option<DeviceKey>, StoreError> {
-        let mut newest = None;
-        for generation in heard.map_or(1, |heard| heard.0)..=u8::MAX {
-            let Some(key) = self.store.find_key(number, KeyGeneration(generation)).await? else {
-                break;
-            };
-            newest = Some(key);
-        }
-        Ok(newest)
+        Ok(Some(Detail { overview, latest, streams }))
     }
 
     /// A device as the fleet's list shows it.
@@ -168,7 +151,9 @@ impl Fleet {
             .iter()
             .map(|device| (device.number, local_date(now, &zone_of(&device.site))))
             .collect();
-        let numbers = devices.iter().map(|device| device.number).collect();
+        let numbers: Vec<_> = devices.iter().map(|device| device.number).collect();
+        let keys: HashMap<_, _> =
+            self.store.newest_keys(numbers.clone()).await?.into_iter().collect();
         let mut powers: HashMap<_, _> = self.store.powers(numbers).await?.into_iter().collect();
         let mut days: HashMap<_, _> = self
             .store
@@ -184,9 +169,17 @@ impl Fleet {
             let power_w = power_of(&powers, now, self.silent_after);
             let state = state_of(&device.link, power_w, now, self.silent_after);
             let is_stored = state == device.state;
+            let state_since = device.state_since.filter(|_| is_stored);
+            let key = match keys.get(&device.number) {
+                None => Key::Absent,
+                Some(None) => Key::Valid,
+                Some(Some(at)) => Key::Revoked(*at),
+            };
             Overview {
                 state,
-                state_since: device.state_since.filter(|_| is_stored),
+                state_since,
+                key,
+                trouble: trouble_of(state, state_since, &device.link, &powers, key),
                 power_w,
                 today: days.remove(&device.number),
                 midnight,

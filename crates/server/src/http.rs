@@ -17,6 +17,7 @@ mod link;
 mod listen;
 mod own;
 mod pages;
+mod profiles;
 mod session;
 mod sites;
 mod space;
@@ -115,6 +116,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(telemetry::list_telemetry))
         .routes(routes!(telemetry::list_energy))
         .routes(routes!(sites::list_sites))
+        .routes(routes!(profiles::list_profiles))
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
         .routes(routes!(devices::enrol_device))

@@ -21,6 +21,7 @@ mod telemetry;
 mod text;
 mod throttle;
 mod time;
+mod trouble;
 
 pub use config::{Config, ConfigError};
 pub use entropy::Entropy;

@@ -203,6 +203,14 @@ impl Store {
         self.0.read(move |db| fleet::find_key(db, device, generation)).await
     }
 
+    /// The newest key of each of the devices that has one: when it was revoked, if it was.
+    pub async fn newest_keys(
+        &self,
+        devices: Vec<DeviceNumber>,
+    ) -> Result<Vec<(DeviceNumber, Option<UnixMs>)>, StoreError> {
+        self.0.read(move |db| fleet::newest_keys(db, &devices)).await
+    }
+
     /// Revokes all keys of a device and voids its outstanding claims; says whether there was one of
     /// either.
     pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {

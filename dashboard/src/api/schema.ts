@@ -167,6 +167,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the profiles that every agent knows, by title. */
+        get: operations["list_profiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -453,6 +470,7 @@ export interface components {
             state: components["schemas"]["DeviceState"];
             /** @description When its state became what it is, if that is known. */
             state_since?: string | null;
+            trouble?: components["schemas"]["Trouble"] | null;
         };
         /** @description A device's line in the fleet changed. */
         DeviceChanged: {
@@ -662,6 +680,12 @@ export interface components {
              */
             value?: number | null;
         };
+        /** @description A description of an inverter model that every agent knows. */
+        Profile: {
+            /** @description What an agent's configuration calls it, such as `sunspec/generic-pv`. */
+            id: string;
+            title: string;
+        };
         /** @description Redeems the one-time set-up link that `ecowatt serve` prints at its first start. */
         RedeemSetup: {
             /** @description The code from the link. */
@@ -784,6 +808,26 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
         };
+        /** @description Why a device needs somebody. */
+        Trouble: {
+            cause: components["schemas"]["TroubleCause"];
+            /** @description The inverters that it is about, as in `inverter=`; none if it is about the device itself. */
+            inverters: number[];
+            /** @description When power was last read well: of these inverters, or of any of the device. */
+            last_good?: string | null;
+            /** @description How the latest attempt to read the power of one of them ended, if not well. */
+            quality?: string | null;
+            /**
+             * @description Since when, if that is known. A silence began when the device or inverter was last heard of,
+             *     not when the server noticed.
+             */
+            since?: string | null;
+        };
+        /**
+         * @description What is the matter with a device.
+         * @enum {string}
+         */
+        TroubleCause: "not_claimed" | "nothing_received" | "key_revoked" | "not_heard" | "inverter_offline" | "inverter_faulty";
     };
     responses: never;
     parameters: never;
@@ -1131,6 +1175,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    list_profiles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"][];
                 };
             };
         };

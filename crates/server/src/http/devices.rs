@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use ecowatt_api::{
     DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment,
-    InverterState, InverterSummary, LinkState, PointValue, Spark,
+    InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause,
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
@@ -26,6 +26,7 @@ use crate::enrolment::{ClaimError, ClaimRequest};
 use crate::fleet::{Detail, Overview, api_state, decimals, scaled, stored_state};
 use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
 use crate::time::rfc3339;
+use crate::trouble::{Cause, Key, Trouble};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -206,8 +207,26 @@ fn device(overview: &Overview) -> Device {
         last_seen: device.link.last_seen.map(rfc3339),
         last_sample: device.link.last_sample.map(rfc3339),
         firmware: device.link.firmware.clone(),
+        trouble: overview.trouble.as_ref().map(trouble),
         spark: spark(overview),
         created: rfc3339(device.created),
+    }
+}
+
+fn trouble(trouble: &Trouble) -> ecowatt_api::Trouble {
+    ecowatt_api::Trouble {
+        cause: match trouble.cause {
+            Cause::NotClaimed => TroubleCause::NotClaimed,
+            Cause::NothingReceived => TroubleCause::NothingReceived,
+            Cause::KeyRevoked => TroubleCause::KeyRevoked,
+            Cause::NotHeard => TroubleCause::NotHeard,
+            Cause::InverterOffline => TroubleCause::InverterOffline,
+            Cause::InverterFaulty => TroubleCause::InverterFaulty,
+        },
+        inverters: trouble.inverters.iter().map(|source| source.0).collect(),
+        quality: trouble.quality.map(|quality| quality.as_str().into()),
+        since: trouble.since.map(rfc3339),
+        last_good: trouble.last_good.map(rfc3339),
     }
 }
 
@@ -223,12 +242,16 @@ fn spark(overview: &Overview) -> Spark {
 
 fn device_detail(detail: &Detail) -> DeviceDetail {
     let link = &detail.overview.device.link;
+    let key_revoked = match detail.overview.key {
+        Key::Revoked(at) => Some(rfc3339(at)),
+        Key::Absent | Key::Valid => None,
+    };
     DeviceDetail {
         device: device(&detail.overview),
         inverters: inverters(detail),
         link: LinkState {
             key_generation: link.key_generation.map_or(0, |generation| generation.0),
-            key_revoked: detail.key_revoked.map(rfc3339),
+            key_revoked,
             boot_epoch: link.boot_epoch.map(|epoch| epoch.0),
             messages: link.messages,
             batches: link.batches,

@@ -59,6 +59,57 @@ async fn device_waits_and_then_produces() {
 }
 
 #[tokio::test]
+async fn device_in_trouble_says_why_since_when_and_what_was_read_last() {
+    let world = World::start().await;
+    let trouble = async |id: &str| {
+        let target = format!("/api/v1/devices/{id}");
+        let listed = world.get_json("/api/v1/devices").await["devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|device| device["id"] == id)
+            .map(|device| device["trouble"].clone());
+        let shown = world.get_json(&target).await["trouble"].clone();
+        assert_eq!(Some(&shown), listed.as_ref(), "the list says what the page says");
+        shown
+    };
+    let body = r#"{"name":"Barn","site":{"name":"Home","time_zone":"Europe/Berlin"}}"#;
+    let unclaimed = world.post("/api/v1/devices", body).await.json();
+    let unclaimed = unclaimed["device"].as_str().unwrap();
+    assert_eq!(trouble(unclaimed).await["cause"], "not_claimed");
+
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let id = device.id.clone();
+    assert_eq!(trouble(&id).await["cause"], "nothing_received");
+
+    let now = now();
+    device.deliver(&world, now, &[(ago(now, 60), Some(1200))]).await;
+    assert!(trouble(&id).await.is_null(), "all is well");
+
+    let failed = [(ago(now, 30), None), (ago(now, 20), None)];
+    device.deliver_as(&world, now, &failed, SourceState::Offline).await;
+    let offline = trouble(&id).await;
+    assert_eq!(offline["cause"], "inverter_offline");
+    assert_eq!(offline["inverters"], serde_json::json!([0]));
+    assert_eq!(offline["quality"], "timeout");
+    let last_good = jiff::Timestamp::from_millisecond(ago(now, 60).0).unwrap();
+    for field in ["since", "last_good"] {
+        let said: jiff::Timestamp = offline[field].as_str().unwrap().parse().unwrap();
+        assert_eq!(said, last_good, "{field}");
+    }
+
+    let faulty = [(ago(now, 10), Some(900))];
+    device.deliver_as(&world, now, &faulty, SourceState::Faulty).await;
+    assert_eq!(trouble(&id).await["cause"], "inverter_faulty");
+
+    let (name, token) = world.bearer();
+    let revoked =
+        world.send("DELETE", &format!("/api/v1/devices/{id}/keys"), &[(name, &token)], "").await;
+    assert_eq!(revoked.status, 204);
+    assert_eq!(trouble(&id).await["cause"], "key_revoked");
+}
+
+#[tokio::test]
 async fn history_is_what_was_delivered() {
     let world = World::start().await;
     let mut device = TestDevice::enrol(&world, "Roof").await;

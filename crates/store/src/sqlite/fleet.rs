@@ -170,6 +170,24 @@ pub(crate) fn redeem_claim(
     Ok(())
 }
 
+/// The newest key of each device that has one, and when it was revoked.
+pub(crate) fn newest_keys(
+    db: &Connection,
+    devices: &[DeviceNumber],
+) -> Result<Vec<(DeviceNumber, Option<UnixMs>)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT revoked FROM device_key WHERE device = ?1 ORDER BY generation DESC LIMIT 1",
+    )?;
+    let mut newest = Vec::with_capacity(devices.len());
+    for device in devices {
+        let revoked = statement
+            .query_row([device.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(UnixMs)))
+            .optional()?;
+        newest.extend(revoked.map(|revoked| (*device, revoked)));
+    }
+    Ok(newest)
+}
+
 pub(crate) fn find_key(
     db: &Connection,
     device: DeviceNumber,

@@ -1,0 +1,180 @@
+//! Why a device needs somebody: what is known of the cause, since when, and what was last read well.
+//!
+//! A pure function of what the store holds. It says no more than the server knows; what to try is for
+//! the pages and the command line to say.
+
+use ecowatt_model::{Quality, SourceNumber, UnixMs};
+use ecowatt_store::{DeviceState, InverterState, Link, SourcePower};
+
+/// What is the matter with a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) cause: Cause,
+    /// The inverters that it is about; none if it is about the device itself.
+    pub(crate) inverters: Vec<SourceNumber>,
+    /// How the latest attempt to read the power of one of them ended.
+    pub(crate) quality: Option<Quality>,
+    pub(crate) since: Option<UnixMs>,
+    /// When power was last read well, of these inverters or of any.
+    pub(crate) last_good: Option<UnixMs>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    NotClaimed,
+    NothingReceived,
+    KeyRevoked,
+    NotHeard,
+    InverterOffline,
+    InverterFaulty,
+}
+
+/// What became of the key that a device was given last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// It was given none.
+    Absent,
+    Valid,
+    Revoked(UnixMs),
+}
+
+/// What is the matter, if anything is.
+#[must_use]
+pub(crate) fn trouble_of(
+    state: DeviceState,
+    state_since: Option<UnixMs>,
+    link: &Link,
+    powers: &[SourcePower],
+    key: Key,
+) -> Option<Trouble> {
+    let newest_good = powers.iter().filter_map(|power| Some(power.good_mw?.0)).max();
+    let of_device = |cause, since| Trouble {
+        cause,
+        inverters: Vec::new(),
+        quality: None,
+        since,
+        last_good: newest_good,
+    };
+    if let Key::Revoked(at) = key {
+        return Some(of_device(Cause::KeyRevoked, Some(at)));
+    }
+    match state {
+        DeviceState::Producing | DeviceState::Idle | DeviceState::Asleep => None,
+        DeviceState::Waiting if key == Key::Absent => Some(of_device(Cause::NotClaimed, None)),
+        DeviceState::Waiting => Some(of_device(Cause::NothingReceived, None)),
+        DeviceState::Silent => Some(of_device(Cause::NotHeard, link.last_seen)),
+        DeviceState::Faulty => of_inverters(state_since, link, powers),
+    }
+}
+
+/// Inverters that do not answer come before those that answer wrongly: the former make nothing.
+fn of_inverters(
+    state_since: Option<UnixMs>,
+    link: &Link,
+    powers: &[SourcePower],
+) -> Option<Trouble> {
+    let in_state = |wanted| -> Vec<SourceNumber> {
+        link.inverters
+            .iter()
+            .filter(|(_, state)| *state == wanted)
+            .map(|(source, _)| *source)
+            .collect()
+    };
+    let (cause, inverters) = match in_state(InverterState::Offline) {
+        offline if !offline.is_empty() => (Cause::InverterOffline, offline),
+        _ => (Cause::InverterFaulty, in_state(InverterState::Faulty)),
+    };
+    if inverters.is_empty() {
+        return None;
+    }
+    let concerned = || powers.iter().filter(|power| inverters.contains(&power.source));
+    let last_good = concerned().filter_map(|power| Some(power.good_mw?.0)).max();
+    let quality = concerned().map(|power| power.tried.1).find(|quality| *quality != Quality::Good);
+    // An inverter is silent from its last good reading on; the state is only noticed later.
+    let since = match cause {
+        Cause::InverterOffline => last_good.or(state_since),
+        _ => state_since,
+    };
+    Some(Trouble { cause, inverters, quality, since, last_good })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(inverters: &[InverterState]) -> Link {
+        let inverters = (0..).map(SourceNumber).zip(inverters.iter().copied()).collect();
+        Link { last_seen: Some(UnixMs(900)), inverters, ..Link::default() }
+    }
+
+    fn power(source: u8, good: Option<i64>, quality: Quality) -> SourcePower {
+        SourcePower {
+            source: SourceNumber(source),
+            good_mw: good.map(|at| (UnixMs(at), 1)),
+            tried: (UnixMs(950), quality),
+        }
+    }
+
+    #[test]
+    fn nothing_is_the_matter_with_a_healthy_device() {
+        for state in [DeviceState::Producing, DeviceState::Idle, DeviceState::Asleep] {
+            assert_eq!(trouble_of(state, None, &link(&[]), &[], Key::Valid), None);
+        }
+    }
+
+    #[test]
+    fn inverter_is_offline_since_its_last_good_reading() {
+        let states = [InverterState::Online, InverterState::Faulty, InverterState::Offline];
+        let powers = [
+            power(0, Some(940), Quality::Good),
+            power(1, Some(800), Quality::Exception),
+            power(2, Some(700), Quality::Timeout),
+        ];
+        let since = Some(UnixMs(760));
+        let found = trouble_of(DeviceState::Faulty, since, &link(&states), &powers, Key::Valid);
+        let expected = Trouble {
+            cause: Cause::InverterOffline,
+            inverters: vec![SourceNumber(2)],
+            quality: Some(Quality::Timeout),
+            since: Some(UnixMs(700)),
+            last_good: Some(UnixMs(700)),
+        };
+        assert_eq!(found, Some(expected));
+        let never = [power(2, None, Quality::Timeout)];
+        let found = trouble_of(DeviceState::Faulty, since, &link(&states), &never, Key::Valid);
+        assert_eq!(found.map(|trouble| (trouble.since, trouble.last_good)), Some((since, None)));
+    }
+
+    #[test]
+    fn inverter_that_answers_wrongly_is_faulty_since_it_was_noticed() {
+        let powers = [power(0, Some(940), Quality::Good)];
+        let states = [InverterState::Faulty];
+        let since = Some(UnixMs(760));
+        let found = trouble_of(DeviceState::Faulty, since, &link(&states), &powers, Key::Valid);
+        let expected = Trouble {
+            cause: Cause::InverterFaulty,
+            inverters: vec![SourceNumber(0)],
+            quality: None,
+            since,
+            last_good: Some(UnixMs(940)),
+        };
+        assert_eq!(found, Some(expected));
+    }
+
+    #[test]
+    fn device_is_silent_since_it_was_heard_last_unless_its_key_says_more() {
+        let silent =
+            |key| trouble_of(DeviceState::Silent, Some(UnixMs(2_000)), &link(&[]), &[], key);
+        let not_heard = silent(Key::Valid).map(|trouble| (trouble.cause, trouble.since));
+        assert_eq!(not_heard, Some((Cause::NotHeard, Some(UnixMs(900)))));
+        let revoked = silent(Key::Revoked(UnixMs(5))).map(|trouble| (trouble.cause, trouble.since));
+        assert_eq!(revoked, Some((Cause::KeyRevoked, Some(UnixMs(5)))));
+    }
+
+    #[test]
+    fn waiting_device_lacks_its_key_or_its_first_message() {
+        let waiting = |key| trouble_of(DeviceState::Waiting, None, &Link::default(), &[], key);
+        assert_eq!(waiting(Key::Absent).map(|trouble| trouble.cause), Some(Cause::NotClaimed));
+        assert_eq!(waiting(Key::Valid).map(|trouble| trouble.cause), Some(Cause::NothingReceived));
+    }
+}
