@@ -70,6 +70,9 @@ export function withChange<T extends Device>(device: T, change: DeviceChanged): 
   return {
     ...device,
     state: change.state,
+    // Of another state nothing is known but the state, until it is fetched.
+    trouble: change.state === device.state ? device.trouble : null,
+    state_since: change.state === device.state ? device.state_since : null,
     power_w: change.power_w,
     energy_today_wh: change.energy_today_wh,
     last_seen: change.last_seen ?? device.last_seen,

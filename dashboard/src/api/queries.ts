@@ -9,10 +9,14 @@ import type {
   DeviceList,
   DeviceState,
   Energy,
+  Profile,
+  OpenClaim,
   Resolution,
+  RunningSession,
   Session,
   Site,
   Telemetry,
+  Token,
 } from "./types";
 
 const SYSTEM_EVERY_MS = 60_000;
@@ -53,6 +57,27 @@ export function useSession() {
     queryKey: ["session"],
     queryFn: ({ signal }) => get<Session>("/session", undefined, signal),
     staleTime: 5 * 60_000,
+  });
+}
+
+export function useTokens() {
+  return useQuery({
+    queryKey: ["tokens"],
+    queryFn: ({ signal }) => get<Token[]>("/tokens", undefined, signal),
+  });
+}
+
+export function useSessions() {
+  return useQuery({
+    queryKey: ["sessions"],
+    queryFn: ({ signal }) => get<RunningSession[]>("/sessions", undefined, signal),
+  });
+}
+
+export function useClaims() {
+  return useQuery({
+    queryKey: ["claims"],
+    queryFn: ({ signal }) => get<OpenClaim[]>("/claims", undefined, signal),
   });
 }
 
@@ -119,6 +144,15 @@ export function useSites() {
     queryKey: ["sites"],
     queryFn: ({ signal }) => get<Site[]>("/sites", undefined, signal),
     staleTime: SYSTEM_EVERY_MS,
+  });
+}
+
+/** The models that an agent can be told to read. */
+export function useProfiles() {
+  return useQuery({
+    queryKey: ["profiles"],
+    queryFn: ({ signal }) => get<Profile[]>("/profiles", undefined, signal),
+    staleTime: Infinity,
   });
 }
 

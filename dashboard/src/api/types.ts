@@ -3,6 +3,12 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 
+export type CreatedToken = Schemas["CreatedToken"];
+export type CreateToken = Schemas["CreateToken"];
+export type OpenClaim = Schemas["OpenClaim"];
+export type Role = Schemas["Role"];
+export type RunningSession = Schemas["RunningSession"];
+export type Token = Schemas["Token"];
 export type Device = Schemas["Device"];
 export type DeviceChanged = Schemas["DeviceChanged"];
 export type DeviceDetail = Schemas["DeviceDetail"];
@@ -23,5 +29,7 @@ export type Series = Schemas["Series"];
 export type Session = Schemas["Session"];
 export type Site = Schemas["Site"];
 export type Spark = Schemas["Spark"];
+export type Profile = Schemas["Profile"];
+export type Trouble = Schemas["Trouble"];
 export type System = Schemas["System"];
 export type Telemetry = Schemas["Telemetry"];

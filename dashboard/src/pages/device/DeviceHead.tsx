@@ -10,6 +10,8 @@ import styles from "./DeviceHead.module.css";
 
 export function DeviceHead({ device }: { device: DeviceDetail }) {
   const zone = device.site.time_zone;
+  // A silence began with the last message, not when the server noticed.
+  const since = device.state === "silent" ? device.last_seen : device.state_since;
   return (
     <div className={styles.head}>
       <div className={styles.who}>
@@ -19,9 +21,9 @@ export function DeviceHead({ device }: { device: DeviceDetail }) {
         <h1>{device.name}</h1>
         <p className={styles.state}>
           <DeviceBadge state={device.state} />
-          {device.state_since && (
+          {since && (
             <span className={styles.since}>
-              for <Lasting since={device.state_since} zone={zone} />
+              for <Lasting since={since} zone={zone} />
             </span>
           )}
         </p>

@@ -8,6 +8,7 @@ import { Problem, Skeleton } from "../../components/Problem";
 import { useParams } from "../../lib/route";
 import { MissingPage } from "../MissingPage";
 import { DeviceHead } from "./DeviceHead";
+import { DeviceTrouble } from "./DeviceTrouble";
 import { Diagnostics } from "./Diagnostics";
 import { EnergyTab } from "./energy/EnergyTab";
 import { Measurements } from "./Measurements";
@@ -61,6 +62,7 @@ function Known({ device }: { device: DeviceDetail }) {
         <span>{device.site.name}</span>
       </nav>
       <DeviceHead device={device} />
+      <DeviceTrouble device={device} />
       <nav aria-label="Parts of this page" className={styles.tabs}>
         {TABS.map(({ name, label }) => (
           <button

@@ -18,15 +18,16 @@ export function Measurements({ device }: { device: DeviceDetail }) {
       <section className={styles.none}>
         <h2>Nothing measured yet</h2>
         <p>
-          The device has not told what its inverter offers. Its first readings appear here by
-          themselves.
+          {device.state === "waiting"
+            ? "Once its agent runs with a claim code, its first readings appear here by themselves."
+            : "The device has not told what its inverter offers. Its first readings appear here by themselves."}
         </p>
       </section>
     );
   }
   const what = (
     <>
-      <InverterBadge state={inverter.state} />
+      <InverterBadge state={device.state === "silent" ? "unknown" : inverter.state} />
       <span className={styles.title} title={inverter.profile}>
         {inverter.title}
       </span>

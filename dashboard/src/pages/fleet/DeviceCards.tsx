@@ -4,6 +4,7 @@ import { Absent, Age, Figure, Power } from "../../components/Figure";
 import { Link } from "../../components/Link";
 import { Sparkline } from "../../components/Sparkline";
 import { DeviceBadge } from "../../components/State";
+import { TroubleNote } from "../../components/TroubleNote";
 import { energy } from "../../lib/format";
 import type { ListProps } from "./DeviceTable";
 import { NO_ENERGY, NO_POWER, NOT_SEEN } from "./reasons";
@@ -32,6 +33,7 @@ function Card({ device }: { device: Device }) {
       <p className={styles.site}>
         {device.site.name} · {device.id}
       </p>
+      <TroubleNote device={device} />
       <dl className={styles.figures}>
         <div>
           <dt>Power now</dt>

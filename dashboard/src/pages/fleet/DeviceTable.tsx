@@ -1,15 +1,19 @@
 /** The devices as a table. */
 import { ArrowDown, ArrowUp } from "lucide-react";
+import type { MouseEvent } from "react";
 import type { Device } from "../../api/types";
 import { Absent, Age, Figure, Power } from "../../components/Figure";
 import { Link } from "../../components/Link";
 import { Sparkline } from "../../components/Sparkline";
 import { DeviceBadge } from "../../components/State";
+import { TroubleNote } from "../../components/TroubleNote";
 import { energy } from "../../lib/format";
 import { navigate } from "../../lib/route";
 import { isDownFirst, type Sort, type SortKey } from "./list";
 import { NO_ENERGY, NO_FIRMWARE, NO_POWER, NOT_SEEN } from "./reasons";
 import styles from "./DeviceTable.module.css";
+
+const COLUMNS = 8;
 
 export interface ListProps {
   devices: Device[];
@@ -66,40 +70,48 @@ export function DeviceTable({ devices, sort, onSort }: ListProps) {
 function Row({ device }: { device: Device }) {
   const zone = device.site.time_zone;
   const address = `/devices/${device.id}`;
+  const open = (event: MouseEvent) => {
+    const isLink = (event.target as HTMLElement).closest("a, button");
+    if (!isLink && !window.getSelection()?.toString()) navigate(address);
+  };
   return (
-    <tr
-      onClick={(event) => {
-        const isLink = (event.target as HTMLElement).closest("a, button");
-        if (!isLink && !window.getSelection()?.toString()) navigate(address);
-      }}
-    >
-      <th scope="row">
-        <Link to={address} className={styles.name}>
-          {device.name}
-        </Link>
-        <span className={styles.id}>{device.id}</span>
-      </th>
-      <td>{device.site.name}</td>
-      <td>
-        <DeviceBadge state={device.state} />
-      </td>
-      <td className={styles.number} data-testid="power">
-        <Power watts={device.power_w} why={NO_POWER} />
-      </td>
-      <td>
-        <Sparkline spark={device.spark} zone={zone} />
-      </td>
-      <td className={styles.number}>
-        {device.energy_today_wh != null ? (
-          <Figure amount={energy(device.energy_today_wh)} />
-        ) : (
-          <Absent why={NO_ENERGY} />
-        )}
-      </td>
-      <td>
-        <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
-      </td>
-      <td className={styles.firmware}>{device.firmware ?? <Absent why={NO_FIRMWARE} />}</td>
-    </tr>
+    <>
+      <tr onClick={open} data-troubled={device.trouble ? true : undefined}>
+        <th scope="row">
+          <Link to={address} className={styles.name}>
+            {device.name}
+          </Link>
+          <span className={styles.id}>{device.id}</span>
+        </th>
+        <td>{device.site.name}</td>
+        <td>
+          <DeviceBadge state={device.state} />
+        </td>
+        <td className={styles.number} data-testid="power">
+          <Power watts={device.power_w} why={NO_POWER} />
+        </td>
+        <td>
+          <Sparkline spark={device.spark} zone={zone} />
+        </td>
+        <td className={styles.number}>
+          {device.energy_today_wh != null ? (
+            <Figure amount={energy(device.energy_today_wh)} />
+          ) : (
+            <Absent why={NO_ENERGY} />
+          )}
+        </td>
+        <td>
+          <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
+        </td>
+        <td className={styles.firmware}>{device.firmware ?? <Absent why={NO_FIRMWARE} />}</td>
+      </tr>
+      {device.trouble && (
+        <tr onClick={open} className={styles.trouble}>
+          <td colSpan={COLUMNS}>
+            <TroubleNote device={device} />
+          </td>
+        </tr>
+      )}
+    </>
   );
 }

@@ -1,7 +1,7 @@
 /** Is everything all right, and if not, which plant? */
 import { Plus, Search, X } from "lucide-react";
 import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
-import { FLEET_MAX, useFleet, useFound, type Fleet } from "../../api/queries";
+import { FLEET_MAX, useFleet, useFound, useSession, type Fleet } from "../../api/queries";
 import type { Device, DeviceState } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Problem } from "../../components/Problem";
@@ -9,9 +9,9 @@ import { STATES } from "../../components/State";
 import { countText, numberText } from "../../lib/format";
 import { useIsTooNarrowForTables } from "../../lib/media";
 import { useParams } from "../../lib/route";
+import { EnrolDialog } from "../enrol/EnrolDialog";
 import { DeviceCards } from "./DeviceCards";
 import { DeviceTable } from "./DeviceTable";
-import { EnrolDialog } from "./EnrolDialog";
 import { FleetLoading } from "./FleetLoading";
 import { HeadLine } from "./HeadLine";
 import { NoDevices } from "./NoDevices";
@@ -28,6 +28,7 @@ function readStates(text: string | null): Set<DeviceState> {
 
 export function FleetPage() {
   const fleet = useFleet();
+  const isOwner = useSession().data?.role === "owner";
   const [isEnrolling, setEnrolling] = useState(false);
   useEffect(() => {
     document.title = "Fleet – EcoWatt";
@@ -37,10 +38,12 @@ export function FleetPage() {
     <>
       <div className={styles.title}>
         <h1>Fleet</h1>
-        <Button onClick={() => setEnrolling(true)}>
-          <Plus size={16} aria-hidden />
-          Add device
-        </Button>
+        {isOwner && (
+          <Button onClick={() => setEnrolling(true)}>
+            <Plus size={16} aria-hidden />
+            Add device
+          </Button>
+        )}
       </div>
       {fleet.isPending && <FleetLoading />}
       {fleet.isError && !fleet.data && (
@@ -58,7 +61,7 @@ export function FleetPage() {
         ))}
       <EnrolDialog
         isOpen={isEnrolling}
-        sites={fleet.data?.devices.map(({ site }) => site) ?? []}
+        devices={fleet.data?.devices ?? []}
         onClose={() => setEnrolling(false)}
       />
     </>

@@ -2,9 +2,8 @@
 import { Plus } from "lucide-react";
 import { Button } from "../../components/Button";
 import { Copy } from "../../components/Copy";
+import { OWN_ZONE } from "../../lib/zone";
 import styles from "./NoDevices.module.css";
-
-const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
   return (

@@ -2,41 +2,43 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type FormEvent } from "react";
 import { post } from "../../api/client";
-import type { EnrolDevice, Enrolment, Site } from "../../api/types";
+import type { Device, EnrolDevice, Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
-import { Copy } from "../../components/Copy";
 import { Dialog } from "../../components/Dialog";
-import { Link } from "../../components/Link";
-import { exactText, isZone } from "../../lib/zone";
-import styles from "./EnrolDialog.module.css";
+import { isZone, OWN_ZONE } from "../../lib/zone";
+import { Code } from "./Code";
+import { FIRST_CHOICE, InverterFields, isCompleteChoice, type InverterChoice } from "./InverterFields";
+import styles from "./Enrol.module.css";
 
 interface Props {
   isOpen: boolean;
-  sites: Site[];
+  devices: Device[];
   onClose: () => void;
 }
 
 const NAME_MAX = 80;
-const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-export function EnrolDialog({ isOpen, sites, onClose }: Props) {
+export function EnrolDialog({ isOpen, devices, onClose }: Props) {
   return (
     <Dialog title="Add a device" isOpen={isOpen} onClose={onClose}>
-      <Enrol sites={sites} onClose={onClose} />
+      <Enrol devices={devices} onClose={onClose} />
     </Dialog>
   );
 }
 
-function Enrol({ sites, onClose }: Omit<Props, "isOpen">) {
+function Enrol({ devices, onClose }: Omit<Props, "isOpen">) {
   const queries = useQueryClient();
   const enrol = useMutation({
     mutationFn: (wanted: EnrolDevice) => post<Enrolment>("/devices", wanted),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["fleet"] }),
   });
-  if (enrol.data) return <Code enrolment={enrol.data} onClose={onClose} />;
+  const [choice, setChoice] = useState(FIRST_CHOICE);
+  if (enrol.data) return <Code enrolment={enrol.data} choice={choice} onClose={onClose} />;
   return (
     <Form
-      sites={sites}
+      devices={devices}
+      choice={choice}
+      onChoice={setChoice}
       isBusy={enrol.isPending}
       failure={enrol.error?.message ?? null}
       onSubmit={enrol.mutate}
@@ -45,19 +47,23 @@ function Enrol({ sites, onClose }: Omit<Props, "isOpen">) {
 }
 
 interface FormProps {
-  sites: Site[];
+  devices: Device[];
+  choice: InverterChoice;
+  onChoice: (choice: InverterChoice) => void;
   isBusy: boolean;
   failure: string | null;
   onSubmit: (wanted: EnrolDevice) => void;
 }
 
-function Form({ sites, isBusy, failure, onSubmit }: FormProps) {
+function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProps) {
   const id = useId();
+  const sites = devices.map(({ site }) => site);
   const [name, setName] = useState("");
   const [siteName, setSiteName] = useState(sites[0]?.name ?? "");
   const [zone, setZone] = useState(OWN_ZONE);
   const known = sites.find((site) => site.name === siteName.trim());
-  const isComplete = name.trim() !== "" && siteName.trim() !== "" && (known || isZone(zone));
+  const isComplete = name.trim() !== "" && siteName.trim() !== "" && (known || isZone(zone)) && isCompleteChoice(choice);
+  const namesake = devices.find((device) => device.name.toLowerCase() === name.trim().toLowerCase());
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (!isComplete || isBusy) return;
@@ -76,6 +82,11 @@ function Form({ sites, isBusy, failure, onSubmit }: FormProps) {
           placeholder="Roof east"
           onChange={(event) => setName(event.target.value)}
         />
+        {namesake && (
+          <span className={styles.hint}>
+            {namesake.id} has that name already. For a new code of its own, see its page.
+          </span>
+        )}
       </label>
       <label>
         <span>Site</span>
@@ -110,6 +121,7 @@ function Form({ sites, isBusy, failure, onSubmit }: FormProps) {
           </span>
         </label>
       )}
+      <InverterFields choice={choice} onChange={onChoice} />
       {failure && (
         <p className={styles.failure} role="alert">
           No code was made: {failure}.
@@ -119,30 +131,5 @@ function Form({ sites, isBusy, failure, onSubmit }: FormProps) {
         {isBusy ? "Making the code…" : "Make a claim code"}
       </Button>
     </form>
-  );
-}
-
-function Code({ enrolment, onClose }: { enrolment: Enrolment; onClose: () => void }) {
-  const address = window.location.origin;
-  return (
-    <div className={styles.form}>
-      <p>
-        Claim code for <strong>{enrolment.device}</strong>. It is shown this once and can be redeemed
-        once, until {exactText(Date.parse(enrolment.expires), OWN_ZONE)}.
-      </p>
-      <Copy label="Claim code" text={enrolment.claim_code} />
-      <p>
-        Put this into <code>agent.toml</code> on the device, beside the section of its inverter:
-      </p>
-      <Copy label="Configuration" text={`server = "${address}"\nclaim_code = "${enrolment.claim_code}"`} />
-      <p>Then start the agent; its first reading appears here by itself:</p>
-      <Copy label="Command" text="ecowatt agent --config /etc/ecowatt/agent.toml" />
-      <div className={styles.end}>
-        <Link to={`/devices/${enrolment.device}`}>Go to {enrolment.device}</Link>
-        <Button look="main" onClick={onClose}>
-          Done
-        </Button>
-      </div>
-    </div>
   );
 }

@@ -1,0 +1,39 @@
+/** What is the matter with a device, since when, what was read last, and what to try. */
+import { useNow } from "../api/clock";
+import type { Device } from "../api/types";
+import { durationText } from "../lib/format";
+import { troubleWords } from "../lib/trouble";
+import { dayText, exactText, isoDate, minuteText } from "../lib/zone";
+import styles from "./TroubleNote.module.css";
+
+/** `14:19`, or `20 Jun 14:19` on another day. */
+function sinceText(at: number, now: number, zone: string): string {
+  const time = minuteText(at, zone);
+  return isoDate(at, zone) === isoDate(now, zone) ? time : `${dayText(at, zone)} ${time}`;
+}
+
+export function TroubleNote({ device, more }: { device: Device; more?: string | null }) {
+  const now = useNow();
+  const { trouble } = device;
+  if (!trouble) return null;
+  const zone = device.site.time_zone;
+  const since = trouble.since ? Date.parse(trouble.since) : null;
+  const good = trouble.last_good ? Date.parse(trouble.last_good) : null;
+  const { what, hint } = troubleWords(trouble, since === null ? null : sinceText(since, now, zone));
+  const isNew = trouble.cause === "not_claimed" || trouble.cause === "nothing_received";
+  return (
+    <p className={styles.note} data-tone={device.state} data-testid="trouble">
+      <strong title={since === null ? undefined : exactText(since, zone)}>
+        {what}
+        {since !== null && ` (${durationText(now - since)})`}.
+      </strong>{" "}
+      {more && <span>{more} </span>}
+      {!isNew && (
+        <span title={good === null ? undefined : exactText(good, zone)}>
+          {good === null ? "Power was never read well." : `Last good reading ${sinceText(good, now, zone)}.`}{" "}
+        </span>
+      )}
+      <span>{hint}</span>
+    </p>
+  );
+}

@@ -1,0 +1,115 @@
+/** What an agent must know to read an inverter, and where the server is. */
+import { useId } from "react";
+import { useProfiles } from "../../api/queries";
+import { isLoopback, isServer, TRANSPORTS, transportOf, type TransportKind } from "./agentToml";
+import styles from "./Enrol.module.css";
+
+export interface InverterChoice {
+  kind: TransportKind;
+  address: string;
+  /** Empty for the profile's own. */
+  unit: string;
+  profile: string;
+  server: string;
+}
+
+export const FIRST_CHOICE: InverterChoice = { kind: "tcp", address: "", unit: "", profile: "", server: window.location.origin };
+
+const UNIT_MAX = 255;
+
+function isUnit(text: string): boolean {
+  return text === "" || (/^\d{1,3}$/.test(text) && Number(text) <= UNIT_MAX);
+}
+
+export function isCompleteChoice({ kind, address, unit, profile, server }: InverterChoice): boolean {
+  return transportOf(kind, address) !== null && isUnit(unit) && profile !== "" && isServer(server);
+}
+
+interface Props {
+  choice: InverterChoice;
+  onChange: (choice: InverterChoice) => void;
+}
+
+export function InverterFields({ choice, onChange }: Props) {
+  const id = useId();
+  const profiles = useProfiles();
+  const change = (part: Partial<InverterChoice>) => onChange({ ...choice, ...part });
+  const { kind, address, unit, profile, server } = choice;
+  const isWrong = address.trim() !== "" && transportOf(kind, address) === null;
+  const example = TRANSPORTS.find((transport) => transport.kind === kind)!.example;
+  return (
+    <fieldset className={styles.inverter}>
+      <legend>Its inverter</legend>
+      <label>
+        <span>Connected by</span>
+        <select value={kind} onChange={(event) => change({ kind: event.target.value as TransportKind })}>
+          {TRANSPORTS.map((transport) => (
+            <option key={transport.kind} value={transport.kind}>
+              {transport.label}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div className={styles.pair}>
+        <label>
+          <span>Inverter's address</span>
+          <input
+            value={address}
+            required
+            spellCheck={false}
+            autoCapitalize="none"
+            placeholder={example}
+            aria-invalid={isWrong}
+            aria-describedby={`${id}-address`}
+            onChange={(event) => change({ address: event.target.value })}
+          />
+          {isWrong && (
+            <span id={`${id}-address`} className={styles.hint}>
+              Write it like {example}.
+            </span>
+          )}
+        </label>
+        <label>
+          <span>Unit</span>
+          <input
+            value={unit}
+            inputMode="numeric"
+            placeholder="usual"
+            aria-invalid={!isUnit(unit)}
+            onChange={(event) => change({ unit: event.target.value.trim() })}
+          />
+        </label>
+      </div>
+      <label>
+        <span>Model</span>
+        <select value={profile} required onChange={(event) => change({ profile: event.target.value })}>
+          <option value="" disabled>
+            {profiles.isError ? "The list could not be loaded" : "Choose…"}
+          </option>
+          {profiles.data?.map(({ id: name, title }) => (
+            <option key={name} value={name}>
+              {title}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        <span>This server, as the device reaches it</span>
+        <input
+          value={server}
+          required
+          spellCheck={false}
+          inputMode="url"
+          aria-invalid={!isServer(server)}
+          aria-describedby={`${id}-server`}
+          onChange={(event) => change({ server: event.target.value.trim() })}
+        />
+        {(isLoopback(server) || !isServer(server)) && (
+          <span id={`${id}-server`} className={styles.hint}>
+            {isServer(server) ? "Only a device on the server's own machine reaches it there." : "Write it like https://sun.example."}
+          </span>
+        )}
+      </label>
+    </fieldset>
+  );
+}
