@@ -238,9 +238,16 @@ it("a claim code is made and shown once", () =>
   during(signedIn(browser, DESK), async ({ page }) => {
     await page.getByRole("button", { name: "Add device" }).click();
     await page.getByLabel("Name").fill("Made in a test");
+    await page.getByLabel("Inverter's address").fill("192.0.2.10");
+    await page.getByLabel("Model").selectOption({ label: "Any SunSpec PV inverter" });
     await page.getByRole("button", { name: "Make a claim code" }).click();
     const code = await page.getByLabel("Claim code").innerText();
     expect(code).toMatch(/^([0-9A-Z]{5}-){3}[0-9A-Z]{5}$/);
+    const configuration = await page.getByLabel("Configuration").innerText();
+    for (const line of ['data = "/var/lib/ecowatt-agent"', `claim_code = "${code}"`, 'transport = "tcp://192.0.2.10:502"', 'profile = "sunspec/generic-pv"']) {
+      expect(configuration).toContain(line);
+    }
+    expect(await page.getByLabel("Command").innerText()).toContain("ecowatt agent --config");
     await page.getByRole("button", { name: "Done" }).click();
     await page.getByRole("link", { name: "Made in a test" }).first().waitFor();
     expect(await page.content()).not.toContain(code);

@@ -2,6 +2,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DESK, launch, PHONE, TABLET, VIEWS, WALL, type View } from "./browser";
+import type { Device } from "../src/api/types";
 import { detail, device, inverter, iso, NOW, point, stage, telemetry, type Stage } from "./stage";
 
 let browser: Browser;
@@ -285,6 +286,96 @@ describe("the device", () => {
       const mean = page.locator("dl > div", { hasText: "Mean of 1 full day" });
       await mean.waitFor();
       expect((await mean.innerText()).replaceAll(/\s/g, " ")).toContain("8.00 kWh");
+    }));
+});
+
+describe("trouble", () => {
+  const offline: NonNullable<Device["trouble"]> = {
+    cause: "inverter_offline",
+    inverters: [0],
+    quality: "timeout",
+    since: iso(NOW - 23 * MINUTE),
+    last_good: iso(NOW - 23 * MINUTE),
+  };
+  const faulty = device({ id: "dev-1", name: "Barn", state: "faulty", power_w: null, trouble: offline });
+
+  it("is said with its cause, since when, the last good reading and what to try, in the fleet and on the page", async () => {
+    for (const view of [DESK, PHONE]) {
+      await on(view, async ({ page, answers }) => {
+        answers["GET /devices"] = fleetOf([faulty, device({ id: "dev-2", name: "Atelier" })]);
+        answers["GET /devices/dev-1"] = { ...detail({}, [inverter([point("ac.power", 5)], { state: "offline" })]), ...faulty };
+        answers["GET /devices/dev-1/telemetry"] = day();
+        for (const path of ["/", "/devices/dev-1"]) {
+          await page.goto(path);
+          await page.getByTestId("trouble").waitFor();
+          expect(await page.getByTestId("trouble").count()).toBe(1);
+          const text = (await page.getByTestId("trouble").innerText()).replaceAll(/\s/g, " ");
+          expect(text).toContain("Inverter 1 has not answered since 13:37 (23 min).");
+          expect(text).toContain("Last good reading 13:37.");
+          expect(text).toContain("is its unit number right?");
+        }
+      });
+    }
+  });
+
+  it("goes with the state that it explains", () =>
+    on(DESK, async ({ page, answers, send }) => {
+      answers["GET /devices"] = fleetOf([faulty]);
+      await page.goto("/");
+      await page.getByTestId("trouble").waitFor();
+      answers["GET /devices"] = fleetOf([device()]);
+      send("device", { device: "dev-1", state: "producing", power_w: 5, energy_today_wh: 1, last_seen: iso(NOW) });
+      await page.getByTestId("trouble").waitFor({ state: "detached" });
+    }));
+
+  it("of an inverter says what the inverter says", () =>
+    on(DESK, async ({ page, answers }) => {
+      const trouble = { ...offline, cause: "inverter_faulty" as const, quality: null };
+      answers["GET /devices/dev-1"] = detail({ state: "faulty", trouble }, [
+        inverter([point("ac.power", 0), point("state", 7, { unit: "", text: "fault" }), point("alarm.1", 1, { unit: "" })], {
+          state: "faulty",
+          profile: "sunspec/generic-pv",
+        }),
+      ]);
+      answers["GET /devices/dev-1/telemetry"] = day();
+      await page.goto("/devices/dev-1");
+      await page.getByTestId("trouble").getByText("It says: state fault, alarm ground fault.").waitFor();
+    }));
+
+  it("a silence counts from the last message, and nothing is claimed to be known of the inverter", () =>
+    on(DESK, async ({ page, answers }) => {
+      const seen = iso(NOW - 17 * MINUTE);
+      answers["GET /devices/dev-1"] = detail(
+        {
+          state: "silent",
+          state_since: iso(NOW - MINUTE),
+          last_seen: seen,
+          power_w: null,
+          trouble: { cause: "not_heard", inverters: [], quality: null, since: seen, last_good: seen },
+        },
+        [inverter([point("ac.power", 5)], { state: "offline" })],
+      );
+      answers["GET /devices/dev-1/telemetry"] = day();
+      await page.goto("/devices/dev-1");
+      const main = async () => (await page.locator("main").innerText()).replaceAll(/\s/g, " ");
+      await page.getByTestId("trouble").waitFor();
+      const text = await main();
+      expect(text).toContain("for 17 min");
+      expect(text).toContain("No message since 13:43 (17 min)");
+      expect(text).toContain("Unknown");
+      expect(text).not.toContain("Offline");
+    }));
+
+  it("of a lost code or a revoked key offers a new code where it is read", () =>
+    on(DESK, async ({ page, answers, asked }) => {
+      const trouble = { cause: "key_revoked" as const, inverters: [], quality: null, since: iso(NOW - MINUTE), last_good: null };
+      answers["GET /devices/dev-1"] = detail({ trouble }, []);
+      answers["POST /devices"] = { device: "dev-1", claim_code: "AAAAA-BBBBB-CCCCC-DDDDD", expires: iso(NOW + MINUTE) };
+      await page.goto("/devices/dev-1");
+      await page.getByRole("button", { name: "New claim code" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Make a claim code" }).click();
+      await page.getByLabel("Configuration").getByText('claim_code = "AAAAA-BBBBB-CCCCC-DDDDD"').waitFor();
+      expect(asked.find(({ route }) => route === "POST /devices")?.body).toMatchObject({ device: "dev-1" });
     }));
 });
 

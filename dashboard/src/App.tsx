@@ -11,6 +11,7 @@ import { Problem } from "./components/Problem";
 import { deviceIn, navigate, usePlace } from "./lib/route";
 import { useShortcuts } from "./lib/shortcuts";
 import styles from "./App.module.css";
+import { AccessPage } from "./pages/access/AccessPage";
 import { DevicePage } from "./pages/device/DevicePage";
 import { FleetPage } from "./pages/fleet/FleetPage";
 import { LoginPage } from "./pages/login/LoginPage";
@@ -64,6 +65,8 @@ function Inside({ path }: { path: string }) {
           <Boundary key={path}>
             {device !== null ? (
               <DevicePage key={device} id={device} />
+            ) : path === "/access" ? (
+              <AccessPage />
             ) : path === "/" ? (
               <FleetPage />
             ) : (

@@ -66,6 +66,7 @@ pub(crate) fn browser(root: &Root) -> Result<()> {
         command(root, "npm")
             .args(["run", "e2e"])
             .env("ECOWATT_DEMO_JSON", demo.data.join("demo.json"))
+            .env("ECOWATT", root.target().join("release/ecowatt"))
             .env("ECOWATT_SCREENSHOTS", root.target().join("screenshots"))
             .current_dir(&folder),
     );

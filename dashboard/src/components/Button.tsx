@@ -2,7 +2,7 @@
 import type { ButtonHTMLAttributes } from "react";
 import styles from "./Button.module.css";
 
-type Props = ButtonHTMLAttributes<HTMLButtonElement> & { look?: "plain" | "main" | "bare" };
+type Props = ButtonHTMLAttributes<HTMLButtonElement> & { look?: "plain" | "main" | "bare" | "danger" };
 
 export function Button({ look = "plain", className, ...rest }: Props) {
   return <button type="button" {...rest} className={`${styles.button} ${styles[look]} ${className ?? ""}`} />;

@@ -1,5 +1,5 @@
 /** The bar at the top: where one is, whether the page is live, the theme and the session. */
-import { LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
+import { KeyRound, LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { signOut } from "../api/session";
 import type { Session } from "../api/types";
@@ -72,6 +72,7 @@ function Keys() {
 
 export function Header({ session }: { session: Session | undefined }) {
   const { path } = usePlace();
+  const isOwner = session?.role === "owner";
   const [isRefused, setRefused] = useState(false);
   const leave = () => signOut(() => navigate("/login")).catch(() => setRefused(true));
   return (
@@ -85,10 +86,20 @@ export function Header({ session }: { session: Session | undefined }) {
           <Link to="/" aria-current={path === "/" ? "page" : undefined}>
             Fleet
           </Link>
+          {isOwner && (
+            <Link to="/access" aria-current={path === "/access" ? "page" : undefined}>
+              Access
+            </Link>
+          )}
         </nav>
         <div className={styles.right}>
           <LiveDot />
           <Keys />
+          {isOwner && (
+            <Link to="/access" className={`${styles.icon} ${styles.narrowOnly}`} aria-label="Access" title="Access">
+              <KeyRound size={18} aria-hidden />
+            </Link>
+          )}
           <ThemeSwitch />
           {isRefused && (
             <span role="alert" className={styles.refused}>

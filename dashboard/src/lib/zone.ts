@@ -10,6 +10,9 @@ export interface LocalTime {
   second: number;
 }
 
+/** The browser's own. */
+export const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 const DAY_MS = 86_400_000;
 
 const formats = new Map<string, Intl.DateTimeFormat>();

@@ -1,0 +1,176 @@
+/** Getting in, and being kept out again; a device from its claim code to its first reading. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { demo, DESK, expectAccessible, expectNoSideways, expectTouchable, launch, PHONE, signedIn, VIEWS, visit } from "./browser";
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+const panel = (page: Page, name: string) => page.getByRole("region", { name });
+
+async function signInWith(page: Page, token: string): Promise<void> {
+  await page.goto(`/#token=${token}`);
+}
+
+async function makeToken(page: Page, name: string, allows: string): Promise<string> {
+  await page.getByRole("button", { name: "New token" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill(name);
+  await dialog.getByLabel("Allows").selectOption({ label: allows });
+  await dialog.getByLabel("Valid for").selectOption({ label: "30 days" });
+  await dialog.getByRole("button", { name: "Make the token" }).click();
+  const secret = await dialog.getByLabel("Token").innerText();
+  await dialog.getByRole("button", { name: "I have kept it" }).click();
+  return secret;
+}
+
+describe("the access page", () => {
+  it.each(VIEWS)("loads clean, accessible and within the screen ($name)", async (view) => {
+    const { context, page, errors } = await signedIn(browser, view);
+    try {
+      await page.goto("/access");
+      await panel(page, "Sessions").getByText("this session").waitFor();
+      await panel(page, "Claim codes").waitFor();
+      await expectAccessible(page);
+      await expectNoSideways(page);
+      if (view.isPhone) await expectTouchable(page);
+      expect(errors).toEqual([]);
+    } finally {
+      await context.close();
+    }
+  });
+
+  it("makes a token that looks and changes nothing, and takes it back with its sessions", async () => {
+    const owner = await signedIn(browser, DESK);
+    const guest = await visit(browser, PHONE);
+    try {
+      const { page } = owner;
+      await page.getByRole("link", { name: "Access" }).first().click();
+      const name = `Hall ${Date.now()}`;
+      const secret = await makeToken(page, name, "Looking");
+      const row = panel(page, "Tokens").getByRole("row", { name: new RegExp(name) });
+      expect(await row.innerText()).toMatch(/for (29|30)\sd/);
+      expect(await page.content()).not.toContain(secret);
+
+      await signInWith(guest.page, secret);
+      await guest.page.getByRole("heading", { name: "Fleet" }).waitFor();
+      expect(await guest.page.getByRole("button", { name: "Add device" }).count()).toBe(0);
+      expect(await guest.page.getByRole("link", { name: "Access" }).count()).toBe(0);
+      await guest.page.goto("/access");
+      await guest.page.getByText("Only an owner sees who gets in.").waitFor();
+
+      await page.reload();
+      await panel(page, "Sessions").getByRole("row", { name: new RegExp(name) }).waitFor();
+      await row.getByRole("button", { name: /Revoke/ }).click();
+      const question = page.getByRole("dialog");
+      expect(await question.innerText()).toContain("1 session of it ends at once");
+      await question.getByRole("button", { name: "Revoke", exact: true }).click();
+      await row.waitFor({ state: "detached" });
+      await guest.page.goto("/");
+      await guest.page.getByRole("heading", { name: "Sign in" }).waitFor();
+    } finally {
+      await owner.context.close();
+      await guest.context.close();
+    }
+  });
+
+  it("ends other sessions and keeps its own", async () => {
+    const one = await signedIn(browser, DESK);
+    const other = await signedIn(browser, DESK);
+    try {
+      await one.page.goto("/access");
+      await one.page.getByRole("button", { name: "End all others" }).click();
+      await one.page.getByRole("dialog").getByRole("button", { name: "End them" }).click();
+      await expect.poll(() => panel(one.page, "Sessions").locator("tbody tr").count()).toBe(1);
+      await other.page.goto("/access");
+      await other.page.getByRole("heading", { name: "Sign in" }).waitFor();
+    } finally {
+      await one.context.close();
+      await other.context.close();
+    }
+  });
+
+  it("does not let the last owner lock everybody out, and says why", async () => {
+    const { context, page } = await signedIn(browser, DESK);
+    try {
+      await page.goto("/access");
+      const row = panel(page, "Tokens").getByRole("row", { name: /demonstration/ });
+      await row.getByRole("button", { name: /Revoke/ }).click();
+      await page.getByRole("dialog").getByText("will be signed out").waitFor();
+      await page.getByRole("dialog").getByRole("button", { name: "Revoke", exact: true }).click();
+      await page.getByRole("dialog").getByRole("alert").getByText(/Not done: .*last/).waitFor();
+    } finally {
+      await context.close();
+    }
+  });
+});
+
+describe("a claim code", () => {
+  async function enrol(page: Page, name: string): Promise<{ id: string; configuration: string }> {
+    await page.goto("/");
+    await page.getByRole("button", { name: "Add device" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name").fill(name);
+    await dialog.getByLabel("Inverter's address").fill(demo.devices[0]!.inverter);
+    await dialog.getByLabel("Unit").fill("17");
+    await dialog.getByLabel("Model").selectOption("ecowatt/seed-sim");
+    await dialog.getByRole("button", { name: "Make a claim code" }).click();
+    const configuration = await dialog.getByLabel("Configuration").innerText();
+    const id = await dialog.getByRole("link", { name: /Go to dev-/ }).innerText();
+    await dialog.getByRole("button", { name: "Done" }).click();
+    return { id: id.replace("Go to ", ""), configuration };
+  }
+
+  it("that waits is listed and can be voided; the device's page offers the next step", async () => {
+    const { context, page } = await signedIn(browser, DESK);
+    try {
+      const name = `Waits ${Date.now()}`;
+      const { id } = await enrol(page, name);
+      await page.goto("/access");
+      const row = panel(page, "Claim codes").getByRole("row", { name: new RegExp(name) });
+      await row.getByRole("button", { name: /Revoke/ }).click();
+      await row.waitFor({ state: "detached" });
+      await page.goto(`/devices/${id}`);
+      await page.getByTestId("trouble").getByText("Its claim code has not been used").waitFor();
+      await page.getByRole("button", { name: "New claim code" }).click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByLabel("Inverter's address").fill("192.0.2.7:1502");
+      await dialog.getByLabel("Model").selectOption("sunspec/generic-pv");
+      await dialog.getByRole("button", { name: "Make a claim code" }).click();
+      expect(await dialog.getByLabel("Configuration").innerText()).toContain('transport = "tcp://192.0.2.7:1502"');
+    } finally {
+      await context.close();
+    }
+  });
+
+  const ecowatt = process.env.ECOWATT;
+  /** An agent sends once a minute unless told otherwise. */
+  const FIRST_READING_MS = 90_000;
+  it.runIf(ecowatt)("and its configuration, pasted as they are, start an agent", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "ecowatt-e2e-"));
+    const { context, page } = await signedIn(browser, DESK);
+    let agent: ReturnType<typeof spawn> | undefined;
+    try {
+      const { id, configuration } = await enrol(page, `Pasted ${Date.now()}`);
+      // The one thing that is this test's own: not to write where a real agent would.
+      writeFileSync(join(folder, "agent.toml"), configuration.replace("/var/lib/ecowatt-agent", folder));
+      agent = spawn(ecowatt!, ["agent", "--config", join(folder, "agent.toml")], { stdio: "ignore" });
+      await page.goto(`/devices/${id}`);
+      // Not the power now: this agent goes by the world's clock, the demonstration by its own.
+      await page.locator(`tr[data-point="ac.power"] td`).first().getByText(/\d/).waitFor({ timeout: FIRST_READING_MS });
+    } finally {
+      const ended = agent && new Promise((done) => agent!.on("exit", done));
+      agent?.kill();
+      await ended;
+      await context.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 2 * FIRST_READING_MS);
+});

@@ -1,0 +1,16 @@
+/** Until when something is valid, by the server's clock. */
+import { useNow } from "../../api/clock";
+import { durationText } from "../../lib/format";
+import { exactText, OWN_ZONE } from "../../lib/zone";
+import styles from "./Access.module.css";
+
+export function Until({ at }: { at: string | null | undefined }) {
+  const now = useNow();
+  if (!at) return <span>without end</span>;
+  const left = Date.parse(at) - now;
+  return (
+    <time dateTime={at} title={exactText(Date.parse(at), OWN_ZONE)} className={left <= 0 ? styles.over : undefined}>
+      {left <= 0 ? "expired" : `for ${durationText(left)}`}
+    </time>
+  );
+}
