@@ -47,7 +47,12 @@ impl From<rusqlite::Error> for StoreError {
                 | ErrorCode::FileLockingProtocolFailed
                 | ErrorCode::NoLargeFileSupport,
             ) => Self::Io(Arc::new(error)),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                // Nobody waits for the answer.
+                | ErrorCode::OperationInterrupted,
+            ) => Self::Busy,
             _ => Self::Sql(Arc::new(error)),
         }
     }

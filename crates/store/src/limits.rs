@@ -9,8 +9,20 @@ pub const GROUP_MAX: usize = 512;
 /// Queries that may wait for a reader; one more is answered `Busy`.
 pub const READ_QUEUE_MAX: usize = 1024;
 
-/// Connections that read.
+/// Look-ups of single rows that may wait; one more is answered `Busy`. Each takes some 20 us.
+pub const LOOK_UP_QUEUE_MAX: usize = 1024;
+
+/// Look-ups of keys among them; further ones wait their turn.
+pub const KEY_LOOK_UPS_MAX: usize = LOOK_UP_QUEUE_MAX / 2;
+
+/// Keys that are remembered not to exist, so that whoever asks for them again asks no database.
+pub const ABSENT_KEYS_MAX: usize = 16_384;
+
+/// Connections that read lists and charts.
 pub const READERS: usize = 2;
+
+/// How long a claim is kept after it has expired, in milliseconds: a week.
+pub const CLAIM_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// Ranges of received sequences per boot epoch. A device that sends newest first after a long
 /// outage makes two. Holes of which the device says that nothing will come do not count.

@@ -6,6 +6,7 @@
 //! holds the [`steps::Stepper`], without any thread. Nobody else touches the connections, so no
 //! statement waits for a lock that this process holds.
 
+mod absent;
 pub(crate) mod access;
 mod ends;
 pub(crate) mod fleet;
@@ -25,16 +26,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ecowatt_model::{DeviceNumber, KeyGeneration};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::limits::{CHECKPOINT_PAGES, READERS};
-use crate::{OpenError, Outcome, StoreError, Upload};
+use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, READERS};
+use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
+use absent::AbsentKeys;
 use fold::Fold;
 use journal::Journal;
 use steps::{Stepper, Steps};
-use threads::Threads;
+use threads::{Lane, Query, Reader, Readers, Threads};
 use writer::{Job, Writer};
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
@@ -62,6 +65,10 @@ pub(crate) struct Sqlite {
     drive: Drive,
     path: PathBuf,
     journal: Arc<Journal>,
+    absent: AbsentKeys,
+    /// Turns of look-ups of keys, of which anybody may cause as many as there are numbers; people's
+    /// tokens find room beside them.
+    key_turns: Semaphore,
 }
 
 /// Who makes it work.
@@ -107,13 +114,9 @@ impl Sqlite {
                 configure(&connection).map_err(cannot)?;
             }
         }
-        let mut readers = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&path, flags).map_err(cannot)?;
-            configure_reader(&connection).map_err(cannot)?;
-            readers.push(connection);
-        }
+        let charts = (0..READERS).map(|_| reader(&path)).collect::<Result<_, _>>();
+        let readers =
+            Readers { charts: charts.map_err(cannot)?, look_ups: reader(&path).map_err(cannot)? };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let own = Connection::open_with_flags(&path, flags).map_err(cannot)?;
         configure(&own).map_err(cannot)?;
@@ -122,7 +125,12 @@ impl Sqlite {
         let journal = Arc::new(Journal::in_folder(dir));
         let writer = Writer::new(connection, Arc::clone(&journal));
         let threads = Threads::start(writer, fold, readers, lock)?;
-        Ok(Self { drive: Drive::Threads(threads), path, journal })
+        Ok(Self::new(Drive::Threads(threads), path, journal))
+    }
+
+    fn new(drive: Drive, path: PathBuf, journal: Arc<Journal>) -> Self {
+        let key_turns = Semaphore::new(KEY_LOOK_UPS_MAX);
+        Self { drive, path, journal, absent: AbsentKeys::default(), key_turns }
     }
 
     /// Opens the database file through a VFS, for this connection alone and without threads.
@@ -141,9 +149,8 @@ impl Sqlite {
         configure(&connection).map_err(cannot)?;
         schema::migrate(&mut connection, path)?;
         let journal = Arc::new(Journal::none());
-        let steps = Arc::new(Steps::new(Writer::new(connection, Arc::clone(&journal))));
-        let stepper = Stepper::new(Arc::clone(&steps));
-        Ok((Self { drive: Drive::Steps(steps), path: path.to_owned(), journal }, stepper))
+        let (stepper, steps) = Stepper::new(Writer::new(connection, Arc::clone(&journal)));
+        Ok((Self::new(Drive::Steps(steps), path.to_owned(), journal), stepper))
     }
 
     /// Size of the database, the write-ahead log aside.
@@ -151,6 +158,18 @@ impl Sqlite {
         match &self.drive {
             Drive::Threads(_) => Ok(fs::metadata(&self.path).map_or(0, |metadata| metadata.len())),
             Drive::Steps(steps) => steps.read(query::size_bytes),
+        }
+    }
+
+    /// Ready when nothing can be written any more, whatever is tried: what writes is gone.
+    pub(crate) fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut writes = match &self.drive {
+            Drive::Threads(threads) => threads.writes(),
+            Drive::Steps(steps) => steps.writes(),
+        };
+        async move {
+            // Nothing is ever sent, so this ends with the sender.
+            while writes.changed().await.is_ok() {}
         }
     }
 
@@ -166,6 +185,29 @@ impl Sqlite {
         let (answer, answered) = oneshot::channel();
         self.queue(writer::change(change, answer))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Finds a key, of which there may be none.
+    pub(crate) async fn find_key(
+        &self,
+        device: DeviceNumber,
+        generation: KeyGeneration,
+    ) -> Result<Option<DeviceKey>, StoreError> {
+        if self.absent.has((device, generation)) {
+            return Ok(None);
+        }
+        let _turn = self.key_turns.acquire().await.map_err(|_| StoreError::Closed)?;
+        let begun = self.absent.begin();
+        let found = self.look_up(move |db| fleet::find_key(db, device, generation)).await?;
+        if found.is_none() {
+            self.absent.add((device, generation), begun);
+        }
+        Ok(found)
+    }
+
+    /// To be told when a device was given keys.
+    pub(crate) fn keys_given(&self, device: DeviceNumber) {
+        self.absent.given(device);
     }
 
     /// As [`Sqlite::write`], for a change that revokes something.
@@ -195,9 +237,26 @@ impl Sqlite {
     }
 
     /// Runs a query; all of its statements see the same commit. One of the threads that read does
-    /// it, or, without threads, the caller at once.
+    /// it, or, without threads, the caller at once. A query whose future is dropped is broken off.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Lane::Charts, query).await
+    }
+
+    /// As [`Sqlite::read`], for single rows that somebody must find to be let in: no chart is before
+    /// it in its queue.
+    pub(crate) async fn look_up<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Lane::LookUps, query).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        lane: Lane,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let threads = match &self.drive {
@@ -205,10 +264,11 @@ impl Sqlite {
             Drive::Steps(steps) => return steps.read(query),
         };
         let (answer, answered) = oneshot::channel();
-        threads.read(Box::new(move |connection| {
+        let (query, _wanted) = Query::new(move |connection| {
             // Whoever asked may have gone away.
             let _ = answer.send(snapshot(connection, query));
-        }))?;
+        });
+        threads.read(lane, query)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -296,6 +356,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     keep_plans(connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
+}
+
+fn reader(path: &Path) -> rusqlite::Result<Reader> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure_reader(&connection)?;
+    Reader::new(connection)
 }
 
 fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {

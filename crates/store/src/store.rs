@@ -66,6 +66,23 @@ impl Store {
     }
 }
 
+/// Whether it works.
+impl Store {
+    /// Waits until the writer has done what is queued before this, without anything to write.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub async fn check_writer(&self) -> Result<(), StoreError> {
+        self.0.write(|_| Ok(())).await
+    }
+
+    /// Ready when nothing will be written any more: the thread that writes has panicked, or whoever
+    /// steps the store is gone. It does not keep the store open.
+    pub fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.0.writer_ended()
+    }
+}
+
 /// Access.
 impl Store {
     pub async fn create_token(&self, new: NewToken) -> Result<Token, CreateTokenError> {
@@ -78,7 +95,7 @@ impl Store {
         hash: SecretHash,
         now: UnixMs,
     ) -> Result<Option<Token>, StoreError> {
-        self.0.read(move |db| access::find_token(db, &hash, now)).await
+        self.0.look_up(move |db| access::find_token(db, &hash, now)).await
     }
 
     pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
@@ -107,7 +124,7 @@ impl Store {
         hash: SecretHash,
         now: UnixMs,
     ) -> Result<Option<(Token, SessionId)>, StoreError> {
-        self.0.read(move |db| access::find_session(db, &hash, now)).await
+        self.0.look_up(move |db| access::find_session(db, &hash, now)).await
     }
 
     /// Whether a token, or a session of it, is valid at `now`.
@@ -117,7 +134,7 @@ impl Store {
         session: Option<SessionId>,
         now: UnixMs,
     ) -> Result<bool, StoreError> {
-        self.0.read(move |db| access::is_valid(db, token, session, now)).await
+        self.0.look_up(move |db| access::is_valid(db, token, session, now)).await
     }
 
     /// Sessions that run at `now`, the youngest first.
@@ -175,7 +192,7 @@ impl Store {
     }
 
     pub async fn find_claim(&self, id: String) -> Result<Option<Claim>, StoreError> {
-        self.0.read(move |db| fleet::find_claim(db, &id)).await
+        self.0.look_up(move |db| fleet::find_claim(db, &id)).await
     }
 
     /// Claims that can be redeemed at `now`, the youngest first, at most
@@ -192,7 +209,12 @@ impl Store {
     /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
     /// revoked.
     pub async fn redeem_claim(&self, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
-        self.0.revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await
+        let redeemed =
+            self.0.revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await;
+        if let Ok(device) = redeemed {
+            self.0.keys_given(device);
+        }
+        redeemed.map(drop)
     }
 
     pub async fn find_key(
@@ -200,7 +222,7 @@ impl Store {
         device: DeviceNumber,
         generation: KeyGeneration,
     ) -> Result<Option<DeviceKey>, StoreError> {
-        self.0.read(move |db| fleet::find_key(db, device, generation)).await
+        self.0.find_key(device, generation).await
     }
 
     /// The newest key of each of the devices that has one: when it was revoked, if it was.
@@ -222,7 +244,7 @@ impl Store {
     }
 
     pub async fn find_device(&self, device: DeviceNumber) -> Result<Option<Device>, StoreError> {
-        self.0.read(move |db| fleet::find_device(db, device)).await
+        self.0.look_up(move |db| fleet::find_device(db, device)).await
     }
 
     /// Sets states; gives the devices whose state changed.
@@ -257,7 +279,7 @@ impl Store {
         device: DeviceNumber,
         number: StreamNumber,
     ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
-        self.0.read(move |db| fleet::find_stream(db, device, number)).await
+        self.0.look_up(move |db| fleet::find_stream(db, device, number)).await
     }
 
     /// Every point that an inverter's layouts ever had.
@@ -284,7 +306,7 @@ impl Store {
         &self,
         device: DeviceNumber,
     ) -> Result<Vec<(BootEpoch, i64, TimeQuality)>, StoreError> {
-        self.0.read(move |db| fleet::anchors(db, device)).await
+        self.0.look_up(move |db| fleet::anchors(db, device)).await
     }
 
     /// Stores a message: its counter, its batches that are not there yet with their roll-ups, and

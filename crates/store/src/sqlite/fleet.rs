@@ -14,7 +14,7 @@ use crate::fleet::{
     DeviceState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
     SiteId, Stream,
 };
-use crate::limits::{CLAIMS_LISTED_MAX, STREAMS_PER_DEVICE_MAX};
+use crate::limits::{CLAIM_KEPT_MS, CLAIMS_LISTED_MAX, STREAMS_PER_DEVICE_MAX};
 use crate::reported::SelfReport;
 use crate::revocation::Revocation;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, TimeQuality};
@@ -56,6 +56,7 @@ pub(crate) fn create_claim(
     journal: &Journal,
     new: &NewClaim,
 ) -> Result<DeviceNumber, CreateClaimError> {
+    forget_claims(db, new.created)?;
     let device = match &new.claim_for {
         ClaimFor::Existing(device) => {
             let known =
@@ -87,6 +88,14 @@ pub(crate) fn create_claim(
         Err(error) if is_unique_violation(&error) => Err(CreateClaimError::IdTaken),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Deletes claims, and with them the secrets of their codes, that nobody has a use for: a device that
+/// lost the answer to its redemption has asked again by then.
+fn forget_claims(db: &Connection, now: UnixMs) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM claim WHERE expires < ?1")?
+        .execute([now.0.saturating_sub(CLAIM_KEPT_MS)])?;
+    Ok(())
 }
 
 pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, StoreError> {
@@ -140,7 +149,8 @@ pub(crate) fn redeem_claim(
     db: &Connection,
     journal: &Journal,
     claim: &RedeemClaim,
-) -> Result<(), RedeemClaimError> {
+) -> Result<DeviceNumber, RedeemClaimError> {
+    forget_claims(db, claim.at)?;
     let held = find_claim(db, &claim.id)?.ok_or(RedeemClaimError::Unknown)?;
     if let Some(redemption) = held.redeemed {
         return Err(if redemption.public_key == claim.public_key {
@@ -156,6 +166,7 @@ pub(crate) fn redeem_claim(
         return Err(RedeemClaimError::WrongGeneration);
     }
     let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
+    // The code's secret is kept for as long as a repetition may have to prove that it knows it.
     db.prepare_cached(
         "UPDATE claim SET redeemed = ?2, public_key = ?3, generation = ?4, reply = ?5
          WHERE id = ?1",
@@ -167,7 +178,7 @@ pub(crate) fn redeem_claim(
         "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
     )?
     .execute(params![device, generation, claim.secret, at])?;
-    Ok(())
+    Ok(held.device)
 }
 
 /// The newest key of each device that has one, and when it was revoked.

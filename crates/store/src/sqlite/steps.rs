@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use super::snapshot;
 use super::writer::{Job, Writer};
@@ -20,18 +21,25 @@ use crate::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
 /// The database is closed when this and the last clone of the store are gone. What is queued by then
 /// is not done, and whoever waits for it is told [`StoreError::Closed`].
 #[derive(Debug)]
-pub struct Stepper(Arc<Steps>);
+pub struct Stepper {
+    steps: Arc<Steps>,
+    // Goes with whoever would commit.
+    _lives: watch::Sender<()>,
+}
 
 impl Stepper {
-    pub(super) fn new(steps: Arc<Steps>) -> Self {
-        Self(steps)
+    /// What is queued, and who works it off.
+    pub(super) fn new(writer: Writer) -> (Self, Arc<Steps>) {
+        let (lives, writes) = watch::channel(());
+        let steps = Arc::new(Steps { queue: Mutex::default(), writer: Mutex::new(writer), writes });
+        (Self { steps: Arc::clone(&steps), _lives: lives }, steps)
     }
 
     /// Does what has waited longest, at most [`GROUP_MAX`] requests, in one transaction, and answers
     /// everybody in it after its commit. Gives their number.
     pub fn commit(&self) -> usize {
         let group: Vec<Job> = {
-            let mut queue = self.0.lock_queue();
+            let mut queue = self.steps.lock_queue();
             let count = queue.len().min(GROUP_MAX);
             queue.drain(..count).collect()
         };
@@ -39,14 +47,14 @@ impl Stepper {
             return 0;
         }
         // Whoever is woken finds the store at rest.
-        let settled = self.0.lock_writer().commit(group);
+        let settled = self.steps.lock_writer().commit(group);
         settled.answer()
     }
 
     /// Requests that wait for a commit.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.0.lock_queue().len()
+        self.steps.lock_queue().len()
     }
 }
 
@@ -54,11 +62,13 @@ impl Stepper {
 pub(crate) struct Steps {
     queue: Mutex<VecDeque<Job>>,
     writer: Mutex<Writer>,
+    writes: watch::Receiver<()>,
 }
 
 impl Steps {
-    pub(super) fn new(writer: Writer) -> Self {
-        Self { queue: Mutex::default(), writer: Mutex::new(writer) }
+    /// Closed when the [`Stepper`] is gone.
+    pub(super) fn writes(&self) -> watch::Receiver<()> {
+        self.writes.clone()
     }
 
     pub(super) fn queue(&self, job: Job) -> Result<(), StoreError> {

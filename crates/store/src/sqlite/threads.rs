@@ -1,70 +1,156 @@
 //! The store that works by itself: one thread that writes, one that folds the log into the database,
-//! a few that read.
+//! a few that read, and one that looks up single rows for whoever is let in by them.
 //!
-//! Queues are bounded and refuse at once what they cannot hold. Dropping the value finishes what is
-//! queued.
+//! Queues are bounded and refuse at once what they cannot hold. Charts and look-ups wait in queues of
+//! their own, so that no number of charts keeps a device or a person out. A query whose asker has gone
+//! is not begun, and one that runs is broken off. Dropping the value finishes what is queued.
 
 use std::fs::File;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use super::fold::Fold;
 use super::writer::{Job, Writer};
-use crate::limits::{GROUP_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
+use crate::limits::{GROUP_MAX, LOOK_UP_QUEUE_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
 use crate::{OpenError, StoreError};
 
+/// Steps of SQLite's machine between two looks at whether somebody still waits: some 10 us.
+const STEPS_BETWEEN_LOOKS: i32 = 1000;
+
 /// Something to be read; it answers whoever asked.
-pub(super) type Query = Box<dyn FnOnce(&Connection) + Send>;
+pub(super) struct Query {
+    /// Held by whoever asked, as long as the answer is wanted.
+    asker: Weak<()>,
+    run: Box<dyn FnOnce(&Connection) + Send>,
+}
+
+impl Query {
+    /// A query, and what its asker drops with the wish for an answer.
+    pub(super) fn new(run: impl FnOnce(&Connection) + Send + 'static) -> (Self, Arc<()>) {
+        let asker = Arc::new(());
+        (Self { asker: Arc::downgrade(&asker), run: Box::new(run) }, asker)
+    }
+}
+
+/// Which queue a query waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// For people: lists and charts, some of which take long.
+    Charts,
+    /// Single rows that decide whether somebody is let in: keys, tokens, sessions.
+    LookUps,
+}
+
+/// A connection that reads.
+pub(super) struct Reader {
+    connection: Connection,
+    asker: Arc<Mutex<Weak<()>>>,
+}
+
+impl Reader {
+    pub(super) fn new(mut connection: Connection) -> rusqlite::Result<Self> {
+        let asker = Arc::new(Mutex::new(Weak::new()));
+        let looked_at = Arc::clone(&asker);
+        let is_abandoned = move || lock(&looked_at).strong_count() == 0;
+        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_abandoned))?;
+        Ok(Self { connection, asker })
+    }
+
+    fn run(&self, query: Query) {
+        if query.asker.strong_count() == 0 {
+            return;
+        }
+        *lock(&self.asker) = query.asker;
+        (query.run)(&self.connection);
+    }
+}
+
+fn lock(asker: &Mutex<Weak<()>>) -> MutexGuard<'_, Weak<()>> {
+    asker.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The threads and the ways to them.
 #[derive(Debug)]
 pub(super) struct Threads {
     // Dropping the senders ends the threads once their queues are empty.
     writer: Option<SyncSender<Job>>,
-    readers: Option<SyncSender<Query>>,
+    charts: Option<SyncSender<Query>>,
+    look_ups: Option<SyncSender<Query>>,
     threads: Vec<JoinHandle<()>>,
+    /// Its other end goes with the thread that writes.
+    writes: watch::Receiver<()>,
     // Held as long as the database is open; the operating system lets go of it after a kill.
     _lock: Option<File>,
+}
+
+/// The connections of the threads that read.
+pub(super) struct Readers {
+    pub(super) charts: Vec<Reader>,
+    pub(super) look_ups: Reader,
 }
 
 impl Threads {
     pub(super) fn start(
         writer: Writer,
         fold: Fold,
-        readers: Vec<Connection>,
+        readers: Readers,
         lock: Option<File>,
     ) -> Result<Self, OpenError> {
         let is_alone = lock.is_some();
-        let mut threads = Vec::with_capacity(1 + readers.len());
+        let mut threads = Vec::with_capacity(2 + readers.charts.len());
         let (jobs, queued) = mpsc::sync_channel(WRITE_QUEUE_MAX);
-        threads.push(spawn("store-write", move || write(writer, fold, &queued, is_alone))?);
-        let (queries, asked) = mpsc::sync_channel::<Query>(READ_QUEUE_MAX);
+        let (lives, writes) = watch::channel(());
+        threads.push(spawn("store-write", move || {
+            let _lives = lives;
+            write(writer, fold, &queued, is_alone);
+        })?);
+        let (charts, asked) = mpsc::sync_channel(READ_QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
-        for connection in readers {
+        for reader in readers.charts {
             let asked = Arc::clone(&asked);
-            threads.push(spawn("store-read", move || read(&connection, &asked))?);
+            threads.push(spawn("store-read", move || read(&reader, &asked))?);
         }
-        Ok(Self { writer: Some(jobs), readers: Some(queries), threads, _lock: lock })
+        let (look_ups, asked) = mpsc::sync_channel(LOOK_UP_QUEUE_MAX);
+        let asked = Mutex::new(asked);
+        threads.push(spawn("store-look-up", move || read(&readers.look_ups, &asked))?);
+        Ok(Self {
+            writer: Some(jobs),
+            charts: Some(charts),
+            look_ups: Some(look_ups),
+            threads,
+            writes,
+            _lock: lock,
+        })
     }
 
     pub(super) fn queue(&self, job: Job) -> Result<(), StoreError> {
         send(self.writer.as_ref(), job)
     }
 
-    pub(super) fn read(&self, query: Query) -> Result<(), StoreError> {
-        send(self.readers.as_ref(), query)
+    pub(super) fn read(&self, lane: Lane, query: Query) -> Result<(), StoreError> {
+        match lane {
+            Lane::Charts => send(self.charts.as_ref(), query),
+            Lane::LookUps => send(self.look_ups.as_ref(), query),
+        }
+    }
+
+    /// Closed when the thread that writes has ended.
+    pub(super) fn writes(&self) -> watch::Receiver<()> {
+        self.writes.clone()
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         drop(self.writer.take());
-        drop(self.readers.take());
+        drop(self.charts.take());
+        drop(self.look_ups.take());
         for thread in self.threads.drain(..) {
-            // A thread that panicked has printed why; there is nobody left to tell.
+            // A thread that panicked has printed why, and whoever waits for `writes` was told.
             let _ = thread.join();
         }
     }
@@ -100,11 +186,95 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: boo
     }
 }
 
-fn read(connection: &Connection, queries: &Mutex<Receiver<Query>>) {
+fn read(reader: &Reader, queries: &Mutex<Receiver<Query>>) {
     loop {
         // Whoever holds the lock waits for a query; the others wait for the lock.
         let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(query) = next else { return };
-        query(connection);
+        reader.run(query);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use futures_like::poll_once;
+    use rusqlite::Connection;
+
+    use super::super::{Sharing, Sqlite};
+    use super::*;
+    use crate::limits::READERS;
+
+    /// A chart that never ends by itself.
+    fn endless(db: &Connection) -> Result<i64, StoreError> {
+        let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+             SELECT count(*) FROM n";
+        Ok(db.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    fn answer(db: &Connection) -> Result<i64, StoreError> {
+        Ok(db.query_row("SELECT 42", [], |row| row.get(0))?)
+    }
+
+    /// Futures without a runtime.
+    mod futures_like {
+        use std::pin::Pin;
+        use std::task::{Context, Poll, Waker};
+
+        pub(super) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+            future.poll(&mut Context::from_waker(Waker::noop()))
+        }
+    }
+
+    #[tokio::test]
+    async fn look_ups_pass_charts_and_charts_end_with_their_askers() {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(dir.path(), Sharing::Alone).unwrap();
+        let mut charts: Vec<_> = (0..READERS).map(|_| Box::pin(sqlite.read(endless))).collect();
+        let has_run = Arc::new(AtomicU32::new(0));
+        let mut waiting = Vec::new();
+        for _ in 0..READ_QUEUE_MAX {
+            let has_run = Arc::clone(&has_run);
+            waiting.push(Box::pin(sqlite.read(move |db| {
+                has_run.fetch_add(1, Ordering::Relaxed);
+                answer(db)
+            })));
+        }
+        assert!(charts.iter_mut().all(|chart| poll_once(chart.as_mut()).is_pending()));
+        for asked in &mut waiting {
+            // Some may find the queue full, as many as there are charts that no thread has taken up.
+            let _ = poll_once(asked.as_mut());
+        }
+        assert_eq!(sqlite.look_up(answer).await.unwrap(), 42);
+
+        drop(waiting);
+        drop(charts);
+        let asked = loop {
+            match sqlite.read(answer).await {
+                Err(StoreError::Busy) => tokio::task::yield_now().await,
+                other => break other,
+            }
+        };
+        assert_eq!(asked.unwrap(), 42);
+        assert_eq!(has_run.load(Ordering::Relaxed), 0, "nobody waited for these");
+    }
+
+    #[tokio::test]
+    async fn end_of_the_writer_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(dir.path(), Sharing::Alone).unwrap();
+        let mut ended = Box::pin(sqlite.writer_ended());
+        assert!(poll_once(ended.as_mut()).is_pending());
+        let is_there = AtomicBool::new(true);
+        let panics = move |_: &Connection| -> Result<(), StoreError> {
+            assert!(!is_there.load(Ordering::Relaxed), "this test ends the writer");
+            Ok(())
+        };
+        assert!(matches!(sqlite.write(panics).await, Err(StoreError::Closed)));
+        ended.await;
+        let refused = sqlite.write(|_| Ok::<(), StoreError>(())).await;
+        assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+        assert_eq!(sqlite.look_up(answer).await.unwrap(), 42, "reading goes on");
     }
 }

@@ -186,3 +186,40 @@ async fn anchor_is_fixed_once() {
     let anchors = store.list_anchors(device).await.unwrap();
     assert_eq!(anchors, [(BootEpoch(1), 1000, first.1), (BootEpoch(2), 2000, later.1)]);
 }
+
+#[tokio::test]
+async fn secret_of_a_code_is_not_kept_for_ever() {
+    use ecowatt_store::limits::CLAIM_KEPT_MS;
+
+    let fixture = Fixture::new().await;
+    let claims = || {
+        let database = rusqlite::Connection::open(fixture.dir.path().join("ecowatt.db")).unwrap();
+        let sql = "SELECT count(*) FROM claim";
+        database.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    // The fixture's device redeemed its claim, which expires a second after it was made.
+    let claim = |id: &str, created| NewClaim {
+        claim_for: ClaimFor::Existing(fixture.device()),
+        id: id.into(),
+        secret: vec![1; 15],
+        created,
+        expires: UnixMs(created.0 + 1000),
+    };
+    let kept_until = UnixMs(DAY.0 + 1000 + CLAIM_KEPT_MS);
+    fixture.store.create_claim(claim("A", kept_until)).await.unwrap();
+    assert_eq!(claims(), 2);
+    fixture.store.create_claim(claim("B", UnixMs(kept_until.0 + 1))).await.unwrap();
+    assert_eq!(claims(), 1, "only what was just made");
+}
+
+#[tokio::test]
+async fn key_is_found_as_soon_as_it_is_given() {
+    let fixture = Fixture::new().await;
+    let second = DeviceNumber(fixture.device().0 + 1);
+    for _ in 0..2 {
+        let found = fixture.store.find_key(second, GENERATION).await.unwrap();
+        assert!(found.is_none());
+    }
+    assert_eq!(enrol(&fixture.store, "second").await, second);
+    assert!(fixture.store.find_key(second, GENERATION).await.unwrap().is_some());
+}
