@@ -18,6 +18,7 @@ mod serve;
 mod session;
 mod shutdown;
 mod simulate;
+mod store;
 mod table;
 mod telemetry;
 mod token;
@@ -57,6 +58,7 @@ enum Command {
     Token(token::TokenArgs),
     Session(session::SessionArgs),
     Claim(claim::ClaimArgs),
+    Store(store::StoreArgs),
     Keys(keys::KeysArgs),
     Codec(codec::CodecArgs),
     CheckConfig(check_config::CheckConfigArgs),
@@ -105,6 +107,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
         Command::Session(args) => session::run(&args),
         Command::Claim(args) => claim::run(&args),
+        Command::Store(args) => store::run(&args, Clock::system()),
         Command::Keys(args) => keys::run(&args),
         Command::Codec(args) => codec::run(args),
         Command::CheckConfig(args) => check_config::run(&args),

@@ -34,6 +34,9 @@ pub use fleet::{
     Redemption, Site, SiteId, Stream,
 };
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
+pub use sqlite::backup::{
+    BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
+};
 pub use sqlite::query::SourcePower;
 pub use sqlite::steps::Stepper;
 pub use store::Store;

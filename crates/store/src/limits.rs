@@ -21,6 +21,9 @@ pub const ABSENT_KEYS_MAX: usize = 16_384;
 /// Connections that read lists and charts.
 pub const READERS: usize = 2;
 
+/// Pages (4 KiB) that a backup copies between two looks at whether it is still wanted: 16 MiB.
+pub(crate) const BACKUP_STEP_PAGES: std::ffi::c_int = 4096;
+
 /// How long a claim is kept after it has expired, in milliseconds: a week.
 pub const CLAIM_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
 

@@ -8,6 +8,7 @@
 
 mod absent;
 pub(crate) mod access;
+pub(crate) mod backup;
 mod ends;
 pub(crate) mod fleet;
 mod fold;

@@ -1,59 +1,6 @@
 //! An installer's first minutes: what the agent says when something is not as it should be.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use ecowatt_clock::Clock;
-
-use crate::run::ecowatt;
-
-/// Longest wait for something to be said.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A process of the binary that writes what it says to a file, and is killed with the test.
-struct Process {
-    child: Child,
-    said: PathBuf,
-}
-
-impl Process {
-    fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
-        let said = folder.join(name);
-        let file = std::fs::File::create(&said).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_ecowatt"))
-            .args(args)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Self { child, said }
-    }
-
-    /// The first line that holds `words`, once there is one.
-    fn line(&self, words: &str) -> String {
-        let clock = Clock::system();
-        let started = clock.mono();
-        loop {
-            let said = std::fs::read_to_string(&self.said).unwrap();
-            let complete = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            if let Some(line) = complete.map(str::trim_end).find(|line| line.contains(words)) {
-                return line.into();
-            }
-            assert!(clock.mono().since(started) < DEADLINE, "{words:?} was not said: {said}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::run::{Process, ecowatt};
 
 #[test]
 fn wrong_unit_and_revoked_key_are_said_with_what_to_do() {

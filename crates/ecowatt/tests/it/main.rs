@@ -8,4 +8,5 @@ mod demo;
 mod operator;
 mod run;
 mod serve;
+mod store;
 mod token;

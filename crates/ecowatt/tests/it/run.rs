@@ -1,6 +1,10 @@
 //! Runs the binary.
 
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ecowatt_clock::Clock;
 
 /// What the binary said and how it ended.
 #[derive(Debug)]
@@ -22,5 +26,52 @@ pub(crate) fn ecowatt(args: &[&str]) -> Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Longest wait for something to be said.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A process of the binary that writes what it says to a file, and is killed with the test.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    said: PathBuf,
+}
+
+impl Process {
+    pub(crate) fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
+        let said = folder.join(name);
+        let file = std::fs::File::create(&said).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_ecowatt"))
+            .args(args)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self { child, said }
+    }
+
+    /// The first line that holds `words`, once there is one.
+    pub(crate) fn line(&self, words: &str) -> String {
+        let clock = Clock::system();
+        let started = clock.mono();
+        loop {
+            let said = std::fs::read_to_string(&self.said).unwrap();
+            let complete = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(line) = complete.map(str::trim_end).find(|line| line.contains(words)) {
+                return line.into();
+            }
+            assert!(clock.mono().since(started) < DEADLINE, "{words:?} was not said: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

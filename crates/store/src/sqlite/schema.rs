@@ -13,9 +13,9 @@ use crate::OpenError;
 const MIGRATIONS: &[&str] = &[include_str!("v1.sql")];
 
 /// "EcoW".
-const APPLICATION_ID: u32 = 0x4563_6f57;
+pub(super) const APPLICATION_ID: u32 = 0x4563_6f57;
 
-fn known() -> u32 {
+pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 

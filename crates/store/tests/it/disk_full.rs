@@ -8,10 +8,10 @@ use ecowatt_store::{Outcome, Store, StoreError};
 use crate::fixture::{GENERATION, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
 /// A file system of a few MiB, as long as it lives.
-struct Small(tempfile::TempDir);
+pub(crate) struct Small(tempfile::TempDir);
 
 impl Small {
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=3m", "ecowatt-test"])
@@ -20,7 +20,7 @@ impl Small {
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -1,0 +1,182 @@
+//! `ecowatt store`: copies of the server's database, made and put back.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ecowatt_clock::Clock;
+use ecowatt_store::{BackupError, Contents, CopyProgress};
+use serde::Serialize;
+
+use crate::argument;
+use crate::table::print_json;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Back up and restore the server's database.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Copy the database to one file and check the copy; the server may go on meanwhile.
+    ///
+    /// Everything that was acknowledged before this began is in the copy. The file appears when it is
+    /// whole and checked; one whose name ends in `.partial` was broken off.
+    Backup(BackupArgs),
+    /// Check a copy and put it into a folder that has no database.
+    ///
+    /// Keys and tokens that were revoked after the copy was made stay revoked if the file `revoked` of
+    /// the lost folder is in the new one or is given. Sessions and claim codes end.
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+struct BackupArgs {
+    /// The server's data folder.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The file to make, or a folder for a file named by the time.
+    #[arg(long, value_name = "FILE-OR-DIR")]
+    to: PathBuf,
+    /// Give up when the server's log has grown by so much: it cannot begin again during the copy.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    log_max_mib: u64,
+    /// Give up after this time.
+    #[arg(long, value_name = "DURATION", value_parser = argument::duration, default_value = "6h")]
+    within: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// The copy.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// The folder to serve from then on, made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// What was revoked: the file `revoked` of the lost folder, if it is elsewhere.
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is said of a copy.
+#[derive(Debug, Serialize)]
+struct Copied {
+    file: PathBuf,
+    schema: u32,
+    sites: u64,
+    devices: u64,
+    keys: u64,
+    tokens: u64,
+    batches: u64,
+    samples: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocations: Option<usize>,
+}
+
+impl Copied {
+    fn new(file: PathBuf, contents: Contents, revocations: Option<usize>) -> Self {
+        let Contents { schema, sites, devices, keys, tokens, batches, samples } = contents;
+        Self { file, schema, sites, devices, keys, tokens, batches, samples, revocations }
+    }
+
+    fn print(&self, as_json: bool) -> anyhow::Result<()> {
+        if as_json {
+            return print_json(self);
+        }
+        writeln!(
+            io::stdout(),
+            "{}: {} devices, {} batches, {} samples",
+            self.file.display(),
+            self.devices,
+            self.batches,
+            self.samples
+        )?;
+        Ok(())
+    }
+}
+
+/// Carries out a verb.
+///
+/// # Errors
+/// If there is no copy, or it cannot be relied on.
+pub(crate) fn run(args: &StoreArgs, clock: Clock) -> anyhow::Result<()> {
+    match &args.verb {
+        Verb::Backup(args) => back_up(args, clock),
+        Verb::Restore(args) => restore(args),
+    }
+}
+
+fn back_up(args: &BackupArgs, clock: Clock) -> anyhow::Result<()> {
+    let to = if args.to.is_dir() { args.to.join(name(clock)?) } else { args.to.clone() };
+    let started = clock.mono();
+    let mut log_growth = 0;
+    let go_on = |progress: CopyProgress| {
+        log_growth = progress.log_growth;
+        log_growth <= args.log_max_mib.saturating_mul(MIB)
+            && clock.mono().since(started) <= args.within
+    };
+    let contents = ecowatt_store::back_up(&args.data, &to, go_on).map_err(|error| {
+        let is_late = matches!(error, BackupError::BrokenOff);
+        let error = anyhow::Error::new(error);
+        if is_late {
+            error.context(format!(
+                "after {} s, in which the server's log grew by {} MiB (--within and --log-max-mib \
+                 allow more)",
+                clock.mono().since(started).as_secs(),
+                log_growth / MIB
+            ))
+        } else {
+            error
+        }
+    });
+    let contents = contents.with_context(|| format!("backing up {}", args.data.display()))?;
+    Copied::new(to, contents, None).print(args.json)
+}
+
+/// A name that sorts by time.
+fn name(clock: Clock) -> anyhow::Result<String> {
+    let now = jiff::Timestamp::from_millisecond(clock.now().0).context("the clock is wrong")?;
+    Ok(format!("ecowatt-{}.db", now.strftime("%Y%m%dT%H%M%SZ")))
+}
+
+fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
+    let restored =
+        ecowatt_store::restore(&args.from, &args.data, args.revocations.as_deref(), |_| true)
+            .with_context(|| {
+                format!("restoring {} into {}", args.from.display(), args.data.display())
+            })?;
+    let mut stderr = io::stderr();
+    if !restored.was_sealed {
+        writeln!(
+            stderr,
+            "{} was not made by `ecowatt store backup` and carries no checksum; its structure was \
+             checked, the bytes in it were not",
+            args.from.display()
+        )?;
+    }
+    if restored.revocations == 0 && !has_journal(args) {
+        writeln!(
+            stderr,
+            "nothing says what was revoked after the copy was made: such keys and tokens work again; \
+             revoke them anew, or restore with --revocations FILE"
+        )?;
+    }
+    Copied::new(args.data.clone(), restored.contents, Some(restored.revocations)).print(args.json)
+}
+
+fn has_journal(args: &RestoreArgs) -> bool {
+    args.revocations.is_some() || Path::new(&args.data).join("revoked").exists()
+}

@@ -1,0 +1,144 @@
+//! `ecowatt store` beside real servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::run::{Process, ecowatt};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A server with three plants that upload all the time.
+struct Demo {
+    folder: tempfile::TempDir,
+    _process: Process,
+    token: PathBuf,
+    url: String,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("demo");
+        let args = ["demo", "--speed", "200", "--listen", "127.0.0.1:0", "--data", text(&data)];
+        let process = Process::start(folder.path(), "demo.log", &args);
+        process.line("dev-3");
+        let ready: Value =
+            serde_json::from_slice(&fs::read(data.join("demo.json")).unwrap()).unwrap();
+        let token = folder.path().join("token");
+        fs::write(&token, ready["token"].as_str().unwrap()).unwrap();
+        let url = ready["url"].as_str().unwrap().to_owned();
+        Self { folder, _process: process, token, url }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("demo/server")
+    }
+
+    /// Samples of the first device that were acknowledged.
+    fn samples(&self) -> u64 {
+        let args = ["--url", &self.url, "--token-file", text(&self.token), "--json", "dev-1"];
+        let said = ecowatt(&[&["device", "show"][..], &args].concat());
+        let device: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+        device["link"]["samples"].as_u64().unwrap()
+    }
+
+    fn wait_for_more_than(&self, samples: u64) -> u64 {
+        for _ in 0..600 {
+            let found = self.samples();
+            if found > samples {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no more than {samples} samples arrive");
+    }
+}
+
+#[test]
+fn copy_of_a_running_server_holds_what_it_acknowledged() {
+    let demo = Demo::start();
+    let before = demo.wait_for_more_than(50);
+    let copies = demo.folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let data = demo.data();
+    let said =
+        ecowatt(&["store", "backup", "--data", text(&data), "--to", text(&copies), "--json"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let copied: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(copied["devices"], 3);
+    assert!(copied["samples"].as_u64().unwrap() >= before, "{copied} but {before} acknowledged");
+    demo.wait_for_more_than(before);
+
+    let copy = copied["file"].as_str().unwrap();
+    let restored = demo.folder.path().join("restored");
+    let args = ["store", "restore", "--from", copy, "--data", text(&restored)];
+    let said = ecowatt(&args);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.err.contains("revoked after the copy was made"), "{said:?}");
+    let again = ecowatt(&args);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.err.contains("nothing is overwritten"), "{again:?}");
+    let tokens = ecowatt(&["token", "list", "--data", text(&restored)]);
+    assert!(tokens.out.contains("demonstration"), "{tokens:?}");
+    // A running server's folder is nobody else's.
+    let running = ecowatt(&["store", "restore", "--from", copy, "--data", text(&data)]);
+    assert!(running.err.contains("another process has"), "{running:?}");
+}
+
+#[test]
+fn killed_backup_leaves_nothing_that_is_taken_for_a_copy() {
+    let demo = Demo::start();
+    demo.wait_for_more_than(50);
+    let copies = demo.folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    let mut finished = 0;
+    for n in 0..12u64 {
+        let to = copies.join(format!("copy-{n}.db"));
+        let mut backup = Command::new(env!("CARGO_BIN_EXE_ecowatt"))
+            .args(["store", "backup", "--data", text(&demo.data()), "--to", text(&to)])
+            .env_clear()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Kills come at every stage of the copy, the first ones before it has begun.
+        std::thread::sleep(Duration::from_millis(n * n));
+        let _ = backup.kill();
+        finished += u32::from(backup.wait().unwrap().success());
+        assert!(to.exists() || n < 11 || finished == 0, "a copy that was reported is there");
+    }
+    for (n, entry) in fs::read_dir(&copies).unwrap().enumerate() {
+        let path = entry.unwrap().path();
+        let data = demo.folder.path().join(format!("restored-{n}"));
+        let said = ecowatt(&["store", "restore", "--from", text(&path), "--data", text(&data)]);
+        if path.extension().is_some_and(|extension| extension == "db") {
+            assert_eq!(said.code, Some(0), "{} has its name: {said:?}", path.display());
+        } else if said.code == Some(0) {
+            // All pages were there when it was killed.
+            assert!(ecowatt(&["token", "list", "--data", text(&data)]).out.contains("demo"));
+        }
+    }
+    // What was left is in nobody's way.
+    let to = copies.join("copy-0.db");
+    if !to.exists() {
+        let data = demo.data();
+        let said = ecowatt(&["store", "backup", "--data", text(&data), "--to", text(&to)]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
+}
+
+#[test]
+fn folder_without_a_database_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy.db");
+    let data = folder.path().join("nothing");
+    let said = ecowatt(&["store", "backup", "--data", text(&data), "--to", text(&to)]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("ecowatt.db") && !to.exists() && !data.exists(), "{said:?}");
+}
