@@ -173,8 +173,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         inverter.stop().await;
     }
     stop_server.send_replace(true);
-    server.stopped().await;
-    outcome
+    outcome.and(server.stopped().await.map_err(anyhow::Error::new))
 }
 
 /// Removes what an earlier demonstration left, and nothing else. The file it gives is locked, so that

@@ -83,7 +83,7 @@ pub(crate) async fn run(
     if let Some(link) = &running.setup_link {
         writeln!(stderr, "Nobody owns this server yet. This link makes an owner, once:\n  {link}")?;
     }
-    running.stopped().await;
+    running.stopped().await?;
     Ok(())
 }
 

@@ -1,15 +1,27 @@
 //! When a process is asked to stop.
 
+use std::io::{self, Write as _};
+use std::process;
+
 use tokio::signal::unix::{Signal, SignalKind, signal as listen};
 
-/// Ready at the first SIGINT or SIGTERM.
+/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once: whoever sends it does
+/// not want to wait for what a stop in good order finishes, and nothing that was acknowledged is lost.
 ///
 /// Signals are caught from the first poll on.
 pub(crate) async fn signal() {
     let both = listen(SignalKind::interrupt())
         .and_then(|interrupt| Ok((interrupt, listen(SignalKind::terminate())?)));
     match both {
-        Ok((interrupt, terminate)) => first(interrupt, terminate).await,
+        Ok((mut interrupt, mut terminate)) => {
+            next(&mut interrupt, &mut terminate).await;
+            // It ends with the process, one way or the other.
+            tokio::spawn(async move {
+                next(&mut interrupt, &mut terminate).await;
+                let _ = writeln!(io::stderr(), "ecowatt: told to stop twice, so it ends at once");
+                process::exit(1);
+            });
+        }
         Err(error) => {
             tracing::warn!(%error, "signals cannot be caught; only SIGKILL will stop this");
             std::future::pending().await
@@ -17,7 +29,7 @@ pub(crate) async fn signal() {
     }
 }
 
-async fn first(mut interrupt: Signal, mut terminate: Signal) {
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -125,24 +125,24 @@ impl Fleet {
         after: Option<DeviceNumber>,
         limit: u32,
     ) -> Result<(Vec<Overview>, Option<DeviceNumber>), StoreError> {
-        let page = self.list(DeviceQuery { after, limit, search: None, state: None }).await?;
+        let (devices, has_more) = self.store.sweep_devices(after, limit).await?;
+        let next = devices.last().map(|device| device.number).filter(|_| has_more);
+        let overviews = self.overviews(devices).await?;
         let now = self.clock.now();
-        let stale: Vec<_> = page
-            .devices
+        let stale: Vec<_> = overviews
             .iter()
             .filter(|overview| overview.state != overview.device.state)
             .map(|overview| (overview.device.number, overview.state))
             .collect();
         if stale.is_empty() {
-            return Ok((Vec::new(), page.next));
+            return Ok((Vec::new(), next));
         }
         let changed = self.store.set_states(stale, now).await?;
-        let overviews = page
-            .devices
+        let overviews = overviews
             .into_iter()
             .filter(|overview| changed.contains(&overview.device.number))
             .collect();
-        Ok((overviews, page.next))
+        Ok((overviews, next))
     }
 
     async fn overviews(&self, devices: Vec<Device>) -> Result<Vec<Overview>, StoreError> {

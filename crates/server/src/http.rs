@@ -40,6 +40,7 @@ use utoipa_axum::routes;
 
 pub use document::document;
 pub(crate) use listen::listen;
+pub(crate) use own::Readiness;
 pub(crate) use space::Space;
 pub(crate) use sparing::Sparing;
 
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Sparing,
     /// Says in the log that the disk is full.
     pub(crate) space: Space,
+    /// Whether the store does what it is asked.
+    pub(crate) readiness: Readiness,
     /// Whether people reach the server through TLS.
     pub(crate) is_https: bool,
     /// Becomes true when the server stops.

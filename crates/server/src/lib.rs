@@ -26,4 +26,4 @@ mod trouble;
 pub use config::{Config, ConfigError};
 pub use entropy::Entropy;
 pub use http::document as openapi;
-pub use running::{Running, ServeError, serve};
+pub use running::{Running, ServeError, StoreLost, serve};

@@ -53,6 +53,12 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long an event stream lasts; its reader comes again and shows its token again.
 pub const STREAM_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// How long the store may take to answer that the server is ready.
+pub const READY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long that answer counts for others who ask.
+pub const READY_FOR: Duration = Duration::from_secs(1);
+
 /// What a 503 tells its reader to wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -125,6 +131,7 @@ pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () =
     assert!(STREAM_LOOK_EVERY.as_millis() <= 500, "a revoked stream ends within a second");
+const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(LARGE_MESSAGES_MAX < REQUESTS_MAX, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

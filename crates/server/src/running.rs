@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
-use crate::http::{self, Shared, Space, Sparing};
+use crate::http::{self, Readiness, Shared, Space, Sparing};
 use crate::ingest::Ingest;
 use crate::limits::{
     BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX,
@@ -34,8 +34,13 @@ pub struct Running {
     pub url: String,
     /// The one-time set-up link, as long as there is no token. It is a secret.
     pub setup_link: Option<String>,
-    tasks: JoinHandle<()>,
+    tasks: JoinHandle<Result<(), StoreLost>>,
 }
+
+/// The server stopped because it cannot store anything any more; started again it can.
+#[derive(Debug, thiserror::Error)]
+#[error("the store's writer has ended, so nothing can be stored; why is said above")]
+pub struct StoreLost;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +57,7 @@ pub enum ServeError {
     Access(#[from] AccessError),
 }
 
-/// Starts the server. It runs until `shutdown` is ready; then it accepts nothing more, finishes what
+/// Starts the server. It runs until `shutdown` is ready or the store's writer has ended; then it accepts nothing more, finishes what
 /// it is at, ends event streams and lets go of the store.
 ///
 /// # Errors
@@ -77,12 +82,19 @@ pub async fn serve(
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
     let router = http::router(&app);
+    let lost = app.store.writer_ended();
     let tasks = tokio::spawn(async move {
         let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping));
-        shutdown.await;
-        tracing::info!("server stops");
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            () = lost => Err(StoreLost),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!("server stops"),
+            Err(error) => tracing::error!(%error, "server stops"),
+        }
         // All hold a receiver until they are done.
         let _ = stop.send(true);
         for task in [listen, presence, uses] {
@@ -90,6 +102,7 @@ pub async fn serve(
                 tracing::error!(%error, "a part of the server ended badly");
             }
         }
+        outcome
     });
     Ok(Running { address, url, setup_link, tasks })
 }
@@ -135,6 +148,7 @@ pub(crate) fn shared(
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
         refused: Sparing::new(REFUSED_LINE_EVERY),
         space: Space::default(),
+        readiness: Readiness::default(),
         is_https: config.is_https(),
         stop,
         live,
@@ -151,9 +165,13 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 impl Running {
     /// Waits until the server has stopped. Nothing of it uses the store after this.
-    pub async fn stopped(self) {
-        if let Err(error) = self.tasks.await {
+    ///
+    /// # Errors
+    /// If it stopped by itself because it lost its store.
+    pub async fn stopped(self) -> Result<(), StoreLost> {
+        self.tasks.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the server ended badly");
-        }
+            Err(StoreLost)
+        })
     }
 }

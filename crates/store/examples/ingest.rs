@@ -44,9 +44,14 @@ async fn main() -> Result<(), Failure> {
     chart(&store, &points).await?;
     throughput(&store, &points, (devices, clients, rows, seconds)).await?;
     let counts = store.counts().await?;
+    let mut samples = 0;
+    for device in 1..=devices {
+        let found = store.find_device(DeviceNumber(device)).await?;
+        samples += found.map_or(0, |device| device.link.samples);
+    }
     say(&format!(
         "database: {} bytes a sample, {} MB",
-        counts.database_bytes / counts.samples.max(1),
+        counts.database_bytes / samples.max(1),
         counts.database_bytes / 1_000_000
     ));
     Ok(())

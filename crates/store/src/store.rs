@@ -76,6 +76,14 @@ impl Store {
         self.0.write(|_| Ok(())).await
     }
 
+    /// Looks up nothing.
+    ///
+    /// # Errors
+    /// If nothing can be looked up.
+    pub async fn check_reader(&self) -> Result<(), StoreError> {
+        self.0.look_up(query::nothing).await
+    }
+
     /// Ready when nothing will be written any more: the thread that writes has panicked, or whoever
     /// steps the store is gone. It does not keep the store open.
     pub fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
@@ -241,6 +249,15 @@ impl Store {
 
     pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {
         self.0.read(move |db| fleet::list_devices(db, &query)).await
+    }
+
+    /// Devices by number, from after one of them on, and whether there are more.
+    pub async fn sweep_devices(
+        &self,
+        after: Option<DeviceNumber>,
+        limit: u32,
+    ) -> Result<(Vec<Device>, bool), StoreError> {
+        self.0.read(move |db| fleet::sweep_devices(db, after, limit)).await
     }
 
     pub async fn find_device(&self, device: DeviceNumber) -> Result<Option<Device>, StoreError> {
@@ -424,8 +441,7 @@ impl Store {
     }
 
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        let mut counts = self.0.read(query::counts).await?;
-        counts.database_bytes = self.0.size_bytes()?;
-        Ok(counts)
+        let devices = self.0.read(query::count_devices).await?;
+        Ok(Counts { devices, database_bytes: self.0.size_bytes()? })
     }
 }

@@ -237,14 +237,6 @@ pub struct DeviceDay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub devices: u64,
-    pub sites: u64,
-    pub messages: u64,
-    pub batches: u64,
-    pub samples: u64,
-    pub duplicates: u64,
-    pub refused: u64,
-    pub dropped_samples: u64,
-    pub bytes: u64,
     /// Size of the database, the write-ahead log aside.
     pub database_bytes: u64,
 }

@@ -1,6 +1,12 @@
 //! `ecowatt serve` where it cannot run.
 
-use crate::run::ecowatt;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+
+use ecowatt_clock::Clock;
+
+use crate::run::{DEADLINE, Process, ecowatt};
 
 #[test]
 fn first_start_on_a_taken_port_leaves_no_folder() {
@@ -12,4 +18,39 @@ fn first_start_on_a_taken_port_leaves_no_folder() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains(&format!("cannot listen on {address}")), "{said:?}");
     assert!(!data.exists());
+}
+
+#[test]
+fn second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut server = Process::start(folder.path(), "server.log", &args);
+    let url = server.line("EcoWatt listens at ");
+    let address = url.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    // A request that never ends holds up a stop in good order for 10 s.
+    let mut open = TcpStream::connect(address).unwrap();
+    open.write_all(b"POST /link HTTP/1.1\r\nhost: h\r\ncontent-type: application/cose\r\n")
+        .unwrap();
+    open.write_all(b"content-length: 1000\r\nexpect: 100-continue\r\n\r\n").unwrap();
+    let mut begun = [0; 12];
+    open.read_exact(&mut begun).unwrap();
+    let pid = server.child.id().to_string();
+    let interrupt =
+        || assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let clock = Clock::system();
+    interrupt();
+    server.line("server stops");
+    let stopped = clock.mono();
+    interrupt();
+    let status = loop {
+        if let Some(status) = server.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(clock.mono().since(stopped) < DEADLINE);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(1));
+    assert!(clock.mono().since(stopped).as_secs() < 8, "it did not wait for the request");
+    server.line("ends at once");
 }

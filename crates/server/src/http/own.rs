@@ -3,10 +3,15 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use ecowatt_clock::Clock;
+use ecowatt_model::MonoMs;
+use ecowatt_store::Store;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::App;
 use super::error::ApiError;
-use crate::limits::STREAMS_MAX;
+use crate::limits::{READY_DEADLINE, READY_FOR, STREAMS_MAX};
 
 /// The process answers, and says if the disk is full. That is no reason to start it again, so the
 /// status is 200 all the same.
@@ -23,25 +28,58 @@ pub(super) async fn check_health(State(app): State<App>) -> &'static str {
     "ok\n"
 }
 
-/// The store answers, so requests can be.
+/// What is stored is stored: the writer was asked, and what is read was read.
 #[utoipa::path(
     get,
     path = "/ready",
     tag = "own",
     responses(
         (status = OK, description = "`ready`", body = String, content_type = "text/plain"),
-        (status = SERVICE_UNAVAILABLE, description = "The store does not answer, or the server is stopping.", body = ecowatt_api::Error),
+        (status = SERVICE_UNAVAILABLE, description = "Nothing can be stored or read, or the server is stopping.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, ApiError> {
     if *app.stop.borrow() {
         return Err(ApiError::busy());
     }
-    app.store.list_sites().await.map_err(|error| {
-        tracing::warn!(%error, "store does not answer");
-        ApiError::busy()
-    })?;
-    Ok("ready\n")
+    if app.readiness.check(&app.store, app.world).await {
+        Ok("ready\n")
+    } else {
+        Err(ApiError::busy())
+    }
+}
+
+/// Whether the store answered when it was last asked. Anybody may ask for it at any rate, so the store
+/// is asked once for all who ask within [`READY_FOR`].
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(Mutex<Option<(MonoMs, bool)>>);
+
+impl Readiness {
+    async fn check(&self, store: &Store, world: Clock) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((at, is_ready)) = *last
+            && world.mono().since(at) < READY_FOR
+        {
+            return is_ready;
+        }
+        let asked = async {
+            store.check_writer().await?;
+            store.check_reader().await
+        };
+        let is_ready = match timeout(READY_DEADLINE, asked).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store does not do what it is asked");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the store does not answer");
+                false
+            }
+        };
+        *last = Some((world.mono(), is_ready));
+        is_ready
+    }
 }
 
 /// What the server counts, as Prometheus reads it.

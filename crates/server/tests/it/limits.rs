@@ -1,6 +1,12 @@
 //! Places that clients compete for.
 
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use ecowatt_clock::Clock;
 use ecowatt_server::limits::STREAMS_MAX;
+use ecowatt_server::{Config, serve};
+use ecowatt_store::{Stepper, Store};
 
 use crate::events::Reader;
 use crate::world::World;
@@ -46,4 +52,46 @@ async fn ready_while_the_store_answers() {
     let world = World::start().await;
     assert_eq!(world.send("GET", "/ready", &[], "").await.text(), "ready\n");
     assert_eq!(world.send("GET", "/health", &[], "").await.text(), "ok\n");
+}
+
+/// Makes the store work until `future` is ready.
+async fn stepped<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        tokio::select! {
+            done = future.as_mut() => return done,
+            () = tokio::task::yield_now() => {
+                stepper.commit();
+            }
+        }
+    }
+}
+
+/// A writer that is stuck is what a disk that does not answer makes, one that is gone what a panic
+/// does.
+#[tokio::test]
+async fn ready_is_whoever_can_store_and_a_server_that_never_will_again_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ecowatt.db");
+    let (store, stepper) = Store::open_stepped(&path, "unix").unwrap();
+    let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
+    let serving = serve(config, store, Clock::system(), std::future::pending());
+    let mut world = World::of(stepped(&stepper, serving).await.unwrap());
+
+    let stuck = world.send("GET", "/ready", &[], "").await;
+    assert_eq!((stuck.status, stuck.code().as_str()), (503, "busy"));
+    assert_eq!(world.send("GET", "/health", &[], "").await.text(), "ok\n");
+    let mut answer = stuck;
+    for _ in 0..100 {
+        answer = stepped(&stepper, world.send("GET", "/ready", &[], "")).await;
+        if answer.status == 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(answer.text(), "ready\n", "it works again");
+
+    drop(stepper);
+    let lost = world.ended().await.unwrap_err();
+    assert!(lost.to_string().contains("nothing can be stored"), "{lost}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_server::{Config, Running, serve};
+use ecowatt_server::{Config, Running, StoreLost, serve};
 use ecowatt_store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,6 +56,23 @@ impl World {
         world
     }
 
+    /// A server that somebody has started.
+    pub(crate) fn of(running: Running) -> Self {
+        Self {
+            address: running.address,
+            setup_link: running.setup_link.clone(),
+            token: String::new(),
+            running: Some(running),
+            stop: None,
+            _folder: None,
+        }
+    }
+
+    /// How it ended by itself.
+    pub(crate) async fn ended(&mut self) -> Result<(), StoreLost> {
+        within("the server ends", self.running.take().unwrap().stopped()).await
+    }
+
     /// Starts a server on a store that outlives it.
     pub(crate) async fn start_in(folder: &Path, config: Config) -> Self {
         let store = Store::open(folder).unwrap();
@@ -89,7 +106,7 @@ impl World {
     /// Waits until it has stopped.
     pub(crate) async fn stopped(&mut self) {
         let running = self.running.take().unwrap();
-        within("the server stops", running.stopped()).await;
+        within("the server stops", running.stopped()).await.unwrap();
     }
 
     /// The header that shows the owner's token.

@@ -361,9 +361,28 @@ pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<Devic
     let total =
         db.prepare_cached(&sql)?.query_row(params_from_iter(&values), |row| count(row, 0))?;
 
-    let after = query.after.map_or(0, |after| i64::from(after.0));
-    values.push(Value::from(after));
-    values.push(Value::from(i64::from(query.limit) + 1));
+    let (devices, has_more) = page(db, &wanted, values, query.after, query.limit)?;
+    Ok(DevicePage { devices, has_more, total })
+}
+
+/// Devices from after one of them on, without counting all that there are.
+pub(crate) fn sweep_devices(
+    db: &Connection,
+    after: Option<DeviceNumber>,
+    limit: u32,
+) -> Result<(Vec<Device>, bool), StoreError> {
+    page(db, "1", Vec::new(), after, limit)
+}
+
+fn page(
+    db: &Connection,
+    wanted: &str,
+    mut values: Vec<Value>,
+    after: Option<DeviceNumber>,
+    limit: u32,
+) -> Result<(Vec<Device>, bool), StoreError> {
+    values.push(Value::from(after.map_or(0, |after| i64::from(after.0))));
+    values.push(Value::from(i64::from(limit) + 1));
     let sql = format!(
         "SELECT {DEVICE} {FROM_DEVICE} WHERE {wanted} AND device.number > ?{} \
          ORDER BY device.number LIMIT ?{}",
@@ -373,10 +392,10 @@ pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<Devic
     let mut statement = db.prepare_cached(&sql)?;
     let mut devices =
         statement.query_map(params_from_iter(&values), device)?.collect::<Result<Vec<_>, _>>()?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = devices.len() > limit;
     devices.truncate(limit);
-    Ok(DevicePage { devices, has_more, total })
+    Ok((devices, has_more))
 }
 
 fn escape_like(text: &str) -> String {

@@ -75,7 +75,7 @@ fn nothing_is_done_before_the_commit_and_everything_of_a_group_after_it() {
     assert_eq!(stepper.commit(), 10);
     assert!(later.iter_mut().all(|asked| poll(asked.as_mut()).is_some()));
     let counts = poll(pin!(store.counts())).unwrap().unwrap();
-    assert_eq!(counts.batches, u64::from(count));
+    assert_eq!(batches(), count.try_into().unwrap());
     assert!(counts.database_bytes > 4096, "{counts:?}");
 }
 
