@@ -176,7 +176,7 @@ pub struct PointValue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LinkState {
     /// The key that it was last heard with; 0 if it was not heard of yet.
-    pub key_generation: u8,
+    pub key_generation: u16,
     /// When the key that it was given last was revoked; nothing that the device sends is taken until it is enrolled again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_revoked: Option<String>,

@@ -19,7 +19,7 @@ const LABEL_PARTIAL_IV: u8 = 6;
 /// Longest protected header: that of a reply.
 const PROTECTED_MAX: usize = PROTECTED_REPLY.len();
 /// Longest key id: device number and key generation.
-const KID_MAX: usize = 5;
+const KID_MAX: usize = crate::key::KID_BYTES_MAX;
 
 /// Largest header: array, protected, map, kid, partial IV, head of the ciphertext.
 pub(crate) const HEADER_MAX: usize =

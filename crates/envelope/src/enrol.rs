@@ -199,13 +199,13 @@ fn write_answer(
         .array(8)
         .and_then(|e| e.u8(VERSION))
         .and_then(|e| e.u32(grant.device.0))
-        .and_then(|e| e.u8(grant.generation.0))
+        .and_then(|e| e.u16(grant.generation.0))
         .and_then(|e| e.u32(grant.first_epoch.0))
         .and_then(|e| e.u16(grant.first_stream.0))
         .and_then(|e| e.i64(grant.time.0))
         .and_then(|e| e.bytes(server_public))
         .and_then(|e| e.bytes(tag))
-        .expect("95 bytes fit");
+        .expect("97 bytes fit");
     encoder.writer().position()
 }
 
@@ -215,7 +215,7 @@ fn parse_answer(bytes: &[u8]) -> Option<(Grant, [u8; 32], [u8; 32])> {
     (decoder.u8().ok()? == VERSION).then_some(())?;
     let grant = Grant {
         device: DeviceNumber(decoder.u32().ok()?),
-        generation: KeyGeneration(decoder.u8().ok()?),
+        generation: KeyGeneration(decoder.u16().ok()?),
         first_epoch: BootEpoch(decoder.u32().ok()?),
         first_stream: StreamNumber(decoder.u16().ok()?),
         time: UnixMs(decoder.i64().ok()?),
@@ -246,12 +246,15 @@ impl Agreed {
         server_public: &[u8; 32],
         grant: &Grant,
     ) -> Self {
+        // One byte as long as it is enough. The other parts have fixed lengths, so no two grants have one
+        // transcript.
+        let generation = grant.generation.0.to_be_bytes();
         let transcript = Sha256::new()
             .chain_update(code.id().as_str())
             .chain_update(device_public)
             .chain_update(server_public)
             .chain_update(grant.device.0.to_be_bytes())
-            .chain_update([grant.generation.0])
+            .chain_update(&generation[usize::from(generation[0] == 0)..])
             .chain_update(grant.first_epoch.0.to_be_bytes())
             .chain_update(grant.first_stream.0.to_be_bytes())
             .chain_update(grant.time.0.to_be_bytes())

@@ -9,6 +9,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 pub(crate) const NONCE_BYTES: usize = 13;
 
+/// Longest spelling of a [`Kid`].
+pub(crate) const KID_BYTES_MAX: usize = 6;
+
 /// AES-CCM-16-64-128 (RFC 9053 section 4.2): uplinks, where every byte costs radio time.
 pub(crate) type UplinkCipher = Ccm<aes::Aes128, U8, U13>;
 /// AES-CCM-16-128-128: replies, which will carry commands.
@@ -46,25 +49,39 @@ pub struct Kid {
 }
 
 impl Kid {
-    /// Device number, big-endian without leading zeros, then the generation.
-    pub(crate) fn to_bytes(self) -> ([u8; 5], usize) {
+    /// Device number, big-endian without leading zeros, then the generation in one byte. A generation
+    /// above 255 takes two, after all four of the device number.
+    pub(crate) fn to_bytes(self) -> ([u8; KID_BYTES_MAX], usize) {
         let number = self.device.0.to_be_bytes();
+        let mut bytes = [0; KID_BYTES_MAX];
+        let Ok(generation) = u8::try_from(self.generation.0) else {
+            bytes[..4].copy_from_slice(&number);
+            bytes[4..].copy_from_slice(&self.generation.0.to_be_bytes());
+            return (bytes, KID_BYTES_MAX);
+        };
         let skipped = number.iter().take_while(|byte| **byte == 0).count();
-        let mut bytes = [0; 5];
         let kept = number.len() - skipped;
         bytes[..kept].copy_from_slice(&number[skipped..]);
-        bytes[kept] = self.generation.0;
+        bytes[kept] = generation;
         (bytes, kept + 1)
     }
 
     /// The inverse of [`Kid::to_bytes`]; other spellings of the same numbers are refused.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if let Ok([a, b, c, d, high, low]) = <[u8; KID_BYTES_MAX]>::try_from(bytes) {
+            let generation = KeyGeneration(u16::from_be_bytes([high, low]));
+            let device = DeviceNumber(u32::from_be_bytes([a, b, c, d]));
+            return (high > 0).then_some(Self { device, generation });
+        }
         let (generation, number) = bytes.split_last()?;
         if number.len() > 4 || number.first() == Some(&0) {
             return None;
         }
         let device = number.iter().fold(0u32, |value, byte| (value << 8) | u32::from(*byte));
-        Some(Self { device: DeviceNumber(device), generation: KeyGeneration(*generation) })
+        Some(Self {
+            device: DeviceNumber(device),
+            generation: KeyGeneration(u16::from(*generation)),
+        })
     }
 }
 
@@ -127,9 +144,16 @@ mod tests {
             let (bytes, kept) = kid.to_bytes();
             assert_eq!(kept, length);
             assert_eq!(Kid::from_bytes(&bytes[..kept]), Some(kid));
+            for generation in [0, 255, 256, u16::MAX] {
+                let kid = Kid { generation: KeyGeneration(generation), ..kid };
+                let (bytes, kept) = kid.to_bytes();
+                assert_eq!(Kid::from_bytes(&bytes[..kept]), Some(kid));
+                assert_eq!(kept, if generation > 255 { 6 } else { length });
+            }
         }
         assert_eq!(Kid::from_bytes(&[]), None);
         assert_eq!(Kid::from_bytes(&[0, 1, 1]), None);
-        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 5, 6]), None);
+        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 0, 6]), None, "the short spelling says it");
+        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 5, 6, 7]), None);
     }
 }

@@ -6,14 +6,14 @@ use ccm::aead::array::typenum::Unsigned;
 use ecowatt_model::Counter;
 
 use crate::cose::{self, Aad, Encrypt0, HEADER_MAX, PROTECTED_REPLY, PROTECTED_UPLINK};
-use crate::key::{Kid, LinkKeys, NONCE_BYTES, ReplyCipher, UplinkCipher};
+use crate::key::{KID_BYTES_MAX, Kid, LinkKeys, NONCE_BYTES, ReplyCipher, UplinkCipher};
 
 /// Longest sealed message, either way. AES-CCM with 13-byte nonces ends at 65,535 bytes; the rest is
 /// room for headers.
 pub const MESSAGE_MAX: usize = 60 * 1024;
 
 /// Most bytes that [`seal_uplink`] adds to a message of up to 65,535 bytes.
-pub const UPLINK_OVERHEAD_MAX: usize = 1 + 4 + 1 + (2 + 5) + (2 + 8) + 3 + 8;
+pub const UPLINK_OVERHEAD_MAX: usize = 1 + 4 + 1 + (2 + KID_BYTES_MAX) + (2 + 8) + 3 + 8;
 
 /// Length of the random nonce that a reply is sealed with.
 pub const REPLY_NONCE_BYTES: usize = 12;
@@ -246,7 +246,7 @@ fn counter_from_bytes(bytes: &[u8]) -> Option<Counter> {
 /// What a reply is bound to, as its external additional data: kid and counter as two CBOR byte
 /// strings.
 struct Binding {
-    bytes: [u8; 6 + 9],
+    bytes: [u8; KID_BYTES_MAX + 10],
     length: usize,
 }
 
@@ -254,7 +254,7 @@ impl Binding {
     fn new(request: RequestId) -> Self {
         let (kid, kid_length) = request.kid.to_bytes();
         let counter = CounterBytes::new(request.counter);
-        let mut bytes = [0; 15];
+        let mut bytes = [0; KID_BYTES_MAX + 10];
         let mut length = 0;
         for part in [&kid[..kid_length], counter.as_bytes()] {
             // Both are shorter than 24 bytes, so the head is one byte: 0x40 + length.

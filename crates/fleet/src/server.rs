@@ -465,7 +465,8 @@ impl Server {
             IngestError::Envelope(_)
             | IngestError::UnknownKey
             | IngestError::Seal(_)
-            | IngestError::Message(_) => {
+            | IngestError::Message(_)
+            | IngestError::Epoch => {
                 self.counts.refused += 1;
                 Answer::Refused(401)
             }
@@ -534,6 +535,7 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
         id,
         public_key: secret,
         generation: kid.generation,
+        first_epoch: ecowatt_model::BootEpoch(1),
         secret,
         reply: Vec::new(),
         at: START,

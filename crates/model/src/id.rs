@@ -19,7 +19,7 @@ macro_rules! number {
 
 number!(
     /// Which key of a device sealed an envelope; rotation and re-enrolment raise it.
-    KeyGeneration(u8)
+    KeyGeneration(u16)
 );
 number!(
     /// Position of an envelope under one key; strictly increasing, with holes after power cuts.

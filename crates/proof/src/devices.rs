@@ -90,6 +90,7 @@ async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
         id,
         public_key: secret,
         generation: kid.generation,
+        first_epoch: ecowatt_model::BootEpoch(1),
         secret,
         reply: Vec::new(),
         at,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
 use ecowatt_envelope::{ClaimCode, ClaimId};
-use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_model::{DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 use ecowatt_store::{
     Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Store,
     StoreError,
@@ -53,6 +53,10 @@ pub(crate) enum ClaimError {
     OtherTimeZone(String),
     #[error("there is no such device")]
     UnknownDevice,
+    #[error(
+        "this device was enrolled so often that it has no further key; enrol it as another one"
+    )]
+    Exhausted,
     #[error("no free claim id found")]
     NoFreeId,
     #[error(transparent)]
@@ -72,6 +76,8 @@ pub(crate) enum RedeemError {
     Expired,
     #[error("the claim was redeemed by another device")]
     RedeemedByOther,
+    #[error("the device has no further number for a key or a start")]
+    Exhausted,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("no random numbers")]
@@ -89,6 +95,7 @@ impl RedeemError {
             Self::Unknown => "unknown_claim",
             Self::Expired => "expired",
             Self::RedeemedByOther => "redeemed_by_other",
+            Self::Exhausted => "exhausted",
             Self::Store(_) | Self::Random(_) => "failed",
         }
     }
@@ -140,6 +147,7 @@ impl Enrolment {
                 Err(CreateClaimError::OtherTimeZone(zone)) => {
                     return Err(ClaimError::OtherTimeZone(zone));
                 }
+                Err(CreateClaimError::Exhausted) => return Err(ClaimError::Exhausted),
                 Err(CreateClaimError::UnknownDevice) => return Err(ClaimError::UnknownDevice),
                 Err(CreateClaimError::Store(error)) => return Err(error.into()),
             }
@@ -202,45 +210,55 @@ impl Enrolment {
         if claim.expires <= now {
             return Err(RedeemError::Expired);
         }
-        let grant = Grant {
-            device: claim.device,
-            generation: claim.next_generation,
-            first_epoch: claim.first_epoch,
-            first_stream: claim.first_stream,
-            time: now,
-        };
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)?;
-        let mut answer = [0; ENROL_MESSAGE_MAX];
-        let (length, key) = request.answer(&code, &grant, random, &mut answer)?;
-        let reply = answer[..length].to_vec();
-        let redeem = RedeemClaim {
-            id: id.as_str().into(),
-            public_key: *request.device_public(),
-            generation: grant.generation,
-            secret: *key.expose(),
-            reply: reply.clone(),
-            at: now,
-        };
-        match self.store.redeem_claim(redeem).await {
-            Ok(()) => {
-                tracing::info!(
-                    device_id = %grant.device,
-                    claim = id.as_str(),
-                    generation = grant.generation.0,
-                    "claim code redeemed, device enrolled"
-                );
-                Ok(reply)
-            }
-            // The same device was quicker over another connection.
-            Err(RedeemClaimError::Repeated(redemption)) => Ok(redemption.reply),
-            Err(RedeemClaimError::RedeemedByOther) => Err(RedeemError::RedeemedByOther),
-            Err(RedeemClaimError::Unknown) => Err(RedeemError::Unknown),
-            Err(RedeemClaimError::Expired) => Err(RedeemError::Expired),
-            // Another claim of the device was redeemed in between; the device tries again.
-            Err(RedeemClaimError::WrongGeneration) => Err(StoreError::Busy.into()),
-            Err(RedeemClaimError::Store(error)) => Err(error.into()),
+        if claim.next_generation == KeyGeneration::default() {
+            return Err(RedeemError::Exhausted);
         }
+        // Whoever holds the present key may use it meanwhile and go beyond the first; not the second.
+        let firsts = [claim.first_epoch, claim.safe_epoch];
+        for first_epoch in firsts {
+            let grant = Grant {
+                device: claim.device,
+                generation: claim.next_generation,
+                first_epoch,
+                // Each key has streams of its own.
+                first_stream: StreamNumber(1),
+                time: now,
+            };
+            let mut random = [0; 32];
+            getrandom::fill(&mut random)?;
+            let mut answer = [0; ENROL_MESSAGE_MAX];
+            let (length, key) = request.answer(&code, &grant, random, &mut answer)?;
+            let reply = answer[..length].to_vec();
+            let redeem = RedeemClaim {
+                id: id.as_str().into(),
+                public_key: *request.device_public(),
+                generation: grant.generation,
+                first_epoch,
+                secret: *key.expose(),
+                reply: reply.clone(),
+                at: now,
+            };
+            match self.store.redeem_claim(redeem).await {
+                Ok(()) => {
+                    tracing::info!(
+                        device_id = %grant.device,
+                        claim = id.as_str(),
+                        generation = grant.generation.0,
+                        "claim code redeemed, device enrolled"
+                    );
+                    return Ok(reply);
+                }
+                // The same device was quicker over another connection.
+                Err(RedeemClaimError::Repeated(redemption)) => return Ok(redemption.reply),
+                Err(RedeemClaimError::RedeemedByOther) => return Err(RedeemError::RedeemedByOther),
+                Err(RedeemClaimError::Unknown) => return Err(RedeemError::Unknown),
+                Err(RedeemClaimError::Expired) => return Err(RedeemError::Expired),
+                Err(RedeemClaimError::Overtaken) => {}
+                Err(RedeemClaimError::Store(error)) => return Err(error.into()),
+            }
+        }
+        // Another claim of the device was redeemed in between; the device tries again.
+        Err(StoreError::Busy.into())
     }
 }
 

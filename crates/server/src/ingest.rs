@@ -16,7 +16,7 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::{MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, RequestId, Sealed, seal_reply};
 use ecowatt_model::{BatchId, Sequence, StreamNumber, UnixMs};
 use ecowatt_store::{
-    Dropped, InverterState, Outcome, Receipt, Reported, Store, StoreError, Upload,
+    Dropped, InverterState, Outcome, Receipt, Reported, Store, StoreError, StreamId, Upload,
 };
 use ecowatt_wire::{
     AckRange, BootReason, ITEMS_MAX, ParseError, Refusal, Refused, ReplyWriter, SourceState,
@@ -50,6 +50,8 @@ pub enum IngestError {
     Seal(#[source] OpenError),
     #[error("the message cannot be read")]
     Message(#[source] ParseError),
+    #[error("it speaks of boot epochs that no device reaches under one key")]
+    Epoch,
     #[error("the counter is not above the last")]
     Stale,
     #[error("the store has not taken it")]
@@ -71,6 +73,7 @@ impl IngestError {
             Self::UnknownKey => "unknown_key",
             Self::Seal(_) => "bad_tag",
             Self::Message(_) => "bad_message",
+            Self::Epoch => "bad_epoch",
             Self::Stale => "stale",
             Self::Store(StoreError::Busy) => "busy",
             Self::Store(_) => "store_failed",
@@ -145,10 +148,16 @@ impl Ingest {
         let mut plain = vec![0; message.len().min(MESSAGE_MAX)];
         let plain = sealed.open(&known.keys, &mut plain).map_err(IngestError::Seal)?;
         let uplink = Uplink::parse(plain).map_err(IngestError::Message)?;
+        let epochs = uplink.batches().map(|batch| batch.id.epoch);
+        let epochs = epochs.chain(uplink.clock().map(|clock| clock.epoch));
+        let mut epochs = epochs.chain(uplink.dropped().map(|dropped| dropped.epoch));
+        if epochs.any(|epoch| epoch >= known.end_epoch) {
+            return Err(IngestError::Epoch);
+        }
 
         let mut bad_streams = Vec::new();
         for stream in uplink.streams() {
-            if !self.streams.announce(device, stream, received_at).await? {
+            if !self.streams.announce(request.kid, stream, received_at).await? {
                 bad_streams.push(stream.number);
             }
         }
@@ -212,10 +221,11 @@ impl Ingest {
         let device = request.kid.device;
         let mut sorted = Sorted::default();
         for batch in uplink.batches() {
+            let id = StreamId::new(request.kid.generation, batch.stream);
             if bad_streams.contains(&batch.stream) {
                 sorted.refused.push(Refused { id: batch.id, reason: Refusal::BadLayout });
-            } else if let Some(stream) = self.streams.find(device, batch.stream).await? {
-                sorted.encoded.push(Encoded::new(&batch, stream, &self.scratch));
+            } else if let Some(stream) = self.streams.find(device, id).await? {
+                sorted.encoded.push(Encoded::new(&batch, id, stream, &self.scratch));
             } else if !sorted.wanted.contains(&batch.stream) {
                 sorted.wanted.push(batch.stream);
             }

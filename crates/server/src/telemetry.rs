@@ -15,8 +15,9 @@ use ecowatt_api::{
 };
 use ecowatt_clock::Clock;
 use ecowatt_codec::{DecodeError, Decoder, State};
-use ecowatt_model::{DeviceNumber, Mark, Quality, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{DeviceNumber, Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
+use ecowatt_store::StreamId;
 use ecowatt_store::limits::BLOCKS_PER_QUERY_MAX;
 use ecowatt_store::{
     Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Site, Store, StoreError,
@@ -60,7 +61,7 @@ pub(crate) enum HistoryError {
     #[error("a stored layout cannot be read")]
     Layout(#[from] ecowatt_profile::LayoutError),
     #[error("batch of stream {0}, which is not there")]
-    UnknownStream(StreamNumber),
+    UnknownStream(StreamId),
     #[error("the decoding was cut off")]
     Cut,
     #[error(transparent)]
@@ -251,7 +252,7 @@ impl History {
     ) -> Result<(), HistoryError> {
         let mut layouts = HashMap::new();
         for stream in streams {
-            layouts.insert(stream.number, Layout::from_cbor(&stream.layout)?);
+            layouts.insert(stream.id, Layout::from_cbor(&stream.layout)?);
         }
         let layouts = Arc::new(layouts);
         let names: Arc<[String]> = columns.iter().map(|column| column.name.clone()).collect();
@@ -390,7 +391,7 @@ struct Row {
 
 fn decode(
     blocks: &[Block],
-    layouts: &HashMap<StreamNumber, Layout>,
+    layouts: &HashMap<StreamId, Layout>,
     names: &[String],
     window: Range,
 ) -> Result<Vec<Row>, HistoryError> {

@@ -16,7 +16,7 @@ use ecowatt_model::{
 };
 use ecowatt_store::{
     ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef, PointId,
-    RedeemClaim, Reported, Store, Summarise, TimeQuality, TimeRange, Upload,
+    RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, TimeRange, Upload,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -157,6 +157,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         id,
         public_key: [0; 32],
         generation: KeyGeneration(1),
+        first_epoch: ecowatt_model::BootEpoch(1),
         secret: [0; 32],
         reply: Vec::new(),
         at: UnixMs(DAY),
@@ -168,7 +169,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         exponent: 0,
     };
     let stream = NewStream {
-        number: StreamNumber(1),
+        id: StreamId::new(KeyGeneration(1), StreamNumber(1)),
         source: SourceNumber(0),
         layout: b"ten points".to_vec(),
         points: (0..POINTS).map(point).collect(),
@@ -198,7 +199,7 @@ fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload 
     let length = usize::try_from(rows).unwrap_or(0) * POINTS * 2 / share;
     let block = NewBlock {
         id,
-        stream: StreamNumber(1),
+        stream: StreamId::new(KeyGeneration(1), StreamNumber(1)),
         source: SourceNumber(0),
         rows: u16::try_from(rows).unwrap_or(u16::MAX),
         first: UnixMs(first),

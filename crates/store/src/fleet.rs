@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use ecowatt_model::{
-    BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
-};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::StoreError;
 use crate::error::store_failures;
+use crate::limits::EPOCHS_PER_KEY;
+use crate::telemetry::StreamId;
 
 /// Names a site for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,11 +56,12 @@ pub struct Claim {
     pub expires: UnixMs,
     /// The first redemption, which the same device may repeat.
     pub redeemed: Option<Redemption>,
-    /// What the device is granted when it redeems the claim; each is above all that this device
-    /// number ever used.
+    /// The generation of the key that the device gets when it redeems the claim.
     pub next_generation: KeyGeneration,
+    /// The first boot epoch that it is granted: above all that this device was heard of in.
     pub first_epoch: BootEpoch,
-    pub first_stream: StreamNumber,
+    /// The same, above all that it can have been heard of in by the time that the claim is redeemed.
+    pub safe_epoch: BootEpoch,
 }
 
 /// A claim that nobody has redeemed, without its secret.
@@ -91,6 +92,8 @@ pub struct RedeemClaim {
     pub public_key: [u8; 32],
     /// The generation that the reply names: one above the device's last.
     pub generation: KeyGeneration,
+    /// The first boot epoch that the reply grants.
+    pub first_epoch: BootEpoch,
     pub secret: [u8; 32],
     pub reply: Vec<u8>,
     pub at: UnixMs,
@@ -106,6 +109,16 @@ pub struct DeviceKey {
     pub revoked: Option<UnixMs>,
     /// The last counter accepted under this key; 0 before the first message.
     pub counter: Counter,
+    /// The first boot epoch that was granted with it.
+    pub first_epoch: BootEpoch,
+}
+
+impl DeviceKey {
+    /// The first boot epoch that the device cannot be in under this key.
+    #[must_use]
+    pub fn end_epoch(&self) -> BootEpoch {
+        BootEpoch(self.first_epoch.0.saturating_add(EPOCHS_PER_KEY))
+    }
 }
 
 macro_rules! hide_secrets {
@@ -229,7 +242,7 @@ pub struct DevicePage {
 /// What a device sends under one stream number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    pub number: StreamNumber,
+    pub id: StreamId,
     pub source: SourceNumber,
     /// The layout's CBOR bytes.
     pub layout: Vec<u8>,
@@ -247,6 +260,8 @@ pub enum CreateClaimError {
     UnknownDevice,
     #[error("there is a claim with that id")]
     IdTaken,
+    #[error("the device has no further number for a key or a start")]
+    Exhausted,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -262,8 +277,8 @@ pub enum RedeemClaimError {
     RedeemedByOther,
     #[error("the claim was redeemed by this device before")]
     Repeated(Redemption),
-    #[error("the key generation is not the device's next")]
-    WrongGeneration,
+    #[error("the key generation is not the device's next, or its first epoch was used")]
+    Overtaken,
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -44,7 +44,7 @@ pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
     Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, LatestReading,
     NewBlock, NewStream, Outcome, Point, PointDef, PointId, Receipt, Reported, SourceLatest,
-    TimeQuality, TimeRange, Upload,
+    StreamId, TimeQuality, TimeRange, Upload,
 };
 
 /// Canonical name of the point that is an inverter's AC power.

@@ -35,8 +35,13 @@ pub const RECEIVED_RANGES_MAX: usize = 64;
 /// damage to a device's disk makes one more. A report beyond that is not counted.
 pub const LOST_RANGES_MAX: usize = 256;
 
-/// Streams that one device may announce: 8 inverters with a layout change each month for 10 years.
-pub const STREAMS_PER_DEVICE_MAX: u32 = 1024;
+/// Streams that a device may announce under one key: 8 inverters with a layout change each month for
+/// 10 years.
+pub const STREAMS_PER_KEY_MAX: u32 = 1024;
+
+/// Boot epochs that a device may be in under one key: a start each second for half a year. Whoever
+/// has stolen a key can use up these and no others.
+pub const EPOCHS_PER_KEY: u32 = 1 << 24;
 
 /// Tokens, those that expired included.
 pub const TOKENS_MAX: usize = 1000;

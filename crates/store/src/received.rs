@@ -96,6 +96,16 @@ impl Received {
         self.lost_samples + u64::from(self.unbatched)
     }
 
+    /// Whether a batch was received.
+    pub(crate) fn has(&self, sequence: u32) -> bool {
+        self.stored.contains(sequence)
+    }
+
+    /// The last sequence received; 0 if there is none.
+    pub(crate) fn last(&self) -> u32 {
+        self.stored.0.last().map_or(0, |(_, last)| *last)
+    }
+
     /// What was received.
     pub(crate) fn ranges(&self) -> Vec<RangeInclusive<u32>> {
         self.stored.0.iter().map(|(first, last)| *first..=*last).collect()

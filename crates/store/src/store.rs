@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ecowatt_model::{
-    BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
-};
+use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
@@ -16,7 +14,7 @@ use crate::{
     EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenClaim,
     OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError, RedeemSetup,
     RedeemSetupError, SecretHash, Session, SessionId, Site, SourceLatest, SourcePower, StoreError,
-    Stream, TimeQuality, TimeRange, Token, TokenId, Upload, Use,
+    Stream, StreamId, TimeQuality, TimeRange, Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -294,9 +292,9 @@ impl Store {
     pub async fn find_stream(
         &self,
         device: DeviceNumber,
-        number: StreamNumber,
+        id: StreamId,
     ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
-        self.0.look_up(move |db| fleet::find_stream(db, device, number)).await
+        self.0.look_up(move |db| fleet::find_stream(db, device, id)).await
     }
 
     /// Every point that an inverter's layouts ever had.

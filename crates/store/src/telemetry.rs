@@ -32,10 +32,43 @@ pub struct Point {
     pub def: PointDef,
 }
 
+/// Names a stream of a device: the number that the device gave it and the key that it did so under.
+/// Devices count their streams themselves, so what a stolen key announced says nothing about the
+/// numbers of the next key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(u32);
+
+impl StreamId {
+    #[must_use]
+    pub const fn new(generation: KeyGeneration, number: StreamNumber) -> Self {
+        let ([a, b], [c, d]) = (generation.0.to_be_bytes(), number.0.to_be_bytes());
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    pub(crate) fn code(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn from_code(code: u32) -> Self {
+        Self(code)
+    }
+
+    /// All streams of the key of this one.
+    pub(crate) fn of_same_key(self) -> std::ops::RangeInclusive<u32> {
+        self.0 & 0xffff_0000..=self.0 | 0xffff
+    }
+}
+
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of key {}", self.0 & 0xffff, self.0 >> 16)
+    }
+}
+
 /// A stream that a device announces.
 #[derive(Debug, Clone)]
 pub struct NewStream {
-    pub number: StreamNumber,
+    pub id: StreamId,
     pub source: SourceNumber,
     /// The layout's CBOR bytes, checked by the caller.
     pub layout: Vec<u8>,
@@ -115,7 +148,7 @@ pub struct Reported {
 #[derive(Debug, Clone)]
 pub struct NewBlock {
     pub id: BatchId,
-    pub stream: StreamNumber,
+    pub stream: StreamId,
     pub source: SourceNumber,
     pub rows: u16,
     pub first: UnixMs,
@@ -160,7 +193,7 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub id: BatchId,
-    pub stream: StreamNumber,
+    pub stream: StreamId,
     pub rows: u16,
     pub first: UnixMs,
     pub last: UnixMs,

@@ -399,8 +399,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server forgets which batches it has when it restarts",
         file: "crates/store/src/sqlite/ingest.rs",
         changes: &[(
-            "rows.received.get(key, || rows::load_received(db, key))?",
-            "rows.received.get(key, || Ok(None))?",
+            "rows.received.get(place, || rows::load_received(db, place))?",
+            "rows.received.get(place, || Ok(None))?",
         )],
         breaks: "Delivered",
         seed: 3,

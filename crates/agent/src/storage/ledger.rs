@@ -47,7 +47,7 @@ pub struct Record {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub device: u32,
-    pub key_generation: u8,
+    pub key_generation: u16,
     /// The claim code's public part that was redeemed for it; another one in the configuration
     /// means that the operator wants the device enrolled again.
     pub claim_id: String,

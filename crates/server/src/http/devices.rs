@@ -185,6 +185,9 @@ impl From<ClaimError> for ApiError {
                     error.to_string(),
                 );
             }
+            ClaimError::Exhausted => {
+                return Self::new(StatusCode::CONFLICT, "device_used_up", error.to_string());
+            }
             ClaimError::Name(_) => "invalid_name",
             ClaimError::TimeZone(_) => "invalid_time_zone",
             ClaimError::Lifetime => "invalid_duration",

@@ -60,7 +60,8 @@ pub(super) async fn take_message(
             error @ (IngestError::Envelope(_)
             | IngestError::UnknownKey
             | IngestError::Seal(_)
-            | IngestError::Message(_)),
+            | IngestError::Message(_)
+            | IngestError::Epoch),
         ) => {
             tracing::debug!(%error, "link message refused");
             Ok(StatusCode::UNAUTHORIZED.into_response())

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
-use ecowatt_model::{BatchId, Mark, StreamNumber, UnixMs};
-use ecowatt_store::{NewBlock, Summarise, TimeQuality};
+use ecowatt_model::{BatchId, Mark, UnixMs};
+use ecowatt_store::{NewBlock, StreamId, Summarise, TimeQuality};
 use ecowatt_wire::{Refusal, Refused};
 use jiff::Timestamp;
 
@@ -29,7 +29,7 @@ const SCRATCH_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Encoded {
     pub(super) id: BatchId,
-    stream_number: StreamNumber,
+    stream_id: StreamId,
     stream: KnownStream,
     bytes: Vec<u8>,
     /// What its times count from, if its head can be read.
@@ -43,6 +43,7 @@ pub(super) struct Encoded {
 impl Encoded {
     pub(super) fn new(
         batch: &ecowatt_wire::Batch<'_>,
+        stream_id: StreamId,
         stream: KnownStream,
         scratch: &Scratch,
     ) -> Self {
@@ -52,7 +53,7 @@ impl Encoded {
         });
         Self {
             id: batch.id,
-            stream_number: batch.stream,
+            stream_id,
             stream,
             bytes: batch.bytes.to_vec(),
             base: head.map(|(base, _)| base),
@@ -254,7 +255,7 @@ fn block(
     let samples = BatchSamples { id: batch.id, rows: u64::from(rows), live };
     let block = NewBlock {
         id: batch.id,
-        stream: batch.stream_number,
+        stream: batch.stream_id,
         source,
         rows,
         first,

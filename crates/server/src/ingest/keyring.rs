@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
-use ecowatt_model::DeviceNumber;
+use ecowatt_model::{BootEpoch, DeviceNumber};
 use ecowatt_store::{Store, StoreError};
 use jiff::tz::TimeZone;
 
@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) device: DeviceNumber,
     pub(super) keys: LinkKeys,
     pub(super) zone: TimeZone,
+    /// The first boot epoch that the device cannot be in under this key.
+    pub(super) end_epoch: BootEpoch,
 }
 
 /// A cache in front of the store. A revoked key may still be in it: the store has the last word in
@@ -26,7 +28,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Keyring {
     store: Store,
-    known: Mutex<HashMap<(u32, u8), Arc<Known>>>,
+    known: Mutex<HashMap<(u32, u16), Arc<Known>>>,
 }
 
 impl Keyring {
@@ -47,7 +49,8 @@ impl Keyring {
         }
         let Some(device) = self.store.find_device(kid.device).await? else { return Ok(None) };
         let keys = LinkKeys::derive(&DeviceKey::new(key.secret), kid);
-        let known = Arc::new(Known { device: kid.device, keys, zone: zone_of(&device.site) });
+        let (zone, end_epoch) = (zone_of(&device.site), key.end_epoch());
+        let known = Arc::new(Known { device: kid.device, keys, zone, end_epoch });
         let mut held = self.lock();
         if held.len() >= KEYS_MAX {
             held.clear();
@@ -60,7 +63,7 @@ impl Keyring {
         self.lock().remove(&(kid.device.0, kid.generation.0));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u32, u8), Arc<Known>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u32, u16), Arc<Known>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_envelope::Kid;
+use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
-use ecowatt_store::{AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError};
+use ecowatt_store::{
+    AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
+};
 
 /// Streams held at once, of about 100 bytes each; beyond that all are forgotten and found again.
 const STREAMS_MAX: usize = 262_144;
@@ -30,7 +33,7 @@ pub(super) struct KnownStream {
 
 #[derive(Debug, Default)]
 struct Held {
-    streams: HashMap<(DeviceNumber, StreamNumber), KnownStream>,
+    streams: HashMap<(DeviceNumber, StreamId), KnownStream>,
     layouts: HashMap<Vec<u8>, Arc<Decoding>>,
 }
 
@@ -50,12 +53,14 @@ impl Streams {
     /// stream stands: a device never gives a number to two layouts.
     pub(super) async fn announce(
         &self,
-        device: DeviceNumber,
+        kid: Kid,
         stream: ecowatt_wire::Stream<'_>,
         at: UnixMs,
     ) -> Result<bool, StoreError> {
+        let device = kid.device;
+        let id = StreamId::new(kid.generation, stream.number);
         // The store compares too; this spares it the question.
-        if let Some(known) = self.lock().streams.get(&(device, stream.number)) {
+        if let Some(known) = self.lock().streams.get(&(device, id)) {
             let is_same = known.source == stream.source
                 && Layout::from_cbor(stream.layout)
                     .is_ok_and(|layout| layout == known.decoding.layout);
@@ -77,7 +82,7 @@ impl Streams {
             exponent: point.exponent,
         });
         let announced = NewStream {
-            number: stream.number,
+            id,
             source: stream.source,
             layout: stream.layout.to_vec(),
             points: points.collect(),
@@ -86,7 +91,7 @@ impl Streams {
         match self.store.announce(device, announced).await {
             Ok(points) => {
                 let decoding = self.share(stream.layout, || Decoding::new(layout, points));
-                self.hold(device, stream.number, stream.source, decoding);
+                self.hold(device, id, stream.source, decoding);
                 Ok(true)
             }
             Err(AnnounceError::Store(error)) => Err(error),
@@ -100,18 +105,18 @@ impl Streams {
     pub(super) async fn find(
         &self,
         device: DeviceNumber,
-        number: StreamNumber,
+        id: StreamId,
     ) -> Result<Option<KnownStream>, StoreError> {
-        if let Some(known) = self.lock().streams.get(&(device, number)) {
+        if let Some(known) = self.lock().streams.get(&(device, id)) {
             return Ok(Some(known.clone()));
         }
-        let Some((stream, points)) = self.store.find_stream(device, number).await? else {
+        let Some((stream, points)) = self.store.find_stream(device, id).await? else {
             return Ok(None);
         };
         let layout =
             Layout::from_cbor(&stream.layout).map_err(|_| StoreError::Corrupt("layout"))?;
         let decoding = self.share(&stream.layout, || Decoding::new(layout, points));
-        Ok(Some(self.hold(device, number, stream.source, decoding)))
+        Ok(Some(self.hold(device, id, stream.source, decoding)))
     }
 
     fn share(&self, cbor: &[u8], make: impl FnOnce() -> Decoding) -> Arc<Decoding> {
@@ -130,7 +135,7 @@ impl Streams {
     fn hold(
         &self,
         device: DeviceNumber,
-        number: StreamNumber,
+        id: StreamId,
         source: SourceNumber,
         decoding: Arc<Decoding>,
     ) -> KnownStream {
@@ -139,7 +144,7 @@ impl Streams {
         if held.streams.len() >= STREAMS_MAX {
             held.streams.clear();
         }
-        held.streams.insert((device, number), known.clone());
+        held.streams.insert((device, id), known.clone());
         known
     }
 

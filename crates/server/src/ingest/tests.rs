@@ -111,6 +111,7 @@ impl World {
             id: "AAAAA".into(),
             public_key: [1; 32],
             generation: KeyGeneration(1),
+            first_epoch: ecowatt_model::BootEpoch(1),
             secret: SECRET,
             reply: Vec::new(),
             at: NOW,

@@ -4,7 +4,8 @@ use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Identity};
 use ecowatt_envelope::{ClaimCode, Kid, LinkKeys, RequestId, open_reply, seal_uplink};
 use ecowatt_model::{
-    BatchId, COLUMNS_MAX, Counter, Mark, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, COLUMNS_MAX, Counter, Mark, MonoMs, Sequence, SourceNumber, StreamNumber,
+    UnixMs,
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_wire::{
@@ -22,6 +23,7 @@ pub(crate) struct TestDevice {
     identity: Identity,
     keys: LinkKeys,
     layout: Layout,
+    epoch: BootEpoch,
     counter: u64,
     sequence: u32,
 }
@@ -49,6 +51,7 @@ impl TestDevice {
         Self {
             id,
             keys: LinkKeys::derive(&identity.key, kid),
+            epoch: identity.grant.first_epoch,
             identity,
             layout: profile.compile(Transport::TCP).unwrap().layout,
             counter: 0,
@@ -60,6 +63,54 @@ impl TestDevice {
         let mut message = [0; ENROL_MESSAGE_MAX];
         let length = half.request(code, &mut message);
         world.send("POST", "/link/enrol", &[COSE], &message[..length]).await
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    /// The same device with another identity, which it counts from the start under.
+    pub(crate) fn with(&self, identity: Identity) -> Self {
+        let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
+        Self {
+            id: self.id.clone(),
+            keys: LinkKeys::derive(&identity.key, kid),
+            epoch: identity.grant.first_epoch,
+            identity,
+            layout: self.layout.clone(),
+            counter: 0,
+            sequence: 0,
+        }
+    }
+
+    /// Goes on where another one with the same identity is.
+    pub(crate) fn continue_from(&mut self, other: &Self) {
+        (self.counter, self.sequence) = (other.counter, other.sequence);
+    }
+
+    /// Goes on in the epoch of another one, after so many batches.
+    pub(crate) fn continue_names_of(&mut self, other: &Self, batches: u32) {
+        (self.epoch, self.sequence) = (other.epoch, batches);
+    }
+
+    pub(crate) fn layout(&self) -> Vec<u8> {
+        self.layout.to_cbor()
+    }
+
+    /// Sends a message with whatever `write` puts into it.
+    pub(crate) async fn report(
+        &mut self,
+        world: &World,
+        write: impl FnOnce(&mut UplinkWriter<'_>),
+    ) -> Answer {
+        self.counter += 1;
+        let mut buffer = vec![0; 60_000];
+        let mut writer = UplinkWriter::new(&mut buffer);
+        write(&mut writer);
+        let length = writer.finish();
+        let length = seal_uplink(&self.keys, self.request(), &mut buffer, length).unwrap();
+        world.send("POST", "/link", &[COSE], &buffer[..length]).await
     }
 
     /// Delivers samples as one batch and checks that the server acknowledged it.
@@ -99,7 +150,7 @@ impl TestDevice {
 
     /// The batch sent last.
     fn batch(&self) -> BatchId {
-        BatchId { epoch: self.identity.grant.first_epoch, sequence: Sequence(self.sequence) }
+        BatchId { epoch: self.epoch, sequence: Sequence(self.sequence) }
     }
 
     /// The message sent last.
@@ -144,7 +195,7 @@ impl TestDevice {
     }
 
     /// All registers as on a fine day but the power, which is the last.
-    fn encode(&self, samples: &[Sample]) -> Vec<u8> {
+    pub(crate) fn encode(&self, samples: &[Sample]) -> Vec<u8> {
         let columns = self.layout.columns().len();
         let times: Vec<i64> = samples.iter().map(|(at, _)| at.0).collect();
         let mut words = Vec::new();

@@ -11,4 +11,5 @@ mod events;
 mod fleet;
 mod limits;
 mod pages;
+mod recovery;
 mod world;

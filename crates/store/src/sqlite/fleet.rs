@@ -1,8 +1,6 @@
 //! Statements on sites, devices, keys, claims and streams.
 
-use ecowatt_model::{
-    BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs,
-};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
@@ -14,10 +12,10 @@ use crate::fleet::{
     DeviceState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
     SiteId, Stream,
 };
-use crate::limits::{CLAIM_KEPT_MS, CLAIMS_LISTED_MAX, STREAMS_PER_DEVICE_MAX};
+use crate::limits::{CLAIM_KEPT_MS, CLAIMS_LISTED_MAX, EPOCHS_PER_KEY, STREAMS_PER_KEY_MAX};
 use crate::reported::SelfReport;
 use crate::revocation::Revocation;
-use crate::telemetry::{NewStream, Point, PointDef, PointId, TimeQuality};
+use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId, TimeQuality};
 
 fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
     Ok(Site { id: SiteId(row.get(at)?), name: row.get(at + 1)?, time_zone: row.get(at + 2)? })
@@ -63,6 +61,9 @@ pub(crate) fn create_claim(
                 db.prepare_cached("SELECT 1 FROM device WHERE number = ?1")?.exists([device.0])?;
             if !known {
                 return Err(CreateClaimError::UnknownDevice);
+            }
+            if next_grant(db, *device)?.is_none() {
+                return Err(CreateClaimError::Exhausted);
             }
             // One code at a time: an earlier one that was never redeemed is void.
             void_claims(db, journal, *device)?;
@@ -117,32 +118,39 @@ pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, Sto
         })
         .optional()?;
     let Some((device, secret, expires, redeemed)) = found else { return Ok(None) };
-    let one = |sql: &str| -> Result<i64, StoreError> {
-        Ok(db.prepare_cached(sql)?.query_row([device.0], |row| row.get(0))?)
-    };
-    let epoch =
-        one("SELECT 1 + max(coalesce((SELECT max(epoch) FROM received WHERE device = ?1), 0),
-                        coalesce((SELECT epoch FROM link WHERE device = ?1), 0))")?;
-    let stream = one("SELECT 1 + coalesce(max(number), 0) FROM stream WHERE device = ?1")?;
-    Ok(Some(Claim {
-        device,
-        secret,
-        expires,
-        redeemed,
-        next_generation: next_generation(db, device)?,
-        first_epoch: BootEpoch(epoch.try_into().map_err(|_| StoreError::Corrupt("epoch"))?),
-        first_stream: StreamNumber(stream.try_into().map_err(|_| StoreError::Corrupt("stream"))?),
-    }))
+    let next = next_grant(db, device)?;
+    let (next_generation, first_epoch, safe_epoch) = next.unwrap_or_default();
+    Ok(Some(Claim { device, secret, expires, redeemed, next_generation, first_epoch, safe_epoch }))
 }
 
-fn next_generation(db: &Connection, device: DeviceNumber) -> Result<KeyGeneration, StoreError> {
-    let next: i64 = db
+/// What the device's next key is granted: its generation, the first boot epoch above all that the
+/// device was heard of in, and the first above all that its present key can speak of. None if it has
+/// used up its numbers.
+///
+/// The epoch just below is left free, for batches that get a name of their own (see
+/// [`super::ingest`]).
+fn next_grant(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Option<(KeyGeneration, BootEpoch, BootEpoch)>, StoreError> {
+    let (generation, epoch, granted): (i64, i64, Option<i64>) = db
         .prepare_cached(
-            "SELECT 1 + coalesce(max(generation), 0) FROM device_key WHERE device = ?1",
+            "SELECT (SELECT coalesce(max(generation), 0) FROM device_key WHERE device = ?1),
+                    max(coalesce((SELECT max(epoch) FROM received WHERE device = ?1), 0),
+                        coalesce((SELECT max(epoch) FROM anchor WHERE device = ?1), 0),
+                        coalesce((SELECT epoch FROM link WHERE device = ?1), 0)),
+                    (SELECT max(first_epoch) FROM device_key WHERE device = ?1)",
         )?
-        .query_row([device.0], |row| row.get(0))?;
-    // After 255 keys a device is enrolled as another one.
-    Ok(KeyGeneration(next.try_into().map_err(|_| StoreError::Corrupt("key generation"))?))
+        .query_row([device.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some(granted) = granted else {
+        return Ok(Some((KeyGeneration(1), BootEpoch(1), BootEpoch(1))));
+    };
+    let first = epoch.max(granted) + 2;
+    let safe = granted + i64::from(EPOCHS_PER_KEY) + 1;
+    let number = |epoch: i64| u32::try_from(epoch).ok().map(BootEpoch);
+    let generation = u16::try_from(generation + 1).ok().map(KeyGeneration);
+    let (Some(generation), Some(first)) = (generation, number(first)) else { return Ok(None) };
+    Ok(Some((generation, first, number(safe).unwrap_or(first).max(first))))
 }
 
 pub(crate) fn redeem_claim(
@@ -162,8 +170,9 @@ pub(crate) fn redeem_claim(
     if held.expires <= claim.at {
         return Err(RedeemClaimError::Expired);
     }
-    if held.next_generation != claim.generation {
-        return Err(RedeemClaimError::WrongGeneration);
+    // The device may have been heard of in further epochs since the reply was made.
+    if held.next_generation != claim.generation || held.first_epoch > claim.first_epoch {
+        return Err(RedeemClaimError::Overtaken);
     }
     let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
     // The code's secret is kept for as long as a repetition may have to prove that it knows it.
@@ -175,9 +184,10 @@ pub(crate) fn redeem_claim(
     journal.append(&Revocation::Claim(claim.id.clone()))?;
     revoke_keys(db, journal, held.device, claim.at)?;
     db.prepare_cached(
-        "INSERT INTO device_key (device, generation, secret, created) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO device_key (device, generation, secret, created, first_epoch)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![device, generation, claim.secret, at])?;
+    .execute(params![device, generation, claim.secret, at, claim.first_epoch.0])?;
     Ok(held.device)
 }
 
@@ -206,7 +216,7 @@ pub(crate) fn find_key(
 ) -> Result<Option<DeviceKey>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT secret, created, revoked, counter FROM device_key
+            "SELECT secret, created, revoked, counter, first_epoch FROM device_key
              WHERE device = ?1 AND generation = ?2",
         )?
         .query_row(params![device.0, generation.0], |row| {
@@ -217,6 +227,7 @@ pub(crate) fn find_key(
                 created: UnixMs(row.get(1)?),
                 revoked: row.get::<_, Option<i64>>(2)?.map(UnixMs),
                 counter: Counter(count(row, 3)?),
+                first_epoch: BootEpoch(row.get(4)?),
             })
         })
         .optional()?)
@@ -430,7 +441,7 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
         .optional()?;
     let held: Option<(u8, i64)> = db
         .prepare_cached("SELECT source, layout FROM stream WHERE device = ?1 AND number = ?2")?
-        .query_row(params![device.0, stream.number.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![device.0, stream.id.code()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((source, held)) = held {
         return if source == stream.source.0 && layout == Some(held) {
@@ -439,10 +450,13 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
             Err(AnnounceError::OtherLayout)
         };
     }
+    let of_key = stream.id.of_same_key();
     let streams: u32 = db
-        .prepare_cached("SELECT count(*) FROM stream WHERE device = ?1")?
-        .query_row([device.0], |row| row.get(0))?;
-    if streams >= STREAMS_PER_DEVICE_MAX {
+        .prepare_cached(
+            "SELECT count(*) FROM stream WHERE device = ?1 AND number BETWEEN ?2 AND ?3",
+        )?
+        .query_row([device.0, *of_key.start(), *of_key.end()], |row| row.get(0))?;
+    if streams >= STREAMS_PER_KEY_MAX {
         return Err(AnnounceError::TooMany);
     }
     let layout = match layout {
@@ -453,7 +467,7 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
         "INSERT INTO stream (device, number, source, layout, first_seen)
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![device.0, stream.number.0, stream.source.0, layout, stream.at.0])?;
+    .execute(params![device.0, stream.id.code(), stream.source.0, layout, stream.at.0])?;
     Ok(layout_points(db, layout)?)
 }
 
@@ -510,7 +524,7 @@ pub(crate) fn list_streams(
 
 fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
     Ok(Stream {
-        number: StreamNumber(row.get(0)?),
+        id: StreamId::from_code(row.get(0)?),
         source: SourceNumber(row.get(1)?),
         layout: row.get(2)?,
         first_seen: UnixMs(row.get(3)?),
@@ -521,7 +535,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
 pub(crate) fn find_stream(
     db: &Connection,
     device: DeviceNumber,
-    number: StreamNumber,
+    id: StreamId,
 ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
     let found = db
         .prepare_cached(
@@ -529,7 +543,7 @@ pub(crate) fn find_stream(
              FROM stream JOIN layout ON layout.id = stream.layout
              WHERE stream.device = ?1 AND stream.number = ?2",
         )?
-        .query_row(params![device.0, number.0], |row| Ok((stream(row)?, row.get::<_, i64>(4)?)))
+        .query_row(params![device.0, id.code()], |row| Ok((stream(row)?, row.get::<_, i64>(4)?)))
         .optional()?;
     found.map(|(stream, layout)| Ok((stream, layout_points(db, layout)?))).transpose()
 }

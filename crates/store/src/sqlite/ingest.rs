@@ -2,12 +2,17 @@
 //!
 //! Everything that can refuse an upload is looked at before the first change, so a refused one
 //! leaves nothing behind in a group that is committed.
+//!
+//! What was received is kept per key. Of epochs from before a key was given, earlier keys count as
+//! well, so that a device which is enrolled again can send the rest of its spool; unless the device was
+//! reset, because somebody else may have had its key. Then a batch is known if its very bytes are
+//! stored, and is otherwise stored under a name of its own.
 
-use ecowatt_model::{BatchId, BootEpoch, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 use rusqlite::{Connection, Row, params};
 
 use super::ends::Neighbours;
-use super::rows::{self, Rows, readable};
+use super::rows::{self, KeyRow, Rows, readable};
 use crate::StoreError;
 use crate::energy::{self, Change, Edges, EnergySums};
 use crate::received::{Added, Received};
@@ -30,15 +35,25 @@ pub(super) fn ingest(
     if upload.counter <= held.counter && !is_repeated {
         return Ok(Outcome::Stale { last: held.counter });
     }
-    let mut epochs = Epochs::load(db, rows, &upload)?;
+    let held = *held;
+    let mut epochs = Epochs::load(db, rows, &upload, &held)?;
     if is_repeated {
         return Ok(Outcome::Duplicate(Receipt { received: epochs.ranges(), ..Receipt::default() }));
     }
 
     let mut receipt = Receipt::default();
     let mut accepted = Vec::with_capacity(upload.batches.len());
-    for block in upload.batches {
+    for mut block in upload.batches {
         match epochs.add(block.id, block.rows) {
+            Added::New if block.id.epoch < held.forgotten.1 => {
+                if is_stored(db, device, &block)? {
+                    receipt.duplicates += 1;
+                    continue;
+                }
+                receipt.stored.push(block.id);
+                block.id = epochs.name_anew(&held, block.rows);
+                accepted.push(block);
+            }
             Added::New => {
                 receipt.stored.push(block.id);
                 accepted.push(block);
@@ -100,7 +115,7 @@ pub(super) fn ingest(
             };
         },
     )?;
-    epochs.store(rows, device)?;
+    epochs.store(rows, key)?;
     for block in accepted {
         store_block(db, rows, device, block)?;
     }
@@ -113,32 +128,53 @@ struct Epochs(Vec<Epoch>);
 #[derive(Default)]
 struct Epoch {
     number: BootEpoch,
+    /// Under the key of this upload.
     received: Received,
+    /// Under earlier keys, of an epoch that began before this key was given.
+    former: Vec<Received>,
     lost_before: u64,
     is_touched: bool,
 }
 
 impl Epochs {
-    fn load(db: &Connection, rows: &mut Rows, upload: &Upload) -> Result<Self, StoreError> {
+    fn load(
+        db: &Connection,
+        rows: &mut Rows,
+        upload: &Upload,
+        key: &KeyRow,
+    ) -> Result<Self, StoreError> {
         let mut epochs: Vec<BootEpoch> = (upload.batches.iter().map(|block| block.id.epoch))
             .chain(upload.refused.iter().map(|id| id.epoch))
             .chain(upload.dropped.iter().map(|dropped| dropped.epoch))
             .chain(upload.ask.iter().copied())
             .collect();
+        if epochs.iter().any(|epoch| *epoch < key.forgotten.1) {
+            epochs.push(anew(key));
+        }
         epochs.sort_unstable();
         epochs.dedup();
         let mut loaded = Vec::with_capacity(epochs.len());
         for epoch in epochs {
-            let key = (upload.device.0, epoch.0);
-            let received = rows.received.get(key, || rows::load_received(db, key))?;
+            let (device, generation) = (upload.device.0, upload.generation.0);
+            let place = (device, epoch.0, generation);
+            let received = rows.received.get(place, || rows::load_received(db, place))?;
             let received = received.cloned().unwrap_or_default();
+            let former = if epoch < key.first_epoch {
+                rows::load_former(db, (device, epoch.0), (key.forgotten.0, generation))?
+            } else {
+                Vec::new()
+            };
             let lost_before = received.lost_samples();
-            loaded.push(Epoch { number: epoch, received, lost_before, is_touched: false });
+            loaded.push(Epoch { number: epoch, received, former, lost_before, is_touched: false });
         }
         Ok(Self(loaded))
     }
 
     fn of(&mut self, number: BootEpoch) -> &mut Received {
+        &mut self.touch(number).received
+    }
+
+    fn touch(&mut self, number: BootEpoch) -> &mut Epoch {
         let place = match self.0.binary_search_by_key(&number, |epoch| epoch.number) {
             Ok(place) => place,
             Err(place) => {
@@ -148,11 +184,26 @@ impl Epochs {
         };
         let epoch = &mut self.0[place];
         epoch.is_touched = true;
-        &mut epoch.received
+        epoch
     }
 
     fn add(&mut self, id: BatchId, rows: u16) -> Added {
-        self.of(id.epoch).add(id.sequence.0, rows)
+        let epoch = self.touch(id.epoch);
+        let is_known = epoch.former.iter().any(|former| former.has(id.sequence.0));
+        match epoch.received.add(id.sequence.0, rows) {
+            Added::New if is_known => Added::Known,
+            added => added,
+        }
+    }
+
+    /// The next name in the epoch that is kept free below the first of a key: for a batch from before
+    /// the device was reset, whose own name somebody else may have used.
+    fn name_anew(&mut self, key: &KeyRow, rows: u16) -> BatchId {
+        let epoch = anew(key);
+        let received = self.of(epoch);
+        let sequence = Sequence(received.last().saturating_add(1));
+        received.add(sequence.0, rows);
+        BatchId { epoch, sequence }
     }
 
     fn ranges(&self) -> Vec<(BootEpoch, Vec<std::ops::RangeInclusive<u32>>)> {
@@ -165,15 +216,36 @@ impl Epochs {
         (before, self.0.iter().map(|epoch| epoch.received.lost_samples()).sum())
     }
 
-    fn store(self, rows: &mut Rows, device: u32) -> Result<(), StoreError> {
+    fn store(self, rows: &mut Rows, (device, generation): (u32, u16)) -> Result<(), StoreError> {
         for Epoch { number, received, is_touched, .. } in self.0 {
             if is_touched {
-                let key = (device, number.0);
+                let key = (device, number.0, generation);
                 rows.received.change(key, || Ok(None), |held| *held = received)?;
             }
         }
         Ok(())
     }
+}
+
+fn anew(key: &KeyRow) -> BootEpoch {
+    BootEpoch(key.first_epoch.0.saturating_sub(1))
+}
+
+/// Whether this very batch is stored, under its own name.
+fn is_stored(db: &Connection, device: u32, block: &NewBlock) -> Result<bool, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT 1 FROM block WHERE device = ?1 AND source = ?2 AND first_ms = ?3
+             AND epoch = ?4 AND sequence = ?5 AND bytes = ?6",
+        )?
+        .exists(params![
+            device,
+            block.source.0,
+            block.first.0,
+            block.id.epoch.0,
+            block.id.sequence.0,
+            block.bytes
+        ])?)
 }
 
 fn store_block(
@@ -198,7 +270,7 @@ fn store_block(
         block.id.sequence.0,
         block.last.0,
         block.rows,
-        block.stream.0,
+        block.stream.code(),
         block.time_offset_ms,
         block.time_quality.code(),
         block.summary.inside.edges.encode(block.first),

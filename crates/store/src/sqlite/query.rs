@@ -1,13 +1,10 @@
 //! Statements that read telemetry.
 
-use ecowatt_model::{
-    BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceNumber, StreamNumber, UnixMs,
-};
+use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fleet::point;
 use super::row::{corrupt, count};
-use crate::StoreError;
 use crate::latest::Latest;
 use crate::limits::BLOCKS_PER_QUERY_MAX;
 use crate::rollup::{Aggregate, Day, LocalDate, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
@@ -15,6 +12,7 @@ use crate::telemetry::{
     Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LatestReading, PointId,
     SourceLatest, TimeQuality, TimeRange,
 };
+use crate::{StoreError, StreamId};
 
 /// Longest time that one batch can span and still be found by a query that begins inside it: a
 /// thousand rows at one a minute take 17 hours.
@@ -26,7 +24,7 @@ fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
         id: BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) },
         last: UnixMs(row.get(3)?),
         rows: row.get(4)?,
-        stream: StreamNumber(row.get(5)?),
+        stream: StreamId::from_code(row.get(5)?),
         time_offset_ms: row.get(6)?,
         time_quality: TimeQuality::from_code(row.get(7)?)
             .ok_or_else(|| corrupt(7, "time quality"))?,

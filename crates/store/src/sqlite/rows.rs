@@ -112,6 +112,11 @@ pub(super) struct KeyRow {
     pub(super) is_revoked: bool,
     pub(super) counter: Counter,
     pub(super) digest: Option<[u8; 32]>,
+    /// The first boot epoch that was granted with it.
+    pub(super) first_epoch: BootEpoch,
+    /// What was reported under keys up to this generation is not believed, and names of batches in
+    /// epochs below this one may be anybody's.
+    pub(super) forgotten: (u16, BootEpoch),
 }
 
 /// What a device's messages have shown.
@@ -135,9 +140,9 @@ pub(super) struct LinkRow {
 /// Everything that an upload may change besides the blocks themselves.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) keys: Table<(u32, u8), KeyRow>,
+    pub(super) keys: Table<(u32, u16), KeyRow>,
     pub(super) links: Table<u32, LinkRow>,
-    pub(super) received: Table<(u32, u32), Received>,
+    pub(super) received: Table<(u32, u32, u16), Received>,
     pub(super) quarters: Table<(u32, u8, i64), Quarter>,
     pub(super) days: Table<(u32, u8, LocalDate), Day>,
     pub(super) latest: Table<(u32, u8), Latest>,
@@ -209,10 +214,11 @@ impl Rows {
             )
         })?;
         let mut upsert = db.prepare_cached(
-            "INSERT OR REPLACE INTO received (device, epoch, ranges) VALUES (?1, ?2, ?3)",
+            "INSERT OR REPLACE INTO received (device, epoch, generation, ranges)
+             VALUES (?1, ?2, ?3, ?4)",
         )?;
-        self.received.flush(|(device, epoch), received| {
-            done(&mut upsert, params![device, epoch, received.encode()])
+        self.received.flush(|(device, epoch, generation), received| {
+            done(&mut upsert, params![device, epoch, generation, received.encode()])
         })?;
         let mut upsert = db.prepare_cached(
             "INSERT INTO quarter (device, source, number, minutes) VALUES (?1, ?2, ?3, ?4)
@@ -244,11 +250,12 @@ fn done(statement: &mut CachedStatement<'_>, values: impl Params) -> Result<(), 
 
 pub(super) fn load_key(
     db: &Connection,
-    (device, generation): (u32, u8),
+    (device, generation): (u32, u16),
 ) -> Result<Option<KeyRow>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT revoked IS NOT NULL, counter, digest FROM device_key
+            "SELECT revoked IS NOT NULL, counter, digest, first_epoch, forgotten_key, forgotten_epoch
+             FROM device_key JOIN device ON device.number = device_key.device
              WHERE device = ?1 AND generation = ?2",
         )?
         .query_row(params![device, generation], |row| {
@@ -256,6 +263,8 @@ pub(super) fn load_key(
                 is_revoked: row.get(0)?,
                 counter: Counter(count(row, 1)?),
                 digest: row.get(2)?,
+                first_epoch: BootEpoch(row.get(3)?),
+                forgotten: (row.get(4)?, BootEpoch(row.get(5)?)),
             })
         })
         .optional()?)
@@ -296,15 +305,37 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LinkRow> {
 /// The truth behind exactly-once: unreadable ranges stop the upload.
 pub(super) fn load_received(
     db: &Connection,
-    (device, epoch): (u32, u32),
+    (device, epoch, generation): (u32, u32, u16),
 ) -> Result<Option<Received>, StoreError> {
     let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT ranges FROM received WHERE device = ?1 AND epoch = ?2")?
-        .query_row(params![device, epoch], |row| row.get(0))
+        .prepare_cached(
+            "SELECT ranges FROM received WHERE device = ?1 AND epoch = ?2 AND generation = ?3",
+        )?
+        .query_row(params![device, epoch, generation], |row| row.get(0))
         .optional()?;
-    bytes
-        .map(|bytes| Received::decode(&bytes).ok_or(StoreError::Corrupt("received ranges")))
-        .transpose()
+    bytes.map(|bytes| received(&bytes)).transpose()
+}
+
+/// What was received of an epoch under the keys between these generations, both left out.
+pub(super) fn load_former(
+    db: &Connection,
+    (device, epoch): (u32, u32),
+    (after, before): (u16, u16),
+) -> Result<Vec<Received>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT ranges FROM received
+         WHERE device = ?1 AND epoch = ?2 AND generation > ?3 AND generation < ?4",
+    )?;
+    let mut found = statement.query(params![device, epoch, after, before])?;
+    let mut former = Vec::new();
+    while let Some(row) = found.next()? {
+        former.push(received(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+    }
+    Ok(former)
+}
+
+fn received(bytes: &[u8]) -> Result<Received, StoreError> {
+    Received::decode(bytes).ok_or(StoreError::Corrupt("received ranges"))
 }
 
 pub(super) fn load_quarter(

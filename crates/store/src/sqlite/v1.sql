@@ -13,7 +13,11 @@ CREATE TABLE device (
     site INTEGER NOT NULL REFERENCES site (id),
     created INTEGER NOT NULL,
     state INTEGER NOT NULL,
-    state_since INTEGER
+    state_since INTEGER,
+    -- What was reported under keys up to this generation, and of epochs below this one, is not
+    -- believed: the device was reset.
+    forgotten_key INTEGER NOT NULL DEFAULT 0,
+    forgotten_epoch INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX device_site ON device (site);
 
@@ -27,6 +31,7 @@ CREATE TABLE device_key (
     revoked INTEGER,
     counter INTEGER NOT NULL DEFAULT 0,
     digest BLOB,
+    first_epoch INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (device, generation)
 ) STRICT, WITHOUT ROWID;
 
@@ -102,6 +107,7 @@ CREATE TABLE layout (
     cbor BLOB NOT NULL UNIQUE
 ) STRICT;
 
+-- A stream's number is the generation of the key times 65,536 and the number that the device gave.
 CREATE TABLE stream (
     device INTEGER NOT NULL REFERENCES device (number),
     number INTEGER NOT NULL,
@@ -118,13 +124,14 @@ CREATE TABLE layout_point (
     PRIMARY KEY (layout, place)
 ) STRICT, WITHOUT ROWID;
 
--- The truth behind exactly-once: which sequences of an epoch were received. It stays when
--- retention removes the blocks.
+-- The truth behind exactly-once: which sequences of an epoch were received under a key. It stays
+-- when retention removes the blocks.
 CREATE TABLE received (
     device INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
     ranges BLOB NOT NULL,
-    PRIMARY KEY (device, epoch)
+    PRIMARY KEY (device, epoch, generation)
 ) STRICT, WITHOUT ROWID;
 
 -- Where the time of an epoch's samples starts, for samples taken before the device's clock was

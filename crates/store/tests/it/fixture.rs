@@ -6,11 +6,11 @@ use ecowatt_model::{
 };
 use ecowatt_store::{
     ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef, PointId,
-    Receipt, RedeemClaim, Reported, Store, Summarise, TimeQuality, Upload,
+    Receipt, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, Upload,
 };
 
 pub(crate) const GENERATION: KeyGeneration = KeyGeneration(1);
-pub(crate) const STREAM: StreamNumber = StreamNumber(1);
+pub(crate) const STREAM: StreamId = StreamId::new(KeyGeneration(1), StreamNumber(1));
 pub(crate) const SOURCE: SourceNumber = SourceNumber(0);
 /// 2026-06-21T00:00:00Z.
 pub(crate) const DAY: UnixMs = UnixMs(20_625 * 86_400_000);
@@ -82,6 +82,7 @@ pub(crate) async fn enrol(store: &Store, name: &str) -> DeviceNumber {
         id,
         public_key: [7; 32],
         generation: GENERATION,
+        first_epoch: BootEpoch(1),
         secret: [9; 32],
         reply: b"welcome".to_vec(),
         at: DAY,
@@ -94,7 +95,7 @@ pub(crate) async fn enrol(store: &Store, name: &str) -> DeviceNumber {
 pub(crate) async fn announce(store: &Store, device: DeviceNumber) -> Vec<PointId> {
     let point = |name: &str, unit, exponent| PointDef { name: name.to_owned(), unit, exponent };
     let stream = NewStream {
-        number: STREAM,
+        id: STREAM,
         source: SOURCE,
         layout: b"layout".to_vec(),
         points: vec![

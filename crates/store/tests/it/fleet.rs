@@ -1,6 +1,6 @@
 //! Sites, devices, claims, keys and streams.
 
-use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
+use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::{
     AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceState, InverterState, NewClaim,
     NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported, TimeQuality,
@@ -13,13 +13,14 @@ fn claim(id: &str, claim_for: ClaimFor) -> NewClaim {
     NewClaim { claim_for, id: id.into(), secret: vec![1; 15], created: DAY, expires }
 }
 
-fn redeem(id: &str, public_key: u8, generation: u8, at: i64) -> RedeemClaim {
+fn redeem(id: &str, public_key: u8, generation: u16, at: i64) -> RedeemClaim {
     RedeemClaim {
         id: id.into(),
         public_key: [public_key; 32],
         generation: KeyGeneration(generation),
-        secret: [generation; 32],
-        reply: vec![generation],
+        first_epoch: BootEpoch(9),
+        secret: [public_key; 32],
+        reply: vec![public_key, u8::try_from(generation).unwrap()],
         at: UnixMs(DAY.0 + at),
     }
 }
@@ -37,16 +38,15 @@ async fn claim_is_redeemed_by_one_device_which_may_repeat_it() {
     assert!(store.find_claim("VOID".into()).await.unwrap().is_none(), "one code at a time");
     let held = store.find_claim("SECOND".into()).await.unwrap().unwrap();
     assert_eq!(held.next_generation, KeyGeneration(2));
-    assert_eq!(held.first_epoch, BootEpoch(8));
-    assert_eq!(held.first_stream, StreamNumber(2));
+    assert_eq!(held.first_epoch, BootEpoch(9));
 
     let late = store.redeem_claim(redeem("SECOND", 1, 2, 1000)).await;
     assert!(matches!(late, Err(RedeemClaimError::Expired)), "{late:?}");
     let wrong = store.redeem_claim(redeem("SECOND", 1, 1, 0)).await;
-    assert!(matches!(wrong, Err(RedeemClaimError::WrongGeneration)), "{wrong:?}");
+    assert!(matches!(wrong, Err(RedeemClaimError::Overtaken)), "{wrong:?}");
     store.redeem_claim(redeem("SECOND", 1, 2, 0)).await.unwrap();
     match store.redeem_claim(redeem("SECOND", 1, 3, 5000)).await {
-        Err(RedeemClaimError::Repeated(first)) => assert_eq!(first.reply, [2]),
+        Err(RedeemClaimError::Repeated(first)) => assert_eq!(first.reply, [1, 2]),
         other => panic!("{other:?}"),
     }
     let other = store.redeem_claim(redeem("SECOND", 2, 3, 0)).await;
@@ -155,7 +155,7 @@ async fn stream_keeps_its_first_layout() {
     let fixture = Fixture::new().await;
     let (store, device) = (&fixture.store, fixture.device());
     let stream = |layout: &[u8]| NewStream {
-        number: STREAM,
+        id: STREAM,
         source: SOURCE,
         layout: layout.to_vec(),
         points: Vec::new(),

@@ -13,7 +13,7 @@ use ecowatt_model::{
 use ecowatt_store::{
     Block, Bucket, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
     EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, PointDef,
-    PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, Summarise,
+    PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, StreamId, Summarise,
     TimeQuality, TimeRange, Upload,
 };
 
@@ -21,7 +21,7 @@ pub(crate) const DATABASE: &str = "ecowatt.db";
 pub(crate) const DEVICES: u32 = 2;
 const GENERATION: KeyGeneration = KeyGeneration(1);
 const SOURCE: SourceNumber = SourceNumber(0);
-const STREAM: StreamNumber = StreamNumber(1);
+const STREAM: StreamId = StreamId::new(KeyGeneration(1), StreamNumber(1));
 /// A little before 2026-06-22T00:00:00Z, so that batches lie on two days.
 const START: i64 = 20_626 * 86_400_000 - 60_000;
 const POINTS: [PointId; 2] = [PointId(1), PointId(2)];
@@ -239,6 +239,7 @@ impl Running {
                     id: format!("C-{device}"),
                     public_key: [7; 32],
                     generation: GENERATION,
+                    first_epoch: ecowatt_model::BootEpoch(1),
                     secret: [9; 32],
                     reply: b"welcome".to_vec(),
                     at: UnixMs(START),
@@ -253,7 +254,7 @@ impl Running {
                 let point =
                     |name: &str, unit| PointDef { name: name.to_owned(), unit, exponent: 0 };
                 let stream = NewStream {
-                    number: STREAM,
+                    id: STREAM,
                     source: SOURCE,
                     layout: b"layout".to_vec(),
                     points: vec![

@@ -4,7 +4,9 @@ use super::super::ingest::{Side, neighbours};
 use super::super::{configure, schema};
 use super::*;
 use crate::energy::Edges;
-use crate::{EnergyPoints, LocalDate, NewBlock, PointId, Reported, Summarise, TimeQuality};
+use crate::{
+    EnergyPoints, LocalDate, NewBlock, PointId, Reported, StreamId, Summarise, TimeQuality,
+};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
     StreamNumber, UnixMs,
@@ -33,7 +35,7 @@ fn block(sequence: u32, (start, epoch, rows, (has_power, has_counter)): Shape) -
     }
     NewBlock {
         id: BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) },
-        stream: StreamNumber(1),
+        stream: StreamId::new(KeyGeneration(1), StreamNumber(1)),
         source: SourceNumber(0),
         rows: u16::try_from(rows).unwrap(),
         first: UnixMs(start * 1_000),
@@ -68,8 +70,8 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     configure(&connection).unwrap();
     schema::migrate(&mut connection, &path).unwrap();
     let device = "INSERT INTO site VALUES (1, 'Hof', 'UTC');
-         INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL);
-         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 0, NULL);";
+         INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL, 0, 0);
+         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 0, NULL, 1);";
     connection.execute_batch(device).unwrap();
     Writer::new(connection, Arc::new(Journal::none()))
 }
