@@ -15,6 +15,7 @@ mod extract;
 mod frame;
 mod link;
 mod listen;
+mod naming;
 mod own;
 mod pages;
 mod profiles;
@@ -51,6 +52,7 @@ use crate::ingest::Ingest;
 use crate::limits::JSON_BYTES_MAX;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::naming::Naming;
 use crate::telemetry::History;
 use crate::throttle::Throttle;
 
@@ -70,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
+    pub(crate) naming: Naming,
     pub(crate) ingest: Ingest,
     pub(crate) throttle: Mutex<Throttle>,
     /// Places for requests in flight.
@@ -124,6 +127,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
     let write = OpenApiRouter::new()
         .routes(routes!(devices::enrol_device))
         .routes(routes!(devices::delete_device_keys))
+        .routes(routes!(naming::update_device))
+        .routes(routes!(naming::update_site))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))
         .routes(routes!(tokens::list_tokens, tokens::create_token))

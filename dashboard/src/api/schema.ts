@@ -70,7 +70,8 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        patch?: never;
+        /** Renames a device or moves it to another site; what was measured stays. */
+        patch: operations["update_device"];
         trace?: never;
     };
     "/api/v1/devices/{id}/energy": {
@@ -270,6 +271,23 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sites/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Renames a site, or puts one where nothing was measured yet into another time zone. */
+        patch: operations["update_site"];
         trace?: never;
     };
     "/api/v1/system": {
@@ -828,6 +846,19 @@ export interface components {
          * @enum {string}
          */
         TroubleCause: "not_claimed" | "nothing_received" | "key_revoked" | "not_heard" | "inverter_offline" | "inverter_faulty";
+        /** @description What is to be different about a device; what is absent stays as it is. */
+        UpdateDevice: {
+            /** @description 1 to 80 characters. */
+            name?: string | null;
+            site?: components["schemas"]["NewSite"] | null;
+        };
+        /** @description What is to be different about a site; what is absent stays as it is. */
+        UpdateSite: {
+            /** @description 1 to 80 characters, and no other site's name. */
+            name?: string | null;
+            /** @description IANA name; refused once anything was received at the site. */
+            time_zone?: string | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -986,6 +1017,58 @@ export interface operations {
             };
             /** @description There is no such device. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    update_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateDevice"];
+            };
+        };
+        responses: {
+            /** @description It is as wished. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A name or time zone is not one. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The site is in another time zone. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1401,6 +1484,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Site"][];
+                };
+            };
+        };
+    };
+    update_site: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The site's number. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateSite"];
+            };
+        };
+        responses: {
+            /** @description It is as wished. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The name or time zone is not one. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such site. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The name is taken, or days are counted already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };

@@ -10,6 +10,7 @@ mod document;
 mod events;
 mod fleet;
 mod limits;
+mod naming;
 mod pages;
 mod recovery;
 mod world;
