@@ -150,10 +150,43 @@ describe("a claim code", () => {
     }
   });
 
+  it("of a device with a wrong name: it is renamed, moved, its site renamed, and its zone put right", async () => {
+    const { context, page } = await signedIn(browser, DESK);
+    try {
+      const stamp = Date.now();
+      const { id } = await enrol(page, `Rof ${stamp}`);
+      await page.goto(`/devices/${id}?tab=settings`);
+      const place = panel(page, "Name and place");
+      await place.getByLabel("Name").fill(`Roof ${stamp}`);
+      await place.getByLabel("Site", { exact: true }).fill(`Farm ${stamp}`);
+      await place.getByLabel("Time zone of the new site").fill("Europe/Paris");
+      await place.getByRole("button", { name: "Save" }).click();
+      await page.getByRole("heading", { name: `Roof ${stamp}` }).waitFor();
+      const site = panel(page, `Site Farm ${stamp}`);
+      await site.getByLabel("Site's name").fill(`Estate ${stamp}`);
+      await site.getByLabel("Site's time zone").fill("Asia/Kolkata");
+      await site.getByRole("button", { name: "Save site" }).click();
+      await panel(page, `Site Estate ${stamp}`).waitFor();
+      await page.reload();
+      expect(await panel(page, `Site Estate ${stamp}`).getByLabel("Site's time zone").inputValue()).toBe("Asia/Kolkata");
+      await page.goto("/");
+      await page.getByRole("row", { name: new RegExp(`Roof ${stamp}.*Estate ${stamp}`) }).waitFor();
+
+      // A name that is taken is refused in words, and nothing is said to be saved.
+      await page.goto(`/devices/${id}?tab=settings`);
+      await panel(page, `Site Estate ${stamp}`).getByLabel("Site's name").fill("Havelberg");
+      await page.getByRole("button", { name: "Save site" }).click();
+      await page.getByText("Not saved: there is a site of that name.").waitFor();
+      expect(await page.getByText("Saved.").count()).toBe(0);
+    } finally {
+      await context.close();
+    }
+  });
+
   const ecowatt = process.env.ECOWATT;
   /** An agent sends once a minute unless told otherwise. */
   const FIRST_READING_MS = 90_000;
-  it.runIf(ecowatt)("and its configuration, pasted as they are, start an agent", async () => {
+  it.runIf(ecowatt)("and its configuration, pasted as they are, start an agent, whose key can be revoked", async () => {
     const folder = mkdtempSync(join(tmpdir(), "ecowatt-e2e-"));
     const { context, page } = await signedIn(browser, DESK);
     let agent: ReturnType<typeof spawn> | undefined;
@@ -165,6 +198,19 @@ describe("a claim code", () => {
       await page.goto(`/devices/${id}`);
       // Not the power now: this agent goes by the world's clock, the demonstration by its own.
       await page.locator(`tr[data-point="ac.power"] td`).first().getByText(/\d/).waitFor({ timeout: FIRST_READING_MS });
+
+      await page.getByRole("button", { name: "Settings" }).click();
+      const key = panel(page, "Key");
+      const question = page.getByRole("dialog");
+      await key.getByRole("button", { name: "Revoke key" }).click();
+      await question.getByText("nothing that").waitFor();
+      await question.getByRole("button", { name: "Cancel" }).click();
+      await key.getByRole("button", { name: "Revoke key" }).click();
+      await question.getByRole("button", { name: "Revoke key" }).click();
+      await page.getByTestId("trouble").getByText(/Its key is revoked since/).waitFor();
+      await key.getByRole("button", { name: "New claim code" }).click();
+      await question.getByRole("button", { name: "Make a claim code" }).click();
+      expect(await page.getByLabel("Configuration").innerText()).toMatch(/^claim_code = "[0-9A-Z-]{23}"$/);
     } finally {
       const ended = agent && new Promise((done) => agent!.on("exit", done));
       agent?.kill();

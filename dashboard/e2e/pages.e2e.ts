@@ -53,6 +53,18 @@ const CASES: Case[] = [
     ready: (page) => page.getByRole("heading", { name: "Link" }).waitFor(),
   },
   {
+    name: "device-settings",
+    path: `${device}?tab=settings`,
+    isSignedIn: true,
+    ready: (page) => page.getByRole("region", { name: "Key" }).waitFor(),
+  },
+  {
+    name: "access",
+    path: "/access",
+    isSignedIn: true,
+    ready: (page) => page.getByRole("region", { name: "Sessions" }).getByText("this session").waitFor(),
+  },
+  {
     name: "unknown-device",
     path: "/devices/dev-999999",
     isSignedIn: true,

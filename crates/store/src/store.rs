@@ -14,8 +14,8 @@ use crate::{
     DeviceQuery, DeviceState, EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream,
     NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError,
     RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteChange, SiteId,
-    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeQuality, TimeRange, Token, TokenId, Upload,
-    Use,
+    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeQuality, TimeRange, Token,
+    TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.

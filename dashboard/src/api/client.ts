@@ -69,6 +69,10 @@ export function post<T>(path: string, body: unknown): Promise<T> {
   return send<T>("POST", address(path), body);
 }
 
+export function patch(path: string, body: unknown): Promise<void> {
+  return send<void>("PATCH", address(path), body);
+}
+
 export function remove(path: string): Promise<void> {
   return send<void>("DELETE", address(path));
 }

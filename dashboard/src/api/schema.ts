@@ -426,7 +426,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The store answers, so requests can be. */
+        /** What is stored is stored: the writer was asked, and what is read was read. */
         get: operations["check_ready"];
         put?: never;
         post?: never;
@@ -1818,7 +1818,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description The store does not answer, or the server is stopping. */
+            /** @description Nothing can be stored or read, or the server is stopping. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -32,4 +32,6 @@ export type Spark = Schemas["Spark"];
 export type Profile = Schemas["Profile"];
 export type Trouble = Schemas["Trouble"];
 export type System = Schemas["System"];
+export type UpdateDevice = Schemas["UpdateDevice"];
+export type UpdateSite = Schemas["UpdateSite"];
 export type Telemetry = Schemas["Telemetry"];

@@ -12,12 +12,14 @@ import { DeviceTrouble } from "./DeviceTrouble";
 import { Diagnostics } from "./Diagnostics";
 import { EnergyTab } from "./energy/EnergyTab";
 import { Measurements } from "./Measurements";
+import { Settings } from "./Settings";
 import styles from "./Device.module.css";
 
 const TABS = [
   { name: "measurements", label: "Measurements" },
   { name: "energy", label: "Energy" },
   { name: "diagnostics", label: "Diagnostics" },
+  { name: "settings", label: "Settings" },
 ] as const;
 
 type Tab = (typeof TABS)[number]["name"];
@@ -78,6 +80,7 @@ function Known({ device }: { device: DeviceDetail }) {
       {tab === "measurements" && <Measurements device={device} />}
       {tab === "energy" && <EnergyTab device={device} />}
       {tab === "diagnostics" && <Diagnostics device={device} />}
+      {tab === "settings" && <Settings device={device} />}
     </>
   );
 }
