@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_model::SourceNumber;
-use ecowatt_profile::sunspec::Found;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::epoch::{Carried, Ended, Epoch};
@@ -22,7 +21,7 @@ use crate::node::StartError;
 use crate::sample_log::SampleLog;
 use crate::standing::{Standing, Teller};
 use crate::storage::{Disk, Folder, FolderError, Ledger, LedgerError, StorageError};
-use crate::survey::{self, SurveyError};
+use crate::survey::{self, News, Survey, Surveyor};
 
 /// Why the agent ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +48,6 @@ pub enum RunError {
 const JOBS_MAX: usize = 16;
 /// How long the start waits for SunSpec inverters that were never searched.
 const FIRST_SURVEY_MAX: Duration = Duration::from_secs(3);
-/// Pause between searches of an inverter that does not answer.
-const SURVEY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Polls, keeps and sends until `shutdown` is ready.
 ///
@@ -97,19 +94,15 @@ pub async fn run_and_tell(
     };
     let mut tasks = JoinSet::new();
     let mut sites = connect(&config, &clock, &*disk, &mut tasks);
-    let first = search_missing(&config, &mut sites, &*disk);
+    let (mut news, surveyors) = survey_all(&config, &sites, &disk);
     tokio::select! {
-        _ = tokio::time::timeout(FIRST_SURVEY_MAX, first) => {}
+        _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
         () = &mut shutdown => return Ok(()),
     }
     let mut carried = Carried { ledger, link, log, teller };
     loop {
         let mut epoch = Epoch::start(&config, clock, disk.clone(), &sites, carried)?;
-        let is_missing = sites.iter().any(Site::is_missing);
-        let ended = {
-            let surveyed = survey_later(&config, &mut sites, &*disk, is_missing);
-            epoch.run(&mut shutdown, surveyed).await
-        };
+        let ended = epoch.run(&mut shutdown, later_news(&mut sites, &mut news)).await;
         match ended {
             Ended::Stopped => {
                 epoch.stop().await?;
@@ -120,6 +113,7 @@ pub async fn run_and_tell(
         }
     }
     // The buses end when nobody can send them jobs any more.
+    drop(surveyors);
     drop(sites);
     while tasks.join_next().await.is_some() {}
     Ok(())
@@ -129,14 +123,15 @@ pub async fn run_and_tell(
 struct Site {
     source: SourceNumber,
     bus: mpsc::Sender<Job>,
-    models: Option<Vec<Found>>,
-    needs_models: bool,
-    is_failure_logged: bool,
+    survey: Option<Survey>,
+    needs_survey: bool,
+    /// Told when samples say that the models are not where they were.
+    moved: Arc<Notify>,
 }
 
 impl Site {
     fn is_missing(&self) -> bool {
-        self.needs_models && self.models.is_none()
+        self.needs_survey && self.survey.is_none()
     }
 }
 
@@ -161,11 +156,68 @@ fn connect<D: Disk>(
                 bus
             }
         };
-        let needs_models = inverter.profile.needs_discovery();
-        let models = if needs_models { survey::recall(disk, source, inverter) } else { None };
-        sites.push(Site { source, bus, models, needs_models, is_failure_logged: false });
+        let needs_survey = inverter.profile.needs_discovery();
+        // A list that the profile has no use for is as good as none.
+        let is_of_use = |survey: &Survey| survey::compile(inverter, Some(survey)).is_ok();
+        let kept = if needs_survey { survey::recall(disk, source, inverter) } else { None };
+        let survey = kept.filter(is_of_use);
+        sites.push(Site { source, bus, survey, needs_survey, moved: Arc::default() });
     }
     sites
+}
+
+/// Has every inverter searched that needs it, for as long as the tasks are held.
+fn survey_all(
+    config: &Config,
+    sites: &[Site],
+    disk: &Arc<Folder>,
+) -> (mpsc::Receiver<News>, JoinSet<()>) {
+    let mut surveyors = JoinSet::new();
+    let (news, told) = mpsc::channel(1);
+    for (site, inverter) in sites.iter().zip(&config.inverters) {
+        if site.needs_survey {
+            let surveyor = Surveyor {
+                source: site.source,
+                inverter: inverter.clone(),
+                bus: site.bus.clone(),
+                disk: disk.clone(),
+                known: site.survey.clone(),
+                moved: site.moved.clone(),
+                news: news.clone(),
+            };
+            surveyors.spawn(surveyor.run());
+        }
+    }
+    (told, surveyors)
+}
+
+/// Ready when every inverter of which nothing was kept has been searched once.
+async fn first_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
+    let mut waiting = sites.iter().filter(|site| site.is_missing()).count();
+    while waiting > 0
+        && let Some(news) = news.recv().await
+    {
+        waiting -= usize::from(news.is_first);
+        take_news(sites, news);
+    }
+}
+
+/// Ready when an inverter is to be polled in another way.
+async fn later_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
+    while let Some(news) = news.recv().await {
+        if take_news(sites, news) {
+            return;
+        }
+    }
+    // No inverter needs a search.
+    std::future::pending().await
+}
+
+fn take_news(sites: &mut [Site], news: News) -> bool {
+    let site = sites.iter_mut().find(|site| site.source == news.source);
+    let Some((site, survey)) = site.zip(news.survey) else { return false };
+    site.survey = Some(survey);
+    true
 }
 
 /// The slowest of those who share a bus sets its pace.
@@ -181,47 +233,4 @@ fn pace(inverters: &[InverterConfig], address: &Address) -> Pace {
             }
         },
     )
-}
-
-/// Searches every inverter that needs it once; whether one was found.
-async fn search_missing<D: Disk>(config: &Config, sites: &mut [Site], disk: &D) -> bool {
-    let mut is_found = false;
-    for site in sites.iter_mut().filter(|site| site.is_missing()) {
-        let Some(inverter) = config.inverters.get(usize::from(site.source.0)) else { continue };
-        let searched = survey::search(site.source, inverter.unit, &site.bus).await;
-        match searched.and_then(|models| survey::compile(inverter, Some(&models)).map(|_| models)) {
-            Ok(models) => {
-                tracing::info!(inverter = %inverter.name, models = models.len(), "inverter searched");
-                if let Err(error) = survey::keep(disk, site.source, inverter, &models) {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "models will be searched again at the next start");
-                }
-                site.models = Some(models);
-                is_found = true;
-            }
-            Err(error) => log_survey(site, inverter, &error),
-        }
-    }
-    is_found
-}
-
-/// Ready when an inverter that was left out can take part.
-async fn survey_later<D: Disk>(config: &Config, sites: &mut [Site], disk: &D, is_missing: bool) {
-    if !is_missing {
-        return std::future::pending().await;
-    }
-    loop {
-        tokio::time::sleep(SURVEY_PAUSE).await;
-        if search_missing(config, sites, disk).await {
-            return;
-        }
-    }
-}
-
-fn log_survey(site: &mut Site, inverter: &InverterConfig, error: &SurveyError) {
-    if !site.is_failure_logged {
-        site.is_failure_logged = true;
-        let error: &dyn std::error::Error = error;
-        tracing::warn!(inverter = %inverter.name, error, "inverter is left out for the time being");
-    }
 }

@@ -20,6 +20,7 @@ use ecowatt_device::{Sample, batch_rows_max};
 use ecowatt_model::{BatchId, BootEpoch, SourceNumber, StreamNumber};
 use ecowatt_wire::{BootReason, LAYOUT_MAX};
 
+pub(crate) use checksum::crc32;
 pub use disk::{Disk, Folder, FolderError};
 pub use draft::{Draft, DraftError, Drafted};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};

@@ -1,130 +1,281 @@
 //! From a profile to a plan: SunSpec inverters are searched for their models first.
 //!
-//! What was found is kept in the data folder, because an inverter that sleeps cannot be searched. An
-//! inverter that was never searched is left out until it answers; the agent then starts an epoch in
-//! which it takes part.
+//! A search runs beside the polling, on the same bus. It is made when nothing is known of an inverter,
+//! again and again while its list of models is incomplete, and whenever the samples say that the
+//! models are no longer where they were. An inverter that was never searched is left out until it
+//! answers; the agent then starts an epoch in which it takes part.
 
+mod kept;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::SourceNumber;
-use ecowatt_profile::sunspec::{Discovery, Found};
+use ecowatt_profile::sunspec::{self, Discovery, Found, NoModels, ProbeAnswer};
 use ecowatt_profile::{Compiled, Profile, Read, Table};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::bus::{Answer, Job};
 use crate::config::InverterConfig;
 use crate::storage::Disk;
 
+pub(crate) use self::kept::recall;
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Survey {
+    pub(crate) models: Vec<Found>,
+    /// The inverter said where its list of models ends.
+    pub(crate) is_complete: bool,
+}
+
 /// Why an inverter cannot be polled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SurveyError {
-    #[error("inverter has no SunSpec models")]
-    NoSunSpec,
-    #[error("inverter did not answer the search for its models")]
-    Quiet,
-    #[error("profile {0} does not fit the inverter: {1}")]
-    Profile(String, String),
+    #[error(transparent)]
+    NoModels(#[from] NoModels),
+    #[error("profile {profile} does not fit the inverter: {problem}{}", of_models(.models))]
+    Profile { profile: String, problem: String, models: Vec<Found> },
+    #[error("the bus is gone")]
+    NoBus,
 }
 
-/// Wait for one answer of a search.
-const TIMEOUT: Duration = Duration::from_secs(2);
-const KEPT_BYTES_MAX: usize = 4096;
+/// Pause before a register is asked for again that was not answered, or answered "busy".
+const AGAIN: Duration = Duration::from_secs(1);
+/// First pause between two searches of one inverter; it doubles.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// Longest pause of an inverter that does not answer, or whose samples do not fit what was found.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Longest pause of one that answers, but does not say all that there may be.
+const PAUSE_ANSWERED_MAX: Duration = Duration::from_secs(3600);
 
 /// The plan and layout of an inverter whose models are known or need not be.
 pub(crate) fn compile(
     inverter: &InverterConfig,
-    models: Option<&[Found]>,
+    survey: Option<&Survey>,
 ) -> Result<Compiled, SurveyError> {
-    let profile = &inverter.profile;
+    resolve(inverter, survey).map(|(_, compiled)| compiled)
+}
+
+/// As [`compile`], with the profile that it is of.
+fn resolve(
+    inverter: &InverterConfig,
+    survey: Option<&Survey>,
+) -> Result<(Profile, Compiled), SurveyError> {
     let failed = |error: &dyn std::error::Error| {
-        SurveyError::Profile(profile.id().into(), error.to_string())
+        let mut problem = error.to_string();
+        if let Some(cause) = error.source() {
+            let _ = write!(problem, ": {cause}");
+        }
+        let models = survey.map(|survey| survey.models.clone()).unwrap_or_default();
+        SurveyError::Profile { profile: inverter.profile.id().into(), problem, models }
     };
     let kind = inverter.address.kind();
-    let resolved: Profile;
-    let profile = match models {
-        None => profile,
-        Some(models) => {
-            resolved = profile.resolve(models).map_err(|error| failed(&error))?;
-            &resolved
-        }
+    let profile = match survey {
+        None => inverter.profile.clone(),
+        Some(survey) => inverter.profile.resolve(&survey.models).map_err(|error| failed(&error))?,
     };
-    profile.compile(profile.link_cost(kind)).map_err(|error| failed(&error))
+    let compiled = profile.compile(profile.link_cost(kind)).map_err(|error| failed(&error))?;
+    Ok((profile, compiled))
 }
 
-/// Searches an inverter for its models.
-pub(crate) async fn search(
-    source: SourceNumber,
-    unit: u8,
-    bus: &mpsc::Sender<Job>,
-) -> Result<Vec<Found>, SurveyError> {
-    let mut discovery = Discovery::new();
-    let (done, mut answers) = mpsc::channel(1);
-    while let Some(probe) = discovery.next_read() {
-        let read = Read::of_all(Table::Holding, probe.address, probe.count, 0, 0);
-        let job = Job { source, unit, read, timeout: TIMEOUT, done: done.clone() };
-        bus.send(job).await.map_err(|_| SurveyError::Quiet)?;
-        match answers.recv().await.map(|done| done.answer) {
-            Some(Answer::Words(words)) => discovery.handle_words(&words),
-            Some(Answer::Exception(_)) => discovery.handle_exception(),
-            Some(Answer::Timeout | Answer::OtherNumber | Answer::Garbled | Answer::Unreachable)
-            | None => {
-                return Err(SurveyError::Quiet);
+/// News of one inverter.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) source: SourceNumber,
+    /// Of the first search of an inverter of which nothing was kept.
+    pub(crate) is_first: bool,
+    /// None if a first search found nothing that can be polled; others follow.
+    pub(crate) survey: Option<Survey>,
+}
+
+/// Who searches one inverter, for as long as the agent runs.
+pub(crate) struct Surveyor<D> {
+    pub(crate) source: SourceNumber,
+    pub(crate) inverter: InverterConfig,
+    pub(crate) bus: mpsc::Sender<Job>,
+    pub(crate) disk: D,
+    /// What the polling goes by.
+    pub(crate) known: Option<Survey>,
+    /// Told when samples say that the models are not where they were.
+    pub(crate) moved: Arc<Notify>,
+    pub(crate) news: mpsc::Sender<News>,
+}
+
+/// What a search was good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// The whole list.
+    Whole,
+    /// It answered, and there may be more.
+    Part,
+    Nothing,
+}
+
+impl<D: Disk> Surveyor<D> {
+    /// Searches, and tells what is new, until nobody listens.
+    pub(crate) async fn run(mut self) {
+        if self.known.as_ref().is_some_and(|known| known.is_complete) {
+            self.moved.notified().await;
+        }
+        let (mut pause, mut said) = (PAUSE_MIN, String::new());
+        let mut is_first = self.known.is_none();
+        loop {
+            let searched = self.search().await;
+            if matches!(searched, Err(SurveyError::NoBus)) {
+                return;
             }
+            let (worth, found) = self.weigh(searched, &mut said);
+            if found.is_some() {
+                pause = PAUSE_MIN;
+            }
+            if found.is_some() || is_first {
+                let news = News { source: self.source, is_first, survey: found };
+                if self.news.send(news).await.is_err() {
+                    return;
+                }
+                is_first = false;
+            }
+            let moved = self.moved.notified();
+            match worth {
+                Worth::Whole => {
+                    tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+                    moved.await;
+                }
+                Worth::Part => {
+                    tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+                    let _ = tokio::time::timeout(pause.saturating_sub(PAUSE_MAX), moved).await;
+                }
+                Worth::Nothing => tokio::time::sleep(pause.min(PAUSE_MAX)).await,
+            }
+            pause = (pause * 2).min(PAUSE_ANSWERED_MAX);
         }
     }
-    discovery.models().map(<[Found]>::to_vec).ok_or(SurveyError::NoSunSpec)
-}
 
-/// What an earlier search of this inverter found.
-pub(crate) fn recall(
-    disk: &impl Disk,
-    source: SourceNumber,
-    inverter: &InverterConfig,
-) -> Option<Vec<Found>> {
-    let bytes = disk.read(&file_name(source), KEPT_BYTES_MAX).ok()??;
-    let text = String::from_utf8(bytes).ok()?;
-    let mut lines = text.lines();
-    if lines.next()? != title(inverter) {
-        return None;
-    }
-    let mut models = Vec::new();
-    for line in lines.by_ref() {
-        if line == END {
-            return Some(models);
+    /// What a search is good for, and what it found if polling is to go by that from here on.
+    fn weigh(
+        &mut self,
+        searched: Result<Survey, SurveyError>,
+        said: &mut String,
+    ) -> (Worth, Option<Survey>) {
+        let resolved = searched.and_then(|survey| {
+            let (profile, _) = resolve(&self.inverter, Some(&survey))?;
+            Ok((survey, profile))
+        });
+        let (survey, profile) = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                let text = error.to_string();
+                if text != *said {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(inverter = %self.inverter.name, error, "inverter is searched again");
+                    *said = text;
+                }
+                let is_silent = matches!(error, SurveyError::NoModels(NoModels::Unanswered));
+                return (if is_silent { Worth::Nothing } else { Worth::Part }, None);
+            }
+        };
+        said.clear();
+        let worth = if survey.is_complete { Worth::Whole } else { Worth::Part };
+        if self.known.as_ref().is_some_and(|known| !survey.replaces(known)) {
+            return (worth, None);
         }
-        let mut numbers = line.split(' ').map(str::parse::<u16>);
-        let mut next = || numbers.next()?.ok();
-        models.push(Found { id: next()?, address: next()?, length: next()? });
+        if let Err(error) = kept::keep(&self.disk, self.source, &self.inverter, &survey) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "models will be searched again at the next start");
+        }
+        let is_same = self.known.as_ref().is_some_and(|known| known.models == survey.models);
+        self.known = Some(survey.clone());
+        if is_same {
+            return (worth, None);
+        }
+        log(&self.inverter.name, &survey, &profile);
+        (worth, Some(survey))
     }
-    // Torn: searched again.
-    None
-}
 
-/// Keeps what a search found.
-pub(crate) fn keep(
-    disk: &impl Disk,
-    source: SourceNumber,
-    inverter: &InverterConfig,
-    models: &[Found],
-) -> std::io::Result<()> {
-    let mut text = format!("{}\n", title(inverter));
-    for model in models {
-        text.push_str(&format!("{} {} {}\n", model.id, model.address, model.length));
+    async fn search(&self) -> Result<Survey, SurveyError> {
+        let mut discovery = Discovery::new();
+        // The profile says how long an answer may take.
+        let timeout = self.inverter.profile.transport().timeout;
+        let (done, mut answers) = mpsc::channel(1);
+        while let Some(probe) = discovery.next_read() {
+            if discovery.is_again() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            let read = Read::of_all(Table::Holding, probe.address, probe.count, 0, 0);
+            let (source, unit, done) = (self.source, self.inverter.unit, done.clone());
+            let job = Job { source, unit, read, timeout, done };
+            self.bus.send(job).await.map_err(|_| SurveyError::NoBus)?;
+            let answered = answers.recv().await.ok_or(SurveyError::NoBus)?;
+            discovery.handle(match &answered.answer {
+                Answer::Words(words) => ProbeAnswer::Words(words),
+                Answer::Exception(
+                    ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue,
+                ) => ProbeAnswer::Refused,
+                Answer::Exception(
+                    ExceptionCode::GatewayPathUnavailable
+                    | ExceptionCode::GatewayTargetFailedToRespond,
+                )
+                | Answer::Timeout
+                | Answer::OtherNumber
+                | Answer::Unreachable => ProbeAnswer::Silent,
+                Answer::Exception(_) | Answer::Garbled => ProbeAnswer::Busy,
+            });
+        }
+        let findings = discovery.findings().ok_or(SurveyError::NoBus)??;
+        Ok(Survey { models: findings.models.to_vec(), is_complete: findings.is_complete })
     }
-    text.push_str(END);
-    let name = file_name(source);
-    disk.write_at(&name, 0, text.as_bytes())?;
-    disk.truncate(&name, u64::try_from(text.len()).unwrap_or(u64::MAX))?;
-    disk.sync(&name)
 }
 
-const END: &str = "end";
-
-fn file_name(source: SourceNumber) -> String {
-    format!("models-{source}")
+impl Survey {
+    /// Whether it says more, or other things, than what is known: a list that breaks off within that
+    /// says nothing.
+    fn replaces(&self, known: &Self) -> bool {
+        self.is_complete || !known.models.starts_with(&self.models)
+    }
 }
 
-/// Another inverter or profile at the same place is searched afresh.
-fn title(inverter: &InverterConfig) -> String {
-    format!("{} {} {}", inverter.address, inverter.unit, inverter.profile.id())
+fn log(inverter: &str, survey: &Survey, profile: &Profile) {
+    let models = list(&survey.models);
+    if survey.is_complete {
+        tracing::info!(inverter, models, "inverter searched");
+    } else {
+        tracing::warn!(
+            inverter,
+            models,
+            "inverter did not say where its list of models ends; it is searched again"
+        );
+    }
+    let out_of_reach = profile.out_of_reach();
+    if let Some(first) = out_of_reach.first() {
+        tracing::warn!(
+            inverter,
+            points = out_of_reach.len(),
+            first,
+            "points are left out: one read does not reach from them to their scale factor"
+        );
+    }
+}
+
+fn of_models(models: &[Found]) -> String {
+    if models.is_empty() { String::new() } else { format!("; its models are {}", list(models)) }
+}
+
+/// Models by number and, where it is known, name; each once.
+fn list(models: &[Found]) -> String {
+    let mut text = String::new();
+    for (index, model) in models.iter().enumerate() {
+        if models[..index].iter().any(|earlier| earlier.id == model.id) {
+            continue;
+        }
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{}", model.id);
+        if let Some(name) = sunspec::model_name(model.id) {
+            let _ = write!(text, " ({name})");
+        }
+    }
+    text
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ecowatt_inverter::{Config, ConfigError, Map, Site, Tabulation, Weather};
 use ecowatt_model::UnixMs;
-use ecowatt_profile::sunspec::{Discovery, Found};
+use ecowatt_profile::sunspec::{Discovery, Found, ProbeAnswer};
 use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
 use crate::world::Threads;
@@ -191,11 +191,11 @@ fn search(table: &Tabulation) -> Option<Vec<Found>> {
     let mut discovery = Discovery::new();
     while let Some(probe) = discovery.next_read() {
         match table.words(table.start(), probe.address, probe.count) {
-            Some(words) => discovery.handle_words(words),
-            None => discovery.handle_exception(),
+            Some(words) => discovery.handle(ProbeAnswer::Words(words)),
+            None => discovery.handle(ProbeAnswer::Refused),
         }
     }
-    discovery.models().map(<[Found]>::to_vec)
+    discovery.findings()?.ok().map(|findings| findings.models.to_vec())
 }
 
 #[cfg(test)]

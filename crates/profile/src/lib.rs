@@ -38,8 +38,9 @@ pub use layout::{
     NAME_BYTES_MAX, POINTS_MAX, Point, Reading, Roles, SENTINELS_MAX,
 };
 pub use plan::{
-    GROUPS_MAX, Group, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read, SLEEP_CONDITIONS_MAX,
-    SleepCondition, SleepRule, SleepScale, SleepTest, Transport,
+    GROUPS_MAX, GUARDS_MAX, Group, Guard, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read,
+    SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale, SleepTest,
+    Transport,
 };
 #[cfg(feature = "std")]
 pub use planner::{CompileError, Compiled};

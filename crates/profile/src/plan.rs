@@ -10,6 +10,7 @@ use ecowatt_model::{COLUMNS_MAX, Mark};
 
 use crate::kind::Table;
 use crate::scaled::POWERS_OF_TEN;
+use crate::sunspec::{Found, HEADER_LEN};
 
 /// Most reads of one plan.
 pub const READS_MAX: usize = 24;
@@ -19,6 +20,10 @@ pub const GROUPS_MAX: usize = 8;
 pub const READ_REGISTERS_MAX: u16 = 125;
 /// Most conditions of a sleep rule.
 pub const SLEEP_CONDITIONS_MAX: usize = 4;
+/// Most words that one condition of a sleep rule lists.
+pub const SLEEP_WORDS_MAX: usize = 4;
+/// Most guards of one plan: SunSpec models that one profile reads.
+pub const GUARDS_MAX: usize = 10;
 
 /// Registers that are due together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +66,12 @@ pub enum PlanError {
     /// More than [`SLEEP_CONDITIONS_MAX`].
     #[error("more than {SLEEP_CONDITIONS_MAX} sleep conditions")]
     TooManyConditions,
+    /// More than [`GUARDS_MAX`].
+    #[error("more than {GUARDS_MAX} models")]
+    TooManyGuards,
+    /// The header of this SunSpec model does not come in one read.
+    #[error("the header of model {0} is in no read")]
+    Unguarded(u16),
 }
 
 impl Read {
@@ -108,9 +119,14 @@ impl Read {
     /// what fails.
     #[must_use]
     pub fn bisect(&self) -> Option<(Self, Self)> {
+        self.bisect_at(self.cuts)
+    }
+
+    /// As [`Self::bisect`], at one of these cuts.
+    fn bisect_at(&self, cuts: u128) -> Option<(Self, Self)> {
         let middle = self.count / 2;
         let is_useful = |cut: u16| {
-            (self.cuts >> cut) & 1 == 1
+            (cuts >> cut) & 1 == 1
                 && self.wanted & low_bits(cut) != 0
                 && self.wanted & !low_bits(cut) != 0
         };
@@ -139,6 +155,34 @@ impl Read {
     }
 }
 
+/// The header of a SunSpec model, by which the registers of the model are known to be where the plan
+/// takes them to be: firmware and settings move maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// The model as it was found.
+    pub model: Found,
+    /// Column of the header's identifier; that of its length follows.
+    pub column: u8,
+}
+
+impl Guard {
+    /// Whether the model was where it should be; `None` if its header was not read.
+    #[must_use]
+    pub fn holds(&self, words: &[u16], marks: &[Mark]) -> Option<bool> {
+        let columns = usize::from(self.column)..usize::from(self.column) + 2;
+        let is_read = marks.get(columns.clone())?.iter().all(|mark| *mark == Mark::Read);
+        is_read.then(|| words.get(columns) == Some(&[self.model.id, self.model.length]))
+    }
+
+    /// Whether a register lies in the model.
+    #[must_use]
+    pub fn covers(&self, table: Table, address: u16) -> bool {
+        let offset = address.checked_sub(self.model.address);
+        let end = u32::from(self.model.length) + u32::from(HEADER_LEN);
+        table == Table::Holding && offset.is_some_and(|offset| u32::from(offset) < end)
+    }
+}
+
 /// One part of a sleep rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SleepCondition {
@@ -163,7 +207,7 @@ pub enum SleepTest {
     /// The word is one of the first `count` of these.
     OneOf {
         /// The words.
-        words: [u16; 4],
+        words: [u16; SLEEP_WORDS_MAX],
         /// How many of them count.
         count: u8,
     },
@@ -253,7 +297,13 @@ pub struct Plan {
     group_count: u8,
     column_count: u8,
     sleep: Option<SleepRule>,
+    guards: [Guard; GUARDS_MAX],
+    guard_count: u8,
+    /// A bit per column that continues a text: between it and the one before, a text may be torn.
+    texts: u128,
 }
+
+const _: () = assert!(COLUMNS_MAX <= 128, "a plan keeps a bit per column");
 
 impl Plan {
     /// A plan of these reads; their first columns are set in their order.
@@ -273,6 +323,10 @@ impl Plan {
             group_count: u8::try_from(groups.len()).map_err(|_| PlanError::TooManyGroups)?,
             column_count: 0,
             sleep,
+            guards: [Guard { model: Found { id: 0, address: 0, length: 0 }, column: 0 };
+                GUARDS_MAX],
+            guard_count: 0,
+            texts: 0,
         };
         plan.groups
             .get_mut(..groups.len())
@@ -288,6 +342,51 @@ impl Plan {
                 .ok_or(PlanError::TooManyColumns)?;
         }
         Ok(plan)
+    }
+
+    /// The plan with these models, whose headers are among its columns.
+    ///
+    /// # Errors
+    /// When there are more than [`GUARDS_MAX`], or a header is in no read.
+    pub fn with_guards(mut self, models: &[Found]) -> Result<Self, PlanError> {
+        for model in models {
+            let header = model.address..=model.address.saturating_add(HEADER_LEN - 1);
+            let column = self.reads().iter().find_map(|read| {
+                let is_whole = header.clone().all(|address| read.column_of(address).is_some());
+                let column = read.column_of(model.address).filter(|_| is_whole)?;
+                u8::try_from(column).ok().filter(|_| read.table == Table::Holding)
+            });
+            let column = column.ok_or(PlanError::Unguarded(model.id))?;
+            let slot = self.guards.get_mut(usize::from(self.guard_count));
+            *slot.ok_or(PlanError::TooManyGuards)? = Guard { model: *model, column };
+            self.guard_count += 1;
+        }
+        Ok(self)
+    }
+
+    /// The plan with texts in these columns, which may come in several reads.
+    #[must_use]
+    pub fn with_text(mut self, first_column: u8, count: u8) -> Self {
+        let first = u16::from(first_column);
+        self.texts |= low_bits(first + u16::from(count)) & !low_bits(first + 1);
+        self
+    }
+
+    /// What tells that the registers are where they should be.
+    #[must_use]
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards[..usize::from(self.guard_count)]
+    }
+
+    /// Two reads that together cover the columns of this one, for a device that refuses it for its
+    /// length: texts may be torn, numbers and scaled values are not.
+    #[must_use]
+    pub fn halve(&self, read: &Read) -> Option<(Read, Read)> {
+        let texts = read
+            .columns()
+            .filter(|(_, column)| (self.texts >> column) & 1 == 1)
+            .fold(0, |cuts, (offset, _)| cuts | (1 << offset));
+        read.bisect_at(read.cuts | texts)
     }
 
     /// The reads, those of the fastest group first.

@@ -3,7 +3,8 @@
 //! Registers of one point (a number of several words, a SunSpec value and its scale factor) are one
 //! *span* that is never torn over two reads. Spans of a group are joined over holes that are
 //! cheaper to read than to ask twice. A slower group's span that lies within a faster group's read
-//! is taken from there for free.
+//! is taken from there for free. The header of each SunSpec model that points are in is a span of its
+//! own, so that every sample can tell whether the model is still there.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,10 +13,11 @@ use core::ops::Range;
 use crate::kind::{Kind, Table};
 use crate::layout::{Column, Layout, LayoutError, Point};
 use crate::plan::{
-    Group, Plan, PlanError, Read, SleepCondition, SleepRule, SleepScale, SleepTest, Transport,
-    low_bits,
+    Group, Plan, PlanError, Read, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale,
+    SleepTest, Transport, low_bits,
 };
 use crate::profile::{Place, PointSpec, Profile, SleepSpecTest};
+use crate::sunspec::{Found, HEADER_LEN};
 
 use alloc::string::String;
 
@@ -45,10 +47,10 @@ pub enum CompileError {
     Layout(#[from] LayoutError),
 }
 
-/// The registers of one point.
+/// The registers of one point, or of the header of a SunSpec model.
 #[derive(Debug, Clone)]
 struct Span {
-    point: usize,
+    point: Option<usize>,
     group: usize,
     table: Table,
     /// From the first to after the last, in `u32` because the last may be 65,535.
@@ -77,7 +79,8 @@ impl Profile {
         // Sleep conditions name columns, which the plan without them has numbered.
         let numbered = Plan::new(&groups, &reads, None)?;
         let read_of = |point: usize| {
-            let at = drafts.iter().position(|d| d.spans.iter().any(|span| span.point == point));
+            let is_its = |span: &Span| span.point == Some(point);
+            let at = drafts.iter().position(|draft| draft.spans.iter().any(is_its));
             at.and_then(|at| numbered.reads().get(at))
         };
         let conditions: Option<Vec<SleepCondition>> = self
@@ -93,17 +96,20 @@ impl Profile {
             // A rule with a part missing would call a working inverter asleep.
             Some(_) | None => None,
         };
-        let plan = Plan::new(&groups, &reads, sleep)?;
+        let plan = Plan::new(&groups, &reads, sleep)?.with_guards(&self.headers)?;
         let points = self
             .points
             .iter()
             .enumerate()
             .map(|(index, point)| {
                 read_of(index)
-                    .and_then(|read| layout_point(point, read))
+                    .and_then(|read| layout_point(point, read, numbered.reads()))
                     .ok_or_else(|| CompileError::Torn(point.name.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let texts = points.iter().filter(|point| point.kind == Kind::Text);
+        let plan =
+            texts.fold(plan, |plan, text| plan.with_text(text.first_column, text.column_count));
         let every: Vec<u32> = groups.iter().map(|group| group.every_ms).collect();
         let layout = Layout::new(&self.id, self.version, &every, &columns(&plan), points)?;
         Ok(Compiled { plan, layout })
@@ -112,7 +118,8 @@ impl Profile {
     fn spans(&self) -> Result<Vec<Span>, CompileError> {
         let mut spans = vec![];
         for (index, point) in self.points.iter().enumerate() {
-            let Place::Registers { table, address, count, scale_address, .. } = point.place else {
+            let Place::Registers { table, address, count, kind, scale_address, .. } = point.place
+            else {
                 return Err(CompileError::Unresolved(point.name.clone()));
             };
             let scale = scale_address.map(u32::from);
@@ -120,14 +127,43 @@ impl Profile {
             let end = start + u32::from(count);
             let range = scale.map_or(start, |scale| scale.min(start))
                 ..scale.map_or(end, |scale| end.max(scale + 1));
-            let span = Span { point: index, group: point.group, table, range };
-            let is_too_long = span.len() > u32::from(self.transport.registers_max);
+            let registers_max = u32::from(self.transport.registers_max);
+            let span = Span { point: Some(index), group: point.group, table, range };
+            let is_too_long = span.len() > registers_max && kind != Kind::Text;
             if is_too_long || self.has_barrier(table, &span.range) {
                 return Err(CompileError::Torn(point.name.clone()));
             }
-            spans.push(span);
+            // A text may come in several reads, a number or a scaled value may not.
+            let mut rest = span;
+            while rest.len() > registers_max {
+                let cut = rest.range.start + registers_max;
+                spans.push(Span { range: rest.range.start..cut, ..rest.clone() });
+                rest.range.start = cut;
+            }
+            spans.push(rest);
         }
+        let headers = self.headers.iter().filter_map(|header| self.header(*header, &spans));
+        let headers: Vec<Span> = headers.collect();
+        spans.extend(headers);
         Ok(spans)
+    }
+
+    /// The header of a model, read as often as what is read most often of the model.
+    fn header(&self, model: Found, spans: &[Span]) -> Option<Span> {
+        let start = u32::from(model.address);
+        let header_end = start + u32::from(HEADER_LEN);
+        let end = header_end + u32::from(model.length);
+        let is_inside = |span: &&Span| {
+            span.table == Table::Holding && span.range.start >= start && span.range.end <= end
+        };
+        let groups = spans.iter().filter(is_inside).map(|span| span.group);
+        let group = groups.min_by_key(|&group| self.pause(group))?;
+        Some(Span { point: None, group, table: Table::Holding, range: start..header_end })
+    }
+
+    /// How long a group waits; once per connection is the slowest.
+    fn pause(&self, group: usize) -> u32 {
+        self.groups[group].1.every_ms.wrapping_sub(1)
     }
 
     fn has_barrier(&self, table: Table, registers: &Range<u32>) -> bool {
@@ -140,8 +176,7 @@ impl Profile {
     fn draft(&self, spans: &[Span], transport: Transport) -> Vec<Draft> {
         let hole_max = u32::from(self.transport.hole_max.unwrap_or_else(|| transport.hole_max()));
         let mut by_speed: Vec<usize> = (0..self.groups.len()).collect();
-        // Once per connection is the slowest.
-        by_speed.sort_by_key(|&group| self.groups[group].1.every_ms.wrapping_sub(1));
+        by_speed.sort_by_key(|&group| self.pause(group));
         let mut drafts: Vec<Draft> = vec![];
         for group in by_speed {
             let mut own: Vec<&Span> = spans.iter().filter(|span| span.group == group).collect();
@@ -200,12 +235,15 @@ impl Draft {
         let bits = |from: u32, to: u32| low_bits(offset(to)) & !low_bits(offset(from));
         let (mut wanted, mut torn) = (0, 0);
         for span in &self.spans {
-            if let Place::Registers { address, count, scale_address, .. } = points[span.point].place
-            {
-                let start = u32::from(address);
-                wanted |= bits(start, start + u32::from(count));
-                if let Some(scale) = scale_address.map(u32::from) {
-                    wanted |= bits(scale, scale + 1);
+            let place = span.point.map(|point| &points[point].place);
+            match place {
+                Some(Place::Registers { address, count, scale_address: Some(scale), .. }) => {
+                    let (start, scale) = (u32::from(*address), u32::from(*scale));
+                    wanted |= bits(start, start + u32::from(*count)) | bits(scale, scale + 1);
+                }
+                // All that the span covers.
+                Some(Place::Registers { .. } | Place::SunSpec(_)) | None => {
+                    wanted |= bits(span.range.start, span.range.end);
                 }
             }
             torn |= bits(span.range.start + 1, span.range.end);
@@ -239,37 +277,56 @@ impl SleepSpecTest {
                 };
                 SleepTest::Below { limit, is_signed: kind == Kind::I16, scale }
             }
-            Self::OneOf(list) => {
-                let mut words = [0; 4];
-                let mut count = 0;
-                for (slot, &word) in words.iter_mut().zip(list) {
-                    *slot = word;
-                    count += 1;
-                }
-                SleepTest::OneOf { words, count }
+            Self::OneOf(list) => one_of(list.iter().copied()),
+            Self::Labelled(labels) => {
+                let code = |label: &String| {
+                    let found = point.labels.iter().find(|(_, known)| known == label);
+                    found.and_then(|(code, _)| u16::try_from(*code).ok())
+                };
+                one_of(labels.iter().filter_map(code))
             }
         };
         Some(SleepCondition { column: column(address)?, test })
     }
 }
 
-fn layout_point(point: &PointSpec, read: &Read) -> Option<Point> {
+fn one_of(list: impl Iterator<Item = u16>) -> SleepTest {
+    let mut words = [0; SLEEP_WORDS_MAX];
+    let mut count = 0;
+    for (slot, word) in words.iter_mut().zip(list) {
+        *slot = word;
+        count += 1;
+    }
+    SleepTest::OneOf { words, count }
+}
+
+/// The point in the columns of these reads; `first` is the one that it begins in.
+fn layout_point(point: &PointSpec, first: &Read, reads: &[Read]) -> Option<Point> {
     let Place::Registers { address, count, kind, word_order, ref sentinels, scale_address, .. } =
         point.place
     else {
         return None;
     };
-    let column = |address| read.column_of(address).and_then(|column| u8::try_from(column).ok());
+    let column = |address| first.column_of(address).and_then(|column| u8::try_from(column).ok());
     let scale_column = match scale_address {
         Some(address) => Some(column(address)?),
         None => None,
     };
+    // The columns of a text that comes in several reads must follow one another all the same.
+    let (first_column, last) = (column(address)?, address.checked_add(count.checked_sub(1)?)?);
+    let is_last = |read: &Read| {
+        read.table == first.table
+            && read.column_of(last) == Some(usize::from(first_column) + usize::from(count) - 1)
+    };
+    if !reads.iter().any(is_last) {
+        return None;
+    }
     Some(Point {
         name: point.name.clone(),
         unit: point.unit,
         kind,
         word_order: if kind == Kind::Text { Default::default() } else { word_order },
-        first_column: column(address)?,
+        first_column,
         column_count: u8::try_from(count).ok()?,
         scale_column,
         multiplier: point.multiplier,

@@ -13,6 +13,7 @@ use ecowatt_model::Unit;
 use crate::kind::{Kind, RawWords, Table, WordOrder};
 use crate::layout::CounterKind;
 use crate::plan::{Group, Transport};
+use crate::sunspec::Found;
 use crate::write::WriteRule;
 
 pub use resolve::ResolveError;
@@ -28,6 +29,10 @@ pub struct Profile {
     pub(crate) groups: Vec<(String, Group)>,
     pub(crate) points: Vec<PointSpec>,
     pub(crate) sleep: Vec<SleepSpec>,
+    /// The SunSpec models that the points of a resolved profile are in.
+    pub(crate) headers: Vec<Found>,
+    /// Points of the device that one read cannot take with their scale factor.
+    pub(crate) out_of_reach: Vec<String>,
 }
 
 /// How to talk to the inverter.
@@ -170,6 +175,8 @@ pub(crate) enum SleepSpecTest {
     Below(i64),
     /// The raw word is one of these.
     OneOf(Vec<u16>),
+    /// The word is that of one of these labels of the point.
+    Labelled(Vec<String>),
 }
 
 /// Something wrong in a profile.

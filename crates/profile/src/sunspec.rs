@@ -8,7 +8,10 @@
 mod discovery;
 mod tables;
 
-pub use discovery::{BASES, Discovery, Found, MARKER, MODELS_MAX, ProbeRead};
+pub use discovery::{
+    BASES, Discovery, Findings, Found, MARKER, MODELS_MAX, NoModels, ProbeAnswer, ProbeRead,
+    TRIES_MAX,
+};
 pub use tables::MODELS;
 
 use crate::kind::Kind;
@@ -18,9 +21,6 @@ pub const HEADER_LEN: u16 = 2;
 
 /// Identifier that ends the chain of models.
 pub const END_ID: u16 = 0xFFFF;
-
-/// The scale factor "not implemented".
-pub const SCALE_FACTOR_NONE: u16 = 0x8000;
 
 /// A model's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Point {
     pub registers: u16,
     /// Offset of its scale factor from the start of the model.
     pub scale_offset: Option<u16>,
+    /// Names of its states by value, where models differ in them.
+    pub labels: &'static [(u32, &'static str)],
 }
 
 impl Model {
@@ -90,6 +92,12 @@ impl Model {
     pub fn module_count(&self, length: u16) -> u16 {
         self.module.map_or(0, |module| length.saturating_sub(self.length) / module.length)
     }
+}
+
+/// What SunSpec calls a model, if it is one that inverters and their meters have.
+#[must_use]
+pub fn model_name(id: u16) -> Option<&'static str> {
+    tables::NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
 }
 
 /// The bit pattern by which SunSpec says that a point has no value.
@@ -140,9 +148,16 @@ mod tests {
         let length = |id| Model::find(id).unwrap().length;
         let lengths = [1, 103, 113, 120, 121, 123, 160].map(length);
         assert_eq!(lengths, [66, 50, 60, 26, 30, 24, 8]);
+        assert_eq!([701, 702, 704, 713, 714].map(length), [153, 50, 65, 7, 18]);
         let at = |id, name| Model::find(id).unwrap().point(name).unwrap().offset;
         assert_eq!((at(103, "W"), at(103, "WH"), at(103, "St")), (14, 24, 38));
         assert_eq!((at(123, "WMaxLimPct"), at(123, "WMaxLimPct_SF")), (5, 23));
+        assert_eq!((at(701, "W"), at(701, "TotWhInj"), at(701, "W_SF")), (10, 19, 116));
+        assert_eq!((at(704, "WMaxLimPct"), at(704, "WMaxLimPct_SF")), (15, 54));
+        assert_eq!((at(702, "WMaxRtg"), at(702, "W_SF")), (2, 45));
+        let ports = Model::find(714).unwrap();
+        assert_eq!((ports.module_count(18 + 3 * 25), ports.module_offset(1)), (3, Some(45)));
+        assert_eq!(ports.module_point("DCWhInj").unwrap().offset, 13);
         let mppt = Model::find(160).unwrap();
         assert_eq!(mppt.module_count(8 + 2 * 20), 2);
         assert_eq!(mppt.module_offset(1), Some(30));

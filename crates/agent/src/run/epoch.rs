@@ -109,7 +109,7 @@ impl Epoch {
             if site.is_missing() {
                 continue;
             }
-            let compiled = match survey::compile(inverter, site.models.as_deref()) {
+            let compiled = match survey::compile(inverter, site.survey.as_ref()) {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;

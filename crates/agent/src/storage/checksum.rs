@@ -5,7 +5,7 @@
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 /// CRC-32/ISO-HDLC (reflected polynomial 0xEDB88320, as in ISO 3309 and zlib).
-pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut digest = CRC.digest();
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize()

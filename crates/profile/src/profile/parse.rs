@@ -19,7 +19,7 @@ use crate::layout::{
     CounterKind, EXPONENT_MIN, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, SENTINELS_MAX,
 };
 use crate::names;
-use crate::plan::{GROUPS_MAX, Group, READ_REGISTERS_MAX, SLEEP_CONDITIONS_MAX};
+use crate::plan::{GROUPS_MAX, Group, READ_REGISTERS_MAX, SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX};
 use crate::scaled::Scaled;
 use crate::source::{Problems, Section, decimal, not_one_of};
 use crate::sunspec;
@@ -96,12 +96,13 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
     root.finish();
     let registers_max = transport.as_ref().map_or(READ_REGISTERS_MAX, |t| t.registers_max);
     for point in &points {
-        if let Place::Registers { count, .. } = point.place
-            && count > registers_max
-        {
+        let Place::Registers { count, kind, .. } = point.place else { continue };
+        // Texts may come in several reads.
+        let most = if kind == Kind::Text { READ_REGISTERS_MAX } else { registers_max };
+        if count > most {
             problems.add(
                 format!("points.\"{}\"", point.name),
-                format!("takes {count} registers, more than one read of {registers_max}"),
+                format!("takes {count} registers, more than one read of {most}"),
             );
         }
     }
@@ -114,6 +115,8 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
         groups,
         points,
         sleep: sleep.unwrap_or_default(),
+        headers: vec![],
+        out_of_reach: vec![],
     })
 }
 
@@ -563,21 +566,35 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
     }
     if let Some(one_of) = section.section("one_of") {
         for name in one_of.keys() {
-            let words = one_of.list(name, "words", |value| {
-                value.as_integer().and_then(|word| u16::try_from(word).ok())
+            let states = one_of.list(name, "words or labels", |value| match value {
+                Value::String(label) => Some(Err(label.clone())),
+                value => Some(Ok(value.as_integer().and_then(|word| u16::try_from(word).ok())?)),
             });
             let Some(point) = find(&one_of, name) else { continue };
             if let Place::Registers { count: 2.., .. } = point.place {
                 one_of.problem(name, "must have one register");
             }
-            match words {
-                Some(words) if (1..=4).contains(&words.len()) => {
-                    let test = SleepSpecTest::OneOf(words);
-                    rules.push(SleepSpec { point: name.to_owned(), test });
-                }
-                Some(_) => one_of.problem(name, "must list 1 to 4 words"),
-                None => {}
+            let Some(states) = states else { continue };
+            if !(1..=SLEEP_WORDS_MAX).contains(&states.len()) {
+                one_of.problem(name, format!("must list 1 to {SLEEP_WORDS_MAX} words or labels"));
+                continue;
             }
+            let words: Vec<u16> = states.iter().filter_map(|state| state.clone().ok()).collect();
+            let labels: Vec<String> = states.into_iter().filter_map(Result::err).collect();
+            let test = match (words.is_empty(), labels.is_empty()) {
+                (false, true) => SleepSpecTest::OneOf(words),
+                (true, false) => {
+                    for label in labels.iter().filter(|label| !has_label(point, label)) {
+                        one_of.problem(name, format!("names {label:?}, which is no label of it"));
+                    }
+                    SleepSpecTest::Labelled(labels)
+                }
+                (_, _) => {
+                    one_of.problem(name, "must list either words or labels");
+                    continue;
+                }
+            };
+            rules.push(SleepSpec { point: name.to_owned(), test });
         }
         one_of.finish();
     }
@@ -586,4 +603,17 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
     }
     section.finish();
     rules
+}
+
+/// Whether a state of the point is called so: by the profile, or by all of its SunSpec candidates.
+fn has_label(point: &PointSpec, label: &str) -> bool {
+    if !point.labels.is_empty() {
+        return point.labels.iter().any(|(_, known)| known == label);
+    }
+    let Place::SunSpec(candidates) = &point.place else { return false };
+    candidates.iter().all(|candidate| {
+        let spec =
+            sunspec::Model::find(candidate.model).and_then(|model| model.point(&candidate.point));
+        spec.is_some_and(|spec| spec.labels.iter().any(|(_, known)| *known == label))
+    })
 }

@@ -1,18 +1,21 @@
 //! A profile of SunSpec points becomes one of registers, once the device's models are known.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Place, PointSpec, Profile, SunSpecPoint};
-use crate::kind::{Table, WordOrder};
+use crate::kind::{Kind, Table, WordOrder};
 use crate::sunspec::{self, Found, HEADER_LEN, Model};
 
 /// Why a profile does not fit a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The device has none of the models that the profile knows.
-    #[error("none of the device's models has a point of the profile")]
+    /// The device has no model with a point that the profile reads most often: it may say what the
+    /// device is, but nothing of what it does.
+    #[error("none of its models has a measurement of the profile")]
     NothingFits,
 }
 
@@ -20,27 +23,54 @@ impl Profile {
     /// The profile with the addresses of one device, whose models [`sunspec::Discovery`] found.
     ///
     /// Points that the device does not have are left out; one with `{n}` becomes one per module.
-    /// Modules whose values lie too far from their scale factor to be read with it are left out.
+    /// Values that lie too far from their scale factor to be read with it are left out, and named in
+    /// [`Profile::out_of_reach`]. The headers of the models that are used become part of the reads.
     ///
     /// # Errors
-    /// When nothing is left.
+    /// When nothing of what is read most often is left.
     pub fn resolve(&self, models: &[Found]) -> Result<Self, ResolveError> {
-        let points: Vec<PointSpec> = self
-            .points
-            .iter()
-            .flat_map(|point| match &point.place {
-                Place::Registers { .. } => vec![point.clone()],
-                Place::SunSpec(candidates) => candidates
-                    .iter()
-                    .map(|candidate| self.resolve_point(point, candidate, models))
-                    .find(|points| !points.is_empty())
-                    .unwrap_or_default(),
-            })
-            .collect();
-        if points.is_empty() {
+        let (mut points, mut headers, mut out_of_reach) = (vec![], vec![], vec![]);
+        for point in &self.points {
+            let Place::SunSpec(candidates) = &point.place else {
+                points.push(point.clone());
+                continue;
+            };
+            let placed = candidates
+                .iter()
+                .map(|candidate| self.resolve_point(point, candidate, models))
+                .find(|placed| !placed.is_empty());
+            for Placed { name, place, labels, header } in placed.unwrap_or_default() {
+                let Some(place) = place else {
+                    out_of_reach.push(name);
+                    continue;
+                };
+                if !headers.contains(&header) {
+                    headers.push(header);
+                }
+                points.push(PointSpec { name, place, labels, ..point.clone() });
+            }
+        }
+        let fastest = self.groups.iter().enumerate().filter(|(_, (_, group))| group.every_ms > 0);
+        let fastest = fastest.min_by_key(|(_, (_, group))| group.every_ms).map(|(index, _)| index);
+        let is_measured = |point: &PointSpec| fastest.is_none_or(|fastest| point.group == fastest);
+        if !points.iter().any(is_measured) {
             return Err(ResolveError::NothingFits);
         }
-        Ok(Self { points, ..self.clone() })
+        headers.sort_by_key(|header| header.address);
+        Ok(Self { points, headers, out_of_reach, ..self.clone() })
+    }
+
+    /// Points of the device that cannot be read: more registers from their scale factor than one read
+    /// takes.
+    #[must_use]
+    pub fn out_of_reach(&self) -> &[String] {
+        &self.out_of_reach
+    }
+
+    /// The models that the points of a resolved profile are in.
+    #[must_use]
+    pub fn models_used(&self) -> &[Found] {
+        &self.headers
     }
 
     /// The points that one candidate gives; none if the device does not have it.
@@ -49,34 +79,44 @@ impl Profile {
         point: &PointSpec,
         candidate: &SunSpecPoint,
         models: &[Found],
-    ) -> Vec<PointSpec> {
+    ) -> Vec<Placed> {
         let found = models.iter().find(|found| found.id == candidate.model);
-        let (Some(found), Some(model)) = (found, Model::find(candidate.model)) else {
+        let (Some(&header), Some(model)) = (found, Model::find(candidate.model)) else {
             return vec![];
         };
+        let placed = |name: String, spec: &sunspec::Point, offset: u16| {
+            let end = offset.checked_add(spec.registers)?;
+            let is_there = end <= header.length.checked_add(HEADER_LEN)?;
+            let own = spec.labels.iter().map(|(code, label)| (*code, (*label).to_owned()));
+            let labels = match point.labels.as_slice() {
+                [] => own.collect(),
+                labels => labels.to_vec(),
+            };
+            let place = self.place(header, spec, offset);
+            is_there.then_some(Placed { name, place, labels, header })
+        };
         if !point.name.contains("{n}") {
-            let place = model
-                .point(&candidate.point)
-                .and_then(|spec| self.place(*found, spec, spec.offset));
-            return place.map(|place| PointSpec { place, ..point.clone() }).into_iter().collect();
+            let spec = model.point(&candidate.point);
+            return spec
+                .and_then(|spec| placed(point.name.clone(), spec, spec.offset))
+                .into_iter()
+                .collect();
         }
         let Some(spec) = model.module_point(&candidate.point) else { return vec![] };
-        (0..model.module_count(found.length))
+        (0..model.module_count(header.length).min(MODULES_MAX))
             .filter_map(|index| {
                 let offset = model.module_offset(index)?.checked_add(spec.offset)?;
-                let place = self.place(*found, spec, offset)?;
-                let name = point.name.replace("{n}", &format!("{}", index + 1));
-                Some(PointSpec { name, place, ..point.clone() })
+                placed(point.name.replace("{n}", &format!("{}", index + 1)), spec, offset)
             })
             .collect()
     }
 
     fn place(&self, found: Found, spec: &sunspec::Point, offset: u16) -> Option<Place> {
         let end = offset.checked_add(spec.registers)?;
-        let model_end = found.length.checked_add(HEADER_LEN)?;
         let first = spec.scale_offset.map_or(offset, |scale| scale.min(offset));
         let last = spec.scale_offset.map_or(end, |scale| end.max(scale + 1));
-        if last > model_end || last - first > self.transport.registers_max {
+        let is_text = spec.kind == Kind::Text;
+        if !is_text && last - first > self.transport.registers_max {
             return None;
         }
         let at = |offset: u16| found.address.checked_add(offset);
@@ -84,6 +124,8 @@ impl Profile {
             Some(scale) => Some(at(scale)?),
             None => None,
         };
+        // The last register must be there as well.
+        at(last.checked_sub(1)?)?;
         Some(Place::Registers {
             table: Table::Holding,
             address: at(offset)?,
@@ -95,3 +137,16 @@ impl Profile {
         })
     }
 }
+
+/// A point of a device.
+struct Placed {
+    name: String,
+    /// None if it cannot be read.
+    place: Option<Place>,
+    labels: Vec<(u32, String)>,
+    /// The model that it is in.
+    header: Found,
+}
+
+/// Most modules of one model that become points: names count to 99.
+const MODULES_MAX: u16 = 99;

@@ -1,15 +1,25 @@
 //! Finding the models of a SunSpec device: which registers to read next, without reading them.
+//!
+//! The list of models begins after the marker at one of [`BASES`] and ends where the device says so:
+//! with an end model, with a refusal, or where it leaves the address space. Only "no such register"
+//! (exceptions 2 and 3) is such a refusal. Silence and "busy" say nothing about what lies there: they
+//! are followed by another try, [`TRIES_MAX`] in all, and a list that still breaks off is
+//! *incomplete*. What was found of it is used all the same.
 
 use super::{END_ID, HEADER_LEN};
 
-/// Where the marker may be, in the order of trial (SunSpec Information Model Specification).
-pub const BASES: [u16; 3] = [40_000, 50_000, 0];
+/// Where the marker may be, in the order of trial. The first three are those of the SunSpec
+/// Information Model Specification; firmware that counts registers from one shifts its whole map.
+pub const BASES: [u16; 5] = [40_000, 50_000, 0, 40_001, 39_999];
 
 /// "SunS" in two registers.
 pub const MARKER: [u16; 2] = [0x5375, 0x6E53];
 
 /// Most models that are listed of one device.
 pub const MODELS_MAX: usize = 48;
+
+/// How often one register is asked for that brings no usable answer.
+pub const TRIES_MAX: u8 = 3;
 
 /// A model on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +41,43 @@ pub struct ProbeRead {
     pub count: u16,
 }
 
+/// What became of a [`ProbeRead`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeAnswer<'a> {
+    /// The words, as many as were asked for.
+    Words(&'a [u16]),
+    /// There is no such register: exception 2, or 3.
+    Refused,
+    /// Any other exception, or a damaged answer: it is there, and says nothing of its registers.
+    Busy,
+    /// No answer, nor from a gateway on its behalf.
+    Silent,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings<'a> {
+    /// The models in the order of their registers.
+    pub models: &'a [Found],
+    /// The device said where the list ends.
+    pub is_complete: bool,
+}
+
+/// Why a search found no models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoModels {
+    /// Every base was answered, and none has the marker.
+    #[error("inverter has no SunSpec models")]
+    Absent,
+    /// At some base there was no usable answer.
+    #[error("inverter did not answer the search for its models")]
+    Unanswered,
+}
+
 /// The search for a device's models.
 ///
 /// ```
-/// use ecowatt_profile::sunspec::Discovery;
+/// use ecowatt_profile::sunspec::{Discovery, ProbeAnswer};
 /// let device = |address: u16| match address {
 ///     40_000 => Some([0x5375, 0x6E53]),
 ///     40_002 => Some([103, 50]),
@@ -44,15 +87,24 @@ pub struct ProbeRead {
 /// let mut discovery = Discovery::new();
 /// while let Some(read) = discovery.next_read() {
 ///     match device(read.address) {
-///         Some(words) => discovery.handle_words(&words),
-///         None => discovery.handle_exception(),
+///         Some(words) => discovery.handle(ProbeAnswer::Words(&words)),
+///         None => discovery.handle(ProbeAnswer::Refused),
 ///     }
 /// }
-/// assert_eq!(discovery.models().unwrap()[0].address, 40_002);
+/// let findings = discovery.findings().unwrap().unwrap();
+/// assert_eq!(findings.models[0].address, 40_002);
+/// assert!(findings.is_complete);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Discovery {
     step: Step,
+    /// Usable answers that were waited for in vain: per base, and for the present header.
+    tries: [u8; BASES.len()],
+    header_tries: u8,
+    /// A bit per base that is settled: it has no list of models.
+    settled: u8,
+    /// Whether anything has answered at all.
+    is_answered: bool,
     models: heapless::Vec<Found, MODELS_MAX>,
 }
 
@@ -60,11 +112,14 @@ pub struct Discovery {
 enum Step {
     /// Looking for the marker at this one of the bases.
     Marker(usize),
-    /// Reading the header of the model at this register.
-    Header(u16),
+    /// Reading the header of the model at this register, in the list of this base.
+    Header(usize, u16),
     Complete,
-    Absent,
+    Incomplete,
+    None,
 }
+
+const _: () = assert!(BASES.len() <= 8, "settled bases are kept in eight bits");
 
 impl Default for Discovery {
     fn default() -> Self {
@@ -76,7 +131,14 @@ impl Discovery {
     /// A search that starts at the first base.
     #[must_use]
     pub const fn new() -> Self {
-        Self { step: Step::Marker(0), models: heapless::Vec::new() }
+        Self {
+            step: Step::Marker(0),
+            tries: [0; BASES.len()],
+            header_tries: 0,
+            settled: 0,
+            is_answered: false,
+            models: heapless::Vec::new(),
+        }
     }
 
     /// What to read next; `None` when the search is over.
@@ -84,118 +146,245 @@ impl Discovery {
     pub fn next_read(&self) -> Option<ProbeRead> {
         match self.step {
             Step::Marker(base) => BASES.get(base).map(|&address| ProbeRead { address, count: 2 }),
-            Step::Header(address) => Some(ProbeRead { address, count: HEADER_LEN }),
-            Step::Complete | Step::Absent => None,
+            Step::Header(_, address) => Some(ProbeRead { address, count: HEADER_LEN }),
+            Step::Complete | Step::Incomplete | Step::None => None,
         }
     }
 
-    /// Takes the words of the read that was asked for last.
-    pub fn handle_words(&mut self, words: &[u16]) {
-        match self.step {
-            Step::Marker(base) if words == MARKER => {
-                self.step = Step::Header(BASES[base] + 2);
-            }
-            Step::Marker(base) => self.try_base_after(base),
-            Step::Header(address) => {
-                let &[id, length] = words else {
-                    self.step = Step::Complete;
-                    return;
-                };
-                let next = address.checked_add(HEADER_LEN).and_then(|n| n.checked_add(length));
-                let is_listed =
-                    id != END_ID && self.models.push(Found { id, address, length }).is_ok();
-                self.step = match next {
-                    Some(next) if is_listed => Step::Header(next),
-                    Some(_) | None => Step::Complete,
-                };
-            }
-            Step::Complete | Step::Absent => {}
-        }
-    }
-
-    /// Takes the news that the read was refused; some devices end the chain so.
-    pub fn handle_exception(&mut self) {
-        match self.step {
-            Step::Marker(base) => self.try_base_after(base),
-            Step::Header(_) => self.step = Step::Complete,
-            Step::Complete | Step::Absent => {}
-        }
-    }
-
-    /// The models, once the search is over; `None` before that and when there is no SunSpec here.
+    /// Whether the read that is next was tried in vain before: let some time pass.
     #[must_use]
-    pub fn models(&self) -> Option<&[Found]> {
+    pub fn is_again(&self) -> bool {
         match self.step {
-            Step::Complete => Some(&self.models),
-            Step::Marker(_) | Step::Header(_) | Step::Absent => None,
+            Step::Marker(base) => self.tries.get(base).is_some_and(|&tries| tries > 0),
+            Step::Header(..) => self.header_tries > 0,
+            Step::Complete | Step::Incomplete | Step::None => false,
         }
     }
 
-    fn try_base_after(&mut self, base: usize) {
-        self.step = if base + 1 < BASES.len() { Step::Marker(base + 1) } else { Step::Absent };
+    /// Takes what became of the read that was asked for last.
+    pub fn handle(&mut self, answer: ProbeAnswer<'_>) {
+        self.is_answered |= answer != ProbeAnswer::Silent;
+        match (self.step, answer) {
+            (Step::Marker(base), ProbeAnswer::Words(words)) if words == MARKER => {
+                self.header_tries = 0;
+                self.step = Step::Header(base, BASES[base] + 2);
+            }
+            (Step::Marker(base), ProbeAnswer::Words(_) | ProbeAnswer::Refused) => {
+                self.settle(base);
+            }
+            (Step::Marker(base), ProbeAnswer::Busy | ProbeAnswer::Silent) => {
+                self.tries[base] += 1;
+                self.step = self.base_after(base);
+            }
+            (Step::Header(base, address), ProbeAnswer::Words(&[id, length])) => {
+                self.header_tries = 0;
+                self.take_header(base, Found { id, address, length });
+            }
+            (Step::Header(base, _), ProbeAnswer::Words(_) | ProbeAnswer::Refused) => {
+                self.end_list(base);
+            }
+            (Step::Header(base, _), ProbeAnswer::Busy | ProbeAnswer::Silent) => {
+                self.header_tries += 1;
+                if self.header_tries < TRIES_MAX {
+                    return;
+                }
+                if self.models.is_empty() {
+                    // Perhaps the list that can be read lies at another base.
+                    self.tries[base] = TRIES_MAX;
+                    self.step = self.base_after(base);
+                } else {
+                    self.step = Step::Incomplete;
+                }
+            }
+            (Step::Complete | Step::Incomplete | Step::None, _) => {}
+        }
+    }
+
+    /// What was found, once the search is over; `None` before that.
+    #[must_use]
+    pub fn findings(&self) -> Option<Result<Findings<'_>, NoModels>> {
+        let findings = |is_complete| Ok(Findings { models: &self.models, is_complete });
+        match self.step {
+            Step::Marker(_) | Step::Header(..) => None,
+            Step::Complete => Some(findings(true)),
+            Step::Incomplete => Some(findings(false)),
+            Step::None if self.settled == ALL_SETTLED => Some(Err(NoModels::Absent)),
+            Step::None => Some(Err(NoModels::Unanswered)),
+        }
+    }
+
+    fn take_header(&mut self, base: usize, found: Found) {
+        // Many devices end the list with zeros instead of the end model.
+        let is_end = found.id == END_ID || found.id == 0;
+        // A model without registers has nothing to read, but others may follow it.
+        let is_listed = !is_end && self.models.push(found).is_ok();
+        let next = found.address.checked_add(HEADER_LEN).and_then(|n| n.checked_add(found.length));
+        match next {
+            Some(next) if is_listed => self.step = Step::Header(base, next),
+            Some(_) | None => self.end_list(base),
+        }
+    }
+
+    /// The device says that the list ends here. An empty one is no list.
+    fn end_list(&mut self, base: usize) {
+        if self.models.is_empty() {
+            self.settle(base);
+        } else {
+            self.step = Step::Complete;
+        }
+    }
+
+    fn settle(&mut self, base: usize) {
+        self.settled |= 1 << base;
+        self.step = self.base_after(base);
+    }
+
+    /// The next base that is worth a try: each once, then again those that gave no usable answer. A
+    /// device that answers nowhere is asked once at each.
+    fn base_after(&self, base: usize) -> Step {
+        let is_open = |base: &usize| {
+            let tries = self.tries[*base];
+            self.settled & (1 << base) == 0 && tries < TRIES_MAX && (tries == 0 || self.is_answered)
+        };
+        let round = (base + 1..BASES.len()).chain(0..=base);
+        round.into_iter().find(is_open).map_or(Step::None, Step::Marker)
     }
 }
+
+const ALL_SETTLED: u8 = (1 << BASES.len()) - 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
 
-    fn run(device: impl Fn(u16) -> Option<[u16; 2]>) -> (Discovery, usize) {
+    /// What a device does about a register, the nth time it is asked.
+    type Device<'a> = &'a dyn Fn(u16, u32) -> Option<Option<[u16; 2]>>;
+
+    /// Words, or `Some(None)` for exception 2, or `None` for silence and "busy".
+    fn run(device: Device<'_>) -> (Discovery, Vec<u16>) {
         let mut discovery = Discovery::new();
-        let mut reads = 0;
+        let (mut asked, mut times) = (Vec::new(), BTreeMap::new());
         while let Some(read) = discovery.next_read() {
-            reads += 1;
-            match device(read.address) {
-                Some(words) => discovery.handle_words(&words),
-                None => discovery.handle_exception(),
+            asked.push(read.address);
+            assert!(asked.len() <= 200, "the search does not end");
+            let time = times.entry(read.address).or_insert(0);
+            match device(read.address, *time) {
+                Some(Some(words)) => discovery.handle(ProbeAnswer::Words(&words)),
+                Some(None) => discovery.handle(ProbeAnswer::Refused),
+                None => discovery.handle(ProbeAnswer::Silent),
             }
+            *time += 1;
         }
-        (discovery, reads)
+        (discovery, asked)
+    }
+
+    fn ids(discovery: &Discovery) -> (Vec<u16>, bool) {
+        let findings = discovery.findings().unwrap().unwrap();
+        (findings.models.iter().map(|found| found.id).collect(), findings.is_complete)
+    }
+
+    /// Models 1 and 103 at this base; what follows them is `end`.
+    fn listed(base: u16, address: u16, end: Option<Option<[u16; 2]>>) -> Option<Option<[u16; 2]>> {
+        match address.checked_sub(base) {
+            Some(0) => Some(Some(MARKER)),
+            Some(2) => Some(Some([1, 66])),
+            Some(70) => Some(Some([103, 50])),
+            Some(122) => end,
+            _ => Some(None),
+        }
     }
 
     #[test]
-    fn the_chain_is_followed_from_any_base() {
+    fn the_list_is_followed_from_any_base() {
         for base in BASES {
-            let (discovery, _) = run(|address| match address.checked_sub(base)? {
-                0 => Some(MARKER),
-                2 => Some([1, 66]),
-                70 => Some([103, 50]),
-                122 => Some([END_ID, 0]),
-                _ => None,
-            });
+            let (discovery, _) = run(&|address, _| listed(base, address, Some(Some([END_ID, 0]))));
             let found = [
                 Found { id: 1, address: base + 2, length: 66 },
                 Found { id: 103, address: base + 70, length: 50 },
             ];
-            assert_eq!(discovery.models(), Some(&found[..]));
+            let findings = discovery.findings().unwrap().unwrap();
+            assert_eq!((findings.models, findings.is_complete), (&found[..], true), "{base}");
         }
     }
 
     #[test]
-    fn an_exception_ends_the_chain() {
-        let (discovery, reads) = run(|address| match address {
-            40_000 => Some(MARKER),
-            40_002 => Some([113, 60]),
-            _ => None,
-        });
-        assert_eq!(discovery.models().map(<[Found]>::len), Some(1));
-        assert_eq!(reads, 3);
+    fn an_end_model_zeros_and_a_refusal_end_the_list() {
+        for end in [Some([END_ID, 0]), Some([END_ID, 7]), Some([0, 0]), Some([0, 9]), None] {
+            let (discovery, _) = run(&|address, _| listed(40_000, address, Some(end)));
+            assert_eq!(ids(&discovery), (Vec::from([1, 103]), true), "{end:?}");
+        }
     }
 
     #[test]
-    fn a_device_without_marker_is_not_sunspec() {
-        assert_eq!(run(|_| None).0.models(), None);
-        assert_eq!(run(|_| Some([0, 0])).0.models(), None);
+    fn silence_after_the_last_model_leaves_the_list_incomplete() {
+        let (discovery, asked) = run(&|address, _| listed(40_000, address, None));
+        assert_eq!(ids(&discovery), (Vec::from([1, 103]), false));
+        assert_eq!(asked.iter().filter(|&&address| address == 40_122).count(), 3);
     }
 
     #[test]
-    fn an_endless_chain_ends() {
-        let (discovery, reads) =
-            run(|address| Some(if BASES.contains(&address) { MARKER } else { [9, 0] }));
-        assert_eq!(discovery.models().map(<[Found]>::len), Some(MODELS_MAX));
-        assert!(reads <= MODELS_MAX + 2);
+    fn what_is_not_answered_is_asked_again() {
+        for busy in [40_000, 40_002, 40_070, 40_122] {
+            let (discovery, _) = run(&|address, time| {
+                let is_busy = address == busy && time < 2;
+                if is_busy { None } else { listed(40_000, address, Some(None)) }
+            });
+            assert_eq!(ids(&discovery), (Vec::from([1, 103]), true), "{busy}");
+        }
+    }
+
+    #[test]
+    fn every_base_is_tried_although_others_are_silent() {
+        for base in BASES {
+            let (discovery, _) = run(&|address, _| {
+                let end = Some(Some([END_ID, 0]));
+                let is_known = (base..base + 124).contains(&address);
+                if is_known { listed(base, address, end) } else { None }
+            });
+            assert_eq!(ids(&discovery), (Vec::from([1, 103]), true), "{base}");
+        }
+    }
+
+    #[test]
+    fn a_marker_without_models_is_no_list() {
+        for end in [Some(None), Some(Some([END_ID, 0])), Some(Some([0, 0])), None] {
+            let (discovery, _) = run(&|address, _| match address {
+                40_000 => Some(Some(MARKER)),
+                40_002 => end,
+                _ => listed(0, address, Some(None)),
+            });
+            assert_eq!(ids(&discovery), (Vec::from([1, 103]), true), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn no_models_and_no_answer_are_told_apart() {
+        let (discovery, _) = run(&|_, _| Some(None));
+        assert_eq!(discovery.findings(), Some(Err(NoModels::Absent)));
+        let (discovery, _) = run(&|_, _| Some(Some([0, 0])));
+        assert_eq!(discovery.findings(), Some(Err(NoModels::Absent)));
+        let (discovery, asked) = run(&|_, _| None);
+        assert_eq!(discovery.findings(), Some(Err(NoModels::Unanswered)));
+        assert_eq!(asked, BASES);
+        let (discovery, asked) = run(&|address, _| if address == 0 { None } else { Some(None) });
+        assert_eq!(discovery.findings(), Some(Err(NoModels::Unanswered)));
+        assert_eq!(asked.iter().filter(|&&address| address == 0).count(), 3);
+    }
+
+    #[test]
+    fn an_endless_list_ends() {
+        let marked = |address: u16| BASES[..1].contains(&address);
+        for header in [[9, 0], [9, 1], [9, 500]] {
+            let (discovery, asked) =
+                run(&|address, _| Some(Some(if marked(address) { MARKER } else { header })));
+            let (found, is_complete) = ids(&discovery);
+            assert!((1..=MODELS_MAX).contains(&found.len()) && is_complete, "{header:?}");
+            assert!(asked.len() <= MODELS_MAX + 2);
+        }
         let (discovery, _) =
-            run(|address| Some(if BASES.contains(&address) { MARKER } else { [9, 0xFFF0] }));
-        assert_eq!(discovery.models().map(<[Found]>::len), Some(1));
+            run(&|address, _| Some(Some(if marked(address) { MARKER } else { [9, 0xFFF0] })));
+        assert_eq!(ids(&discovery), (Vec::from([9]), true));
     }
 }

@@ -109,8 +109,8 @@ fn points_that_cannot_be() {
             r#"points."info.model" takes 126 registers, more than one read of 125"#,
         ),
         (
-            r#""ac.power" = { sunspec = ["701:W"], group = "live" }"#,
-            r#"points."ac.power".sunspec names 701:W, which is not known"#,
+            r#""ac.power" = { sunspec = ["999:W"], group = "live" }"#,
+            r#"points."ac.power".sunspec names 999:W, which is not known"#,
         ),
         (
             r#""pv.{n}.power" = { address = 1, table = "input", type = "u16", group = "live" }"#,
