@@ -1,23 +1,26 @@
 //! Polling one inverter: cycles on a grid, one read at a time, one sample per cycle.
 //!
 //! A cycle asks the groups that are due. The first read that brings no answer ends it: the rest is
-//! not asked and gets the same mark, so that a dead inverter costs its bus one timeout. A read that
-//! is refused for its addresses is bisected until the bad register is found and quarantined. Words
-//! are taken as they come; the sample's instant is that of the cycle, never of the upload.
+//! not asked and gets the same mark, so that a dead inverter costs its bus one timeout; that read
+//! comes last in the next cycle. A read that is refused for its addresses is bisected until the bad
+//! register is found and quarantined, or the length that is carried. Words are taken as they come;
+//! the sample's instant is that of the cycle, never of the upload. Registers of a SunSpec model count
+//! only together with the model's header, read in the same cycle and found to be what it was.
 
 use core::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber};
-use ecowatt_profile::{GROUPS_MAX, Plan, Read};
+use ecowatt_profile::{Plan, Read};
 use ecowatt_wire::{SourceState, SourceStatus};
-use heapless::Vec;
 
+use crate::cycle::{Cycle, Unanswered};
 use crate::event::{Event, Events};
-use crate::latency::Latency;
-use crate::limits::{BISECTIONS_PER_CYCLE_MAX, PARTS_MAX};
+use crate::lengths::Lengths;
+use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
 use crate::link_state::{LinkState, Outcome};
 use crate::quarantine::{Quarantine, Verdict};
+use crate::schedule::Schedule;
 use crate::wall::Wall;
 
 /// One inverter to poll.
@@ -29,7 +32,7 @@ pub struct SourceConfig {
     pub plan: Plan,
     /// Takes the place of the fastest group's interval; slower groups keep theirs.
     pub interval: Option<Duration>,
-    /// Longest wait for an answer.
+    /// How long an inverter of this kind may take until its answer begins. It is waited for so long.
     pub timeout_max: Duration,
 }
 
@@ -71,41 +74,18 @@ pub(crate) struct Source<const COLUMNS: usize> {
     number: SourceNumber,
     stream: StreamNumber,
     plan: Plan,
-    /// Shortest interval of the plan's groups.
-    fastest: Duration,
-    /// From one cycle to the next.
-    interval: Duration,
-    /// When each group is due next; a group of interval 0 is due again after the link was lost.
-    group_due: [MonoMs; GROUPS_MAX],
-    next_cycle: MonoMs,
+    schedule: Schedule,
+    timeout: Duration,
     cycle: Option<Cycle>,
     words: [u16; COLUMNS],
     marks: [Mark; COLUMNS],
     link: LinkState,
-    latency: Latency,
+    unanswered: Unanswered,
+    lengths: Lengths,
     quarantine: Quarantine,
     requests: u32,
     failures: u32,
 }
-
-/// A cycle under way.
-#[derive(Debug)]
-struct Cycle {
-    scheduled: MonoMs,
-    began: Option<MonoMs>,
-    /// Bit per group.
-    due: u8,
-    next_read: usize,
-    parts: Vec<Read, PARTS_MAX>,
-    asked: Option<Read>,
-    bisections: u8,
-    garbled: u8,
-    has_words: bool,
-    has_answer: bool,
-}
-
-const NEVER: MonoMs = MonoMs(u64::MAX);
-const _: () = assert!(GROUPS_MAX <= 8, "a cycle keeps its due groups in eight bits");
 
 impl<const COLUMNS: usize> Source<COLUMNS> {
     /// Gives nothing if the plan has more columns than there is room for, or none.
@@ -114,22 +94,18 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         if columns == 0 || columns > COLUMNS || COLUMNS > COLUMNS_MAX {
             return None;
         }
-        let fastest = config.plan.groups().iter().map(|group| group.every_ms).filter(|ms| *ms > 0);
-        let fastest =
-            fastest.min().map_or(Duration::from_secs(60), |ms| Duration::from_millis(ms.into()));
         Some(Self {
             number: config.number,
             stream: config.stream,
+            schedule: Schedule::new(&config.plan, config.interval, now),
             plan: config.plan,
-            fastest,
-            interval: config.interval.unwrap_or(fastest).max(Duration::from_millis(1)),
-            group_due: [MonoMs(0); GROUPS_MAX],
-            next_cycle: now,
+            timeout: config.timeout_max.max(TIMEOUT_MIN),
             cycle: None,
             words: [0; COLUMNS],
             marks: [Mark::NotDue; COLUMNS],
             link: LinkState::new(),
-            latency: Latency::new(config.timeout_max),
+            unanswered: Unanswered::default(),
+            lengths: Lengths::new(),
             quarantine: Quarantine::default(),
             requests: 0,
             failures: 0,
@@ -145,7 +121,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     }
 
     pub(crate) fn timeout(&self) -> Duration {
-        self.latency.timeout()
+        self.timeout
     }
 
     pub(crate) fn status(&self) -> SourceStatus {
@@ -161,56 +137,50 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     /// When [`Source::poll`] has something to do next, unless an answer comes before.
     pub(crate) fn poll_at(&self) -> MonoMs {
         match &self.cycle {
-            None => self.next_cycle,
-            Some(cycle) if cycle.asked.is_some() => NEVER,
+            None => self.schedule.next_cycle(),
+            Some(cycle) if cycle.is_waiting() => MonoMs(u64::MAX),
             Some(_) => MonoMs(0),
         }
     }
 
     /// The clock was stepped: the grid lies elsewhere.
     pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall) {
-        self.group_due = self.group_due.map(|due| due.min(now));
-        if self.link.pause().is_zero() {
-            self.next_cycle = wall.next_multiple(now, self.interval);
-        }
+        self.schedule.realign(now, wall, !self.link.pause().is_zero());
     }
 
     /// The next read, if the time for it has come and none is under way.
     pub(crate) fn poll(&mut self, now: MonoMs, wall: &Wall) -> Option<Read> {
         if self.cycle.is_none() {
-            if now < self.next_cycle {
+            if now < self.schedule.next_cycle() {
                 return None;
             }
             self.begin_cycle(now, wall);
         }
         let cycle = self.cycle.as_mut()?;
-        if cycle.asked.is_some() {
+        if cycle.is_waiting() {
             return None;
         }
         loop {
-            let read = match cycle.parts.pop() {
-                Some(read) => read,
-                None => {
-                    let read = *self.plan.reads().get(cycle.next_read)?;
-                    cycle.next_read += 1;
-                    if (cycle.due >> read.group) & 1 == 0 {
-                        continue;
-                    }
-                    read
-                }
+            let read = cycle.next(&self.plan, self.unanswered)?;
+            let verdict = self.quarantine.judge(&read, now);
+            if verdict == Verdict::Skip {
+                mark(&mut self.marks, &read, Mark::Quarantined);
+                continue;
+            }
+            let parts = if read.count > self.lengths.limit() {
+                self.plan.halve(&read)
+            } else if verdict == Verdict::Split {
+                read.bisect().or_else(|| self.plan.halve(&read))
+            } else {
+                None
             };
-            match (self.quarantine.judge(&read, now), read.bisect()) {
-                (Verdict::Ask | Verdict::Retry, _) | (Verdict::Split, None) => {
-                    cycle.asked = Some(read);
-                    self.requests = self.requests.saturating_add(1);
-                    return Some(read);
-                }
-                (Verdict::Skip, _) => mark(&mut self.marks, &read, Mark::Quarantined),
-                (Verdict::Split, Some((left, right))) => {
-                    if cycle.parts.push(right).is_err() || cycle.parts.push(left).is_err() {
-                        mark(&mut self.marks, &read, Mark::Quarantined);
-                    }
-                }
+            let Some((left, right)) = parts else {
+                cycle.ask(&self.plan, &read);
+                self.requests = self.requests.saturating_add(1);
+                return Some(read);
+            };
+            if !cycle.push(&self.plan, &[left, right]) {
+                mark(&mut self.marks, &read, Mark::Quarantined);
             }
         }
     }
@@ -218,7 +188,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     /// Takes what became of the read under way.
     pub(crate) fn handle(&mut self, now: MonoMs, outcome: &ReadOutcome<'_>, events: &mut Events) {
         let Some(cycle) = self.cycle.as_mut() else { return };
-        let Some(read) = cycle.asked.take() else { return };
+        let Some(read) = cycle.take_asked(&self.plan) else { return };
         // A sample is of the instant at which its first words were asked for. What was asked in vain
         // before is no part of it, and perhaps much older: the device may have stood still since.
         if !cycle.has_words {
@@ -242,76 +212,29 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             self.failures = self.failures.saturating_add(1);
         }
         match result {
-            ReadResult::Words(words) => {
-                self.latency.answered(outcome.latency);
-                (cycle.has_words, cycle.has_answer) = (true, true);
-                for (offset, column) in read.columns() {
-                    if let Some(word) = words.get(usize::from(offset)) {
-                        self.words[column] = *word;
-                        self.marks[column] = Mark::Read;
-                    }
-                }
-                if self.quarantine.release(&read) {
-                    events.push(Event::Released {
-                        source: self.number,
-                        table: read.table,
-                        address: read.address,
-                        count: read.count,
-                    });
-                }
-            }
-            ReadResult::Exception(code) => {
-                self.latency.answered(outcome.latency);
-                cycle.has_answer = true;
-                if is_about_addresses(code) && cycle.bisections < BISECTIONS_PER_CYCLE_MAX {
-                    cycle.bisections += 1;
-                    match read.bisect() {
-                        Some((left, right)) => {
-                            if cycle.parts.push(right).is_err() || cycle.parts.push(left).is_err() {
-                                mark(&mut self.marks, &read, Mark::Exception);
-                            }
-                        }
-                        None => {
-                            mark(&mut self.marks, &read, Mark::Exception);
-                            self.quarantine.add(&read, now);
-                        }
-                    }
-                } else {
-                    mark(&mut self.marks, &read, Mark::Exception);
-                }
-                // A source that has refused everything for a while is probed with one read.
-                if self.link.state() == SourceState::Faulty && !cycle.has_words {
-                    self.give_up(Mark::Exception);
-                }
-            }
+            ReadResult::Words(words) => self.take_words(&read, words, events),
+            ReadResult::Exception(code) => self.take_refusal(now, &read, code),
             ReadResult::Garbled => {
                 cycle.has_answer = true;
                 cycle.garbled += 1;
                 // Once it may have been noise on the line.
-                if cycle.garbled > 1 || cycle.parts.push(read).is_err() {
-                    mark(&mut self.marks, &read, Mark::Garbled);
-                    self.give_up(Mark::Garbled);
+                if cycle.garbled > 1 || !cycle.push(&self.plan, &[read]) {
+                    self.give_up(&read, Mark::Garbled);
                 }
             }
             ReadResult::Timeout => {
-                self.latency.timed_out();
-                mark(&mut self.marks, &read, Mark::Timeout);
-                self.give_up(Mark::Timeout);
+                if let Some(registers) = self.lengths.unanswered(read.count) {
+                    events.push(Event::ReadsShortened { source: self.number, registers });
+                }
+                self.give_up(&read, Mark::Timeout);
             }
-            ReadResult::Unreachable => {
-                mark(&mut self.marks, &read, Mark::Unreachable);
-                self.give_up(Mark::Unreachable);
-            }
+            ReadResult::Unreachable => self.give_up(&read, Mark::Unreachable),
         }
     }
 
     /// Whether a cycle has nothing left to ask.
     pub(crate) fn is_over(&self) -> bool {
-        self.cycle.as_ref().is_some_and(|cycle| {
-            cycle.asked.is_none()
-                && cycle.parts.is_empty()
-                && cycle.next_read >= self.plan.reads().len()
-        })
+        self.cycle.as_ref().is_some_and(Cycle::is_over)
     }
 
     /// Ends the cycle once nothing is left to ask, and gives its sample.
@@ -330,7 +253,22 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         self.quarantine.settle(cycle.has_words, |table, address, count| {
             events.push(Event::Quarantined { source: number, table, address, count });
         });
-        let outcome = match (cycle.has_words, cycle.has_answer) {
+        // All parts of what was refused were answered: it was refused for its length.
+        if cycle.refused_min > cycle.answered_max
+            && cycle.answered_max > 0
+            && cycle.refused_min < u16::MAX
+            && !cycle.has_bad_registers
+            && let Some(registers) = self.lengths.refused(cycle.answered_max)
+        {
+            events.push(Event::ReadsShortened { source: number, registers });
+        }
+        self.lengths.end();
+        let has_moved = self.check_guards();
+        if has_moved {
+            events.push(Event::ModelsMoved { source: number });
+        }
+        let has_words = cycle.has_words && self.marks[..columns].contains(&Mark::Read);
+        let outcome = match (has_words, cycle.has_answer) {
             (true, _) => Outcome::Read,
             (false, true) => Outcome::Refused,
             (false, false) => Outcome::Quiet,
@@ -338,9 +276,9 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         if outcome == Outcome::Read {
             self.judge_sleep();
         }
-        if let Some(from) = self.link.cycle_ended(outcome) {
-            let to = self.link.state();
-            events.push(Event::Source { source: number, from, to });
+        // What is left out says nothing about the inverter.
+        if cycle.has_asked {
+            self.end_on_link(outcome, &cycle, now, events);
         }
         if self.link.is_quietly_asleep() {
             self.marks[..columns].fill(Mark::Asleep);
@@ -353,81 +291,144 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     }
 
     fn begin_cycle(&mut self, now: MonoMs, wall: &Wall) {
+        let (scheduled, groups) = self.schedule.begin(&self.plan, now, wall);
+        self.cycle = Cycle::new(&self.plan, scheduled, groups);
+        if self.cycle.is_none() {
+            self.schedule.end(scheduled, Duration::ZERO, now, wall);
+            return;
+        }
         self.words.fill(0);
         self.marks.fill(Mark::NotDue);
-        // A shell that slept through several instants takes one sample, at the last of them.
-        let mut scheduled = self.next_cycle;
-        let missed = now.since(scheduled).as_millis() / self.interval.as_millis().max(1);
-        if missed > 0 {
-            let missed = u32::try_from(missed).unwrap_or(u32::MAX);
-            scheduled = scheduled.plus(self.interval.saturating_mul(missed)).min(now);
-        }
-        let mut due = 0;
-        for (place, group) in self.plan.groups().iter().enumerate() {
-            if self.group_due[place] > scheduled {
-                continue;
+        self.lengths.begin(self.link.is_answering());
+    }
+
+    fn take_words(&mut self, read: &Read, words: &[u16], events: &mut Events) {
+        let Some(cycle) = self.cycle.as_mut() else { return };
+        (cycle.has_words, cycle.has_answer) = (true, true);
+        cycle.answered_max = cycle.answered_max.max(read.count);
+        self.lengths.answered(read.count);
+        self.unanswered.remove(cycle.current());
+        for (offset, column) in read.columns() {
+            if let Some(word) = words.get(usize::from(offset)) {
+                self.words[column] = *word;
+                self.marks[column] = Mark::Read;
             }
-            due |= 1 << place;
-            self.group_due[place] = match group.every_ms {
-                0 => NEVER,
-                ms => {
-                    let own = Duration::from_millis(ms.into());
-                    // An interval set by the operator takes the place of the fastest group's, and
-                    // of any that is shorter.
-                    let every = if own == self.fastest { self.interval } else { own };
-                    wall.next_multiple(scheduled, every.max(self.interval))
-                }
-            };
         }
-        self.cycle = Some(Cycle {
-            scheduled,
-            began: None,
-            due,
-            next_read: 0,
-            parts: Vec::new(),
-            asked: None,
-            bisections: 0,
-            garbled: 0,
-            has_words: false,
-            has_answer: false,
-        });
+        if self.quarantine.release(read) {
+            events.push(Event::Released {
+                source: self.number,
+                table: read.table,
+                address: read.address,
+                count: read.count,
+            });
+        }
+    }
+
+    fn take_refusal(&mut self, now: MonoMs, read: &Read, code: ExceptionCode) {
+        let Some(cycle) = self.cycle.as_mut() else { return };
+        cycle.has_answer = true;
+        self.unanswered.remove(cycle.current());
+        if !is_about_addresses(code) || cycle.bisections >= BISECTIONS_PER_CYCLE_MAX {
+            mark(&mut self.marks, read, Mark::Exception);
+            return;
+        }
+        cycle.bisections += 1;
+        cycle.refused_min = cycle.refused_min.min(read.count);
+        let parts = match read.bisect() {
+            // A text may be too long rather than not there.
+            None if !self.lengths.is_known(read.count) => self.plan.halve(read),
+            parts => parts,
+        };
+        match parts {
+            Some((left, right)) => {
+                if !cycle.push(&self.plan, &[left, right]) {
+                    mark(&mut self.marks, read, Mark::Exception);
+                }
+            }
+            None => {
+                cycle.has_bad_registers = true;
+                mark(&mut self.marks, read, Mark::Exception);
+                self.quarantine.add(read, now);
+            }
+        }
     }
 
     /// Leaves the rest of the cycle unasked; its registers get the mark of what ended it.
-    fn give_up(&mut self, with: Mark) {
+    fn give_up(&mut self, read: &Read, with: Mark) {
         let Some(cycle) = self.cycle.as_mut() else { return };
-        for part in &cycle.parts {
-            mark(&mut self.marks, part, with);
+        if with != Mark::Unreachable {
+            self.unanswered.add(cycle.current());
         }
-        cycle.parts.clear();
-        let rest = self.plan.reads().get(cycle.next_read..).unwrap_or_default();
-        for read in rest.iter().filter(|read| (cycle.due >> read.group) & 1 == 1) {
-            mark(&mut self.marks, read, with);
+        mark(&mut self.marks, read, with);
+        cycle.give_up(&self.plan, |rest| mark(&mut self.marks, rest, with));
+    }
+
+    /// Takes back the words of models whose headers were not read or are others; whether some are.
+    fn check_guards(&mut self) -> bool {
+        let mut has_moved = false;
+        for guard in self.plan.guards() {
+            let header = self.marks.iter().skip(usize::from(guard.column)).take(2);
+            let with = match guard.holds(&self.words, &self.marks) {
+                Some(true) => continue,
+                Some(false) => {
+                    has_moved = true;
+                    Mark::Garbled
+                }
+                None => header.copied().find(|mark| *mark != Mark::Read).unwrap_or(Mark::Garbled),
+            };
+            if with == Mark::NotDue {
+                continue;
+            }
+            // An inverter that refuses the header of a model has the model no longer.
+            has_moved |= with == Mark::Quarantined;
+            for read in self.plan.reads() {
+                for (offset, column) in read.columns() {
+                    let is_its = guard.covers(read.table, read.address.wrapping_add(offset));
+                    if is_its && self.marks[column] == Mark::Read {
+                        (self.words[column], self.marks[column]) = (0, with);
+                    }
+                }
+            }
         }
-        cycle.next_read = self.plan.reads().len();
+        has_moved
+    }
+
+    fn end_on_link(&mut self, outcome: Outcome, cycle: &Cycle, now: MonoMs, events: &mut Events) {
+        let was_away = !self.link.is_answering() && self.link.state() != SourceState::Unknown;
+        let changed = self.link.cycle_ended(outcome);
+        if was_away && outcome == Outcome::Read {
+            // Perhaps it is another inverter.
+            self.schedule.reconnected(&self.plan, cycle.groups);
+            self.quarantine.retry_all(now);
+        }
+        if let Some(from) = changed {
+            let to = self.link.state();
+            if to == SourceState::Offline {
+                self.lengths.forget();
+            }
+            events.push(Event::Source { source: self.number, from, to });
+        }
     }
 
     fn plan_next(&mut self, cycle: &Cycle, now: MonoMs, wall: &Wall) {
         // A group of which something was due and not answered is due again in the next cycle; what
-        // an inverter refuses while it gives other registers, it refuses for good.
-        let is_refusal_final = cycle.has_words;
-        for read in self.plan.reads().iter().filter(|read| (cycle.due >> read.group) & 1 == 1) {
-            let is_missing = read.columns().any(|(_, column)| match self.marks[column] {
-                Mark::Timeout | Mark::Garbled | Mark::Unreachable | Mark::Asleep => true,
-                Mark::Exception => !is_refusal_final,
-                Mark::Read | Mark::NotDue | Mark::Quarantined => false,
+        // an inverter refuses while it gives other registers, it refuses for a while.
+        for read in self.plan.reads().iter().filter(|read| (cycle.groups >> read.group) & 1 == 1) {
+            let is_once =
+                self.plan.groups().get(usize::from(read.group)).is_some_and(|g| g.every_ms == 0);
+            let refused_until = || self.quarantine.retry_at(read).unwrap_or(now.plus(ONCE_RETRY));
+            let again = read.columns().filter_map(|(_, column)| match self.marks[column] {
+                Mark::Timeout | Mark::Garbled | Mark::Unreachable | Mark::Asleep => Some(MonoMs(0)),
+                Mark::Exception if !cycle.has_words => Some(MonoMs(0)),
+                // What is read often comes again by itself.
+                Mark::Exception | Mark::Quarantined if is_once => Some(refused_until()),
+                Mark::Exception | Mark::Read | Mark::NotDue | Mark::Quarantined => None,
             });
-            if is_missing {
-                self.group_due[usize::from(read.group)] = MonoMs(0);
+            if let Some(at) = again.min() {
+                self.schedule.again(read.group, at);
             }
         }
-        let pause = self.link.pause();
-        // A pause may end on the grid; without one, the instant of this cycle is over.
-        let earliest = match pause {
-            Duration::ZERO => cycle.scheduled,
-            pause => cycle.scheduled.plus(pause.saturating_sub(Duration::from_millis(1))),
-        };
-        self.next_cycle = wall.next_multiple(earliest.max(now), self.interval);
+        self.schedule.end(cycle.scheduled, self.link.pause(), now, wall);
     }
 
     fn judge_sleep(&mut self) {

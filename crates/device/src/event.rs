@@ -19,6 +19,11 @@ pub enum Event {
     Quarantined { source: SourceNumber, table: Table, address: u16, count: u16 },
     /// Registers that were left out can be read again.
     Released { source: SourceNumber, table: Table, address: u16, count: u16 },
+    /// The inverter, or a gateway before it, carries at most so many registers in one read. Longer
+    /// reads are split from here on.
+    ReadsShortened { source: SourceNumber, registers: u16 },
+    /// SunSpec models are not where the plan has them. None of their values are in the sample.
+    ModelsMoved { source: SourceNumber },
     /// The oldest sample of a full buffer was dropped because no batch could be persisted. If it was
     /// drafted, the shell still has it.
     SampleDropped { source: SourceNumber },

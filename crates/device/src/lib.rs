@@ -17,12 +17,14 @@ extern crate std;
 
 mod acquire;
 mod buffer;
+mod cycle;
 mod device;
 mod event;
-mod latency;
+mod lengths;
 pub mod limits;
 mod link_state;
 mod quarantine;
+mod schedule;
 mod uplink;
 mod wall;
 

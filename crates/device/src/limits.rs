@@ -2,16 +2,9 @@
 
 use core::time::Duration;
 
-/// Shortest wait for an answer, however quick the inverter usually is. A busy gateway or a scheduler
-/// that wakes late must not look like a dead inverter.
+/// Shortest wait for an answer, whatever the profile says. A busy gateway or a scheduler that wakes
+/// late must not look like a dead inverter.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(200);
-
-/// Wait for an answer where neither profile nor experience says otherwise.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
-
-/// Wait for an answer as a multiple of the filtered latency (Victron's dbus-modbus-client does the
-/// same with the same factor).
-pub const TIMEOUT_FACTOR: u32 = 4;
 
 /// Cycles without a reading after which a source is not online any more.
 pub const FAILED_CYCLES_MAX: u32 = 3;
@@ -36,6 +29,10 @@ pub const QUARANTINE_RETRY_MIN: Duration = Duration::from_secs(600);
 
 /// Longest pause before a quarantined register is tried again.
 pub const QUARANTINE_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// Pause before a group that is read once per connection is read again because something of it was
+/// refused and is not quarantined.
+pub const ONCE_RETRY: Duration = Duration::from_secs(60);
 
 /// Exceptions of one cycle that are followed up by bisecting; a rebooting inverter that refuses
 /// everything must not be asked hundreds of times.

@@ -73,6 +73,15 @@ impl LinkState {
         (self.state != former).then_some(former)
     }
 
+    /// Whether it answered lately.
+    pub(crate) fn is_answering(&self) -> bool {
+        match self.state {
+            SourceState::Online => true,
+            SourceState::Asleep => !self.is_quietly_asleep(),
+            SourceState::Unknown | SourceState::Offline | SourceState::Faulty => false,
+        }
+    }
+
     /// Whether it sleeps and has stopped to answer, as many do.
     pub(crate) fn is_quietly_asleep(&self) -> bool {
         self.state == SourceState::Asleep && self.failed_cycles >= FAILED_CYCLES_MAX

@@ -68,6 +68,16 @@ impl Quarantine {
         self.0.push(entry).is_ok()
     }
 
+    /// When something in a read is tried again, if anything of it is left out.
+    pub(crate) fn retry_at(&self, read: &Read) -> Option<MonoMs> {
+        self.0.iter().filter(|entry| entry.overlaps(read)).map(|entry| entry.retry_at).min()
+    }
+
+    /// Everything is tried again.
+    pub(crate) fn retry_all(&mut self, now: MonoMs) {
+        self.0.iter_mut().for_each(|entry| entry.retry_at = entry.retry_at.min(now));
+    }
+
     /// Takes a read back in; whether it was left out.
     pub(crate) fn release(&mut self, read: &Read) -> bool {
         let before = self.0.len();

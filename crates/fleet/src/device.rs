@@ -389,6 +389,8 @@ fn name_of(event: &Event) -> Option<&'static str> {
         Event::Source { .. } => "inverter's state changes",
         Event::Quarantined { .. } => "registers are left out",
         Event::Released { .. } => "registers can be read again",
+        Event::ReadsShortened { .. } => "reads are split from here on",
+        Event::ModelsMoved { .. } => "models are not where they were",
         Event::SampleDropped { .. } => "a sample is lost, the buffer is full",
         Event::SampleNotDrafted { .. } => "a sample is in memory alone",
         Event::BatchNotPersisted { .. } => "a batch waits for storage",

@@ -85,6 +85,12 @@ impl Read {
         Self { table, address, count, group, first_column, wanted: all, cuts: all }
     }
 
+    /// The same read as of one number, which cannot be split.
+    #[must_use]
+    pub const fn undivided(self) -> Self {
+        Self { cuts: 0, ..self }
+    }
+
     /// How many of the registers are columns.
     #[must_use]
     pub const fn column_count(&self) -> usize {
@@ -139,7 +145,8 @@ impl Read {
     }
 
     /// The registers from `start` to before `end`, less those at the edges that are no columns.
-    fn part(&self, start: u16, end: u16) -> Self {
+    #[must_use]
+    pub fn part(&self, start: u16, end: u16) -> Self {
         let wanted = self.wanted & low_bits(end) & !low_bits(start);
         let first = u16::try_from(wanted.trailing_zeros()).unwrap_or(start);
         let last = u16::try_from(127 - wanted.leading_zeros()).unwrap_or(first);

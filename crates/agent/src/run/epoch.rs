@@ -13,9 +13,10 @@ use ecowatt_clock::Clock;
 use ecowatt_device::{Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{MonoMs, SourceNumber};
+use ecowatt_profile::TransportKind;
 use ecowatt_wire::SourceState;
 use hyper::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{RunError, Site};
 use crate::bus::{self, Job};
@@ -32,6 +33,9 @@ type Exchange = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LinkError>)> + 
 
 /// How long the last message of an orderly stop is waited for.
 const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Shortest wait for an answer over a network, where nobody else is kept waiting.
+const NETWORK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// How an epoch ended.
 pub(super) enum Ended {
@@ -73,6 +77,8 @@ pub(super) struct Epoch {
     clock: Clock,
     log: Option<SampleLog>,
     buses: Vec<(SourceNumber, u8, mpsc::Sender<Job>)>,
+    /// Told when the models of an inverter are not where they were.
+    moved: Vec<(SourceNumber, Arc<Notify>)>,
     inverters: Vec<Inverter>,
     reads: mpsc::Receiver<bus::Done>,
     read_done: mpsc::Sender<bus::Done>,
@@ -122,7 +128,7 @@ impl Epoch {
                 plan: compiled.plan,
                 layout: compiled.layout.to_cbor(),
                 interval: config.sample_interval,
-                timeout_max: inverter.profile.transport().timeout,
+                timeout_max: patience(inverter),
             });
             buses.push((site.source, inverter.unit, site.bus.clone()));
         }
@@ -143,6 +149,7 @@ impl Epoch {
             clock,
             log,
             buses,
+            moved: sites.iter().map(|site| (site.source, site.moved.clone())).collect(),
             inverters: config.inverters.iter().map(Inverter::new).collect(),
             reads,
             read_done,
@@ -449,6 +456,18 @@ impl Epoch {
                 count,
                 "registers can be read again"
             ),
+            Event::ReadsShortened { source, registers } => tracing::warn!(
+                inverter = self.name(source),
+                registers,
+                "longer reads are not answered and are split from here on; registers_max in a profile \
+                 of its own spares the search for the limit"
+            ),
+            Event::ModelsMoved { source } => {
+                if let Some((_, moved)) = self.moved.iter().find(|(number, _)| *number == source) {
+                    moved.notify_one();
+                }
+                tracing::debug!(inverter = self.name(source), "models are not where they were");
+            }
             Event::SampleDropped { source } => {
                 tracing::error!(inverter = self.name(source), "a sample was lost: storage is full");
             }
@@ -469,6 +488,16 @@ impl Epoch {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }
         }
+    }
+}
+
+/// How long an answer may take to begin: as long as the profile says, and no less than what networks
+/// and busy gateways need.
+fn patience(inverter: &InverterConfig) -> Duration {
+    let timeout = inverter.profile.transport().timeout;
+    match inverter.address.kind() {
+        TransportKind::Rtu => timeout,
+        TransportKind::Tcp | TransportKind::RtuOverTcp => timeout.max(NETWORK_TIMEOUT_MIN),
     }
 }
 

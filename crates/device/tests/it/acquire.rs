@@ -35,8 +35,8 @@ fn a_dead_inverter_costs_one_timeout_a_cycle_and_less_and_less_often() {
          0.060 sample 0 rrrrrrrrrr
          5.000 read 0+8 ok
          5.020 sample 5000 rrrrrrrr--
-         10.000 read 0+8 timeout 200ms
-         10.200 sample 10000 tttttttt--
+         10.000 read 0+8 timeout 1s
+         11.000 sample 10000 tttttttt--
          15.000 read 0+8 timeout 1s
          16.000 sample 15000 tttttttt--
          20.000 read 0+8 timeout 1s
@@ -46,9 +46,9 @@ fn a_dead_inverter_costs_one_timeout_a_cycle_and_less_and_less_often() {
          31.000 sample 30000 tttttttt--
          40.000 read 0+8 timeout 1s
          41.000 sample 40000 tttttttt--
-         50.000 read 0+8 timeout 1s
+         50.000 read 0+4 timeout 1s
          51.000 sample 50000 tttttttt--
-         65.000 read 0+8 timeout 1s
+         65.000 read 20+2 timeout 1s
          66.000 sample 65000 tttttttttt
          80.000 read 0+8 ok
          80.020 read 20+2 ok
@@ -78,18 +78,18 @@ fn an_inverter_that_sleeps_is_asked_once_a_minute() {
          0.060 sample 0 rrrrrrrrrr
          5.000 read 0+8 ok
          5.020 sample 5000 rrrrrrrr--
-         10.000 read 0+8 timeout 200ms
-         10.200 sample 10000 tttttttt--
+         10.000 read 0+8 timeout 1s
+         11.000 sample 10000 tttttttt--
          15.000 read 0+8 timeout 1s
          16.000 sample 15000 tttttttt--
          20.000 read 0+8 timeout 1s
          21.000 sample 20000 zzzzzzzzzz
-         80.000 read 0+8 timeout 1s
+         80.000 read 20+2 timeout 1s
          81.000 sample 80000 zzzzzzzzzz
          140.000 read 0+8 timeout 1s
          141.000 sample 140000 zzzzzzzzzz
-         200.000 read 0+8 ok
-         200.020 read 20+2 ok
+         200.000 read 20+2 ok
+         200.020 read 0+8 ok
          200.040 event Source { source: SourceNumber(0), from: Asleep, to: Online }
          200.040 sample 200000 rrrrrrrrrr
          205.000 read 0+8 ok
@@ -202,8 +202,8 @@ fn garbled_answers_are_asked_for_once_more() {
         "0.020 read 0+8 garbled
          0.040 read 0+8 garbled
          0.060 sample 0 gggggggggg
-         5.000 read 0+8 ok
-         5.020 read 20+2 ok
+         5.000 read 20+2 ok
+         5.020 read 0+8 ok
          5.040 event Source { source: SourceNumber(0), from: Unknown, to: Online }
          5.040 sample 5000 rrrrrrrrrr",
     );

@@ -221,11 +221,11 @@ fn a_full_flash_loses_the_oldest_samples_only_and_recovers() {
          120.040 event SampleNotDrafted { source: SourceNumber(0) }
          125.020 event SampleDropped { source: SourceNumber(0) }
          125.020 event SampleNotDrafted { source: SourceNumber(0) }
+         130.020 event SampleDropped { source: SourceNumber(0) }
          130.020 cut 1/2 of 8 rows
          130.020 event StorageRecovered
          130.020 cut 1/3 of 8 rows
-         131.024 cut 1/4 of 1 rows
-         170.020 cut 1/5 of 8 rows
-         191.024 cut 1/6 of 4 rows",
+         170.020 cut 1/4 of 8 rows
+         191.024 cut 1/5 of 4 rows",
     );
 }

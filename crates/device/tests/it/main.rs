@@ -5,5 +5,6 @@
 mod acquire;
 mod link;
 mod power;
+mod reads;
 mod rig;
 mod size;

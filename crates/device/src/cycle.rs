@@ -1,0 +1,170 @@
+//! One cycle of questions: which read is next, which parts of it wait, and what came of it.
+
+use ecowatt_model::MonoMs;
+use ecowatt_profile::{Plan, READS_MAX, Read};
+use heapless::Vec;
+
+use crate::limits::PARTS_MAX;
+use crate::schedule::GroupSet;
+
+/// Reads of a plan, a bit each.
+pub(crate) type ReadSet = u32;
+const _: () = assert!(READS_MAX <= 32, "a set of reads has 32 bits");
+
+/// The registers of a read from one offset to before another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    from: u8,
+    to: u8,
+}
+
+/// A cycle under way.
+#[derive(Debug)]
+pub(crate) struct Cycle {
+    pub(crate) scheduled: MonoMs,
+    pub(crate) began: Option<MonoMs>,
+    pub(crate) groups: GroupSet,
+    /// Reads that are due and were not begun.
+    left: ReadSet,
+    /// The read that parts are of.
+    current: u8,
+    parts: Vec<Part, PARTS_MAX>,
+    asked: Option<Part>,
+    pub(crate) bisections: u8,
+    pub(crate) garbled: u8,
+    pub(crate) has_asked: bool,
+    pub(crate) has_words: bool,
+    pub(crate) has_answer: bool,
+    /// Shortest read that was refused for its registers, and longest that was answered.
+    pub(crate) refused_min: u16,
+    pub(crate) answered_max: u16,
+    /// A refused read was found that cannot be split further.
+    pub(crate) has_bad_registers: bool,
+}
+
+impl Cycle {
+    /// A cycle of the groups that are due; none if they have no reads.
+    pub(crate) fn new(plan: &Plan, scheduled: MonoMs, groups: GroupSet) -> Option<Self> {
+        let left = (0u8..)
+            .zip(plan.reads())
+            .filter(|(_, read)| (groups >> read.group) & 1 == 1)
+            .fold(0, |left, (index, _)| left | (1 << index));
+        (left != 0).then(|| Self {
+            scheduled,
+            began: None,
+            groups,
+            left,
+            current: 0,
+            parts: Vec::new(),
+            asked: None,
+            bisections: 0,
+            garbled: 0,
+            has_asked: false,
+            has_words: false,
+            has_answer: false,
+            refused_min: u16::MAX,
+            answered_max: 0,
+            has_bad_registers: false,
+        })
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether nothing is left to ask.
+    pub(crate) fn is_over(&self) -> bool {
+        self.asked.is_none() && self.parts.is_empty() && self.left == 0
+    }
+
+    /// The index of the read that parts are of.
+    pub(crate) fn current(&self) -> u8 {
+        self.current
+    }
+
+    /// The next read or part of one. What brought no answer last time comes last, in turns, so that a
+    /// read which is never answered keeps no other from being asked.
+    pub(crate) fn next(&mut self, plan: &Plan, unanswered: Unanswered) -> Option<Read> {
+        if let Some(part) = self.parts.pop() {
+            return self.read(plan, part);
+        }
+        let index = unanswered.choose(self.left)?;
+        self.left &= !(1 << index);
+        self.current = index;
+        plan.reads().get(usize::from(index)).copied()
+    }
+
+    /// This read, or part of the current one, is asked for.
+    pub(crate) fn ask(&mut self, plan: &Plan, read: &Read) {
+        self.asked = self.part(plan, read);
+        self.has_asked = true;
+    }
+
+    /// What was asked for; it is answered now.
+    pub(crate) fn take_asked(&mut self, plan: &Plan) -> Option<Read> {
+        let part = self.asked.take()?;
+        self.read(plan, part)
+    }
+
+    /// Has parts of the current read asked, in their order; false if there is no room.
+    pub(crate) fn push(&mut self, plan: &Plan, parts: &[Read]) -> bool {
+        parts
+            .iter()
+            .rev()
+            .all(|read| self.part(plan, read).is_some_and(|part| self.parts.push(part).is_ok()))
+    }
+
+    /// Ends the cycle; gives all that was not asked.
+    pub(crate) fn give_up(&mut self, plan: &Plan, mut each: impl FnMut(&Read)) {
+        for part in core::mem::take(&mut self.parts) {
+            if let Some(read) = self.read(plan, part) {
+                each(&read);
+            }
+        }
+        for (index, read) in (0u8..).zip(plan.reads()) {
+            if (self.left >> index) & 1 == 1 {
+                each(read);
+            }
+        }
+        self.left = 0;
+    }
+
+    fn read(&self, plan: &Plan, part: Part) -> Option<Read> {
+        let whole = plan.reads().get(usize::from(self.current))?;
+        Some(whole.part(part.from.into(), part.to.into()))
+    }
+
+    fn part(&self, plan: &Plan, read: &Read) -> Option<Part> {
+        let whole = plan.reads().get(usize::from(self.current))?;
+        let from = read.address.checked_sub(whole.address)?;
+        let to = from.checked_add(read.count)?;
+        Some(Part { from: u8::try_from(from).ok()?, to: u8::try_from(to).ok()? })
+    }
+}
+
+/// The reads that brought no answer when they were asked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Unanswered {
+    reads: ReadSet,
+    /// The one of them that was asked last.
+    last: u8,
+}
+
+impl Unanswered {
+    pub(crate) fn add(&mut self, index: u8) {
+        self.reads |= 1 << index;
+        self.last = index;
+    }
+
+    pub(crate) fn remove(&mut self, index: u8) {
+        self.reads &= !(1 << index);
+    }
+
+    /// Which of these reads is next.
+    fn choose(self, left: ReadSet) -> Option<u8> {
+        let later = ReadSet::MAX.checked_shl(u32::from(self.last) + 1).unwrap_or(0);
+        let sets = [left & !self.reads, left & later, left];
+        let set = sets.into_iter().find(|set| *set != 0)?;
+        u8::try_from(set.trailing_zeros()).ok()
+    }
+}
