@@ -30,8 +30,11 @@ pub struct Telemetry {
     /// with data are listed, so a gap shows as a step in time.
     pub t_ms: Vec<i64>,
     pub series: Vec<Series>,
-    /// The range had more than the limit; ask again from the last instant on.
+    /// The range had more than one answer holds.
     pub truncated: bool,
+    /// Where the rest begins, if there is more: ask again with the same range and this `cursor`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_cursor: Option<String>,
 }
 
 /// One point over time. `null` where there is no good reading.
@@ -76,6 +79,9 @@ pub struct Energy {
     pub from: String,
     pub to: String,
     pub days: Vec<EnergyDay>,
+    /// There are more gaps than an answer holds; days from here on list none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gaps_listed_until: Option<String>,
 }
 
 /// One local day.

@@ -194,6 +194,7 @@ mod tests {
                 series("ac.frequency", 2, vec![Some(49.98), Some(50.0)]),
             ],
             truncated: false,
+            next_cursor: None,
         };
         let mut out = Vec::new();
         write_rows(&page, &mut out).unwrap();

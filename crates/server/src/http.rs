@@ -5,6 +5,7 @@
 //! not a route's business: all but the routes in [`open`] are behind [`auth::guard`], in the group
 //! of the right that they need.
 
+mod answer;
 mod auth;
 mod claims;
 mod devices;
@@ -13,6 +14,7 @@ mod error;
 mod events;
 mod extract;
 mod frame;
+mod gzip;
 mod link;
 mod listen;
 mod naming;
@@ -39,6 +41,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use answer::Answers;
 pub use document::document;
 pub(crate) use listen::listen;
 pub(crate) use own::Readiness;
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Sparing,
     /// Says in the log that the disk is full.
     pub(crate) space: Space,
+    /// Turns and room for large answers.
+    pub(crate) answers: Answers,
     /// Whether the store does what it is asked.
     pub(crate) readiness: Readiness,
     /// Whether people reach the server through TLS.

@@ -87,11 +87,42 @@ pub const SEARCH_CHARS_MAX: usize = 80;
 /// Most points that one telemetry request may name.
 pub const POINTS_MAX: usize = 128;
 
-/// Most values (instants × points) in a telemetry answer, about 10 MB of JSON.
-pub const TELEMETRY_CELLS_MAX: usize = 1_000_000;
+/// Longest JSON of an answer, before it is compressed.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Raw telemetry answers that are decoded at once.
-pub const DECODES_MAX: usize = 2;
+/// Most values (instants × points) in an answer with samples, and JSON of one at most: a number of 24
+/// characters, or none and the quality that says why.
+pub const RAW_CELLS_MAX: usize = 400_000;
+const RAW_CELL_BYTES_MAX: usize = 40;
+
+/// Most values (instants × points) in an answer with a roll-up, and JSON of one at most: four such
+/// numbers and a count.
+pub const BUCKET_CELLS_MAX: usize = 140_000;
+const BUCKET_CELL_BYTES_MAX: usize = 4 * 25 + 11;
+
+/// JSON of an instant, and of what is said of a point besides its values, at most.
+const INSTANT_BYTES_MAX: usize = 20;
+const POINT_BYTES_MAX: usize = 512;
+
+/// Most gaps that an energy answer lists.
+pub const ENERGY_GAPS_MAX: usize = 5_000;
+
+/// Answers with history, energy or a list of devices that are made at once: each takes a processor and
+/// one of the store's readers. Others wait their turn.
+pub const ANSWERS_MADE_MAX: usize = 2;
+
+/// Answers of more than a piece, as they are kept until their readers have taken them, altogether.
+pub const ANSWERS_KEPT_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A large answer is handed to its connection in pieces of this size.
+pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
+
+/// How long a reader may take for a large answer, and a second more for each piece; its connection is
+/// closed then.
+pub const ANSWER_SEND_TIME: Duration = Duration::from_secs(30);
+
+/// Shortest answer that is compressed.
+pub const COMPRESSED_BYTES_MIN: usize = 1024;
 
 /// Longest name of a device, site or token.
 pub const NAME_CHARS_MAX: usize = 80;
@@ -131,6 +162,23 @@ pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
 const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () =
     assert!(STREAM_LOOK_EVERY.as_millis() <= 500, "a revoked stream ends within a second");
+const _: () = assert!(
+    RAW_CELLS_MAX * RAW_CELL_BYTES_MAX
+        + ecowatt_api::TELEMETRY_ROWS_MAX * INSTANT_BYTES_MAX
+        + POINTS_MAX * POINT_BYTES_MAX
+        <= ANSWER_BYTES_MAX
+);
+const _: () = assert!(
+    BUCKET_CELLS_MAX * BUCKET_CELL_BYTES_MAX
+        + ecowatt_api::TELEMETRY_ROWS_MAX * INSTANT_BYTES_MAX
+        + POINTS_MAX * POINT_BYTES_MAX
+        <= ANSWER_BYTES_MAX
+);
+const _: () = assert!(
+    BUCKET_CELLS_MAX <= ecowatt_store::limits::BUCKET_CELLS_PER_QUERY_MAX,
+    "one query of the store is enough"
+);
+const _: () = assert!(ANSWER_BYTES_MAX <= ANSWERS_KEPT_BYTES_MAX);
 const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(LARGE_MESSAGES_MAX < REQUESTS_MAX, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());

@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
-use crate::http::{self, Readiness, Shared, Space, Sparing};
+use crate::http::{self, Answers, Readiness, Shared, Space, Sparing};
 use crate::ingest::Ingest;
 use crate::limits::{
     BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX,
@@ -150,6 +150,7 @@ pub(crate) fn shared(
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
         refused: Sparing::new(REFUSED_LINE_EVERY),
         space: Space::default(),
+        answers: Answers::default(),
         readiness: Readiness::default(),
         is_https: config.is_https(),
         stop,

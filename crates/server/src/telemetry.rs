@@ -2,12 +2,16 @@
 //!
 //! Raw history is decoded from the batches as devices encoded them; coarser history comes from the
 //! roll-ups. A series is named by its point: where a layout changed its scale on the way, the values
-//! still are in the point's unit. Long ranges are read in windows, so that an answer's size bounds
+//! still are in the point's unit. The store gives a little at a time, so that an answer's size bounds
 //! what is held for it.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+use std::iter::Peekable;
+use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::vec;
 
 use ecowatt_api::{
     ENERGY_DAYS_MAX, Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series,
@@ -17,22 +21,19 @@ use ecowatt_clock::Clock;
 use ecowatt_codec::{DecodeError, Decoder, State};
 use ecowatt_model::{DeviceNumber, Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
-use ecowatt_store::StreamId;
-use ecowatt_store::limits::BLOCKS_PER_QUERY_MAX;
 use ecowatt_store::{
     Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Site, Store, StoreError,
-    Stream, TimeRange,
+    Stream, StreamId, TimeRange,
 };
-use tokio::sync::Semaphore;
 
 use crate::fleet::{decimals, scaled};
-use crate::limits::{DECODES_MAX, TELEMETRY_CELLS_MAX};
+use crate::limits::{BUCKET_CELLS_MAX, ENERGY_GAPS_MAX, RAW_CELLS_MAX};
 use crate::time::{Range, civil, local_date, rfc3339, start_of_day, zone_of};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Decimals that a mean has beyond those of its readings.
+const MEAN_DECIMALS: i32 = 2;
 
-/// Instants that history is looked for between: 2000-01-01 and 2100-01-01. No sample is outside, and
-/// the windows of a range from the year 1 to 9999 would be a quarter of a million queries.
+/// Instants that history is looked for between: 2000-01-01 and 2100-01-01. No sample is outside.
 const BOUNDS: Range = Range { from: UnixMs(946_684_800_000), to: UnixMs(4_102_444_800_000) };
 
 /// What is asked for.
@@ -45,6 +46,20 @@ pub(crate) struct Query {
     pub(crate) resolution: Resolution,
     /// All, if empty.
     pub(crate) points: Vec<String>,
+    /// The last row of the answer before.
+    pub(crate) cursor: Option<Place>,
+}
+
+impl Query {
+    /// The part of the range that is still to be answered. Of buckets, the next begins later.
+    fn wanted(&self) -> Range {
+        let range = self.range.within(BOUNDS);
+        let from = self.cursor.map_or(range.from, |cursor| {
+            let step = i64::from(self.resolution != Resolution::Raw);
+            range.from.max(UnixMs(cursor.t.0.saturating_add(step)))
+        });
+        Range { from: from.min(range.to), to: range.to }
+    }
 }
 
 /// Why there is no answer.
@@ -73,8 +88,6 @@ pub(crate) enum HistoryError {
 pub(crate) struct History {
     store: Store,
     clock: Clock,
-    /// Decoding takes a processor, so few answers are decoded at once.
-    decodes: Arc<Semaphore>,
 }
 
 /// One point of the answer, under all the scales that it was stored with.
@@ -89,7 +102,7 @@ struct Column {
 impl History {
     #[must_use]
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, decodes: Arc::new(Semaphore::new(DECODES_MAX)) }
+        Self { store, clock }
     }
 
     /// The history of one inverter.
@@ -105,7 +118,9 @@ impl History {
             .filter(|stream| stream.source == query.inverter)
             .collect();
         let columns = self.columns(&query, &streams).await?;
-        let rows_max = TELEMETRY_ROWS_MAX.min(TELEMETRY_CELLS_MAX / columns.len().max(1));
+        let cells_max =
+            if query.resolution == Resolution::Raw { RAW_CELLS_MAX } else { BUCKET_CELLS_MAX };
+        let rows_max = TELEMETRY_ROWS_MAX.min(cells_max / columns.len().max(1)).max(1);
         let mut answer = Telemetry {
             device: query.device.to_string(),
             inverter: query.inverter.0,
@@ -115,6 +130,7 @@ impl History {
             t_ms: Vec::new(),
             series: columns.iter().map(|column| series(column, query.resolution)).collect(),
             truncated: false,
+            next_cursor: None,
         };
         if columns.is_empty() {
             return Ok(answer);
@@ -148,7 +164,7 @@ impl History {
         }
         let figures = self.store.energy_days(device, (from, to)).await?;
         let whole = TimeRange { from: start_of_day(from, &zone), to: start_of_day(to, &zone) };
-        let gaps = self.store.energy_gaps(device, whole).await?;
+        let mut gaps = Gaps::new(self.store.energy_gaps(device, whole).await?);
         let mut days: Vec<EnergyDay> = Vec::new();
         let mut mwh_sums: Vec<i64> = Vec::new();
         for figure in figures {
@@ -169,13 +185,7 @@ impl History {
                 _ => {
                     let begins = start_of_day(figure.date, &zone);
                     let ends = start_of_day(LocalDate(figure.date.0.saturating_add(1)), &zone);
-                    let touching = gaps.iter().filter(|gap| gap.from < ends && gap.to > begins);
-                    let gap = |gap: &ecowatt_store::EnergyGap| EnergyGap {
-                        inverter: gap.source.0,
-                        from: rfc3339(gap.from.max(begins)),
-                        to: rfc3339(gap.to.min(ends)),
-                    };
-                    let gaps = touching.map(gap).collect();
+                    let gaps = gaps.within(begins, ends);
                     days.push(EnergyDay { date, energy_wh: 0, source, gaps });
                     mwh_sums.push(mwh);
                 }
@@ -190,6 +200,7 @@ impl History {
             from: rfc3339(range.from),
             to: rfc3339(range.to),
             days,
+            gaps_listed_until: gaps.listed_until.map(rfc3339),
         })
     }
 
@@ -256,33 +267,31 @@ impl History {
         }
         let layouts = Arc::new(layouts);
         let names: Arc<[String]> = columns.iter().map(|column| column.name.clone()).collect();
-        let mut windows = Windows::new(query.range, DAY, 16);
-        while let Some(window) = windows.next() {
-            let wanted = TimeRange { from: window.from, to: window.to };
-            let blocks = self.store.blocks(query.device, query.inverter, wanted).await?;
-            windows.found(blocks.len());
-            let is_cut =
-                blocks.len() >= usize::try_from(BLOCKS_PER_QUERY_MAX).unwrap_or(usize::MAX);
-            let until = match blocks.last() {
-                // Blocks that begin later were left out, so only what is before them is whole.
-                Some(last) if is_cut && last.first > window.from => last.first,
-                _ => window.to,
-            };
-            windows.go_on_from(until);
-            let window = Range { from: window.from, to: until };
-            let place = self.decodes.acquire().await.map_err(|_| HistoryError::Cut)?;
+        let range = query.wanted();
+        let wanted = TimeRange { from: range.from, to: range.to };
+        // One more tells that there are more.
+        let mut rows = FirstRows::new(rows_max + 1, range, query.cursor);
+        let mut after = None;
+        loop {
+            let blocks = self.store.blocks(query.device, query.inverter, wanted, after).await?;
+            let Some(last) = blocks.last() else { break };
+            let begins = last.first;
+            after = Some((last.first, last.id));
             let (layouts, names) = (Arc::clone(&layouts), Arc::clone(&names));
-            let decode = move || decode(&blocks, &layouts, &names, window);
-            let rows =
-                tokio::task::spawn_blocking(decode).await.map_err(|_| HistoryError::Cut)??;
-            drop(place);
-            for row in rows {
-                if answer.t_ms.len() == rows_max {
-                    answer.truncated = true;
-                    return Ok(());
-                }
-                push_row(answer, &row);
+            let decode = move || decode(&blocks, &layouts, &names, rows);
+            rows = tokio::task::spawn_blocking(decode).await.map_err(|_| HistoryError::Cut)??;
+            // No sample of the blocks that are left is before the beginning of this one.
+            if rows.are_all_before(begins) {
+                break;
             }
+        }
+        let mut rows = rows.into_sorted();
+        if rows.len() > rows_max {
+            rows.truncate(rows_max);
+            answer.go_on_after(rows.last().map(|row| row.place));
+        }
+        for row in &rows {
+            push_row(answer, row);
         }
         Ok(())
     }
@@ -295,26 +304,24 @@ impl History {
         answer: &mut Telemetry,
     ) -> Result<(), HistoryError> {
         let ids: Vec<PointId> = ids(columns);
-        let step = if query.resolution == Resolution::Minute { 14 * DAY } else { 200 * DAY };
-        let mut windows = Windows::new(query.range, step, 4);
-        while let Some(window) = windows.next() {
-            let wanted = TimeRange { from: window.from, to: window.to };
+        let range = query.wanted();
+        let mut wanted = TimeRange { from: range.from, to: range.to };
+        loop {
             let (device, inverter) = (query.device, query.inverter);
             let buckets = if query.resolution == Resolution::Minute {
                 self.store.minutes(device, inverter, wanted, ids.clone()).await?
             } else {
                 self.store.quarters(device, inverter, wanted, ids.clone()).await?
             };
-            windows.found(buckets.len());
+            let Some(last) = buckets.last() else { return Ok(()) };
+            wanted.from = UnixMs(last.start.0.saturating_add(1));
             for Bucket { start, aggregates } in buckets {
-                if answer.t_ms.len() == rows_max {
-                    answer.truncated = true;
+                if answer.is_full(rows_max) {
                     return Ok(());
                 }
                 push_bucket(answer, columns, start, &aggregates);
             }
         }
-        Ok(())
     }
 
     async fn daily(
@@ -325,23 +332,26 @@ impl History {
         answer: &mut Telemetry,
     ) -> Result<(), HistoryError> {
         let zone = zone_of(&query.site);
-        let range = query.range.within(BOUNDS);
-        let (from, to) = (local_date(range.from, &zone), local_date(range.to, &zone));
+        let range = query.wanted();
+        let (mut from, to) = (local_date(range.from, &zone), local_date(range.to, &zone));
         let to = LocalDate(to.0.saturating_add(1));
-        let days = self.store.days(query.device, query.inverter, (from, to), ids(columns)).await?;
-        for day in days {
-            let start = start_of_day(day.date, &zone);
-            // A day belongs to the range that holds its beginning, as every bucket does.
-            if start < range.from || start >= range.to {
-                continue;
+        loop {
+            let days =
+                self.store.days(query.device, query.inverter, (from, to), ids(columns)).await?;
+            let Some(last) = days.last() else { return Ok(()) };
+            from = LocalDate(last.date.0.saturating_add(1));
+            for day in days {
+                let start = start_of_day(day.date, &zone);
+                // A day belongs to the range that holds its beginning, as every bucket does.
+                if start < range.from || start >= range.to {
+                    continue;
+                }
+                if answer.is_full(rows_max) {
+                    return Ok(());
+                }
+                push_bucket(answer, columns, start, &day.aggregates);
             }
-            if answer.t_ms.len() == rows_max {
-                answer.truncated = true;
-                return Ok(());
-            }
-            push_bucket(answer, columns, start, &day.aggregates);
         }
-        Ok(())
     }
 
     /// The present instant.
@@ -351,51 +361,189 @@ impl History {
     }
 }
 
-/// Walks a range in windows that grow where there is nothing.
-#[derive(Debug)]
-struct Windows {
-    at: UnixMs,
-    end: UnixMs,
-    step: Duration,
-    base: Duration,
-    growth_max: u32,
+/// The gaps of a range, given out by days that ascend.
+struct Gaps {
+    /// Ascending by their beginning.
+    coming: Peekable<vec::IntoIter<ecowatt_store::EnergyGap>>,
+    /// Those that reach into the day that was asked for last.
+    open: Vec<ecowatt_store::EnergyGap>,
+    listed: usize,
+    /// Where the first day begins whose gaps are not all listed.
+    listed_until: Option<UnixMs>,
 }
 
-impl Windows {
-    fn new(range: Range, step: Duration, growth_max: u32) -> Self {
-        let range = range.within(BOUNDS);
-        Self { at: range.from, end: range.to, step, base: step, growth_max }
+impl Gaps {
+    fn new(gaps: Vec<ecowatt_store::EnergyGap>) -> Self {
+        Self {
+            coming: gaps.into_iter().peekable(),
+            open: Vec::new(),
+            listed: 0,
+            listed_until: None,
+        }
     }
 
-    fn next(&mut self) -> Option<Range> {
-        let from = self.at;
-        self.at = from.plus(self.step).min(self.end);
-        (from < self.end).then_some(Range { from, to: self.at })
-    }
-
-    fn found(&mut self, rows: usize) {
-        let longest = self.base * self.growth_max;
-        self.step = if rows == 0 { (2 * self.step).min(longest) } else { self.base };
-    }
-
-    fn go_on_from(&mut self, at: UnixMs) {
-        self.at = at;
+    /// The parts of gaps in a day, as long as an answer may list them.
+    fn within(&mut self, begins: UnixMs, ends: UnixMs) -> Vec<EnergyGap> {
+        self.open.retain(|gap| gap.to > begins);
+        while let Some(gap) = self.coming.next_if(|gap| gap.from < ends) {
+            if gap.to > begins {
+                self.open.push(gap);
+            }
+        }
+        if self.listed + self.open.len() > ENERGY_GAPS_MAX {
+            self.listed_until.get_or_insert(begins);
+        }
+        if self.listed_until.is_some() {
+            return Vec::new();
+        }
+        self.listed += self.open.len();
+        let part = |gap: &ecowatt_store::EnergyGap| EnergyGap {
+            inverter: gap.source.0,
+            from: rfc3339(gap.from.max(begins)),
+            to: rfc3339(gap.to.min(ends)),
+        };
+        self.open.iter().map(part).collect()
     }
 }
 
-/// One sample: its time, and a reading per column; none where the layout has no such point.
-struct Row {
+/// How an answer comes to its end.
+trait Paged {
+    fn go_on_after(&mut self, last: Option<Place>);
+    /// Whether it holds all that it may, in which case it says where the rest begins.
+    fn is_full(&mut self, rows_max: usize) -> bool;
+}
+
+impl Paged for Telemetry {
+    fn go_on_after(&mut self, last: Option<Place>) {
+        self.truncated = true;
+        self.next_cursor = last.map(|place| place.to_string());
+    }
+
+    fn is_full(&mut self, rows_max: usize) -> bool {
+        if self.t_ms.len() < rows_max {
+            return false;
+        }
+        let last = self.t_ms.last().map(|t| Place { t: UnixMs(*t), ..Place::default() });
+        self.go_on_after(last);
+        true
+    }
+}
+
+/// Where a row stands among all: by its time, and among those of one instant by the batch that brought
+/// it and its row there. Buckets have their beginning alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
     t: UnixMs,
+    epoch: u32,
+    sequence: u32,
+    row: u32,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { t: UnixMs(0), epoch: 0, sequence: 0, row: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}.{}", self.t.0, self.epoch, self.sequence, self.row)
+    }
+}
+
+/// A cursor that no answer gave.
+#[derive(Debug)]
+pub(crate) struct BadCursor;
+
+impl FromStr for Place {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let mut parts = text.split('.');
+        let mut next = || parts.next().ok_or(BadCursor);
+        let number = |text: &str| text.parse::<u32>().map_err(|_| BadCursor);
+        let place = Self {
+            t: UnixMs(next()?.parse().map_err(|_| BadCursor)?),
+            epoch: number(next()?)?,
+            sequence: number(next()?)?,
+            row: number(next()?)?,
+        };
+        if parts.next().is_some() { Err(BadCursor) } else { Ok(place) }
+    }
+}
+
+/// One sample: its place, and a reading per column; none where the layout has no such point.
+struct Row {
+    place: Place,
     readings: Vec<(Option<f64>, Option<Quality>)>,
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+/// The first rows of a range among all that are offered, in whatever order they come. Blocks ascend by
+/// their beginning, but those of a device whose clock was set back overlap.
+struct FirstRows {
+    rows: BinaryHeap<Row>,
+    rows_max: usize,
+    range: Range,
+    after: Option<Place>,
+}
+
+impl FirstRows {
+    fn new(rows_max: usize, range: Range, after: Option<Place>) -> Self {
+        Self { rows: BinaryHeap::new(), rows_max, range, after }
+    }
+
+    /// Whether a row at this place would be one of the first.
+    fn wants(&self, place: Place) -> bool {
+        let is_in = place.t >= self.range.from && place.t < self.range.to;
+        let is_new = self.after.is_none_or(|after| place > after);
+        let is_first = self.rows.len() < self.rows_max
+            || self.rows.peek().is_some_and(|last| place < last.place);
+        is_in && is_new && is_first
+    }
+
+    fn offer(&mut self, row: Row) {
+        self.rows.push(row);
+        if self.rows.len() > self.rows_max {
+            self.rows.pop();
+        }
+    }
+
+    /// Whether no row from `at` on is wanted.
+    fn are_all_before(&self, at: UnixMs) -> bool {
+        self.rows.len() >= self.rows_max && self.rows.peek().is_some_and(|last| last.place.t < at)
+    }
+
+    fn into_sorted(self) -> Vec<Row> {
+        self.rows.into_sorted_vec()
+    }
 }
 
 fn decode(
     blocks: &[Block],
     layouts: &HashMap<StreamId, Layout>,
     names: &[String],
-    window: Range,
-) -> Result<Vec<Row>, HistoryError> {
-    let mut rows = Vec::new();
+    mut rows: FirstRows,
+) -> Result<FirstRows, HistoryError> {
     let mut state = Box::new(State::<{ ecowatt_model::COLUMNS_MAX }>::new());
     for block in blocks {
         let layout = layouts.get(&block.stream).ok_or(HistoryError::UnknownStream(block.stream))?;
@@ -406,9 +554,16 @@ fn decode(
         let mut decoder = Decoder::new(&block.bytes, &mut state)?;
         let mut words = vec![0; decoder.columns()];
         let mut marks = vec![Mark::default(); decoder.columns()];
+        let mut number = 0;
         while let Some(t) = decoder.next_row(&mut words, &mut marks)? {
-            let t = UnixMs(t.saturating_add(block.time_offset_ms));
-            if t < window.from || t >= window.to {
+            let place = Place {
+                t: UnixMs(t.saturating_add(block.time_offset_ms)),
+                epoch: block.id.epoch.0,
+                sequence: block.id.sequence.0,
+                row: number,
+            };
+            number += 1;
+            if !rows.wants(place) {
                 continue;
             }
             let reading = |place: &Option<(usize, &ecowatt_profile::Point)>| {
@@ -417,17 +572,15 @@ fn decode(
                 let value = reading.good().map(|value| scaled(value, point.exponent));
                 (value, Some(reading.quality))
             };
-            rows.push(Row { t, readings: places.iter().map(reading).collect() });
+            rows.offer(Row { place, readings: places.iter().map(reading).collect() });
         }
     }
-    // Blocks ascend by their beginning; they overlap only where the device's clock was set back.
-    rows.sort_by_key(|row| row.t);
     Ok(rows)
 }
 
 fn push_row(answer: &mut Telemetry, row: &Row) {
     let at = u32::try_from(answer.t_ms.len()).unwrap_or(u32::MAX);
-    answer.t_ms.push(row.t.0);
+    answer.t_ms.push(row.place.t.0);
     for (series, (value, quality)) in answer.series.iter_mut().zip(&row.readings) {
         series.value.push(*value);
         if let (Some(not_good), Some(quality)) = (&mut series.not_good, quality)
@@ -453,7 +606,7 @@ fn push_bucket(
             a.as_ref().map(|aggregate| Figures::of(aggregate, *exponent))
         });
         let figures = found.reduce(Figures::merged);
-        series.value.push(figures.map(|f| f.sum / f64::from(f.count)));
+        series.value.push(figures.map(|f| f.mean(series.decimals)));
         push_to(&mut series.min, figures.map(|f| f.min));
         push_to(&mut series.max, figures.map(|f| f.max));
         push_to(&mut series.last, figures.map(|f| f.last.1));
@@ -488,6 +641,15 @@ impl Figures {
             max: scaled(aggregate.max, exponent),
             last: (aggregate.last_at, scaled(aggregate.last, exponent)),
         }
+    }
+
+    /// The mean, with two digits more than its readings have: further ones are noise.
+    fn mean(self, decimals: u8) -> f64 {
+        let power = 10f64.powi(i32::from(decimals) + MEAN_DECIMALS);
+        let mean = self.sum / f64::from(self.count);
+        let rounded = (mean * power).round() / power;
+        // Far beyond what an inverter says, there are no such digits.
+        if rounded.is_finite() { rounded } else { mean }
     }
 
     /// Of a bucket in which the layout changed.
@@ -525,21 +687,114 @@ fn series(column: &Column, resolution: Resolution) -> Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{ANSWER_BYTES_MAX, POINTS_MAX};
 
     #[test]
-    fn windows_cover_a_range_once_and_grow_where_it_is_empty() {
-        let range = Range { from: UnixMs(BOUNDS.from.0 - 5), to: BOUNDS.from.plus(40 * DAY) };
-        let mut windows = Windows::new(range, DAY, 16);
-        let mut lengths = Vec::new();
-        let mut at = BOUNDS.from;
-        while let Some(window) = windows.next() {
-            assert_eq!(window.from, at);
-            at = window.to;
-            lengths.push(window.to.since(window.from).as_secs() / DAY.as_secs());
-            windows.found(usize::from(lengths.len() == 4));
+    fn worst_answers_stay_within_their_limit() {
+        // As long as a number gets, and more than any point has.
+        let longest = -1.234_567_890_123_456_7e-300;
+        let column = |i: usize| Column {
+            name: format!("a.very.long.name.of.a.point.number.{i:060}"),
+            unit: "kvarh".into(),
+            decimals: 9,
+            ids: Vec::new(),
+        };
+        let columns: Vec<_> = (0..POINTS_MAX).map(column).collect();
+        for (resolution, cells) in
+            [(Resolution::Raw, RAW_CELLS_MAX), (Resolution::Minute, BUCKET_CELLS_MAX)]
+        {
+            for width in [POINTS_MAX, 1] {
+                let rows = (cells / width).min(TELEMETRY_ROWS_MAX);
+                for is_good in [true, false] {
+                    let series_of = |column: &Column| {
+                        let mut series = series(column, resolution);
+                        let value = is_good.then_some(longest);
+                        series.value = vec![value; rows];
+                        for column in [&mut series.min, &mut series.max, &mut series.last] {
+                            column.iter_mut().for_each(|column| *column = vec![value; rows]);
+                        }
+                        series.count = series.count.map(|_| vec![u32::MAX; rows]);
+                        if let Some(not_good) = series.not_good.as_mut().filter(|_| !is_good) {
+                            let why = Quality::NotImplemented;
+                            *not_good = vec![(99_999, why.as_str().into()); rows];
+                        }
+                        series
+                    };
+                    let answer = Telemetry {
+                        device: "dev-4294967295".into(),
+                        inverter: 7,
+                        resolution,
+                        from: rfc3339(BOUNDS.from),
+                        to: rfc3339(BOUNDS.to),
+                        t_ms: vec![BOUNDS.to.0; rows],
+                        series: columns[..width].iter().map(series_of).collect(),
+                        truncated: true,
+                        next_cursor: Some(Place::default().to_string()),
+                    };
+                    let length = serde_json::to_vec(&answer).unwrap().len();
+                    assert!(length <= ANSWER_BYTES_MAX, "{resolution:?} × {width}: {length}");
+                }
+            }
         }
-        assert_eq!(at, range.to);
-        assert_eq!(lengths, [1, 2, 4, 8, 1, 2, 4, 8, 10]);
+    }
+
+    #[test]
+    fn first_rows_are_kept_in_whatever_order_they_come() {
+        let range = Range { from: UnixMs(10), to: UnixMs(1_000) };
+        let place = |t, sequence| Place { t: UnixMs(t), epoch: 1, sequence, row: 0 };
+        let mut rows = FirstRows::new(3, range, Some(place(20, 5)));
+        let offered =
+            [(500, 1), (20, 5), (20, 6), (9, 1), (30, 2), (1_000, 3), (25, 9), (20, 4), (600, 1)];
+        for (t, sequence) in offered {
+            if rows.wants(place(t, sequence)) {
+                rows.offer(Row { place: place(t, sequence), readings: Vec::new() });
+            }
+        }
+        assert!(rows.are_all_before(UnixMs(31)) && !rows.are_all_before(UnixMs(30)));
+        let kept: Vec<_> = rows.into_sorted().iter().map(|row| row.place).collect();
+        assert_eq!(kept, [place(20, 6), place(25, 9), place(30, 2)]);
+    }
+
+    #[test]
+    fn cursors_are_those_that_answers_give() {
+        let place = Place { t: UnixMs(1_782_000_000_000), epoch: 3, sequence: 77, row: 1023 };
+        assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
+        for bad in ["", "1", "1.2.3", "1.2.3.4.5", "a.1.1.1", "1.-1.1.1", "1.1.1.4294967296"] {
+            assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn means_have_the_digits_of_their_readings() {
+        let of = |sum, count, decimals| {
+            let figures = Figures { count, sum, min: 0.0, max: 0.0, last: (UnixMs(0), 0.0) };
+            figures.mean(decimals).to_string()
+        };
+        assert_eq!(of(149.93, 3, 2), "49.9767");
+        assert_eq!(of(10.0, 3, 0), "3.33");
+        assert_eq!(of(-0.2, 3, 1), "-0.067");
+    }
+
+    #[test]
+    fn gaps_are_listed_by_day_up_to_a_limit() {
+        let gap = |from, to| ecowatt_store::EnergyGap {
+            source: SourceNumber(0),
+            from: UnixMs(from),
+            to: UnixMs(to),
+        };
+        let day = |n: i64| (UnixMs(n * 100), UnixMs(n * 100 + 100));
+        let mut gaps = Gaps::new(vec![gap(-5, 5), gap(50, 250), gap(90, 100), gap(300, 310)]);
+        let counts: Vec<_> =
+            (0..5).map(day).map(|(begins, ends)| gaps.within(begins, ends).len()).collect();
+        assert_eq!(counts, [3, 1, 1, 1, 0]);
+        assert_eq!(gaps.listed_until, None);
+
+        let many = i64::try_from(ENERGY_GAPS_MAX).unwrap();
+        let mut gaps = Gaps::new((0..=many).map(|n| gap(n * 10, n * 10 + 1)).collect());
+        let listed: usize =
+            (0..many / 10 + 2).map(day).map(|(from, to)| gaps.within(from, to).len()).sum();
+        assert_eq!(listed, ENERGY_GAPS_MAX);
+        assert_eq!(gaps.listed_until, Some(UnixMs(many * 10)));
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub const SESSIONS_PER_TOKEN_MAX: usize = 32;
 /// Most outstanding claim codes that are listed, the youngest first.
 pub const CLAIMS_LISTED_MAX: usize = 1000;
 
+/// Rows and bytes of blocks after which a query returns no further one.
+pub const BLOCK_ROWS_PER_QUERY: u32 = 32_768;
+pub const BLOCK_BYTES_PER_QUERY: usize = 2 * 1024 * 1024;
+
+/// Most values (buckets x points) that one query returns, rounded up to whole quarter hours.
+pub const BUCKET_CELLS_PER_QUERY_MAX: usize = 200_000;
+
+/// Most gaps that one query returns.
+pub const GAPS_PER_QUERY_MAX: u32 = 20_000;
+
 /// Most blocks that one query returns.
 pub const BLOCKS_PER_QUERY_MAX: u32 = 20_000;
 

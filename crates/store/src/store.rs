@@ -364,15 +364,17 @@ impl Store {
         self.0.read(move |db| query::powers(db, &devices)).await
     }
 
-    /// Batches that have samples in the range, by their first sample; at most
-    /// [`crate::limits::BLOCKS_PER_QUERY_MAX`].
+    /// Batches that have samples in the range, by their first sample and name, from after the one
+    /// given on: a few that are decoded at once (see [`crate::limits::BLOCK_ROWS_PER_QUERY`]), and
+    /// none only if there are no more.
     pub async fn blocks(
         &self,
         device: DeviceNumber,
         source: SourceNumber,
         range: TimeRange,
+        after: Option<(UnixMs, BatchId)>,
     ) -> Result<Vec<Block>, StoreError> {
-        self.0.read(move |db| query::blocks(db, device, source, range)).await
+        self.0.read(move |db| query::blocks(db, device, source, range, after)).await
     }
 
     /// All batches of an inverter by their first sample and name, from after the one given on; at
@@ -394,7 +396,9 @@ impl Store {
         self.0.read(move |db| query::list_batches(db, device)).await
     }
 
-    /// One-minute buckets that begin in the range, ascending; those without data are left out.
+    /// One-minute buckets that begin in the range, ascending; those without data are left out. Some
+    /// [`crate::limits::BUCKET_CELLS_PER_QUERY_MAX`] values at most, and none only if there are no
+    /// more; the same holds for quarter hours and days.
     pub async fn minutes(
         &self,
         device: DeviceNumber,
@@ -436,7 +440,8 @@ impl Store {
         self.0.read(move |db| query::energy_days(db, device, dates)).await
     }
 
-    /// Stretches without readings that touch the range.
+    /// Stretches without readings that touch the range, by their beginning; at most
+    /// [`crate::limits::GAPS_PER_QUERY_MAX`].
     pub async fn energy_gaps(
         &self,
         device: DeviceNumber,

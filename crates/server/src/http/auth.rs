@@ -16,6 +16,13 @@ use crate::limits::SESSION_LIFETIME;
 /// Name of the session cookie.
 const COOKIE: &str = "ecowatt_session";
 
+/// Its name where people come through TLS: a browser takes it from this host alone, so that a
+/// neighbouring one cannot put one of its own in front of it (RFC 6265bis, section 4.1.3.2).
+const HOST_COOKIE: &str = "__Host-ecowatt_session";
+
+/// Session cookies of one request that are tried.
+const COOKIES_TRIED_MAX: usize = 4;
+
 /// Lets a request through to a guarded route if it shows who it is from, and they have the right.
 pub(crate) async fn guard(
     State((app, right)): State<(App, Right)>,
@@ -52,11 +59,18 @@ async fn principal(app: &App, request: &Parts) -> Result<Principal, ApiError> {
             .ok_or_else(ApiError::unauthorized)?;
         return Ok(app.access.principal_of_token(token).await?);
     }
-    let session = session_secret(&request.headers).ok_or_else(ApiError::unauthorized)?;
-    if !request.method.is_safe() && !is_same_origin(&request.headers) {
+    let mut sessions = session_secrets(app, &request.headers).peekable();
+    if sessions.peek().is_some() && !request.method.is_safe() && !is_same_origin(&request.headers) {
         return Err(cross_site());
     }
-    Ok(app.access.principal_of_session(&session).await?)
+    // What else sends cookies of that name may have put a stale or foreign one first.
+    for session in sessions.take(COOKIES_TRIED_MAX) {
+        match app.access.principal_of_session(&session).await {
+            Err(AccessError::Unknown) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(ApiError::unauthorized())
 }
 
 /// Refuses what another site's page sends to the open routes that set a cookie.
@@ -95,16 +109,21 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     host.is_some() && host == origin
 }
 
-/// The secret of the request's session cookie.
-pub(crate) fn session_secret(headers: &HeaderMap) -> Option<SessionSecret> {
+/// What the request's session cookies hold, as far as it can be a session's secret.
+fn session_secrets(app: &App, headers: &HeaderMap) -> impl Iterator<Item = SessionSecret> {
+    let name = cookie_name(app);
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE)
-        .and_then(|(_, value)| value.parse().ok())
+        .filter(move |(found, _)| *found == name)
+        .filter_map(|(_, value)| value.parse().ok())
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    if app.is_https { HOST_COOKIE } else { COOKIE }
 }
 
 /// The header that gives a browser its session.
@@ -119,8 +138,9 @@ pub(crate) fn clear_cookie(app: &App) -> Result<HeaderValue, ApiError> {
 
 fn cookie(app: &App, value: &str, age_s: u64) -> Result<HeaderValue, ApiError> {
     let secure = if app.is_https { "; Secure" } else { "" };
+    let name = cookie_name(app);
     let text =
-        format!("{COOKIE}={value}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}");
+        format!("{name}={value}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}");
     let mut header =
         HeaderValue::from_str(&text).map_err(|error| ApiError::internal(error.into()))?;
     header.set_sensitive(true);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use ecowatt_api::{
     DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment,
     InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause,
@@ -51,8 +52,9 @@ pub(super) struct DevicesQuery {
 )]
 pub(super) async fn list_devices(
     State(app): State<App>,
+    headers: HeaderMap,
     Params(query): Params<DevicesQuery>,
-) -> Result<Json<DeviceList>, ApiError> {
+) -> Result<Response, ApiError> {
     let limit = query.limit.unwrap_or(DEVICES_PAGE_DEFAULT);
     if limit == 0 || limit > DEVICES_PAGE_MAX {
         return Err(ApiError::bad_request(
@@ -69,6 +71,7 @@ pub(super) async fn list_devices(
     let after = query.cursor.as_deref().map(device_number).transpose().map_err(|_| {
         ApiError::bad_request("invalid_cursor", "`cursor` is not one that a page gave")
     })?;
+    let turn = app.answers.turn(&headers).await?;
     let page = app
         .fleet
         .list(DeviceQuery {
@@ -78,11 +81,12 @@ pub(super) async fn list_devices(
             state: query.state.map(stored_state),
         })
         .await?;
-    Ok(Json(DeviceList {
+    turn.answer(DeviceList {
         devices: page.devices.iter().map(device).collect(),
         next_cursor: page.next.map(|number| number.to_string()),
         total: page.total,
-    }))
+    })
+    .await
 }
 
 /// Shows a device with everything that was last measured.

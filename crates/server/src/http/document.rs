@@ -1,12 +1,16 @@
 //! The OpenAPI document, made from the route table.
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use utoipa::OpenApi as _;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ComponentsBuilder, OpenApi};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+};
 
 use crate::access::Right;
 
@@ -34,6 +38,7 @@ pub(super) fn head() -> OpenApi {
             "token",
             SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
         )
+        // Named `__Host-ecowatt_session` where people come through TLS.
         .security_scheme(
             "session",
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("ecowatt_session"))),
@@ -42,12 +47,28 @@ pub(super) fn head() -> OpenApi {
     head
 }
 
-/// Says of every operation which right a token or a session must have; none if it is open.
+/// Says of every operation which right a token or a session must have, none if it is open, and how
+/// whatever stands before it may refuse a request.
 pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
     for item in document.paths.paths.values_mut() {
-        let slots =
-            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in slots.into_iter().flatten() {
+        let slots = [
+            (true, &mut item.get),
+            (false, &mut item.put),
+            (false, &mut item.post),
+            (false, &mut item.delete),
+            (false, &mut item.patch),
+        ];
+        let operations = slots
+            .into_iter()
+            .filter_map(|(is_safe, slot)| slot.as_mut().map(|operation| (is_safe, operation)));
+        for (is_safe, operation) in operations {
+            for (status, description) in refusals(operation, right, is_safe) {
+                operation
+                    .responses
+                    .responses
+                    .entry(status.as_str().into())
+                    .or_insert_with(|| RefOr::T(refusal(description)));
+            }
             let schemes: &[&str] = if right.is_some() { &["token", "session"] } else { &[] };
             let needs = |scheme: &&str| {
                 SecurityRequirement::new(*scheme, right.iter().map(|right| right.as_str()))
@@ -55,6 +76,61 @@ pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
             operation.security = Some(schemes.iter().map(needs).collect());
         }
     }
+}
+
+/// How a request may be refused before or after its handler decides, by what the operation takes: the
+/// guard, the extractors and the frame around all of it.
+fn refusals(
+    operation: &Operation,
+    right: Option<Right>,
+    is_safe: bool,
+) -> Vec<(StatusCode, &'static str)> {
+    let mut refusals = Vec::new();
+    let body = operation.request_body.as_ref();
+    let is_json = body.is_some_and(|body| match body {
+        RefOr::T(body) => body.content.contains_key("application/json"),
+        RefOr::Ref(_) => true,
+    });
+    if is_json || operation.parameters.iter().flatten().next().is_some() {
+        refusals.push((StatusCode::BAD_REQUEST, "A parameter or the body cannot be read."));
+    }
+    if right.is_some() {
+        refusals.push((StatusCode::UNAUTHORIZED, "There is no valid token or session."));
+    }
+    if right.is_some_and(|right| right != Right::Enter || !is_safe) {
+        refusals.push((
+            StatusCode::FORBIDDEN,
+            "The role does not allow it, or another site's page uses the session.",
+        ));
+    } else if right.is_none() && is_json {
+        refusals.push((StatusCode::FORBIDDEN, "Another site's page sends it."));
+    }
+    if body.is_some() {
+        refusals.extend([
+            (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive."),
+            (StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than allowed."),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has another content type."),
+        ]);
+    }
+    if is_json {
+        refusals.push((
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The body is JSON, but not what the operation takes.",
+        ));
+    }
+    if operation.operation_id.as_deref() != Some("check_health") {
+        refusals.push((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server has more to do than it can, no space, or stops; `Retry-After` says when to \
+             try again.",
+        ));
+    }
+    refusals
+}
+
+fn refusal(description: &str) -> Response {
+    let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+    ResponseBuilder::new().description(description).content("application/json", error).build()
 }
 
 /// The document as it is committed and served.
@@ -73,7 +149,7 @@ pub fn document() -> String {
     tag = "system",
     responses((status = OK, description = "This document.", body = serde_json::Value)),
 )]
-pub(super) async fn show_document() -> Response {
+pub(super) async fn show_document() -> axum::response::Response {
     let (_, document) = super::table(|_, routes| routes);
     Json(document).into_response()
 }

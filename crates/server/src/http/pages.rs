@@ -3,14 +3,19 @@
 //! Names are stable, so every answer is to be revalidated and carries the hash of its content. Paths
 //! without a file are the dashboard's own routes and get its index.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use rust_embed::{EmbeddedFile, RustEmbed};
+use rust_embed::RustEmbed;
 
 use super::error::ApiError;
+use super::gzip::{gzip, is_accepted};
 
 #[derive(RustEmbed)]
 #[folder = "../../dashboard/dist"]
@@ -30,14 +35,54 @@ pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Respon
         let allow = [(header::ALLOW, HeaderValue::from_static("GET, HEAD"))];
         return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
     }
-    if let Some(file) = Dist::get(path) {
-        return answer(path, &file, &headers);
+    if let Some(asset) = ASSETS.get(path) {
+        return answer(asset, &headers);
     }
     // A missing script must not come back as HTML.
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
-    match Dist::get("index.html") {
-        Some(index) if !is_file => answer("index.html", &index, &headers),
+    match ASSETS.get("index.html") {
+        Some(index) if !is_file => answer(index, &headers),
         _ => ApiError::not_found("page_unknown", "there is no such page").into_response(),
+    }
+}
+
+/// A file as it is sent.
+struct Asset {
+    kind: &'static str,
+    plain: Form,
+    /// Absent where it would be no smaller.
+    gzip: Option<Form>,
+}
+
+/// The bytes of a file in one encoding, and the tag that names them.
+struct Form {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+/// All files by path, compressed once.
+static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(|| {
+    Dist::iter().filter_map(|path| Some((path.to_string(), Asset::new(&path)?))).collect()
+});
+
+impl Asset {
+    fn new(path: &str) -> Option<Self> {
+        let file = Dist::get(path)?;
+        let mut hash = String::new();
+        for byte in &file.metadata.sha256_hash()[..16] {
+            // Writing to a String cannot fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        let tag = |suffix: &str| HeaderValue::from_str(&format!("\"{hash}{suffix}\"")).ok();
+        let bytes = match file.data {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        };
+        let smaller = gzip(&bytes, 9);
+        let gzip = (smaller.len() < bytes.len())
+            .then(|| Some(Form { bytes: smaller.into(), tag: tag("-gzip")? }))
+            .flatten();
+        Some(Self { kind: content_type(path), plain: Form { bytes, tag: tag("")? }, gzip })
     }
 }
 
@@ -47,34 +92,30 @@ fn is_ours(path: &str) -> bool {
     })
 }
 
-fn answer(path: &str, file: &EmbeddedFile, request: &HeaderMap) -> Response {
-    let tag = etag(file);
+fn answer(asset: &Asset, request: &HeaderMap) -> Response {
+    let compressed = asset.gzip.as_ref().filter(|_| is_accepted(request));
+    let form = compressed.unwrap_or(&asset.plain);
     let headers = [
-        (header::ETAG, HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))),
+        (header::ETAG, form.tag.clone()),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type(path))),
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
     ];
     let is_known = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|known| known.trim().trim_start_matches("W/") == tag);
+        .any(|known| known.trim().trim_start_matches("W/").as_bytes() == form.tag.as_bytes());
     if is_known {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    (headers, file.data.to_vec()).into_response()
-}
-
-fn etag(file: &EmbeddedFile) -> String {
-    let mut tag = String::from("\"");
-    for byte in &file.metadata.sha256_hash()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(tag, "{byte:02x}");
+    let encoding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+    if compressed.is_some() {
+        return (headers, encoding, form.bytes.clone()).into_response();
     }
-    tag.push('"');
-    tag
+    (headers, form.bytes.clone()).into_response()
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use ecowatt_api::{Energy, Resolution, Telemetry};
 use ecowatt_model::{SOURCES_MAX, SourceNumber};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::devices::device_unknown;
 use super::error::ApiError;
 use super::extract::{DevicePath, Params};
 use crate::limits::POINTS_MAX;
-use crate::telemetry::{HistoryError, Query};
+use crate::telemetry::{BadCursor, HistoryError, Query};
 use crate::time::{Range, RangeError, zone_of};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,6 +34,8 @@ pub(super) struct TelemetryQuery {
     resolution: Option<Resolution>,
     /// Names of points with commas between them; all unless told otherwise.
     points: Option<String>,
+    /// `next_cursor` of the answer before, for the rest of the same range.
+    cursor: Option<String>,
     /// Which of the device's inverters, from 0.
     #[serde(default)]
     #[param(default = 0)]
@@ -54,9 +56,10 @@ pub(super) struct TelemetryQuery {
 )]
 pub(super) async fn list_telemetry(
     State(app): State<App>,
+    headers: HeaderMap,
     DevicePath(device): DevicePath,
     Params(query): Params<TelemetryQuery>,
-) -> Result<Json<Telemetry>, ApiError> {
+) -> Result<Response, ApiError> {
     if usize::from(query.inverter) >= SOURCES_MAX {
         return Err(ApiError::bad_request(
             "invalid_inverter",
@@ -76,8 +79,10 @@ pub(super) async fn list_telemetry(
     let range = Range::parse(from, to, &zone_of(&site), app.history.now(), DAY)?;
     let resolution = query.resolution.unwrap_or_else(|| fitting(range));
     let inverter = SourceNumber(query.inverter);
-    let query = Query { device, site, inverter, range, resolution, points };
-    Ok(Json(app.history.telemetry(query).await?))
+    let cursor = query.cursor.as_deref().map(str::parse).transpose()?;
+    let query = Query { device, site, inverter, range, resolution, points, cursor };
+    let turn = app.answers.turn(&headers).await?;
+    turn.answer(app.history.telemetry(query).await?).await
 }
 
 /// The finest resolution at which a range is still a chart rather than an export.
@@ -119,13 +124,15 @@ pub(super) struct EnergyQuery {
 )]
 pub(super) async fn list_energy(
     State(app): State<App>,
+    headers: HeaderMap,
     DevicePath(device): DevicePath,
     Params(query): Params<EnergyQuery>,
-) -> Result<Json<Energy>, ApiError> {
+) -> Result<Response, ApiError> {
     let site = app.fleet.site_of(device).await?.ok_or_else(device_unknown)?;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
     let range = Range::parse(from, to, &zone_of(&site), app.history.now(), 30 * DAY)?;
-    Ok(Json(app.history.energy(device, &site, range).await?))
+    let turn = app.answers.turn(&headers).await?;
+    turn.answer(app.history.energy(device, &site, range).await?).await
 }
 
 impl From<RangeError> for ApiError {
@@ -135,6 +142,12 @@ impl From<RangeError> for ApiError {
             RangeError::Backwards => "invalid_range",
         };
         Self::bad_request(code, error.to_string())
+    }
+}
+
+impl From<BadCursor> for ApiError {
+    fn from(_: BadCursor) -> Self {
+        Self::bad_request("invalid_cursor", "`cursor` is not one that an answer gave")
     }
 }
 

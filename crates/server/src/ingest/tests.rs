@@ -180,7 +180,7 @@ impl World {
 
     async fn blocks(&self) -> Vec<Block> {
         let range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
-        self.store.blocks(self.device, SOURCE, range).await.unwrap()
+        self.store.blocks(self.device, SOURCE, range, None).await.unwrap()
     }
 }
 

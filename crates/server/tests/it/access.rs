@@ -356,3 +356,44 @@ async fn outstanding_claim_codes_are_listed_voided_and_go_with_the_keys() {
     assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &third).await.status, 401);
     assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn session_is_found_behind_cookies_that_are_none() {
+    let world = World::start().await;
+    let cookie = open_session(&world).await;
+    let unknown = format!("ecowatt_session={}", "0".repeat(64));
+    for cookies in [
+        format!("ecowatt_session=garbage; {cookie}"),
+        format!("ecowatt_session=; {cookie}"),
+        format!("{unknown}; {cookie}"),
+        format!("{cookie}; {unknown}"),
+        format!("theme=dark; ecowatt_session=\"x\"; {cookie}; ecowatt_session=y"),
+    ] {
+        let answer = world.send("GET", "/api/v1/sites", &[("cookie", &cookies)], "").await;
+        assert_eq!(answer.status, 200, "{cookies}");
+    }
+    // Not any number of them is tried.
+    let many = format!("{}{cookie}", format!("{unknown}; ").repeat(20));
+    let answer = world.send("GET", "/api/v1/sites", &[("cookie", &many)], "").await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn cookie_behind_tls_is_this_hosts_alone() {
+    let config = Config { public_url: Some("https://ecowatt.example".into()), ..Config::default() };
+    let world = World::start_unclaimed(config).await;
+    let body = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &body).await;
+    let whole = answer.header("set-cookie").unwrap();
+    assert!(whole.starts_with("__Host-ecowatt_session="), "{whole}");
+    assert!(whole.contains("; Secure") && whole.contains("; Path=/;"), "{whole}");
+    assert!(!whole.to_lowercase().contains("domain"), "{whole}");
+    let cookie = cookie(&answer);
+    let ask = |cookie: String| {
+        let world = &world;
+        async move { world.send("GET", "/api/v1/sites", &[("cookie", &cookie)], "").await.status }
+    };
+    assert_eq!(ask(cookie.clone()).await, 200);
+    // A neighbouring host may set this one.
+    assert_eq!(ask(cookie.trim_start_matches("__Host-").to_owned()).await, 401);
+}

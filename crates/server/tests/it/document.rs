@@ -157,3 +157,94 @@ fn operation_ids_and_answers_are_named() {
     }
     assert!(document["components"]["schemas"]["Error"].is_object());
 }
+
+fn statuses(operation: &Value) -> Vec<u16> {
+    let responses = operation["responses"].as_object().unwrap();
+    responses.keys().map(|status| status.parse().unwrap()).collect()
+}
+
+#[test]
+fn refusals_are_in_the_document() {
+    let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
+    for (method, path, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        let is_open = OPEN.contains(&name.as_str());
+        let content = &operation["requestBody"]["content"];
+        let has_body = content.is_object();
+        let is_json = content["application/json"].is_object();
+        let takes_parameters =
+            operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
+        let statuses = statuses(&operation);
+        let says = |status: u16| statuses.contains(&status);
+        let expect = |status, wanted| assert_eq!(says(status), wanted, "{name}: {status}");
+        expect(400, is_json || takes_parameters);
+        expect(422, is_json);
+        expect(408, has_body);
+        expect(413, has_body);
+        expect(415, has_body);
+        expect(503, path != "/health");
+        if !is_open {
+            assert!(says(401), "{name}");
+        }
+        if ["/api/v1/session", "/api/v1/setup", "/link/enrol"].contains(&path.as_str())
+            && method == "post"
+        {
+            assert!(says(429), "{name}");
+        }
+        if path.contains("{id}") && path.contains("/devices/") {
+            assert!(says(404) && says(400), "{name}");
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            if status.as_str() >= "400" && response["content"].is_object() {
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Error", "{name}: {status}");
+            }
+        }
+    }
+}
+
+/// What stands behind the path, the headers and the body.
+type Request<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a [u8]);
+
+#[tokio::test]
+async fn no_operation_answers_what_the_document_does_not_say() {
+    let world = World::start().await;
+    let document = world.send("GET", "/api/v1/openapi.json", &[], "").await.json();
+    let (name, token) = world.bearer();
+    let token = (name, token.as_str());
+    let json = ("content-type", "application/json");
+    let cookie = ("cookie", "ecowatt_session=00");
+    let large = vec![b' '; 70 * 1024];
+    for (method, path, operation) in operations(&document) {
+        let documented = statuses(&operation);
+        // These two answer with a stream, or end the session.
+        if path.ends_with("/events") || path.ends_with("/openapi.json") {
+            continue;
+        }
+        let has_body = operation["requestBody"].is_object();
+        for id in ["dev-7", "x", "%E0%A4%A", "99999999999999999999"] {
+            let target = path.replace("{id}", id);
+            let requests: [Request<'_>; 9] = [
+                ("", vec![], b""),
+                ("", vec![cookie, ("sec-fetch-site", "cross-site")], b""),
+                ("", vec![token, ("sec-fetch-site", "cross-site"), json], b"{}"),
+                ("?nonsense=1", vec![token, json], b"{}"),
+                ("", vec![token, json], b"{"),
+                ("", vec![token, json], b"[1]"),
+                ("", vec![token, ("content-type", "text/plain")], b"x"),
+                ("", vec![token, ("content-type", "application/cose")], b"x"),
+                ("", vec![token, json], &large),
+            ];
+            for (query, headers, body) in requests {
+                let body = if has_body { body } else { b"" };
+                let target = format!("{target}{query}");
+                let answer = world.send(&method.to_uppercase(), &target, &headers, body).await;
+                assert!(
+                    documented.contains(&answer.status),
+                    "{method} {target} {headers:?}: {} is not in {documented:?}",
+                    answer.status
+                );
+            }
+        }
+    }
+}

@@ -6,7 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::fleet::point;
 use super::row::{corrupt, count};
 use crate::latest::Latest;
-use crate::limits::BLOCKS_PER_QUERY_MAX;
+use crate::limits::{
+    BLOCK_BYTES_PER_QUERY, BLOCK_ROWS_PER_QUERY, BLOCKS_PER_QUERY_MAX, BUCKET_CELLS_PER_QUERY_MAX,
+    GAPS_PER_QUERY_MAX,
+};
 use crate::rollup::{Aggregate, Day, LocalDate, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
 use crate::telemetry::{
     Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LatestReading, PointId,
@@ -37,24 +40,47 @@ pub(crate) fn blocks(
     device: DeviceNumber,
     source: SourceNumber,
     range: TimeRange,
+    after: Option<(UnixMs, BatchId)>,
 ) -> Result<Vec<Block>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
              bytes
          FROM block
          WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4 AND last_ms >= ?5
-         ORDER BY first_ms, epoch, sequence LIMIT ?6",
+           AND (first_ms, epoch, sequence) > (?6, ?7, ?8)
+         ORDER BY first_ms, epoch, sequence LIMIT ?9",
     )?;
-    let values = params![
+    let (first, epoch, sequence) = key_after(after);
+    let mut rows = statement.query(params![
         device.0,
         source.0,
-        range.from.0.saturating_sub(BLOCK_SPAN_MAX_MS),
+        range.from.0.saturating_sub(BLOCK_SPAN_MAX_MS).max(first),
         range.to.0,
         range.from.0,
+        first,
+        epoch,
+        sequence,
         BLOCKS_PER_QUERY_MAX
-    ];
-    let blocks = statement.query_map(values, block)?.collect::<Result<_, _>>()?;
+    ])?;
+    let mut blocks = Vec::new();
+    let (mut row_count, mut byte_count) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let block = block(row)?;
+        row_count += u32::from(block.rows);
+        byte_count += block.bytes.len();
+        blocks.push(block);
+        if row_count >= BLOCK_ROWS_PER_QUERY || byte_count >= BLOCK_BYTES_PER_QUERY {
+            break;
+        }
+    }
     Ok(blocks)
+}
+
+/// The key that blocks after one of them are above, or all blocks: no batch has an epoch below 0.
+fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
+    after.map_or((i64::MIN, -1, 0), |(first, id)| {
+        (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
+    })
 }
 
 /// Blocks in the order of their key, from after one of them on.
@@ -71,10 +97,7 @@ pub(crate) fn list_blocks(
          WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
          ORDER BY first_ms, epoch, sequence LIMIT ?6",
     )?;
-    // No batch has an epoch below 0.
-    let (first, epoch, sequence) = after.map_or((i64::MIN, -1, 0), |(first, id)| {
-        (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
-    });
+    let (first, epoch, sequence) = key_after(after);
     let values = params![device.0, source.0, first, epoch, sequence, BLOCKS_PER_QUERY_MAX];
     let blocks = statement.query_map(values, block)?.collect::<Result<_, _>>()?;
     Ok(blocks)
@@ -128,6 +151,7 @@ pub(crate) fn minutes(
                 buckets[at].aggregates[place] = Some(*aggregate);
             }
         }
+        buckets.len() < buckets_max(points)
     })?;
     Ok(buckets)
 }
@@ -147,8 +171,14 @@ pub(crate) fn quarters(
         if start >= range.from && start < range.to && aggregates.iter().any(Option::is_some) {
             buckets.push(Bucket { start, aggregates });
         }
+        buckets.len() < buckets_max(points)
     })?;
     Ok(buckets)
+}
+
+/// Buckets of so many points that one query returns.
+fn buckets_max(points: &[PointId]) -> usize {
+    (BUCKET_CELLS_PER_QUERY_MAX / points.len().max(1)).max(1)
 }
 
 fn merged(minutes: &[(u8, Aggregate)]) -> Option<Aggregate> {
@@ -160,13 +190,14 @@ fn merged(minutes: &[(u8, Aggregate)]) -> Option<Aggregate> {
     Some(all)
 }
 
+/// Goes through quarter hours until `take` has enough.
 fn each_quarter(
     db: &Connection,
     device: DeviceNumber,
     source: SourceNumber,
     range: TimeRange,
     points: &[PointId],
-    mut take: impl FnMut(i64, Vec<Vec<(u8, Aggregate)>>),
+    mut take: impl FnMut(i64, Vec<Vec<(u8, Aggregate)>>) -> bool,
 ) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT number, minutes FROM quarter
@@ -182,7 +213,9 @@ fn each_quarter(
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let found = Quarter::decode_points(number, bytes, points)
             .ok_or(StoreError::Corrupt("quarter hour"))?;
-        take(number, found);
+        if !take(number, found) {
+            break;
+        }
     }
     Ok(())
 }
@@ -196,9 +229,10 @@ pub(crate) fn days(
 ) -> Result<Vec<DayBucket>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT date, totals FROM day
-         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4 ORDER BY date",
+         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4 ORDER BY date LIMIT ?5",
     )?;
-    let mut rows = statement.query(params![device.0, source.0, from.0, to.0])?;
+    let limit = i64::try_from(buckets_max(points)).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![device.0, source.0, from.0, to.0, limit])?;
     let mut buckets = Vec::new();
     while let Some(row) = rows.next()? {
         let date = LocalDate(row.get(0)?);
@@ -241,10 +275,10 @@ pub(crate) fn energy_gaps(
 ) -> Result<Vec<EnergyGap>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT source, from_ms, to_ms FROM energy_gap
-         WHERE device = ?1 AND from_ms < ?3 AND to_ms > ?2 ORDER BY from_ms, source",
+         WHERE device = ?1 AND from_ms < ?3 AND to_ms > ?2 ORDER BY from_ms, source LIMIT ?4",
     )?;
     let gaps = statement
-        .query_map(params![device.0, range.from.0, range.to.0], |row| {
+        .query_map(params![device.0, range.from.0, range.to.0, GAPS_PER_QUERY_MAX], |row| {
             Ok(EnergyGap {
                 source: SourceNumber(row.get(0)?),
                 from: UnixMs(row.get(1)?),

@@ -177,7 +177,7 @@ async fn what_was_stored_is_there_after_opening_again() {
     let resent = upload(device, 8, vec![fixture.block(1, 1, &samples(0, 7))]);
     assert_eq!(fixture.stored(resent).await.duplicates, 1);
     let range = TimeRange { from: DAY, to: UnixMs(DAY.0 + 60_000) };
-    let blocks = fixture.store.blocks(device, SOURCE, range).await.unwrap();
+    let blocks = fixture.store.blocks(device, SOURCE, range, None).await.unwrap();
     assert_eq!(blocks.len(), 1);
     assert_eq!(blocks[0].bytes, 1u32.to_be_bytes());
 }

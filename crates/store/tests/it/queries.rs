@@ -44,7 +44,7 @@ async fn buckets_are_what_the_samples_say() {
     assert_eq!((power.count, power.sum, power.max), (720, (0..720).sum(), 719));
     assert_eq!(power.last_at, UnixMs(DAY.0 + 719 * 5000));
 
-    let blocks = fixture.store.blocks(device, SOURCE, range(34, 36)).await.unwrap();
+    let blocks = fixture.store.blocks(device, SOURCE, range(34, 36), None).await.unwrap();
     let sequences: Vec<u32> = blocks.iter().map(|block| block.id.sequence.0).collect();
     assert_eq!(sequences, [2], "the batch from 35 s on alone has samples in the range");
 
