@@ -118,7 +118,7 @@ struct File {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as [upload], with its keys")]
 struct Upload {
     interval: Option<String>,
     order: Option<String>,
@@ -126,13 +126,13 @@ struct Upload {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as [spool], with its keys")]
 struct Spool {
     limit: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as [[inverter]], with its keys")]
 struct Inverter {
     name: Option<String>,
     transport: Option<String>,

@@ -44,6 +44,9 @@ pub enum ClientError {
         #[source]
         cause: Box<ureq::Error>,
     },
+    /// It answers, but not TLS.
+    #[error("{url} speaks plain HTTP, not TLS: write http://, or give the address of its proxy")]
+    NotTls { url: String },
     #[error("the server's answer cannot be read")]
     Answer(#[source] serde_json::Error),
     #[error("{0:?} is not the address of a server, such as http://127.0.0.1:8080")]
@@ -68,6 +71,8 @@ pub struct TelemetryQuery {
     /// All, if empty.
     pub points: Vec<String>,
     pub inverter: u8,
+    /// `next_cursor` of the answer before, to go on in the same range.
+    pub cursor: Option<String>,
 }
 
 impl fmt::Debug for Client {
@@ -234,6 +239,7 @@ impl Client {
         ];
         push(&mut pairs, "from", query.from.as_ref());
         push(&mut pairs, "to", query.to.as_ref());
+        push(&mut pairs, "cursor", query.cursor.as_ref());
         if !query.points.is_empty() {
             pairs.push(("points", query.points.join(",")));
         }
@@ -297,7 +303,13 @@ impl Client {
     ) -> Result<T, ClientError> {
         let unreachable =
             |cause| ClientError::Unreachable { url: self.base.clone(), cause: Box::new(cause) };
-        let mut response = outcome.map_err(unreachable)?;
+        let mut response = outcome.map_err(|cause| {
+            if self.answers_without_tls() {
+                ClientError::NotTls { url: self.base.clone() }
+            } else {
+                unreachable(cause)
+            }
+        })?;
         let status = response.status();
         let body = response
             .body_mut()
@@ -311,6 +323,17 @@ impl Client {
             return serde_json::from_slice(body).map_err(ClientError::Answer);
         }
         Err(refusal(status, &body))
+    }
+}
+
+impl Client {
+    /// Whether what was asked through TLS and gave no answer gives one without. The token is not sent.
+    fn answers_without_tls(&self) -> bool {
+        let Some(rest) = self.base.strip_prefix("https://") else { return false };
+        let authority = rest.split('/').next().unwrap_or(rest);
+        // Without a port, http:// is another one.
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        has_port && self.agent.get(format!("http://{authority}/health")).call().is_ok()
     }
 }
 

@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ecowatt_api::LinkState;
+use serde::Serialize;
 
 use crate::operator::Connection;
+use crate::table::print_json;
 
 /// Show and revoke the keys of devices.
 ///
@@ -26,6 +28,9 @@ enum Verb {
         connection: Connection,
         /// The device, such as dev-42.
         device: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Revoke all keys of a device: nothing it sends is taken until it is enrolled again.
     Revoke {
@@ -36,14 +41,28 @@ enum Verb {
     },
 }
 
+/// A device's key in JSON.
+#[derive(Debug, Serialize)]
+struct Shown<'a, G> {
+    device: &'a str,
+    /// The generation that it was last heard with; none before it was heard.
+    generation: Option<G>,
+    revoked: Option<String>,
+}
+
 /// Carries out a verb.
 ///
 /// # Errors
 /// If the server does not answer or there is no such device.
 pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
     match &args.verb {
-        Verb::Show { connection, device } => {
+        Verb::Show { connection, device, json } => {
             let link = connection.client()?.find_device(device).context("finding the device")?.link;
+            if *json {
+                // Generations begin at 1.
+                let generation = Some(link.key_generation).filter(|generation| *generation != 0);
+                return print_json(&Shown { device, generation, revoked: link.key_revoked });
+            }
             writeln!(io::stdout(), "{device} key generation {}", generation(&link))?;
         }
         Verb::Revoke { connection, device } => {

@@ -272,6 +272,7 @@ fn queries(
             resolution: ecowatt_api::Resolution::Minute,
             points,
             inverter: 0,
+            cursor: None,
         };
         let mut times = Vec::new();
         for _ in 0..50 {

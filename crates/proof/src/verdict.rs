@@ -179,30 +179,29 @@ pub(crate) fn history(client: &Client, device: &str) -> Result<Count> {
     let detail = client.find_device(device)?;
     let Some(last) = detail.device.last_sample else { return Ok(Count::new()) };
     let to = rfc3339(unix_ms(&last)? + 1)?;
-    let mut from = detail.device.created;
+    let mut query = TelemetryQuery {
+        from: Some(detail.device.created),
+        to: Some(to),
+        resolution: Resolution::Raw,
+        points: Vec::new(),
+        inverter: 0,
+        cursor: None,
+    };
     let mut count = Count::new();
     loop {
-        let query = TelemetryQuery {
-            from: Some(from.clone()),
-            to: Some(to.clone()),
-            resolution: Resolution::Raw,
-            points: Vec::new(),
-            inverter: 0,
-        };
         let page = client.list_telemetry(device, &query)?;
-        // A page may end between two samples of one instant, which is what this looks for: the last
-        // instant of a page is left to the next one.
-        let end = page.t_ms.last().copied().filter(|_| page.truncated);
         let columns = columns(&page)?;
-        for (row, t) in page.t_ms.iter().enumerate().filter(|(_, t)| Some(**t) != end) {
+        for (row, t) in page.t_ms.iter().enumerate() {
             let mut sample = [None; COLUMNS];
             for (cell, column) in sample.iter_mut().zip(&columns) {
                 *cell = column[row];
             }
             *count.entry((*t, sample)).or_default() += 1;
         }
-        let Some(end) = end else { return Ok(count) };
-        from = rfc3339(end)?;
+        if page.next_cursor.is_none() {
+            return Ok(count);
+        }
+        query.cursor = page.next_cursor;
     }
 }
 

@@ -11,7 +11,7 @@ const SILENT_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The server's part of the configuration file, as it stands there.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table, such as [server], with its keys")]
 pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "address")]

@@ -33,3 +33,20 @@ fn every_problem_of_every_file_is_named_with_file_line_and_key() {
         assert!(line.starts_with(expected), "{line} is not {expected}");
     }
 }
+
+#[test]
+fn value_in_place_of_a_table_is_said_in_plain_words() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, text, named) in [
+        ("--server", "server = 'x'\n", "a table, such as [server]"),
+        ("--agent", "inverter = ['x']\n", "a table, such as [[inverter]]"),
+        ("--agent", "upload = 5\n", "a table, such as [upload]"),
+        ("--agent", "spool = true\n", "a table, such as [spool]"),
+    ] {
+        let path = folder.path().join("file.toml");
+        std::fs::write(&path, text).unwrap();
+        let said = ecowatt(&["check-config", kind, path.to_str().unwrap()]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains(named) && !said.err.contains("struct"), "{text}: {said:?}");
+    }
+}

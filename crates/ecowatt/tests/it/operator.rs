@@ -1,6 +1,9 @@
 //! The operator's verbs without what they need to reach a server.
 
+use serde_json::Value;
+
 use crate::run::ecowatt;
+use crate::store::Demo;
 
 #[test]
 fn verb_without_a_token_says_where_it_looked() {
@@ -16,4 +19,48 @@ fn verb_without_a_token_says_where_it_looked() {
     let said = ecowatt(&["device", "list", "--url", "http://127.0.0.1:1", "--token-file", file]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains(file) && !said.err.contains("reach"), "{said:?}");
+}
+
+#[test]
+fn history_energy_and_keys_are_said_to_people_and_programs() {
+    let demo = Demo::start();
+    demo.wait_for_more_than(50);
+    let ask = |verb: &[&str], rest: &[&str]| {
+        let token = demo.token.to_str().unwrap();
+        let said = ecowatt(&[verb, &["--url", &demo.url, "--token-file", token], rest].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out
+    };
+    let json =
+        |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| panic!("{text}"));
+    let range = ["--device", "dev-1", "--from", "2026-01-01"];
+
+    let export = |rest: &[&str]| ask(&["telemetry", "export"], &[&range[..], rest].concat());
+    let raw = export(&["--resolution", "raw", "--points", "ac.power"]);
+    let rows = json(&export(&["--resolution", "raw", "--points", "ac.power", "--json"]));
+    assert!(rows.as_array().unwrap().len() >= raw.lines().count() - 1);
+    let first: Vec<&str> = raw.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!(rows[0]["time"], first[0]);
+    assert!(rows[0]["ac.power"].is_number() || rows[0]["ac.power"].is_null(), "{}", rows[0]);
+    let days = export(&["--resolution", "1d", "--points", "ac.power", "--local-time"]);
+    let day: Vec<&str> = days.lines().nth(1).unwrap().split(',').collect();
+    assert!(days.starts_with("time,date,ac.power.mean,"), "{days}");
+    assert!(day[0].starts_with(&format!("{}T00:00:00.000", day[1])), "{days}");
+
+    let energy = ask(&["telemetry", "energy"], &range);
+    assert!(energy.starts_with("date,energy_wh,source,gap_minutes\n"), "{energy}");
+    let answer = json(&ask(&["telemetry", "energy"], &[&range[..], &["--json"]].concat()));
+    assert_eq!(answer["device"], "dev-1");
+    assert!(answer["days"].is_array());
+
+    let key = json(&ask(&["keys", "show"], &["dev-1", "--json"]));
+    assert_eq!((&key["device"], &key["generation"]), (&"dev-1".into(), &1.into()));
+    assert!(key["revoked"].is_null());
+
+    // The same server, asked as if it spoke TLS.
+    let https = demo.url.replace("http://", "https://");
+    let token = demo.token.to_str().unwrap();
+    let said = ecowatt(&["device", "list", "--url", &https, "--token-file", token]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("speaks plain HTTP"), "{said:?}");
 }

@@ -14,15 +14,15 @@ fn text(path: &Path) -> &str {
 }
 
 /// A server with three plants that upload all the time.
-struct Demo {
+pub(crate) struct Demo {
     folder: tempfile::TempDir,
     _process: Process,
-    token: PathBuf,
-    url: String,
+    pub(crate) token: PathBuf,
+    pub(crate) url: String,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("demo");
         let args = ["demo", "--speed", "200", "--listen", "127.0.0.1:0", "--data", text(&data)];
@@ -48,7 +48,7 @@ impl Demo {
         device["link"]["samples"].as_u64().unwrap()
     }
 
-    fn wait_for_more_than(&self, samples: u64) -> u64 {
+    pub(crate) fn wait_for_more_than(&self, samples: u64) -> u64 {
         for _ in 0..600 {
             let found = self.samples();
             if found > samples {
