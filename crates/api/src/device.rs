@@ -224,31 +224,6 @@ pub struct NewSite {
     pub time_zone: Option<String>,
 }
 
-/// What is to be different about a device; what is absent stays as it is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdateDevice {
-    /// 1 to 80 characters.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// The site by name; made if there is none of that name. One in another time zone is refused once
-    /// anything was received: days are counted by the zone.
-    #[serde(default)]
-    pub site: Option<NewSite>,
-}
-
-/// What is to be different about a site; what is absent stays as it is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdateSite {
-    /// 1 to 80 characters, and no other site's name.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// IANA name; refused once anything was received at the site.
-    #[serde(default)]
-    pub time_zone: Option<String>,
-}
-
 /// A claim code, shown once.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Enrolment {

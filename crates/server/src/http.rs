@@ -17,7 +17,6 @@ mod frame;
 mod gzip;
 mod link;
 mod listen;
-mod naming;
 mod own;
 mod pages;
 mod profiles;
@@ -55,7 +54,6 @@ use crate::ingest::Ingest;
 use crate::limits::JSON_BYTES_MAX;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::naming::Naming;
 use crate::telemetry::History;
 use crate::throttle::Throttle;
 
@@ -75,7 +73,6 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
-    pub(crate) naming: Naming,
     pub(crate) ingest: Ingest,
     pub(crate) throttle: Mutex<Throttle>,
     /// Places for requests in flight.
@@ -132,8 +129,6 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
     let write = OpenApiRouter::new()
         .routes(routes!(devices::enrol_device))
         .routes(routes!(devices::delete_device_keys))
-        .routes(routes!(naming::update_device))
-        .routes(routes!(naming::update_site))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))
         .routes(routes!(tokens::list_tokens, tokens::create_token))

@@ -124,11 +124,6 @@ impl Ingest {
         }
     }
 
-    /// Forgets where devices stand, for that has changed; it is found again with the next message.
-    pub(crate) fn forget_places(&self) {
-        self.keyring.clear();
-    }
-
     /// Takes a sealed message and gives the sealed reply, after the commit that holds everything
     /// the message brought.
     ///

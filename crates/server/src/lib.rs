@@ -15,7 +15,6 @@ pub mod ingest;
 pub mod limits;
 pub mod live;
 pub mod metrics;
-mod naming;
 mod presence;
 mod running;
 mod telemetry;

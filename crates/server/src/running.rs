@@ -21,7 +21,6 @@ use crate::limits::{
 };
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::naming::Naming;
 use crate::presence;
 use crate::telemetry::History;
 use crate::throttle::Throttle;
@@ -135,7 +134,6 @@ pub(crate) fn shared(
         fleet: Fleet::new(store.clone(), clock, config.silent_after),
         history: History::new(store.clone(), clock),
         enrolment: Enrolment::new(store.clone(), clock),
-        naming: Naming::new(store.clone()),
         ingest: Ingest::new(
             store.clone(),
             clock,

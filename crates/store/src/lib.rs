@@ -12,7 +12,6 @@ mod error;
 mod fleet;
 mod latest;
 pub mod limits;
-mod naming;
 mod received;
 mod reported;
 mod revocation;
@@ -34,7 +33,6 @@ pub use fleet::{
     DeviceState, InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
     Redemption, Site, SiteId, Stream,
 };
-pub use naming::{ChangeError, DeviceChange, SiteChange};
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,

@@ -14,7 +14,6 @@ pub(crate) mod fleet;
 mod fold;
 pub(crate) mod ingest;
 pub(crate) mod journal;
-pub(crate) mod naming;
 pub(crate) mod query;
 mod row;
 mod rows;

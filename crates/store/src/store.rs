@@ -7,15 +7,14 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumbe
 
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, access, fleet, naming, query};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, access, fleet, query};
 use crate::{
-    AnnounceError, Block, Bucket, ChangeError, Claim, Counts, CreateClaimError, CreateTokenError,
-    DayBucket, DeleteTokenError, Device, DeviceChange, DeviceDay, DeviceKey, DevicePage,
-    DeviceQuery, DeviceState, EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream,
-    NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError,
-    RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteChange, SiteId,
-    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeQuality, TimeRange, Token,
-    TokenId, Upload, Use,
+    AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
+    DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState,
+    EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenClaim,
+    OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError, RedeemSetup,
+    RedeemSetupError, SecretHash, Session, SessionId, Site, SourceLatest, SourcePower, StoreError,
+    Stream, StreamId, TimeQuality, TimeRange, Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -244,20 +243,6 @@ impl Store {
     /// either.
     pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
         self.0.revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
-    }
-
-    /// Renames or moves a device.
-    pub async fn change_device(
-        &self,
-        device: DeviceNumber,
-        change: DeviceChange,
-    ) -> Result<(), ChangeError> {
-        self.0.write(move |db| naming::change_device(db, device, &change)).await
-    }
-
-    /// Renames a site or puts it into another time zone.
-    pub async fn change_site(&self, site: SiteId, change: SiteChange) -> Result<(), ChangeError> {
-        self.0.write(move |db| naming::change_site(db, site, &change)).await
     }
 
     pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {

@@ -69,8 +69,8 @@ export function post<T>(path: string, body: unknown): Promise<T> {
   return send<T>("POST", address(path), body);
 }
 
-export function patch(path: string, body: unknown): Promise<void> {
-  return send<void>("PATCH", address(path), body);
+export function patch<T>(path: string, body: unknown): Promise<T> {
+  return send<T>("PATCH", address(path), body);
 }
 
 export function remove(path: string): Promise<void> {

@@ -63,11 +63,6 @@ impl Keyring {
         self.lock().remove(&(kid.device.0, kid.generation.0));
     }
 
-    /// Forgets all, for where the devices stand has changed.
-    pub(super) fn clear(&self) {
-        self.lock().clear();
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u32, u16), Arc<Known>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,6 @@ mod document;
 mod events;
 mod fleet;
 mod limits;
-mod naming;
 mod pages;
 mod recovery;
 mod world;

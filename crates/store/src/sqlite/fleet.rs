@@ -27,7 +27,7 @@ pub(crate) fn list_sites(db: &Connection) -> Result<Vec<Site>, StoreError> {
     Ok(sites)
 }
 
-pub(super) fn find_or_create_site(
+fn find_or_create_site(
     db: &Connection,
     name: &str,
     time_zone: Option<&str>,

@@ -2,12 +2,13 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { KeyRound } from "lucide-react";
 import { useId, useState, type FormEvent } from "react";
-import { patch, remove } from "../../api/client";
+import { ApiError, patch, post, remove } from "../../api/client";
 import { useClaims, useSession, useSites } from "../../api/queries";
-import type { DeviceDetail, Site, UpdateDevice, UpdateSite } from "../../api/types";
+import type { DeviceDetail, Site, Updated, UpdateDevice, UpdateSite } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Confirm } from "../../components/Confirm";
-import { amountText, power } from "../../lib/format";
+import { amountText, countText, power } from "../../lib/format";
+import { navigate } from "../../lib/route";
 import { isZone, OWN_ZONE } from "../../lib/zone";
 import { Until } from "../access/Until";
 import { RenewDialog } from "../enrol/RenewDialog";
@@ -22,28 +23,59 @@ export function Settings({ device }: { device: DeviceDetail }) {
   }
   return (
     <div className={styles.panels}>
-      <NameAndPlace key={`${device.name} ${device.site.id}`} device={device} />
-      <SiteSettings key={`${device.site.name} ${device.site.time_zone}`} device={device} site={device.site} />
+      <NameAndPlace device={device} />
+      <SiteSettings key={`${device.site.id}`} site={device.site} />
       <Key device={device} />
+      <Removal device={device} />
     </div>
   );
 }
 
+/** What shows a device or its site, and is asked for again when they change. */
+const SHOWN = ["device", "fleet", "sites", "found", "claims"];
+
 /** Saves, then asks again for whatever shows it. */
-function useSaving<T>(path: string) {
+function useSaving<T extends { keep_past_days?: boolean }>(path: string) {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: (change: T) => patch(path, change),
-    onSuccess: () =>
-      Promise.all(["device", "fleet", "sites", "found"].map((key) => queries.invalidateQueries({ queryKey: [key] }))),
+    mutationFn: (change: T) => patch<Updated>(path, change),
+    onSuccess: () => Promise.all(SHOWN.map((key) => queries.invalidateQueries({ queryKey: [key] }))),
   });
 }
 
-function Outcome({ saving }: { saving: { isSuccess: boolean; error: Error | null } }) {
+/** What the server refuses until it is told that past days may stay as they are. */
+const PAST_DAYS = "past_days";
+
+interface OutcomeProps<T> {
+  saving: {
+    data: Updated | undefined;
+    error: Error | null;
+    variables: T | undefined;
+    isPending: boolean;
+    mutate: (change: T) => void;
+  };
+}
+
+function Outcome<T extends { keep_past_days?: boolean }>({ saving }: OutcomeProps<T>) {
+  const { data, error, variables } = saving;
+  const isAsked = error instanceof ApiError && error.code === PAST_DAYS && variables !== undefined;
   return (
-    <span role="status" className={saving.error ? styles.failure : styles.done}>
-      {saving.error ? `Not saved: ${saving.error.message}.` : saving.isSuccess ? "Saved." : ""}
-    </span>
+    <div className={styles.outcome} role="status">
+      {isAsked ? (
+        <>
+          <p className={styles.failure}>
+            Not saved: the time zone would change. Past days stay as they were counted, and today is partly of each.
+          </p>
+          <Button disabled={saving.isPending} onClick={() => saving.mutate({ ...variables, keep_past_days: true })}>
+            Change it nevertheless
+          </Button>
+        </>
+      ) : error ? (
+        <p className={styles.failure}>Not saved: {error.message}.</p>
+      ) : (
+        data && <p className={styles.done}>Saved.{data.warning && ` But ${data.warning}.`}</p>
+      )}
+    </div>
   );
 }
 
@@ -95,8 +127,8 @@ function NameAndPlace({ device }: { device: DeviceDetail }) {
             <input value={zone} required aria-invalid={!isZone(zone)} onChange={(event) => setZone(event.target.value)} />
           </label>
         )}
+        <Outcome saving={saving} />
         <div className={styles.end}>
-          <Outcome saving={saving} />
           <Button type="submit" look="main" disabled={!isChanged || !isComplete || saving.isPending}>
             {saving.isPending ? "Saving…" : "Save"}
           </Button>
@@ -106,11 +138,10 @@ function NameAndPlace({ device }: { device: DeviceDetail }) {
   );
 }
 
-function SiteSettings({ device, site }: { device: DeviceDetail; site: Site }) {
+function SiteSettings({ site }: { site: Site }) {
   const [name, setName] = useState(site.name);
   const [zone, setZone] = useState(site.time_zone);
   const saving = useSaving<UpdateSite>(`/sites/${site.id}`);
-  const isCounted = device.last_seen != null;
   const isChanged = name.trim() !== site.name || zone.trim() !== site.time_zone;
   const isComplete = name.trim() !== "" && isZone(zone.trim());
   const submit = (event: FormEvent) => {
@@ -135,20 +166,15 @@ function SiteSettings({ device, site }: { device: DeviceDetail; site: Site }) {
           <input
             value={zone}
             required
-            disabled={isCounted}
             aria-invalid={!isZone(zone.trim())}
             onChange={(event) => setZone(event.target.value)}
           />
           <span className={styles.hint}>
-            {isCounted
-              ? "Its days are counted by this zone already, so it stays."
-              : isZone(zone.trim())
-                ? "Its days begin and end by this zone."
-                : "Not a zone; write it like Europe/Berlin."}
+            {isZone(zone.trim()) ? "Its days begin and end by this zone." : "Not a zone; write it like Europe/Berlin."}
           </span>
         </label>
+        <Outcome saving={saving} />
         <div className={styles.end}>
-          <Outcome saving={saving} />
           <Button type="submit" look="main" disabled={!isChanged || !isComplete || saving.isPending}>
             {saving.isPending ? "Saving…" : "Save site"}
           </Button>
@@ -163,12 +189,17 @@ function Key({ device }: { device: DeviceDetail }) {
   const claims = useClaims();
   const [isRenewing, setRenewing] = useState(false);
   const [isRevoking, setRevoking] = useState(false);
+  const [isResetting, setResetting] = useState(false);
   const claim = claims.data?.find((open) => open.device === device.id);
   const { key_generation, key_revoked } = device.link;
   const hasKey = key_revoked == null && device.trouble?.cause !== "not_claimed";
+  const reset = async () => {
+    await post<void>(`/devices/${encodeURIComponent(device.id)}/reset`, undefined);
+    await Promise.all(SHOWN.map((key) => queries.invalidateQueries({ queryKey: [key] })));
+  };
   const revoke = async () => {
     await remove(`/devices/${encodeURIComponent(device.id)}/keys`);
-    await Promise.all(["device", "fleet", "claims"].map((key) => queries.invalidateQueries({ queryKey: [key] })));
+    await Promise.all(SHOWN.map((key) => queries.invalidateQueries({ queryKey: [key] })));
   };
   return (
     <section className={styles.panel} aria-label="Key">
@@ -195,7 +226,22 @@ function Key({ device }: { device: DeviceDetail }) {
             Revoke key
           </Button>
         )}
+        <Button onClick={() => setResetting(true)} className={styles.danger}>
+          Reset
+        </Button>
       </div>
+      <Confirm
+        title={`Reset ${device.name}?`}
+        action="Reset"
+        isOpen={isResetting}
+        onConfirm={reset}
+        onClose={() => setResetting(false)}
+      >
+        <p>
+          For a device whose key somebody else may have had. Its keys and claim codes are void, and what was reported
+          under them is forgotten. What was measured stays. It needs a new claim code.
+        </p>
+      </Confirm>
       <RenewDialog device={device} isOpen={isRenewing} onClose={() => setRenewing(false)} />
       <Confirm
         title={`Revoke the key of ${device.name}?`}
@@ -208,6 +254,42 @@ function Key({ device }: { device: DeviceDetail }) {
           From now on nothing that {device.name} sends is taken
           {device.power_w != null && `; it reports ${amountText(power(device.power_w))} now`}. It goes on measuring and
           sends what it kept once it is enrolled again. A claim code that waits for it is void.
+        </p>
+      </Confirm>
+    </section>
+  );
+}
+
+function Removal({ device }: { device: DeviceDetail }) {
+  const queries = useQueryClient();
+  const [isAsking, setAsking] = useState(false);
+  const { samples } = device.link;
+  const destroy = async () => {
+    await remove(`/devices/${encodeURIComponent(device.id)}`);
+    navigate("/", { replace: true });
+    queries.removeQueries({ queryKey: ["device", device.id] });
+    await Promise.all(SHOWN.filter((key) => key !== "device").map((key) => queries.invalidateQueries({ queryKey: [key] })));
+  };
+  return (
+    <section className={styles.panel} aria-label="Delete">
+      <h2>Delete</h2>
+      <p className={styles.hint}>Removes the device with everything that it measured. Its number is not used again.</p>
+      <div className={styles.actions}>
+        <Button onClick={() => setAsking(true)} className={styles.danger}>
+          Delete device
+        </Button>
+      </div>
+      <Confirm
+        title={`Delete ${device.name}?`}
+        action="Delete for good"
+        typed={device.id}
+        isOpen={isAsking}
+        onConfirm={destroy}
+        onClose={() => setAsking(false)}
+      >
+        <p>
+          {samples > 0 ? `${countText(samples, "sample")} and the energy counted from them go with it. ` : "It has measured nothing. "}
+          This cannot be taken back.
         </p>
       </Confirm>
     </section>
