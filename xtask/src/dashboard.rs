@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::install::{debian_packages, has};
-use crate::run::{Root, cargo, check, command, output, step};
+use crate::install::{Missing, debian_packages, has};
+use crate::run::{Root, cargo, check, command, output};
 
 /// Vite needs it (see `dashboard/package.json`).
 const NODE_MAJOR_MIN: u32 = 20;
@@ -27,10 +27,7 @@ pub(crate) fn build(root: &Root) -> Result<()> {
 
 /// Builds again and fails if the result is not what is committed.
 pub(crate) fn verify(root: &Root) -> Result<()> {
-    if let Err(found) = recent_node(root) {
-        eprintln!("NOT CHECKED: dashboard/dist, because {found}");
-        return Ok(());
-    }
+    recent_node(root)?;
     build(root)?;
     let changed = output(command(root, "git").args(["status", "--porcelain", "dashboard/dist"]))?;
     if !changed.is_empty() {
@@ -39,25 +36,21 @@ pub(crate) fn verify(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Runs the browser tests against a demonstration.
-pub(crate) fn browser(root: &Root) -> Result<()> {
-    let missing: Vec<&str> = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
+/// Sees to it that there is a browser and what drives it.
+pub(crate) fn browser_is_there(root: &Root, missing: Missing) -> Result<()> {
+    let packages: Vec<&str> = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
         .into_iter()
         .filter(|(program, _)| !has(program))
         .map(|(_, package)| package)
         .collect();
-    if !missing.is_empty()
-        && let Err(error) = step("browser and Node", || debian_packages(root, &missing))
-    {
-        eprintln!(
-            "NOT TESTED: pages in a browser, because {missing:?} could not be had: {error:#}"
-        );
-        return Ok(());
+    if !packages.is_empty() {
+        debian_packages(root, &packages, missing)?;
     }
-    if let Err(found) = recent_node(root) {
-        eprintln!("NOT TESTED: pages in a browser, because {found}");
-        return Ok(());
-    }
+    recent_node(root)
+}
+
+/// Runs the browser tests against a demonstration.
+pub(crate) fn browser(root: &Root) -> Result<()> {
     let folder = root.join("dashboard");
     check(command(root, "npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
     check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;

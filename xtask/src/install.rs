@@ -1,37 +1,40 @@
-//! What tests need beside Rust, put in place if it is missing.
+//! What tests need beside Rust, and putting it in place where that is wanted.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::run::{Root, check, command};
 
 /// The version the oracle tests are written for.
 const PYMODBUS: &str = "pymodbus>=3.11,<4";
 
+/// What is done about packages of the system that are missing. They concern more than this project, so
+/// nobody gets them who only wanted to run its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Install,
+    Leave,
+}
+
+/// What of the tests was not done, and why.
+pub(crate) type Untested = Vec<String>;
+
 /// A Python interpreter with pymodbus, in an environment beside the compiled code.
-pub(crate) fn pymodbus(root: &Root) -> Result<Option<PathBuf>> {
+pub(crate) fn pymodbus(root: &Root, missing: Missing) -> Result<PathBuf> {
     let environment = root.target().join("pymodbus");
     let python = environment.join("bin/python");
     if imports_pymodbus(&python) {
-        return Ok(Some(python));
+        return Ok(python);
     }
-    let made =
-        check(command(root, "python3").args(["-m", "venv"]).arg(&environment)).or_else(|_| {
-            debian_packages(root, &["python3-venv"])?;
-            check(command(root, "python3").args(["-m", "venv"]).arg(&environment))
-        });
-    let installed = made.and_then(|()| {
-        check(command(root, &python).args(["-m", "pip", "install", "--quiet", PYMODBUS]))
-    });
-    match installed {
-        Ok(()) => Ok(Some(python)),
-        Err(error) => {
-            eprintln!("NOT TESTED: pymodbus as a Modbus peer, because {error:#}");
-            Ok(None)
-        }
-    }
+    let make = || check(command(root, "python3").args(["-m", "venv"]).arg(&environment));
+    make().or_else(|_| {
+        debian_packages(root, &["python3-venv"], missing)?;
+        make()
+    })?;
+    check(command(root, &python).args(["-m", "pip", "install", "--quiet", PYMODBUS]))?;
+    Ok(python)
 }
 
 fn imports_pymodbus(python: &Path) -> bool {
@@ -43,7 +46,10 @@ fn imports_pymodbus(python: &Path) -> bool {
 }
 
 /// Installs packages of the Debian family; needs root.
-pub(crate) fn debian_packages(root: &Root, packages: &[&str]) -> Result<()> {
+pub(crate) fn debian_packages(root: &Root, packages: &[&str], missing: Missing) -> Result<()> {
+    if missing == Missing::Leave {
+        bail!("this needs the packages {}, which `--install` installs", packages.join(", "));
+    }
     check(command(root, "apt-get").args(["update", "-qq"]))?;
     let mut install = command(root, "apt-get");
     install.args(["install", "-qq", "-y", "--no-install-recommends"]).args(packages);

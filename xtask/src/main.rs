@@ -1,8 +1,8 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `crash`.
 //!
-//! Each reads as the list of steps it takes. What a step needs and the machine lacks is installed
-//! from the machine's package registries; where rights are missing, the step says what it could not
-//! do and the command fails only if the step was asked for by name.
+//! Each reads as the list of steps it takes. What tests need and the machine lacks is installed from
+//! the machine's package registries where that is asked for, and by `ci`. What could not be tested is
+//! said at the end; `ci` fails then, and so does a step that was asked for by name.
 #![expect(clippy::print_stderr, reason = "a command line tool tells people what it does")]
 
 mod dashboard;
@@ -15,12 +15,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::install::{Missing, Untested};
 use crate::run::{Root, cargo, step};
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  test               every test: Rust, documentation examples, foreign Modbus peers, real browser
+  test [--install]   every test: Rust, documentation examples, foreign Modbus peers, real browser;
+                     says at its end what the machine lacks for some, or installs it with apt-get
   ci                 test, and formatting, lints, documentation, architecture rules, committed output
   tidy               the architecture rules alone
   bench [ARGS]       measures against the figures of docs/figures.md (release build); with
@@ -53,7 +55,13 @@ fn main() -> ExitCode {
 fn dispatch(command: &str, rest: &[String]) -> Result<()> {
     let root = Root::find()?;
     match command {
-        "test" => test(&root),
+        "test" => match rest {
+            [] => test(&root, Missing::Leave).map(|untested| say(&untested)),
+            [install] if install == "--install" => {
+                test(&root, Missing::Install).map(|untested| say(&untested))
+            }
+            _ => bail!("test takes --install or nothing\n\n{HELP}"),
+        },
         "ci" => ci(&root),
         "tidy" => step("architecture rules", || tidy::check(&root)),
         "bench" => bench(&root, rest),
@@ -62,7 +70,8 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "fleet" => fleet(&root, rest),
         "mutations" => mutations::run(&root, rest),
         "dashboard" => dashboard::build(&root),
-        "browser" => dashboard::browser(&root),
+        "browser" => dashboard::browser_is_there(&root, Missing::Install)
+            .and_then(|()| dashboard::browser(&root)),
         "fuzz" => fuzz(&root, rest),
         "" | "help" | "--help" | "-h" => {
             eprint!("{HELP}");
@@ -72,16 +81,39 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
     }
 }
 
-fn test(root: &Root) -> Result<()> {
-    let python =
-        step("a Python with pymodbus, as a foreign Modbus peer", || install::pymodbus(root))?;
+/// Runs all tests that the machine allows.
+fn test(root: &Root, missing: Missing) -> Result<Untested> {
+    let mut untested = Untested::new();
     let mut tests = cargo(root);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
-    if let Some(python) = python {
-        tests.env("ECOWATT_PYTHON", python);
+    let python = step("a Python with pymodbus, as a foreign Modbus peer", || {
+        install::pymodbus(root, missing)
+    });
+    match python {
+        Ok(python) => {
+            tests.env("ECOWATT_PYTHON", python);
+        }
+        Err(error) => untested.push(format!("pymodbus as a Modbus peer: {error:#}")),
     }
     step("tests", || run::check(&mut tests))?;
-    step("pages in a real browser", || dashboard::browser(root))
+    match step("a browser", || dashboard::browser_is_there(root, missing)) {
+        Ok(()) => step("pages in a real browser", || dashboard::browser(root))?,
+        Err(error) => untested.push(format!("pages in a browser: {error:#}")),
+    }
+    Ok(untested)
+}
+
+fn say(untested: &Untested) {
+    for what in untested {
+        eprintln!("NOT TESTED: {what}");
+    }
+}
+
+/// Nobody reads to its end what is green.
+fn nothing_untested(untested: &Untested) -> Result<()> {
+    say(untested);
+    anyhow::ensure!(untested.is_empty(), "not everything was tested");
+    Ok(())
 }
 
 fn ci(root: &Root) -> Result<()> {
@@ -97,7 +129,7 @@ fn ci(root: &Root) -> Result<()> {
         run::check(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
     })?;
     step("committed dashboard", || dashboard::verify(root))?;
-    test(root)?;
+    let untested = test(root, Missing::Install)?;
     step("three mistakes that the simulation notices", || {
         let three = ["before the commit", "draft is not synced", "gaps are not repeated"];
         mutations::run(root, &three.map(str::to_owned))
@@ -105,7 +137,8 @@ fn ci(root: &Root) -> Result<()> {
     step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))?;
     // Lasts until every kind of fault had its turn, which takes about a minute.
     let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);
-    step("all faults at once, short", || proof(root, "chaos", &short))
+    step("all faults at once, short", || proof(root, "chaos", &short))?;
+    nothing_untested(&untested)
 }
 
 /// Looks for new failures with the product's own command.
@@ -164,4 +197,23 @@ fn fuzz(root: &Root, rest: &[String]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_tested_is_not_green() {
+        assert!(nothing_untested(&Untested::new()).is_ok());
+        assert!(nothing_untested(&vec!["pages in a browser: there is none".into()]).is_err());
+    }
+
+    /// Whoever runs the tests gets no package that they did not ask for.
+    #[test]
+    fn missing_packages_are_left_unless_they_are_asked_for() {
+        let root = Root::find().unwrap();
+        let refused = install::debian_packages(&root, &["chromium"], Missing::Leave).unwrap_err();
+        assert!(refused.to_string().contains("--install"), "{refused}");
+    }
 }

@@ -373,7 +373,8 @@ pub(super) fn load_latest(
     Ok(bytes.and_then(|bytes| readable(Latest::decode(&bytes), device, "latest readings")))
 }
 
-/// A damaged roll-up must not stop deliveries: the blocks are the truth, it can be made again.
+/// A damaged roll-up must not stop deliveries: it begins again from nothing. What it held is in the
+/// blocks, but nothing makes it of them again.
 pub(super) fn readable<T>(decoded: Option<T>, device: u32, what: &'static str) -> Option<T> {
     if decoded.is_none() {
         tracing::error!(device, what, "stored bytes cannot be read; starting afresh");
