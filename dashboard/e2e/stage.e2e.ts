@@ -3,7 +3,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DESK, launch, PHONE, TABLET, VIEWS, WALL, type View } from "./browser";
 import type { Device } from "../src/api/types";
-import { detail, device, inverter, iso, NOW, point, stage, telemetry, type Stage } from "./stage";
+import { detail, device, inverter, iso, NOW, point, stage, Refusal, telemetry, type Stage } from "./stage";
 
 let browser: Browser;
 beforeAll(async () => {
@@ -376,6 +376,95 @@ describe("trouble", () => {
       await page.getByRole("dialog").getByRole("button", { name: "Make a claim code" }).click();
       await page.getByLabel("Configuration").getByText('claim_code = "AAAAA-BBBBB-CCCCC-DDDDD"').waitFor();
       expect(asked.find(({ route }) => route === "POST /devices")?.body).toMatchObject({ device: "dev-1" });
+    }));
+});
+
+describe("the settings", () => {
+  const open = async (stage: Stage, more = {}) => {
+    stage.answers["GET /claims"] = [];
+    stage.answers["GET /devices/dev-1"] = detail(more, []);
+    await stage.page.goto("/devices/dev-1?tab=settings");
+    await stage.page.getByRole("region", { name: "Key" }).waitFor();
+  };
+  const sent = ({ asked }: Stage, route: string) => asked.filter((one) => one.route === route).map(({ body }) => body);
+
+  it("send what was changed and nothing else, and say what the server says to it", () =>
+    on(DESK, async (stage) => {
+      const { page, answers } = stage;
+      await open(stage);
+      const place = page.getByRole("region", { name: "Name and place" });
+      expect(await place.getByRole("button", { name: "Save" }).isDisabled()).toBe(true);
+      answers["PATCH /devices/dev-1"] = { warning: "dev-7 is called that too" };
+      await place.getByLabel("Name").fill("Roof");
+      await place.getByRole("button", { name: "Save" }).click();
+      await place.getByText("Saved. But dev-7 is called that too.").waitFor();
+      expect(sent(stage, "PATCH /devices/dev-1")).toEqual([{ name: "Roof" }]);
+
+      answers["PATCH /devices/dev-1"] = new Refusal(400, "invalid_name", "a name has 1 to 80 characters");
+      await place.getByLabel("Name").fill("Other");
+      await place.getByRole("button", { name: "Save" }).click();
+      await place.getByText("Not saved: a name has 1 to 80 characters.").waitFor();
+      expect(await page.getByText("Saved.", { exact: true }).count()).toBe(0);
+    }));
+
+  it("change a time zone beside counted days only after a second word", () =>
+    on(DESK, async (stage) => {
+      const { page, answers } = stage;
+      await open(stage);
+      const site = page.getByRole("region", { name: "Site Home" });
+      answers["PATCH /sites/1"] = ({ body }: { body: { keep_past_days?: boolean } }) =>
+        body.keep_past_days ? {} : new Refusal(409, "past_days", "energy of past days is cut by the present time zone");
+      await site.getByLabel("Site's time zone").fill("Asia/Kolkata");
+      await site.getByRole("button", { name: "Save site" }).click();
+      await site.getByText(/Past days stay as they were counted/).waitFor();
+      await site.getByRole("button", { name: "Change it nevertheless" }).click();
+      await site.getByText("Saved.").waitFor();
+      expect(sent(stage, "PATCH /sites/1")).toEqual([
+        { time_zone: "Asia/Kolkata" },
+        { time_zone: "Asia/Kolkata", keep_past_days: true },
+      ]);
+    }));
+
+  it("delete a device only once its number is typed, and leave its page", () =>
+    on(PHONE, async (stage) => {
+      const { page, answers } = stage;
+      answers["GET /devices"] = fleetOf([device({ id: "dev-2", name: "Left" })]);
+      await open(stage);
+      answers["DELETE /devices/dev-1"] = null;
+      await page.getByRole("button", { name: "Delete device" }).click();
+      const question = page.getByRole("dialog");
+      expect(await question.innerText()).toContain("99 samples");
+      const action = question.getByRole("button", { name: "Delete for good" });
+      expect(await action.isDisabled()).toBe(true);
+      await question.getByRole("textbox").fill("dev-2");
+      expect(await action.isDisabled()).toBe(true);
+      await question.getByRole("textbox").fill("dev-1");
+      await action.click();
+      await page.getByRole("link", { name: "Left" }).waitFor();
+      expect(sent(stage, "DELETE /devices/dev-1")).toHaveLength(1);
+    }));
+
+  it("reset a device, and say why if that fails", () =>
+    on(DESK, async (stage) => {
+      const { page, answers } = stage;
+      await open(stage);
+      await page.getByRole("button", { name: "Reset" }).click();
+      const question = page.getByRole("dialog");
+      answers["POST /devices/dev-1/reset"] = new Refusal(503, "busy", "too many requests are waiting for the store");
+      await question.getByRole("button", { name: "Reset" }).click();
+      await question.getByText("Not done: too many requests are waiting for the store.").waitFor();
+      answers["POST /devices/dev-1/reset"] = null;
+      await question.getByRole("button", { name: "Reset" }).click();
+      await question.waitFor({ state: "hidden" });
+    }));
+
+  it("are an owner's", () =>
+    on(DESK, async ({ page, answers }) => {
+      answers["GET /session"] = { role: "viewer", token_name: "hall" };
+      answers["GET /devices/dev-1"] = detail({ trouble: { cause: "not_claimed", inverters: [], quality: null, since: null, last_good: null } }, []);
+      await page.goto("/devices/dev-1?tab=settings");
+      await page.getByText("Only an owner changes a device.").waitFor();
+      expect(await page.getByRole("button", { name: /claim code|Revoke|Delete/ }).count()).toBe(0);
     }));
 });
 

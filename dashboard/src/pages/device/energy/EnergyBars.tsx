@@ -17,7 +17,8 @@ function words(day: Day): string {
   const parts = [`${day.label}: ${amountText(energy(day.measured.energy_wh))}`];
   if (day.isToday) parts.push("so far");
   else if (day.isPartial) parts.push("from the first reading on");
-  if (day.gapMs > 0) parts.push(`${durationText(day.gapMs)} without readings`);
+  if (day.gapMs === null) parts.push("too many gaps to list");
+  else if (day.gapMs > 0) parts.push(`${durationText(day.gapMs)} without readings`);
   return parts.join(", ");
 }
 
@@ -66,7 +67,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
                       –
                     </text>
                   )}
-                  {day.gapMs > 0 && (
+                  {day.gapMs !== 0 && (
                     <path
                       d={`M${x + bar / 2} ${barTop - 12}l4 7h-8z`}
                       className={styles.gap}
@@ -100,7 +101,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
       </div>
       <figcaption className={styles.caption}>
         <span>{shown ? words(shown) : hasAny ? `${unit} per day` : "No energy was measured on these days."}</span>
-        {days.some((day) => day.gapMs > 0) && (
+        {days.some((day) => day.gapMs !== 0) && (
           <span className={styles.key}>
             <svg width="10" height="8" aria-hidden="true">
               <path d="M5 0l4 7h-8z" className={styles.gap} />

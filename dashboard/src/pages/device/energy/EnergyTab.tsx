@@ -34,6 +34,7 @@ export function EnergyTab({ device }: { device: DeviceDetail }) {
     count: DAYS,
     zone,
     created: Date.parse(device.created),
+    gapsListedUntil: energy.data.gaps_listed_until ? Date.parse(energy.data.gaps_listed_until) : null,
   });
   return <Loaded days={days} zone={zone} />;
 }

@@ -36,7 +36,9 @@ export function EnergyTable({ days, zone }: { days: Day[]; zone: string }) {
                 <td className={styles.number}>{numberText(day.measured?.energy_wh ?? 0, 0)}</td>
                 <td>{day.measured && SOURCES[day.measured.source]}</td>
                 <td>
-                  {day.gapMs > 0
+                  {day.gapMs === null
+                    ? "too many to list"
+                    : day.gapMs > 0
                     ? `${durationText(day.gapMs)} in ${day.measured?.gaps.length} ${day.measured?.gaps.length === 1 ? "gap" : "gaps"}`
                     : "none"}
                 </td>

@@ -12,7 +12,8 @@ export interface Day {
   isPartial: boolean;
   /** `null` where the server has no figure. */
   measured: EnergyDay | null;
-  gapMs: number;
+  /** `null` where the answer does not list the gaps. */
+  gapMs: number | null;
 }
 
 /** Time in gaps, where gaps of several inverters at once count once each. */
@@ -20,10 +21,19 @@ function gapMs(day: EnergyDay | undefined): number {
   return (day?.gaps ?? []).reduce((sum, { from, to }) => sum + Date.parse(to) - Date.parse(from), 0);
 }
 
+export interface Shown {
+  from: number;
+  count: number;
+  zone: string;
+  created: number;
+  /** The instant from which on the answer lists no gaps, if it could not list all. */
+  gapsListedUntil: number | null;
+}
+
 /** The last `count` days from `from` on of a device that was enrolled at `created`. */
 export function daysOf(
   measured: EnergyDay[],
-  { from, count, zone, created }: { from: number; count: number; zone: string; created: number },
+  { from, count, zone, created, gapsListedUntil }: Shown,
 ): Day[] {
   // Where the device is older than the days shown, the first figure among them is of a whole day.
   const isBegun = created >= from;
@@ -41,7 +51,7 @@ export function daysOf(
       isToday: place === count - 1,
       isPartial: place === count - 1 || date === enrolled || date === first,
       measured: day ?? null,
-      gapMs: gapMs(day),
+      gapMs: gapsListedUntil !== null && startOfDay(start, zone, 1) > gapsListedUntil ? null : gapMs(day),
     };
   });
 }

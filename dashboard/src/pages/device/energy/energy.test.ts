@@ -31,7 +31,7 @@ describe("the days", () => {
   const day = (date: string): EnergyDay => ({ date, energy_wh: 1, source: "counter", gaps: [] });
   const from = at("2026-06-17T22:00:00Z");
   const partial = (measured: EnergyDay[], created: string) =>
-    daysOf(measured, { from, count: 5, zone: ZONE, created: at(created) }).map(({ isPartial }) => isPartial);
+    daysOf(measured, { from, count: 5, zone: ZONE, created: at(created), gapsListedUntil: null }).map(({ isPartial }) => isPartial);
   const all = ["2026-06-18", "2026-06-19", "2026-06-20", "2026-06-21", "2026-06-22"].map(day);
 
   it("are whole but for the present one", () => {
@@ -41,6 +41,11 @@ describe("the days", () => {
   it("are in part on the day of the enrolment, by the site's calendar", () => {
     // Half past midnight of the 20th in Berlin.
     expect(partial(all.slice(2), "2026-06-19T22:30:00Z")).toEqual([false, false, true, false, true]);
+  });
+
+  it("do not claim to be without gaps where the answer lists none", () => {
+    const shown = daysOf(all, { from, count: 5, zone: ZONE, created: 0, gapsListedUntil: at("2026-06-20T09:00:00Z") });
+    expect(shown.map(({ gapMs }) => gapMs)).toEqual([0, 0, null, null, null]);
   });
 
   it("are in part on the day of the first reading, if that came later", () => {
