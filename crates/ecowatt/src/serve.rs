@@ -130,9 +130,12 @@ mod tests {
     fn example_shows_every_key_with_its_default() {
         let text = include_str!("../../../examples/server.toml");
         let file = parse(text).unwrap();
-        let Config { listen, public_url, silent_after } = file.server;
+        let Config { listen, public_url, hosts, trusted_proxies, address_share, silent_after } =
+            file.server;
         let default = Config::default();
         assert_eq!((listen, silent_after), (default.listen, default.silent_after));
+        assert_eq!((hosts, trusted_proxies), (default.hosts, default.trusted_proxies));
+        assert_eq!(address_share, default.address_share);
         assert_eq!(public_url.as_deref(), Some("https://ecowatt.example"), "has no default");
         assert_eq!(file.data, Some(DATA.into()));
     }

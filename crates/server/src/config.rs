@@ -1,6 +1,7 @@
 //! What an operator may choose about the server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,6 +20,15 @@ pub struct Config {
     /// The address under which people reach the server, if that is another: behind a proxy that ends
     /// TLS, say. With `https://` session cookies are kept off plain connections.
     pub public_url: Option<String>,
+    /// Further names under which browsers may use the server, beside the host of `public_url`,
+    /// `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// Proxies that are believed when they say for whom they ask, as addresses or networks.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<Network>,
+    /// How much of the server's connections and of its places for requests of each kind one source
+    /// address may take, in percent.
+    pub address_share: u32,
     /// How long a device may say nothing before it counts as silent.
     #[serde(deserialize_with = "duration")]
     pub silent_after: Duration,
@@ -29,6 +39,10 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            // A fleet may come from one address, and somebody else must still get in.
+            address_share: 75,
             // Two uploads at the usual five minutes may fail.
             silent_after: Duration::from_secs(15 * 60),
         }
@@ -40,6 +54,10 @@ impl Default for Config {
 pub enum ConfigError {
     #[error("{0:?} does not begin with http:// or https://, or has more than a host")]
     PublicUrl(String),
+    #[error("{0:?} is not a host name without a port")]
+    Hosts(String),
+    #[error("must be between 1 and 100 percent")]
+    AddressShare,
     #[error("must be between 10 seconds and 7 days")]
     SilentAfter,
 }
@@ -50,6 +68,8 @@ impl ConfigError {
     pub fn key(&self) -> &'static str {
         match self {
             Self::PublicUrl(_) => "public_url",
+            Self::Hosts(_) => "hosts",
+            Self::AddressShare => "address_share",
             Self::SilentAfter => "silent_after",
         }
     }
@@ -67,10 +87,29 @@ impl Config {
                 problems.push(ConfigError::PublicUrl(url.clone()));
             }
         }
+        let is_name = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        };
+        for name in self.hosts.iter().filter(|name| !is_name(name)) {
+            problems.push(ConfigError::Hosts(name.clone()));
+        }
+        if !(1..=100).contains(&self.address_share) {
+            problems.push(ConfigError::AddressShare);
+        }
         if !(SILENT_AFTER_MIN..=SILENT_AFTER_MAX).contains(&self.silent_after) {
             problems.push(ConfigError::SilentAfter);
         }
         problems
+    }
+
+    /// The names under which people reach the server.
+    pub(crate) fn host_names(&self) -> impl Iterator<Item = String> {
+        // A bracket begins an address, which needs no name.
+        let public = self.public_url.as_ref().and_then(|url| {
+            let authority = url.split_once("://")?.1.trim_end_matches('/');
+            authority.split(':').next().filter(|host| !host.starts_with('[')).map(str::to_owned)
+        });
+        self.hosts.iter().cloned().chain(public)
     }
 
     pub(crate) fn is_https(&self) -> bool {
@@ -84,6 +123,55 @@ impl Config {
             None => format!("http://{address}"),
         }
     }
+}
+
+/// Addresses that begin with the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// Why text is not a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address or network looks like \"127.0.0.1\", \"10.0.0.0/8\" or \"fd00::/8\"")]
+pub struct ParseNetworkError;
+
+impl FromStr for Network {
+    type Err = ParseNetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| ParseNetworkError)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| ParseNetworkError)?;
+        if bits > most { Err(ParseNetworkError) } else { Ok(Self { address, bits }) }
+    }
+}
+
+impl Network {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let bits = u32::from(self.bits);
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(32 - bits).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(128 - bits).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -126,6 +214,45 @@ mod tests {
             let config = Config { public_url: Some(url.into()), ..Config::default() };
             assert_eq!(config.problems().is_empty(), is_fine, "{url}");
         }
+    }
+
+    #[test]
+    fn networks_contain_what_begins_alike() {
+        let contains = |network: &str, address: &str| {
+            network.parse::<Network>().unwrap().contains(address.parse().unwrap())
+        };
+        for (network, address, is_in) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "203.0.113.7", true),
+            ("0.0.0.0/0", "::1", false),
+            ("fd00::/8", "fd12::1", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::1", "::1", true),
+        ] {
+            assert_eq!(contains(network, address), is_in, "{network} {address}");
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "localhost", "10.0.0.0/-1"] {
+            assert_eq!(bad.parse::<Network>(), Err(ParseNetworkError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_of_the_public_address_is_a_name_of_the_server() {
+        let names = |url: &str| {
+            let config = Config { public_url: Some(url.into()), ..Config::default() };
+            config.host_names().collect::<Vec<_>>()
+        };
+        assert_eq!(names("https://eco.example/"), ["eco.example"]);
+        assert_eq!(names("http://eco.example:81"), ["eco.example"]);
+        let hosts = vec!["eco.lan".to_owned()];
+        let config = Config { hosts, ..Config::default() };
+        assert_eq!(config.host_names().collect::<Vec<_>>(), ["eco.lan"]);
+        let config = Config { hosts: vec!["a:80".into(), String::new()], ..Config::default() };
+        assert_eq!(config.problems().len(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! not a route's business: all but the routes in [`open`] are behind [`auth::guard`], in the group
 //! of the right that they need.
 
+mod admission;
 mod answer;
 mod auth;
 mod claims;
@@ -15,6 +16,7 @@ mod events;
 mod extract;
 mod frame;
 mod gzip;
+mod host;
 mod link;
 mod listen;
 mod own;
@@ -40,8 +42,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use admission::{Admission, Connections, Proxies, Share};
 pub(crate) use answer::Answers;
 pub use document::document;
+pub(crate) use host::Hosts;
 pub(crate) use listen::listen;
 pub(crate) use own::Readiness;
 pub(crate) use space::Space;
@@ -74,9 +78,16 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
     pub(crate) ingest: Ingest,
-    pub(crate) throttle: Mutex<Throttle>,
+    /// Wrong codes for claims.
+    pub(crate) wrong_codes: Mutex<Throttle>,
     /// Places for requests in flight.
-    pub(crate) places: Semaphore,
+    pub(crate) admission: Admission,
+    /// Open connections.
+    pub(crate) connections: Arc<Connections>,
+    /// Who may say for whom he asks.
+    pub(crate) proxies: Proxies,
+    /// The names that the server goes by.
+    pub(crate) hosts: Hosts,
     /// Turns of large device messages.
     pub(crate) turns: Semaphore,
     /// Places for event streams.

@@ -17,15 +17,27 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request.
 pub const HEADERS_MAX: usize = 64;
 
-/// Connections open at once; further ones wait in the listener's backlog.
-pub const CONNECTIONS_MAX: usize = 4096;
+/// Connections open at once; a further one takes the place of one that idles.
+pub const CONNECTIONS_MAX: u32 = 4096;
 
 /// Connections that wait to be accepted, where the system allows as many (`net.core.somaxconn`):
 /// enough for a fleet that comes back at once. One that finds no room tries again after a second.
 pub const BACKLOG: u32 = 1024;
 
-/// Requests worked on at once; further ones are answered 503.
-pub const REQUESTS_MAX: usize = 1024;
+/// Device messages worked on at once; further ones are answered 503.
+pub const MESSAGES_MAX: u32 = 1024;
+
+/// Enrolments worked on at once.
+pub const ENROLMENTS_MAX: u32 = 64;
+
+/// Log-ins and set-ups worked on at once.
+pub const ACCESS_REQUESTS_MAX: u32 = 64;
+
+/// Other requests to the API worked on at once, event streams aside.
+pub const API_REQUESTS_MAX: u32 = 256;
+
+/// Requests for the dashboard's files worked on at once.
+pub const PAGE_REQUESTS_MAX: u32 = 256;
 
 /// Longest device message that needs no turn: several batches of 180 samples fit.
 pub const SMALL_MESSAGE_BYTES: usize = 2048;
@@ -38,14 +50,19 @@ pub const LARGE_MESSAGES_MAX: usize = 32;
 /// Time for a request's head to arrive, and for an idle connection to send another.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time for a request's body to arrive.
+/// Time for a request's body to arrive, before the request has a place: 60 KiB at 4 KiB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Time from a request's head to the head of its answer, the reading of the body included.
+/// Time from a request's end to the head of its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a reader may refuse to take bytes before its connection is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long, and how many bytes, the server goes on reading what a client still sends after it was
+/// refused: closed at once, the connection would be reset, and the answer could be lost with it.
+pub const LINGER: Duration = Duration::from_secs(5);
+pub const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Time between comments that keep a silent event stream alive.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -151,15 +168,14 @@ pub const REFUSED_LINE_EVERY: Duration = Duration::from_secs(1);
 pub const CLAIM_LIFETIME_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const CLAIM_LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Attempts that one address may make in a row at what guesses secrets, and the time after which
-/// one more is allowed.
-pub const ATTEMPTS_BURST: u32 = 10;
-pub const ATTEMPT_EVERY: Duration = Duration::from_secs(3);
+/// Wrong codes for one claim that are answered as such in a row, and the time after which one more
+/// is. The right code is taken whenever it comes.
+pub const WRONG_CODES_BURST: u32 = 10;
+pub const WRONG_CODE_EVERY: Duration = Duration::from_secs(3);
 
-/// Addresses whose attempts are remembered; beyond that the one idle for longest is forgotten.
-pub const ATTEMPT_ADDRESSES_MAX: usize = 4096;
+/// Claims whose wrong codes are remembered; beyond that the one idle for longest is forgotten.
+pub const WRONG_CODES_CLAIMS_MAX: usize = 4096;
 
-const _: () = assert!(BODY_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () =
     assert!(STREAM_LOOK_EVERY.as_millis() <= 500, "a revoked stream ends within a second");
 const _: () = assert!(
@@ -180,6 +196,5 @@ const _: () = assert!(
 );
 const _: () = assert!(ANSWER_BYTES_MAX <= ANSWERS_KEPT_BYTES_MAX);
 const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
-const _: () = assert!(LARGE_MESSAGES_MAX < REQUESTS_MAX, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

@@ -14,16 +14,17 @@ use crate::config::{Config, ConfigError};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
-use crate::http::{self, Answers, Readiness, Shared, Space, Sparing};
+use crate::http::{
+    self, Admission, Answers, Connections, Hosts, Proxies, Readiness, Share, Shared, Space, Sparing,
+};
 use crate::ingest::Ingest;
 use crate::limits::{
-    BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, REQUESTS_MAX, STREAMS_MAX,
+    BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, STREAMS_MAX,
 };
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
 use crate::telemetry::History;
-use crate::throttle::Throttle;
 
 /// A server that answers.
 #[derive(Debug)]
@@ -125,11 +126,13 @@ pub(crate) fn shared(
     clock: Clock,
     stop: watch::Receiver<bool>,
 ) -> Shared {
+    let world = Clock::system();
+    let share = Share(config.address_share);
     let live = Live::default();
     let metrics = Arc::new(Metrics::default());
     Shared {
         clock,
-        world: Clock::system(),
+        world,
         access: Access::new(store.clone(), clock),
         fleet: Fleet::new(store.clone(), clock, config.silent_after),
         history: History::new(store.clone(), clock),
@@ -141,8 +144,11 @@ pub(crate) fn shared(
             live.clone(),
             Arc::clone(&metrics),
         ),
-        throttle: Mutex::new(Throttle::default()),
-        places: Semaphore::new(REQUESTS_MAX),
+        wrong_codes: Mutex::default(),
+        admission: Admission::new(share),
+        connections: Connections::new(world, share),
+        proxies: Proxies::new(config.trusted_proxies.clone()),
+        hosts: Hosts::new(config.host_names()),
         turns: Semaphore::new(LARGE_MESSAGES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),

@@ -28,8 +28,9 @@ const FILES_LEFT: u64 = 4;
 const STARVERS: u64 = 60;
 /// How long a starved server may take to say that it cannot accept.
 const SHORT_MAX: Duration = Duration::from_secs(60);
-/// Connections that the server has at once, and those that idle: the rest wait to be accepted.
-const PLACES: u64 = 4_096;
+/// Connections that the server leaves to one address, three quarters of 4,096, and those that idle:
+/// each further one takes the place of another.
+const PLACES: u64 = 3_072;
 const IDLERS: usize = 4_400;
 /// How often idlers come if they could not take all places before the first were closed.
 const CROWDS_MAX: u32 = 3;
@@ -81,7 +82,8 @@ pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
     Ok(Told { note, violation, ..Told::default() })
 }
 
-/// Takes all connections that the server accepts, and does nothing with them.
+/// Takes all connections that the server leaves to an address, and does nothing with them. Whoever
+/// comes anew must be served all the same.
 pub(super) async fn crowd(server: Target) -> Result<Told> {
     let pid = server.pid;
     let is_full = move || ready(open_files(pid).map(|count| count >= PLACES));
@@ -105,7 +107,7 @@ pub(super) async fn crowd(server: Target) -> Result<Told> {
         Some(_) => None,
     };
     let seconds = recovered.unwrap_or_default().as_secs_f64();
-    let note = format!("{count} idle connections took all places for {seconds:.1} s");
+    let note = format!("{count} idle connections took all places; the next was served after {seconds:.1} s");
     Ok(Told { note, violation, ..Told::default() })
 }
 

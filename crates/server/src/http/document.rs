@@ -1,8 +1,10 @@
 //! The OpenAPI document, made from the route table.
 
-use axum::Json;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
@@ -149,7 +151,10 @@ pub fn document() -> String {
     tag = "system",
     responses((status = OK, description = "This document.", body = serde_json::Value)),
 )]
-pub(super) async fn show_document() -> axum::response::Response {
-    let (_, document) = super::table(|_, routes| routes);
-    Json(document).into_response()
+pub(super) async fn show_document() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        let (_, document) = super::table(|_, routes| routes);
+        document.to_json().unwrap_or_default().into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
 }

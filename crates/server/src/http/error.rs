@@ -40,6 +40,11 @@ impl ApiError {
         Self { status, retry_after_s: None, failure }
     }
 
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
         self
@@ -59,6 +64,14 @@ impl ApiError {
 
     pub(crate) fn slow_body() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is longer than allowed, or broke off",
+        )
     }
 
     pub(crate) fn busy() -> Self {

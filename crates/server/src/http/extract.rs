@@ -9,17 +9,15 @@ use ecowatt_model::DeviceNumber;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use crate::limits::BODY_TIMEOUT;
 
-/// A JSON body.
+/// A JSON body, which the frame has read.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let read = tokio::time::timeout(BODY_TIMEOUT, Json::from_request(request, state));
-        let Json(body) = read.await.map_err(|_| ApiError::slow_body())??;
+        let Json(body) = Json::from_request(request, state).await?;
         Ok(Self(body))
     }
 }
@@ -86,7 +84,7 @@ pub(crate) fn device_number(text: &str) -> Result<DeviceNumber, ApiError> {
     })
 }
 
-/// The address that the request came from; absent where there is no socket.
+/// The address that the request came from, by the word of a trusted proxy if it came through one; absent where there is no socket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) Option<std::net::IpAddr>);
 

@@ -1,25 +1,27 @@
-//! What every request passes through, outermost: a request id, a span, a place among the requests
-//! in flight, a deadline, a net for panics, the JSON of errors, and the headers of safe answers.
+//! What every request passes through, outermost: a request id, a span, the look at its host, the
+//! reading of its body, a place among the requests in flight, a deadline, a net for panics, the JSON
+//! of errors, and the headers of safe answers.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ecowatt_api::{Error, ErrorBody};
-use ecowatt_envelope::MESSAGE_MAX;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::App;
+use super::admission::{Connection, Kind};
 use super::error::{ApiError, Failure};
-use crate::limits::{BODY_TIMEOUT, JSON_BYTES_MAX, REQUEST_TIMEOUT, RETRY_AFTER};
+use super::extract::Peer;
+use crate::limits::{BODY_TIMEOUT, REQUEST_TIMEOUT, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -33,74 +35,85 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Which part of the server a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Api,
-    Link,
-    /// Health, readiness, metrics: answered even when all places are taken.
-    Own,
-    Page,
-}
-
-impl Part {
-    fn of(path: &str) -> Self {
-        match path {
-            "/health" | "/ready" | "/metrics" => Self::Own,
-            "/link" => Self::Link,
-            path if path.starts_with("/link/") => Self::Link,
-            path if path == "/api" || path.starts_with("/api/") => Self::Api,
-            _ => Self::Page,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Link => "link",
-            Self::Own => "own",
-            Self::Page => "page",
-        }
-    }
-}
-
 pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = RequestId(getrandom::u64().unwrap_or_default());
-    let part = Part::of(request.uri().path());
-    let span = span(part, id, &request);
+    let kind = Kind::of(request.method(), request.uri().path());
+    let span = span(kind, id, &request);
     let started = app.world.mono();
     let _in_flight = app.metrics.requests_in_flight.enter();
 
     let response = async {
-        let response = answer(&app, part, request, next).await;
-        finish(&app, response, id, part)
+        let response = answer(&app, kind, request, next).await;
+        finish(&app, response, id, kind)
     }
     .instrument(span)
     .await;
 
     let took = app.world.mono().since(started);
     app.metrics.request_durations.observe(took);
-    app.metrics.requests.add([part.as_str(), class(response.status())], 1);
+    app.metrics.requests.add([kind.as_str(), class(response.status())], 1);
     response
 }
 
 /// A device's messages come by the thousand a second and seldom leave a line; the few that do carry
 /// the id themselves.
-fn span(part: Part, id: RequestId, request: &Request) -> tracing::Span {
+fn span(kind: Kind, id: RequestId, request: &Request) -> tracing::Span {
     let (method, path) = (request.method(), request.uri().path());
-    if part == Part::Link {
+    if kind.is_link() {
         tracing::debug_span!("request", request_id = %id, %method, %path)
     } else {
         tracing::info_span!("request", request_id = %id, %method, %path)
     }
 }
 
-async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response {
-    let place = app.places.try_acquire();
-    if place.is_err() && part != Part::Own {
-        discard(request.into_body()).await;
+async fn answer(app: &App, kind: Kind, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let connection = parts.extensions.get::<Arc<Connection>>().map(Arc::clone);
+    let leave_unread = || connection.iter().for_each(|connection| connection.leave_unread());
+    if kind.body_bytes_max() == 0 && !body.is_end_stream() {
+        leave_unread();
+    }
+    let received =
+        match app.hosts.check(kind, parts.version, &parts.uri, &parts.headers) {
+            Ok(()) => receive(kind, body).await,
+            Err(refused) => Err(refused),
+        };
+    let body = match received {
+        Ok(body) => body,
+        Err(refused) => {
+            leave_unread();
+            return refused.into_response();
+        }
+    };
+    let _work = connection.as_ref().map(Connection::work);
+    let address = parts.extensions.get::<Peer>().and_then(|Peer(address)| *address);
+    let place = app.admission.admit(kind, address);
+    if place.is_none() && kind != Kind::Own {
         return ApiError::busy().into_response();
     }
+    run(app, Request::from_parts(parts, body), next).await
+}
+
+/// Reads a body to its end, so that from here on nobody waits for a client. A client that asks first
+/// (`Expect: 100-continue`) is told to go on only if what it announces is not too long.
+async fn receive(kind: Kind, body: Body) -> Result<Body, ApiError> {
+    let length_max = kind.body_bytes_max();
+    // What has no body budget has no use for a body, and it is left to the connection.
+    if length_max == 0 || body.is_end_stream() {
+        return Ok(body);
+    }
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).map_or(true, |announced| announced > length_max) {
+        return Err(ApiError::too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, length_max)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Err(_)) => Err(ApiError::too_large()),
+        Err(_) => Err(ApiError::slow_body()),
+    }
+}
+
+async fn run(app: &App, request: Request, next: Next) -> Response {
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(REQUEST_TIMEOUT, run).await {
         Ok(Ok(response)) => response,
@@ -117,28 +130,13 @@ async fn answer(app: &App, part: Part, request: Request, next: Next) -> Response
     }
 }
 
-/// Reads a request to its end. An answer before that would close the connection on bytes that nobody
-/// read, which resets it, and the answer may be lost with it.
-async fn discard(body: Body) {
-    let mut pieces = body.into_data_stream();
-    let mut left = MESSAGE_MAX.max(JSON_BYTES_MAX);
-    let read = async {
-        while let Some(Ok(piece)) = pieces.next().await {
-            let Some(rest) = left.checked_sub(piece.len()) else { return };
-            left = rest;
-        }
-    };
-    // Whoever is slower is reset.
-    let _ = tokio::time::timeout(BODY_TIMEOUT, read).await;
-}
-
-fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Response {
+fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Response {
     let status = response.status();
     let failure = response.extensions_mut().remove::<Failure>();
     app.space.note(&app.metrics, app.world.mono(), status, failure.as_ref());
     if status.is_client_error() || status.is_server_error() {
         // The link answers devices, which read the status alone.
-        if part != Part::Link || failure.is_some() {
+        if !kind.is_link() || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));
             log(app, status, &failure, id);
             response = render(response, &failure, id);
@@ -151,7 +149,7 @@ fn finish(app: &App, mut response: Response, id: RequestId, part: Part) -> Respo
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, value);
     }
-    if part == Part::Link && status.is_success() {
+    if kind.is_link() && status.is_success() {
         // No browser reads it, and the device pays for every byte.
         return response;
     }
@@ -240,6 +238,7 @@ mod tests {
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use ecowatt_clock::Clock;
+    use ecowatt_envelope::MESSAGE_MAX;
     use ecowatt_store::Store;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -248,7 +247,6 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::limits::REQUESTS_MAX;
 
     fn app(folder: &std::path::Path) -> App {
         let store = Store::open(folder).unwrap();
@@ -265,7 +263,7 @@ mod tests {
             .route("/api/boom", get(boom))
             .route("/health", get(|| async { ApiError::bad_request("here", "answered") }))
             .layer(from_fn_with_state(Arc::clone(app), frame));
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(path).header(header::HOST, "127.0.0.1").body(Body::empty()).unwrap();
         let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, 10_000).await.unwrap();
         let error = serde_json::from_slice(&body).unwrap();
@@ -288,7 +286,7 @@ mod tests {
     async fn full_house_is_said_and_does_not_hide_the_servers_health() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let taken = app.places.try_acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).unwrap();
+        let taken = app.admission.fill(Kind::Api);
         let (response, Error { error }) = ask(&app, "/api/boom").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
@@ -304,7 +302,7 @@ mod tests {
     async fn message_that_is_put_off_is_read_so_that_its_connection_stays() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let _taken = app.places.try_acquire_many(u32::try_from(REQUESTS_MAX).unwrap()).unwrap();
+        let _taken = app.admission.fill(Kind::Message);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stop, stopping) = watch::channel(false);

@@ -3,21 +3,23 @@
 //! Whoever is refused gets one constant answer, and the reason becomes a metric label; only who proves
 //! that it holds the key or the claim code is told more.
 
+use std::sync::PoisonError;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use ecowatt_envelope::MESSAGE_MAX;
-use ecowatt_envelope::enrol::ENROL_MESSAGE_MAX;
+use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Request};
 
 use super::App;
 use super::error::ApiError;
 use super::extract::Peer;
-use super::session::Attempt;
+use super::frame::seconds;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
-use crate::limits::{BODY_TIMEOUT, SMALL_MESSAGE_BYTES};
+use crate::limits::SMALL_MESSAGE_BYTES;
 
 const COSE: &str = "application/cose";
 
@@ -82,42 +84,58 @@ pub(super) async fn take_message(
         (status = UNAUTHORIZED, description = "The message redeems no claim; no body, whatever the reason."),
         (status = CONFLICT, description = "The code is right and was redeemed with another key; no body."),
         (status = GONE, description = "The code is right and has expired; no body."),
-        (status = TOO_MANY_REQUESTS, description = "Too many attempts from this address.", body = ecowatt_api::Error),
+        (status = TOO_MANY_REQUESTS, description = "Too many wrong codes for this claim; the right one is taken at any time.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn enrol(
     State(app): State<App>,
-    peer: Peer,
+    Peer(peer): Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let attempt = Attempt::spend(&app, peer)?;
     let message = read(&headers, body, ENROL_MESSAGE_MAX).await?;
     let redeemed = app.enrolment.redeem(&message).await;
     let outcome = redeemed.as_ref().map_or_else(RedeemError::as_str, |_| "enrolled");
     app.metrics.enrolments.add([outcome], 1);
     match redeemed {
-        Ok(reply) => {
-            attempt.was_right();
-            Ok(cose(reply))
-        }
+        Ok(reply) => Ok(cose(reply)),
         Err(RedeemError::Store(error)) => Err(error.into()),
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {
             if let Some(others) = app.refused.speak(app.world.mono()) {
-                tracing::warn!(%error, others, "enrolment refused");
+                let from = peer.map(tracing::field::display);
+                tracing::warn!(%error, from, others, "enrolment refused");
             }
             let status = match error {
                 // Who made the tag holds the code, so it may know what became of it.
                 RedeemError::RedeemedByOther => StatusCode::CONFLICT,
                 RedeemError::Expired => StatusCode::GONE,
-                _ => StatusCode::UNAUTHORIZED,
+                _ => {
+                    slow_down(&app, &message)?;
+                    StatusCode::UNAUTHORIZED
+                }
             };
             Ok(status.into_response())
         }
     }
 }
 
+/// Notes a wrong code, whether or not there is such a claim.
+fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
+    let Ok(request) = Request::parse(message) else { return Ok(()) };
+    let claim = request.claim();
+    let mut wrong_codes = app.wrong_codes.lock().unwrap_or_else(PoisonError::into_inner);
+    wrong_codes.wrong(claim.as_str(), app.world.mono()).map_err(|wait| {
+        ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_attempts",
+            "too many wrong codes for this claim; the right one is taken at any time",
+        )
+        .retry_after(seconds(wait))
+    })
+}
+
+/// The body, which the frame has read.
 async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<u8>, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);
@@ -128,16 +146,8 @@ async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<
             "a device's message has the content type application/cose",
         ));
     }
-    let read = axum::body::to_bytes(body, length_max);
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(_)) => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "the message is longer than allowed, or broke off",
-        )),
-        Err(_) => Err(ApiError::slow_body()),
-    }
+    let bytes = axum::body::to_bytes(body, length_max).await;
+    Ok(bytes.map_err(|_| ApiError::too_large())?.into())
 }
 
 fn cose(reply: Vec<u8>) -> Response {
@@ -168,7 +178,7 @@ mod tests {
         let shared = crate::running::shared(&Config::default(), store, Clock::system(), stop);
         let app = Arc::new(shared);
         let send = |length: usize| {
-            let request = Request::post("/link").header("content-type", COSE);
+            let request = Request::post("/link").header("host", "h").header("content-type", COSE);
             let request = request.body(Body::from(vec![0; length])).unwrap();
             router(&app).oneshot(request).map(|response| response.unwrap().status())
         };

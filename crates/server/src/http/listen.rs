@@ -1,7 +1,10 @@
 //! Takes connections and serves HTTP/1.1 on them, within the limits that keep slow or greedy
 //! clients from costing others anything, and ends them in order when the server stops.
+//!
+//! Who has a place, and who makes way for whom, is `admission`'s.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,15 +18,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tower::Service as _;
 
+use super::admission::Connection;
 use super::extract::Peer;
 use super::{App, Sparing};
 use crate::limits::{
-    CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, PUT_OFF_LINE_EVERY,
+    HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, LINGER, LINGER_BYTES_MAX, PUT_OFF_LINE_EVERY,
     SHUTDOWN_DEADLINE, WRITE_TIMEOUT,
 };
 use crate::running::stopped;
@@ -38,33 +42,40 @@ pub(crate) async fn listen(
     app: App,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let not_accepted = Sparing::new(PUT_OFF_LINE_EVERY);
+    let all_at_work = Sparing::new(PUT_OFF_LINE_EVERY);
     let mut connections = JoinSet::new();
     loop {
         // Finished ones are taken out as others come.
         while connections.try_join_next().is_some() {}
-        let place = tokio::select! {
-            _ = stopped(&mut stop) => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
         let accepted = tokio::select! {
             _ = stopped(&mut stop) => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection =
-                    serve(stream, Peer(Some(peer.ip())), router.clone(), app.clone(), stop.clone());
+                let address = peer.ip();
+                let held = app.connections.open(address, app.proxies.trust(address));
+                let Some(held) = held else {
+                    if let Some(others) = all_at_work.speak(app.world.mono()) {
+                        tracing::warn!(%address, others, "connection closed: all others work");
+                    }
+                    continue;
+                };
+                let connection = Arc::clone(&held.connection);
+                let serve =
+                    serve(stream, address, connection, router.clone(), app.clone(), stop.clone());
                 connections.spawn(async move {
-                    let _place = place;
-                    connection.await;
+                    let _held = held;
+                    serve.await;
                 });
             }
             Err(error) => {
                 if let Some(others) = not_accepted.speak(app.world.mono()) {
                     tracing::warn!(%error, others, "connection not accepted");
                 }
+                // Most often descriptors have run out, and one that idles has one.
+                app.connections.make_room();
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -79,7 +90,8 @@ pub(crate) async fn listen(
 
 async fn serve(
     stream: TcpStream,
-    peer: Peer,
+    address: IpAddr,
+    place: Arc<Connection>,
     router: Router,
     app: App,
     mut stop: watch::Receiver<bool>,
@@ -87,8 +99,12 @@ async fn serve(
     let _open = app.metrics.connections.enter();
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
+    let stream = Guarded::new(stream, Arc::clone(&place));
+    let (of_request, of_service) = (Arc::clone(&place), Arc::clone(&app));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        let client = of_service.proxies.client(address, request.headers());
+        request.extensions_mut().insert(Peer(Some(client)));
+        request.extensions_mut().insert(Arc::clone(&of_request));
         router.clone().call(request)
     });
     let connection = http1::Builder::new()
@@ -96,29 +112,40 @@ async fn serve(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Impatient::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            _ = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "connection ended early");
+    tokio::select! {
+        outcome = served => {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "connection ended early");
+            }
+        }
+        () = place.cut() => tracing::debug!(%address, "idle connection makes way"),
     }
 }
 
-/// A stream whose other end must take bytes within [`WRITE_TIMEOUT`].
-struct Impatient {
+/// A stream that notes when bytes move, whose other end must take bytes within [`WRITE_TIMEOUT`],
+/// and that is read on for a while when it ends with a request that was not read whole.
+struct Guarded {
     stream: TcpStream,
+    connection: Arc<Connection>,
     stuck: Option<Pin<Box<Sleep>>>,
+    linger: Option<Pin<Box<Sleep>>>,
+    linger_bytes: usize,
 }
 
-impl Impatient {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, stuck: None }
+impl Guarded {
+    fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, stuck: None, linger: None, linger_bytes: LINGER_BYTES_MAX }
     }
 
     /// Passes `outcome` on; an unfinished one starts or checks the clock.
@@ -129,25 +156,50 @@ impl Impatient {
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.stuck = None;
+            self.connection.moved();
             return outcome;
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
         ready!(stuck.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+
+    /// Reads and forgets, until the other end closes or has had its time.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 8192];
+        while self.linger_bytes > 0 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.linger_bytes = self.linger_bytes.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let end =
+                        self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                    return end.as_mut().poll(context);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
-impl AsyncRead for Impatient {
+impl AsyncRead for Guarded {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if outcome.is_ready() {
+            self.connection.moved();
+        }
+        outcome
     }
 }
 
-impl AsyncWrite for Impatient {
+impl AsyncWrite for Guarded {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -177,6 +229,10 @@ impl AsyncWrite for Impatient {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.watch(outcome, context)
+        ready!(self.watch(outcome, context))?;
+        if self.connection.has_unread() {
+            ready!(self.poll_linger(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }

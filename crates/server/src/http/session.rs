@@ -1,8 +1,5 @@
 //! Log-in: `/api/v1/session` and `/api/v1/setup`.
 
-use std::net::IpAddr;
-use std::sync::PoisonError;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +12,6 @@ use super::App;
 use super::auth::{Caller, clear_cookie, set_cookie};
 use super::error::ApiError;
 use super::extract::{Body, NumberPath, Peer};
-use super::frame::seconds;
 use super::tokens::api_role;
 use crate::access::{AccessError, Opened, Principal};
 use crate::time::rfc3339;
@@ -29,7 +25,6 @@ use crate::time::rfc3339;
     responses(
         (status = OK, description = "The cookie `ecowatt_session` is set.", body = Session),
         (status = UNAUTHORIZED, description = "The token is not valid.", body = ecowatt_api::Error),
-        (status = TOO_MANY_REQUESTS, description = "Too many attempts from this address.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn create_session(
@@ -37,11 +32,9 @@ pub(super) async fn create_session(
     peer: Peer,
     Body(body): Body<CreateSession>,
 ) -> Result<Response, ApiError> {
-    let attempt = Attempt::spend(&app, peer)?;
     let opened = app.access.open_session(&body.token).await;
     tell(&app, peer, "session", opened.as_ref());
     let opened = opened?;
-    attempt.was_right();
     let cookie = set_cookie(&app, &opened.session)?;
     Ok(([(header::SET_COOKIE, cookie)], Json(session(&opened.principal))).into_response())
 }
@@ -55,7 +48,6 @@ pub(super) async fn create_session(
     responses(
         (status = OK, description = "An owner token, shown this once; the cookie `ecowatt_session` is set.", body = Session),
         (status = UNAUTHORIZED, description = "The code is not valid or was used.", body = ecowatt_api::Error),
-        (status = TOO_MANY_REQUESTS, description = "Too many attempts from this address.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn redeem_setup(
@@ -63,11 +55,9 @@ pub(super) async fn redeem_setup(
     peer: Peer,
     Body(body): Body<RedeemSetup>,
 ) -> Result<Response, ApiError> {
-    let attempt = Attempt::spend(&app, peer)?;
     let redeemed = app.access.redeem_setup(&body.code).await;
     tell(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
     let (token, opened) = redeemed?;
-    attempt.was_right();
     let cookie = set_cookie(&app, &opened.session)?;
     let session = Session { token: Some(token.expose()), ..session(&opened.principal) };
     Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
@@ -163,48 +153,6 @@ pub(super) async fn delete_other_session(
     }
     tracing::info!(by = %caller, session = id, "session ended");
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// One of the attempts that an address has at guessing secrets, spent until it proves right.
-#[must_use]
-pub(super) struct Attempt<'a> {
-    app: &'a App,
-    address: Option<IpAddr>,
-}
-
-impl<'a> Attempt<'a> {
-    /// Spends an attempt.
-    pub(super) fn spend(app: &'a App, Peer(address): Peer) -> Result<Self, Refused> {
-        // Without a socket there is no address, and nobody guesses.
-        if let Some(address) = address {
-            let mut throttle = app.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-            throttle.attempt(address, app.world.mono()).map_err(Refused)?;
-        }
-        Ok(Self { app, address })
-    }
-
-    /// Gives it back.
-    pub(super) fn was_right(self) {
-        if let Some(address) = self.address {
-            let mut throttle = self.app.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-            throttle.refund(address, self.app.world.mono());
-        }
-    }
-}
-
-/// Too many attempts; the time until the next is allowed.
-#[derive(Debug)]
-pub(super) struct Refused(std::time::Duration);
-
-impl From<Refused> for ApiError {
-    fn from(Refused(wait): Refused) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_attempts",
-            "too many attempts from this address; try again shortly",
-        )
-        .retry_after(seconds(wait))
-    }
 }
 
 /// Counts and logs what became of somebody who wanted in.

@@ -26,8 +26,9 @@ impl Reader {
 
     async fn open_with(world: &World, query: &str, (name, value): (&str, &str)) -> Self {
         let mut stream = TcpStream::connect(world.address).await.unwrap();
-        let request =
-            format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: x\r\n{name}: {value}\r\n\r\n");
+        let request = format!(
+            "GET /api/v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{name}: {value}\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = Self(BufReader::new(stream).lines());
         let status = reader.line().await.unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod admission;
 mod answers;
 mod bad_input;
 mod device;
@@ -10,6 +11,7 @@ mod disk;
 mod document;
 mod events;
 mod fleet;
+mod hosts;
 mod limits;
 mod pages;
 mod recovery;

@@ -11,8 +11,11 @@ use ecowatt_store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+
+/// Where most requests come from.
+pub(crate) const HERE: [u8; 4] = [127, 0, 0, 1];
 
 /// Longest wait for a state that must come.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -39,7 +42,12 @@ pub(crate) struct Answer {
 impl World {
     /// Starts a server whose set-up code was redeemed.
     pub(crate) async fn start() -> Self {
-        let mut world = Self::start_unclaimed(Config::default()).await;
+        Self::start_with(Config::default()).await
+    }
+
+    /// The same with a configuration.
+    pub(crate) async fn start_with(config: Config) -> Self {
+        let mut world = Self::start_unclaimed(config).await;
         let answer = world
             .send("POST", "/api/v1/setup", &[JSON], &format!(r#"{{"code":"{}"}}"#, world.code()))
             .await;
@@ -137,9 +145,21 @@ impl World {
         self.send_raw(&bytes).await
     }
 
+    /// A connection from another of the machine's own addresses.
+    pub(crate) async fn connect_from(&self, source: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        within("a connection is made", socket.connect(self.address)).await.unwrap()
+    }
+
     /// Sends bytes as they are and reads what comes back to its end.
     pub(crate) async fn send_raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.send_raw_from(HERE, bytes).await
+    }
+
+    /// The same from another address.
+    pub(crate) async fn send_raw_from(&self, source: [u8; 4], bytes: &[u8]) -> Answer {
+        let mut stream = self.connect_from(source).await;
         // A server that refuses early may close before all is sent.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
@@ -148,6 +168,16 @@ impl World {
         })
         .await;
         Answer::parse(&answer)
+    }
+
+    /// Reads a route with the owner's token from another address.
+    pub(crate) async fn get_from(&self, source: [u8; 4], target: &str) -> Answer {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
+             connection: close\r\n\r\n",
+            self.address, self.token
+        );
+        self.send_raw_from(source, request.as_bytes()).await
     }
 
     /// Reads a route with the owner's token.

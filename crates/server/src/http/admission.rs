@@ -1,0 +1,259 @@
+//! Who gets in when: the one place that decides it.
+//!
+//! Every connection has a place ([`connections`]), and so has every request while it is worked on.
+//! Requests are of a few kinds ([`Kind`]), each with a budget of its own, so that many of one kind
+//! leave the others alone: devices that come back from an outage do not keep an operator out. Of each
+//! budget one source address has a share and no more, loopback being an address like any other.
+//! A request takes its place once it is there as a whole: who sends slowly holds a connection, which
+//! is cut before others are turned away, but no place.
+
+mod address;
+mod connections;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::http::Method;
+use ecowatt_envelope::MESSAGE_MAX;
+use ecowatt_envelope::enrol::ENROL_MESSAGE_MAX;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(crate) use address::{Network, Proxies};
+pub(crate) use connections::{Connection, Connections};
+
+use crate::limits::{
+    ACCESS_REQUESTS_MAX, API_REQUESTS_MAX, ENROLMENTS_MAX, JSON_BYTES_MAX, MESSAGES_MAX,
+    PAGE_REQUESTS_MAX,
+};
+
+/// Kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A device's message.
+    Message,
+    /// A device that redeems a claim code, and whatever else is sent below `/link`.
+    Enrolment,
+    /// Log-in and set-up: what anybody may try.
+    Access,
+    /// The rest of the API.
+    Api,
+    /// Files of the dashboard.
+    Page,
+    /// Health, readiness, metrics: answered however full the house is.
+    Own,
+}
+
+/// What a kind may take.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// Requests worked on at once.
+    places: u32,
+    /// Longest body.
+    body_bytes: usize,
+}
+
+impl Kind {
+    const ALL: [Self; 6] =
+        [Self::Message, Self::Enrolment, Self::Access, Self::Api, Self::Page, Self::Own];
+
+    pub(crate) fn of(method: &Method, path: &str) -> Self {
+        match path {
+            "/health" | "/ready" | "/metrics" => Self::Own,
+            "/link" => Self::Message,
+            path if path.starts_with("/link/") => Self::Enrolment,
+            "/api/v1/session" | "/api/v1/setup" if method == Method::POST => Self::Access,
+            path if path == "/api" || path.starts_with("/api/") => Self::Api,
+            _ => Self::Page,
+        }
+    }
+
+    /// The label in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Message | Self::Enrolment => "link",
+            Self::Access | Self::Api => "api",
+            Self::Page => "page",
+            Self::Own => "own",
+        }
+    }
+
+    /// Whether devices send it.
+    pub(crate) fn is_link(self) -> bool {
+        matches!(self, Self::Message | Self::Enrolment)
+    }
+
+    /// Whether a browser may be made to send it by another site's page.
+    pub(crate) fn is_for_browsers(self) -> bool {
+        matches!(self, Self::Access | Self::Api | Self::Page)
+    }
+
+    /// Longest body that is read.
+    pub(crate) fn body_bytes_max(self) -> usize {
+        self.budget().body_bytes
+    }
+
+    fn budget(self) -> Budget {
+        let (places, body_bytes) = match self {
+            Self::Message => (MESSAGES_MAX, MESSAGE_MAX),
+            Self::Enrolment => (ENROLMENTS_MAX, ENROL_MESSAGE_MAX),
+            Self::Access => (ACCESS_REQUESTS_MAX, JSON_BYTES_MAX),
+            Self::Api => (API_REQUESTS_MAX, JSON_BYTES_MAX),
+            Self::Page => (PAGE_REQUESTS_MAX, 0),
+            Self::Own => (u32::MAX, 0),
+        };
+        Budget { places, body_bytes }
+    }
+}
+
+/// How much of each budget one address may take, in percent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share(pub(crate) u32);
+
+impl Share {
+    fn of(self, places: u32) -> u32 {
+        let share = u64::from(places) * u64::from(self.0) / 100;
+        u32::try_from(share).unwrap_or(places).max(1)
+    }
+}
+
+/// The places of all kinds.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    kinds: [Places; Kind::ALL.len()],
+}
+
+impl Admission {
+    pub(crate) fn new(share: Share) -> Self {
+        Self { kinds: Kind::ALL.map(|kind| Places::new(kind.budget().places, share)) }
+    }
+
+    /// A place for a request of this kind from this address, unless all are taken or the address has
+    /// its share. Without a socket there is no address.
+    pub(crate) fn admit(&self, kind: Kind, address: Option<IpAddr>) -> Option<Place<'_>> {
+        self.places(kind).take(address.map(Network::of))
+    }
+
+    fn places(&self, kind: Kind) -> &Places {
+        let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
+        &self.kinds[place]
+    }
+
+    /// Takes all places of a kind, for tests.
+    #[cfg(test)]
+    pub(crate) fn fill(&self, kind: Kind) -> SemaphorePermit<'_> {
+        self.places(kind).free.try_acquire_many(kind.budget().places).unwrap()
+    }
+}
+
+/// The places of one kind.
+#[derive(Debug)]
+struct Places {
+    free: Semaphore,
+    of_one_max: u32,
+    taken: Mutex<HashMap<Network, u32>>,
+}
+
+impl Places {
+    fn new(count: u32, share: Share) -> Self {
+        let permits = usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Semaphore::new(permits),
+            of_one_max: share.of(count),
+            taken: Mutex::default(),
+        }
+    }
+
+    fn take(&self, network: Option<Network>) -> Option<Place<'_>> {
+        let permit = self.free.try_acquire().ok()?;
+        if let Some(network) = network {
+            let mut taken = self.lock();
+            let count = taken.entry(network).or_default();
+            if *count >= self.of_one_max {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { places: self, network, _permit: permit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Network, u32>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Place<'a> {
+    places: &'a Places,
+    network: Option<Network>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(network) = self.network else { return };
+        let mut taken = self.places.lock();
+        if let Some(count) = taken.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_a_kind() {
+        let (get, post) = (Method::GET, Method::POST);
+        let cases = [
+            (&post, "/link", Kind::Message),
+            (&post, "/link/enrol", Kind::Enrolment),
+            (&get, "/link/other", Kind::Enrolment),
+            (&post, "/api/v1/session", Kind::Access),
+            (&get, "/api/v1/session", Kind::Api),
+            (&post, "/api/v1/setup", Kind::Access),
+            (&get, "/api", Kind::Api),
+            (&get, "/apiary", Kind::Page),
+            (&get, "/", Kind::Page),
+            (&get, "/linked", Kind::Page),
+            (&get, "/ready", Kind::Own),
+        ];
+        for (method, path, kind) in cases {
+            assert_eq!(Kind::of(method, path), kind, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn one_address_has_its_share_of_each_kind_and_others_have_theirs() {
+        let admission = Admission::new(Share(75));
+        let here = Some(IpAddr::from([127, 0, 0, 1]));
+        let there = Some(IpAddr::from([127, 0, 0, 2]));
+        let mut places: Vec<_> =
+            std::iter::from_fn(|| admission.admit(Kind::Api, here)).collect();
+        assert_eq!(places.len(), usize::try_from(API_REQUESTS_MAX * 3 / 4).unwrap());
+        assert!(admission.admit(Kind::Message, here).is_some(), "another kind");
+        assert!(admission.admit(Kind::Api, there).is_some(), "another address");
+        places.pop();
+        assert!(admission.admit(Kind::Api, here).is_some(), "one was given back");
+        drop(places);
+        assert!(admission.places(Kind::Api).lock().is_empty(), "nothing is remembered of nobody");
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share() {
+        let admission = Admission::new(Share(50));
+        let of = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let places: Vec<_> = (0..ENROLMENTS_MAX / 2)
+            .filter_map(|host| admission.admit(Kind::Enrolment, of(&format!("2001:db8::{host:x}"))))
+            .collect();
+        assert_eq!(places.len(), usize::try_from(ENROLMENTS_MAX / 2).unwrap());
+        assert!(admission.admit(Kind::Enrolment, of("2001:db8::ffff")).is_none());
+        assert!(admission.admit(Kind::Enrolment, of("2001:db8:0:1::1")).is_some());
+    }
+}
