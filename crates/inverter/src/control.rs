@@ -1,14 +1,16 @@
 //! The control port: look at a simulated inverter and make it misbehave, over HTTP on loopback.
 //!
-//! It asks nobody who they are, so it listens on loopback alone, and every order needs a JSON body or
-//! a method that a web page of another origin cannot send unasked.
+//! It asks nobody who they are, so it listens on loopback alone, answers under an address or
+//! `localhost` alone (a page whose own name was pointed here is refused), and takes nothing that a
+//! browser says another site's page has sent.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{StatusCode, Version, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -65,7 +67,57 @@ fn router(shared: Arc<Shared>) -> Router {
             refused(status, "method_not_allowed", "this path has other methods")
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(refuse_strangers))
         .with_state(shared)
+}
+
+/// Refuses what was sent to another name, or by another site's page.
+async fn refuse_strangers(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let mut named = headers.get_all(header::HOST).iter();
+    let host = match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        (Some(_), Some(_)) => None,
+        (None, _) if request.version() < Version::HTTP_11 => Some("localhost"),
+        (None, _) => None,
+    };
+    let Some(host) = host else {
+        let message = "a request names the port in one Host header";
+        return refused(StatusCode::BAD_REQUEST, "invalid_host", message);
+    };
+    let in_target = request.uri().authority().map_or(host, |authority| authority.as_str());
+    if !is_local(host) || !is_local(in_target) {
+        let message = "the control port answers under an address or localhost";
+        return refused(StatusCode::MISDIRECTED_REQUEST, "host_unknown", message);
+    }
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let is_own = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+    let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
+    let is_from_here = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    if !is_own || !is_from_here {
+        let message = "a page of another site may not use the control port";
+        return refused(StatusCode::FORBIDDEN, "cross_site", message);
+    }
+    next.run(request).await
+}
+
+/// Whether `host[:port]` is an address or `localhost`: names that nobody can point here from outside.
+fn is_local(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else { return false };
+            return address.parse::<Ipv6Addr>().is_ok()
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        }
+        None => authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p))),
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_known = host.parse::<Ipv4Addr>().is_ok() || name.eq_ignore_ascii_case("localhost");
+    is_known && port.is_none_or(is_port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
 }
 
 #[derive(Serialize)]

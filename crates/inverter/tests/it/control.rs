@@ -1,6 +1,7 @@
 //! The control port as curl sees it.
 
-use ecowatt_inverter::{ServeConfig, ServeError, Simulation};
+use ecowatt_inverter::{Running, ServeConfig, ServeError, Simulation};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::rig::{READ_TEN, calm, everywhere, exchange, get, healthy, http, start, tcp, within};
@@ -106,4 +107,49 @@ async fn the_control_port_listens_on_loopback_alone() {
     let simulation = Simulation::healthy(calm());
     let refused = ecowatt_inverter::serve(simulation, &config, clock, std::future::pending()).await;
     assert!(matches!(refused, Err(ServeError::ControlAddress(_))));
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_give_orders() {
+    let running = healthy().await;
+    let port = running.addresses().control.unwrap().port();
+    let own = format!("127.0.0.1:{port}");
+    let at = |host: &str, more: &str| format!("Host: {host}\r\n{more}");
+    let cases = [
+        (at(&own, ""), 201),
+        (at("localhost", ""), 201),
+        (at("[::1]:80", ""), 201),
+        (at(&own, &format!("Origin: http://{own}\r\n")), 201),
+        (at(&own, "Sec-Fetch-Site: same-origin\r\n"), 201),
+        (at("evil.example", ""), 421),
+        (at(&format!("evil.example:{port}"), ""), 421),
+        (at("127.0.0.1.evil.example", ""), 421),
+        (at("localhost.evil.example", ""), 421),
+        (at(&own, "Origin: http://evil.example\r\n"), 403),
+        (at(&own, "Origin: null\r\n"), 403),
+        (at(&own, "Origin: http://localhost:1\r\n"), 403),
+        (at(&own, "Sec-Fetch-Site: cross-site\r\n"), 403),
+        (at(&own, "Sec-Fetch-Site: same-site\r\n"), 403),
+        (String::new(), 400),
+        (at(&own, &at(&own, "")), 400),
+    ];
+    for (headers, expected) in cases {
+        let body = r#"{"kind":"crc_error"}"#;
+        let request = format!(
+            "POST /faults HTTP/1.1\r\n{headers}Connection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let status = send(&running, &request).await;
+        assert_eq!(status, expected, "{headers}");
+    }
+}
+
+/// Sends a request as it is; the status of the answer.
+async fn send(running: &Running, request: &str) -> u16 {
+    let mut stream = TcpStream::connect(running.addresses().control.unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
