@@ -4,7 +4,7 @@
 //! that falls behind loses events and is told so. [`Live::heard`] only notes that a device's line in
 //! the fleet may have changed: the presence reconciler derives the line, so ingest does not.
 
-use std::collections::BTreeSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ecowatt_api::{DeviceChanged, LiveSample};
@@ -31,7 +31,15 @@ pub enum What {
 #[derive(Debug, Clone)]
 pub struct Live {
     sender: broadcast::Sender<LiveEvent>,
-    heard: Arc<Mutex<BTreeSet<DeviceNumber>>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// Devices whose line is to be told, in the order in which they were heard of, each once: however many
+/// there are, each has its turn.
+#[derive(Debug, Default)]
+struct Heard {
+    queue: VecDeque<DeviceNumber>,
+    queued: HashSet<DeviceNumber>,
 }
 
 impl Default for Live {
@@ -60,20 +68,22 @@ impl Live {
     /// Notes that a message of the device was just committed.
     pub fn heard(&self, device: DeviceNumber) {
         if self.has_readers() {
-            self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.queued.insert(device) {
+                heard.queue.push_back(device);
+            }
         }
     }
 
-    /// Takes up to `max` of the devices heard of.
-    pub(crate) fn take_heard(&self, max: usize) -> BTreeSet<DeviceNumber> {
+    /// Takes up to `max` of the devices heard of, those that wait for longest.
+    pub(crate) fn take_heard(&self, max: usize) -> Vec<DeviceNumber> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match heard.iter().nth(max).copied() {
-            Some(first_left) => {
-                let left = heard.split_off(&first_left);
-                std::mem::replace(&mut *heard, left)
-            }
-            None => std::mem::take(&mut *heard),
+        let count = max.min(heard.queue.len());
+        let taken: Vec<_> = heard.queue.drain(..count).collect();
+        for device in &taken {
+            heard.queued.remove(device);
         }
+        taken
     }
 
     /// Every event from here on.
@@ -101,8 +111,10 @@ mod tests {
         for number in [3, 1, 2, 3] {
             live.heard(DeviceNumber(number));
         }
-        assert_eq!(live.take_heard(2), [1, 2].map(DeviceNumber).into());
-        assert_eq!(live.take_heard(2), [3].map(DeviceNumber).into());
+        assert_eq!(live.take_heard(2), [3, 1].map(DeviceNumber));
+        // Low numbers that come again and again do not keep the others waiting.
+        live.heard(DeviceNumber(1));
+        assert_eq!(live.take_heard(2), [2, 1].map(DeviceNumber));
         assert!(live.take_heard(2).is_empty());
     }
 }
