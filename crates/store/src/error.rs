@@ -18,6 +18,8 @@ pub enum StoreError {
     Sql(#[source] Arc<rusqlite::Error>),
     #[error("writing down what was revoked failed")]
     Journal(#[source] Arc<std::io::Error>),
+    #[error("the database has rolled back the group, because another of it failed")]
+    RolledBack,
     #[error("stored {0} cannot be read")]
     Corrupt(&'static str),
     #[error("the store is closed")]
@@ -29,7 +31,7 @@ impl StoreError {
     /// more than space on the disk.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full | Self::Io(_) | Self::Journal(_))
+        matches!(self, Self::Busy | Self::Full | Self::Io(_) | Self::Journal(_) | Self::RolledBack)
     }
 }
 

@@ -107,7 +107,9 @@ pub(super) async fn crowd(server: Target) -> Result<Told> {
         Some(_) => None,
     };
     let seconds = recovered.unwrap_or_default().as_secs_f64();
-    let note = format!("{count} idle connections took all places; the next was served after {seconds:.1} s");
+    let note = format!(
+        "{count} idle connections took all places; the next was served after {seconds:.1} s"
+    );
     Ok(Told { note, violation, ..Told::default() })
 }
 

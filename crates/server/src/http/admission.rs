@@ -157,11 +157,7 @@ struct Places {
 impl Places {
     fn new(count: u32, share: Share) -> Self {
         let permits = usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Semaphore::new(permits),
-            of_one_max: share.of(count),
-            taken: Mutex::default(),
-        }
+        Self { free: Semaphore::new(permits), of_one_max: share.of(count), taken: Mutex::default() }
     }
 
     fn take(&self, network: Option<Network>) -> Option<Place<'_>> {
@@ -234,8 +230,7 @@ mod tests {
         let admission = Admission::new(Share(75));
         let here = Some(IpAddr::from([127, 0, 0, 1]));
         let there = Some(IpAddr::from([127, 0, 0, 2]));
-        let mut places: Vec<_> =
-            std::iter::from_fn(|| admission.admit(Kind::Api, here)).collect();
+        let mut places: Vec<_> = std::iter::from_fn(|| admission.admit(Kind::Api, here)).collect();
         assert_eq!(places.len(), usize::try_from(API_REQUESTS_MAX * 3 / 4).unwrap());
         assert!(admission.admit(Kind::Message, here).is_some(), "another kind");
         assert!(admission.admit(Kind::Api, there).is_some(), "another address");

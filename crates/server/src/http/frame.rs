@@ -73,11 +73,10 @@ async fn answer(app: &App, kind: Kind, request: Request, next: Next) -> Response
     if kind.body_bytes_max() == 0 && !body.is_end_stream() {
         leave_unread();
     }
-    let received =
-        match app.hosts.check(kind, parts.version, &parts.uri, &parts.headers) {
-            Ok(()) => receive(kind, body).await,
-            Err(refused) => Err(refused),
-        };
+    let received = match app.hosts.check(kind, parts.version, &parts.uri, &parts.headers) {
+        Ok(()) => receive(kind, body).await,
+        Err(refused) => Err(refused),
+    };
     let body = match received {
         Ok(body) => body,
         Err(refused) => {
@@ -263,7 +262,11 @@ mod tests {
             .route("/api/boom", get(boom))
             .route("/health", get(|| async { ApiError::bad_request("here", "answered") }))
             .layer(from_fn_with_state(Arc::clone(app), frame));
-        let request = Request::builder().uri(path).header(header::HOST, "127.0.0.1").body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .uri(path)
+            .header(header::HOST, "127.0.0.1")
+            .body(Body::empty())
+            .unwrap();
         let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, 10_000).await.unwrap();
         let error = serde_json::from_slice(&body).unwrap();

@@ -78,7 +78,8 @@ async fn address_with_its_share_of_connections_loses_its_idlest() {
     let world = World::start_with(Config { address_share: 1, ..Config::default() }).await;
     let mut device = TestDevice::enrol(&world, "Roof").await;
     let get = format!("GET /health HTTP/1.1\r\nhost: {}\r\n\r\n", world.address);
-    let half = format!("POST /link HTTP/1.1\r\nhost: {}\r\ncontent-length: 9\r\n\r\nab", world.address);
+    let half =
+        format!("POST /link HTTP/1.1\r\nhost: {}\r\ncontent-length: 9\r\n\r\nab", world.address);
     let mut elsewhere = world.connect_from(ELSEWHERE).await;
     let mut crowds = Vec::new();
     for says in ["", &get, &half, "POST /link HT"] {

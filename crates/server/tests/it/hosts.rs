@@ -97,7 +97,8 @@ async fn refusal_arrives_whatever_the_client_still_sends() {
     bytes.extend(&body[..MESSAGE_MAX]);
     assert_eq!(world.send_raw(&bytes).await.status, 415);
     // In pieces, whose sum nobody announced.
-    let mut bytes = request("POST", "/link", &[&here], &format!("{cose}transfer-encoding: chunked\r\n"));
+    let mut bytes =
+        request("POST", "/link", &[&here], &format!("{cose}transfer-encoding: chunked\r\n"));
     for piece in body.chunks(1 << 16) {
         bytes.extend(format!("{:x}\r\n", piece.len()).as_bytes());
         bytes.extend(piece);

@@ -165,9 +165,10 @@ fn commit(
     Ok(())
 }
 
-/// Whether the group's transaction is still there.
+/// Whether the group's transaction is still there: some failures make SQLite roll back all of it, and
+/// whoever met one is told which.
 fn alive(transaction: &Connection) -> Result<(), StoreError> {
-    if transaction.is_autocommit() { Err(StoreError::Full) } else { Ok(()) }
+    if transaction.is_autocommit() { Err(StoreError::RolledBack) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -251,9 +251,8 @@ mod tests {
     #[test]
     fn proxy_has_no_share_and_is_cut_last() {
         let connections = Connections::new(Clock::system(), Share(10));
-        let mut held: Vec<_> = (1..connections.max)
-            .map(|_| connections.open(address(1), true).unwrap())
-            .collect();
+        let mut held: Vec<_> =
+            (1..connections.max).map(|_| connections.open(address(1), true).unwrap()).collect();
         held.push(connections.open(address(2), false).unwrap());
         let _next = connections.open(address(1), true).unwrap();
         assert!(is_cut(held.last().unwrap()));
