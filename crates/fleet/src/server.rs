@@ -454,7 +454,7 @@ impl Server {
             Err(error) => error,
         };
         match error {
-            IngestError::Store(_) => {
+            IngestError::Store(_) | IngestError::Busy | IngestError::OverQuota(_) => {
                 self.counts.busy += 1;
                 Answer::Busy { retry_after_s: RETRY_AFTER_S }
             }
@@ -464,6 +464,7 @@ impl Server {
             }
             IngestError::Envelope(_)
             | IngestError::UnknownKey
+            | IngestError::Counter
             | IngestError::Seal(_)
             | IngestError::Message(_)
             | IngestError::Epoch => {

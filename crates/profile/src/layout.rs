@@ -24,6 +24,9 @@ use decode::Access;
 pub const LAYOUT_BYTES_MAX: usize = 4096;
 /// Most points of one layout.
 pub const POINTS_MAX: usize = 128;
+/// Most points that one column may be part of: a register may hold a few numbers, but the values of a
+/// sample stay within a few times its words. Scale factors are not counted.
+pub const POINTS_PER_COLUMN_MAX: usize = 4;
 /// Longest name of a point and longest profile id, in bytes.
 pub const NAME_BYTES_MAX: usize = 32;
 /// Most names of states or flags of one point.
@@ -161,6 +164,12 @@ pub enum LayoutError {
         /// Its name.
         name: String,
     },
+    /// A point takes a column that [`POINTS_PER_COLUMN_MAX`] others have.
+    #[error("point {point} is one too many on its columns, which have {POINTS_PER_COLUMN_MAX}")]
+    Crowded {
+        /// Which point.
+        point: usize,
+    },
     /// Something about a point cannot be.
     #[error("point {point} has no valid {what}")]
     Point {
@@ -226,6 +235,17 @@ impl Layout {
             check(index, point, columns.len())?;
             if points[..index].iter().any(|earlier| earlier.name == point.name) {
                 return Err(LayoutError::Name { point: index, name: point.name.clone() });
+            }
+        }
+        let mut points_of = [0usize; COLUMNS_MAX];
+        for (index, point) in points.iter().enumerate() {
+            let from = usize::from(point.first_column);
+            let own = points_of.iter_mut().skip(from).take(usize::from(point.column_count));
+            for count in own {
+                *count += 1;
+                if *count > POINTS_PER_COLUMN_MAX {
+                    return Err(LayoutError::Crowded { point: index });
+                }
             }
         }
         let layout = Self {

@@ -35,7 +35,7 @@ pub use kind::{Kind, RawWords, Table, WordOrder};
 #[cfg(feature = "alloc")]
 pub use layout::{
     Column, CounterKind, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Layout, LayoutError,
-    NAME_BYTES_MAX, POINTS_MAX, Point, Reading, Roles, SENTINELS_MAX,
+    NAME_BYTES_MAX, POINTS_MAX, POINTS_PER_COLUMN_MAX, Point, Reading, Roles, SENTINELS_MAX,
 };
 pub use plan::{
     GROUPS_MAX, GUARDS_MAX, Group, Guard, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read,

@@ -25,7 +25,6 @@ mod profiles;
 mod session;
 mod sites;
 mod space;
-mod sparing;
 mod system;
 mod telemetry;
 mod tokens;
@@ -49,7 +48,6 @@ pub(crate) use host::Hosts;
 pub(crate) use listen::listen;
 pub(crate) use own::Readiness;
 pub(crate) use space::Space;
-pub(crate) use sparing::Sparing;
 
 use crate::access::{Access, Right};
 use crate::enrolment::Enrolment;
@@ -58,6 +56,7 @@ use crate::ingest::Ingest;
 use crate::limits::JSON_BYTES_MAX;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::sparing::Sparing;
 use crate::telemetry::History;
 use crate::throttle::Throttle;
 
@@ -88,8 +87,6 @@ pub(crate) struct Shared {
     pub(crate) proxies: Proxies,
     /// The names that the server goes by.
     pub(crate) hosts: Hosts,
-    /// Turns of large device messages.
-    pub(crate) turns: Semaphore,
     /// Places for event streams.
     pub(crate) streams: Arc<Semaphore>,
     /// Says in the log that requests are put off.

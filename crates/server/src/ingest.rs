@@ -2,39 +2,53 @@
 //!
 //! One message makes one transaction, and the reply is made from what that transaction committed.
 //! A message that comes again is opened and answered again and changes nothing. What cannot be read
-//! is refused batch by batch, never the whole message for one of them. Nothing here knows of HTTP.
+//! is refused batch by batch, never the whole message for one of them. A message that is not the
+//! device's next is refused before any of it is decoded, and so is one of a device that has had more
+//! than its share. Nothing here knows of HTTP.
 
 mod anchors;
 mod calendar;
 mod decode;
 mod keyring;
+mod quota;
 mod streams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_envelope::{MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, RequestId, Sealed, seal_reply};
+use ecowatt_envelope::{
+    Kid, MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, RequestId, Sealed, seal_reply,
+};
 use ecowatt_model::{BatchId, Sequence, StreamNumber, UnixMs};
 use ecowatt_store::{
-    Dropped, InverterState, Outcome, Receipt, Reported, Store, StoreError, StreamId, Upload,
+    Dropped, InverterState, NewStream, Outcome, Receipt, Reported, Store, StoreError, StreamId,
+    Upload,
 };
 use ecowatt_wire::{
     AckRange, BootReason, ITEMS_MAX, ParseError, Refusal, Refused, ReplyWriter, SourceState,
     Status, Uplink, WriteError,
 };
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::entropy::Entropy;
+use crate::limits::{
+    CELLS_WAITING_MAX, DECODE_INLINE_VALUES_MAX, TURN_CELLS, TURNS_MAX, TURNS_WAITING_MAX,
+};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use anchors::Anchors;
 use decode::{Decoded, Encoded, Scratch};
-use keyring::{Keyring, Known};
-use streams::Streams;
+use keyring::{Keyring, Known, Turn};
+use quota::Allowance;
+use streams::{Announced, KnownStream, Streams};
 
-/// Messages with more values than this are decoded on a thread of their own; so many take about a
-/// millisecond, which an executor's thread can spare.
-const DECODE_INLINE_VALUES_MAX: usize = 16_000;
+/// What a device is told to wait that has too many large messages under way.
+const TURN_RETRY: Duration = Duration::from_secs(1);
+
+/// Cells of a quarter hour's grid for each value, at most: two samples may span 15 minutes.
+const CELLS_PER_VALUE: usize = 8;
 
 /// Room for a reply: four lists of at most 23 small items.
 const REPLY_BYTES_MAX: usize = 2048;
@@ -52,8 +66,14 @@ pub enum IngestError {
     Message(#[source] ParseError),
     #[error("it speaks of boot epochs that no device reaches under one key")]
     Epoch,
+    #[error("no counter goes that far")]
+    Counter,
     #[error("the counter is not above the last")]
     Stale,
+    #[error("the device has sent more than its share")]
+    OverQuota(Duration),
+    #[error("too many messages wait for their turn")]
+    Busy,
     #[error("the store has not taken it")]
     Store(#[from] StoreError),
     #[error("no random numbers from the system")]
@@ -74,8 +94,10 @@ impl IngestError {
             Self::Seal(_) => "bad_tag",
             Self::Message(_) => "bad_message",
             Self::Epoch => "bad_epoch",
+            Self::Counter => "bad_counter",
             Self::Stale => "stale",
-            Self::Store(StoreError::Busy) => "busy",
+            Self::OverQuota(_) => "over_quota",
+            Self::Busy | Self::Store(StoreError::Busy) => "busy",
             Self::Store(_) => "store_failed",
             Self::Random(_) | Self::Cut | Self::Reply => "failed",
         }
@@ -100,6 +122,34 @@ pub struct Ingest {
     streams: Streams,
     anchors: Anchors,
     scratch: Arc<Scratch>,
+    turns: Turns,
+}
+
+/// What large messages compete for.
+#[derive(Debug)]
+struct Turns {
+    /// Working memory of those that are decoded.
+    decoding: Semaphore,
+    /// Places to wait for that.
+    waiting: Semaphore,
+    /// Memory of what is decoded and waits for the store.
+    decoded: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let count = |max: u32| Semaphore::new(usize::try_from(max).unwrap_or(usize::MAX));
+        Self {
+            decoding: count(TURNS_MAX),
+            waiting: Semaphore::new(TURNS_WAITING_MAX),
+            decoded: count(CELLS_WAITING_MAX),
+        }
+    }
+}
+
+/// Cells as permits, at least one and at most all.
+fn permits(cells: usize, max: u32) -> u32 {
+    u32::try_from(cells.div_ceil(TURN_CELLS)).unwrap_or(max).clamp(1, max)
 }
 
 impl Ingest {
@@ -113,9 +163,10 @@ impl Ingest {
     ) -> Self {
         Self {
             keyring: Keyring::new(store.clone()),
-            streams: Streams::new(store.clone()),
+            streams: Streams::new(store.clone(), clock),
             anchors: Anchors::new(store.clone()),
             scratch: Arc::default(),
+            turns: Turns::default(),
             store,
             clock,
             entropy,
@@ -143,10 +194,20 @@ impl Ingest {
         let received_at = self.clock.now();
         let sealed = Sealed::parse(message).map_err(IngestError::Envelope)?;
         let request = sealed.request();
+        // The store's counters are signed.
+        if i64::try_from(request.counter.0).is_err() {
+            return Err(IngestError::Counter);
+        }
         let device = request.kid.device;
-        let known = self.keyring.find(request.kid).await?.ok_or(IngestError::UnknownKey)?;
+        let now = self.clock.mono();
+        let known = self.keyring.find(request.kid, now).await?.ok_or(IngestError::UnknownKey)?;
         let mut plain = vec![0; message.len().min(MESSAGE_MAX)];
         let plain = sealed.open(&known.keys, &mut plain).map_err(IngestError::Seal)?;
+        let digest: [u8; 32] = Sha256::digest(message).into();
+        let turn = known.turn(request.counter, &digest);
+        if turn == Turn::Stale {
+            return Err(IngestError::Stale);
+        }
         let uplink = Uplink::parse(plain).map_err(IngestError::Message)?;
         let epochs = uplink.batches().map(|batch| batch.id.epoch);
         let epochs = epochs.chain(uplink.clock().map(|clock| clock.epoch));
@@ -155,27 +216,28 @@ impl Ingest {
             return Err(IngestError::Epoch);
         }
 
-        let mut bad_streams = Vec::new();
-        for stream in uplink.streams() {
-            if !self.streams.announce(request.kid, stream, received_at).await? {
-                bad_streams.push(stream.number);
+        let mut prepared = match turn {
+            Turn::Repeated(refused) => self.recall(request.kid, &uplink, refused).await?,
+            Turn::Next | Turn::Stale => {
+                self.prepare(&known, request.kid, &uplink, message.len(), received_at).await?
             }
-        }
-        let Sorted { encoded, wanted, mut refused } =
-            self.sort(request, &uplink, &bad_streams, received_at).await?;
-        let decoded = self.decode(encoded, &known, received_at).await?;
-        refused.extend(&decoded.refused);
+        };
+        let Decoded { blocks, samples, cells, put_off, .. } = std::mem::take(&mut prepared.decoded);
+        let waiting = self.turns.decoded.try_acquire_many(permits(cells, CELLS_WAITING_MAX));
+        let _waiting = waiting.map_err(|_| IngestError::Busy)?;
+        let Prepared { new_streams, wanted, refused, .. } = prepared;
 
         let newest_epoch = || uplink.batches().map(|batch| batch.id.epoch).max();
         let upload = Upload {
             device,
             generation: request.kid.generation,
             counter: request.counter,
-            digest: Sha256::digest(message).into(),
+            digest,
             received_at,
             size_bytes: u32::try_from(message.len()).unwrap_or(u32::MAX),
             epoch: uplink.clock().map(|c| c.epoch).or_else(newest_epoch).unwrap_or_default(),
-            batches: decoded.blocks,
+            streams: new_streams.iter().map(|(new, _)| new.clone()).collect(),
+            batches: blocks,
             refused: refused.iter().map(|refused| refused.id).collect(),
             dropped: uplink.dropped().map(dropped).collect(),
             ask: uplink.batches().map(|batch| batch.id.epoch).collect(),
@@ -183,21 +245,33 @@ impl Ingest {
         };
         let (receipt, outcome) = match self.store.ingest(upload).await? {
             Outcome::Stored(receipt) => {
+                known.accepted(request.counter, digest, &refused);
+                for (new, stream) in new_streams {
+                    if !receipt.unannounced.contains(&new.id) {
+                        self.streams.accepted(device, new.id, stream);
+                    }
+                }
                 self.metrics.storage_full.set(false);
-                self.count(&receipt, &refused, &wanted);
+                self.count(&receipt, &refused, &wanted, put_off);
                 self.live.heard(device);
-                for batch in decoded.samples {
+                for batch in samples {
                     if receipt.stored.contains(&batch.id) {
                         self.metrics.samples.add(batch.rows);
-                        if let Some(live) = batch.live {
-                            self.live.publish_sample(device, live);
+                        if let Some(newest) = batch.live {
+                            self.live.publish_sample(device, newest.live(device));
                         }
                     }
                 }
                 (receipt, "stored")
             }
-            Outcome::Duplicate(receipt) => (receipt, "duplicate"),
-            Outcome::Stale { .. } => return Err(IngestError::Stale),
+            Outcome::Duplicate(receipt) => {
+                known.accepted(request.counter, digest, &refused);
+                (receipt, "duplicate")
+            }
+            Outcome::Stale { last } => {
+                known.passed(last);
+                return Err(IngestError::Stale);
+            }
             Outcome::UnknownDevice => {
                 self.keyring.forget(request.kid);
                 return Err(IngestError::UnknownKey);
@@ -210,48 +284,142 @@ impl Ingest {
         Ok((answer.seal(&known, request, &nonce, self.clock.now())?, outcome))
     }
 
-    /// Parts the batches into those with a known layout and those without.
-    async fn sort(
+    /// The same message again: it is answered as it was, and nothing of it is decoded.
+    async fn recall(
         &self,
-        request: RequestId,
+        kid: Kid,
         uplink: &Uplink<'_>,
-        bad_streams: &[StreamNumber],
-        received_at: UnixMs,
-    ) -> Result<Sorted, IngestError> {
-        let device = request.kid.device;
-        let mut sorted = Sorted::default();
+        refused: Vec<Refused>,
+    ) -> Result<Prepared, StoreError> {
+        let mut prepared = Prepared { refused, ..Prepared::default() };
         for batch in uplink.batches() {
-            let id = StreamId::new(request.kid.generation, batch.stream);
-            if bad_streams.contains(&batch.stream) {
-                sorted.refused.push(Refused { id: batch.id, reason: Refusal::BadLayout });
-            } else if let Some(stream) = self.streams.find(device, id).await? {
-                sorted.encoded.push(Encoded::new(&batch, id, stream, &self.scratch));
-            } else if !sorted.wanted.contains(&batch.stream) {
-                sorted.wanted.push(batch.stream);
+            let is_wanted = !prepared.wanted.contains(&batch.stream)
+                && !prepared.refused.iter().any(|refused| refused.id == batch.id)
+                && self.streams.find(kid, batch.stream).await?.is_none();
+            if is_wanted {
+                prepared.wanted.push(batch.stream);
             }
         }
+        Ok(prepared)
+    }
+
+    /// Makes of a message what the store will add.
+    async fn prepare(
+        &self,
+        known: &Arc<Known>,
+        kid: Kid,
+        uplink: &Uplink<'_>,
+        message_bytes: usize,
+        received_at: UnixMs,
+    ) -> Result<Prepared, IngestError> {
+        let mut prepared = Prepared::default();
+        let mut bad_streams = Vec::new();
+        for stream in uplink.streams() {
+            let id = StreamId::new(kid.generation, stream.number);
+            let is_new = |(new, _): &&(NewStream, KnownStream)| new.id == id;
+            if let Some((new, _)) = prepared.new_streams.iter().find(is_new) {
+                if new.layout != stream.layout || new.source != stream.source {
+                    bad_streams.push(stream.number);
+                }
+                continue;
+            }
+            match self.streams.look(known, kid, stream, received_at).await? {
+                Announced::Before => {}
+                Announced::New(new, stream) => prepared.new_streams.push((new, stream)),
+                Announced::Refused => bad_streams.push(stream.number),
+            }
+        }
+        let allowance = Allowance::of(message_bytes);
+        let Sorted { mut encoded, put_off, values } =
+            self.sort(kid, uplink, &bad_streams, allowance, &mut prepared).await?;
+        known.spend(self.clock.mono(), values + message_bytes).map_err(IngestError::OverQuota)?;
         let clock = uplink.clock();
-        self.anchors.place(device, clock, received_at, &self.scratch, &mut sorted.encoded).await?;
+        self.anchors.place(known.device, clock, received_at, &self.scratch, &mut encoded).await?;
+        let mut decoded = self.decode(encoded, values, allowance, known, received_at).await?;
+        decoded.put_off += put_off;
+        known.charge(decoded.cells);
+        prepared.refused.append(&mut decoded.refused);
+        prepared.decoded = decoded;
+        Ok(prepared)
+    }
+
+    /// Parts the batches into those with a known layout and those without. Of the former it takes as
+    /// many as are within the allowance, but at least one.
+    async fn sort(
+        &self,
+        kid: Kid,
+        uplink: &Uplink<'_>,
+        bad_streams: &[StreamNumber],
+        allowance: Allowance,
+        prepared: &mut Prepared,
+    ) -> Result<Sorted, IngestError> {
+        let mut sorted = Sorted::default();
+        for batch in uplink.batches() {
+            let id = StreamId::new(kid.generation, batch.stream);
+            if bad_streams.contains(&batch.stream) {
+                prepared.refused.push(Refused { id: batch.id, reason: Refusal::BadLayout });
+                continue;
+            }
+            let new = prepared.new_streams.iter().find(|(new, _)| new.id == id);
+            let stream = match new {
+                Some((_, stream)) => Some(stream.clone()),
+                None => self.streams.find(kid, batch.stream).await?,
+            };
+            let Some(stream) = stream else {
+                if !prepared.wanted.contains(&batch.stream) {
+                    prepared.wanted.push(batch.stream);
+                }
+                continue;
+            };
+            let batch = Encoded::new(&batch, id, stream, &self.scratch);
+            let values = sorted.values + batch.values();
+            if values > allowance.values && !sorted.encoded.is_empty() {
+                sorted.put_off += 1;
+            } else {
+                sorted.values = values;
+                sorted.encoded.push(batch);
+            }
+        }
         Ok(sorted)
     }
 
     async fn decode(
         &self,
         encoded: Vec<Encoded>,
+        values: usize,
+        allowance: Allowance,
         known: &Arc<Known>,
         received_at: UnixMs,
     ) -> Result<Decoded, IngestError> {
         let is_watched = self.live.has_readers();
-        let values: usize = encoded.iter().map(Encoded::values).sum();
-        let (scratch, known) = (Arc::clone(&self.scratch), Arc::clone(known));
-        let decode = move || decode::decode(encoded, &scratch, &known, received_at, is_watched);
+        let (scratch, of) = (Arc::clone(&self.scratch), Arc::clone(known));
+        let cells_max = allowance.cells;
+        let decode =
+            move || decode::decode(encoded, &scratch, &of, received_at, is_watched, cells_max);
         if values <= DECODE_INLINE_VALUES_MAX {
             return Ok(decode());
         }
+        let _begun = known.begin().ok_or(IngestError::OverQuota(TURN_RETRY))?;
+        // A quarter hour's grid has room for 15 minutes even if a batch has two samples in it.
+        let cells = values.saturating_mul(CELLS_PER_VALUE).min(2 * cells_max);
+        let wanted = permits(cells, TURNS_MAX);
+        let _turn = match self.turns.decoding.try_acquire_many(wanted) {
+            Ok(turn) => turn,
+            Err(_) => {
+                let _place = self.turns.waiting.try_acquire().map_err(|_| IngestError::Busy)?;
+                self.turns.decoding.acquire_many(wanted).await.map_err(|_| IngestError::Busy)?
+            }
+        };
         tokio::task::spawn_blocking(decode).await.map_err(|_| IngestError::Cut)
     }
 
-    fn count(&self, receipt: &Receipt, refused: &[Refused], wanted: &[StreamNumber]) {
+    fn count(
+        &self,
+        receipt: &Receipt,
+        refused: &[Refused],
+        wanted: &[StreamNumber],
+        put_off: usize,
+    ) {
         let batches = |outcome, count: usize| {
             if count > 0 {
                 self.metrics.batches.add([outcome], u64::try_from(count).unwrap_or(u64::MAX));
@@ -259,18 +427,27 @@ impl Ingest {
         };
         batches("stored", receipt.stored.len());
         batches("duplicate", usize::try_from(receipt.duplicates).unwrap_or(usize::MAX));
-        batches("deferred", receipt.deferred.len());
+        batches("deferred", receipt.deferred.len() + put_off);
         batches("refused", refused.len());
         batches("layout_wanted", wanted.len());
     }
 }
 
-/// A message's batches by what can be done with them.
+/// What a message comes to before the store has it.
+#[derive(Debug, Default)]
+struct Prepared {
+    new_streams: Vec<(NewStream, KnownStream)>,
+    wanted: Vec<StreamNumber>,
+    refused: Vec<Refused>,
+    decoded: Decoded,
+}
+
+/// Batches that are to be decoded.
 #[derive(Debug, Default)]
 struct Sorted {
     encoded: Vec<Encoded>,
-    wanted: Vec<StreamNumber>,
-    refused: Vec<Refused>,
+    values: usize,
+    put_off: usize,
 }
 
 /// What the device is told.

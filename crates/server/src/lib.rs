@@ -17,6 +17,7 @@ pub mod live;
 pub mod metrics;
 mod presence;
 mod running;
+mod sparing;
 mod telemetry;
 mod text;
 mod throttle;

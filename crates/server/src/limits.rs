@@ -39,13 +39,58 @@ pub const API_REQUESTS_MAX: u32 = 256;
 /// Requests for the dashboard's files worked on at once.
 pub const PAGE_REQUESTS_MAX: u32 = 256;
 
-/// Longest device message that needs no turn: several batches of 180 samples fit.
-pub const SMALL_MESSAGE_BYTES: usize = 2048;
+/// A message with more than this to decode (rows × columns or points, whichever is more) takes a turn
+/// and is decoded on a thread of its own; up to this it takes a fraction of a millisecond, which an
+/// executor's thread can spare.
+pub const DECODE_INLINE_VALUES_MAX: usize = 4_000;
 
-/// Larger device messages worked on at once; others that have a place wait for their turn. They bring
-/// thousands of samples each: a thousand that are decoded side by side are done no sooner, take a
-/// thousand times the memory, and whoever asks for the server's health waits behind them all.
-pub const LARGE_MESSAGES_MAX: usize = 32;
+/// Cells of roll-ups that messages being decoded may fill, in [`TURN_CELLS`]: each has some 60 bytes,
+/// so the memory is bounded at about 120 MiB, and a thousand messages decoded side by side would be
+/// done no sooner.
+pub const TURNS_MAX: u32 = 2048;
+pub const TURN_CELLS: usize = 1024;
+
+/// Messages that wait for their turn, a part of [`MESSAGES_MAX`]; further ones are answered 503.
+pub const TURNS_WAITING_MAX: usize = 256;
+
+/// Messages of one device that have or wait for a turn; further ones are answered 429.
+pub const TURNS_OF_DEVICE_MAX: u32 = 2;
+
+/// Cells of roll-ups that are decoded and wait for the store, in [`TURN_CELLS`]; a message with more
+/// is answered 503.
+pub const CELLS_WAITING_MAX: u32 = 4096;
+
+/// Longest time from the first to the last sample of a batch. Agents sample once a day at least and
+/// put 512 samples into a batch at most.
+pub const BATCH_SPAN_MAX: Duration = Duration::from_secs(600 * 24 * 3600);
+
+/// Values of one message that are decoded: so many, and so many more for each of its bytes. Real
+/// samples have four to a byte.
+pub const MESSAGE_VALUES_MIN: usize = 256 * 1024;
+pub const MESSAGE_VALUES_PER_BYTE: usize = 16;
+
+/// Cells of roll-ups (minutes × points) that one message may bring, likewise: at one sample a minute
+/// real ones have four to a byte, less often a few more. Batches beyond that come again.
+pub const MESSAGE_CELLS_MIN: usize = 32 * 1024;
+pub const MESSAGE_CELLS_PER_BYTE: usize = 32;
+pub const MESSAGE_CELLS_MAX: usize = 512 * 1024;
+
+/// What taking a message costs beside its values: its share of a commit is as long as decoding so
+/// many.
+pub const MESSAGE_COST_VALUES: usize = 1_000;
+
+/// Values that a device may have decoded at once, and in a second: a month of 82 points each 5 s is
+/// 43 million, and eight inverters of 128 points each 200 ms make 5,000 a second.
+pub const DEVICE_VALUES_BURST: i64 = 50_000_000;
+pub const DEVICE_VALUES_PER_S: i64 = 500_000;
+
+/// Cells of roll-ups that a device may bring at once, and in a second: a month of 82 points is 3.6
+/// million, and eight inverters of 128 points make 17 a second. A cell takes 8 to 20 bytes on disk.
+pub const DEVICE_CELLS_BURST: i64 = 4_000_000;
+pub const DEVICE_CELLS_PER_S: i64 = 5_000;
+
+/// How often the log says of one device that its announcements were refused.
+pub const REFUSED_LAYOUT_LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// Time for a request's head to arrive, and for an idle connection to send another.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -196,5 +241,6 @@ const _: () = assert!(
 );
 const _: () = assert!(ANSWER_BYTES_MAX <= ANSWERS_KEPT_BYTES_MAX);
 const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
+const _: () = assert!(TURNS_WAITING_MAX < MESSAGES_MAX as usize, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);

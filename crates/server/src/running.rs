@@ -15,15 +15,14 @@ use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
 use crate::http::{
-    self, Admission, Answers, Connections, Hosts, Proxies, Readiness, Share, Shared, Space, Sparing,
+    self, Admission, Answers, Connections, Hosts, Proxies, Readiness, Share, Shared, Space,
 };
 use crate::ingest::Ingest;
-use crate::limits::{
-    BACKLOG, LARGE_MESSAGES_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, STREAMS_MAX,
-};
+use crate::limits::{BACKLOG, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, STREAMS_MAX};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
+use crate::sparing::Sparing;
 use crate::telemetry::History;
 
 /// A server that answers.
@@ -149,7 +148,6 @@ pub(crate) fn shared(
         connections: Connections::new(world, share),
         proxies: Proxies::new(config.trusted_proxies.clone()),
         hosts: Hosts::new(config.host_names()),
-        turns: Semaphore::new(LARGE_MESSAGES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
         refused: Sparing::new(REFUSED_LINE_EVERY),

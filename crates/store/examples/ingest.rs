@@ -220,6 +220,7 @@ fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload 
         size_bytes: u32::try_from(length).unwrap_or(0) + 40,
         epoch: BootEpoch(1),
         batches: vec![block],
+        streams: Vec::new(),
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),

@@ -111,6 +111,8 @@ pub struct DeviceKey {
     pub counter: Counter,
     /// The first boot epoch that was granted with it.
     pub first_epoch: BootEpoch,
+    /// SHA-256 of the message with that counter; absent before the first.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl DeviceKey {

@@ -101,6 +101,11 @@ impl Quarter {
         self.cells.is_empty()
     }
 
+    /// Places of its grid.
+    pub(crate) fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The places of a minute, one for each point.
     pub(crate) fn minute(&mut self, minute: u8) -> &mut [Option<Aggregate>] {
         let width = self.points.len();
@@ -323,6 +328,11 @@ pub(crate) struct Day {
 const DAY_FORMAT: u8 = 1;
 
 impl Day {
+    /// Figures that it holds.
+    pub(crate) fn cells(&self) -> usize {
+        self.points.len() + self.power.len() + 1
+    }
+
     pub(crate) fn add_power(&mut self, quarter: i64, sum_mw: i64, count: u32) {
         self.power.add(quarter, (sum_mw, count), add_power);
     }

@@ -284,6 +284,21 @@ impl Store {
         self.0.write(move |db| fleet::announce(db, &NewStreamOf { device, stream })).await
     }
 
+    /// Enters a stream's layout into the dictionary of all devices, without announcing the stream;
+    /// gives the ids of its points, in their order.
+    pub async fn enter_layout(&self, stream: NewStream) -> Result<Vec<PointId>, StoreError> {
+        self.0.write(move |db| fleet::enter_layout(db, &stream)).await
+    }
+
+    /// How many streams the device has announced under the key that `id` belongs to.
+    pub async fn count_streams(
+        &self,
+        device: DeviceNumber,
+        id: StreamId,
+    ) -> Result<u32, StoreError> {
+        self.0.look_up(move |db| fleet::count_streams(db, device, id)).await
+    }
+
     pub async fn list_streams(&self, device: DeviceNumber) -> Result<Vec<Stream>, StoreError> {
         self.0.read(move |db| fleet::list_streams(db, device)).await
     }

@@ -31,6 +31,16 @@ pub struct Summary {
     pub(crate) inside: Inside,
 }
 
+impl Summary {
+    /// Cells that the store's roll-ups get because of it, about as much space and work as they take.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        let quarters: usize = self.quarters.iter().map(|(_, quarter)| quarter.cells()).sum();
+        let days: usize = self.days.iter().map(|(_, day)| day.cells()).sum();
+        quarters + days + self.inside.gaps.len()
+    }
+}
+
 /// Where a sample belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bucket {
@@ -62,6 +72,8 @@ pub struct Summarise {
     counters: Vec<CounterReading>,
     powers: Vec<PowerReading>,
     power_sum: (i64, u32),
+    /// Cells of the quarter hours and days that are closed.
+    cells: usize,
     summary: Summary,
 }
 
@@ -90,7 +102,15 @@ impl Summarise {
         self.counters.clear();
         self.powers.clear();
         self.power_sum = (0, 0);
+        self.cells = 0;
         self.summary = Summary::default();
+    }
+
+    /// Cells that the samples so far have filled, so that a batch that fills too many can be given up.
+    /// Samples that go back and forth between quarter hours count each time, as they cost.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.cells + self.quarter.cells()
     }
 
     /// Takes one sample: a quality and, if good, a value for each point of the layout in order.
@@ -177,6 +197,7 @@ impl Summarise {
         }
         if next.is_none_or(|next| next.quarter != quarter) && !self.quarter.is_empty() {
             let closed = std::mem::take(&mut self.quarter);
+            self.cells += closed.cells();
             self.summary.quarters.add(quarter, closed, Quarter::merge);
         }
         let mut day = Day::default();
@@ -192,6 +213,7 @@ impl Summarise {
         if count > 0 {
             day.add_power(quarter, sum_mw, count);
         }
+        self.cells += day.points.len();
         self.summary.days.add(date, day, Day::merge);
     }
 

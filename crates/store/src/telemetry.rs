@@ -115,6 +115,8 @@ pub struct Upload {
     pub size_bytes: u32,
     /// The boot epoch that the device is in.
     pub epoch: BootEpoch,
+    /// Streams that the device announces and has not announced before.
+    pub streams: Vec<NewStream>,
     pub batches: Vec<NewBlock>,
     /// Batches that cannot be read and never will: acknowledged and counted, not stored.
     pub refused: Vec<BatchId>,
@@ -187,6 +189,9 @@ pub struct Receipt {
     /// Batches not taken, because the epoch would have more holes than the store keeps track of;
     /// the device sends them again when some are filled.
     pub deferred: Vec<BatchId>,
+    /// Streams that could not be announced, because another layout or too many others were announced
+    /// meanwhile; their batches are among the deferred.
+    pub unannounced: Vec<StreamId>,
 }
 
 /// A stored batch.

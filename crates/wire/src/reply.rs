@@ -44,10 +44,12 @@ pub enum Refusal {
     WrongColumns = 2,
     /// Its stream's layout cannot be read.
     BadLayout = 3,
+    /// Its samples lie further apart than those of a batch may.
+    Span = 4,
 }
 
 impl Refusal {
-    const ALL: [Self; 3] = [Self::Undecodable, Self::WrongColumns, Self::BadLayout];
+    const ALL: [Self; 4] = [Self::Undecodable, Self::WrongColumns, Self::BadLayout, Self::Span];
 }
 
 /// A batch the server will not take: `[epoch, sequence, reason]`. Sending it again is of no use.

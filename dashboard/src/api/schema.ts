@@ -1677,15 +1677,6 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many attempts from this address. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
             /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
             503: {
                 headers: {
@@ -1977,15 +1968,6 @@ export interface operations {
             };
             /** @description The body is JSON, but not what the operation takes. */
             422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
-            /** @description Too many attempts from this address. */
-            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2405,6 +2387,15 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
+            /** @description The device has sent more than its share; not acknowledged, send the batches again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
             /** @description Not acknowledged; send the batches again later. */
             503: {
                 headers: {
@@ -2486,7 +2477,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description Too many attempts from this address. */
+            /** @description Too many wrong codes for this claim; the right one is taken at any time. */
             429: {
                 headers: {
                     [name: string]: unknown;

@@ -146,7 +146,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "        quality = TimeQuality::Suspect;\n",
             "        quality = TimeQuality::Suspect;
         if first >= EARLIEST {
-            return Err(Refusal::Undecodable);
+            return Err(Refusal::Undecodable.into());
         }
 ",
         )],

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
@@ -151,7 +151,7 @@ pub fn document() -> String {
     tag = "system",
     responses((status = OK, description = "This document.", body = serde_json::Value)),
 )]
-pub(super) async fn show_document() -> Response {
+pub(super) async fn show_document() -> axum::response::Response {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
         let (_, document) = super::table(|_, routes| routes);
         document.to_json().unwrap_or_default().into()

@@ -19,7 +19,6 @@ use super::extract::Peer;
 use super::frame::seconds;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
-use crate::limits::SMALL_MESSAGE_BYTES;
 
 const COSE: &str = "application/cose";
 
@@ -35,6 +34,7 @@ const COSE: &str = "application/cose";
         (status = OK, description = "The sealed reply.", body = Vec<u8>, content_type = "application/cose"),
         (status = UNAUTHORIZED, description = "Not a message of an enrolled device; no body, whatever the reason."),
         (status = CONFLICT, description = "The counter was used before; no body."),
+        (status = TOO_MANY_REQUESTS, description = "The device has sent more than its share; not acknowledged, send the batches again later.", body = ecowatt_api::Error),
         (status = SERVICE_UNAVAILABLE, description = "Not acknowledged; send the batches again later.", body = ecowatt_api::Error),
     ),
 )]
@@ -45,22 +45,25 @@ pub(super) async fn take_message(
 ) -> Result<Response, ApiError> {
     let message = read(&headers, body, MESSAGE_MAX).await?;
     app.metrics.link_bytes.add(u64::try_from(message.len()).unwrap_or(u64::MAX));
-    let _turn = if message.len() > SMALL_MESSAGE_BYTES {
-        Some(app.turns.acquire().await.map_err(|_| ApiError::busy())?)
-    } else {
-        None
-    };
     match app.ingest.take(&message).await {
         Ok(reply) => Ok(cose(reply)),
         Err(IngestError::Store(error)) => Err(error.into()),
         Err(error @ (IngestError::Random(_) | IngestError::Cut | IngestError::Reply)) => {
             Err(ApiError::internal(error.into()))
         }
+        Err(IngestError::Busy) => Err(ApiError::busy()),
         // Who sealed it holds the key, so it may know.
+        Err(IngestError::OverQuota(wait)) => Err(ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "over_quota",
+            "the device has sent more than its share; what was not acknowledged may come later",
+        )
+        .retry_after(seconds(wait))),
         Err(IngestError::Stale) => Ok(StatusCode::CONFLICT.into_response()),
         Err(
             error @ (IngestError::Envelope(_)
             | IngestError::UnknownKey
+            | IngestError::Counter
             | IngestError::Seal(_)
             | IngestError::Message(_)
             | IngestError::Epoch),
@@ -152,43 +155,4 @@ async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<
 
 fn cose(reply: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, COSE)], reply).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use axum::body::Body;
-    use axum::extract::Request;
-    use ecowatt_clock::Clock;
-    use ecowatt_store::Store;
-    use futures_util::FutureExt as _;
-    use tokio::sync::watch;
-    use tower::ServiceExt as _;
-
-    use super::*;
-    use crate::Config;
-    use crate::http::router;
-
-    #[tokio::test]
-    async fn large_messages_wait_for_their_turn_and_small_ones_pass_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let (_, stop) = watch::channel(false);
-        let shared = crate::running::shared(&Config::default(), store, Clock::system(), stop);
-        let app = Arc::new(shared);
-        let send = |length: usize| {
-            let request = Request::post("/link").header("host", "h").header("content-type", COSE);
-            let request = request.body(Body::from(vec![0; length])).unwrap();
-            router(&app).oneshot(request).map(|response| response.unwrap().status())
-        };
-        let turns = app.turns.try_acquire_many(app.turns.available_permits().try_into().unwrap());
-        let mut large = std::pin::pin!(send(SMALL_MESSAGE_BYTES + 1));
-        assert_eq!(large.as_mut().now_or_never(), None);
-        // Neither is a device's message, and it takes a turn to find that out.
-        assert_eq!(send(SMALL_MESSAGE_BYTES).await, StatusCode::UNAUTHORIZED);
-        assert_eq!(large.as_mut().now_or_never(), None);
-        drop(turns);
-        assert_eq!(large.await, StatusCode::UNAUTHORIZED);
-    }
 }

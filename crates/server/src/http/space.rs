@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::http::StatusCode;
 use ecowatt_model::MonoMs;
 
-use super::Sparing;
 use super::error::{Failure, STORAGE_FULL};
 use crate::limits::FULL_LINE_EVERY;
 use crate::metrics::Metrics;
+use crate::sparing::Sparing;
 
 /// What the log was told.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
-use ecowatt_model::{BatchId, Mark, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, Mark, UnixMs};
 use ecowatt_store::{NewBlock, StreamId, Summarise, TimeQuality};
 use ecowatt_wire::{Refusal, Refused};
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::calendar::Calendar;
 use super::keyring::Known;
 use super::streams::KnownStream;
+use crate::limits::BATCH_SPAN_MAX;
 
 /// 2020-01-01T00:00:00Z. No device of ours is older, so a clock that says so was not set.
 const EARLIEST: UnixMs = UnixMs(1_577_836_800_000);
@@ -34,7 +35,8 @@ pub(super) struct Encoded {
     bytes: Vec<u8>,
     /// What its times count from, if its head can be read.
     base: Option<TimeBase>,
-    /// Rows times columns, as its head says; none if that cannot be read.
+    /// Rows times columns or points, whichever are more, as its head says; none if that cannot be
+    /// read.
     values: usize,
     /// Start of its epoch; needed for times since boot.
     pub(super) anchor: Option<(i64, TimeQuality)>,
@@ -49,7 +51,8 @@ impl Encoded {
     ) -> Self {
         let head = scratch.with(|working| {
             let decoder = Decoder::new(batch.bytes, &mut working.codec.state).ok()?;
-            Some((decoder.base(), decoder.rows() * decoder.columns()))
+            let width = decoder.columns().max(stream.decoding.points.len());
+            Some((decoder.base(), decoder.rows() * width))
         });
         Self {
             id: batch.id,
@@ -137,7 +140,10 @@ impl Scratch {
                 &batch.bytes,
                 &mut working.codec,
                 |_| Ok(()),
-                |at, _, _| last = last.max(Some(at)),
+                |at, _, _| {
+                    last = last.max(Some(at));
+                    Ok(())
+                },
             )
             .ok()?;
             last
@@ -151,6 +157,23 @@ pub(super) struct Decoded {
     pub(super) blocks: Vec<NewBlock>,
     pub(super) refused: Vec<Refused>,
     pub(super) samples: Vec<BatchSamples>,
+    /// Cells of roll-ups that the blocks bring.
+    pub(super) cells: usize,
+    /// Batches beyond what one message may bring.
+    pub(super) put_off: usize,
+}
+
+/// Why a batch does not become a block.
+enum Stop {
+    Refused(Refusal),
+    /// It brings more cells than are left.
+    TooMany,
+}
+
+impl From<Refusal> for Stop {
+    fn from(reason: Refusal) -> Self {
+        Self::Refused(reason)
+    }
 }
 
 /// What live views and counters want of a block once it is stored.
@@ -159,29 +182,62 @@ pub(super) struct BatchSamples {
     pub(super) id: BatchId,
     pub(super) rows: u64,
     /// Its newest sample, in the message's newest batch of each inverter and if anybody watches.
-    pub(super) live: Option<LiveSample>,
+    pub(super) live: Option<Newest>,
 }
 
-/// Decodes, checks and summarises all batches of a message.
+/// A sample as it was read.
+#[derive(Debug)]
+pub(super) struct Newest {
+    stream: KnownStream,
+    at: UnixMs,
+    words: Vec<u16>,
+    marks: Vec<Mark>,
+}
+
+impl Newest {
+    /// What live views are told of it.
+    pub(super) fn live(&self, device: DeviceNumber) -> LiveSample {
+        LiveSample {
+            device: device.to_string(),
+            inverter: self.stream.source.0,
+            t_ms: self.at.0,
+            values: values(&self.stream, &self.words, &self.marks),
+        }
+    }
+}
+
+/// Decodes, checks and summarises the batches of a message, as many as bring `cells_max` cells, but
+/// at least one.
 pub(super) fn decode(
     encoded: Vec<Encoded>,
     scratch: &Scratch,
     known: &Known,
     received_at: UnixMs,
     is_watched: bool,
+    cells_max: usize,
 ) -> Decoded {
     let mut calendar = Calendar::new(&known.zone);
     let mut decoded = Decoded::default();
     for batch in encoded {
         let id = batch.id;
+        let left = match decoded.blocks.len() {
+            0 => usize::MAX,
+            _ => cells_max.saturating_sub(decoded.cells),
+        };
+        if left == 0 {
+            decoded.put_off += 1;
+            continue;
+        }
         match scratch
-            .with(|working| block(batch, working, known, &mut calendar, received_at, is_watched))
+            .with(|working| block(batch, working, &mut calendar, received_at, is_watched, left))
         {
             Ok((block, samples)) => {
+                decoded.cells += block.summary.cells();
                 decoded.blocks.push(block);
                 decoded.samples.push(samples);
             }
-            Err(reason) => decoded.refused.push(Refused { id, reason }),
+            Err(Stop::Refused(reason)) => decoded.refused.push(Refused { id, reason }),
+            Err(Stop::TooMany) => decoded.put_off += 1,
         }
     }
     keep_newest(&mut decoded);
@@ -190,7 +246,7 @@ pub(super) fn decode(
 
 fn keep_newest(decoded: &mut Decoded) {
     for place in 0..decoded.samples.len() {
-        let newest = |sample: &BatchSamples| sample.live.as_ref().map(|s| (s.inverter, s.t_ms));
+        let newest = |sample: &BatchSamples| sample.live.as_ref().map(|s| (s.stream.source, s.at));
         let Some((inverter, t_ms)) = newest(&decoded.samples[place]) else { continue };
         let is_older = decoded.samples.iter().enumerate().any(|(other, sample)| {
             newest(sample).is_some_and(|(i, t)| i == inverter && (t, other) > (t_ms, place))
@@ -204,11 +260,11 @@ fn keep_newest(decoded: &mut Decoded) {
 fn block(
     batch: Encoded,
     working: &mut Working,
-    known: &Known,
     calendar: &mut Calendar<'_>,
     received_at: UnixMs,
     is_watched: bool,
-) -> Result<(NewBlock, BatchSamples), Refusal> {
+    cells_max: usize,
+) -> Result<(NewBlock, BatchSamples), Stop> {
     let (offset, mut quality) = batch.offset();
     let decoding = &*batch.stream.decoding;
     let columns = decoding.layout.columns().len();
@@ -216,43 +272,43 @@ fn block(
     summarise.begin(&decoding.points, decoding.energy);
     let mut bounds: Option<(UnixMs, UnixMs)> = None;
     let mut rows = 0u16;
-    let mut live = None;
-    let mut is_beyond_years = false;
+    let mut newest: Option<Newest> = None;
     each_row(
         &batch.bytes,
         codec,
         |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
         |time, words, marks| {
             let at = UnixMs(time.saturating_add(offset));
-            is_beyond_years |= Timestamp::from_millisecond(at.0).is_err();
-            if is_beyond_years {
-                return;
+            // A day that no calendar has can only come from a device's clock gone mad.
+            if Timestamp::from_millisecond(at.0).is_err() {
+                return Err(Refusal::Undecodable.into());
             }
             let (first, last) = bounds.unwrap_or((at, at));
-            bounds = Some((first.min(at), last.max(at)));
+            let (first, last) = (first.min(at), last.max(at));
+            bounds = Some((first, last));
+            if u128::from(last.0.abs_diff(first.0)) > BATCH_SPAN_MAX.as_millis() {
+                return Err(Refusal::Span.into());
+            }
             rows = rows.saturating_add(1);
             let readings = decoding.layout.decode(words, marks);
             summarise.sample(at, calendar.date(at), readings.map(|r| (r.quality, r.value)));
-            if is_watched && at >= last {
-                live = Some((at, words.to_vec(), marks.to_vec()));
+            if summarise.cells() > cells_max {
+                return Err(Stop::TooMany);
             }
+            if is_watched && at >= last {
+                note(&mut newest, &batch.stream, (at, words, marks));
+            }
+            Ok(())
         },
     )?;
-    // A day that no calendar has can only come from a device's clock gone mad.
-    let (first, last) = bounds.filter(|_| !is_beyond_years).ok_or(Refusal::Undecodable)?;
+    let (first, last) = bounds.ok_or(Refusal::Undecodable)?;
     if quality == TimeQuality::Device
         && (first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS))
     {
         quality = TimeQuality::Suspect;
     }
     let source = batch.stream.source;
-    let live = live.map(|(at, words, marks)| LiveSample {
-        device: known.device.to_string(),
-        inverter: source.0,
-        t_ms: at.0,
-        values: values(&batch.stream, &words, &marks),
-    });
-    let samples = BatchSamples { id: batch.id, rows: u64::from(rows), live };
+    let samples = BatchSamples { id: batch.id, rows: u64::from(rows), live: newest };
     let block = NewBlock {
         id: batch.id,
         stream: batch.stream_id,
@@ -268,20 +324,39 @@ fn block(
     Ok((block, samples))
 }
 
+/// Keeps a sample in place of the one before.
+fn note(
+    newest: &mut Option<Newest>,
+    stream: &KnownStream,
+    (at, words, marks): (UnixMs, &[u16], &[Mark]),
+) {
+    let held = newest.get_or_insert_with(|| Newest {
+        stream: stream.clone(),
+        at,
+        words: Vec::with_capacity(words.len()),
+        marks: Vec::with_capacity(marks.len()),
+    });
+    held.at = at;
+    held.words.clear();
+    held.words.extend_from_slice(words);
+    held.marks.clear();
+    held.marks.extend_from_slice(marks);
+}
+
 /// Hands out every row of a batch, and fails unless all of it is well formed.
 fn each_row(
     bytes: &[u8],
     codec: &mut Codec,
     check_columns: impl FnOnce(usize) -> Result<(), Refusal>,
-    mut take: impl FnMut(i64, &[u16], &[Mark]),
-) -> Result<(), Refusal> {
+    mut take: impl FnMut(i64, &[u16], &[Mark]) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let undecodable = |_: DecodeError| Refusal::Undecodable;
     let mut decoder = Decoder::new(bytes, &mut codec.state).map_err(undecodable)?;
     let columns = decoder.columns();
     check_columns(columns)?;
     let (words, marks) = (&mut codec.words[..columns], &mut codec.marks[..columns]);
     while let Some(time) = decoder.next_row(words, marks).map_err(undecodable)? {
-        take(time, words, marks);
+        take(time, words, marks)?;
     }
     Ok(())
 }

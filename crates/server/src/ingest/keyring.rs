@@ -1,13 +1,20 @@
-//! Keys of devices that were heard lately, ready to use, and where the devices stand.
+//! Keys of devices that were heard lately, ready to use, and where the devices stand: on the map, in
+//! the order of their messages, and in what they may still ask of the server.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
-use ecowatt_model::{BootEpoch, DeviceNumber};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, MonoMs};
 use ecowatt_store::{Store, StoreError};
+use ecowatt_wire::Refused;
 use jiff::tz::TimeZone;
 
+use super::quota::Quota;
+use crate::limits::{REFUSED_LAYOUT_LINE_EVERY, TURNS_OF_DEVICE_MAX};
+use crate::sparing::Sparing;
 use crate::time::zone_of;
 
 /// Keys held at once, of about 1 KiB each; beyond that all are forgotten and found again.
@@ -21,6 +28,105 @@ pub(super) struct Known {
     pub(super) zone: TimeZone,
     /// The first boot epoch that the device cannot be in under this key.
     pub(super) end_epoch: BootEpoch,
+    /// Says in the log that what it announced was refused.
+    pub(super) refused_line: Sparing,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    last: Last,
+    quota: Quota,
+    turns: u32,
+}
+
+/// The last message that was accepted under the key, as far as it is remembered.
+#[derive(Debug, Clone, Default)]
+struct Last {
+    counter: Counter,
+    digest: Option<[u8; 32]>,
+    /// The batches of it that were refused; unknown after a start.
+    refused: Option<Vec<Refused>>,
+}
+
+/// What a message is by its counter and digest. The store decides when it takes the message; this
+/// spares it, and the decoding, what is plain before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It may be the next one.
+    Next,
+    /// It is the last one again, of which these batches were refused.
+    Repeated(Vec<Refused>),
+    /// A later one was accepted.
+    Stale,
+}
+
+impl Known {
+    pub(super) fn turn(&self, counter: Counter, digest: &[u8; 32]) -> Turn {
+        let last = &self.lock().last;
+        match counter.cmp(&last.counter) {
+            Ordering::Greater => Turn::Next,
+            Ordering::Less => Turn::Stale,
+            Ordering::Equal => match (&last.digest, &last.refused) {
+                (Some(held), _) if held != digest => Turn::Stale,
+                (Some(_), Some(refused)) => Turn::Repeated(refused.clone()),
+                _ => Turn::Next,
+            },
+        }
+    }
+
+    /// The store has accepted a message.
+    pub(super) fn accepted(&self, counter: Counter, digest: [u8; 32], refused: &[Refused]) {
+        let last = &mut self.lock().last;
+        if counter >= last.counter {
+            *last = Last { counter, digest: Some(digest), refused: Some(refused.to_vec()) };
+        }
+    }
+
+    /// The store has accepted a message with this counter from somebody else.
+    pub(super) fn passed(&self, counter: Counter) {
+        let last = &mut self.lock().last;
+        if counter > last.counter {
+            *last = Last { counter, ..Last::default() };
+        }
+    }
+
+    /// Spends what decoding so many values costs.
+    ///
+    /// # Errors
+    /// How long the device has to wait for that.
+    pub(super) fn spend(&self, now: MonoMs, values: usize) -> Result<(), Duration> {
+        self.lock().quota.spend(now, values)
+    }
+
+    /// Charges the cells that a message brought.
+    pub(super) fn charge(&self, cells: usize) {
+        self.lock().quota.charge(cells);
+    }
+
+    /// Lets the device have one of its turns, as long as the guard is held.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Begun> {
+        let turns = &mut self.lock().turns;
+        if *turns >= TURNS_OF_DEVICE_MAX {
+            return None;
+        }
+        *turns += 1;
+        Some(Begun(Arc::clone(self)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Known::begin`].
+#[derive(Debug)]
+pub(super) struct Begun(Arc<Known>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.lock().turns -= 1;
+    }
 }
 
 /// A cache in front of the store. A revoked key may still be in it: the store has the last word in
@@ -36,7 +142,11 @@ impl Keyring {
         Self { store, known: Mutex::default() }
     }
 
-    pub(super) async fn find(&self, kid: Kid) -> Result<Option<Arc<Known>>, StoreError> {
+    pub(super) async fn find(
+        &self,
+        kid: Kid,
+        now: MonoMs,
+    ) -> Result<Option<Arc<Known>>, StoreError> {
         let place = (kid.device.0, kid.generation.0);
         if let Some(known) = self.lock().get(&place) {
             return Ok(Some(Arc::clone(known)));
@@ -48,22 +158,28 @@ impl Keyring {
             return Ok(None);
         }
         let Some(device) = self.store.find_device(kid.device).await? else { return Ok(None) };
-        let keys = LinkKeys::derive(&DeviceKey::new(key.secret), kid);
-        let (zone, end_epoch) = (zone_of(&device.site), key.end_epoch());
-        let known = Arc::new(Known { device: kid.device, keys, zone, end_epoch });
+        let last = Last { counter: key.counter, digest: key.digest, refused: None };
+        let known = Arc::new(Known {
+            device: kid.device,
+            end_epoch: key.end_epoch(),
+            keys: LinkKeys::derive(&DeviceKey::new(key.secret), kid),
+            zone: zone_of(&device.site),
+            refused_line: Sparing::new(REFUSED_LAYOUT_LINE_EVERY),
+            standing: Mutex::new(Standing { last, quota: Quota::full(now), turns: 0 }),
+        });
         let mut held = self.lock();
         if held.len() >= KEYS_MAX {
             held.clear();
         }
-        held.insert(place, Arc::clone(&known));
-        Ok(Some(known))
+        // Somebody else may have been first, and his is in use.
+        Ok(Some(Arc::clone(held.entry(place).or_insert(known))))
     }
 
     pub(super) fn forget(&self, kid: Kid) {
         self.lock().remove(&(kid.device.0, kid.generation.0));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u32, u16), Arc<Known>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, u16), Arc<Known>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

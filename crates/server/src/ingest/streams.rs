@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ecowatt_clock::Clock;
 use ecowatt_envelope::Kid;
-use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
+use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_profile::Layout;
+use ecowatt_store::limits::STREAMS_PER_KEY_MAX;
 use ecowatt_store::{
     AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
 };
+
+use super::keyring::Known;
 
 /// Streams held at once, of about 100 bytes each; beyond that all are forgotten and found again.
 const STREAMS_MAX: usize = 262_144;
@@ -41,72 +45,89 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Streams {
     store: Store,
+    clock: Clock,
     held: Mutex<Held>,
 }
 
+/// What an announcement comes to.
+#[derive(Debug)]
+pub(super) enum Announced {
+    /// The stream was announced so before.
+    Before,
+    New(NewStream, KnownStream),
+    /// Its layout cannot be used, or the stream has another.
+    Refused,
+}
+
 impl Streams {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store, held: Mutex::default() }
+    pub(super) fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock, held: Mutex::default() }
     }
 
-    /// Stores an announcement; says whether its layout can be used. The first announcement of a
-    /// stream stands: a device never gives a number to two layouts.
-    pub(super) async fn announce(
+    /// Looks at an announcement. The first announcement of a stream stands: a device never gives a
+    /// number to two layouts. A new one is stored with the message, if that is accepted.
+    pub(super) async fn look(
         &self,
+        known: &Known,
         kid: Kid,
         stream: ecowatt_wire::Stream<'_>,
         at: UnixMs,
-    ) -> Result<bool, StoreError> {
-        let device = kid.device;
-        let id = StreamId::new(kid.generation, stream.number);
-        // The store compares too; this spares it the question.
-        if let Some(known) = self.lock().streams.get(&(device, id)) {
-            let is_same = known.source == stream.source
-                && Layout::from_cbor(stream.layout)
-                    .is_ok_and(|layout| layout == known.decoding.layout);
-            if !is_same {
-                tracing::warn!(%device, stream = %stream.number, "stream announced with two layouts");
+    ) -> Result<Announced, StoreError> {
+        let (device, id) = (kid.device, StreamId::new(kid.generation, stream.number));
+        let refuse = |why: &dyn std::fmt::Display| {
+            if let Some(others) = known.refused_line.speak(self.clock.mono()) {
+                let stream = stream.number;
+                tracing::warn!(%device, %stream, %why, others, "announcement of a stream refused");
             }
-            return Ok(is_same);
-        }
+            Ok(Announced::Refused)
+        };
         let layout = match Layout::from_cbor(stream.layout) {
             Ok(layout) => layout,
-            Err(error) => {
-                tracing::warn!(%device, stream = %stream.number, %error, "layout refused");
-                return Ok(false);
-            }
+            Err(error) => return refuse(&error),
         };
+        if let Some(held) = self.find(kid, stream.number).await? {
+            if held.source == stream.source && held.decoding.layout == layout {
+                return Ok(Announced::Before);
+            }
+            return refuse(&AnnounceError::OtherLayout);
+        }
+        if self.store.count_streams(device, id).await? >= STREAMS_PER_KEY_MAX {
+            return refuse(&AnnounceError::TooMany);
+        }
         let points = layout.points().iter().map(|point| PointDef {
             name: point.name.clone(),
             unit: point.unit,
             exponent: point.exponent,
         });
-        let announced = NewStream {
+        let new = NewStream {
             id,
             source: stream.source,
             layout: stream.layout.to_vec(),
             points: points.collect(),
             at,
         };
-        match self.store.announce(device, announced).await {
-            Ok(points) => {
-                let decoding = self.share(stream.layout, || Decoding::new(layout, points));
-                self.hold(device, id, stream.source, decoding);
-                Ok(true)
+        let held = self.lock().layouts.get(stream.layout).cloned();
+        let decoding = match held {
+            Some(decoding) => decoding,
+            None => {
+                let points = self.store.enter_layout(new.clone()).await?;
+                self.share(stream.layout, || Decoding::new(layout, points))
             }
-            Err(AnnounceError::Store(error)) => Err(error),
-            Err(error) => {
-                tracing::warn!(%device, stream = %stream.number, %error, "stream refused");
-                Ok(false)
-            }
-        }
+        };
+        Ok(Announced::New(new, KnownStream { source: stream.source, decoding }))
+    }
+
+    /// A new stream is stored.
+    pub(super) fn accepted(&self, device: DeviceNumber, id: StreamId, stream: KnownStream) {
+        self.hold(device, id, stream);
     }
 
     pub(super) async fn find(
         &self,
-        device: DeviceNumber,
-        id: StreamId,
+        kid: Kid,
+        number: StreamNumber,
     ) -> Result<Option<KnownStream>, StoreError> {
+        let (device, id) = (kid.device, StreamId::new(kid.generation, number));
         if let Some(known) = self.lock().streams.get(&(device, id)) {
             return Ok(Some(known.clone()));
         }
@@ -116,7 +137,9 @@ impl Streams {
         let layout =
             Layout::from_cbor(&stream.layout).map_err(|_| StoreError::Corrupt("layout"))?;
         let decoding = self.share(&stream.layout, || Decoding::new(layout, points));
-        Ok(Some(self.hold(device, id, stream.source, decoding)))
+        let known = KnownStream { source: stream.source, decoding };
+        self.hold(device, id, known.clone());
+        Ok(Some(known))
     }
 
     fn share(&self, cbor: &[u8], make: impl FnOnce() -> Decoding) -> Arc<Decoding> {
@@ -132,20 +155,12 @@ impl Streams {
         decoding
     }
 
-    fn hold(
-        &self,
-        device: DeviceNumber,
-        id: StreamId,
-        source: SourceNumber,
-        decoding: Arc<Decoding>,
-    ) -> KnownStream {
-        let known = KnownStream { source, decoding };
+    fn hold(&self, device: DeviceNumber, id: StreamId, known: KnownStream) {
         let mut held = self.lock();
         if held.streams.len() >= STREAMS_MAX {
             held.streams.clear();
         }
-        held.streams.insert((device, id), known.clone());
-        known
+        held.streams.insert((device, id), known);
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -10,7 +10,9 @@ use ecowatt_model::{
     StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
-use ecowatt_store::{Block, ClaimFor, NewClaim, RedeemClaim, Store, TimeQuality, TimeRange};
+use ecowatt_store::{
+    Block, ClaimFor, NewClaim, RedeemClaim, Store, StreamId, TimeQuality, TimeRange,
+};
 use ecowatt_wire::{AckRange, ClockReport, Refusal, Refused, Reply, Stream, UplinkWriter};
 
 use super::{Ingest, IngestError};
@@ -70,6 +72,82 @@ fn unsealed(keys: &LinkKeys, request: RequestId, reply: &[u8]) -> Heard {
     }
 }
 
+/// Enrols a device; its number.
+async fn enrol(store: &Store, id: &str) -> DeviceNumber {
+    let claim = NewClaim {
+        claim_for: ClaimFor::New {
+            name: "barn".into(),
+            site: "Hof".into(),
+            time_zone: Some("Europe/Berlin".into()),
+        },
+        id: id.into(),
+        secret: vec![1; 15],
+        created: NOW,
+        expires: UnixMs(NOW.0 + 1),
+    };
+    let device = store.create_claim(claim).await.unwrap();
+    let redeemed = RedeemClaim {
+        id: id.into(),
+        public_key: [1; 32],
+        generation: KeyGeneration(1),
+        first_epoch: BootEpoch(1),
+        secret: SECRET,
+        reply: Vec::new(),
+        at: NOW,
+    };
+    store.redeem_claim(redeemed).await.unwrap();
+    device
+}
+
+/// The bytes of a layout of so many columns and points, which lie on the columns in turn; made by
+/// hand, because not every one is allowed.
+fn layout_of(columns: u8, points: u8) -> Vec<u8> {
+    let head = |major: u8, n: u8| match n {
+        0..24 => vec![major | n],
+        _ => vec![major | 24, n],
+    };
+    let mut bytes = vec![0xa6, 0, 1, 1, 0x66];
+    bytes.extend(b"x/bomb");
+    bytes.extend([2, 1, 3, 0x81, 0x19, 0x03, 0xe8, 4, 0x81, 0x84, 0, 0, 0]);
+    bytes.extend(head(0, columns));
+    bytes.push(5);
+    bytes.extend(head(0x80, points));
+    for n in 0..points {
+        bytes.extend([0xa4, 0, 0x66]);
+        bytes.extend(format!("x.p{n:03}").into_bytes());
+        // No unit, u16.
+        bytes.extend([1, 0, 2, 0, 3]);
+        bytes.extend(head(0, n % columns));
+    }
+    bytes
+}
+
+/// A batch of constant words, one sample each `step_ms`.
+fn constant(columns: usize, rows: i64, from: i64, step_ms: i64) -> Vec<u8> {
+    let times: Vec<i64> = (0..rows).map(|row| from + row * step_ms).collect();
+    let words = vec![7; times.len() * columns];
+    let batch = Batch { base: TimeBase::Unix, columns, times: &times, words: &words, marks: None };
+    let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
+    let mut state: Box<State<COLUMNS_MAX>> = Box::default();
+    let length = encode(&batch, &mut state, &mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+/// 23 batches of 1,024 constant samples each.
+fn bomb(counter: u64, columns: u8, points: u8, step_ms: i64) -> Message {
+    let first = u32::try_from(counter).unwrap() * 23;
+    let span = 1024 * step_ms;
+    let batches = (0..23u32)
+        .map(|n| {
+            let from = 1_600_000_000_000 + i64::from(first + n) * (span + step_ms);
+            (id(1, first + n + 1), STREAM, constant(columns.into(), 1024, from, step_ms))
+        })
+        .collect();
+    let layouts = vec![(STREAM, layout_of(columns, points))];
+    Message { counter, batches, layouts, clock: None }
+}
+
 /// A batch of ten columns: samples at these times, with 1,000 W more from each to the next.
 fn batch(base: TimeBase, times: &[i64]) -> Vec<u8> {
     batch_of(base, times, 10)
@@ -95,28 +173,7 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let claim = NewClaim {
-            claim_for: ClaimFor::New {
-                name: "barn".into(),
-                site: "Hof".into(),
-                time_zone: Some("Europe/Berlin".into()),
-            },
-            id: "AAAAA".into(),
-            secret: vec![1; 15],
-            created: NOW,
-            expires: UnixMs(NOW.0 + 1),
-        };
-        let device = store.create_claim(claim).await.unwrap();
-        let redeemed = RedeemClaim {
-            id: "AAAAA".into(),
-            public_key: [1; 32],
-            generation: KeyGeneration(1),
-            first_epoch: ecowatt_model::BootEpoch(1),
-            secret: SECRET,
-            reply: Vec::new(),
-            at: NOW,
-        };
-        store.redeem_claim(redeemed).await.unwrap();
+        let device = enrol(&store, "AAAAA").await;
         let live = Live::default();
         let metrics = Arc::new(Metrics::default());
         let clock = Clock::simulated(NOW, 0.001);
@@ -176,6 +233,12 @@ impl World {
             layouts: vec![(STREAM, self.layout.to_cbor())],
             clock: None,
         }
+    }
+
+    /// Bytes of the store's files.
+    fn size(&self) -> u64 {
+        let files = std::fs::read_dir(self._dir.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
     }
 
     async fn blocks(&self) -> Vec<Block> {
@@ -422,8 +485,193 @@ async fn long_message_is_taken_whole() {
         })
         .collect();
     let message = world.announced(1, batches);
-    const { assert!(20 * 1000 > super::DECODE_INLINE_VALUES_MAX) };
+    const { assert!(20 * 1000 > crate::limits::DECODE_INLINE_VALUES_MAX) };
     assert_eq!(world.send(&message).await.acks, [ack(1, 1, 20)]);
     let rows: u32 = world.blocks().await.iter().map(|block| u32::from(block.rows)).sum();
     assert_eq!(rows, 20_000);
+}
+
+/// The label of what became of a message.
+async fn fate(world: &World, message: &[u8]) -> &'static str {
+    world.ingest.take(message).await.map_or_else(|error| error.as_str(), |_| "taken")
+}
+
+#[tokio::test]
+async fn points_that_crowd_on_a_column_are_no_layout() {
+    let world = World::new().await;
+    for (counter, points) in [(1, 128), (2, 5)] {
+        let mut message = bomb(counter, 1, points, 86_400_000);
+        let stream = StreamNumber(points.into());
+        message.layouts[0].0 = stream;
+        message.batches.iter_mut().for_each(|(_, of, _)| *of = stream);
+        let heard = world.send(&message).await;
+        let reasons: Vec<Refusal> = heard.refused.iter().map(|refused| refused.reason).collect();
+        assert_eq!(reasons, [Refusal::BadLayout; 23], "{points} points on one column");
+    }
+    assert!(world.blocks().await.is_empty());
+    assert!(world.store.list_streams(world.device).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn batch_of_years_is_refused_and_one_of_slow_samples_is_not() {
+    let world = World::new().await;
+    let day = 86_400_000;
+    let from = NOW.0 - 600 * day;
+    let slow = |rows, step| constant(10, rows, from, step);
+    let batches = vec![
+        (id(1, 1), slow(1024, day)),
+        (id(1, 2), slow(2, 601 * day)),
+        (id(1, 3), slow(2, i64::from(i32::MAX) * 10_000)),
+        (id(1, 4), slow(512, day)),
+        (id(1, 5), slow(1024, day / 24)),
+    ];
+    let heard = world.send(&world.announced(1, batches)).await;
+    let refused: Vec<_> = heard.refused.iter().map(|r| (r.id.sequence.0, r.reason)).collect();
+    assert_eq!(refused, [1, 2, 3].map(|sequence| (sequence, Refusal::Span)));
+    assert_eq!(heard.acks, [ack(1, 1, 5)]);
+}
+
+#[tokio::test]
+async fn message_that_brings_more_than_its_bytes_are_worth_is_taken_in_parts() {
+    let world = World::new().await;
+    // Each sample in a quarter hour of its own.
+    let mut message = bomb(1, 32, 128, 900_000);
+    let sealed = world.seal(&message);
+    assert!(sealed.len() < 16_000, "{} bytes", sealed.len());
+    let before = world.size();
+    let heard = world.send(&message).await;
+    assert_eq!(heard.refused, []);
+    let taken = world.blocks().await.len();
+    assert!((1..6).contains(&taken), "{taken} batches of 131,072 cells each");
+    assert!(world.size() - before < 24 << 20, "{} bytes", world.size() - before);
+    // What was not taken comes again.
+    let is_there = |id: &BatchId| heard.acks.iter().any(|ack| ack.contains(*id));
+    message.batches.retain(|(id, ..)| !is_there(id));
+    assert_eq!(message.batches.len(), 23 - taken);
+    message.counter = 2;
+    let again = world.send(&message).await;
+    assert!(again.acks.iter().any(|ack| ack.contains(message.batches[0].0)));
+}
+
+#[tokio::test]
+async fn device_over_its_quota_waits_and_another_is_served() {
+    let world = World::new().await;
+    let before = world.size();
+    let mut fates = Vec::new();
+    for counter in 1..=80 {
+        fates.push(fate(&world, &world.seal(&bomb(counter, 32, 128, 900_000))).await);
+        if *fates.last().unwrap() == "over_quota" {
+            break;
+        }
+    }
+    assert_eq!(fates.last(), Some(&"over_quota"), "{fates:?}");
+    assert_eq!(fates[0], "taken");
+    let grown = world.size() - before;
+    assert!(grown < 160 << 20, "{grown} bytes for {} messages", fates.len());
+    let other = enrol(&world.store, "BBBBB").await;
+    let world = World { device: other, ..world };
+    let message = world.announced(1, vec![(id(1, 1), batch(TimeBase::Unix, &times(NOW.0, 7)))]);
+    assert_eq!(world.send(&message).await.acks, [ack(1, 1, 1)]);
+}
+
+#[tokio::test]
+async fn bombs_at_once_are_put_off_and_others_are_served() {
+    for count in [4, 32] {
+        let world = World::new().await;
+        let before = world.size();
+        let bombs: Vec<_> = (1..=count).map(|n| world.seal(&bomb(n, 32, 128, 900_000))).collect();
+        let other = enrol(&world.store, "BBBBB").await;
+        let attack =
+            futures_util::future::join_all(bombs.iter().map(|sealed| fate(&world, sealed)));
+        let fates = attack.await;
+        let taken = fates.iter().filter(|fate| **fate == "taken").count();
+        assert!(taken >= 1 && fates.iter().all(|f| ["taken", "stale", "over_quota"].contains(f)));
+        assert!(taken <= 2, "{fates:?}");
+        assert!(world.size() - before < 64 << 20, "{} bytes", world.size() - before);
+        let world = World { device: other, ..world };
+        let batches = vec![(id(1, 1), batch(TimeBase::Unix, &times(NOW.0, 7)))];
+        assert_eq!(world.send(&world.announced(1, batches)).await.acks, [ack(1, 1, 1)]);
+    }
+}
+
+#[tokio::test]
+async fn stale_message_is_refused_before_it_is_read_and_changes_nothing() {
+    let world = World::new().await;
+    let first = world.announced(5, vec![(id(1, 1), batch(TimeBase::Unix, &[NOW.0]))]);
+    let sealed = world.seal(&first);
+    assert_eq!(fate(&world, &sealed).await, "taken");
+    let (streams, anchors) = (
+        world.store.list_streams(world.device).await.unwrap().len(),
+        world.store.list_anchors(world.device).await.unwrap(),
+    );
+    for counter in [0, 1, 4, 5] {
+        let mut late =
+            world.announced(counter, vec![(id(2, 1), batch(TimeBase::SinceBoot, &times(1000, 3)))]);
+        late.layouts.push((StreamNumber(9), layout_of(2, 2)));
+        late.clock = Some(ClockReport { epoch: BootEpoch(2), mono: MonoMs(9000), unix: None });
+        assert_eq!(fate(&world, &world.seal(&late)).await, "stale", "{counter}");
+        // What is in it does not matter.
+        let (keys, request) = world.request(counter);
+        let mut noise = vec![0xff; 64];
+        let length = seal_uplink(&keys, request, &mut noise, 40).unwrap();
+        assert_eq!(fate(&world, &noise[..length]).await, "stale", "{counter}");
+    }
+    assert_eq!(world.store.list_streams(world.device).await.unwrap().len(), streams);
+    assert_eq!(world.store.list_anchors(world.device).await.unwrap(), anchors);
+    assert_eq!(fate(&world, &sealed).await, "taken", "the very last is answered again");
+
+    // Another process knows it from the store.
+    let ingest = Ingest::new(
+        world.store.clone(),
+        Clock::simulated(NOW, 0.001),
+        Entropy::system(),
+        Live::default(),
+        Arc::default(),
+    );
+    let world = World { ingest, ..world };
+    let (keys, request) = world.request(5);
+    let mut noise = vec![0xff; 64];
+    let length = seal_uplink(&keys, request, &mut noise, 40).unwrap();
+    assert_eq!(fate(&world, &noise[..length]).await, "stale");
+    assert_eq!(fate(&world, &sealed).await, "taken");
+}
+
+#[tokio::test]
+async fn message_again_gets_the_same_reply_whatever_was_refused_in_it() {
+    let world = World::new().await;
+    let batches = vec![(id(1, 1), vec![0xf0]), (id(1, 2), batch(TimeBase::Unix, &[NOW.0]))];
+    let mut message = world.announced(1, batches);
+    message.batches.push((id(1, 3), StreamNumber(8), batch(TimeBase::Unix, &[NOW.0])));
+    let first = world.send(&message).await;
+    assert_eq!(first.refused, [Refused { id: id(1, 1), reason: Refusal::Undecodable }]);
+    assert_eq!(first.wanted, [StreamNumber(8)]);
+    for _ in 0..2 {
+        assert_eq!(world.send(&message).await, first);
+    }
+    assert_eq!(world.blocks().await.len(), 1);
+}
+
+#[tokio::test]
+async fn stream_is_announced_by_a_message_that_is_accepted() {
+    let world = World::new().await;
+    assert_eq!(fate(&world, &world.seal(&world.announced(1, Vec::new()))).await, "taken");
+    // The key is revoked while it is remembered.
+    world.store.revoke_keys(world.device, NOW).await.unwrap();
+    let mut message = world.announced(2, Vec::new());
+    message.layouts = vec![(StreamNumber(2), layout_of(2, 2))];
+    assert_eq!(fate(&world, &world.seal(&message)).await, "unknown_key");
+    let streams = world.store.list_streams(world.device).await.unwrap();
+    let announced = StreamId::new(KeyGeneration(1), STREAM);
+    assert_eq!(streams.iter().map(|stream| stream.id).collect::<Vec<_>>(), [announced]);
+}
+
+#[tokio::test]
+async fn counter_that_the_store_cannot_hold_is_refused() {
+    let world = World::new().await;
+    for counter in [1 << 63, u64::MAX] {
+        let message = world.seal(&world.announced(counter, Vec::new()));
+        assert_eq!(fate(&world, &message).await, "bad_counter");
+    }
+    let message = world.seal(&world.announced((1 << 63) - 1, Vec::new()));
+    assert_eq!(fate(&world, &message).await, "taken");
 }

@@ -186,11 +186,7 @@ fn refusals_are_in_the_document() {
         if !is_open {
             assert!(says(401), "{name}");
         }
-        if ["/api/v1/session", "/api/v1/setup", "/link/enrol"].contains(&path.as_str())
-            && method == "post"
-        {
-            assert!(says(429), "{name}");
-        }
+        expect(429, ["/link", "/link/enrol"].contains(&path.as_str()));
         if path.contains("{id}") && path.contains("/devices/") {
             assert!(says(404) && says(400), "{name}");
         }

@@ -216,7 +216,7 @@ pub(crate) fn find_key(
 ) -> Result<Option<DeviceKey>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT secret, created, revoked, counter, first_epoch FROM device_key
+            "SELECT secret, created, revoked, counter, first_epoch, digest FROM device_key
              WHERE device = ?1 AND generation = ?2",
         )?
         .query_row(params![device.0, generation.0], |row| {
@@ -228,6 +228,7 @@ pub(crate) fn find_key(
                 revoked: row.get::<_, Option<i64>>(2)?.map(UnixMs),
                 counter: Counter(count(row, 3)?),
                 first_epoch: BootEpoch(row.get(4)?),
+                digest: row.get(5)?,
             })
         })
         .optional()?)
@@ -450,13 +451,7 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
             Err(AnnounceError::OtherLayout)
         };
     }
-    let of_key = stream.id.of_same_key();
-    let streams: u32 = db
-        .prepare_cached(
-            "SELECT count(*) FROM stream WHERE device = ?1 AND number BETWEEN ?2 AND ?3",
-        )?
-        .query_row([device.0, *of_key.start(), *of_key.end()], |row| row.get(0))?;
-    if streams >= STREAMS_PER_KEY_MAX {
+    if count_streams(db, *device, stream.id)? >= STREAMS_PER_KEY_MAX {
         return Err(AnnounceError::TooMany);
     }
     let layout = match layout {
@@ -475,6 +470,38 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
 pub(crate) struct NewStreamOf {
     pub(crate) device: DeviceNumber,
     pub(crate) stream: NewStream,
+}
+
+/// The dictionary's ids of a layout's points, both entered if they are not there. The dictionary is
+/// shared by all devices and says nothing of any.
+pub(crate) fn enter_layout(
+    db: &Connection,
+    stream: &NewStream,
+) -> Result<Vec<PointId>, StoreError> {
+    let held = db
+        .prepare_cached("SELECT id FROM layout WHERE cbor = ?1")?
+        .query_row([&stream.layout], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let layout = match held {
+        Some(layout) => layout,
+        None => create_layout(db, stream)?,
+    };
+    layout_points(db, layout)
+}
+
+/// How many streams a device has announced under the key that `id` belongs to.
+pub(crate) fn count_streams(
+    db: &Connection,
+    device: DeviceNumber,
+    id: StreamId,
+) -> Result<u32, StoreError> {
+    let of_key = id.of_same_key();
+    let count = db
+        .prepare_cached(
+            "SELECT count(*) FROM stream WHERE device = ?1 AND number BETWEEN ?2 AND ?3",
+        )?
+        .query_row([device.0, *of_key.start(), *of_key.end()], |row| row.get(0))?;
+    Ok(count)
 }
 
 fn create_layout(db: &Connection, stream: &NewStream) -> Result<i64, StoreError> {

@@ -12,9 +12,11 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 use rusqlite::{Connection, Row, params};
 
 use super::ends::Neighbours;
+use super::fleet::{self, NewStreamOf};
 use super::rows::{self, KeyRow, Rows, readable};
 use crate::StoreError;
 use crate::energy::{self, Change, Edges, EnergySums};
+use crate::fleet::AnnounceError;
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
 use crate::rollup::LocalDate;
@@ -42,8 +44,20 @@ pub(super) fn ingest(
     }
 
     let mut receipt = Receipt::default();
+    for stream in upload.streams {
+        let id = stream.id;
+        match fleet::announce(db, &NewStreamOf { device: upload.device, stream }) {
+            Ok(_) => {}
+            Err(AnnounceError::Store(error)) => return Err(error),
+            Err(_) => receipt.unannounced.push(id),
+        }
+    }
     let mut accepted = Vec::with_capacity(upload.batches.len());
     for mut block in upload.batches {
+        if receipt.unannounced.contains(&block.stream) {
+            receipt.deferred.push(block.id);
+            continue;
+        }
         match epochs.add(block.id, block.rows) {
             Added::New if block.id.epoch < held.forgotten.1 => {
                 if is_stored(db, device, &block)? {

@@ -150,6 +150,7 @@ pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>)
         size_bytes: 100,
         epoch: BootEpoch(1),
         batches,
+        streams: Vec::new(),
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),

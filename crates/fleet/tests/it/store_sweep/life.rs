@@ -158,6 +158,7 @@ pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Uploa
         size_bytes: 100,
         epoch: BootEpoch(1),
         batches,
+        streams: Vec::new(),
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),

@@ -57,6 +57,7 @@ fn upload(counter: u64, block: NewBlock) -> Upload {
         size_bytes: 0,
         epoch: block.id.epoch,
         batches: vec![block],
+        streams: Vec::new(),
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),

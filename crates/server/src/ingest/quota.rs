@@ -1,0 +1,148 @@
+//! What one device may make the server do.
+//!
+//! A few bytes can ask for much: a batch of constant words has a thousand rows in eleven bytes, and
+//! each row may begin a quarter hour of its own. So a message is bounded twice: by what its bytes
+//! can be worth ([`Allowance`]), and by what its device has left of a budget that refills with time
+//! ([`Quota`]). Neither loses anything: what is not taken is not acknowledged, and comes again.
+
+use std::time::Duration;
+
+use ecowatt_model::MonoMs;
+
+use crate::limits::{
+    DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S, DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S,
+    MESSAGE_CELLS_MAX, MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE, MESSAGE_COST_VALUES,
+    MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE,
+};
+
+/// How much of one message is taken. Its first batch always is, however much it brings, so that a
+/// device gets on with whatever it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Values to decode.
+    pub(super) values: usize,
+    /// Cells of roll-ups to store.
+    pub(super) cells: usize,
+}
+
+impl Allowance {
+    pub(super) fn of(message_bytes: usize) -> Self {
+        let by = |min: usize, per_byte: usize| {
+            min.saturating_add(message_bytes.saturating_mul(per_byte))
+        };
+        Self {
+            values: by(MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE),
+            cells: by(MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE).min(MESSAGE_CELLS_MAX),
+        }
+    }
+}
+
+/// What a device has left. It may run into debt by one message, and then waits until it has not.
+#[derive(Debug)]
+pub(super) struct Quota {
+    at: MonoMs,
+    values: Bucket,
+    cells: Bucket,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: i64,
+    burst: i64,
+    per_s: i64,
+}
+
+impl Bucket {
+    fn full(burst: i64, per_s: i64) -> Self {
+        Self { left: burst, burst, per_s }
+    }
+
+    fn refill(&mut self, elapsed: Duration) {
+        let ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let more = ms.saturating_mul(self.per_s) / 1000;
+        self.left = self.left.saturating_add(more).min(self.burst);
+    }
+
+    fn spend(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How long until there is no debt.
+    fn wait(&self) -> Duration {
+        let debt = self.left.min(0).unsigned_abs();
+        Duration::from_secs(debt.div_ceil(self.per_s.unsigned_abs().max(1)))
+    }
+}
+
+impl Quota {
+    pub(super) fn full(now: MonoMs) -> Self {
+        Self {
+            at: now,
+            values: Bucket::full(DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S),
+            cells: Bucket::full(DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S),
+        }
+    }
+
+    /// Spends a message that has so many values to decode, unless there is debt.
+    ///
+    /// # Errors
+    /// How long until there is none.
+    pub(super) fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
+        let elapsed = now.since(self.at);
+        // Less than it takes to earn one of either would be lost to rounding again and again.
+        if elapsed >= Duration::from_millis(1) {
+            self.at = now;
+            self.values.refill(elapsed);
+            self.cells.refill(elapsed);
+        }
+        let wait = self.values.wait().max(self.cells.wait());
+        if wait > Duration::ZERO {
+            return Err(wait);
+        }
+        self.values.spend(values.saturating_add(MESSAGE_COST_VALUES));
+        Ok(())
+    }
+
+    /// Charges what the message turned out to bring.
+    pub(super) fn charge(&mut self, cells: usize) {
+        self.cells.spend(cells);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backlog_of_a_month_passes_at_full_speed() {
+        let mut quota = Quota::full(MonoMs(0));
+        // 82 points, a sample each 5 s: 23 batches of 180 rows at a time, a minute's cells for each.
+        let (rows, minutes) = (23 * 180, 23 * 15);
+        for _ in 0..30 * 86_400 / 5 / rows {
+            assert_eq!(quota.spend(MonoMs(0), rows * 82), Ok(()));
+            quota.charge(minutes * 82);
+        }
+    }
+
+    #[test]
+    fn debt_is_waited_out_and_time_pays_it() {
+        let mut quota = Quota::full(MonoMs(0));
+        let burst = usize::try_from(DEVICE_CELLS_BURST).unwrap();
+        let per_s = usize::try_from(DEVICE_CELLS_PER_S).unwrap();
+        assert_eq!(quota.spend(MonoMs(0), 1), Ok(()));
+        quota.charge(burst + 3 * per_s);
+        assert_eq!(quota.spend(MonoMs(0), 1), Err(Duration::from_secs(3)));
+        assert_eq!(quota.spend(MonoMs(1_000), 1), Err(Duration::from_secs(2)));
+        assert_eq!(quota.spend(MonoMs(3_000), 1), Ok(()));
+        // A clock that is set back earns nothing and takes nothing.
+        assert_eq!(quota.spend(MonoMs(1), 1), Ok(()));
+    }
+
+    #[test]
+    fn message_is_worth_what_its_bytes_are() {
+        let small = Allowance::of(400);
+        let large = Allowance::of(60_000);
+        assert!(small.cells < 64 * 1024 && small.values < 1 << 19, "{small:?}");
+        assert!(large.cells <= MESSAGE_CELLS_MAX && large.values < 1 << 21, "{large:?}");
+    }
+}
