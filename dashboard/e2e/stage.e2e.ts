@@ -366,6 +366,21 @@ describe("trouble", () => {
       expect(text).not.toContain("Offline");
     }));
 
+  it("of a device that waits says whether its code can still be used", () =>
+    on(PHONE, async ({ page, answers }) => {
+      const trouble = { cause: "not_claimed" as const, inverters: [], quality: null, since: null, last_good: null };
+      answers["GET /devices/dev-1"] = detail({ state: "waiting", last_seen: null, trouble }, []);
+      answers["GET /claims"] = [{ id: "AAAAA", device: "dev-1", device_name: "Barn", created: iso(NOW), expires: iso(NOW + MINUTE) }];
+      await page.goto("/devices/dev-1");
+      const note = page.getByTestId("trouble");
+      await note.getByText("Its claim code has not been used.").waitFor();
+      expect(await note.innerText()).not.toContain("any more");
+      answers["GET /claims"] = [];
+      await page.reload();
+      await note.getByText("It cannot be used any more.").waitFor();
+      await page.getByRole("button", { name: "New claim code" }).waitFor();
+    }));
+
   it("of a lost code or a revoked key offers a new code where it is read", () =>
     on(DESK, async ({ page, answers, asked }) => {
       const trouble = { cause: "key_revoked" as const, inverters: [], quality: null, since: iso(NOW - MINUTE), last_good: null };

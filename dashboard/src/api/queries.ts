@@ -74,9 +74,10 @@ export function useSessions() {
   });
 }
 
-export function useClaims() {
+export function useClaims(enabled = true) {
   return useQuery({
     queryKey: ["claims"],
+    enabled,
     queryFn: ({ signal }) => get<OpenClaim[]>("/claims", undefined, signal),
   });
 }

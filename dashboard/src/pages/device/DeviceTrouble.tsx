@@ -1,7 +1,7 @@
 /** What is the matter with the device, as exactly as its inverters say it. */
 import { KeyRound } from "lucide-react";
 import { useState } from "react";
-import { useSession } from "../../api/queries";
+import { useClaims, useSession } from "../../api/queries";
 import type { DeviceDetail, InverterSummary, Trouble } from "../../api/types";
 import { Button } from "../../components/Button";
 import { TroubleNote } from "../../components/TroubleNote";
@@ -13,32 +13,34 @@ import styles from "./DeviceTrouble.module.css";
 const CURED_BY_A_CODE: Trouble["cause"][] = ["not_claimed", "nothing_received", "key_revoked"];
 
 /** The state and the alarms that an inverter last told of, if they are more than nothing. */
-function said({ number, points, profile }: InverterSummary, isOnly: boolean): string[] {
-  const words = points.flatMap((point) => {
+function words({ number, points, profile }: InverterSummary, isOnly: boolean): string[] {
+  const found = points.flatMap((point) => {
     if (point.quality !== "good" || point.value == null) return [];
     if (isCode(point) && point.value !== 0) return [`alarm ${codeText(point.point, point.value, profile)}`];
     if (point.point === "state" && point.text) return [`state ${point.text.replaceAll("_", " ")}`];
     return [];
   });
-  if (words.length === 0) return [];
-  return [`${isOnly ? "It says" : `Inverter ${number + 1} says`}: ${words.join(", ")}.`];
+  if (found.length === 0) return [];
+  return [`${isOnly ? "It says" : `Inverter ${number + 1} says`}: ${found.join(", ")}.`];
 }
 
 export function DeviceTrouble({ device }: { device: DeviceDetail }) {
   const { trouble, inverters } = device;
   const [isRenewing, setRenewing] = useState(false);
-  const session = useSession();
+  const isOwner = useSession().data?.role === "owner";
+  const claims = useClaims(isOwner && trouble?.cause === "not_claimed");
+  const isCodeOver = claims.data !== undefined && !claims.data.some((claim) => claim.device === device.id);
   // The dialog outlives the trouble: its code is shown until it is taken.
   if (!trouble && !isRenewing) return null;
   const concerned =
     trouble?.cause === "inverter_faulty"
       ? inverters.filter(({ number }) => trouble.inverters.includes(number))
       : [];
-  const more = concerned.flatMap((inverter) => said(inverter, inverters.length === 1)).join(" ");
+  const said = concerned.flatMap((inverter) => words(inverter, inverters.length === 1)).join(" ");
   return (
     <div className={styles.trouble} data-tone={device.state}>
-      <TroubleNote device={device} more={more} />
-      {trouble && CURED_BY_A_CODE.includes(trouble.cause) && session.data?.role === "owner" && (
+      <TroubleNote device={device} more={trouble?.cause === "not_claimed" && isCodeOver ? "It cannot be used any more." : said} />
+      {trouble && CURED_BY_A_CODE.includes(trouble.cause) && isOwner && (
         <Button onClick={() => setRenewing(true)}>
           <KeyRound size={16} aria-hidden />
           New claim code
