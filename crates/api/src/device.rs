@@ -231,4 +231,45 @@ pub struct Enrolment {
     /// Give it to the agent; it can be redeemed once.
     pub claim_code: String,
     pub expires: String,
+    /// What may be wrong with what was asked for, such as a name that another device has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub warning: Option<String>,
+}
+
+/// Changes a device; what is absent stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateDevice {
+    /// 1 to 80 characters.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The site by name; made if there is none of that name.
+    #[serde(default)]
+    pub site: Option<NewSite>,
+    /// Whether days that are stored may stay as they were cut, by another time zone.
+    #[serde(default)]
+    pub keep_past_days: bool,
+}
+
+/// Changes a site; what is absent stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSite {
+    /// 1 to 80 characters, and no other site's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Whether days that are stored may stay as they were cut, by another time zone.
+    #[serde(default)]
+    pub keep_past_days: bool,
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Updated {
+    /// What may be wrong with it, such as a name that another device has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub warning: Option<String>,
 }

@@ -18,6 +18,7 @@ pub use access::{
 pub use device::{
     Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment, InverterState,
     InverterSummary, LinkState, NewSite, PointValue, Profile, Site, Spark, Trouble, TroubleCause,
+    UpdateDevice, UpdateSite, Updated,
 };
 pub use error::{Error, ErrorBody};
 pub use event::{DeviceChanged, EventKind, LiveSample};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ecowatt_api::{
     CreateToken, CreatedToken, DeviceDetail, DeviceList, DeviceState, Energy, EnrolDevice,
     Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, Site, System,
-    Telemetry, Token,
+    Telemetry, Token, UpdateDevice, UpdateSite, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -151,6 +151,50 @@ impl Client {
         self.post("/api/v1/devices", request)
     }
 
+    /// Changes a device's name and site.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn update_device(&self, id: &str, change: &UpdateDevice) -> Result<Updated, ClientError> {
+        self.patch(&format!("/api/v1/devices/{}", segment(id)), change)
+    }
+
+    /// Deletes a device and everything that it has stored.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete_device(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/devices/{}", segment(id)))
+    }
+
+    /// Revokes a device's keys and forgets what was reported under them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn reset_device(&self, id: &str) -> Result<(), ClientError> {
+        let request = self
+            .agent
+            .post(format!("{}/api/v1/devices/{}/reset", self.base, segment(id)))
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read::<serde::de::IgnoredAny>(request.send_empty()).map(drop)
+    }
+
+    /// Changes a site's name and time zone.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn update_site(&self, id: i64, change: &UpdateSite) -> Result<Updated, ClientError> {
+        self.patch(&format!("/api/v1/sites/{id}"), change)
+    }
+
+    /// Deletes a site without devices.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete_site(&self, id: i64) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/sites/{id}"))
+    }
+
     /// Revokes all keys of a device and voids its claim codes: nothing it sends is taken until it is
     /// enrolled again.
     ///
@@ -281,6 +325,20 @@ impl Client {
             .delete(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.token));
         self.read::<serde::de::IgnoredAny>(request.call()).map(drop)
+    }
+
+    fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
+        let request = self
+            .agent
+            .patch(format!("{}{path}", self.base))
+            .content_type("application/json")
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read(request.send(&body[..]))
     }
 
     fn post<T: DeserializeOwned>(

@@ -1,18 +1,18 @@
-//! `ecowatt device`: enrol, list and show devices.
+//! `ecowatt device`: enrol, show and correct devices.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use ecowatt_api::{Device, DeviceDetail, DeviceState, EnrolDevice, NewSite};
+use ecowatt_api::{Device, DeviceDetail, DeviceState, EnrolDevice, NewSite, UpdateDevice};
 use ecowatt_client::DeviceQuery;
 
 use crate::argument;
 use crate::operator::Connection;
-use crate::table::{Table, or_dash, print_json, word};
+use crate::table::{Table, or_dash, plain, print_json, word};
 
-/// Enrol, list and show devices.
+/// Enrol, show, correct and delete devices.
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
@@ -30,6 +30,52 @@ enum Verb {
     List(ListArgs),
     /// Show one device with everything that was last measured.
     Show(ShowArgs),
+    /// Give a device another name.
+    Rename {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+        /// What people call it from now on.
+        name: String,
+    },
+    /// Put a device at another site.
+    Move {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+        /// Name of its site; made if there is none of that name and a time zone is given.
+        #[arg(long)]
+        site: String,
+        /// IANA time zone of a site that does not exist yet, such as Europe/Berlin.
+        #[arg(long)]
+        time_zone: Option<String>,
+        /// Where the zone of the site is another: past days stay as they were cut, and today is a
+        /// mixture.
+        #[arg(long)]
+        keep_past_days: bool,
+    },
+    /// Forget what was reported under a device's keys, and revoke them and its claim codes.
+    ///
+    /// For a device whose key somebody else may have had. What it has stored stays. Then make a code
+    /// with `ecowatt device enrol --device ID`.
+    Reset {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+    },
+    /// Delete a device and everything that it has stored.
+    Delete {
+        #[command(flatten)]
+        connection: Connection,
+        /// The device, such as dev-42.
+        device: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +115,9 @@ struct ListArgs {
     /// Print JSON, one array of all devices.
     #[arg(long)]
     json: bool,
+    /// With --json: also print today's power by quarter hour.
+    #[arg(long, requires = "json")]
+    spark: bool,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +140,28 @@ pub(crate) fn run(args: &DeviceArgs) -> anyhow::Result<()> {
         Verb::Enrol(args) => enrol(args),
         Verb::List(args) => list(args),
         Verb::Show(args) => show(args),
+        Verb::Rename { connection, device, name } => {
+            let change = UpdateDevice { name: Some(name.clone()), ..UpdateDevice::default() };
+            let updated = connection.client()?.update_device(device, &change);
+            warn(updated.context("renaming the device")?.warning)
+        }
+        Verb::Move { connection, device, site, time_zone, keep_past_days } => {
+            let site = NewSite { name: site.clone(), time_zone: time_zone.clone() };
+            let change =
+                UpdateDevice { name: None, site: Some(site), keep_past_days: *keep_past_days };
+            let updated = connection.client()?.update_device(device, &change);
+            warn(updated.context("moving the device (--keep-past-days)")?.warning)
+        }
+        Verb::Reset { connection, device } => {
+            connection.client()?.reset_device(device).context("resetting the device")?;
+            writeln!(
+                io::stderr(),
+                "the keys of {device} are void; `ecowatt device enrol --device {device}` makes a \
+                 code for another"
+            )?;
+            Ok(())
+        }
+        Verb::Delete { connection, device, yes } => delete(connection, device, *yes),
     }
 }
 
@@ -111,6 +182,7 @@ fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&enrolment);
     }
+    warn(enrolment.warning)?;
     writeln!(
         io::stderr(),
         "{} may be claimed once with this code, until {}; give it to the agent as claim_file or \
@@ -119,6 +191,32 @@ fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
         enrolment.expires
     )?;
     writeln!(io::stdout(), "{}", enrolment.claim_code)?;
+    Ok(())
+}
+
+fn delete(connection: &Connection, device: &str, is_sure: bool) -> anyhow::Result<()> {
+    let client = connection.client()?;
+    if !is_sure {
+        let Device { name, site, .. } = client.find_device(device).context("finding it")?.device;
+        write!(
+            io::stderr(),
+            "Delete {device} ({} at {}) and everything that it has stored? Type its id: ",
+            plain(&name),
+            plain(&site.name)
+        )?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        anyhow::ensure!(answer.trim() == device, "nothing was deleted (--yes does not ask)");
+    }
+    client.delete_device(device).context("deleting the device")?;
+    writeln!(io::stderr(), "{device} is deleted")?;
+    Ok(())
+}
+
+fn warn(warning: Option<String>) -> anyhow::Result<()> {
+    if let Some(warning) = warning {
+        writeln!(io::stderr(), "note: {}", plain(&warning))?;
+    }
     Ok(())
 }
 
@@ -140,7 +238,7 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        return print_json(&devices);
+        return print_json(&json_of(&devices, args.spark)?);
     }
     if devices.is_empty() {
         let is_searched = args.search.is_some() || args.state.is_some();
@@ -168,6 +266,16 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn json_of(devices: &[Device], with_spark: bool) -> anyhow::Result<serde_json::Value> {
+    let mut list = serde_json::to_value(devices)?;
+    for device in list.as_array_mut().into_iter().flatten().filter(|_| !with_spark) {
+        if let Some(device) = device.as_object_mut() {
+            device.remove("spark");
+        }
+    }
+    Ok(list)
+}
+
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let detail =
         args.connection.client()?.find_device(&args.device).context("finding the device")?;
@@ -181,8 +289,8 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
             out,
             "\ninverter {}: {} ({}), {}",
             inverter.number,
-            inverter.title,
-            inverter.profile,
+            plain(&inverter.title),
+            plain(&inverter.profile),
             word(&inverter.state)
         )?;
         let mut table = Table::new(["point", "value", "unit", "read at", "quality"]);

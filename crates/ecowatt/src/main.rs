@@ -18,6 +18,7 @@ mod serve;
 mod session;
 mod shutdown;
 mod simulate;
+mod site;
 mod store;
 mod table;
 mod telemetry;
@@ -54,6 +55,7 @@ enum Command {
     Inverter(inverter::InverterArgs),
     Simulate(simulate::SimulateArgs),
     Device(device::DeviceArgs),
+    Site(site::SiteArgs),
     Telemetry(telemetry::TelemetryArgs),
     Token(token::TokenArgs),
     Session(session::SessionArgs),
@@ -83,7 +85,11 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(std::io::stderr(), "ecowatt: {error:#}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "ecowatt: {}",
+                table::plain_lines(&format!("{error:#}"))
+            );
             ExitCode::FAILURE
         }
     }
@@ -103,6 +109,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Inverter(args) => threads()?.block_on(inverter::run(args, shutdown::signal())),
         Command::Simulate(args) => simulate::run(&args, Clock::system()),
         Command::Device(args) => device::run(&args),
+        Command::Site(args) => site::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
         Command::Session(args) => session::run(&args),

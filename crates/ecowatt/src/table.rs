@@ -16,8 +16,9 @@ impl Table {
         Self { rows: vec![head.map(str::to_uppercase).to_vec()] }
     }
 
+    /// Adds a row. What is in its cells may come from anywhere.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
 
     /// The table as text; the last column is not padded.
@@ -55,10 +56,34 @@ impl Table {
 /// # Errors
 /// If it has no JSON or standard output cannot be written.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
+    let mut text = String::new();
+    for character in serde_json::to_string_pretty(value)?.chars() {
+        // Beyond the line breaks, such characters are in strings alone, where JSON may escape them.
+        if character == '\n' || ecowatt_model::is_plain(character) {
+            text.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
     text.push('\n');
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Text from outside, as it may stand in a line on a terminal: what is not plainly a character there
+/// is shown as a replacement, so that nothing can move the cursor, colour or hide what follows.
+#[must_use]
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if ecowatt_model::is_plain(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// The same for text of several lines.
+#[must_use]
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// A value that may be absent.
@@ -84,5 +109,13 @@ mod tests {
         table.row(["dev-1".into(), "Müller, süd".into()]);
         table.row(["dev-1000".into(), "x".into()]);
         assert_eq!(table.render(), "DEVICE    NAME\ndev-1     Müller, süd\ndev-1000  x\n");
+    }
+
+    #[test]
+    fn terminal_is_not_commanded_by_what_is_listed() {
+        let mut table = Table::new(["firmware"]);
+        table.row(["\u{1b}[2J\u{1b}]0;owned\u{7}1.0\n\u{9b}31m\u{202e}x".into()]);
+        let shown = "?[2J?]0;owned?1.0??31m?x".replace('?', "\u{fffd}");
+        assert_eq!(table.render(), format!("FIRMWARE\n{shown}\n"));
     }
 }

@@ -17,7 +17,7 @@ use ecowatt_store::{
 
 use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
 use crate::text::checked_name;
-use crate::time::find_zone;
+use crate::time::checked_zone;
 
 /// How often a claim id is drawn again when it is taken: one in 33 million is, per claim stored.
 const ID_DRAWS: usize = 4;
@@ -275,11 +275,7 @@ fn checked(claim_for: ClaimFor) -> Result<ClaimFor, ClaimError> {
     let site = checked_name(&site).ok_or(ClaimError::Name("site's name"))?;
     let time_zone = match time_zone {
         None => None,
-        Some(text) => {
-            let zone = find_zone(&text).ok_or_else(|| ClaimError::TimeZone(text.clone()))?;
-            // One spelling, whatever case it was given in.
-            Some(zone.iana_name().unwrap_or(&text).to_owned())
-        }
+        Some(text) => Some(checked_zone(&text).ok_or(ClaimError::TimeZone(text))?),
     };
     Ok(ClaimFor::New { name, site, time_zone })
 }

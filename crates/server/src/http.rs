@@ -50,6 +50,7 @@ pub(crate) use own::Readiness;
 pub(crate) use space::Space;
 
 use crate::access::{Access, Right};
+use crate::edit::Editor;
 use crate::enrolment::Enrolment;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
+    pub(crate) editor: Editor,
     pub(crate) ingest: Ingest,
     /// Wrong codes for claims.
     pub(crate) wrong_codes: Mutex<Throttle>,
@@ -136,7 +138,10 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
         .routes(routes!(devices::enrol_device))
+        .routes(routes!(devices::update_device, devices::delete_device))
         .routes(routes!(devices::delete_device_keys))
+        .routes(routes!(devices::reset_device))
+        .routes(routes!(sites::update_site, sites::delete_site))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))
         .routes(routes!(tokens::list_tokens, tokens::create_token))

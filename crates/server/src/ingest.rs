@@ -175,6 +175,11 @@ impl Ingest {
         }
     }
 
+    /// Looks up anew where devices stand and in which time zone.
+    pub(crate) fn forget_places(&self) {
+        self.keyring.forget_all();
+    }
+
     /// Takes a sealed message and gives the sealed reply, after the commit that holds everything
     /// the message brought.
     ///

@@ -7,6 +7,7 @@
 
 pub mod access;
 mod config;
+mod edit;
 mod enrolment;
 mod entropy;
 mod fleet;

@@ -137,6 +137,9 @@ pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// swept in 20 seconds, at a few percent of one processor.
 pub const SWEEP_PAGE: u32 = 500;
 
+/// Rest between two commits that remove what deleted devices have stored.
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
 /// Devices whose lines are published at each look.
 pub const LINES_MAX: usize = 200;
 

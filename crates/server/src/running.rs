@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::{self, Access, AccessError};
 use crate::config::{Config, ConfigError};
+use crate::edit::{self, Editor};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
@@ -83,10 +84,12 @@ pub async fn serve(
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
     let router = http::router(&app);
     let lost = app.store.writer_ended();
+    let store = app.store.clone();
     let tasks = tokio::spawn(async move {
         let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
-        let uses = tokio::spawn(access::keep_uses(access, stopping));
+        let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
+        let sweep = tokio::spawn(edit::sweep(store, stopping));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             () = lost => Err(StoreLost),
@@ -97,7 +100,7 @@ pub async fn serve(
         }
         // All hold a receiver until they are done.
         let _ = stop.send(true);
-        for task in [listen, presence, uses] {
+        for task in [listen, presence, uses, sweep] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the server ended badly");
             }
@@ -136,6 +139,7 @@ pub(crate) fn shared(
         fleet: Fleet::new(store.clone(), clock, config.silent_after),
         history: History::new(store.clone(), clock),
         enrolment: Enrolment::new(store.clone(), clock),
+        editor: Editor::new(store.clone(), clock),
         ingest: Ingest::new(
             store.clone(),
             clock,

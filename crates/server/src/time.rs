@@ -18,6 +18,12 @@ pub(crate) fn rfc3339(instant: UnixMs) -> String {
     format!("{timestamp:.3}")
 }
 
+/// A zone's name in one spelling, whatever case it was given in.
+pub(crate) fn checked_zone(text: &str) -> Option<String> {
+    let zone = find_zone(text)?;
+    Some(zone.iana_name().unwrap_or(text).to_owned())
+}
+
 /// The zone of that IANA name, if there is one.
 #[must_use]
 pub(crate) fn find_zone(name: &str) -> Option<TimeZone> {

@@ -251,6 +251,59 @@ pub struct Stream {
     pub first_seen: UnixMs,
 }
 
+/// What is to be changed of a device.
+#[derive(Debug, Clone)]
+pub struct EditDevice {
+    pub device: DeviceNumber,
+    pub name: Option<String>,
+    /// A site by its name, made if there is none of that name and a zone is given.
+    pub site: Option<(String, Option<String>)>,
+    /// Whether days that are stored may stay as they were cut, by another zone.
+    pub keeps_past_days: bool,
+}
+
+/// What is to be changed of a site.
+#[derive(Debug, Clone)]
+pub struct EditSite {
+    pub site: SiteId,
+    pub name: Option<String>,
+    pub time_zone: Option<String>,
+    /// Whether days that are stored may stay as they were cut, by another zone.
+    pub keeps_past_days: bool,
+}
+
+/// Why a device or site was not changed or deleted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EditError {
+    #[error("there is none of that number")]
+    Unknown,
+    #[error("there is a site of that name")]
+    NameTaken,
+    #[error("there is no site of that name, and no time zone to make one")]
+    UnknownSite,
+    #[error("the site of that name is in the zone {0}")]
+    OtherTimeZone(String),
+    #[error("there are days that were cut by the time zone it has")]
+    HasDays,
+    #[error("the site has devices")]
+    InUse,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CreateClaimError> for EditError {
+    fn from(error: CreateClaimError) -> Self {
+        match error {
+            CreateClaimError::UnknownSite => Self::UnknownSite,
+            CreateClaimError::OtherTimeZone(zone) => Self::OtherTimeZone(zone),
+            CreateClaimError::Store(error) => Self::Store(error),
+            CreateClaimError::UnknownDevice
+            | CreateClaimError::IdTaken
+            | CreateClaimError::Exhausted => Self::Unknown,
+        }
+    }
+}
+
 /// Why no claim was made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateClaimError {
@@ -298,4 +351,4 @@ pub enum AnnounceError {
     Store(#[from] StoreError),
 }
 
-store_failures!(CreateClaimError, RedeemClaimError, AnnounceError);
+store_failures!(EditError, CreateClaimError, RedeemClaimError, AnnounceError);

@@ -30,8 +30,8 @@ pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
-    DeviceState, InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
-    Redemption, Site, SiteId, Stream,
+    DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,
+    RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
 };
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::backup::{

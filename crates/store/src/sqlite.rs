@@ -9,6 +9,7 @@
 mod absent;
 pub(crate) mod access;
 pub(crate) mod backup;
+pub(crate) mod edit;
 mod ends;
 pub(crate) mod fleet;
 mod fold;
@@ -184,7 +185,7 @@ impl Sqlite {
         E: From<StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        self.queue(writer::change(change, answer))?;
+        self.queue(Job::Change(writer::change(change, answer)))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
@@ -209,6 +210,22 @@ impl Sqlite {
     /// To be told when a device was given keys.
     pub(crate) fn keys_given(&self, device: DeviceNumber) {
         self.absent.given(device);
+    }
+
+    /// As [`Sqlite::write`], for a change of what ingest otherwise changes alone; it may revoke
+    /// something, too.
+    pub(crate) async fn rewrite<T, E>(
+        &self,
+        change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let journal = Arc::clone(&self.journal);
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Rewrite(writer::change(move |db| change(db, &journal), answer)))?;
+        answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
     /// As [`Sqlite::write`], for a change that revokes something.

@@ -7,14 +7,15 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumbe
 
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, access, fleet, query};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, access, edit, fleet, query};
 use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
     DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState,
-    EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession, NewStream, NewToken, OpenClaim,
-    OpenError, Outcome, Point, PointId, RedeemClaim, RedeemClaimError, RedeemSetup,
-    RedeemSetupError, SecretHash, Session, SessionId, Site, SourceLatest, SourcePower, StoreError,
-    Stream, StreamId, TimeQuality, TimeRange, Token, TokenId, Upload, Use,
+    EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession,
+    NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim,
+    RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteId,
+    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeQuality, TimeRange, Token,
+    TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -260,6 +261,50 @@ impl Store {
 
     pub async fn find_device(&self, device: DeviceNumber) -> Result<Option<Device>, StoreError> {
         self.0.look_up(move |db| fleet::find_device(db, device)).await
+    }
+
+    /// Changes a device's name and site.
+    pub async fn edit_device(&self, change: EditDevice) -> Result<(), EditError> {
+        self.0.write(move |db| edit::edit_device(db, &change)).await
+    }
+
+    /// Changes a site's name and time zone.
+    pub async fn edit_site(&self, change: EditSite) -> Result<(), EditError> {
+        self.0.write(move |db| edit::edit_site(db, &change)).await
+    }
+
+    /// Deletes a site without devices.
+    pub async fn delete_site(&self, site: SiteId) -> Result<(), EditError> {
+        self.0.write(move |db| edit::delete_site(db, site)).await
+    }
+
+    /// Revokes a device's keys and believes nothing any more of what was reported under them; what
+    /// they have stored stays. Says whether there is such a device.
+    pub async fn reset_device(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
+        self.0.rewrite(move |db, journal| edit::reset_device(db, journal, device, at)).await
+    }
+
+    /// Revokes a device's keys and makes it invisible; [`Store::sweep`] removes what it has stored.
+    /// Says whether there is such a device.
+    pub async fn delete_device(
+        &self,
+        device: DeviceNumber,
+        at: UnixMs,
+    ) -> Result<bool, StoreError> {
+        self.0.rewrite(move |db, journal| edit::delete_device(db, journal, device, at)).await
+    }
+
+    /// Removes some of what deleted devices have stored; says whether there may be more.
+    pub async fn sweep(&self) -> Result<bool, StoreError> {
+        if !self.0.read(edit::has_deleted).await? {
+            return Ok(false);
+        }
+        self.0.write(edit::sweep).await
+    }
+
+    /// Other devices of the same name at the same site, a few of them.
+    pub async fn namesakes(&self, device: DeviceNumber) -> Result<Vec<DeviceNumber>, StoreError> {
+        self.0.read(move |db| edit::namesakes(db, device)).await
     }
 
     /// Sets states; gives the devices whose state changed.

@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use ecowatt_api::{
     DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment,
-    InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause,
+    InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause, UpdateDevice,
+    Updated,
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{ClaimFor, DeviceQuery, LatestReading};
+use ecowatt_store::{ClaimFor, DeviceQuery, EditDevice, EditError, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -23,6 +24,7 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
+use crate::edit::ChangeError;
 use crate::enrolment::{ClaimError, ClaimRequest};
 use crate::fleet::{Detail, Overview, api_state, decimals, scaled, stored_state};
 use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
@@ -144,6 +146,7 @@ pub(super) async fn enrol_device(
         device: made.device.to_string(),
         claim_code: made.code.expose().to_string(),
         expires: rfc3339(made.expires),
+        warning: app.editor.warning(made.device).await?,
     };
     Ok((StatusCode::CREATED, Json(enrolment)))
 }
@@ -170,6 +173,120 @@ pub(super) async fn delete_device_keys(
     }
     tracing::info!(by = %caller, device_id = %number, "keys revoked, claim codes voided");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes a device's name and site.
+///
+/// Days that are stored stay as they were cut by the time zone of the site that the device leaves;
+/// where the zone of its new site is another, `keep_past_days` must say that this may be so.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/devices/{id}",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    request_body = UpdateDevice,
+    responses(
+        (status = OK, body = Updated),
+        (status = BAD_REQUEST, description = "A name or time zone is not one.", body = ecowatt_api::Error),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+        (status = CONFLICT, description = "Past days would stay cut by another time zone.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn update_device(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    DevicePath(number): DevicePath,
+    Body(body): Body<UpdateDevice>,
+) -> Result<Json<Updated>, ApiError> {
+    let change = EditDevice {
+        device: number,
+        name: body.name,
+        site: body.site.map(|site| (site.name, site.time_zone)),
+        keeps_past_days: body.keep_past_days,
+    };
+    app.editor.device(change).await.map_err(|error| change_refused(error, device_unknown))?;
+    app.ingest.forget_places();
+    tracing::info!(by = %caller, device_id = %number, "device changed");
+    Ok(Json(Updated { warning: app.editor.warning(number).await? }))
+}
+
+/// Deletes a device and everything that it has stored.
+///
+/// It is gone at once; what it has stored is removed in the background.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/devices/{id}",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    responses(
+        (status = NO_CONTENT, description = "There is no such device any more."),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn delete_device(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    DevicePath(number): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    if !app.editor.delete(number).await? {
+        return Err(device_unknown());
+    }
+    tracing::info!(by = %caller, device_id = %number, "device deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Resets a device whose key somebody else may have had: revokes its keys and claim codes, and forgets
+/// what was reported under them. What it has stored stays.
+#[utoipa::path(
+    post,
+    path = "/api/v1/devices/{id}/reset",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    responses(
+        (status = NO_CONTENT, description = "The device can be enrolled again."),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn reset_device(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    DevicePath(number): DevicePath,
+) -> Result<StatusCode, ApiError> {
+    if !app.editor.reset(number).await? {
+        return Err(device_unknown());
+    }
+    tracing::info!(by = %caller, device_id = %number, "device reset, keys revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a device or site was not changed; `unknown` says that there is none.
+pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> ApiError {
+    let text = error.to_string();
+    let conflict = |code, text| ApiError::new(StatusCode::CONFLICT, code, text);
+    match error {
+        ChangeError::Name => ApiError::bad_request("invalid_name", text),
+        ChangeError::TimeZone(_) => ApiError::bad_request("invalid_time_zone", text),
+        ChangeError::Edit(error) => match error {
+            EditError::Store(error) => error.into(),
+            EditError::Unknown => unknown(),
+            EditError::UnknownSite => ApiError::bad_request(
+                "site_unknown",
+                "there is no site of that name yet; give its time zone to make it",
+            ),
+            EditError::NameTaken => conflict("site_name_taken", text),
+            EditError::OtherTimeZone(_) => conflict("site_in_other_time_zone", text),
+            EditError::InUse => conflict(
+                "site_in_use",
+                "the site has devices, or what they stored is still being removed".into(),
+            ),
+            EditError::HasDays => conflict(
+                "past_days",
+                "energy and statistics of past days are cut by the present time zone and stay so, and \
+                 today's are a mixture; `keep_past_days` says that this may be so"
+                    .into(),
+            ),
+        },
+    }
 }
 
 pub(super) fn device_unknown() -> ApiError {

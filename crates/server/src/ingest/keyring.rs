@@ -134,7 +134,14 @@ impl Drop for Begun {
 #[derive(Debug)]
 pub(super) struct Keyring {
     store: Store,
-    known: Mutex<HashMap<(u32, u16), Arc<Known>>>,
+    known: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    keys: HashMap<(u32, u16), Arc<Known>>,
+    /// Grows when all are forgotten; what was read before that is not held.
+    version: u64,
 }
 
 impl Keyring {
@@ -148,9 +155,13 @@ impl Keyring {
         now: MonoMs,
     ) -> Result<Option<Arc<Known>>, StoreError> {
         let place = (kid.device.0, kid.generation.0);
-        if let Some(known) = self.lock().get(&place) {
-            return Ok(Some(Arc::clone(known)));
-        }
+        let version = {
+            let held = self.lock();
+            if let Some(known) = held.keys.get(&place) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            held.version
+        };
         let Some(key) = self.store.find_key(kid.device, kid.generation).await? else {
             return Ok(None);
         };
@@ -168,18 +179,29 @@ impl Keyring {
             standing: Mutex::new(Standing { last, quota: Quota::full(now), turns: 0 }),
         });
         let mut held = self.lock();
-        if held.len() >= KEYS_MAX {
-            held.clear();
+        if held.keys.len() >= KEYS_MAX {
+            held.keys.clear();
+        }
+        // What was read before all were forgotten may be out of date.
+        if held.version != version {
+            return Ok(Some(known));
         }
         // Somebody else may have been first, and his is in use.
-        Ok(Some(Arc::clone(held.entry(place).or_insert(known))))
+        Ok(Some(Arc::clone(held.keys.entry(place).or_insert(known))))
     }
 
     pub(super) fn forget(&self, kid: Kid) {
-        self.lock().remove(&(kid.device.0, kid.generation.0));
+        self.lock().keys.remove(&(kid.device.0, kid.generation.0));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(u32, u16), Arc<Known>>> {
+    /// Forgets all, since sites may be in other time zones.
+    pub(super) fn forget_all(&self) {
+        let mut held = self.lock();
+        held.keys.clear();
+        held.version += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -184,3 +184,130 @@ async fn device_is_enrolled_more_often_than_a_byte_counts() {
     assert_eq!(seen["link"]["key_generation"], 261);
     assert_eq!(samples_of(&world, &device.id).await, 1);
 }
+
+async fn reset(world: &World, device: &TestDevice) {
+    let answer = world.post(&format!("/api/v1/devices/{}/reset", device.id), "").await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn reset_device_sends_the_rest_of_its_spool_whatever_has_taken_its_names() {
+    for (what, report) in REPORTS {
+        let world = World::start().await;
+        let mut device = TestDevice::enrol(&world, "Roof").await;
+        let start = now();
+        let at = |i: u32| UnixMs(start.0 - 600_000 + 5_000 * i64::from(i));
+        for i in 0..3 {
+            device.deliver(&world, start, &[(at(i), Some(1000))]).await;
+        }
+        let mut thief = device.with(device.identity());
+        thief.continue_from(&device);
+        thief.report(&world, |writer| report(writer, &device)).await;
+        let stolen = samples_of(&world, &device.id).await;
+        reset(&world, &device).await;
+        let seen = world.get_json(&format!("/api/v1/devices/{}", device.id)).await;
+        assert!(seen["link"]["key_revoked"].is_string() && seen["firmware"].is_null(), "{seen}");
+        assert_eq!(samples_of(&world, &device.id).await, stolen, "{what}: its history stays");
+        // Newest first, some of it sent before; and once more, as after lost acknowledgements.
+        let mut next = enrol_again(&world, &device).await;
+        for _ in 0..2 {
+            for i in (1..9).rev() {
+                next.continue_names_of(&device, i);
+                next.deliver(&world, start, &[(at(i), Some(1000))]).await;
+            }
+        }
+        assert_eq!(samples_of(&world, &device.id).await, stolen + 6, "{what}");
+        let old = thief.report(&world, |writer| clock(writer, 1)).await;
+        assert_eq!(old.status, 401, "{what}: the old key is void");
+    }
+}
+
+#[tokio::test]
+async fn deleted_device_is_gone_with_its_data_and_its_number_is_nobodys() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let start = now();
+    for i in 0..3 {
+        device.deliver(&world, start, &[(UnixMs(start.0 - 60_000 * i), Some(1000))]).await;
+    }
+    let site = world.get_json("/api/v1/sites").await[0]["id"].as_i64().unwrap();
+    let (name, value) = world.bearer();
+    let delete = async |target: &str| world.send("DELETE", target, &[(name, &value)], "").await;
+    let in_use = delete(&format!("/api/v1/sites/{site}")).await;
+    assert_eq!((in_use.status, in_use.code().as_str()), (409, "site_in_use"));
+
+    let target = format!("/api/v1/devices/{}", device.id);
+    assert_eq!(delete(&target).await.status, 204);
+    assert_eq!(delete(&target).await.status, 404);
+    for gone in [target.clone(), format!("{target}/energy"), format!("{target}/telemetry")] {
+        assert_eq!(world.get(&gone).await.status, 404, "{gone}");
+    }
+    assert_eq!(world.get_json("/api/v1/devices").await["total"], 0);
+    let answer =
+        device.send(&world, start, &[(start, Some(1))], ecowatt_wire::SourceState::Online).await;
+    assert_eq!(answer.status, 401);
+    crate::world::within("what it stored is removed", async {
+        while delete(&format!("/api/v1/sites/{site}")).await.status == 409 {
+            tokio::time::sleep(crate::world::DEADLINE / 200).await;
+        }
+    })
+    .await;
+    assert_eq!(TestDevice::enrol(&world, "Roof").await.id, "dev-2");
+}
+
+#[tokio::test]
+async fn names_places_and_time_zones_are_corrected() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Rof").await;
+    TestDevice::enrol(&world, "Shed").await;
+    let target = format!("/api/v1/devices/{}", device.id);
+    let patch = async |target: &str, body: &str| {
+        let (name, value) = world.bearer();
+        world.send("PATCH", target, &[(name, &value), crate::world::JSON], body).await
+    };
+    let renamed = patch(&target, r#"{"name":"Roof"}"#).await;
+    assert_eq!((renamed.status, renamed.json()), (200, serde_json::json!({})));
+    let twin = patch(&target, r#"{"name":"Shed"}"#).await.json();
+    assert!(twin["warning"].as_str().unwrap().contains("dev-2"), "{twin}");
+    let sites = world.get_json("/api/v1/sites").await;
+    let site = format!("/api/v1/sites/{}", sites[0]["id"]);
+
+    // Without days the zone is simply wrong and can be put right; with days it takes a word.
+    assert_eq!(patch(&site, r#"{"time_zone":"europe/PARIS"}"#).await.status, 200);
+    assert_eq!(world.get_json(&target).await["site"]["time_zone"], "Europe/Paris");
+    let start = now();
+    device.deliver(&world, start, &[(start, Some(1000))]).await;
+    for (target, body) in [
+        (&site, r#"{"time_zone":"Asia/Tokyo"}"#),
+        (&target, r#"{"site":{"name":"Far","time_zone":"Asia/Tokyo"}}"#),
+    ] {
+        let refused = patch(target, body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (409, "past_days"), "{body}");
+    }
+    assert_eq!(world.get_json("/api/v1/sites").await.as_array().unwrap().len(), 1);
+    let body = r#"{"site":{"name":"Near","time_zone":"Europe/Paris"}}"#;
+    assert_eq!(patch(&target, body).await.status, 200, "days are cut alike there");
+    let body = r#"{"site":{"name":"Far","time_zone":"Asia/Tokyo"},"keep_past_days":true}"#;
+    assert_eq!(patch(&target, body).await.status, 200);
+    // What comes from now on is cut by the zone of the new place.
+    let at = UnixMs(start.0 / 86_400_000 * 86_400_000 - 86_400_000 + 16 * 3_600_000);
+    device.deliver(&world, start, &[(at, Some(1000))]).await;
+    let tomorrow = jiff::Timestamp::from_millisecond(at.0 + 3_600_000).unwrap();
+    let date = tomorrow.to_zoned(jiff::tz::TimeZone::get("Asia/Tokyo").unwrap()).date();
+    let energy = world.get_json(&format!("{target}/energy")).await;
+    let days = energy["days"].as_array().unwrap();
+    assert!(days.iter().any(|day| day["date"] == date.to_string()), "{date} {energy}");
+
+    for (target, body, status, code) in [
+        (target.as_str(), r#"{"name":"\u001b[31m"}"#, 400, "invalid_name"),
+        (&target, r#"{"site":{"name":"None"}}"#, 400, "site_unknown"),
+        (&target, r#"{"site":{"name":"Near","time_zone":"UTC"}}"#, 409, "site_in_other_time_zone"),
+        (&site, r#"{"time_zone":"Mars/Olympus"}"#, 400, "invalid_time_zone"),
+        (&site, r#"{"name":"Far"}"#, 409, "site_name_taken"),
+        ("/api/v1/sites/99", r#"{"name":"x"}"#, 404, "site_unknown"),
+        ("/api/v1/devices/dev-99", r#"{"name":"x"}"#, 404, "device_unknown"),
+    ] {
+        let refused = patch(target, body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{target} {body}");
+    }
+}

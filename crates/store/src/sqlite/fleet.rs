@@ -27,7 +27,7 @@ pub(crate) fn list_sites(db: &Connection) -> Result<Vec<Site>, StoreError> {
     Ok(sites)
 }
 
-fn find_or_create_site(
+pub(super) fn find_or_create_site(
     db: &Connection,
     name: &str,
     time_zone: Option<&str>,
@@ -57,8 +57,9 @@ pub(crate) fn create_claim(
     forget_claims(db, new.created)?;
     let device = match &new.claim_for {
         ClaimFor::Existing(device) => {
-            let known =
-                db.prepare_cached("SELECT 1 FROM device WHERE number = ?1")?.exists([device.0])?;
+            let known = db
+                .prepare_cached("SELECT 1 FROM device WHERE number = ?1 AND deleted IS NULL")?
+                .exists([device.0])?;
             if !known {
                 return Err(CreateClaimError::UnknownDevice);
             }
@@ -129,7 +130,7 @@ pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, Sto
 ///
 /// The epoch just below is left free, for batches that get a name of their own (see
 /// [`super::ingest`]).
-fn next_grant(
+pub(super) fn next_grant(
     db: &Connection,
     device: DeviceNumber,
 ) -> Result<Option<(KeyGeneration, BootEpoch, BootEpoch)>, StoreError> {
@@ -351,12 +352,14 @@ pub(crate) fn find_device(
     db: &Connection,
     number: DeviceNumber,
 ) -> Result<Option<Device>, StoreError> {
-    let sql = format!("SELECT {DEVICE} {FROM_DEVICE} WHERE device.number = ?1");
+    let sql = format!(
+        "SELECT {DEVICE} {FROM_DEVICE} WHERE device.number = ?1 AND device.deleted IS NULL"
+    );
     Ok(db.prepare_cached(&sql)?.query_row([number.0], device).optional()?)
 }
 
 pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<DevicePage, StoreError> {
-    let mut wanted = String::from("1");
+    let mut wanted = String::from("device.deleted IS NULL");
     let mut values = Vec::<Value>::new();
     if let Some(search) = query.search.as_deref().filter(|search| !search.is_empty()) {
         values.push(Value::from(format!("%{}%", escape_like(search))));

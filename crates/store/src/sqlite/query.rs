@@ -408,7 +408,7 @@ pub(crate) fn nothing(db: &Connection) -> Result<(), StoreError> {
 
 /// How many devices there are.
 pub(crate) fn count_devices(db: &Connection) -> Result<u64, StoreError> {
-    let sql = "SELECT count(*) FROM device";
+    let sql = "SELECT count(*) FROM device WHERE deleted IS NULL";
     Ok(db.prepare_cached(sql)?.query_row([], |row| count(row, 0))?)
 }
 

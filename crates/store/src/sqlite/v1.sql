@@ -17,9 +17,12 @@ CREATE TABLE device (
     -- What was reported under keys up to this generation, and of epochs below this one, is not
     -- believed: the device was reset.
     forgotten_key INTEGER NOT NULL DEFAULT 0,
-    forgotten_epoch INTEGER NOT NULL DEFAULT 0
+    forgotten_epoch INTEGER NOT NULL DEFAULT 0,
+    -- Its rows are being removed.
+    deleted INTEGER
 ) STRICT;
 CREATE INDEX device_site ON device (site);
+CREATE INDEX device_deleted ON device (deleted) WHERE deleted IS NOT NULL;
 
 -- The counter stands beside its key because it is the key's: both move in one transaction with
 -- what the message brings.

@@ -16,13 +16,16 @@ use super::rows::Rows;
 use crate::{Outcome, StoreError, Upload};
 
 /// Tells whoever asked, once the fate of the group is known.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A change that gives the answer its result makes; without a transaction it only answers.
-type Change = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Answer + Send>;
+pub(super) type Change = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Answer + Send>;
 
 pub(super) enum Job {
+    /// A change of the control plane.
     Change(Change),
+    /// A change of rows that are otherwise ingest's alone, and held in memory.
+    Rewrite(Change),
     Upload(Box<Upload>, oneshot::Sender<Result<Outcome, StoreError>>),
 }
 
@@ -30,12 +33,12 @@ pub(super) enum Job {
 pub(super) fn change<T, E>(
     change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     answer: oneshot::Sender<Result<T, E>>,
-) -> Job
+) -> Change
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
 {
-    Job::Change(Box::new(move |transaction| {
+    Box::new(move |transaction| {
         let result = transaction.map_err(E::from).and_then(|t| in_savepoint(t, change));
         Box::new(move |committed| {
             // What the change itself refused stays refused, whatever became of the group.
@@ -43,7 +46,7 @@ where
             // Whoever asked may have gone away.
             let _ = answer.send(result);
         })
-    }))
+    })
 }
 
 fn in_savepoint<T, E: From<StoreError>>(
@@ -137,10 +140,20 @@ fn commit(
             (Err(_), Ok(())) => Err(StoreError::Closed),
         };
         match job {
-            Job::Change(change) => {
+            job @ (Job::Change(_) | Job::Rewrite(_)) => {
                 // What was decided so far must be there for the change to see.
                 let transaction = transaction.and_then(|t| rows.flush(t).map(|()| t));
-                rows.forget_keys();
+                let change = match job {
+                    Job::Rewrite(change) => {
+                        rows.clear();
+                        change
+                    }
+                    Job::Change(change) => {
+                        rows.forget_keys();
+                        change
+                    }
+                    Job::Upload(..) => continue,
+                };
                 answers.push(change(transaction.clone()));
                 state = transaction.and_then(alive);
             }

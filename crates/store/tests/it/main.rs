@@ -12,5 +12,6 @@ mod fleet;
 mod open;
 mod overload;
 mod queries;
+mod removal;
 mod revocation;
 mod stepped;

@@ -1,0 +1,134 @@
+//! Correcting what was entered: names, places and time zones, devices that are reset or go.
+
+use std::time::Duration;
+
+use ecowatt_clock::Clock;
+use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_store::{EditDevice, EditError, EditSite, SiteId, Store, StoreError};
+use tokio::sync::watch;
+
+use crate::limits::{NAME_CHARS_MAX, SWEEP_PAUSE};
+use crate::running::stopped;
+use crate::text::checked_name;
+use crate::time::checked_zone;
+
+/// How often the store is asked for devices that were deleted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why something was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    #[error("a name has 1 to {NAME_CHARS_MAX} characters and no control characters")]
+    Name,
+    #[error("{0:?} is no IANA time zone such as Europe/Berlin")]
+    TimeZone(String),
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
+/// Changes the fleet's records.
+#[derive(Debug, Clone)]
+pub(crate) struct Editor {
+    store: Store,
+    clock: Clock,
+}
+
+impl Editor {
+    #[must_use]
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Changes a device's name and site.
+    ///
+    /// # Errors
+    /// If the change is not sensible or the store fails.
+    pub(crate) async fn device(&self, change: EditDevice) -> Result<(), ChangeError> {
+        let site = match change.site {
+            Some((site, zone)) => Some((name(&site)?, zone.map(zone_name).transpose()?)),
+            None => None,
+        };
+        let name = change.name.as_deref().map(name).transpose()?;
+        Ok(self.store.edit_device(EditDevice { name, site, ..change }).await?)
+    }
+
+    /// Changes a site's name and time zone.
+    ///
+    /// # Errors
+    /// If the change is not sensible or the store fails.
+    pub(crate) async fn site(&self, change: EditSite) -> Result<(), ChangeError> {
+        let name = change.name.as_deref().map(name).transpose()?;
+        let time_zone = change.time_zone.map(zone_name).transpose()?;
+        Ok(self.store.edit_site(EditSite { name, time_zone, ..change }).await?)
+    }
+
+    /// Deletes a site without devices.
+    ///
+    /// # Errors
+    /// If there is none, it has devices, or the store fails.
+    pub(crate) async fn delete_site(&self, site: SiteId) -> Result<(), ChangeError> {
+        Ok(self.store.delete_site(site).await?)
+    }
+
+    /// Forgets what was reported under a device's keys, and revokes them; false if there is no such
+    /// device.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn reset(&self, device: DeviceNumber) -> Result<bool, StoreError> {
+        self.store.reset_device(device, self.now()).await
+    }
+
+    /// Deletes a device; false if there is none. What it has stored is removed by and by.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn delete(&self, device: DeviceNumber) -> Result<bool, StoreError> {
+        self.store.delete_device(device, self.now()).await
+    }
+
+    /// What may be wrong with a device's name, for the operator to see.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn warning(&self, device: DeviceNumber) -> Result<Option<String>, StoreError> {
+        let namesakes = self.store.namesakes(device).await?;
+        if namesakes.is_empty() {
+            return Ok(None);
+        }
+        let names: Vec<String> = namesakes.iter().map(ToString::to_string).collect();
+        Ok(Some(format!("there is another device of that name at that site: {}", names.join(", "))))
+    }
+
+    fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+}
+
+fn name(text: &str) -> Result<String, ChangeError> {
+    checked_name(text).ok_or(ChangeError::Name)
+}
+
+fn zone_name(text: String) -> Result<String, ChangeError> {
+    checked_zone(&text).ok_or(ChangeError::TimeZone(text))
+}
+
+/// Removes what deleted devices have stored, until `stop` says so. It takes a little of the writer's
+/// time and leaves it the rest; a server that stops goes on with it when it starts again.
+pub(crate) async fn sweep(store: Store, mut stop: watch::Receiver<bool>) {
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            _ = stopped(&mut stop) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = match store.sweep().await {
+            Ok(true) => SWEEP_PAUSE,
+            Ok(false) => LOOK_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "what deleted devices have stored is not removed yet");
+                LOOK_EVERY
+            }
+        };
+    }
+}

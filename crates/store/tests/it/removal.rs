@@ -1,0 +1,61 @@
+//! A deleted device leaves nothing behind, and its removal takes small steps.
+
+use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
+
+use crate::fixture::{DAY, Fixture, announce, block, enrol, samples, upload, utc_date};
+
+#[tokio::test]
+async fn no_table_keeps_a_row_of_a_deleted_device() {
+    let fixture = Fixture::new().await;
+    let (store, gone) = (&fixture.store, fixture.device());
+    let kept = enrol(store, "second").await;
+    announce(store, kept).await;
+    let mut sequence = 0;
+    for device in [gone, kept] {
+        for counter in 1..=3u64 {
+            let blocks = (0..400).map(|i| {
+                sequence += 1;
+                let start = i64::from(sequence) * 3_600;
+                block(&fixture.points, (1, sequence), &samples(start + i, 3), utc_date)
+            });
+            fixture.stored(upload(device, counter, blocks.collect())).await;
+        }
+    }
+    assert!(!store.sweep().await.unwrap(), "nothing is deleted");
+    assert!(store.delete_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
+    assert!(!store.delete_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
+    assert!(!store.reset_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
+    assert_eq!(store.find_device(gone).await.unwrap(), None);
+
+    let other = rusqlite::Connection::open(fixture.dir.path().join("ecowatt.db")).unwrap();
+    let tables: Vec<String> = other
+        .prepare(
+            "SELECT name FROM sqlite_master WHERE type = 'table'
+             AND EXISTS (SELECT 1 FROM pragma_table_info(sqlite_master.name) AS c
+                         WHERE c.name = 'device')",
+        )
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let rows_of = |device: DeviceNumber| -> i64 {
+        let count = |table: &String| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table} WHERE device = ?1");
+            other.query_row(&sql, [device.0], |row| row.get(0)).unwrap()
+        };
+        tables.iter().map(count).sum()
+    };
+    let (mut before, kept_rows) = (rows_of(gone), rows_of(kept));
+    assert!(before > 1_200, "{before}");
+    let mut steps = 0;
+    while store.sweep().await.unwrap() {
+        let left = rows_of(gone);
+        assert!(before - left <= i64::from(DELETED_ROWS_PER_COMMIT), "{before} {left}");
+        before = left;
+        steps += 1;
+    }
+    assert!(steps > 2, "{steps}");
+    assert_eq!((rows_of(gone), rows_of(kept)), (0, kept_rows), "{tables:?}");
+}
