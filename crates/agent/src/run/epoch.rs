@@ -198,6 +198,11 @@ impl Epoch {
         self.node()?.flush(now);
         let mut deadline = std::pin::pin!(tokio::time::sleep(STOP_MAX));
         loop {
+            // The answer to the last request may make one more sample while others are sent.
+            if self.node()?.core().buffered() > 0 {
+                let now = self.clock.mono();
+                self.node()?.flush(now);
+            }
             self.act().await?;
             let node = self.node()?;
             let has_batches = node.report().batches > 0;

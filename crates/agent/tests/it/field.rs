@@ -9,7 +9,7 @@ use ecowatt_model::{Mark, UnixMs};
 
 use crate::agents::{Agent, config, logged, text, until};
 use crate::inverter::Inverter;
-use crate::server::Server;
+use crate::server::{Mode, Server};
 
 /// A simulated plant around noon, at the pace of the agents here.
 async fn plant(map: Map, config: &ServeConfig) -> ecowatt_inverter::Running {
@@ -57,6 +57,23 @@ async fn inverters_on_one_gateway_share_its_connection() {
     assert_eq!(server.kept.lock().unwrap().layouts.len(), 2);
     assert!(server.rows().iter().all(|row| !row.marks.contains(&Mark::Unreachable.code())));
     inverter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_while_the_agent_stops_is_sent_as_well() {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("samples", || read_count(&server) >= 3).await;
+    inverter.slow_down(Duration::from_millis(150));
+    server.set_mode(Mode::Slow(Duration::from_millis(220)));
+    until("samples to send and a request that waits", || {
+        let samples = logged(data.path()).len();
+        samples > server.rows().len() && inverter.requests() > samples
+    })
+    .await;
+    agent.stop().await;
+    assert_eq!(server.rows(), logged(data.path()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,10 @@
 //! A Modbus TCP inverter on tokio-modbus.
 
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,27 +17,39 @@ struct Registers {
     reads: Arc<AtomicU16>,
     bad: Arc<Mutex<Option<u16>>>,
     requests: Arc<AtomicUsize>,
+    latency: Arc<Mutex<Duration>>,
 }
 
 impl tokio_modbus::server::Service for Registers {
     type Request = Request<'static>;
     type Response = Response;
     type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, ExceptionCode>> + Send>>;
 
     fn call(&self, request: Self::Request) -> Self::Future {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let Request::ReadHoldingRegisters(address, count) = request else {
-            return ready(Err(ExceptionCode::IllegalFunction));
+        let answer = self.answer(&request);
+        let latency = *self.latency.lock().unwrap();
+        Box::pin(async move {
+            tokio::time::sleep(latency).await;
+            answer
+        })
+    }
+}
+
+impl Registers {
+    fn answer(&self, request: &Request<'static>) -> Result<Response, ExceptionCode> {
+        let Request::ReadHoldingRegisters(address, count) = *request else {
+            return Err(ExceptionCode::IllegalFunction);
         };
         let bad = *self.bad.lock().unwrap();
         if bad.is_some_and(|bad| (address..address + count).contains(&bad)) || address + count > 10
         {
-            return ready(Err(ExceptionCode::IllegalDataAddress));
+            return Err(ExceptionCode::IllegalDataAddress);
         }
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
         let words = (address..address + count).map(|at| if at == 9 { read } else { 100 + at });
-        ready(Ok(Response::ReadHoldingRegisters(words.collect())))
+        Ok(Response::ReadHoldingRegisters(words.collect()))
     }
 }
 
@@ -67,6 +80,11 @@ impl Inverter {
     /// Makes every read of this register fail.
     pub(crate) fn break_register(&self, register: Option<u16>) {
         *self.registers.bad.lock().unwrap() = register;
+    }
+
+    /// Makes every answer take this long.
+    pub(crate) fn slow_down(&self, latency: Duration) {
+        *self.registers.latency.lock().unwrap() = latency;
     }
 
     pub(crate) fn requests(&self) -> usize {

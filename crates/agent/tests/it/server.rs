@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ecowatt_codec::{Decoder, State, TimeBase};
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Grant, Request};
@@ -45,6 +46,8 @@ pub(crate) struct Kept {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Well,
+    /// Takes its time to answer.
+    Slow(Duration),
     /// Stores and does not answer.
     LosesReplies,
     /// Closes the connection after each reply, without a word before.
@@ -155,6 +158,9 @@ async fn converse(
         };
         if mode == Mode::LosesReplies {
             return;
+        }
+        if let Mode::Slow(latency) = mode {
+            tokio::time::sleep(latency).await;
         }
         let (status, reply) = reply.map_or(("401 No", vec![]), |reply| ("200 OK", reply));
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", reply.len());
