@@ -150,7 +150,7 @@ describe("a claim code", () => {
     }
   });
 
-  it("of a device with a wrong name: it is renamed, moved, its site renamed, and its zone put right", async () => {
+  it("of a device with a wrong name: it is renamed, moved, its site renamed, its zone put right, and deleted", async () => {
     const { context, page } = await signedIn(browser, DESK);
     try {
       const stamp = Date.now();
@@ -178,6 +178,14 @@ describe("a claim code", () => {
       await page.getByRole("button", { name: "Save site" }).click();
       await page.getByText(/Not saved: .*name/).waitFor();
       expect(await page.getByText("Saved.").count()).toBe(0);
+
+      await page.getByRole("button", { name: "Delete device" }).click();
+      await page.getByRole("dialog").getByRole("textbox").fill(id);
+      await page.getByRole("dialog").getByRole("button", { name: "Delete for good" }).click();
+      await page.getByRole("heading", { name: "Fleet" }).waitFor();
+      await page.getByRole("link", { name: `Roof ${stamp}` }).waitFor({ state: "detached" });
+      await page.goto(`/devices/${id}`);
+      await page.getByText(`There is no device ${id}.`).waitFor();
     } finally {
       await context.close();
     }

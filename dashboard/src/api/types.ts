@@ -32,17 +32,7 @@ export type Spark = Schemas["Spark"];
 export type Profile = Schemas["Profile"];
 export type Trouble = Schemas["Trouble"];
 export type System = Schemas["System"];
-export interface UpdateDevice {
-  name?: string;
-  site?: Schemas["NewSite"];
-  keep_past_days?: boolean;
-}
-export interface UpdateSite {
-  name?: string;
-  time_zone?: string;
-  keep_past_days?: boolean;
-}
-export interface Updated {
-  warning?: string | null;
-}
+export type Updated = Schemas["Updated"];
+export type UpdateDevice = Schemas["UpdateDevice"];
+export type UpdateSite = Schemas["UpdateSite"];
 export type Telemetry = Schemas["Telemetry"];

@@ -8,6 +8,11 @@ import { AGENT_FILE, agentToml, transportOf } from "./agentToml";
 import type { InverterChoice } from "./InverterFields";
 import styles from "./Enrol.module.css";
 
+/** The server words what it says as part of a sentence. */
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 interface Props {
   enrolment: Enrolment;
   /** Absent where the device has its configuration already, but for the code. */
@@ -16,7 +21,7 @@ interface Props {
 }
 
 export function Code({ enrolment, choice, onClose }: Props) {
-  const { device, claim_code, expires } = enrolment;
+  const { device, claim_code, expires, warning } = enrolment;
   const transport = choice && transportOf(choice.kind, choice.address);
   return (
     <div className={styles.form}>
@@ -24,6 +29,7 @@ export function Code({ enrolment, choice, onClose }: Props) {
         Claim code for <strong>{device}</strong>. It is shown this once and can be used once, until{" "}
         {exactText(Date.parse(expires), OWN_ZONE)}.
       </p>
+      {warning && <p className={styles.hint}>{sentence(warning)}</p>}
       <Copy label="Claim code" text={claim_code} />
       <p>
         {choice ? (
