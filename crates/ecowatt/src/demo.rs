@@ -195,6 +195,7 @@ fn clear(data: &Path) -> anyhow::Result<fs::File> {
     if lock.try_lock().is_err() {
         bail!("a demonstration is running in {}", data.display());
     }
+    close(data).with_context(|| format!("closing {} to others", data.display()))?;
     for entry in fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
         let entry = entry?;
         let name = entry.file_name();
@@ -209,6 +210,15 @@ fn clear(data: &Path) -> anyhow::Result<fs::File> {
         removed.with_context(|| format!("removing {}", entry.path().display()))?;
     }
     Ok(lock)
+}
+
+/// Keeps others on the machine away from the owner's token and the devices' keys.
+fn close(data: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(data, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    #[cfg(not(unix))]
+    let _ = data;
+    Ok(())
 }
 
 /// Every third plant speaks SunSpec, the others the original's ten registers.
@@ -280,7 +290,16 @@ fn agent_config(
 /// Written under another name first, so that whoever waits for it never sees half of it.
 fn write_ready(data: &Path, ready: &Ready) -> anyhow::Result<()> {
     let (part, whole) = (data.join("demo.json.part"), data.join(READY_FILE));
-    fs::write(&part, serde_json::to_vec_pretty(ready)?)
+    let text = serde_json::to_vec_pretty(ready)?;
+    // Left by a demonstration that was killed.
+    let _ = fs::remove_file(&part);
+    let mut options = fs::OpenOptions::new();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(&part)
+        .and_then(|mut file| file.write_all(&text))
         .and_then(|()| fs::rename(&part, &whole))
         .with_context(|| format!("writing {}", whole.display()))
 }

@@ -69,6 +69,10 @@ pub enum OpenError {
         #[source]
         cause: std::io::Error,
     },
+    #[error(
+        "{0} is a symbolic link; the store's files are where they are, so that none is made elsewhere"
+    )]
+    Link(PathBuf),
     #[error("another process has {0} open; stop it first")]
     Locked(PathBuf),
     #[error("the database was written by a later version (schema {found}, this one knows {known})")]

@@ -85,10 +85,15 @@ impl Sqlite {
         let lock = match sharing {
             Sharing::Alone => {
                 create_private(dir)
+                    .and_then(|()| close(dir))
                     .map_err(|cause| OpenError::Folder { path: dir.to_owned(), cause })?;
+                refuse_links(dir)?;
                 Some(lock(dir)?)
             }
-            Sharing::Beside => None,
+            Sharing::Beside => {
+                refuse_links(dir)?;
+                None
+            }
         };
         let path = dir.join(DATABASE);
         let cannot = |cause| OpenError::Database { path: path.clone(), cause };
@@ -311,8 +316,57 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Sees to it that only its owner reads the database; the files that SQLite puts beside it take
-/// over its mode.
+/// Closes a folder that others can look into or write to, if there is nothing in it but the store:
+/// whoever made it so did not know what it would hold. Somebody's home or `/tmp` stays as it is, and
+/// is no place for keys.
+#[cfg(unix)]
+fn close(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(dir)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if !name.as_encoded_bytes().starts_with(b"ecowatt.") && name != journal::JOURNAL {
+            return Err(std::io::Error::other(format!(
+                "it is open to other users of this machine (mode {mode:04o}) and holds other things, \
+                 such as {}; give a folder of its own, or close it with `chmod go= DIR`",
+                name.display()
+            )));
+        }
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode & !0o077))?;
+    tracing::warn!(
+        folder = %dir.display(),
+        mode = format!("{mode:04o}"),
+        "the data folder was open to other users of this machine and is closed to them now"
+    );
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn close(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Refuses links in the places of the store's own files: what is made or changed through one would be
+/// somewhere else.
+fn refuse_links(dir: &Path) -> Result<(), OpenError> {
+    let beside = |end: &str| format!("{DATABASE}{end}");
+    for name in
+        [DATABASE.into(), beside("-wal"), beside("-shm"), LOCK.into(), journal::JOURNAL.into()]
+    {
+        let path = dir.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            return Err(OpenError::Link(path));
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that only its owner reads a file; those that SQLite puts beside the database take over
+/// its mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
@@ -327,16 +381,17 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
+    make_private(&path)
+        .and_then(|()| OpenOptions::new().write(true).open(&path))
+        .map_err(|cause| OpenError::Folder { path: path.clone(), cause })
+        .and_then(|file| held(file, dir))
+}
+
+fn held(file: File, dir: &Path) -> Result<File, OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(OpenError::Folder { path, cause }),
+        Err(TryLockError::Error(cause)) => Err(OpenError::Folder { path: dir.join(LOCK), cause }),
     }
 }
 

@@ -19,3 +19,22 @@ fn taken_port_and_foreign_folder_are_said_with_the_way_out() {
     assert!(said.err.contains("thesis.txt") && said.err.contains("empty folder"), "{said:?}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 1);
 }
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_on_the_machine_reads_the_owners_token() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("demo");
+    std::fs::create_dir(&data).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&data, open).unwrap();
+    let path = data.to_str().unwrap();
+    let args = ["demo", "--listen", "127.0.0.1:0", "--for", "1s", "--devices", "1", "--data", path];
+    let said = ecowatt(&args);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("demo.json"))), (0o700, 0o600));
+}

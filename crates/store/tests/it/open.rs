@@ -140,3 +140,77 @@ async fn stopped_store_is_one_private_file() {
     let restored = Store::open(copy.path()).unwrap();
     assert_eq!(restored.list_tokens().await.unwrap().len(), 1);
 }
+
+#[cfg(unix)]
+mod files {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn open_folder_is_closed_and_its_files_are_their_owners() {
+        for before in [0o755, 0o777, 0o770, 0o700, 0o701] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(before)).unwrap();
+            for name in ["ecowatt.lock", "ecowatt.db"] {
+                fs::write(dir.path().join(name), "").unwrap();
+                let open = fs::Permissions::from_mode(0o666);
+                fs::set_permissions(dir.path().join(name), open).unwrap();
+            }
+            let store = Store::open(dir.path()).unwrap();
+            let made = store.create_token(token("a")).await.unwrap();
+            store.delete_token(made.id, None).await.unwrap();
+            assert_eq!(mode(dir.path()), 0o700, "{before:o}");
+            for entry in fs::read_dir(dir.path()).unwrap() {
+                let path = entry.unwrap().path();
+                assert_eq!(mode(&path), 0o600, "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn open_folder_with_other_things_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), "years of work").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        match Store::open(dir.path()) {
+            Err(OpenError::Folder { cause, .. }) => {
+                assert!(cause.to_string().contains("thesis.txt"), "{cause}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(mode(dir.path()), 0o1777);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        for name in ["ecowatt.db", "ecowatt.db-wal", "ecowatt.db-shm", "ecowatt.lock", "revoked"] {
+            for is_dangling in [true, false] {
+                let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+                let victim = elsewhere.path().join("victim");
+                if !is_dangling {
+                    fs::write(&victim, "years of work").unwrap();
+                    fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).unwrap();
+                }
+                symlink(&victim, dir.path().join(name)).unwrap();
+                for opened in [Store::open(dir.path()), Store::open_beside(dir.path())] {
+                    assert!(matches!(opened, Err(OpenError::Link(_))), "{name} {opened:?}");
+                }
+                assert_eq!(victim.exists(), !is_dangling, "{name}");
+                if !is_dangling {
+                    assert_eq!(mode(&victim), 0o644);
+                    assert_eq!(fs::read_to_string(&victim).unwrap(), "years of work");
+                }
+            }
+        }
+    }
+}
