@@ -36,10 +36,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/store/src/sqlite/writer.rs",
         changes: &[(
             "    rows.flush(&transaction)?;
+    journal.sync()?;
     transaction.commit()?;
     Ok(())
 ",
-            "    transaction.commit()?;
+            "    journal.sync()?;
+    transaction.commit()?;
     rows.flush(connection)
 ",
         )],
