@@ -30,9 +30,10 @@ use crate::process::{allow_many_files, kill_all};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Trouble};
 use crate::volume::release;
 
-/// The server's memory at most. In an overload it has read 1,024 messages of at most 60 KiB (60 MiB),
-/// of which it works on 32, and keeps up to 16 KiB for each of 4,096 connections (64 MiB), 64 MiB of
-/// database pages to write and as many to read, and rows in memory; the rest is the allocator's.
+/// The server's memory at most. In an overload it has read a message of some 25 KiB from each of 2,000
+/// connections (50 MiB), of which those being decoded fill at most 120 MiB, and keeps up to 16 KiB for
+/// each connection (32 MiB), 64 MiB of database pages to write and as many to read, and rows in
+/// memory; the rest is the allocator's.
 const MEMORY_MAX: u64 = 512 * 1024 * 1024;
 /// Files that this process needs for the overload and for idlers.
 const FILES_MIN: u64 = 10_000;

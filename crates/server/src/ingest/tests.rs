@@ -17,6 +17,7 @@ use ecowatt_wire::{AckRange, ClockReport, Refusal, Refused, Reply, Stream, Uplin
 
 use super::{Ingest, IngestError};
 use crate::entropy::Entropy;
+use crate::limits::{TURNS_MAX, TURNS_WAITING_MAX};
 use crate::live::{Live, What};
 use crate::metrics::Metrics;
 
@@ -674,4 +675,49 @@ async fn counter_that_the_store_cannot_hold_is_refused() {
     }
     let message = world.seal(&world.announced((1 << 63) - 1, Vec::new()));
     assert_eq!(fate(&world, &message).await, "taken");
+}
+
+/// Polls until `count` messages wait for their turn.
+async fn until_waiting(world: &World, count: usize, mut last: impl Future<Output = &str> + Unpin) {
+    while TURNS_WAITING_MAX - world.ingest.turns.waiting.available_permits() < count {
+        tokio::select! {
+            fate = &mut last => panic!("{fate} without a turn"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_messages_wait_for_their_turn_and_small_ones_pass_them() {
+    let mut world = World::new().await;
+    let first = world.device;
+    let other = enrol(&world.store, "BBBBB").await;
+    let message = |world: &World, counter, rows| {
+        let batches =
+            vec![(id(1, u32::try_from(counter).unwrap()), constant(10, rows, NOW.0, 1000))];
+        world.seal(&world.announced(counter, batches))
+    };
+    // Large by what is in them: none has a hundred bytes beside its layout.
+    let large = [1, 2, 3].map(|counter| message(&world, counter, 1000));
+    assert!(large[0].len() < 1024, "{} bytes", large[0].len());
+    world.device = other;
+    let (small, late) = (message(&world, 1, 300), message(&world, 2, 1000));
+    world.device = first;
+
+    let turns = &world.ingest.turns;
+    let all = turns.decoding.try_acquire_many(TURNS_MAX).unwrap();
+    let mut waits = Box::pin(fate(&world, &large[0]));
+    until_waiting(&world, 1, &mut waits).await;
+    let mut next = Box::pin(fate(&world, &large[1]));
+    until_waiting(&world, 2, &mut next).await;
+    assert_eq!(fate(&world, &large[2]).await, "over_quota", "a third of one device");
+    assert_eq!(fate(&world, &small).await, "taken");
+    let places = turns.waiting.available_permits();
+    let places = turns.waiting.try_acquire_many(places.try_into().unwrap()).unwrap();
+    assert_eq!(fate(&world, &late).await, "busy", "all places to wait are taken");
+    drop((places, all));
+    assert_eq!(waits.await, "taken");
+    assert_eq!(next.await, "taken");
+    assert_eq!(fate(&world, &late).await, "taken");
+    assert_eq!(world.ingest.turns.decoding.available_permits(), TURNS_MAX as usize);
 }
