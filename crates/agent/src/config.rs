@@ -94,8 +94,9 @@ pub fn list(problems: &[Problem]) -> String {
 
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES: u64 = 48 * 1024;
-/// Below this a message has no room for a layout.
+/// Room for the longest layout and for batches.
 const MESSAGE_BYTES_MIN: u64 = 8 * 1024;
+const _: () = assert!(MESSAGE_BYTES_MIN >= ecowatt_device::limits::MESSAGE_BYTES_MIN as u64);
 const SPOOL_BYTES: u64 = 64 * 1024 * 1024;
 const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(200);
 

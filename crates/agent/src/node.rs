@@ -12,7 +12,7 @@ mod done;
 
 use std::time::Duration;
 
-use ecowatt_codec::State;
+use ecowatt_codec::{State, TimeBase, time_base};
 use ecowatt_device::{
     Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome,
     ReplyError, Sample, SourceConfig, Spooled, Started, UplinkConfig,
@@ -115,6 +115,7 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
     buffer: Vec<u8>,
     device: DeviceNumber,
     epoch: BootEpoch,
+    began: MonoMs,
     boot_reason: BootReason,
     order: Order,
     message_bytes: usize,
@@ -124,6 +125,7 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
 impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, ROWS> {
     /// Starts an epoch: recovers what the one before left, numbers the layouts, and begins at the
     /// instant that `started_at` gives when that is done, with what the system clock shows then.
+    /// The monotonic clock goes on between epochs of one ledger.
     ///
     /// # Errors
     /// If the ledger names no device, an inverter has more registers than there is room for, or the
@@ -149,6 +151,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             streams.push(storage.stream(source.number, &source.layout)?);
         }
         let (now, system) = started_at();
+        let system = storage.estimate(system);
         let mut inverters = Vec::with_capacity(sources.len());
         for (source, (stream, _)) in sources.into_iter().zip(&streams) {
             let SourceSetup { number, plan, interval, timeout_max, layout: _ } = source;
@@ -173,11 +176,13 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             buffer: vec![0; BUFFER_BYTES],
             device: credentials.kid.device,
             epoch,
+            began: now,
             boot_reason,
             order: config.order,
             message_bytes: config.message_bytes,
             spool_bytes: config.spool_bytes,
         };
+        node.note_start();
         node.tell_spooled(now);
         Ok(node)
     }
@@ -235,6 +240,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                 return Err(error);
             }
         };
+        self.note_start();
         let ranges: Vec<_> = acknowledged.ranges.iter().map(done::ids).collect();
         let drops_known = acknowledged.drops_known;
         if drops_known > 0 {
@@ -243,6 +249,14 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         let result = self.storage.free(&ranges);
         self.tell_spooled(now());
         Ok(Freed { ranges, drops_known, result })
+    }
+
+    /// What the system clock shows, to be told whenever the shell looks at it. A clock that is behind what
+    /// the server has confirmed once is not believed.
+    pub fn handle_clock(&mut self, now: MonoMs, system: UnixMs) {
+        if self.storage.is_possible(system) {
+            self.core.handle_clock(now, system);
+        }
     }
 
     /// No reply to the message under way will come.
@@ -329,6 +343,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     }
 
     fn draft(&mut self, source: SourceNumber) -> Done {
+        // A sample's place is durable no later than the sample.
+        self.note_start();
         let sample = self.core.newest(source);
         let result = sample.map_or(Ok(()), |sample| self.storage.draft(&sample));
         self.core.handle_drafted(source, result.is_ok());
@@ -376,24 +392,31 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     }
 
     fn compose(&mut self, now: impl Fn() -> MonoMs) -> Done {
-        let offer = self.storage.offer(self.order, self.message_bytes, self.core.announced());
+        let announced = self.core.announced();
+        let offer = match self.core.sends_batches() {
+            true => self.storage.offer(self.order, self.message_bytes, announced),
+            false => self.storage.offer_no_batches(announced),
+        };
         let (offer, offered) = match offer {
             Ok(offer) => (offer, Ok(())),
             Err(error) => (Offer::default(), Err(error)),
         };
-        let Offer { batches, layouts, mut dropped } = offer;
+        let Offer { batches, mut layouts, mut dropped } = offer;
+        let starts = self.storage.starts();
+        let streams: Vec<_> = layouts
+            .iter()
+            .map(|(number, source, layout)| WireStream { number: *number, source: *source, layout })
+            .collect();
         let composed = self.core.compose(
             now(),
             &mut batches.iter().map(|batch| WireBatch {
                 id: batch.id,
                 stream: batch.stream,
                 bytes: &batch.bytes,
+                start: (time_base(&batch.bytes) == Some(TimeBase::SinceBoot))
+                    .then(|| starts.of(batch.id.epoch)),
             }),
-            &mut layouts.iter().map(|(number, source, layout)| WireStream {
-                number: *number,
-                source: *source,
-                layout,
-            }),
+            &streams,
             &mut dropped.iter().map(|gap| WireDropped {
                 epoch: gap.first.epoch,
                 batches: Some((gap.first.sequence, gap.last.sequence)),
@@ -404,6 +427,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         match composed {
             Ok(outgoing) => {
                 dropped.truncate(outgoing.dropped);
+                layouts.truncate(outgoing.streams);
                 let message = Message {
                     request: outgoing.request,
                     batches: batches.iter().take(outgoing.batches).map(|batch| batch.id).collect(),
@@ -417,6 +441,12 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                 self.core.handle_link_failure(now(), LinkFailure::Unreachable);
                 Done::NotComposed { error, offered }
             }
+        }
+    }
+
+    fn note_start(&mut self) {
+        if let Some(start) = self.core.wall().start() {
+            self.storage.place((self.epoch, self.began), start);
         }
     }
 

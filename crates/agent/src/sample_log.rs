@@ -1,8 +1,9 @@
 //! A line of CSV for every sample that became durable, for comparison with what a server stores.
 //!
 //! `epoch,-,source,time,word|word|…,mark|mark|…`, where the dash keeps the place of the sequence
-//! that the sample's batch does not have yet, time is in Unix milliseconds (or `b` and milliseconds
-//! since boot), and marks are their codes.
+//! that the sample's batch does not have yet, time is in Unix milliseconds, and marks are their codes.
+//! Before the clock was confirmed, time is `b`, milliseconds since boot, `+`, and the Unix
+//! milliseconds of the boot as they are known at that time.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use ecowatt_codec::TimeBase;
 use ecowatt_device::Sample;
-use ecowatt_model::BootEpoch;
+use ecowatt_model::{BootEpoch, UnixMs};
 
 /// The file.
 #[derive(Debug)]
@@ -23,11 +24,20 @@ impl SampleLog {
     }
 
     /// Appends a sample. Written with one call, so that a kill leaves whole lines.
-    pub(crate) fn append(&mut self, epoch: BootEpoch, sample: &Sample<'_>) -> io::Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        epoch: BootEpoch,
+        boot: Option<UnixMs>,
+        sample: &Sample<'_>,
+    ) -> io::Result<()> {
         let mut line = format!("{epoch},-,{},", sample.source);
-        let base = if sample.base == TimeBase::Unix { "" } else { "b" };
         // Writing to a string cannot fail.
-        let _ = write!(line, "{base}{},", sample.t_ms);
+        let _ = match sample.base {
+            TimeBase::Unix => write!(line, "{},", sample.t_ms),
+            TimeBase::SinceBoot => {
+                write!(line, "b{}+{},", sample.t_ms, boot.map_or(0, |boot| boot.0))
+            }
+        };
         let words: Vec<String> = sample.words.iter().map(u16::to_string).collect();
         let marks: Vec<String> = sample.marks.iter().map(|mark| mark.code().to_string()).collect();
         let _ = writeln!(line, "{},{}", words.join("|"), marks.join("|"));

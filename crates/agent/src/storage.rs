@@ -12,19 +12,24 @@ mod disk;
 mod draft;
 mod ledger;
 mod spool;
+mod starts;
 
 use std::io;
 
-use ecowatt_codec::{Batch as Table, State, encode, encoded_len_max};
+use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
 use ecowatt_device::{Sample, batch_rows_max};
-use ecowatt_model::{BatchId, BootEpoch, SourceNumber, StreamNumber};
-use ecowatt_wire::{BootReason, LAYOUT_MAX};
+use ecowatt_model::{
+    BatchId, BootEpoch, COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber, UnixMs,
+};
+use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
 pub(crate) use checksum::crc32;
 pub use disk::{Disk, Folder, FolderError};
 pub use draft::{Draft, DraftError, Drafted};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
 pub use spool::{Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport};
+pub use starts::{STARTS_MAX, Starts};
 
 /// Why something could not be made durable.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,7 @@ pub struct Storage<D> {
     message_bytes_max: usize,
     /// Whether no samples of earlier epochs are left in the draft.
     is_recovered: bool,
+    starts: Starts,
     recovered: Vec<Recovered>,
 }
 
@@ -93,14 +99,74 @@ impl<D: Disk + Clone> Storage<D> {
             draft,
             message_bytes_max,
             is_recovered: false,
+            starts: Starts::default(),
             recovered: Vec::new(),
         };
+        storage.starts = storage.ledger.record().starts.clone();
         if let Err(error) = storage.recover_drafts() {
             // They stay where they are and are tried again before the next batch.
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "samples of the last run are not in batches yet");
         }
+        storage.look_back(epoch);
         Ok((storage, epoch, reason))
+    }
+
+    /// Notes where the present epoch began, and at which instant of its monotonic clock. If that cannot be made durable, it is tried again before
+    /// the next batch is.
+    pub fn place(&mut self, epoch: (BootEpoch, MonoMs), start: EpochStart) {
+        let is_news = self.starts.place(self.ledger.first_epoch(), epoch, start);
+        if is_news && let Err(error) = self.keep_starts() {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "start of the epoch is in memory alone");
+        }
+    }
+
+    /// Whether the system clock may be right. An epoch does not begin before one that the server
+    /// confirmed had ended.
+    pub fn is_possible(&self, system: UnixMs) -> bool {
+        self.starts.earliest().is_none_or(|earliest| system >= earliest)
+    }
+
+    /// The best estimate of the time of day at a start.
+    pub fn estimate(&self, system: Option<UnixMs>) -> Option<UnixMs> {
+        let is_set = |unix: &UnixMs| unix.0 >= PLAUSIBLE_UNIX_MS && self.is_possible(*unix);
+        system.filter(is_set).or_else(|| self.starts.latest())
+    }
+
+    /// Where boot epochs began.
+    pub fn starts(&self) -> &Starts {
+        &self.starts
+    }
+
+    fn keep_starts(&mut self) -> Result<(), StorageError> {
+        if self.ledger.record().starts == self.starts {
+            return Ok(());
+        }
+        let record = Record { starts: self.starts.clone(), ..self.ledger.record().clone() };
+        Ok(self.ledger.store(record)?)
+    }
+
+    /// Takes from the spool how long the last epoch went on, and which epochs nothing waits of.
+    fn look_back(&mut self, present: BootEpoch) {
+        let (mut oldest, mut newest) = (None, None);
+        // The newest batch leads, then comes the oldest.
+        let oldest_seen =
+            self.spool.offer(Order::OldestFirst, |batch| oldest.replace(batch.id.epoch).is_none());
+        let newest_seen = self.spool.offer(Order::NewestFirst, |batch| {
+            newest = Some((batch.id.epoch, batch.bytes.to_vec()));
+            false
+        });
+        // A spool that cannot be read costs an estimate its accuracy, and memory of old epochs.
+        if let (Ok(_), Ok(_)) = (oldest_seen, newest_seen) {
+            if let Some((epoch, bytes)) = newest {
+                let last = last_of(&bytes, self.starts.of(epoch).unix);
+                self.starts.lasted(epoch, last.unwrap_or_default());
+            }
+            if self.is_recovered {
+                self.starts.forget_before(oldest.unwrap_or(present));
+            }
+        }
     }
 
     /// Ends the epoch in good order and gives the ledger back.
@@ -122,6 +188,7 @@ impl<D: Disk + Clone> Storage<D> {
     /// Makes a batch durable; the draft forgets its samples.
     pub fn persist(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.recover_drafts()?;
+        self.keep_starts()?;
         self.spool.append(batch)?;
         if let Err(error) = self.draft.forget(batch.source, batch.last_ordinal) {
             // The samples are in the spool, which covers their ordinals; they only take up room.
@@ -162,7 +229,7 @@ impl<D: Disk + Clone> Storage<D> {
         bytes_max: usize,
         announced: &[StreamNumber],
     ) -> Result<Offer, StorageError> {
-        let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
+        let mut offer = self.offer_no_batches(announced)?;
         let mut bytes = 0;
         let batches = &mut offer.batches;
         self.spool.offer(order, |batch| {
@@ -173,6 +240,12 @@ impl<D: Disk + Clone> Storage<D> {
             }
             is_taken
         })?;
+        Ok(offer)
+    }
+
+    /// The layouts asked for, for a message that carries no batches.
+    pub fn offer_no_batches(&mut self, announced: &[StreamNumber]) -> Result<Offer, StorageError> {
+        let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
         for number in announced {
             let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
             let layout = self.layout(*number)?;
@@ -222,13 +295,17 @@ impl<D: Disk + Clone> Storage<D> {
 
     /// Bytes on the heap, what [`Storage::take_recovered`] will give aside.
     pub fn memory_bytes(&self) -> usize {
-        self.ledger.memory_bytes() + self.spool.memory_bytes() + self.draft.memory_bytes()
+        self.ledger.memory_bytes()
+            + self.starts.memory_bytes()
+            + self.spool.memory_bytes()
+            + self.draft.memory_bytes()
     }
 
     /// Most of [`Storage::memory_bytes`] between calls, with a spool of this limit.
     #[must_use]
     pub const fn memory_bytes_max(spool_bytes: u64) -> usize {
         Ledger::<D>::memory_bytes_max()
+            + Starts::memory_bytes_max()
             + Spool::<D>::memory_bytes_max(spool_bytes)
             + Draft::<D>::memory_bytes_max()
     }
@@ -307,6 +384,23 @@ impl Drafted {
             && self.base == other.base
             && self.words.len() == other.words.len()
     }
+}
+
+/// When the last sample of a batch was taken, by the monotonic clock of its epoch.
+fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
+    let mut state: Box<State> = Box::default();
+    let mut decoder = Decoder::new(bytes, &mut state).ok()?;
+    let (base, columns) = (decoder.base(), decoder.columns());
+    let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
+    let mut last = None;
+    while let Some(time) = decoder.next_row(&mut words[..columns], &mut marks[..columns]).ok()? {
+        last = Some(time);
+    }
+    let last = match base {
+        TimeBase::SinceBoot => last?,
+        TimeBase::Unix => last?.saturating_sub(start.0),
+    };
+    u64::try_from(last).ok().map(MonoMs)
 }
 
 fn layout_name(number: StreamNumber) -> String {

@@ -18,6 +18,12 @@ pub enum TimeBase {
     SinceBoot,
 }
 
+/// What the times of an encoded batch count from, or none if its format is not known.
+#[must_use]
+pub fn time_base(bytes: &[u8]) -> Option<TimeBase> {
+    Header::from_byte(*bytes.first()?).map(|header| header.shape.base)
+}
+
 /// How marks and words are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {

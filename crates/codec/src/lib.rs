@@ -50,5 +50,5 @@ mod words;
 pub use decode::{DecodeError, Decoder};
 pub use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 pub use encode::{Batch, EncodeError, encode, encoded_len_max};
-pub use header::TimeBase;
+pub use header::{TimeBase, time_base};
 pub use state::State;

@@ -47,7 +47,7 @@ pub struct Started {
     /// Durably above that of every earlier start.
     pub epoch: BootEpoch,
     pub reason: BootReason,
-    /// What the system clock shows.
+    /// The best estimate of the time of day, most often what the system clock shows.
     pub system: Option<UnixMs>,
     /// Name and version of the software, cut to [`FIRMWARE_MAX`] bytes.
     pub firmware: heapless::String<FIRMWARE_MAX>,
@@ -68,7 +68,8 @@ pub struct Spooled {
     pub capacity_bytes: u64,
 }
 
-/// Something for the shell to do. Each is given once and waits for its answer.
+/// Something for the shell to do. A read, a draft and a reservation are each given once and wait for
+/// their answer. A cut and a message are given until [`Device::cut`] or [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
@@ -362,7 +363,9 @@ where
         self.uplink.announced()
     }
 
-    /// Writes and seals a message into `buffer`: as many of `offered` as fit, in their order.
+    /// Writes and seals a message into `buffer`: of `streams` and `offered` as many as fit, each in
+    /// its order. Batches whose times count from the start of their epoch say where that was; none goes
+    /// before [`Device::sends_batches`].
     ///
     /// # Errors
     /// If none is due or `buffer` is too small.
@@ -370,7 +373,7 @@ where
         &mut self,
         now: MonoMs,
         offered: &mut dyn Iterator<Item = Batch<'_>>,
-        streams: &mut dyn Iterator<Item = Stream<'_>>,
+        streams: &[Stream<'_>],
         dropped: &mut dyn Iterator<Item = Dropped>,
         buffer: &mut [u8],
     ) -> Result<Outgoing, ComposeError> {
@@ -407,20 +410,32 @@ where
     ) -> Result<Acknowledged, ReplyError> {
         let opened =
             self.uplink.handle_reply(now, bytes, scratch, &mut self.wall, &mut self.events)?;
-        match opened.heard {
-            Heard::Kept => {}
-            Heard::Set => self.events.push(Event::ClockSet),
-            Heard::Stepped(by_ms) => self.events.push(Event::ClockStepped { by_ms }),
-        }
         if opened.heard != Heard::Kept {
-            self.uplink.clock_changed();
-            for inverter in self.inverters.as_mut() {
-                inverter.buffer.flush();
-                inverter.source.realign(now, &self.wall);
-            }
+            // What is in the buffers was stamped otherwise than what follows.
+            self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
         }
+        self.clock_heard(now, opened.heard);
         self.follow_up = opened.follow_up;
         Ok(opened.acknowledged)
+    }
+
+    /// What the system clock shows, to be told whenever the shell looks at it. Of interest until the
+    /// server has confirmed the time of day: a clock that is set or stepped meanwhile is a better
+    /// estimate.
+    pub fn handle_clock(&mut self, now: MonoMs, system: UnixMs) {
+        let heard = self.wall.follow(system, now);
+        self.clock_heard(now, heard);
+    }
+
+    fn clock_heard(&mut self, now: MonoMs, heard: Heard) {
+        self.events.push(match heard {
+            Heard::Kept | Heard::Confirmed => return,
+            Heard::Set => Event::ClockSet,
+            Heard::Stepped(by_ms) => Event::ClockStepped { by_ms },
+        });
+        for inverter in self.inverters.as_mut() {
+            inverter.source.realign(now, &self.wall);
+        }
     }
 
     /// No valid reply to the message under way will come.
@@ -433,6 +448,11 @@ where
         self.storage_retry_at = MonoMs(0);
         self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
         self.uplink.hurry(now);
+    }
+
+    /// Whether messages carry batches: the server has answered in this epoch.
+    pub fn sends_batches(&self) -> bool {
+        self.uplink.is_heard()
     }
 
     /// Whether the last message got its reply, or none was sent yet.
@@ -465,14 +485,10 @@ where
             }
             let number = inverter.source.number();
             if let Some(taken) = inverter.source.finish(now, &wall, tolerance, &mut self.events) {
-                let unix = wall.unix(taken.at);
-                // Samples taken before the clock was set have batches of their own; while such a
-                // batch cannot be persisted, later samples join it.
-                let base = inverter.buffer.base().unwrap_or(match unix {
-                    Some(_) => TimeBase::Unix,
-                    None => TimeBase::SinceBoot,
-                });
-                let t_ms = match (base, unix) {
+                // Samples taken before the clock was confirmed have batches of their own; while such
+                // a batch cannot be persisted, later samples join it.
+                let base = inverter.buffer.base().unwrap_or(wall.base());
+                let t_ms = match (base, wall.unix(taken.at)) {
                     (TimeBase::Unix, Some(unix)) => unix.0,
                     (TimeBase::Unix | TimeBase::SinceBoot, _) => {
                         i64::try_from(taken.at.0).unwrap_or(i64::MAX)
@@ -509,8 +525,9 @@ where
             return None;
         }
         // While the link is down batches grow to their full size, unless nothing else is there to
-        // try it with.
-        let is_wanted = self.uplink.is_healthy() || self.spooled.batches == 0;
+        // try it with. The first messages of an epoch carry none.
+        let is_wanted =
+            self.uplink.is_heard() && (self.uplink.is_healthy() || self.spooled.batches == 0);
         let is_sending = self.uplink.is_due(now) && is_wanted;
         self.inverters
             .as_mut()

@@ -33,9 +33,10 @@ pub enum Event {
     BatchNotPersisted { source: SourceNumber },
     /// Storage took a batch again.
     StorageRecovered,
-    /// The time of day is known for the first time in this epoch.
+    /// There is a time of day for the first time in this epoch.
     ClockSet,
-    /// The clock was put forward (or back, if negative) to the server's.
+    /// The clock was put forward (or back, if negative), by the server's time or, before that was
+    /// heard, because the system clock was.
     ClockStepped { by_ms: i64 },
     /// The first message after a success that brought no valid reply.
     LinkLost { failure: LinkFailure, retry_in: Duration },

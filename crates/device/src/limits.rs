@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+use ecowatt_envelope::UPLINK_OVERHEAD_MAX;
+use ecowatt_model::SOURCES_MAX;
+use ecowatt_wire::{Dropped, LAYOUT_MAX, Stream, list_len_max, uplink_fixed_len_max};
+
 /// Shortest wait for an answer, whatever the profile says. A busy gateway or a scheduler that wakes
 /// late must not look like a dead inverter.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(200);
@@ -64,8 +68,23 @@ pub const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest pause of its own accord before the server is tried again.
 pub const LINK_RETRY_MAX: Duration = Duration::from_secs(300);
 
-/// Longest pause that a server can ask for.
+/// Shortest pause that a server can ask for: one that asks for less, or for nothing, does not make a
+/// device send without pause.
+pub const CHECK_IN_MIN: Duration = Duration::from_secs(5);
+
+/// Longest pause that a server can ask for in a sealed reply.
 pub const CHECK_IN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest pause after an answer that says *come again later* and is not sealed: whoever sits between
+/// device and server can write such answers.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+
+/// Smallest permitted size of a message: clock, status, the longest layout and one gap have room in
+/// it, and so has a batch of one row of the most registers.
+pub const MESSAGE_BYTES_MIN: usize = UPLINK_OVERHEAD_MAX
+    + uplink_fixed_len_max(SOURCES_MAX)
+    + list_len_max(LAYOUT_MAX + Stream::HEAD_LEN_MAX)
+    + list_len_max(Dropped::LEN_MAX);
 
 /// Span over which devices that start together spread their first message.
 pub const START_SPREAD: Duration = Duration::from_secs(2);

@@ -5,6 +5,9 @@
 //! request frees batches. The first messages of an epoch go out early (the *fast lane*), so that a
 //! device is on the server seconds after its start; after that the upload interval rules, and a
 //! backlog or the server's wish shortens or lengthens it.
+//!
+//! Until the server has answered once in the epoch, a message carries no batches: its reply tells
+//! the time, and with that where the samples taken before it belong.
 
 use core::time::Duration;
 
@@ -13,17 +16,18 @@ use ecowatt_envelope::{
     DeviceKey, Kid, LinkKeys, MESSAGE_MAX, OpenError, RequestId, SealError, UPLINK_OVERHEAD_MAX,
     open_reply, seal_uplink,
 };
-use ecowatt_model::{BootEpoch, Counter, MonoMs, ROWS_MAX, StreamNumber};
+use ecowatt_model::{BootEpoch, Counter, MonoMs, ROWS_MAX, SOURCES_MAX, StreamNumber};
 use ecowatt_wire::{
-    AckRange, Batch, ClockReport, Dropped, ITEMS_MAX, LAYOUT_MAX, ParseError, Reply, Status,
-    Stream, UplinkWriter, WriteError,
+    AckRange, Batch, ClockReport, Dropped, ITEMS_MAX, ParseError, Reply, Status, Stream,
+    UplinkWriter, WriteError, list_len_max, uplink_fixed_len_max,
 };
 use heapless::Vec;
 
 use crate::event::{Event, Events};
 use crate::limits::{
-    ANNOUNCED_MAX, CHECK_IN_MAX, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION, LINK_RETRY_MAX,
-    LINK_RETRY_MIN, START_SPREAD, STATUS_INTERVAL,
+    ANNOUNCED_MAX, CHECK_IN_MAX, CHECK_IN_MIN, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION,
+    LINK_RETRY_MAX, LINK_RETRY_MIN, MESSAGE_BYTES_MIN, RETRY_AFTER_MAX, START_SPREAD,
+    STATUS_INTERVAL,
 };
 use crate::wall::{Heard, Wall};
 
@@ -39,7 +43,7 @@ pub struct Credentials {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UplinkConfig {
     pub interval: Duration,
-    /// Most bytes of one message, sealed.
+    /// Most bytes of one message, sealed; at least [`MESSAGE_BYTES_MIN`].
     pub message_bytes_max: usize,
     /// Different for each device and start; spreads what would otherwise happen at once.
     pub seed: u32,
@@ -66,6 +70,8 @@ pub struct Outgoing {
     pub len: usize,
     /// How many of the offered batches are in it, from the first.
     pub batches: usize,
+    /// How many of the layouts, from the first.
+    pub streams: usize,
     /// How many of the gaps, from the first.
     pub dropped: usize,
 }
@@ -115,24 +121,28 @@ pub(crate) struct Uplink {
     counter_limit: u64,
     is_reserving: bool,
     next_at: MonoMs,
+    /// The server asked for a pause up to here; nothing is urgent enough to break it.
+    not_before: MonoMs,
     failures: u32,
     total_failures: u32,
     sent: Option<Sent>,
     is_fast: bool,
-    is_clock_known: bool,
+    /// Whether the server has answered in this epoch.
+    is_heard: bool,
+    /// Of what changes while a message with it is under way, the change is due after it: what a message
+    /// carries is taken off when it is made, and put back if no reply comes.
     status_due: MonoMs,
     announce: Vec<StreamNumber, ANNOUNCED_MAX>,
     random: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Sent {
     request: RequestId,
     at: MonoMs,
     batches: usize,
     has_status: bool,
-    has_clock: bool,
-    has_streams: bool,
+    streams: Vec<StreamNumber, ANNOUNCED_MAX>,
     dropped: usize,
 }
 
@@ -153,28 +163,29 @@ pub(crate) enum FollowUp {
     Yes,
 }
 
-/// Bytes that a batch takes in a message beyond its own: array head, three numbers, string head.
-const BATCH_HEAD_MAX: usize = 1 + 5 + 5 + 3 + 3;
-/// Room for clock, status and the heads of sections; the status of eight sources takes the most.
-const TAIL_MAX: usize = 384;
-/// Room for a list of drops.
-const DROPPED_MAX: usize = ITEMS_MAX * 21;
+/// What batches and layouts leave: clock, status, and one gap, so that a message can always be made
+/// and no section waits for ever.
+const KEPT_BYTES: usize = uplink_fixed_len_max(SOURCES_MAX) + list_len_max(Dropped::LEN_MAX);
 
 impl Uplink {
     pub(crate) fn new(config: UplinkConfig, credentials: &Credentials, now: MonoMs) -> Self {
         let mut uplink = Self {
-            config,
+            config: UplinkConfig {
+                message_bytes_max: config.message_bytes_max.max(MESSAGE_BYTES_MIN),
+                ..config
+            },
             kid: credentials.kid,
             keys: LinkKeys::derive(&credentials.key, credentials.kid),
             next_counter: credentials.reserved.0.max(1),
             counter_limit: credentials.reserved.0.max(1),
             is_reserving: false,
             next_at: now,
+            not_before: now,
             failures: 0,
             total_failures: 0,
             sent: None,
             is_fast: true,
-            is_clock_known: false,
+            is_heard: false,
             status_due: now,
             announce: Vec::new(),
             random: config.seed | 1,
@@ -194,6 +205,11 @@ impl Uplink {
 
     pub(crate) fn is_fast(&self) -> bool {
         self.is_fast
+    }
+
+    /// Whether the server has answered in this epoch.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.is_heard
     }
 
     /// Whether it is time to reserve counters.
@@ -228,7 +244,7 @@ impl Uplink {
     pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32) -> bool {
         self.is_due(now)
             && self.next_counter < self.counter_limit
-            && (backlog > 0 || now >= self.status_due)
+            && ((backlog > 0 && self.is_heard) || now >= self.status_due)
     }
 
     /// When the next message is due, unless something makes it sooner.
@@ -239,13 +255,14 @@ impl Uplink {
     /// A message is due and there is nothing to say, or nothing can be said yet.
     pub(crate) fn postpone(&mut self, now: MonoMs, pause: Duration) {
         let next = now.plus(pause.max(Duration::from_millis(1)));
-        self.next_at = if self.status_due > now { next.min(self.status_due) } else { next };
+        let next = if self.status_due > now { next.min(self.status_due) } else { next };
+        self.next_at = next.max(self.not_before);
     }
 
     /// Something that people wait for is there: it goes out as soon as the link allows.
     pub(crate) fn hurry(&mut self, now: MonoMs) {
         if self.failures == 0 && self.sent.is_none() {
-            self.next_at = self.next_at.min(now);
+            self.next_at = self.next_at.min(now).max(self.not_before);
         }
     }
 
@@ -254,14 +271,9 @@ impl Uplink {
         self.status_due = self.status_due.min(now);
     }
 
-    /// Samples since boot wait for the server to place them; it needs the clock report for that.
-    pub(crate) fn clock_changed(&mut self) {
-        self.is_clock_known = false;
-    }
-
     pub(crate) fn announce(&mut self, stream: StreamNumber) {
         if !self.announce.contains(&stream) {
-            // What does not fit is asked for by the server again.
+            // There is a place for each source; what does not fit is asked for by the server again.
             let _ = self.announce.push(stream);
         }
     }
@@ -274,7 +286,7 @@ impl Uplink {
         &mut self,
         now: MonoMs,
         offered: &mut dyn Iterator<Item = Batch<'_>>,
-        streams: &mut dyn Iterator<Item = Stream<'_>>,
+        streams: &[Stream<'_>],
         dropped: &mut dyn Iterator<Item = Dropped>,
         tail: &Tail<'_>,
         buffer: &mut [u8],
@@ -285,38 +297,39 @@ impl Uplink {
         let size = buffer.len().min(self.config.message_bytes_max).min(MESSAGE_MAX);
         let size = size.saturating_sub(UPLINK_OVERHEAD_MAX);
         let plain = buffer.get_mut(..size).unwrap_or_default();
-        let layouts = self.announce.len() * (LAYOUT_MAX + 16);
-        // A layout always finds its room, or its batches would be offered for ever.
-        let mut room = size.saturating_sub(TAIL_MAX + DROPPED_MAX + layouts).max(size / 4);
+        let room = plain.len().saturating_sub(KEPT_BYTES);
+        let (layouts, layout_bytes) = fitting(streams, room);
         let mut writer = UplinkWriter::new(plain);
-        let mut fitting = offered.take_while(|batch| {
-            let needed = batch.bytes.len() + BATCH_HEAD_MAX;
-            let fits = needed <= room;
-            room = room.saturating_sub(needed);
-            fits
-        });
-        let batches = writer.batches(&mut fitting).map_err(ComposeError::Write)?;
+        let batches = if self.is_heard {
+            let leave = KEPT_BYTES + layout_bytes;
+            writer.batches(offered, leave).map_err(ComposeError::Write)?
+        } else {
+            0
+        };
         let has_status = now >= self.status_due;
-        let has_clock = has_status || !self.is_clock_known || tail.clock.unix.is_none();
-        if has_clock {
+        if has_status {
             writer.clock(&tail.clock).map_err(ComposeError::Write)?;
         }
-        let has_streams = writer.streams(streams).map_err(ComposeError::Write)? > 0;
+        let streams = streams.get(..layouts).unwrap_or_default();
+        writer.streams(&mut streams.iter().copied(), 0).map_err(ComposeError::Write)?;
         if has_status {
             writer.status(&tail.status).map_err(ComposeError::Write)?;
         }
-        let dropped = writer.dropped(dropped).map_err(ComposeError::Write)?;
+        let dropped = writer.dropped(dropped, 0).map_err(ComposeError::Write)?;
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
         // Used up whether or not it gets out: a counter seals one message at most.
         self.next_counter += 1;
         let sealed = buffer.get_mut(..size + UPLINK_OVERHEAD_MAX).unwrap_or_default();
         let len = seal_uplink(&self.keys, request, sealed, len).map_err(ComposeError::Seal)?;
-        let has_clock = has_clock && tail.clock.unix.is_some();
-        let at = now;
-        self.sent =
-            Some(Sent { request, at, batches, has_status, has_clock, has_streams, dropped });
-        Ok(Outgoing { request, len, batches, dropped })
+        if has_status {
+            self.status_due = now.plus(STATUS_INTERVAL);
+        }
+        let streams: Vec<_, ANNOUNCED_MAX> =
+            streams.iter().map(|stream| stream.number).take(ANNOUNCED_MAX).collect();
+        self.announce.retain(|number| !streams.contains(number));
+        self.sent = Some(Sent { request, at: now, batches, has_status, streams, dropped });
+        Ok(Outgoing { request, len, batches, streams: layouts, dropped })
     }
 
     /// Takes what the server answered. On an error the message still waits: the shell reports the
@@ -329,12 +342,14 @@ impl Uplink {
         wall: &mut Wall,
         events: &mut Events,
     ) -> Result<Opened, ReplyError> {
-        let sent = self.sent.ok_or(ReplyError::NotExpected)?;
+        let sent = self.sent.as_ref().ok_or(ReplyError::NotExpected)?;
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
         let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
-        self.sent = None;
+        let (sent_at, sent_batches, had_streams) =
+            (sent.at, sent.batches, !sent.streams.is_empty());
         let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: sent.dropped };
+        self.sent = None;
         for range in reply.acks() {
             // Both lists are bounded by the wire format; together they fit.
             let _ = acknowledged.ranges.push(range);
@@ -345,30 +360,29 @@ impl Uplink {
             let range = AckRange { epoch, first: sequence, last: sequence };
             let _ = acknowledged.ranges.push(range);
         }
-        self.announce.clear();
+        let wants_layouts = reply.wanted().len() > 0;
         reply.wanted().for_each(|stream| self.announce(stream));
-        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, sent.at, now));
-        self.is_clock_known = heard == Heard::Kept && (self.is_clock_known || sent.has_clock);
-        if sent.has_status {
-            self.status_due = now.plus(STATUS_INTERVAL);
-        }
+        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, sent_at, now));
+        let is_first = !core::mem::replace(&mut self.is_heard, true);
         if self.failures > 0 {
             events.push(Event::LinkRestored { failures: self.failures });
             self.failures = 0;
         }
         let was_fast = self.is_fast;
-        self.is_fast &= sent.batches == 0;
-        self.next_at = match reply.check_in() {
-            Some(after) => now.plus(after.min(CHECK_IN_MAX)),
+        self.is_fast &= sent_batches == 0;
+        let check_in = reply.check_in().map(|after| after.clamp(CHECK_IN_MIN, CHECK_IN_MAX));
+        self.next_at = match check_in {
+            Some(after) => now.plus(after),
             // Devices that started together part here.
             None if was_fast && !self.is_fast => now.plus(self.random_part(self.config.interval)),
-            None => MonoMs(sent.at.plus(self.config.interval).0.max(now.0)),
+            None => MonoMs(sent_at.plus(self.config.interval).0.max(now.0)),
         };
-        let wants_layouts = !self.announce.is_empty();
-        let follow_up = match reply.check_in() {
+        self.not_before = if check_in.is_some() { self.next_at } else { now };
+        let follow_up = match check_in {
             Some(_) => FollowUp::No,
-            // Layouts that were just announced and are wanted again would be wanted for ever.
-            None if wants_layouts && !sent.has_streams => FollowUp::Yes,
+            // Batches waited for this reply. Layouts that were just announced and are wanted again
+            // would be wanted for ever.
+            None if is_first || (wants_layouts && !had_streams) => FollowUp::Yes,
             None => FollowUp::IfFreed,
         };
         Ok(Opened { acknowledged, heard, follow_up })
@@ -380,17 +394,22 @@ impl Uplink {
     }
 
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
-        if self.sent.take().is_none() {
+        let Some(sent) = self.sent.take() else {
             // No message came about. Trying again at once would come to the same.
-            self.next_at = now.plus(LINK_RETRY_MIN);
+            self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
             return;
+        };
+        if sent.has_status {
+            self.status_due = self.status_due.min(now);
         }
+        sent.streams.iter().for_each(|stream| self.announce(*stream));
         self.total_failures = self.total_failures.saturating_add(1);
         let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
         // Between half and all of it, so that a fleet does not come back as one.
         let mut retry_in = full / 2 + self.random_part(full / 2);
         if let LinkFailure::Busy { retry_after: Some(after) } = failure {
-            let after = after.min(CHECK_IN_MAX);
+            // Nobody vouches for this answer. A quarter is left for the spread.
+            let after = after.min(RETRY_AFTER_MAX * 4 / 5);
             retry_in = retry_in.max(after + self.random_part(after / 4));
         }
         if self.failures == 0 {
@@ -412,11 +431,26 @@ impl Uplink {
     }
 }
 
+/// How many streams fit, from the first, and what their section takes.
+fn fitting(streams: &[Stream<'_>], room: usize) -> (usize, usize) {
+    let mut items = 0;
+    let mut count = 0;
+    for stream in streams.iter().take(ITEMS_MAX.min(ANNOUNCED_MAX)) {
+        let with_it = items + Stream::HEAD_LEN_MAX + stream.layout.len();
+        if list_len_max(with_it) > room {
+            break;
+        }
+        (items, count) = (with_it, count + 1);
+    }
+    (count, list_len_max(items))
+}
+
 /// Most rows of a batch, so that a message has room for it however badly it compresses.
 #[must_use]
 pub fn batch_rows_max(columns: usize, message_bytes_max: usize) -> usize {
-    let taken = UPLINK_OVERHEAD_MAX + TAIL_MAX + DROPPED_MAX + BATCH_HEAD_MAX;
-    let room = message_bytes_max.min(MESSAGE_MAX).saturating_sub(taken);
+    let taken = UPLINK_OVERHEAD_MAX + KEPT_BYTES + list_len_max(Batch::HEAD_LEN_MAX);
+    let size = message_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX);
+    let room = size.saturating_sub(taken);
     let fixed = encoded_len_max(0, columns);
     let row = encoded_len_max(1, columns).saturating_sub(fixed).max(1);
     // A row's share is rounded up, so the product is never too low.

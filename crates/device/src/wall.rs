@@ -1,12 +1,18 @@
 //! The time of day, as an offset from the monotonic clock.
 //!
-//! The system clock is believed once, at the start, if it is plausible; what it does later is of no
-//! interest. The server's time sets an unset clock and steps one that is off by more than
-//! [`CLOCK_STEP_MIN`]. A step never touches samples that were taken before it.
+//! A system clock may show anything: the time of the last shutdown, a date in the past, or two hours
+//! too little. So it is an estimate until the server's time has confirmed it in this epoch. Samples
+//! that are taken before are kept by the monotonic clock alone, and the epoch gets its place
+//! ([`Wall::start`]) when the server is heard; what the system clock does until then moves the
+//! estimate, and with it the whole epoch. Afterwards the system clock is of no interest: the server's
+//! time steps a clock that is off by more than [`CLOCK_STEP_MIN`], and never touches samples that were
+//! taken before.
 
 use core::time::Duration;
 
+use ecowatt_codec::TimeBase;
 use ecowatt_model::{MonoMs, UnixMs};
+use ecowatt_wire::{Certainty, EpochStart};
 
 use crate::limits::{CLOCK_STEP_MIN, PLAUSIBLE_UNIX_MS};
 
@@ -14,31 +20,55 @@ use crate::limits::{CLOCK_STEP_MIN, PLAUSIBLE_UNIX_MS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wall {
     offset_ms: Option<i64>,
+    /// Where the epoch began, fixed when the server was first heard, so that all of its samples
+    /// are placed alike.
+    confirmed_start_ms: Option<i64>,
     deviation_ms: i64,
 }
 
-/// What hearing the server's time led to.
+/// What hearing a time led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     Kept,
+    /// The clock was right, and is known to be.
+    Confirmed,
     Set,
     Stepped(i64),
 }
 
 impl Wall {
-    /// Takes the system clock at `now`, if it has been set.
+    /// Takes the system clock at `now` for an estimate, if it has been set.
     #[must_use]
     pub fn new(system: Option<UnixMs>, now: MonoMs) -> Self {
-        let offset_ms = system
-            .filter(|unix| unix.0 >= PLAUSIBLE_UNIX_MS)
-            .map(|unix| unix.0.saturating_sub(signed(now.0)));
-        Self { offset_ms, deviation_ms: 0 }
+        let offset_ms = system.and_then(|unix| plausible_offset(unix, now));
+        Self { offset_ms, confirmed_start_ms: None, deviation_ms: 0 }
     }
 
-    /// The time of day at a monotonic instant.
+    /// The time of day at a monotonic instant, as well as the device knows.
     #[must_use]
     pub fn unix(&self, at: MonoMs) -> Option<UnixMs> {
         self.offset_ms.map(|offset| UnixMs(offset.saturating_add(signed(at.0))))
+    }
+
+    /// Whether the server's time was heard in this epoch.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed_start_ms.is_some()
+    }
+
+    /// Where the epoch began, as well as the device knows.
+    #[must_use]
+    pub fn start(&self) -> Option<EpochStart> {
+        let (start, certainty) = match self.confirmed_start_ms {
+            Some(start) => (start, Certainty::Confirmed),
+            None => (self.offset_ms?, Certainty::Estimated),
+        };
+        Some(EpochStart { unix: UnixMs(start), certainty })
+    }
+
+    /// What the times of samples count from.
+    pub(crate) fn base(&self) -> TimeBase {
+        if self.is_confirmed() { TimeBase::Unix } else { TimeBase::SinceBoot }
     }
 
     /// Device clock minus server clock when it was last heard of, before any step.
@@ -56,6 +86,23 @@ impl Wall {
         MonoMs(now.0.saturating_add(wait.unsigned_abs()))
     }
 
+    /// Sees what the system clock shows: a better estimate, as long as there is nothing better.
+    pub(crate) fn follow(&mut self, system: UnixMs, now: MonoMs) -> Heard {
+        let Some(offset) = plausible_offset(system, now).filter(|_| !self.is_confirmed()) else {
+            return Heard::Kept;
+        };
+        let Some(known) = self.offset_ms else {
+            self.offset_ms = Some(offset);
+            return Heard::Set;
+        };
+        let by_ms = offset.saturating_sub(known);
+        if by_ms.saturating_abs() <= signed_ms(CLOCK_STEP_MIN) {
+            return Heard::Kept;
+        }
+        self.offset_ms = Some(offset);
+        Heard::Stepped(by_ms)
+    }
+
     /// Hears the time that the server wrote between `sent` and `received`.
     pub(crate) fn hear(&mut self, server: UnixMs, sent: MonoMs, received: MonoMs) -> Heard {
         if server.0 < PLAUSIBLE_UNIX_MS {
@@ -63,23 +110,41 @@ impl Wall {
         }
         let uncertainty = signed(received.0.saturating_sub(sent.0)) / 2;
         let offset = server.0.saturating_add(uncertainty).saturating_sub(signed(received.0));
-        let Some(known) = self.offset_ms else {
-            self.offset_ms = Some(offset);
-            self.deviation_ms = 0;
-            return Heard::Set;
+        let was_confirmed = self.is_confirmed();
+        let heard = match self.offset_ms {
+            None => {
+                self.offset_ms = Some(offset);
+                self.deviation_ms = 0;
+                Heard::Set
+            }
+            Some(known) => {
+                self.deviation_ms = known.saturating_sub(offset);
+                let tolerated = signed_ms(CLOCK_STEP_MIN).saturating_add(uncertainty);
+                if self.deviation_ms.saturating_abs() > tolerated {
+                    self.offset_ms = Some(offset);
+                    Heard::Stepped(self.deviation_ms.saturating_neg())
+                } else if was_confirmed {
+                    Heard::Kept
+                } else {
+                    Heard::Confirmed
+                }
+            }
         };
-        self.deviation_ms = known.saturating_sub(offset);
-        let tolerated = i64::try_from(CLOCK_STEP_MIN.as_millis()).unwrap_or(i64::MAX);
-        if self.deviation_ms.saturating_abs() <= tolerated.saturating_add(uncertainty) {
-            return Heard::Kept;
-        }
-        self.offset_ms = Some(offset);
-        Heard::Stepped(self.deviation_ms.saturating_neg())
+        self.confirmed_start_ms = self.confirmed_start_ms.or(self.offset_ms);
+        heard
     }
+}
+
+fn plausible_offset(unix: UnixMs, now: MonoMs) -> Option<i64> {
+    (unix.0 >= PLAUSIBLE_UNIX_MS).then(|| unix.0.saturating_sub(signed(now.0)))
 }
 
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+fn signed_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -99,13 +164,40 @@ mod tests {
     fn small_deviation_is_kept_and_large_one_stepped() {
         let mut wall = Wall::new(Some(UnixMs(NOON)), MonoMs(0));
         let heard = wall.hear(UnixMs(NOON + 1_500), MonoMs(0), MonoMs(0));
-        assert_eq!((heard, wall.deviation_ms()), (Heard::Kept, -1_500));
+        assert_eq!((heard, wall.deviation_ms()), (Heard::Confirmed, -1_500));
         let heard = wall.hear(UnixMs(NOON + 9_000), MonoMs(0), MonoMs(200));
         assert_eq!(heard, Heard::Stepped(8_900));
         assert_eq!(wall.unix(MonoMs(200)), Some(UnixMs(NOON + 9_100)));
         // A slow reply says little about the time, so it does not step the clock.
         let heard = wall.hear(UnixMs(NOON + 20_000), MonoMs(200), MonoMs(40_200));
         assert_eq!(heard, Heard::Kept);
+    }
+
+    #[test]
+    fn epoch_is_placed_by_the_best_that_is_known_and_for_good_once_it_is_confirmed() {
+        let estimated = |ms| Some(EpochStart { unix: UnixMs(ms), certainty: Certainty::Estimated });
+        let confirmed = |ms| Some(EpochStart { unix: UnixMs(ms), certainty: Certainty::Confirmed });
+        let mut wall = Wall::new(Some(UnixMs(5_000)), MonoMs(1_000));
+        assert_eq!((wall.start(), wall.base()), (None, TimeBase::SinceBoot));
+        assert_eq!(wall.follow(UnixMs(5_000), MonoMs(1_000)), Heard::Kept);
+        assert_eq!(wall.follow(UnixMs(NOON - 7_200_000), MonoMs(2_000)), Heard::Set);
+        assert_eq!(wall.start(), estimated(NOON - 7_202_000));
+        // Slewed a little, then stepped.
+        assert_eq!(wall.follow(UnixMs(NOON - 7_197_000), MonoMs(3_000)), Heard::Kept);
+        assert_eq!(wall.follow(UnixMs(NOON), MonoMs(4_000)), Heard::Stepped(7_198_000));
+        assert_eq!((wall.start(), wall.base()), (estimated(NOON - 4_000), TimeBase::SinceBoot));
+        // A server that does not know the time confirms nothing.
+        assert_eq!(wall.hear(UnixMs(9_000), MonoMs(5_000), MonoMs(5_000)), Heard::Kept);
+        assert!(!wall.is_confirmed());
+        let heard = wall.hear(UnixMs(NOON + 7_500), MonoMs(10_000), MonoMs(10_000));
+        assert_eq!((heard, wall.deviation_ms()), (Heard::Confirmed, -1_500));
+        assert_eq!((wall.start(), wall.base()), (confirmed(NOON - 4_000), TimeBase::Unix));
+        // From here on the system clock is of no interest, and a step moves later samples alone.
+        assert_eq!(wall.follow(UnixMs(NOON + 99_000), MonoMs(11_000)), Heard::Kept);
+        let heard = wall.hear(UnixMs(NOON + 22_000), MonoMs(20_000), MonoMs(20_000));
+        assert_eq!(heard, Heard::Stepped(6_000));
+        assert_eq!(wall.start(), confirmed(NOON - 4_000));
+        assert_eq!(wall.unix(MonoMs(20_000)), Some(UnixMs(NOON + 22_000)));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use ecowatt_codec::State;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
-    Aggregate, Block, ENERGY_POINT, EnergyFigure, LocalDate, POWER_POINT, Store, StoreError,
-    TimeRange, limits,
+    Aggregate, Block, ENERGY_POINT, EnergyFigure, InverterState, LocalDate, POWER_POINT, Store,
+    StoreError, TimeRange, limits,
 };
+use ecowatt_wire::SourceState;
 
 use crate::device::Device;
 use crate::plant::Plants;
@@ -20,6 +21,7 @@ use energy::{Energy, Reading};
 /// What the store holds of a device.
 pub(crate) struct Held {
     sources: Vec<HeldSource>,
+    states: Vec<(SourceNumber, InverterState)>,
 }
 
 struct HeldSource {
@@ -118,7 +120,9 @@ pub(crate) async fn hold(
             energy.iter().filter(|day| day.source == source).map(|day| day.energy).collect();
         held.push(HeldSource { source, blocks, days, quarters, energy });
     }
-    Ok(Held { sources: held })
+    let found = store.find_device(device).await?;
+    let states = found.map(|device| device.link.inverters).unwrap_or_default();
+    Ok(Held { sources: held, states })
 }
 
 /// Compares; whatever is wrong is told to the device.
@@ -149,6 +153,11 @@ pub(crate) fn check(
             }
         }
         check_source(device, held, &summary, end, energy);
+    }
+    let last_states: Vec<_> = device.last_states().iter().map(|s| (s.0, shown(s.1))).collect();
+    if held.states != last_states {
+        let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
+        device.violate(end, Invariant::StatesArrive, detail);
     }
     device.truth.finish(&mut verdict);
     stored.sort_unstable();
@@ -186,6 +195,17 @@ pub(crate) fn check(
         }
     }
     verdict
+}
+
+/// What a server shows of a state that a device reports.
+fn shown(state: SourceState) -> InverterState {
+    match state {
+        SourceState::Unknown => InverterState::Unknown,
+        SourceState::Online => InverterState::Online,
+        SourceState::Asleep => InverterState::Asleep,
+        SourceState::Offline => InverterState::Offline,
+        SourceState::Faulty => InverterState::Faulty,
+    }
 }
 
 /// What an inverter's rows say of power and counter.

@@ -21,6 +21,7 @@ use ecowatt_agent::storage::{Dropped, Order, SPOOL_BYTES_MIN};
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
+use ecowatt_wire::SourceState;
 
 use crate::disk::Disk;
 use crate::fleetwide::{FAR, FleetTrouble, after};
@@ -109,6 +110,8 @@ pub(crate) struct Device {
     given: BTreeMap<u32, u32>,
     /// Batches that were sent and are not acknowledged.
     offered: BTreeSet<BatchId>,
+    /// Of the inverters, at the end.
+    last_states: Vec<(SourceNumber, SourceState)>,
     pub(crate) truth: Truth,
     pub(crate) trace: Trace,
     pub(crate) counts: DeviceCounts,
@@ -182,6 +185,7 @@ impl Device {
             dropped_batches: 0,
             given: BTreeMap::new(),
             offered: BTreeSet::new(),
+            last_states: Vec::new(),
             truth: Truth::default(),
             trace: if scenario.traced == Some(kid.device) {
                 Trace::whole()
@@ -216,6 +220,11 @@ impl Device {
 
     pub(crate) fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// How the link to each inverter was at the end.
+    pub(crate) fn last_states(&self) -> &[(SourceNumber, SourceState)] {
+        &self.last_states
     }
 
     pub(crate) fn disk(&self) -> &Disk {
@@ -348,6 +357,7 @@ impl Device {
             self.note_events(now);
             let Life::On(running) = &mut self.life else { return };
             let mono = running.clock.mono(now);
+            running.node.handle_clock(mono, running.clock.system(now));
             let work = match running.node.poll(mono) {
                 None => return,
                 Some(Next::Work(work)) => work,

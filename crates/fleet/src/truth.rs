@@ -56,6 +56,9 @@ pub(crate) struct Truth {
     /// What went into batches, by epoch and inverter. One sequence may be tried twice with other
     /// contents.
     batches: BTreeMap<(u32, u8), Vec<Batched>>,
+    /// By epoch, what was durable with its last durable sample: whether the server had confirmed where
+    /// the epoch began, and whether the clock that said so was right.
+    places: BTreeMap<u32, (bool, bool)>,
     /// What the server was told of dropped batches, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
@@ -146,9 +149,10 @@ impl Row<'_> {
     }
 }
 
-/// How far off the server may place the samples of a device whose clock was not set when it took them:
-/// by as much as their clocks may differ afterwards, and a little drift.
-pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 65_000;
+/// How far off samples may be placed that were taken before the server was heard: by half of the
+/// longest exchange twice over, by the deviation that a clock is permitted, and by the drift of a
+/// crystal over the longest time without a server.
+pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 45_000;
 
 /// The server's own clock was off for a while, and what it placed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +171,12 @@ fn is_well_placed(placed: i64, truth: i64, server: &[ClockError]) -> bool {
 impl Truth {
     pub(crate) fn born(&mut self, epoch: u32, birth: Birth) {
         self.births.insert(epoch, birth);
+    }
+
+    /// Where an epoch began is durable, with a sample of it.
+    pub(crate) fn placed(&mut self, epoch: u32, is_confirmed: bool, is_right: bool) {
+        let place = self.places.entry(epoch).or_default();
+        *place = (place.0 || is_confirmed, is_right);
     }
 
     /// A sample was taken; samples of an inverter come in the order of their ordinals. Gives the
@@ -322,8 +332,15 @@ impl Truth {
             if !is_unix {
                 let placed = block.time_offset_ms.saturating_add(t_ms);
                 let truth = birth.map_or(placed, |birth| birth.true_time(t_ms).0);
-                let is_sure = block.time_quality == TimeQuality::Anchored;
-                if is_sure && !is_well_placed(placed, truth, server) {
+                let (is_confirmed, is_right) = self.places.get(&epoch).copied().unwrap_or_default();
+                let is_sure = match block.time_quality {
+                    TimeQuality::Anchored => true,
+                    // A server whose clock was wrong may have moved it.
+                    TimeQuality::Estimated => is_right && server.is_empty(),
+                    TimeQuality::Device | TimeQuality::Suspect => false,
+                };
+                let is_demoted = is_confirmed && block.time_quality == TimeQuality::Estimated;
+                if is_demoted || (is_sure && !is_well_placed(placed, truth, server)) {
                     verdict.misplaced += 1;
                     self.misplaced.get_or_insert((block.id, placed - truth));
                 }

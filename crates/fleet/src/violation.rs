@@ -18,7 +18,8 @@ pub enum Invariant {
     NothingInvented,
     /// A sample's time and quality are those at which it was taken, from register to store.
     NothingRestamped,
-    /// A sample that the server placed in time is where it belongs.
+    /// A sample that was placed in time afterwards is where it belongs, if its device heard the server
+    /// in that boot epoch, or had a clock that was right.
     WellPlaced,
     /// A device that has just heard the server has its time.
     ClockFollows,
@@ -42,6 +43,11 @@ pub enum Invariant {
     MemoryWithinLimit,
     /// Everything is delivered within a bound once faults have stopped.
     Delivered,
+    /// The state of an inverter that the server shows is the last that its device saw, within a bound
+    /// once faults have stopped.
+    StatesArrive,
+    /// A message can always be made.
+    MessageIsMade,
     /// Energy equals what the inverter's counter has moved by; where the device's clock was wrong for
     /// a while, it equals what the batches hold in the order of their times.
     EnergyIsCounted,

@@ -71,7 +71,11 @@ pub(crate) fn seal_batch(
     stream: StreamNumber,
     batch: &[u8],
 ) -> Result<Vec<u8>> {
-    seal_batches(keys, request, &mut std::iter::once(Batch { id, stream, bytes: batch }))
+    seal_batches(
+        keys,
+        request,
+        &mut std::iter::once(Batch { id, stream, bytes: batch, start: None }),
+    )
 }
 
 /// Frames batches, as many as a message may have, and seals them.
@@ -82,7 +86,7 @@ pub(crate) fn seal_batches(
 ) -> Result<Vec<u8>> {
     let mut message = vec![0; MESSAGE_MAX];
     let mut writer = UplinkWriter::new(&mut message[..MESSAGE_MAX - UPLINK_OVERHEAD_MAX]);
-    writer.batches(batches)?;
+    writer.batches(batches, 0)?;
     let length = writer.finish();
     let length = seal_uplink(keys, request, &mut message, length)?;
     message.truncate(length);

@@ -54,7 +54,7 @@ impl Devices {
         for (index, keys) in self.keys.iter().enumerate() {
             let mut message = vec![0; layout.len() + 128];
             let mut writer = UplinkWriter::new(&mut message);
-            writer.streams(&mut std::iter::once(stream))?;
+            writer.streams(&mut std::iter::once(stream), 0)?;
             let length = writer.finish();
             let request = RequestId { kid: Self::kid(index)?, counter: Counter(1) };
             let length = ecowatt_envelope::seal_uplink(keys, request, &mut message, length)?;

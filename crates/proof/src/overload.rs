@@ -205,6 +205,7 @@ impl Crowd {
                     id,
                     stream: StreamNumber(1),
                     bytes,
+                    start: None,
                 });
                 let (keys, request) = self.name(device, number)?;
                 messages.push(seal_batches(keys, request, &mut batches)?);

@@ -169,9 +169,17 @@ pub(crate) fn sample_log(path: &Path) -> Result<Count> {
         for ((cell, word), mark) in sample.iter_mut().zip(words.split('|')).zip(marks.split('|')) {
             *cell = (mark == "0").then(|| word.parse()).transpose()?;
         }
-        *count.entry((t.parse()?, sample)).or_default() += 1;
+        *count.entry((logged_time(t)?, sample)).or_default() += 1;
     }
     Ok(count)
+}
+
+/// `unix_ms`, or `b`, milliseconds since boot, `+`, and the Unix milliseconds of the boot.
+fn logged_time(text: &str) -> Result<i64> {
+    let Some(since_boot) = text.strip_prefix('b') else { return Ok(text.parse()?) };
+    let (since_boot, boot) =
+        since_boot.split_once('+').context("a time since boot has two parts")?;
+    Ok(since_boot.parse::<i64>()? + boot.parse::<i64>()?)
 }
 
 /// The server's raw history of a device, as registers.

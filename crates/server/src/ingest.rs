@@ -6,7 +6,6 @@
 //! device's next is refused before any of it is decoded, and so is one of a device that has had more
 //! than its share. Nothing here knows of HTTP.
 
-mod anchors;
 mod calendar;
 mod decode;
 mod keyring;
@@ -38,7 +37,6 @@ use crate::limits::{
 };
 use crate::live::Live;
 use crate::metrics::Metrics;
-use anchors::Anchors;
 use decode::{Decoded, Encoded, Scratch};
 use keyring::{Keyring, Known, Turn};
 use quota::Allowance;
@@ -110,7 +108,7 @@ impl From<WriteError> for IngestError {
     }
 }
 
-/// The way of every device message, with what it remembers of keys, layouts and clocks.
+/// The way of every device message, with what it remembers of keys and layouts.
 #[derive(Debug)]
 pub struct Ingest {
     store: Store,
@@ -120,7 +118,6 @@ pub struct Ingest {
     metrics: Arc<Metrics>,
     keyring: Keyring,
     streams: Streams,
-    anchors: Anchors,
     scratch: Arc<Scratch>,
     turns: Turns,
 }
@@ -164,7 +161,6 @@ impl Ingest {
         Self {
             keyring: Keyring::new(store.clone()),
             streams: Streams::new(store.clone(), clock),
-            anchors: Anchors::new(store.clone()),
             scratch: Arc::default(),
             turns: Turns::default(),
             store,
@@ -335,11 +331,9 @@ impl Ingest {
             }
         }
         let allowance = Allowance::of(message_bytes);
-        let Sorted { mut encoded, put_off, values } =
+        let Sorted { encoded, put_off, values } =
             self.sort(kid, uplink, &bad_streams, allowance, &mut prepared).await?;
         known.spend(self.clock.mono(), values + message_bytes).map_err(IngestError::OverQuota)?;
-        let clock = uplink.clock();
-        self.anchors.place(known.device, clock, received_at, &self.scratch, &mut encoded).await?;
         let mut decoded = self.decode(encoded, values, allowance, known, received_at).await?;
         decoded.put_off += put_off;
         known.charge(decoded.cells);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
@@ -14,8 +14,8 @@ use crate::{
     EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession,
     NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim,
     RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteId,
-    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeQuality, TimeRange, Token,
-    TokenId, Upload, Use,
+    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeRange, Token, TokenId, Upload,
+    Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -317,7 +317,7 @@ impl Store {
     }
 }
 
-/// Streams, time anchors and uploads.
+/// Streams and uploads.
 impl Store {
     /// Stores a stream's layout; the same announcement again changes nothing. Gives the
     /// dictionary's ids of the layout's points, in their order.
@@ -364,24 +364,6 @@ impl Store {
         source: SourceNumber,
     ) -> Result<Vec<Point>, StoreError> {
         self.0.read(move |db| fleet::list_points(db, device, source)).await
-    }
-
-    /// Fixes where an epoch's time starts, unless that is fixed already; gives what holds.
-    pub async fn anchor(
-        &self,
-        device: DeviceNumber,
-        epoch: BootEpoch,
-        proposed: (i64, TimeQuality),
-    ) -> Result<(i64, TimeQuality), StoreError> {
-        self.0.write(move |db| fleet::anchor(db, device, epoch, proposed)).await
-    }
-
-    /// All anchors of a device as (epoch, offset in milliseconds, quality), by epoch.
-    pub async fn list_anchors(
-        &self,
-        device: DeviceNumber,
-    ) -> Result<Vec<(BootEpoch, i64, TimeQuality)>, StoreError> {
-        self.0.look_up(move |db| fleet::anchors(db, device)).await
     }
 
     /// Stores a message: its counter, its batches that are not there yet with their roll-ups, and

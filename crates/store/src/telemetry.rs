@@ -77,15 +77,16 @@ pub struct NewStream {
     pub at: UnixMs,
 }
 
-/// Whose clock a block's times come from.
+/// How well a block's times are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeQuality {
-    /// The device's, which was set.
+    /// Its device stamped it by a clock that the server had confirmed.
     Device,
-    /// By the age that the device gave each sample, when its clock and the server's agreed.
+    /// It was taken before the server confirmed the clock and placed afterwards, by the time that had
+    /// passed since the device's start.
     Anchored,
-    /// By that age in a message that may have come late, or from the neighbouring boot epoch; order and
-    /// distances within the epoch are right.
+    /// Nobody confirmed the device's clock before its power went. Order and distances within the boot
+    /// epoch are right; the epoch as a whole may lie elsewhere.
     Estimated,
     /// The device's, and outside what can be.
     Suspect,

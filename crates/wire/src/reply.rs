@@ -5,9 +5,11 @@ use core::time::Duration;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
+use crate::ITEMS_MAX;
 use crate::section::{
-    CursorEncoder, DecodeError, EncodeError, Item, Items, MapWriter, ParseError, WriteError, array,
-    parse_map, read, wrong,
+    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
+    MapWriter, ParseError, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
+    parse_map, read, skip, wrong,
 };
 
 const KEY_ACKS: u16 = 1;
@@ -36,20 +38,43 @@ impl AckRange {
 
 /// Why a batch will never be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Refusal {
     /// The codec cannot read its bytes.
-    Undecodable = 1,
+    Undecodable,
     /// It has another number of columns than its stream's layout.
-    WrongColumns = 2,
+    WrongColumns,
     /// Its stream's layout cannot be read.
-    BadLayout = 3,
+    BadLayout,
     /// Its samples lie further apart than those of a batch may.
-    Span = 4,
+    Span,
+    /// Its times count from the start of an epoch, and it does not say where that was.
+    NoStart,
+    /// A reason that only later versions know; it counts like any other.
+    Other(u8),
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [Self::Undecodable, Self::WrongColumns, Self::BadLayout, Self::Span];
+    fn code(self) -> u8 {
+        match self {
+            Self::Undecodable => 1,
+            Self::WrongColumns => 2,
+            Self::BadLayout => 3,
+            Self::Span => 4,
+            Self::NoStart => 5,
+            Self::Other(code) => code,
+        }
+    }
+
+    fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::Undecodable,
+            2 => Self::WrongColumns,
+            3 => Self::BadLayout,
+            4 => Self::Span,
+            5 => Self::NoStart,
+            code => Self::Other(code),
+        }
+    }
 }
 
 /// A batch the server will not take: `[epoch, sequence, reason]`. Sending it again is of no use.
@@ -70,6 +95,19 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// Most bytes of a message.
+    pub const LEN_MAX: usize = HEAD_LEN
+        + LIST_HEAD_LEN
+        + ITEMS_MAX * AckRange::LEN_MAX
+        + KEY_LEN
+        + U64_LEN_MAX
+        + LIST_HEAD_LEN
+        + ITEMS_MAX * U16_LEN_MAX
+        + LIST_HEAD_LEN
+        + ITEMS_MAX * Refused::LEN_MAX
+        + KEY_LEN
+        + U32_LEN_MAX;
+
     /// Reads and checks a whole message.
     ///
     /// # Errors
@@ -135,9 +173,9 @@ impl<'b> ReplyWriter<'b> {
     /// device and acknowledged then.
     ///
     /// # Errors
-    /// If there is not even room for the section's head, or a later section stands already.
+    /// If a later section stands already.
     pub fn acks(&mut self, acks: &mut dyn Iterator<Item = AckRange>) -> Result<usize, WriteError> {
-        self.0.list(KEY_ACKS, acks)
+        self.0.list(KEY_ACKS, acks, 0)
     }
 
     /// # Errors
@@ -152,7 +190,7 @@ impl<'b> ReplyWriter<'b> {
         &mut self,
         streams: &mut dyn Iterator<Item = StreamNumber>,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_WANTED, streams)
+        self.0.list(KEY_WANTED, streams, 0)
     }
 
     /// # Errors
@@ -161,7 +199,7 @@ impl<'b> ReplyWriter<'b> {
         &mut self,
         refused: &mut dyn Iterator<Item = Refused>,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_REFUSED, refused)
+        self.0.list(KEY_REFUSED, refused, 0)
     }
 
     /// # Errors
@@ -178,6 +216,14 @@ impl<'b> ReplyWriter<'b> {
     }
 }
 
+impl AckRange {
+    const LEN_MAX: usize = HEAD_LEN + 3 * U32_LEN_MAX;
+}
+
+impl Refused {
+    const LEN_MAX: usize = HEAD_LEN + 2 * U32_LEN_MAX + U8_LEN_MAX;
+}
+
 impl<'a> Item<'a> for AckRange {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
         encoder.array(3)?.u32(self.epoch.0)?.u32(self.first.0)?.u32(self.last.0)?;
@@ -185,12 +231,13 @@ impl<'a> Item<'a> for AckRange {
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 3)?;
+        let more = array(decoder, 3)?;
         let range = Self {
             epoch: BootEpoch(decoder.u32()?),
             first: Sequence(decoder.u32()?),
             last: Sequence(decoder.u32()?),
         };
+        skip(decoder, more)?;
         if range.first > range.last { Err(wrong(decoder)) } else { Ok(range) }
     }
 }
@@ -207,15 +254,15 @@ impl<'a> Item<'a> for StreamNumber {
 
 impl<'a> Item<'a> for Refused {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
-        encoder.array(3)?.u32(self.id.epoch.0)?.u32(self.id.sequence.0)?.u8(self.reason as u8)?;
+        encoder.array(3)?.u32(self.id.epoch.0)?.u32(self.id.sequence.0)?.u8(self.reason.code())?;
         Ok(())
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 3)?;
+        let more = array(decoder, 3)?;
         let id = BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) };
-        let code = decoder.u8()?;
-        let reason = Refusal::ALL.into_iter().find(|reason| *reason as u8 == code);
-        Ok(Self { id, reason: reason.ok_or_else(|| wrong(decoder))? })
+        let reason = Refusal::from_code(decoder.u8()?);
+        skip(decoder, more)?;
+        Ok(Self { id, reason })
     }
 }

@@ -46,10 +46,30 @@ pub(crate) fn wrong(decoder: &Decoder<'_>) -> DecodeError {
     DecodeError::message("wrong value").at(decoder.position())
 }
 
-/// Reads the head of an array of exactly `length` items.
-pub(crate) fn array(decoder: &mut Decoder<'_>, length: u64) -> Result<(), DecodeError> {
-    if decoder.array()? == Some(length) { Ok(()) } else { Err(wrong(decoder)) }
+/// Reads the head of an array of at least `least` items; gives how many more there are. A later
+/// version may add items at the end, and never takes one away.
+pub(crate) fn array(decoder: &mut Decoder<'_>, least: u64) -> Result<u64, DecodeError> {
+    let length = decoder.array()?.unwrap_or(0);
+    length.checked_sub(least).ok_or_else(|| wrong(decoder))
 }
+
+/// Passes over items that a later version added.
+pub(crate) fn skip(decoder: &mut Decoder<'_>, items: u64) -> Result<(), DecodeError> {
+    (0..items).try_for_each(|_| decoder.skip())
+}
+
+/// Bytes that a key takes, and the head of a list.
+pub(crate) const KEY_LEN: usize = 1;
+pub(crate) const LIST_HEAD_LEN: usize = KEY_LEN + 1;
+
+/// Most bytes of numbers and of heads of arrays, strings and lists.
+pub(crate) const U8_LEN_MAX: usize = 2;
+pub(crate) const U16_LEN_MAX: usize = 3;
+pub(crate) const U32_LEN_MAX: usize = 5;
+pub(crate) const U64_LEN_MAX: usize = 9;
+pub(crate) const HEAD_LEN: usize = 1;
+/// Of a string of fewer than 65,536 bytes.
+pub(crate) const STRING_HEAD_LEN_MAX: usize = 3;
 
 /// The items of one list, checked when the message was parsed.
 #[derive(Debug, Clone, Copy)]
@@ -139,20 +159,26 @@ impl<'b> MapWriter<'b> {
     }
 
     /// Adds a list: as many of `items` as fit and as a list may hold, in order. Gives how many.
+    /// The last `leave` bytes of the buffer are for what comes after it; without room for an item
+    /// nothing is written.
     ///
     /// An item that does not fit is taken from the iterator and not written.
     pub(crate) fn list<'a, T: Item<'a>>(
         &mut self,
         key: u16,
         items: &mut dyn Iterator<Item = T>,
+        leave: usize,
     ) -> Result<usize, WriteError> {
         if key <= self.last_key {
             return Err(WriteError::OutOfOrder);
         }
-        let rest = self.buffer.get_mut(self.length..).ok_or(WriteError::Full)?;
+        let end = self.buffer.len().saturating_sub(leave);
+        let Some(rest) = self.buffer.get_mut(self.length..end) else { return Ok(0) };
         let mut encoder = Encoder::new(Cursor::new(rest));
         // The head is written last; a list of up to 23 items has a head of one byte.
-        encoder.u16(key).and_then(|e| e.array(0)).map_err(|_| WriteError::Full)?;
+        if encoder.u16(key).and_then(|e| e.array(0)).is_err() {
+            return Ok(0);
+        }
         let head = encoder.writer().position() - 1;
         let mut end = head + 1;
         let mut count = 0u8;
@@ -172,11 +198,6 @@ impl<'b> MapWriter<'b> {
         self.sections += 1;
         self.last_key = key;
         Ok(usize::from(count))
-    }
-
-    /// Room that is left.
-    pub(crate) fn room(&self) -> usize {
-        self.buffer.len().saturating_sub(self.length)
     }
 
     /// Writes the head and gives the length of the message.

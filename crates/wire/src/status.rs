@@ -4,13 +4,16 @@ use ecowatt_model::SourceNumber;
 use minicbor::Decoder;
 
 use crate::FIRMWARE_MAX;
-use crate::section::{CursorEncoder, DecodeError, EncodeError, Item, Items, array, wrong};
+use crate::section::{
+    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, U8_LEN_MAX, U16_LEN_MAX,
+    U32_LEN_MAX, U64_LEN_MAX, array, skip, wrong,
+};
 
 /// Why the present boot epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum BootReason {
-    /// Not known to the device.
+    /// Not known to the device, or a reason that the reader does not know.
     Unknown = 0,
     /// After a power cut, a kill or a crash: the last epoch was not ended in good order.
     Unclean = 1,
@@ -22,13 +25,17 @@ pub enum BootReason {
 
 impl BootReason {
     const ALL: [Self; 4] = [Self::Unknown, Self::Unclean, Self::Clean, Self::First];
+
+    fn from_code(code: u8) -> Self {
+        Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Unknown)
+    }
 }
 
 /// How a source's link to its inverter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum SourceState {
-    /// Not asked yet.
+    /// Not asked yet, or a state that the reader does not know.
     Unknown = 0,
     Online = 1,
     Asleep = 2,
@@ -38,6 +45,10 @@ pub enum SourceState {
 
 impl SourceState {
     const ALL: [Self; 5] = [Self::Unknown, Self::Online, Self::Asleep, Self::Offline, Self::Faulty];
+
+    fn from_code(code: u8) -> Self {
+        Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Unknown)
+    }
 }
 
 /// One inverter as its device sees it: `[source, state, requests, failures, quarantined]`.
@@ -53,7 +64,7 @@ pub struct SourceStatus {
     pub quarantined: u16,
 }
 
-/// State and counters of a device, in this order as one array of nine.
+/// State and counters of a device, in this order as one array.
 #[derive(Debug, Clone, Copy)]
 pub struct Status<'a> {
     /// Name and version of the software, at most [`FIRMWARE_MAX`] bytes.
@@ -91,6 +102,14 @@ impl<'a> Sources<'a> {
 }
 
 impl<'a> Status<'a> {
+    /// Most bytes of a status of so many sources.
+    #[must_use]
+    pub const fn len_max(sources: usize) -> usize {
+        let firmware = U8_LEN_MAX + FIRMWARE_MAX;
+        let counters = 3 * U32_LEN_MAX + 3 * U64_LEN_MAX;
+        HEAD_LEN + firmware + U8_LEN_MAX + counters + HEAD_LEN + sources * SourceStatus::LEN_MAX
+    }
+
     pub(crate) fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
         encoder
             .array(9)?
@@ -107,14 +126,14 @@ impl<'a> Status<'a> {
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 9)?;
+        let more = array(decoder, 9)?;
         let firmware = decoder.str()?;
         if firmware.len() > FIRMWARE_MAX {
             return Err(wrong(decoder));
         }
-        Ok(Self {
+        let status = Self {
             firmware,
-            boot_reason: coded(decoder, &BootReason::ALL)?,
+            boot_reason: BootReason::from_code(decoder.u8()?),
             samples: decoder.u32()?,
             backlog_batches: decoder.u32()?,
             spool_bytes: decoder.u64()?,
@@ -122,8 +141,14 @@ impl<'a> Status<'a> {
             link_failures: decoder.u32()?,
             clock_deviation_ms: decoder.i64()?,
             sources: Sources::Parsed(Items::parse(decoder, 4).map_err(|_| wrong(decoder))?),
-        })
+        };
+        skip(decoder, more)?;
+        Ok(status)
     }
+}
+
+impl SourceStatus {
+    const LEN_MAX: usize = HEAD_LEN + 2 * U8_LEN_MAX + 2 * U32_LEN_MAX + U16_LEN_MAX;
 }
 
 impl<'a> Item<'a> for SourceStatus {
@@ -139,19 +164,15 @@ impl<'a> Item<'a> for SourceStatus {
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 5)?;
-        Ok(Self {
+        let more = array(decoder, 5)?;
+        let status = Self {
             source: SourceNumber(decoder.u8()?),
-            state: coded(decoder, &SourceState::ALL)?,
+            state: SourceState::from_code(decoder.u8()?),
             requests: decoder.u32()?,
             failures: decoder.u32()?,
             quarantined: decoder.u16()?,
-        })
+        };
+        skip(decoder, more)?;
+        Ok(status)
     }
-}
-
-/// Reads a code that is a place in `all`.
-fn coded<T: Copy>(decoder: &mut Decoder<'_>, all: &[T]) -> Result<T, DecodeError> {
-    let code = decoder.u8()?;
-    all.get(usize::from(code)).copied().ok_or_else(|| wrong(decoder))
 }

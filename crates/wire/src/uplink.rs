@@ -5,8 +5,9 @@ use minicbor::Decoder;
 
 use crate::LAYOUT_MAX;
 use crate::section::{
-    CursorEncoder, DecodeError, EncodeError, Item, Items, MapWriter, ParseError, WriteError, array,
-    parse_map, read, wrong,
+    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
+    MapWriter, ParseError, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX,
+    WriteError, array, parse_map, read, skip, wrong,
 };
 use crate::status::Status;
 
@@ -16,23 +17,41 @@ const KEY_STREAMS: u16 = 3;
 const KEY_STATUS: u16 = 4;
 const KEY_DROPPED: u16 = 5;
 
-/// An encoded batch with its name: `[epoch, sequence, stream, bytes]`.
+/// An encoded batch with its name: `[epoch, sequence, stream, bytes]`, and fifth where its epoch
+/// began if its times count from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub id: BatchId,
     pub stream: StreamNumber,
     /// As the codec wrote it.
     pub bytes: &'a [u8],
+    /// The same for all batches of an epoch.
+    pub start: Option<EpochStart>,
+}
+
+/// Where a boot epoch began: `[Unix ms, certainty]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochStart {
+    /// The time of day at zero of the epoch's monotonic clock.
+    pub unix: UnixMs,
+    pub certainty: Certainty,
+}
+
+/// How well a device knows where an epoch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// By a clock that nobody confirmed. A code that the reader does not know counts as this.
+    Estimated,
+    /// By the server's time, which the device heard in that epoch.
+    Confirmed,
 }
 
 /// The device's clocks at the moment of sending: `[epoch, monotonic ms, Unix ms or null]`.
-///
-/// The server needs it to place samples that were taken before the device knew the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockReport {
     pub epoch: BootEpoch,
     pub mono: MonoMs,
-    /// Absent while the device does not know the time.
+    /// Absent while the device has no idea of the time.
     pub unix: Option<UnixMs>,
 }
 
@@ -114,6 +133,40 @@ impl<'a> Uplink<'a> {
     }
 }
 
+impl Batch<'_> {
+    /// Most bytes that a batch takes in a message beyond its own.
+    pub const HEAD_LEN_MAX: usize =
+        HEAD_LEN + 2 * U32_LEN_MAX + U16_LEN_MAX + STRING_HEAD_LEN_MAX + EpochStart::LEN_MAX;
+}
+
+impl ClockReport {
+    /// Most bytes.
+    pub const LEN_MAX: usize = HEAD_LEN + U32_LEN_MAX + 2 * U64_LEN_MAX;
+}
+
+impl Stream<'_> {
+    /// Most bytes that a stream takes in a message beyond its layout's.
+    pub const HEAD_LEN_MAX: usize = HEAD_LEN + U16_LEN_MAX + U8_LEN_MAX + STRING_HEAD_LEN_MAX;
+}
+
+impl Dropped {
+    /// Most bytes.
+    pub const LEN_MAX: usize = HEAD_LEN + 4 * U32_LEN_MAX;
+}
+
+/// Most bytes of a message's map head and of the sections that are no lists: clock, and status of so
+/// many sources.
+#[must_use]
+pub const fn uplink_fixed_len_max(sources: usize) -> usize {
+    HEAD_LEN + KEY_LEN + ClockReport::LEN_MAX + KEY_LEN + Status::len_max(sources)
+}
+
+/// Most bytes of a list whose items take so many.
+#[must_use]
+pub const fn list_len_max(items_len: usize) -> usize {
+    if items_len == 0 { 0 } else { LIST_HEAD_LEN + items_len }
+}
+
 /// Writes a message section by section, in the order of the methods here.
 pub struct UplinkWriter<'b>(MapWriter<'b>);
 
@@ -123,15 +176,16 @@ impl<'b> UplinkWriter<'b> {
         Self(MapWriter::new(buffer))
     }
 
-    /// Writes as many of `batches` as fit, in order; gives how many.
+    /// Writes as many of `batches` as fit, in order, and leaves so many bytes; gives how many.
     ///
     /// # Errors
-    /// If there is not even room for the section's head, or a later section stands already.
+    /// If a later section stands already.
     pub fn batches(
         &mut self,
         batches: &mut dyn Iterator<Item = Batch<'_>>,
+        leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_BATCHES, batches)
+        self.0.list(KEY_BATCHES, batches, leave)
     }
 
     /// # Errors
@@ -140,15 +194,16 @@ impl<'b> UplinkWriter<'b> {
         self.0.section(KEY_CLOCK, |encoder| clock.encode(encoder))
     }
 
-    /// Writes as many of `streams` as fit, in order; gives how many.
+    /// Writes as many of `streams` as fit, in order, and leaves so many bytes; gives how many.
     ///
     /// # Errors
     /// As for [`UplinkWriter::batches`].
     pub fn streams(
         &mut self,
         streams: &mut dyn Iterator<Item = Stream<'_>>,
+        leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_STREAMS, streams)
+        self.0.list(KEY_STREAMS, streams, leave)
     }
 
     /// # Errors
@@ -157,21 +212,16 @@ impl<'b> UplinkWriter<'b> {
         self.0.section(KEY_STATUS, |encoder| status.encode(encoder))
     }
 
-    /// Writes as many of `dropped` as fit, in order; gives how many.
+    /// Writes as many of `dropped` as fit, in order, and leaves so many bytes; gives how many.
     ///
     /// # Errors
     /// As for [`UplinkWriter::batches`].
     pub fn dropped(
         &mut self,
         dropped: &mut dyn Iterator<Item = Dropped>,
+        leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_DROPPED, dropped)
-    }
-
-    /// Bytes that are left in the buffer.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.0.room()
+        self.0.list(KEY_DROPPED, dropped, leave)
     }
 
     /// Ends the message and gives its length.
@@ -184,21 +234,45 @@ impl<'b> UplinkWriter<'b> {
 impl<'a> Item<'a> for Batch<'a> {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
         encoder
-            .array(4)?
+            .array(4 + u64::from(self.start.is_some()))?
             .u32(self.id.epoch.0)?
             .u32(self.id.sequence.0)?
             .u16(self.stream.0)?
             .bytes(self.bytes)?;
+        self.start.iter().try_for_each(|start| start.encode(encoder))
+    }
+
+    fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
+        let more = array(decoder, 4)?;
+        let id = BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) };
+        let stream = StreamNumber(decoder.u16()?);
+        let bytes = decoder.bytes()?;
+        let start = if more > 0 { Some(EpochStart::decode(decoder)?) } else { None };
+        skip(decoder, more.saturating_sub(1))?;
+        Ok(Self { id, stream, bytes, start })
+    }
+}
+
+impl EpochStart {
+    const LEN_MAX: usize = HEAD_LEN + U64_LEN_MAX + U8_LEN_MAX;
+}
+
+impl<'a> Item<'a> for EpochStart {
+    fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
+        encoder.array(2)?.i64(self.unix.0)?.u8(match self.certainty {
+            Certainty::Estimated => 0,
+            Certainty::Confirmed => 1,
+        })?;
         Ok(())
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 4)?;
-        Ok(Self {
-            id: BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) },
-            stream: StreamNumber(decoder.u16()?),
-            bytes: decoder.bytes()?,
-        })
+        let more = array(decoder, 2)?;
+        let unix = UnixMs(decoder.i64()?);
+        let is_confirmed = decoder.u8()? == 1;
+        skip(decoder, more)?;
+        let certainty = if is_confirmed { Certainty::Confirmed } else { Certainty::Estimated };
+        Ok(Self { unix, certainty })
     }
 }
 
@@ -213,7 +287,7 @@ impl<'a> Item<'a> for ClockReport {
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 3)?;
+        let more = array(decoder, 3)?;
         let epoch = BootEpoch(decoder.u32()?);
         let mono = MonoMs(decoder.u64()?);
         let unix = if decoder.datatype()? == minicbor::data::Type::Null {
@@ -222,6 +296,7 @@ impl<'a> Item<'a> for ClockReport {
         } else {
             Some(UnixMs(decoder.i64()?))
         };
+        skip(decoder, more)?;
         Ok(Self { epoch, mono, unix })
     }
 }
@@ -233,13 +308,14 @@ impl<'a> Item<'a> for Stream<'a> {
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 3)?;
+        let more = array(decoder, 3)?;
         let number = StreamNumber(decoder.u16()?);
         let source = SourceNumber(decoder.u8()?);
         let layout = decoder.bytes()?;
         if layout.len() > LAYOUT_MAX {
             return Err(wrong(decoder));
         }
+        skip(decoder, more)?;
         Ok(Self { number, source, layout })
     }
 }
@@ -252,13 +328,14 @@ impl<'a> Item<'a> for Dropped {
     }
 
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        array(decoder, 4)?;
+        let more = array(decoder, 4)?;
         let epoch = BootEpoch(decoder.u32()?);
         let (first, last) = (Sequence(decoder.u32()?), Sequence(decoder.u32()?));
         let samples = decoder.u32()?;
         if first > last {
             return Err(wrong(decoder));
         }
+        skip(decoder, more)?;
         let batches = (last > Sequence(0)).then_some((first, last));
         Ok(Self { epoch, batches, samples })
     }

@@ -132,13 +132,51 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server places samples without regard to their age",
-        file: "crates/server/src/ingest/anchors.rs",
+        name: "server places samples without regard to when their epoch began",
+        file: "crates/server/src/ingest/decode.rs",
         changes: &[(
-            "    (now.0.saturating_sub(age), quality)\n",
-            "    let _ = age;\n    (now.0, quality)\n",
+            "Certainty::Confirmed => (start.unix.0, TimeQuality::Anchored),",
+            "Certainty::Confirmed => (start.unix.0 + 60_000, TimeQuality::Anchored),",
         )],
         breaks: "WellPlaced",
+        seed: 1,
+    },
+    Mutation {
+        name: "device takes the system clock at its word before the server confirms it",
+        file: "crates/device/src/wall.rs",
+        changes: &[(
+            "            None => (self.offset_ms?, Certainty::Estimated),",
+            "            None => (self.offset_ms?, Certainty::Confirmed),",
+        )],
+        breaks: "WellPlaced",
+        seed: 1,
+    },
+    Mutation {
+        name: "device does not look at a system clock that was put right",
+        file: "crates/agent/src/node.rs",
+        changes: &[("        if self.storage.is_possible(system) {", "        if false {")],
+        breaks: "WellPlaced",
+        seed: 1,
+    },
+    Mutation {
+        name: "device forgets a change of state during an upload",
+        file: "crates/device/src/uplink.rs",
+        changes: &[(
+            "        let is_first = !core::mem::replace(&mut self.is_heard, true);\n",
+            "        self.status_due = now.plus(STATUS_INTERVAL);
+        let is_first = !core::mem::replace(&mut self.is_heard, true);\n",
+        )],
+        breaks: "StatesArrive",
+        seed: 1,
+    },
+    Mutation {
+        name: "device leaves no room for the status behind the batches",
+        file: "crates/device/src/uplink.rs",
+        changes: &[(
+            "            let leave = KEPT_BYTES + layout_bytes;\n",
+            "            let leave = layout_bytes;\n",
+        )],
+        breaks: "MessageIsMade",
         seed: 1,
     },
     Mutation {

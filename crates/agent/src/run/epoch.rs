@@ -241,8 +241,10 @@ impl Epoch {
             while let Some(event) = self.node()?.poll_event() {
                 self.log_event(event);
             }
-            let now = self.clock.mono();
-            match self.node()?.poll(now) {
+            let (now, system) = (self.clock.mono(), self.clock.now());
+            let node = self.node()?;
+            node.handle_clock(now, system);
+            match node.poll(now) {
                 None => return Ok(()),
                 Some(Next::Work(work)) => self.carry_out(work).await?,
                 Some(Next::Read { source, read, timeout }) => {
@@ -330,7 +332,8 @@ impl Epoch {
         if let Some(log) = &mut self.log
             && let Some(node) = &self.node
             && let Some(sample) = node.newest(source)
-            && let Err(error) = log.append(node.epoch(), &sample)
+            && let Err(error) =
+                log.append(node.epoch(), node.core().wall().start().map(|s| s.unix), &sample)
         {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "sample log is incomplete");
@@ -483,8 +486,8 @@ impl Epoch {
                 tracing::debug!(inverter = self.name(source), "a batch waits for storage");
             }
             Event::StorageRecovered => tracing::debug!("batches are persisted again"),
-            Event::ClockSet => tracing::info!("clock set by the server"),
-            Event::ClockStepped { by_ms } => tracing::warn!(by_ms, "clock stepped to the server's"),
+            Event::ClockSet => tracing::info!("clock set"),
+            Event::ClockStepped { by_ms } => tracing::warn!(by_ms, "clock stepped"),
             Event::LinkLost { failure, retry_in } => {
                 tracing::debug!(?failure, ?retry_in, "message failed");
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::crc32;
 use super::disk::Disk;
-use super::{grown, held};
+use super::{Starts, grown, held};
 
 const COPIES: [&str; 2] = ["ledger.0", "ledger.1"];
 const MAGIC: &str = "ecowatt-ledger-1";
@@ -37,6 +37,9 @@ pub struct Record {
     pub reserved: u64,
     /// The number that the next stream gets.
     pub next_stream: u16,
+    /// Where boot epochs began of which samples may wait.
+    #[serde(default)]
+    pub starts: Starts,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
     #[serde(default)]
@@ -132,6 +135,8 @@ pub struct Ledger<D> {
     record: Record,
     generation: u64,
     current: usize,
+    /// Number of the last start before the ledger was opened.
+    opened_after: u32,
 }
 
 impl<D: Disk> Ledger<D> {
@@ -150,10 +155,14 @@ impl<D: Disk> Ledger<D> {
             }
         }
         match best {
-            Some((generation, current, record)) => Ok(Self { disk, record, generation, current }),
+            Some((generation, current, record)) => {
+                let opened_after = record.epoch;
+                Ok(Self { disk, record, generation, current, opened_after })
+            }
             // The first write ever was torn: nothing had been decided before it.
             None if found <= 1 => {
-                Ok(Self { disk, record: Record::default(), generation: 0, current: 1 })
+                let record = Record::default();
+                Ok(Self { disk, record, generation: 0, current: 1, opened_after: 0 })
             }
             None => Err(LedgerError::Damaged),
         }
@@ -166,15 +175,15 @@ impl<D: Disk> Ledger<D> {
 
     /// Bytes on the heap.
     pub(super) fn memory_bytes(&self) -> usize {
-        let Record { identity, enrolment, streams, .. } = &self.record;
+        let Record { identity, enrolment, streams, starts, .. } = &self.record;
         let identity = identity.iter().map(|i| i.claim_id.capacity() + i.key.capacity());
         let enrolment = enrolment.iter().map(|e| e.claim_id.capacity() + e.secret.capacity());
-        held(streams) + identity.chain(enrolment).sum::<usize>()
+        held(streams) + starts.memory_bytes() + identity.chain(enrolment).sum::<usize>()
     }
 
     /// Most of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
-        grown::<Stream>(STREAMS_MAX) + 4 * grown::<u8>(TEXT_BYTES_MAX)
+        grown::<Stream>(STREAMS_MAX) + Starts::memory_bytes_max() + 4 * grown::<u8>(TEXT_BYTES_MAX)
     }
 
     /// Makes a changed record durable; on an error the former one still counts.
@@ -195,6 +204,12 @@ impl<D: Disk> Ledger<D> {
         self.generation = generation;
         self.current = copy;
         Ok(())
+    }
+
+    /// The first epoch since the ledger was opened. Those that follow have their monotonic clock in
+    /// common with it.
+    pub fn first_epoch(&self) -> BootEpoch {
+        BootEpoch(self.opened_after.saturating_add(1))
     }
 
     /// Starts a boot epoch and returns its number.

@@ -83,7 +83,7 @@ pub(crate) fn logged(data: &Path) -> Vec<Row> {
             Row {
                 epoch: fields[0].parse().unwrap(),
                 is_unix: !fields[3].starts_with('b'),
-                t_ms: fields[3].trim_start_matches('b').parse().unwrap(),
+                t_ms: fields[3].trim_start_matches('b').split('+').next().unwrap().parse().unwrap(),
                 words: numbers(fields[4]),
                 marks: numbers(fields[5]).iter().map(|m| u8::try_from(*m).unwrap()).collect(),
             }

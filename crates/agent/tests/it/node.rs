@@ -1,6 +1,6 @@
 //! A node by itself: its core on a disk in memory, in virtual time, with a server at hand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ecowatt_agent::node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
@@ -10,7 +10,7 @@ use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::{TransportKind, catalogue};
-use ecowatt_wire::BootReason;
+use ecowatt_wire::{BootReason, Certainty};
 
 use crate::disk::TestDisk;
 use crate::server::{KID, Kept, Row, take};
@@ -40,6 +40,8 @@ struct Rig {
     disk: TestDisk,
     spool_bytes: u64,
     now: MonoMs,
+    /// What the system clock shows beyond the truth.
+    clock_error_ms: i64,
     reads: u16,
     replies: Replies,
     /// The disk has no room while a reply is taken in.
@@ -47,6 +49,8 @@ struct Rig {
     kept: Kept,
     /// Samples that were taken, and of them those that the draft took.
     taken: Vec<Row>,
+    /// When each of them was taken, by epoch and the time that it bears.
+    truths: BTreeMap<(u32, i64), i64>,
     drafted: Vec<Row>,
     recovered: Vec<Recovered>,
     messages: Vec<Message>,
@@ -74,11 +78,13 @@ impl Rig {
             disk,
             spool_bytes,
             now: MonoMs(0),
+            clock_error_ms: 0,
             reads: 0,
             replies: Replies::Well,
             is_full_at_reply: false,
             kept,
             taken: Vec::new(),
+            truths: BTreeMap::new(),
             drafted: Vec::new(),
             recovered: Vec::new(),
             messages: Vec::new(),
@@ -113,9 +119,17 @@ impl Rig {
             timeout_max: Duration::from_secs(1),
         };
         let ledger = Ledger::open(self.disk.clone()).unwrap();
-        let at = (self.now, Some(UnixMs(NOON).plus(self.now.since(MonoMs(0)))));
+        let at = (self.now, Some(self.system()));
         let node = Node::start(&config, ledger, self.disk.clone(), vec![source], || at).unwrap();
         self.node = Some(node);
+    }
+
+    fn truth(&self) -> UnixMs {
+        UnixMs(NOON).plus(self.now.since(MonoMs(0)))
+    }
+
+    fn system(&self) -> UnixMs {
+        UnixMs(self.truth().0 + self.clock_error_ms)
     }
 
     fn node(&mut self) -> &mut TestNode {
@@ -136,11 +150,12 @@ impl Rig {
     }
 
     fn act(&mut self) {
-        let now = self.now;
+        let (now, system) = (self.now, self.system());
+        self.node().handle_clock(now, system);
         while let Some(next) = self.node().poll(now) {
             match next {
                 Next::Read { source, read, timeout: _ } => {
-                    self.reads += 1;
+                    self.reads = self.reads.wrapping_add(1);
                     // Of no pattern, so that they do not compress.
                     let word = |at: u16| (at + 1).wrapping_mul(self.reads).wrapping_mul(40_503);
                     let words: Vec<u16> = (0..read.count).map(word).collect();
@@ -174,6 +189,7 @@ impl Rig {
                     words: sample.words.to_vec(),
                     marks: sample.marks.iter().map(|mark| mark.code()).collect(),
                 };
+                self.truths.insert((row.epoch, row.t_ms), self.truth().0);
                 if result.is_ok() {
                     self.drafted.push(row.clone());
                 }
@@ -192,6 +208,7 @@ impl Rig {
             self.node().handle_link_failure(now, LinkFailure::Unreachable);
             return;
         }
+        self.kept.time = Some(self.truth());
         let mut reply = take(&mut self.kept, &message.bytes).unwrap();
         assert_eq!(self.kept.counters.last(), Some(&message.request.counter.0));
         if self.replies == Replies::Corrupt {
@@ -263,12 +280,16 @@ fn a_node_without_a_network_keeps_everything_across_power_cuts() {
 #[test]
 fn a_reply_frees_what_it_acknowledges_and_nothing_else_does() {
     let mut rig = Rig::new(1024 * 1024);
+    rig.run(2 * 60);
+    let (freed, answered) = (rig.freed, rig.messages.len());
+    assert_eq!((freed, rig.node().report().batches), (rig.persisted, 0));
     rig.replies = Replies::Corrupt;
     rig.run(2 * 60);
-    assert!(rig.refusals.len() > 5 && rig.refusals.len() == rig.messages.len());
+    let refused = rig.messages.len() - answered;
+    assert!(refused > 5 && rig.refusals.len() == refused);
     assert!(rig.refusals.iter().all(|error| matches!(error, ReplyError::Open(_))));
     let waiting = rig.node().report().batches;
-    assert_eq!((rig.freed, waiting), (0, u64::try_from(rig.persisted).unwrap()));
+    assert_eq!((rig.freed, waiting), (freed, u64::try_from(rig.persisted - freed).unwrap()));
     assert!(waiting > 0);
     rig.replies = Replies::Well;
     rig.run(30);
@@ -379,6 +400,7 @@ fn a_full_spool_drops_its_oldest_and_says_so() {
     assert!(report.dropped_samples > 0, "{report:?}");
     rig.replies = Replies::Well;
     rig.run(60);
+    let report = rig.node().report();
     let told: u32 = rig.messages.iter().flat_map(|m| &m.dropped).map(|gap| gap.samples).sum();
     assert_eq!(u64::from(told), report.dropped_samples);
     let lost = usize::try_from(report.dropped_samples).unwrap();
@@ -410,4 +432,159 @@ fn files_of_a_later_format_are_left_alone() {
     for name in later {
         assert_eq!(rig.disk.read(name, 100).unwrap().as_deref(), Some(b"as it is".as_slice()));
     }
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+impl Rig {
+    /// How far each stored row of an epoch is from when it was taken, as (least, most) milliseconds, and
+    /// what its batches say of where it began.
+    fn placed(&self, epoch: u32) -> (i64, i64, Option<Certainty>) {
+        let start = self.kept.starts.get(&epoch);
+        let errors =
+            self.kept.batches.values().flatten().filter(|row| row.epoch == epoch).map(|row| {
+                let offset = if row.is_unix { 0 } else { start.unwrap().unix.0 };
+                row.t_ms + offset - self.truths[&(epoch, row.t_ms)]
+            });
+        let errors: Vec<i64> = errors.collect();
+        assert!(!errors.is_empty(), "nothing of epoch {epoch} is stored");
+        let (least, most) = (errors.iter().min().unwrap(), errors.iter().max().unwrap());
+        (*least, *most, start.map(|start| start.certainty))
+    }
+
+    /// The server is back, and after an hour has everything.
+    fn deliver(&mut self) {
+        self.replies = Replies::Well;
+        self.run(60);
+        self.check_all_stored_from(0);
+    }
+}
+
+/// A second is what sampling on the grid and the rounding of an interval may make.
+fn is_right((least, most, _): (i64, i64, Option<Certainty>)) -> bool {
+    least >= -1_000 && most <= 1_000
+}
+
+#[test]
+fn samples_before_a_wrong_clock_was_put_right_by_the_server_are_at_their_right_time() {
+    let since_1970 = NOON - 60_000;
+    for error in [-2 * HOUR_MS, 5 * HOUR_MS + HOUR_MS / 2, -since_1970, 40 * 24 * HOUR_MS, -3_000] {
+        let mut rig = Rig::new(1024 * 1024);
+        rig.clock_error_ms = error;
+        rig.replies = Replies::Away;
+        rig.start();
+        rig.run(3 * 60);
+        rig.deliver();
+        for epoch in rig.kept.batches.keys().map(|id| id.epoch.0).collect::<BTreeSet<_>>() {
+            let placed = rig.placed(epoch);
+            assert!(epoch == 1 || is_right(placed), "clock {error} ms off: {placed:?}");
+            assert!(epoch == 1 || placed.2 == Some(Certainty::Confirmed), "{placed:?}");
+        }
+        assert!(rig.kept.batches.values().flatten().any(|row| row.is_unix && row.epoch == 2));
+    }
+}
+
+#[test]
+fn step_of_the_system_clock_without_a_server_counts_for_the_whole_epoch() {
+    for error in [-2 * HOUR_MS, 5 * HOUR_MS + HOUR_MS / 2, -(NOON - 5_000)] {
+        let mut rig = Rig::new(1024 * 1024);
+        rig.deliver();
+        rig.clock_error_ms = error;
+        rig.replies = Replies::Away;
+        rig.start();
+        rig.run(4 * 60);
+        // NTP, and soon after the power goes.
+        rig.clock_error_ms = 0;
+        rig.run(2);
+        rig.start();
+        rig.deliver();
+        let placed = rig.placed(2);
+        assert_eq!(placed.2, Some(Certainty::Estimated));
+        assert!(is_right(placed), "clock {error} ms off: {placed:?}");
+    }
+}
+
+#[test]
+fn epoch_that_nobody_confirmed_is_marked_and_stays_within_what_is_known() {
+    // Slow: nothing tells that it is.
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(26 * 60);
+    rig.replies = Replies::Away;
+    rig.clock_error_ms = -2 * HOUR_MS;
+    rig.now = MonoMs(rig.now.0 + 3 * 60 * MINUTE);
+    rig.start();
+    rig.run(60);
+    rig.clock_error_ms = 0;
+    rig.start();
+    rig.deliver();
+    assert_eq!(rig.placed(2), (-2 * HOUR_MS, -2 * HOUR_MS, Some(Certainty::Estimated)));
+    // Fast: it ended before the next one began.
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(26 * 60);
+    rig.replies = Replies::Away;
+    rig.clock_error_ms = 5 * HOUR_MS;
+    rig.start();
+    rig.run(60);
+    rig.clock_error_ms = 0;
+    rig.start();
+    rig.deliver();
+    let (least, most, certainty) = rig.placed(2);
+    assert!(least >= 0 && most <= 61_000, "{least} {most}");
+    assert_eq!(certainty, Some(Certainty::Estimated));
+    // The time of the last shutdown, hours before the last sample: it is later than that.
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(26 * 60);
+    rig.replies = Replies::Away;
+    rig.run(30);
+    rig.clock_error_ms = -24 * HOUR_MS;
+    rig.start();
+    rig.run(60);
+    rig.clock_error_ms = 0;
+    rig.start();
+    rig.deliver();
+    let (least, most, _) = rig.placed(2);
+    assert!(least >= -61_000 && most <= 0, "{least} {most}");
+}
+
+#[test]
+fn months_without_a_server_and_a_restart_a_day_lose_no_accuracy() {
+    let mut rig = Rig::new(4 * 1024 * 1024);
+    rig.run(10);
+    rig.replies = Replies::Away;
+    for day in 0..70_i64 {
+        // Some days the clock is a second fast, or a good one.
+        rig.clock_error_ms = (day % 3) * 400;
+        rig.start();
+        rig.run(24 * 60);
+    }
+    rig.clock_error_ms = 0;
+    rig.start();
+    rig.replies = Replies::Well;
+    rig.run(24 * 60);
+    rig.check_all_stored_from(0);
+    for epoch in 2..=71 {
+        let placed = rig.placed(epoch);
+        assert!(is_right(placed) && placed.2 == Some(Certainty::Estimated), "{epoch} {placed:?}");
+    }
+    assert!(is_right(rig.placed(72)));
+}
+
+#[test]
+fn clock_that_is_never_set_keeps_epochs_in_order() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(10);
+    rig.replies = Replies::Away;
+    rig.clock_error_ms = -NOON;
+    for _ in 0..5 {
+        rig.start();
+        rig.run(7 * 60);
+    }
+    rig.start();
+    rig.deliver();
+    // No power was away, so each begins where the one before ended.
+    for epoch in 2..=6 {
+        let (least, most, _) = rig.placed(epoch);
+        assert!(least >= -10 * 61_000 && most <= 0, "{epoch}: {least} {most}");
+    }
+    assert!(is_right(rig.placed(7)));
 }

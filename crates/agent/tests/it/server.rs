@@ -12,7 +12,7 @@ use ecowatt_envelope::{ClaimCode, DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, StreamNumber, UnixMs,
 };
-use ecowatt_wire::{AckRange, Reply, ReplyWriter, Uplink};
+use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, Uplink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -40,6 +40,10 @@ pub(crate) struct Kept {
     /// The last message and its reply: the same bytes get the same answer.
     answered: Option<(Vec<u8>, Vec<u8>)>,
     pub(crate) key: Option<DeviceKey>,
+    /// What it tells devices, if it knows.
+    pub(crate) time: Option<UnixMs>,
+    /// Where epochs began, by number.
+    pub(crate) starts: BTreeMap<u32, EpochStart>,
 }
 
 /// What goes wrong with replies.
@@ -230,6 +234,14 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
             continue;
         }
         let rows = rows(batch.id.epoch.0, batch.bytes);
+        if batch.start.is_some() == rows[0].is_unix {
+            kept.violations.push(format!("batch {} starts at {:?}", batch.id, batch.start));
+        }
+        if let (Some(start), Some(_)) = (batch.start, kept.time)
+            && *kept.starts.entry(batch.id.epoch.0).or_insert(start) != start
+        {
+            kept.violations.push(format!("batch {} has another start", batch.id));
+        }
         match kept.batches.get(&batch.id) {
             Some(known) if *known == rows => kept.resent += 1,
             Some(_) => kept.violations.push(format!("batch {} has two contents", batch.id)),
@@ -239,7 +251,8 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let mut acks: Vec<AckRange> = Vec::new();
-    for id in kept.batches.keys() {
+    let is_asked = |id: &&BatchId| uplink.batches().any(|batch| batch.id.epoch == id.epoch);
+    for id in kept.batches.keys().filter(is_asked) {
         match acks.last_mut() {
             Some(last) if last.epoch == id.epoch && last.last.0 + 1 == id.sequence.0 => {
                 last.last = id.sequence;
@@ -250,6 +263,9 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     let mut reply = vec![0; 1024];
     let mut writer = ReplyWriter::new(&mut reply);
     writer.acks(&mut acks.into_iter()).unwrap();
+    if let Some(time) = kept.time {
+        writer.time(time).unwrap();
+    }
     writer.wanted(&mut wanted.into_iter()).unwrap();
     let len = writer.finish();
     assert!(Reply::parse(&reply[..len]).is_ok());

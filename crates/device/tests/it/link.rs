@@ -42,16 +42,17 @@ fn a_server_that_is_away_is_tried_less_and_less_often() {
         "0.000 send 0 batches, 1 layouts
          0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
          0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
-         1.035 send 1 batches, 1 layouts
-         4.287 send 1 batches, 1 layouts
-         8.593 send 1 batches, 1 layouts
-         21.080 send 1 batches, 1 layouts
-         39.877 send 1 batches, 1 layouts
-         76.609 send 2 batches, 1 layouts
-         147.122 send 4 batches, 1 layouts
-         334.906 send 9 batches, 1 layouts
+         1.035 send 0 batches, 1 layouts
+         4.287 send 0 batches, 1 layouts
+         8.593 send 0 batches, 1 layouts
+         21.080 send 0 batches, 1 layouts
+         39.877 send 0 batches, 1 layouts
+         76.609 send 0 batches, 1 layouts
+         147.122 send 0 batches, 1 layouts
+         334.906 send 0 batches, 1 layouts
          334.926 event LinkRestored { failures: 8 }
-         375.663 send 2 batches, 0 layouts",
+         334.926 send 9 batches, 0 layouts
+         375.683 send 2 batches, 0 layouts",
     );
 }
 
@@ -127,29 +128,29 @@ fn samples_before_the_clock_was_set_stay_apart() {
          0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
          0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
          0.060 sample 0 since boot rrrrrrrrrr
-         1.035 cut 1/1 of 1 rows
-         1.035 send 1 batches, 1 layouts
-         4.287 send 1 batches, 1 layouts
+         1.035 send 0 batches, 1 layouts
+         4.287 send 0 batches, 1 layouts
          5.020 sample 5000 since boot rrrrrrrr--
-         8.593 send 1 batches, 1 layouts
+         8.593 send 0 batches, 1 layouts
          10.020 sample 10000 since boot rrrrrrrr--
          15.020 sample 15000 since boot rrrrrrrr--
          20.020 sample 20000 since boot rrrrrrrr--
-         21.080 send 1 batches, 1 layouts
+         21.080 send 0 batches, 1 layouts
          21.100 event LinkRestored { failures: 4 }
          21.100 event ClockSet
-         21.100 cut 1/2 of 4 rows
+         21.100 cut 1/1 of 5 rows
+         21.100 send 1 batches, 0 layouts
          25.050 sample 25000 rrrrrrrrrr
          30.030 sample 30000 rrrrrrrr--
-         31.514 cut 1/3 of 2 rows
-         31.514 send 2 batches, 0 layouts
+         31.534 cut 1/2 of 2 rows
+         31.534 send 1 batches, 0 layouts
          35.030 sample 35000 rrrrrrrr--
          40.030 sample 40000 rrrrrrrr--",
     );
 }
 
 #[test]
-fn a_wrong_clock_is_stepped_and_no_sample_is_stamped_again() {
+fn samples_before_the_clock_was_confirmed_count_from_the_start() {
     check(
         "show sample cut event
          system 60000
@@ -160,18 +161,17 @@ fn a_wrong_clock_is_stepped_and_no_sample_is_stamped_again() {
          run 20s",
         "0.020 event LinkLost { failure: Unreachable, retry_in: 1.015s }
          0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
-         0.060 sample 60000 rrrrrrrrrr
-         1.035 cut 1/1 of 1 rows
-         5.020 sample 65000 rrrrrrrr--
-         10.020 sample 70000 rrrrrrrr--
-         15.020 sample 75000 rrrrrrrr--
-         20.020 sample 80000 rrrrrrrr--
+         0.060 sample 0 since boot rrrrrrrrrr
+         5.020 sample 5000 since boot rrrrrrrr--
+         10.020 sample 10000 since boot rrrrrrrr--
+         15.020 sample 15000 since boot rrrrrrrr--
+         20.020 sample 20000 since boot rrrrrrrr--
          21.100 event LinkRestored { failures: 4 }
          21.100 event ClockStepped { by_ms: -60010 }
-         21.100 cut 1/2 of 4 rows
+         21.100 cut 1/1 of 5 rows
          25.050 sample 25000 rrrrrrrrrr
          30.030 sample 30000 rrrrrrrr--
-         31.514 cut 1/3 of 2 rows",
+         31.534 cut 1/2 of 2 rows",
     );
 }
 

@@ -153,14 +153,7 @@ fn poll(
             }
             Action::Send => {
                 let none = &mut std::iter::empty();
-                core.compose(
-                    now,
-                    none,
-                    &mut std::iter::empty(),
-                    &mut std::iter::empty(),
-                    &mut buffer,
-                )
-                .unwrap();
+                core.compose(now, none, &[], &mut std::iter::empty(), &mut buffer).unwrap();
                 core.handle_link_failure(now, LinkFailure::Unreachable);
             }
             Action::Reserve(limit) => core.handle_reserved(limit),

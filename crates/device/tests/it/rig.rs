@@ -30,7 +30,7 @@ use ecowatt_model::{
     StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
-use ecowatt_wire::{AckRange, Batch, BootReason, ReplyWriter, Stream, Uplink};
+use ecowatt_wire::{AckRange, Batch, BootReason, EpochStart, ReplyWriter, Stream, Uplink};
 
 pub(crate) const COLUMNS: usize = 10;
 pub(crate) const ROWS: usize = 16;
@@ -85,6 +85,8 @@ struct Flash {
     drafts: BTreeMap<u32, Row>,
     spool: BTreeMap<BatchId, Vec<u8>>,
     last: Option<BatchId>,
+    /// Where epochs began, for batches whose times count from there.
+    starts: BTreeMap<u32, EpochStart>,
 }
 
 #[derive(Debug, Default)]
@@ -278,6 +280,14 @@ impl Rig {
         }
         core.handle_spooled(now, self.spooled());
         self.core = Some(core);
+        self.keep_start();
+    }
+
+    /// What a shell does after the clock may have changed.
+    fn keep_start(&mut self) {
+        if let Some(start) = self.core.as_ref().and_then(|core| core.wall().start()) {
+            self.flash.starts.insert(self.flash.epoch, start);
+        }
     }
 
     fn power_cut(&mut self) {
@@ -448,16 +458,19 @@ impl Rig {
         let core = self.core.as_mut().unwrap();
         let mut message = vec![0; 8 * 1024];
         let announced = core.announced().to_vec();
-        let mut streams = announced.iter().map(|number| Stream {
-            number: *number,
-            source: SOURCE,
-            layout: b"layout",
+        let streams: Vec<_> = announced
+            .iter()
+            .map(|number| Stream { number: *number, source: SOURCE, layout: b"layout" })
+            .collect();
+        let mut offered = self.flash.spool.iter().map(|(id, bytes)| Batch {
+            id: *id,
+            stream: STREAM,
+            bytes,
+            start: if is_unix(bytes) { None } else { self.flash.starts.get(&id.epoch.0).copied() },
         });
-        let mut offered =
-            self.flash.spool.iter().map(|(id, bytes)| Batch { id: *id, stream: STREAM, bytes });
         let mut dropped = std::iter::empty();
         let outgoing =
-            core.compose(now, &mut offered, &mut streams, &mut dropped, &mut message).unwrap();
+            core.compose(now, &mut offered, &streams, &mut dropped, &mut message).unwrap();
         let Counter(counter) = outgoing.request.counter;
         let layouts = announced.len();
         self.messages += 1;
@@ -485,6 +498,9 @@ impl Rig {
             Ok(reply) => {
                 let mut scratch = [0; 512];
                 let acknowledged = core.handle_reply(now, &reply, &mut scratch).unwrap();
+                if let Some(start) = core.wall().start() {
+                    self.flash.starts.insert(self.flash.epoch, start);
+                }
                 let is_acknowledged =
                     |id: &BatchId| acknowledged.ranges.iter().any(|range| range.contains(*id));
                 self.flash.spool.retain(|id, _| !is_acknowledged(id));
@@ -535,6 +551,11 @@ impl Rig {
         reply.truncate(len);
         reply
     }
+}
+
+fn is_unix(bytes: &[u8]) -> bool {
+    let mut state: State<COLUMNS> = State::new();
+    Decoder::new(bytes, &mut state).unwrap().base() == TimeBase::Unix
 }
 
 fn letter(mark: Mark) -> char {

@@ -3,12 +3,16 @@
 use ecowatt_agent::node::{Done, Message as AgentMessage};
 use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
+use ecowatt_wire::Certainty;
 
 use super::exchange::EXCHANGE_TIMEOUT_MS;
 use super::{Device, DeviceNode, Life, cycle};
 use crate::network::Message;
 use crate::trace::What;
 use crate::violation::{Invariant, Violation};
+
+/// A system clock this near to the truth is right.
+const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;
 
 /// Most violations that one device reports; after that it has said enough.
 const VIOLATIONS_MAX: usize = 8;
@@ -107,7 +111,10 @@ impl Device {
                 self.check_oldest_dropped(now, &batches);
                 self.send(now, request.counter, bytes, &batches, out);
             }
-            Done::NotCut(_) | Done::NotComposed { .. } => {}
+            Done::NotComposed { error, .. } => {
+                self.violate(now, Invariant::MessageIsMade, error.to_string());
+            }
+            Done::NotCut(_) => {}
         }
     }
 
@@ -124,6 +131,13 @@ impl Device {
         self.trace.note(now, What::Sampled { ordinal, t_ms, is_durable });
         let wall = running.node.core().wall().unix(mono);
         let epoch = running.epoch;
+        if is_durable {
+            let start = running.node.record().starts.of(epoch);
+            let is_kept = running.node.core().wall().start() == Some(start);
+            let error_ms = running.clock.system(now).0.abs_diff(now.0);
+            let is_confirmed = start.certainty == Certainty::Confirmed;
+            self.truth.placed(epoch.0, is_confirmed, is_kept && error_ms <= RIGHT_CLOCK_ERROR_MS);
+        }
         let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
         let checked = line.check(&sample, mono, wall);
         let expected = self.truth.taken(&cycle::row(epoch, &sample));

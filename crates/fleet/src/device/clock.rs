@@ -19,7 +19,15 @@ pub(crate) struct DeviceClock {
     birth: Birth,
     /// What the system clock shows beyond the truth; none if it was never set.
     error_ms: Option<i64>,
+    /// When a time server is found, whether or not ours is, and puts the system clock right.
+    right_from: Option<UnixMs>,
 }
+
+/// Of the clocks that are wrong at the start, this share is put right, within the time.
+const PUT_RIGHT_ONE_IN: u64 = 2;
+const PUT_RIGHT_WITHIN_MS: u64 = 3 * 3_600_000;
+/// Draws that a start makes beside the device's own.
+const TIME_SERVERS: u64 = 0x7469_6d65;
 
 impl DeviceClock {
     pub(crate) fn at_boot(now: UnixMs, random: &mut Random, rates: Rates) -> Self {
@@ -36,7 +44,11 @@ impl DeviceClock {
         } else {
             Some(small)
         };
-        Self { birth: Birth { boot: now, drift_ppm }, error_ms }
+        let mut others = Random::new(now.0.cast_unsigned(), TIME_SERVERS);
+        let is_wrong = error_ms.is_none_or(|error| error == large);
+        let right_from = (is_wrong && others.below(PUT_RIGHT_ONE_IN) == 0)
+            .then(|| UnixMs(now.0.saturating_add_unsigned(others.below(PUT_RIGHT_WITHIN_MS))));
+        Self { birth: Birth { boot: now, drift_ppm }, error_ms, right_from }
     }
 
     pub(crate) fn birth(&self) -> Birth {
@@ -49,6 +61,9 @@ impl DeviceClock {
 
     /// What the system clock shows.
     pub(crate) fn system(&self, now: UnixMs) -> UnixMs {
+        if self.right_from.is_some_and(|from| now >= from) {
+            return now;
+        }
         // An unset clock shows when its device was made: 2000-01-01.
         self.error_ms.map_or(UnixMs(946_684_800_000), |error| UnixMs(now.0 + error))
     }
@@ -80,7 +95,7 @@ mod tests {
     fn instants_go_there_and_back() {
         for drift_ppm in [-100, -1, 0, 3, 100] {
             let birth = Birth { boot: UnixMs(1_000_000), drift_ppm };
-            let clock = DeviceClock { birth, error_ms: None };
+            let clock = DeviceClock { birth, error_ms: None, right_from: None };
             for mono in [0, 1, 999, 1_000, 86_400_000, 30 * 86_400_000] {
                 let at = clock.true_time(MonoMs(mono));
                 assert!(clock.mono(at) >= MonoMs(mono), "{drift_ppm} {mono}");

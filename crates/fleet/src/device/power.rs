@@ -161,6 +161,8 @@ impl Device {
         if now < self.scenario.end() {
             return;
         }
+        self.last_states =
+            running.node.core().sources().map(|source| (source.source, source.state)).collect();
         let report = running.node.report();
         let buffered = running.node.core().buffered();
         if report.batches > 0 || buffered > 0 {

@@ -9,7 +9,7 @@ use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
 use ecowatt_model::{BatchId, DeviceNumber, Mark, UnixMs};
 use ecowatt_store::{NewBlock, StreamId, Summarise, TimeQuality};
-use ecowatt_wire::{Refusal, Refused};
+use ecowatt_wire::{Certainty, EpochStart, Refusal, Refused};
 use jiff::Timestamp;
 
 use super::calendar::Calendar;
@@ -38,8 +38,8 @@ pub(super) struct Encoded {
     /// Rows times columns or points, whichever are more, as its head says; none if that cannot be
     /// read.
     values: usize,
-    /// Start of its epoch; needed for times since boot.
-    pub(super) anchor: Option<(i64, TimeQuality)>,
+    /// Start of its epoch, as the device knows it.
+    start: Option<EpochStart>,
 }
 
 impl Encoded {
@@ -61,7 +61,7 @@ impl Encoded {
             bytes: batch.bytes.to_vec(),
             base: head.map(|(base, _)| base),
             values: head.map_or(0, |(_, values)| values),
-            anchor: None,
+            start: batch.start,
         }
     }
 
@@ -70,15 +70,17 @@ impl Encoded {
         self.values
     }
 
-    pub(super) fn is_since_boot(&self) -> bool {
-        self.base == Some(TimeBase::SinceBoot)
-    }
-
-    /// Where its times start, as far as that does not depend on them.
-    fn offset(&self) -> (i64, TimeQuality) {
-        match (self.base, self.anchor) {
-            (Some(TimeBase::SinceBoot), Some(anchor)) => anchor,
-            _ => (0, TimeQuality::Device),
+    /// Where its times start, as far as that does not depend on them. The device knows, because it
+    /// asks for the time before it sends any batch; a message that was under way for long says so
+    /// as well as any other.
+    fn offset(&self) -> Result<(i64, TimeQuality), Refusal> {
+        match (self.base, self.start) {
+            (Some(TimeBase::SinceBoot), Some(start)) => Ok(match start.certainty {
+                Certainty::Confirmed => (start.unix.0, TimeQuality::Anchored),
+                Certainty::Estimated => (start.unix.0, TimeQuality::Estimated),
+            }),
+            (Some(TimeBase::SinceBoot), None) => Err(Refusal::NoStart),
+            (Some(TimeBase::Unix) | None, _) => Ok((0, TimeQuality::Device)),
         }
     }
 }
@@ -130,24 +132,6 @@ impl Scratch {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Working>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The latest time in a batch, in its own count; `None` if it cannot be read.
-    pub(super) fn last_time(&self, batch: &Encoded) -> Option<i64> {
-        self.with(|working| {
-            let mut last = None;
-            each_row(
-                &batch.bytes,
-                &mut working.codec,
-                |_| Ok(()),
-                |at, _, _| {
-                    last = last.max(Some(at));
-                    Ok(())
-                },
-            )
-            .ok()?;
-            last
-        })
     }
 }
 
@@ -265,7 +249,7 @@ fn block(
     is_watched: bool,
     cells_max: usize,
 ) -> Result<(NewBlock, BatchSamples), Stop> {
-    let (offset, mut quality) = batch.offset();
+    let (offset, mut quality) = batch.offset()?;
     let decoding = &*batch.stream.decoding;
     let columns = decoding.layout.columns().len();
     let Working { codec, summarise } = working;
@@ -302,9 +286,7 @@ fn block(
         },
     )?;
     let (first, last) = bounds.ok_or(Refusal::Undecodable)?;
-    if quality == TimeQuality::Device
-        && (first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS))
-    {
+    if first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS) {
         quality = TimeQuality::Suspect;
     }
     let source = batch.stream.source;

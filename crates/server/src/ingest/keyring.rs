@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
-use ecowatt_model::{BootEpoch, Counter, DeviceNumber, MonoMs};
+use ecowatt_model::{BootEpoch, Counter, MonoMs};
 use ecowatt_store::{Store, StoreError};
 use ecowatt_wire::Refused;
 use jiff::tz::TimeZone;
@@ -23,7 +23,6 @@ const KEYS_MAX: usize = 131_072;
 /// A device's key and the zone of its site.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) device: DeviceNumber,
     pub(super) keys: LinkKeys,
     pub(super) zone: TimeZone,
     /// The first boot epoch that the device cannot be in under this key.
@@ -171,7 +170,6 @@ impl Keyring {
         let Some(device) = self.store.find_device(kid.device).await? else { return Ok(None) };
         let last = Last { counter: key.counter, digest: key.digest, refused: None };
         let known = Arc::new(Known {
-            device: kid.device,
             end_epoch: key.end_epoch(),
             keys: LinkKeys::derive(&DeviceKey::new(key.secret), kid),
             zone: zone_of(&device.site),

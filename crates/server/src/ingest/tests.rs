@@ -13,7 +13,9 @@ use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::{
     Block, ClaimFor, NewClaim, RedeemClaim, Store, StreamId, TimeQuality, TimeRange,
 };
-use ecowatt_wire::{AckRange, ClockReport, Refusal, Refused, Reply, Stream, UplinkWriter};
+use ecowatt_wire::{
+    AckRange, Certainty, ClockReport, EpochStart, Refusal, Refused, Reply, Stream, UplinkWriter,
+};
 
 use super::{Ingest, IngestError};
 use crate::entropy::Entropy;
@@ -41,6 +43,8 @@ struct World {
 struct Message {
     counter: u64,
     batches: Vec<(BatchId, StreamNumber, Vec<u8>)>,
+    /// Where the epochs began.
+    starts: Vec<(u32, EpochStart)>,
     layouts: Vec<(StreamNumber, Vec<u8>)>,
     clock: Option<ClockReport>,
 }
@@ -146,7 +150,7 @@ fn bomb(counter: u64, columns: u8, points: u8, step_ms: i64) -> Message {
         })
         .collect();
     let layouts = vec![(STREAM, layout_of(columns, points))];
-    Message { counter, batches, layouts, clock: None }
+    Message { counter, batches, starts: Vec::new(), layouts, clock: None }
 }
 
 /// A batch of ten columns: samples at these times, with 1,000 W more from each to the next.
@@ -202,8 +206,9 @@ impl World {
             id: *id,
             stream: *stream,
             bytes,
+            start: message.starts.iter().find(|(epoch, _)| *epoch == id.epoch.0).map(|s| s.1),
         });
-        assert_eq!(writer.batches(&mut batches).unwrap(), message.batches.len());
+        assert_eq!(writer.batches(&mut batches, 0).unwrap(), message.batches.len());
         if let Some(clock) = &message.clock {
             writer.clock(clock).unwrap();
         }
@@ -212,7 +217,7 @@ impl World {
             source: SOURCE,
             layout,
         });
-        writer.streams(&mut layouts).unwrap();
+        writer.streams(&mut layouts, 0).unwrap();
         let length = writer.finish();
         let (keys, request) = self.request(message.counter);
         let length = seal_uplink(&keys, request, &mut buffer, length).unwrap();
@@ -231,6 +236,7 @@ impl World {
         Message {
             counter,
             batches: batches.into_iter().map(|(id, bytes)| (id, STREAM, bytes)).collect(),
+            starts: Vec::new(),
             layouts: vec![(STREAM, self.layout.to_cbor())],
             clock: None,
         }
@@ -396,68 +402,59 @@ async fn plain_message_that_is_no_uplink_is_refused() {
 }
 
 #[tokio::test]
-async fn epoch_is_anchored_once_and_for_all_of_its_batches() {
+async fn epoch_stands_where_its_device_says_and_as_surely() {
     let world = World::new().await;
-    let clock =
-        |epoch, mono| ClockReport { epoch: BootEpoch(epoch), mono: MonoMs(mono), unix: Some(NOW) };
-    // Epoch 5 is 100 s old on arrival; of epoch 4 nobody knows when it was.
+    let start = |ms, certainty| EpochStart { unix: UnixMs(NOW.0 + ms), certainty };
     let mut message = world.announced(
         1,
         vec![
             (id(5, 1), batch(TimeBase::SinceBoot, &times(10_000, 3))),
             (id(4, 9), batch(TimeBase::SinceBoot, &times(40_000, 3))),
+            (id(5, 2), batch(TimeBase::Unix, &times(NOW.0 - 50_000, 3))),
         ],
     );
-    message.clock = Some(clock(5, 100_000));
+    message.starts = vec![
+        (5, start(-100_000, Certainty::Confirmed)),
+        (4, start(-7_300_000, Certainty::Estimated)),
+    ];
+    // When the message arrives, and what its clock says by then, is of no account.
+    let clock = |unix| ClockReport { epoch: BootEpoch(5), mono: MonoMs(999_000_000), unix };
+    message.clock = Some(clock(Some(UnixMs(NOW.0 - 5_000_000))));
     world.send(&message).await;
-    // The next message has another view of the epoch's age.
-    let mut message = world.announced(
-        2,
-        vec![
-            (id(5, 2), batch(TimeBase::SinceBoot, &times(30_000, 3))),
-            (id(4, 8), batch(TimeBase::SinceBoot, &times(20_000, 3))),
-        ],
-    );
-    message.clock = Some(clock(5, 70_000));
+    message.counter = 2;
+    message.batches = vec![(id(4, 10), STREAM, batch(TimeBase::SinceBoot, &times(60_000, 3)))];
+    message.clock = Some(clock(None));
     world.send(&message).await;
     let blocks = world.blocks().await;
     let placed: Vec<_> = blocks.iter().map(|b| (b.id, b.first.0 - NOW.0, b.time_quality)).collect();
-    // Epoch 4 ends, with its last sample, where epoch 5 begins.
     assert_eq!(
         placed,
         [
-            (id(4, 8), -100_000 - 30_000, TimeQuality::Estimated),
-            (id(4, 9), -100_000 - 10_000, TimeQuality::Estimated),
+            (id(4, 9), -7_260_000, TimeQuality::Estimated),
+            (id(4, 10), -7_240_000, TimeQuality::Estimated),
             (id(5, 1), -90_000, TimeQuality::Anchored),
-            (id(5, 2), -70_000, TimeQuality::Anchored),
+            (id(5, 2), -50_000, TimeQuality::Device),
         ]
     );
     assert_eq!(blocks[2].time_offset_ms, NOW.0 - 100_000);
 }
 
 #[tokio::test]
-async fn message_that_may_have_come_late_gives_an_estimate() {
+async fn batch_whose_epoch_has_no_place_is_refused_alone() {
     let world = World::new().await;
-    let late = UnixMs(NOW.0 - 61_000);
-    let clocks = [None, Some(late), Some(UnixMs(NOW.0 - 60_000))];
-    for (epoch, unix) in (1..).zip(clocks) {
-        let batches = vec![(id(epoch, 1), batch(TimeBase::SinceBoot, &times(10_000, 3)))];
-        let mut message = world.announced(epoch.into(), batches);
-        message.clock = Some(ClockReport { epoch: BootEpoch(epoch), mono: MonoMs(30_000), unix });
-        world.send(&message).await;
-    }
-    let mut placed: Vec<_> = (world.blocks().await.iter())
-        .map(|b| (b.id.epoch.0, b.first.0 - NOW.0, b.time_quality))
-        .collect();
-    placed.sort_unstable_by_key(|(epoch, ..)| *epoch);
-    assert_eq!(
-        placed,
-        [
-            (1, -20_000, TimeQuality::Estimated),
-            (2, -20_000, TimeQuality::Estimated),
-            (3, -80_000, TimeQuality::Anchored),
-        ]
+    let mut message = world.announced(
+        1,
+        vec![
+            (id(1, 1), batch(TimeBase::SinceBoot, &times(10_000, 3))),
+            (id(1, 2), batch(TimeBase::Unix, &times(NOW.0 - 20_000, 3))),
+        ],
     );
+    message.clock =
+        Some(ClockReport { epoch: BootEpoch(1), mono: MonoMs(30_000), unix: Some(NOW) });
+    let heard = world.send(&message).await;
+    assert_eq!(heard.refused, [Refused { id: id(1, 1), reason: Refusal::NoStart }]);
+    assert_eq!(heard.acks, [ack(1, 1, 2)]);
+    assert_eq!(world.blocks().await.len(), 1);
 }
 
 #[tokio::test]
@@ -469,11 +466,16 @@ async fn clock_that_cannot_be_right_is_suspect_and_kept() {
         (id(1, 2), batch(TimeBase::Unix, &times(0, 3))),
         (id(1, 3), batch(TimeBase::Unix, &times(NOW.0 + day / 2, 3))),
     ];
-    world.send(&world.announced(1, batches)).await;
+    let mut message = world.announced(1, batches);
+    // A start that cannot be is no better, whatever the device says of it.
+    message.batches.push((id(2, 4), STREAM, batch(TimeBase::SinceBoot, &times(0, 3))));
+    let start = EpochStart { unix: UnixMs(1000), certainty: Certainty::Confirmed };
+    message.starts = vec![(2, start)];
+    world.send(&message).await;
     let qualities: Vec<_> =
         world.blocks().await.iter().map(|b| (b.id.sequence.0, b.time_quality)).collect();
     let (suspect, device) = (TimeQuality::Suspect, TimeQuality::Device);
-    assert_eq!(qualities, [(2, suspect), (3, device), (1, suspect)]);
+    assert_eq!(qualities, [(2, suspect), (4, suspect), (3, device), (1, suspect)]);
 }
 
 #[tokio::test]
@@ -601,10 +603,7 @@ async fn stale_message_is_refused_before_it_is_read_and_changes_nothing() {
     let first = world.announced(5, vec![(id(1, 1), batch(TimeBase::Unix, &[NOW.0]))]);
     let sealed = world.seal(&first);
     assert_eq!(fate(&world, &sealed).await, "taken");
-    let (streams, anchors) = (
-        world.store.list_streams(world.device).await.unwrap().len(),
-        world.store.list_anchors(world.device).await.unwrap(),
-    );
+    let streams = world.store.list_streams(world.device).await.unwrap().len();
     for counter in [0, 1, 4, 5] {
         let mut late =
             world.announced(counter, vec![(id(2, 1), batch(TimeBase::SinceBoot, &times(1000, 3)))]);
@@ -618,7 +617,6 @@ async fn stale_message_is_refused_before_it_is_read_and_changes_nothing() {
         assert_eq!(fate(&world, &noise[..length]).await, "stale", "{counter}");
     }
     assert_eq!(world.store.list_streams(world.device).await.unwrap().len(), streams);
-    assert_eq!(world.store.list_anchors(world.device).await.unwrap(), anchors);
     assert_eq!(fate(&world, &sealed).await, "taken", "the very last is answered again");
 
     // Another process knows it from the store.

@@ -167,12 +167,12 @@ impl TestDevice {
         let layout = self.layout.to_cbor();
         let mut buffer = vec![0; 60_000];
         let mut writer = UplinkWriter::new(&mut buffer);
-        let batch = ecowatt_wire::Batch { id, stream, bytes: &bytes };
-        writer.batches(&mut std::iter::once(batch)).unwrap();
+        let batch = ecowatt_wire::Batch { id, stream, bytes: &bytes, start: None };
+        writer.batches(&mut std::iter::once(batch), 0).unwrap();
         let clock = ClockReport { epoch: id.epoch, mono: MonoMs(1), unix: Some(now) };
         writer.clock(&clock).unwrap();
         let announced = Stream { number: stream, source: SOURCE, layout: &layout };
-        writer.streams(&mut std::iter::once(announced)).unwrap();
+        writer.streams(&mut std::iter::once(announced), 0).unwrap();
         let source =
             SourceStatus { source: SOURCE, state, requests: 9, failures: 0, quarantined: 0 };
         let status = Status {

@@ -45,7 +45,7 @@ fn dropped(writer: &mut UplinkWriter<'_>, epochs: impl Iterator<Item = u32>) {
         batches: Some((Sequence(1), Sequence(u32::MAX))),
         samples: u32::MAX,
     });
-    writer.dropped(&mut lost).unwrap();
+    writer.dropped(&mut lost, 0).unwrap();
 }
 
 fn batches(writer: &mut UplinkWriter<'_>, device: &TestDevice, ids: &[(u32, u32)], stream: u16) {
@@ -54,8 +54,9 @@ fn batches(writer: &mut UplinkWriter<'_>, device: &TestDevice, ids: &[(u32, u32)
         id: ecowatt_model::BatchId { epoch: BootEpoch(*epoch), sequence: Sequence(*sequence) },
         stream: StreamNumber(stream),
         bytes: &bytes,
+        start: None,
     });
-    writer.batches(&mut batches).unwrap();
+    writer.batches(&mut batches, 0).unwrap();
 }
 
 fn layouts(writer: &mut UplinkWriter<'_>, device: &TestDevice, numbers: &[u16], source: u8) {
@@ -66,7 +67,7 @@ fn layouts(writer: &mut UplinkWriter<'_>, device: &TestDevice, numbers: &[u16], 
         source,
         layout: &layout,
     });
-    writer.streams(&mut streams).unwrap();
+    writer.streams(&mut streams, 0).unwrap();
 }
 
 const REPORTS: [(&str, Report); 9] = [

@@ -15,7 +15,7 @@ use crate::fleet::{
 use crate::limits::{CLAIM_KEPT_MS, CLAIMS_LISTED_MAX, EPOCHS_PER_KEY, STREAMS_PER_KEY_MAX};
 use crate::reported::SelfReport;
 use crate::revocation::Revocation;
-use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId, TimeQuality};
+use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId};
 
 fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
     Ok(Site { id: SiteId(row.get(at)?), name: row.get(at + 1)?, time_zone: row.get(at + 2)? })
@@ -138,7 +138,6 @@ pub(super) fn next_grant(
         .prepare_cached(
             "SELECT (SELECT coalesce(max(generation), 0) FROM device_key WHERE device = ?1),
                     max(coalesce((SELECT max(epoch) FROM received WHERE device = ?1), 0),
-                        coalesce((SELECT max(epoch) FROM anchor WHERE device = ?1), 0),
                         coalesce((SELECT epoch FROM link WHERE device = ?1), 0)),
                     (SELECT max(first_epoch) FROM device_key WHERE device = ?1)",
         )?
@@ -607,39 +606,4 @@ pub(crate) fn list_points(
         .query_map(params![device.0, source.0], |row| point(row, 0))?
         .collect::<Result<_, _>>()?;
     Ok(points)
-}
-
-pub(crate) fn anchor(
-    db: &Connection,
-    device: DeviceNumber,
-    epoch: BootEpoch,
-    proposed: (i64, TimeQuality),
-) -> Result<(i64, TimeQuality), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO anchor (device, epoch, offset_ms, quality) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (device, epoch) DO NOTHING",
-    )?
-    .execute(params![device.0, epoch.0, proposed.0, proposed.1.code()])?;
-    Ok(anchors(db, device)?
-        .into_iter()
-        .find(|(held, ..)| *held == epoch)
-        .map_or(proposed, |(_, offset, quality)| (offset, quality)))
-}
-
-/// All anchors of a device, by epoch.
-pub(crate) fn anchors(
-    db: &Connection,
-    device: DeviceNumber,
-) -> Result<Vec<(BootEpoch, i64, TimeQuality)>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT epoch, offset_ms, quality FROM anchor WHERE device = ?1 ORDER BY epoch",
-    )?;
-    let anchors = statement
-        .query_map([device.0], |row| {
-            let quality =
-                TimeQuality::from_code(row.get(2)?).ok_or_else(|| corrupt(2, "time quality"))?;
-            Ok((BootEpoch(row.get(0)?), row.get(1)?, quality))
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(anchors)
 }

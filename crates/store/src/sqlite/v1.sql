@@ -137,16 +137,6 @@ CREATE TABLE received (
     PRIMARY KEY (device, epoch, generation)
 ) STRICT, WITHOUT ROWID;
 
--- Where the time of an epoch's samples starts, for samples taken before the device's clock was
--- set. Fixed once, so that every batch of the epoch gets the same offset.
-CREATE TABLE anchor (
-    device INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    offset_ms INTEGER NOT NULL,
-    quality INTEGER NOT NULL,
-    PRIMARY KEY (device, epoch)
-) STRICT, WITHOUT ROWID;
-
 -- Clustered by device and time: what a chart or an export reads lies together. `edges` stands before
 -- `bytes`, so a look at a neighbour's edges does not read its samples.
 CREATE TABLE block (

@@ -3,7 +3,7 @@
 use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::{
     AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceState, InverterState, NewClaim,
-    NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported, TimeQuality,
+    NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported,
 };
 
 use crate::fixture::{DAY, Fixture, GENERATION, SOURCE, STREAM, enrol, samples, upload};
@@ -172,19 +172,6 @@ async fn stream_keeps_its_first_layout() {
     let names: Vec<String> =
         store.list_points(device, SOURCE).await.unwrap().into_iter().map(|p| p.def.name).collect();
     assert_eq!(names, ["ac.power", "ac.energy.total"]);
-}
-
-#[tokio::test]
-async fn anchor_is_fixed_once() {
-    let fixture = Fixture::new().await;
-    let (store, device) = (&fixture.store, fixture.device());
-    let first = (1000, TimeQuality::Anchored);
-    assert_eq!(store.anchor(device, BootEpoch(1), first).await.unwrap(), first);
-    let later = (2000, TimeQuality::Estimated);
-    assert_eq!(store.anchor(device, BootEpoch(1), later).await.unwrap(), first);
-    assert_eq!(store.anchor(device, BootEpoch(2), later).await.unwrap(), later);
-    let anchors = store.list_anchors(device).await.unwrap();
-    assert_eq!(anchors, [(BootEpoch(1), 1000, first.1), (BootEpoch(2), 2000, later.1)]);
 }
 
 #[tokio::test]

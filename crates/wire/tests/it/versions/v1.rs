@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, ClockReport, Dropped, Refusal, Refused, Reply, ReplyWriter,
-    SourceState, SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter,
+    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, Refusal, Refused,
+    Reply, ReplyWriter, SourceState, SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -21,8 +21,9 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
 fn ordinary_uplink() {
     let mut buffer = [0; 64];
     let mut writer = UplinkWriter::new(&mut buffer);
-    let batch = Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa, 0xbb] };
-    assert_eq!(writer.batches(&mut std::iter::once(batch)), Ok(1));
+    let batch =
+        Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa, 0xbb], start: None };
+    assert_eq!(writer.batches(&mut std::iter::once(batch), 0), Ok(1));
     let length = writer.finish();
     assert_eq!(hex(&buffer[..length]), "a10181840219012c0142aabb");
 }
@@ -31,11 +32,15 @@ fn ordinary_uplink() {
 fn uplink_with_every_section() {
     let mut buffer = [0; 256];
     let mut writer = UplinkWriter::new(&mut buffer);
+    let confirmed = EpochStart { unix: UnixMs(1_763_699_940_000), certainty: Certainty::Confirmed };
+    let estimated = EpochStart { unix: UnixMs(-1), certainty: Certainty::Estimated };
+    let stream = StreamNumber(1);
     let batches = [
-        Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa] },
-        Batch { id: id(2, 301), stream: StreamNumber(1), bytes: &[] },
+        Batch { id: id(2, 300), stream, bytes: &[0xaa], start: None },
+        Batch { id: id(2, 301), stream, bytes: &[], start: Some(confirmed) },
+        Batch { id: id(1, 9), stream, bytes: &[0xbb], start: Some(estimated) },
     ];
-    writer.batches(&mut batches.into_iter()).unwrap();
+    writer.batches(&mut batches.into_iter(), 0).unwrap();
     let clock = ClockReport {
         epoch: BootEpoch(2),
         mono: MonoMs(60_000),
@@ -43,7 +48,7 @@ fn uplink_with_every_section() {
     };
     writer.clock(&clock).unwrap();
     let stream = Stream { number: StreamNumber(1), source: SourceNumber(0), layout: &[0xa0] };
-    writer.streams(&mut std::iter::once(stream)).unwrap();
+    writer.streams(&mut std::iter::once(stream), 0).unwrap();
     let sources = [SourceStatus {
         source: SourceNumber(0),
         state: SourceState::Online,
@@ -66,16 +71,17 @@ fn uplink_with_every_section() {
         .unwrap();
     let lost = Some((Sequence(5), Sequence(9)));
     let dropped = Dropped { epoch: BootEpoch(1), batches: lost, samples: 900 };
-    writer.dropped(&mut std::iter::once(dropped)).unwrap();
+    writer.dropped(&mut std::iter::once(dropped), 0).unwrap();
     let length = writer.finish();
     assert_eq!(
         hex(&buffer[..length]),
         concat!(
             "a5",
             "01",
-            "82",
+            "83",
             "840219012c0141aa",
-            "840219012d0140",
+            "850219012d0140821b0000019aa4b55aa001",
+            "8501090141bb822000",
             "02",
             "8302",
             "19ea60",
@@ -120,7 +126,7 @@ fn samples_lost_in_batches_and_in_none() {
         Dropped { epoch: BootEpoch(7), batches, samples: 54_000 },
         Dropped { epoch: BootEpoch(8), batches: None, samples: 31 },
     ];
-    assert_eq!(writer.dropped(&mut dropped.into_iter()), Ok(2));
+    assert_eq!(writer.dropped(&mut dropped.into_iter(), 0), Ok(2));
     let length = writer.finish();
     assert_eq!(hex(&buffer[..length]), "a1058284070119012c19d2f084080000181f");
     assert_eq!(Uplink::parse(&buffer[..length]).unwrap().dropped().collect::<Vec<_>>(), dropped);

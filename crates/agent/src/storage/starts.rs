@@ -1,0 +1,240 @@
+//! Where boot epochs began.
+//!
+//! Samples that were taken before the server confirmed the clock are kept by the time since the start
+//! of their epoch, and so the place of the epoch must outlast a power cut as they do. The place of the
+//! present epoch moves with the clock until it is confirmed; that of an epoch which ended before is
+//! what its clock said last. Once a later epoch knows the time, an earlier one cannot have ended after
+//! that one began, whatever its clock said.
+
+use ecowatt_model::{BootEpoch, MonoMs, UnixMs};
+use ecowatt_wire::{Certainty, EpochStart};
+use serde::{Deserialize, Serialize};
+
+/// Epochs that are remembered: more than a year of a restart a day without a server. Of an epoch that
+/// was forgotten the next remembered one says when it had ended.
+pub const STARTS_MAX: usize = 512;
+
+/// All epochs that samples may wait of, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Starts(Vec<Start>);
+
+/// One epoch. An array in the ledger, for there may be hundreds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Fields", into = "Fields")]
+struct Start {
+    epoch: u32,
+    /// The time of day at zero of its monotonic clock.
+    unix_ms: i64,
+    is_confirmed: bool,
+    /// What that clock showed when it began.
+    began_ms: u64,
+    /// And what it showed later, as far as is known.
+    reached_ms: u64,
+}
+
+type Fields = (u32, i64, bool, u64, u64);
+
+impl From<Fields> for Start {
+    fn from((epoch, unix_ms, is_confirmed, began_ms, reached_ms): Fields) -> Self {
+        Self { epoch, unix_ms, is_confirmed, began_ms, reached_ms }
+    }
+}
+
+impl From<Start> for Fields {
+    fn from(start: Start) -> Self {
+        (start.epoch, start.unix_ms, start.is_confirmed, start.began_ms, start.reached_ms)
+    }
+}
+
+impl Start {
+    fn first_ms(&self) -> i64 {
+        self.unix_ms.saturating_add_unsigned(self.began_ms)
+    }
+
+    fn last_ms(&self) -> i64 {
+        self.unix_ms.saturating_add_unsigned(self.reached_ms.max(self.began_ms))
+    }
+}
+
+impl Starts {
+    /// Where an epoch began; for one that is not remembered, before which instant. The first bound of
+    /// all is the beginning of time, which nobody takes for true.
+    pub fn of(&self, epoch: BootEpoch) -> EpochStart {
+        let place = self.0.partition_point(|start| start.epoch < epoch.0);
+        let next = self.0.get(place);
+        let is_known = next.is_some_and(|start| start.epoch == epoch.0);
+        let is_confirmed = is_known && next.is_some_and(|start| start.is_confirmed);
+        let certainty = if is_confirmed { Certainty::Confirmed } else { Certainty::Estimated };
+        let unix_ms = match next {
+            Some(start) if is_known => start.unix_ms,
+            Some(start) => start.first_ms(),
+            None => 0,
+        };
+        EpochStart { unix: UnixMs(unix_ms), certainty }
+    }
+
+    /// The earliest instant that the next epoch can begin at. Only what the server confirmed counts:
+    /// a clock that was ahead must not push one that is right.
+    pub fn earliest(&self) -> Option<UnixMs> {
+        let last = self.0.iter().rev().find(|start| start.is_confirmed);
+        last.map(|start| UnixMs(start.last_ms()))
+    }
+
+    /// The best guess for a start without a clock: where the epoch before had got to.
+    pub fn latest(&self) -> Option<UnixMs> {
+        self.0.last().map(|start| UnixMs(start.last_ms())).max(self.earliest())
+    }
+
+    /// Notes that an epoch went on until its monotonic clock showed this.
+    pub fn lasted(&mut self, epoch: BootEpoch, until: MonoMs) {
+        if let Some(start) = self.0.iter_mut().find(|start| start.epoch == epoch.0) {
+            start.reached_ms = start.reached_ms.max(until.0);
+        }
+    }
+
+    /// Places epochs: the one with this number, which began when its monotonic clock showed `began`, and
+    /// those before it since `first`, with which it has that clock in common. Gives whether anything
+    /// changed.
+    pub fn place(
+        &mut self,
+        first: BootEpoch,
+        (epoch, began): (BootEpoch, MonoMs),
+        start: EpochStart,
+    ) -> bool {
+        let before = self.0.clone();
+        let place = self.0.partition_point(|held| held.epoch < epoch.0);
+        if self.0.get(place).is_none_or(|held| held.epoch != epoch.0) {
+            let (epoch, unix_ms, began_ms) = (epoch.0, start.unix.0, began.0);
+            let held = Start { epoch, unix_ms, is_confirmed: false, began_ms, reached_ms: 0 };
+            self.0.insert(place, held);
+        }
+        let is_confirmed = start.certainty == Certainty::Confirmed;
+        let in_common = self.0.iter_mut().filter(|s| (first.0..=epoch.0).contains(&s.epoch));
+        for held in in_common.filter(|held| !held.is_confirmed) {
+            (held.unix_ms, held.is_confirmed) = (start.unix.0, is_confirmed);
+        }
+        if is_confirmed {
+            self.limit_estimates();
+        }
+        if self.0.len() > STARTS_MAX {
+            self.0.drain(..self.0.len() - STARTS_MAX);
+        }
+        self.0 != before
+    }
+
+    /// No epoch ended after the next one began.
+    fn limit_estimates(&mut self) {
+        let mut next: Option<i64> = None;
+        for start in self.0.iter_mut().rev() {
+            if !start.is_confirmed
+                && let Some(next) = next
+                && start.last_ms() > next
+            {
+                start.unix_ms -= start.last_ms().saturating_sub(next);
+            }
+            // An estimate that nothing confirmed after it limits nothing.
+            next = match next {
+                None if !start.is_confirmed => None,
+                _ => Some(start.first_ms()),
+            };
+        }
+    }
+
+    /// Forgets epochs before `oldest`, of which nothing waits; of confirmed ones the last stays.
+    pub fn forget_before(&mut self, oldest: BootEpoch) {
+        let last = self.0.iter().rev().find(|start| start.is_confirmed).map(|start| start.epoch);
+        self.0.retain(|start| start.epoch >= oldest.0 || Some(start.epoch) == last);
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        super::held(&self.0)
+    }
+
+    /// Most of [`Starts::memory_bytes`].
+    pub(super) const fn memory_bytes_max() -> usize {
+        super::grown::<Start>(STARTS_MAX + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+    const NOON: i64 = 1_767_268_800_000;
+
+    fn estimated(ms: i64) -> EpochStart {
+        EpochStart { unix: UnixMs(ms), certainty: Certainty::Estimated }
+    }
+
+    fn confirmed(ms: i64) -> EpochStart {
+        EpochStart { unix: UnixMs(ms), certainty: Certainty::Confirmed }
+    }
+
+    fn starts(placed: &[(u32, EpochStart, u64)]) -> Starts {
+        let mut starts = Starts::default();
+        for (epoch, start, until) in placed {
+            let epoch = BootEpoch(*epoch);
+            starts.place(epoch, (epoch, MonoMs(0)), *start);
+            starts.lasted(epoch, MonoMs(*until));
+        }
+        starts
+    }
+
+    #[test]
+    fn epoch_that_ended_unconfirmed_keeps_its_estimate() {
+        let slow = estimated(NOON - 26 * HOUR);
+        let starts =
+            starts(&[(1, confirmed(NOON - 30 * HOUR), 0), (2, slow, 5), (3, confirmed(NOON), 0)]);
+        assert_eq!(starts.of(BootEpoch(2)), slow);
+        assert_eq!(starts.of(BootEpoch(3)), confirmed(NOON));
+        // Of one that is forgotten it is known before when it ended.
+        assert_eq!(starts.of(BootEpoch(0)), estimated(NOON - 30 * HOUR));
+        assert_eq!(starts.of(BootEpoch(4)), estimated(0));
+    }
+
+    #[test]
+    fn clock_that_was_ahead_is_held_back_by_the_epoch_after_it() {
+        let fast = NOON + 5 * HOUR + HOUR / 2;
+        let placed = [
+            (2, estimated(fast), 600_000),
+            (3, estimated(fast + HOUR), 1_200_000),
+            (4, confirmed(NOON), 0),
+        ];
+        let starts = starts(&placed);
+        assert_eq!(starts.of(BootEpoch(3)), estimated(NOON - 1_200_000));
+        assert_eq!(starts.of(BootEpoch(2)), estimated(NOON - 1_800_000));
+    }
+
+    #[test]
+    fn estimates_do_not_limit_each_other() {
+        let placed = [(1, estimated(NOON), 0), (2, estimated(NOON - 2 * HOUR), 0)];
+        assert_eq!(starts(&placed).of(BootEpoch(1)), estimated(NOON));
+        assert_eq!(starts(&placed).earliest(), None);
+        assert_eq!(starts(&placed).latest(), Some(UnixMs(NOON - 2 * HOUR)));
+    }
+
+    #[test]
+    fn epochs_of_one_run_are_confirmed_together_and_once() {
+        let mut starts = starts(&[(4, estimated(1), 0), (5, estimated(1), 0)]);
+        assert!(starts.place(BootEpoch(5), (BootEpoch(6), MonoMs(9)), confirmed(NOON)));
+        assert_eq!(starts.of(BootEpoch(5)), confirmed(NOON));
+        assert_eq!(starts.of(BootEpoch(4)), estimated(1));
+        assert!(!starts.place(BootEpoch(5), (BootEpoch(6), MonoMs(9)), confirmed(NOON + HOUR)));
+        assert_eq!(starts.earliest(), Some(UnixMs(NOON + 9)));
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_are_permitted() {
+        let mut starts = Starts::default();
+        for epoch in (1..1000).map(BootEpoch) {
+            starts.place(epoch, (epoch, MonoMs(0)), estimated(NOON + i64::from(epoch.0)));
+        }
+        assert_eq!((starts.0.len(), starts.0[0].epoch), (STARTS_MAX, 488));
+        assert!(starts.memory_bytes() <= Starts::memory_bytes_max());
+        starts.forget_before(BootEpoch(990));
+        assert_eq!(starts.0.len(), 10);
+    }
+}
