@@ -394,6 +394,23 @@ describe("trouble", () => {
     }));
 });
 
+it("the dialog for a device takes the fleet's site, also if the fleet comes later", () =>
+  on(DESK, async ({ page, answers }) => {
+    let give: (fleet: unknown) => void = () => {};
+    answers["GET /devices"] = () => new Promise((done) => (give = done));
+    answers["GET /profiles"] = [{ id: "sunspec/generic-pv", title: "Any SunSpec PV inverter" }];
+    await page.goto("/");
+    await page.getByRole("button", { name: "Add device" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name").fill("Roof");
+    await dialog.getByLabel("Inverter's address").fill("192.0.2.10");
+    await dialog.getByLabel("Model").selectOption("sunspec/generic-pv");
+    expect(await dialog.getByRole("button", { name: "Make a claim code" }).isDisabled()).toBe(true);
+    give(fleetOf([device()]));
+    await expect.poll(() => dialog.getByRole("button", { name: "Make a claim code" }).isEnabled()).toBe(true);
+    expect(await dialog.getByLabel("Site").inputValue()).toBe("Home");
+  }));
+
 describe("the settings", () => {
   const open = async (stage: Stage, more = {}) => {
     stage.answers["GET /claims"] = [];

@@ -15,8 +15,8 @@ type Schemas = components["schemas"];
 const DIST = resolve(import.meta.dirname, "../dist");
 const TYPES: Record<string, string> = { js: "text/javascript", css: "text/css", html: "text/html", svg: "image/svg+xml" };
 
-/** An answer, or what makes one of a request. */
-type Answer = unknown | ((request: { url: URL; body: unknown }) => unknown);
+/** An answer, or a function that makes one, at once or later, of `{ url, body }`. */
+type Answer = unknown;
 
 /** A refusal as the API words it. */
 export class Refusal {
@@ -148,7 +148,7 @@ export async function stage(browser: Browser, view: View): Promise<Stage> {
     const route = `${request.method} ${path}`;
     asked.push({ route, url, body });
     const answer = answers[route];
-    const given = typeof answer === "function" ? (answer as (r: unknown) => unknown)({ url, body }) : answer;
+    const given: unknown = typeof answer === "function" ? await (answer as (r: unknown) => unknown)({ url, body }) : answer;
     const refused =
       given instanceof Refusal ? given : given === undefined ? new Refusal(404, "route_unknown", `${route} has no answer`) : null;
     response.setHeader("Content-Type", "application/json");

@@ -59,7 +59,9 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
   const id = useId();
   const sites = devices.map(({ site }) => site);
   const [name, setName] = useState("");
-  const [siteName, setSiteName] = useState(sites[0]?.name ?? "");
+  const [typedSite, setSiteName] = useState<string | null>(null);
+  // The fleet may arrive after the dialog is open.
+  const siteName = typedSite ?? sites[0]?.name ?? "";
   const [zone, setZone] = useState(OWN_ZONE);
   const known = sites.find((site) => site.name === siteName.trim());
   const isComplete = name.trim() !== "" && siteName.trim() !== "" && (known || isZone(zone)) && isCompleteChoice(choice);
