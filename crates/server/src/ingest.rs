@@ -538,7 +538,8 @@ fn reported(status: &Status<'_>) -> Reported {
         inverters.push((source.source, state));
     }
     Reported {
-        firmware: Some(status.firmware.to_owned()),
+        // Shown in lists and terminals; what cannot be shown as it is has no place in it.
+        firmware: Some(status.firmware.replace(|c| !ecowatt_model::is_plain(c), "\u{fffd}")),
         diagnostics: Some(diagnostics),
         inverters: Some(inverters),
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ecowatt_clock::Clock;
 use ecowatt_envelope::Kid;
-use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs, is_plain};
 use ecowatt_profile::Layout;
 use ecowatt_store::limits::STREAMS_PER_KEY_MAX;
 use ecowatt_store::{
@@ -85,6 +85,9 @@ impl Streams {
             Ok(layout) => layout,
             Err(error) => return refuse(&error),
         };
+        if !is_plain_text(&layout) {
+            return refuse(&"a name or label of it has control characters");
+        }
         if let Some(held) = self.find(kid, stream.number).await? {
             if held.source == stream.source && held.decoding.layout == layout {
                 return Ok(Announced::Before);
@@ -166,6 +169,16 @@ impl Streams {
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether all that is shown of a layout can be shown as it is.
+fn is_plain_text(layout: &Layout) -> bool {
+    let points = layout.points().iter();
+    let shown = points.flat_map(|point| {
+        let labels = point.labels.iter().map(|(_, label)| label.as_str());
+        labels.chain([point.name.as_str()])
+    });
+    shown.chain([layout.profile()]).all(|text| text.chars().all(is_plain))
 }
 
 impl Decoding {

@@ -312,3 +312,24 @@ async fn names_places_and_time_zones_are_corrected() {
         assert_eq!((refused.status, refused.code().as_str()), (status, code), "{target} {body}");
     }
 }
+
+#[tokio::test]
+async fn text_that_commands_a_terminal_is_not_kept() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let status = ecowatt_wire::Status {
+        firmware: "1.0\u{1b}[2J\u{9b}31m\u{202e}",
+        boot_reason: ecowatt_wire::BootReason::First,
+        samples: 1,
+        backlog_batches: 0,
+        spool_bytes: 0,
+        spool_capacity_bytes: 1,
+        link_failures: 0,
+        clock_deviation_ms: 0,
+        sources: ecowatt_wire::Sources::Given(&[]),
+    };
+    let answer = device.report(&world, |writer| writer.status(&status).unwrap()).await;
+    assert_eq!(answer.status, 200);
+    let seen = world.get_json("/api/v1/devices/dev-1").await;
+    assert_eq!(seen["firmware"], "1.0\u{fffd}[2J\u{fffd}31m\u{fffd}");
+}
