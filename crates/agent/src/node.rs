@@ -23,7 +23,9 @@ use ecowatt_model::{
     UnixMs,
 };
 use ecowatt_profile::{Plan, Read};
-use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Stream as WireStream};
+use ecowatt_wire::{
+    Batch as WireBatch, BootReason, Dropped as WireDropped, SourceState, Stream as WireStream,
+};
 
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
@@ -38,6 +40,10 @@ const _: () = assert!(ROWS <= ROWS_MAX);
 /// Room for a batch, a message or a reply.
 const BUFFER_BYTES: usize = MESSAGE_MAX;
 const _: () = assert!(ecowatt_codec::encoded_len_max(1, COLUMNS_MAX) <= BUFFER_BYTES);
+
+/// Least time between two notes of which inverters sleep: each is a write, and at dusk an inverter may
+/// change its mind with every cloud.
+const SLEEP_NOTED_EVERY: Duration = Duration::from_secs(300);
 
 /// How a device works.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +122,7 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
     device: DeviceNumber,
     epoch: BootEpoch,
     began: MonoMs,
+    sleep_noted_at: Option<MonoMs>,
     boot_reason: BootReason,
     order: Order,
     message_bytes: usize,
@@ -155,7 +162,9 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         let mut inverters = Vec::with_capacity(sources.len());
         for (source, (stream, _)) in sources.into_iter().zip(&streams) {
             let SourceSetup { number, plan, interval, timeout_max, layout: _ } = source;
-            let source = SourceConfig { number, stream: *stream, plan, interval, timeout_max };
+            let asleep_for = storage.asleep_for(number, system);
+            let stream = *stream;
+            let source = SourceConfig { number, stream, plan, interval, timeout_max, asleep_for };
             inverters.push(Inverter::new(source, now)?);
         }
         let mut core_config = CoreConfig::new(UplinkConfig {
@@ -177,6 +186,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             device: credentials.kid.device,
             epoch,
             began: now,
+            sleep_noted_at: None,
             boot_reason,
             order: config.order,
             message_bytes: config.message_bytes,
@@ -211,7 +221,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     /// Does what [`Node::poll`] gave, and says what came of it. The core knows by then.
     pub fn carry_out(&mut self, work: Work, now: impl Fn() -> MonoMs) -> Done {
         match work {
-            Work::Draft(source) => self.draft(source),
+            Work::Draft(source) => self.draft(source, now()),
             Work::Cut(source) => self.cut(source, now),
             Work::Reserve(limit) => self.reserve(limit, now),
             Work::Send => self.compose(now),
@@ -342,7 +352,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             + Storage::<D>::memory_bytes_max(spool_bytes)
     }
 
-    fn draft(&mut self, source: SourceNumber) -> Done {
+    fn draft(&mut self, source: SourceNumber, now: MonoMs) -> Done {
+        self.note_sleep(source, now);
         // A sample's place is durable no later than the sample.
         self.note_start();
         let sample = self.core.newest(source);
@@ -441,6 +452,23 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                 self.core.handle_link_failure(now(), LinkFailure::Unreachable);
                 Done::NotComposed { error, offered }
             }
+        }
+    }
+
+    /// Makes it durable that an inverter sleeps, or is awake, but not at every cloud.
+    fn note_sleep(&mut self, source: SourceNumber, now: MonoMs) {
+        let state = self.core.sources().find(|status| status.source == source).map(|s| s.state);
+        let since = match state {
+            Some(SourceState::Asleep) => self.core.wall().unix(now),
+            Some(SourceState::Online) => None,
+            Some(SourceState::Unknown | SourceState::Offline | SourceState::Faulty) | None => {
+                return;
+            }
+        };
+        let is_news = self.storage.is_asleep(source) != since.is_some();
+        if is_news && self.sleep_noted_at.is_none_or(|at| now.since(at) >= SLEEP_NOTED_EVERY) {
+            self.sleep_noted_at = Some(now);
+            self.storage.note_sleep(source, since);
         }
     }
 

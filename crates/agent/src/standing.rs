@@ -11,6 +11,11 @@ use tokio::sync::watch;
 
 use crate::link::LinkError;
 
+/// Answers of one kind, over how long, before somebody is told what may have to be done: a refusal is not
+/// authenticated, and whoever sits between device and server can forge one.
+const REFUSALS_MIN: u32 = 3;
+const REFUSED_FOR_MIN: Duration = Duration::from_secs(300);
+
 /// How often a trouble that somebody must end is said again while it lasts.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
@@ -157,16 +162,20 @@ impl Trouble {
 pub(crate) struct Teller {
     standing: watch::Sender<Standing>,
     said: Option<(Trouble, MonoMs)>,
+    /// The kind of the last answers, since when, and how many.
+    met: Option<(Trouble, MonoMs, u32)>,
+    /// What somebody was told to end.
+    advised: Option<Trouble>,
 }
 
 impl Teller {
     pub(crate) fn new(standing: watch::Sender<Standing>) -> Self {
-        Self { standing, said: None }
+        Self { standing, said: None, met: None, advised: None }
     }
 
     /// The server answered.
     pub(crate) fn answered(&mut self, device: DeviceNumber) {
-        self.said = None;
+        (self.said, self.met) = (None, None);
         self.stand(Standing::Answered(device));
     }
 
@@ -179,12 +188,14 @@ impl Teller {
         error: &(dyn std::error::Error + 'static),
     ) {
         self.stand(Standing::Unanswered(device, trouble));
-        if !self.is_due(now, trouble) {
+        let is_lasting = self.is_lasting(now, trouble);
+        if !self.is_due(now, trouble, is_lasting) {
             return;
         }
-        match trouble.remedy(Some(device)) {
+        match trouble.remedy(Some(device)).filter(|_| is_lasting) {
             Some(remedy) => tracing::error!(
-                %device, why = %trouble, remedy, "server refuses this device; samples are kept"
+                %device, why = %trouble, perhaps = remedy,
+                "answers refuse this device; they are not authenticated; samples are kept"
             ),
             None => {
                 tracing::warn!(error, why = %trouble, "server does not answer; samples are kept")
@@ -201,13 +212,15 @@ impl Teller {
         error: &(dyn std::error::Error + 'static),
     ) {
         self.stand(Standing::NotEnrolled(trouble));
-        if !self.is_due(now, trouble) {
+        let is_lasting = self.is_lasting(now, trouble);
+        if !self.is_due(now, trouble, is_lasting) {
             return;
         }
-        match trouble.remedy(held) {
-            Some(remedy) => {
-                tracing::error!(why = %trouble, remedy, "not enrolled; nothing is sampled");
-            }
+        match trouble.remedy(held).filter(|_| is_lasting) {
+            Some(remedy) => tracing::error!(
+                why = %trouble, perhaps = remedy,
+                "answers refuse the claim code; they are not authenticated; nothing is sampled"
+            ),
             None => tracing::warn!(error, why = %trouble, "not enrolled yet; nothing is sampled"),
         }
     }
@@ -216,10 +229,25 @@ impl Teller {
         self.standing.send_if_modified(|held| std::mem::replace(held, standing) != standing);
     }
 
-    fn is_due(&mut self, now: MonoMs, trouble: Trouble) -> bool {
+    /// Whether answers of this kind have come for long enough to be believed.
+    fn is_lasting(&mut self, now: MonoMs, trouble: Trouble) -> bool {
+        let (since, count) = match self.met {
+            Some((met, since, count)) if met == trouble => (since, count.saturating_add(1)),
+            Some(_) | None => (now, 1),
+        };
+        self.met = Some((trouble, since, count));
+        count >= REFUSALS_MIN && now.since(since) >= REFUSED_FOR_MIN
+    }
+
+    /// Something is said when it begins, and what somebody may have to do when it has lasted and every
+    /// hour after that.
+    fn is_due(&mut self, now: MonoMs, trouble: Trouble, is_lasting: bool) -> bool {
+        let needs_somebody = is_lasting && trouble.remedy(None).is_some();
         let is_due = self.said.is_none_or(|(said, at)| {
-            said != trouble || (trouble.remedy(None).is_some() && now.since(at) >= REMIND_EVERY)
+            let was_advised = self.advised == Some(trouble);
+            said != trouble || (needs_somebody && (!was_advised || now.since(at) >= REMIND_EVERY))
         });
+        self.advised = needs_somebody.then_some(trouble);
         if is_due {
             self.said = Some((trouble, now));
         }
@@ -232,23 +260,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_said_when_it_changes_and_a_refusal_every_hour() {
+    fn trouble_is_said_when_it_changes_and_a_refusal_that_lasts_every_hour() {
         let mut teller = Teller::new(watch::channel(Standing::default()).0);
         let hour = 3_600_000;
+        let (min, at) = (60_000, 2 * hour);
+        // When, which, whether it is said, and whether somebody is told what to do.
         let told = [
-            (0, Trouble::Unreachable, true),
-            (2 * hour, Trouble::Unreachable, false),
-            (2 * hour + 1, Trouble::KeyRefused, true),
-            (2 * hour + 2, Trouble::KeyRefused, false),
-            (3 * hour, Trouble::KeyRefused, false),
-            (3 * hour + 1, Trouble::KeyRefused, true),
-            (3 * hour + 2, Trouble::Busy, true),
+            (0, Trouble::Unreachable, true, false),
+            (at, Trouble::Unreachable, false, false),
+            // One forged answer, or several in a row, call nobody.
+            (at + 1, Trouble::KeyRefused, true, false),
+            (at + min, Trouble::KeyRefused, false, false),
+            (at + 4 * min, Trouble::KeyRefused, false, false),
+            (at + 6 * min, Trouble::KeyRefused, true, true),
+            (at + 7 * min, Trouble::KeyRefused, false, true),
+            (at + 66 * min, Trouble::KeyRefused, true, true),
+            (at + 67 * min, Trouble::Busy, true, false),
+            (at + 99 * min, Trouble::KeyRefused, true, false),
         ];
-        for (ms, trouble, is_due) in told {
-            assert_eq!(teller.is_due(MonoMs(ms), trouble), is_due, "{ms} {trouble:?}");
+        for (ms, trouble, is_due, is_lasting) in told {
+            let lasting = teller.is_lasting(MonoMs(ms), trouble) && trouble.remedy(None).is_some();
+            let due = teller.is_due(MonoMs(ms), trouble, lasting);
+            assert_eq!((due, lasting), (is_due, is_lasting), "{ms} {trouble:?}");
         }
         teller.answered(DeviceNumber(1));
-        assert!(teller.is_due(MonoMs(3 * hour + 3), Trouble::Busy), "it is another one");
+        let later = MonoMs(at + 99 * min + 1);
+        assert!(!teller.is_lasting(later, Trouble::KeyRefused), "it is another one");
+        assert!(teller.is_due(later, Trouble::KeyRefused, false));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod spool;
 mod starts;
 
 use std::io;
+use std::time::Duration;
 
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
@@ -132,6 +133,30 @@ impl<D: Disk + Clone> Storage<D> {
     pub fn estimate(&self, system: Option<UnixMs>) -> Option<UnixMs> {
         let is_set = |unix: &UnixMs| unix.0 >= PLAUSIBLE_UNIX_MS && self.is_possible(*unix);
         system.filter(is_set).or_else(|| self.starts.latest())
+    }
+
+    /// Whether it is noted that an inverter sleeps.
+    pub fn is_asleep(&self, source: SourceNumber) -> bool {
+        self.ledger.record().asleep.iter().any(|(held, _)| *held == source.0)
+    }
+
+    /// How long an inverter has been asleep, if that was noted and as well as the time is known.
+    pub fn asleep_for(&self, source: SourceNumber, now: Option<UnixMs>) -> Option<Duration> {
+        let mut asleep = self.ledger.record().asleep.iter();
+        let (_, since) = asleep.find(|(held, _)| *held == source.0)?;
+        Some(now.unwrap_or_default().since(UnixMs(*since)))
+    }
+
+    /// Notes since when an inverter sleeps, or that it is awake. Without it the next start takes one that
+    /// sleeps for one that is gone, or for a while the other way round.
+    pub fn note_sleep(&mut self, source: SourceNumber, since: Option<UnixMs>) {
+        let mut record = self.ledger.record().clone();
+        record.asleep.retain(|(held, _)| *held != source.0);
+        record.asleep.extend(since.map(|since| (source.0, since.0)));
+        if let Err(error) = self.ledger.store(record) {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "it is not noted which inverters sleep");
+        }
     }
 
     /// Where boot epochs began.

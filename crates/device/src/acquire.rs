@@ -11,14 +11,14 @@ use core::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber};
-use ecowatt_profile::{Plan, Read};
+use ecowatt_profile::{Plan, Read, SleepTest};
 use ecowatt_wire::{SourceState, SourceStatus};
 
 use crate::cycle::{Cycle, Unanswered};
 use crate::event::{Event, Events};
 use crate::lengths::Lengths;
 use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
-use crate::link_state::{LinkState, Outcome};
+use crate::link_state::{LinkState, Outcome, Sleep};
 use crate::quarantine::{Quarantine, Verdict};
 use crate::schedule::Schedule;
 use crate::wall::Wall;
@@ -34,6 +34,8 @@ pub struct SourceConfig {
     pub interval: Option<Duration>,
     /// How long an inverter of this kind may take until its answer begins. It is waited for so long.
     pub timeout_max: Duration,
+    /// How long it had been asleep when the last epoch ended, if it was.
+    pub asleep_for: Option<Duration>,
 }
 
 /// What became of one read.
@@ -103,7 +105,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             cycle: None,
             words: [0; COLUMNS],
             marks: [Mark::NotDue; COLUMNS],
-            link: LinkState::new(),
+            link: LinkState::new(config.asleep_for),
             unanswered: Unanswered::default(),
             lengths: Lengths::new(),
             quarantine: Quarantine::default(),
@@ -395,7 +397,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
 
     fn end_on_link(&mut self, outcome: Outcome, cycle: &Cycle, now: MonoMs, events: &mut Events) {
         let was_away = !self.link.is_answering() && self.link.state() != SourceState::Unknown;
-        let changed = self.link.cycle_ended(outcome);
+        let changed = self.link.cycle_ended(now, outcome);
         if was_away && outcome == Outcome::Read {
             // Perhaps it is another inverter.
             self.schedule.reconnected(&self.plan, cycle.groups);
@@ -437,7 +439,20 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             .conditions()
             .all(|condition| self.marks.get(usize::from(condition.column)) == Some(&Mark::Read));
         if can_tell {
-            self.link.set_sleepy(rule.is_asleep(&self.words, &self.marks));
+            // It answers: what it says it makes, it makes.
+            let makes_power = rule.conditions().any(|condition| {
+                let word = self.words.get(usize::from(condition.column)).copied().unwrap_or(0);
+                match condition.test {
+                    SleepTest::Below { is_signed: true, .. } => word.cast_signed() > 0,
+                    SleepTest::Below { is_signed: false, .. } => word > 0,
+                    SleepTest::OneOf { .. } => false,
+                }
+            });
+            self.link.set_sleep(match rule.is_asleep(&self.words, &self.marks) {
+                false => Sleep::No,
+                true if makes_power => Sleep::Soon,
+                true => Sleep::Yes,
+            });
         }
     }
 }

@@ -22,6 +22,14 @@ pub const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 /// Pause between attempts to reach a sleeping inverter: soon enough at dawn, seldom enough at night.
 pub const ASLEEP_PAUSE: Duration = Duration::from_secs(60);
 
+/// Silence of a sleeping inverter that is longer than this is a failure. The longest winter night at 60
+/// degrees north has 18 h without sun. Beyond the polar circle a dark season is longer than that: there
+/// an inverter is called offline, which it is, until the sun is back.
+pub const NIGHT_MAX: Duration = Duration::from_secs(20 * 3600);
+
+/// What is left of a night at least after a start, however long the clock says that the inverter slept.
+pub const WAKE_UP_MIN: Duration = Duration::from_secs(3600);
+
 /// A cycle that begins this late still counts as its scheduled instant, unless the shell says more.
 pub const START_TOLERANCE: Duration = Duration::from_millis(100);
 

@@ -1,15 +1,18 @@
 //! Whether an inverter is there, asleep, gone or broken, and when to try it again.
 //!
-//! *Asleep*: the last sample that could tell said so (its profile's sleep rule), whether or not it
-//! still answers. *Offline*: it went quiet without that. *Faulty*: it answers, but no register can
-//! be read. Each cycle gives one sample whatever its outcome; the pauses keep those without an answer
+//! *Asleep*: the last sample that could tell said so (its profile's sleep rule), and it makes nothing
+//! or has stopped to answer, for no longer than [`NIGHT_MAX`]. *Offline*: it is quiet without that.
+//! *Faulty*: it answers, but no register can be read. Each cycle gives one sample whatever its outcome; the pauses keep those without an answer
 //! few at night.
 
 use core::time::Duration;
 
+use ecowatt_model::MonoMs;
 use ecowatt_wire::SourceState;
 
-use crate::limits::{ASLEEP_PAUSE, BACK_OFF_MAX, BACK_OFF_STEP, FAILED_CYCLES_MAX};
+use crate::limits::{
+    ASLEEP_PAUSE, BACK_OFF_MAX, BACK_OFF_STEP, FAILED_CYCLES_MAX, NIGHT_MAX, WAKE_UP_MIN,
+};
 
 /// How a cycle went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,48 +30,64 @@ pub(crate) enum Outcome {
 pub(crate) struct LinkState {
     state: SourceState,
     failed_cycles: u32,
-    is_sleepy: bool,
+    sleep: Sleep,
+    /// Since when nothing but silence came, and how long it had been so when the epoch began.
+    quiet_since: Option<MonoMs>,
+    quiet_before: Duration,
+}
+
+/// What the last sample that could tell said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    No,
+    /// It makes so little that it will sleep when it stops to answer.
+    Soon,
+    /// And it makes nothing.
+    Yes,
 }
 
 impl LinkState {
-    pub(crate) fn new() -> Self {
-        Self { state: SourceState::Unknown, failed_cycles: 0, is_sleepy: false }
+    /// `asleep_for` is how long it had been asleep at the end of the last epoch. A clock that is ahead
+    /// makes no sleep too long at once: it has [`WAKE_UP_MIN`] to answer.
+    pub(crate) fn new(asleep_for: Option<Duration>) -> Self {
+        let (state, sleep) = match asleep_for {
+            Some(_) => (SourceState::Asleep, Sleep::Yes),
+            None => (SourceState::Unknown, Sleep::No),
+        };
+        let quiet_before = asleep_for.unwrap_or_default().min(NIGHT_MAX - WAKE_UP_MIN);
+        Self { state, failed_cycles: 0, sleep, quiet_since: None, quiet_before }
     }
 
     pub(crate) fn state(&self) -> SourceState {
         self.state
     }
 
-    /// Whether the last sample that could tell said that the inverter goes to sleep.
-    pub(crate) fn set_sleepy(&mut self, is_sleepy: bool) {
-        self.is_sleepy = is_sleepy;
+    /// Takes what a sample says of sleep.
+    pub(crate) fn set_sleep(&mut self, sleep: Sleep) {
+        self.sleep = sleep;
     }
 
     /// Takes the outcome of a cycle; gives the former state if it changed.
-    pub(crate) fn cycle_ended(&mut self, outcome: Outcome) -> Option<SourceState> {
+    pub(crate) fn cycle_ended(&mut self, now: MonoMs, outcome: Outcome) -> Option<SourceState> {
         let former = self.state;
+        if outcome == Outcome::Quiet {
+            self.quiet_since.get_or_insert(now);
+        } else {
+            (self.quiet_since, self.quiet_before) = (None, Duration::ZERO);
+        }
+        let quiet_for = self.quiet_since.map_or(Duration::ZERO, |since| now.since(since));
+        let is_overdue = quiet_for + self.quiet_before > NIGHT_MAX;
         self.failed_cycles = match outcome {
             Outcome::Read => 0,
             Outcome::Refused | Outcome::Quiet => self.failed_cycles.saturating_add(1),
         };
         self.state = match outcome {
-            Outcome::Read if self.is_sleepy => SourceState::Asleep,
+            Outcome::Read if self.sleep == Sleep::Yes => SourceState::Asleep,
             Outcome::Read => SourceState::Online,
             Outcome::Refused | Outcome::Quiet if self.failed_cycles < FAILED_CYCLES_MAX => former,
             Outcome::Refused => SourceState::Faulty,
-            Outcome::Quiet => match former {
-                SourceState::Asleep => SourceState::Asleep,
-                SourceState::Unknown
-                | SourceState::Online
-                | SourceState::Offline
-                | SourceState::Faulty => {
-                    if self.is_sleepy {
-                        SourceState::Asleep
-                    } else {
-                        SourceState::Offline
-                    }
-                }
-            },
+            Outcome::Quiet if self.sleep == Sleep::No || is_overdue => SourceState::Offline,
+            Outcome::Quiet => SourceState::Asleep,
         };
         (self.state != former).then_some(former)
     }
@@ -106,13 +125,49 @@ mod tests {
     use super::*;
 
     fn after(is_sleepy: bool, outcomes: &[Outcome]) -> (SourceState, Duration) {
-        let mut link = LinkState::new();
-        link.cycle_ended(Outcome::Read);
-        link.set_sleepy(is_sleepy);
+        let mut link = LinkState::new(None);
+        link.cycle_ended(MonoMs(0), Outcome::Read);
+        link.set_sleep(if is_sleepy { Sleep::Yes } else { Sleep::No });
         for outcome in outcomes {
-            link.cycle_ended(*outcome);
+            link.cycle_ended(MonoMs(0), *outcome);
         }
         (link.state(), link.pause())
+    }
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// States after silence at these hours.
+    fn quiet_at(mut link: LinkState, hours: &[u64]) -> std::vec::Vec<SourceState> {
+        let mut state = |hour: &u64| {
+            for _ in 0..FAILED_CYCLES_MAX {
+                link.cycle_ended(MonoMs(hour * HOUR_MS), Outcome::Quiet);
+            }
+            link.state()
+        };
+        hours.iter().map(&mut state).collect()
+    }
+
+    #[test]
+    fn sleep_longer_than_a_night_is_a_failure_also_across_restarts() {
+        use SourceState::{Asleep, Offline};
+        let mut dusk = LinkState::new(None);
+        dusk.set_sleep(Sleep::Soon);
+        dusk.cycle_ended(MonoMs(0), Outcome::Read);
+        assert_eq!(dusk.state(), SourceState::Online, "it makes something");
+        assert_eq!(
+            quiet_at(dusk, &[1, 15, 21, 22, 99]),
+            [Asleep, Asleep, Asleep, Offline, Offline]
+        );
+        // Restarted after ten hours of silence, by the clock.
+        let asleep = |hours: u64| LinkState::new(Some(Duration::from_secs(hours * 3600)));
+        assert_eq!(asleep(10).state(), Asleep);
+        assert_eq!(quiet_at(asleep(10), &[0, 9, 10, 11]), [Asleep, Asleep, Asleep, Offline]);
+        // A clock that is months ahead.
+        assert_eq!(quiet_at(asleep(9999), &[0, 1, 2]), [Asleep, Asleep, Offline]);
+        // One answer, and the night begins anew.
+        let mut awake = asleep(19);
+        awake.cycle_ended(MonoMs(0), Outcome::Read);
+        assert_eq!(quiet_at(awake, &[5, 24, 26]), [Asleep, Asleep, Offline]);
     }
 
     #[test]

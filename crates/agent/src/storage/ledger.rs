@@ -7,7 +7,9 @@
 
 use std::io;
 
-use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
+use ecowatt_model::{
+    BootEpoch, Counter, DeviceNumber, KeyGeneration, SOURCES_MAX, SourceNumber, StreamNumber,
+};
 use serde::{Deserialize, Serialize};
 
 use super::checksum::crc32;
@@ -40,6 +42,9 @@ pub struct Record {
     /// Where boot epochs began of which samples may wait.
     #[serde(default)]
     pub starts: Starts,
+    /// Inverters that sleep: their sources, and since when in Unix milliseconds.
+    #[serde(default)]
+    pub asleep: Vec<(u8, i64)>,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
     #[serde(default)]
@@ -175,15 +180,21 @@ impl<D: Disk> Ledger<D> {
 
     /// Bytes on the heap.
     pub(super) fn memory_bytes(&self) -> usize {
-        let Record { identity, enrolment, streams, starts, .. } = &self.record;
+        let Record { identity, enrolment, streams, starts, asleep, .. } = &self.record;
         let identity = identity.iter().map(|i| i.claim_id.capacity() + i.key.capacity());
         let enrolment = enrolment.iter().map(|e| e.claim_id.capacity() + e.secret.capacity());
-        held(streams) + starts.memory_bytes() + identity.chain(enrolment).sum::<usize>()
+        held(streams)
+            + held(asleep)
+            + starts.memory_bytes()
+            + identity.chain(enrolment).sum::<usize>()
     }
 
     /// Most of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
-        grown::<Stream>(STREAMS_MAX) + Starts::memory_bytes_max() + 4 * grown::<u8>(TEXT_BYTES_MAX)
+        grown::<Stream>(STREAMS_MAX)
+            + grown::<(u8, i64)>(SOURCES_MAX)
+            + Starts::memory_bytes_max()
+            + 4 * grown::<u8>(TEXT_BYTES_MAX)
     }
 
     /// Makes a changed record durable; on an error the former one still counts.

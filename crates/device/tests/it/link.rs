@@ -229,3 +229,17 @@ fn a_full_flash_loses_the_oldest_samples_only_and_recovers() {
          191.024 cut 1/5 of 4 rows",
     );
 }
+
+#[test]
+fn a_pause_holds_in_the_fast_lane_and_one_of_nothing_is_a_pause() {
+    // The first reply asks for a pause; the first sample is there right after it.
+    let mut rig = Rig::new(None);
+    rig.run_script("server pause 30\nstart\nrun 29s");
+    assert_eq!(rig.messages, 1);
+    rig.run_script("run 2s");
+    assert_eq!(rig.messages, 2);
+    // Where nothing is taken, nothing ends the wish to send.
+    let mut rig = Rig::new(None);
+    rig.run_script("server pause 0\nstart\nrun 500s");
+    assert!(rig.messages <= 101, "{} messages in 500 s", rig.messages);
+}

@@ -85,6 +85,7 @@ fn poll(
         plan,
         interval: None,
         timeout_max: timeout,
+        asleep_for: None,
     };
     let uplink =
         UplinkConfig { interval: Duration::from_secs(900), message_bytes_max: 48 * 1024, seed: 1 };

@@ -253,6 +253,7 @@ impl Rig {
             plan: plan.unwrap(),
             interval: None,
             timeout_max: Duration::from_secs(1),
+            asleep_for: None,
         };
         let uplink = UplinkConfig {
             interval: Duration::from_secs(60),
