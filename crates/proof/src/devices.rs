@@ -13,6 +13,11 @@ use crate::load::send;
 /// When they were made: 2026-01-01T00:00:00Z.
 const CREATED: UnixMs = UnixMs(1_767_225_600_000);
 
+/// Devices that are made at once: enough to share commits, few enough for the store's queue.
+const ENROLLING_MAX: usize = 256;
+/// Connections over which streams are announced.
+const ANNOUNCING: usize = 64;
+
 /// Devices with keys, made in the store before the server starts.
 pub(crate) struct Devices {
     pub(crate) keys: Vec<LinkKeys>,
@@ -24,11 +29,16 @@ impl Devices {
         std::fs::create_dir_all(data)?;
         let store = Store::open(data).context("opening the store")?;
         let mut tasks = tokio::task::JoinSet::new();
+        let mut keys = Vec::new();
         for index in 0..count {
+            if tasks.len() >= ENROLLING_MAX
+                && let Some(made) = tasks.join_next().await
+            {
+                keys.push(made??);
+            }
             let store = store.clone();
             tasks.spawn(async move { enrol(&store, index).await });
         }
-        let mut keys = Vec::new();
         while let Some(made) = tasks.join_next().await {
             keys.push(made??);
         }
@@ -62,7 +72,8 @@ impl Devices {
             messages.push(message);
         }
         let count = messages.len() as u64;
-        let connections = messages.chunks(100).map(<[_]>::to_vec).collect();
+        let share = messages.len().div_ceil(ANNOUNCING).max(1);
+        let connections = messages.chunks(share).map(<[_]>::to_vec).collect();
         let run = send(listen, connections, None).await?;
         ensure!(run.accepted == count, "every device announces its stream");
         Ok(())
