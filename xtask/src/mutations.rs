@@ -37,7 +37,9 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     let wanted: Vec<&Mutation> = MUTATIONS.iter().filter(is_wanted).collect();
     ensure!(!wanted.is_empty(), "no mutation has such a name");
     check_promises(root)?;
-    check_places(root)?;
+    let mut faults = Vec::new();
+    check_places(root, &mut faults)?;
+    ensure!(faults.is_empty(), "{}", faults.join("\n  "));
     let tree = root.target().join("mutations");
     copy(root, &tree)?;
     let simulation = Simulation { root, tree: &tree };
@@ -89,11 +91,13 @@ fn check_promises(root: &Root) -> Result<()> {
 }
 
 /// The product still has the text that each mutation changes, those that are not tried included.
-fn check_places(root: &Root) -> Result<()> {
+pub(crate) fn check_places(root: &Root, faults: &mut Vec<String>) -> Result<()> {
     for mutation in MUTATIONS {
         let path = root.join(mutation.file);
         let whole = std::fs::read_to_string(path).with_context(|| mutation.file.to_owned())?;
-        broken(mutation, &whole)?;
+        if let Err(fault) = broken(mutation, &whole) {
+            faults.push(format!("mutation {:?}: {fault}", mutation.name));
+        }
     }
     Ok(())
 }

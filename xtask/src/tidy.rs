@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::mutations;
 use crate::run::{Root, cargo, command, output};
 
 /// Crate, and the project's crates that it may use. Tests (dev-dependencies) may use anything.
@@ -62,6 +63,8 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     let mut faults = Vec::new();
     manifests(root, &mut faults)?;
     sources(root, &mut faults)?;
+    // Whoever moves the place of a mutation hears of it before the mutations are tried.
+    mutations::check_places(root, &mut faults)?;
     if faults.is_empty() {
         return Ok(());
     }

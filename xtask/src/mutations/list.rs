@@ -198,9 +198,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/envelope/src/link.rs",
         changes: &[(
             "        let counter = CounterBytes::new(request.counter);
-        let mut bytes = [0; 15];",
+        let mut bytes = [0; KID_BYTES_MAX + 10];",
             "        let counter = CounterBytes::new(Counter(1));
-        let mut bytes = [0; 15];",
+        let mut bytes = [0; KID_BYTES_MAX + 10];",
         )],
         breaks: "ReplyIsBound",
         seed: 1,
@@ -428,10 +428,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "Modbus answers to other transactions are taken",
         file: "crates/modbus/src/master.rs",
-        changes: &[(
-            "            if header == self.header && function",
-            "            if header.unit == self.header.unit && function",
-        )],
+        changes: &[("            if is_for_us && is_ours {", "            if is_for_us {")],
         breaks: "WordsAreTrue",
         seed: 1,
     },
@@ -473,7 +470,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "gap is not sent",
         file: "crates/device/src/uplink.rs",
-        changes: &[("writer.dropped(dropped)", "writer.dropped(&mut dropped.map_while(|_| None))")],
+        changes: &[(
+            "writer.dropped(dropped, 0)",
+            "writer.dropped(&mut dropped.map_while(|_| None), 0)",
+        )],
         breaks: "NothingLost",
         seed: 2,
     },
