@@ -8,7 +8,7 @@ use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
     Aggregate, Block, ENERGY_POINT, EnergyFigure, InverterState, LocalDate, POWER_POINT, Store,
-    StoreError, TimeRange, limits,
+    StoreError, TimeQuality, TimeRange, limits,
 };
 use ecowatt_wire::SourceState;
 
@@ -68,9 +68,6 @@ pub struct EnergyCounts {
     pub without_counter: u64,
     /// Of those compared, inverters that gave an old answer, so that the counter falls somewhere.
     pub old_answers: u64,
-    /// Of those compared, inverters whose device's clock was wrong for a while, so that samples do not
-    /// stand in the order in which they were taken; the batches say what their energy is.
-    pub disordered: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
 }
@@ -80,7 +77,6 @@ impl EnergyCounts {
         self.compared += other.compared;
         self.without_counter += other.without_counter;
         self.old_answers += other.old_answers;
-        self.disordered += other.disordered;
         self.difference_max_mwh = self.difference_max_mwh.max(other.difference_max_mwh);
     }
 }
@@ -138,12 +134,15 @@ pub(crate) fn check(
     let mut stored: Vec<BatchId> = Vec::new();
     for held in &held.sources {
         let line = device.lines().iter().find(|line| line.number() == held.source);
-        let Some(layout) = line.map(|line| &plants.of(line.plant()).layout) else { continue };
-        let mut summary = Summary::new(layout);
+        let Some(plant) = line.map(|line| plants.of(line.plant())) else { continue };
+        let rated_w = plant.table.config().rated_w;
+        let mut summary = Summary::new(&plant.layout);
         for block in &held.blocks {
             stored.push(block.id);
-            summary.offset_ms = block.time_offset_ms;
-            let row = |t_ms: i64, words: &[u16], marks: &[Mark]| summary.row(t_ms, words, marks);
+            let is_suspect = block.time_quality == TimeQuality::Suspect;
+            let row = |words: &[u16], marks: &[Mark], plant_wh: u32| {
+                summary.row(words, marks, plant_wh, is_suspect);
+            };
             let truth = &mut device.truth;
             let audited = truth.audit(held.source, block, clock_errors, state, &mut verdict, row);
             summary.finish_batch(block.id);
@@ -152,7 +151,7 @@ pub(crate) fn check(
                 device.violate(end, Invariant::NothingInvented, detail);
             }
         }
-        check_source(device, held, &summary, end, energy);
+        check_source(device, held, &summary, rated_w, end, energy);
     }
     let last_states: Vec<_> = device.last_states().iter().map(|s| (s.0, shown(s.1))).collect();
     if held.states != last_states {
@@ -214,9 +213,7 @@ struct Summary<'a> {
     power_point: Option<usize>,
     counter: Option<usize>,
     power: Totals,
-    /// Offset of the times in the batch at hand.
-    offset_ms: i64,
-    /// The counter's readings in it with their times, in the order in which they were taken.
+    /// The counter's readings in the batch at hand, in the order in which they were taken.
     readings: Vec<Reading>,
     energy: Energy,
 }
@@ -228,19 +225,26 @@ impl<'a> Summary<'a> {
             power_point: layout.find(POWER_POINT),
             counter: layout.find(ENERGY_POINT),
             power: Totals::default(),
-            offset_ms: 0,
             readings: Vec::new(),
             energy: Energy::default(),
         }
     }
 
-    fn row(&mut self, t_ms: i64, words: &[u16], marks: &[Mark]) {
+    /// Takes a row; of batches whose times are suspect nothing counts.
+    fn row(&mut self, words: &[u16], marks: &[Mark], plant_wh: u32, is_suspect: bool) {
+        if is_suspect {
+            return;
+        }
         let good = |point: Option<usize>| self.layout.reading(point?, words, marks).good();
         if let Some(value) = good(self.power_point) {
             self.power.add(1, value, (value, value));
         }
-        if let Some(value) = good(self.counter) {
-            self.readings.push((t_ms + self.offset_ms, value));
+        if let Some((point, value)) = self.counter.zip(good(self.counter)) {
+            // Energy points are watt-hours times a power of ten.
+            let exponent = i32::from(self.layout.points()[point].exponent) + 3;
+            let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));
+            let plant_mwh = i64::from(plant_wh) * 1_000;
+            self.readings.push(Reading { shown_mwh: value.saturating_mul(factor), plant_mwh });
         }
     }
 
@@ -254,6 +258,7 @@ fn check_source(
     device: &mut Device,
     held: &HeldSource,
     summary: &Summary<'_>,
+    rated_w: u32,
     end: UnixMs,
     energy: &mut EnergyCounts,
 ) {
@@ -264,26 +269,22 @@ fn check_source(
             device.violate(end, Invariant::RollUpsAddUp, detail);
         }
     }
-    let Some(counter) = summary.counter else {
+    if summary.counter.is_none() {
         energy.without_counter += 1;
         return;
-    };
-    let Some(moved) = summary.energy.moved() else { return };
-    energy.old_answers += u64::from(summary.energy.falls && !summary.energy.is_disordered);
-    energy.disordered += u64::from(summary.energy.is_disordered);
-    // Energy points are watt-hours times a power of ten; the store's are milliwatt-hours.
-    let exponent = i32::from(summary.layout.points()[counter].exponent) + 3;
-    let factor = 10i64.pow(u32::try_from(exponent.max(0)).unwrap_or(0));
-    let expected = moved.saturating_mul(factor);
+    }
+    let Some(expected) = summary.energy.expected(rated_w) else { return };
+    energy.old_answers += u64::from(summary.energy.falls());
     let figures = held.energy.iter().filter_map(|figure| match figure {
         EnergyFigure::Counter { mwh, .. } => Some(*mwh),
         EnergyFigure::Integrated { .. } | EnergyFigure::Nothing => None,
     });
     let stored: i64 = figures.sum();
+    let nearest = stored.clamp(expected.least_mwh, expected.most_mwh);
     energy.compared += 1;
-    energy.difference_max_mwh = energy.difference_max_mwh.max(stored.abs_diff(expected));
-    if stored != expected {
-        let detail = format!("{stored} mWh are stored, the counter moved by {expected}");
+    energy.difference_max_mwh = energy.difference_max_mwh.max(stored.abs_diff(nearest));
+    if stored != nearest {
+        let detail = format!("{stored} mWh are stored, the counter moved by {expected:?}");
         device.violate(end, Invariant::EnergyIsCounted, detail);
     }
 }

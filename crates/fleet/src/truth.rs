@@ -34,6 +34,8 @@ struct Samples {
     hashes: Vec<u64>,
     /// Of words and marks without the time, to tell a re-stamped row from an invented one.
     contents: Vec<u32>,
+    /// What the plant's lifetime counter was, in watt-hours.
+    plant_wh: Vec<u32>,
     is_durable: Vec<bool>,
     is_stored: Vec<bool>,
     /// Ordinals by hash, made when the epoch is first audited.
@@ -179,13 +181,14 @@ impl Truth {
         *place = (place.0 || is_confirmed, is_right);
     }
 
-    /// A sample was taken; samples of an inverter come in the order of their ordinals. Gives the
-    /// ordinal that it should have.
-    pub(crate) fn taken(&mut self, row: &Row<'_>) -> u32 {
+    /// A sample was taken when the plant's counter was at `plant_wh`; samples of an inverter come in
+    /// the order of their ordinals. Gives the ordinal that it should have.
+    pub(crate) fn taken(&mut self, row: &Row<'_>, plant_wh: u32) -> u32 {
         let samples = self.samples.entry((row.epoch, row.source.0)).or_default();
         let (hash, content) = row.hashes();
         samples.hashes.push(hash);
         samples.contents.push(content);
+        samples.plant_wh.push(plant_wh);
         samples.is_durable.push(false);
         samples.is_stored.push(false);
         u32::try_from(samples.hashes.len()).unwrap_or(u32::MAX)
@@ -284,8 +287,8 @@ impl Truth {
         gaps.any(|(_, gap)| gap.last.epoch == id.epoch && id.sequence <= gap.last.sequence)
     }
 
-    /// Compares one stored block with what was sampled, and hands on the time, words and
-    /// marks of its rows.
+    /// Compares one stored block with what was sampled, and hands on the words and marks of its rows,
+    /// and what the plant's counter was then.
     pub(crate) fn audit(
         &mut self,
         source: SourceNumber,
@@ -293,7 +296,7 @@ impl Truth {
         server: &[ClockError],
         state: &mut State,
         verdict: &mut Verdict,
-        mut row: impl FnMut(i64, &[u16], &[Mark]),
+        mut row: impl FnMut(&[u16], &[Mark], u32),
     ) -> Result<(), &'static str> {
         let mut decoder =
             Decoder::new(&block.bytes, state).map_err(|_| "block cannot be decoded")?;
@@ -312,7 +315,6 @@ impl Truth {
             let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
             let time = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
             let Some(t_ms) = time else { break };
-            row(t_ms, words, marks);
             rows += 1;
             verdict.stored += 1;
             let (hash, content) = Row { epoch, source, is_unix, t_ms, words, marks }.hashes();
@@ -320,7 +322,10 @@ impl Truth {
                 verdict.invented += 1;
                 continue;
             };
-            match samples.find(hash, next) {
+            let place = samples.find(hash, next);
+            let plant_wh = place.and_then(|place| samples.plant_wh.get(place));
+            row(words, marks, plant_wh.copied().unwrap_or(0));
+            match place {
                 Some(place) if samples.is_stored[place] => verdict.doubled += 1,
                 Some(place) => {
                     samples.is_stored[place] = true;
@@ -459,14 +464,17 @@ mod tests {
         let time = |ordinal: u32| i64::from(ordinal) * 5_000;
         let word = |ordinal: u32| u16::try_from(ordinal).unwrap();
         for ordinal in 1..=9 {
-            truth.taken(&Row {
-                epoch: EPOCH.0,
-                source: SOURCE,
-                is_unix: true,
-                t_ms: time(ordinal),
-                words: &[word(ordinal)],
-                marks: &[Mark::Read],
-            });
+            truth.taken(
+                &Row {
+                    epoch: EPOCH.0,
+                    source: SOURCE,
+                    is_unix: true,
+                    t_ms: time(ordinal),
+                    words: &[word(ordinal)],
+                    marks: &[Mark::Read],
+                },
+                0,
+            );
         }
         let ordinals = [2, 3, 7, 8];
         let batch = ecowatt_codec::Batch {

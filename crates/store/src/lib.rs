@@ -7,6 +7,7 @@
 
 mod access;
 mod ascending;
+mod counter;
 mod energy;
 mod error;
 mod fleet;

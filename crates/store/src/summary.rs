@@ -7,7 +7,8 @@
 use ecowatt_model::{Quality, UnixMs};
 
 use crate::ascending::Ascending;
-use crate::energy::{self, CounterReading, Inside, PowerReading};
+use crate::counter::{CounterBatch, CounterLimits, CounterReading};
+use crate::energy::{self, Inside, PowerReading};
 use crate::latest::{Latest, PointLatest};
 use crate::rollup::{Aggregate, Day, LocalDate, Quarter, merge, quarter_of};
 use crate::telemetry::PointId;
@@ -19,6 +20,7 @@ pub struct EnergyPoints {
     pub power: Option<(usize, i8)>,
     /// Lifetime energy counter: place, and the power of ten that makes its integers watt-hours.
     pub counter: Option<(usize, i8)>,
+    /// What the inverter can make at most, if its layout says so.
     pub rated_w: Option<u32>,
 }
 
@@ -28,7 +30,8 @@ pub struct Summary {
     pub(crate) quarters: Ascending<i64, Quarter>,
     pub(crate) days: Ascending<LocalDate, Day>,
     pub(crate) latest: Latest,
-    pub(crate) inside: Inside,
+    pub(crate) power: Inside,
+    pub(crate) counter: Option<CounterBatch>,
 }
 
 impl Summary {
@@ -37,7 +40,7 @@ impl Summary {
     pub fn cells(&self) -> usize {
         let quarters: usize = self.quarters.iter().map(|(_, quarter)| quarter.cells()).sum();
         let days: usize = self.days.iter().map(|(_, day)| day.cells()).sum();
-        quarters + days + self.inside.gaps.len()
+        quarters + days + self.power.gaps.len()
     }
 }
 
@@ -231,9 +234,10 @@ impl Summarise {
         summary.latest = Latest { points: latest };
         let quantum_mwh =
             self.energy.counter.and_then(|(_, exponent)| milli(1, exponent)).unwrap_or(0);
-        summary.inside =
-            energy::inside(&self.counters, &self.powers, self.energy.rated_w, quantum_mwh);
-        for (date, sums) in &summary.inside.days {
+        let limits = CounterLimits { rated_w: self.energy.rated_w, quantum_mwh };
+        summary.counter = CounterBatch::new(&self.counters, limits);
+        summary.power = energy::inside(&self.powers);
+        for (date, sums) in &summary.power.days {
             let day = Day { energy: *sums, ..Day::default() };
             summary.days.add(*date, day, Day::merge);
         }

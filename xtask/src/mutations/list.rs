@@ -82,30 +82,39 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "energy across a filled hole is counted twice",
-        file: "crates/store/src/sqlite/ingest.rs",
-        changes: &[("in spanned.negated_days() {", "in spanned.negated_days().take(0) {")],
+        file: "crates/store/src/sqlite/joins.rs",
+        changes: &[("            days.take(after.after(before.as_ref()));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
     Mutation {
         name: "energy between a late batch and the one after it is not counted",
-        file: "crates/store/src/sqlite/ingest.rs",
-        changes: &[(
-            "after.map(|after| join(&edges, &after))];",
-            "after.filter(|_| false).map(|after| join(&edges, &after))];",
-        )],
+        file: "crates/store/src/sqlite/joins.rs",
+        changes: &[("            days.add(after.after(Some(&batch.link)));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
     Mutation {
-        name: "way back from an old answer is counted as energy",
-        file: "crates/store/src/energy.rs",
+        name: "batch of false readings is believed",
+        file: "crates/store/src/counter/lines.rs",
         changes: &[(
-            "                if step.is_some() {\n",
-            "                if step.is_some() || to.mwh > 0 {\n",
+            "let Some((_, before, after)) = rival else {",
+            "let Some((_, before, after)) = rival.filter(|_| false) else {",
         )],
         breaks: "EnergyIsCounted",
         seed: 6,
+    },
+    Mutation {
+        name: "counter continues by time, not in the order in which it was read",
+        file: "crates/store/src/sqlite/joins.rs",
+        changes: &[(
+            "let (id, key) = (block.id, (device, block.source.0));",
+            "let key = (device, block.source.0);
+    let epoch = BootEpoch(u32::try_from(block.first.0 / 1_000).unwrap_or(0));
+    let id = BatchId { epoch, sequence: block.id.sequence };",
+        )],
+        breaks: "EnergyIsCounted",
+        seed: 1,
     },
     Mutation {
         name: "server begins a day anew that it does not hold in memory",

@@ -1,89 +1,74 @@
-//! What an inverter's counter moved by, according to the batches that the store holds of it.
+//! What an inverter's own counter moved by between the first and the last reading that the store holds.
 //!
-//! The inverter never runs its counter backwards, so the first reading and the highest tell the energy,
-//! whatever old answers the inverter gave in between. Where that cannot be known, because a clock was
-//! wrong and batches do not stand in the order in which they were taken, or because a batch holds old
-//! answers alone, the batches one after the other tell it, by the rules of
-//! `docs/decisions/0006-a-counter-that-falls.md`. No plant makes so much that a step is too large to be
-//! believed.
+//! The simulated plant says what the counter truly was at each sample, so no rule of the product's is
+//! used here. Only readings are looked at: a *true* one shows what the plant's counter was then. The
+//! energy is the last true reading less the first, exactly, but for two cases in which readings alone
+//! do not tell: old answers at the very end, which may or may not be taken back, and a false reading at
+//! the very beginning or end, which nothing came before or after to contradict.
+
+use std::collections::BTreeMap;
 
 use ecowatt_model::BatchId;
 
-/// Time and value.
-pub(super) type Reading = (i64, i64);
+/// Between the reading of a register and the end of its sample the plant makes less than this, in
+/// seconds at its rated power: the longest cycle, and the step of the table that it is read from.
+const SAMPLE_MAX_S: i64 = 120;
 
-/// Batches of one inverter, in the order of their first samples.
-#[derive(Default)]
-pub(super) struct Energy {
-    first: Option<i64>,
-    highest: i64,
-    /// The last batch, with the end of its readings.
-    before: Option<(BatchId, i64)>,
-    /// Whether batches stand in another order than they were taken in, or over one another.
-    pub(super) is_disordered: bool,
-    /// Whether a reading stands after a higher one.
-    pub(super) falls: bool,
-    /// Whether all readings of some batch stand after a higher one.
-    is_lost: bool,
-    /// What the batches one after the other say.
-    moved: i64,
-    edges: Option<Edges>,
+/// What a false reading at either end may be off by and still be believed, in seconds at rated power:
+/// the product allows a counter that lags by 15 minutes, and a fifth above rated.
+const BELIEVED_MAX_S: i64 = 15 * 60 * 6 / 5;
+
+/// Batches at either end within which a false reading may go uncontradicted.
+const ENDS: usize = 2;
+
+/// A reading of the counter and what the plant's counter was, in milliwatt-hours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) shown_mwh: i64,
+    pub(super) plant_mwh: i64,
 }
 
-/// What a batch's neighbours must know of its readings.
-#[derive(Clone, Copy)]
-struct Edges {
-    first: Reading,
-    /// The first above it.
-    second: Option<Reading>,
-    last: Reading,
+/// What the energy must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) least_mwh: i64,
+    pub(super) most_mwh: i64,
+}
+
+/// The batches of one inverter by name.
+#[derive(Default)]
+pub(super) struct Energy {
+    batches: BTreeMap<BatchId, Vec<Reading>>,
 }
 
 impl Energy {
-    /// Takes the readings of the next batch, in the order in which they were taken.
+    /// Takes the readings of a batch, in the order in which they were taken.
     pub(super) fn add(&mut self, id: BatchId, readings: &[Reading]) {
-        let Some(first) = readings.first().copied() else { return };
-        let end = readings.iter().map(|(at, _)| *at).max().unwrap_or(first.0);
-        let before = self.before.replace((id, end));
-        self.is_disordered |= before.is_some_and(|(before, end)| id < before || first.0 <= end);
-        self.first.get_or_insert(first.1);
-        self.is_lost |= readings.iter().all(|(_, value)| *value < self.highest);
-        for (_, value) in readings {
-            self.falls |= *value < self.highest;
-            self.highest = self.highest.max(*value);
-        }
-        let (inside, edges) = inside(first, readings);
-        let join = self.edges.replace(edges).map_or(0, |before| join(before, edges));
-        self.moved += inside + join;
-    }
-
-    /// Counts of the counter; none without a reading.
-    pub(super) fn moved(&self) -> Option<i64> {
-        let first = self.first?;
-        let is_known = !self.is_disordered && !self.is_lost;
-        Some(if is_known { self.highest - first } else { self.moved })
-    }
-}
-
-fn inside(first: Reading, readings: &[Reading]) -> (i64, Edges) {
-    let mut edges = Edges { first, second: None, last: first };
-    for to in readings.iter().filter(|to| to.1 >= first.1) {
-        if to.1 >= edges.last.1 {
-            edges.last = *to;
-        }
-        if to.1 > first.1 {
-            edges.second.get_or_insert(*to);
+        if !readings.is_empty() {
+            self.batches.insert(id, readings.to_vec());
         }
     }
-    (edges.last.1 - first.1, edges)
-}
 
-fn join(before: Edges, after: Edges) -> i64 {
-    let (last, first) = (before.last, after.first);
-    if first.0 <= last.0 {
-        // What both saw grow counts once.
-        return -(last.1 - first.1).max(0).min((last.1 - before.first.1).max(0));
+    /// Whether a reading stands after a higher one.
+    pub(super) fn falls(&self) -> bool {
+        let shown: Vec<i64> = self.batches.values().flatten().map(|r| r.shown_mwh).collect();
+        !shown.is_sorted()
     }
-    let comes_back = after.second.is_some_and(|second| second.1 >= last.1);
-    if first.1 >= last.1 || comes_back { first.1 - last.1 } else { 0 }
+
+    /// None without a true reading.
+    pub(super) fn expected(&self, rated_w: u32) -> Option<Expected> {
+        // Watts times seconds over 3.6 are milliwatt-hours.
+        let made_mwh = |seconds: i64| i64::from(rated_w) * seconds * 10 / 36;
+        let is_true = |reading: &&Reading| {
+            (-made_mwh(SAMPLE_MAX_S)..=1_000).contains(&(reading.shown_mwh - reading.plant_mwh))
+        };
+        let all = || self.batches.values().flatten();
+        let first = all().find(is_true)?.shown_mwh;
+        let last = all().rev().find(is_true)?.shown_mwh;
+        let highest = all().filter(is_true).map(|reading| reading.shown_mwh).max()?;
+        let ends = self.batches.values().take(ENDS).chain(self.batches.values().rev().take(ENDS));
+        let is_doubtful = ends.flatten().any(|reading| !is_true(&reading));
+        let doubt = if is_doubtful { made_mwh(BELIEVED_MAX_S) } else { 0 };
+        Some(Expected { least_mwh: last - first - doubt, most_mwh: highest - first + doubt })
+    }
 }

@@ -140,7 +140,7 @@ impl Device {
         }
         let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
         let checked = line.check(&sample, mono, wall);
-        let expected = self.truth.taken(&cycle::row(epoch, &sample));
+        let expected = self.truth.taken(&cycle::row(epoch, &sample), line.plant_wh(now));
         if is_durable {
             self.truth.durable(epoch.0, source, ordinal);
         } else {

@@ -78,6 +78,11 @@ impl Line {
         self.plant
     }
 
+    /// The plant's lifetime counter, in watt-hours.
+    pub(super) fn plant_wh(&self, at: UnixMs) -> u32 {
+        u32::try_from(self.bus.table().lifetime_wh(at)).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn bus_counts(&self) -> bus::Counts {
         self.bus.counts()
     }

@@ -17,7 +17,7 @@ use crate::reported::SelfReport;
 
 /// Tables with rows of a device, and what of their keys comes after the device. The device's own row
 /// goes last.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("link", "device"),
@@ -26,8 +26,9 @@ const TABLES: [(&str, &str); 12] = [
     ("quarter", "source, number"),
     ("day", "source, date"),
     ("energy_gap", "source, from_ms, to_ms"),
+    ("counter_edge", "source, epoch, sequence"),
+    ("power_edge", "source, first_ms, epoch, sequence"),
     ("received", "epoch, generation"),
-    ("anchor", "epoch"),
     ("stream", "number"),
     ("device", "number"),
 ];

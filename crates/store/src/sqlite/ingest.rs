@@ -8,18 +8,16 @@
 //! reset, because somebody else may have had its key. Then a batch is known if its very bytes are
 //! stored, and is otherwise stored under a name of its own.
 
-use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
-use rusqlite::{Connection, Row, params};
+use ecowatt_model::{BatchId, BootEpoch, Sequence};
+use rusqlite::{Connection, params};
 
-use super::ends::Neighbours;
 use super::fleet::{self, NewStreamOf};
-use super::rows::{self, KeyRow, Rows, readable};
+use super::joins;
+use super::rows::{self, KeyRow, Rows};
 use crate::StoreError;
-use crate::energy::{self, Change, Edges, EnergySums};
 use crate::fleet::AnnounceError;
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
-use crate::rollup::LocalDate;
 use crate::telemetry::{NewBlock, Outcome, Receipt, TimeQuality, Upload};
 
 pub(super) fn ingest(
@@ -269,12 +267,10 @@ fn store_block(
     block: NewBlock,
 ) -> Result<(), StoreError> {
     let source = block.source.0;
-    let is_timed = is_timed(&block);
-    join_neighbours(db, rows, device, &block)?;
     db.prepare_cached(
         "INSERT INTO block (device, source, first_ms, epoch, sequence, last_ms, rows, stream,
-             time_offset_ms, time_quality, edges, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             time_offset_ms, time_quality, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         device,
@@ -287,9 +283,13 @@ fn store_block(
         block.stream.code(),
         block.time_offset_ms,
         block.time_quality.code(),
-        block.summary.inside.edges.encode(block.first),
         block.bytes
     ])?;
+    if !is_timed(&block) {
+        return Ok(());
+    }
+    joins::join_power(db, rows, device, &block)?;
+    joins::join_counter(db, rows, device, &block)?;
     for (number, quarter) in block.summary.quarters {
         let key = (device, source, number);
         rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;
@@ -298,160 +298,12 @@ fn store_block(
         let key = (device, source, date);
         rows.days.change(key, || rows::load_day(db, key), |held| held.merge(day))?;
     }
-    for (from, to) in &block.summary.inside.gaps {
-        insert_gap(db, device, source, (*from, *to))?;
-    }
-    if !is_timed {
-        return Ok(());
-    }
     let key = (device, source);
     rows.latest.change(key, || rows::load_latest(db, key), |held| held.merge(block.summary.latest))
 }
 
-/// Whether a block's times can be believed. One from a clock far ahead is kept as it came, but would
-/// stand as the newest for years.
+/// Whether a block's times can be believed. One from a clock far off is kept as it came and counts
+/// nowhere: it would stand as the newest for years, and the time up to it would be a gap.
 fn is_timed(block: &NewBlock) -> bool {
     block.time_quality != TimeQuality::Suspect
-}
-
-pub(super) enum Side {
-    Before,
-    After,
-}
-
-fn join_neighbours(
-    db: &Connection,
-    rows: &mut Rows,
-    device: u32,
-    block: &NewBlock,
-) -> Result<(), StoreError> {
-    let edges = block.summary.inside.edges;
-    if edges.counter.is_none() && edges.power.is_none() {
-        return Ok(());
-    }
-    let (before, after) = match rows.ends.before(device, block) {
-        Some(before) => (before, Neighbours::default()),
-        None => (
-            neighbours(db, device, block, &Side::Before)?,
-            neighbours(db, device, block, &Side::After)?,
-        ),
-    };
-    rows.ends.note(device, block, &after);
-    type Join = fn(&Edges, &Edges) -> Change;
-    let kinds = [
-        (edges.counter.is_some(), before.counter, after.counter, energy::counter_join as Join),
-        (edges.power.is_some(), before.power, after.power, energy::power_join as Join),
-    ];
-    let source = block.source.0;
-    for (_, before, after, join) in kinds.into_iter().filter(|(is_present, ..)| *is_present) {
-        // An energy that spanned the hole which this block now fills makes way for two.
-        if let (Some(before), Some(after)) = (before, after) {
-            let spanned = join(&before, &after);
-            for (date, sums) in spanned.negated_days() {
-                add_energy(db, rows, (device, source, date), &sums)?;
-            }
-            if let Some(gap) = spanned.gap {
-                delete_gap(db, device, source, gap)?;
-            }
-        }
-        let joins =
-            [before.map(|before| join(&before, &edges)), after.map(|after| join(&edges, &after))];
-        for change in joins.into_iter().flatten() {
-            for (date, sums) in &change.days {
-                add_energy(db, rows, (device, source, *date), sums)?;
-            }
-            if let Some(gap) = change.gap {
-                insert_gap(db, device, source, gap)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Looks one way along (first sample, epoch, sequence), the order of the blocks' key.
-pub(super) fn neighbours(
-    db: &Connection,
-    device: u32,
-    block: &NewBlock,
-    side: &Side,
-) -> Result<Neighbours, StoreError> {
-    let wanted = block.summary.inside.edges;
-    let mut statement = db.prepare_cached(match side {
-        Side::Before => {
-            "SELECT first_ms, edges FROM block
-             WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) < (?3, ?4, ?5)
-             ORDER BY first_ms DESC, epoch DESC, sequence DESC"
-        }
-        Side::After => {
-            "SELECT first_ms, edges FROM block
-             WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
-             ORDER BY first_ms, epoch, sequence"
-        }
-    })?;
-    let mut found = Neighbours::default();
-    let mut blocks = statement.query(params![
-        device,
-        block.source.0,
-        block.first.0,
-        block.id.epoch.0,
-        block.id.sequence.0
-    ])?;
-    while let Some(row) = blocks.next()? {
-        let Some(edges) = readable(decode_edges(row)?, device, "edges") else { continue };
-        if found.counter.is_none() && edges.counter.is_some() {
-            found.counter = Some(edges);
-        }
-        if found.power.is_none() && edges.power.is_some() {
-            found.power = Some(edges);
-        }
-        let has_counter = wanted.counter.is_none() || found.counter.is_some();
-        let has_power = wanted.power.is_none() || found.power.is_some();
-        if has_counter && has_power {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn decode_edges(row: &Row<'_>) -> rusqlite::Result<Option<Edges>> {
-    let start = UnixMs(row.get(0)?);
-    let bytes = row.get_ref(1)?.as_blob()?;
-    Ok(Edges::decode(start, bytes))
-}
-
-fn add_energy(
-    db: &Connection,
-    rows: &mut Rows,
-    key: (u32, u8, LocalDate),
-    sums: &EnergySums,
-) -> Result<(), StoreError> {
-    rows.days.change(key, || rows::load_day(db, key), |day| day.energy.add(sums))
-}
-
-fn insert_gap(
-    db: &Connection,
-    device: u32,
-    source: u8,
-    (from, to): (UnixMs, UnixMs),
-) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO energy_gap (device, source, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO NOTHING",
-    )?
-    .execute(params![device, source, from.0, to.0])?;
-    Ok(())
-}
-
-fn delete_gap(
-    db: &Connection,
-    device: u32,
-    source: u8,
-    (from, to): (UnixMs, UnixMs),
-) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "DELETE FROM energy_gap
-         WHERE device = ?1 AND source = ?2 AND from_ms = ?3 AND to_ms = ?4",
-    )?
-    .execute(params![device, source, from.0, to.0])?;
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use ecowatt_model::{BootEpoch, Counter, KeyGeneration, UnixMs};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 
-use super::ends::Ends;
+use super::newest::NewestEdges;
 use super::row::{count, signed};
 use crate::StoreError;
 use crate::latest::Latest;
@@ -146,7 +146,7 @@ pub(super) struct Rows {
     pub(super) quarters: Table<(u32, u8, i64), Quarter>,
     pub(super) days: Table<(u32, u8, LocalDate), Day>,
     pub(super) latest: Table<(u32, u8), Latest>,
-    pub(super) ends: Ends,
+    pub(super) newest: NewestEdges,
 }
 
 impl Rows {
@@ -158,7 +158,7 @@ impl Rows {
         self.quarters.clear();
         self.days.clear();
         self.latest.clear();
-        self.ends.clear();
+        self.newest.clear();
     }
 
     /// Before a change to the control plane, which may touch keys; everything else is ingest's alone.
@@ -174,7 +174,7 @@ impl Rows {
         self.quarters.bound();
         self.days.bound();
         self.latest.bound();
-        self.ends.bound();
+        self.newest.bound();
     }
 
     /// Writes everything that the database does not have yet.

@@ -137,8 +137,7 @@ CREATE TABLE received (
     PRIMARY KEY (device, epoch, generation)
 ) STRICT, WITHOUT ROWID;
 
--- Clustered by device and time: what a chart or an export reads lies together. `edges` stands before
--- `bytes`, so a look at a neighbour's edges does not read its samples.
+-- Clustered by device and time: what a chart or an export reads lies together.
 CREATE TABLE block (
     device INTEGER NOT NULL,
     source INTEGER NOT NULL,
@@ -150,8 +149,29 @@ CREATE TABLE block (
     stream INTEGER NOT NULL,
     time_offset_ms INTEGER NOT NULL,
     time_quality INTEGER NOT NULL,
-    edges BLOB NOT NULL,
     bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, first_ms, epoch, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- What the energy between blocks is derived from. Only blocks that have the kind are here, in the
+-- order in which the kind goes on, and they stay when retention removes the blocks.
+CREATE TABLE counter_edge (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    calm INTEGER NOT NULL,
+    edge BLOB NOT NULL,
+    PRIMARY KEY (device, source, epoch, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE power_edge (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    edge BLOB NOT NULL,
     PRIMARY KEY (device, source, first_ms, epoch, sequence)
 ) STRICT, WITHOUT ROWID;
 

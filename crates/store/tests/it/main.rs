@@ -3,6 +3,7 @@
 
 mod access;
 mod backup;
+mod counter;
 mod crash;
 mod disk_full;
 mod energy;

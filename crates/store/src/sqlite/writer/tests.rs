@@ -1,9 +1,10 @@
 //! What the writer holds in memory is what the database would answer, also after a failure.
 
-use super::super::ingest::{Side, neighbours};
 use super::super::{configure, schema};
 use super::*;
-use crate::energy::Edges;
+use crate::counter::{CounterBatch, energy_of};
+use crate::energy::EnergySums;
+use crate::rollup::Day;
 use crate::{
     EnergyPoints, LocalDate, NewBlock, PointId, Reported, StreamId, Summarise, TimeQuality,
 };
@@ -12,6 +13,7 @@ use ecowatt_model::{
     StreamNumber, UnixMs,
 };
 use proptest::prelude::*;
+use rusqlite::OptionalExtension as _;
 
 const DEVICE: u32 = 1;
 
@@ -89,6 +91,19 @@ fn totals(writer: &Writer) -> Vec<Vec<u8>> {
     days.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
+/// First sample, epoch, sequence.
+type Name = (i64, u32, u32);
+
+/// What a fresh look at the database finds to be the newest of each kind; of counters by name alone.
+fn stored_newest(writer: &Writer) -> [Option<Name>; 2] {
+    let db = writer.connection();
+    let name = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let counter = "SELECT 0, epoch, sequence FROM counter_edge ORDER BY 2 DESC, 3 DESC LIMIT 1";
+    let power =
+        "SELECT first_ms, epoch, sequence FROM power_edge ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1";
+    [counter, power].map(|newest| db.query_row(newest, [], name).optional().unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -99,33 +114,22 @@ proptest! {
     ) {
         let mut shapes = shapes;
         if is_sorted {
-            shapes.sort_unstable();
+            shapes.sort_unstable_by_key(|(start, epoch, ..)| (*epoch, *start));
         }
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(&folder);
         writer.connection().pragma_update(None, "synchronous", "off").unwrap();
-        let mut held = 0;
         for (sequence, shape) in (1u32..).zip(&shapes) {
-            let block = block(sequence, *shape);
-            let edges = block.summary.inside.edges;
-            if let Some(before) = writer.rows.ends.before(DEVICE, &block) {
-                held += 1;
-                let look = |side| neighbours(writer.connection(), DEVICE, &block, &side).unwrap();
-                let (expected, after) = (look(Side::Before), look(Side::After));
-                let stored = |edges: Option<Edges>| edges.map(|e| e.encode(UnixMs(0)));
-                if edges.counter.is_some() {
-                    prop_assert_eq!(stored(before.counter), stored(expected.counter));
-                    prop_assert_eq!(after.counter, None);
-                }
-                if edges.power.is_some() {
-                    prop_assert_eq!(stored(before.power), stored(expected.power));
-                    prop_assert_eq!(after.power, None);
-                }
-            }
-            commit(&mut writer, upload(u64::from(sequence), block)).unwrap();
+            commit(&mut writer, upload(u64::from(sequence), block(sequence, *shape))).unwrap();
+            let newest = writer.rows.newest.of(DEVICE, 0);
+            let counter = newest.counter.map(|edge| (0, edge.id.epoch.0, edge.id.sequence.0));
+            let power = newest.power.map(|((at, id), _)| (at.0, id.epoch.0, id.sequence.0));
+            let [stored_counter, stored_power] = stored_newest(&writer);
+            prop_assert!(counter.is_none() || counter == stored_counter);
+            prop_assert!(power.is_none() || power == stored_power);
+            let is_read = shapes[..usize::try_from(sequence).unwrap()].iter().all(|s| s.3.1);
+            prop_assert!(!(is_sorted && is_read) || counter.is_some());
         }
-        let all_read = shapes.iter().all(|(_, _, _, read)| *read == (true, true));
-        prop_assert!(!(is_sorted && all_read) || held + 1 >= shapes.len());
     }
 }
 
@@ -153,4 +157,111 @@ fn group_that_fails_leaves_nothing_behind() {
         assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
     }
     assert_eq!(totals(&disturbed), totals(&calm));
+}
+
+/// Steps of SQLite's machine that storing a block takes.
+fn steps(writer: &mut Writer, upload: Upload) -> usize {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let step = move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        false
+    };
+    writer.connection.progress_handler(1, Some(step)).unwrap();
+    commit(writer, upload).unwrap();
+    writer.connection.progress_handler(1, None::<fn() -> bool>).unwrap();
+    count.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Of one kind alone, then the other kind on their far side, before and after, in names and in time.
+#[test]
+fn work_for_a_block_does_not_grow_with_the_blocks_beside_it() {
+    for (many, few) in [((true, false), (false, true)), ((false, true), (true, false))] {
+        for neighbour in [(true, true), (false, false), few] {
+            let most = |count: u32| {
+                let folder = tempfile::tempdir().unwrap();
+                let mut writer = writer(&folder);
+                writer.connection().pragma_update(None, "synchronous", "off").unwrap();
+                let mut counter = 0;
+                let mut next = |shape| {
+                    counter += 1;
+                    upload(counter, block(u32::try_from(counter).unwrap(), shape))
+                };
+                commit(&mut writer, next((0, 2, 2, neighbour))).unwrap();
+                for at in 0..i64::from(count) {
+                    commit(&mut writer, next((10 + at * 2, 2, 1, many))).unwrap();
+                }
+                let after = 100 + i64::from(count) * 2;
+                let blocks =
+                    [(5, 1, 1, few), (after, 3, 1, few), (3, 2, 1, few), (after + 9, 1, 1, few)];
+                blocks.map(|shape| steps(&mut writer, next(shape))).into_iter().max().unwrap()
+            };
+            let (few_beside, many_beside) = (most(300), most(3_000));
+            assert!(
+                many_beside < few_beside + few_beside / 4,
+                "{few_beside} steps beside 300 blocks, {many_beside} beside 3,000"
+            );
+        }
+    }
+}
+/// A batch of three readings of the counter.
+fn counter_block(sequence: u32, watt_hours: i64) -> NewBlock {
+    let points = [PointId(1), PointId(2)];
+    let energy = EnergyPoints { power: None, counter: Some((1, 0)), rated_w: Some(10_000) };
+    let mut summarise = Summarise::new(&points, energy);
+    for row in 0..3 {
+        let at = UnixMs((i64::from(sequence) * 3 + row) * 5_000);
+        let counter = (Quality::Good, Some(watt_hours));
+        summarise.sample(at, LocalDate(0), [(Quality::NotDue, None), counter]);
+    }
+    let empty = block(sequence, (i64::from(sequence) * 15, 1, 1, (false, false)));
+    NewBlock { summary: summarise.finish(), ..empty }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Two lines of readings that take turns in any way, and some that fit neither.
+    #[test]
+    fn what_one_batch_after_the_other_adds_is_what_all_of_them_say(
+        turns in proptest::collection::vec((0u8..4, 1usize..30), 1..12),
+        stride in 1usize..7,
+    ) {
+        let kinds = turns.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count));
+        let counters: Vec<i64> = (0i64..)
+            .zip(kinds)
+            .map(|(n, kind)| match kind {
+                0 | 1 => 1_200_000 + n * 10,
+                2 => 310_000 + n * 10,
+                _ => 1_200_000 + (n * 7_919) % 6_000,
+            })
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        writer.connection().pragma_update(None, "synchronous", "off").unwrap();
+        let order = (0..stride).flat_map(|from| (from..counters.len()).rev().step_by(stride));
+        let mut order: Vec<usize> = order.filter(|place| *place < counters.len()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        order.retain(|place| seen.insert(*place));
+        for (counter, place) in (1..).zip(order) {
+            let sequence = u32::try_from(place + 1).unwrap();
+            let outcome =
+                commit(&mut writer, upload(counter, counter_block(sequence, counters[place])));
+            prop_assert!(matches!(outcome, Ok(Outcome::Stored(_))));
+            let db = writer.connection();
+            let mut all = db
+                .prepare("SELECT edge FROM counter_edge ORDER BY epoch, sequence")
+                .unwrap();
+            let all: Vec<Vec<u8>> =
+                all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+            let all: Vec<CounterBatch> =
+                all.iter().map(|bytes| CounterBatch::decode(bytes).unwrap()).collect();
+            let mut expected = EnergySums::default();
+            for (_, sums) in energy_of(&all) {
+                expected.add(&sums);
+            }
+            let day = Day::decode(LocalDate(0), &totals(&writer)[0]).unwrap();
+            prop_assert_eq!(day.energy, expected, "batch {}", sequence);
+        }
+    }
 }

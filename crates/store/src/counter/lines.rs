@@ -1,0 +1,172 @@
+//! Which batches of a counter are believed.
+//!
+//! A link is judged by those within `WINDOW` of it on either side. It is in doubt where two links,
+//! one before and one after it, continue each other while it does not fit between them. The longest
+//! line over its head is then its rival, and it must have more links on its own side than the rival
+//! has that contradict it; or so many in a row that they can be no misreading but another inverter.
+//! Of two lines that take turns, the higher one is believed: the other is a part of the whole.
+//! A replaced inverter has no rival: nothing of the old counter's line comes after it.
+
+use super::Link;
+
+pub(super) const WINDOW: usize = super::WINDOW as usize;
+
+/// Links in a row that are believed whatever contradicts them: a counter that shows so many was
+/// replaced.
+const LASTING: usize = 16;
+
+/// Links from which on a line may be one of two that take turns.
+const TURNS_MIN: u32 = 4;
+
+/// Whether each of the links, in the order of their names, is believed.
+pub(super) fn believed(links: &[Link]) -> Vec<bool> {
+    // How many of the steps up to each link are not continued.
+    let mut breaks = vec![0usize; links.len()];
+    for place in 1..links.len() {
+        let is_break = !links[place - 1].is_continued_by(&links[place]);
+        breaks[place] = breaks[place - 1] + usize::from(is_break);
+    }
+    let mut reaches = Reaches::new(links);
+    let judge = |place: usize| {
+        let from = place.saturating_sub(WINDOW);
+        let to = (place + WINDOW).min(links.len() - 1);
+        breaks[from] == breaks[to] || Window { from, to }.believes(&mut reaches, place)
+    };
+    (0..links.len()).map(judge).collect()
+}
+
+/// Which links continue which, as far apart as one window is wide; each found out once.
+struct Reaches<'a> {
+    links: &'a [Link],
+    /// Of each link, a bit for each of those after it.
+    known: Vec<Option<u64>>,
+}
+
+impl<'a> Reaches<'a> {
+    fn new(links: &'a [Link]) -> Self {
+        Self { links, known: vec![None; links.len()] }
+    }
+
+    fn has(&mut self, from: usize, to: usize) -> bool {
+        let links = self.links;
+        let bits = self.known[from].get_or_insert_with(|| {
+            let after = links[from + 1..].iter().take(2 * WINDOW);
+            (0..).zip(after).fold(0, |bits, (distance, later)| {
+                bits | u64::from(links[from].is_continued_by(later)) << distance
+            })
+        });
+        *bits >> (to - from - 1) & 1 == 1
+    }
+}
+
+/// The links that one of them is judged by.
+#[derive(Clone, Copy)]
+struct Window {
+    from: usize,
+    to: usize,
+}
+
+/// Of each link of a window: the length of the longest line that ends, or begins, with it, and the
+/// next link there. None for those that are left out.
+struct Lengths {
+    window: Window,
+    all: [(u32, Option<usize>); 2 * WINDOW + 1],
+}
+
+impl Lengths {
+    fn of(&self, place: usize) -> u32 {
+        self.all[place - self.window.from].0
+    }
+
+    /// The links of the longest line from this one on, itself included.
+    fn line(&self, place: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(place), |place| self.all[place - self.window.from].1)
+    }
+}
+
+impl Window {
+    /// Lines that end with each link up to `last`, of the links that are let in.
+    fn ending(self, reaches: &mut Reaches<'_>, is_in: &dyn Fn(usize) -> bool) -> Lengths {
+        let mut lengths = Lengths { window: self, all: [(0, None); 2 * WINDOW + 1] };
+        for place in (self.from..=self.to).filter(|place| is_in(*place)) {
+            let mut longest = (1, None);
+            for before in self.from..place {
+                let length = lengths.of(before) + 1;
+                if length > 1 && length >= longest.0 && reaches.has(before, place) {
+                    longest = (length, Some(before));
+                }
+            }
+            lengths.all[place - self.from] = longest;
+        }
+        lengths
+    }
+
+    /// Lines that begin with each link, of the links that are let in.
+    fn beginning(self, reaches: &mut Reaches<'_>, is_in: &dyn Fn(usize) -> bool) -> Lengths {
+        let mut lengths = Lengths { window: self, all: [(0, None); 2 * WINDOW + 1] };
+        for place in (self.from..=self.to).rev().filter(|place| is_in(*place)) {
+            let mut longest = (1, None);
+            for after in (place + 1..=self.to).rev() {
+                let length = lengths.of(after) + 1;
+                if length > 1 && length >= longest.0 && reaches.has(place, after) {
+                    longest = (length, Some(after));
+                }
+            }
+            lengths.all[place - self.from] = longest;
+        }
+        lengths
+    }
+
+    fn believes(self, reaches: &mut Reaches<'_>, place: usize) -> bool {
+        let ending = self.ending(reaches, &|_| true);
+        let beginning = self.beginning(reaches, &|_| true);
+        // The ends nearest to each other of the longest line over the link's head.
+        let mut rival: Option<(u32, usize, usize)> = None;
+        for before in (self.from..place).rev() {
+            for after in place + 1..=self.to {
+                let length = ending.of(before) + beginning.of(after);
+                if rival.is_none_or(|(longest, ..)| length > longest)
+                    && reaches.has(before, after)
+                    && !(reaches.has(before, place) && reaches.has(place, after))
+                {
+                    rival = Some((length, before, after));
+                }
+            }
+        }
+        let Some((_, before, after)) = rival else { return true };
+        let mut is_rival = [false; 2 * WINDOW + 1];
+        let mut against = 0u32;
+        for other in ending.line(before) {
+            is_rival[other - self.from] = true;
+            against += u32::from(!reaches.has(other, place));
+        }
+        for other in beginning.line(after) {
+            is_rival[other - self.from] = true;
+            against += u32::from(!reaches.has(place, other));
+        }
+        let is_own = |other: usize| !is_rival[other - self.from];
+        let own = self.ending(reaches, &is_own).of(place)
+            + self.beginning(reaches, &is_own).of(place)
+            - 1;
+        let is_higher = reaches.links[place].last.mwh > reaches.links[before].last.mwh;
+        let takes_turns = own >= TURNS_MIN && 3 * own.min(against) >= 2 * own.max(against);
+        if takes_turns { is_higher } else { own > against || self.lasts(reaches, place, is_own) }
+    }
+
+    /// Whether a link stands among so many of its own side, each of which continues the one before.
+    fn lasts(
+        self,
+        reaches: &mut Reaches<'_>,
+        place: usize,
+        is_own: impl Fn(usize) -> bool,
+    ) -> bool {
+        let (mut first, mut last) = (place, place);
+        while first > self.from && is_own(first - 1) && reaches.has(first - 1, first) {
+            first -= 1;
+        }
+        while last < self.to && is_own(last + 1) && reaches.has(last, last + 1) {
+            last += 1;
+        }
+        last - first + 1 >= LASTING
+    }
+}
