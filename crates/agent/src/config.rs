@@ -49,6 +49,21 @@ pub struct InverterConfig {
     pub profile: Profile,
 }
 
+/// Shortest wait for an answer over a network, where nobody else is kept waiting.
+const NETWORK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+impl InverterConfig {
+    /// How long an answer may take to begin: as long as the profile says, and no less than what
+    /// networks and busy gateways need.
+    pub(crate) fn patience(&self) -> Duration {
+        let timeout = self.profile.transport().timeout;
+        match self.address.kind() {
+            TransportKind::Rtu => timeout,
+            TransportKind::Tcp | TransportKind::RtuOverTcp => timeout.max(NETWORK_TIMEOUT_MIN),
+        }
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -1,8 +1,9 @@
 //! From a profile to a plan: SunSpec inverters are searched for their models first.
 //!
 //! A search runs beside the polling, on the same bus. It is made when nothing is known of an inverter,
-//! again and again while its list of models is incomplete, and whenever the samples say that the
-//! models are no longer where they were. An inverter that was never searched is left out until it
+//! again and again while its list of models is incomplete, whenever the samples say that the models
+//! are no longer where they were, and when an inverter goes offline or is faulty, since another may
+//! have come in its place. An inverter that was never searched is left out until it
 //! answers; the agent then starts an epoch in which it takes part.
 
 mod kept;
@@ -99,7 +100,7 @@ pub(crate) struct Surveyor<D> {
     pub(crate) disk: D,
     /// What the polling goes by.
     pub(crate) known: Option<Survey>,
-    /// Told when samples say that the models are not where they were.
+    /// Told when samples say that the models are not where they were, or when there are none.
     pub(crate) moved: Arc<Notify>,
     pub(crate) news: mpsc::Sender<News>,
 }
@@ -168,12 +169,13 @@ impl<D: Disk> Surveyor<D> {
             Ok(resolved) => resolved,
             Err(error) => {
                 let text = error.to_string();
-                if text != *said {
+                let is_silent = matches!(error, SurveyError::NoModels(NoModels::Unanswered));
+                // That an inverter which is polled does not answer, the polling says.
+                if text != *said && !(is_silent && self.known.is_some()) {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(inverter = %self.inverter.name, error, "inverter is searched again");
                     *said = text;
                 }
-                let is_silent = matches!(error, SurveyError::NoModels(NoModels::Unanswered));
                 return (if is_silent { Worth::Nothing } else { Worth::Part }, None);
             }
         };
@@ -197,8 +199,7 @@ impl<D: Disk> Surveyor<D> {
 
     async fn search(&self) -> Result<Survey, SurveyError> {
         let mut discovery = Discovery::new();
-        // The profile says how long an answer may take.
-        let timeout = self.inverter.profile.transport().timeout;
+        let timeout = self.inverter.patience();
         let (done, mut answers) = mpsc::channel(1);
         while let Some(probe) = discovery.next_read() {
             if discovery.is_again() {

@@ -265,7 +265,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             events.push(Event::ReadsShortened { source: number, registers });
         }
         self.lengths.end();
-        let has_moved = self.check_guards();
+        let has_moved = self.check_guards(cycle.has_bad_registers);
         if has_moved {
             events.push(Event::ModelsMoved { source: number });
         }
@@ -366,7 +366,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     }
 
     /// Takes back the words of models whose headers were not read or are others; whether some are.
-    fn check_guards(&mut self) -> bool {
+    fn check_guards(&mut self, has_bad_registers: bool) -> bool {
         let mut has_moved = false;
         for guard in self.plan.guards() {
             let header = self.marks.iter().skip(usize::from(guard.column)).take(2);
@@ -381,8 +381,9 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             if with == Mark::NotDue {
                 continue;
             }
-            // An inverter that refuses the header of a model has the model no longer.
-            has_moved |= with == Mark::Quarantined;
+            // An inverter that has no such register as the header of a model has the model no longer.
+            has_moved |=
+                with == Mark::Quarantined || (with == Mark::Exception && has_bad_registers);
             for read in self.plan.reads() {
                 for (offset, column) in read.columns() {
                     let is_its = guard.covers(read.table, read.address.wrapping_add(offset));

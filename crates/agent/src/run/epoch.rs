@@ -13,7 +13,6 @@ use ecowatt_clock::Clock;
 use ecowatt_device::{Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{MonoMs, SourceNumber};
-use ecowatt_profile::TransportKind;
 use ecowatt_wire::SourceState;
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -34,8 +33,8 @@ type Exchange = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LinkError>)> + 
 /// How long the last message of an orderly stop is waited for.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// Shortest wait for an answer over a network, where nobody else is kept waiting.
-const NETWORK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// What an installer may look for if samples do not fit the models that were found.
+const MOVED_HINT: &str = "its SunSpec models are not where they were: it is searched again";
 
 /// How an epoch ended.
 pub(super) enum Ended {
@@ -128,7 +127,7 @@ impl Epoch {
                 plan: compiled.plan,
                 layout: compiled.layout.to_cbor(),
                 interval: config.sample_interval,
-                timeout_max: patience(inverter),
+                timeout_max: inverter.patience(),
             });
             buses.push((site.source, inverter.unit, site.bus.clone()));
         }
@@ -239,6 +238,11 @@ impl Epoch {
     async fn act(&mut self) -> Result<(), RunError> {
         loop {
             while let Some(event) = self.node()?.poll_event() {
+                if let Event::ModelsMoved { source } = event
+                    && let Some(inverter) = self.inverters.get_mut(usize::from(source.0))
+                {
+                    inverter.hint = MOVED_HINT;
+                }
                 self.log_event(event);
             }
             let (now, system) = (self.clock.mono(), self.clock.now());
@@ -436,6 +440,13 @@ impl Epoch {
         self.inverters.get(usize::from(source.0)).map_or("", |inverter| inverter.name.as_str())
     }
 
+    /// Has the models of an inverter searched again, if it has models.
+    fn search(&self, source: SourceNumber) {
+        if let Some((_, moved)) = self.moved.iter().find(|(number, _)| *number == source) {
+            moved.notify_one();
+        }
+    }
+
     fn log_event(&self, event: Event) {
         match event {
             Event::Source {
@@ -443,6 +454,8 @@ impl Epoch {
                 from,
                 to: to @ (SourceState::Offline | SourceState::Faulty),
             } => {
+                // Another inverter may be in its place, which is silent where this one answered.
+                self.search(source);
                 let Some(inverter) = self.inverters.get(usize::from(source.0)) else { return };
                 let Inverter { name, address, unit, hint } = inverter;
                 tracing::warn!(inverter = name, ?from, ?to, address, unit, hint, "inverter");
@@ -471,9 +484,7 @@ impl Epoch {
                  of its own spares the search for the limit"
             ),
             Event::ModelsMoved { source } => {
-                if let Some((_, moved)) = self.moved.iter().find(|(number, _)| *number == source) {
-                    moved.notify_one();
-                }
+                self.search(source);
                 tracing::debug!(inverter = self.name(source), "models are not where they were");
             }
             Event::SampleDropped { source } => {
@@ -496,16 +507,6 @@ impl Epoch {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }
         }
-    }
-}
-
-/// How long an answer may take to begin: as long as the profile says, and no less than what networks
-/// and busy gateways need.
-fn patience(inverter: &InverterConfig) -> Duration {
-    let timeout = inverter.profile.transport().timeout;
-    match inverter.address.kind() {
-        TransportKind::Rtu => timeout,
-        TransportKind::Tcp | TransportKind::RtuOverTcp => timeout.max(NETWORK_TIMEOUT_MIN),
     }
 }
 

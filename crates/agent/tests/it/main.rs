@@ -7,6 +7,7 @@ mod agents;
 mod disk;
 mod field;
 mod inverter;
+mod models;
 mod node;
 mod process;
 mod refused;

@@ -561,6 +561,29 @@ fn a_model_whose_header_is_refused_is_not_believed() {
 }
 
 #[test]
+fn a_map_that_is_gone_is_missed() {
+    for code in [2, 3] {
+        let seen = poll(
+            guarded(),
+            SECOND,
+            300,
+            |_, now| if now > 100_000 { Answer::Exception(code) } else { Answer::Words(20) },
+            map(103, 0),
+        );
+        assert!(seen.has(|event| matches!(event, Event::ModelsMoved { .. })));
+    }
+    // Busy is no news of the map.
+    let seen = poll(
+        guarded(),
+        SECOND,
+        300,
+        |_, now| if now > 100_000 { Answer::Exception(6) } else { Answer::Words(20) },
+        map(103, 0),
+    );
+    assert!(!seen.has(|event| matches!(event, Event::ModelsMoved { .. })));
+}
+
+#[test]
 fn the_pauses_that_the_bound_is_made_of() {
     let longest = limits::QUARANTINE_RETRY_MAX + limits::BACK_OFF_MAX;
     assert!(longest < Duration::from_secs(RECOVERY_S));

@@ -1,0 +1,344 @@
+//! SunSpec inverters as they are: silent beyond their map, busy, moved, exchanged, or of other models.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ecowatt_agent::Config;
+use ecowatt_model::Mark;
+use ecowatt_profile::{Layout, Reading, catalogue};
+
+use crate::agents::{Agent, text, until};
+use crate::server::Server;
+
+/// What an inverter does about a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Words(Vec<u16>),
+    Exception(u8),
+    Silence,
+}
+
+type Behaviour = Box<dyn FnMut(u16, u16) -> Answer + Send>;
+
+/// A Modbus TCP inverter that does as it is told.
+struct Scripted {
+    address: SocketAddr,
+    behaviour: Arc<Mutex<Behaviour>>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl Scripted {
+    fn start(behaviour: impl FnMut(u16, u16) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let scripted = Self {
+            address: listener.local_addr().unwrap(),
+            behaviour: Arc::new(Mutex::new(Box::new(behaviour))),
+            is_gone: Arc::default(),
+        };
+        let (behaviour, is_gone) = (scripted.behaviour.clone(), scripted.is_gone.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_gone.load(Ordering::Relaxed) {
+                    return;
+                }
+                let behaviour = behaviour.clone();
+                std::thread::spawn(move || converse(stream.unwrap(), &behaviour));
+            }
+        });
+        scripted
+    }
+
+    fn becomes(&self, behaviour: impl FnMut(u16, u16) -> Answer + Send + 'static) {
+        *self.behaviour.lock().unwrap() = Box::new(behaviour);
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn converse(mut stream: TcpStream, behaviour: &Mutex<Behaviour>) {
+    let mut request = [0; 12];
+    while stream.read_exact(&mut request).is_ok() {
+        let word = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
+        let pdu = match (behaviour.lock().unwrap())(word(8), word(10)) {
+            Answer::Silence => continue,
+            Answer::Exception(code) => vec![request[7] | 0x80, code],
+            Answer::Words(words) => {
+                let mut pdu = vec![request[7], u8::try_from(2 * words.len()).unwrap()];
+                pdu.extend(words.iter().flat_map(|word| word.to_be_bytes()));
+                pdu
+            }
+        };
+        let length = u16::try_from(pdu.len() + 1).unwrap().to_be_bytes();
+        let head = [request[0], request[1], 0, 0, length[0], length[1], request[6]];
+        if stream.write_all(&[&head[..], &pdu].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A model: number, length, and words by offset from its identifier.
+type Model<'a> = (u16, u16, &'a [(u16, u16)]);
+
+/// Registers at addresses.
+#[derive(Debug, Clone, Default)]
+struct Map(BTreeMap<u16, u16>);
+
+impl Map {
+    /// A marker at `base` and these models behind it.
+    fn of(base: u16, models: &[Model<'_>]) -> Self {
+        let mut map = Self::default();
+        map.0.extend([(base, 0x5375), (base + 1, 0x6E53)]);
+        let mut at = base + 2;
+        for (id, length, words) in models {
+            map.0.extend((0..*length).map(|offset| (at + 2 + offset, 0)));
+            map.0.extend([(at, *id), (at + 1, *length)]);
+            map.0.extend(words.iter().map(|(offset, word)| (at + offset, *word)));
+            at += 2 + length;
+        }
+        map
+    }
+
+    /// The register after the last model.
+    fn end(&self) -> u16 {
+        self.0.last_key_value().unwrap().0 + 1
+    }
+
+    fn ended(mut self) -> Self {
+        let end = self.end();
+        self.0.extend([(end, 0xFFFF), (end + 1, 0)]);
+        self
+    }
+
+    fn read(&self, address: u16, count: u16) -> Option<Vec<u16>> {
+        (address..address.checked_add(count)?).map(|at| self.0.get(&at).copied()).collect()
+    }
+
+    /// What it does not have, it refuses.
+    fn answer(&self, address: u16, count: u16) -> Answer {
+        self.read(address, count).map_or(Answer::Exception(2), Answer::Words)
+    }
+
+    /// What it does not have, it is silent about.
+    fn answer_or_not(&self, address: u16, count: u16) -> Answer {
+        self.read(address, count).map_or(Answer::Silence, Answer::Words)
+    }
+}
+
+const COMMON: Model<'static> = (1, 66, &[(2, 0x4163)]);
+const NAMEPLATE: Model<'static> = (120, 26, &[(3, 5_000)]);
+
+/// 3,600 W, running.
+const INVERTER: Model<'static> = (103, 50, &[(14, 3_600), (38, 4), (24, 1), (25, 0)]);
+/// The same with floats.
+const FLOATS: Model<'static> = (113, 60, &[(22, 0x4561), (48, 4)]);
+
+fn usual() -> Map {
+    Map::of(40_000, &[COMMON, INVERTER, NAMEPLATE]).ended()
+}
+
+/// An agent with one inverter under `sunspec/generic-pv`, which is waited for one second.
+fn config(server: &Server, inverter: &Scripted, data: &Path) -> Config {
+    let entry = catalogue::list().iter().find(|entry| entry.id == "sunspec/generic-pv").unwrap();
+    let profile = entry.text.replace("timeout_ms = 3000", "timeout_ms = 1000");
+    std::fs::write(data.join("pv.toml"), profile).unwrap();
+    let transport = format!("tcp://{}", inverter.address);
+    let mut config = Config::parse(&text(server, &[(&transport, "pv.toml")], data), data).unwrap();
+    config.sample_interval = Some(Duration::from_secs(20));
+    config
+}
+
+/// Every reading of a point, oldest first.
+fn readings(server: &Server, point: &str) -> Vec<Reading> {
+    let rows = server.rows();
+    let kept = server.kept.lock().unwrap();
+    let layouts: Vec<Layout> =
+        kept.layouts.values().map(|bytes| Layout::from_cbor(bytes).unwrap()).collect();
+    let mut found = Vec::new();
+    for row in &rows {
+        // Layouts of these tests differ in their columns.
+        let Some(layout) = layouts.iter().find(|l| l.columns().len() == row.words.len()) else {
+            continue;
+        };
+        let marks: Vec<Mark> =
+            row.marks.iter().map(|code| Mark::from_code(*code).unwrap()).collect();
+        found.extend(layout.find(point).map(|point| layout.reading(point, &row.words, &marks)));
+    }
+    found
+}
+
+fn good(server: &Server, point: &str) -> Vec<i64> {
+    readings(server, point).iter().filter_map(Reading::good).collect()
+}
+
+async fn until_power(server: &Server, watts: i64) {
+    until("its power", || good(server, "ac.power").ends_with(&[watts, watts])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inverter_that_is_silent_beyond_its_map_is_read() {
+    // At the first base without an end; at the last base with one.
+    for (base, is_ended) in [(40_000, false), (0, true)] {
+        let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+        let map = Map::of(base, &[COMMON, INVERTER, NAMEPLATE]);
+        let map = if is_ended { map.ended() } else { map };
+        let inverter = Scripted::start(move |address, count| map.answer_or_not(address, count));
+        let agent = Agent::start(config(&server, &inverter, data.path()));
+        until_power(&server, 3_600).await;
+        assert_eq!(good(&server, "info.rated_power").first(), Some(&5_000));
+        agent.stop().await;
+        let kept = std::fs::read_to_string(data.path().join("data/models-0.0")).unwrap();
+        assert_eq!(kept.lines().nth(1), Some(if is_ended { "complete" } else { "incomplete" }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_is_no_end_of_the_list() {
+    for code in [4, 5, 6, 10, 11] {
+        let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+        let (map, mut times) = (usual(), 0);
+        let header = 40_002 + 68 + 52;
+        let inverter = Scripted::start(move |address, count| {
+            times += u32::from(address == header);
+            let is_busy = address == header && times == 1;
+            if is_busy { Answer::Exception(code) } else { map.answer(address, count) }
+        });
+        let agent = Agent::start(config(&server, &inverter, data.path()));
+        until_power(&server, 3_600).await;
+        assert_eq!(good(&server, "info.rated_power").first(), Some(&5_000), "{code}");
+        agent.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_breaks_off_is_completed_later() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (map, header) = (usual(), 40_002 + 68 + 52);
+    let broken = map.clone();
+    let inverter = Scripted::start(move |address, count| match address == header {
+        true => Answer::Exception(6),
+        false => broken.answer(address, count),
+    });
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until_power(&server, 3_600).await;
+    assert!(readings(&server, "info.rated_power").is_empty());
+    inverter.becomes(move |address, count| map.answer(address, count));
+    until("the rest of its models", || good(&server, "info.rated_power") == [5_000]).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_value_of_a_map_that_has_moved_is_good() {
+    let longer = Map::of(40_000, &[(1, 67, COMMON.2), INVERTER, NAMEPLATE]).ended();
+    let floats = Map::of(40_000, &[COMMON, FLOATS, NAMEPLATE]).ended();
+    let other_make = Map::of(40_000, &[COMMON, NAMEPLATE, INVERTER]).ended();
+    let elsewhere = Map::of(50_000, &[COMMON, INVERTER, NAMEPLATE]).ended();
+    let cases = [
+        (longer, false),
+        (floats, false),
+        (other_make, true),
+        (elsewhere.clone(), false),
+        (elsewhere, true),
+    ];
+    for (map, is_silent) in cases {
+        let watts = 3_600;
+        for is_restarted in [false, true] {
+            let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+            let before = usual();
+            let inverter = Scripted::start(move |address, count| before.answer(address, count));
+            let config = config(&server, &inverter, data.path());
+            let mut agent = Agent::start(config.clone());
+            until_power(&server, 3_600).await;
+            let (before_it, after) = (good(&server, "ac.power").len(), map.clone());
+            let moved = move |address, count| match is_silent {
+                true => after.answer_or_not(address, count),
+                false => after.answer(address, count),
+            };
+            if is_restarted {
+                agent.stop().await;
+                inverter.becomes(moved);
+                agent = Agent::start(config);
+            } else {
+                inverter.becomes(moved);
+            }
+            // Many more than may have been on their way.
+            until("its power at its new place", || {
+                good(&server, "ac.power").len() >= before_it + 10
+            })
+            .await;
+            agent.stop().await;
+            let powers = good(&server, "ac.power");
+            assert!(powers.iter().all(|power| *power == watts), "{powers:?}");
+            let states = good(&server, "state");
+            assert!(states.iter().all(|state| *state == 4), "{states:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_that_measure_nothing_of_the_profile_are_no_inverter() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let map = Map::of(40_000, &[COMMON, (203, 105, &[]), (64_001, 4, &[])]).ended();
+    let inverter = Scripted::start(move |address, count| map.answer(address, count));
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("a message", || !server.kept.lock().unwrap().counters.is_empty()).await;
+    assert!(server.rows().is_empty());
+    // Other firmware has what is wanted: it is found without a restart.
+    inverter.becomes(move |address, count| usual().answer(address, count));
+    until_power(&server, 3_600).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inverter_of_the_newer_models_alone_is_read() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let ac: &[(u16, u16)] = &[(10, 360), (116, 1), (4, 3), (22, 900), (120, 3)];
+    let map = Map::of(
+        40_000,
+        &[
+            COMMON,
+            (701, 153, ac),
+            (702, 50, &[(2, 50), (45, 2)]),
+            (703, 17, &[]),
+            (714, 18 + 2 * 25, &[(16, 0xFFFF), (20 + 25 + 11, 5_125)]),
+        ],
+    )
+    .ended();
+    let inverter = Scripted::start(move |address, count| map.answer(address, count));
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until_power(&server, 3_600).await;
+    assert_eq!(good(&server, "ac.energy.total").last(), Some(&900_000));
+    assert_eq!(good(&server, "info.rated_power"), [5_000]);
+    assert_eq!(good(&server, "pv.2.voltage").last(), Some(&5_125));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_carries_few_registers_is_found_out() {
+    for answer in [Answer::Exception(3), Answer::Silence] {
+        let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+        let (map, refusal) = (usual(), answer.clone());
+        let inverter = Scripted::start(move |address, count| match count > 12 {
+            true => refusal.clone(),
+            false => map.answer(address, count),
+        });
+        let agent = Agent::start(config(&server, &inverter, data.path()));
+        until_power(&server, 3_600).await;
+        // The serial number is a text of sixteen registers.
+        until("its texts", || {
+            let texts = readings(&server, "info.serial");
+            texts.iter().any(|text| text.quality == ecowatt_model::Quality::Good)
+        })
+        .await;
+        agent.stop().await;
+    }
+}
