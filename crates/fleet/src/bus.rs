@@ -5,7 +5,8 @@
 //! (`ecowatt_agent::bus`): after a timeout or garbage it is closed, a connection that turns out to be
 //! closed is opened once more, and what came beyond an answer waits for the next exchange. Every
 //! answer that is taken is compared with what the station said it answered and with what the table
-//! held at that instant.
+//! held at that instant. Inverters answer at the speed of a serial line, or as dongles do that are slow
+//! now and then; an answer within the time that the profile allows must be waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use ecowatt_inverter::journal::AnsweredRead;
 use ecowatt_inverter::station::{Outcome, Station};
 use ecowatt_inverter::{ConfigError, Inverter, Source, Tabulation};
 use ecowatt_modbus::{
-    ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction,
+    ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction, time_on_wire,
 };
 use ecowatt_model::UnixMs;
 use ecowatt_profile::{Read, Table};
@@ -64,10 +65,15 @@ pub struct Bus {
     table: Arc<Tabulation>,
     connect_delay: Duration,
     gap_min: Duration,
+    /// How long the profile lets an answer take.
+    patience: Duration,
+    pace: Pace,
     connection: Option<Connection>,
     decoder: RequestDecoder,
     transaction: u16,
     last_byte: UnixMs,
+    /// The last read ended before an answer that was within the profile's time.
+    is_missed: bool,
     /// How the last read ended.
     ending: Ending,
     /// Of the answer that was taken last.
@@ -75,6 +81,53 @@ pub struct Bus {
     answered: Option<AnsweredRead>,
     counts: Counts,
 }
+
+/// How long answers take beyond what the network does.
+#[derive(Debug, Clone)]
+pub enum Pace {
+    /// No time.
+    Prompt,
+    /// As long as requests and answers are, at this many bauds.
+    Wire { baud: u32 },
+    /// Most often no time, one in eight up to nearly all that the profile allows.
+    Dongle { random: Random },
+}
+
+impl Pace {
+    /// One that belongs to a line; it takes nothing from other random numbers.
+    #[must_use]
+    pub fn of(line: u64) -> Self {
+        let mut random = Random::new(line, PACE_STREAM);
+        match random.below(5) {
+            0 => Self::Wire { baud: 1_200 },
+            1 => Self::Wire { baud: 9_600 },
+            2 => Self::Wire { baud: 115_200 },
+            3 => Self::Dongle { random },
+            _ => Self::Prompt,
+        }
+    }
+
+    fn delay(&mut self, bytes: usize, patience: Duration) -> Duration {
+        match self {
+            Self::Prompt => Duration::ZERO,
+            Self::Wire { baud } => time_on_wire(bytes, *baud, BITS_PER_CHAR),
+            Self::Dongle { random } => {
+                let longest = patience.saturating_sub(Duration::from_micros(4 * SLOW_WAY_US.1));
+                let longest = u64::try_from(longest.as_micros()).unwrap_or(0);
+                if random.below(8) == 0 {
+                    Duration::from_micros(random.below(longest.max(1)))
+                } else {
+                    Duration::ZERO
+                }
+            }
+        }
+    }
+}
+
+/// Of the random numbers of a [`Pace`].
+const PACE_STREAM: u64 = 1 << 42;
+/// 8N1.
+const BITS_PER_CHAR: u8 = 10;
 
 /// An open connection.
 #[derive(Debug)]
@@ -102,6 +155,8 @@ pub struct Answered<'a> {
     /// The device took what the inverter did not answer, or the inverter answered what it did not
     /// hold. It must not happen.
     pub is_false: bool,
+    /// An answer was on its way within the time that the profile allows, and was not waited for.
+    pub is_missed: bool,
 }
 
 /// What has happened on one bus, or on many.
@@ -157,15 +212,24 @@ impl Bus {
             table,
             connect_delay: plant.connect_delay,
             gap_min: plant.gap_min,
+            patience: plant.timeout,
+            pace: Pace::Prompt,
             connection: None,
             decoder: RequestDecoder::new(Framing::Tcp),
             transaction: 0,
             last_byte: UnixMs(i64::MIN),
+            is_missed: false,
             ending: Ending::Unreachable,
             words: Vec::new(),
             answered: None,
             counts: Counts::default(),
         })
+    }
+
+    /// The same with answers at another pace.
+    #[must_use]
+    pub fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Carries out a read that begins at `now`; the one before must be over.
@@ -177,6 +241,7 @@ impl Bus {
         random: &mut Random,
     ) -> Answered<'_> {
         self.answered = None;
+        self.is_missed = false;
         let refused_before = self.station.counts().exceptions;
         let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
         self.ending = self.carry_out(read, timeout, random, &mut times);
@@ -206,6 +271,7 @@ impl Bus {
             result: self.result(),
             answered: self.answered.as_ref(),
             is_false,
+            is_missed: self.is_missed,
         }
     }
 
@@ -421,7 +487,8 @@ impl Bus {
             Outcome::Close => Err(Closed),
             Outcome::Send { delay, bytes, answered } => {
                 self.answered = answered;
-                Ok(Some((delay, bytes)))
+                let own = self.pace.delay(request.len() + bytes.len(), self.patience);
+                Ok(Some((delay + own, bytes)))
             }
         }
     }
@@ -466,6 +533,9 @@ impl Bus {
                 return ending;
             }
         }
+        let is_intact = self.answered.as_ref().is_some_and(|answered| answered.is_intact);
+        let [.., (last, _)] = arrival.pieces;
+        self.is_missed = is_intact && timeout < last && last <= self.patience;
         times.end = times.sent + timeout;
         self.connection = None;
         if exchange.is_garbled() { Ending::Garbled } else { Ending::Timeout }

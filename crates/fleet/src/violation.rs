@@ -57,6 +57,9 @@ pub enum Invariant {
     DeviceStarts,
     /// The server starts whatever a power cut has left.
     ServerStarts,
+    /// An inverter that answers correctly within its profile's limits has its registers stored, whatever
+    /// the length and speed of its reads.
+    HealthyIsRead,
     /// Words that reach the device are those that the inverter sent.
     WordsAreTrue,
     /// Nothing panics.

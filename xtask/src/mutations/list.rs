@@ -435,6 +435,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
+        name: "device waits for an answer an eighth of what the profile allows",
+        file: "crates/device/src/acquire.rs",
+        changes: &[(
+            "    pub(crate) fn timeout(&self) -> Duration {\n        self.timeout\n",
+            "    pub(crate) fn timeout(&self) -> Duration {\n        self.timeout / 8\n",
+        )],
+        breaks: "HealthyIsRead",
+        seed: 1,
+    },
+    Mutation {
         name: "Modbus answers to other transactions are taken",
         file: "crates/modbus/src/master.rs",
         changes: &[("            if is_for_us && is_ours {", "            if is_for_us {")],

@@ -139,7 +139,7 @@ impl Device {
             self.truth.placed(epoch.0, is_confirmed, is_kept && error_ms <= RIGHT_CLOCK_ERROR_MS);
         }
         let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
-        let checked = line.check(&sample, mono, wall);
+        let checked = line.check(&sample, now, mono, wall);
         let expected = self.truth.taken(&cycle::row(epoch, &sample), line.plant_wh(now));
         if is_durable {
             self.truth.durable(epoch.0, source, ordinal);

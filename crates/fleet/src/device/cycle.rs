@@ -12,7 +12,7 @@ use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
-use crate::bus::{self, Bus};
+use crate::bus::{self, Bus, Pace};
 use crate::fleetwide::after;
 use crate::plant::{Plant, Plants};
 use crate::random::Random;
@@ -30,6 +30,10 @@ pub(crate) struct Line {
     under_way: Option<Exchange>,
     cycle: Cycle,
     is_false: bool,
+    /// An answer within the profile's time was not waited for.
+    is_missed: bool,
+    /// When all its faults stopped.
+    calm_at: Option<UnixMs>,
 }
 
 /// A read whose answer is on the bus and has not reached the node.
@@ -55,8 +59,10 @@ impl Line {
     ) -> Self {
         let plant = usize::try_from(random.below(crate::plant::PLANTS as u64)).unwrap_or(0);
         let plan = &plants.of(plant).plan;
-        let bus = Bus::new(plants.of(plant), random.draw(), START)
-            .expect("the plant's configuration was checked when it was computed");
+        let seed = random.draw();
+        let bus = Bus::new(plants.of(plant), seed, START)
+            .expect("the plant's configuration was checked when it was computed")
+            .at_pace(Pace::of(seed));
         Self {
             number,
             plant,
@@ -66,6 +72,8 @@ impl Line {
             under_way: None,
             cycle: Cycle { words: vec![None; plan.column_count()], began: None },
             is_false: false,
+            is_missed: false,
+            calm_at: (level == Level::None).then_some(START),
         }
     }
 
@@ -105,6 +113,7 @@ impl Line {
     pub(super) fn ask(&mut self, read: Read, timeout: Duration, now: UnixMs, clock: &DeviceClock) {
         let answered = self.bus.read(&read, timeout, now, &mut self.random);
         self.is_false |= answered.is_false;
+        self.is_missed |= answered.is_missed;
         let began = clock.mono(now.plus(answered.sent_after));
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
@@ -133,6 +142,7 @@ impl Line {
     pub(super) fn check(
         &mut self,
         sample: &Sample<'_>,
+        at: UnixMs,
         now: MonoMs,
         wall: Option<UnixMs>,
     ) -> Result<(), (Invariant, String)> {
@@ -147,6 +157,19 @@ impl Line {
         if std::mem::take(&mut self.is_false) {
             let detail = "words came from the bus that the inverter did not send".to_owned();
             return Err((Invariant::WordsAreTrue, detail));
+        }
+        if std::mem::take(&mut self.is_missed) {
+            let detail = "an answer within the profile's time was not waited for".to_owned();
+            return Err((Invariant::HealthyIsRead, detail));
+        }
+        let is_healthy = self.calm_at.is_some_and(|calm| at >= calm.plus(RECOVERY));
+        let is_whole = sample.marks.iter().all(|mark| {
+            // What was refused while there were faults is tried again hours later.
+            matches!(mark, Mark::Read | Mark::NotDue | Mark::Quarantined)
+        });
+        if is_healthy && !is_whole {
+            let detail = format!("sample {} of a healthy inverter has gaps", sample.ordinal);
+            return Err((Invariant::HealthyIsRead, detail));
         }
         if !words_are_true {
             let detail = format!("sample {} holds words that nobody read", sample.ordinal);
@@ -185,13 +208,19 @@ impl Line {
     }
 
     pub(super) fn disturb(&mut self, now: UnixMs, random: &mut Random) {
+        self.calm_at = None;
         self.bus.disturb(random, now, self.level);
     }
 
-    pub(super) fn calm(&mut self) {
+    pub(super) fn calm(&mut self, now: UnixMs) {
         self.bus.calm();
+        self.calm_at = Some(now);
     }
 }
+
+/// How long a device may take to read an inverter whole again after its faults: the longest pause and
+/// some cycles.
+const RECOVERY: Duration = Duration::from_secs(900);
 
 /// Instants are whole milliseconds on clocks that drift.
 const ROUNDING_MS: i64 = 2;

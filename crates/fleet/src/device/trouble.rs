@@ -95,7 +95,7 @@ impl Device {
             }
             Relief::Inverters => {
                 for line in &mut self.lines {
-                    line.calm();
+                    line.calm(now);
                 }
                 self.trace.note(now, What::Relief("inverter is well"));
             }
