@@ -206,10 +206,10 @@ function Key({ device }: { device: DeviceDetail }) {
       <h2>Key</h2>
       <p className={styles.hint}>
         {key_revoked != null
-          ? "Its key is revoked: nothing that it sends is taken. A new claim code lets it in again."
+          ? "The key is revoked: the server takes nothing from this device. A new claim code lets it in again."
           : hasKey
-            ? `It has a key${key_generation > 0 ? `, its ${ordinal(key_generation)}` : ""}. A new claim code gives it another.`
-            : "It has no key yet: its claim code has not been used."}
+            ? `Key generation ${key_generation}. A new claim code gives the device a new key.`
+            : "The device has no key yet: its claim code has not been used."}
       </p>
       {claim && (
         <p className={styles.hint}>
@@ -294,9 +294,4 @@ function Removal({ device }: { device: DeviceDetail }) {
       </Confirm>
     </section>
   );
-}
-
-function ordinal(count: number): string {
-  const tail = count % 100 > 10 && count % 100 < 14 ? "th" : (["th", "st", "nd", "rd"][count % 10] ?? "th");
-  return `${count}${tail}`;
 }
