@@ -4,15 +4,16 @@
 //! alone. The store keeps the derived word so that lists can be filtered by it and say since when it
 //! holds; the presence reconciler brings it up to date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ecowatt_api::DeviceChanged;
 use ecowatt_clock::Clock;
-use ecowatt_model::{DeviceNumber, Quality, UnixMs};
+use ecowatt_model::{DeviceNumber, Quality, SourceNumber, UnixMs};
+use ecowatt_profile::Layout;
 use ecowatt_store::{
-    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, Link, Site, SourceLatest,
-    SourcePower, Store, StoreError, Stream,
+    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, LayoutId, Link, STATE_POINT, Site,
+    SourceLatest, SourcePower, StateReading, Store, StoreError, Stream,
 };
 
 use crate::time::{local_date, rfc3339, zone_of};
@@ -20,6 +21,9 @@ use crate::trouble::{Key, Trouble, trouble_of};
 
 /// How much newer than its last good reading a failed attempt may be for the reading to stand.
 const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
+
+/// The word in the label of a state that is a fault.
+const FAULT_WORD: &str = "fault";
 
 /// Reads the fleet.
 #[derive(Debug, Clone)]
@@ -145,7 +149,8 @@ impl Fleet {
         Ok((overviews, next))
     }
 
-    async fn overviews(&self, devices: Vec<Device>) -> Result<Vec<Overview>, StoreError> {
+    async fn overviews(&self, mut devices: Vec<Device>) -> Result<Vec<Overview>, StoreError> {
+        self.mark_faults(&mut devices).await?;
         let now = self.clock.now();
         let wanted: Vec<_> = devices
             .iter()
@@ -187,6 +192,21 @@ impl Fleet {
             }
         };
         Ok(devices.into_iter().map(overview).collect())
+    }
+
+    /// Takes an inverter for faulty that says so itself, whatever its device says of it.
+    async fn mark_faults(&self, devices: &mut [Device]) -> Result<(), StoreError> {
+        let numbers = devices.iter().map(|device| device.number).collect();
+        let said: HashMap<_, _> = self.store.states(numbers).await?.into_iter().collect();
+        let ids: HashSet<_> = said.values().flatten().map(|reading| reading.layout).collect();
+        let layouts = self.store.layouts(ids.into_iter().collect()).await?;
+        let faults: HashMap<_, _> =
+            layouts.into_iter().map(|(id, cbor)| (id, fault_codes(&cbor))).collect();
+        for device in devices {
+            let readings = said.get(&device.number).map_or(&[][..], Vec::as_slice);
+            mark_faulty(&mut device.link.inverters, readings, &faults);
+        }
+        Ok(())
     }
 }
 
@@ -233,6 +253,32 @@ pub(crate) fn stored_state(state: ecowatt_api::DeviceState) -> DeviceState {
         ecowatt_api::DeviceState::Waiting => DeviceState::Waiting,
         ecowatt_api::DeviceState::Faulty => DeviceState::Faulty,
         ecowatt_api::DeviceState::Silent => DeviceState::Silent,
+    }
+}
+
+/// The values of the state point that mean a fault. A layout that cannot be read names none.
+fn fault_codes(cbor: &[u8]) -> Vec<i64> {
+    let Ok(layout) = Layout::from_cbor(cbor) else { return Vec::new() };
+    let point = layout.find(STATE_POINT).and_then(|at| layout.points().get(at));
+    let labels = point.map_or(&[][..], |point| &point.labels);
+    let is_fault = |label: &str| label.split_whitespace().any(|word| word == FAULT_WORD);
+    labels.iter().filter(|(_, label)| is_fault(label)).map(|(code, _)| i64::from(*code)).collect()
+}
+
+/// One that does not answer stays offline: that is worse, and newer.
+fn mark_faulty(
+    inverters: &mut [(SourceNumber, InverterState)],
+    readings: &[StateReading],
+    faults: &HashMap<LayoutId, Vec<i64>>,
+) {
+    for (source, state) in inverters {
+        let said = readings.iter().find(|reading| reading.source == *source);
+        let is_fault = |reading: &StateReading| {
+            faults.get(&reading.layout).is_some_and(|codes| codes.contains(&reading.code))
+        };
+        if *state != InverterState::Offline && said.is_some_and(is_fault) {
+            *state = InverterState::Faulty;
+        }
     }
 }
 
@@ -295,8 +341,6 @@ pub(crate) fn decimals(exponent: i8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use ecowatt_model::SourceNumber;
-
     use super::*;
 
     const QUIET: Duration = Duration::from_secs(600);

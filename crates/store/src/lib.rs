@@ -38,7 +38,7 @@ pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
 };
-pub use sqlite::query::SourcePower;
+pub use sqlite::query::{LayoutId, SourcePower, StateReading};
 pub use sqlite::steps::Stepper;
 pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
@@ -50,6 +50,8 @@ pub use telemetry::{
 
 /// Canonical name of the point that is an inverter's AC power.
 pub const POWER_POINT: &str = "ac.power";
+/// Canonical name of the point that is an inverter's state.
+pub const STATE_POINT: &str = "state";
 
 /// Canonical name of the point that is an inverter's lifetime energy counter.
 pub const ENERGY_POINT: &str = "ac.energy.total";

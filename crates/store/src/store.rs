@@ -11,11 +11,11 @@ use crate::sqlite::{DATABASE, Sharing, Sqlite, access, edit, fleet, query};
 use crate::{
     AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
     DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState,
-    EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LocalDate, NewClaim, NewSession,
-    NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim,
+    EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LayoutId, LocalDate, NewClaim,
+    NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim,
     RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteId,
-    SourceLatest, SourcePower, StoreError, Stream, StreamId, TimeRange, Token, TokenId, Upload,
-    Use,
+    SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId, TimeRange, Token,
+    TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -389,6 +389,22 @@ impl Store {
         devices: Vec<DeviceNumber>,
     ) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
         self.0.read(move |db| query::powers(db, &devices)).await
+    }
+
+    /// The state that every inverter of each device said last.
+    pub async fn states(
+        &self,
+        devices: Vec<DeviceNumber>,
+    ) -> Result<Vec<(DeviceNumber, Vec<StateReading>)>, StoreError> {
+        self.0.read(move |db| query::states(db, &devices)).await
+    }
+
+    /// Layouts as they were announced.
+    pub async fn layouts(
+        &self,
+        ids: Vec<LayoutId>,
+    ) -> Result<Vec<(LayoutId, Vec<u8>)>, StoreError> {
+        self.0.read(move |db| query::layouts(db, &ids)).await
     }
 
     /// Batches that have samples in the range, by their first sample and name, from after the one

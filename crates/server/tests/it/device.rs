@@ -23,6 +23,8 @@ pub(crate) struct TestDevice {
     identity: Identity,
     keys: LinkKeys,
     layout: Layout,
+    /// How many streams it had before this one.
+    stream: u16,
     epoch: BootEpoch,
     counter: u64,
     sequence: u32,
@@ -54,6 +56,7 @@ impl TestDevice {
             epoch: identity.grant.first_epoch,
             identity,
             layout: profile.compile(Transport::TCP).unwrap().layout,
+            stream: 0,
             counter: 0,
             sequence: 0,
         }
@@ -79,6 +82,7 @@ impl TestDevice {
             epoch: identity.grant.first_epoch,
             identity,
             layout: self.layout.clone(),
+            stream: 0,
             counter: 0,
             sequence: 0,
         }
@@ -92,6 +96,12 @@ impl TestDevice {
     /// Goes on in the epoch of another one, after so many batches.
     pub(crate) fn continue_names_of(&mut self, other: &Self, batches: u32) {
         (self.epoch, self.sequence) = (other.epoch, batches);
+    }
+
+    /// The same device with an inverter of this layout, on a stream of its own.
+    pub(crate) fn use_layout(&mut self, layout: Layout) {
+        self.layout = layout;
+        self.stream += 1;
     }
 
     pub(crate) fn layout(&self) -> Vec<u8> {
@@ -142,9 +152,32 @@ impl TestDevice {
         samples: &[Sample],
         state: SourceState,
     ) -> Answer {
+        let bytes = self.encode(samples);
+        self.send_batch(world, now, &bytes, state).await
+    }
+
+    /// Delivers one sample in which the inverter said its state and nothing else.
+    pub(crate) async fn deliver_state(&mut self, world: &World, at: UnixMs, code: u16) {
+        let point = self.layout.find("state").unwrap();
+        let column = usize::from(self.layout.points()[point].first_column);
+        let mut words = vec![0; self.layout.columns().len()];
+        let mut marks = vec![Mark::NotDue; words.len()];
+        (words[column], marks[column]) = (code, Mark::Read);
+        let bytes = pack(words.len(), &[at.0], &words, &marks);
+        let answer = self.send_batch(world, at, &bytes, SourceState::Online).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    async fn send_batch(
+        &mut self,
+        world: &World,
+        now: UnixMs,
+        bytes: &[u8],
+        state: SourceState,
+    ) -> Answer {
         self.sequence += 1;
         self.counter += 1;
-        let message = self.seal(now, samples, state);
+        let message = self.seal(now, bytes, state);
         world.send("POST", "/link", &[COSE], &message).await
     }
 
@@ -160,14 +193,13 @@ impl TestDevice {
         RequestId { kid, counter: Counter(self.counter) }
     }
 
-    fn seal(&self, now: UnixMs, samples: &[Sample], state: SourceState) -> Vec<u8> {
+    fn seal(&self, now: UnixMs, bytes: &[u8], state: SourceState) -> Vec<u8> {
         let id = self.batch();
-        let stream = StreamNumber(self.identity.grant.first_stream.0);
-        let bytes = self.encode(samples);
+        let stream = StreamNumber(self.identity.grant.first_stream.0 + self.stream);
         let layout = self.layout.to_cbor();
         let mut buffer = vec![0; 60_000];
         let mut writer = UplinkWriter::new(&mut buffer);
-        let batch = ecowatt_wire::Batch { id, stream, bytes: &bytes, start: None };
+        let batch = ecowatt_wire::Batch { id, stream, bytes, start: None };
         writer.batches(&mut std::iter::once(batch), 0).unwrap();
         let clock = ClockReport { epoch: id.epoch, mono: MonoMs(1), unix: Some(now) };
         writer.clock(&clock).unwrap();
@@ -210,17 +242,15 @@ impl TestDevice {
         for (word, mark) in words.iter_mut().zip(&marks) {
             *word = if *mark == Mark::Read { *word } else { 0 };
         }
-        let batch = Batch {
-            base: TimeBase::Unix,
-            columns,
-            times: &times,
-            words: &words,
-            marks: Some(&marks),
-        };
-        let mut out = vec![0; encoded_len_max(samples.len(), columns)];
-        let mut state = Box::new(State::<COLUMNS_MAX>::new());
-        let length = encode(&batch, &mut state, &mut out).unwrap();
-        out.truncate(length);
-        out
+        pack(columns, &times, &words, &marks)
     }
+}
+
+fn pack(columns: usize, times: &[i64], words: &[u16], marks: &[Mark]) -> Vec<u8> {
+    let batch = Batch { base: TimeBase::Unix, columns, times, words, marks: Some(marks) };
+    let mut out = vec![0; encoded_len_max(times.len(), columns)];
+    let mut state = Box::new(State::<COLUMNS_MAX>::new());
+    let length = encode(&batch, &mut state, &mut out).unwrap();
+    out.truncate(length);
+    out
 }

@@ -6,6 +6,7 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::UnixMs;
+use ecowatt_profile::{Transport, catalogue, sunspec::Found};
 use ecowatt_wire::SourceState;
 
 use crate::device::TestDevice;
@@ -107,6 +108,54 @@ async fn device_in_trouble_says_why_since_when_and_what_was_read_last() {
         world.send("DELETE", &format!("/api/v1/devices/{id}/keys"), &[(name, &token)], "").await;
     assert_eq!(revoked.status, 204);
     assert_eq!(trouble(&id).await["cause"], "key_revoked");
+}
+
+#[tokio::test]
+async fn inverter_that_says_that_it_has_a_fault_is_faulty_until_it_says_otherwise() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let id = device.id.clone();
+    let mut at = now();
+    at.0 -= 60_000;
+    let sunspec = |model: u16, length: u16| {
+        let models = [Found { id: model, address: 2, length }];
+        catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap()
+    };
+    let profile = |id: &str| catalogue::find(id).unwrap();
+    // Runs, has a fault.
+    let cases = [
+        (sunspec(101, 50), 4, 7),
+        (sunspec(103, 50), 8, 7),
+        (sunspec(113, 60), 4, 7),
+        (sunspec(701, 153), 7, 6),
+        (profile("huawei/sun2000"), 0x0200, 0x0300),
+        (profile("sungrow/sg-string"), 0x0000, 0x5500),
+        (profile("sungrow/sg-string"), 0x9100, 0x2500),
+    ];
+    for (profile, running, fault) in cases {
+        let name = profile.id().to_owned();
+        let compiled = profile
+            .compile(Transport::serial(9600))
+            .or_else(|_| profile.compile(Transport::TCP))
+            .unwrap();
+        device.use_layout(compiled.layout);
+        for (code, state, cause) in [
+            (running, "idle", None),
+            (fault, "faulty", Some("inverter_faulty")),
+            (running, "idle", None),
+        ] {
+            at.0 += 1_000;
+            device.deliver_state(&world, at, code).await;
+            let seen = world.get_json(&format!("/api/v1/devices/{id}")).await;
+            assert_eq!(seen["state"], state, "{name} {code:#x}");
+            assert_eq!(seen["trouble"]["cause"].as_str(), cause, "{name} {code:#x}");
+            let inverter = if cause.is_some() { "faulty" } else { "online" };
+            assert_eq!(seen["inverters"][0]["state"], inverter, "{name} {code:#x}");
+            if cause.is_some() {
+                assert_eq!(seen["trouble"]["inverters"], serde_json::json!([0]));
+            }
+        }
+    }
 }
 
 #[tokio::test]

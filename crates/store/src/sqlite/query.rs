@@ -401,6 +401,67 @@ pub struct SourcePower {
     pub tried: (UnixMs, Quality),
 }
 
+/// For each device the newest good reading of every inverter's state.
+pub(crate) fn states(
+    db: &Connection,
+    devices: &[DeviceNumber],
+) -> Result<Vec<(DeviceNumber, Vec<StateReading>)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT id FROM point WHERE name = ?1")?;
+    let points = statement
+        .query_map([crate::STATE_POINT], |row| Ok(PointId(row.get(0)?)))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut statement = db.prepare_cached(
+        "SELECT source, readings,
+             (SELECT layout FROM stream
+              WHERE stream.device = latest.device AND stream.source = latest.source
+              ORDER BY number DESC LIMIT 1)
+         FROM latest WHERE device = ?1 ORDER BY source",
+    )?;
+    let mut all = Vec::with_capacity(devices.len());
+    for device in devices {
+        let mut readings = Vec::new();
+        let mut rows = statement.query([device.0])?;
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
+            let newest = points.iter().filter_map(|id| held.points.get(id)?.good).max();
+            let layout = row.get::<_, Option<i64>>(2)?.map(LayoutId);
+            if let (Some((_, code)), Some(layout)) = (newest, layout) {
+                readings.push(StateReading { source: SourceNumber(row.get(0)?), code, layout });
+            }
+        }
+        all.push((*device, readings));
+    }
+    Ok(all)
+}
+
+/// The state that an inverter said it was in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateReading {
+    pub source: SourceNumber,
+    pub code: i64,
+    /// The inverter's newest layout, which names the code.
+    pub layout: LayoutId,
+}
+
+/// A layout in the dictionary of all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayoutId(i64);
+
+/// Layouts as they were announced.
+pub(crate) fn layouts(
+    db: &Connection,
+    ids: &[LayoutId],
+) -> Result<Vec<(LayoutId, Vec<u8>)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT cbor FROM layout WHERE id = ?1")?;
+    let mut layouts = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = statement.query_row([id.0], |row| row.get(0)).optional()?;
+        layouts.extend(found.map(|cbor| (*id, cbor)));
+    }
+    Ok(layouts)
+}
+
 /// Reads what is always there.
 pub(crate) fn nothing(db: &Connection) -> Result<(), StoreError> {
     Ok(db.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?)
