@@ -65,6 +65,9 @@ pub(crate) async fn run(
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
     let data = named.or(args.data).or(file.data).unwrap_or_else(|| DATA.into());
+    // Said as a whole path: the default depends on where the server is started.
+    let data = std::path::absolute(&data)
+        .with_context(|| format!("finding the data folder {}", data.display()))?;
     // A first start that cannot listen is most often a mistyped one; it leaves no folder behind. Where
     // the folder cannot be looked into, opening it says so.
     if matches!(Store::is_in(&data), Ok(false)) {

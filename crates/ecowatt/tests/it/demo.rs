@@ -1,6 +1,6 @@
 //! `ecowatt demo` where it cannot run.
 
-use crate::run::ecowatt;
+use crate::run::{Process, ecowatt};
 
 #[test]
 fn taken_port_and_foreign_folder_are_said_with_the_way_out() {
@@ -37,4 +37,21 @@ fn nobody_else_on_the_machine_reads_the_owners_token() {
     let mode =
         |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&data), mode(&data.join("demo.json"))), (0o700, 0o600));
+}
+
+#[cfg(unix)]
+#[test]
+fn temporary_folder_is_closed_to_others_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["demo", "--listen", "127.0.0.1:0", "--devices", "1"];
+    let demo = Process::start_in(folder.path(), "demo.log", &args);
+    demo.line("/#token=");
+    let entries = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let made: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    let [data] = &made[..] else { panic!("one temporary folder, not {made:?}") };
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(data), mode(&data.join("demo.json"))), (0o700, 0o600));
 }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod check_config;
+mod corrections;
 mod demo;
 mod operator;
 mod run;

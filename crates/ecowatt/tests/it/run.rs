@@ -16,17 +16,18 @@ pub(crate) struct Said {
 
 /// Runs the binary to its end, with nothing of ours in its environment.
 pub(crate) fn ecowatt(args: &[&str]) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_ecowatt"))
-        .args(args)
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = ecowatt_command(args).stdin(Stdio::null()).output().unwrap();
     Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+fn ecowatt_command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecowatt"));
+    command.args(args).env_clear();
+    command
 }
 
 /// Longest wait for something to be said.
@@ -40,11 +41,20 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
+        Self::spawn(folder, name, ecowatt_command(args))
+    }
+
+    /// Started from within the folder, which is its temporary folder as well.
+    pub(crate) fn start_in(folder: &Path, name: &str, args: &[&str]) -> Self {
+        let mut command = ecowatt_command(args);
+        command.current_dir(folder).env("TMPDIR", folder);
+        Self::spawn(folder, name, command)
+    }
+
+    fn spawn(folder: &Path, name: &str, mut command: Command) -> Self {
         let said = folder.join(name);
         let file = std::fs::File::create(&said).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_ecowatt"))
-            .args(args)
-            .env_clear()
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

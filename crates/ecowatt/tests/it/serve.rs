@@ -21,6 +21,22 @@ fn first_start_on_a_taken_port_leaves_no_folder() {
 }
 
 #[test]
+fn data_folder_is_said_as_a_whole_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().canonicalize().unwrap();
+    for (args, name) in [(&[][..], "ecowatt-data"), (&["--data", "here"], "here")] {
+        let listen = ["serve", "--listen", "127.0.0.1:0"];
+        let args = [&listen[..], args].concat();
+        let log = format!("{name}.log");
+        let server = Process::start_in(&place, &log, &args);
+        let said = server.line("EcoWatt listens at ");
+        let data = place.join(name);
+        assert!(said.ends_with(&format!("keeps its data in {}", data.display())), "{said}");
+        assert!(data.is_dir());
+    }
+}
+
+#[test]
 fn second_signal_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
