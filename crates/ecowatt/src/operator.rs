@@ -7,12 +7,20 @@ use anyhow::Context as _;
 use clap::Args;
 use ecowatt_client::Client;
 
+/// Where the server is if nothing else is said.
+const URL: &str = "http://127.0.0.1:8080";
+
 /// The server to talk to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connection {
-    /// Address of the server.
-    #[arg(long, env = "ECOWATT_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
+    /// Address of the server; ECOWATT_URL if not given, otherwise http://127.0.0.1:8080.
+    #[arg(long)]
+    pub url: Option<String>,
+
+    /// The address from the environment. An argument that is set but not hidden would stand among the
+    /// required ones in clap's usage.
+    #[arg(long = "url-from-environment", env = "ECOWATT_URL", hide = true)]
+    pub default_url: Option<String>,
 
     /// File that holds the token; keeps it out of the process list and the environment.
     #[arg(long, value_name = "FILE")]
@@ -50,6 +58,7 @@ impl Connection {
                 .as_ref()
                 .map_or("ECOWATT_TOKEN".into(), |path| path.display().to_string())
         );
-        Ok(Client::new(&self.url, &token)?)
+        let url = self.url.as_ref().or(self.default_url.as_ref());
+        Ok(Client::new(url.map_or(URL, String::as_str), &token)?)
     }
 }

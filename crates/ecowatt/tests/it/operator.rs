@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::run::ecowatt;
+use crate::run::{ecowatt, ecowatt_command};
 use crate::store::Demo;
 
 #[test]
@@ -19,6 +19,26 @@ fn verb_without_a_token_says_where_it_looked() {
     let said = ecowatt(&["device", "list", "--url", "http://127.0.0.1:1", "--token-file", file]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains(file) && !said.err.contains("reach"), "{said:?}");
+}
+
+#[test]
+fn address_from_the_environment_is_used_and_not_asked_for() {
+    let say = |args: &[&str]| {
+        let variables = [("ECOWATT_URL", "http://127.0.0.1:1"), ("ECOWATT_TOKEN", "t")];
+        let output = ecowatt_command(args).envs(variables).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = say(&["device", "list"]);
+    assert!(code == Some(1) && said.contains("http://127.0.0.1:1"), "{said}");
+    let (code, said) = say(&["device", "list", "--url", "http://127.0.0.1:2"]);
+    assert!(code == Some(1) && said.contains("http://127.0.0.1:2"), "{said}");
+    for verb in
+        [&["session", "revoke"][..], &["token", "create"], &["device", "move"], &["keys", "show"]]
+    {
+        let (code, said) = say(verb);
+        assert!(code == Some(2) && said.contains("Usage: "), "{said}");
+        assert!(!said.contains("--url"), "{said}");
+    }
 }
 
 #[test]

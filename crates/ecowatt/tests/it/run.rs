@@ -24,7 +24,7 @@ pub(crate) fn ecowatt(args: &[&str]) -> Said {
     }
 }
 
-fn ecowatt_command(args: &[&str]) -> Command {
+pub(crate) fn ecowatt_command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ecowatt"));
     command.args(args).env_clear();
     command
