@@ -201,3 +201,56 @@ fn devices_are_renamed_moved_reset_and_deleted() {
         server.refused(verb);
     }
 }
+
+#[test]
+fn agent_of_a_reset_device_delivers_with_another_code() {
+    let server = Server::start();
+    let inverter = ["inverter", "--listen", "127.0.0.1:0", "--json"];
+    let inverter = Process::start(server.folder.path(), "inverter.log", &inverter);
+    let started: Value = serde_json::from_str(&inverter.line("\"tcp\"")).unwrap();
+    let address = started["tcp"].as_str().unwrap();
+    let config = server.file("agent.toml");
+    let start = |code: &str, log: &str| {
+        let text = format!(
+            "server = '{}'\ndata = 'agent'\nclaim_code = '{code}'\nsample_interval = '200ms'\n\
+             [upload]\ninterval = '1s'\n\
+             [[inverter]]\nname = 'south'\ntransport = 'tcp://{address}'\n\
+             profile = 'ecowatt/seed-sim'\n",
+            server.url
+        );
+        std::fs::write(&config, text).unwrap();
+        Process::start(server.folder.path(), log, &["agent", "--config", &config])
+    };
+    let wait_for_more_than = |samples: u64| {
+        let clock = Clock::system();
+        let started = clock.mono();
+        loop {
+            let shown = server.done(&["device", "show", "dev-1", "--json"]);
+            let device: Value = serde_json::from_str(&shown).unwrap();
+            let found = device["link"]["samples"].as_u64().unwrap();
+            if found > samples {
+                return found;
+            }
+            assert!(clock.mono().since(started) < DEADLINE, "{shown}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let agent = start(&server.enrol("Roof", "Home"), "first.log");
+    wait_for_more_than(3);
+    drop(agent);
+
+    server.done(&["device", "reset", "dev-1"]);
+    let code = server.done(&["device", "enrol", "--device", "dev-1"]);
+    let shown = server.done(&["device", "show", "dev-1", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let before = shown["link"]["samples"].as_u64().unwrap();
+    let agent = start(code.trim(), "second.log");
+    wait_for_more_than(before + 3);
+    let key = server.done(&["keys", "show", "dev-1", "--json"]);
+    let key: Value = serde_json::from_str(&key).unwrap();
+    assert_eq!(key["generation"], 2, "{key}");
+
+    server.done(&["device", "delete", "dev-1", "--yes"]);
+    assert!(server.list("device").is_empty());
+    agent.line("server answered 401");
+}
