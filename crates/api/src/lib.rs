@@ -23,7 +23,9 @@ pub use device::{
 pub use error::{Error, ErrorBody};
 pub use event::{DeviceChanged, EventKind, LiveSample};
 pub use system::System;
-pub use telemetry::{Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry};
+pub use telemetry::{
+    Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry, UnsureTime,
+};
 
 /// Most devices that one page of the device list holds.
 pub const DEVICES_PAGE_MAX: usize = 500;

@@ -30,11 +30,37 @@ pub struct Telemetry {
     /// with data are listed, so a gap shows as a step in time.
     pub t_ms: Vec<i64>,
     pub series: Vec<Series>,
+    /// Stretches of samples whose times are not sure, only in raw answers:
+    /// (index of the first into `t_ms`, index after the last, why).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unsure_times: Option<Vec<(u32, u32, UnsureTime)>>,
     /// The range had more than one answer holds.
     pub truncated: bool,
     /// Where the rest begins, if there is more: ask again with the same range and this `cursor`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_cursor: Option<String>,
+}
+
+/// Why the time of a sample is not sure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnsureTime {
+    /// Nobody confirmed the device's clock before its power went: distances are right, but all samples
+    /// of that run may have been taken earlier or later.
+    Estimated,
+    /// The device's clock gave a time that cannot be.
+    Suspect,
+}
+
+impl UnsureTime {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Estimated => "estimated",
+            Self::Suspect => "suspect",
+        }
+    }
 }
 
 /// One point over time. `null` where there is no good reading.

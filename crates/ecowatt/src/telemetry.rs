@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use ecowatt_api::{EnergyDay, EnergySource, Resolution, Series, Telemetry};
+use ecowatt_api::{EnergyDay, EnergySource, Resolution, Series, Telemetry, UnsureTime};
 use ecowatt_client::{Client, TelemetryQuery};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -24,8 +24,8 @@ pub(crate) struct TelemetryArgs {
 enum Verb {
     /// Write a device's history to standard output as CSV.
     ///
-    /// One line per instant. Raw readings have a column per point and an empty cell where there is
-    /// no good reading; coarser resolutions have mean, min, max, last and count per point, and days
+    /// One line per instant. Raw readings have a column per point with an empty cell where there is
+    /// no good reading, and one that says how well the instant is known; coarser resolutions have mean, min, max, last and count per point, and days
     /// their date at the site.
     Export(ExportArgs),
     /// Write a device's energy by day of its site to standard output as CSV.
@@ -212,7 +212,20 @@ fn head(page: &Telemetry, has_dates: bool) -> Vec<String> {
         FIGURES.map(|what| format!("{point}.{what}")).to_vec()
     };
     let time = std::iter::once("time".to_owned()).chain(has_dates.then(|| "date".to_owned()));
-    time.chain(page.series.iter().flat_map(of_series)).collect()
+    let quality = (page.resolution == Resolution::Raw).then(|| TIME_QUALITY.to_owned());
+    time.chain(page.series.iter().flat_map(of_series)).chain(quality).collect()
+}
+
+/// The column that says how well a sample's time is known.
+const TIME_QUALITY: &str = "time_quality";
+
+/// How well the time of a sample is known; nothing where the answer does not say.
+fn time_quality(page: &Telemetry, at: usize) -> Option<&'static str> {
+    let stretches = page.unsure_times.as_ref()?;
+    let holds = |(from, to, _): &&(u32, u32, UnsureTime)| {
+        u32::try_from(at).is_ok_and(|at| (*from..*to).contains(&at))
+    };
+    Some(stretches.iter().find(holds).map_or("good", |(_, _, why)| why.as_str()))
 }
 
 fn write_rows(page: &Telemetry, times: &Times, out: &mut impl Write) -> anyhow::Result<()> {
@@ -236,6 +249,9 @@ fn write_rows(page: &Telemetry, times: &Times, out: &mut impl Write) -> anyhow::
             }
             let count = series.count.as_ref().and_then(|column| column.get(i));
             write!(out, ",{}", count.copied().unwrap_or(0))?;
+        }
+        if page.resolution == Resolution::Raw {
+            write!(out, ",{}", time_quality(page, i).unwrap_or_default())?;
         }
         writeln!(out)?;
     }
@@ -278,6 +294,9 @@ fn write_objects(
                 })
             };
             row.insert(series.point.clone(), reading);
+        }
+        if let Some(quality) = time_quality(page, i) {
+            row.insert(TIME_QUALITY.into(), quality.into());
         }
         write!(out, "{}", if *is_first { "[\n" } else { ",\n" })?;
         *is_first = false;
@@ -353,6 +372,7 @@ mod tests {
                 series("ac.power", 0, vec![Some(12.0), None]),
                 series("ac.frequency", 2, vec![Some(49.98), Some(50.0)]),
             ],
+            unsure_times: Some(vec![(1, 2, UnsureTime::Estimated)]),
             truncated: false,
             next_cursor: None,
         }
@@ -365,10 +385,10 @@ mod tests {
         let page = page();
         let mut out = Vec::new();
         write_rows(&page, &UTC, &mut out).unwrap();
-        assert_eq!(head(&page, false).join(","), "time,ac.power,ac.frequency");
+        assert_eq!(head(&page, false).join(","), "time,ac.power,ac.frequency,time_quality");
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "1970-01-01T00:00:00.000Z,12,49.98\n1970-01-01T00:00:05.000Z,,50.00\n"
+            "1970-01-01T00:00:00.000Z,12,49.98,good\n1970-01-01T00:00:05.000Z,,50.00,estimated\n"
         );
     }
 
@@ -382,7 +402,7 @@ mod tests {
         assert_eq!(rows.as_array().unwrap().len(), 4);
         assert_eq!(
             rows[1],
-            json!({"time": "1970-01-01T00:00:05.000Z", "ac.power": null, "ac.frequency": 50.0})
+            json!({"time": "1970-01-01T00:00:05.000Z", "ac.power": null, "ac.frequency": 50.0, "time_quality": "estimated"})
         );
     }
 

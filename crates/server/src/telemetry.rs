@@ -15,7 +15,7 @@ use std::vec;
 
 use ecowatt_api::{
     ENERGY_DAYS_MAX, Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series,
-    TELEMETRY_ROWS_MAX, Telemetry,
+    TELEMETRY_ROWS_MAX, Telemetry, UnsureTime,
 };
 use ecowatt_clock::Clock;
 use ecowatt_codec::{DecodeError, Decoder, State};
@@ -23,7 +23,7 @@ use ecowatt_model::{DeviceNumber, Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
 use ecowatt_store::{
     Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Site, Store, StoreError,
-    Stream, StreamId, TimeRange,
+    Stream, StreamId, TimeQuality, TimeRange,
 };
 
 use crate::fleet::{decimals, scaled};
@@ -129,6 +129,7 @@ impl History {
             to: rfc3339(query.range.to),
             t_ms: Vec::new(),
             series: columns.iter().map(|column| series(column, query.resolution)).collect(),
+            unsure_times: (query.resolution == Resolution::Raw).then(Vec::new),
             truncated: false,
             next_cursor: None,
         };
@@ -475,6 +476,7 @@ impl FromStr for Place {
 /// One sample: its place, and a reading per column; none where the layout has no such point.
 struct Row {
     place: Place,
+    unsure: Option<UnsureTime>,
     readings: Vec<(Option<f64>, Option<Quality>)>,
 }
 
@@ -551,6 +553,7 @@ fn decode(
             .iter()
             .map(|name| layout.find(name).and_then(|at| Some((at, layout.points().get(at)?))))
             .collect();
+        let unsure = unsure_time(block.time_quality);
         let mut decoder = Decoder::new(&block.bytes, &mut state)?;
         let mut words = vec![0; decoder.columns()];
         let mut marks = vec![Mark::default(); decoder.columns()];
@@ -572,7 +575,7 @@ fn decode(
                 let value = reading.good().map(|value| scaled(value, point.exponent));
                 (value, Some(reading.quality))
             };
-            rows.offer(Row { place, readings: places.iter().map(reading).collect() });
+            rows.offer(Row { place, unsure, readings: places.iter().map(reading).collect() });
         }
     }
     Ok(rows)
@@ -581,6 +584,7 @@ fn decode(
 fn push_row(answer: &mut Telemetry, row: &Row) {
     let at = u32::try_from(answer.t_ms.len()).unwrap_or(u32::MAX);
     answer.t_ms.push(row.place.t.0);
+    push_unsure(answer, at, row.unsure);
     for (series, (value, quality)) in answer.series.iter_mut().zip(&row.readings) {
         series.value.push(*value);
         if let (Some(not_good), Some(quality)) = (&mut series.not_good, quality)
@@ -588,6 +592,22 @@ fn push_row(answer: &mut Telemetry, row: &Row) {
         {
             not_good.push((at, quality.as_str().into()));
         }
+    }
+}
+
+fn push_unsure(answer: &mut Telemetry, at: u32, unsure: Option<UnsureTime>) {
+    let (Some(stretches), Some(why)) = (&mut answer.unsure_times, unsure) else { return };
+    match stretches.last_mut() {
+        Some((_, end, held)) if *end == at && *held == why => *end = at.saturating_add(1),
+        _ => stretches.push((at, at.saturating_add(1), why)),
+    }
+}
+
+fn unsure_time(quality: TimeQuality) -> Option<UnsureTime> {
+    match quality {
+        TimeQuality::Device | TimeQuality::Anchored => None,
+        TimeQuality::Estimated => Some(UnsureTime::Estimated),
+        TimeQuality::Suspect => Some(UnsureTime::Suspect),
     }
 }
 
@@ -728,6 +748,8 @@ mod tests {
                         to: rfc3339(BOUNDS.to),
                         t_ms: vec![BOUNDS.to.0; rows],
                         series: columns[..width].iter().map(series_of).collect(),
+                        unsure_times: (resolution == Resolution::Raw)
+                            .then(|| vec![(99_999, 99_999, UnsureTime::Estimated); rows]),
                         truncated: true,
                         next_cursor: Some(Place::default().to_string()),
                     };
@@ -747,7 +769,7 @@ mod tests {
             [(500, 1), (20, 5), (20, 6), (9, 1), (30, 2), (1_000, 3), (25, 9), (20, 4), (600, 1)];
         for (t, sequence) in offered {
             if rows.wants(place(t, sequence)) {
-                rows.offer(Row { place: place(t, sequence), readings: Vec::new() });
+                rows.offer(Row { place: place(t, sequence), unsure: None, readings: Vec::new() });
             }
         }
         assert!(rows.are_all_before(UnixMs(31)) && !rows.are_all_before(UnixMs(30)));

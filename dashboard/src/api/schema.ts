@@ -850,6 +850,15 @@ export interface components {
             to: string;
             /** @description The range had more than one answer holds. */
             truncated: boolean;
+            /**
+             * @description Stretches of samples whose times are not sure, only in raw answers:
+             *     (index of the first into `t_ms`, index after the last, why).
+             */
+            unsure_times?: [
+                number,
+                number,
+                "estimated" | "suspect"
+            ][] | null;
         };
         /** @description A token, without its secret. */
         Token: {

@@ -9,8 +9,8 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_wire::{
-    BootReason, ClockReport, Reply, SourceState, SourceStatus, Sources, Status, Stream, Uplink,
-    UplinkWriter,
+    BootReason, Certainty, ClockReport, EpochStart, Reply, SourceState, SourceStatus, Sources,
+    Status, Stream, Uplink, UplinkWriter,
 };
 
 use crate::world::{Answer, World};
@@ -163,8 +163,24 @@ impl TestDevice {
         let mut words = vec![0; self.layout.columns().len()];
         let mut marks = vec![Mark::NotDue; words.len()];
         (words[column], marks[column]) = (code, Mark::Read);
-        let bytes = pack(words.len(), &[at.0], &words, &marks);
+        let bytes = pack(TimeBase::Unix, words.len(), &[at.0], &words, &marks);
         let answer = self.send_batch(world, at, &bytes, SourceState::Online).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Delivers samples that lie so many milliseconds after a start that nobody confirmed.
+    pub(crate) async fn deliver_estimated(
+        &mut self,
+        world: &World,
+        start: UnixMs,
+        samples: &[Sample],
+    ) {
+        self.sequence += 1;
+        self.counter += 1;
+        let bytes = self.encode_from(TimeBase::SinceBoot, samples);
+        let start = EpochStart { unix: start, certainty: Certainty::Estimated };
+        let message = self.seal(start.unix, &bytes, SourceState::Online, Some(start));
+        let answer = world.send("POST", "/link", &[COSE], &message).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
@@ -177,7 +193,7 @@ impl TestDevice {
     ) -> Answer {
         self.sequence += 1;
         self.counter += 1;
-        let message = self.seal(now, bytes, state);
+        let message = self.seal(now, bytes, state, None);
         world.send("POST", "/link", &[COSE], &message).await
     }
 
@@ -193,13 +209,19 @@ impl TestDevice {
         RequestId { kid, counter: Counter(self.counter) }
     }
 
-    fn seal(&self, now: UnixMs, bytes: &[u8], state: SourceState) -> Vec<u8> {
+    fn seal(
+        &self,
+        now: UnixMs,
+        bytes: &[u8],
+        state: SourceState,
+        start: Option<EpochStart>,
+    ) -> Vec<u8> {
         let id = self.batch();
         let stream = StreamNumber(self.identity.grant.first_stream.0 + self.stream);
         let layout = self.layout.to_cbor();
         let mut buffer = vec![0; 60_000];
         let mut writer = UplinkWriter::new(&mut buffer);
-        let batch = ecowatt_wire::Batch { id, stream, bytes, start: None };
+        let batch = ecowatt_wire::Batch { id, stream, bytes, start };
         writer.batches(&mut std::iter::once(batch), 0).unwrap();
         let clock = ClockReport { epoch: id.epoch, mono: MonoMs(1), unix: Some(now) };
         writer.clock(&clock).unwrap();
@@ -228,6 +250,10 @@ impl TestDevice {
 
     /// All registers as on a fine day but the power, which is the last.
     pub(crate) fn encode(&self, samples: &[Sample]) -> Vec<u8> {
+        self.encode_from(TimeBase::Unix, samples)
+    }
+
+    fn encode_from(&self, base: TimeBase, samples: &[Sample]) -> Vec<u8> {
         let columns = self.layout.columns().len();
         let times: Vec<i64> = samples.iter().map(|(at, _)| at.0).collect();
         let mut words = Vec::new();
@@ -242,12 +268,12 @@ impl TestDevice {
         for (word, mark) in words.iter_mut().zip(&marks) {
             *word = if *mark == Mark::Read { *word } else { 0 };
         }
-        pack(columns, &times, &words, &marks)
+        pack(base, columns, &times, &words, &marks)
     }
 }
 
-fn pack(columns: usize, times: &[i64], words: &[u16], marks: &[Mark]) -> Vec<u8> {
-    let batch = Batch { base: TimeBase::Unix, columns, times, words, marks: Some(marks) };
+fn pack(base: TimeBase, columns: usize, times: &[i64], words: &[u16], marks: &[Mark]) -> Vec<u8> {
+    let batch = Batch { base, columns, times, words, marks: Some(marks) };
     let mut out = vec![0; encoded_len_max(times.len(), columns)];
     let mut state = Box::new(State::<COLUMNS_MAX>::new());
     let length = encode(&batch, &mut state, &mut out).unwrap();

@@ -226,6 +226,31 @@ async fn history_is_what_was_delivered() {
 }
 
 #[tokio::test]
+async fn samples_whose_times_are_not_sure_say_so() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = now();
+    let power = Some(1000);
+    device.deliver(&world, now, &[(ago(now, 300), power), (ago(now, 290), power)]).await;
+    // Among those that are sure, and after them.
+    let since = |ms| (UnixMs(ms), power);
+    device
+        .deliver_estimated(&world, ago(now, 295), &[since(0), since(15_000), since(20_000)])
+        .await;
+    device.deliver(&world, now, &[(ago(now, 100), power), (ago(now, -172_800), power)]).await;
+    let text = |at: UnixMs| jiff::Timestamp::from_millisecond(at.0).unwrap().to_string();
+    let get = async |resolution: &str| {
+        let (from, to) = (text(ago(now, 300)), text(ago(now, -200_000)));
+        let range = format!("from={from}&to={to}&resolution={resolution}&points=ac.power");
+        world.get_json(&format!("/api/v1/devices/{}/telemetry?{range}", device.id)).await
+    };
+    let raw = get("raw").await;
+    let expected = serde_json::json!([[1, 2, "estimated"], [3, 5, "estimated"], [5, 7, "suspect"]]);
+    assert_eq!(raw["unsure_times"], expected, "{:?}", raw["t_ms"]);
+    assert!(get("1m").await["unsure_times"].is_null());
+}
+
+#[tokio::test]
 async fn list_is_read_page_by_page() {
     let world = World::start().await;
     for name in ["Alpha", "Beta", "Gamma"] {
