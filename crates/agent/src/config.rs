@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ecowatt_device::batch_bytes_max;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
 use ecowatt_model::SOURCES_MAX;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 pub use self::document::Document;
 use crate::bus::Address;
 use crate::link::ServerUrl;
-use crate::storage::{Order, SPOOL_BYTES_MIN};
+use crate::storage::{Order, spool_bytes_min};
 
 /// Everything the agent is told before it starts.
 #[derive(Debug, Clone)]
@@ -192,7 +193,9 @@ impl Config {
             check.size("upload.message", text, MESSAGE_BYTES_MIN, message_max)
         });
         let spool_bytes = file.spool.limit.as_deref().map_or(Some(SPOOL_BYTES), |text| {
-            check.size("spool.limit", text, SPOOL_BYTES_MIN, 1 << 50)
+            // The largest batch that a message has room for must fit.
+            let message = usize::try_from(message.unwrap_or(MESSAGE_BYTES)).unwrap_or(MESSAGE_MAX);
+            check.size("spool.limit", text, spool_bytes_min(batch_bytes_max(message)), 1 << 50)
         });
         if !(1..=SOURCES_MAX).contains(&file.inverter.len()) && !check.is_wrong("inverter") {
             check.problem::<()>("inverter", &format!("must be given 1 to {SOURCES_MAX} times"));

@@ -29,7 +29,8 @@ use ecowatt_wire::{
 
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
-    Batch, Disk, Ledger, Offer, Order, Record, Recovered, SpoolReport, Storage, StorageError, held,
+    Batch, Damage, Disk, Ledger, Offer, Order, Record, Recovered, SpoolReport, Storage,
+    StorageError, held,
 };
 
 /// Rows that the agent has room for per inverter: a batch, and as many again twice over while the
@@ -157,6 +158,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         for source in &sources {
             streams.push(storage.stream(source.number, &source.layout)?);
         }
+        let present: Vec<_> = streams.iter().map(|(stream, _)| *stream).collect();
+        storage.forget_layouts(&present);
         let (now, system) = started_at();
         let system = storage.estimate(system);
         let mut inverters = Vec::with_capacity(sources.len());
@@ -333,6 +336,11 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         self.storage.take_recovered()
     }
 
+    /// What storage lost, or put aside because it could not be read, since it was last asked.
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        self.storage.take_damage()
+    }
+
     /// Bytes that are held between calls, what [`Node::take_recovered`] will give aside.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
@@ -430,7 +438,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             &streams,
             &mut dropped.iter().map(|gap| WireDropped {
                 epoch: gap.first.epoch,
-                batches: Some((gap.first.sequence, gap.last.sequence)),
+                batches: gap.is_batched().then_some((gap.first.sequence, gap.last.sequence)),
                 samples: gap.samples,
             }),
             &mut self.buffer,

@@ -6,11 +6,16 @@
 //! in a batch, the batch is in the spool before the draft forgets the sample, and the spool frees a
 //! batch only after an acknowledgement. Samples that a cut left in the draft become batches of their
 //! own epoch before any later batch is persisted, so batch ids only ever grow.
+//!
+//! A medium may fail in any place: what cannot be read is lost alone, is told to the server as a gap,
+//! and is said once as [`Damage`].
 
 mod checksum;
+mod damage;
 mod disk;
 mod draft;
 mod ledger;
+mod media;
 mod spool;
 mod starts;
 
@@ -19,17 +24,23 @@ use std::time::Duration;
 
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
-use ecowatt_device::{Sample, batch_rows_max};
+use ecowatt_device::{Sample, batch_bytes_max, batch_rows_max};
 use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
 pub(crate) use checksum::crc32;
+use media::{answers_elsewhere, put_aside};
+
+pub use damage::Damage;
 pub use disk::{Disk, Folder, FolderError};
-pub use draft::{Draft, DraftError, Drafted};
+pub use draft::{Draft, DraftError, Drafted, Left};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
-pub use spool::{Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport};
+pub use spool::{
+    Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport, Witness,
+    spool_bytes_min,
+};
 pub use starts::{STARTS_MAX, Starts};
 
 /// Why something could not be made durable.
@@ -57,7 +68,11 @@ pub struct Storage<D> {
     is_recovered: bool,
     starts: Starts,
     recovered: Vec<Recovered>,
+    damage: Vec<Damage>,
 }
+
+/// Kinds of damage that wait to be asked for; beyond that the newest are not said.
+const DAMAGE_MAX: usize = 64;
 
 /// A batch that was made of samples which an earlier epoch left in the draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +105,10 @@ impl<D: Disk + Clone> Storage<D> {
             (_, true) => BootReason::Clean,
             (_, false) => BootReason::Unclean,
         };
-        let spool = Spool::open(disk.clone(), spool_bytes)?;
-        let epoch = ledger.start_epoch()?;
+        let (spool, opened) = Spool::open(disk.clone(), spool_bytes);
+        // An older ledger may count than the one that gave these their numbers.
+        let known = spool.last().map(|last| last.epoch).max(Draft::last_epoch(&disk));
+        let epoch = ledger.start_epoch(known)?;
         let draft = Draft::open(disk.clone(), epoch);
         let mut storage = Self {
             disk,
@@ -102,9 +119,15 @@ impl<D: Disk + Clone> Storage<D> {
             is_recovered: false,
             starts: Starts::default(),
             recovered: Vec::new(),
+            damage: Vec::new(),
         };
         storage.starts = storage.ledger.record().starts.clone();
-        if let Err(error) = storage.recover_drafts() {
+        if storage.ledger.is_damaged() {
+            storage.damage.push(Damage::Ledger);
+        }
+        if let Err(error) =
+            opened.map_err(StorageError::from).and_then(|()| storage.recover_drafts())
+        {
             // They stay where they are and are tried again before the next batch.
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "samples of the last run are not in batches yet");
@@ -215,7 +238,13 @@ impl<D: Disk + Clone> Storage<D> {
         self.recover_drafts()?;
         self.keep_starts()?;
         self.spool.append(batch)?;
-        if let Err(error) = self.draft.forget(batch.source, batch.last_ordinal) {
+        let witness = Witness {
+            source: batch.source,
+            ordinal: batch.last_ordinal,
+            id: batch.id,
+            samples: self.spool.samples(),
+        };
+        if let Err(error) = self.draft.forget(witness) {
             // The samples are in the spool, which covers their ordinals; they only take up room.
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "draft was not emptied");
@@ -236,7 +265,12 @@ impl<D: Disk + Clone> Storage<D> {
         if first <= covered.saturating_add(1) {
             return Ok(None);
         }
-        let mut samples = self.draft.read(source)?;
+        let mut samples = match self.draft.read(source) {
+            Ok(samples) => samples,
+            // What cannot be read is lost, unless the disk does not work for a while.
+            Err(_) if answers_elsewhere(&self.disk, "") => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
         samples.retain(|sample| covered < sample.ordinal && sample.ordinal < first);
         let (table, _) = self.alike(&samples);
         Ok(self.batch_of(id, source, table, &mut Box::new(State::new())))
@@ -257,14 +291,27 @@ impl<D: Disk + Clone> Storage<D> {
         let mut offer = self.offer_no_batches(announced)?;
         let mut bytes = 0;
         let batches = &mut offer.batches;
-        self.spool.offer(order, |batch| {
+        let sendable = batch_bytes_max(self.message_bytes_max);
+        let mut is_one_too_large = false;
+        let read = self.spool.offer(order, |batch| {
+            if batch.bytes.len() > sendable {
+                is_one_too_large = true;
+                return true;
+            }
             bytes += batch.bytes.len();
             let is_taken = bytes <= bytes_max && batches.len() < ecowatt_wire::ITEMS_MAX;
             if is_taken {
                 batches.push(batch.into_owned());
             }
             is_taken
-        })?;
+        });
+        if is_one_too_large {
+            // No message has room for it, nor will one ever have.
+            self.spool.give_up(|batch| batch.bytes.len() > sendable)?;
+        }
+        if offer.batches.is_empty() {
+            read?;
+        }
         Ok(offer)
     }
 
@@ -273,9 +320,17 @@ impl<D: Disk + Clone> Storage<D> {
         let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
         for number in announced {
             let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
-            let layout = self.layout(*number)?;
-            if let (Some(stream), Some(layout)) = (known, layout) {
-                offer.layouts.push((*number, SourceNumber(stream.source), layout));
+            let source = known.map(|stream| SourceNumber(stream.source));
+            match (source, self.layout(*number)) {
+                (Some(source), Ok(Some(layout))) => offer.layouts.push((*number, source, layout)),
+                (Some(_), Err(error)) if !answers_elsewhere(&self.disk, &layout_name(*number)) => {
+                    return Err(error);
+                }
+                // Without their layout the server can do nothing with its batches.
+                (None, _) | (Some(_), Ok(None) | Err(_)) => {
+                    self.damage.push(Damage::Layout(*number));
+                    self.spool.give_up(|batch| batch.stream == *number)?;
+                }
             }
         }
         Ok(offer)
@@ -287,20 +342,58 @@ impl<D: Disk + Clone> Storage<D> {
         source: SourceNumber,
         layout: &[u8],
     ) -> Result<(StreamNumber, bool), StorageError> {
-        for stream in self.ledger.record().streams.iter().filter(|s| s.source == source.0) {
-            let number = StreamNumber(stream.number);
-            if self.layout(number)?.as_deref() == Some(layout) {
-                return Ok((number, false));
+        let fingerprint = fingerprint(layout);
+        let streams = self.ledger.record().streams.iter();
+        let known = streams.rev().find(|s| s.source == source.0 && s.layout == fingerprint);
+        if let Some(number) = known.map(|stream| StreamNumber(stream.number)) {
+            if self.layout(number).ok().flatten().as_deref() != Some(layout) {
+                let name = layout_name(number);
+                if !matches!(self.disk.len(&name), Ok(None)) {
+                    self.damage.push(Damage::Layout(number));
+                    let _ = put_aside(&self.disk, &name);
+                }
+                self.write_layout(number, layout)?;
             }
+            return Ok((number, false));
         }
         // A cut before the layout is whole leaves a number that no sample refers to.
-        let number = self.ledger.add_stream(source)?;
+        let spool = &self.spool;
+        let number =
+            self.ledger.add_stream(source, fingerprint, |stream| spool.may_need(stream))?;
+        self.write_layout(number, layout)?;
+        Ok((number, true))
+    }
+
+    fn write_layout(&mut self, number: StreamNumber, layout: &[u8]) -> Result<(), StorageError> {
         let failed = |error| StorageError::Layout("written", error);
         let name = layout_name(number);
         self.disk.write_at(&name, 0, layout).map_err(failed)?;
+        self.disk.truncate(&name, u64::try_from(layout.len()).unwrap_or(0)).map_err(failed)?;
         self.disk.sync(&name).map_err(failed)?;
-        self.disk.sync_names().map_err(failed)?;
-        Ok((number, true))
+        self.disk.sync_names().map_err(failed)
+    }
+
+    /// Removes the files of layouts that neither an inverter has at present nor a batch needs.
+    pub fn forget_layouts(&mut self, present: &[StreamNumber]) {
+        if !self.is_recovered {
+            return;
+        }
+        for name in self.disk.list().unwrap_or_default() {
+            let number = name.strip_prefix(LAYOUT_PREFIX).and_then(|number| number.parse().ok());
+            let Some(number) = number.map(StreamNumber) else { continue };
+            if !present.contains(&number) && !self.spool.may_need(number) {
+                // One that cannot be removed does no harm.
+                let _ = self.disk.remove(&name);
+            }
+        }
+    }
+
+    /// What was lost or put aside since it was last asked.
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        let mut damage = std::mem::take(&mut self.damage);
+        damage.extend(self.spool.take_damage());
+        damage.truncate(DAMAGE_MAX);
+        damage
     }
 
     /// The server has heard of the first `count` gaps that were offered.
@@ -335,10 +428,13 @@ impl<D: Disk + Clone> Storage<D> {
             + Draft::<D>::memory_bytes_max()
     }
 
+    /// A layout that is there and undamaged.
     fn layout(&self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
-        self.disk
-            .read(&layout_name(number), LAYOUT_MAX)
-            .map_err(|error| StorageError::Layout("read", error))
+        let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
+        let Some(fingerprinted) = known.map(|stream| stream.layout) else { return Ok(None) };
+        let read = self.disk.read(&layout_name(number), LAYOUT_MAX);
+        let layout = read.map_err(|error| StorageError::Layout("read", error))?;
+        Ok(layout.filter(|layout| fingerprint(layout) == fingerprinted))
     }
 
     /// Puts samples that earlier epochs left in the draft into batches of those epochs.
@@ -346,10 +442,18 @@ impl<D: Disk + Clone> Storage<D> {
         if self.is_recovered {
             return Ok(());
         }
+        self.spool.reopen()?;
+        for witness in self.draft.witnesses()? {
+            self.spool.hear(witness);
+        }
         let mut codec: Option<Box<State>> = None;
-        while let Some((epoch, source, mut samples)) = self.draft.recover()? {
-            samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
-            let mut rest = samples.as_slice();
+        while let Some(mut left) = self.draft.recover()? {
+            let (epoch, source) = (left.epoch, left.source);
+            if left.is_damaged {
+                self.damage.push(Damage::Journal { epoch, source });
+            }
+            left.samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
+            let mut rest = left.samples.as_slice();
             while !rest.is_empty() {
                 let (table, later) = self.alike(rest);
                 rest = later;
@@ -361,7 +465,8 @@ impl<D: Disk + Clone> Storage<D> {
                     self.recovered.push(Recovered { id, source, stream, rows, last_ordinal });
                 }
             }
-            self.draft.remove(epoch, source)?;
+            self.spool.lose_unbatched(epoch, left.lost)?;
+            self.draft.remove(&left)?;
         }
         self.is_recovered = true;
         Ok(())
@@ -427,9 +532,18 @@ fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
     };
     u64::try_from(last).ok().map(MonoMs)
 }
+const LAYOUT_PREFIX: &str = "layout-";
 
 fn layout_name(number: StreamNumber) -> String {
-    format!("layout-{}", number.0)
+    format!("{LAYOUT_PREFIX}{}", number.0)
+}
+
+/// Tells layouts apart, and a damaged one from what it was (FNV-1a, 64 bits).
+fn fingerprint(layout: &[u8]) -> i64 {
+    let hash = layout.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
 }
 
 /// Bytes that a vector holds.

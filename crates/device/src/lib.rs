@@ -34,6 +34,6 @@ pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started}
 pub use event::Event;
 pub use uplink::{
     Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, UplinkConfig,
-    batch_rows_max,
+    batch_bytes_max, batch_rows_max,
 };
 pub use wall::Wall;

@@ -445,12 +445,17 @@ fn fitting(streams: &[Stream<'_>], room: usize) -> (usize, usize) {
     (count, list_len_max(items))
 }
 
+/// Most bytes of a batch that a message has room for.
+#[must_use]
+pub fn batch_bytes_max(message_bytes_max: usize) -> usize {
+    let taken = UPLINK_OVERHEAD_MAX + KEPT_BYTES + list_len_max(Batch::HEAD_LEN_MAX);
+    message_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX).saturating_sub(taken)
+}
+
 /// Most rows of a batch, so that a message has room for it however badly it compresses.
 #[must_use]
 pub fn batch_rows_max(columns: usize, message_bytes_max: usize) -> usize {
-    let taken = UPLINK_OVERHEAD_MAX + KEPT_BYTES + list_len_max(Batch::HEAD_LEN_MAX);
-    let size = message_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX);
-    let room = size.saturating_sub(taken);
+    let room = batch_bytes_max(message_bytes_max);
     let fixed = encoded_len_max(0, columns);
     let row = encoded_len_max(1, columns).saturating_sub(fixed).max(1);
     // A row's share is rounded up, so the product is never too low.

@@ -388,6 +388,19 @@ impl State {
         self.powered()
     }
 
+    /// Both names are durable at once: a file system does not lose a file that it renames. No cut falls
+    /// in the middle, so that disks that nobody damages draw what they always drew.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.powered()?;
+        if self.is_failing {
+            self.counts.failed += 1;
+            return Err(io::Error::other("the disk does not work"));
+        }
+        let file = self.find(from)?;
+        self.names.rename(from, to, file);
+        Ok(())
+    }
+
     /// What a power cut leaves, all of it durable.
     fn settle(&mut self, fate: Fate) -> Damage {
         let logs = self.files.values().flat_map(Contents::numbers);
@@ -453,6 +466,10 @@ impl ecowatt_agent::storage::Disk for Disk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.state().remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.state().rename(from, to)
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {

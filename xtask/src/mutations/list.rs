@@ -229,10 +229,15 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/agent/src/storage.rs",
         changes: &[(
             "        self.spool.append(batch)?;
-        if let Err(error)",
-            "        let _ = self.draft.forget(batch.source, batch.last_ordinal);
+        let witness",
+            "        let _ = self.draft.forget(Witness {
+            source: batch.source,
+            ordinal: batch.last_ordinal,
+            id: batch.id,
+            samples: self.spool.samples(),
+        });
         self.spool.append(batch)?;
-        if let Err(error)",
+        let witness",
         )],
         breaks: "NothingLost",
         seed: 1,
@@ -253,9 +258,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "agent does not start with a torn spool",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
-            "                self.disk.truncate(&name, u64::try_from(whole).unwrap_or(0))?;
+            "                true => self.disk.truncate(&name, segment.bytes),
 ",
-            "                return Err(io::ErrorKind::InvalidData.into());
+            "                true => return Err(io::ErrorKind::InvalidData.into()),
 ",
         )],
         breaks: "DeviceStarts",
@@ -265,9 +270,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "ledger is not synced",
         file: "crates/agent/src/storage/ledger.rs",
         changes: &[(
-            "        self.disk.sync(name).map_err(failed)?;
-        // The first two",
-            "        // The first two",
+            "unwrap_or(0))?;
+        self.disk.sync(name)
+",
+            "unwrap_or(0))
+",
         )],
         breaks: "DeviceStarts",
         seed: 1,
@@ -292,7 +299,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "draft is not synced",
         file: "crates/agent/src/storage/draft.rs",
-        changes: &[("        self.disk.sync(&journal.name).map_err(failed)?;\n", "")],
+        changes: &[(
+            "&self.record)
+            .and_then(|()| self.disk.sync(&journal.name));
+        if let Err(error) = written",
+            "&self.record);
+        if let Err(error) = written",
+        )],
         breaks: "NothingLost",
         seed: 1,
     },
@@ -300,11 +313,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "draft's checksums are not looked at",
         file: "crates/agent/src/storage/draft.rs",
         changes: &[(
-            "    if u32::from_le_bytes(*crc) != checksum(epoch, source, *length, body) {
-        return None;
-    }
-",
-            "    let _ = (crc, checksum(epoch, source, *length, body));\n",
+            "    if u32::from_le_bytes(*crc) != checksum(epoch, source, rest) {",
+            "    if u32::from_le_bytes(*crc) == 0 && checksum(epoch, source, rest) == 1 {",
         )],
         breaks: "NothingInvented",
         seed: 24,
@@ -350,11 +360,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "spool drops its newest segment but one when it is full",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
-            "            let gaps = gaps(self.live_batches(&self.segments[0], &mut Vec::new())?);
+            "            for gap in self.contents(0) {
 ",
             "            let newest = self.segments.len() - 2;
             self.segments.swap(0, newest);
-            let gaps = gaps(self.live_batches(&self.segments[0], &mut Vec::new())?);
+            for gap in self.contents(0) {
 ",
         )],
         breaks: "OldestDroppedFirst",
@@ -374,7 +384,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "gap is not noted before its batches go",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
-            "                let noted = self.append_record(&Record::Dropped(gap).encode(), true);",
+            "                let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);",
             "                let noted: io::Result<()> = Ok(());",
         )],
         breaks: "NothingLost",
@@ -382,8 +392,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gap is told as one batch",
-        file: "crates/agent/src/storage/spool.rs",
-        changes: &[("                gap.last = batch.id;\n", "")],
+        file: "crates/agent/src/storage/spool/gaps.rs",
+        changes: &[("        self.last = next.last;\n", "")],
         breaks: "NothingLost",
         seed: 2,
     },
@@ -482,7 +492,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "gaps are not repeated at the head of later segments",
         file: "crates/agent/src/storage/spool.rs",
-        changes: &[("gaps: self.unreported.clone(), ..self", "gaps: Vec::new(), ..self")],
+        changes: &[("gaps, ..self.head.clone()", "gaps: Vec::new(), ..self.head.clone()")],
         breaks: "NothingLost",
         seed: 2,
     },

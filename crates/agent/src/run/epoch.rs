@@ -12,7 +12,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_device::{Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
-use ecowatt_model::{MonoMs, SourceNumber};
+use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
 use ecowatt_wire::SourceState;
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -24,7 +24,7 @@ use crate::link::{Link, LinkError};
 use crate::node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
 use crate::sample_log::SampleLog;
 use crate::standing::{Teller, Trouble};
-use crate::storage::{Folder, Ledger, StorageError};
+use crate::storage::{Damage, Folder, Ledger, StorageError};
 use crate::survey;
 
 type Disk = Arc<Folder>;
@@ -134,6 +134,8 @@ impl Epoch {
         let started_at = || (clock.mono(), Some(clock.now()));
         let mut node = Node::start(&node_config, ledger, disk, sources, started_at)?;
         let recovered: u64 = node.take_recovered().iter().map(|batch| u64::from(batch.rows)).sum();
+        let device = node.device();
+        node.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
         tracing::info!(
             device = %node.device(),
             epoch = %node.epoch(),
@@ -316,6 +318,8 @@ impl Epoch {
         if let Some(result) = done.storage() {
             self.note_storage(result);
         }
+        let device = self.node()?.device();
+        self.node()?.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
         match done {
             Done::Drafted { source, result: Ok(()) } => self.log_sample(source),
             Done::Drafted { .. } | Done::Persisted { .. } | Done::Reserved { .. } => {}
@@ -507,6 +511,29 @@ impl Epoch {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }
         }
+    }
+}
+
+fn log_damage(device: DeviceNumber, damage: Damage) {
+    match damage {
+        Damage::Ledger => tracing::error!(
+            %device,
+            "a copy of the ledger is damaged; the other is used, and numbers are passed over"
+        ),
+        Damage::Segment(number) => {
+            tracing::error!(%device, number, "a part of the spool cannot be read");
+        }
+        Damage::Journal { epoch, source } => {
+            tracing::error!(%device, %epoch, %source, "samples of an earlier run cannot be read");
+        }
+        Damage::Layout(stream) => tracing::error!(%device, %stream, "a layout cannot be read"),
+        Damage::Lost(gap) => tracing::error!(
+            %device,
+            first = %gap.first,
+            last = %gap.last,
+            samples = gap.samples,
+            "batches are lost"
+        ),
     }
 }
 

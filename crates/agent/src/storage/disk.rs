@@ -16,7 +16,7 @@ pub trait Disk {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Length in bytes, or `None` if there is no such file.
     fn len(&self, name: &str) -> io::Result<Option<u64>>;
-    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    /// Reads up to `buffer.len()` bytes; none only at the end of the file.
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes all bytes; creates the file if it is missing.
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
@@ -24,16 +24,31 @@ pub trait Disk {
     fn truncate(&self, name: &str, len: u64) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Gives a file another name, which no file has.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes contents and length of a file durable.
     fn sync(&self, name: &str) -> io::Result<()>;
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
 
+    /// Reads until `buffer` is full or the file ends, whatever one read gives.
+    fn read_full(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            let at = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+            match self.read_at(name, at, &mut buffer[read..])? {
+                0 => break,
+                more => read += more,
+            }
+        }
+        Ok(read)
+    }
+
     /// Reads a whole file, at most `limit` bytes of it; `None` if there is no such file.
     fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
         let Some(len) = self.len(name)? else { return Ok(None) };
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(limit).min(limit)];
-        let read = self.read_at(name, 0, &mut bytes)?;
+        let read = self.read_full(name, 0, &mut bytes)?;
         bytes.truncate(read);
         Ok(Some(bytes))
     }
@@ -57,6 +72,9 @@ impl<T: Disk> Disk for Arc<T> {
     }
     fn remove(&self, name: &str) -> io::Result<()> {
         (**self).remove(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        (**self).rename(from, to)
     }
     fn sync(&self, name: &str) -> io::Result<()> {
         (**self).sync(name)
@@ -157,6 +175,10 @@ impl Disk for Folder {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.file(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.file(from), self.file(to))
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {

@@ -2,11 +2,13 @@
 //!
 //! Two copies are written in turn, each with a generation and a checksum; the readable copy with
 //! the higher generation counts. A write torn at any byte leaves the other copy, which is the state
-//! before the write. If copies exist and neither can be read, the ledger refuses to open: starting
-//! afresh could use a counter or a batch number twice.
+//! before the write. A copy that cannot be read may also be the newer one, damaged later: the other
+//! counts then, and what one write may have given out is passed over. If copies exist and neither can
+//! be read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
 
 use std::io;
 
+use ecowatt_device::limits::COUNTERS_PER_RESERVATION;
 use ecowatt_model::{
     BootEpoch, Counter, DeviceNumber, KeyGeneration, SOURCES_MAX, SourceNumber, StreamNumber,
 };
@@ -14,15 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::crc32;
 use super::disk::Disk;
+use super::media::put_aside;
 use super::{Starts, grown, held};
 
 const COPIES: [&str; 2] = ["ledger.0", "ledger.1"];
 const MAGIC: &str = "ecowatt-ledger-1";
 /// Room for every stream with its hash and an identity many times over.
 const SIZE_MAX: usize = 64 * 1024;
-/// Layouts that are remembered; beyond that the oldest is forgotten and announced again if it
-/// returns, under a number of its own.
+/// Layouts that are remembered; beyond that the oldest that no batch needs is forgotten, and announced
+/// again if it returns, under a number of its own.
 const STREAMS_MAX: usize = 64;
+/// Layouts that are remembered while batches need them.
+pub(super) const STREAMS_IN_USE_MAX: usize = 512;
 
 /// Most bytes of a claim code's public part, a key or a secret.
 const TEXT_BYTES_MAX: usize = 64;
@@ -76,6 +81,9 @@ pub struct PendingEnrolment {
 pub struct Stream {
     pub number: u16,
     pub source: u8,
+    /// Fingerprint of the layout.
+    #[serde(default)]
+    pub layout: i64,
 }
 
 impl std::fmt::Debug for Identity {
@@ -125,7 +133,10 @@ impl Identity {
 pub enum LedgerError {
     #[error("ledger cannot be {0}")]
     Disk(&'static str, #[source] io::Error),
-    #[error("both copies of the ledger are damaged: empty the data folder and enrol again")]
+    #[error(
+        "both copies of the ledger are damaged: remove ledger.0 and ledger.1 from the data folder and \
+         enrol the device again under its name (ecowatt device enrol --device dev-N)"
+    )]
     Damaged,
     #[error("ledger would exceed {SIZE_MAX} bytes")]
     TooLarge,
@@ -142,35 +153,60 @@ pub struct Ledger<D> {
     current: usize,
     /// Number of the last start before the ledger was opened.
     opened_after: u32,
+    /// Whether a copy could not be read when the ledger was opened.
+    is_damaged: bool,
 }
 
 impl<D: Disk> Ledger<D> {
     /// Reads the newer whole copy; an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
         let mut best: Option<(u64, usize, Record)> = None;
-        let mut found = 0usize;
+        let (mut found, mut damaged, mut failure) = (0usize, 0usize, None);
         for (copy, name) in COPIES.iter().enumerate() {
-            let bytes = disk.read(name, SIZE_MAX).map_err(|e| LedgerError::Disk("read", e))?;
-            let Some(bytes) = bytes else { continue };
+            let decoded = match disk.read(name, SIZE_MAX) {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => decode(&bytes),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            };
             found += 1;
-            if let Some((generation, record)) = decode(&bytes)
-                && best.as_ref().is_none_or(|(newest, _, _)| generation > *newest)
-            {
-                best = Some((generation, copy, record));
+            match decoded {
+                Some((generation, record))
+                    if best.as_ref().is_none_or(|(newest, _, _)| generation > *newest) =>
+                {
+                    best = Some((generation, copy, record));
+                }
+                Some(_) => {}
+                None => damaged += 1,
             }
         }
-        match best {
-            Some((generation, current, record)) => {
+        let is_damaged = damaged > 0;
+        match (best, failure) {
+            (Some((generation, current, mut record)), _) => {
+                if is_damaged {
+                    record.pass_over();
+                }
                 let opened_after = record.epoch;
-                Ok(Self { disk, record, generation, current, opened_after })
+                Ok(Self { disk, record, generation, current, opened_after, is_damaged })
             }
             // The first write ever was torn: nothing had been decided before it.
-            None if found <= 1 => {
-                let record = Record::default();
-                Ok(Self { disk, record, generation: 0, current: 1, opened_after: 0 })
+            (None, None) if found == 0 || (found == 1 && is_untouched(&disk)?) => {
+                let (record, is_damaged) = (Record::default(), false);
+                let (generation, current, opened_after) = (0, 1, 0);
+                Ok(Self { disk, record, generation, current, opened_after, is_damaged })
             }
-            None => Err(LedgerError::Damaged),
+            // It may be the disk that does not work for a while.
+            (None, Some(error)) => Err(LedgerError::Disk("read", error)),
+            (None, None) => Err(LedgerError::Damaged),
         }
+    }
+
+    /// Whether a copy could not be read when the ledger was opened. The other one counts, with the
+    /// numbers passed over that a later write may have given out.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// What is durable.
@@ -191,7 +227,7 @@ impl<D: Disk> Ledger<D> {
 
     /// Most of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
-        grown::<Stream>(STREAMS_MAX)
+        grown::<Stream>(STREAMS_IN_USE_MAX)
             + grown::<(u8, i64)>(SOURCES_MAX)
             + Starts::memory_bytes_max()
             + 4 * grown::<u8>(TEXT_BYTES_MAX)
@@ -204,11 +240,18 @@ impl<D: Disk> Ledger<D> {
         let copy = 1 - self.current;
         let name = COPIES[copy];
         let failed = |e| LedgerError::Disk("written", e);
-        self.disk.write_at(name, 0, &bytes).map_err(failed)?;
-        self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0)).map_err(failed)?;
-        self.disk.sync(name).map_err(failed)?;
         // The first two generations create the copies; a cut may have left a name that is not durable.
-        if generation <= 2 {
+        let mut is_named = generation > 2;
+        let mut written = self.write(name, &bytes);
+        // Where the file is damaged, the next one is elsewhere on the disk.
+        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)
+            && put_aside(&self.disk, name).is_ok()
+        {
+            is_named = false;
+            written = self.write(name, &bytes);
+        }
+        written.map_err(failed)?;
+        if !is_named {
             self.disk.sync_names().map_err(failed)?;
         }
         self.record = record;
@@ -223,10 +266,17 @@ impl<D: Disk> Ledger<D> {
         BootEpoch(self.opened_after.saturating_add(1))
     }
 
-    /// Starts a boot epoch and returns its number.
-    pub fn start_epoch(&mut self) -> Result<BootEpoch, LedgerError> {
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_at(name, 0, bytes)?;
+        self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0))?;
+        self.disk.sync(name)
+    }
+
+    /// Starts a boot epoch, above `known` and all before, and returns its number.
+    pub fn start_epoch(&mut self, known: Option<BootEpoch>) -> Result<BootEpoch, LedgerError> {
         let mut record = self.record.clone();
-        record.epoch = record.epoch.checked_add(1).ok_or(LedgerError::Exhausted("start"))?;
+        let last = record.epoch.max(known.unwrap_or_default().0);
+        record.epoch = last.checked_add(1).ok_or(LedgerError::Exhausted("start"))?;
         record.is_stopped = false;
         self.store(record)?;
         Ok(BootEpoch(self.record.epoch))
@@ -252,18 +302,46 @@ impl<D: Disk> Ledger<D> {
         self.store(record)
     }
 
-    /// Gives a number to a layout of a source and makes that durable.
-    pub fn add_stream(&mut self, source: SourceNumber) -> Result<StreamNumber, LedgerError> {
+    /// Gives a number to a layout of a source and makes that durable. One that `is_needed` is not
+    /// forgotten for it, as long as there is room.
+    pub fn add_stream(
+        &mut self,
+        source: SourceNumber,
+        layout: i64,
+        is_needed: impl Fn(StreamNumber) -> bool,
+    ) -> Result<StreamNumber, LedgerError> {
         let mut record = self.record.clone();
         let number = record.next_stream.max(1);
         record.next_stream = number.checked_add(1).ok_or(LedgerError::Exhausted("layout"))?;
         if record.streams.len() >= STREAMS_MAX {
-            record.streams.remove(0);
+            let free = record.streams.iter().position(|s| !is_needed(StreamNumber(s.number)));
+            let is_full = record.streams.len() >= STREAMS_IN_USE_MAX;
+            if let Some(place) = free.or(is_full.then_some(0)) {
+                record.streams.remove(place);
+            }
         }
-        record.streams.push(Stream { number, source: source.0 });
+        record.streams.push(Stream { number, source: source.0, layout });
         self.store(record)?;
         Ok(StreamNumber(number))
     }
+}
+
+impl Record {
+    /// Passes over what one write may have given out that is not known of.
+    fn pass_over(&mut self) {
+        self.reserved = self.reserved.saturating_add(COUNTERS_PER_RESERVATION);
+        self.epoch = self.epoch.saturating_add(1);
+        self.next_stream = self.next_stream.saturating_add(1);
+        // Nobody knows how the last epoch ended.
+        self.is_stopped = false;
+    }
+}
+
+/// Whether the folder holds nothing that a device leaves there after its first start.
+fn is_untouched(disk: &impl Disk) -> Result<bool, LedgerError> {
+    let names = disk.list().map_err(|error| LedgerError::Disk("read", error))?;
+    let left = ["spool-", "draft-", "layout-", "bad-"];
+    Ok(!names.iter().any(|name| left.iter().any(|prefix| name.starts_with(prefix))))
 }
 
 fn encode(generation: u64, record: &Record) -> Result<Vec<u8>, LedgerError> {

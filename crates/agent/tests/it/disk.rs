@@ -12,6 +12,7 @@ pub(crate) enum Op {
     Write { name: String, offset: usize, bytes: Vec<u8> },
     Truncate { name: String, len: usize },
     Remove(String),
+    Rename(String, String),
     Sync(String),
     SyncNames,
 }
@@ -22,6 +23,14 @@ struct File {
     durable: Vec<u8>,
     is_named: bool,
     is_removed: bool,
+}
+
+impl Platter {
+    /// Names and lengths of all files.
+    pub(crate) fn files(&self) -> Vec<(String, usize)> {
+        let files = self.0.iter().filter(|(_, file)| !file.is_removed);
+        files.map(|(name, file)| (name.clone(), file.seen.len())).collect()
+    }
 }
 
 /// Contents before and after the last syncs.
@@ -68,6 +77,13 @@ impl Platter {
                     file.is_removed = true;
                 }
             }
+            Op::Rename(from, to) => {
+                if let Some(file) = self.0.get_mut(from) {
+                    let moved = File { is_named: true, is_removed: false, ..file.clone() };
+                    file.is_removed = true;
+                    self.0.insert(to.clone(), moved);
+                }
+            }
             Op::Sync(name) => {
                 if let Some(file) = self.0.get_mut(name) {
                     file.durable.clone_from(&file.seen);
@@ -101,8 +117,8 @@ impl Platter {
                     left.apply(&Op::Write { name: name.clone(), offset: *offset, bytes });
                 }
             }
-            Op::Truncate { .. } | Op::Remove(_) if bytes > 0 => left.apply(torn),
-            Op::Truncate { .. } | Op::Remove(_) | Op::Sync(_) | Op::SyncNames => {}
+            Op::Truncate { .. } | Op::Remove(_) | Op::Rename(..) if bytes > 0 => left.apply(torn),
+            Op::Truncate { .. } | Op::Remove(_) | Op::Rename(..) | Op::Sync(_) | Op::SyncNames => {}
         }
         left.0.retain(|_, file| !file.is_removed);
         for file in left.0.values_mut() {
@@ -122,7 +138,7 @@ impl Op {
     pub(crate) fn cuts(&self) -> usize {
         match self {
             Self::Write { bytes, .. } => bytes.len() + 1,
-            Self::Truncate { .. } | Self::Remove(_) => 2,
+            Self::Truncate { .. } | Self::Remove(_) | Self::Rename(..) => 2,
             Self::Sync(_) | Self::SyncNames => 1,
         }
     }
@@ -134,6 +150,12 @@ struct Inner {
     ops: Vec<Op>,
     room: Option<usize>,
     is_failing: bool,
+    /// Sectors that cannot be read: the file's name, and from where to where.
+    bad: Option<(String, std::ops::Range<usize>)>,
+    /// What cannot be read or written any more, whatever is done with it.
+    dead: Option<String>,
+    /// One read gives this much at most.
+    read_max: Option<usize>,
 }
 
 /// A handle on the disk.
@@ -162,6 +184,34 @@ impl TestDisk {
     /// Lets every read, sync, cut and removal fail; what is written gets there all the same.
     pub(crate) fn set_failing(&self, is_failing: bool) {
         self.inner().is_failing = is_failing;
+    }
+
+    /// Lets these bytes of a file be unreadable, wherever it is renamed to.
+    pub(crate) fn set_bad(&self, name: &str, range: std::ops::Range<usize>) {
+        self.inner().bad = Some((name.to_owned(), range));
+    }
+
+    /// Lets whatever is done with a file's contents fail.
+    pub(crate) fn set_dead(&self, name: &str) {
+        self.inner().dead = Some(name.to_owned());
+    }
+
+    /// Lets one read give so many bytes at most.
+    pub(crate) fn set_read_max(&self, read_max: usize) {
+        self.inner().read_max = Some(read_max);
+    }
+
+    /// Puts another byte where one is.
+    pub(crate) fn flip(&self, name: &str, at: usize, bits: u8) {
+        let mut inner = self.inner();
+        let file = inner.platter.0.get_mut(name).unwrap();
+        file.seen[at] ^= bits;
+        file.durable.clone_from(&file.seen);
+    }
+
+    fn lives(&self, name: &str) -> io::Result<()> {
+        let is_dead = self.inner().dead.as_deref() == Some(name);
+        if is_dead { Err(io::Error::other("input/output error")) } else { Ok(()) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -202,7 +252,18 @@ impl Disk for TestDisk {
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.works()?;
+        self.lives(name)?;
         let inner = self.inner();
+        let from = usize::try_from(offset).unwrap();
+        let to = from + buffer.len().min(inner.read_max.unwrap_or(usize::MAX));
+        if let Some((bad, range)) = &inner.bad
+            && bad == name
+            && range.start < to
+            && from < range.end
+        {
+            return Err(io::Error::other("input/output error"));
+        }
+        let buffer = &mut buffer[..to - from];
         let file = inner.file(name).ok_or(io::ErrorKind::NotFound)?;
         let rest = file.seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
@@ -211,6 +272,7 @@ impl Disk for TestDisk {
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.lives(name)?;
         let offset = usize::try_from(offset).unwrap();
         let inner = self.inner();
         let len = inner.file(name).map_or(0, |file| file.seen.len());
@@ -228,6 +290,7 @@ impl Disk for TestDisk {
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
         self.works()?;
+        self.lives(name)?;
         self.act(Op::Truncate { name: name.to_owned(), len: usize::try_from(len).unwrap() });
         Ok(())
     }
@@ -239,8 +302,23 @@ impl Disk for TestDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.works()?;
+        self.inner().file(from).ok_or(io::ErrorKind::NotFound)?;
+        self.act(Op::Rename(from.to_owned(), to.to_owned()));
+        let mut inner = self.inner();
+        if let Some((bad, _)) = inner.bad.as_mut().filter(|(bad, _)| bad == from) {
+            to.clone_into(bad);
+        }
+        if let Some(dead) = inner.dead.as_mut().filter(|dead| *dead == from) {
+            to.clone_into(dead);
+        }
+        Ok(())
+    }
+
     fn sync(&self, name: &str) -> io::Result<()> {
         self.works()?;
+        self.lives(name)?;
         self.act(Op::Sync(name.to_owned()));
         Ok(())
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_agent::storage::{Batch, Ledger, Order, Storage, StorageError};
+use ecowatt_agent::storage::{Batch, Dropped, Ledger, Order, Storage, StorageError};
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::Sample;
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
@@ -176,6 +176,188 @@ fn live(life: Life) -> History {
         }
     }
     History { ops: disk.ops(), promises, spool_bytes }
+}
+
+/// Where the record of each batch was written.
+fn records(history: &History) -> BTreeMap<BatchId, (String, std::ops::Range<usize>)> {
+    let mut places = BTreeMap::new();
+    for (by, promise) in &history.promises {
+        let Promise::Persisted(id, _, contents) = promise else { continue };
+        let written = history.ops[..*by].iter().rev().find_map(|op| match op {
+            Op::Write { name, offset, bytes }
+                if name.starts_with("spool") && bytes.ends_with(contents) =>
+            {
+                Some((name.clone(), *offset..offset + bytes.len()))
+            }
+            _ => None,
+        });
+        places.insert(*id, written.unwrap());
+    }
+    places
+}
+
+/// What a fault hits.
+#[derive(Debug, Clone)]
+enum Fault {
+    /// These bytes cannot be read.
+    Unreadable(String, std::ops::Range<usize>),
+    /// This byte is another.
+    Flipped(String, usize, u8),
+}
+
+/// Starts on a disk of which something is damaged: everything else is delivered, and what is not is
+/// told, to the sample.
+fn check_damaged(
+    platter: &Platter,
+    fault: &Fault,
+    history: &History,
+    records: &BTreeMap<BatchId, (String, std::ops::Range<usize>)>,
+    state: &mut State<COLUMNS>,
+) {
+    let disk = TestDisk::holding(platter.clone());
+    let (file, hit) = match fault.clone() {
+        Fault::Unreadable(name, range) => {
+            disk.set_bad(&name, range.clone());
+            (name, range)
+        }
+        Fault::Flipped(name, at, bits) => {
+            disk.flip(&name, at, bits);
+            (name, at..at + 1)
+        }
+    };
+    let (mut storage, epoch) = start(&disk, history.spool_bytes);
+    let mut durable = BTreeSet::new();
+    let mut lost_batches = BTreeSet::new();
+    for (_, promise) in &history.promises {
+        match promise {
+            Promise::Epoch(used) => assert!(epoch > *used, "epoch {used} is used twice: {fault:?}"),
+            Promise::Reserved(limit) => {
+                assert!(storage.ledger.record().reserved >= *limit, "{fault:?}");
+            }
+            Promise::Drafted(key) => assert!(durable.insert(*key)),
+            Promise::Persisted(id, ..) => assert!(lost_batches.insert(*id)),
+            Promise::Freed(_) => panic!("this history frees nothing"),
+        }
+    }
+    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let mut found = BTreeSet::new();
+    for batch in waiting(&mut storage) {
+        let is_known = lost_batches.remove(&batch.id);
+        assert!(is_known || records.keys().all(|id| *id != batch.id), "{fault:?}");
+        for key in keys(&batch.bytes, state) {
+            assert!(durable.contains(&key) && found.insert(key), "{key:?} is wrong: {fault:?}");
+        }
+    }
+    for id in &lost_batches {
+        let (name, range) = &records[id];
+        let is_hit = *name == file && range.start < hit.end && hit.start < range.end;
+        assert!(is_hit, "{id} is lost and was not hit: {fault:?}");
+        // Where an epoch ended nobody knows if its last batches are lost: their samples are in the gap
+        // of the first of them.
+        let is_end = |gap: &&Dropped| gap.last.epoch == id.epoch && gap.batches == 1;
+        let is_told = gaps.iter().any(|gap| gap.first <= *id && (*id <= gap.last || is_end(&gap)));
+        assert!(is_told, "{id} is in no gap of {gaps:?}: {fault:?}");
+    }
+    let told: usize = gaps.iter().map(|gap| usize::try_from(gap.samples).unwrap()).sum();
+    assert_eq!(told, durable.len() - found.len(), "{fault:?}: {gaps:?}");
+    // What is told once is told by the next start too, and counts the same.
+    drop(storage);
+    let (mut storage, _) = start(&disk, history.spool_bytes);
+    let again = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    assert_eq!(again, gaps, "{fault:?}");
+    let id = BatchId { epoch: BootEpoch(epoch + 1), sequence: Sequence(1) };
+    let key = (epoch + 1, 0, 1);
+    draft(&mut storage, key).unwrap();
+    storage.persist(&batch(id, &[key], state)).unwrap();
+}
+
+/// A life that leaves several segments and something in the journals.
+fn damaged_life() -> History {
+    live(Life {
+        epochs: 2,
+        samples: 201,
+        rows: 4,
+        spool_bytes: 64 * 1024,
+        freed_each: None,
+        silent_after: u32::MAX,
+    })
+}
+
+fn left_by(history: &History) -> Platter {
+    let mut platter = Platter::default();
+    history.ops.iter().for_each(|op| platter.apply(op));
+    platter
+}
+
+#[test]
+fn an_unreadable_sector_costs_what_lies_in_it_and_is_told() {
+    let history = damaged_life();
+    let (records, platter, mut state) = (records(&history), left_by(&history), State::new());
+    let mut faults = 0;
+    for (name, len) in platter.files() {
+        for size in [512, 4096] {
+            for start in (0..len).step_by(size) {
+                let range = start..start + size;
+                check_damaged(
+                    &platter,
+                    &Fault::Unreadable(name.clone(), range),
+                    &history,
+                    &records,
+                    &mut state,
+                );
+                faults += 1;
+            }
+        }
+    }
+    println!("{faults} unreadable sectors");
+    assert!(faults > 15);
+}
+
+#[test]
+fn a_flipped_byte_costs_what_lies_in_it_and_is_told() {
+    let history = damaged_life();
+    let (records, platter, mut state) = (records(&history), left_by(&history), State::new());
+    let mut faults = 0;
+    for (name, len) in platter.files() {
+        // Bytes of the larger files in turn, all of the first records.
+        for at in (0..len).filter(|at| *at < 300 || at % 11 == 0 || at + 60 > len) {
+            let bits = u8::try_from(at % 7 + 1).unwrap();
+            check_damaged(
+                &platter,
+                &Fault::Flipped(name.clone(), at, bits),
+                &history,
+                &records,
+                &mut state,
+            );
+            faults += 1;
+        }
+    }
+    println!("{faults} flipped bytes");
+    assert!(faults > 1_000);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_written_stops_nothing() {
+    let history = damaged_life();
+    let (platter, mut state) = (left_by(&history), State::new());
+    let all = history.promises.iter().filter(|(_, p)| matches!(p, Promise::Drafted(_))).count();
+    for (name, _) in platter.files() {
+        let disk = TestDisk::holding(platter.clone());
+        disk.set_dead(&name);
+        disk.set_read_max(100);
+        let (mut storage, epoch) = start(&disk, history.spool_bytes);
+        let key = (epoch, 0, 1);
+        draft(&mut storage, key).unwrap();
+        let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
+        storage.persist(&batch(id, &[key], &mut state)).unwrap();
+        storage.ledger.reserve(Counter(1_000_000)).unwrap();
+        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let told: usize = gaps.iter().map(|gap| usize::try_from(gap.samples).unwrap()).sum();
+        let waiting = waiting(&mut storage);
+        let delivered: usize = waiting.iter().map(|batch| usize::from(batch.rows)).sum();
+        assert_eq!(delivered + told, all + 1, "{name}: {gaps:?}");
+        assert!(told < all, "{name}");
+    }
 }
 
 /// Starts on what a cut left, checks everything, and gives the operations of the start.

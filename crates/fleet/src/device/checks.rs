@@ -106,7 +106,9 @@ impl Device {
                 self.told.clone_from(&dropped);
                 for gap in dropped {
                     self.trace.note(now, What::Dropped(gap));
-                    self.dropped_to = self.dropped_to.max(Some(gap.last));
+                    if gap.is_batched() {
+                        self.dropped_to = self.dropped_to.max(Some(gap.last));
+                    }
                 }
                 self.check_oldest_dropped(now, &batches);
                 self.send(now, request.counter, bytes, &batches, out);

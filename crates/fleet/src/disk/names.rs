@@ -39,6 +39,12 @@ impl Names {
         held.file = file;
     }
 
+    /// Lets another name stand for a file, for good.
+    pub(super) fn rename(&mut self, from: &str, to: &str, file: u64) {
+        self.0.remove(from);
+        self.0.insert(to.to_owned(), Name { file: Some(file), before: Vec::new() });
+    }
+
     /// Makes all changes durable; gives the files that no name stands for.
     pub(super) fn sync(&mut self) -> Vec<u64> {
         let mut gone = Vec::new();

@@ -1,9 +1,10 @@
 //! Records of a segment as bytes.
 //!
-//! `kind (1) | length of the body (4, little endian) | CRC-32 of all the rest (4) | body`. Reading
-//! stops at the first record that is not whole; what follows a torn one is never trusted. The version
-//! of the format is in the name of the file: a later one takes another name, so that software that
-//! does not know it leaves it alone.
+//! `kind (1) | length of the body (4, little endian) | CRC-32 of the segment's number and all the rest
+//! (4) | body`. Where a record is not whole, reading goes on with the next one that is: a cut tears the
+//! last record alone, so that what stands after another was damaged later. The version of the format is
+//! in the name of the file: a later one takes another name, so that software that does not know it
+//! leaves it alone.
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
 
@@ -13,13 +14,30 @@ use super::{Batch, Dropped};
 /// Most bytes of one record.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 const FRAME_BYTES: usize = 9;
+const KINDS: std::ops::RangeInclusive<u8> = 1..=4;
+/// What stands before a batch's own bytes in the body of its record.
+const BATCH_HEAD_BYTES: usize = 25;
+
+/// Length of the record of a batch of so many bytes.
+pub(super) const fn batch_record_len(bytes: usize) -> usize {
+    FRAME_BYTES + BATCH_HEAD_BYTES + bytes
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {
     Head(Head),
-    Batch(Batch<&'a [u8]>),
+    Batch(Batch<&'a [u8]>, Before),
     Freed(Vec<(u64, u64)>),
     Dropped(Dropped),
+}
+
+/// What had happened when a batch was appended, which tells what was in records that are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Before {
+    /// Samples in all batches before it, since the folder was made; wraps around.
+    pub(super) samples: u32,
+    /// Samples of its epoch that are in no batch up to it.
+    pub(super) unbatched: u32,
 }
 
 /// What must outlive the segments before this one.
@@ -27,6 +45,10 @@ pub(super) enum Record<'a> {
 pub(super) struct Head {
     pub(super) segment: u64,
     pub(super) last: Option<BatchId>,
+    /// Samples in all batches up to the last; wraps around.
+    pub(super) samples: u32,
+    /// The newest epoch that lost samples before they were in a batch, and how many.
+    pub(super) unbatched: (BootEpoch, u32),
     pub(super) dropped_batches: u64,
     pub(super) dropped_samples: u64,
     pub(super) covered: Vec<Covered>,
@@ -45,26 +67,32 @@ pub(super) struct Covered {
 impl Head {
     /// Length of its record with so many gaps.
     pub(super) fn len(&self, gaps: usize) -> u64 {
-        let len = FRAME_BYTES + 34 + self.covered.len() * 9 + gaps * 24;
+        let len = FRAME_BYTES + 46 + self.covered.len() * 9 + gaps * 24;
         u64::try_from(len).unwrap_or(u64::MAX)
     }
 }
 
 /// A batch's record.
-pub(super) fn encode_batch<B: AsRef<[u8]>>(batch: &Batch<B>) -> Vec<u8> {
+pub(super) fn encode_batch<B: AsRef<[u8]>>(
+    segment: u64,
+    batch: &Batch<B>,
+    before: Before,
+) -> Vec<u8> {
     let bytes = batch.bytes.as_ref();
-    let mut body = Vec::with_capacity(17 + bytes.len());
+    let mut body = Vec::with_capacity(BATCH_HEAD_BYTES + bytes.len());
     put_id(&mut body, batch.id);
     put(&mut body, &[batch.source.0]);
     put(&mut body, &batch.stream.0.to_le_bytes());
     put(&mut body, &batch.rows.to_le_bytes());
     put(&mut body, &batch.last_ordinal.to_le_bytes());
+    put(&mut body, &before.samples.to_le_bytes());
+    put(&mut body, &before.unbatched.to_le_bytes());
     put(&mut body, bytes);
-    frame(2, &body)
+    frame(segment, 2, &body)
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self, number: u64) -> Vec<u8> {
         let mut body = Vec::new();
         let kind = match self {
             Self::Head(head) => {
@@ -74,6 +102,9 @@ impl<'a> Record<'a> {
                     &mut body,
                     head.last.unwrap_or(BatchId { epoch: BootEpoch(0), sequence: Sequence(0) }),
                 );
+                put(&mut body, &head.samples.to_le_bytes());
+                put(&mut body, &head.unbatched.0.0.to_le_bytes());
+                put(&mut body, &head.unbatched.1.to_le_bytes());
                 put(&mut body, &head.dropped_batches.to_le_bytes());
                 put(&mut body, &head.dropped_samples.to_le_bytes());
                 put(&mut body, &[u8::try_from(head.covered.len()).unwrap_or(u8::MAX)]);
@@ -85,7 +116,7 @@ impl<'a> Record<'a> {
                 head.gaps.iter().for_each(|gap| put_gap(&mut body, gap));
                 1
             }
-            Self::Batch(batch) => return encode_batch(batch),
+            Self::Batch(batch, before) => return encode_batch(number, batch, *before),
             Self::Freed(intervals) => {
                 for (first, last) in intervals {
                     put(&mut body, &first.to_le_bytes());
@@ -98,7 +129,7 @@ impl<'a> Record<'a> {
                 4
             }
         };
-        frame(kind, &body)
+        frame(number, kind, &body)
     }
 
     fn decode(kind: u8, body: &'a [u8]) -> Option<Self> {
@@ -108,6 +139,8 @@ impl<'a> Record<'a> {
                 let segment = u64::from_le_bytes(from.take()?);
                 let [has_last] = from.take()?;
                 let last = from.id()?;
+                let samples = from.u32()?;
+                let unbatched = (BootEpoch(from.u32()?), from.u32()?);
                 let dropped_batches = u64::from_le_bytes(from.take()?);
                 let dropped_samples = u64::from_le_bytes(from.take()?);
                 let [sources] = from.take()?;
@@ -125,19 +158,26 @@ impl<'a> Record<'a> {
                     gaps.push(from.gap()?);
                 }
                 let last = (has_last == 1).then_some(last);
-                Self::Head(Head { segment, last, dropped_batches, dropped_samples, covered, gaps })
+                Self::Head(Head {
+                    segment,
+                    last,
+                    samples,
+                    unbatched,
+                    dropped_batches,
+                    dropped_samples,
+                    covered,
+                    gaps,
+                })
             }
             2 => {
                 let id = from.id()?;
                 let [source] = from.take()?;
-                Self::Batch(Batch {
-                    id,
-                    source: SourceNumber(source),
-                    stream: StreamNumber(u16::from_le_bytes(from.take()?)),
-                    rows: u16::from_le_bytes(from.take()?),
-                    last_ordinal: u32::from_le_bytes(from.take()?),
-                    bytes: from.rest(),
-                })
+                let stream = StreamNumber(u16::from_le_bytes(from.take()?));
+                let rows = u16::from_le_bytes(from.take()?);
+                let last_ordinal = from.u32()?;
+                let before = Before { samples: from.u32()?, unbatched: from.u32()? };
+                let (source, bytes) = (SourceNumber(source), from.rest());
+                Self::Batch(Batch { id, source, stream, rows, last_ordinal, bytes }, before)
             }
             3 => {
                 let mut intervals = Vec::new();
@@ -154,51 +194,71 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The whole records at the start of `bytes`, each with its offset.
-pub(super) fn parse(bytes: &[u8]) -> Records<'_> {
-    Records { bytes, whole: 0 }
+/// The whole records in `bytes` of a segment, each with its offset; `bytes` begin with a record.
+pub(super) fn parse(bytes: &[u8], segment: u64) -> Records<'_> {
+    Records { bytes, segment, at: 0, whole: 0, is_damaged: false }
 }
 
 /// See [`parse`].
 pub(super) struct Records<'a> {
     bytes: &'a [u8],
+    segment: u64,
+    at: usize,
     whole: usize,
+    is_damaged: bool,
 }
 
 impl Records<'_> {
-    /// How many bytes the records take that were given.
+    /// Where the last record that was given ends.
     pub(super) fn whole(&self) -> usize {
         self.whole
+    }
+
+    /// Whether something between the records given was no record.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = (usize, Record<'a>);
+    /// Offset, and whether something that was no record came before it.
+    type Item = (usize, Record<'a>, bool);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let at = self.whole;
-        let (record, len) = parse_one(self.bytes.get(at..)?)?;
-        self.whole += len;
-        Some((at, record))
+        while self.at < self.bytes.len() {
+            let at = self.at;
+            if let Some((record, len)) = parse_one(&self.bytes[at..], self.segment) {
+                let is_after_damage = at > self.whole;
+                self.is_damaged |= is_after_damage;
+                self.at = at + len;
+                self.whole = self.at;
+                return Some((at, record, is_after_damage));
+            }
+            self.at += 1;
+        }
+        None
     }
 }
 
-fn parse_one(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+fn parse_one(bytes: &[u8], segment: u64) -> Option<(Record<'_>, usize)> {
     let mut from = Reader(bytes);
     let [kind] = from.take()?;
+    if !KINDS.contains(&kind) {
+        return None;
+    }
     let length: [u8; 4] = from.take()?;
     let crc = u32::from_le_bytes(from.take()?);
     let len = usize::try_from(u32::from_le_bytes(length)).ok()?;
     let body = from.0.get(..len)?;
-    if crc != crc32(&[&[kind], &length, body]) {
+    if crc != crc32(&[&segment.to_le_bytes(), &[kind], &length, body]) {
         return None;
     }
     Some((Record::decode(kind, body)?, FRAME_BYTES + len))
 }
 
-fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+fn frame(segment: u64, kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let crc = crc32(&[&[kind], &length, body]).to_le_bytes();
+    let crc = crc32(&[&segment.to_le_bytes(), &[kind], &length, body]).to_le_bytes();
     let mut bytes = Vec::with_capacity(FRAME_BYTES + body.len());
     bytes.push(kind);
     put(&mut bytes, &length);
@@ -230,6 +290,10 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take()?))
     }
 
     fn id(&mut self) -> Option<BatchId> {

@@ -4,7 +4,17 @@ use std::io;
 
 use ecowatt_model::BatchId;
 
-use super::{Batch, Disk, SEGMENT_BYTES_MAX, linear, record};
+use super::freed::linear;
+use super::{Batch, Disk, SEGMENT_BYTES_MAX, record};
+use crate::storage::media::{self, Reading};
+
+/// A place in the run of all batches: after this one, with so many samples up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) id: BatchId,
+    /// Wraps around.
+    pub(super) samples: u32,
+}
 
 /// What is known about a segment without reading it.
 #[derive(Debug, Clone)]
@@ -14,33 +24,49 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Where the first batch that is not freed begins, or an earlier record.
     pub(super) live_from: u64,
+    /// The last batch before its first, if there is one and it is known.
+    pub(super) start: Option<Mark>,
     /// First and last batch, freed ones included.
     pub(super) ids: Option<(BatchId, BatchId)>,
+    /// After its last batch.
+    pub(super) end_samples: u32,
     pub(super) live_batches: u32,
     pub(super) live_samples: u64,
     /// Batches were freed since it was counted.
     pub(super) is_stale: bool,
+    /// Something in it cannot be read, and is accounted for.
+    pub(super) is_damaged: bool,
+    /// Nothing more is appended to it.
+    pub(super) is_sealed: bool,
+    /// How often in a row something in it could not be read that is not accounted for.
+    pub(super) failures: u8,
 }
 
 impl Segment {
-    pub(super) fn empty(number: u64, bytes: u64) -> Self {
+    pub(super) fn empty(number: u64, bytes: u64, start: Option<Mark>) -> Self {
         Self {
             number,
             bytes,
             live_from: bytes,
+            start,
             ids: None,
+            end_samples: start.map_or(0, |start| start.samples),
             live_batches: 0,
             live_samples: 0,
             is_stale: false,
+            is_damaged: false,
+            is_sealed: false,
+            failures: 0,
         }
     }
 
-    /// Counts a batch that was appended at `offset`.
-    pub(super) fn add<B>(&mut self, offset: u64, batch: &Batch<B>) {
+    /// Counts a batch that was appended at `offset` after so many samples.
+    pub(super) fn add<B>(&mut self, offset: u64, batch: &Batch<B>, samples_before: u32) {
         if self.live_batches == 0 && !self.is_stale {
             self.live_from = offset;
         }
         self.ids = Some((self.ids.map_or(batch.id, |(first, _)| first), batch.id));
+        self.end_samples = samples_before.wrapping_add(batch.rows.into());
         self.live_batches += 1;
         self.live_samples += u64::from(batch.rows);
     }
@@ -57,6 +83,11 @@ impl Segment {
     pub(super) fn overlaps(&self, (from, to): (u64, u64)) -> bool {
         self.ids.is_some_and(|(first, last)| from <= linear(last) && to >= linear(first))
     }
+
+    /// The place after its last batch.
+    pub(super) fn end(&self) -> Option<Mark> {
+        self.ids.map(|(_, id)| Mark { id, samples: self.end_samples })
+    }
 }
 
 const PREFIX: &str = "spool-";
@@ -69,25 +100,18 @@ pub(super) fn file_number(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// All of a segment, whatever its length.
-pub(super) fn read(disk: &impl Disk, number: u64) -> io::Result<Vec<u8>> {
+/// All of a segment, whatever its length, around what cannot be read.
+pub(super) fn read(disk: &impl Disk, number: u64) -> io::Result<Reading> {
     // A segment exceeds its size by at most the one record that it had no room for.
     let limit = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX) + record::RECORD_BYTES_MAX;
-    Ok(disk.read(&file_name(number), limit)?.unwrap_or_default())
+    let name = file_name(number);
+    let len = disk.len(&name)?.unwrap_or(0);
+    media::read_around(disk, &name, 0, usize::try_from(len).unwrap_or(limit).min(limit))
 }
 
 /// Reads the part of a segment that may hold batches which are not freed.
-pub(super) fn read_live(
-    disk: &impl Disk,
-    segment: &Segment,
-    bytes: &mut Vec<u8>,
-) -> io::Result<()> {
+pub(super) fn read_live(disk: &impl Disk, segment: &Segment) -> io::Result<Reading> {
     let len = segment.bytes.saturating_sub(segment.live_from);
-    bytes.clear();
-    bytes.resize(usize::try_from(len).unwrap_or(0), 0);
-    if !bytes.is_empty() {
-        let read = disk.read_at(&file_name(segment.number), segment.live_from, bytes)?;
-        bytes.truncate(read);
-    }
-    Ok(())
+    let len = usize::try_from(len).unwrap_or(0);
+    media::read_around(disk, &file_name(segment.number), segment.live_from, len)
 }

@@ -1,0 +1,185 @@
+//! What was in records that cannot be read, told by those that can.
+//!
+//! Each batch's record and each segment's head say which batch came before and how many samples there
+//! were by then. Where something could not be read in between, the difference is what is lost.
+
+use ecowatt_model::{BatchId, Sequence};
+
+use super::freed::{Freed, linear};
+use super::gaps::Dropped;
+use super::segment::Mark;
+
+/// Batches that were between two records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hole {
+    first: BatchId,
+    last: Sequence,
+    /// None if only the size of the batch after it tells.
+    samples: Option<u32>,
+    rows_after: u16,
+}
+
+/// Goes through the records of all segments in their order.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    at: Option<Mark>,
+    is_broken: bool,
+    holes: Vec<Hole>,
+}
+
+impl Survey {
+    /// A survey of what comes after a place.
+    pub(super) fn from(at: Option<Mark>) -> Self {
+        Self { at, ..Self::default() }
+    }
+
+    /// Something cannot be read here.
+    pub(super) fn break_off(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// A place that is known: everything up to it was appended.
+    pub(super) fn reach(&mut self, mark: Option<Mark>) {
+        if std::mem::take(&mut self.is_broken)
+            && let Some(mark) = mark
+            && self.at.is_some_and(|at| at.id < mark.id)
+        {
+            self.end_epoch(mark.id);
+            self.note(mark.id, mark.samples, 0);
+        }
+        self.at = mark.or(self.at);
+    }
+
+    /// A batch that can be read, and the samples before it.
+    pub(super) fn pass(&mut self, id: BatchId, rows: u16, samples_before: u32) {
+        if std::mem::take(&mut self.is_broken) && id.sequence.0 > 0 {
+            let is_next_epoch = self.at.is_some_and(|at| at.id.epoch < id.epoch);
+            let before = BatchId { sequence: Sequence(id.sequence.0 - 1), ..id };
+            match self.at {
+                // Only the batches of the epoch before it can be missing.
+                Some(at) if is_next_epoch && id.sequence.0 == 1 => {
+                    let next = at.id.sequence.0.saturating_add(1);
+                    let last = BatchId { sequence: Sequence(next), ..at.id };
+                    self.note(last, samples_before, rows);
+                }
+                _ => {
+                    self.end_epoch(id);
+                    self.note(before, samples_before, rows);
+                }
+            }
+        }
+        self.at = Some(Mark { id, samples: samples_before.wrapping_add(rows.into()) });
+    }
+
+    /// Perhaps the epoch before `id`'s went on too; its samples are counted with those of that one.
+    fn end_epoch(&mut self, id: BatchId) {
+        if let Some(Mark { id: end, .. }) = self.at.filter(|at| at.id.epoch < id.epoch)
+            && end.sequence.0 > 0
+        {
+            let last = Sequence(end.sequence.0.saturating_add(1));
+            let first = BatchId { sequence: last, ..end };
+            self.holes.push(Hole { first, last, samples: Some(0), rows_after: 0 });
+        }
+    }
+
+    /// Everything after `at` up to `last` is missing.
+    fn note(&mut self, last: BatchId, samples: u32, rows_after: u16) {
+        let at = self.at.filter(|at| at.id <= last);
+        let samples = at.map(|at| samples.wrapping_sub(at.samples));
+        let first = match at {
+            Some(at) if at.id.epoch == last.epoch => at.id.sequence.0.saturating_add(1),
+            Some(_) => 1,
+            None => 0,
+        };
+        if first <= last.sequence.0 && last.sequence.0 > 0 && samples != Some(0) {
+            let first = BatchId { sequence: Sequence(first), ..last };
+            self.holes.push(Hole { first, last: last.sequence, samples, rows_after });
+        }
+    }
+
+    /// What is lost, but for batches that need not be sent any more.
+    pub(super) fn losses(&self, freed: &Freed) -> Vec<Dropped> {
+        self.holes.iter().filter_map(|hole| hole.loss(freed)).collect()
+    }
+}
+
+impl Hole {
+    fn loss(&self, freed: &Freed) -> Option<Dropped> {
+        let last = BatchId { sequence: self.last, ..self.first };
+        let mut first = self.first.sequence.0;
+        if first == 0 {
+            // Nothing tells where it begins, but what was acknowledged is not in it.
+            let end = freed.end_before(linear(last) + 1).map_or(0, |end| end & u64::from(u32::MAX));
+            first = u32::try_from(end).unwrap_or(0).saturating_add(1);
+        }
+        let from = BatchId { sequence: Sequence(first), ..last };
+        if first > self.last.0 || freed.covers(linear(from), linear(last)) {
+            return None;
+        }
+        let count = self.last.0 - first + 1;
+        let samples = self.samples.unwrap_or_else(|| count.saturating_mul(self.rows_after.into()));
+        Some(Dropped::run(last.epoch, (first, self.last.0), samples))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecowatt_model::BootEpoch;
+
+    use super::*;
+
+    fn id(epoch: u32, sequence: u32) -> BatchId {
+        BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    fn mark(epoch: u32, sequence: u32, samples: u32) -> Mark {
+        Mark { id: id(epoch, sequence), samples }
+    }
+
+    fn lost(epoch: u32, first: u32, last: u32, samples: u32) -> Dropped {
+        Dropped::run(BootEpoch(epoch), (first, last), samples)
+    }
+
+    #[test]
+    fn what_is_between_two_records_is_what_they_do_not_hold() {
+        let mut survey = Survey::from(Some(mark(1, 4, 40)));
+        survey.pass(id(1, 5), 10, 40);
+        survey.break_off();
+        survey.pass(id(1, 8), 10, 71);
+        // Whole again: a batch that was freed and removed in between is no loss.
+        survey.reach(Some(mark(1, 20, 200)));
+        survey.pass(id(1, 21), 7, 200);
+        survey.break_off();
+        survey.reach(Some(mark(1, 25, 240)));
+        // Into the next epoch.
+        survey.break_off();
+        survey.pass(id(2, 1), 5, 260);
+        survey.break_off();
+        survey.pass(id(3, 3), 5, 300);
+        // Nothing was lost but the end of a record that nobody needs.
+        survey.break_off();
+        survey.pass(id(3, 4), 5, 305);
+        let expected = [
+            lost(1, 6, 7, 21),
+            lost(1, 22, 25, 33),
+            lost(1, 26, 26, 20),
+            lost(2, 2, 2, 0),
+            lost(3, 1, 2, 35),
+        ];
+        assert_eq!(survey.losses(&Freed::default()), expected);
+        let mut freed = Freed::default();
+        freed.mark((linear(id(1, 5)), linear(id(1, 7))));
+        assert_eq!(survey.losses(&freed), expected[1..]);
+    }
+
+    #[test]
+    fn without_a_beginning_the_acknowledged_and_the_size_of_the_next_tell() {
+        let mut survey = Survey::default();
+        survey.break_off();
+        survey.pass(id(7, 12), 5, 1_000);
+        assert_eq!(survey.losses(&Freed::default()), [lost(7, 1, 11, 55)]);
+        let mut freed = Freed::default();
+        freed.mark((linear(id(7, 1)), linear(id(7, 9))));
+        assert_eq!(survey.losses(&freed), [lost(7, 10, 11, 10)]);
+    }
+}
