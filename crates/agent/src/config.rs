@@ -14,7 +14,7 @@ use ecowatt_device::batch_bytes_max;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
 use ecowatt_model::SOURCES_MAX;
-use ecowatt_profile::{Profile, TransportKind, catalogue};
+use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
 pub use self::document::Document;
@@ -48,6 +48,8 @@ pub struct InverterConfig {
     pub address: Address,
     pub unit: u8,
     pub profile: Profile,
+    /// Rated power in watts, where the file says it; otherwise the inverter may.
+    pub rated_w: Option<u32>,
 }
 
 /// Shortest wait for an answer over a network, where nobody else is kept waiting.
@@ -155,6 +157,7 @@ struct Inverter {
     transport: Option<String>,
     unit: Option<i64>,
     profile: Option<String>,
+    rated_power: Option<i64>,
 }
 
 impl Config {
@@ -347,7 +350,19 @@ impl Check<'_> {
         if name.is_empty() || name.len() > 32 {
             self.problem::<()>(&path("name"), "must have 1 to 32 bytes");
         }
-        Some(InverterConfig { name, address: address?, unit: unit?, profile: profile? })
+        let rated_w = match inverter.rated_power.map(u32::try_from) {
+            None => None,
+            Some(Ok(rated_w)) if RATED_W.contains(&rated_w) => Some(rated_w),
+            Some(_) => {
+                let (least, most) = (RATED_W.start(), RATED_W.end());
+                self.problem(&path("rated_power"), &format!("must be {least} to {most} watts"))
+            }
+        };
+        let profile = match rated_w {
+            Some(rated_w) => profile?.rated(rated_w),
+            None => profile?,
+        };
+        Some(InverterConfig { name, address: address?, unit: unit?, profile, rated_w })
     }
 
     /// Inverters share a bus if their transports are the same; one bus cannot be used in two ways.

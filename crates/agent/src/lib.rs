@@ -9,6 +9,7 @@ mod config;
 mod enrol;
 mod link;
 pub mod node;
+mod rated;
 mod run;
 mod sample_log;
 mod standing;

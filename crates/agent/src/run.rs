@@ -18,6 +18,7 @@ use crate::config::{Config, InverterConfig};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
 use crate::link::Link;
 use crate::node::StartError;
+use crate::rated;
 use crate::sample_log::SampleLog;
 use crate::standing::{Standing, Teller};
 use crate::storage::{Disk, Folder, FolderError, Ledger, LedgerError, StorageError};
@@ -108,7 +109,10 @@ pub async fn run_and_tell(
                 epoch.stop().await?;
                 break;
             }
-            Ended::Surveyed => carried = epoch.break_off().await?,
+            Ended::Surveyed => {
+                keep_rated(&config, &mut sites, &*disk, epoch.take_rated());
+                carried = epoch.break_off().await?;
+            }
             Ended::Failed => return Err(RunError::Task),
         }
     }
@@ -125,6 +129,8 @@ struct Site {
     bus: mpsc::Sender<Job>,
     survey: Option<Survey>,
     needs_survey: bool,
+    /// What it said that it is rated for.
+    rated_w: Option<u32>,
     /// Told when samples say that the models are not where they were.
     moved: Arc<Notify>,
 }
@@ -161,7 +167,9 @@ fn connect<D: Disk>(
         let is_of_use = |survey: &Survey| survey::compile(inverter, Some(survey)).is_ok();
         let kept = if needs_survey { survey::recall(disk, source, inverter) } else { None };
         let survey = kept.filter(is_of_use);
-        sites.push(Site { source, bus, survey, needs_survey, moved: Arc::default() });
+        let rated_w = rated::recall(disk, source, inverter);
+        let moved = Arc::default();
+        sites.push(Site { source, bus, survey, needs_survey, rated_w, moved });
     }
     sites
 }
@@ -218,6 +226,28 @@ fn take_news(sites: &mut [Site], news: News) -> bool {
     let Some((site, survey)) = site.zip(news.survey) else { return false };
     site.survey = Some(survey);
     true
+}
+
+/// Takes in what inverters said that they are rated for.
+fn keep_rated<D: Disk>(
+    config: &Config,
+    sites: &mut [Site],
+    disk: &D,
+    rated: Vec<(SourceNumber, u32)>,
+) {
+    for (source, watts) in rated {
+        let place = usize::from(source.0);
+        let (Some(site), Some(inverter)) = (sites.get_mut(place), config.inverters.get(place))
+        else {
+            continue;
+        };
+        tracing::info!(inverter = %inverter.name, watts, "inverter said what it is rated for");
+        if let Err(error) = rated::keep(disk, source, inverter, watts) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "rated power will be read again at the next start");
+        }
+        site.rated_w = Some(watts);
+    }
 }
 
 /// The slowest of those who share a bus sets its pace.

@@ -118,8 +118,19 @@ pub struct EnergyDay {
     /// Whole watt-hours of all inverters.
     pub energy_wh: i64,
     pub source: EnergySource,
+    /// Readings of lifetime counters that were passed over because they cannot be, and steps at which
+    /// another counter began. Many of them, day after day, mean that an inverter or its line is sick.
+    /// Left out if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub refused_steps: u64,
     /// Stretches without readings, which an integrated figure does not cover and a counter bridges.
     pub gaps: Vec<EnergyGap>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A stretch without readings.

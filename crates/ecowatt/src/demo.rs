@@ -280,6 +280,7 @@ fn agent_config(
         address: format!("tcp://{inverter}").parse()?,
         unit,
         profile: catalogue::find(profile).context("the catalogue has it")?,
+        rated_w: None,
     };
     let mut config = AgentConfig::new(server.parse()?, data, vec![inverter]);
     config.claim = Some(code.parse()?);

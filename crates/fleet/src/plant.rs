@@ -162,6 +162,7 @@ impl Plant {
         } else {
             profile
         };
+        let resolved = resolved.rated(table.config().rated_w);
         let compiled = resolved
             .compile(resolved.link_cost(TransportKind::Tcp))
             .map_err(|error| failed(error.to_string()))?;

@@ -8,6 +8,7 @@
 
 mod cbor;
 mod decode;
+mod frame;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +20,7 @@ use crate::names;
 use crate::plan::GROUPS_MAX;
 
 use decode::Access;
+use frame::Frame;
 
 /// Longest layout as CBOR.
 pub const LAYOUT_BYTES_MAX: usize = 4096;
@@ -185,11 +187,13 @@ pub enum LayoutError {
 pub struct Layout {
     profile: String,
     profile_version: u32,
+    rated_w: Option<u32>,
     groups: Vec<u32>,
     columns: Vec<Column>,
     points: Vec<Point>,
     access: Vec<Access>,
     roles: Roles,
+    frames: Vec<Frame>,
 }
 
 impl PartialEq for Layout {
@@ -197,6 +201,7 @@ impl PartialEq for Layout {
         // What is left out follows from what is compared.
         self.profile == other.profile
             && self.profile_version == other.profile_version
+            && self.rated_w == other.rated_w
             && self.groups == other.groups
             && self.columns == other.columns
             && self.points == other.points
@@ -248,20 +253,35 @@ impl Layout {
                 }
             }
         }
+        let access: Vec<Access> = points.iter().map(Access::of).collect();
         let layout = Self {
+            frames: frame::frames(columns, &access),
             profile: profile.into(),
             profile_version,
+            rated_w: None,
             groups: groups.into(),
             columns: columns.into(),
-            access: points.iter().map(Access::of).collect(),
+            access,
             roles: roles(&points),
             points,
         };
-        let length = cbor::encode(&layout).len();
+        layout.fitting()
+    }
+
+    /// The layout of an inverter that is rated for this power.
+    ///
+    /// # Errors
+    /// When it gets too long by it.
+    pub fn rated(self, rated_w: Option<u32>) -> Result<Self, LayoutError> {
+        Self { rated_w, ..self }.fitting()
+    }
+
+    fn fitting(self) -> Result<Self, LayoutError> {
+        let length = cbor::encode(&self).len();
         if length > LAYOUT_BYTES_MAX {
             return Err(LayoutError::TooLong(length));
         }
-        Ok(layout)
+        Ok(self)
     }
 
     /// Reads a layout from its CBOR.
@@ -291,6 +311,12 @@ impl Layout {
     #[must_use]
     pub const fn profile_version(&self) -> u32 {
         self.profile_version
+    }
+
+    /// AC power in watts that the inverter is rated for, if that is known.
+    #[must_use]
+    pub const fn rated_w(&self) -> Option<u32> {
+        self.rated_w
     }
 
     /// Milliseconds between the reads of each group; 0 means once per connection.
@@ -329,10 +355,17 @@ impl Layout {
     #[must_use]
     pub fn reading(&self, point: usize, words: &[u16], marks: &[Mark]) -> Reading {
         let (quality, value) = match self.access.get(point) {
+            Some(access) if self.is_hollow(access, words, marks) => (Quality::OutOfRange, None),
             Some(access) => access.decode(words, marks),
             None => (Quality::Garbled, None),
         };
         Reading { point, quality, value }
+    }
+
+    /// Whether a point's registers came in an answer that is no measurement.
+    fn is_hollow(&self, access: &Access, words: &[u16], marks: &[Mark]) -> bool {
+        let frame = self.frames.iter().find(|frame| frame.holds(access.column()));
+        frame.is_some_and(|frame| frame.is_hollow(words, marks))
     }
 
     /// All points of one sample, in order; `words` and `marks` are one per column.
@@ -341,7 +374,11 @@ impl Layout {
         words: &'a [u16],
         marks: &'a [Mark],
     ) -> impl ExactSizeIterator<Item = Reading> + 'a {
+        let is_suspect = self.frames.iter().any(|frame| frame.is_hollow(words, marks));
         self.access.iter().enumerate().map(move |(point, access)| {
+            if is_suspect {
+                return self.reading(point, words, marks);
+            }
             let (quality, value) = access.decode(words, marks);
             Reading { point, quality, value }
         })
@@ -353,7 +390,8 @@ impl Layout {
         let point = self.points.get(point).filter(|point| point.kind == Kind::Text)?;
         let from = usize::from(point.first_column);
         let columns = from..from + usize::from(point.column_count);
-        if marks.get(columns.clone())?.iter().any(|&mark| mark != Mark::Read) {
+        let is_whole = marks.get(columns.clone())?.iter().all(|&mark| mark == Mark::Read);
+        if !is_whole || self.is_hollow(&Access::of(point), words, marks) {
             return None;
         }
         let bytes = words.get(columns)?.iter().flat_map(|word| word.to_be_bytes());

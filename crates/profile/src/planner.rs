@@ -103,7 +103,7 @@ impl Profile {
             .enumerate()
             .map(|(index, point)| {
                 read_of(index)
-                    .and_then(|read| layout_point(point, read, numbered.reads()))
+                    .and_then(|read| layout_point(point, read, numbered.reads(), self.rated_w))
                     .ok_or_else(|| CompileError::Torn(point.name.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -111,7 +111,8 @@ impl Profile {
         let plan =
             texts.fold(plan, |plan, text| plan.with_text(text.first_column, text.column_count));
         let every: Vec<u32> = groups.iter().map(|group| group.every_ms).collect();
-        let layout = Layout::new(&self.id, self.version, &every, &columns(&plan), points)?;
+        let layout = Layout::new(&self.id, self.version, &every, &columns(&plan), points)?
+            .rated(self.rated_w)?;
         Ok(Compiled { plan, layout })
     }
 
@@ -301,7 +302,12 @@ fn one_of(list: impl Iterator<Item = u16>) -> SleepTest {
 }
 
 /// The point in the columns of these reads; `first` is the one that it begins in.
-fn layout_point(point: &PointSpec, first: &Read, reads: &[Read]) -> Option<Point> {
+fn layout_point(
+    point: &PointSpec,
+    first: &Read,
+    reads: &[Read],
+    rated_w: Option<u32>,
+) -> Option<Point> {
     let Place::Registers { address, count, kind, word_order, ref sentinels, scale_address, .. } =
         point.place
     else {
@@ -321,6 +327,7 @@ fn layout_point(point: &PointSpec, first: &Read, reads: &[Read]) -> Option<Point
     if !reads.iter().any(is_last) {
         return None;
     }
+    let (min, max) = point.limits(rated_w);
     Some(Point {
         name: point.name.clone(),
         unit: point.unit,
@@ -332,8 +339,8 @@ fn layout_point(point: &PointSpec, first: &Read, reads: &[Read]) -> Option<Point
         multiplier: point.multiplier,
         exponent: point.exponent,
         sentinels: sentinels.clone(),
-        min: point.min,
-        max: point.max,
+        min,
+        max,
         counter: point.counter,
         labels: point.labels.clone(),
     })

@@ -13,9 +13,11 @@ use ecowatt_model::Unit;
 use crate::kind::{Kind, RawWords, Table, WordOrder};
 use crate::layout::CounterKind;
 use crate::plan::{Group, Transport};
+use crate::scaled::Scaled;
 use crate::sunspec::Found;
 use crate::write::WriteRule;
 
+pub use parse::RATED_W;
 pub use resolve::ResolveError;
 
 /// One family of inverters.
@@ -25,6 +27,7 @@ pub struct Profile {
     pub(crate) version: u32,
     pub(crate) title: String,
     pub(crate) sources: Vec<String>,
+    pub(crate) rated_w: Option<u32>,
     pub(crate) transport: TransportSpec,
     pub(crate) groups: Vec<(String, Group)>,
     pub(crate) points: Vec<PointSpec>,
@@ -119,6 +122,10 @@ pub struct PointSpec {
     pub min: Option<i64>,
     /// Largest plausible value, in units of 10^`exponent`.
     pub max: Option<i64>,
+    /// Smallest plausible value for each watt of rated power.
+    pub min_rated: Option<Scaled>,
+    /// Largest plausible value for each watt of rated power; of an energy, hours at rated power.
+    pub max_rated: Option<Scaled>,
     /// Set when the value is a counter.
     pub counter: Option<CounterKind>,
     /// Index into [`Profile::groups`].
@@ -249,6 +256,19 @@ impl Profile {
         &self.sources
     }
 
+    /// AC power in watts that the inverter is rated for; without further knowledge of it, the most that
+    /// those of this profile are.
+    #[must_use]
+    pub const fn rated_w(&self) -> Option<u32> {
+        self.rated_w
+    }
+
+    /// The profile for an inverter that is known to be rated for this power.
+    #[must_use]
+    pub fn rated(&self, rated_w: u32) -> Self {
+        Self { rated_w: Some(rated_w), ..self.clone() }
+    }
+
     /// How to talk to the inverter.
     #[must_use]
     pub const fn transport(&self) -> &TransportSpec {
@@ -293,6 +313,22 @@ impl Profile {
 }
 
 impl PointSpec {
+    /// The smallest and largest plausible value for an inverter of this power, in units of
+    /// 10^`exponent`.
+    #[must_use]
+    pub fn limits(&self, rated_w: Option<u32>) -> (Option<i64>, Option<i64>) {
+        let of_rated = |factor: Option<Scaled>| factor?.times(rated_w?, self.exponent);
+        let narrower = |one: Option<i64>, other: Option<i64>, is_min: bool| match (one, other) {
+            (Some(one), Some(other)) if is_min => Some(one.max(other)),
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        (
+            narrower(self.min, of_rated(self.min_rated), true),
+            narrower(self.max, of_rated(self.max_rated), false),
+        )
+    }
+
     /// The words for a value in the point's unit, as an inverter would hold them.
     ///
     /// `scale_factor` is the SunSpec scale factor in force, if the point has one. `None` when the

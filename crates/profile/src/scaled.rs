@@ -45,6 +45,19 @@ impl Scaled {
     }
 }
 
+impl Scaled {
+    /// The product with a whole number in units of 10^`exponent`, cut to whole units; `None` if it
+    /// does not fit.
+    #[must_use]
+    pub fn times(self, factor: u32, exponent: i8) -> Option<i64> {
+        let product = i128::from(self.mantissa) * i128::from(factor);
+        let shift = i16::from(self.exponent) - i16::from(exponent);
+        let power = i128::from(*POWERS_OF_TEN.get(usize::from(shift.unsigned_abs()))?);
+        let units = if shift >= 0 { product.checked_mul(power)? } else { product / power };
+        i64::try_from(units).ok()
+    }
+}
+
 impl From<i64> for Scaled {
     fn from(mantissa: i64) -> Self {
         Self { mantissa, exponent: 0 }

@@ -169,15 +169,18 @@ impl History {
         let mut days: Vec<EnergyDay> = Vec::new();
         let mut mwh_sums: Vec<i64> = Vec::new();
         for figure in figures {
-            let (mwh, source) = match figure.energy {
-                EnergyFigure::Counter { mwh, .. } => (mwh, EnergySource::Counter),
-                EnergyFigure::Integrated { mwh } => (mwh, EnergySource::Integrated),
+            let (mwh, source, refused) = match figure.energy {
+                EnergyFigure::Counter { mwh, refused_steps } => {
+                    (mwh, EnergySource::Counter, u64::try_from(refused_steps).unwrap_or(0))
+                }
+                EnergyFigure::Integrated { mwh } => (mwh, EnergySource::Integrated, 0),
                 EnergyFigure::Nothing => continue,
             };
             let date = civil(figure.date).to_string();
             match (days.last_mut(), mwh_sums.last_mut()) {
                 (Some(day), Some(sum)) if day.date == date => {
                     *sum = sum.saturating_add(mwh);
+                    day.refused_steps = day.refused_steps.saturating_add(refused);
                     // A sum is as good as its weakest part.
                     if source == EnergySource::Integrated {
                         day.source = source;
@@ -187,7 +190,13 @@ impl History {
                     let begins = start_of_day(figure.date, &zone);
                     let ends = start_of_day(LocalDate(figure.date.0.saturating_add(1)), &zone);
                     let gaps = gaps.within(begins, ends);
-                    days.push(EnergyDay { date, energy_wh: 0, source, gaps });
+                    days.push(EnergyDay {
+                        date,
+                        energy_wh: 0,
+                        source,
+                        refused_steps: refused,
+                        gaps,
+                    });
                     mwh_sums.push(mwh);
                 }
             }

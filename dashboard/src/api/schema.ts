@@ -582,6 +582,13 @@ export interface components {
             energy_wh: number;
             /** @description Stretches without readings, which an integrated figure does not cover and a counter bridges. */
             gaps: components["schemas"]["EnergyGap"][];
+            /**
+             * Format: int64
+             * @description Readings of lifetime counters that were passed over because they cannot be, and steps at which
+             *     another counter began. Many of them, day after day, mean that an inverter or its line is sick.
+             *     Left out if there are none.
+             */
+            refused_steps?: number;
             source: components["schemas"]["EnergySource"];
         };
         /** @description A stretch without readings. */

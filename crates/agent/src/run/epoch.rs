@@ -22,6 +22,7 @@ use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
 use crate::link::{Link, LinkError};
 use crate::node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
+use crate::rated::{self, Watch};
 use crate::sample_log::SampleLog;
 use crate::standing::{Teller, Trouble};
 use crate::storage::{Damage, Folder, Ledger, StorageError};
@@ -39,7 +40,8 @@ const MOVED_HINT: &str = "its SunSpec models are not where they were: it is sear
 /// How an epoch ended.
 pub(super) enum Ended {
     Stopped,
-    /// An inverter that was left out can take part in the next epoch.
+    /// More is known of an inverter: one that was left out can take part in the next epoch, or what it
+    /// is rated for changes its layout.
     Surveyed,
     Failed,
 }
@@ -76,6 +78,9 @@ pub(super) struct Epoch {
     clock: Clock,
     log: Option<SampleLog>,
     buses: Vec<(SourceNumber, u8, mpsc::Sender<Job>)>,
+    watches: Vec<(SourceNumber, Watch)>,
+    /// What inverters said that they are rated for, and the layouts do not say yet.
+    rated: Vec<(SourceNumber, u32)>,
     /// Told when the models of an inverter are not where they were.
     moved: Vec<(SourceNumber, Arc<Notify>)>,
     inverters: Vec<Inverter>,
@@ -109,11 +114,12 @@ impl Epoch {
             firmware: FIRMWARE,
             seed: u32::from_le_bytes(seed),
         };
-        let (mut sources, mut buses) = (Vec::new(), Vec::new());
+        let (mut sources, mut buses, mut watches) = (Vec::new(), Vec::new(), Vec::new());
         for (site, inverter) in sites.iter().zip(&config.inverters) {
             if site.is_missing() {
                 continue;
             }
+            let inverter = &rated::known(inverter, site.rated_w);
             let compiled = match survey::compile(inverter, site.survey.as_ref()) {
                 Ok(compiled) => compiled,
                 Err(error) => {
@@ -122,6 +128,8 @@ impl Epoch {
                     continue;
                 }
             };
+            let watch = Watch::new(&compiled.layout, inverter, site.rated_w);
+            watches.extend(watch.map(|watch| (site.source, watch)));
             sources.push(SourceSetup {
                 number: site.source,
                 plan: compiled.plan,
@@ -150,6 +158,8 @@ impl Epoch {
             clock,
             log,
             buses,
+            watches,
+            rated: Vec::new(),
             moved: sites.iter().map(|site| (site.source, site.moved.clone())).collect(),
             inverters: config.inverters.iter().map(Inverter::new).collect(),
             reads,
@@ -173,6 +183,13 @@ impl Epoch {
         loop {
             if self.act().await.is_err() {
                 return Ended::Failed;
+            }
+            if !is_surveyed && !self.rated.is_empty() {
+                is_surveyed = true;
+                if self.take(Happened::Surveyed).await.is_err() {
+                    return Ended::Failed;
+                }
+                continue;
             }
             let is_persisted = self.node.as_ref().is_some_and(|node| node.core().buffered() == 0);
             if is_surveyed && is_persisted {
@@ -321,7 +338,10 @@ impl Epoch {
         let device = self.node()?.device();
         self.node()?.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
         match done {
-            Done::Drafted { source, result: Ok(()) } => self.log_sample(source),
+            Done::Drafted { source, result: Ok(()) } => {
+                self.log_sample(source);
+                self.watch_rated(source);
+            }
             Done::Drafted { .. } | Done::Persisted { .. } | Done::Reserved { .. } => {}
             Done::NotCut(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -346,6 +366,19 @@ impl Epoch {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "sample log is incomplete");
         }
+    }
+
+    fn watch_rated(&mut self, source: SourceNumber) {
+        let Some(sample) = self.node.as_ref().and_then(|node| node.newest(source)) else { return };
+        let watch = self.watches.iter_mut().find(|(watched, _)| *watched == source);
+        if let Some(watts) = watch.and_then(|(_, watch)| watch.take(&sample)) {
+            self.rated.push((source, watts));
+        }
+    }
+
+    /// What inverters said that they are rated for, since the epoch began.
+    pub(super) fn take_rated(&mut self) -> Vec<(SourceNumber, u32)> {
+        std::mem::take(&mut self.rated)
     }
 
     fn send(&mut self, message: Message) -> Result<(), RunError> {

@@ -103,6 +103,7 @@ mod tests {
             name: "Roof".to_owned(),
             address: "tcp://192.0.2.7:502".parse().unwrap(),
             unit,
+            rated_w: None,
             profile: ecowatt_profile::catalogue::find("sunspec/generic-pv").unwrap(),
         }
     }

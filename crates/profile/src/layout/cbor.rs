@@ -1,7 +1,8 @@
 //! The bytes of a layout: one deterministic CBOR map with integer keys (RFC 8949, 4.2).
 //!
 //! ```cddl
-//! layout = { 0: 1, 1: tstr, 2: uint, 3: [+ every_ms: uint], 4: [+ run], 5: [+ point] }
+//! layout = { 0: 1, 1: tstr, 2: uint, 3: [+ every_ms: uint], 4: [+ run], 5: [+ point],
+//!            ? 6: rated_w: uint }
 //! run    = [table: uint, group: uint, address: uint, count: uint]
 //! point  = { 0: name: tstr, 1: unit: uint, 2: kind: uint, 3: first_column: uint,
 //!            ? 4: column_count: uint,   ; text only
@@ -39,7 +40,7 @@ pub(super) fn encode(layout: &Layout) -> Vec<u8> {
 }
 
 fn write_layout(e: &mut Encoder<Vec<u8>>, layout: &Layout) -> Written {
-    e.map(6)?.u8(0)?.u64(VERSION)?;
+    e.map(6 + u64::from(layout.rated_w.is_some()))?.u8(0)?.u64(VERSION)?;
     e.u8(1)?.str(&layout.profile)?.u8(2)?.u32(layout.profile_version)?;
     e.u8(3)?.array(length(layout.groups.len()))?;
     for &every_ms in &layout.groups {
@@ -51,7 +52,11 @@ fn write_layout(e: &mut Encoder<Vec<u8>>, layout: &Layout) -> Written {
         e.array(4)?.u8(column.table.code())?.u8(column.group)?.u16(column.address)?.u16(count)?;
     }
     e.u8(5)?.array(length(layout.points.len()))?;
-    layout.points.iter().try_for_each(|point| write_point(e, point))
+    layout.points.iter().try_for_each(|point| write_point(e, point))?;
+    if let Some(rated_w) = layout.rated_w {
+        e.u8(6)?.u32(rated_w)?;
+    }
+    Ok(())
 }
 
 fn write_point(e: &mut Encoder<Vec<u8>>, point: &Point) -> Written {
@@ -164,9 +169,7 @@ impl From<LayoutError> for Fault {
 }
 
 fn read_layout(d: &mut Decoder<'_>) -> Result<Layout, Fault> {
-    if d.map()? != Some(6) {
-        return Err(Fault::Cbor);
-    }
+    let fields = d.map()?.filter(|count| (6..=7).contains(count)).ok_or(Fault::Cbor)?;
     key(d, 0)?;
     let version = d.u64()?;
     if version != VERSION {
@@ -202,7 +205,13 @@ fn read_layout(d: &mut Decoder<'_>) -> Result<Layout, Fault> {
     for _ in 0..array(d, "points", POINTS_MAX)? {
         points.push(read_point(d)?);
     }
-    Ok(Layout::new(profile, profile_version, &groups, &columns, points)?)
+    let rated_w = if fields == 7 {
+        key(d, 6)?;
+        Some(d.u32()?)
+    } else {
+        None
+    };
+    Ok(Layout::new(profile, profile_version, &groups, &columns, points)?.rated(rated_w)?)
 }
 
 fn read_point(d: &mut Decoder<'_>) -> Result<Point, Fault> {

@@ -47,6 +47,11 @@ impl Access {
         }
     }
 
+    /// Its first column.
+    pub(super) const fn column(&self) -> u8 {
+        self.first
+    }
+
     #[inline]
     pub(super) fn decode(&self, words: &[u16], marks: &[Mark]) -> (Quality, Option<i64>) {
         let from = usize::from(self.first);

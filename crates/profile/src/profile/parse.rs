@@ -25,6 +25,9 @@ use crate::source::{Problems, Section, decimal, not_one_of};
 use crate::sunspec;
 use crate::write::{Verify, WriteFunction, WriteRule};
 
+/// Rated powers that an inverter can have, in watts.
+pub const RATED_W: core::ops::RangeInclusive<u32> = 50..=10_000_000;
+
 /// The one version of the format.
 const SCHEMA: i64 = 1;
 
@@ -81,6 +84,10 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
     if sources.as_ref().is_some_and(Vec::is_empty) {
         root.problem("sources", "must name at least one document");
     }
+    let rated_w = root.integer("rated_w");
+    if rated_w.is_some_and(|rated_w| !RATED_W.contains(&rated_w)) {
+        root.problem("rated_w", format!("must be {} to {}", RATED_W.start(), RATED_W.end()));
+    }
     let transport = root
         .required("transport", root.section("transport"))
         .and_then(|section| read_transport(&section));
@@ -111,6 +118,7 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
         version: version?,
         title: title?.to_owned(),
         sources: sources?,
+        rated_w,
         transport: transport?,
         groups,
         points,
@@ -302,6 +310,7 @@ fn read_point(
     {
         entry.problem("min", "is above max");
     }
+    let (min_rated, max_rated) = (entry.decimal("min_rated"), entry.decimal("max_rated"));
     let counter = entry.word("counter", COUNTERS);
     let labels = entry.section("labels").map(|section| read_labels(&section)).unwrap_or_default();
     let write = entry
@@ -315,6 +324,8 @@ fn read_point(
         exponent,
         min,
         max,
+        min_rated,
+        max_rated,
         counter,
         group: group?,
         labels,

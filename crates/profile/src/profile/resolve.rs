@@ -132,7 +132,7 @@ impl Profile {
             count: spec.registers,
             kind: spec.kind,
             word_order: WordOrder::Big,
-            sentinels: sunspec::not_implemented(spec.kind).into_iter().collect(),
+            sentinels: sentinels(spec.kind),
             scale_address,
         })
     }
@@ -150,3 +150,10 @@ struct Placed {
 
 /// Most modules of one model that become points: names count to 99.
 const MODULES_MAX: u16 = 99;
+
+/// Bit patterns by which inverters say that a point has no value: SunSpec's own, and all ones for an
+/// accumulator, which many show instead of its zero.
+fn sentinels(kind: Kind) -> Vec<u64> {
+    let ones = (kind == Kind::Acc32).then_some(0xFFFF_FFFF);
+    sunspec::not_implemented(kind).into_iter().chain(ones).collect()
+}

@@ -5,5 +5,6 @@
 mod bad_profiles;
 mod catalogue;
 mod layouts;
+mod limits;
 mod plans;
 mod writes;

@@ -191,7 +191,7 @@ impl Decoding {
         let energy = EnergyPoints {
             power: place(roles.ac_power),
             counter: place(roles.energy_total),
-            rated_w: None,
+            rated_w: layout.rated_w(),
         };
         Self { layout, points, energy }
     }
