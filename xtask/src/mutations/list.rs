@@ -102,7 +102,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "let Some((_, before, after)) = rival.filter(|_| false) else {",
         )],
         breaks: "EnergyIsCounted",
-        seed: 6,
+        seed: 7,
     },
     Mutation {
         name: "counter continues by time, not in the order in which it was read",
