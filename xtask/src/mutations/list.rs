@@ -255,7 +255,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "agent does not start with a torn spool",
+        name: "agent does not open a torn spool",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
             "                true => self.disk.truncate(&name, segment.bytes),
@@ -263,7 +263,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "                true => return Err(io::ErrorKind::InvalidData.into()),
 ",
         )],
-        breaks: "DeviceStarts",
+        breaks: "NothingLost",
         seed: 1,
     },
     Mutation {
