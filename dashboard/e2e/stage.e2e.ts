@@ -210,8 +210,9 @@ describe("the chart", () => {
       await page.goto(`/devices/dev-1?from=${iso(NOW - 4 * 3_600_000)}&to=${iso(NOW - 3 * 3_600_000)}`);
       const later = page.getByRole("button", { name: "Later" });
       for (let steps = 0; await later.isEnabled(); steps += 1) {
+        const before = await page.getByTestId("range").getAttribute("data-to");
         await later.click();
-        await page.waitForTimeout(50);
+        await page.locator(`[data-testid=range]:not([data-to="${before}"])`).waitFor({ state: "attached" });
         expect(steps).toBeLessThan(9);
       }
       const to = Number(await page.getByTestId("range").getAttribute("data-to"));

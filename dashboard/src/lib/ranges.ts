@@ -62,7 +62,8 @@ export function rangeAt(name: Exclude<RangeName, "custom">, now: number, zone: s
  */
 export function stepped(range: Stretch, direction: -1 | 1, now: number, zone: string): Stretch | null {
   const { from, to } = range;
-  if (direction > 0 && to >= now) return null;
+  // The present moves on with each look; the last minute is not worth a step.
+  if (direction > 0 && to > now - MINUTE) return null;
   const isWhole = startOfDay(from, zone) === from && startOfDay(to, zone) === to;
   if (isWhole) {
     const days = Math.round((to - from) / DAY) * direction;
