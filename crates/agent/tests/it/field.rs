@@ -87,6 +87,9 @@ async fn a_sunspec_inverter_is_searched_once_and_remembered() {
     let config = Config::parse(&text, data.path()).unwrap();
     let agent = Agent::start(config.clone());
     until("samples of its models", || read_count(&server) >= 3).await;
+    // One layout without the rated power, which the inverter tells, and one with it.
+    let layouts = || server.kept.lock().unwrap().layouts.len();
+    until("a layout with its rated power", || layouts() == 2).await;
     agent.kill().await;
     inverter.stop().await;
     // It sleeps when the agent starts again, and takes part nevertheless.
@@ -95,8 +98,7 @@ async fn a_sunspec_inverter_is_searched_once_and_remembered() {
     until("samples that say it is away", || server.rows().len() >= before + 3).await;
     agent.stop().await;
     assert_eq!(server.rows(), logged(data.path()));
-    // One without the rated power, and one with it.
-    assert!(server.kept.lock().unwrap().layouts.len() <= 2);
+    assert_eq!(layouts(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
