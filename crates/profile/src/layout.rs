@@ -20,7 +20,7 @@ use crate::names;
 use crate::plan::GROUPS_MAX;
 
 use decode::Access;
-use frame::Frame;
+use frame::{Frames, ReadSet};
 
 /// Longest layout as CBOR.
 pub const LAYOUT_BYTES_MAX: usize = 4096;
@@ -50,6 +50,8 @@ pub struct Column {
     pub address: u16,
     /// Index into [`Layout::groups`].
     pub group: u8,
+    /// Number of the read that it comes in. Columns of a read follow each other by address.
+    pub read: u8,
 }
 
 /// How a counter starts again.
@@ -193,7 +195,7 @@ pub struct Layout {
     points: Vec<Point>,
     access: Vec<Access>,
     roles: Roles,
-    frames: Vec<Frame>,
+    frames: Frames,
 }
 
 impl PartialEq for Layout {
@@ -255,7 +257,7 @@ impl Layout {
         }
         let access: Vec<Access> = points.iter().map(Access::of).collect();
         let layout = Self {
-            frames: frame::frames(columns, &access),
+            frames: Frames::of(columns, &access)?,
             profile: profile.into(),
             profile_version,
             rated_w: None,
@@ -354,18 +356,25 @@ impl Layout {
     /// A point or column that is not there reads as garbled.
     #[must_use]
     pub fn reading(&self, point: usize, words: &[u16], marks: &[Mark]) -> Reading {
-        let (quality, value) = match self.access.get(point) {
-            Some(access) if self.is_hollow(access, words, marks) => (Quality::OutOfRange, None),
-            Some(access) => access.decode(words, marks),
-            None => (Quality::Garbled, None),
+        let Some(access) = self.access.get(point) else {
+            return Reading { point, quality: Quality::Garbled, value: None };
         };
-        Reading { point, quality, value }
+        let hollow = self.frames.hollow(&self.access, words, marks);
+        self.judged(point, access.decode(words, marks), hollow)
     }
 
-    /// Whether a point's registers came in an answer that is no measurement.
-    fn is_hollow(&self, access: &Access, words: &[u16], marks: &[Mark]) -> bool {
-        let frame = self.frames.iter().find(|frame| frame.holds(access.column()));
-        frame.is_some_and(|frame| frame.is_hollow(words, marks))
+    /// A reading that is not good in an answer that is no measurement.
+    #[inline]
+    fn judged(
+        &self,
+        point: usize,
+        (quality, value): (Quality, Option<i64>),
+        hollow: ReadSet,
+    ) -> Reading {
+        if !hollow.is_empty() && quality == Quality::Good && self.frames.is_in(point, hollow) {
+            return Reading { point, quality: Quality::OutOfRange, value: None };
+        }
+        Reading { point, quality, value }
     }
 
     /// All points of one sample, in order; `words` and `marks` are one per column.
@@ -374,24 +383,20 @@ impl Layout {
         words: &'a [u16],
         marks: &'a [Mark],
     ) -> impl ExactSizeIterator<Item = Reading> + 'a {
-        let is_suspect = self.frames.iter().any(|frame| frame.is_hollow(words, marks));
-        self.access.iter().enumerate().map(move |(point, access)| {
-            if is_suspect {
-                return self.reading(point, words, marks);
-            }
-            let (quality, value) = access.decode(words, marks);
-            Reading { point, quality, value }
-        })
+        let hollow = self.frames.hollow(&self.access, words, marks);
+        self.access
+            .iter()
+            .enumerate()
+            .map(move |(point, access)| self.judged(point, access.decode(words, marks), hollow))
     }
 
     /// The text of a text point, up to its first zero byte; `None` unless it was read whole.
     #[must_use]
     pub fn text(&self, point: usize, words: &[u16], marks: &[Mark]) -> Option<String> {
-        let point = self.points.get(point).filter(|point| point.kind == Kind::Text)?;
-        let from = usize::from(point.first_column);
-        let columns = from..from + usize::from(point.column_count);
-        let is_whole = marks.get(columns.clone())?.iter().all(|&mark| mark == Mark::Read);
-        if !is_whole || self.is_hollow(&Access::of(point), words, marks) {
+        let text = self.points.get(point).filter(|point| point.kind == Kind::Text)?;
+        let from = usize::from(text.first_column);
+        let columns = from..from + usize::from(text.column_count);
+        if self.reading(point, words, marks).quality != Quality::Good {
             return None;
         }
         let bytes = words.get(columns)?.iter().flat_map(|word| word.to_be_bytes());

@@ -347,13 +347,14 @@ fn layout_point(
 }
 
 fn columns(plan: &Plan) -> Vec<Column> {
-    plan.reads()
-        .iter()
-        .flat_map(|read| {
-            read.columns().map(|(offset, _)| Column {
+    (0u8..)
+        .zip(plan.reads())
+        .flat_map(|(number, read)| {
+            read.columns().map(move |(offset, _)| Column {
                 table: read.table,
                 address: read.address + offset,
                 group: read.group,
+                read: number,
             })
         })
         .collect()

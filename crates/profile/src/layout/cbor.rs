@@ -1,9 +1,9 @@
 //! The bytes of a layout: one deterministic CBOR map with integer keys (RFC 8949, 4.2).
 //!
 //! ```cddl
-//! layout = { 0: 1, 1: tstr, 2: uint, 3: [+ every_ms: uint], 4: [+ run], 5: [+ point],
+//! layout = { 0: 1, 1: tstr, 2: uint, 3: [+ every_ms: uint], 4: [+ read], 5: [+ point],
 //!            ? 6: rated_w: uint }
-//! run    = [table: uint, group: uint, address: uint, count: uint]
+//! read   = [table: uint, group: uint, address: uint, count: uint, * (pass_over: uint, count: uint)]
 //! point  = { 0: name: tstr, 1: unit: uint, 2: kind: uint, 3: first_column: uint,
 //!            ? 4: column_count: uint,   ; text only
 //!            ? 5: 1,                    ; low word first
@@ -20,7 +20,7 @@ use ecowatt_model::{COLUMNS_MAX, Unit};
 use minicbor::{Decoder, Encoder};
 
 use crate::kind::{Kind, Table, WordOrder};
-use crate::plan::GROUPS_MAX;
+use crate::plan::{GROUPS_MAX, READS_MAX};
 
 use super::{
     Column, CounterKind, LABELS_MAX, Layout, LayoutError, POINTS_MAX, Point, SENTINELS_MAX,
@@ -46,11 +46,8 @@ fn write_layout(e: &mut Encoder<Vec<u8>>, layout: &Layout) -> Written {
     for &every_ms in &layout.groups {
         e.u32(every_ms)?;
     }
-    let runs = runs(&layout.columns);
-    e.u8(4)?.array(length(runs.len()))?;
-    for (column, count) in runs {
-        e.array(4)?.u8(column.table.code())?.u8(column.group)?.u16(column.address)?.u16(count)?;
-    }
+    e.u8(4)?.array(length(layout.columns.chunk_by(is_same_read).count()))?;
+    layout.columns.chunk_by(is_same_read).try_for_each(|read| write_read(e, read))?;
     e.u8(5)?.array(length(layout.points.len()))?;
     layout.points.iter().try_for_each(|point| write_point(e, point))?;
     if let Some(rated_w) = layout.rated_w {
@@ -121,21 +118,27 @@ fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Columns that follow each other in one table and group, as (first, count).
-fn runs(columns: &[Column]) -> Vec<(Column, u16)> {
-    let mut runs: Vec<(Column, u16)> = Vec::new();
-    for &column in columns {
-        match runs.last_mut() {
-            Some((first, count))
-                if (first.table, first.group) == (column.table, column.group)
-                    && first.address.checked_add(*count) == Some(column.address) =>
-            {
-                *count += 1;
-            }
-            Some(_) | None => runs.push((column, 1)),
-        }
+fn is_same_read(column: &Column, next: &Column) -> bool {
+    column.read == next.read
+}
+
+/// The columns of a read as runs of registers.
+fn write_read(e: &mut Encoder<Vec<u8>>, read: &[Column]) -> Written {
+    let is_next = |a: &Column, b: &Column| a.address.checked_add(1) == Some(b.address);
+    let runs = || read.chunk_by(is_next);
+    e.array(2 + 2 * length(runs().count()))?;
+    let mut end = None;
+    for run in runs() {
+        let [first, ..] = run else { continue };
+        let count = u16::try_from(run.len()).unwrap_or(u16::MAX);
+        match end {
+            None => e.u8(first.table.code())?.u8(first.group)?.u16(first.address)?,
+            Some(end) => e.u16(first.address.saturating_sub(end))?,
+        };
+        e.u16(count)?;
+        end = Some(first.address.saturating_add(count));
     }
-    runs
+    Ok(())
 }
 
 /// Reads the map; a byte string that is not the one encoding of its layout is refused.
@@ -186,19 +189,9 @@ fn read_layout(d: &mut Decoder<'_>) -> Result<Layout, Fault> {
     }
     key(d, 4)?;
     let mut columns = Vec::new();
-    for _ in 0..array(d, "runs", COLUMNS_MAX)? {
-        if d.array()? != Some(4) {
-            return Err(Fault::Cbor);
-        }
-        let table = Table::from_code(d.u8()?).ok_or(Fault::Cbor)?;
-        let (group, address, count) = (d.u8()?, d.u16()?, d.u16()?);
-        if columns.len() + usize::from(count) > COLUMNS_MAX {
-            return Err(LayoutError::Count { what: "columns", count: usize::from(count) }.into());
-        }
-        for offset in 0..count {
-            let address = address.checked_add(offset).ok_or(Fault::Cbor)?;
-            columns.push(Column { table, address, group });
-        }
+    for number in 0..array(d, "reads", READS_MAX)? {
+        let number = u8::try_from(number).map_err(|_| Fault::Cbor)?;
+        read_read(d, number, &mut columns)?;
     }
     key(d, 5)?;
     let mut points = Vec::new();
@@ -212,6 +205,27 @@ fn read_layout(d: &mut Decoder<'_>) -> Result<Layout, Fault> {
         None
     };
     Ok(Layout::new(profile, profile_version, &groups, &columns, points)?.rated(rated_w)?)
+}
+
+fn read_read(d: &mut Decoder<'_>, read: u8, columns: &mut Vec<Column>) -> Result<(), Fault> {
+    let parts = d.array()?.filter(|parts| *parts >= 4 && parts % 2 == 0).ok_or(Fault::Cbor)?;
+    let table = Table::from_code(d.u8()?).ok_or(Fault::Cbor)?;
+    let (group, mut address) = (d.u8()?, d.u16()?);
+    for run in 0..(parts - 2) / 2 {
+        if run > 0 {
+            address = address.checked_add(d.u16()?).ok_or(Fault::Cbor)?;
+        }
+        let count = d.u16()?;
+        if count == 0 || columns.len() + usize::from(count) > COLUMNS_MAX {
+            return Err(LayoutError::Count { what: "columns", count: usize::from(count) }.into());
+        }
+        for offset in 0..count {
+            let address = address.checked_add(offset).ok_or(Fault::Cbor)?;
+            columns.push(Column { table, address, group, read });
+        }
+        address = address.saturating_add(count);
+    }
+    Ok(())
 }
 
 fn read_point(d: &mut Decoder<'_>) -> Result<Point, Fault> {

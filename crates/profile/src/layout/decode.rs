@@ -47,9 +47,10 @@ impl Access {
         }
     }
 
-    /// Its first column.
-    pub(super) const fn column(&self) -> u8 {
-        self.first
+    /// Whether one of its columns, or that of its scale factor, is from `first` to before `end`.
+    pub(super) fn touches(&self, first: u8, end: u8) -> bool {
+        let own = self.first < end && first < self.first.saturating_add(self.width);
+        own || self.scale.is_some_and(|scale| (first..end).contains(&scale))
     }
 
     #[inline]

@@ -1,93 +1,235 @@
 //! Answers that are no measurements: every word of a read is the same filler.
 //!
 //! Inverters that start, and gateways that have lost theirs, answer with registers that are all ones,
-//! all 0x8000 or all zero. Taken one by one some of them are plausible: -1 W, -0.1 degrees, 0 V.
+//! all 0x8000, all 0x7FFF or all zero. Taken one by one some of them are plausible: -1 W, -0.1 degrees,
+//! 0 V. What one read cannot tell, the other reads of the same sample do: an inverter that answers
+//! one of them with filler measures nothing.
 
 use alloc::vec::Vec;
 
 use ecowatt_model::{Mark, Quality};
 
-use super::Column;
 use super::decode::Access;
-use crate::plan::READ_REGISTERS_MAX;
+use super::{Column, LayoutError};
+use crate::plan::{READ_REGISTERS_MAX, READS_MAX};
 
-/// Fillers that no set of measurements shows.
-const FILLERS: [u16; 2] = [0xFFFF, 0x8000];
+/// What such answers consist of.
+const FILLERS: [u16; 4] = [ZERO, 0xFFFF, 0x8000, 0x7FFF];
 
-/// Words from which on a read of one of the fillers is no answer even if each number could be: two
-/// numbers of two registers that are both -1 do not come about by themselves.
+/// The filler that measurements show as well: all is dark, no alarm is raised.
+const ZERO: u16 = 0;
+
+/// Words from which on a read of one filler, zeros aside, is no answer even if each number could be:
+/// two numbers of two registers that are both -1 do not come about by themselves.
 const WORDS_MIN: usize = 4;
 
-/// The columns of one read, as far as columns tell.
+/// Some reads of a layout, one bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct ReadSet(u32);
+
+const _: () = assert!(READS_MAX <= 32);
+
+impl ReadSet {
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn holds(self, read: usize) -> bool {
+        self.0 >> read & 1 == 1
+    }
+
+    const fn add(&mut self, read: usize) {
+        self.0 |= 1 << read;
+    }
+}
+
+/// The columns of one read, and what is not plausible in it if all its words are a filler.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+struct Frame {
     first: u8,
     /// After the last.
     end: u8,
-    /// Whether a point of it is out of its range when all words are zero, 0xFFFF or 0x8000. Zeros alone
-    /// say nothing: all is dark, no alarm is raised.
-    contradicts: [bool; 3],
+    /// One for each of [`FILLERS`]. Of zeros, that a point is out of its range; of the others, that any
+    /// is not good.
+    contradicts: [bool; FILLERS.len()],
 }
 
-/// The frames of a layout's columns. Two reads that follow each other closely count as one.
-pub(super) fn frames(columns: &[Column], access: &[Access]) -> Vec<Frame> {
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut start: Option<Column> = None;
-    for (place, column) in (0u8..=u8::MAX).zip(columns) {
-        let goes_on = start.is_some_and(|start| {
-            (start.table, start.group) == (column.table, column.group)
-                && (start.address..start.address.saturating_add(READ_REGISTERS_MAX))
-                    .contains(&column.address)
-        });
-        match frames.last_mut() {
-            Some(frame) if goes_on => frame.end = place.saturating_add(1),
-            Some(_) | None => {
-                start = Some(*column);
-                let end = place.saturating_add(1);
-                frames.push(Frame { first: place, end, contradicts: [false; 3] });
+/// The reads that a sample comes in.
+#[derive(Debug, Clone)]
+pub(super) struct Frames {
+    frames: Vec<Frame>,
+    /// In which reads each point is.
+    reads: Vec<ReadSet>,
+}
+
+/// A read of one filler throughout.
+#[derive(Clone, Copy)]
+struct Uniform {
+    /// Index into [`FILLERS`].
+    filler: usize,
+    words: usize,
+}
+
+impl Frames {
+    /// The frames of a layout's columns.
+    pub(super) fn of(columns: &[Column], access: &[Access]) -> Result<Self, LayoutError> {
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut before: Option<(Column, u16)> = None;
+        for (place, column) in (0u8..=u8::MAX).zip(columns) {
+            let end = place.saturating_add(1);
+            match (before, frames.last_mut()) {
+                (Some((last, start)), Some(frame)) if last.read == column.read => {
+                    let follows = (last.table, last.group) == (column.table, column.group)
+                        && last.address < column.address
+                        && column.address - start < READ_REGISTERS_MAX;
+                    if !follows {
+                        return Err(LayoutError::Count { what: "reads", count: frames.len() });
+                    }
+                    frame.end = end;
+                    before = Some((*column, start));
+                }
+                (Some(_) | None, _) => {
+                    let count = frames.len();
+                    if usize::from(column.read) != count || count >= READS_MAX {
+                        return Err(LayoutError::Count { what: "reads", count });
+                    }
+                    let contradicts = [false; FILLERS.len()];
+                    frames.push(Frame { first: place, end, contradicts });
+                    before = Some((*column, column.address));
+                }
             }
         }
-    }
-    for (which, filler) in [0, FILLERS[0], FILLERS[1]].into_iter().enumerate() {
-        let words = alloc::vec![filler; columns.len()];
+        let reads_of = |access: &Access| {
+            let mut reads = ReadSet::default();
+            for (read, frame) in frames.iter().enumerate() {
+                if access.touches(frame.first, frame.end) {
+                    reads.add(read);
+                }
+            }
+            reads
+        };
+        let reads: Vec<ReadSet> = access.iter().map(reads_of).collect();
         let marks = alloc::vec![Mark::Read; columns.len()];
-        for frame in &mut frames {
-            let mut own = access.iter().filter(|access| frame.holds(access.column()));
-            frame.contradicts[which] =
-                own.any(|access| access.decode(&words, &marks).0 == Quality::OutOfRange);
+        for (which, filler) in FILLERS.into_iter().enumerate() {
+            let words = alloc::vec![filler; columns.len()];
+            for (read, frame) in frames.iter_mut().enumerate() {
+                let mut own = access.iter().zip(&reads).filter(|(_, reads)| reads.holds(read));
+                frame.contradicts[which] = own.any(|(access, _)| {
+                    let (quality, _) = access.decode(&words, &marks);
+                    let is_refused = quality == Quality::OutOfRange;
+                    is_refused || (filler != ZERO && quality != Quality::Good)
+                });
+            }
         }
+        Ok(Self { frames, reads })
     }
-    frames
+
+    /// Whether a point comes in one of these reads.
+    #[inline]
+    pub(super) fn is_in(&self, point: usize, reads: ReadSet) -> bool {
+        self.reads.get(point).is_some_and(|own| own.meets(reads))
+    }
+
+    /// The reads of a sample that are no measurements.
+    #[inline]
+    pub(super) fn hollow(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
+        if self.frames.iter().all(|frame| frame.uniform(words, marks).is_none()) {
+            return ReadSet::default();
+        }
+        self.judge(access, words, marks)
+    }
+
+    #[cold]
+    fn judge(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
+        let mut uniform: [Option<Uniform>; READS_MAX] = [None; READS_MAX];
+        for (slot, frame) in uniform.iter_mut().zip(&self.frames) {
+            *slot = frame.uniform(words, marks);
+        }
+        let is_zero = |uniform: &Uniform| FILLERS[uniform.filler] == ZERO;
+        let all_of = |of_zeros: bool| {
+            let mut reads = ReadSet::default();
+            for (read, uniform) in uniform.iter().enumerate() {
+                if uniform.is_some_and(|uniform| is_zero(&uniform) == of_zeros) {
+                    reads.add(read);
+                }
+            }
+            reads
+        };
+        let (zeros, others) = (all_of(true), all_of(false));
+        let is_all_zero = others.is_empty()
+            && self.frames.iter().zip(&uniform).all(|(frame, uniform)| {
+                uniform.is_some() || !frame.marks(marks).contains(&Mark::Read)
+            });
+        let (mut hollow, mut has_zeros, mut has_others) = (ReadSet::default(), false, false);
+        for (frame, uniform) in self.frames.iter().zip(&uniform) {
+            let Some(uniform) = uniform else { continue };
+            let contradicts = frame.contradicts[uniform.filler];
+            if is_zero(uniform) {
+                has_zeros |= contradicts && (uniform.words > 1 || is_all_zero);
+            } else {
+                has_others |= uniform.words >= WORDS_MIN || (uniform.words > 1 && contradicts);
+            }
+        }
+        if has_zeros {
+            hollow.0 |= zeros.0;
+        }
+        if has_others || self.is_all_there_is(others, access, words, marks) {
+            hollow.0 |= others.0;
+        }
+        hollow
+    }
+
+    /// Whether a sample has nothing plausible but what is in these reads of fillers, although there was
+    /// more to be had: another number, or a register that was asked for in vain. A number that
+    /// was asked for alone has nothing to be judged by.
+    fn is_all_there_is(
+        &self,
+        fillers: ReadSet,
+        access: &[Access],
+        words: &[u16],
+        marks: &[Mark],
+    ) -> bool {
+        if fillers.is_empty() {
+            return false;
+        }
+        let mut numbers = 0;
+        for (access, reads) in access.iter().zip(&self.reads) {
+            let is_good = access.decode(words, marks).0 == Quality::Good;
+            if reads.meets(fillers) {
+                numbers += 1;
+            } else if is_good {
+                return false;
+            }
+        }
+        let is_missed = |mark: &Mark| !matches!(mark, Mark::Read | Mark::NotDue);
+        numbers > 1 || marks.iter().any(is_missed)
+    }
 }
 
 impl Frame {
-    pub(super) fn holds(&self, column: u8) -> bool {
-        (self.first..self.end).contains(&column)
+    fn marks<'a>(&self, marks: &'a [Mark]) -> &'a [Mark] {
+        marks.get(usize::from(self.first)..usize::from(self.end)).unwrap_or_default()
     }
 
-    /// Whether all that was read is one filler, and cannot be what was measured.
+    /// The one filler that all is that was read.
     #[inline]
-    pub(super) fn is_hollow(&self, words: &[u16], marks: &[Mark]) -> bool {
+    fn uniform(&self, words: &[u16], marks: &[Mark]) -> Option<Uniform> {
         let columns = usize::from(self.first)..usize::from(self.end);
-        let (Some(words), Some(marks)) = (words.get(columns.clone()), marks.get(columns)) else {
-            return false;
-        };
+        let (words, marks) = (words.get(columns.clone())?, marks.get(columns)?);
         let mut read = words.iter().zip(marks).filter(|(_, mark)| **mark == Mark::Read);
-        let Some((filler, _)) = read.next() else { return false };
-        let which = match *filler {
-            0 => 0,
-            0xFFFF => 1,
-            0x8000 => 2,
-            _ => return false,
-        };
+        let (first, _) = read.next()?;
+        let filler = FILLERS.iter().position(|filler| filler == first)?;
         let mut count = 1;
         for (word, _) in read {
-            if word != filler {
-                return false;
+            if word != first {
+                return None;
             }
             count += 1;
         }
-        let is_long = which > 0 && count >= WORDS_MIN;
-        is_long || (count > 1 && self.contradicts[which])
+        Some(Uniform { filler, words: count })
     }
 }

@@ -1,8 +1,10 @@
 //! What is plausible: limits by rated power, and answers that are no measurements.
 
+use std::time::Duration;
+
 use ecowatt_model::{Mark, Quality, Unit};
 use ecowatt_profile::sunspec::Found;
-use ecowatt_profile::{Layout, Profile, Transport, catalogue};
+use ecowatt_profile::{Kind, Layout, Point, Profile, Reading, Transport, WordOrder, catalogue};
 
 const MODELS: [Found; 4] = [
     Found { id: 1, address: 40_002, length: 66 },
@@ -12,12 +14,17 @@ const MODELS: [Found; 4] = [
 ];
 
 fn all(rated_w: Option<u32>) -> Vec<Layout> {
+    all_over(Transport::TCP, rated_w)
+}
+
+/// Every layout of the catalogue, of inverters behind such a link.
+fn all_over(transport: Transport, rated_w: Option<u32>) -> Vec<Layout> {
     let layout = |id: &str| {
         let profile = catalogue::find(id).unwrap();
         let profile =
             if profile.needs_discovery() { profile.resolve(&MODELS).unwrap() } else { profile };
         let profile = rated_w.map_or(profile.clone(), |rated_w| profile.rated(rated_w));
-        profile.compile(Transport::TCP).unwrap().layout
+        profile.compile(transport).unwrap().layout
     };
     catalogue::list().iter().map(|entry| layout(entry.id)).collect()
 }
@@ -114,26 +121,153 @@ fn rated_power_says_what_is_plausible() {
     }
 }
 
+/// What inverters that measure nothing answer with.
+const FILLERS: [u16; 4] = [0xFFFF, 0x8000, 0x7FFF, 0];
+
+/// A link over which registers are asked for in shorter reads than over others.
+const TERSE: Transport = Transport { baud: 115_200, turnaround: Duration::ZERO };
+
+fn over_every_link() -> Vec<Layout> {
+    let mut layouts = all(Some(5_000));
+    layouts.extend(all(None));
+    layouts.extend(all_over(Transport::serial(9_600), None));
+    layouts.extend(all_over(TERSE, Some(8_000)));
+    layouts
+}
+
+/// Words of an inverter that works: points that are numbers read ten, a frequency 50 Hz.
+fn good_words(layout: &Layout) -> Vec<u16> {
+    let mut words = vec![0x4142; layout.columns().len()];
+    for point in layout.points().iter().filter(|point| point.kind != Kind::Text) {
+        let units = if point.name == "ac.frequency" { 50 } else { 10 };
+        let counts = units * 10i64.pow(u32::from(point.exponent.unsigned_abs())) / point.multiplier;
+        let first = usize::from(point.first_column);
+        let own = &mut words[first..first + usize::from(point.column_count)];
+        let low = if point.word_order == WordOrder::Little { 0 } else { own.len() - 1 };
+        own.fill(0);
+        own[low] = u16::try_from(counts).unwrap().max(1);
+        if let Some(scale) = point.scale_column {
+            words[usize::from(scale)] = i16::from(point.exponent).cast_unsigned();
+        }
+    }
+    words
+}
+
+fn readings(layout: &Layout, words: &[u16], marks: &[Mark]) -> Vec<Reading> {
+    let readings: Vec<Reading> = layout.decode(words, marks).collect();
+    let alone = |point: usize| layout.reading(point, words, marks);
+    assert_eq!(readings, (0..readings.len()).map(alone).collect::<Vec<_>>());
+    readings
+}
+
+/// Whether a point has something in one of these columns.
+fn is_in(point: &Point, mut columns: impl FnMut(usize) -> bool) -> bool {
+    let first = usize::from(point.first_column);
+    let mut own = first..first + usize::from(point.column_count);
+    own.any(&mut columns) || point.scale_column.is_some_and(|scale| columns(usize::from(scale)))
+}
+
 #[test]
 fn whole_answers_of_one_filler_are_no_measurements() {
-    for layout in all(Some(5_000)).iter().chain(&all(None)) {
+    for layout in over_every_link() {
         let count = layout.columns().len();
-        for filler in [0xFFFF, 0x8000] {
+        for filler in FILLERS {
             let (words, marks) = (vec![filler; count], vec![Mark::Read; count]);
-            for reading in layout.decode(&words, &marks) {
-                let point = &layout.points()[reading.point];
-                // A short read has nothing but its own limits to be judged by.
-                let is_alone = layout.profile() == "sungrow/sg-string"
-                    && (point.name.starts_with("control.") || point.name == "temp.internal");
-                let detail = (layout.profile(), &point.name, filler, reading);
-                assert!(reading.quality != Quality::Good || is_alone, "{detail:?}");
-                assert_eq!(reading, layout.reading(reading.point, &words, &marks));
+            for reading in readings(&layout, &words, &marks) {
+                let detail = (layout.profile(), &layout.points()[reading.point], filler, reading);
+                assert_ne!(reading.quality, Quality::Good, "{detail:?}");
+                assert_eq!(layout.text(reading.point, &words, &marks), None);
             }
         }
-        // All zero: a frequency of zero says that nothing was measured; without one it may be so.
-        let (words, marks) = (vec![0; count], vec![Mark::Read; count]);
-        let voltage = layout.reading(layout.find("ac.l1.voltage").unwrap(), &words, &marks);
-        assert_ne!(voltage.quality, Quality::Good, "{}", layout.profile());
+    }
+}
+
+#[test]
+fn filler_in_one_of_several_reads_is_no_measurement_there() {
+    for layout in over_every_link() {
+        let columns = layout.columns();
+        let (words, marks) = (good_words(&layout), vec![Mark::Read; columns.len()]);
+        let right = readings(&layout, &words, &marks);
+        for read in 0..=columns.last().unwrap().read {
+            let is_filled = |column: usize| columns[column].read == read;
+            let length = (0..columns.len()).filter(|&column| is_filled(column)).count();
+            for filler in [0xFFFF, 0x8000, 0x7FFF] {
+                let mut words = words.clone();
+                (0..words.len()).filter(|&at| is_filled(at)).for_each(|at| words[at] = filler);
+                for (reading, right) in readings(&layout, &words, &marks).iter().zip(&right) {
+                    let point = &layout.points()[right.point];
+                    let detail = (layout.profile(), point, read, filler, reading);
+                    if !is_in(point, is_filled) {
+                        assert_eq!(reading, right, "{detail:?}");
+                    } else if length >= 4 {
+                        assert_ne!(reading.quality, Quality::Good, "{detail:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_wrong_register_spoils_its_own_points_alone() {
+    for layout in over_every_link() {
+        let count = layout.columns().len();
+        let (words, marks) = (good_words(&layout), vec![Mark::Read; count]);
+        let right = readings(&layout, &words, &marks);
+        for wrong in 0..count {
+            for filler in FILLERS {
+                let mut words = words.clone();
+                words[wrong] = filler;
+                for (reading, right) in readings(&layout, &words, &marks).iter().zip(&right) {
+                    let point = &layout.points()[right.point];
+                    if !is_in(point, |column| column == wrong) {
+                        let detail = (layout.profile(), point, wrong, filler);
+                        assert_eq!(reading, right, "{detail:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_answer_is_judged_by_the_rest_of_its_sample() {
+    let text = include_str!("../../../../profiles/sungrow-sg-string.toml");
+    let text = text.replace("min_gap_ms = 20", "min_gap_ms = 20\nhole_max = 2");
+    let layout = &Profile::parse(&text).unwrap().compile(Transport::TCP).unwrap().layout;
+    let temperature = layout.find("temp.internal").unwrap();
+    let column = usize::from(layout.points()[temperature].first_column);
+    let own = |words: &[u16], marks: &[Mark]| readings(layout, words, marks)[temperature].good();
+    let in_its_read = layout.columns().iter().filter(|it| it.read == layout.columns()[column].read);
+    assert_eq!(in_its_read.count(), 1, "it is read alone");
+    let count = layout.columns().len();
+    let read = vec![Mark::Read; count];
+    let alone = |mark| {
+        let mut marks = vec![mark; count];
+        marks[column] = Mark::Read;
+        marks
+    };
+    for (filler, value) in [(0xFFFF, -1), (0, 0)] {
+        let filled = vec![filler; count];
+        let mut beside_good = good_words(layout);
+        beside_good[column] = filler;
+        assert_eq!(own(&filled, &read), None, "{filler}: filler everywhere");
+        assert_eq!(own(&beside_good, &read), Some(value), "{filler}: all else is plausible");
+        assert_eq!(own(&filled, &alone(Mark::NotDue)), Some(value), "{filler}: nothing else due");
+    }
+    // With nothing plausible beside it, ones are no measurement; zeros may be.
+    let filled = vec![0xFFFF; count];
+    for mark in [Mark::Timeout, Mark::Exception, Mark::Garbled] {
+        assert_eq!(own(&filled, &alone(mark)), None, "{mark:?}");
+    }
+    // Another read of filler is enough, whatever the rest says, and whichever filler it is.
+    for (other, filler) in [("ac.power", 0xFFFF), ("pv.1.voltage", 0x8000), ("state", 0x7FFF)] {
+        let first = usize::from(layout.points()[layout.find(other).unwrap()].first_column);
+        let mut words = good_words(layout);
+        words[column] = 0xFFFF;
+        let same_read = |at: &usize| layout.columns()[*at].read == layout.columns()[first].read;
+        (0..count).filter(same_read).for_each(|at| words[at] = filler);
+        assert_eq!(own(&words, &read), None, "{other} {filler:#x}");
     }
 }
 
