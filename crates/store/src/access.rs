@@ -5,7 +5,6 @@
 use ecowatt_model::UnixMs;
 
 use crate::StoreError;
-use crate::error::store_failures;
 use crate::limits::TOKENS_MAX;
 
 /// SHA-256 of a secret.
@@ -140,5 +139,3 @@ pub enum RedeemSetupError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
-
-store_failures!(CreateTokenError, DeleteTokenError, RedeemSetupError);

@@ -25,6 +25,53 @@ impl<K: Ord, V> Ascending<K, V> {
         self.0.get(place).map(|(_, value)| value)
     }
 
+    /// The entry of a key, made if there is none.
+    pub(crate) fn entry(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        let place = match self.0.binary_search_by(|(held, _)| held.cmp(&key)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.0.insert(place, (key, V::default()));
+                place
+            }
+        };
+        &mut self.0[place].1
+    }
+
+    /// Takes an entry in, in place of one that has its key.
+    pub(crate) fn replace(&mut self, key: K, value: V) {
+        self.add(key, value, |held, later| *held = later);
+    }
+
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.get(key).is_some()
+    }
+
+    pub(crate) fn last(&self) -> Option<(&K, &V)> {
+        self.0.last().map(|(key, value)| (key, value))
+    }
+
+    /// Entries below a key, ascending.
+    pub(crate) fn before(&self, key: &K) -> &[(K, V)] {
+        &self.0[..self.0.partition_point(|(held, _)| held < key)]
+    }
+
+    /// Entries above a key, ascending.
+    pub(crate) fn after(&self, key: &K) -> &[(K, V)] {
+        &self.0[self.0.partition_point(|(held, _)| held <= key)..]
+    }
+
+    /// Forgets all but the last few.
+    pub(crate) fn keep_last(&mut self, count: usize) {
+        self.0.drain(..self.0.len().saturating_sub(count));
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))
     }

@@ -101,6 +101,15 @@ struct CounterDay {
     passed_over: u32,
 }
 
+/// A batch of counter readings as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CounterEdge {
+    /// How many steps in a row up to it were continued, at the least; no more than [`CALM`] are
+    /// counted, and the first batch of all has that many.
+    pub(crate) calm: u32,
+    pub(crate) batch: CounterBatch,
+}
+
 /// Everything that a batch says of the counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CounterBatch {
@@ -284,7 +293,7 @@ pub(crate) const CALM: u32 = 2 * WINDOW;
 
 /// What the batches, in the order of their names, say in all. What the first ones say depends on what
 /// came before them.
-pub(crate) fn energy_of(batches: &[CounterBatch]) -> Vec<(LocalDate, EnergySums)> {
+pub(crate) fn energy_of(batches: &[&CounterBatch]) -> Vec<(LocalDate, EnergySums)> {
     let links: Vec<Link> = batches.iter().map(|batch| batch.link).collect();
     let believed = lines::believed(&links);
     let mut days = Vec::new();

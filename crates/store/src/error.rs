@@ -1,9 +1,11 @@
 //! What can go wrong below a statement.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+/// What an engine's own library said.
+pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// The store could not do what it was asked; nothing of the request is stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -13,9 +15,9 @@ pub enum StoreError {
     #[error("no space is left for the database")]
     Full,
     #[error("reading or writing the database failed")]
-    Io(#[source] Arc<rusqlite::Error>),
+    Io(#[source] Arc<dyn Error + Send + Sync>),
     #[error("a statement failed")]
-    Sql(#[source] Arc<rusqlite::Error>),
+    Sql(#[source] Arc<dyn Error + Send + Sync>),
     #[error("writing down what was revoked failed")]
     Journal(#[source] Arc<std::io::Error>),
     #[error("the database has rolled back the group, because another of it failed")]
@@ -32,31 +34,6 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Full | Self::Io(_) | Self::Journal(_) | Self::RolledBack)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        if matches!(error, rusqlite::Error::FromSqlConversionFailure(..)) {
-            return Self::Corrupt("row");
-        }
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(
-                ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen
-                | ErrorCode::ReadOnly
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::NoLargeFileSupport,
-            ) => Self::Io(Arc::new(error)),
-            Some(
-                ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                // Nobody waits for the answer.
-                | ErrorCode::OperationInterrupted,
-            ) => Self::Busy,
-            _ => Self::Sql(Arc::new(error)),
-        }
     }
 }
 
@@ -83,7 +60,7 @@ pub enum OpenError {
     Database {
         path: PathBuf,
         #[source]
-        cause: rusqlite::Error,
+        cause: Cause,
     },
     #[error("cannot read what was revoked from {path}")]
     Journal {
@@ -99,17 +76,3 @@ pub enum OpenError {
     #[error("cannot start a thread for the store")]
     Thread(#[source] std::io::Error),
 }
-
-/// Gives the error of an operation its `Store` variant's conversions.
-macro_rules! store_failures {
-    ($($error:ty),* $(,)?) => {
-        $(
-            impl From<rusqlite::Error> for $error {
-                fn from(error: rusqlite::Error) -> Self {
-                    Self::Store(error.into())
-                }
-            }
-        )*
-    };
-}
-pub(crate) use store_failures;

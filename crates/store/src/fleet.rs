@@ -5,7 +5,6 @@ use std::fmt;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::StoreError;
-use crate::error::store_failures;
 use crate::limits::EPOCHS_PER_KEY;
 use crate::telemetry::StreamId;
 
@@ -350,5 +349,3 @@ pub enum AnnounceError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
-
-store_failures!(EditError, CreateClaimError, RedeemClaimError, AnnounceError);

@@ -39,6 +39,11 @@ impl Latest {
         self.points.merge(other.points, PointLatest::join);
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.points.len() * size_of::<(PointId, PointLatest)>()
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 + self.points.len() * 12);
         out.push(FORMAT);

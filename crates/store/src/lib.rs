@@ -11,6 +11,7 @@ mod counter;
 mod energy;
 mod error;
 mod fleet;
+mod ingest;
 mod latest;
 pub mod limits;
 mod received;
@@ -18,6 +19,7 @@ mod reported;
 mod revocation;
 mod rollup;
 mod sqlite;
+mod state;
 mod store;
 mod summary;
 mod telemetry;
@@ -28,7 +30,7 @@ pub use access::{
     SecretHash, Session, SessionId, Token, TokenId, Use,
 };
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
-pub use error::{OpenError, StoreError};
+pub use error::{Cause, OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
     DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,

@@ -72,6 +72,6 @@ pub const BLOCKS_PER_QUERY_MAX: u32 = 20_000;
 /// row that many groups in a row change is moved once.
 pub(crate) const CHECKPOINT_PAGES: u32 = 8192;
 
-/// Rows of each kind that the writer keeps in memory between groups. The largest, a quarter hour of
-/// 128 points, takes about 100 KiB; ten points take 8.
-pub(crate) const ROWS_HELD_MAX: usize = 4096;
+/// Memory of the devices' states that the writer keeps between groups, about. A device with one
+/// inverter of ten points takes some 12 KiB at the end of a quarter hour, one of 128 points 140.
+pub(crate) const STATES_BYTES_MAX: usize = 64 * 1024 * 1024;

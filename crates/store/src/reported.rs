@@ -12,6 +12,12 @@ pub(crate) struct SelfReport {
 }
 
 impl SelfReport {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let texts = self.diagnostics.iter().map(|(name, value)| name.len() + value.len());
+        size_of_val(&self.diagnostics[..]) + texts.sum::<usize>()
+    }
+
     /// Number of inverters, (number, state) of each, then names and values, length first.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();

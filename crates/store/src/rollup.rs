@@ -106,6 +106,11 @@ impl Quarter {
         self.cells.len()
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        size_of_val(&self.points[..]) + size_of_val(&self.cells[..])
+    }
+
     /// The places of a minute, one for each point.
     pub(crate) fn minute(&mut self, minute: u8) -> &mut [Option<Aggregate>] {
         let width = self.points.len();
@@ -331,6 +336,12 @@ impl Day {
     /// Figures that it holds.
     pub(crate) fn cells(&self) -> usize {
         self.points.len() + self.power.len() + 1
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let point = size_of::<(PointId, Aggregate)>();
+        self.points.len() * point + self.power.len() * size_of::<(i64, (i64, u32))>()
     }
 
     pub(crate) fn add_power(&mut self, quarter: i64, sum_mw: i64, count: u32) {

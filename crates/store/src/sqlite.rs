@@ -10,12 +10,12 @@ mod absent;
 pub(crate) mod access;
 pub(crate) mod backup;
 pub(crate) mod edit;
+mod failure;
 pub(crate) mod fleet;
 mod fold;
 pub(crate) mod ingest;
-mod joins;
 pub(crate) mod journal;
-mod newest;
+mod load;
 pub(crate) mod query;
 mod row;
 mod rows;
@@ -37,6 +37,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, READERS};
 use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
 use absent::AbsentKeys;
+use failure::cause;
 use fold::Fold;
 use journal::Journal;
 use steps::{Stepper, Steps};
@@ -97,7 +98,7 @@ impl Sqlite {
             }
         };
         let path = dir.join(DATABASE);
-        let cannot = |cause| OpenError::Database { path: path.clone(), cause };
+        let cannot = |error| OpenError::Database { path: path.clone(), cause: cause(error) };
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         if sharing == Sharing::Alone {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
@@ -143,7 +144,7 @@ impl Sqlite {
 
     /// Opens the database file through a VFS, for this connection alone and without threads.
     pub(crate) fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
-        let cannot = |cause| OpenError::Database { path: path.to_owned(), cause };
+        let cannot = |error| OpenError::Database { path: path.to_owned(), cause: cause(error) };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -411,7 +412,7 @@ fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError
     for (line, error) in &entries.bad {
         tracing::error!(path = %path.display(), line, %error, "a line of the journal says nothing");
     }
-    let cannot = |cause| OpenError::Database { path: dir.join(DATABASE), cause };
+    let cannot = |error| OpenError::Database { path: dir.join(DATABASE), cause: cause(error) };
     let transaction = connection.transaction().map_err(cannot)?;
     journal::apply(&transaction, &entries.revocations).map_err(cannot)?;
     transaction.commit().map_err(cannot)

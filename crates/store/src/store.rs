@@ -23,7 +23,14 @@ use crate::{
 /// What changes something returns after the commit that holds the change. The last clone to go
 /// finishes what is queued and closes the database; it blocks for as long as that takes.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Sqlite>);
+pub struct Store(Arc<Engine>);
+
+/// What keeps it. Each decides uploads by [`crate::ingest`] and answers by the types of this crate.
+#[derive(Debug)]
+enum Engine {
+    /// One file in a folder, for one server.
+    Sqlite(Sqlite),
+}
 
 impl Store {
     /// Whether there is a database in `dir`. Nothing is opened and nothing is made.
@@ -40,7 +47,7 @@ impl Store {
     /// # Errors
     /// If another process has it open, a later version wrote it, or the disk does not play along.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Alone)?)))
+        Ok(Self::of(Engine::Sqlite(Sqlite::open(dir, Sharing::Alone)?)))
     }
 
     /// Opens the database in `dir` beside a server that may be running, for an administrator's
@@ -49,7 +56,7 @@ impl Store {
     /// # Errors
     /// If there is no database, or its schema is not this program's.
     pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Sqlite::open(dir, Sharing::Beside)?)))
+        Ok(Self::of(Engine::Sqlite(Sqlite::open(dir, Sharing::Beside)?)))
     }
 
     /// Opens a database file, made if there is none, through an SQLite VFS that is registered under
@@ -61,7 +68,16 @@ impl Store {
     /// If the file is open elsewhere, a later version wrote it, or the VFS does not play along.
     pub fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
         let (sqlite, stepper) = Sqlite::open_stepped(path, vfs)?;
-        Ok((Self(Arc::new(sqlite)), stepper))
+        Ok((Self::of(Engine::Sqlite(sqlite)), stepper))
+    }
+
+    fn of(engine: Engine) -> Self {
+        Self(Arc::new(engine))
+    }
+
+    fn sqlite(&self) -> &Sqlite {
+        let Engine::Sqlite(sqlite) = &*self.0;
+        sqlite
     }
 }
 
@@ -72,7 +88,7 @@ impl Store {
     /// # Errors
     /// If nothing can be written.
     pub async fn check_writer(&self) -> Result<(), StoreError> {
-        self.0.write(|_| Ok(())).await
+        self.sqlite().write(|_| Ok(())).await
     }
 
     /// Looks up nothing.
@@ -80,20 +96,20 @@ impl Store {
     /// # Errors
     /// If nothing can be looked up.
     pub async fn check_reader(&self) -> Result<(), StoreError> {
-        self.0.look_up(query::nothing).await
+        self.sqlite().look_up(query::nothing).await
     }
 
     /// Ready when nothing will be written any more: the thread that writes has panicked, or whoever
     /// steps the store is gone. It does not keep the store open.
     pub fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        self.0.writer_ended()
+        self.sqlite().writer_ended()
     }
 }
 
 /// Access.
 impl Store {
     pub async fn create_token(&self, new: NewToken) -> Result<Token, CreateTokenError> {
-        self.0.write(move |db| access::create_token(db, &new)).await
+        self.sqlite().write(move |db| access::create_token(db, &new)).await
     }
 
     /// The token with this hash, if it has not expired at `now`.
@@ -102,11 +118,11 @@ impl Store {
         hash: SecretHash,
         now: UnixMs,
     ) -> Result<Option<Token>, StoreError> {
-        self.0.look_up(move |db| access::find_token(db, &hash, now)).await
+        self.sqlite().look_up(move |db| access::find_token(db, &hash, now)).await
     }
 
     pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
-        self.0.read(access::list_tokens).await
+        self.sqlite().read(access::list_tokens).await
     }
 
     /// Deletes a token and its sessions. With `keep_owner`, the last token of an owner that is valid
@@ -116,13 +132,15 @@ impl Store {
         id: TokenId,
         keep_owner: Option<UnixMs>,
     ) -> Result<(), DeleteTokenError> {
-        self.0.revoke(move |db, journal| access::delete_token(db, journal, id, keep_owner)).await
+        self.sqlite()
+            .revoke(move |db, journal| access::delete_token(db, journal, id, keep_owner))
+            .await
     }
 
     /// Makes a session, unless its token is gone. A token has
     /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`]; the oldest make way.
     pub async fn create_session(&self, new: NewSession) -> Result<Option<SessionId>, StoreError> {
-        self.0.write(move |db| access::create_session(db, &new)).await
+        self.sqlite().write(move |db| access::create_session(db, &new)).await
     }
 
     /// A session and the token behind it, if neither has expired at `now`.
@@ -131,7 +149,7 @@ impl Store {
         hash: SecretHash,
         now: UnixMs,
     ) -> Result<Option<(Token, SessionId)>, StoreError> {
-        self.0.look_up(move |db| access::find_session(db, &hash, now)).await
+        self.sqlite().look_up(move |db| access::find_session(db, &hash, now)).await
     }
 
     /// Whether a token, or a session of it, is valid at `now`.
@@ -141,32 +159,32 @@ impl Store {
         session: Option<SessionId>,
         now: UnixMs,
     ) -> Result<bool, StoreError> {
-        self.0.look_up(move |db| access::is_valid(db, token, session, now)).await
+        self.sqlite().look_up(move |db| access::is_valid(db, token, session, now)).await
     }
 
     /// Sessions that run at `now`, the youngest first.
     pub async fn list_sessions(&self, now: UnixMs) -> Result<Vec<Session>, StoreError> {
-        self.0.read(move |db| access::list_sessions(db, now)).await
+        self.sqlite().read(move |db| access::list_sessions(db, now)).await
     }
 
     /// Deletes a session; says whether there was one.
     pub async fn delete_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        self.0.revoke(move |db, journal| access::delete_session(db, journal, id)).await
+        self.sqlite().revoke(move |db, journal| access::delete_session(db, journal, id)).await
     }
 
     /// Deletes all sessions but one; gives their number.
     pub async fn delete_sessions(&self, but: Option<SessionId>) -> Result<usize, StoreError> {
-        self.0.revoke(move |db, journal| access::delete_sessions(db, journal, but)).await
+        self.sqlite().revoke(move |db, journal| access::delete_sessions(db, journal, but)).await
     }
 
     /// Notes when tokens and sessions were used last.
     pub async fn note_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
-        self.0.write(move |db| access::note_uses(db, &uses)).await
+        self.sqlite().write(move |db| access::note_uses(db, &uses)).await
     }
 
     /// Whether there is a token of an owner, valid or not.
     pub async fn is_owned(&self) -> Result<bool, StoreError> {
-        self.0.read(access::is_owned).await
+        self.sqlite().read(access::is_owned).await
     }
 
     /// Keeps a one-time set-up code in place of any earlier one.
@@ -175,7 +193,7 @@ impl Store {
         hash: SecretHash,
         created: UnixMs,
     ) -> Result<(), StoreError> {
-        self.0.write(move |db| access::replace_setup_code(db, &hash, created)).await
+        self.sqlite().write(move |db| access::replace_setup_code(db, &hash, created)).await
     }
 
     /// Makes a token and a session of it and spends the set-up code, or nothing of it.
@@ -183,43 +201,43 @@ impl Store {
         &self,
         redeem: RedeemSetup,
     ) -> Result<(Token, SessionId), RedeemSetupError> {
-        self.0.write(move |db| access::redeem_setup(db, &redeem)).await
+        self.sqlite().write(move |db| access::redeem_setup(db, &redeem)).await
     }
 }
 
 /// Sites, devices, keys and claims.
 impl Store {
     pub async fn list_sites(&self) -> Result<Vec<Site>, StoreError> {
-        self.0.read(fleet::list_sites).await
+        self.sqlite().read(fleet::list_sites).await
     }
 
     /// Makes a claim, and its device and site if they are to be made.
     pub async fn create_claim(&self, new: NewClaim) -> Result<DeviceNumber, CreateClaimError> {
-        self.0.revoke(move |db, journal| fleet::create_claim(db, journal, &new)).await
+        self.sqlite().revoke(move |db, journal| fleet::create_claim(db, journal, &new)).await
     }
 
     pub async fn find_claim(&self, id: String) -> Result<Option<Claim>, StoreError> {
-        self.0.look_up(move |db| fleet::find_claim(db, &id)).await
+        self.sqlite().look_up(move |db| fleet::find_claim(db, &id)).await
     }
 
     /// Claims that can be redeemed at `now`, the youngest first, at most
     /// [`crate::limits::CLAIMS_LISTED_MAX`].
     pub async fn list_claims(&self, now: UnixMs) -> Result<Vec<OpenClaim>, StoreError> {
-        self.0.read(move |db| fleet::list_claims(db, now)).await
+        self.sqlite().read(move |db| fleet::list_claims(db, now)).await
     }
 
     /// Deletes a claim that was not redeemed; says whether there was one.
     pub async fn delete_claim(&self, id: String) -> Result<bool, StoreError> {
-        self.0.revoke(move |db, journal| fleet::delete_claim(db, journal, &id)).await
+        self.sqlite().revoke(move |db, journal| fleet::delete_claim(db, journal, &id)).await
     }
 
     /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
     /// revoked.
     pub async fn redeem_claim(&self, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
         let redeemed =
-            self.0.revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await;
+            self.sqlite().revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await;
         if let Ok(device) = redeemed {
-            self.0.keys_given(device);
+            self.sqlite().keys_given(device);
         }
         redeemed.map(drop)
     }
@@ -229,7 +247,7 @@ impl Store {
         device: DeviceNumber,
         generation: KeyGeneration,
     ) -> Result<Option<DeviceKey>, StoreError> {
-        self.0.find_key(device, generation).await
+        self.sqlite().find_key(device, generation).await
     }
 
     /// The newest key of each of the devices that has one: when it was revoked, if it was.
@@ -237,17 +255,17 @@ impl Store {
         &self,
         devices: Vec<DeviceNumber>,
     ) -> Result<Vec<(DeviceNumber, Option<UnixMs>)>, StoreError> {
-        self.0.read(move |db| fleet::newest_keys(db, &devices)).await
+        self.sqlite().read(move |db| fleet::newest_keys(db, &devices)).await
     }
 
     /// Revokes all keys of a device and voids its outstanding claims; says whether there was one of
     /// either.
     pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
-        self.0.revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
+        self.sqlite().revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
     }
 
     pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {
-        self.0.read(move |db| fleet::list_devices(db, &query)).await
+        self.sqlite().read(move |db| fleet::list_devices(db, &query)).await
     }
 
     /// Devices by number, from after one of them on, and whether there are more.
@@ -256,32 +274,32 @@ impl Store {
         after: Option<DeviceNumber>,
         limit: u32,
     ) -> Result<(Vec<Device>, bool), StoreError> {
-        self.0.read(move |db| fleet::sweep_devices(db, after, limit)).await
+        self.sqlite().read(move |db| fleet::sweep_devices(db, after, limit)).await
     }
 
     pub async fn find_device(&self, device: DeviceNumber) -> Result<Option<Device>, StoreError> {
-        self.0.look_up(move |db| fleet::find_device(db, device)).await
+        self.sqlite().look_up(move |db| fleet::find_device(db, device)).await
     }
 
     /// Changes a device's name and site.
     pub async fn edit_device(&self, change: EditDevice) -> Result<(), EditError> {
-        self.0.write(move |db| edit::edit_device(db, &change)).await
+        self.sqlite().write(move |db| edit::edit_device(db, &change)).await
     }
 
     /// Changes a site's name and time zone.
     pub async fn edit_site(&self, change: EditSite) -> Result<(), EditError> {
-        self.0.write(move |db| edit::edit_site(db, &change)).await
+        self.sqlite().write(move |db| edit::edit_site(db, &change)).await
     }
 
     /// Deletes a site without devices.
     pub async fn delete_site(&self, site: SiteId) -> Result<(), EditError> {
-        self.0.write(move |db| edit::delete_site(db, site)).await
+        self.sqlite().write(move |db| edit::delete_site(db, site)).await
     }
 
     /// Revokes a device's keys and believes nothing any more of what was reported under them; what
     /// they have stored stays. Says whether there is such a device.
     pub async fn reset_device(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
-        self.0.rewrite(move |db, journal| edit::reset_device(db, journal, device, at)).await
+        self.sqlite().rewrite(move |db, journal| edit::reset_device(db, journal, device, at)).await
     }
 
     /// Revokes a device's keys and makes it invisible; [`Store::sweep`] removes what it has stored.
@@ -291,20 +309,20 @@ impl Store {
         device: DeviceNumber,
         at: UnixMs,
     ) -> Result<bool, StoreError> {
-        self.0.rewrite(move |db, journal| edit::delete_device(db, journal, device, at)).await
+        self.sqlite().rewrite(move |db, journal| edit::delete_device(db, journal, device, at)).await
     }
 
     /// Removes some of what deleted devices have stored; says whether there may be more.
     pub async fn sweep(&self) -> Result<bool, StoreError> {
-        if !self.0.read(edit::has_deleted).await? {
+        if !self.sqlite().read(edit::has_deleted).await? {
             return Ok(false);
         }
-        self.0.write(edit::sweep).await
+        self.sqlite().write(edit::sweep).await
     }
 
     /// Other devices of the same name at the same site, a few of them.
     pub async fn namesakes(&self, device: DeviceNumber) -> Result<Vec<DeviceNumber>, StoreError> {
-        self.0.read(move |db| edit::namesakes(db, device)).await
+        self.sqlite().read(move |db| edit::namesakes(db, device)).await
     }
 
     /// Sets states; gives the devices whose state changed.
@@ -313,7 +331,7 @@ impl Store {
         states: Vec<(DeviceNumber, DeviceState)>,
         at: UnixMs,
     ) -> Result<Vec<DeviceNumber>, StoreError> {
-        self.0.write(move |db| fleet::set_states(db, &states, at)).await
+        self.sqlite().write(move |db| fleet::set_states(db, &states, at)).await
     }
 }
 
@@ -326,13 +344,13 @@ impl Store {
         device: DeviceNumber,
         stream: NewStream,
     ) -> Result<Vec<PointId>, AnnounceError> {
-        self.0.write(move |db| fleet::announce(db, &NewStreamOf { device, stream })).await
+        self.sqlite().write(move |db| fleet::announce(db, &NewStreamOf { device, stream })).await
     }
 
     /// Enters a stream's layout into the dictionary of all devices, without announcing the stream;
     /// gives the ids of its points, in their order.
     pub async fn enter_layout(&self, stream: NewStream) -> Result<Vec<PointId>, StoreError> {
-        self.0.write(move |db| fleet::enter_layout(db, &stream)).await
+        self.sqlite().write(move |db| fleet::enter_layout(db, &stream)).await
     }
 
     /// How many streams the device has announced under the key that `id` belongs to.
@@ -341,11 +359,11 @@ impl Store {
         device: DeviceNumber,
         id: StreamId,
     ) -> Result<u32, StoreError> {
-        self.0.look_up(move |db| fleet::count_streams(db, device, id)).await
+        self.sqlite().look_up(move |db| fleet::count_streams(db, device, id)).await
     }
 
     pub async fn list_streams(&self, device: DeviceNumber) -> Result<Vec<Stream>, StoreError> {
-        self.0.read(move |db| fleet::list_streams(db, device)).await
+        self.sqlite().read(move |db| fleet::list_streams(db, device)).await
     }
 
     /// A stream and the dictionary's ids of its points, in the layout's order.
@@ -354,7 +372,7 @@ impl Store {
         device: DeviceNumber,
         id: StreamId,
     ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
-        self.0.look_up(move |db| fleet::find_stream(db, device, id)).await
+        self.sqlite().look_up(move |db| fleet::find_stream(db, device, id)).await
     }
 
     /// Every point that an inverter's layouts ever had.
@@ -363,7 +381,7 @@ impl Store {
         device: DeviceNumber,
         source: SourceNumber,
     ) -> Result<Vec<Point>, StoreError> {
-        self.0.read(move |db| fleet::list_points(db, device, source)).await
+        self.sqlite().read(move |db| fleet::list_points(db, device, source)).await
     }
 
     /// Stores a message: its counter, its batches that are not there yet with their roll-ups, and
@@ -372,7 +390,7 @@ impl Store {
     /// # Errors
     /// If nothing was stored; the device will send it again.
     pub async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
-        self.0.ingest(upload).await
+        self.sqlite().ingest(upload).await
     }
 }
 
@@ -380,7 +398,7 @@ impl Store {
 impl Store {
     /// The newest readings of every inverter of a device.
     pub async fn latest(&self, device: DeviceNumber) -> Result<Vec<SourceLatest>, StoreError> {
-        self.0.read(move |db| query::latest(db, device)).await
+        self.sqlite().read(move |db| query::latest(db, device)).await
     }
 
     /// The newest AC power of every inverter of each device.
@@ -388,7 +406,7 @@ impl Store {
         &self,
         devices: Vec<DeviceNumber>,
     ) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
-        self.0.read(move |db| query::powers(db, &devices)).await
+        self.sqlite().read(move |db| query::powers(db, &devices)).await
     }
 
     /// The state that every inverter of each device said last.
@@ -396,7 +414,7 @@ impl Store {
         &self,
         devices: Vec<DeviceNumber>,
     ) -> Result<Vec<(DeviceNumber, Vec<StateReading>)>, StoreError> {
-        self.0.read(move |db| query::states(db, &devices)).await
+        self.sqlite().read(move |db| query::states(db, &devices)).await
     }
 
     /// Layouts as they were announced.
@@ -404,7 +422,7 @@ impl Store {
         &self,
         ids: Vec<LayoutId>,
     ) -> Result<Vec<(LayoutId, Vec<u8>)>, StoreError> {
-        self.0.read(move |db| query::layouts(db, &ids)).await
+        self.sqlite().read(move |db| query::layouts(db, &ids)).await
     }
 
     /// Batches that have samples in the range, by their first sample and name, from after the one
@@ -417,7 +435,7 @@ impl Store {
         range: TimeRange,
         after: Option<(UnixMs, BatchId)>,
     ) -> Result<Vec<Block>, StoreError> {
-        self.0.read(move |db| query::blocks(db, device, source, range, after)).await
+        self.sqlite().read(move |db| query::blocks(db, device, source, range, after)).await
     }
 
     /// All batches of an inverter by their first sample and name, from after the one given on; at
@@ -428,7 +446,7 @@ impl Store {
         source: SourceNumber,
         after: Option<(UnixMs, BatchId)>,
     ) -> Result<Vec<Block>, StoreError> {
-        self.0.read(move |db| query::list_blocks(db, device, source, after)).await
+        self.sqlite().read(move |db| query::list_blocks(db, device, source, after)).await
     }
 
     /// Names and rows of all stored batches of a device, to check what was delivered.
@@ -436,7 +454,7 @@ impl Store {
         &self,
         device: DeviceNumber,
     ) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
-        self.0.read(move |db| query::list_batches(db, device)).await
+        self.sqlite().read(move |db| query::list_batches(db, device)).await
     }
 
     /// One-minute buckets that begin in the range, ascending; those without data are left out. Some
@@ -449,7 +467,7 @@ impl Store {
         range: TimeRange,
         points: Vec<PointId>,
     ) -> Result<Vec<Bucket>, StoreError> {
-        self.0.read(move |db| query::minutes(db, device, source, range, &points)).await
+        self.sqlite().read(move |db| query::minutes(db, device, source, range, &points)).await
     }
 
     /// Buckets of a UTC quarter hour that begin in the range, ascending.
@@ -460,7 +478,7 @@ impl Store {
         range: TimeRange,
         points: Vec<PointId>,
     ) -> Result<Vec<Bucket>, StoreError> {
-        self.0.read(move |db| query::quarters(db, device, source, range, &points)).await
+        self.sqlite().read(move |db| query::quarters(db, device, source, range, &points)).await
     }
 
     /// Local days from `dates.0` until before `dates.1`.
@@ -471,7 +489,7 @@ impl Store {
         dates: (LocalDate, LocalDate),
         points: Vec<PointId>,
     ) -> Result<Vec<DayBucket>, StoreError> {
-        self.0.read(move |db| query::days(db, device, source, dates, &points)).await
+        self.sqlite().read(move |db| query::days(db, device, source, dates, &points)).await
     }
 
     /// Energy of every inverter in the local days from `dates.0` until before `dates.1`.
@@ -480,7 +498,7 @@ impl Store {
         device: DeviceNumber,
         dates: (LocalDate, LocalDate),
     ) -> Result<Vec<EnergyDay>, StoreError> {
-        self.0.read(move |db| query::energy_days(db, device, dates)).await
+        self.sqlite().read(move |db| query::energy_days(db, device, dates)).await
     }
 
     /// Stretches without readings that touch the range, by their beginning; at most
@@ -490,7 +508,7 @@ impl Store {
         device: DeviceNumber,
         range: TimeRange,
     ) -> Result<Vec<EnergyGap>, StoreError> {
-        self.0.read(move |db| query::energy_gaps(db, device, range)).await
+        self.sqlite().read(move |db| query::energy_gaps(db, device, range)).await
     }
 
     /// Energy and power of one local day of each device, in the order given.
@@ -498,11 +516,11 @@ impl Store {
         &self,
         wanted: Vec<(DeviceNumber, LocalDate)>,
     ) -> Result<Vec<DeviceDay>, StoreError> {
-        self.0.read(move |db| query::device_days(db, &wanted)).await
+        self.sqlite().read(move |db| query::device_days(db, &wanted)).await
     }
 
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        let devices = self.0.read(query::count_devices).await?;
-        Ok(Counts { devices, database_bytes: self.0.size_bytes()? })
+        let devices = self.sqlite().read(query::count_devices).await?;
+        Ok(Counts { devices, database_bytes: self.sqlite().size_bytes()? })
     }
 }

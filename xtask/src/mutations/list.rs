@@ -52,9 +52,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server keeps counters in memory alone",
         file: "crates/store/src/sqlite/rows.rs",
         changes: &[(
-            "            done(&mut update, params![device, generation, signed(key.counter.0), key.digest])",
-            "            let _ = (&mut update, device, generation, key, signed(0));
-            Ok(())",
+            "        done(&mut self.key, params![device.0, link.generation.0, counter, link.digest])?;\n",
+            "        let _ = (&mut self.key, counter, link.digest);\n",
         )],
         breaks: "OldIsRefused",
         seed: 1,
@@ -82,15 +81,15 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "energy across a filled hole is counted twice",
-        file: "crates/store/src/sqlite/joins.rs",
-        changes: &[("            days.take(after.after(before.as_ref()));\n", "")],
+        file: "crates/store/src/ingest/joins.rs",
+        changes: &[("                days.take(after.after(before.as_ref()));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
     Mutation {
         name: "energy between a late batch and the one after it is not counted",
-        file: "crates/store/src/sqlite/joins.rs",
-        changes: &[("            days.add(after.after(Some(&batch.link)));\n", "")],
+        file: "crates/store/src/ingest/joins.rs",
+        changes: &[("                days.add(after.after(Some(&batch.link)));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
@@ -106,36 +105,39 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "counter continues by time, not in the order in which it was read",
-        file: "crates/store/src/sqlite/joins.rs",
+        file: "crates/store/src/ingest.rs",
         changes: &[(
-            "let (id, key) = (block.id, (device, block.source.0));",
-            "let key = (device, block.source.0);
-    let epoch = BootEpoch(u32::try_from(block.first.0 / 1_000).unwrap_or(0));
-    let id = BatchId { epoch, sequence: block.id.sequence };",
+            "joins.join_counter(inverter, *id, &block.summary)",
+            "joins.join_counter(
+                inverter,
+                BatchId {
+                    epoch: BootEpoch(u32::try_from(block.first.0 / 1_000).unwrap_or(0)),
+                    sequence: id.sequence,
+                },
+                &block.summary,
+            )",
         )],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
     Mutation {
         name: "server begins a day anew that it does not hold in memory",
-        file: "crates/store/src/sqlite/ingest.rs",
+        file: "crates/store/src/sqlite/load.rs",
         changes: &[(
-            "        rows.days.change(key, || rows::load_day(db, key), |held| held.merge(day))?;",
-            "        rows.days.change(key, || Ok(None), |held| held.merge(day))?;",
+            "inverter.days.replace(*date, load_day(db, key, *date)?);",
+            "inverter.days.replace(*date, load_day(db, key, *date).map(|_| Day::default())?);",
         )],
         breaks: "RollUpsAddUp",
         seed: 1,
     },
     Mutation {
         name: "server leaves quarter hours as they are when a late batch comes",
-        file: "crates/store/src/sqlite/ingest.rs",
+        file: "crates/store/src/ingest.rs",
         changes: &[(
-            "        rows.quarters.change(key, || rows::load_quarter(db, key), |held| held.merge(quarter))?;",
-            "        rows.quarters.change(key, || rows::load_quarter(db, key), |held| {
-            if *held == Default::default() {
-                held.merge(quarter);
-            }
-        })?;",
+            "                inverter.quarters.add(number, quarter, Quarter::merge);",
+            "                if inverter.quarters.entry(number).is_empty() {
+                    inverter.quarters.add(number, quarter, Quarter::merge);
+                }",
         )],
         breaks: "RollUpsAddUp",
         seed: 1,
@@ -463,30 +465,29 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "server forgets which batches it has when it restarts",
-        file: "crates/store/src/sqlite/ingest.rs",
+        file: "crates/store/src/sqlite/load.rs",
         changes: &[(
-            "rows.received.get(place, || rows::load_received(db, place))?",
-            "rows.received.get(place, || Ok(None))?",
+            "let received = load_received(db, device, *epoch, *generation)?;",
+            "let received = load_received(db, device, *epoch, *generation).map(|_| Received::default())?;",
         )],
         breaks: "Delivered",
         seed: 3,
     },
     Mutation {
         name: "server stores a batch again that it has",
-        file: "crates/store/src/sqlite/ingest.rs",
-        changes: &[
-            (
-                "            Added::Known => receipt.duplicates += 1,
+        file: "crates/store/src/ingest.rs",
+        changes: &[(
+            "                Added::Known => receipt.duplicates += 1,
 ",
-                "            Added::Known => {
-                receipt.duplicates += 1;
-                accepted.push(block);
-            }
+            "                Added::Known => {
+                    receipt.duplicates += 1;
+                    let other = block.id.sequence.0 ^ u32::try_from(upload.counter.0 << 12).unwrap_or(0);
+                    let sequence = ecowatt_model::Sequence(other);
+                    self.taken.push((place, BatchId { sequence, ..block.id }));
+                }
 ",
-            ),
-            ("\"INSERT INTO block (", "\"INSERT OR REPLACE INTO block ("),
-        ],
-        breaks: "RollUpsAddUp",
+        )],
+        breaks: "NothingDoubled",
         seed: 1,
     },
     Mutation {

@@ -15,11 +15,12 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use super::failure::cause;
 use super::journal::{self, Entries, JOURNAL, Journal, sync_folder};
 use super::{BUSY_TIMEOUT, DATABASE, create_private, lock, schema};
 use crate::limits::BACKUP_STEP_PAGES;
 use crate::revocation::{BadLine, Revocation};
-use crate::{OpenError, StoreError};
+use crate::{Cause, OpenError, StoreError};
 
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
@@ -84,7 +85,7 @@ pub enum BackupError {
     Database {
         path: PathBuf,
         #[source]
-        cause: rusqlite::Error,
+        cause: Cause,
     },
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -468,6 +469,6 @@ fn file(path: &Path, cause: io::Error) -> BackupError {
     BackupError::File { path: path.to_owned(), cause }
 }
 
-fn database(path: &Path, cause: rusqlite::Error) -> BackupError {
-    BackupError::Database { path: path.to_owned(), cause }
+fn database(path: &Path, error: rusqlite::Error) -> BackupError {
+    BackupError::Database { path: path.to_owned(), cause: cause(error) }
 }

@@ -456,16 +456,19 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
     if count_streams(db, *device, stream.id)? >= STREAMS_PER_KEY_MAX {
         return Err(AnnounceError::TooMany);
     }
-    let layout = match layout {
-        Some(layout) => layout,
-        None => create_layout(db, stream)?,
-    };
+    Ok(layout_points(db, create_stream(db, new)?)?)
+}
+
+/// Enters a stream that is not there; gives its layout.
+pub(super) fn create_stream(db: &Connection, new: &NewStreamOf) -> Result<i64, StoreError> {
+    let NewStreamOf { device, stream } = new;
+    let layout = find_or_create_layout(db, stream)?;
     db.prepare_cached(
         "INSERT INTO stream (device, number, source, layout, first_seen)
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![device.0, stream.id.code(), stream.source.0, layout, stream.at.0])?;
-    Ok(layout_points(db, layout)?)
+    Ok(layout)
 }
 
 /// A stream and whose it is.
@@ -480,15 +483,16 @@ pub(crate) fn enter_layout(
     db: &Connection,
     stream: &NewStream,
 ) -> Result<Vec<PointId>, StoreError> {
+    let layout = find_or_create_layout(db, stream)?;
+    layout_points(db, layout)
+}
+
+fn find_or_create_layout(db: &Connection, stream: &NewStream) -> Result<i64, StoreError> {
     let held = db
         .prepare_cached("SELECT id FROM layout WHERE cbor = ?1")?
         .query_row([&stream.layout], |row| row.get::<_, i64>(0))
         .optional()?;
-    let layout = match held {
-        Some(layout) => layout,
-        None => create_layout(db, stream)?,
-    };
-    layout_points(db, layout)
+    held.map_or_else(|| create_layout(db, stream), Ok)
 }
 
 /// How many streams a device has announced under the key that `id` belongs to.

@@ -1,383 +1,290 @@
-//! The rows that ingest works on, held in memory between reading and writing them.
+//! The states of devices, held in memory between reading and writing them.
 //!
-//! Many uploads of one device in a group change each of its rows once. After a commit the rows stay,
-//! up to a bound, so that the next group need not read them; a group that fails clears them all.
+//! Many uploads of one device in a group change each of its rows once, at the group's end. After a
+//! commit the states stay, up to a bound, so that the next group need not read them; a group that
+//! fails clears them all.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::Hash;
+use std::collections::{BTreeMap, HashMap};
 
-use ecowatt_model::{BootEpoch, Counter, KeyGeneration, UnixMs};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
+use ecowatt_model::{BatchId, DeviceNumber};
+use rusqlite::{CachedStatement, Connection, Params, params};
 
-use super::newest::NewestEdges;
-use super::row::{count, signed};
+use super::fleet::{self, NewStreamOf};
+use super::row::signed;
 use crate::StoreError;
-use crate::latest::Latest;
-use crate::limits::ROWS_HELD_MAX;
-use crate::received::Received;
-use crate::reported::SelfReport;
-use crate::rollup::{Day, LocalDate, Quarter};
+use crate::ingest::{Changes, GapChange};
+use crate::limits::STATES_BYTES_MAX;
+use crate::state::{DeviceState, LinkState};
 
-/// A row and what of it the database does not have.
-#[derive(Debug)]
-struct Held<T> {
-    value: T,
-    is_dirty: bool,
-}
-
-/// Rows of one table, by key.
-#[derive(Debug)]
-pub(super) struct Table<K, T> {
-    held: HashMap<K, Held<T>>,
-    dirty: Vec<K>,
-}
-
-impl<K, T> Default for Table<K, T> {
-    fn default() -> Self {
-        Self { held: HashMap::new(), dirty: Vec::new() }
-    }
-}
-
-impl<K: Copy + Eq + Hash + Ord, T> Table<K, T> {
-    /// The row, loaded if it is not held.
-    pub(super) fn get(
-        &mut self,
-        key: K,
-        load: impl FnOnce() -> Result<Option<T>, StoreError>,
-    ) -> Result<Option<&T>, StoreError> {
-        match self.held.entry(key) {
-            Entry::Occupied(held) => Ok(Some(&held.into_mut().value)),
-            Entry::Vacant(free) => {
-                let Some(value) = load()? else { return Ok(None) };
-                Ok(Some(&free.insert(Held { value, is_dirty: false }).value))
-            }
-        }
-    }
-
-    /// Changes a row, made if there is none.
-    pub(super) fn change(
-        &mut self,
-        key: K,
-        load: impl FnOnce() -> Result<Option<T>, StoreError>,
-        change: impl FnOnce(&mut T),
-    ) -> Result<(), StoreError>
-    where
-        T: Default,
-    {
-        let held = match self.held.entry(key) {
-            Entry::Occupied(held) => held.into_mut(),
-            Entry::Vacant(free) => {
-                free.insert(Held { value: load()?.unwrap_or_default(), is_dirty: false })
-            }
-        };
-        change(&mut held.value);
-        if !held.is_dirty {
-            held.is_dirty = true;
-            self.dirty.push(key);
-        }
-        Ok(())
-    }
-
-    /// Writes what is not yet written, in the order of the keys: neighbours share pages.
-    fn flush(
-        &mut self,
-        mut write: impl FnMut(&K, &T) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.dirty.sort_unstable();
-        for key in self.dirty.drain(..) {
-            if let Some(held) = self.held.get_mut(&key) {
-                write(&key, &held.value)?;
-                held.is_dirty = false;
-            }
-        }
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.held.clear();
-        self.dirty.clear();
-    }
-
-    fn bound(&mut self) {
-        if self.held.len() > ROWS_HELD_MAX && self.dirty.is_empty() {
-            self.held.clear();
-        }
-    }
-}
-
-/// The part of a device's key that a message moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct KeyRow {
-    pub(super) is_revoked: bool,
-    pub(super) counter: Counter,
-    pub(super) digest: Option<[u8; 32]>,
-    /// The first boot epoch that was granted with it.
-    pub(super) first_epoch: BootEpoch,
-    /// What was reported under keys up to this generation is not believed, and names of batches in
-    /// epochs below this one may be anybody's.
-    pub(super) forgotten: (u16, BootEpoch),
-}
-
-/// What a device's messages have shown.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LinkRow {
-    pub(super) generation: KeyGeneration,
-    pub(super) last_seen: UnixMs,
-    pub(super) last_sample: Option<UnixMs>,
-    pub(super) epoch: BootEpoch,
-    pub(super) messages: u64,
-    pub(super) batches: u64,
-    pub(super) samples: u64,
-    pub(super) duplicates: u64,
-    pub(super) refused: u64,
-    pub(super) dropped_samples: u64,
-    pub(super) bytes: u64,
-    pub(super) firmware: Option<String>,
-    pub(super) reported: SelfReport,
-}
-
-/// Everything that an upload may change besides the blocks themselves.
+/// What is held, and what of it the database does not have.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) keys: Table<(u32, u16), KeyRow>,
-    pub(super) links: Table<u32, LinkRow>,
-    pub(super) received: Table<(u32, u32, u16), Received>,
-    pub(super) quarters: Table<(u32, u8, i64), Quarter>,
-    pub(super) days: Table<(u32, u8, LocalDate), Day>,
-    pub(super) latest: Table<(u32, u8), Latest>,
-    pub(super) newest: NewestEdges,
+    held: HashMap<DeviceNumber, Held>,
+    changed: BTreeMap<DeviceNumber, Changes>,
+    /// Devices that this group has asked for.
+    used: Vec<DeviceNumber>,
+    group: u64,
+    /// Bytes of what is held, about.
+    weight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    state: DeviceState,
+    weight: usize,
+    /// The last group that asked for it.
+    used: Option<u64>,
 }
 
 impl Rows {
-    /// After a failed group.
+    /// A device's state, as far as it is held.
+    pub(super) fn state(&mut self, device: DeviceNumber) -> &mut DeviceState {
+        let held = self.held.entry(device).or_default();
+        if held.used != Some(self.group) {
+            held.used = Some(self.group);
+            self.used.push(device);
+        }
+        &mut held.state
+    }
+
+    /// Rows of a device's state are to be written.
+    pub(super) fn changed(&mut self, device: DeviceNumber, changes: Changes) {
+        self.changed.entry(device).or_default().also(changes);
+    }
+
+    /// After a failed group, and before a change of what is otherwise ingest's alone.
     pub(super) fn clear(&mut self) {
-        self.keys.clear();
-        self.links.clear();
-        self.received.clear();
-        self.quarters.clear();
-        self.days.clear();
-        self.latest.clear();
-        self.newest.clear();
+        *self = Self { group: self.group, ..Self::default() };
     }
 
-    /// Before a change to the control plane, which may touch keys; everything else is ingest's alone.
+    /// Before a change of the control plane, which may touch keys; everything else is ingest's alone.
     pub(super) fn forget_keys(&mut self) {
-        self.keys.clear();
+        self.held.values_mut().for_each(|held| held.state.forget_key());
     }
 
-    /// Between groups.
+    /// Between groups: forgets what the next ones will hardly need.
     pub(super) fn bound(&mut self) {
-        self.keys.bound();
-        self.links.bound();
-        self.received.bound();
-        self.quarters.bound();
-        self.days.bound();
-        self.latest.bound();
-        self.newest.bound();
+        self.group += 1;
+        for device in self.used.drain(..) {
+            if let Some(held) = self.held.get_mut(&device) {
+                held.state.trim();
+                let weight = held.state.weight();
+                self.weight = self.weight + weight - held.weight;
+                held.weight = weight;
+            }
+        }
+        if self.weight > STATES_BYTES_MAX {
+            self.forget_half();
+        }
     }
 
-    /// Writes everything that the database does not have yet.
+    /// Forgets those that were not asked for the longest.
+    fn forget_half(&mut self) {
+        let mut used: Vec<Option<u64>> = self.held.values().map(|held| held.used).collect();
+        let middle = used.len() / 2;
+        let middle = *used.select_nth_unstable(middle).1;
+        let mut more = self.held.len() / 2;
+        self.held.retain(|_, held| {
+            let goes = held.used < middle || held.used == middle && more > 0;
+            more = more.saturating_sub(usize::from(goes));
+            !goes
+        });
+        self.weight = self.held.values().map(|held| held.weight).sum();
+    }
+
+    /// Writes everything that the database does not have yet, in the order of the keys: neighbours
+    /// share pages.
     pub(super) fn flush(&mut self, db: &Connection) -> Result<(), StoreError> {
-        let mut update = db.prepare_cached(
-            "UPDATE device_key SET counter = ?3, digest = ?4 WHERE device = ?1 AND generation = ?2",
-        )?;
-        self.keys.flush(|(device, generation), key| {
-            done(&mut update, params![device, generation, signed(key.counter.0), key.digest])
-        })?;
-        let mut upsert = db.prepare_cached(
-            "INSERT OR REPLACE INTO link (device, generation, last_seen, last_sample, epoch,
-                 messages, batches, samples, duplicates, refused, dropped_samples, bytes, firmware,
-                 reported)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-        )?;
-        self.links.flush(|device, link| {
-            let reported = link.reported.encode();
-            done(
-                &mut upsert,
-                params![
-                    device,
-                    link.generation.0,
-                    link.last_seen.0,
-                    link.last_sample.map(|at| at.0),
-                    link.epoch.0,
-                    signed(link.messages),
-                    signed(link.batches),
-                    signed(link.samples),
-                    signed(link.duplicates),
-                    signed(link.refused),
-                    signed(link.dropped_samples),
-                    signed(link.bytes),
-                    link.firmware,
-                    reported
-                ],
-            )
-        })?;
-        let mut upsert = db.prepare_cached(
-            "INSERT OR REPLACE INTO received (device, epoch, generation, ranges)
-             VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        self.received.flush(|(device, epoch, generation), received| {
-            done(&mut upsert, params![device, epoch, generation, received.encode()])
-        })?;
-        let mut upsert = db.prepare_cached(
-            "INSERT INTO quarter (device, source, number, minutes) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (device, source, number) DO UPDATE SET minutes = excluded.minutes",
-        )?;
-        self.quarters.flush(|(device, source, number), quarter| {
-            done(&mut upsert, params![device, source, number, quarter.encode(*number)])
-        })?;
-        let mut upsert = db.prepare_cached(
-            "INSERT INTO day (device, source, date, totals) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (device, source, date) DO UPDATE SET totals = excluded.totals",
-        )?;
-        self.days.flush(|(device, source, date), day| {
-            done(&mut upsert, params![device, source, date.0, day.encode(*date)])
-        })?;
-        let mut upsert = db.prepare_cached(
-            "INSERT OR REPLACE INTO latest (device, source, readings) VALUES (?1, ?2, ?3)",
-        )?;
-        self.latest.flush(|(device, source), latest| {
-            done(&mut upsert, params![device, source, latest.encode()])
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let mut write = Write::prepare(db)?;
+        for (device, changes) in std::mem::take(&mut self.changed) {
+            if let Some(held) = self.held.get(&device) {
+                write.device(db, device, &held.state, changes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The statements that write a device's rows.
+struct Write<'a> {
+    key: CachedStatement<'a>,
+    link: CachedStatement<'a>,
+    received: CachedStatement<'a>,
+    block: CachedStatement<'a>,
+    counter: CachedStatement<'a>,
+    power: CachedStatement<'a>,
+    quarter: CachedStatement<'a>,
+    day: CachedStatement<'a>,
+    latest: CachedStatement<'a>,
+    gap: CachedStatement<'a>,
+    no_gap: CachedStatement<'a>,
+}
+
+impl<'a> Write<'a> {
+    fn prepare(db: &'a Connection) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: db.prepare_cached(
+                "UPDATE device_key SET counter = ?3, digest = ?4
+                 WHERE device = ?1 AND generation = ?2",
+            )?,
+            link: db.prepare_cached(
+                "INSERT OR REPLACE INTO link (device, generation, last_seen, last_sample, epoch,
+                     messages, batches, samples, duplicates, refused, dropped_samples, bytes,
+                     firmware, reported)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?,
+            received: db.prepare_cached(
+                "INSERT OR REPLACE INTO received (device, epoch, generation, ranges)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            block: db.prepare_cached(
+                "INSERT INTO block (device, source, first_ms, epoch, sequence, last_ms, rows,
+                     stream, time_offset_ms, time_quality, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?,
+            counter: db.prepare_cached(
+                "INSERT INTO counter_edge (device, source, epoch, sequence, calm, edge)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (device, source, epoch, sequence) DO UPDATE SET calm = excluded.calm",
+            )?,
+            power: db.prepare_cached(
+                "INSERT INTO power_edge (device, source, first_ms, epoch, sequence, edge)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
+            quarter: db.prepare_cached(
+                "INSERT INTO quarter (device, source, number, minutes) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (device, source, number) DO UPDATE SET minutes = excluded.minutes",
+            )?,
+            day: db.prepare_cached(
+                "INSERT INTO day (device, source, date, totals) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (device, source, date) DO UPDATE SET totals = excluded.totals",
+            )?,
+            latest: db.prepare_cached(
+                "INSERT OR REPLACE INTO latest (device, source, readings) VALUES (?1, ?2, ?3)",
+            )?,
+            gap: db.prepare_cached(
+                "INSERT INTO energy_gap (device, source, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO NOTHING",
+            )?,
+            no_gap: db.prepare_cached(
+                "DELETE FROM energy_gap
+                 WHERE device = ?1 AND source = ?2 AND from_ms = ?3 AND to_ms = ?4",
+            )?,
         })
+    }
+
+    fn device(
+        &mut self,
+        db: &Connection,
+        device: DeviceNumber,
+        state: &DeviceState,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        for stream in changes.streams {
+            fleet::create_stream(db, &NewStreamOf { device, stream })?;
+        }
+        if let Some(link) = &state.link {
+            self.link(device, link)?;
+        }
+        for ((epoch, generation), ()) in changes.received {
+            if let Some(received) = state.received.get(&(epoch, generation)) {
+                let ranges = received.encode();
+                done(&mut self.received, params![device.0, epoch.0, generation.0, ranges])?;
+            }
+        }
+        for block in changes.blocks {
+            let BatchId { epoch, sequence } = block.id;
+            let values = params![
+                device.0,
+                block.source.0,
+                block.first.0,
+                epoch.0,
+                sequence.0,
+                block.last.0,
+                block.rows,
+                block.stream.code(),
+                block.time_offset_ms,
+                block.time_quality.code(),
+                block.bytes
+            ];
+            done(&mut self.block, values)?;
+        }
+        for (source, changes) in changes.inverters {
+            let Some(inverter) = state.inverters.get(&source) else { continue };
+            let (device, source) = (device.0, source.0);
+            for (id, ()) in changes.counters {
+                if let Some(edge) = inverter.counters.held.get(&id) {
+                    let (epoch, sequence) = (id.epoch.0, id.sequence.0);
+                    let bytes = edge.batch.encode();
+                    let values = params![device, source, epoch, sequence, edge.calm, bytes];
+                    done(&mut self.counter, values)?;
+                }
+            }
+            for ((first, id), ()) in changes.powers {
+                if let Some(edges) = inverter.powers.held.get(&(first, id)) {
+                    let (epoch, sequence) = (id.epoch.0, id.sequence.0);
+                    let bytes = edges.encode(first);
+                    done(
+                        &mut self.power,
+                        params![device, source, first.0, epoch, sequence, bytes],
+                    )?;
+                }
+            }
+            for gap in changes.gaps {
+                match gap {
+                    GapChange::Add(from, to) => {
+                        done(&mut self.gap, params![device, source, from.0, to.0])?;
+                    }
+                    GapChange::Take(from, to) => {
+                        done(&mut self.no_gap, params![device, source, from.0, to.0])?;
+                    }
+                }
+            }
+            for (number, ()) in changes.quarters {
+                if let Some(quarter) = inverter.quarters.get(&number) {
+                    let minutes = quarter.encode(number);
+                    done(&mut self.quarter, params![device, source, number, minutes])?;
+                }
+            }
+            for (date, ()) in changes.days {
+                if let Some(day) = inverter.days.get(&date) {
+                    done(&mut self.day, params![device, source, date.0, day.encode(date)])?;
+                }
+            }
+            if let Some(latest) = inverter.latest.as_ref().filter(|_| changes.latest) {
+                done(&mut self.latest, params![device, source, latest.encode()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, device: DeviceNumber, link: &LinkState) -> Result<(), StoreError> {
+        let counter = signed(link.counter.0);
+        done(&mut self.key, params![device.0, link.generation.0, counter, link.digest])?;
+        let values = params![
+            device.0,
+            link.generation.0,
+            link.last_seen.0,
+            link.last_sample.map(|at| at.0),
+            link.epoch.0,
+            signed(link.messages),
+            signed(link.batches),
+            signed(link.samples),
+            signed(link.duplicates),
+            signed(link.refused),
+            signed(link.dropped_samples),
+            signed(link.bytes),
+            link.firmware,
+            link.reported.encode()
+        ];
+        done(&mut self.link, values)
     }
 }
 
 fn done(statement: &mut CachedStatement<'_>, values: impl Params) -> Result<(), StoreError> {
     statement.execute(values)?;
     Ok(())
-}
-
-pub(super) fn load_key(
-    db: &Connection,
-    (device, generation): (u32, u16),
-) -> Result<Option<KeyRow>, StoreError> {
-    Ok(db
-        .prepare_cached(
-            "SELECT revoked IS NOT NULL, counter, digest, first_epoch, forgotten_key, forgotten_epoch
-             FROM device_key JOIN device ON device.number = device_key.device
-             WHERE device = ?1 AND generation = ?2",
-        )?
-        .query_row(params![device, generation], |row| {
-            Ok(KeyRow {
-                is_revoked: row.get(0)?,
-                counter: Counter(count(row, 1)?),
-                digest: row.get(2)?,
-                first_epoch: BootEpoch(row.get(3)?),
-                forgotten: (row.get(4)?, BootEpoch(row.get(5)?)),
-            })
-        })
-        .optional()?)
-}
-
-pub(super) fn load_link(db: &Connection, device: u32) -> Result<Option<LinkRow>, StoreError> {
-    let found = db
-        .prepare_cached(
-            "SELECT generation, last_seen, last_sample, epoch, messages, batches, samples,
-                 duplicates, refused, dropped_samples, bytes, firmware, reported
-             FROM link WHERE device = ?1",
-        )?
-        .query_row([device], link)
-        .optional()?;
-    Ok(found)
-}
-
-fn link(row: &Row<'_>) -> rusqlite::Result<LinkRow> {
-    let reported: Vec<u8> = row.get(12)?;
-    Ok(LinkRow {
-        generation: KeyGeneration(row.get(0)?),
-        last_seen: UnixMs(row.get(1)?),
-        last_sample: row.get::<_, Option<i64>>(2)?.map(UnixMs),
-        epoch: BootEpoch(row.get(3)?),
-        messages: count(row, 4)?,
-        batches: count(row, 5)?,
-        samples: count(row, 6)?,
-        duplicates: count(row, 7)?,
-        refused: count(row, 8)?,
-        dropped_samples: count(row, 9)?,
-        bytes: count(row, 10)?,
-        firmware: row.get(11)?,
-        // What cannot be read is replaced by the device's next report.
-        reported: SelfReport::decode(&reported).unwrap_or_default(),
-    })
-}
-
-/// The truth behind exactly-once: unreadable ranges stop the upload.
-pub(super) fn load_received(
-    db: &Connection,
-    (device, epoch, generation): (u32, u32, u16),
-) -> Result<Option<Received>, StoreError> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached(
-            "SELECT ranges FROM received WHERE device = ?1 AND epoch = ?2 AND generation = ?3",
-        )?
-        .query_row(params![device, epoch, generation], |row| row.get(0))
-        .optional()?;
-    bytes.map(|bytes| received(&bytes)).transpose()
-}
-
-/// What was received of an epoch under the keys between these generations, both left out.
-pub(super) fn load_former(
-    db: &Connection,
-    (device, epoch): (u32, u32),
-    (after, before): (u16, u16),
-) -> Result<Vec<Received>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT ranges FROM received
-         WHERE device = ?1 AND epoch = ?2 AND generation > ?3 AND generation < ?4",
-    )?;
-    let mut found = statement.query(params![device, epoch, after, before])?;
-    let mut former = Vec::new();
-    while let Some(row) = found.next()? {
-        former.push(received(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
-    }
-    Ok(former)
-}
-
-fn received(bytes: &[u8]) -> Result<Received, StoreError> {
-    Received::decode(bytes).ok_or(StoreError::Corrupt("received ranges"))
-}
-
-pub(super) fn load_quarter(
-    db: &Connection,
-    (device, source, number): (u32, u8, i64),
-) -> Result<Option<Quarter>, StoreError> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached(
-            "SELECT minutes FROM quarter WHERE device = ?1 AND source = ?2 AND number = ?3",
-        )?
-        .query_row(params![device, source, number], |row| row.get(0))
-        .optional()?;
-    Ok(bytes.and_then(|bytes| readable(Quarter::decode(number, &bytes), device, "quarter hour")))
-}
-
-pub(super) fn load_day(
-    db: &Connection,
-    (device, source, date): (u32, u8, LocalDate),
-) -> Result<Option<Day>, StoreError> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT totals FROM day WHERE device = ?1 AND source = ?2 AND date = ?3")?
-        .query_row(params![device, source, date.0], |row| row.get(0))
-        .optional()?;
-    Ok(bytes.and_then(|bytes| readable(Day::decode(date, &bytes), device, "day")))
-}
-
-pub(super) fn load_latest(
-    db: &Connection,
-    (device, source): (u32, u8),
-) -> Result<Option<Latest>, StoreError> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT readings FROM latest WHERE device = ?1 AND source = ?2")?
-        .query_row(params![device, source], |row| row.get(0))
-        .optional()?;
-    Ok(bytes.and_then(|bytes| readable(Latest::decode(&bytes), device, "latest readings")))
-}
-
-/// A damaged roll-up must not stop deliveries: it begins again from nothing. What it held is in the
-/// blocks, but nothing makes it of them again.
-pub(super) fn readable<T>(decoded: Option<T>, device: u32, what: &'static str) -> Option<T> {
-    if decoded.is_none() {
-        tracing::error!(device, what, "stored bytes cannot be read; starting afresh");
-    }
-    decoded
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::failure::cause;
 use crate::OpenError;
 
 /// All migrations, oldest first. Released ones are never edited.
@@ -29,7 +30,7 @@ fn migrate_with(
     path: &Path,
     migrations: &[&str],
 ) -> Result<(), OpenError> {
-    let cannot = |cause| OpenError::Database { path: path.to_owned(), cause };
+    let cannot = |error| OpenError::Database { path: path.to_owned(), cause: cause(error) };
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     let found = version(connection).map_err(cannot)?;
     if found > known {
@@ -51,7 +52,7 @@ fn migrate_with(
 /// Requires the schema of this program, for a process that may not migrate.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let found = version(connection)
-        .map_err(|cause| OpenError::Database { path: path.to_owned(), cause })?;
+        .map_err(|error| OpenError::Database { path: path.to_owned(), cause: cause(error) })?;
     let known = known();
     match found.cmp(&known) {
         std::cmp::Ordering::Less => Err(OpenError::Older { found, known }),

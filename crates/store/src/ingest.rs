@@ -1,0 +1,385 @@
+//! One upload, decided.
+//!
+//! Pure: [`decide`] says of a device's state and an upload what becomes of it, or what must be loaded
+//! before that can be said; [`Plan::carry_out`] brings the state to where it then is and names the
+//! rows to be written. An engine loads and writes; it knows nothing of counters, ranges or energy.
+//! Nothing is changed until everything is decided, so an upload that is refused, or whose rows cannot
+//! be read, leaves nothing behind in a group that is committed.
+
+mod epochs;
+mod joins;
+
+use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber};
+
+use crate::ascending::Ascending;
+use crate::limits::STREAMS_PER_KEY_MAX;
+use crate::received::{Added, Received};
+use crate::reported::SelfReport;
+use crate::rollup::{Day, LocalDate, Quarter};
+use crate::state::{
+    Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place, Stretch,
+};
+use crate::telemetry::{
+    NewBlock, NewStream, Outcome, Receipt, Reported, StreamId, TimeQuality, Upload,
+};
+use epochs::Epochs;
+pub(crate) use joins::GapChange;
+use joins::Joins;
+
+/// What becomes of an upload.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Nothing changes.
+    Answer(Outcome),
+    Take(Box<Plan>),
+}
+
+/// Rows that must be loaded into a device's state before an upload can be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Wants {
+    /// The key of this generation, and what the device's messages have shown.
+    pub(crate) device: Option<KeyGeneration>,
+    pub(crate) received: Vec<(BootEpoch, KeyGeneration)>,
+    pub(crate) former: Vec<(BootEpoch, KeyGeneration)>,
+    pub(crate) bytes: Vec<BlockName>,
+    pub(crate) streams: Vec<StreamId>,
+    pub(crate) inverters: Ascending<SourceNumber, InverterWants>,
+}
+
+/// Rows of one inverter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct InverterWants {
+    pub(crate) latest: bool,
+    pub(crate) quarters: Vec<i64>,
+    pub(crate) days: Vec<LocalDate>,
+    pub(crate) counters: Vec<Stretch<BatchId>>,
+    pub(crate) powers: Vec<Stretch<Place>>,
+}
+
+impl Wants {
+    fn or<T>(self, decided: T) -> Result<T, Box<Self>> {
+        if self == Self::default() { Ok(decided) } else { Err(Box::new(self)) }
+    }
+}
+
+/// Decides an upload. As long as it is told what to load, and that is loaded, it may be asked again.
+pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Box<Wants>> {
+    let generation = upload.generation;
+    let (Some(key), Some(link)) = (held.key(generation), &held.link) else {
+        return Err(Box::new(Wants { device: Some(generation), ..Wants::default() }));
+    };
+    let Some(key) = key.filter(|key| !key.is_revoked) else {
+        return Ok(Decision::Answer(Outcome::UnknownDevice));
+    };
+    let (last, digest) = link.last(generation);
+    let is_repeated = upload.counter == last && digest == Some(upload.digest);
+    if upload.counter <= last && !is_repeated {
+        return Ok(Decision::Answer(Outcome::Stale { last }));
+    }
+    let mut epochs = Epochs::of(held, upload, &key)?;
+    if is_repeated {
+        let receipt = Receipt { received: epochs.ranges(), ..Receipt::default() };
+        return Ok(Decision::Answer(Outcome::Duplicate(receipt)));
+    }
+    let mut plan = Plan::default();
+    plan.announce(held, upload)?;
+    plan.take_batches(held, upload, &mut epochs);
+    for id in &upload.refused {
+        plan.refused += u64::from(epochs.add(*id, 0) == Added::New);
+    }
+    epochs.lose(upload, link.epoch.max(upload.epoch));
+    plan.receipt.received = epochs.ranges();
+    (plan.lost, plan.received) = (epochs.lost_samples(), epochs.touched());
+    plan.join(held, upload)?;
+    Ok(Decision::Take(Box::new(plan)))
+}
+
+/// What an upload that is taken brings.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    receipt: Receipt,
+    /// Streams to be announced, by their place in the upload.
+    streams: Vec<usize>,
+    /// Batches to be stored, by their place in the upload, and the names that they get.
+    taken: Vec<(usize, BatchId)>,
+    received: Vec<(BootEpoch, Received)>,
+    refused: u64,
+    /// Samples that will never come, of all epochs that the upload speaks of: before it and after.
+    lost: (u64, u64),
+    joins: Ascending<SourceNumber, Joins>,
+}
+
+impl Plan {
+    fn announce(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
+        let of = |stream: &NewStream| stream.id;
+        let lacks = |id: &StreamId| !held.streams.has(id) || held.streams_of_key.is_none();
+        let streams = upload.streams.iter().map(of).filter(lacks).collect();
+        Wants { streams, ..Wants::default() }.or(())?;
+        for (place, stream) in upload.streams.iter().enumerate() {
+            let of_upload = self.streams.iter().map(|place| &upload.streams[*place]);
+            let before = of_upload
+                .filter(|before| before.id == stream.id)
+                .map(|before| (before.source, &before.layout))
+                .next_back();
+            let stored = held.streams.get(&stream.id).and_then(Option::as_ref);
+            let stored = stored.map(|stored| (stored.source, &stored.layout));
+            let announced = held.streams_of_key.unwrap_or(0);
+            let count = usize::try_from(announced).unwrap_or(usize::MAX) + self.streams.len();
+            match before.or(stored) {
+                Some(known) if known == (stream.source, &stream.layout) => {}
+                None if count < STREAMS_PER_KEY_MAX as usize => self.streams.push(place),
+                _ => self.receipt.unannounced.push(stream.id),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_batches(&mut self, held: &DeviceState, upload: &Upload, epochs: &mut Epochs) {
+        let receipt = &mut self.receipt;
+        for (place, block) in upload.batches.iter().enumerate() {
+            if receipt.unannounced.contains(&block.stream) {
+                receipt.deferred.push(block.id);
+                continue;
+            }
+            match epochs.add(block.id, block.rows) {
+                Added::New if epochs.may_be_anybodys(block.id.epoch) => {
+                    let stored = held.bytes.get(&name(block)).and_then(Option::as_ref);
+                    if stored == Some(&block.bytes) {
+                        receipt.duplicates += 1;
+                        continue;
+                    }
+                    receipt.stored.push(block.id);
+                    self.taken.push((place, epochs.name_anew(block.rows)));
+                }
+                Added::New => {
+                    receipt.stored.push(block.id);
+                    self.taken.push((place, block.id));
+                }
+                Added::Known => receipt.duplicates += 1,
+                Added::TooManyRanges => receipt.deferred.push(block.id),
+            }
+        }
+    }
+
+    /// Joins what is taken with what lies beside it.
+    fn join(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
+        self.lacks(held, upload).or(())?;
+        let none = Inverter::default();
+        for (place, id) in &self.taken {
+            let block = &upload.batches[*place];
+            if !is_timed(block) {
+                continue;
+            }
+            let inverter = held.inverters.get(&block.source).unwrap_or(&none);
+            let joins = self.joins.entry(block.source);
+            let mut wants = InverterWants::default();
+            if let Err(stretch) = joins.join_power(inverter, (block.first, *id), &block.summary) {
+                wants.powers.push(stretch);
+            }
+            if let Err(stretch) = joins.join_counter(inverter, *id, &block.summary) {
+                wants.counters.push(stretch);
+            }
+            let mut all = Wants::default();
+            if wants != InverterWants::default() {
+                all.inverters.replace(block.source, wants);
+            }
+            all.or(())?;
+        }
+        self.lacks(held, upload).or(())
+    }
+
+    /// What is to be loaded for the roll-ups, and first of all for the joins.
+    fn lacks(&self, held: &DeviceState, upload: &Upload) -> Wants {
+        let none = Inverter::default();
+        let mut wants = Wants::default();
+        for (place, id) in &self.taken {
+            let NewBlock { source, first, summary, .. } = &upload.batches[*place];
+            if !is_timed(&upload.batches[*place]) {
+                continue;
+            }
+            let inverter = held.inverters.get(source).unwrap_or(&none);
+            let quarters = summary.quarters.iter().map(|(quarter, _)| *quarter);
+            let quarters: Vec<i64> = quarters.filter(|at| !inverter.quarters.has(at)).collect();
+            let days = summary.days.iter().map(|(date, _)| *date);
+            let joined = self.joins.get(source).into_iter().flat_map(Joins::dates);
+            let days = days.chain(joined).filter(|date| !inverter.days.has(date)).collect();
+            let around = Around { key: (*first, *id), before: 1, after: 1 };
+            let powers = summary.power.edges.and_then(|_| inverter.powers.require(around).err());
+            let around = joins::around(*id);
+            let counters = summary.counter.as_ref();
+            let counters = counters.and_then(|_| inverter.counters.require(around).err());
+            let lacks = InverterWants {
+                latest: inverter.latest.is_none(),
+                quarters,
+                days,
+                counters: counters.into_iter().collect(),
+                powers: powers.into_iter().collect(),
+            };
+            if lacks != InverterWants::default() {
+                wants.inverters.entry(*source).also(lacks);
+            }
+        }
+        wants
+    }
+
+    /// Brings the state to where it is after the upload; gives what the device is told and the rows
+    /// that have changed.
+    pub(crate) fn carry_out(
+        self,
+        held: &mut DeviceState,
+        mut upload: Upload,
+    ) -> (Receipt, Changes) {
+        let Self { receipt, streams, taken, received, refused, lost, joins } = self;
+        let mut changes = Changes::default();
+        let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
+        let blocks = taken.iter().filter_map(|(place, id)| {
+            Some(NewBlock { id: *id, ..batches.get_mut(*place)?.take()? })
+        });
+        changes.blocks = blocks.collect();
+
+        let link = held.link.get_or_insert_default();
+        let duplicates = u64::from(receipt.duplicates);
+        note_message(link, &mut upload, &changes.blocks, Counted { duplicates, refused, lost });
+        for (epoch, set) in received {
+            held.received.replace((epoch, upload.generation), set);
+            changes.received.replace((epoch, upload.generation), ());
+        }
+        for (place, stream) in upload.streams.into_iter().enumerate() {
+            if streams.contains(&place) {
+                let NewStream { id, source, ref layout, .. } = stream;
+                held.streams.replace(id, Some(Announced { source, layout: layout.clone() }));
+                held.streams_of_key = held.streams_of_key.map(|count| count + 1);
+                changes.streams.push(stream);
+            }
+        }
+        for block in changes.blocks.iter_mut().filter(|block| is_timed(block)) {
+            let summary = std::mem::take(&mut block.summary);
+            let inverter = held.inverters.entry(block.source);
+            let changed = changes.inverters.entry(block.source);
+            for (number, quarter) in summary.quarters {
+                changed.quarters.replace(number, ());
+                inverter.quarters.add(number, quarter, Quarter::merge);
+            }
+            for (date, day) in summary.days {
+                changed.days.replace(date, ());
+                inverter.days.add(date, day, Day::merge);
+            }
+            inverter.latest.get_or_insert_default().merge(summary.latest);
+            changed.latest = true;
+        }
+        for (source, joins) in joins {
+            let changed = changes.inverters.entry(source);
+            joins.carry_out(held.inverters.entry(source), changed);
+        }
+        (receipt, changes)
+    }
+}
+
+impl InverterWants {
+    fn also(&mut self, more: Self) {
+        self.latest |= more.latest;
+        self.quarters.extend(more.quarters);
+        self.days.extend(more.days);
+        for stretch in more.counters {
+            if !self.counters.contains(&stretch) {
+                self.counters.push(stretch);
+            }
+        }
+        for stretch in more.powers {
+            if !self.powers.contains(&stretch) {
+                self.powers.push(stretch);
+            }
+        }
+        self.quarters.sort_unstable();
+        self.quarters.dedup();
+        self.days.sort_unstable();
+        self.days.dedup();
+    }
+}
+
+/// What a message adds to its device's counts.
+struct Counted {
+    duplicates: u64,
+    refused: u64,
+    lost: (u64, u64),
+}
+
+fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], counted: Counted) {
+    let Counted { duplicates, refused, lost: (lost_before, lost_after) } = counted;
+    let newest = stored.iter().filter(|block| is_timed(block)).map(|block| block.last).max();
+    link.generation = upload.generation;
+    link.counter = upload.counter;
+    link.digest = Some(upload.digest);
+    link.last_seen = link.last_seen.max(upload.received_at);
+    link.last_sample = link.last_sample.max(newest);
+    link.epoch = link.epoch.max(upload.epoch);
+    link.messages += 1;
+    link.batches += u64::try_from(stored.len()).unwrap_or(u64::MAX);
+    link.samples += stored.iter().map(|block| u64::from(block.rows)).sum::<u64>();
+    link.duplicates += duplicates;
+    link.refused += refused;
+    link.dropped_samples =
+        link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
+    link.bytes += u64::from(upload.size_bytes);
+    let Reported { firmware, diagnostics, inverters } = std::mem::take(&mut upload.reported);
+    link.firmware = firmware.or(link.firmware.take());
+    let held = std::mem::take(&mut link.reported);
+    link.reported = SelfReport {
+        inverters: inverters.unwrap_or(held.inverters),
+        diagnostics: diagnostics.unwrap_or(held.diagnostics),
+    };
+}
+
+/// Rows that are to be written: those that are added, and the keys of those that have changed, whose
+/// values are in the device's state. The device's own row always changes.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) streams: Vec<NewStream>,
+    /// Without their summaries.
+    pub(crate) blocks: Vec<NewBlock>,
+    pub(crate) received: Ascending<(BootEpoch, KeyGeneration), ()>,
+    pub(crate) inverters: Ascending<SourceNumber, InverterChanges>,
+}
+
+/// Rows of one inverter.
+#[derive(Debug, Default)]
+pub(crate) struct InverterChanges {
+    pub(crate) latest: bool,
+    pub(crate) quarters: Ascending<i64, ()>,
+    pub(crate) days: Ascending<LocalDate, ()>,
+    pub(crate) counters: Ascending<BatchId, ()>,
+    pub(crate) powers: Ascending<Place, ()>,
+    /// In the order in which they happen.
+    pub(crate) gaps: Vec<GapChange>,
+}
+
+impl Changes {
+    /// Takes in what a later upload of the same device changes.
+    pub(crate) fn also(&mut self, later: Self) {
+        let keep = |(): &mut (), ()| ();
+        self.streams.extend(later.streams);
+        self.blocks.extend(later.blocks);
+        self.received.merge(later.received, keep);
+        self.inverters.merge(later.inverters, |held, later| {
+            held.latest |= later.latest;
+            held.quarters.merge(later.quarters, keep);
+            held.days.merge(later.days, keep);
+            held.counters.merge(later.counters, keep);
+            held.powers.merge(later.powers, keep);
+            held.gaps.extend(later.gaps);
+        });
+    }
+}
+
+fn name(block: &NewBlock) -> BlockName {
+    BlockName { source: block.source, first: block.first, id: block.id }
+}
+
+/// Whether a block's times can be believed. One from a clock far off is kept as it came and counts
+/// nowhere: it would stand as the newest for years, and the time up to it would be a gap.
+fn is_timed(block: &NewBlock) -> bool {
+    block.time_quality != TimeQuality::Suspect
+}
+
+#[cfg(test)]
+mod tests;

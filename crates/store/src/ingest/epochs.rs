@@ -1,0 +1,145 @@
+//! Which batches of an upload are new.
+//!
+//! What was received is kept per key. Of epochs from before a key was given, earlier keys count as
+//! well, so that a device which is enrolled again can send the rest of its spool; unless the device was
+//! reset, because somebody else may have had its key. Then a batch is known if its very bytes are
+//! stored, and is otherwise stored under a name of its own.
+
+use std::ops::RangeInclusive;
+
+use ecowatt_model::{BatchId, BootEpoch, Sequence};
+
+use super::{Wants, name};
+use crate::received::{Added, Received};
+use crate::state::{DeviceState, KeyState};
+use crate::telemetry::Upload;
+
+/// The epochs that an upload speaks of, on copies until it is decided.
+pub(super) struct Epochs {
+    key: KeyState,
+    epochs: Vec<Epoch>,
+}
+
+#[derive(Default)]
+struct Epoch {
+    number: BootEpoch,
+    /// Under the key of this upload.
+    received: Received,
+    /// Under earlier keys, of an epoch that began before this key was given.
+    former: Vec<Received>,
+    lost_before: u64,
+    is_touched: bool,
+}
+
+impl Epochs {
+    pub(super) fn of(
+        held: &DeviceState,
+        upload: &Upload,
+        key: &KeyState,
+    ) -> Result<Self, Box<Wants>> {
+        let mut numbers: Vec<BootEpoch> = (upload.batches.iter().map(|block| block.id.epoch))
+            .chain(upload.refused.iter().map(|id| id.epoch))
+            .chain(upload.dropped.iter().map(|dropped| dropped.epoch))
+            .chain(upload.ask.iter().copied())
+            .collect();
+        let epochs = Self { key: *key, epochs: Vec::new() };
+        let mut wants = Wants::default();
+        if numbers.iter().any(|epoch| epochs.may_be_anybodys(*epoch)) {
+            numbers.push(epochs.anew());
+            let batches = upload.batches.iter();
+            let doubtful = batches.filter(|block| epochs.may_be_anybodys(block.id.epoch)).map(name);
+            wants.bytes = doubtful.filter(|name| !held.bytes.has(name)).collect();
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut loaded = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let place = (number, upload.generation);
+            let received = held.received.get(&place).cloned();
+            let former = if number < key.first_epoch {
+                held.former.get(&place).cloned()
+            } else {
+                Some(Vec::new())
+            };
+            match (received, former) {
+                (Some(received), Some(former)) => {
+                    let lost_before = received.lost_samples();
+                    loaded.push(Epoch { number, received, former, lost_before, is_touched: false });
+                }
+                (received, former) => {
+                    wants.received.extend(received.is_none().then_some(place));
+                    wants.former.extend(former.is_none().then_some(place));
+                }
+            }
+        }
+        wants.or(Self { epochs: loaded, ..epochs })
+    }
+
+    fn of_number(&mut self, number: BootEpoch) -> &mut Epoch {
+        let place = match self.epochs.binary_search_by_key(&number, |epoch| epoch.number) {
+            Ok(place) => place,
+            Err(place) => {
+                self.epochs.insert(place, Epoch { number, ..Epoch::default() });
+                place
+            }
+        };
+        let epoch = &mut self.epochs[place];
+        epoch.is_touched = true;
+        epoch
+    }
+
+    pub(super) fn add(&mut self, id: BatchId, rows: u16) -> Added {
+        let epoch = self.of_number(id.epoch);
+        let is_known = epoch.former.iter().any(|former| former.has(id.sequence.0));
+        match epoch.received.add(id.sequence.0, rows) {
+            Added::New if is_known => Added::Known,
+            added => added,
+        }
+    }
+
+    /// What the device has lost of epochs up to the present one.
+    pub(super) fn lose(&mut self, upload: &Upload, present: BootEpoch) {
+        for dropped in upload.dropped.iter().filter(|dropped| dropped.epoch <= present) {
+            let received = &mut self.of_number(dropped.epoch).received;
+            match dropped.batches {
+                Some((first, last)) => received.lose(first.0, last.0, dropped.samples),
+                None => received.lose_unbatched(dropped.samples),
+            }
+        }
+    }
+
+    /// Whether somebody else may have used the names of batches of this epoch.
+    pub(super) fn may_be_anybodys(&self, epoch: BootEpoch) -> bool {
+        epoch < self.key.forgotten.1
+    }
+
+    /// The next name in the epoch that is kept free below the first of a key: for a batch from before
+    /// the device was reset, whose own name somebody else may have used.
+    pub(super) fn name_anew(&mut self, rows: u16) -> BatchId {
+        let epoch = self.anew();
+        let received = &mut self.of_number(epoch).received;
+        let sequence = Sequence(received.last().saturating_add(1));
+        received.add(sequence.0, rows);
+        BatchId { epoch, sequence }
+    }
+
+    fn anew(&self) -> BootEpoch {
+        BootEpoch(self.key.first_epoch.0.saturating_sub(1))
+    }
+
+    pub(super) fn ranges(&self) -> Vec<(BootEpoch, Vec<RangeInclusive<u32>>)> {
+        self.epochs.iter().map(|epoch| (epoch.number, epoch.received.ranges())).collect()
+    }
+
+    /// Samples that will never come, before this upload and after it.
+    pub(super) fn lost_samples(&self) -> (u64, u64) {
+        let before = self.epochs.iter().map(|epoch| epoch.lost_before).sum();
+        (before, self.epochs.iter().map(|epoch| epoch.received.lost_samples()).sum())
+    }
+
+    /// What has changed, or may have.
+    pub(super) fn touched(self) -> Vec<(BootEpoch, Received)> {
+        let touched = self.epochs.into_iter().filter(|epoch| epoch.is_touched);
+        touched.map(|epoch| (epoch.number, epoch.received)).collect()
+    }
+}

@@ -1,0 +1,217 @@
+//! What blocks add to the energy and the gaps between them and the blocks around them.
+
+use ecowatt_model::{BatchId, UnixMs};
+
+use super::InverterChanges;
+use crate::ascending::Ascending;
+use crate::counter::{self, CALM, CounterBatch, CounterEdge, REACH};
+use crate::energy::{self, Change, EnergySums, PowerEdges};
+use crate::rollup::LocalDate;
+use crate::state::{Around, Edges, Inverter, Place, Stretch};
+use crate::summary::Summary;
+
+/// A stretch without readings that has become known, or was filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GapChange {
+    Add(UnixMs, UnixMs),
+    Take(UnixMs, UnixMs),
+}
+
+/// What the batches of an upload change of one inverter's joins.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    counters: Ascending<BatchId, CounterEdge>,
+    powers: Ascending<Place, PowerEdges>,
+    energy: Days,
+    gaps: Vec<GapChange>,
+}
+
+/// What must be known of a counter around a batch, unless something beside it is in doubt.
+pub(super) fn around(id: BatchId) -> Around<BatchId> {
+    Around { key: id, before: 1, after: CALM }
+}
+
+impl Joins {
+    /// Days whose energy changes.
+    pub(super) fn dates(&self) -> impl Iterator<Item = LocalDate> {
+        self.energy.changed().map(|(date, _)| date)
+    }
+
+    /// By time: an energy that spanned the hole which this block fills makes way for two.
+    pub(super) fn join_power(
+        &mut self,
+        inverter: &Inverter,
+        place: Place,
+        summary: &Summary,
+    ) -> Result<(), Stretch<Place>> {
+        let Some(edges) = &summary.power.edges else { return Ok(()) };
+        inverter.powers.require(Around { key: place, before: 1, after: 1 })?;
+        self.gaps.extend(summary.power.gaps.iter().map(|(from, to)| GapChange::Add(*from, *to)));
+        let before = before(&inverter.powers, &self.powers, &place).next().map(|(_, edges)| *edges);
+        let after = after(&inverter.powers, &self.powers, &place).next().map(|(_, edges)| *edges);
+        if let (Some(before), Some(after)) = (before, after) {
+            let Change { days, gap } = energy::power_join(&before, &after);
+            self.energy.take(days);
+            self.gaps.extend(gap.map(|(from, to)| GapChange::Take(from, to)));
+        }
+        let joins = [
+            before.map(|before| energy::power_join(&before, edges)),
+            after.map(|after| energy::power_join(edges, &after)),
+        ];
+        for Change { days, gap } in joins.into_iter().flatten() {
+            self.energy.add(days);
+            self.gaps.extend(gap.map(|(from, to)| GapChange::Add(from, to)));
+        }
+        self.powers.replace(place, *edges);
+        Ok(())
+    }
+
+    /// By name: the order in which the counter was read.
+    pub(super) fn join_counter(
+        &mut self,
+        inverter: &Inverter,
+        id: BatchId,
+        summary: &Summary,
+    ) -> Result<(), Stretch<BatchId>> {
+        let Some(batch) = &summary.counter else { return Ok(()) };
+        inverter.counters.require(around(id))?;
+        let held = &inverter.counters;
+        let before = before(held, &self.counters, &id).next().map(|(_, edge)| edge);
+        let after: Vec<&CounterEdge> =
+            after(held, &self.counters, &id).take(CALM as usize).map(|(_, edge)| edge).collect();
+        let calm = if is_calm(before, batch, &after) {
+            let before = before.map(|before| before.batch.link);
+            let days = &mut self.energy;
+            days.add(batch.after(before.as_ref()));
+            if let Some(CounterEdge { batch: after, .. }) = after.first() {
+                days.take(after.after(before.as_ref()));
+                days.add(after.after(Some(&batch.link)));
+            }
+            CALM
+        } else {
+            inverter.counters.require(Around { key: id, before: REACH, after: REACH })?;
+            self.join_anew(held, id, batch)
+        };
+        self.counters.replace(id, CounterEdge { calm, batch: batch.clone() });
+        Ok(())
+    }
+
+    /// Looks at all batches around that could matter; gives how many steps up to this one are
+    /// continued.
+    fn join_anew(
+        &mut self,
+        held: &Edges<BatchId, CounterEdge>,
+        id: BatchId,
+        batch: &CounterBatch,
+    ) -> u32 {
+        const REACHED: usize = REACH as usize;
+        let mut around: Vec<_> = before(held, &self.counters, &id).take(REACHED).collect();
+        around.reverse();
+        let place = around.len();
+        around.extend(after(held, &self.counters, &id).take(REACHED));
+        let mut batches: Vec<&CounterBatch> = around.iter().map(|(_, edge)| &edge.batch).collect();
+        self.energy.take(counter::energy_of(&batches));
+        batches.insert(place, batch);
+        self.energy.add(counter::energy_of(&batches));
+        let mut calm = if place < REACHED { CALM } else { 0 };
+        let mut own = calm;
+        let mut broken = Vec::new();
+        for (at, pair) in (1..).zip(batches.windows(2)) {
+            let goes_on = pair[0].link.is_continued_by(&pair[1].link);
+            calm = if goes_on { (calm + 1).min(CALM) } else { 0 };
+            if at == place {
+                own = calm;
+            }
+            if at > place
+                && let Some((id, edge)) = around.get(at - 1)
+                && edge.calm > calm
+            {
+                broken.push((*id, CounterEdge { calm, batch: edge.batch.clone() }));
+            }
+        }
+        for (id, edge) in broken {
+            self.counters.replace(id, edge);
+        }
+        own
+    }
+
+    pub(super) fn carry_out(self, held: &mut Inverter, changed: &mut InverterChanges) {
+        for (date, sums) in self.energy.changed() {
+            changed.days.replace(date, ());
+            held.days.entry(date).energy.add(sums);
+        }
+        for (id, edge) in self.counters {
+            changed.counters.replace(id, ());
+            held.counters.held.replace(id, edge);
+        }
+        for (place, edges) in self.powers {
+            changed.powers.replace(place, ());
+            held.powers.held.replace(place, edges);
+        }
+        changed.gaps.extend(self.gaps);
+    }
+}
+
+/// Whether every batch that could matter continues the one before it.
+fn is_calm(before: Option<&CounterEdge>, batch: &CounterBatch, after: &[&CounterEdge]) -> bool {
+    before.is_none_or(|edge| edge.calm >= CALM && edge.batch.link.is_continued_by(&batch.link))
+        && after.iter().all(|after| after.calm >= CALM)
+        && after.first().is_none_or(|after| batch.link.is_continued_by(&after.batch.link))
+}
+
+/// Edges below a key, the nearest first; of two with one key, the one that was added.
+fn before<'a, K: Ord, V>(
+    held: &'a Edges<K, V>,
+    added: &'a Ascending<K, V>,
+    key: &K,
+) -> impl Iterator<Item = &'a (K, V)> {
+    let (held, added) = (held.held.before(key), added.before(key));
+    nearest(held.iter().rev(), added.iter().rev(), |held, added| held > added)
+}
+
+/// Edges above a key, the nearest first; of two with one key, the one that was added.
+fn after<'a, K: Ord, V>(
+    held: &'a Edges<K, V>,
+    added: &'a Ascending<K, V>,
+    key: &K,
+) -> impl Iterator<Item = &'a (K, V)> {
+    nearest(held.held.after(key).iter(), added.after(key).iter(), |held, added| held < added)
+}
+
+fn nearest<'a, K: Ord + 'a, V: 'a>(
+    held: impl Iterator<Item = &'a (K, V)>,
+    added: impl Iterator<Item = &'a (K, V)>,
+    is_nearer: fn(&K, &K) -> bool,
+) -> impl Iterator<Item = &'a (K, V)> {
+    let (mut held, mut added) = (held.peekable(), added.peekable());
+    std::iter::from_fn(move || match (held.peek(), added.peek()) {
+        (Some((one, _)), Some((other, _))) if one == other => {
+            held.next();
+            added.next()
+        }
+        (Some((one, _)), Some((other, _))) if is_nearer(one, other) => held.next(),
+        (Some(_), None) => held.next(),
+        (_, _) => added.next(),
+    })
+}
+
+/// Changes of energy by day.
+#[derive(Debug, Default)]
+struct Days(Ascending<LocalDate, EnergySums>);
+
+impl Days {
+    fn add(&mut self, days: Vec<(LocalDate, EnergySums)>) {
+        for (date, sums) in days {
+            self.0.add(date, sums, |held, more| held.add(&more));
+        }
+    }
+
+    fn take(&mut self, days: Vec<(LocalDate, EnergySums)>) {
+        self.add(days.into_iter().map(|(date, sums)| (date, sums.negated())).collect());
+    }
+
+    fn changed(&self) -> impl Iterator<Item = (LocalDate, &EnergySums)> {
+        let changed = self.0.iter().filter(|(_, sums)| **sums != EnergySums::default());
+        changed.map(|(date, sums)| (*date, sums))
+    }
+}

@@ -1,0 +1,440 @@
+//! Decisions without a database: an engine of lists keeps the rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ecowatt_model::{Counter, DeviceNumber, Quality, Sequence, StreamNumber, UnixMs};
+use proptest::prelude::*;
+
+use super::*;
+use crate::counter::{CounterBatch, CounterEdge, energy_of};
+use crate::energy::{EnergySums, PowerEdges};
+use crate::state::{Edges, KeyState};
+use crate::{Dropped, EnergyPoints, PointId, Summarise};
+
+const SOURCE: SourceNumber = SourceNumber(0);
+const KEY: KeyGeneration = KeyGeneration(2);
+
+/// All rows of one device.
+#[derive(Default)]
+struct Rows {
+    key: KeyState,
+    link: LinkState,
+    received: BTreeMap<(BootEpoch, KeyGeneration), Received>,
+    streams: BTreeMap<StreamId, Announced>,
+    blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
+    latest: crate::latest::Latest,
+    quarters: BTreeMap<i64, Quarter>,
+    days: BTreeMap<LocalDate, Day>,
+    counters: BTreeMap<BatchId, CounterEdge>,
+    powers: BTreeMap<Place, PowerEdges>,
+    gaps: BTreeSet<(UnixMs, UnixMs)>,
+}
+
+fn stretch<K: Copy + Ord, V: Clone>(rows: &BTreeMap<K, V>, stretch: Stretch<K>) -> Vec<(K, V)> {
+    let pair = |(key, value): (&K, &V)| (*key, value.clone());
+    match stretch {
+        Stretch::Newest => rows.iter().next_back().map(pair).into_iter().collect(),
+        Stretch::Around(Around { key, before, after }) => {
+            let above = rows.iter().filter(|(held, _)| **held > key).take(after as usize);
+            let below = rows.range(..key).rev().take(before as usize);
+            below.chain(above).map(pair).collect()
+        }
+    }
+}
+
+impl Rows {
+    fn load(&self, wants: &Wants, state: &mut DeviceState) {
+        if let Some(generation) = wants.device {
+            state.key = Some((generation, (generation == KEY).then_some(self.key)));
+            state.link = Some(self.link.clone());
+        }
+        for place in &wants.received {
+            let received = self.received.get(place).cloned().unwrap_or_default();
+            state.received.replace(*place, received);
+        }
+        for (epoch, generation) in &wants.former {
+            let former = self.received.iter().filter(|((of, under), _)| {
+                of == epoch && under < generation && *under > self.key.forgotten.0
+            });
+            let former = former.map(|(_, received)| received.clone()).collect();
+            state.former.replace((*epoch, *generation), former);
+        }
+        for name in &wants.bytes {
+            let block = self.blocks.get(&(name.source, name.id));
+            let block = block.filter(|block| block.first == name.first);
+            state.bytes.replace(*name, block.map(|block| block.bytes.clone()));
+        }
+        for id in &wants.streams {
+            state.streams.replace(*id, self.streams.get(id).cloned());
+            state.streams_of_key = Some(u32::try_from(self.streams.len()).unwrap());
+        }
+        for (source, wants) in wants.inverters.iter() {
+            let inverter = state.inverters.entry(*source);
+            if wants.latest {
+                inverter.latest = Some(self.latest.clone());
+            }
+            for number in &wants.quarters {
+                let quarter = self.quarters.get(number).cloned().unwrap_or_default();
+                inverter.quarters.replace(*number, quarter);
+            }
+            for date in &wants.days {
+                inverter.days.replace(*date, self.days.get(date).cloned().unwrap_or_default());
+            }
+            for wanted in &wants.counters {
+                inverter.counters.loaded(*wanted, stretch(&self.counters, *wanted));
+            }
+            for wanted in &wants.powers {
+                inverter.powers.loaded(*wanted, stretch(&self.powers, *wanted));
+            }
+        }
+    }
+
+    fn write(&mut self, state: &DeviceState, changes: Changes) {
+        self.link = state.link.clone().unwrap();
+        for (place, ()) in changes.received {
+            self.received.insert(place, state.received.get(&place).unwrap().clone());
+        }
+        for NewStream { id, source, layout, .. } in changes.streams {
+            assert!(self.streams.insert(id, Announced { source, layout }).is_none(), "{id}");
+        }
+        for block in changes.blocks {
+            let name = (block.source, block.id);
+            assert!(self.blocks.insert(name, block).is_none(), "{name:?} is stored twice");
+        }
+        for (source, changes) in changes.inverters {
+            let inverter = state.inverters.get(&source).unwrap();
+            if changes.latest {
+                self.latest = inverter.latest.clone().unwrap();
+            }
+            for (number, ()) in changes.quarters {
+                self.quarters.insert(number, inverter.quarters.get(&number).unwrap().clone());
+            }
+            for (date, ()) in changes.days {
+                self.days.insert(date, inverter.days.get(&date).unwrap().clone());
+            }
+            for (id, ()) in changes.counters {
+                self.counters.insert(id, inverter.counters.held.get(&id).unwrap().clone());
+            }
+            for (place, ()) in changes.powers {
+                self.powers.insert(place, *inverter.powers.held.get(&place).unwrap());
+            }
+            for gap in changes.gaps {
+                match gap {
+                    GapChange::Add(from, to) => self.gaps.insert((from, to)),
+                    GapChange::Take(from, to) => self.gaps.remove(&(from, to)),
+                };
+            }
+        }
+    }
+}
+
+/// What an engine holds between uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Everything,
+    WhatStays,
+    Nothing,
+}
+
+/// Rows and what is held of them.
+struct Engine {
+    rows: Rows,
+    state: DeviceState,
+    holds: Holds,
+    /// What the last upload asked for.
+    wanted: Vec<Wants>,
+}
+
+impl Engine {
+    fn new(holds: Holds) -> Self {
+        let key = KeyState { first_epoch: BootEpoch(1), ..KeyState::default() };
+        let rows = Rows { key, ..Rows::default() };
+        Self { rows, state: DeviceState::default(), holds, wanted: Vec::new() }
+    }
+
+    fn ingest(&mut self, upload: Upload) -> Outcome {
+        match self.holds {
+            Holds::Everything => {}
+            Holds::WhatStays => self.state.trim(),
+            Holds::Nothing => self.state = DeviceState::default(),
+        }
+        self.wanted.clear();
+        loop {
+            match decide(&self.state, &upload) {
+                Err(wants) => {
+                    assert!(!self.wanted.contains(&wants), "asks again for {wants:?}");
+                    self.rows.load(&wants, &mut self.state);
+                    self.wanted.push(*wants);
+                }
+                Ok(Decision::Answer(outcome)) => return outcome,
+                Ok(Decision::Take(plan)) => {
+                    let (receipt, changes) = plan.carry_out(&mut self.state, upload);
+                    self.rows.write(&self.state, changes);
+                    return Outcome::Stored(receipt);
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, upload: Upload) -> Receipt {
+        match self.ingest(upload) {
+            Outcome::Stored(receipt) => receipt,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn id(epoch: u32, sequence: u32) -> BatchId {
+    BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
+}
+
+/// A second's start, rows a second apart, the counter's distance from its right value, and whether
+/// power and counter are read.
+type Shape = (i64, i64, i64, (bool, bool));
+
+fn block(id: BatchId, (start, rows, off, (has_power, has_counter)): Shape) -> NewBlock {
+    let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
+    let mut summarise = Summarise::new(&[PointId(1), PointId(2)], energy);
+    let read = |is_read, value| {
+        if is_read { (Quality::Good, Some(value)) } else { (Quality::Timeout, None) }
+    };
+    for second in start..start + rows {
+        let counter = read(has_counter, 1_000_000 + second + off);
+        let at = UnixMs(second * 1_000);
+        let date = LocalDate(i32::try_from(second.div_euclid(5_000)).unwrap());
+        summarise.sample(at, date, [read(has_power, 3_600), counter]);
+    }
+    NewBlock {
+        id,
+        stream: StreamId::new(KEY, StreamNumber(1)),
+        source: SOURCE,
+        rows: u16::try_from(rows).unwrap(),
+        first: UnixMs(start * 1_000),
+        last: UnixMs((start + rows - 1) * 1_000),
+        time_offset_ms: 0,
+        time_quality: TimeQuality::Device,
+        bytes: format!("{id} {start} {rows}").into_bytes(),
+        summary: summarise.finish(),
+    }
+}
+
+fn upload(counter: u64, batches: Vec<NewBlock>) -> Upload {
+    Upload {
+        device: DeviceNumber(1),
+        generation: KEY,
+        counter: Counter(counter),
+        digest: [u8::try_from(counter % 251).unwrap(); 32],
+        received_at: UnixMs(0),
+        size_bytes: 100,
+        epoch: batches.iter().map(|block| block.id.epoch).max().unwrap_or_default(),
+        ask: batches.iter().map(|block| block.id.epoch).collect(),
+        batches,
+        streams: Vec::new(),
+        refused: Vec::new(),
+        dropped: Vec::new(),
+        reported: Reported::default(),
+    }
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let off = prop_oneof![6 => Just(0), 1 => Just(-900_000), 1 => -50_000i64..50_000];
+    (0i64..20_000, 1i64..30, off, any::<(bool, bool)>())
+}
+
+/// Messages of batches by name; a name always has the same content.
+fn messages() -> impl Strategy<Value = Vec<Vec<(BatchId, Shape)>>> {
+    let names = proptest::collection::vec(shape(), 1..60).prop_map(|shapes| {
+        let name = |n: u32| id(1 + n / 25, 1 + n % 25);
+        (0..).map(name).zip(shapes).collect::<Vec<_>>()
+    });
+    names.prop_flat_map(|names| {
+        let one = proptest::sample::select(names);
+        proptest::collection::vec(proptest::collection::vec(one, 0..9), 1..25)
+    })
+}
+
+fn sums<'a>(days: impl IntoIterator<Item = &'a Day>) -> EnergySums {
+    let mut all = EnergySums::default();
+    days.into_iter().for_each(|day| all.add(&day.energy));
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever an engine has in memory, the rows come to be the same; and whatever comes again, each
+    /// batch counts once.
+    #[test]
+    fn decision_does_not_depend_on_what_is_held(messages in messages()) {
+        let all = [Holds::Everything, Holds::WhatStays, Holds::Nothing];
+        let mut engines = all.map(Engine::new);
+        let mut names = BTreeMap::new();
+        for (counter, message) in (1..).zip(&messages) {
+            names.extend(message.iter().copied());
+            let outcomes = engines.each_mut().map(|engine| {
+                let batches = message.iter().map(|(id, shape)| block(*id, *shape)).collect();
+                engine.ingest(upload(counter, batches))
+            });
+            prop_assert!(matches!(outcomes[0], Outcome::Stored(_)));
+            prop_assert_eq!(&outcomes[0], &outcomes[1]);
+            prop_assert_eq!(&outcomes[0], &outcomes[2]);
+        }
+        let [all, ..] = &engines;
+        for Engine { rows, .. } in &engines[1..] {
+            prop_assert_eq!(&rows.link, &all.rows.link);
+            prop_assert_eq!(&rows.received, &all.rows.received);
+            prop_assert_eq!(&rows.days, &all.rows.days);
+            prop_assert_eq!(&rows.quarters, &all.rows.quarters);
+            prop_assert_eq!(&rows.latest, &all.rows.latest);
+            prop_assert_eq!(&rows.counters, &all.rows.counters);
+            prop_assert_eq!(&rows.powers, &all.rows.powers);
+            prop_assert_eq!(&rows.gaps, &all.rows.gaps);
+        }
+        let Engine { rows, .. } = all;
+        let stored: BTreeSet<BatchId> = rows.blocks.keys().map(|(_, id)| *id).collect();
+        prop_assert_eq!(&stored, &names.keys().copied().collect());
+        let count: i64 = names.values().map(|(_, rows, ..)| *rows).sum();
+        prop_assert_eq!(rows.link.samples, u64::try_from(count).unwrap());
+        let powers = names.values().filter(|shape| shape.3.0).map(|(_, rows, ..)| *rows);
+        let counted = sums(rows.days.values());
+        prop_assert_eq!(counted.power_readings, powers.sum::<i64>());
+        let batches: Vec<&CounterBatch> = rows.counters.values().map(|edge| &edge.batch).collect();
+        let mut expected = EnergySums::default();
+        energy_of(&batches).iter().for_each(|(_, sums)| expected.add(sums));
+        prop_assert_eq!(counted.counter_mwh, expected.counter_mwh);
+        prop_assert_eq!(counted.counter_readings, expected.counter_readings);
+        prop_assert_eq!(counted.refused_steps, expected.refused_steps);
+    }
+}
+
+const GOOD: (bool, bool) = (true, true);
+
+#[test]
+fn upload_after_all_others_asks_for_nothing() {
+    let mut engine = Engine::new(Holds::WhatStays);
+    for sequence in 1..=60u32 {
+        let start = i64::from(sequence) * 5;
+        let one = block(id(1, sequence), (start, 5, 0, GOOD));
+        engine.stored(upload(sequence.into(), vec![one]));
+    }
+    assert_eq!(engine.wanted, []);
+    engine.holds = Holds::Nothing;
+    engine.stored(upload(61, vec![block(id(1, 61), (305, 5, 0, GOOD))]));
+    assert_eq!(engine.wanted.len(), 3, "device, epochs, inverters: {:?}", engine.wanted);
+}
+
+#[test]
+fn refused_upload_asks_for_no_more_than_its_key() {
+    let mut engine = Engine::new(Holds::Nothing);
+    engine.stored(upload(7, vec![block(id(1, 1), (0, 5, 0, GOOD))]));
+    let one = || vec![block(id(1, 2), (9, 5, 0, GOOD))];
+    let stale = Outcome::Stale { last: Counter(7) };
+    let altered = Upload { digest: [9; 32], ..upload(7, one()) };
+    for old in [upload(6, one()), upload(0, one()), altered] {
+        assert_eq!(engine.ingest(old), stale);
+        assert_eq!(engine.wanted.len(), 1);
+    }
+    let other = Upload { generation: KeyGeneration(1), ..upload(8, one()) };
+    assert_eq!(engine.ingest(other), Outcome::UnknownDevice);
+    engine.rows.key.is_revoked = true;
+    assert_eq!(engine.ingest(upload(8, one())), Outcome::UnknownDevice);
+    assert_eq!(engine.wanted.len(), 1);
+    assert_eq!(engine.rows.blocks.len(), 1);
+}
+
+#[test]
+fn counter_of_an_earlier_key_does_not_count() {
+    let mut engine = Engine::new(Holds::Nothing);
+    engine.rows.link = LinkState {
+        generation: KeyGeneration(1),
+        counter: Counter(1_000),
+        digest: Some([1; 32]),
+        ..LinkState::default()
+    };
+    engine.stored(upload(1, vec![block(id(1, 1), (0, 5, 0, GOOD))]));
+    let link = &engine.rows.link;
+    assert_eq!((link.generation, link.counter), (KEY, Counter(1)));
+}
+
+#[test]
+fn batches_under_earlier_keys_are_known_unless_the_device_was_reset() {
+    let earlier = (BootEpoch(3), KeyGeneration(1));
+    let one = || block(id(3, 5), (0, 5, 0, GOOD));
+    for is_reset in [false, true] {
+        let mut engine = Engine::new(Holds::WhatStays);
+        engine.rows.key.first_epoch = BootEpoch(10);
+        if is_reset {
+            engine.rows.key.forgotten = (KeyGeneration(1), BootEpoch(9));
+        }
+        let mut received = Received::default();
+        received.add(5, 5);
+        received.add(6, 5);
+        engine.rows.received.insert(earlier, received);
+        let stored = block(id(3, 5), (0, 5, 0, GOOD));
+        engine.rows.blocks.insert((SOURCE, stored.id), stored);
+
+        let same_bytes = engine.stored(upload(1, vec![one()]));
+        assert_eq!((same_bytes.duplicates, same_bytes.stored.len()), (1, 0), "{is_reset}");
+        let other = block(id(3, 6), (100, 5, 0, GOOD));
+        let receipt = engine.stored(upload(2, vec![other]));
+        let names: Vec<BatchId> = engine.rows.blocks.keys().map(|(_, id)| *id).collect();
+        if is_reset {
+            assert_eq!(receipt.stored, [id(3, 6)]);
+            assert_eq!(names, [id(3, 5), id(9, 1)], "under a name of its own");
+        } else {
+            assert_eq!((receipt.duplicates, names.len()), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn streams_are_announced_once_and_never_with_another_layout() {
+    let stream = |number: u16, layout: &[u8]| NewStream {
+        id: StreamId::new(KEY, StreamNumber(number)),
+        source: SOURCE,
+        layout: layout.to_vec(),
+        points: Vec::new(),
+        at: UnixMs(0),
+    };
+    let mut engine = Engine::new(Holds::WhatStays);
+    let with = |counter, streams| {
+        let one = block(id(1, u32::try_from(counter).unwrap()), (0, 5, 0, GOOD));
+        Upload { streams, ..upload(counter, vec![one]) }
+    };
+    let receipt = engine.stored(with(1, vec![stream(1, b"a"), stream(1, b"a")]));
+    assert_eq!((receipt.unannounced.len(), engine.rows.streams.len()), (0, 1));
+    let receipt = engine.stored(with(2, vec![stream(1, b"b")]));
+    assert_eq!(receipt.unannounced, [stream(1, b"").id]);
+    assert_eq!((receipt.deferred, receipt.stored), (vec![id(1, 2)], vec![]));
+    let many = (0..u16::try_from(STREAMS_PER_KEY_MAX).unwrap() + 2).map(|n| stream(n, b"a"));
+    let receipt = engine.stored(with(3, many.collect()));
+    assert_eq!(receipt.unannounced.len(), 2);
+    assert_eq!(engine.rows.streams.len(), STREAMS_PER_KEY_MAX as usize);
+}
+
+#[test]
+fn suspect_times_are_stored_and_count_nowhere() {
+    let mut engine = Engine::new(Holds::WhatStays);
+    let mut one = block(id(1, 1), (0, 5, 0, GOOD));
+    one.time_quality = TimeQuality::Suspect;
+    engine.stored(upload(1, vec![one]));
+    let Rows { blocks, link, days, counters, powers, .. } = &engine.rows;
+    assert_eq!((blocks.len(), link.samples, link.last_sample), (1, 5, None));
+    assert_eq!((days.len(), counters.len(), powers.len()), (0, 0, 0));
+}
+
+#[test]
+fn losses_of_epochs_that_are_to_come_are_passed_over() {
+    let mut engine = Engine::new(Holds::WhatStays);
+    let lost = |epoch| Dropped {
+        epoch: BootEpoch(epoch),
+        batches: Some((Sequence(10), Sequence(11))),
+        samples: 8,
+    };
+    let one = upload(1, vec![block(id(2, 1), (0, 5, 0, GOOD))]);
+    engine.stored(Upload { dropped: vec![lost(1), lost(2), lost(3)], ..one });
+    assert_eq!(engine.rows.link.dropped_samples, 16);
+    assert!(!engine.rows.received.contains_key(&(BootEpoch(3), KEY)));
+    let edges: &Edges<_, _> = &engine.state.inverters.get(&SOURCE).unwrap().counters;
+    assert_eq!(edges.held.last().map(|(id, _)| *id), Some(id(2, 1)));
+}

@@ -1,0 +1,62 @@
+//! What SQLite says when it fails, as the store's errors.
+
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+use crate::access::{CreateTokenError, DeleteTokenError, RedeemSetupError};
+use crate::fleet::{AnnounceError, CreateClaimError, EditError, RedeemClaimError};
+use crate::{Cause, StoreError};
+
+/// Hides the library's type.
+pub(super) fn cause(error: rusqlite::Error) -> Cause {
+    Box::new(error)
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        if matches!(error, rusqlite::Error::FromSqlConversionFailure(..)) {
+            return Self::Corrupt("row");
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport,
+            ) => Self::Io(Arc::new(error)),
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                // Nobody waits for the answer.
+                | ErrorCode::OperationInterrupted,
+            ) => Self::Busy,
+            _ => Self::Sql(Arc::new(error)),
+        }
+    }
+}
+
+/// Errors of operations that can also fail as every statement can.
+macro_rules! store_failures {
+    ($($error:ty),* $(,)?) => {
+        $(
+            impl From<rusqlite::Error> for $error {
+                fn from(error: rusqlite::Error) -> Self {
+                    Self::Store(error.into())
+                }
+            }
+        )*
+    };
+}
+
+store_failures!(
+    AnnounceError,
+    CreateClaimError,
+    CreateTokenError,
+    DeleteTokenError,
+    EditError,
+    RedeemClaimError,
+    RedeemSetupError,
+);
