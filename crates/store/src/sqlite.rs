@@ -13,6 +13,8 @@ pub(crate) mod edit;
 mod failure;
 pub(crate) mod fleet;
 mod fold;
+#[cfg(test)]
+mod growth;
 pub(crate) mod ingest;
 pub(crate) mod journal;
 mod load;

@@ -21,7 +21,7 @@ CREATE TABLE device (
     -- Its rows are being removed.
     deleted INTEGER
 ) STRICT;
-CREATE INDEX device_site ON device (site);
+CREATE INDEX device_site ON device (site, name);
 CREATE INDEX device_deleted ON device (deleted) WHERE deleted IS NOT NULL;
 
 -- The counter stands beside its key because it is the key's: both move in one transaction with
@@ -50,6 +50,7 @@ CREATE TABLE claim (
     reply BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claim_device ON claim (device);
+CREATE INDEX claim_expires ON claim (expires);
 
 CREATE TABLE token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
