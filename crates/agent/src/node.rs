@@ -282,6 +282,28 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         self.core.flush(now);
     }
 
+    /// A group of a source's registers is read in its next cycle, although it is not due.
+    pub fn read_again(&mut self, now: MonoMs, source: SourceNumber, group: u8) {
+        self.core.read_again(now, source, group);
+    }
+
+    /// Gives a source another layout of the same columns, for its samples from here on; blocks. Says
+    /// no while samples of the present one are in no batch: see [`Node::flush`].
+    ///
+    /// # Errors
+    /// If the disk fails; the present layout stays.
+    pub fn relabel(&mut self, source: SourceNumber, layout: &[u8]) -> Result<bool, StorageError> {
+        if self.core.buffered_of(source) > 0 {
+            return Ok(false);
+        }
+        let (stream, is_first) = self.storage.stream(source, layout)?;
+        let is_taken = self.core.relabel(source, stream);
+        if is_taken && is_first {
+            self.core.announce(stream);
+        }
+        Ok(is_taken)
+    }
+
     /// Notes the orderly end; blocks.
     ///
     /// # Errors

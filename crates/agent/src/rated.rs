@@ -1,57 +1,164 @@
 //! What an inverter is rated for, as it says itself.
 //!
 //! The register that a profile names `info.rated_power` is read with the others. What it says becomes
-//! part of the layout, which limits what is plausible; so a value that is learned begins another
-//! epoch. It is kept in the data folder, because an inverter that sleeps says nothing.
+//! part of the layout, which limits what is plausible; so it is believed only once it was read twice
+//! in a row, some seconds apart, and so is what contradicts it later. The second reading is
+//! asked for here, beside the samples: they hold what does not change once. What is believed is kept in
+//! the data folder, because an inverter that sleeps says nothing.
+
+use std::time::Duration;
 
 use ecowatt_device::Sample;
-use ecowatt_model::SourceNumber;
-use ecowatt_profile::{Layout, RATED_W};
+use ecowatt_model::{Mark, MonoMs, SourceNumber};
+use ecowatt_profile::{Compiled, Layout, RATED_W, Read};
 
 use crate::config::InverterConfig;
 use crate::storage::Disk;
+use crate::survey::{self, Survey, SurveyError};
 
 const KEPT_BYTES_MAX: usize = 256;
 
 /// The name of the point.
 const POINT: &str = "info.rated_power";
 
+/// Pause between two readings. What is wrong for an instant is over by then.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Most readings beside the samples before the matter rests until a sample says it again.
+const ASKS_MAX: u8 = 8;
+
 /// Looks for the rated power in an inverter's samples.
 pub(crate) struct Watch {
+    inverter: InverterConfig,
+    survey: Option<Survey>,
     layout: Layout,
     point: usize,
-    /// What the layout was compiled with, if the inverter said it.
+    /// The registers of the point alone.
+    read: Read,
+    /// What is believed.
     known: Option<u32>,
-    /// What the last reading said, if that was something else.
-    said: Option<u32>,
+    claim: Option<Claim>,
+}
+
+/// What the inverter said, if that is not what is believed.
+struct Claim {
+    /// In a sample.
+    sampled: u32,
+    /// When it was asked last.
+    said: u32,
+    /// None while it is being asked.
+    ask_at: Option<MonoMs>,
+    asks_left: u8,
+}
+
+/// How a claim ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// What the inverter is rated for, if that is news.
+    pub(crate) learned: Option<u32>,
+    /// The group to read again, since a sample holds a false reading.
+    pub(crate) misread: Option<u8>,
 }
 
 impl Watch {
     /// None where the profile has no such point, or the configuration says the rated power.
     pub(crate) fn new(
-        layout: &Layout,
+        compiled: &Compiled,
         inverter: &InverterConfig,
+        survey: Option<&Survey>,
         known: Option<u32>,
     ) -> Option<Self> {
+        let layout = &compiled.layout;
         let point = layout.find(POINT).filter(|_| inverter.rated_w.is_none())?;
-        Some(Self { layout: layout.clone(), point, known, said: None })
+        let read = read_of(compiled, point)?;
+        let (inverter, survey) = (inverter.clone(), survey.cloned());
+        Some(Self { inverter, survey, layout: layout.clone(), point, read, known, claim: None })
     }
 
-    /// Takes a sample; gives the rated power if that was not known or has changed. What contradicts
-    /// what is known must be read twice: an inverter is replaced seldom, and misread now and then.
-    pub(crate) fn take(&mut self, sample: &Sample<'_>) -> Option<u32> {
-        let value = self.layout.reading(self.point, sample.words, sample.marks).good()?;
-        let exponent = self.layout.points().get(self.point)?.exponent;
-        let watts = value / 10i64.pow(u32::from(exponent.unsigned_abs()));
-        let watts = u32::try_from(watts).ok().filter(|watts| RATED_W.contains(watts))?;
-        let is_sure = self.known.is_none() || self.said == Some(watts);
-        self.said = Some(watts).filter(|watts| Some(*watts) != self.known);
-        if !is_sure || self.said.is_none() {
+    /// Takes a sample. What it says is a claim until it is settled.
+    pub(crate) fn take(&mut self, now: MonoMs, sample: &Sample<'_>) {
+        let Some(watts) = self.watts(sample.words, sample.marks) else { return };
+        if self.claim.is_some() || self.known == Some(watts) {
+            return;
+        }
+        let ask_at = Some(now.plus(ASK_AGAIN));
+        self.claim = Some(Claim { sampled: watts, said: watts, ask_at, asks_left: ASKS_MAX });
+    }
+
+    /// When [`Watch::poll`] has something to ask.
+    pub(crate) fn ask_at(&self) -> Option<MonoMs> {
+        self.claim.as_ref()?.ask_at
+    }
+
+    /// What to ask the inverter for; the answer is for [`Watch::handle`].
+    pub(crate) fn poll(&mut self, now: MonoMs) -> Option<Read> {
+        let claim = self.claim.as_mut()?;
+        claim.ask_at.take_if(|ask_at| *ask_at <= now)?;
+        Some(self.read)
+    }
+
+    /// Takes the words that were asked for, or that there are none.
+    pub(crate) fn handle(&mut self, now: MonoMs, answer: Option<&[u16]>) -> Option<Settled> {
+        let columns = self.layout.columns().len();
+        let (mut words, mut marks) = (vec![0; columns], vec![Mark::NotDue; columns]);
+        for (offset, column) in self.read.columns() {
+            if let Some(word) = answer.and_then(|answer| answer.get(usize::from(offset))) {
+                (words[column], marks[column]) = (*word, Mark::Read);
+            }
+        }
+        let said = self.watts(&words, &marks);
+        let claim = self.claim.as_mut()?;
+        claim.asks_left = claim.asks_left.saturating_sub(1);
+        let is_believed = said.is_some() && (said == Some(claim.said) || said == self.known);
+        if !is_believed && claim.asks_left > 0 {
+            claim.said = said.unwrap_or(claim.said);
+            claim.ask_at = Some(now.plus(ASK_AGAIN));
             return None;
         }
-        self.known = self.said.take();
-        self.known
+        let claim = self.claim.take()?;
+        let learned = said.filter(|_| is_believed && said != self.known);
+        self.known = learned.or(self.known);
+        let group = self.layout.columns().get(usize::from(self.read.first_column))?.group;
+        let misread = (is_believed && said != Some(claim.sampled)).then_some(group);
+        Some(Settled { learned, misread })
     }
+
+    pub(crate) fn inverter(&self) -> &InverterConfig {
+        &self.inverter
+    }
+
+    /// The inverter's layout with what is believed.
+    ///
+    /// # Errors
+    /// When that cannot be compiled.
+    pub(crate) fn layout(&self) -> Result<Layout, SurveyError> {
+        let inverter = known(&self.inverter, self.known);
+        Ok(survey::compile(&inverter, self.survey.as_ref())?.layout)
+    }
+
+    fn watts(&self, words: &[u16], marks: &[Mark]) -> Option<u32> {
+        let value = self.layout.reading(self.point, words, marks).good()?;
+        let exponent = self.layout.points().get(self.point)?.exponent;
+        let watts = value / 10i64.pow(u32::from(exponent.unsigned_abs()));
+        u32::try_from(watts).ok().filter(|watts| RATED_W.contains(watts))
+    }
+}
+
+/// The read of one point alone, with its scale factor.
+fn read_of(compiled: &Compiled, point: usize) -> Option<Read> {
+    let point = compiled.layout.points().get(point)?;
+    let first = usize::from(point.first_column);
+    let own = first..first + usize::from(point.column_count);
+    let is_own = |column: usize| {
+        own.contains(&column) || point.scale_column.map(usize::from) == Some(column)
+    };
+    compiled.plan.reads().iter().find_map(|read| {
+        let offsets = read.columns().filter(|(_, column)| is_own(*column));
+        let (start, end) = offsets.fold((u16::MAX, 0), |(start, end), (offset, _)| {
+            (start.min(offset), end.max(offset + 1))
+        });
+        (start < end).then(|| read.part(start, end))
+    })
 }
 
 /// The inverter as its configuration has it, with what it said that it is rated for.
@@ -113,10 +220,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn rated_power_is_learned_at_once_and_changed_when_it_is_said_twice() {
+    fn watch(known: Option<u32>) -> Watch {
         let profile = catalogue::find("sungrow/sg-string").unwrap();
-        let layout = profile.compile(ecowatt_profile::Transport::TCP).unwrap().layout;
+        let compiled = profile.compile(ecowatt_profile::Transport::TCP).unwrap();
         let inverter = InverterConfig {
             name: "roof".into(),
             address: "tcp://127.0.0.1:502".parse().unwrap(),
@@ -124,29 +230,63 @@ mod tests {
             profile,
             rated_w: None,
         };
-        let column = usize::from(layout.points()[layout.find(POINT).unwrap()].first_column);
-        let mut watch = Watch::new(&layout, &inverter, None).unwrap();
-        let columns = layout.columns().len();
-        let mut take = |hundreds: Option<u16>| {
-            let (mut words, mut marks) = (vec![0; columns], vec![Mark::NotDue; columns]);
-            if let Some(hundreds) = hundreds {
-                (words[column], marks[column]) = (hundreds, Mark::Read);
-            }
-            watch.take(&Sample {
-                source: SourceNumber(0),
-                stream: ecowatt_model::StreamNumber(1),
-                base: TimeBase::Unix,
-                ordinal: 1,
-                t_ms: 0,
-                words: &words,
-                marks: &marks,
-            })
+        let said = InverterConfig { rated_w: Some(6_000), ..inverter.clone() };
+        assert!(Watch::new(&compiled, &said, None, None).is_none());
+        Watch::new(&compiled, &inverter, None, known).unwrap()
+    }
+
+    fn take(watch: &mut Watch, now: MonoMs, hundreds: u16) {
+        let columns = watch.layout.columns().len();
+        let (mut words, mut marks) = (vec![0; columns], vec![Mark::NotDue; columns]);
+        let column = usize::from(watch.read.first_column);
+        (words[column], marks[column]) = (hundreds, Mark::Read);
+        let (source, stream) = (SourceNumber(0), ecowatt_model::StreamNumber(1));
+        let (words, marks) = (&words[..], &marks[..]);
+        let base = TimeBase::Unix;
+        watch.take(now, &Sample { source, stream, base, ordinal: 1, t_ms: 0, words, marks });
+    }
+
+    /// What comes of a first reading in a sample, in hundreds of watts, and answers to what is asked.
+    fn settle(known: Option<u32>, sampled: u16, answers: &[Option<u16>]) -> Option<Settled> {
+        let (mut watch, mut now) = (watch(known), MonoMs(1_000));
+        take(&mut watch, now, sampled);
+        let mut settled = None;
+        for answer in answers {
+            assert_eq!(settled, None, "nothing is asked about what is settled");
+            assert_eq!(watch.poll(now), None, "not at once");
+            now = watch.ask_at().expect("another reading");
+            assert_eq!(watch.poll(now).map(|read| read.count), Some(1));
+            assert_eq!((watch.poll(now), watch.ask_at()), (None, None), "once");
+            settled = watch.handle(now, answer.map(|word| [word]).as_ref().map(|word| &word[..]));
+        }
+        assert_eq!(watch.ask_at().is_none(), settled.is_some() || answers.is_empty());
+        settled
+    }
+
+    #[test]
+    fn rated_power_is_believed_when_two_readings_in_a_row_agree() {
+        let learned = |watts, misread: bool| {
+            Some(Settled { learned: Some(watts), misread: misread.then_some(2) })
         };
-        assert_eq!([None, Some(0), Some(0xFFFF), Some(7)].map(&mut take), [None; 4]);
-        assert_eq!([Some(50), Some(50), None].map(&mut take), [Some(5_000), None, None]);
-        assert_eq!([Some(80), Some(50), Some(80), None].map(&mut take), [None; 4]);
-        assert_eq!([Some(80), Some(80)].map(&mut take), [Some(8_000), None]);
-        let said = InverterConfig { rated_w: Some(6_000), ..inverter };
-        assert!(Watch::new(&layout, &said, None).is_none());
+        for known in [None, Some(8_000)] {
+            assert_eq!(settle(known, 50, &[Some(50)]), learned(5_000, false));
+            // The first was wrong: ten times too much, or another's.
+            assert_eq!(settle(known, 500, &[Some(50), Some(50)]), learned(5_000, true));
+            assert_eq!(settle(known, 60, &[Some(500), Some(50), Some(50)]), learned(5_000, true));
+            // An inverter that does not answer says nothing, and neither do readings that cannot be.
+            let silence = [None, Some(0xFFFF), Some(0), Some(7), None, Some(50)];
+            assert_eq!(settle(known, 50, &silence), learned(5_000, false));
+            // One that says something else each time is not believed at all.
+            let told = [51, 52, 53, 54, 55, 56, 57, 58].map(Some);
+            assert_eq!(settle(known, 50, &told), Some(Settled { learned: None, misread: None }));
+        }
+        // Filler and zero are no claims.
+        for none in [0, 7, 0xFFFF, 0x8000] {
+            assert_eq!(settle(None, none, &[]), None);
+        }
+        // What is known and read again needs no third reading.
+        let misread = Some(Settled { learned: None, misread: Some(2) });
+        assert_eq!(settle(Some(8_000), 50, &[Some(80)]), misread);
+        assert_eq!(settle(Some(5_000), 50, &[]), None);
     }
 }

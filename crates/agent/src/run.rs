@@ -45,7 +45,8 @@ pub enum RunError {
     Task,
 }
 
-/// Jobs that wait on one bus: each inverter has at most one.
+/// Jobs that wait on one bus: each inverter has at most one of a sample, one of a search and one of its
+/// rated power. More wait for room.
 const JOBS_MAX: usize = 16;
 /// How long the start waits for SunSpec inverters that were never searched.
 const FIRST_SURVEY_MAX: Duration = Duration::from_secs(3);
@@ -110,7 +111,10 @@ pub async fn run_and_tell(
                 break;
             }
             Ended::Surveyed => {
-                keep_rated(&config, &mut sites, &*disk, epoch.take_rated());
+                for (source, watts) in epoch.take_rated() {
+                    let site = sites.iter_mut().find(|site| site.source == source);
+                    site.into_iter().for_each(|site| site.rated_w = Some(watts));
+                }
                 carried = epoch.break_off().await?;
             }
             Ended::Failed => return Err(RunError::Task),
@@ -226,28 +230,6 @@ fn take_news(sites: &mut [Site], news: News) -> bool {
     let Some((site, survey)) = site.zip(news.survey) else { return false };
     site.survey = Some(survey);
     true
-}
-
-/// Takes in what inverters said that they are rated for.
-fn keep_rated<D: Disk>(
-    config: &Config,
-    sites: &mut [Site],
-    disk: &D,
-    rated: Vec<(SourceNumber, u32)>,
-) {
-    for (source, watts) in rated {
-        let place = usize::from(source.0);
-        let (Some(site), Some(inverter)) = (sites.get_mut(place), config.inverters.get(place))
-        else {
-            continue;
-        };
-        tracing::info!(inverter = %inverter.name, watts, "inverter said what it is rated for");
-        if let Err(error) = rated::keep(disk, source, inverter, watts) {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "rated power will be read again at the next start");
-        }
-        site.rated_w = Some(watts);
-    }
 }
 
 /// The slowest of those who share a bus sets its pace.

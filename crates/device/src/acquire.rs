@@ -122,6 +122,16 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         self.stream
     }
 
+    /// From here on its samples are of this stream.
+    pub(crate) fn relabel(&mut self, stream: StreamNumber) {
+        self.stream = stream;
+    }
+
+    /// A group is due again, whenever it was read.
+    pub(crate) fn read_again(&mut self, now: MonoMs, group: u8) {
+        self.schedule.again(group, now);
+    }
+
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }

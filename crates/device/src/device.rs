@@ -243,6 +243,24 @@ where
         }
     }
 
+    /// A group of a source's registers is read in its next cycle, although it is not due.
+    pub fn read_again(&mut self, now: MonoMs, source: SourceNumber, group: u8) {
+        if let Some(inverter) = find(self.inverters.as_mut(), source) {
+            inverter.source.read_again(now, group);
+        }
+    }
+
+    /// From here on the samples of a source are of this stream, whose layout has the same columns. Says
+    /// no while samples of the present one are in no batch.
+    pub fn relabel(&mut self, source: SourceNumber, stream: StreamNumber) -> bool {
+        let inverter = find(self.inverters.as_mut(), source);
+        let Some(inverter) = inverter.filter(|inverter| inverter.buffer.len() == 0) else {
+            return false;
+        };
+        inverter.source.relabel(stream);
+        true
+    }
+
     /// The sample that was taken last.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
         let mut inverters = self.inverters.as_ref().iter();
@@ -463,6 +481,13 @@ where
     /// Samples that are in no persisted batch.
     pub fn buffered(&self) -> usize {
         self.inverters.as_ref().iter().map(|inverter| inverter.buffer.len()).sum()
+    }
+
+    /// Those of one source.
+    pub fn buffered_of(&self, source: SourceNumber) -> usize {
+        let mut inverters = self.inverters.as_ref().iter();
+        let inverter = inverters.find(|inverter| inverter.source.number() == source);
+        inverter.map_or(0, |inverter| inverter.buffer.len())
     }
 
     /// The time of day as the device knows it.

@@ -40,8 +40,7 @@ const MOVED_HINT: &str = "its SunSpec models are not where they were: it is sear
 /// How an epoch ended.
 pub(super) enum Ended {
     Stopped,
-    /// More is known of an inverter: one that was left out can take part in the next epoch, or what it
-    /// is rated for changes its layout.
+    /// More is known of an inverter: it takes part in the next epoch, or in another way.
     Surveyed,
     Failed,
 }
@@ -66,6 +65,8 @@ struct Inverter {
 /// What the node has to be told.
 enum Happened {
     Read(bus::Done),
+    /// What was asked for beside the samples.
+    Asked(bus::Done),
     Reply(Link, Result<Bytes, LinkError>),
     Surveyed,
     Timer,
@@ -75,17 +76,22 @@ enum Happened {
 pub(super) struct Epoch {
     /// Away while a blocking thread has it.
     node: Option<Box<Node<Disk>>>,
+    disk: Disk,
     clock: Clock,
     log: Option<SampleLog>,
     buses: Vec<(SourceNumber, u8, mpsc::Sender<Job>)>,
     watches: Vec<(SourceNumber, Watch)>,
-    /// What inverters said that they are rated for, and the layouts do not say yet.
+    /// What inverters are found to be rated for.
     rated: Vec<(SourceNumber, u32)>,
+    /// Those whose layouts do not say so yet.
+    unlabelled: Vec<SourceNumber>,
     /// Told when the models of an inverter are not where they were.
     moved: Vec<(SourceNumber, Arc<Notify>)>,
     inverters: Vec<Inverter>,
     reads: mpsc::Receiver<bus::Done>,
     read_done: mpsc::Sender<bus::Done>,
+    answers: mpsc::Receiver<bus::Done>,
+    asked: mpsc::Sender<bus::Done>,
     link: Option<Link>,
     teller: Teller,
     exchange: Option<Exchange>,
@@ -102,6 +108,7 @@ impl Epoch {
         carried: Carried,
     ) -> Result<Self, RunError> {
         let Carried { ledger, link, log, teller } = carried;
+        let kept = disk.clone();
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(RunError::Random)?;
         let node_config = NodeConfig {
@@ -128,7 +135,7 @@ impl Epoch {
                     continue;
                 }
             };
-            let watch = Watch::new(&compiled.layout, inverter, site.rated_w);
+            let watch = Watch::new(&compiled, inverter, site.survey.as_ref(), site.rated_w);
             watches.extend(watch.map(|watch| (site.source, watch)));
             sources.push(SourceSetup {
                 number: site.source,
@@ -153,17 +160,22 @@ impl Epoch {
             "agent started"
         );
         let (read_done, reads) = mpsc::channel(buses.len().max(1));
+        let (asked, answers) = mpsc::channel(buses.len().max(1));
         Ok(Self {
             node: Some(Box::new(node)),
+            disk: kept,
             clock,
             log,
             buses,
             watches,
             rated: Vec::new(),
+            unlabelled: Vec::new(),
             moved: sites.iter().map(|site| (site.source, site.moved.clone())).collect(),
             inverters: config.inverters.iter().map(Inverter::new).collect(),
             reads,
             read_done,
+            answers,
+            asked,
             link: Some(link),
             teller,
             exchange: None,
@@ -183,13 +195,6 @@ impl Epoch {
         loop {
             if self.act().await.is_err() {
                 return Ended::Failed;
-            }
-            if !is_surveyed && !self.rated.is_empty() {
-                is_surveyed = true;
-                if self.take(Happened::Surveyed).await.is_err() {
-                    return Ended::Failed;
-                }
-                continue;
             }
             let is_persisted = self.node.as_ref().is_some_and(|node| node.core().buffered() == 0);
             if is_surveyed && is_persisted {
@@ -255,6 +260,7 @@ impl Epoch {
 
     /// Carries out all that the node wants at present.
     async fn act(&mut self) -> Result<(), RunError> {
+        self.ask().await?;
         loop {
             while let Some(event) = self.node()?.poll_event() {
                 if let Event::ModelsMoved { source } = event
@@ -268,7 +274,7 @@ impl Epoch {
             let node = self.node()?;
             node.handle_clock(now, system);
             match node.poll(now) {
-                None => return Ok(()),
+                None => return self.relabel().await,
                 Some(Next::Work(work)) => self.carry_out(work).await?,
                 Some(Next::Read { source, read, timeout }) => {
                     let bus = self.buses.iter().find(|(number, _, _)| *number == source);
@@ -287,7 +293,8 @@ impl Epoch {
     /// Waits for something to tell the node. Nothing is lost if this is given up.
     async fn wait(&mut self) -> Happened {
         let poll_at = self.node.as_ref().map_or(MonoMs(0), |node| node.poll_at());
-        let timer = self.clock.sleep_until(poll_at);
+        let ask_at = self.watches.iter().filter_map(|(_, watch)| watch.ask_at()).min();
+        let timer = self.clock.sleep_until(ask_at.map_or(poll_at, |at| at.min(poll_at)));
         let exchange = async {
             match self.exchange.as_mut() {
                 Some(exchange) => exchange.await,
@@ -296,6 +303,7 @@ impl Epoch {
         };
         tokio::select! {
             Some(done) = self.reads.recv() => Happened::Read(done),
+            Some(done) = self.answers.recv() => Happened::Asked(done),
             (link, result) = exchange => {
                 self.exchange = None;
                 Happened::Reply(link, result)
@@ -315,6 +323,7 @@ impl Epoch {
                 let now = self.clock.mono();
                 self.node()?.handle_read(now, done.source, &done.outcome());
             }
+            Happened::Asked(done) => self.settle(&done).await?,
             Happened::Reply(link, result) => {
                 self.link = Some(link);
                 self.take_reply(result).await?;
@@ -369,14 +378,98 @@ impl Epoch {
     }
 
     fn watch_rated(&mut self, source: SourceNumber) {
+        let now = self.clock.mono();
         let Some(sample) = self.node.as_ref().and_then(|node| node.newest(source)) else { return };
-        let watch = self.watches.iter_mut().find(|(watched, _)| *watched == source);
-        if let Some(watts) = watch.and_then(|(_, watch)| watch.take(&sample)) {
-            self.rated.push((source, watts));
+        if let Some((_, watch)) = self.watches.iter_mut().find(|(watched, _)| *watched == source) {
+            watch.take(now, &sample);
         }
     }
 
-    /// What inverters said that they are rated for, since the epoch began.
+    /// Asks inverters that said what they are rated for once more.
+    async fn ask(&mut self) -> Result<(), RunError> {
+        let now = self.clock.mono();
+        for (source, watch) in &mut self.watches {
+            let bus = self.buses.iter().find(|(number, _, _)| number == source);
+            if let Some((_, unit, bus)) = bus.filter(|_| !self.is_stopping)
+                && let Some(read) = watch.poll(now)
+            {
+                let (source, unit, done) = (*source, *unit, self.asked.clone());
+                let timeout = watch.inverter().patience();
+                let job = Job { source, unit, read, timeout, done };
+                bus.send(job).await.map_err(|_| RunError::Task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what an inverter said when it was asked once more what it is rated for.
+    async fn settle(&mut self, done: &bus::Done) -> Result<(), RunError> {
+        let (now, source) = (self.clock.mono(), done.source);
+        let watch = self.watches.iter_mut().find(|(watched, _)| *watched == source);
+        let words = match &done.answer {
+            bus::Answer::Words(words) => Some(words.as_slice()),
+            bus::Answer::Exception(_)
+            | bus::Answer::Timeout
+            | bus::Answer::OtherNumber
+            | bus::Answer::Garbled
+            | bus::Answer::Unreachable => None,
+        };
+        let Some((_, watch)) = watch else { return Ok(()) };
+        let Some(settled) = watch.handle(now, words) else { return Ok(()) };
+        let inverter = watch.inverter().clone();
+        if let Some(group) = settled.misread {
+            self.node()?.read_again(now, source, group);
+        }
+        if let Some(watts) = settled.learned {
+            tracing::info!(
+                inverter = self.name(source),
+                watts,
+                "inverter said what it is rated for"
+            );
+            let disk = self.disk.clone();
+            let keep = move |_: &mut Node<Disk>| rated::keep(&*disk, source, &inverter, watts);
+            if let Err(error) = self.on_disk(keep).await? {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "rated power will be read again at the next start");
+            }
+            self.rated.retain(|(known, _)| *known != source);
+            self.rated.push((source, watts));
+            self.unlabelled.push(source);
+            self.node()?.flush(now);
+        }
+        Ok(())
+    }
+
+    /// Gives inverters whose rated power was learned a layout that says so, between two batches.
+    async fn relabel(&mut self) -> Result<(), RunError> {
+        for source in std::mem::take(&mut self.unlabelled) {
+            let watch = self.watches.iter().find(|(watched, _)| *watched == source);
+            let layout = match watch.map(|(_, watch)| watch.layout()) {
+                Some(Ok(layout)) => layout.to_cbor(),
+                Some(Err(error)) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(inverter = self.name(source), error, "layout stays as it is");
+                    continue;
+                }
+                None => continue,
+            };
+            match self.on_disk(move |node| node.relabel(source, &layout)).await? {
+                Ok(true) => {}
+                Ok(false) => {
+                    let now = self.clock.mono();
+                    self.node()?.flush(now);
+                    self.unlabelled.push(source);
+                }
+                failed @ Err(_) => {
+                    self.note_storage(&failed);
+                    self.unlabelled.push(source);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What inverters were found to be rated for since it was last asked.
     pub(super) fn take_rated(&mut self) -> Vec<(SourceNumber, u32)> {
         std::mem::take(&mut self.rated)
     }

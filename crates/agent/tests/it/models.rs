@@ -146,6 +146,10 @@ fn usual() -> Map {
     Map::of(40_000, &[COMMON, INVERTER, NAMEPLATE]).ended()
 }
 
+fn usual_rated(watts: u16) -> Map {
+    Map::of(40_000, &[COMMON, INVERTER, (120, 26, &[(3, watts)])]).ended()
+}
+
 /// An agent with one inverter under `sunspec/generic-pv`, which is waited for one second.
 fn config(server: &Server, inverter: &Scripted, data: &Path) -> Config {
     let entry = catalogue::list().iter().find(|entry| entry.id == "sunspec/generic-pv").unwrap();
@@ -317,11 +321,70 @@ async fn an_inverter_of_the_newer_models_alone_is_read() {
     let agent = Agent::start(config(&server, &inverter, data.path()));
     until_power(&server, 3_600).await;
     assert_eq!(good(&server, "ac.energy.total").last(), Some(&900_000));
-    // Once for each epoch: the agent begins another when it has learned the rated power.
-    let rated = good(&server, "info.rated_power");
-    assert!(!rated.is_empty() && rated.iter().all(|&watts| watts == 5_000), "{rated:?}");
     assert_eq!(good(&server, "pv.2.voltage").last(), Some(&5_125));
+    // The layout that says what it is rated for takes the place of the first, and nothing is read for it
+    // that is read once.
+    until_rated(&server, 5_000).await;
+    until_power(&server, 3_600).await;
     agent.stop().await;
+    assert_eq!(good(&server, "info.rated_power"), [5_000]);
+    assert_eq!(epochs(&server), 1);
+    // What is kept is known at the next start.
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("a sample of the next start", || epochs(&server) == 2).await;
+    agent.stop().await;
+    assert_eq!(rated_layouts(&server), [ASSUMED, Some(5_000)]);
+}
+
+/// What the profile assumes.
+const ASSUMED: Option<u32> = Some(1_000_000);
+
+/// What inverters are rated for by the layouts that were announced, in their order.
+fn rated_layouts(server: &Server) -> Vec<Option<u32>> {
+    let kept = server.kept.lock().unwrap();
+    kept.layouts.values().map(|bytes| Layout::from_cbor(bytes).unwrap().rated_w()).collect()
+}
+
+/// Waits for a sample under a layout that says this rated power.
+async fn until_rated(server: &Server, watts: u32) {
+    until("a sample under its rated power", || {
+        let kept = server.kept.lock().unwrap();
+        let last = kept.streams.last_key_value();
+        let layout = last.and_then(|(_, stream)| kept.layouts.get(stream));
+        layout.is_some_and(|bytes| Layout::from_cbor(bytes).unwrap().rated_w() == Some(watts))
+    })
+    .await;
+}
+
+/// In how many epochs samples were taken.
+fn epochs(server: &Server) -> usize {
+    let mut epochs: Vec<_> = server.rows().iter().map(|row| row.epoch).collect();
+    epochs.dedup();
+    epochs.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rated_power_that_was_misread_once_bounds_nothing() {
+    // Ten times too much, a torn word, what another inverter has.
+    for wrong in [50_000, 1_288, 3_000] {
+        let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+        let (map, false_map) = (usual(), usual_rated(wrong));
+        let (first, mut times) = (40_070 + 52 + 2, 0);
+        let inverter = Scripted::start(move |address, count| {
+            let holds_it = (address..address + count).contains(&first) && count > 2;
+            times += u32::from(holds_it);
+            if holds_it && times == 1 { &false_map } else { &map }.answer(address, count)
+        });
+        let agent = Agent::start(config(&server, &inverter, data.path()));
+        until_rated(&server, 5_000).await;
+        until("its rated power once more", || {
+            good(&server, "info.rated_power").last() == Some(&5_000)
+        })
+        .await;
+        agent.stop().await;
+        assert_eq!(good(&server, "info.rated_power"), [i64::from(wrong), 5_000]);
+        assert_eq!(rated_layouts(&server), [ASSUMED, Some(5_000)]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,8 @@ pub(crate) struct Kept {
     pub(crate) batches: BTreeMap<BatchId, Vec<Row>>,
     pub(crate) counters: Vec<u64>,
     pub(crate) layouts: BTreeMap<u16, Vec<u8>>,
+    /// The layout of each batch.
+    pub(crate) streams: BTreeMap<BatchId, u16>,
     pub(crate) resent: usize,
     pub(crate) enrolments: usize,
     pub(crate) refused: usize,
@@ -247,6 +249,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
             Some(_) => kept.violations.push(format!("batch {} has two contents", batch.id)),
             None => {
                 kept.batches.insert(batch.id, rows);
+                kept.streams.insert(batch.id, batch.stream.0);
             }
         }
     }
