@@ -8,10 +8,22 @@
 //!
 //! Either side may learn something first. So a reader passes over a section whose key it does not
 //! know and over items that follow the ones it knows in an array, and takes a code that it does not
-//! know for *unknown* (of a refusal: for a refusal like any other). A later version may therefore
-//! add sections, add items at the end of an array, and add codes below 256. It never removes an
-//! item, gives a key, place or code another meaning, or exceeds the limits of this crate on what
-//! version 1 has. Keys in use and keys set aside are listed in `docs/wire-protocol.md`.
+//! know for *unknown* (of a certainty: for *estimated*; of a refusal: for a refusal like any other).
+//!
+//! A later version may:
+//! - add sections, with keys below 65,536 that [`UPLINK_KEYS`] and [`REPLY_KEYS`] do not give to
+//!   something else;
+//! - add items at the end of an array. Those of one array come in one order for ever, so an item that
+//!   may be left out is `null` where another follows it;
+//! - add codes below 256.
+//!
+//! It never takes a section or item of version 1 away, gives a key, place or code another meaning, or
+//! exceeds this crate's limits on what version 1 has. What it sends to a peer of version 1 must also
+//! make sense without what that peer passes over.
+//!
+//! Whoever adds something gives it a `LEN_MAX`, so that a message has room for it before batches fill
+//! the rest; adds golden bytes in `tests/it/versions`, and never edits those that are there; adds it
+//! to `docs/wire-protocol.md`; and adds to `tests/it/later.rs` what an old reader makes of it.
 //!
 //! ```
 //! use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber};
@@ -34,12 +46,14 @@
 //! ```
 #![no_std]
 
+mod keys;
 mod reply;
 mod section;
 mod shortest;
 mod status;
 mod uplink;
 
+pub use keys::{Key, REPLY_KEYS, UPLINK_KEYS};
 pub use reply::{AckRange, Refusal, Refused, Reply, ReplyWriter};
 pub use section::{Items, ParseError, WriteError};
 pub use status::{BootReason, SourceState, SourceStatus, Sources, Status};

@@ -6,17 +6,12 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
 use crate::ITEMS_MAX;
+use crate::keys::reply as keys;
 use crate::section::{
     CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
     MapWriter, ParseError, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
     parse_map, read, skip, wrong,
 };
-
-const KEY_ACKS: u16 = 1;
-const KEY_TIME: u16 = 2;
-const KEY_WANTED: u16 = 3;
-const KEY_REFUSED: u16 = 4;
-const KEY_CHECK_IN: u16 = 5;
 
 /// Batches that the server has for good: `[epoch, first, last]`.
 ///
@@ -92,6 +87,7 @@ pub struct Reply<'a> {
     wanted: Items<'a, StreamNumber>,
     refused: Items<'a, Refused>,
     check_in: Option<Duration>,
+    held: Duration,
 }
 
 impl<'a> Reply<'a> {
@@ -106,6 +102,8 @@ impl<'a> Reply<'a> {
         + LIST_HEAD_LEN
         + ITEMS_MAX * Refused::LEN_MAX
         + KEY_LEN
+        + U32_LEN_MAX
+        + KEY_LEN
         + U32_LEN_MAX;
 
     /// Reads and checks a whole message.
@@ -116,14 +114,12 @@ impl<'a> Reply<'a> {
         let mut reply = Self::default();
         parse_map(bytes, |key, decoder| {
             match key {
-                KEY_ACKS => reply.acks = Items::parse(decoder, key)?,
-                KEY_TIME => reply.time = Some(UnixMs(read(decoder, Decoder::i64)?)),
-                KEY_WANTED => reply.wanted = Items::parse(decoder, key)?,
-                KEY_REFUSED => reply.refused = Items::parse(decoder, key)?,
-                KEY_CHECK_IN => {
-                    reply.check_in =
-                        Some(Duration::from_millis(read(decoder, Decoder::u32)?.into()));
-                }
+                keys::ACKS => reply.acks = Items::parse(decoder, key)?,
+                keys::TIME => reply.time = Some(UnixMs(read(decoder, Decoder::i64)?)),
+                keys::WANTED => reply.wanted = Items::parse(decoder, key)?,
+                keys::REFUSED => reply.refused = Items::parse(decoder, key)?,
+                keys::CHECK_IN => reply.check_in = Some(read(decoder, millis)?),
+                keys::HELD => reply.held = read(decoder, millis)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -158,6 +154,20 @@ impl<'a> Reply<'a> {
     pub fn check_in(&self) -> Option<Duration> {
         self.check_in
     }
+
+    /// How long the server had the message before it wrote the reply and its time.
+    #[must_use]
+    pub fn held(&self) -> Duration {
+        self.held
+    }
+}
+
+fn millis(decoder: &mut Decoder<'_>) -> Result<Duration, DecodeError> {
+    Ok(Duration::from_millis(decoder.u32()?.into()))
+}
+
+fn as_millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Writes a message section by section, in the order of the methods here.
@@ -175,13 +185,13 @@ impl<'b> ReplyWriter<'b> {
     /// # Errors
     /// If a later section stands already.
     pub fn acks(&mut self, acks: &mut dyn Iterator<Item = AckRange>) -> Result<usize, WriteError> {
-        self.0.list(KEY_ACKS, acks, 0)
+        self.0.list(keys::ACKS, acks, 0)
     }
 
     /// # Errors
     /// If there is no room or a later section stands already.
     pub fn time(&mut self, time: UnixMs) -> Result<(), WriteError> {
-        self.0.section(KEY_TIME, |encoder| encoder.i64(time.0).map(drop))
+        self.0.section(keys::TIME, |encoder| encoder.i64(time.0).map(drop))
     }
 
     /// # Errors
@@ -190,7 +200,7 @@ impl<'b> ReplyWriter<'b> {
         &mut self,
         streams: &mut dyn Iterator<Item = StreamNumber>,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_WANTED, streams, 0)
+        self.0.list(keys::WANTED, streams, 0)
     }
 
     /// # Errors
@@ -199,14 +209,19 @@ impl<'b> ReplyWriter<'b> {
         &mut self,
         refused: &mut dyn Iterator<Item = Refused>,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_REFUSED, refused, 0)
+        self.0.list(keys::REFUSED, refused, 0)
     }
 
     /// # Errors
     /// If there is no room or a later section stands already.
     pub fn check_in(&mut self, after: Duration) -> Result<(), WriteError> {
-        let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
-        self.0.section(KEY_CHECK_IN, |encoder| encoder.u32(millis).map(drop))
+        self.0.section(keys::CHECK_IN, |encoder| encoder.u32(as_millis(after)).map(drop))
+    }
+
+    /// # Errors
+    /// If there is no room.
+    pub fn held(&mut self, held: Duration) -> Result<(), WriteError> {
+        self.0.section(keys::HELD, |encoder| encoder.u32(as_millis(held)).map(drop))
     }
 
     /// Ends the message and gives its length.
@@ -217,11 +232,13 @@ impl<'b> ReplyWriter<'b> {
 }
 
 impl AckRange {
-    const LEN_MAX: usize = HEAD_LEN + 3 * U32_LEN_MAX;
+    /// Most bytes.
+    pub const LEN_MAX: usize = HEAD_LEN + 3 * U32_LEN_MAX;
 }
 
 impl Refused {
-    const LEN_MAX: usize = HEAD_LEN + 2 * U32_LEN_MAX + U8_LEN_MAX;
+    /// Most bytes.
+    pub const LEN_MAX: usize = HEAD_LEN + 2 * U32_LEN_MAX + U8_LEN_MAX;
 }
 
 impl<'a> Item<'a> for AckRange {

@@ -58,12 +58,26 @@ pub(crate) fn skip(decoder: &mut Decoder<'_>, items: u64) -> Result<(), DecodeEr
     (0..items).try_for_each(|_| decoder.skip())
 }
 
+/// Reads a value, or null where there is none.
+pub(crate) fn or_null<'a, T>(
+    decoder: &mut Decoder<'a>,
+    decode: impl FnOnce(&mut Decoder<'a>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    if decoder.datatype()? == minicbor::data::Type::Null {
+        decoder.null()?;
+        return Ok(None);
+    }
+    decode(decoder).map(Some)
+}
+
 /// Bytes that a key takes, and the head of a list.
 pub(crate) const KEY_LEN: usize = 1;
 pub(crate) const LIST_HEAD_LEN: usize = KEY_LEN + 1;
 
 /// Most bytes of numbers and of heads of arrays, strings and lists.
 pub(crate) const U8_LEN_MAX: usize = 2;
+/// Of the codes of an enum of this version.
+pub(crate) const CODE_LEN_MAX: usize = 1;
 pub(crate) const U16_LEN_MAX: usize = 3;
 pub(crate) const U32_LEN_MAX: usize = 5;
 pub(crate) const U64_LEN_MAX: usize = 9;

@@ -5,8 +5,8 @@ use minicbor::Decoder;
 
 use crate::FIRMWARE_MAX;
 use crate::section::{
-    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, U8_LEN_MAX, U16_LEN_MAX,
-    U32_LEN_MAX, U64_LEN_MAX, array, skip, wrong,
+    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, U8_LEN_MAX,
+    U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, array, skip, wrong,
 };
 
 /// Why the present boot epoch began.
@@ -107,7 +107,7 @@ impl<'a> Status<'a> {
     pub const fn len_max(sources: usize) -> usize {
         let firmware = U8_LEN_MAX + FIRMWARE_MAX;
         let counters = 3 * U32_LEN_MAX + 3 * U64_LEN_MAX;
-        HEAD_LEN + firmware + U8_LEN_MAX + counters + HEAD_LEN + sources * SourceStatus::LEN_MAX
+        HEAD_LEN + firmware + CODE_LEN_MAX + counters + HEAD_LEN + sources * SourceStatus::LEN_MAX
     }
 
     pub(crate) fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
@@ -148,7 +148,8 @@ impl<'a> Status<'a> {
 }
 
 impl SourceStatus {
-    const LEN_MAX: usize = HEAD_LEN + 2 * U8_LEN_MAX + 2 * U32_LEN_MAX + U16_LEN_MAX;
+    /// Most bytes.
+    pub const LEN_MAX: usize = HEAD_LEN + U8_LEN_MAX + CODE_LEN_MAX + 2 * U32_LEN_MAX + U16_LEN_MAX;
 }
 
 impl<'a> Item<'a> for SourceStatus {

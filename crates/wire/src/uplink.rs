@@ -3,22 +3,18 @@
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
-use crate::LAYOUT_MAX;
+use crate::keys::uplink as keys;
 use crate::section::{
-    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
-    MapWriter, ParseError, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX,
-    WriteError, array, parse_map, read, skip, wrong,
+    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN,
+    LIST_HEAD_LEN, MapWriter, ParseError, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX,
+    U32_LEN_MAX, U64_LEN_MAX, WriteError, array, or_null, parse_map, read, skip, wrong,
 };
 use crate::status::Status;
-
-const KEY_BATCHES: u16 = 1;
-const KEY_CLOCK: u16 = 2;
-const KEY_STREAMS: u16 = 3;
-const KEY_STATUS: u16 = 4;
-const KEY_DROPPED: u16 = 5;
+use crate::{ITEMS_MAX, LAYOUT_MAX};
 
 /// An encoded batch with its name: `[epoch, sequence, stream, bytes]`, and fifth where its epoch
-/// began if its times count from there.
+/// began if its times count from there. A reader takes null for no fifth item, so that a sixth one may
+/// follow some day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub id: BatchId,
@@ -95,11 +91,11 @@ impl<'a> Uplink<'a> {
         let mut uplink = Self::default();
         parse_map(bytes, |key, decoder| {
             match key {
-                KEY_BATCHES => uplink.batches = Items::parse(decoder, key)?,
-                KEY_CLOCK => uplink.clock = Some(read(decoder, ClockReport::decode)?),
-                KEY_STREAMS => uplink.streams = Items::parse(decoder, key)?,
-                KEY_STATUS => uplink.status = Some(read(decoder, Status::decode)?),
-                KEY_DROPPED => uplink.dropped = Items::parse(decoder, key)?,
+                keys::BATCHES => uplink.batches = Items::parse(decoder, key)?,
+                keys::CLOCK => uplink.clock = Some(read(decoder, ClockReport::decode)?),
+                keys::STREAMS => uplink.streams = Items::parse(decoder, key)?,
+                keys::STATUS => uplink.status = Some(read(decoder, Status::decode)?),
+                keys::DROPPED => uplink.dropped = Items::parse(decoder, key)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -185,13 +181,13 @@ impl<'b> UplinkWriter<'b> {
         batches: &mut dyn Iterator<Item = Batch<'_>>,
         leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_BATCHES, batches, leave)
+        self.0.list(keys::BATCHES, batches, leave)
     }
 
     /// # Errors
     /// If there is no room or a later section stands already.
     pub fn clock(&mut self, clock: &ClockReport) -> Result<(), WriteError> {
-        self.0.section(KEY_CLOCK, |encoder| clock.encode(encoder))
+        self.0.section(keys::CLOCK, |encoder| clock.encode(encoder))
     }
 
     /// Writes as many of `streams` as fit, in order, and leaves so many bytes; gives how many.
@@ -203,13 +199,16 @@ impl<'b> UplinkWriter<'b> {
         streams: &mut dyn Iterator<Item = Stream<'_>>,
         leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_STREAMS, streams, leave)
+        self.0.list(keys::STREAMS, streams, leave)
     }
 
     /// # Errors
-    /// If there is no room or a later section stands already.
+    /// If there is no room, a later section stands already, or it has more than [`ITEMS_MAX`] sources.
     pub fn status(&mut self, status: &Status<'_>) -> Result<(), WriteError> {
-        self.0.section(KEY_STATUS, |encoder| status.encode(encoder))
+        if status.sources.iter().count() > ITEMS_MAX {
+            return Err(WriteError::TooManyItems);
+        }
+        self.0.section(keys::STATUS, |encoder| status.encode(encoder))
     }
 
     /// Writes as many of `dropped` as fit, in order, and leaves so many bytes; gives how many.
@@ -221,7 +220,7 @@ impl<'b> UplinkWriter<'b> {
         dropped: &mut dyn Iterator<Item = Dropped>,
         leave: usize,
     ) -> Result<usize, WriteError> {
-        self.0.list(KEY_DROPPED, dropped, leave)
+        self.0.list(keys::DROPPED, dropped, leave)
     }
 
     /// Ends the message and gives its length.
@@ -247,14 +246,14 @@ impl<'a> Item<'a> for Batch<'a> {
         let id = BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) };
         let stream = StreamNumber(decoder.u16()?);
         let bytes = decoder.bytes()?;
-        let start = if more > 0 { Some(EpochStart::decode(decoder)?) } else { None };
+        let start = if more > 0 { or_null(decoder, EpochStart::decode)? } else { None };
         skip(decoder, more.saturating_sub(1))?;
         Ok(Self { id, stream, bytes, start })
     }
 }
 
 impl EpochStart {
-    const LEN_MAX: usize = HEAD_LEN + U64_LEN_MAX + U8_LEN_MAX;
+    const LEN_MAX: usize = HEAD_LEN + U64_LEN_MAX + CODE_LEN_MAX;
 }
 
 impl<'a> Item<'a> for EpochStart {
@@ -290,12 +289,7 @@ impl<'a> Item<'a> for ClockReport {
         let more = array(decoder, 3)?;
         let epoch = BootEpoch(decoder.u32()?);
         let mono = MonoMs(decoder.u64()?);
-        let unix = if decoder.datatype()? == minicbor::data::Type::Null {
-            decoder.null()?;
-            None
-        } else {
-            Some(UnixMs(decoder.i64()?))
-        };
+        let unix = or_null(decoder, |decoder| decoder.i64().map(UnixMs))?;
         skip(decoder, more)?;
         Ok(Self { epoch, mono, unix })
     }

@@ -3,21 +3,11 @@
 
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, ParseError, Refusal,
-    Refused, Reply, SourceState, Uplink,
+    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, ITEMS_MAX, Key,
+    ParseError, REPLY_KEYS, Refusal, Refused, Reply, SourceState, UPLINK_KEYS, Uplink,
 };
 
-/// Bytes of hexadecimal text with blanks and comments to the end of a line.
-fn bytes(text: &str) -> Vec<u8> {
-    let digits: String = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default())
-        .flat_map(str::chars)
-        .filter(|c| !c.is_whitespace())
-        .collect();
-    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal digits");
-    (0..digits.len()).step_by(2).map(byte).collect()
-}
+use crate::bytes;
 
 fn id(epoch: u32, sequence: u32) -> BatchId {
     BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
@@ -27,9 +17,10 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
 fn items_and_sections_of_a_later_uplink_are_passed_over() {
     let bytes = bytes(
         "a9
-         01 83 85 02 07 01 41aa 82 05 01                    # confirmed
+         01 84 85 02 07 01 41aa 82 05 01                    # confirmed
                87 02 08 01 41bb 83 06 18c8 a0 f6 820102     # certainty 200, and more
                84 02 09 01 41cc
+               86 02 0a 01 41dd f6 a0                      # no start, and one more
          02 85 02 1903e8 05 a1 01 02 80                     # two more clocks
          03 81 85 01 00 41a0 f5 6161
          04 8b 6161 18c8 03 04 05 06 07 08                  # boot reason 200
@@ -51,6 +42,7 @@ fn items_and_sections_of_a_later_uplink_are_passed_over() {
             Batch { id: id(2, 7), stream, bytes: &[0xaa], start: start(5, Certainty::Confirmed) },
             Batch { id: id(2, 8), stream, bytes: &[0xbb], start: start(6, Certainty::Estimated) },
             Batch { id: id(2, 9), stream, bytes: &[0xcc], start: None },
+            Batch { id: id(2, 10), stream, bytes: &[0xdd], start: None },
         ]
     );
     let clock = ClockReport { epoch: BootEpoch(2), mono: MonoMs(1000), unix: Some(UnixMs(5)) };
@@ -102,7 +94,7 @@ fn what_this_version_has_may_not_be_missing() {
     for text in [
         "a1 01 81 83 02 07 01",            // a batch without its bytes
         "a1 01 81 85 02 07 01 41aa 81 05", // a start without certainty
-        "a1 01 81 85 02 07 01 41aa f6",    // no start in its place
+        "a1 01 81 85 02 07 01 41aa 05",    // something else than a start in its place
         "a1 02 82 02 05",                  // a clock without the time
         "a1 04 88 6161 00 03 04 05 06 07 08",
         "a1 05 81 83 01 02 03",
@@ -116,4 +108,146 @@ fn what_this_version_has_may_not_be_missing() {
         let parsed = Reply::parse(&bytes);
         assert!(matches!(parsed, Err(ParseError::Malformed(_))), "{text}: {parsed:?}");
     }
+}
+
+/// Anything at all, of every kind that CBOR has, and nested as deep as a message is long.
+fn anything() -> Vec<Vec<u8>> {
+    let mut values: Vec<_> = [
+        "00 # numbers",
+        "1bffffffffffffffff",
+        "3bffffffffffffffff",
+        "40",
+        "6161",
+        "80",
+        "a0",
+        "c1 1a00010000 # tagged",
+        "d9d9f7 82 01 a1 f6 f5",
+        "f5",
+        "f7",
+        "f8ff",
+        "f97e00 # not a number",
+        "fb3ff8000000000000",
+    ]
+    .map(bytes)
+    .into();
+    let long = |head: &str, len| [bytes(head), vec![b'x'; len]].concat();
+    values.push(long("59 8000", 0x8000));
+    values.push(long("7a 00010000", 0x10000));
+    let nested = |head: u8, depth| [vec![head; depth], vec![0x00]].concat();
+    values.push(nested(0x81, 50_000));
+    values.push(nested(0xc2, 50_000));
+    // {0: {0: … 0}}
+    values.push([bytes("a100").repeat(20_000), vec![0]].concat());
+    values.push([bytes("994000"), [0x81, 0x20].repeat(0x4000)].concat());
+    values
+}
+
+#[test]
+fn every_key_that_is_not_in_use_is_passed_over_whatever_stands_there() {
+    let further = [11, 23, 24, 255, 256, u16::MAX].map(|key| Key::SetAside(key, "anything"));
+    for value in anything() {
+        for key in UPLINK_KEYS.into_iter().chain(further) {
+            let message = [vec![0xa1], head(0, key.number()), value.clone()].concat();
+            let is_taken = Uplink::parse(&message).is_ok();
+            match key {
+                Key::SetAside(..) => {
+                    assert!(is_taken, "{key:?} {:02x?}", &message[..9.min(message.len())])
+                }
+                Key::InUse(number, _) => assert!(!is_taken || is_empty_list(&value), "{number}"),
+            }
+        }
+        for key in REPLY_KEYS.into_iter().chain(further) {
+            let message = [vec![0xa1], head(0, key.number()), value.clone()].concat();
+            if matches!(key, Key::SetAside(..)) {
+                assert!(Reply::parse(&message).is_ok(), "{key:?}");
+            }
+        }
+    }
+}
+
+fn is_empty_list(value: &[u8]) -> bool {
+    value == [0x80]
+}
+
+/// The shortest head of a major type.
+fn head(major: u8, value: u16) -> Vec<u8> {
+    let major = major << 5;
+    match value.to_be_bytes() {
+        [0, low @ 0..24] => vec![major | low],
+        [0, low] => vec![major | 24, low],
+        [high, low] => vec![major | 25, high, low],
+    }
+}
+
+/// Full lists whose items each hold as much more as there may be, between and before sections that
+/// nobody knows, of which there are more than a writer of this version can count.
+#[test]
+fn a_later_message_is_read_at_every_limit() {
+    let more = 300u16;
+    let longer = |items: u16, item: &str| {
+        let mut bytes = [head(4, items + more), bytes(item)].concat();
+        (0..more)
+            .for_each(|n| bytes.extend(if n % 2 == 0 { vec![0xf6] } else { vec![0x81, 0xa0] }));
+        bytes
+    };
+    let full = |key: &str, item: Vec<u8>| [bytes(key), vec![0x97], item.repeat(ITEMS_MAX)].concat();
+    let source = longer(5, "07 18ff 1affffffff 1affffffff 19ffff");
+    let status = [
+        head(4, 9 + more),
+        bytes("7820"),
+        vec![b'x'; 32],
+        bytes("18ff 00 01 1bffffffffffffffff 1bffffffffffffffff 02 3b7fffffffffffffff 97"),
+        source.repeat(ITEMS_MAX),
+        vec![0xf6; more.into()],
+    ]
+    .concat();
+    let unknown: Vec<u8> =
+        (6..200u16).flat_map(|key| [head(0, key), bytes("82 81 80 a1 20 f4")].concat()).collect();
+    let sections = [
+        full("01", longer(5, "02 07 01 41aa 82 05 01")),
+        [vec![0x02], longer(3, "02 1903e8 f6")].concat(),
+        full("03", longer(3, "01 00 41a0")),
+        [vec![0x04], status].concat(),
+        full("05", longer(4, "01 00 00 04")),
+    ];
+    let message = [head(5, 5 + 194), sections.concat(), unknown.clone()].concat();
+    let uplink = Uplink::parse(&message).unwrap();
+    assert_eq!((uplink.batches().len(), uplink.streams().len()), (ITEMS_MAX, ITEMS_MAX));
+    assert!(uplink.batches().all(|batch| batch.start.is_some() && batch.bytes == [0xaa]));
+    assert_eq!(uplink.clock().map(|clock| clock.unix), Some(None));
+    let status = uplink.status().unwrap();
+    assert_eq!((status.boot_reason, status.link_failures), (BootReason::Unknown, 2));
+    assert_eq!(status.clock_deviation_ms, i64::MIN);
+    assert_eq!(status.sources.iter().filter(|s| s.quarantined == u16::MAX).count(), ITEMS_MAX);
+    assert!(uplink.dropped().all(|dropped| dropped.batches.is_none() && dropped.samples == 4));
+
+    let sections = [
+        full("01", longer(3, "02 01 1affffffff")),
+        bytes("02 1b7fffffffffffffff"),
+        full("03", bytes("19ffff")),
+        full("04", longer(3, "02 07 18ff")),
+        bytes("05 1affffffff"),
+    ];
+    let message = [head(5, 5 + 3), sections.concat(), bytes("06 a0 09 1affffffff 0a 80")].concat();
+    let reply = Reply::parse(&message).unwrap();
+    assert_eq!((reply.acks().len(), reply.wanted().len()), (ITEMS_MAX, ITEMS_MAX));
+    assert!(reply.refused().all(|refused| refused.reason == Refusal::Other(255)));
+    assert_eq!(reply.held().as_millis(), u128::from(u32::MAX));
+}
+
+/// The page and the table of keys say the same.
+#[test]
+fn keys_stand_in_the_description_of_the_protocol() {
+    let page = include_str!("../../../../docs/wire-protocol.md");
+    for key in 1..=10 {
+        let cell = |keys: &[Key]| match keys.iter().find(|held| held.number() == key) {
+            Some(Key::InUse(_, meaning)) => (*meaning).to_owned(),
+            Some(Key::SetAside(_, meaning)) => format!("*{meaning}*"),
+            None => "–".to_owned(),
+        };
+        let row = format!("| {key} | {} | {} |", cell(&UPLINK_KEYS), cell(&REPLY_KEYS));
+        assert!(page.contains(&row), "docs/wire-protocol.md has no row: {row}");
+    }
+    let ascending = |keys: &[Key]| keys.is_sorted_by_key(|key| key.number());
+    assert!(ascending(&UPLINK_KEYS) && ascending(&REPLY_KEYS));
 }

@@ -1,15 +1,9 @@
 //! Properties of all messages.
 
-use std::time::Duration;
-
-use ecowatt_model::{
-    BatchId, BootEpoch, MonoMs, SOURCES_MAX, Sequence, SourceNumber, StreamNumber, UnixMs,
-};
+use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, StreamNumber, UnixMs};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, FIRMWARE_MAX,
-    ITEMS_MAX, LAYOUT_MAX, ParseError, Refusal, Refused, Reply, ReplyWriter, SourceState,
-    SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter, WriteError, list_len_max,
-    uplink_fixed_len_max,
+    AckRange, Batch, ClockReport, ITEMS_MAX, ParseError, Reply, ReplyWriter, Uplink, UplinkWriter,
+    WriteError,
 };
 use proptest::prelude::*;
 
@@ -115,67 +109,6 @@ fn section_that_does_not_fit_leaves_the_message_whole() {
     let reply = Reply::parse(&buffer[..length]).unwrap();
     assert_eq!(reply.acks().collect::<Vec<_>>(), [ack]);
     assert_eq!(reply.time(), None);
-}
-
-/// Everything as large as it can be.
-#[test]
-fn largest_messages_are_as_long_as_they_are_said_to_be() {
-    let id = BatchId { epoch: BootEpoch(u32::MAX), sequence: Sequence(u32::MAX) };
-    let stream = StreamNumber(u16::MAX);
-    let mut buffer = vec![0; 60_000];
-    let payload = vec![7; 1000];
-    let start = Some(EpochStart { unix: UnixMs(i64::MIN), certainty: Certainty::Confirmed });
-    let batches = [Batch { id, stream, bytes: &payload, start }; 3];
-    let layout = vec![1; LAYOUT_MAX];
-    let streams = [Stream { number: stream, source: SourceNumber(255), layout: &layout }; 2];
-    let source = SourceStatus {
-        source: SourceNumber(255),
-        state: SourceState::Faulty,
-        requests: u32::MAX,
-        failures: u32::MAX,
-        quarantined: u16::MAX,
-    };
-    let all = Some((Sequence(u32::MAX), Sequence(u32::MAX)));
-    let dropped = Dropped { epoch: BootEpoch(u32::MAX), batches: all, samples: u32::MAX };
-    for sources in [0, 1, SOURCES_MAX] {
-        let mut writer = UplinkWriter::new(&mut buffer);
-        writer.batches(&mut batches.into_iter(), 0).unwrap();
-        let unix = Some(UnixMs(i64::MAX));
-        let epoch = BootEpoch(u32::MAX);
-        writer.clock(&ClockReport { epoch, mono: MonoMs(u64::MAX), unix }).unwrap();
-        writer.streams(&mut streams.into_iter(), 0).unwrap();
-        let sources_held = vec![source; sources];
-        writer
-            .status(&Status {
-                firmware: &"x".repeat(FIRMWARE_MAX),
-                boot_reason: BootReason::First,
-                samples: u32::MAX,
-                backlog_batches: u32::MAX,
-                spool_bytes: u64::MAX,
-                spool_capacity_bytes: u64::MAX,
-                link_failures: u32::MAX,
-                clock_deviation_ms: i64::MIN,
-                sources: Sources::Given(&sources_held),
-            })
-            .unwrap();
-        writer.dropped(&mut [dropped; 4].into_iter(), 0).unwrap();
-        let length = writer.finish();
-        let limit = uplink_fixed_len_max(sources)
-            + list_len_max(3 * (payload.len() + Batch::HEAD_LEN_MAX))
-            + list_len_max(2 * (LAYOUT_MAX + Stream::HEAD_LEN_MAX))
-            + list_len_max(4 * Dropped::LEN_MAX);
-        // Codes are small, where a later version's may take a byte more.
-        assert!(length <= limit && length + 16 + sources >= limit, "{length} of {limit}");
-        assert!(Uplink::parse(&buffer[..length]).is_ok());
-    }
-    let mut writer = ReplyWriter::new(&mut buffer);
-    let last = id.sequence;
-    writer.acks(&mut [AckRange { epoch: id.epoch, first: last, last }; 23].into_iter()).unwrap();
-    writer.time(UnixMs(i64::MAX)).unwrap();
-    writer.wanted(&mut [stream; 23].into_iter()).unwrap();
-    writer.refused(&mut [Refused { id, reason: Refusal::Other(255) }; 23].into_iter()).unwrap();
-    writer.check_in(Duration::MAX).unwrap();
-    assert_eq!(writer.finish(), Reply::LEN_MAX);
 }
 
 #[test]

@@ -1,5 +1,12 @@
-//! Bytes of version 1, as devices in the field send and expect them. Not to be edited: a change that
-//! breaks one of these breaks devices.
+//! Bytes of version 1, as devices in the field send and expect them.
+//!
+//! **If a test here fails**, the change that made it fail would cut devices in the field off from their
+//! server. Take the change back, not the bytes: what is new goes into a section or to the end of an
+//! array of its own (`wire/src/lib.rs` says what may be added), gets bytes of its own here, and is
+//! written only where it has something to say. The bytes of a message that says nothing new stay
+//! as they are.
+//!
+//! A line of bytes, and behind `#` what they say.
 
 use core::time::Duration;
 
@@ -9,9 +16,7 @@ use ecowatt_wire::{
     Reply, ReplyWriter, SourceState, SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter,
 };
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::bytes;
 
 fn id(epoch: u32, sequence: u32) -> BatchId {
     BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
@@ -25,7 +30,16 @@ fn ordinary_uplink() {
         Batch { id: id(2, 300), stream: StreamNumber(1), bytes: &[0xaa, 0xbb], start: None };
     assert_eq!(writer.batches(&mut std::iter::once(batch), 0), Ok(1));
     let length = writer.finish();
-    assert_eq!(hex(&buffer[..length]), "a10181840219012c0142aabb");
+    let golden = bytes(
+        "a1             # a message of one section
+         01 81          # batches: one
+            84          # of four items
+               02       # epoch
+               19012c   # sequence 300
+               01       # stream
+               42 aabb  # two bytes of the codec's",
+    );
+    assert_eq!(buffer[..length], golden);
 }
 
 #[test]
@@ -73,39 +87,35 @@ fn uplink_with_every_section() {
     let dropped = Dropped { epoch: BootEpoch(1), batches: lost, samples: 900 };
     writer.dropped(&mut std::iter::once(dropped), 0).unwrap();
     let length = writer.finish();
-    assert_eq!(
-        hex(&buffer[..length]),
-        concat!(
-            "a5",
-            "01",
-            "83",
-            "840219012c0141aa",
-            "850219012d0140821b0000019aa4b55aa001",
-            "8501090141bb822000",
-            "02",
-            "8302",
-            "19ea60",
-            "1b0000019aa4b64500",
-            "03",
-            "81",
-            "83010041a0",
-            "04",
-            "89",
-            "6d65636f7761747420302e312e30",
-            "01",
-            "1901f4",
-            "03",
-            "191000",
-            "1a04000000",
-            "04",
-            "2e",
-            "81",
-            "8500011903e80201",
-            "05",
-            "81",
-            "84010509190384",
-        )
+    let golden = bytes(
+        "a5                                 # a message of five sections
+         01 83                              # batches: three
+            84 02 19012c 01 41 aa           # epoch 2, sequence 300, stream 1, its bytes
+            85 02 19012d 01 40              # sequence 301, no bytes
+               82 1b0000019aa4b55aa0 01     # the epoch began at this Unix ms: confirmed
+            85 01 09 01 41 bb               # epoch 1, sequence 9
+               82 20 00                     # the epoch began at -1: estimated
+         02 83                              # clock
+               02                           # epoch
+               19ea60                       # 60,000 ms since it began
+               1b0000019aa4b64500           # the time of day, Unix ms
+         03 81                              # streams: one
+            83 01 00 41 a0                  # number 1, source 0, its layout
+         04 89                              # status
+               6d 65636f7761747420302e312e30 # firmware: ecowatt 0.1.0
+               01                           # boot reason: unclean
+               1901f4                       # 500 samples
+               03                           # 3 batches wait
+               191000                       # in 4,096 bytes
+               1a04000000                   # of 67,108,864
+               04                           # 4 messages without a reply
+               2e                           # the clock is 15 ms behind
+               81                           # sources: one
+                  85 00 01 1903e8 02 01     # source 0, online, 1,000 reads, 2 failed, 1 register out
+         05 81                              # dropped: one range
+            84 01 05 09 190384              # epoch 1, batches 5 to 9, 900 samples",
     );
+    assert_eq!(buffer[..length], golden);
     let uplink = Uplink::parse(&buffer[..length]).unwrap();
     assert_eq!(uplink.batches().collect::<Vec<_>>(), batches);
     assert_eq!(uplink.clock(), Some(clock));
@@ -128,7 +138,13 @@ fn samples_lost_in_batches_and_in_none() {
     ];
     assert_eq!(writer.dropped(&mut dropped.into_iter(), 0), Ok(2));
     let length = writer.finish();
-    assert_eq!(hex(&buffer[..length]), "a1058284070119012c19d2f084080000181f");
+    let golden = bytes(
+        "a1
+         05 82                        # dropped: two
+            84 07 01 19012c 19d2f0    # epoch 7, batches 1 to 300, 54,000 samples
+            84 08 00 00 181f          # epoch 8, in no batch: 31 samples in all",
+    );
+    assert_eq!(buffer[..length], golden);
     assert_eq!(Uplink::parse(&buffer[..length]).unwrap().dropped().collect::<Vec<_>>(), dropped);
 }
 
@@ -139,7 +155,11 @@ fn clock_that_is_not_set() {
     let clock = ClockReport { epoch: BootEpoch(2), mono: MonoMs(1), unix: None };
     writer.clock(&clock).unwrap();
     let length = writer.finish();
-    assert_eq!(hex(&buffer[..length]), "a102830201f6");
+    let golden = bytes(
+        "a1
+         02 83 02 01 f6  # clock: epoch 2, 1 ms since it began, no idea of the time of day",
+    );
+    assert_eq!(buffer[..length], golden);
     assert_eq!(Uplink::parse(&buffer[..length]).unwrap().clock(), Some(clock));
 }
 
@@ -158,31 +178,42 @@ fn reply_with_every_section() {
     writer.refused(&mut std::iter::once(refused)).unwrap();
     writer.check_in(Duration::from_secs(900)).unwrap();
     let length = writer.finish();
-    assert_eq!(
-        hex(&buffer[..length]),
-        concat!(
-            "a5",
-            "01",
-            "82",
-            "83020119012b",
-            "830219012d19012d",
-            "02",
-            "1b0000019aa4b64500",
-            "03",
-            "82",
-            "01",
-            "02",
-            "04",
-            "81",
-            "830219012c01",
-            "05",
-            "1a000dbba0",
-        )
+    let golden = bytes(
+        "a5                        # a message of five sections
+         01 82                     # acknowledged: two ranges
+            83 02 01 19012b        # epoch 2, batches 1 to 299
+            83 02 19012d 19012d    # and 301
+         02 1b0000019aa4b64500     # the time, Unix ms
+         03 82 01 02               # wanted: streams 1 and 2
+         04 81                     # refused: one
+            83 02 19012c 01        # epoch 2, batch 300: undecodable
+         05 1a000dbba0             # come again after 900,000 ms",
     );
+    assert_eq!(buffer[..length], golden);
     let reply = Reply::parse(&buffer[..length]).unwrap();
     assert_eq!(reply.acks().collect::<Vec<_>>(), acks);
     assert_eq!(reply.time(), Some(UnixMs(1_763_700_000_000)));
     assert_eq!(reply.wanted().collect::<Vec<_>>(), [StreamNumber(1), StreamNumber(2)]);
     assert_eq!(reply.refused().collect::<Vec<_>>(), [refused]);
     assert_eq!(reply.check_in(), Some(Duration::from_secs(900)));
+}
+
+#[test]
+fn reply_that_was_held() {
+    let mut buffer = [0; 32];
+    let mut writer = ReplyWriter::new(&mut buffer);
+    writer.time(UnixMs(1_763_700_000_000)).unwrap();
+    writer.held(Duration::from_secs(50)).unwrap();
+    let length = writer.finish();
+    let golden = bytes(
+        "a2
+         02 1b0000019aa4b64500  # the time, Unix ms
+         09 19c350              # 50,000 ms after the message had come",
+    );
+    assert_eq!(buffer[..length], golden);
+    let reply = Reply::parse(&buffer[..length]).unwrap();
+    assert_eq!(
+        (reply.time(), reply.held()),
+        (Some(UnixMs(1_763_700_000_000)), Duration::from_secs(50))
+    );
 }

@@ -1,0 +1,75 @@
+//! The keys of a message's sections: those in use, and those set aside for what comes next.
+//!
+//! A reader passes over a key that is set aside like any other that it does not know. What is set
+//! aside has a meaning already, so that two capabilities never take the same key.
+
+pub(crate) mod uplink {
+    pub(crate) const BATCHES: u16 = 1;
+    pub(crate) const CLOCK: u16 = 2;
+    pub(crate) const STREAMS: u16 = 3;
+    pub(crate) const STATUS: u16 = 4;
+    pub(crate) const DROPPED: u16 = 5;
+}
+
+pub(crate) mod reply {
+    pub(crate) const ACKS: u16 = 1;
+    pub(crate) const TIME: u16 = 2;
+    pub(crate) const WANTED: u16 = 3;
+    pub(crate) const REFUSED: u16 = 4;
+    pub(crate) const CHECK_IN: u16 = 5;
+    pub(crate) const HELD: u16 = 9;
+}
+
+/// What a key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// A section that this version writes and reads.
+    InUse(u16, &'static str),
+    /// A section of a later version.
+    SetAside(u16, &'static str),
+}
+
+impl Key {
+    /// The key itself.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::InUse(number, _) | Self::SetAside(number, _) => number,
+        }
+    }
+
+    /// What stands in its section.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::InUse(_, meaning) | Self::SetAside(_, meaning) => meaning,
+        }
+    }
+}
+
+/// Keys of an uplink.
+pub const UPLINK_KEYS: [Key; 10] = [
+    Key::InUse(uplink::BATCHES, "batches"),
+    Key::InUse(uplink::CLOCK, "clock"),
+    Key::InUse(uplink::STREAMS, "streams"),
+    Key::InUse(uplink::STATUS, "status"),
+    Key::InUse(uplink::DROPPED, "dropped"),
+    Key::SetAside(6, "reported configuration"),
+    Key::SetAside(7, "results of commands"),
+    Key::SetAside(8, "progress of an update"),
+    Key::SetAside(9, "how long the reply may be held, ms"),
+    Key::SetAside(10, "diagnostics"),
+];
+
+/// Keys of a reply.
+pub const REPLY_KEYS: [Key; 9] = [
+    Key::InUse(reply::ACKS, "acknowledgement"),
+    Key::InUse(reply::TIME, "time"),
+    Key::InUse(reply::WANTED, "wanted streams"),
+    Key::InUse(reply::REFUSED, "refused batches"),
+    Key::InUse(reply::CHECK_IN, "check-in"),
+    Key::SetAside(6, "desired configuration"),
+    Key::SetAside(7, "commands"),
+    Key::SetAside(8, "offer of an update"),
+    Key::InUse(reply::HELD, "how long it was held, ms"),
+];
