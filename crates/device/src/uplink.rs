@@ -29,7 +29,7 @@ use crate::limits::{
     LINK_RETRY_MAX, LINK_RETRY_MIN, MESSAGE_BYTES_MIN, RETRY_AFTER_MAX, START_SPREAD,
     STATUS_INTERVAL,
 };
-use crate::wall::{Heard, Wall};
+use crate::wall::{Exchange, Heard, Wall};
 
 /// What a device needs to seal.
 pub struct Credentials {
@@ -136,10 +136,17 @@ pub(crate) struct Uplink {
     random: u32,
 }
 
+/// A message under way.
 #[derive(Debug, Clone)]
 struct Sent {
     request: RequestId,
     at: MonoMs,
+    carried: Carried,
+}
+
+/// What a message carries: of no further interest once its reply has come, and due again if none does.
+#[derive(Debug, Clone)]
+struct Carried {
     batches: usize,
     has_status: bool,
     streams: Vec<StreamNumber, ANNOUNCED_MAX>,
@@ -328,7 +335,8 @@ impl Uplink {
         let streams: Vec<_, ANNOUNCED_MAX> =
             streams.iter().map(|stream| stream.number).take(ANNOUNCED_MAX).collect();
         self.announce.retain(|number| !streams.contains(number));
-        self.sent = Some(Sent { request, at: now, batches, has_status, streams, dropped });
+        let carried = Carried { batches, has_status, streams, dropped };
+        self.sent = Some(Sent { request, at: now, carried });
         Ok(Outgoing { request, len, batches, streams: layouts, dropped })
     }
 
@@ -346,10 +354,10 @@ impl Uplink {
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
         let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
-        let (sent_at, sent_batches, had_streams) =
-            (sent.at, sent.batches, !sent.streams.is_empty());
-        let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: sent.dropped };
-        self.sent = None;
+        let Some(Sent { at: sent_at, carried, .. }) = self.sent.take() else {
+            return Err(ReplyError::NotExpected);
+        };
+        let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: carried.dropped };
         for range in reply.acks() {
             // Both lists are bounded by the wire format; together they fit.
             let _ = acknowledged.ranges.push(range);
@@ -362,14 +370,15 @@ impl Uplink {
         }
         let wants_layouts = reply.wanted().len() > 0;
         reply.wanted().for_each(|stream| self.announce(stream));
-        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, sent_at, now));
+        let exchange = Exchange { sent: sent_at, received: now, held: reply.held() };
+        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, exchange));
         let is_first = !core::mem::replace(&mut self.is_heard, true);
         if self.failures > 0 {
             events.push(Event::LinkRestored { failures: self.failures });
             self.failures = 0;
         }
         let was_fast = self.is_fast;
-        self.is_fast &= sent_batches == 0;
+        self.is_fast &= carried.batches == 0;
         let check_in = reply.check_in().map(|after| after.clamp(CHECK_IN_MIN, CHECK_IN_MAX));
         self.next_at = match check_in {
             Some(after) => now.plus(after),
@@ -382,7 +391,7 @@ impl Uplink {
             Some(_) => FollowUp::No,
             // Batches waited for this reply. Layouts that were just announced and are wanted again
             // would be wanted for ever.
-            None if is_first || (wants_layouts && !had_streams) => FollowUp::Yes,
+            None if is_first || (wants_layouts && carried.streams.is_empty()) => FollowUp::Yes,
             None => FollowUp::IfFreed,
         };
         Ok(Opened { acknowledged, heard, follow_up })
@@ -394,15 +403,15 @@ impl Uplink {
     }
 
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
-        let Some(sent) = self.sent.take() else {
+        let Some(Sent { carried, .. }) = self.sent.take() else {
             // No message came about. Trying again at once would come to the same.
             self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
             return;
         };
-        if sent.has_status {
+        if carried.has_status {
             self.status_due = self.status_due.min(now);
         }
-        sent.streams.iter().for_each(|stream| self.announce(*stream));
+        carried.streams.iter().for_each(|stream| self.announce(*stream));
         self.total_failures = self.total_failures.saturating_add(1);
         let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
         // Between half and all of it, so that a fleet does not come back as one.

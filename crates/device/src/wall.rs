@@ -26,6 +26,16 @@ pub struct Wall {
     deviation_ms: i64,
 }
 
+/// A message and its reply, by the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    pub(crate) sent: MonoMs,
+    pub(crate) received: MonoMs,
+    /// How long the server had the message. It wrote the time at the end of that, so only the rest of
+    /// the exchange makes the time uncertain.
+    pub(crate) held: Duration,
+}
+
 /// What hearing a time led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -103,12 +113,13 @@ impl Wall {
         Heard::Stepped(by_ms)
     }
 
-    /// Hears the time that the server wrote between `sent` and `received`.
-    pub(crate) fn hear(&mut self, server: UnixMs, sent: MonoMs, received: MonoMs) -> Heard {
+    /// Hears the time that the server wrote at the end of an exchange.
+    pub(crate) fn hear(&mut self, server: UnixMs, exchange: Exchange) -> Heard {
         if server.0 < PLAUSIBLE_UNIX_MS {
             return Heard::Kept;
         }
-        let uncertainty = signed(received.0.saturating_sub(sent.0)) / 2;
+        let Exchange { sent, received, held } = exchange;
+        let uncertainty = signed_ms(received.since(sent).saturating_sub(held)) / 2;
         let offset = server.0.saturating_add(uncertainty).saturating_sub(signed(received.0));
         let was_confirmed = self.is_confirmed();
         let heard = match self.offset_ms {
@@ -153,6 +164,15 @@ mod tests {
 
     const NOON: i64 = 1_767_268_800_000;
 
+    fn exchange(sent: u64, received: u64, held: u64) -> Exchange {
+        let (sent, received) = (MonoMs(sent), MonoMs(received));
+        Exchange { sent, received, held: Duration::from_millis(held) }
+    }
+
+    fn at(ms: u64) -> Exchange {
+        exchange(ms, ms, 0)
+    }
+
     #[test]
     fn implausible_system_clock_is_not_believed() {
         assert_eq!(Wall::new(Some(UnixMs(946_684_800_000)), MonoMs(5)).unix(MonoMs(5)), None);
@@ -163,14 +183,40 @@ mod tests {
     #[test]
     fn small_deviation_is_kept_and_large_one_stepped() {
         let mut wall = Wall::new(Some(UnixMs(NOON)), MonoMs(0));
-        let heard = wall.hear(UnixMs(NOON + 1_500), MonoMs(0), MonoMs(0));
+        let heard = wall.hear(UnixMs(NOON + 1_500), at(0));
         assert_eq!((heard, wall.deviation_ms()), (Heard::Confirmed, -1_500));
-        let heard = wall.hear(UnixMs(NOON + 9_000), MonoMs(0), MonoMs(200));
+        let heard = wall.hear(UnixMs(NOON + 9_000), exchange(0, 200, 0));
         assert_eq!(heard, Heard::Stepped(8_900));
         assert_eq!(wall.unix(MonoMs(200)), Some(UnixMs(NOON + 9_100)));
         // A slow reply says little about the time, so it does not step the clock.
-        let heard = wall.hear(UnixMs(NOON + 20_000), MonoMs(200), MonoMs(40_200));
+        let heard = wall.hear(UnixMs(NOON + 20_000), exchange(200, 40_200, 0));
         assert_eq!(heard, Heard::Kept);
+    }
+
+    /// A server at the right time holds the reply; the way there takes 40 ms and the way back 60.
+    #[test]
+    fn a_reply_that_was_held_tells_the_time_as_well_as_one_that_was_not() {
+        for held in [0, 700, 20_000, 50_000, 3_600_000] {
+            let exchange = exchange(1_000, 1_000 + 40 + held + 60, held);
+            let server = UnixMs(NOON + 1_040 + i64::try_from(held).unwrap());
+            // What the device holds for the time, less the truth.
+            let after = |system_off: Option<i64>| {
+                let mut wall = Wall::new(system_off.map(|off| UnixMs(NOON + off)), MonoMs(0));
+                let heard = wall.hear(server, exchange);
+                (heard, wall.unix(MonoMs(0)).unwrap().0 - NOON, wall.is_confirmed())
+            };
+            assert_eq!(after(None), (Heard::Set, -10, true), "{held}");
+            for off in [-2_000, -5, 0, 1_990] {
+                assert_eq!(after(Some(off)), (Heard::Confirmed, off, true), "{held}");
+            }
+            for off in [-3_600_000, -27_000, -2_100, 2_100, 27_000, 49_000] {
+                assert_eq!(after(Some(off)), (Heard::Stepped(-10 - off), -10, true), "{held}");
+            }
+        }
+        // What cannot be: the time is then of the moment at which the reply came.
+        let mut wall = Wall::new(None, MonoMs(0));
+        assert_eq!(wall.hear(UnixMs(NOON), exchange(1_000, 5_000, 9_000)), Heard::Set);
+        assert_eq!(wall.unix(MonoMs(5_000)), Some(UnixMs(NOON)));
     }
 
     #[test]
@@ -187,14 +233,14 @@ mod tests {
         assert_eq!(wall.follow(UnixMs(NOON), MonoMs(4_000)), Heard::Stepped(7_198_000));
         assert_eq!((wall.start(), wall.base()), (estimated(NOON - 4_000), TimeBase::SinceBoot));
         // A server that does not know the time confirms nothing.
-        assert_eq!(wall.hear(UnixMs(9_000), MonoMs(5_000), MonoMs(5_000)), Heard::Kept);
+        assert_eq!(wall.hear(UnixMs(9_000), at(5_000)), Heard::Kept);
         assert!(!wall.is_confirmed());
-        let heard = wall.hear(UnixMs(NOON + 7_500), MonoMs(10_000), MonoMs(10_000));
+        let heard = wall.hear(UnixMs(NOON + 7_500), at(10_000));
         assert_eq!((heard, wall.deviation_ms()), (Heard::Confirmed, -1_500));
         assert_eq!((wall.start(), wall.base()), (confirmed(NOON - 4_000), TimeBase::Unix));
         // From here on the system clock is of no interest, and a step moves later samples alone.
         assert_eq!(wall.follow(UnixMs(NOON + 99_000), MonoMs(11_000)), Heard::Kept);
-        let heard = wall.hear(UnixMs(NOON + 22_000), MonoMs(20_000), MonoMs(20_000));
+        let heard = wall.hear(UnixMs(NOON + 22_000), at(20_000));
         assert_eq!(heard, Heard::Stepped(6_000));
         assert_eq!(wall.start(), confirmed(NOON - 4_000));
         assert_eq!(wall.unix(MonoMs(20_000)), Some(UnixMs(NOON + 22_000)));

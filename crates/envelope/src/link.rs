@@ -18,6 +18,9 @@ pub const UPLINK_OVERHEAD_MAX: usize = 1 + 4 + 1 + (2 + KID_BYTES_MAX) + (2 + 8)
 /// Length of the random nonce that a reply is sealed with.
 pub const REPLY_NONCE_BYTES: usize = 12;
 
+/// Most bytes that [`seal_reply`] adds to a message of up to 65,535 bytes.
+pub const REPLY_OVERHEAD_MAX: usize = 1 + 5 + 1 + (2 + REPLY_NONCE_BYTES) + 3 + 16;
+
 /// What a reply answers: the uplink under this key with this counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId {

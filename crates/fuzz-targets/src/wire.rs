@@ -16,6 +16,6 @@ pub fn wire_reply(data: &[u8]) {
     if let Ok(reply) = Reply::parse(data) {
         let items = reply.acks().count() + reply.wanted().count() + reply.refused().count();
         assert!(items <= 3 * ecowatt_wire::ITEMS_MAX);
-        let _ = (reply.time(), reply.check_in());
+        let _ = (reply.time(), reply.check_in(), reply.held());
     }
 }

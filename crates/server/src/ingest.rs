@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_envelope::{
-    Kid, MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, RequestId, Sealed, seal_reply,
+    Kid, MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, Sealed,
+    seal_reply,
 };
 use ecowatt_model::{BatchId, Sequence, StreamNumber, UnixMs};
 use ecowatt_store::{
@@ -25,7 +26,7 @@ use ecowatt_store::{
     Upload,
 };
 use ecowatt_wire::{
-    AckRange, BootReason, ITEMS_MAX, ParseError, Refusal, Refused, ReplyWriter, SourceState,
+    AckRange, BootReason, ITEMS_MAX, ParseError, Refusal, Refused, Reply, ReplyWriter, SourceState,
     Status, Uplink, WriteError,
 };
 use sha2::{Digest as _, Sha256};
@@ -48,8 +49,8 @@ const TURN_RETRY: Duration = Duration::from_secs(1);
 /// Cells of a quarter hour's grid for each value, at most: two samples may span 15 minutes.
 const CELLS_PER_VALUE: usize = 8;
 
-/// Room for a reply: four lists of at most 23 small items.
-const REPLY_BYTES_MAX: usize = 2048;
+/// What a reply took to be written that is told to the device, whose clock it would put wrong by half.
+const HELD_TOLD_MIN: Duration = Duration::from_millis(100);
 
 /// Why a message got no reply. The sender is told nothing of this.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +193,7 @@ impl Ingest {
     }
 
     async fn take_message(&self, message: &[u8]) -> Result<(Vec<u8>, &'static str), IngestError> {
-        let received_at = self.clock.now();
+        let (received_at, began) = (self.clock.now(), self.clock.mono());
         let sealed = Sealed::parse(message).map_err(IngestError::Envelope)?;
         let request = sealed.request();
         // The store's counters are signed.
@@ -279,7 +280,9 @@ impl Ingest {
             }
         };
         let sent: Vec<BatchId> = uplink.batches().map(|batch| batch.id).collect();
-        let answer = Answer { receipt: &receipt, sent: &sent, wanted: &wanted, refused: &refused };
+        let held = self.clock.mono().since(began);
+        let answer =
+            Answer { receipt: &receipt, sent: &sent, wanted: &wanted, refused: &refused, held };
         let mut nonce = [0; REPLY_NONCE_BYTES];
         self.entropy.fill(&mut nonce).map_err(IngestError::Random)?;
         Ok((answer.seal(&known, request, &nonce, self.clock.now())?, outcome))
@@ -455,6 +458,8 @@ struct Answer<'a> {
     sent: &'a [BatchId],
     wanted: &'a [StreamNumber],
     refused: &'a [Refused],
+    /// How long its message has been here.
+    held: Duration,
 }
 
 impl Answer<'_> {
@@ -465,7 +470,7 @@ impl Answer<'_> {
         nonce: &[u8; REPLY_NONCE_BYTES],
         now: UnixMs,
     ) -> Result<Vec<u8>, IngestError> {
-        let mut buffer = [0; REPLY_BYTES_MAX];
+        let mut buffer = [0; Reply::LEN_MAX + REPLY_OVERHEAD_MAX];
         let mut writer = ReplyWriter::new(&mut buffer);
         let acks = self.acks();
         if !acks.is_empty() {
@@ -477,6 +482,9 @@ impl Answer<'_> {
         }
         if !self.refused.is_empty() {
             writer.refused(&mut self.refused.iter().copied())?;
+        }
+        if self.held >= HELD_TOLD_MIN {
+            writer.held(self.held)?;
         }
         let length = writer.finish();
         let sealed = seal_reply(&known.keys, request, nonce, &mut buffer, length)

@@ -243,3 +243,27 @@ fn a_pause_holds_in_the_fast_lane_and_one_of_nothing_is_a_pause() {
     rig.run_script("server pause 0\nstart\nrun 500s");
     assert!(rig.messages <= 101, "{} messages in 500 s", rig.messages);
 }
+
+#[test]
+fn a_reply_that_was_held_leaves_the_clock_neither_ahead_nor_wrong() {
+    check(
+        "show sample event
+         system unset
+         server holds 50
+         start
+         run 80s",
+        "50.020 event ClockSet
+         55.050 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         55.050 sample 55000 rrrrrrrrrr",
+    );
+    check(
+        "show sample event
+         system 27000
+         server holds 50
+         start
+         run 80s",
+        "50.020 event ClockStepped { by_ms: -27010 }
+         55.050 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         55.050 sample 55000 rrrrrrrrrr",
+    );
+}

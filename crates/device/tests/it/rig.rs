@@ -4,8 +4,9 @@
 //!
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
 //!   where *noise* garbles one answer and the device stands still for so long before it knows
-//! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS`, where *deaf*
-//!   stores and loses the reply, *forgetful* asks for every layout again and *stubborn* takes none
+//! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
+//!   holds SECONDS`, where *deaf* stores and loses the reply, *forgetful* asks for every layout again
+//!   and *stubborn* takes none
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
 //! - `show KIND…` of read, sample, cut, send, event
@@ -64,6 +65,7 @@ enum Replies {
     Stubborn,
     Busy(Duration),
     Pause(Duration),
+    Holds(Duration),
 }
 
 /// A sample as everybody knows it.
@@ -178,6 +180,7 @@ impl Rig {
                 ("server", "stubborn") => self.server = Replies::Stubborn,
                 ("server", "busy") => self.server = Replies::Busy(seconds()),
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
+                ("server", "holds") => self.server = Replies::Holds(seconds()),
                 ("flash", state) => self.flash.is_full = state == "full",
                 ("system", "unset") => self.system = None,
                 ("system", difference) => self.system = Some(difference.parse().unwrap()),
@@ -487,6 +490,10 @@ impl Rig {
             Replies::Well | Replies::Forgetful | Replies::Stubborn | Replies::Pause(_) => {
                 Ok(self.take(&message[..outgoing.len]))
             }
+            Replies::Holds(held) => {
+                self.now = self.now.plus(held);
+                Ok(self.take(&message[..outgoing.len]))
+            }
         };
         if is_last {
             return;
@@ -546,6 +553,9 @@ impl Rig {
         writer.wanted(&mut wanted.into_iter()).unwrap();
         if let Replies::Pause(after) = self.server {
             writer.check_in(after).unwrap();
+        }
+        if let Replies::Holds(held) = self.server {
+            writer.held(held).unwrap();
         }
         let len = writer.finish();
         let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();

@@ -176,12 +176,17 @@ fn batch_of(base: TimeBase, times: &[i64], columns: usize) -> Vec<u8> {
 
 impl World {
     async fn new() -> Self {
+        Self::at_speed(0.001).await
+    }
+
+    /// Its clock runs so many times as fast as the world's.
+    async fn at_speed(speed: f64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let device = enrol(&store, "AAAAA").await;
         let live = Live::default();
         let metrics = Arc::new(Metrics::default());
-        let clock = Clock::simulated(NOW, 0.001);
+        let clock = Clock::simulated(NOW, speed);
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         Self {
             ingest: Ingest::new(store.clone(), clock, Entropy::system(), live.clone(), metrics),
@@ -291,6 +296,24 @@ async fn message_is_stored_answered_and_shown() {
     assert!(events.try_recv().is_err());
     let link = world.store.find_device(world.device).await.unwrap().unwrap().link;
     assert_eq!((link.messages, link.batches), (1, 2));
+}
+
+/// A server for which a day is over before it has stored anything.
+#[tokio::test]
+async fn a_reply_that_took_long_says_so() {
+    for (speed, is_slow) in [(0.001, false), (1e8, true)] {
+        let world = World::at_speed(speed).await;
+        let bytes = batch(TimeBase::Unix, &times(NOW.0 - 70_000, 7));
+        let message = world.announced(1, vec![(id(1, 1), bytes)]);
+        let before = world.ingest.clock.mono();
+        let reply = world.ingest.take(&world.seal(&message)).await.unwrap();
+        let took = world.ingest.clock.mono().since(before);
+        let (keys, request) = world.request(1);
+        let mut plain = [0; 4096];
+        let reply = Reply::parse(open_reply(&keys, request, &reply, &mut plain).unwrap()).unwrap();
+        assert_eq!(!reply.held().is_zero(), is_slow, "{:?}", reply.held());
+        assert!(reply.held() <= took, "{:?} of {took:?}", reply.held());
+    }
 }
 
 #[tokio::test]
