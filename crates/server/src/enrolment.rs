@@ -186,13 +186,17 @@ impl Enrolment {
         Ok(true)
     }
 
-    /// Answers a device's enrolment message. The device's key is committed before this returns.
+    /// Answers a device's enrolment message and says which device it is. Its key is committed before
+    /// this returns, and its earlier ones are revoked.
     ///
     /// A device that lost the answer and asks again with the same key gets the same answer.
     ///
     /// # Errors
     /// If the message does not redeem a claim.
-    pub(crate) async fn redeem(&self, message: &[u8]) -> Result<Vec<u8>, RedeemError> {
+    pub(crate) async fn redeem(
+        &self,
+        message: &[u8],
+    ) -> Result<(DeviceNumber, Vec<u8>), RedeemError> {
         let request = Request::parse(message)?;
         let id = request.claim();
         let claim = self.store.find_claim(id.as_str().into()).await?.ok_or(RedeemError::Unknown)?;
@@ -201,7 +205,7 @@ impl Enrolment {
         request.verify(&code)?;
         if let Some(redemption) = claim.redeemed {
             return if redemption.public_key == *request.device_public() {
-                Ok(redemption.reply)
+                Ok((claim.device, redemption.reply))
             } else {
                 Err(RedeemError::RedeemedByOther)
             };
@@ -246,10 +250,12 @@ impl Enrolment {
                         generation = grant.generation.0,
                         "claim code redeemed, device enrolled"
                     );
-                    return Ok(reply);
+                    return Ok((claim.device, reply));
                 }
                 // The same device was quicker over another connection.
-                Err(RedeemClaimError::Repeated(redemption)) => return Ok(redemption.reply),
+                Err(RedeemClaimError::Repeated(redemption)) => {
+                    return Ok((claim.device, redemption.reply));
+                }
                 Err(RedeemClaimError::RedeemedByOther) => return Err(RedeemError::RedeemedByOther),
                 Err(RedeemClaimError::Unknown) => return Err(RedeemError::Unknown),
                 Err(RedeemClaimError::Expired) => return Err(RedeemError::Expired),

@@ -20,7 +20,7 @@ use ecowatt_envelope::{
     Kid, MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, Sealed,
     seal_reply,
 };
-use ecowatt_model::{BatchId, Sequence, StreamNumber, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, Sequence, StreamNumber, UnixMs};
 use ecowatt_store::{
     Dropped, InverterState, NewStream, Outcome, Receipt, Reported, Store, StoreError, StreamId,
     Upload,
@@ -175,6 +175,11 @@ impl Ingest {
     /// Looks up anew where devices stand and in which time zone.
     pub(crate) fn forget_places(&self) {
         self.keyring.forget_all();
+    }
+
+    /// Looks up anew which keys of a device are revoked.
+    pub(crate) fn forget_keys(&self, device: DeviceNumber) {
+        self.keyring.forget_device(device);
     }
 
     /// Takes a sealed message and gives the sealed reply, after the commit that holds everything

@@ -9,9 +9,10 @@
 mod epochs;
 mod joins;
 
-use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber};
+use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::ascending::Ascending;
+use crate::latest::newness;
 use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
@@ -230,6 +231,7 @@ impl Plan {
         mut upload: Upload,
     ) -> (Receipt, Changes) {
         let Self { receipt, streams, taken, received, refused, lost, joins } = self;
+        let now = upload.received_at;
         let mut changes = Changes::default();
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
         let blocks = taken.iter().filter_map(|(place, id)| {
@@ -264,7 +266,7 @@ impl Plan {
                 changed.days.replace(date, ());
                 inverter.days.add(date, day, Day::merge);
             }
-            inverter.latest.get_or_insert_default().merge(summary.latest);
+            inverter.latest.get_or_insert_default().merge(summary.latest, now);
             changed.latest = true;
         }
         for (source, joins) in joins {
@@ -306,12 +308,14 @@ struct Counted {
 
 fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], counted: Counted) {
     let Counted { duplicates, refused, lost: (lost_before, lost_after) } = counted;
-    let newest = stored.iter().filter(|block| is_timed(block)).map(|block| block.last).max();
+    let now = upload.received_at;
+    let newest = |at: &UnixMs| newness(*at, now);
+    let timed = stored.iter().filter(|block| is_timed(block)).map(|block| block.last);
     link.generation = upload.generation;
     link.counter = upload.counter;
     link.digest = Some(upload.digest);
-    link.last_seen = link.last_seen.max(upload.received_at);
-    link.last_sample = link.last_sample.max(newest);
+    link.last_seen = link.last_seen.max(now);
+    link.last_sample = link.last_sample.into_iter().chain(timed).max_by_key(newest);
     link.epoch = link.epoch.max(upload.epoch);
     link.messages += 1;
     link.batches += u64::try_from(stored.len()).unwrap_or(u64::MAX);

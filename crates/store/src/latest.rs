@@ -1,12 +1,22 @@
 //! The newest reading of every point of one inverter, and the newest attempt to read it.
 //!
-//! A batch that arrives late never replaces something newer.
+//! A batch that arrives late never replaces something newer. What claims a time that is still to come
+//! stands only until there is something of the present.
 
 use ecowatt_model::{Quality, UnixMs};
 
 use crate::ascending::Ascending;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
+
+/// How long after its arrival a reading may claim to have been taken and still be of the present: the
+/// clocks of devices follow the server's more closely.
+const AHEAD_MAX_MS: i64 = 60_000;
+
+/// Orders instants that arrived until `now` by how well they tell of it.
+pub(crate) fn newness(at: UnixMs, now: UnixMs) -> (bool, UnixMs) {
+    (at.0 <= now.0.saturating_add(AHEAD_MAX_MS), at)
+}
 
 /// What is known of one point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +26,13 @@ pub(crate) struct PointLatest {
 }
 
 impl PointLatest {
-    pub(crate) fn join(&mut self, newer: Self) {
-        self.good = self.good.max(newer.good);
-        let order = |(at, quality): (UnixMs, Quality)| (at, quality_code(quality));
-        if order(newer.tried) > order(self.tried) {
-            self.tried = newer.tried;
+    /// Takes in what arrived until `now`.
+    pub(crate) fn join(&mut self, other: Self, now: UnixMs) {
+        let good = self.good.into_iter().chain(other.good);
+        self.good = good.max_by_key(|(at, value)| (newness(*at, now), *value));
+        let order = |(at, quality): (UnixMs, Quality)| (newness(at, now), quality_code(quality));
+        if order(other.tried) > order(self.tried) {
+            self.tried = other.tried;
         }
     }
 }
@@ -35,8 +47,9 @@ pub(crate) struct Latest {
 const FORMAT: u8 = 1;
 
 impl Latest {
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.points.merge(other.points, PointLatest::join);
+    /// Takes in what arrived until `now`.
+    pub(crate) fn merge(&mut self, other: Self, now: UnixMs) {
+        self.points.merge(other.points, |held, other| held.join(other, now));
     }
 
     /// About how many bytes of memory it takes.
@@ -132,7 +145,10 @@ mod tests {
                 (0u32..9, any::<i64>(), 0u8..10, proptest::option::of((any::<i64>(), any::<i64>()))),
                 0..20,
             ),
+            now in any::<i64>(),
         ) {
+            let now = UnixMs(now);
+            let join = |held: &mut PointLatest, other| held.join(other, now);
             let readings: Vec<_> = readings
                 .into_iter()
                 .map(|(point, at, quality, good)| {
@@ -143,16 +159,36 @@ mod tests {
                 .collect();
             let (mut forwards, mut backwards) = (Latest::default(), Latest::default());
             for (point, latest) in &readings {
-                forwards.points.add(*point, *latest, PointLatest::join);
+                forwards.points.add(*point, *latest, join);
             }
             for (point, latest) in readings.iter().rev() {
                 let mut one = Latest::default();
-                one.points.add(*point, *latest, PointLatest::join);
-                backwards.merge(one);
+                one.points.add(*point, *latest, join);
+                backwards.merge(one, now);
             }
             prop_assert_eq!(&forwards, &backwards);
             prop_assert_eq!(Latest::decode(&forwards.encode()), Some(forwards));
         }
+    }
+
+    #[test]
+    fn time_to_come_stands_until_there_is_a_present_one() {
+        let reading = |at, value| PointLatest {
+            good: Some((UnixMs(at), value)),
+            tried: (UnixMs(at), Quality::Good),
+        };
+        let hour = 3_600_000;
+        let mut held = reading(hour, 1);
+        held.join(reading(24 * hour, 2), UnixMs(hour));
+        assert_eq!(held, reading(hour, 1));
+        let mut held = reading(24 * hour, 2);
+        held.join(reading(23 * hour, 3), UnixMs(hour));
+        assert_eq!(held, reading(24 * hour, 2), "neither is of the present");
+        held.join(reading(0, 4), UnixMs(hour));
+        assert_eq!(held, reading(0, 4));
+        // A clock that is a little ahead is no reason to wait.
+        held.join(reading(hour + 2_000, 5), UnixMs(hour));
+        assert_eq!(held, reading(hour + 2_000, 5));
     }
 
     #[test]

@@ -226,9 +226,11 @@ impl Summarise {
         self.turn(None);
         let mut summary = std::mem::take(&mut self.summary);
         let mut latest = Ascending::with_capacity(self.ids.len());
+        // One batch has one clock, so its latest is its newest.
+        let join = |held: &mut PointLatest, other| held.join(other, UnixMs(i64::MAX));
         for open in &mut self.open {
             if let Some(newest) = open.latest.take() {
-                latest.add(self.ids[open.rank], newest, PointLatest::join);
+                latest.add(self.ids[open.rank], newest, join);
             }
         }
         summary.latest = Latest { points: latest };

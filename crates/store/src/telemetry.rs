@@ -45,6 +45,13 @@ impl StreamId {
         Self(u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// The generation of the key that it was announced under.
+    #[must_use]
+    pub fn generation(self) -> KeyGeneration {
+        let [a, b, _, _] = self.0.to_be_bytes();
+        KeyGeneration(u16::from_be_bytes([a, b]))
+    }
+
     pub(crate) fn code(self) -> u32 {
         self.0
     }

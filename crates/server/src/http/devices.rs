@@ -171,6 +171,7 @@ pub(super) async fn delete_device_keys(
     if !app.enrolment.revoke(number).await? {
         return Err(device_unknown());
     }
+    app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "keys revoked, claim codes voided");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -231,6 +232,7 @@ pub(super) async fn delete_device(
     if !app.editor.delete(number).await? {
         return Err(device_unknown());
     }
+    app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "device deleted");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -255,6 +257,7 @@ pub(super) async fn reset_device(
     if !app.editor.reset(number).await? {
         return Err(device_unknown());
     }
+    app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "device reset, keys revoked");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -277,7 +280,7 @@ pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> A
             EditError::OtherTimeZone(_) => conflict("site_in_other_time_zone", text),
             EditError::InUse => conflict(
                 "site_in_use",
-                "the site has devices, or what they stored is still being removed".into(),
+                "the site has devices; move or delete them first".into(),
             ),
             EditError::HasDays => conflict(
                 "past_days",
@@ -387,12 +390,15 @@ fn device_detail(detail: &Detail) -> DeviceDetail {
     }
 }
 
-/// One summary per source that ever announced a stream or reported a state.
+/// One summary per source that announced a stream under the present key, reported a state or gave a
+/// reading. What was only announced under an earlier key may be somebody else's invention.
 fn inverters(detail: &Detail) -> Vec<InverterSummary> {
-    let reported = &detail.overview.device.link.inverters;
-    let mut sources: Vec<SourceNumber> =
-        detail.streams.iter().map(|stream| stream.source).collect();
-    sources.extend(reported.iter().map(|(source, _)| *source));
+    let link = &detail.overview.device.link;
+    let announced = detail.streams.iter();
+    let announced = announced.filter(|stream| Some(stream.id.generation()) == link.key_generation);
+    let mut sources: Vec<SourceNumber> = announced.map(|stream| stream.source).collect();
+    sources.extend(link.inverters.iter().map(|(source, _)| *source));
+    sources.extend(detail.latest.iter().map(|latest| latest.source));
     sources.sort_unstable();
     sources.dedup();
     sources.into_iter().map(|source| inverter(detail, source)).collect()

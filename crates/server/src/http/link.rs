@@ -101,7 +101,10 @@ pub(super) async fn enrol(
     let outcome = redeemed.as_ref().map_or_else(RedeemError::as_str, |_| "enrolled");
     app.metrics.enrolments.add([outcome], 1);
     match redeemed {
-        Ok(reply) => Ok(cose(reply)),
+        Ok((device, reply)) => {
+            app.ingest.forget_keys(device);
+            Ok(cose(reply))
+        }
         Err(RedeemError::Store(error)) => Err(error.into()),
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {

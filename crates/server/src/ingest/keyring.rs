@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
-use ecowatt_model::{BootEpoch, Counter, MonoMs};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, MonoMs};
 use ecowatt_store::{Store, StoreError};
 use ecowatt_wire::Refused;
 use jiff::tz::TimeZone;
@@ -139,7 +139,7 @@ pub(super) struct Keyring {
 #[derive(Debug, Default)]
 struct Held {
     keys: HashMap<(u32, u16), Arc<Known>>,
-    /// Grows when all are forgotten; what was read before that is not held.
+    /// Grows when keys are forgotten because of what changed in the store; what was read before that is not held.
     version: u64,
 }
 
@@ -190,6 +190,13 @@ impl Keyring {
 
     pub(super) fn forget(&self, kid: Kid) {
         self.lock().keys.remove(&(kid.device.0, kid.generation.0));
+    }
+
+    /// Forgets the keys of a device, since they were revoked.
+    pub(super) fn forget_device(&self, device: DeviceNumber) {
+        let mut held = self.lock();
+        held.keys.retain(|(number, _), _| *number != device.0);
+        held.version += 1;
     }
 
     /// Forgets all, since sites may be in other time zones.

@@ -131,7 +131,7 @@ pub(crate) fn reset_device(
     Ok(true)
 }
 
-/// Revokes a device's keys and marks it as deleted. Says whether there is such a device.
+/// Revokes a device's keys, marks it as deleted and takes it from its site, which is free at once. Says whether there is such a device.
 pub(crate) fn delete_device(
     db: &Connection,
     journal: &Journal,
@@ -142,7 +142,7 @@ pub(crate) fn delete_device(
         return Ok(false);
     }
     revoke_keys(db, journal, device, at)?;
-    db.prepare_cached("UPDATE device SET deleted = ?2 WHERE number = ?1")?
+    db.prepare_cached("UPDATE device SET deleted = ?2, site = NULL WHERE number = ?1")?
         .execute(params![device.0, at.0])?;
     Ok(true)
 }

@@ -10,7 +10,8 @@ CREATE TABLE site (
 CREATE TABLE device (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
-    site INTEGER NOT NULL REFERENCES site (id),
+    -- A deleted device is nowhere.
+    site INTEGER REFERENCES site (id),
     created INTEGER NOT NULL,
     state INTEGER NOT NULL,
     state_since INTEGER,
@@ -19,7 +20,8 @@ CREATE TABLE device (
     forgotten_key INTEGER NOT NULL DEFAULT 0,
     forgotten_epoch INTEGER NOT NULL DEFAULT 0,
     -- Its rows are being removed.
-    deleted INTEGER
+    deleted INTEGER,
+    CHECK ((site IS NULL) = (deleted IS NOT NULL))
 ) STRICT;
 CREATE INDEX device_site ON device (site, name);
 CREATE INDEX device_deleted ON device (deleted) WHERE deleted IS NOT NULL;

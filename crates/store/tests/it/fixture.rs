@@ -15,6 +15,9 @@ pub(crate) const SOURCE: SourceNumber = SourceNumber(0);
 /// 2026-06-21T00:00:00Z.
 pub(crate) const DAY: UnixMs = UnixMs(20_625 * 86_400_000);
 
+/// When the first message arrives: what is in it was measured before.
+pub(crate) const ARRIVAL: UnixMs = UnixMs(DAY.0 + 3_650 * 86_400_000);
+
 /// Day of the UTC calendar.
 pub(crate) fn utc_date(at: UnixMs) -> LocalDate {
     LocalDate(i32::try_from(at.0.div_euclid(86_400_000)).unwrap())
@@ -146,7 +149,7 @@ pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>)
         generation: GENERATION,
         counter: Counter(counter),
         digest,
-        received_at: UnixMs(DAY.0 + i64::try_from(counter).unwrap()),
+        received_at: UnixMs(ARRIVAL.0 + i64::try_from(counter).unwrap()),
         size_bytes: 100,
         epoch: BootEpoch(1),
         batches,

@@ -6,7 +6,7 @@ use ecowatt_store::{
     NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported,
 };
 
-use crate::fixture::{DAY, Fixture, GENERATION, SOURCE, STREAM, enrol, samples, upload};
+use crate::fixture::{ARRIVAL, DAY, Fixture, GENERATION, SOURCE, STREAM, enrol, samples, upload};
 
 fn claim(id: &str, claim_for: ClaimFor) -> NewClaim {
     let expires = UnixMs(DAY.0 + 1000);
@@ -144,7 +144,7 @@ async fn device_shows_what_it_last_reported() {
     assert_eq!(found.link.diagnostics, [("boot".to_owned(), "power cut".to_owned())]);
     assert_eq!(found.link.inverters, [(SOURCE, InverterState::Online)]);
     assert_eq!(found.link.boot_epoch, Some(BootEpoch(3)));
-    assert_eq!(found.link.last_seen, Some(UnixMs(DAY.0 + 2)));
+    assert_eq!(found.link.last_seen, Some(UnixMs(ARRIVAL.0 + 2)));
     assert_eq!(found.link.last_sample, Some(UnixMs(DAY.0 + 15_000)));
     assert_eq!((found.link.messages, found.link.batches, found.link.samples), (2, 1, 4));
     assert_eq!(fixture.store.find_device(DeviceNumber(2)).await.unwrap(), None);

@@ -3,7 +3,7 @@
 use ecowatt_model::{Quality, UnixMs};
 use ecowatt_store::{LocalDate, QUARTER_MS, TimeQuality, TimeRange};
 
-use crate::fixture::{DAY, Fixture, SOURCE, Sample, samples, upload, utc_date};
+use crate::fixture::{ARRIVAL, DAY, Fixture, SOURCE, Sample, samples, upload, utc_date};
 
 fn range(from_s: i64, to_s: i64) -> TimeRange {
     TimeRange { from: UnixMs(DAY.0 + from_s * 1000), to: UnixMs(DAY.0 + to_s * 1000) }
@@ -73,6 +73,23 @@ async fn late_batch_does_not_replace_newer_readings() {
     let counts = fixture.store.counts().await.unwrap();
     assert_eq!(counts.devices, 1);
     assert!(counts.database_bytes > 0);
+}
+
+#[tokio::test]
+async fn sample_of_a_time_to_come_is_the_newest_until_one_of_the_present_arrives() {
+    let fixture = Fixture::new().await;
+    let device = fixture.device();
+    let now = ARRIVAL.0 - DAY.0;
+    for (counter, ahead_ms) in [(1, 23 * 3_600_000), (2, 22 * 3_600_000), (3, -1000), (4, -5000)] {
+        let sample = Sample { at: UnixMs(DAY.0 + now + ahead_ms), ..samples(0, 1)[0] };
+        let block = fixture.block(1, u32::try_from(counter).unwrap(), &[sample]);
+        fixture.stored(upload(device, counter, vec![block])).await;
+        let newest = UnixMs(ARRIVAL.0 + if counter < 3 { 23 * 3_600_000 } else { -1000 });
+        let power = &fixture.store.latest(device).await.unwrap()[0].readings[0];
+        assert_eq!((power.tried.0, power.good.unwrap().0), (newest, newest));
+        let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
+        assert_eq!(link.last_sample, Some(newest));
+    }
 }
 
 #[tokio::test]
