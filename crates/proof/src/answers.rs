@@ -1,6 +1,7 @@
 //! Reads HTTP/1.1 answers one after the other from a connection that may carry many.
 
 use std::io::{Error, ErrorKind, Result};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -11,7 +12,8 @@ const ANSWER_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) has_retry_after: bool,
+    /// When to come again, if it says so in seconds.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -66,7 +68,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>> {
     }
     let answer = Answer {
         status: status.ok_or_else(|| bad("an answer without a status"))?,
-        has_retry_after: header("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()),
+        retry_after: header("retry-after")
+            .and_then(|value| value.parse::<u32>().ok())
+            .map(|seconds| Duration::from_secs(seconds.into())),
         body: bytes[end + 4..whole].to_vec(),
     };
     Ok(Some((answer, whole)))
@@ -89,9 +93,12 @@ mod tests {
                 let mut answers = Answers::new(near);
                 let first = answers.next().await.unwrap();
                 assert_eq!((first.status, &first.body[..]), (200, &b"abc"[..]));
-                assert!(!first.has_retry_after);
+                assert_eq!(first.retry_after, None);
                 let second = answers.next().await.unwrap();
-                assert!(second.status == 503 && second.has_retry_after);
+                assert_eq!(
+                    (second.status, second.retry_after),
+                    (503, Some(Duration::from_secs(2)))
+                );
                 assert_eq!(answers.next().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
             };
             tokio::join!(send, receive);

@@ -95,6 +95,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         &format!("{:.0}", median(&mut points)),
         "≥ 8,000,000",
     );
+    // With few devices, each waits for its share: what is above is then the quota's rate.
+    row("  answers that put a device off for its share", &sent.put_off.to_string(), "");
     row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
     queries(&server.client, &runtime, &fleet, &day, &server.listen)?;
     agent_memory(&program, &server, folder.path())?;
@@ -130,6 +132,8 @@ fn wire_size(days: &Path) -> Result<()> {
 struct Sent {
     messages: u32,
     rows: u32,
+    /// How often a device had to wait for its share.
+    put_off: u64,
 }
 
 struct Sender<'a> {
@@ -145,6 +149,7 @@ impl Sender<'_> {
         let count: usize = connections.iter().map(Vec::len).sum();
         let run = send(listen, connections, None).await?;
         ensure!(run.accepted + run.turned_away == count as u64, "every message is answered");
+        sent.put_off += run.put_off;
         ensure!(run.turned_away == 0, "64 connections do not overload a server");
         Ok(run)
     }
@@ -153,7 +158,9 @@ impl Sender<'_> {
         // Ten seconds of it.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
         let messages = (rate * 10.0) as u32;
-        send(listen, self.messages(messages, sent)?, Some(rate)).await
+        let run = send(listen, self.messages(messages, sent)?, Some(rate)).await?;
+        sent.put_off += run.put_off;
+        Ok(run)
     }
 
     /// About `count` messages, the same number for each device; a device stays on one connection.

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::answers::Answers;
+use crate::answers::{Answer, Answers};
+
+/// Longest pause that a server may ask for between two tries of one message, and how often one is
+/// tried: a device's share comes back within minutes.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+const TRIES_MAX: u32 = 100;
 
 /// What one run of load brought.
 #[derive(Debug, Default)]
@@ -16,6 +21,9 @@ pub(crate) struct Run {
     pub(crate) accepted: u64,
     /// Answered 503, as an overloaded server should.
     pub(crate) turned_away: u64,
+    /// Answered 429, as a device is that sends more than its share, and sent again when the server said.
+    /// The pauses are in `elapsed`.
+    pub(crate) put_off: u64,
     /// Time from sending to answer, of the accepted ones, ascending.
     pub(crate) latencies: Vec<Duration>,
 }
@@ -56,6 +64,7 @@ pub(crate) async fn send(
         let part = done.context("a connection's task")??;
         run.accepted += part.accepted;
         run.turned_away += part.turned_away;
+        run.put_off += part.put_off;
         run.latencies.extend(part.latencies);
     }
     run.elapsed = start.elapsed();
@@ -81,15 +90,27 @@ async fn connection(
             due += pace;
         }
         let request = request(&address, &message);
-        let start = instant();
-        sender.write_all(&request).await.context("sending")?;
-        match answers.next().await.context("receiving")?.status {
-            200 => {
-                run.accepted += 1;
-                run.latencies.push(start.elapsed());
+        for tried in 1.. {
+            let start = instant();
+            sender.write_all(&request).await.context("sending")?;
+            match answers.next().await.context("receiving")? {
+                Answer { status: 200, .. } => {
+                    run.accepted += 1;
+                    run.latencies.push(start.elapsed());
+                    break;
+                }
+                Answer { status: 503, .. } => {
+                    run.turned_away += 1;
+                    break;
+                }
+                Answer { status: 429, retry_after: Some(pause), .. } => {
+                    ensure!(pause <= PAUSE_MAX, "the server asks for a pause of {pause:?}");
+                    ensure!(tried < TRIES_MAX, "a message is put off {tried} times");
+                    run.put_off += 1;
+                    tokio::time::sleep(pause).await;
+                }
+                Answer { status, .. } => bail!("the server answered {status}"),
             }
-            503 => run.turned_away += 1,
-            other => bail!("the server answered {other}"),
         }
     }
     Ok(run)
@@ -110,4 +131,45 @@ pub(crate) fn request(address: &str, message: &[u8]) -> Vec<u8> {
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 pub(crate) fn instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// Answers what is sent on one connection, one answer to a message of three bytes.
+    async fn answer(answers: &[&str]) -> (Result<Run>, usize) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let length = request(&address, b"abc").len();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut received, mut given) = (vec![0; length], 0);
+            while stream.read_exact(&mut received).await.is_ok() {
+                assert!(received.ends_with(b"abc"));
+                stream.write_all(answers[given].as_bytes()).await.unwrap();
+                given += 1;
+            }
+            given
+        };
+        tokio::join!(send(&address, vec![vec![b"abc".to_vec(); 2]], None), server)
+    }
+
+    #[tokio::test]
+    async fn message_of_a_device_beyond_its_share_comes_again_when_the_server_says() {
+        let wait = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+        let taken = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let (run, given) = answer(&[taken, wait, wait, taken]).await;
+        let run = run.unwrap();
+        assert_eq!((given, run.accepted, run.put_off, run.turned_away), (4, 2, 2, 0));
+        assert!(run.elapsed >= Duration::from_secs(2), "{:?}", run.elapsed);
+        assert!(run.quantile(1.0) < Duration::from_secs(1), "pauses are no latency");
+
+        let no_time = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+        assert!(answer(&[no_time]).await.0.is_err());
+        let for_ever = wait.replace("retry-after: 1", "retry-after: 99999");
+        assert!(answer(&[&for_ever]).await.0.is_err());
+    }
 }

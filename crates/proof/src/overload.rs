@@ -235,7 +235,7 @@ impl Crowd {
                     outcome.not_acknowledged += 1;
                 }
             }
-            Fate::Answered(Answer { status: 503, has_retry_after: true, .. }) => {
+            Fate::Answered(Answer { status: 503, retry_after: Some(_), .. }) => {
                 outcome.put_off += 1;
             }
             Fate::Answered(Answer { status: 503, .. }) => outcome.put_off_without_time += 1,

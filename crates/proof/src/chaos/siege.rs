@@ -133,7 +133,7 @@ pub(super) async fn fill_up(
         // Whoever frees space on a full disk finds it taken again.
         disk.fill()?;
         match timeout(ASK_MAX, write(&listen, &token)).await {
-            Ok(Ok(Answer { status: 503, has_retry_after: true, .. })) => {
+            Ok(Ok(Answer { status: 503, retry_after: Some(_), .. })) => {
                 told.put_off_full += 1;
                 noticed.get_or_insert(passed);
                 tokio::time::sleep(LOOK).await;
