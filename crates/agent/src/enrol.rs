@@ -28,7 +28,7 @@ pub enum EnrolError {
     Ledger(#[from] LedgerError),
     #[error(
         "the claim code is for {granted}, the data folder belongs to {held}: give {granted} a folder of \
-         its own"
+         its own, and another code, since this one is used up: `ecowatt device enrol --device {granted}`"
     )]
     OtherDevice { held: DeviceNumber, granted: DeviceNumber },
     #[error("no random numbers")]
