@@ -50,7 +50,10 @@ pub(crate) fn run(args: &ClaimArgs) -> anyhow::Result<()> {
                 let code = format!("{}-…", claim.id);
                 table.row([code, claim.device, claim.device_name, claim.created, claim.expires]);
             }
-            table.print()?;
+            table.print_or(
+                "no claim code can be redeemed; `ecowatt device enrol` makes one, which the device's agent \
+                 redeems",
+            )?;
         }
         Verb::Revoke { connection, id } => {
             let id = id.split('-').next().unwrap_or(id);

@@ -1,16 +1,28 @@
 //! `ecowatt device`: enrol, show and correct devices.
 
 use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use ecowatt_api::{Device, DeviceDetail, DeviceState, EnrolDevice, NewSite, UpdateDevice};
+use ecowatt_agent::{Address, ServerUrl};
+use ecowatt_api::{
+    Device, DeviceDetail, DeviceState, EnrolDevice, Enrolment, NewSite, UpdateDevice,
+};
 use ecowatt_client::DeviceQuery;
+use ecowatt_profile::catalogue;
+use serde::Serialize;
 
+use crate::agent_toml::{AGENT_FILE, AgentToml};
 use crate::argument;
 use crate::operator::Connection;
 use crate::table::{Table, or_dash, plain, print_json, word};
+
+/// Where the inverter is if nothing was said of it: an address that nobody has (RFC 5737).
+const TRANSPORT: &str = "tcp://192.0.2.10:502";
+/// Which inverter it is then.
+const PROFILE: &str = "sunspec/generic-pv";
 
 /// Enrol, show, correct and delete devices.
 #[derive(Debug, Args)]
@@ -25,6 +37,8 @@ enum Verb {
     ///
     /// The code goes to standard output, everything else to standard error, so that
     /// `CODE=$(ecowatt device enrol --name Roof --site Home --time-zone Europe/Berlin)` works.
+    /// Standard error has the agent's whole configuration, with remarks as comments:
+    /// `2> agent.toml` keeps it. --transport, --unit and --profile say which inverter it reads.
     Enrol(EnrolArgs),
     /// List devices.
     List(ListArgs),
@@ -97,9 +111,29 @@ struct EnrolArgs {
     /// Give this device (such as dev-42) a new code and thereby a new key, instead of making one.
     #[arg(long, value_name = "ID", conflicts_with_all = ["name", "site", "time_zone"])]
     device: Option<String>,
+    #[command(flatten)]
+    reads: Reads,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What stands in the agent's configuration beside the code.
+#[derive(Debug, Args)]
+struct Reads {
+    /// The inverter as its agent reaches it: tcp://HOST:PORT, rtu-over-tcp://HOST:PORT or
+    /// serial:///dev/ttyUSB0?baud=9600&format=8N1.
+    #[arg(long, value_name = "URL", value_parser = transport)]
+    transport: Option<String>,
+    /// The inverter's unit; what its profile says unless told otherwise.
+    #[arg(long, value_name = "N", requires = "transport")]
+    unit: Option<u8>,
+    /// The inverter's profile, an id of the catalogue; any SunSpec inverter unless told otherwise.
+    #[arg(long, value_name = "ID", requires = "transport", value_parser = profile)]
+    profile: Option<String>,
+    /// This server as the agent reaches it; the address that is used here unless told otherwise.
+    #[arg(long, value_name = "URL", value_parser = server)]
+    server: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -179,19 +213,76 @@ fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
             device: args.device.clone(),
         })
         .context("making a claim code")?;
+    let agent_toml = agent_toml(args, &enrolment.claim_code);
     if args.json {
-        return print_json(&enrolment);
+        let agent_toml = agent_toml.to_string();
+        return print_json(&Enrolled { enrolment: &enrolment, agent_toml: &agent_toml });
     }
-    warn(enrolment.warning)?;
-    writeln!(
-        io::stderr(),
-        "{} may be claimed once with this code, until {}; give it to the agent as claim_file or \
-         claim_code:",
-        enrolment.device,
-        enrolment.expires
-    )?;
-    writeln!(io::stdout(), "{}", enrolment.claim_code)?;
+    let Enrolment { device, claim_code, expires, warning } = enrolment;
+    let mut people = io::stderr().lock();
+    // All of it is a comment or configuration, so that all of it can be pasted.
+    if let Some(warning) = warning {
+        writeln!(people, "# note: {}", plain(&warning))?;
+    }
+    writeln!(people, "# {device} may be claimed once with this code, until {expires}.")?;
+    if args.device.is_some() && args.reads.transport.is_none() {
+        writeln!(
+            people,
+            "# In {AGENT_FILE}, in place of the former code; then restart the agent:"
+        )?;
+        writeln!(people, "claim_code = \"{claim_code}\"")?;
+    } else {
+        writeln!(people, "# The whole of {AGENT_FILE} for `ecowatt agent --config {AGENT_FILE}`:")?;
+        if args.reads.transport.is_none() {
+            writeln!(
+                people,
+                "# put in where its inverter is (or give --transport and --profile)."
+            )?;
+        }
+        if let Some(hint) = hint(&agent_toml.server) {
+            writeln!(people, "# {hint}")?;
+        }
+        write!(people, "\n{agent_toml}\n")?;
+    }
+    people.flush()?;
+    writeln!(io::stdout(), "{claim_code}")?;
     Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Enrolled<'a> {
+    #[serde(flatten)]
+    enrolment: &'a Enrolment,
+    /// The whole configuration of the agent.
+    agent_toml: &'a str,
+}
+
+fn agent_toml(args: &EnrolArgs, claim_code: &str) -> AgentToml {
+    let Reads { transport, unit, profile, server } = &args.reads;
+    AgentToml {
+        server: server.clone().unwrap_or_else(|| args.connection.url().to_owned()),
+        claim_code: claim_code.to_owned(),
+        transport: transport.clone().unwrap_or_else(|| TRANSPORT.to_owned()),
+        unit: *unit,
+        profile: profile.clone().unwrap_or_else(|| PROFILE.to_owned()),
+    }
+}
+
+/// What may keep an agent from reaching a server there.
+fn hint(server: &str) -> Option<String> {
+    let host = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or_default();
+    let is_loopback = host.parse::<SocketAddr>().map(|address| address.ip()).or(host.parse());
+    let is_loopback = is_loopback.is_ok_and(|address: IpAddr| address.is_loopback())
+        || host.split(':').next() == Some("localhost");
+    match server.parse::<ServerUrl>() {
+        Err(problem) => Some(format!("server: {problem} (--server).")),
+        Ok(_) if is_loopback => {
+            Some("Only an agent on this machine reaches the server there (--server).".to_owned())
+        }
+        Ok(_) => None,
+    }
 }
 
 fn delete(connection: &Connection, device: &str, is_sure: bool) -> anyhow::Result<()> {
@@ -240,15 +331,6 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&json_of(&devices, args.spark)?);
     }
-    if devices.is_empty() {
-        let is_searched = args.search.is_some() || args.state.is_some();
-        let said = if is_searched {
-            "no device is like that"
-        } else {
-            "there is no device yet; `ecowatt device enrol` makes a claim code for one"
-        };
-        writeln!(io::stderr(), "{said}")?;
-    }
     let mut table =
         Table::new(["device", "name", "site", "state", "power W", "today Wh", "last seen"]);
     for device in &devices {
@@ -262,7 +344,12 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
             or_dash(device.last_seen.as_ref()),
         ]);
     }
-    table.print()?;
+    let is_searched = args.search.is_some() || args.state.is_some();
+    table.print_or(if is_searched {
+        "no device is like that; without --search and --state, all of them are listed"
+    } else {
+        "there is no device yet; `ecowatt device enrol` makes a claim code for one"
+    })?;
     Ok(())
 }
 
@@ -342,6 +429,24 @@ fn facts(detail: &DeviceDetail) -> Table {
 
 fn watts(device: &Device) -> String {
     or_dash(device.power_w.map(|watts| format!("{watts:.0}")))
+}
+
+fn transport(text: &str) -> Result<String, String> {
+    text.parse::<Address>().map(|_| text.to_owned()).map_err(|problem| problem.to_string())
+}
+
+fn server(text: &str) -> Result<String, String> {
+    text.parse::<ServerUrl>().map(|_| text.to_owned()).map_err(|problem| problem.to_string())
+}
+
+fn profile(text: &str) -> Result<String, String> {
+    match catalogue::find(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            let known: Vec<&str> = catalogue::list().iter().map(|entry| entry.id).collect();
+            Err(format!("the catalogue has {}", known.join(", ")))
+        }
+    }
 }
 
 fn state(text: &str) -> Result<DeviceState, String> {

@@ -4,10 +4,12 @@
 //! module per verb over a library.
 
 mod agent;
+mod agent_toml;
 mod argument;
 mod check_config;
 mod claim;
 mod codec;
+mod completions;
 mod demo;
 mod device;
 mod inverter;
@@ -27,7 +29,7 @@ mod token;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use ecowatt_clock::Clock;
 use tracing::level_filters::LevelFilter;
 
@@ -65,6 +67,7 @@ enum Command {
     Codec(codec::CodecArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Openapi(openapi::OpenapiArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -119,6 +122,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Codec(args) => codec::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Completions(args) => completions::run(&args, &Cli::command()),
     }
 }
 

@@ -58,7 +58,11 @@ impl Connection {
                 .as_ref()
                 .map_or("ECOWATT_TOKEN".into(), |path| path.display().to_string())
         );
-        let url = self.url.as_ref().or(self.default_url.as_ref());
-        Ok(Client::new(url.map_or(URL, String::as_str), &token)?)
+        Ok(Client::new(self.url(), &token)?)
+    }
+
+    /// Where the server is.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_ref().or(self.default_url.as_ref()).map_or(URL, String::as_str)
     }
 }

@@ -60,7 +60,9 @@ pub(crate) fn run(args: &SessionArgs) -> anyhow::Result<()> {
                     or_dash(session.last_used),
                 ]);
             }
-            table.print()?;
+            table.print_or(
+                "no browser is logged in; one logs in with a token, which `ecowatt token create` makes",
+            )?;
         }
         Verb::Revoke { connection, id: Some(id), .. } => {
             let client = connection.client()?;

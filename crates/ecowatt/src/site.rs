@@ -71,7 +71,9 @@ pub(crate) fn run(args: &SiteArgs) -> anyhow::Result<()> {
             for site in sites {
                 table.row([site.id.to_string(), site.name, site.time_zone]);
             }
-            table.print()?;
+            table.print_or(
+                "there is no site yet; `ecowatt device enrol` makes one, with its first device",
+            )?;
         }
         Verb::Rename { connection, id, name } => {
             let change = UpdateSite { name: Some(name.clone()), ..UpdateSite::default() };

@@ -42,12 +42,16 @@ impl Table {
         text
     }
 
-    /// Prints the table.
+    /// Prints the table; one without rows is not printed, and `nothing` says on standard error what
+    /// to do about that.
     ///
     /// # Errors
-    /// If standard output cannot be written.
-    pub(crate) fn print(&self) -> io::Result<()> {
-        io::stdout().write_all(self.render().as_bytes())
+    /// If the output cannot be written.
+    pub(crate) fn print_or(&self, nothing: &str) -> io::Result<()> {
+        match self.rows.len() {
+            0 | 1 => writeln!(io::stderr(), "{nothing}"),
+            _ => io::stdout().write_all(self.render().as_bytes()),
+        }
     }
 }
 

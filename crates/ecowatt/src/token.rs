@@ -183,7 +183,9 @@ fn list(tokens: &[Token], json: bool) -> anyhow::Result<()> {
             or_dash(token.last_used.as_ref()),
         ]);
     }
-    table.print()?;
+    table.print_or(
+        "there is no token; `ecowatt token create --data DIR --role owner` makes one for an owner",
+    )?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! An installer's first minutes: what the agent says when something is not as it should be.
 
 use crate::run::{Process, ecowatt};
+use crate::store::Demo;
 
 #[test]
 fn wrong_unit_and_revoked_key_are_said() {
@@ -52,9 +53,21 @@ fn wrong_unit_and_revoked_key_are_said() {
 
     let revoked = ecowatt(&[&["keys", "revoke", "dev-1"][..], &operator].concat());
     assert_eq!(revoked.code, Some(0), "{revoked:?}");
-    // Anybody on the way can answer so: what to do is said once the refusal lasts.
     let refused = agent.line("server answered 401");
     assert!(refused.contains("WARN") && refused.contains("this device's key"), "{refused}");
     let shown = ecowatt(&[&["keys", "show", "dev-1"][..], &operator].concat());
     assert!(shown.out.contains("revoked at"), "{shown:?}");
+}
+
+#[test]
+fn lasting_refusal_is_said_with_the_command_that_ends_it() {
+    // The clock of a demonstration runs fast, so the five minutes that it takes to believe the refusal
+    // are over soon.
+    let demo = Demo::start();
+    demo.wait_for_more_than(0);
+    let operator = ["--url", &demo.url, "--token-file", demo.token.to_str().unwrap()];
+    let revoked = ecowatt(&[&["keys", "revoke", "dev-2"][..], &operator].concat());
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    let told = demo.process.line("ecowatt device enrol --device dev-2");
+    assert!(told.contains("ERROR"), "{told}");
 }

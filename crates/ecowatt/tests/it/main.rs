@@ -3,11 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agent;
+mod bombs;
 mod check_config;
+mod completions;
 mod corrections;
 mod demo;
+mod enrol;
+mod link;
+mod lists;
 mod operator;
 mod run;
 mod serve;
+mod server;
 mod store;
+mod thief;
 mod token;

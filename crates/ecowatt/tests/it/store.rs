@@ -16,7 +16,7 @@ fn text(path: &Path) -> &str {
 /// A server with three plants that upload all the time.
 pub(crate) struct Demo {
     folder: tempfile::TempDir,
-    _process: Process,
+    pub(crate) process: Process,
     pub(crate) token: PathBuf,
     pub(crate) url: String,
 }
@@ -33,7 +33,7 @@ impl Demo {
         let token = folder.path().join("token");
         fs::write(&token, ready["token"].as_str().unwrap()).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();
-        Self { folder, _process: process, token, url }
+        Self { folder, process, token, url }
     }
 
     fn data(&self) -> PathBuf {

@@ -106,7 +106,9 @@ export function InverterFields({ choice, onChange }: Props) {
         />
         {(isLoopback(server) || !isServer(server)) && (
           <span id={`${id}-server`} className={styles.hint}>
-            {isServer(server) ? "Only a device on the server's own machine reaches it there." : "Write it like https://sun.example."}
+            {isServer(server)
+              ? "Only a device on the server's own machine reaches it there."
+              : "Write it like http://192.0.2.1:8080. Agents speak http; their messages are sealed."}
           </span>
         )}
       </label>

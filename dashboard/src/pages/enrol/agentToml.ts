@@ -1,4 +1,7 @@
-/** The whole configuration of an agent, so that nothing is left to look up. */
+/**
+ * The whole configuration of an agent, so that nothing is left to look up. `ecowatt device enrol` prints the same
+ * text; testdata/agent-toml.json says for both what it is.
+ */
 
 export type TransportKind = "tcp" | "rtu-over-tcp" | "serial";
 
@@ -33,11 +36,11 @@ export function transportOf(kind: TransportKind, address: string): string | null
   return port >= 1 && port <= 65_535 ? `${kind}://${match[1]}:${port}` : null;
 }
 
-/** Whether an address can be one that a device reaches this server at. */
+/** Whether an address can be one that an agent reaches this server at: it speaks plain HTTP, its messages are sealed. */
 export function isServer(address: string): boolean {
   try {
     const { protocol, pathname, search, hash } = new URL(address);
-    return (protocol === "http:" || protocol === "https:") && pathname === "/" && !search && !hash;
+    return protocol === "http:" && pathname === "/" && !search && !hash;
   } catch {
     return false;
   }
