@@ -9,11 +9,12 @@ use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
 use ecowatt_model::{BatchId, DeviceNumber, Mark, UnixMs};
 use ecowatt_store::{NewBlock, StreamId, Summarise, TimeQuality};
-use ecowatt_wire::{Certainty, EpochStart, Refusal, Refused};
+use ecowatt_wire::{Certainty, EpochStart, Refusal};
 use jiff::Timestamp;
 
 use super::calendar::Calendar;
-use super::keyring::Known;
+use super::delivery::{Batch, Samples, Stage};
+use super::sender::Sender;
 use super::streams::KnownStream;
 use crate::limits::BATCH_SPAN_MAX;
 
@@ -29,7 +30,7 @@ const SCRATCH_MAX: usize = 8;
 /// A batch with its layout, not yet decoded.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    pub(super) id: BatchId,
+    id: BatchId,
     stream_id: StreamId,
     stream: KnownStream,
     bytes: Vec<u8>,
@@ -44,24 +45,25 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn new(
-        batch: &ecowatt_wire::Batch<'_>,
+        id: BatchId,
+        (bytes, start): (Vec<u8>, Option<EpochStart>),
         stream_id: StreamId,
         stream: KnownStream,
         scratch: &Scratch,
     ) -> Self {
         let head = scratch.with(|working| {
-            let decoder = Decoder::new(batch.bytes, &mut working.codec.state).ok()?;
+            let decoder = Decoder::new(&bytes, &mut working.codec.state).ok()?;
             let width = decoder.columns().max(stream.decoding.points.len());
             Some((decoder.base(), decoder.rows() * width))
         });
         Self {
-            id: batch.id,
+            id,
             stream_id,
             stream,
-            bytes: batch.bytes.to_vec(),
+            bytes,
             base: head.map(|(base, _)| base),
             values: head.map_or(0, |(_, values)| values),
-            start: batch.start,
+            start,
         }
     }
 
@@ -135,18 +137,6 @@ impl Scratch {
     }
 }
 
-/// What became of a message's batches.
-#[derive(Debug, Default)]
-pub(super) struct Decoded {
-    pub(super) blocks: Vec<NewBlock>,
-    pub(super) refused: Vec<Refused>,
-    pub(super) samples: Vec<BatchSamples>,
-    /// Cells of roll-ups that the blocks bring.
-    pub(super) cells: usize,
-    /// Batches beyond what one message may bring.
-    pub(super) put_off: usize,
-}
-
 /// Why a batch does not become a block.
 enum Stop {
     Refused(Refusal),
@@ -158,15 +148,6 @@ impl From<Refusal> for Stop {
     fn from(reason: Refusal) -> Self {
         Self::Refused(reason)
     }
-}
-
-/// What live views and counters want of a block once it is stored.
-#[derive(Debug)]
-pub(super) struct BatchSamples {
-    pub(super) id: BatchId,
-    pub(super) rows: u64,
-    /// Its newest sample, in the message's newest batch of each inverter and if anybody watches.
-    pub(super) live: Option<Newest>,
 }
 
 /// A sample as it was read.
@@ -190,53 +171,51 @@ impl Newest {
     }
 }
 
-/// Decodes, checks and summarises the batches of a message, as many as bring `cells_max` cells, but
-/// at least one.
+/// Decodes, checks and summarises the batches of a message that are sorted, as many as bring
+/// `cells_max` cells, but at least one. Gives the cells that they bring.
 pub(super) fn decode(
-    encoded: Vec<Encoded>,
+    batches: &mut [Batch],
     scratch: &Scratch,
-    known: &Known,
+    sender: &Sender,
     received_at: UnixMs,
     is_watched: bool,
     cells_max: usize,
-) -> Decoded {
-    let mut calendar = Calendar::new(&known.zone);
-    let mut decoded = Decoded::default();
-    for batch in encoded {
-        let id = batch.id;
-        let left = match decoded.blocks.len() {
-            0 => usize::MAX,
-            _ => cells_max.saturating_sub(decoded.cells),
-        };
+) -> usize {
+    let mut calendar = Calendar::new(&sender.zone);
+    let mut cells = None;
+    for batch in &mut *batches {
+        let Some(encoded) = batch.take_sorted() else { continue };
+        let left = cells.map_or(usize::MAX, |cells| cells_max.saturating_sub(cells));
         if left == 0 {
-            decoded.put_off += 1;
             continue;
         }
-        match scratch
-            .with(|working| block(batch, working, &mut calendar, received_at, is_watched, left))
-        {
+        let decoded = scratch
+            .with(|working| block(encoded, working, &mut calendar, received_at, is_watched, left));
+        match decoded {
             Ok((block, samples)) => {
-                decoded.cells += block.summary.cells();
-                decoded.blocks.push(block);
-                decoded.samples.push(samples);
+                cells = Some(cells.unwrap_or(0) + block.summary.cells());
+                batch.stage = Stage::Decoded(Box::new(block), samples);
             }
-            Err(Stop::Refused(reason)) => decoded.refused.push(Refused { id, reason }),
-            Err(Stop::TooMany) => decoded.put_off += 1,
+            Err(Stop::Refused(reason)) => batch.refuse(reason),
+            Err(Stop::TooMany) => {}
         }
     }
-    keep_newest(&mut decoded);
-    decoded
+    keep_newest(batches);
+    cells.unwrap_or(0)
 }
 
-fn keep_newest(decoded: &mut Decoded) {
-    for place in 0..decoded.samples.len() {
-        let newest = |sample: &BatchSamples| sample.live.as_ref().map(|s| (s.stream.source, s.at));
-        let Some((inverter, t_ms)) = newest(&decoded.samples[place]) else { continue };
-        let is_older = decoded.samples.iter().enumerate().any(|(other, sample)| {
-            newest(sample).is_some_and(|(i, t)| i == inverter && (t, other) > (t_ms, place))
+fn keep_newest(batches: &mut [Batch]) {
+    let newest = |batch: &Batch| match &batch.stage {
+        Stage::Decoded(_, Samples { live: Some(live), .. }) => Some((live.stream.source, live.at)),
+        _ => None,
+    };
+    for place in 0..batches.len() {
+        let Some((inverter, t_ms)) = newest(&batches[place]) else { continue };
+        let is_older = batches.iter().enumerate().any(|(other, batch)| {
+            newest(batch).is_some_and(|(i, t)| i == inverter && (t, other) > (t_ms, place))
         });
-        if is_older {
-            decoded.samples[place].live = None;
+        if is_older && let Stage::Decoded(_, samples) = &mut batches[place].stage {
+            samples.live = None;
         }
     }
 }
@@ -248,7 +227,7 @@ fn block(
     received_at: UnixMs,
     is_watched: bool,
     cells_max: usize,
-) -> Result<(NewBlock, BatchSamples), Stop> {
+) -> Result<(NewBlock, Samples), Stop> {
     let (offset, mut quality) = batch.offset()?;
     let decoding = &*batch.stream.decoding;
     let columns = decoding.layout.columns().len();
@@ -290,7 +269,7 @@ fn block(
         quality = TimeQuality::Suspect;
     }
     let source = batch.stream.source;
-    let samples = BatchSamples { id: batch.id, rows: u64::from(rows), live: newest };
+    let samples = Samples { rows: u64::from(rows), live: newest };
     let block = NewBlock {
         id: batch.id,
         stream: batch.stream_id,

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ecowatt_clock::Clock;
-use ecowatt_envelope::Kid;
 use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs, is_plain};
 use ecowatt_profile::Layout;
 use ecowatt_store::limits::STREAMS_PER_KEY_MAX;
@@ -12,7 +11,8 @@ use ecowatt_store::{
     AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
 };
 
-use super::keyring::Known;
+use super::delivery::Announcement;
+use super::sender::Sender;
 
 /// Streams held at once, of about 100 bytes each; beyond that all are forgotten and found again.
 const STREAMS_MAX: usize = 262_144;
@@ -68,27 +68,26 @@ impl Streams {
     /// number to two layouts. A new one is stored with the message, if that is accepted.
     pub(super) async fn look(
         &self,
-        known: &Known,
-        kid: Kid,
-        stream: ecowatt_wire::Stream<'_>,
+        sender: &Sender,
+        stream: &Announcement,
         at: UnixMs,
     ) -> Result<Announced, StoreError> {
-        let (device, id) = (kid.device, StreamId::new(kid.generation, stream.number));
+        let (device, id) = (sender.device, sender.stream(stream.number));
         let refuse = |why: &dyn std::fmt::Display| {
-            if let Some(others) = known.refused_line.speak(self.clock.mono()) {
+            if let Some(others) = sender.refused_line.speak(self.clock.mono()) {
                 let stream = stream.number;
                 tracing::warn!(%device, %stream, %why, others, "announcement of a stream refused");
             }
             Ok(Announced::Refused)
         };
-        let layout = match Layout::from_cbor(stream.layout) {
+        let layout = match Layout::from_cbor(&stream.layout) {
             Ok(layout) => layout,
             Err(error) => return refuse(&error),
         };
         if !is_plain_text(&layout) {
             return refuse(&"a name or label of it has control characters");
         }
-        if let Some(held) = self.find(kid, stream.number).await? {
+        if let Some(held) = self.find(sender, stream.number).await? {
             if held.source == stream.source && held.decoding.layout == layout {
                 return Ok(Announced::Before);
             }
@@ -105,16 +104,16 @@ impl Streams {
         let new = NewStream {
             id,
             source: stream.source,
-            layout: stream.layout.to_vec(),
+            layout: stream.layout.clone(),
             points: points.collect(),
             at,
         };
-        let held = self.lock().layouts.get(stream.layout).cloned();
+        let held = self.lock().layouts.get(&stream.layout).cloned();
         let decoding = match held {
             Some(decoding) => decoding,
             None => {
                 let points = self.store.enter_layout(new.clone()).await?;
-                self.share(stream.layout, || Decoding::new(layout, points))
+                self.share(&stream.layout, || Decoding::new(layout, points))
             }
         };
         Ok(Announced::New(new, KnownStream { source: stream.source, decoding }))
@@ -127,10 +126,10 @@ impl Streams {
 
     pub(super) async fn find(
         &self,
-        kid: Kid,
+        sender: &Sender,
         number: StreamNumber,
     ) -> Result<Option<KnownStream>, StoreError> {
-        let (device, id) = (kid.device, StreamId::new(kid.generation, number));
+        let (device, id) = (sender.device, sender.stream(number));
         if let Some(known) = self.lock().streams.get(&(device, id)) {
             return Ok(Some(known.clone()));
         }

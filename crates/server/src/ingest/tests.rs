@@ -305,9 +305,9 @@ async fn a_reply_that_took_long_says_so() {
         let world = World::at_speed(speed).await;
         let bytes = batch(TimeBase::Unix, &times(NOW.0 - 70_000, 7));
         let message = world.announced(1, vec![(id(1, 1), bytes)]);
-        let before = world.ingest.clock.mono();
+        let before = world.ingest.link.clock.mono();
         let reply = world.ingest.take(&world.seal(&message)).await.unwrap();
-        let took = world.ingest.clock.mono().since(before);
+        let took = world.ingest.link.clock.mono().since(before);
         let (keys, request) = world.request(1);
         let mut plain = [0; 4096];
         let reply = Reply::parse(open_reply(&keys, request, &reply, &mut plain).unwrap()).unwrap();
@@ -700,7 +700,7 @@ async fn counter_that_the_store_cannot_hold_is_refused() {
 
 /// Polls until `count` messages wait for their turn.
 async fn until_waiting(world: &World, count: usize, mut last: impl Future<Output = &str> + Unpin) {
-    while TURNS_WAITING_MAX - world.ingest.turns.waiting.available_permits() < count {
+    while TURNS_WAITING_MAX - world.ingest.intake.turns.waiting.available_permits() < count {
         tokio::select! {
             fate = &mut last => panic!("{fate} without a turn"),
             () = tokio::task::yield_now() => {}
@@ -725,7 +725,7 @@ async fn large_messages_wait_for_their_turn_and_small_ones_pass_them() {
     let (small, late) = (message(&world, 1, 300), message(&world, 2, 1000));
     world.device = first;
 
-    let turns = &world.ingest.turns;
+    let turns = &world.ingest.intake.turns;
     let all = turns.decoding.try_acquire_many(TURNS_MAX).unwrap();
     let mut waits = Box::pin(fate(&world, &large[0]));
     until_waiting(&world, 1, &mut waits).await;
@@ -740,5 +740,5 @@ async fn large_messages_wait_for_their_turn_and_small_ones_pass_them() {
     assert_eq!(waits.await, "taken");
     assert_eq!(next.await, "taken");
     assert_eq!(fate(&world, &late).await, "taken");
-    assert_eq!(world.ingest.turns.decoding.available_permits(), TURNS_MAX as usize);
+    assert_eq!(world.ingest.intake.turns.decoding.available_permits(), TURNS_MAX as usize);
 }

@@ -1,0 +1,193 @@
+//! Our devices' own protocol (`docs/wire-protocol.md`): COSE envelopes around CBOR.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ecowatt_clock::Clock;
+use ecowatt_envelope::{
+    MESSAGE_MAX, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, Sealed, seal_reply,
+};
+use ecowatt_model::{DeviceNumber, MonoMs, Sequence};
+use ecowatt_store::{Dropped, InverterState, Reported, Store};
+use ecowatt_wire::{
+    AckRange, BootReason, ITEMS_MAX, Reply, ReplyWriter, SourceState, Status, Uplink,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::IngestError;
+use super::delivery::{
+    Accepted, Announcement, Batch, Delivery, Proof, Report, Stage, refused, wanted,
+};
+use super::keyring::{Keyring, Known};
+use crate::entropy::Entropy;
+
+/// What a reply took to be written that is told to the device, whose clock it would put wrong by half.
+const HELD_TOLD_MIN: Duration = Duration::from_millis(100);
+
+/// Opens messages and seals replies.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) clock: Clock,
+    entropy: Entropy,
+    keyring: Keyring,
+}
+
+/// Which message a reply answers, and the keys for it.
+#[derive(Debug)]
+pub(super) struct ReplyTo {
+    known: Arc<Known>,
+    request: RequestId,
+    /// When the message was there.
+    began: MonoMs,
+}
+
+impl Link {
+    pub(super) fn new(store: Store, clock: Clock, entropy: Entropy) -> Self {
+        Self { clock, entropy, keyring: Keyring::new(store) }
+    }
+
+    /// Opens a message and reads it, batches aside.
+    ///
+    /// # Errors
+    /// If it is not the next or last message of an enrolled device, or cannot be read.
+    pub(super) async fn open(&self, message: &[u8]) -> Result<(Delivery, ReplyTo), IngestError> {
+        let (received_at, began) = (self.clock.now(), self.clock.mono());
+        let sealed = Sealed::parse(message).map_err(IngestError::Envelope)?;
+        let request = sealed.request();
+        // The store's counters are signed.
+        if i64::try_from(request.counter.0).is_err() {
+            return Err(IngestError::Counter);
+        }
+        let known = self.keyring.find(request.kid, began).await?;
+        let known = known.ok_or(IngestError::UnknownKey)?;
+        let mut plain = vec![0; message.len().min(MESSAGE_MAX)];
+        let plain = sealed.open(&known.keys, &mut plain).map_err(IngestError::Seal)?;
+        let digest = Sha256::digest(message).into();
+        let proof = Proof { counter: request.counter, digest };
+        let sender = Arc::clone(&known.sender);
+        let mut delivery = Delivery::begin(sender, proof, received_at, message.len())?;
+        fill(&mut delivery, &Uplink::parse(plain).map_err(IngestError::Message)?);
+        Ok((delivery, ReplyTo { known, request, began }))
+    }
+
+    /// Says what became of a message.
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub(super) fn reply(&self, to: &ReplyTo, accepted: &Accepted) -> Result<Vec<u8>, IngestError> {
+        let mut buffer = [0; Reply::LEN_MAX + REPLY_OVERHEAD_MAX];
+        let mut writer = ReplyWriter::new(&mut buffer);
+        let acks = acks(accepted);
+        if !acks.is_empty() {
+            writer.acks(&mut acks.into_iter())?;
+        }
+        writer.time(accepted.down.time)?;
+        let wanted = wanted(&accepted.batches);
+        if !wanted.is_empty() {
+            writer.wanted(&mut wanted.into_iter())?;
+        }
+        let refused = refused(&accepted.batches);
+        if !refused.is_empty() {
+            writer.refused(&mut refused.into_iter())?;
+        }
+        let held = self.clock.mono().since(to.began);
+        if held >= HELD_TOLD_MIN {
+            writer.held(held)?;
+        }
+        let length = writer.finish();
+        let mut nonce = [0; REPLY_NONCE_BYTES];
+        self.entropy.fill(&mut nonce).map_err(IngestError::Random)?;
+        let sealed = seal_reply(&to.known.keys, to.request, &nonce, &mut buffer, length)
+            .map_err(|_| IngestError::Reply)?;
+        Ok(buffer[..sealed].to_vec())
+    }
+
+    /// Looks the key of a message up anew when it is used next.
+    pub(super) fn forget(&self, to: &ReplyTo) {
+        self.keyring.forget(to.request.kid);
+    }
+
+    /// Looks the keys of a device up anew.
+    pub(super) fn forget_device(&self, device: DeviceNumber) {
+        self.keyring.forget_device(device);
+    }
+
+    /// Looks all keys up anew, and where the devices stand.
+    pub(super) fn forget_all(&self) {
+        self.keyring.forget_all();
+    }
+}
+
+fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
+    delivery.streams.extend(uplink.streams().map(|stream| Announcement {
+        number: stream.number,
+        source: stream.source,
+        layout: stream.layout.to_vec(),
+    }));
+    delivery.batches.extend(uplink.batches().map(|batch| Batch {
+        id: batch.id,
+        stream: batch.stream,
+        stage: Stage::Sent(batch.bytes.to_vec(), batch.start),
+    }));
+    delivery.reports.extend(uplink.clock().map(|clock| Report::Boot(clock.epoch)));
+    delivery.reports.extend(uplink.dropped().map(|dropped| {
+        let ecowatt_wire::Dropped { epoch, batches, samples } = dropped;
+        Report::Lost(Dropped { epoch, batches, samples })
+    }));
+    delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
+}
+
+/// First the ranges that hold what was sent, then the others while there is room.
+fn acks(accepted: &Accepted) -> Vec<AckRange> {
+    let all = accepted.receipt.received.iter().flat_map(|(epoch, ranges)| {
+        ranges.iter().map(|range| AckRange {
+            epoch: *epoch,
+            first: Sequence(*range.start()),
+            last: Sequence(*range.end()),
+        })
+    });
+    let (mut acks, others): (Vec<_>, Vec<_>) =
+        all.partition(|range| accepted.batches.iter().any(|batch| range.contains(batch.id)));
+    acks.extend(others);
+    acks.truncate(ITEMS_MAX);
+    acks
+}
+
+fn reported(status: &Status<'_>) -> Reported {
+    let boot_reason = match status.boot_reason {
+        BootReason::Unknown => "unknown",
+        BootReason::Unclean => "unclean",
+        BootReason::Clean => "clean",
+        BootReason::First => "first",
+    };
+    let mut diagnostics = vec![
+        ("boot_reason".to_owned(), boot_reason.to_owned()),
+        ("samples".to_owned(), status.samples.to_string()),
+        ("backlog_batches".to_owned(), status.backlog_batches.to_string()),
+        ("spool_bytes".to_owned(), status.spool_bytes.to_string()),
+        ("spool_capacity_bytes".to_owned(), status.spool_capacity_bytes.to_string()),
+        ("link_failures".to_owned(), status.link_failures.to_string()),
+        ("clock_deviation_ms".to_owned(), status.clock_deviation_ms.to_string()),
+    ];
+    let mut inverters = Vec::new();
+    for source in status.sources.iter() {
+        let name = |what| format!("inverter_{}_{what}", source.source);
+        diagnostics.push((name("requests"), source.requests.to_string()));
+        diagnostics.push((name("failures"), source.failures.to_string()));
+        diagnostics.push((name("quarantined"), source.quarantined.to_string()));
+        let state = match source.state {
+            SourceState::Unknown => InverterState::Unknown,
+            SourceState::Online => InverterState::Online,
+            SourceState::Asleep => InverterState::Asleep,
+            SourceState::Offline => InverterState::Offline,
+            SourceState::Faulty => InverterState::Faulty,
+        };
+        inverters.push((source.source, state));
+    }
+    Reported {
+        // Shown in lists and terminals; what cannot be shown as it is has no place in it.
+        firmware: Some(status.firmware.replace(|c| !ecowatt_model::is_plain(c), "\u{fffd}")),
+        diagnostics: Some(diagnostics),
+        inverters: Some(inverters),
+    }
+}
