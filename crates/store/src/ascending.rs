@@ -49,6 +49,10 @@ impl<K: Ord, V> Ascending<K, V> {
         self.get(key).is_some()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn last(&self) -> Option<(&K, &V)> {
         self.0.last().map(|(key, value)| (key, value))
     }

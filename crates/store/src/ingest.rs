@@ -17,9 +17,7 @@ use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
 use crate::rollup::{Day, LocalDate, Quarter};
-use crate::state::{
-    Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place, Stretch,
-};
+use crate::state::{Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place};
 use crate::telemetry::{
     NewBlock, NewStream, Outcome, Receipt, Reported, StreamId, TimeQuality, Upload,
 };
@@ -50,11 +48,12 @@ pub(crate) struct Wants {
 /// Rows of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct InverterWants {
-    pub(crate) latest: bool,
+    /// Its own row, with the last of everything.
+    pub(crate) row: bool,
     pub(crate) quarters: Vec<i64>,
     pub(crate) days: Vec<LocalDate>,
-    pub(crate) counters: Vec<Stretch<BatchId>>,
-    pub(crate) powers: Vec<Stretch<Place>>,
+    pub(crate) counters: Vec<Around<BatchId>>,
+    pub(crate) powers: Vec<Around<Place>>,
 }
 
 impl Wants {
@@ -174,11 +173,11 @@ impl Plan {
             let inverter = held.inverters.get(&block.source).unwrap_or(&none);
             let joins = self.joins.entry(block.source);
             let mut wants = InverterWants::default();
-            if let Err(stretch) = joins.join_power(inverter, (block.first, *id), &block.summary) {
-                wants.powers.push(stretch);
+            if let Err(around) = joins.join_power(inverter, (block.first, *id), &block.summary) {
+                wants.powers.push(around);
             }
-            if let Err(stretch) = joins.join_counter(inverter, *id, &block.summary) {
-                wants.counters.push(stretch);
+            if let Err(around) = joins.join_counter(inverter, *id, &block.summary) {
+                wants.counters.push(around);
             }
             let mut all = Wants::default();
             if wants != InverterWants::default() {
@@ -191,28 +190,28 @@ impl Plan {
 
     /// What is to be loaded for the roll-ups, and first of all for the joins.
     fn lacks(&self, held: &DeviceState, upload: &Upload) -> Wants {
-        let none = Inverter::default();
         let mut wants = Wants::default();
         for (place, id) in &self.taken {
             let NewBlock { source, first, summary, .. } = &upload.batches[*place];
             if !is_timed(&upload.batches[*place]) {
                 continue;
             }
-            let inverter = held.inverters.get(source).unwrap_or(&none);
+            let Some(inverter) = held.inverters.get(source) else {
+                wants.inverters.entry(*source).row = true;
+                continue;
+            };
             let quarters = summary.quarters.iter().map(|(quarter, _)| *quarter);
-            let quarters: Vec<i64> = quarters.filter(|at| !inverter.quarters.has(at)).collect();
             let days = summary.days.iter().map(|(date, _)| *date);
             let joined = self.joins.get(source).into_iter().flat_map(Joins::dates);
-            let days = days.chain(joined).filter(|date| !inverter.days.has(date)).collect();
             let around = Around { key: (*first, *id), before: 1, after: 1 };
             let powers = summary.power.edges.and_then(|_| inverter.powers.require(around).err());
             let around = joins::around(*id);
             let counters = summary.counter.as_ref();
             let counters = counters.and_then(|_| inverter.counters.require(around).err());
             let lacks = InverterWants {
-                latest: inverter.latest.is_none(),
-                quarters,
-                days,
+                row: false,
+                quarters: quarters.filter(|at| is_below(&inverter.quarters, at)).collect(),
+                days: days.chain(joined).filter(|at| is_below(&inverter.days, at)).collect(),
                 counters: counters.into_iter().collect(),
                 powers: powers.into_iter().collect(),
             };
@@ -243,8 +242,9 @@ impl Plan {
         let duplicates = u64::from(receipt.duplicates);
         note_message(link, &mut upload, &changes.blocks, Counted { duplicates, refused, lost });
         for (epoch, set) in received {
-            held.received.replace((epoch, upload.generation), set);
-            changes.received.replace((epoch, upload.generation), ());
+            let place = (epoch, upload.generation);
+            open(&held.received, &place, &mut changes.received);
+            held.received.replace(place, set);
         }
         for (place, stream) in upload.streams.into_iter().enumerate() {
             if streams.contains(&place) {
@@ -259,15 +259,14 @@ impl Plan {
             let inverter = held.inverters.entry(block.source);
             let changed = changes.inverters.entry(block.source);
             for (number, quarter) in summary.quarters {
-                changed.quarters.replace(number, ());
+                open(&inverter.quarters, &number, &mut changed.quarters);
                 inverter.quarters.add(number, quarter, Quarter::merge);
             }
             for (date, day) in summary.days {
-                changed.days.replace(date, ());
+                open(&inverter.days, &date, &mut changed.days);
                 inverter.days.add(date, day, Day::merge);
             }
-            inverter.latest.get_or_insert_default().merge(summary.latest, now);
-            changed.latest = true;
+            inverter.latest.merge(summary.latest, now);
         }
         for (source, joins) in joins {
             let changed = changes.inverters.entry(source);
@@ -277,21 +276,27 @@ impl Plan {
     }
 }
 
+/// Whether a row is not held and may be stored: there is none above the last one held.
+fn is_below<K: Ord, V>(held: &Ascending<K, V>, key: &K) -> bool {
+    !held.has(key) && held.last().is_some_and(|(last, _)| key < last)
+}
+
+/// A row changes. The last one of its kind has no row of its own; if this one comes to be the last, the
+/// one before gets one.
+fn open<K: Ord + Copy, V>(held: &Ascending<K, V>, key: &K, changed: &mut Ascending<K, ()>) {
+    if let Some((last, _)) = held.last().filter(|(last, _)| *last < key) {
+        changed.replace(*last, ());
+    }
+    changed.replace(*key, ());
+}
+
 impl InverterWants {
     fn also(&mut self, more: Self) {
-        self.latest |= more.latest;
+        self.row |= more.row;
         self.quarters.extend(more.quarters);
         self.days.extend(more.days);
-        for stretch in more.counters {
-            if !self.counters.contains(&stretch) {
-                self.counters.push(stretch);
-            }
-        }
-        for stretch in more.powers {
-            if !self.powers.contains(&stretch) {
-                self.powers.push(stretch);
-            }
-        }
+        self.counters.extend(more.counters);
+        self.powers.extend(more.powers);
         self.quarters.sort_unstable();
         self.quarters.dedup();
         self.days.sort_unstable();
@@ -335,7 +340,8 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
 }
 
 /// Rows that are to be written: those that are added, and the keys of those that have changed, whose
-/// values are in the device's state. The device's own row always changes.
+/// values are in the device's state. The device's own row always changes, and so does that of each
+/// inverter that is named; the last received set, quarter hour and day lie in these.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) streams: Vec<NewStream>,
@@ -348,7 +354,6 @@ pub(crate) struct Changes {
 /// Rows of one inverter.
 #[derive(Debug, Default)]
 pub(crate) struct InverterChanges {
-    pub(crate) latest: bool,
     pub(crate) quarters: Ascending<i64, ()>,
     pub(crate) days: Ascending<LocalDate, ()>,
     pub(crate) counters: Ascending<BatchId, ()>,
@@ -365,7 +370,6 @@ impl Changes {
         self.blocks.extend(later.blocks);
         self.received.merge(later.received, keep);
         self.inverters.merge(later.inverters, |held, later| {
-            held.latest |= later.latest;
             held.quarters.merge(later.quarters, keep);
             held.days.merge(later.days, keep);
             held.counters.merge(later.counters, keep);

@@ -18,6 +18,7 @@ mod growth;
 pub(crate) mod ingest;
 pub(crate) mod journal;
 mod load;
+mod newest;
 pub(crate) mod query;
 mod row;
 mod rows;

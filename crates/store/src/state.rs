@@ -28,7 +28,7 @@ pub(crate) struct DeviceState {
     /// The key last asked for, if there is such a key. The control plane may change it.
     pub(crate) key: Option<(KeyGeneration, Option<KeyState>)>,
     pub(crate) link: Option<LinkState>,
-    /// What was received of an epoch under a key.
+    /// What was received of an epoch under a key. Once the link is held, the last of all is, too.
     pub(crate) received: Ascending<(BootEpoch, KeyGeneration), Received>,
     /// What was received of an epoch under the keys before this one that are still believed.
     pub(crate) former: Ascending<(BootEpoch, KeyGeneration), Vec<Received>>,
@@ -37,6 +37,7 @@ pub(crate) struct DeviceState {
     pub(crate) streams: Ascending<StreamId, Option<Announced>>,
     /// How many streams were announced under the key.
     pub(crate) streams_of_key: Option<u32>,
+    /// Those that were looked for.
     pub(crate) inverters: Ascending<SourceNumber, Inverter>,
 }
 
@@ -95,11 +96,14 @@ pub(crate) struct Announced {
     pub(crate) layout: Vec<u8>,
 }
 
-/// One inverter.
+/// One inverter: what its next batch is added to, which is the last of everything, and what else was
+/// loaded.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Inverter {
-    pub(crate) latest: Option<Latest>,
+    pub(crate) latest: Latest,
+    /// The last one is open: it has no row of its own until another begins.
     pub(crate) quarters: Ascending<i64, Quarter>,
+    /// As with quarter hours.
     pub(crate) days: Ascending<LocalDate, Day>,
     /// In the order in which the counter was read.
     pub(crate) counters: Edges<BatchId, CounterEdge>,
@@ -116,6 +120,12 @@ impl DeviceState {
         self.key.filter(|(held, _)| *held == generation).map(|(_, key)| key)
     }
 
+    /// What was received; `None` while it is not known. Nothing was of what is above the last of all.
+    pub(crate) fn received(&self, place: (BootEpoch, KeyGeneration)) -> Option<Received> {
+        let is_above = || self.received.last().is_none_or(|(last, _)| *last < place);
+        self.received.get(&place).cloned().or_else(|| is_above().then(Received::default))
+    }
+
     /// Before a change of the control plane, which may touch keys and streams.
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
@@ -130,12 +140,7 @@ impl DeviceState {
         self.bytes = Ascending::default();
         self.streams = Ascending::default();
         self.streams_of_key = None;
-        for (_, inverter) in self.inverters.iter_mut() {
-            inverter.quarters.keep_last(1);
-            inverter.days.keep_last(DAYS_KEPT);
-            inverter.counters.trim();
-            inverter.powers.trim();
-        }
+        self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());
     }
 
     /// About how many bytes of memory it takes.
@@ -150,27 +155,34 @@ impl DeviceState {
 }
 
 impl Inverter {
+    /// Forgets what the next batch will hardly need.
+    pub(crate) fn trim(&mut self) {
+        self.quarters.keep_last(1);
+        self.days.keep_last(DAYS_KEPT);
+        self.counters.trim();
+        self.powers.trim();
+    }
+
     fn weight(&self) -> usize {
         let quarters: usize = self.quarters.iter().map(|(_, quarter)| quarter.weight()).sum();
         let days: usize = self.days.iter().map(|(_, day)| day.weight()).sum();
-        let latest = self.latest.as_ref().map_or(0, Latest::weight);
+        let latest = self.latest.weight();
         let edges = size_of::<CounterEdge>() + size_of::<(Place, PowerEdges)>();
         size_of::<Self>() + quarters + days + latest + edges
     }
 }
 
-/// Edges of an inverter's blocks that are held, and of which stretches they are all there are.
+/// Edges of an inverter's blocks that are held, and of which stretches they are all there are. The
+/// last one held is the last there is; if none is held, there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Edges<K, V> {
     pub(crate) held: Ascending<K, V>,
-    /// Whether the last one held is the last there is, or none is there if none is held.
-    has_newest: bool,
     known: Vec<Around<K>>,
 }
 
 impl<K, V> Default for Edges<K, V> {
     fn default() -> Self {
-        Self { held: Ascending::default(), has_newest: false, known: Vec::new() }
+        Self { held: Ascending::default(), known: Vec::new() }
     }
 }
 
@@ -182,45 +194,32 @@ pub(crate) struct Around<K> {
     pub(crate) after: u32,
 }
 
-/// Edges that are to be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stretch<K> {
-    Newest,
-    Around(Around<K>),
-}
-
 impl<K: Copy + Ord, V> Edges<K, V> {
     /// Whether everything of a stretch is held; otherwise what is to be loaded first.
-    pub(crate) fn require(&self, wanted: Around<K>) -> Result<(), Stretch<K>> {
+    pub(crate) fn require(&self, wanted: Around<K>) -> Result<(), Around<K>> {
         let covers = |known: &Around<K>| {
             known.key == wanted.key && known.before >= wanted.before && known.after >= wanted.after
         };
         if self.known.iter().any(covers) {
             return Ok(());
         }
-        if !self.has_newest {
-            return Err(Stretch::Newest);
-        }
         match self.held.last() {
             None => Ok(()),
             Some((newest, _)) if wanted.before <= 1 && *newest < wanted.key => Ok(()),
-            Some(_) => Err(Stretch::Around(wanted)),
+            Some(_) => Err(wanted),
         }
     }
 
     /// Takes in what an engine found of a stretch, in any order. What is held already stays: it may
     /// have been changed since.
-    pub(crate) fn loaded(&mut self, stretch: Stretch<K>, found: impl IntoIterator<Item = (K, V)>) {
+    pub(crate) fn loaded(&mut self, around: Around<K>, found: impl IntoIterator<Item = (K, V)>) {
         self.held.merge(found, |_, _| ());
-        match stretch {
-            Stretch::Newest => self.has_newest = true,
-            Stretch::Around(around) => self.known.push(around),
-        }
+        self.known.push(around);
     }
 
     /// Forgets all but the newest one.
     fn trim(&mut self) {
         self.known = Vec::new();
-        self.held.keep_last(usize::from(self.has_newest));
+        self.held.keep_last(1);
     }
 }

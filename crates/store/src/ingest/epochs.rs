@@ -55,7 +55,7 @@ impl Epochs {
         let mut loaded = Vec::with_capacity(numbers.len());
         for number in numbers {
             let place = (number, upload.generation);
-            let received = held.received.get(&place).cloned();
+            let received = held.received(place);
             let former = if number < key.first_epoch {
                 held.former.get(&place).cloned()
             } else {

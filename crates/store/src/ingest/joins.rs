@@ -2,12 +2,12 @@
 
 use ecowatt_model::{BatchId, UnixMs};
 
-use super::InverterChanges;
+use super::{InverterChanges, open};
 use crate::ascending::Ascending;
 use crate::counter::{self, CALM, CounterBatch, CounterEdge, REACH};
 use crate::energy::{self, Change, EnergySums, PowerEdges};
 use crate::rollup::LocalDate;
-use crate::state::{Around, Edges, Inverter, Place, Stretch};
+use crate::state::{Around, Edges, Inverter, Place};
 use crate::summary::Summary;
 
 /// A stretch without readings that has become known, or was filled.
@@ -43,7 +43,7 @@ impl Joins {
         inverter: &Inverter,
         place: Place,
         summary: &Summary,
-    ) -> Result<(), Stretch<Place>> {
+    ) -> Result<(), Around<Place>> {
         let Some(edges) = &summary.power.edges else { return Ok(()) };
         inverter.powers.require(Around { key: place, before: 1, after: 1 })?;
         self.gaps.extend(summary.power.gaps.iter().map(|(from, to)| GapChange::Add(*from, *to)));
@@ -72,7 +72,7 @@ impl Joins {
         inverter: &Inverter,
         id: BatchId,
         summary: &Summary,
-    ) -> Result<(), Stretch<BatchId>> {
+    ) -> Result<(), Around<BatchId>> {
         let Some(batch) = &summary.counter else { return Ok(()) };
         inverter.counters.require(around(id))?;
         let held = &inverter.counters;
@@ -137,7 +137,7 @@ impl Joins {
 
     pub(super) fn carry_out(self, held: &mut Inverter, changed: &mut InverterChanges) {
         for (date, sums) in self.energy.changed() {
-            changed.days.replace(date, ());
+            open(&held.days, &date, &mut changed.days);
             held.days.entry(date).energy.add(sums);
         }
         for (id, edge) in self.counters {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::counter::{CounterBatch, CounterEdge, energy_of};
 use crate::energy::{EnergySums, PowerEdges};
-use crate::state::{Edges, KeyState};
+use crate::state::KeyState;
 use crate::{Dropped, EnergyPoints, PointId, Summarise};
 
 const SOURCE: SourceNumber = SourceNumber(0);
@@ -22,7 +22,9 @@ struct Rows {
     received: BTreeMap<(BootEpoch, KeyGeneration), Received>,
     streams: BTreeMap<StreamId, Announced>,
     blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
-    latest: crate::latest::Latest,
+    /// The last of everything of the inverter, as its row has it.
+    row: Option<Inverter>,
+    last_received: Option<((BootEpoch, KeyGeneration), Received)>,
     quarters: BTreeMap<i64, Quarter>,
     days: BTreeMap<LocalDate, Day>,
     counters: BTreeMap<BatchId, CounterEdge>,
@@ -30,16 +32,11 @@ struct Rows {
     gaps: BTreeSet<(UnixMs, UnixMs)>,
 }
 
-fn stretch<K: Copy + Ord, V: Clone>(rows: &BTreeMap<K, V>, stretch: Stretch<K>) -> Vec<(K, V)> {
-    let pair = |(key, value): (&K, &V)| (*key, value.clone());
-    match stretch {
-        Stretch::Newest => rows.iter().next_back().map(pair).into_iter().collect(),
-        Stretch::Around(Around { key, before, after }) => {
-            let above = rows.iter().filter(|(held, _)| **held > key).take(after as usize);
-            let below = rows.range(..key).rev().take(before as usize);
-            below.chain(above).map(pair).collect()
-        }
-    }
+fn around<K: Copy + Ord, V: Clone>(rows: &BTreeMap<K, V>, wanted: Around<K>) -> Vec<(K, V)> {
+    let Around { key, before, after } = wanted;
+    let above = rows.iter().filter(|(held, _)| **held > key).take(after as usize);
+    let below = rows.range(..key).rev().take(before as usize);
+    below.chain(above).map(|(key, value)| (*key, value.clone())).collect()
 }
 
 impl Rows {
@@ -47,6 +44,7 @@ impl Rows {
         if let Some(generation) = wants.device {
             state.key = Some((generation, (generation == KEY).then_some(self.key)));
             state.link = Some(self.link.clone());
+            state.received.merge(self.last_received.clone(), |_, _| ());
         }
         for place in &wants.received {
             let received = self.received.get(place).cloned().unwrap_or_default();
@@ -56,7 +54,11 @@ impl Rows {
             let former = self.received.iter().filter(|((of, under), _)| {
                 of == epoch && under < generation && *under > self.key.forgotten.0
             });
-            let former = former.map(|(_, received)| received.clone()).collect();
+            let former = former.map(|(_, received)| received.clone());
+            let last = self.last_received.iter().filter(|((of, under), _)| {
+                of == epoch && under < generation && *under > self.key.forgotten.0
+            });
+            let former = former.chain(last.map(|(_, received)| received.clone())).collect();
             state.former.replace((*epoch, *generation), former);
         }
         for name in &wants.bytes {
@@ -69,10 +71,10 @@ impl Rows {
             state.streams_of_key = Some(u32::try_from(self.streams.len()).unwrap());
         }
         for (source, wants) in wants.inverters.iter() {
-            let inverter = state.inverters.entry(*source);
-            if wants.latest {
-                inverter.latest = Some(self.latest.clone());
+            if wants.row {
+                state.inverters.replace(*source, self.row.clone().unwrap_or_default());
             }
+            let inverter = state.inverters.entry(*source);
             for number in &wants.quarters {
                 let quarter = self.quarters.get(number).cloned().unwrap_or_default();
                 inverter.quarters.replace(*number, quarter);
@@ -81,17 +83,19 @@ impl Rows {
                 inverter.days.replace(*date, self.days.get(date).cloned().unwrap_or_default());
             }
             for wanted in &wants.counters {
-                inverter.counters.loaded(*wanted, stretch(&self.counters, *wanted));
+                inverter.counters.loaded(*wanted, around(&self.counters, *wanted));
             }
             for wanted in &wants.powers {
-                inverter.powers.loaded(*wanted, stretch(&self.powers, *wanted));
+                inverter.powers.loaded(*wanted, around(&self.powers, *wanted));
             }
         }
     }
 
     fn write(&mut self, state: &DeviceState, changes: Changes) {
         self.link = state.link.clone().unwrap();
-        for (place, ()) in changes.received {
+        self.last_received = state.received.last().map(|(place, set)| (*place, set.clone()));
+        let is_last = |place| state.received.last().is_some_and(|(last, _)| *last == place);
+        for (place, ()) in changes.received.into_iter().filter(|(place, ())| !is_last(*place)) {
             self.received.insert(place, state.received.get(&place).unwrap().clone());
         }
         for NewStream { id, source, layout, .. } in changes.streams {
@@ -103,13 +107,17 @@ impl Rows {
         }
         for (source, changes) in changes.inverters {
             let inverter = state.inverters.get(&source).unwrap();
-            if changes.latest {
-                self.latest = inverter.latest.clone().unwrap();
-            }
-            for (number, ()) in changes.quarters {
+            let mut row = inverter.clone();
+            row.trim();
+            row.days.keep_last(1);
+            self.row = Some(row);
+            let (quarter, day) = (inverter.quarters.last(), inverter.days.last());
+            let (quarter, day) = (quarter.map(|(number, _)| *number), day.map(|(date, _)| *date));
+            let quarters = changes.quarters.into_iter().filter(|(at, ())| Some(*at) != quarter);
+            for (number, ()) in quarters {
                 self.quarters.insert(number, inverter.quarters.get(&number).unwrap().clone());
             }
-            for (date, ()) in changes.days {
+            for (date, ()) in changes.days.into_iter().filter(|(at, ())| Some(*at) != day) {
                 self.days.insert(date, inverter.days.get(&date).unwrap().clone());
             }
             for (id, ()) in changes.counters {
@@ -285,7 +293,8 @@ proptest! {
             prop_assert_eq!(&rows.received, &all.rows.received);
             prop_assert_eq!(&rows.days, &all.rows.days);
             prop_assert_eq!(&rows.quarters, &all.rows.quarters);
-            prop_assert_eq!(&rows.latest, &all.rows.latest);
+            prop_assert_eq!(&rows.row, &all.rows.row);
+            prop_assert_eq!(&rows.last_received, &all.rows.last_received);
             prop_assert_eq!(&rows.counters, &all.rows.counters);
             prop_assert_eq!(&rows.powers, &all.rows.powers);
             prop_assert_eq!(&rows.gaps, &all.rows.gaps);
@@ -296,7 +305,8 @@ proptest! {
         let count: i64 = names.values().map(|(_, rows, ..)| *rows).sum();
         prop_assert_eq!(rows.link.samples, u64::try_from(count).unwrap());
         let powers = names.values().filter(|shape| shape.3.0).map(|(_, rows, ..)| *rows);
-        let counted = sums(rows.days.values());
+        let open = rows.row.iter().flat_map(|row| row.days.iter().map(|(_, day)| day));
+        let counted = sums(rows.days.values().chain(open));
         prop_assert_eq!(counted.power_readings, powers.sum::<i64>());
         let batches: Vec<&CounterBatch> = rows.counters.values().map(|edge| &edge.batch).collect();
         let mut expected = EnergySums::default();
@@ -320,7 +330,7 @@ fn upload_after_all_others_asks_for_nothing() {
     assert_eq!(engine.wanted, []);
     engine.holds = Holds::Nothing;
     engine.stored(upload(61, vec![block(id(1, 61), (305, 5, 0, GOOD))]));
-    assert_eq!(engine.wanted.len(), 3, "device, epochs, inverters: {:?}", engine.wanted);
+    assert_eq!(engine.wanted.len(), 2, "its row, its inverter's row: {:?}", engine.wanted);
 }
 
 #[test]
@@ -435,6 +445,4 @@ fn losses_of_epochs_that_are_to_come_are_passed_over() {
     engine.stored(Upload { dropped: vec![lost(1), lost(2), lost(3)], ..one });
     assert_eq!(engine.rows.link.dropped_samples, 16);
     assert!(!engine.rows.received.contains_key(&(BootEpoch(3), KEY)));
-    let edges: &Edges<_, _> = &engine.state.inverters.get(&SOURCE).unwrap().counters;
-    assert_eq!(edges.held.last().map(|(id, _)| *id), Some(id(2, 1)));
 }

@@ -292,8 +292,8 @@ fn read_contents(
         devices: of("SELECT count(*) FROM device")?,
         keys: of("SELECT count(*) FROM device_key")?,
         tokens: of("SELECT count(*) FROM token")?,
-        batches: of("SELECT coalesce(sum(batches), 0) FROM link")?,
-        samples: of("SELECT coalesce(sum(samples), 0) FROM link")?,
+        batches: of("SELECT coalesce(sum(batches), 0) FROM device_state")?,
+        samples: of("SELECT coalesce(sum(samples), 0) FROM device_state")?,
     })
 }
 

@@ -12,6 +12,7 @@ use super::journal::Journal;
 use super::row::is_unique_violation;
 use crate::StoreError;
 use crate::fleet::{EditDevice, EditError, EditSite, SiteId};
+use crate::latest::Latest;
 use crate::limits::DELETED_ROWS_PER_COMMIT;
 use crate::reported::SelfReport;
 
@@ -20,8 +21,8 @@ use crate::reported::SelfReport;
 const TABLES: [(&str, &str); 13] = [
     ("claim", "id"),
     ("device_key", "generation"),
-    ("link", "device"),
-    ("latest", "source"),
+    ("device_state", "device"),
+    ("inverter_state", "source"),
     ("block", "source, first_ms, epoch, sequence"),
     ("quarter", "source, number"),
     ("day", "source, date"),
@@ -92,7 +93,7 @@ pub(crate) fn edit_site(db: &Connection, edit: &EditSite) -> Result<(), EditErro
 }
 
 fn has_days(db: &Connection, of: &str, value: i64) -> Result<bool, StoreError> {
-    Ok(db.prepare_cached(&format!("SELECT 1 FROM day WHERE {of}"))?.exists([value])?)
+    Ok(db.prepare_cached(&format!("SELECT 1 FROM inverter_state WHERE {of}"))?.exists([value])?)
 }
 
 /// Deletes a site without devices.
@@ -125,9 +126,10 @@ pub(crate) fn reset_device(
          WHERE number = ?1",
     )?
     .execute([device.0, epoch])?;
-    db.prepare_cached("UPDATE link SET firmware = NULL, reported = ?2 WHERE device = ?1")?
+    db.prepare_cached("UPDATE device_state SET firmware = NULL, reported = ?2 WHERE device = ?1")?
         .execute(params![device.0, SelfReport::default().encode()])?;
-    db.prepare_cached("DELETE FROM latest WHERE device = ?1")?.execute([device.0])?;
+    db.prepare_cached("UPDATE inverter_state SET readings = ?2 WHERE device = ?1")?
+        .execute(params![device.0, Latest::default().encode()])?;
     Ok(true)
 }
 

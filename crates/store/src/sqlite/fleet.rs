@@ -138,7 +138,8 @@ pub(super) fn next_grant(
         .prepare_cached(
             "SELECT (SELECT coalesce(max(generation), 0) FROM device_key WHERE device = ?1),
                     max(coalesce((SELECT max(epoch) FROM received WHERE device = ?1), 0),
-                        coalesce((SELECT epoch FROM link WHERE device = ?1), 0)),
+                        coalesce((SELECT max(epoch, coalesce(received_epoch, 0))
+                                  FROM device_state WHERE device = ?1), 0)),
                     (SELECT max(first_epoch) FROM device_key WHERE device = ?1)",
         )?
         .query_row([device.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -216,8 +217,10 @@ pub(crate) fn find_key(
 ) -> Result<Option<DeviceKey>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT secret, created, revoked, counter, first_epoch, digest FROM device_key
-             WHERE device = ?1 AND generation = ?2",
+            "SELECT secret, created, revoked, coalesce(state.counter, 0), first_epoch, state.digest
+             FROM device_key LEFT JOIN device_state AS state
+                 ON state.device = device_key.device AND state.generation = device_key.generation
+             WHERE device_key.device = ?1 AND device_key.generation = ?2",
         )?
         .query_row(params![device.0, generation.0], |row| {
             Ok(DeviceKey {
@@ -310,7 +313,7 @@ const DEVICE: &str = "device.number, device.name, device.created, device.state,
     link.last_sample, link.epoch, link.messages, link.batches, link.samples, link.duplicates,
     link.refused, link.dropped_samples, link.bytes, link.firmware, link.reported";
 const FROM_DEVICE: &str = "FROM device JOIN site ON site.id = device.site
-    LEFT JOIN link ON link.device = device.number";
+    LEFT JOIN device_state AS link ON link.device = device.number";
 
 fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
     Ok(Device {

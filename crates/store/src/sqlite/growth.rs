@@ -40,7 +40,7 @@ fn filled(folder: &tempfile::TempDir, count: u32) -> Connection {
              SELECT 'new' || i, i, x'00', {now}, {later} FROM n;
          {each} INSERT INTO session (id, hash, token, created, expires)
              SELECT i, CAST('hash' || i AS BLOB), 1, {now}, {later} FROM n WHERE i < 50;
-         {each} INSERT INTO latest (device, source, readings) SELECT i, 0, x'' FROM n;
+         {each} INSERT INTO inverter_state (device, source, readings) SELECT i, 0, x'01' FROM n;
          COMMIT;
          ANALYZE;"
     ))

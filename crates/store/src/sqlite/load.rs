@@ -3,10 +3,11 @@
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
 };
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::fleet;
 use super::row::count;
+use super::{fleet, newest};
 use crate::StoreError;
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
@@ -16,7 +17,7 @@ use crate::received::Received;
 use crate::reported::SelfReport;
 use crate::rollup::{Day, LocalDate, Quarter};
 use crate::state::{
-    Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place, Stretch,
+    Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place,
 };
 
 pub(super) fn load(
@@ -26,10 +27,7 @@ pub(super) fn load(
     state: &mut DeviceState,
 ) -> Result<(), StoreError> {
     if let Some(generation) = wants.device {
-        state.key = Some((generation, load_key(db, device, generation)?));
-        if state.link.is_none() {
-            state.link = Some(load_link(db, device)?);
-        }
+        load_device(db, device, generation, state)?;
     }
     for (epoch, generation) in &wants.received {
         let received = load_received(db, device, *epoch, *generation)?;
@@ -37,7 +35,14 @@ pub(super) fn load(
     }
     for (epoch, generation) in &wants.former {
         let forgotten = state.key(*generation).flatten().map_or(0, |key| key.forgotten.0.0);
-        let former = load_former(db, device, *epoch, (forgotten, generation.0))?;
+        let (after, before) = (KeyGeneration(forgotten), *generation);
+        let mut former = load_former(db, device, *epoch, (after, before))?;
+        // The last of all has no row of its own.
+        let last = state
+            .received
+            .last()
+            .filter(|((of, under), _)| of == epoch && *under > after && *under < before);
+        former.extend(last.map(|(_, received)| received.clone()));
         state.former.replace((*epoch, *generation), former);
     }
     for name in &wants.bytes {
@@ -50,7 +55,11 @@ pub(super) fn load(
         state.streams_of_key = Some(fleet::count_streams(db, device, *id)?);
     }
     for (source, wants) in wants.inverters.iter() {
-        load_inverter(db, (device, *source), wants, state.inverters.entry(*source))?;
+        let key = (device, *source);
+        if wants.row {
+            state.inverters.replace(*source, load_row(db, key)?);
+        }
+        load_inverter(db, key, wants, state.inverters.entry(*source))?;
     }
     Ok(())
 }
@@ -64,78 +73,85 @@ fn load_inverter(
     wants: &InverterWants,
     inverter: &mut Inverter,
 ) -> Result<(), StoreError> {
-    if wants.latest {
-        inverter.latest = Some(load_latest(db, key)?);
-    }
     for number in &wants.quarters {
         inverter.quarters.replace(*number, load_quarter(db, key, *number)?);
     }
     for date in &wants.days {
         inverter.days.replace(*date, load_day(db, key, *date)?);
     }
-    for stretch in &wants.counters {
-        inverter.counters.loaded(*stretch, load_counters(db, key, *stretch)?);
+    for around in &wants.counters {
+        inverter.counters.loaded(*around, load_counters(db, key, *around)?);
     }
-    for stretch in &wants.powers {
-        inverter.powers.loaded(*stretch, load_powers(db, key, *stretch)?);
+    for around in &wants.powers {
+        inverter.powers.loaded(*around, load_powers(db, key, *around)?);
     }
     Ok(())
 }
 
-fn load_key(
+/// The key, and what is known of the device if that is not held.
+fn load_device(
     db: &Connection,
     device: DeviceNumber,
     generation: KeyGeneration,
-) -> Result<Option<KeyState>, StoreError> {
-    Ok(db
-        .prepare_cached(
-            "SELECT revoked IS NOT NULL, first_epoch, forgotten_key, forgotten_epoch
-             FROM device_key JOIN device ON device.number = device_key.device
-             WHERE device = ?1 AND generation = ?2",
-        )?
-        .query_row(params![device.0, generation.0], |row| {
-            Ok(KeyState {
-                is_revoked: row.get(0)?,
-                first_epoch: BootEpoch(row.get(1)?),
-                forgotten: (KeyGeneration(row.get(2)?), BootEpoch(row.get(3)?)),
-            })
-        })
-        .optional()?)
+    state: &mut DeviceState,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT device_key.revoked IS NOT NULL, device_key.first_epoch, device.forgotten_key,
+             device.forgotten_epoch, state.generation, state.counter, state.digest,
+             state.last_seen, state.last_sample, state.epoch, state.messages, state.batches,
+             state.samples, state.duplicates, state.refused, state.dropped_samples, state.bytes,
+             state.firmware, state.reported, state.received_epoch, state.received_generation,
+             state.received
+         FROM device LEFT JOIN device_state AS state ON state.device = device.number
+             LEFT JOIN device_key ON device_key.device = device.number
+                 AND device_key.generation = ?2
+         WHERE device.number = ?1",
+    )?;
+    let mut found = statement.query(params![device.0, generation.0])?;
+    let row = found.next()?;
+    state.key = Some((generation, row.map_or(Ok(None), key)?));
+    if state.link.is_some() {
+        return Ok(());
+    }
+    let Some(row) = row.filter(|row| row.get_ref(4).is_ok_and(|of| of != ValueRef::Null)) else {
+        state.link = Some(LinkState::default());
+        return Ok(());
+    };
+    if let Some(epoch) = row.get::<_, Option<u32>>(19)? {
+        let place = (BootEpoch(epoch), KeyGeneration(row.get(20)?));
+        let bytes = row.get_ref(21)?.as_blob().map_err(rusqlite::Error::from)?;
+        state.received.replace(place, received(bytes)?);
+    }
+    state.link = Some(link(row)?);
+    Ok(())
 }
 
-fn load_link(db: &Connection, device: DeviceNumber) -> Result<LinkState, StoreError> {
-    let found = db
-        .prepare_cached(
-            "SELECT link.generation, last_seen, last_sample, epoch, messages, batches, samples,
-                 duplicates, refused, dropped_samples, bytes, firmware, reported, counter, digest
-             FROM link JOIN device_key ON device_key.device = link.device
-                 AND device_key.generation = link.generation
-             WHERE link.device = ?1",
-        )?
-        .query_row([device.0], link)
-        .optional()?;
-    Ok(found.unwrap_or_default())
+fn key(row: &Row<'_>) -> rusqlite::Result<Option<KeyState>> {
+    let Some(first_epoch) = row.get::<_, Option<u32>>(1)?.map(BootEpoch) else { return Ok(None) };
+    let is_revoked = row.get(0)?;
+    let forgotten = (KeyGeneration(row.get(2)?), BootEpoch(row.get(3)?));
+    Ok(Some(KeyState { is_revoked, first_epoch, forgotten }))
 }
 
 fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
-    let reported: Vec<u8> = row.get(12)?;
+    let reported: Vec<u8> = row.get(18)?;
     Ok(LinkState {
-        generation: KeyGeneration(row.get(0)?),
-        last_seen: UnixMs(row.get(1)?),
-        last_sample: row.get::<_, Option<i64>>(2)?.map(UnixMs),
-        epoch: BootEpoch(row.get(3)?),
-        messages: count(row, 4)?,
-        batches: count(row, 5)?,
-        samples: count(row, 6)?,
-        duplicates: count(row, 7)?,
-        refused: count(row, 8)?,
-        dropped_samples: count(row, 9)?,
-        bytes: count(row, 10)?,
-        firmware: row.get(11)?,
+        generation: KeyGeneration(row.get(4)?),
+        counter: Counter(count(row, 5)?),
+        digest: row.get(6)?,
+        last_seen: UnixMs(row.get(7)?),
+        last_sample: row.get::<_, Option<i64>>(8)?.map(UnixMs),
+        epoch: BootEpoch(row.get(9)?),
+        messages: count(row, 10)?,
+        batches: count(row, 11)?,
+        samples: count(row, 12)?,
+        duplicates: count(row, 13)?,
+        refused: count(row, 14)?,
+        dropped_samples: count(row, 15)?,
+        bytes: count(row, 16)?,
+        firmware: row.get(17)?,
         // What cannot be read is replaced by the device's next report.
         reported: SelfReport::decode(&reported).unwrap_or_default(),
-        counter: Counter(count(row, 13)?),
-        digest: row.get(14)?,
     })
 }
 
@@ -160,13 +176,13 @@ fn load_former(
     db: &Connection,
     device: DeviceNumber,
     epoch: BootEpoch,
-    (after, before): (u16, u16),
+    (after, before): (KeyGeneration, KeyGeneration),
 ) -> Result<Vec<Received>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT ranges FROM received
          WHERE device = ?1 AND epoch = ?2 AND generation > ?3 AND generation < ?4",
     )?;
-    let mut found = statement.query(params![device.0, epoch.0, after, before])?;
+    let mut found = statement.query(params![device.0, epoch.0, after.0, before.0])?;
     let mut former = Vec::new();
     while let Some(row) = found.next()? {
         former.push(received(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
@@ -223,13 +239,39 @@ fn load_day(
     Ok(bytes.and_then(decode).unwrap_or_default())
 }
 
-fn load_latest(db: &Connection, (device, source): InverterKey) -> Result<Latest, StoreError> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT readings FROM latest WHERE device = ?1 AND source = ?2")?
-        .query_row(params![device.0, source.0], |row| row.get(0))
-        .optional()?;
-    let decode = |bytes: Vec<u8>| readable(Latest::decode(&bytes), device, "latest readings");
-    Ok(bytes.and_then(decode).unwrap_or_default())
+/// An inverter's own row.
+fn load_row(db: &Connection, (device, source): InverterKey) -> Result<Inverter, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT readings, date, totals, quarter, minutes, counter, power FROM inverter_state
+         WHERE device = ?1 AND source = ?2",
+    )?;
+    let mut found = statement.query(params![device.0, source.0])?;
+    let mut inverter = Inverter::default();
+    let Some(row) = found.next()? else { return Ok(inverter) };
+    let latest = Latest::decode(blob(row, 0)?);
+    inverter.latest = readable(latest, device, "latest readings").unwrap_or_default();
+    if let Some(date) = row.get::<_, Option<i32>>(1)?.map(LocalDate) {
+        let day = readable(Day::decode(date, blob(row, 2)?), device, "day");
+        inverter.days.replace(date, day.unwrap_or_default());
+    }
+    if let Some(number) = row.get(3)? {
+        let quarter = readable(Quarter::decode(number, blob(row, 4)?), device, "quarter hour");
+        inverter.quarters.replace(number, quarter.unwrap_or_default());
+    }
+    if row.get_ref(5)? != ValueRef::Null {
+        let newest = newest::counter(blob(row, 5)?);
+        let newest = readable(newest, device, "newest edge of a counter");
+        inverter.counters.held.merge(newest, |_, _| ());
+    }
+    if row.get_ref(6)? != ValueRef::Null {
+        let newest = readable(newest::power(blob(row, 6)?), device, "newest edge of power");
+        inverter.powers.held.merge(newest, |_, _| ());
+    }
+    Ok(inverter)
+}
+
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+    Ok(row.get_ref(column)?.as_blob()?)
 }
 
 const COUNTERS_BEFORE: &str = "SELECT epoch, sequence, calm, edge FROM counter_edge
@@ -238,13 +280,10 @@ const COUNTERS_BEFORE: &str = "SELECT epoch, sequence, calm, edge FROM counter_e
 const COUNTERS_AFTER: &str = "SELECT epoch, sequence, calm, edge FROM counter_edge
      WHERE device = ?1 AND source = ?2 AND (epoch, sequence) > (?3, ?4)
      ORDER BY epoch, sequence LIMIT ?5";
-const COUNTERS_NEWEST: &str = "SELECT epoch, sequence, calm, edge FROM counter_edge
-     WHERE device = ?1 AND source = ?2 ORDER BY epoch DESC, sequence DESC LIMIT 1";
-
 fn load_counters(
     db: &Connection,
     (device, source): InverterKey,
-    stretch: Stretch<BatchId>,
+    around: Around<BatchId>,
 ) -> Result<Vec<(BatchId, CounterEdge)>, StoreError> {
     let mut found = Vec::new();
     let mut take = |row: &Row<'_>| -> Result<(), StoreError> {
@@ -255,23 +294,13 @@ fn load_counters(
         found.extend(batch.map(|batch| (id, CounterEdge { calm, batch })));
         Ok(())
     };
-    match stretch {
-        Stretch::Newest => {
-            let mut statement = db.prepare_cached(COUNTERS_NEWEST)?;
-            let mut rows = statement.query(params![device.0, source.0])?;
-            while let Some(row) = rows.next()? {
-                take(row)?;
-            }
-        }
-        Stretch::Around(Around { key: BatchId { epoch, sequence }, before, after }) => {
-            for (sql, limit) in [(COUNTERS_BEFORE, before), (COUNTERS_AFTER, after)] {
-                let mut statement = db.prepare_cached(sql)?;
-                let values = params![device.0, source.0, epoch.0, sequence.0, limit];
-                let mut rows = statement.query(values)?;
-                while let Some(row) = rows.next()? {
-                    take(row)?;
-                }
-            }
+    let Around { key: BatchId { epoch, sequence }, before, after } = around;
+    for (sql, limit) in [(COUNTERS_BEFORE, before), (COUNTERS_AFTER, after)] {
+        let mut statement = db.prepare_cached(sql)?;
+        let values = params![device.0, source.0, epoch.0, sequence.0, limit];
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            take(row)?;
         }
     }
     Ok(found)
@@ -283,14 +312,10 @@ const POWERS_BEFORE: &str = "SELECT first_ms, epoch, sequence, edge FROM power_e
 const POWERS_AFTER: &str = "SELECT first_ms, epoch, sequence, edge FROM power_edge
      WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
      ORDER BY first_ms, epoch, sequence LIMIT ?6";
-const POWERS_NEWEST: &str = "SELECT first_ms, epoch, sequence, edge FROM power_edge
-     WHERE device = ?1 AND source = ?2
-     ORDER BY first_ms DESC, epoch DESC, sequence DESC LIMIT 1";
-
 fn load_powers(
     db: &Connection,
     (device, source): InverterKey,
-    stretch: Stretch<Place>,
+    around: Around<Place>,
 ) -> Result<Vec<(Place, PowerEdges)>, StoreError> {
     let mut found = Vec::new();
     let mut take = |row: &Row<'_>| -> Result<(), StoreError> {
@@ -301,24 +326,14 @@ fn load_powers(
         found.extend(edges.map(|edges| ((first, id), edges)));
         Ok(())
     };
-    match stretch {
-        Stretch::Newest => {
-            let mut statement = db.prepare_cached(POWERS_NEWEST)?;
-            let mut rows = statement.query(params![device.0, source.0])?;
-            while let Some(row) = rows.next()? {
-                take(row)?;
-            }
-        }
-        Stretch::Around(Around { key: (first, id), before, after }) => {
-            for (sql, limit) in [(POWERS_BEFORE, before), (POWERS_AFTER, after)] {
-                let mut statement = db.prepare_cached(sql)?;
-                let (epoch, sequence) = (id.epoch.0, id.sequence.0);
-                let values = params![device.0, source.0, first.0, epoch, sequence, limit];
-                let mut rows = statement.query(values)?;
-                while let Some(row) = rows.next()? {
-                    take(row)?;
-                }
-            }
+    let Around { key: (first, id), before, after } = around;
+    for (sql, limit) in [(POWERS_BEFORE, before), (POWERS_AFTER, after)] {
+        let mut statement = db.prepare_cached(sql)?;
+        let (epoch, sequence) = (id.epoch.0, id.sequence.0);
+        let values = params![device.0, source.0, first.0, epoch, sequence, limit];
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            take(row)?;
         }
     }
     Ok(found)

@@ -207,14 +207,22 @@ fn each_quarter(
     )?;
     let (first, _) = quarter_of(range.from);
     let (last, _) = quarter_of(range.to);
-    let mut rows = statement.query(params![device.0, source.0, first, range.to.0, last])?;
-    while let Some(row) = rows.next()? {
-        let number = row.get(0)?;
-        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let found = Quarter::decode_points(number, bytes, points)
-            .ok_or(StoreError::Corrupt("quarter hour"))?;
-        if !take(number, found) {
-            break;
+    // The open one comes after all others.
+    let mut open = db.prepare_cached(
+        "SELECT quarter, minutes FROM inverter_state
+         WHERE device = ?1 AND source = ?2 AND quarter >= ?3 AND quarter * 900000 < ?4
+           AND quarter <= ?5",
+    )?;
+    for statement in [&mut statement, &mut open] {
+        let mut rows = statement.query(params![device.0, source.0, first, range.to.0, last])?;
+        while let Some(row) = rows.next()? {
+            let number = row.get(0)?;
+            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let found = Quarter::decode_points(number, bytes, points)
+                .ok_or(StoreError::Corrupt("quarter hour"))?;
+            if !take(number, found) {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -229,7 +237,11 @@ pub(crate) fn days(
 ) -> Result<Vec<DayBucket>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT date, totals FROM day
-         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4 ORDER BY date LIMIT ?5",
+         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4
+         UNION ALL
+         SELECT date, totals FROM inverter_state
+         WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4
+         ORDER BY date LIMIT ?5",
     )?;
     let limit = i64::try_from(buckets_max(points)).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![device.0, source.0, from.0, to.0, limit])?;
@@ -251,10 +263,14 @@ pub(crate) fn energy_days(
 ) -> Result<Vec<EnergyDay>, StoreError> {
     // The sources first: the key begins (device, source, date).
     let mut statement = db.prepare_cached(
-        "SELECT day.source, day.date, day.totals
-         FROM latest JOIN day ON day.device = latest.device AND day.source = latest.source
-         WHERE latest.device = ?1 AND day.date >= ?2 AND day.date < ?3
-         ORDER BY day.date, day.source",
+        "SELECT day.source AS source, day.date AS date, day.totals
+         FROM inverter_state AS state
+             JOIN day ON day.device = state.device AND day.source = state.source
+         WHERE state.device = ?1 AND day.date >= ?2 AND day.date < ?3
+         UNION ALL
+         SELECT source, date, totals FROM inverter_state
+         WHERE device = ?1 AND date >= ?2 AND date < ?3
+         ORDER BY date, source",
     )?;
     let mut rows = statement.query(params![device.0, from.0, to.0])?;
     let mut days = Vec::new();
@@ -294,9 +310,11 @@ pub(crate) fn device_days(
     wanted: &[(DeviceNumber, LocalDate)],
 ) -> Result<Vec<DeviceDay>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT day.totals
-         FROM latest JOIN day ON day.device = latest.device AND day.source = latest.source
-         WHERE latest.device = ?1 AND day.date = ?2",
+        "SELECT day.totals FROM inverter_state AS state
+             JOIN day ON day.device = state.device AND day.source = state.source
+         WHERE state.device = ?1 AND day.date = ?2
+         UNION ALL
+         SELECT totals FROM inverter_state WHERE device = ?1 AND date = ?2",
     )?;
     let mut days = Vec::with_capacity(wanted.len());
     for (device, date) in wanted {
@@ -325,17 +343,23 @@ pub(crate) fn device_days(
     Ok(days)
 }
 
+const LATEST: &str =
+    "SELECT source, readings FROM inverter_state WHERE device = ?1 ORDER BY source";
+
 pub(crate) fn latest(
     db: &Connection,
     device: DeviceNumber,
 ) -> Result<Vec<SourceLatest>, StoreError> {
-    let mut statement =
-        db.prepare_cached("SELECT source, readings FROM latest WHERE device = ?1 ORDER BY source")?;
+    let mut statement = db.prepare_cached(LATEST)?;
     let mut rows = statement.query([device.0])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
+        // A device that was reset has reported nothing.
+        if held.points.is_empty() {
+            continue;
+        }
         let mut readings = Vec::with_capacity(held.points.len());
         for (id, newest) in held.points {
             let point = find_point(db, id)?.ok_or(StoreError::Corrupt("point"))?;
@@ -363,8 +387,7 @@ pub(crate) fn powers(
     let power_points = statement
         .query_map([crate::POWER_POINT], |row| Ok((PointId(row.get(0)?), row.get(1)?)))?
         .collect::<Result<Vec<(PointId, i8)>, _>>()?;
-    let mut statement =
-        db.prepare_cached("SELECT source, readings FROM latest WHERE device = ?1 ORDER BY source")?;
+    let mut statement = db.prepare_cached(LATEST)?;
     let mut all = Vec::with_capacity(devices.len());
     for device in devices {
         let mut sources = Vec::new();
@@ -415,7 +438,7 @@ pub(crate) fn states(
              (SELECT layout FROM stream
               WHERE stream.device = latest.device AND stream.source = latest.source
               ORDER BY number DESC LIMIT 1)
-         FROM latest WHERE device = ?1 ORDER BY source",
+         FROM inverter_state AS latest WHERE device = ?1 ORDER BY source",
     )?;
     let mut all = Vec::with_capacity(devices.len());
     for device in devices {

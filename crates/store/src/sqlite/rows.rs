@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ecowatt_model::{BatchId, DeviceNumber};
+use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber};
 use rusqlite::{CachedStatement, Connection, Params, params};
 
 use super::fleet::{self, NewStreamOf};
+use super::newest;
 use super::row::signed;
 use crate::StoreError;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
-use crate::state::{DeviceState, LinkState};
+use crate::received::Received;
+use crate::state::{DeviceState, Inverter, LinkState};
 
 /// What is held, and what of it the database does not have.
 #[derive(Debug, Default)]
@@ -110,15 +112,14 @@ impl Rows {
 
 /// The statements that write a device's rows.
 struct Write<'a> {
-    key: CachedStatement<'a>,
-    link: CachedStatement<'a>,
+    state: CachedStatement<'a>,
+    inverter: CachedStatement<'a>,
     received: CachedStatement<'a>,
     block: CachedStatement<'a>,
     counter: CachedStatement<'a>,
     power: CachedStatement<'a>,
     quarter: CachedStatement<'a>,
     day: CachedStatement<'a>,
-    latest: CachedStatement<'a>,
     gap: CachedStatement<'a>,
     no_gap: CachedStatement<'a>,
 }
@@ -126,15 +127,22 @@ struct Write<'a> {
 impl<'a> Write<'a> {
     fn prepare(db: &'a Connection) -> Result<Self, StoreError> {
         Ok(Self {
-            key: db.prepare_cached(
-                "UPDATE device_key SET counter = ?3, digest = ?4
-                 WHERE device = ?1 AND generation = ?2",
+            state: db.prepare_cached(
+                "INSERT OR REPLACE INTO device_state (device, generation, counter, digest,
+                     last_seen, last_sample, epoch, messages, batches, samples, duplicates,
+                     refused, dropped_samples, bytes, firmware, reported, received_epoch,
+                     received_generation, received)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                     ?17, ?18, ?19)",
             )?,
-            link: db.prepare_cached(
-                "INSERT OR REPLACE INTO link (device, generation, last_seen, last_sample, epoch,
-                     messages, batches, samples, duplicates, refused, dropped_samples, bytes,
-                     firmware, reported)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            inverter: db.prepare_cached(
+                "INSERT INTO inverter_state (device, source, readings, date, totals, quarter,
+                     minutes, counter, power)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (device, source) DO UPDATE SET readings = excluded.readings,
+                     date = excluded.date, totals = excluded.totals, quarter = excluded.quarter,
+                     minutes = excluded.minutes, counter = excluded.counter,
+                     power = excluded.power",
             )?,
             received: db.prepare_cached(
                 "INSERT OR REPLACE INTO received (device, epoch, generation, ranges)
@@ -162,9 +170,6 @@ impl<'a> Write<'a> {
                 "INSERT INTO day (device, source, date, totals) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (device, source, date) DO UPDATE SET totals = excluded.totals",
             )?,
-            latest: db.prepare_cached(
-                "INSERT OR REPLACE INTO latest (device, source, readings) VALUES (?1, ?2, ?3)",
-            )?,
             gap: db.prepare_cached(
                 "INSERT INTO energy_gap (device, source, from_ms, to_ms) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
@@ -187,9 +192,11 @@ impl<'a> Write<'a> {
             fleet::create_stream(db, &NewStreamOf { device, stream })?;
         }
         if let Some(link) = &state.link {
-            self.link(device, link)?;
+            self.state(device, link, state.received.last())?;
         }
-        for ((epoch, generation), ()) in changes.received {
+        let last = state.received.last().map(|(place, _)| *place);
+        let received = changes.received.into_iter().filter(|(place, ())| Some(*place) != last);
+        for ((epoch, generation), ()) in received {
             if let Some(received) = state.received.get(&(epoch, generation)) {
                 let ranges = received.encode();
                 done(&mut self.received, params![device.0, epoch.0, generation.0, ranges])?;
@@ -214,7 +221,10 @@ impl<'a> Write<'a> {
         }
         for (source, changes) in changes.inverters {
             let Some(inverter) = state.inverters.get(&source) else { continue };
+            self.inverter(device, source, inverter)?;
             let (device, source) = (device.0, source.0);
+            let quarter = inverter.quarters.last().map(|(number, _)| *number);
+            let day = inverter.days.last().map(|(date, _)| *date);
             for (id, ()) in changes.counters {
                 if let Some(edge) = inverter.counters.held.get(&id) {
                     let (epoch, sequence) = (id.epoch.0, id.sequence.0);
@@ -243,30 +253,34 @@ impl<'a> Write<'a> {
                     }
                 }
             }
-            for (number, ()) in changes.quarters {
+            let quarters = changes.quarters.into_iter().filter(|(at, ())| Some(*at) != quarter);
+            for (number, ()) in quarters {
                 if let Some(quarter) = inverter.quarters.get(&number) {
                     let minutes = quarter.encode(number);
                     done(&mut self.quarter, params![device, source, number, minutes])?;
                 }
             }
-            for (date, ()) in changes.days {
+            for (date, ()) in changes.days.into_iter().filter(|(at, ())| Some(*at) != day) {
                 if let Some(day) = inverter.days.get(&date) {
                     done(&mut self.day, params![device, source, date.0, day.encode(date)])?;
                 }
-            }
-            if let Some(latest) = inverter.latest.as_ref().filter(|_| changes.latest) {
-                done(&mut self.latest, params![device, source, latest.encode()])?;
             }
         }
         Ok(())
     }
 
-    fn link(&mut self, device: DeviceNumber, link: &LinkState) -> Result<(), StoreError> {
+    fn state(
+        &mut self,
+        device: DeviceNumber,
+        link: &LinkState,
+        received: Option<(&(BootEpoch, KeyGeneration), &Received)>,
+    ) -> Result<(), StoreError> {
         let counter = signed(link.counter.0);
-        done(&mut self.key, params![device.0, link.generation.0, counter, link.digest])?;
         let values = params![
             device.0,
             link.generation.0,
+            counter,
+            link.digest,
             link.last_seen.0,
             link.last_sample.map(|at| at.0),
             link.epoch.0,
@@ -278,9 +292,34 @@ impl<'a> Write<'a> {
             signed(link.dropped_samples),
             signed(link.bytes),
             link.firmware,
-            link.reported.encode()
+            link.reported.encode(),
+            received.map(|((epoch, _), _)| epoch.0),
+            received.map(|((_, generation), _)| generation.0),
+            received.map(|(_, received)| received.encode())
         ];
-        done(&mut self.link, values)
+        done(&mut self.state, values)
+    }
+
+    fn inverter(
+        &mut self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        inverter: &Inverter,
+    ) -> Result<(), StoreError> {
+        let Inverter { latest, quarters, days, counters, powers } = inverter;
+        let (day, quarter) = (days.last(), quarters.last());
+        let values = params![
+            device.0,
+            source.0,
+            latest.encode(),
+            day.map(|(date, _)| date.0),
+            day.map(|(date, day)| day.encode(*date)),
+            quarter.map(|(number, _)| *number),
+            quarter.map(|(number, quarter)| quarter.encode(*number)),
+            counters.held.last().map(|(id, edge)| newest::counter_bytes(id, edge)),
+            powers.held.last().map(|(place, edges)| newest::power_bytes(place, edges))
+        ];
+        done(&mut self.inverter, values)
     }
 }
 

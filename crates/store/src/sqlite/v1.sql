@@ -26,16 +26,12 @@ CREATE TABLE device (
 CREATE INDEX device_site ON device (site, name);
 CREATE INDEX device_deleted ON device (deleted) WHERE deleted IS NOT NULL;
 
--- The counter stands beside its key because it is the key's: both move in one transaction with
--- what the message brings.
 CREATE TABLE device_key (
     device INTEGER NOT NULL REFERENCES device (number),
     generation INTEGER NOT NULL,
     secret BLOB NOT NULL,
     created INTEGER NOT NULL,
     revoked INTEGER,
-    counter INTEGER NOT NULL DEFAULT 0,
-    digest BLOB,
     first_epoch INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (device, generation)
 ) STRICT, WITHOUT ROWID;
@@ -82,10 +78,13 @@ CREATE TABLE setup (
     created INTEGER NOT NULL
 ) STRICT;
 
--- What a device's messages have shown, one row a device, written with each message.
-CREATE TABLE link (
+-- What a device's messages have shown, one row a device, written with each message. The counter is
+-- that of the key of this generation: it moves in one transaction with what the message brings.
+CREATE TABLE device_state (
     device INTEGER PRIMARY KEY REFERENCES device (number),
     generation INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    digest BLOB,
     last_seen INTEGER NOT NULL,
     last_sample INTEGER,
     epoch INTEGER NOT NULL,
@@ -97,7 +96,26 @@ CREATE TABLE link (
     dropped_samples INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     firmware TEXT,
-    reported BLOB NOT NULL
+    reported BLOB NOT NULL,
+    -- What was received of the last epoch of all, under the last key that was heard of in it.
+    received_epoch INTEGER,
+    received_generation INTEGER,
+    received BLOB
+) STRICT;
+
+-- What an inverter's next batch is added to, one row an inverter: its newest readings and edges, and
+-- the day and quarter hour that are open. They get rows of their own when later ones begin.
+CREATE TABLE inverter_state (
+    device INTEGER NOT NULL REFERENCES device (number),
+    source INTEGER NOT NULL,
+    readings BLOB NOT NULL,
+    date INTEGER,
+    totals BLOB,
+    quarter INTEGER,
+    minutes BLOB,
+    counter BLOB,
+    power BLOB,
+    PRIMARY KEY (device, source)
 ) STRICT;
 
 CREATE TABLE point (
@@ -131,7 +149,7 @@ CREATE TABLE layout_point (
 ) STRICT, WITHOUT ROWID;
 
 -- The truth behind exactly-once: which sequences of an epoch were received under a key. It stays
--- when retention removes the blocks.
+-- when retention removes the blocks. That of the last epoch is in device_state.
 CREATE TABLE received (
     device INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
@@ -178,6 +196,7 @@ CREATE TABLE power_edge (
     PRIMARY KEY (device, source, first_ms, epoch, sequence)
 ) STRICT, WITHOUT ROWID;
 
+-- Quarter hours and days before the open ones.
 CREATE TABLE quarter (
     device INTEGER NOT NULL,
     source INTEGER NOT NULL,
@@ -200,11 +219,4 @@ CREATE TABLE energy_gap (
     from_ms INTEGER NOT NULL,
     to_ms INTEGER NOT NULL,
     PRIMARY KEY (device, source, from_ms, to_ms)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE latest (
-    device INTEGER NOT NULL,
-    source INTEGER NOT NULL,
-    readings BLOB NOT NULL,
-    PRIMARY KEY (device, source)
 ) STRICT, WITHOUT ROWID;

@@ -3,11 +3,12 @@
 use super::super::load::load;
 use super::super::{configure, schema};
 use super::*;
+use crate::ascending::Ascending;
 use crate::counter::{CounterBatch, energy_of};
 use crate::energy::EnergySums;
 use crate::ingest::{InverterWants, Wants};
 use crate::rollup::{Day, Quarter};
-use crate::state::{DeviceState, Edges, Stretch};
+use crate::state::DeviceState;
 use crate::{
     EnergyPoints, LocalDate, NewBlock, PointId, Reported, StreamId, Summarise, TimeQuality,
 };
@@ -77,7 +78,7 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     schema::migrate(&mut connection, &path).unwrap();
     let device = "INSERT INTO site VALUES (1, 'Hof', 'UTC');
          INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL, 0, 0, NULL);
-         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 0, NULL, 1);";
+         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 1);";
     connection.execute_batch(device).unwrap();
     Writer::new(connection, Arc::new(Journal::none()))
 }
@@ -89,9 +90,10 @@ fn commit(writer: &mut Writer, upload: Upload) -> Result<Outcome, StoreError> {
 }
 
 fn totals(writer: &Writer) -> Vec<Vec<u8>> {
-    let days = "SELECT totals FROM day ORDER BY date";
+    let days = "SELECT date, totals FROM day UNION ALL SELECT date, totals FROM inverter_state
+         ORDER BY date";
     let mut days = writer.connection().prepare(days).unwrap();
-    days.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    days.query_map([], |row| row.get(1)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 /// First sample, epoch, sequence.
@@ -107,27 +109,23 @@ fn stored_newest(writer: &Writer) -> [Option<Name>; 2] {
     [counter, power].map(|newest| db.query_row(newest, [], name).optional().unwrap())
 }
 
-fn is_asked<K: PartialEq, V: PartialEq>(edges: &Edges<K, V>) -> bool {
-    *edges != Edges::default()
+/// The keys of all but the last, which lies elsewhere.
+fn others<K: Ord + Copy, V>(held: &Ascending<K, V>) -> Vec<K> {
+    let last = held.last().map(|(key, _)| *key);
+    held.iter().map(|(key, _)| *key).filter(|key| Some(*key) != last).collect()
 }
 
 /// What the database answers where this is held.
 fn loaded_again(writer: &mut Writer, held: &DeviceState) -> DeviceState {
     let mut wants = Wants {
         device: held.key.map(|(generation, _)| generation),
-        received: held.received.iter().map(|(place, _)| *place).collect(),
+        received: others(&held.received),
         ..Wants::default()
     };
     for (source, inverter) in held.inverters.iter() {
         wants.inverters.replace(
             *source,
-            InverterWants {
-                latest: inverter.latest.is_some(),
-                quarters: inverter.quarters.iter().map(|(number, _)| *number).collect(),
-                days: inverter.days.iter().map(|(date, _)| *date).collect(),
-                counters: if is_asked(&inverter.counters) { vec![Stretch::Newest] } else { vec![] },
-                powers: if is_asked(&inverter.powers) { vec![Stretch::Newest] } else { vec![] },
-            },
+            InverterWants { row: true, days: others(&inverter.days), ..InverterWants::default() },
         );
     }
     let mut state = DeviceState::default();
