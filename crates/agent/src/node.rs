@@ -15,7 +15,7 @@ use std::time::Duration;
 use ecowatt_codec::{State, TimeBase, time_base};
 use ecowatt_device::{
     Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome,
-    ReplyError, Sample, SourceConfig, Spooled, Started, UplinkConfig,
+    ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig,
 };
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{
@@ -23,9 +23,7 @@ use ecowatt_model::{
     UnixMs,
 };
 use ecowatt_profile::{Plan, Read};
-use ecowatt_wire::{
-    Batch as WireBatch, BootReason, Dropped as WireDropped, SourceState, Stream as WireStream,
-};
+use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Stream as WireStream};
 
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
@@ -41,10 +39,6 @@ const _: () = assert!(ROWS <= ROWS_MAX);
 /// Room for a batch, a message or a reply.
 const BUFFER_BYTES: usize = MESSAGE_MAX;
 const _: () = assert!(ecowatt_codec::encoded_len_max(1, COLUMNS_MAX) <= BUFFER_BYTES);
-
-/// Least time between two notes of which inverters sleep: each is a write, and at dusk an inverter may
-/// change its mind with every cloud.
-const SLEEP_NOTED_EVERY: Duration = Duration::from_secs(300);
 
 /// How a device works.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +93,8 @@ pub enum Next {
 /// What a node does itself, on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
+    /// Make what the core keeps in a slot durable.
+    Keep(Slot),
     /// Make the newest sample of a source durable.
     Draft(SourceNumber),
     /// Make a batch of a source's samples and persist it.
@@ -123,7 +119,6 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
     device: DeviceNumber,
     epoch: BootEpoch,
     began: MonoMs,
-    sleep_noted_at: Option<MonoMs>,
     boot_reason: BootReason,
     order: Order,
     message_bytes: usize,
@@ -165,9 +160,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         let mut inverters = Vec::with_capacity(sources.len());
         for (source, (stream, _)) in sources.into_iter().zip(&streams) {
             let SourceSetup { number, plan, interval, timeout_max, layout: _ } = source;
-            let asleep_for = storage.asleep_for(number, system);
             let stream = *stream;
-            let source = SourceConfig { number, stream, plan, interval, timeout_max, asleep_for };
+            let source = SourceConfig { number, stream, plan, interval, timeout_max };
             inverters.push(Inverter::new(source, now)?);
         }
         let mut core_config = CoreConfig::new(UplinkConfig {
@@ -178,7 +172,14 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         core_config.start_tolerance = config.start_tolerance;
         let firmware = heapless::String::try_from(config.firmware).unwrap_or_default();
         let started = Started { epoch, reason: boot_reason, system, firmware };
-        let mut core = Core::new(core_config, started, &credentials, inverters, now);
+        let mut core = Core::new(
+            core_config,
+            started,
+            &credentials,
+            inverters,
+            &|slot| storage.kept(slot),
+            now,
+        );
         let is_announced = |(stream, is_first): (StreamNumber, bool)| is_first.then_some(stream);
         streams.into_iter().filter_map(is_announced).for_each(|stream| core.announce(stream));
         let mut node = Self {
@@ -189,7 +190,6 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             device: credentials.kid.device,
             epoch,
             began: now,
-            sleep_noted_at: None,
             boot_reason,
             order: config.order,
             message_bytes: config.message_bytes,
@@ -204,6 +204,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     pub fn poll(&mut self, now: MonoMs) -> Option<Next> {
         Some(match self.core.poll_action(now)? {
             Action::Read { source, read, timeout } => Next::Read { source, read, timeout },
+            Action::Keep(slot) => Next::Work(Work::Keep(slot)),
             Action::Draft(source) => Next::Work(Work::Draft(source)),
             Action::Cut(source) => Next::Work(Work::Cut(source)),
             Action::Reserve(limit) => Next::Work(Work::Reserve(limit)),
@@ -224,7 +225,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     /// Does what [`Node::poll`] gave, and says what came of it. The core knows by then.
     pub fn carry_out(&mut self, work: Work, now: impl Fn() -> MonoMs) -> Done {
         match work {
-            Work::Draft(source) => self.draft(source, now()),
+            Work::Keep(slot) => self.keep(slot, now),
+            Work::Draft(source) => self.draft(source),
             Work::Cut(source) => self.cut(source, now),
             Work::Reserve(limit) => self.reserve(limit, now),
             Work::Send => self.compose(now),
@@ -382,8 +384,15 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             + Storage::<D>::memory_bytes_max(spool_bytes)
     }
 
-    fn draft(&mut self, source: SourceNumber, now: MonoMs) -> Done {
-        self.note_sleep(source, now);
+    fn keep(&mut self, slot: Slot, now: impl Fn() -> MonoMs) -> Done {
+        let mut bytes = [0; Slot::LEN_MAX];
+        let len = self.core.kept(slot, &mut bytes);
+        let result = self.storage.keep(slot, &bytes[..len]);
+        self.core.handle_kept(now(), slot, result.is_ok());
+        Done::Kept { slot, result }
+    }
+
+    fn draft(&mut self, source: SourceNumber) -> Done {
         // A sample's place is durable no later than the sample.
         self.note_start();
         let sample = self.core.newest(source);
@@ -482,23 +491,6 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                 self.core.handle_link_failure(now(), LinkFailure::Unreachable);
                 Done::NotComposed { error, offered }
             }
-        }
-    }
-
-    /// Makes it durable that an inverter sleeps, or is awake, but not at every cloud.
-    fn note_sleep(&mut self, source: SourceNumber, now: MonoMs) {
-        let state = self.core.sources().find(|status| status.source == source).map(|s| s.state);
-        let since = match state {
-            Some(SourceState::Asleep) => self.core.wall().unix(now),
-            Some(SourceState::Online) => None,
-            Some(SourceState::Unknown | SourceState::Offline | SourceState::Faulty) | None => {
-                return;
-            }
-        };
-        let is_news = self.storage.is_asleep(source) != since.is_some();
-        if is_news && self.sleep_noted_at.is_none_or(|at| now.since(at) >= SLEEP_NOTED_EVERY) {
-            self.sleep_noted_at = Some(now);
-            self.storage.note_sleep(source, since);
         }
     }
 

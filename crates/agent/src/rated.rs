@@ -13,7 +13,7 @@ use ecowatt_model::{Mark, MonoMs, SourceNumber};
 use ecowatt_profile::{Compiled, Layout, RATED_W, Read};
 
 use crate::config::InverterConfig;
-use crate::storage::Disk;
+use crate::storage::{Disk, Pair};
 use crate::survey::{self, Survey, SurveyError};
 
 const KEPT_BYTES_MAX: usize = 256;
@@ -171,40 +171,36 @@ pub(crate) fn known(inverter: &InverterConfig, said: Option<u32>) -> InverterCon
 }
 
 /// What this inverter said when it was asked before.
-pub(crate) fn recall(
-    disk: &impl Disk,
+pub(crate) fn recall<D: Disk + Clone>(
+    disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
 ) -> Option<u32> {
-    let bytes = disk.read(&file_name(source), KEPT_BYTES_MAX).ok()??;
-    let text = String::from_utf8(bytes).ok()?;
-    let mut lines = text.lines();
-    if lines.next()? != title(inverter) {
-        return None;
-    }
-    let watts = lines.next()?.parse().ok().filter(|watts| RATED_W.contains(watts));
-    // Without its last line it is torn.
-    watts.filter(|_| lines.next() == Some(END))
+    let (_, said) = open(disk, source);
+    let (of, watts) = said?;
+    (of == title(inverter)).then_some(watts)
 }
 
 /// Keeps what an inverter said.
-pub(crate) fn keep(
-    disk: &impl Disk,
+pub(crate) fn keep<D: Disk + Clone>(
+    disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
     watts: u32,
 ) -> std::io::Result<()> {
-    let text = format!("{}\n{watts}\n{END}", title(inverter));
-    let name = file_name(source);
-    disk.write_at(&name, 0, text.as_bytes())?;
-    disk.truncate(&name, u64::try_from(text.len()).unwrap_or(u64::MAX))?;
-    disk.sync(&name)
+    let (mut pair, _) = open(disk, source);
+    pair.store(format!("{}\n{watts}", title(inverter)).as_bytes())
 }
 
-const END: &str = "end";
-
-fn file_name(source: SourceNumber) -> String {
-    format!("rated-{source}")
+/// Which inverter said what.
+fn open<D: Disk + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<(String, u32)>) {
+    let parse = |bytes: &[u8]| {
+        let (title, watts) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        let watts = watts.parse().ok().filter(|watts| RATED_W.contains(watts))?;
+        Some((title.to_owned(), watts))
+    };
+    let (pair, opened) = Pair::open(disk.clone(), format!("rated-{source}"), KEPT_BYTES_MAX, parse);
+    (pair, opened.value)
 }
 
 /// Another inverter or profile at the same place is asked anew.

@@ -95,7 +95,7 @@ pub async fn run_and_tell(
         None => None,
     };
     let mut tasks = JoinSet::new();
-    let mut sites = connect(&config, &clock, &*disk, &mut tasks);
+    let mut sites = connect(&config, &clock, &disk, &mut tasks);
     let (mut news, surveyors) = survey_all(&config, &sites, &disk);
     tokio::select! {
         _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
@@ -145,7 +145,7 @@ impl Site {
     }
 }
 
-fn connect<D: Disk>(
+fn connect<D: Disk + Clone>(
     config: &Config,
     clock: &Clock,
     disk: &D,

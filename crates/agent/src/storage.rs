@@ -1,7 +1,7 @@
 //! Everything the agent keeps across a power cut.
 //!
-//! Three structures, each recoverable from a cut at any byte of any write: the [`Ledger`] (identity,
-//! boot epoch, reserved counters), the [`Draft`] journal (samples that are in no batch yet) and the
+//! Four structures, each recoverable from a cut at any byte of any write: the [`Ledger`] (identity,
+//! boot epoch, reserved counters), the slots of the device core, the [`Draft`] journal (samples that are in no batch yet) and the
 //! [`Spool`] (batches that the server has not acknowledged). A sample is in the draft before it is
 //! in a batch, the batch is in the spool before the draft forgets the sample, and the spool frees a
 //! batch only after an acknowledgement. Samples that a cut left in the draft become batches of their
@@ -16,22 +16,24 @@ mod disk;
 mod draft;
 mod ledger;
 mod media;
+mod pair;
+mod slots;
 mod spool;
 mod starts;
 
 use std::io;
-use std::time::Duration;
 
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
-use ecowatt_device::{Sample, batch_bytes_max, batch_rows_max};
+use ecowatt_device::{Sample, Slot, batch_bytes_max, batch_rows_max};
 use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
-pub(crate) use checksum::crc32;
 use media::{answers_elsewhere, put_aside};
+pub(crate) use pair::Pair;
+use slots::Slots;
 
 pub use damage::Damage;
 pub use disk::{Disk, Folder, FolderError};
@@ -52,11 +54,13 @@ pub enum StorageError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Draft(#[from] DraftError),
+    #[error("{} cannot be kept", .0.name())]
+    Slot(Slot, #[source] io::Error),
     #[error("layout cannot be {0}")]
     Layout(&'static str, #[source] io::Error),
 }
 
-/// All three structures of one boot epoch, and the layouts that batches refer to.
+/// All structures of one boot epoch, and the layouts that batches refer to.
 #[derive(Debug)]
 pub struct Storage<D> {
     disk: D,
@@ -67,6 +71,7 @@ pub struct Storage<D> {
     /// Whether no samples of earlier epochs are left in the draft.
     is_recovered: bool,
     starts: Starts,
+    slots: Slots<D>,
     recovered: Vec<Recovered>,
     damage: Vec<Damage>,
 }
@@ -110,6 +115,7 @@ impl<D: Disk + Clone> Storage<D> {
         let known = spool.last().map(|last| last.epoch).max(Draft::last_epoch(&disk));
         let epoch = ledger.start_epoch(known)?;
         let draft = Draft::open(disk.clone(), epoch);
+        let slots = Slots::open(&disk);
         let mut storage = Self {
             disk,
             ledger,
@@ -118,6 +124,7 @@ impl<D: Disk + Clone> Storage<D> {
             message_bytes_max,
             is_recovered: false,
             starts: Starts::default(),
+            slots,
             recovered: Vec::new(),
             damage: Vec::new(),
         };
@@ -125,6 +132,7 @@ impl<D: Disk + Clone> Storage<D> {
         if storage.ledger.is_damaged() {
             storage.damage.push(Damage::Ledger);
         }
+        storage.damage.extend(storage.slots.damaged().map(Damage::Slot));
         if let Err(error) =
             opened.map_err(StorageError::from).and_then(|()| storage.recover_drafts())
         {
@@ -158,28 +166,14 @@ impl<D: Disk + Clone> Storage<D> {
         system.filter(is_set).or_else(|| self.starts.latest())
     }
 
-    /// Whether it is noted that an inverter sleeps.
-    pub fn is_asleep(&self, source: SourceNumber) -> bool {
-        self.ledger.record().asleep.iter().any(|(held, _)| *held == source.0)
+    /// What the core keeps in a slot.
+    pub fn kept(&self, slot: Slot) -> Option<&[u8]> {
+        self.slots.kept(slot)
     }
 
-    /// How long an inverter has been asleep, if that was noted and as well as the time is known.
-    pub fn asleep_for(&self, source: SourceNumber, now: Option<UnixMs>) -> Option<Duration> {
-        let mut asleep = self.ledger.record().asleep.iter();
-        let (_, since) = asleep.find(|(held, _)| *held == source.0)?;
-        Some(now.unwrap_or_default().since(UnixMs(*since)))
-    }
-
-    /// Notes since when an inverter sleeps, or that it is awake. Without it the next start takes one that
-    /// sleeps for one that is gone, or for a while the other way round.
-    pub fn note_sleep(&mut self, source: SourceNumber, since: Option<UnixMs>) {
-        let mut record = self.ledger.record().clone();
-        record.asleep.retain(|(held, _)| *held != source.0);
-        record.asleep.extend(since.map(|since| (source.0, since.0)));
-        if let Err(error) = self.ledger.store(record) {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "it is not noted which inverters sleep");
-        }
+    /// Makes what the core keeps in a slot durable; on an error the former bytes still count.
+    pub fn keep(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StorageError> {
+        self.slots.keep(slot, bytes).map_err(|error| StorageError::Slot(slot, error))
     }
 
     /// Where boot epochs began.
@@ -415,6 +409,7 @@ impl<D: Disk + Clone> Storage<D> {
     pub fn memory_bytes(&self) -> usize {
         self.ledger.memory_bytes()
             + self.starts.memory_bytes()
+            + self.slots.memory_bytes()
             + self.spool.memory_bytes()
             + self.draft.memory_bytes()
     }
@@ -424,6 +419,7 @@ impl<D: Disk + Clone> Storage<D> {
     pub const fn memory_bytes_max(spool_bytes: u64) -> usize {
         Ledger::<D>::memory_bytes_max()
             + Starts::memory_bytes_max()
+            + Slots::<D>::memory_bytes_max()
             + Spool::<D>::memory_bytes_max(spool_bytes)
             + Draft::<D>::memory_bytes_max()
     }

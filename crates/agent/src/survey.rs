@@ -115,7 +115,7 @@ enum Worth {
     Nothing,
 }
 
-impl<D: Disk> Surveyor<D> {
+impl<D: Disk + Clone> Surveyor<D> {
     /// Searches, and tells what is new, until nobody listens.
     pub(crate) async fn run(mut self) {
         if self.known.as_ref().is_some_and(|known| known.is_complete) {

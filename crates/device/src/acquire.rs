@@ -34,8 +34,6 @@ pub struct SourceConfig {
     pub interval: Option<Duration>,
     /// How long an inverter of this kind may take until its answer begins. It is waited for so long.
     pub timeout_max: Duration,
-    /// How long it had been asleep when the last epoch ended, if it was.
-    pub asleep_for: Option<Duration>,
 }
 
 /// What became of one read.
@@ -105,13 +103,18 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             cycle: None,
             words: [0; COLUMNS],
             marks: [Mark::NotDue; COLUMNS],
-            link: LinkState::new(config.asleep_for),
+            link: LinkState::new(None),
             unanswered: Unanswered::default(),
             lengths: Lengths::new(),
             quarantine: Quarantine::default(),
             requests: 0,
             failures: 0,
         })
+    }
+
+    /// How long it had been asleep when the epoch began.
+    pub(crate) fn was_asleep(&mut self, asleep_for: Duration) {
+        self.link = LinkState::new(Some(asleep_for));
     }
 
     pub(crate) fn number(&self) -> SourceNumber {

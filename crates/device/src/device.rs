@@ -15,7 +15,8 @@ use heapless::Vec;
 use crate::acquire::{ReadOutcome, Source, SourceConfig};
 use crate::buffer::{Buffer, Cut, CutError, Sample};
 use crate::event::{Event, Events};
-use crate::limits::{START_TOLERANCE, STORAGE_RETRY};
+use crate::kept::{Asleep, Slot};
+use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
 use crate::uplink::{
     Acknowledged, ComposeError, Credentials, FollowUp, LinkFailure, Outgoing, ReplyError, Tail,
     Uplink, UplinkConfig, batch_rows_max,
@@ -68,12 +69,15 @@ pub struct Spooled {
     pub capacity_bytes: u64,
 }
 
-/// Something for the shell to do. A read, a draft and a reservation are each given once and wait for
-/// their answer. A cut and a message are given until [`Device::cut`] or [`Device::compose`] is called.
+/// Something for the shell to do. A read, a draft, a reservation and what is to be kept are each given
+/// once and wait for their answer. A cut and a message are given until [`Device::cut`] or [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
+    /// Make [`Device::kept`] of this slot durable, in place of what was there; then
+    /// [`Device::handle_kept`].
+    Keep(Slot),
     /// Make [`Device::newest`] of this source durable; then [`Device::handle_drafted`].
     Draft(SourceNumber),
     /// Encode with [`Device::cut`] and persist; then [`Device::handle_persisted`].
@@ -132,27 +136,47 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     is_storage_failing: bool,
     spooled: Spooled,
     follow_up: FollowUp,
+    asleep: Asleep,
+    sleep_noted_at: Option<MonoMs>,
+    keeping: Keeping,
+}
+
+/// Whether what a slot holds is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Done,
+    /// It is not, and is asked for from then on: apart from batches, which must not wait for it.
+    Due(MonoMs),
+    UnderWay,
 }
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
     I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
 {
-    /// Starts an epoch. No two inverters have the same source number.
-    pub fn new(
+    /// Starts an epoch. No two inverters have the same source number. `kept` gives what was made durable
+    /// of each slot.
+    pub fn new<'k>(
         config: Config,
         started: Started,
         credentials: &Credentials,
         mut inverters: I,
+        kept: &dyn Fn(Slot) -> Option<&'k [u8]>,
         now: MonoMs,
     ) -> Self {
+        let wall = Wall::new(started.system, now);
+        let asleep = kept(Slot::Sleep).and_then(Asleep::parse).unwrap_or_default();
         for inverter in inverters.as_mut() {
             let columns = inverter.buffer.columns();
             inverter.rows_max = usize::from(config.batch_rows.max(1))
                 .min(batch_rows_max(columns, config.uplink.message_bytes_max));
+            if let Some(since) = asleep.since(inverter.source.number()) {
+                let now = wall.unix(now).unwrap_or_default();
+                inverter.source.was_asleep(now.since(since));
+            }
         }
         Self {
-            wall: Wall::new(started.system, now),
+            wall,
             uplink: Uplink::new(config.uplink, credentials, now),
             config,
             started,
@@ -165,6 +189,9 @@ where
             is_storage_failing: false,
             spooled: Spooled::default(),
             follow_up: FollowUp::No,
+            asleep,
+            sleep_noted_at: None,
+            keeping: Keeping::Done,
         }
     }
 
@@ -183,6 +210,11 @@ where
     }
 
     fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
+        // What a sample says of sleep comes before it: afterwards the power may be gone.
+        if matches!(self.keeping, Keeping::Due(at) if at <= now) {
+            self.keeping = Keeping::UnderWay;
+            return Some(Action::Keep(Slot::Sleep));
+        }
         if let Some(inverter) = self.inverters.as_mut().iter_mut().find(|i| i.is_draft_due) {
             inverter.is_draft_due = false;
             return Some(Action::Draft(inverter.source.number()));
@@ -220,12 +252,17 @@ where
             .map(|_| self.storage_retry_at);
         let message = self.uplink.poll_at().filter(|_| !is_cutting);
         let reservation = self.uplink.needs_reservation().then_some(self.storage_retry_at);
+        let keep = match self.keeping {
+            Keeping::Due(at) => Some(at),
+            Keeping::Done | Keeping::UnderWay => None,
+        };
         inverters
             .iter()
             .map(|inverter| inverter.source.poll_at())
             .chain(cuts)
             .chain(message)
             .chain(reservation)
+            .chain(keep)
             .min()
             .unwrap_or(MonoMs(u64::MAX))
     }
@@ -266,6 +303,23 @@ where
         let mut inverters = self.inverters.as_ref().iter();
         let inverter = inverters.find(|inverter| inverter.source.number() == source)?;
         inverter.buffer.newest(source, inverter.source.stream())
+    }
+
+    /// Writes what is to be kept in a slot to the start of `out`, [`Slot::LEN_MAX`] bytes at most; gives
+    /// how many.
+    pub fn kept(&self, slot: Slot, out: &mut [u8]) -> usize {
+        match slot {
+            Slot::Sleep => self.asleep.write(out),
+        }
+    }
+
+    /// What [`Device::kept`] gave is durable, or could not be made so; then what was there before still
+    /// is, and it is asked for again.
+    pub fn handle_kept(&mut self, now: MonoMs, slot: Slot, is_durable: bool) {
+        match slot {
+            Slot::Sleep if is_durable => self.keeping = Keeping::Done,
+            Slot::Sleep => self.keeping = Keeping::Due(now.plus(STORAGE_RETRY)),
+        }
     }
 
     /// The newest sample was made durable, or could not be; then it stays in memory alone.
@@ -532,6 +586,15 @@ where
                 inverter.is_draft_due = true;
             }
             let state = inverter.source.status().state;
+            if inverter.is_draft_due
+                && let Some(since) = asleep_since(state, || wall.unix(now))
+                && since.is_some() != self.asleep.since(number).is_some()
+                && self.sleep_noted_at.is_none_or(|at| now.since(at) >= SLEEP_NOTED_EVERY)
+            {
+                self.sleep_noted_at = Some(now);
+                self.asleep.note(number, since);
+                self.keeping = Keeping::Due(now);
+            }
             if state != inverter.reported {
                 inverter.reported = state;
                 self.uplink.status_changed(now);
@@ -562,6 +625,18 @@ where
                 buffer.is_due(inverter.rows_max) || (is_sending && buffer.len() > 0)
             })
             .map(|inverter| inverter.source.number())
+    }
+}
+
+/// What a state says of sleep, if it says anything: since now, or not.
+fn asleep_since(
+    state: SourceState,
+    now: impl FnOnce() -> Option<UnixMs>,
+) -> Option<Option<UnixMs>> {
+    match state {
+        SourceState::Asleep => Some(now()),
+        SourceState::Online => Some(None),
+        SourceState::Unknown | SourceState::Offline | SourceState::Faulty => None,
     }
 }
 

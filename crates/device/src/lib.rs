@@ -20,6 +20,7 @@ mod buffer;
 mod cycle;
 mod device;
 mod event;
+mod kept;
 mod lengths;
 pub mod limits;
 mod link_state;
@@ -32,6 +33,7 @@ pub use acquire::{ReadOutcome, ReadResult, SourceConfig};
 pub use buffer::{Cut, CutError, Sample};
 pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started};
 pub use event::Event;
+pub use kept::Slot;
 pub use uplink::{
     Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, UplinkConfig,
     batch_bytes_max, batch_rows_max,

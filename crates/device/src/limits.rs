@@ -30,6 +30,10 @@ pub const NIGHT_MAX: Duration = Duration::from_secs(20 * 3600);
 /// What is left of a night at least after a start, however long the clock says that the inverter slept.
 pub const WAKE_UP_MIN: Duration = Duration::from_secs(3600);
 
+/// Least time between two notes of which inverters sleep: each is a write, and at dusk an inverter may
+/// change its mind with every cloud.
+pub const SLEEP_NOTED_EVERY: Duration = Duration::from_secs(300);
+
 /// A cycle that begins this late still counts as its scheduled instant, unless the shell says more.
 pub const START_TOLERANCE: Duration = Duration::from_millis(100);
 

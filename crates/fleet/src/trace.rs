@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use ecowatt_agent::storage::Dropped;
+use ecowatt_device::Slot;
 use ecowatt_model::{BatchId, BootEpoch, Counter, UnixMs};
 
 /// Events that are kept in words, unless the whole trace was asked for.
@@ -20,6 +21,7 @@ pub(crate) enum What {
     Sampled { ordinal: u32, t_ms: i64, is_durable: bool },
     Persisted { id: BatchId, rows: u16, is_durable: bool },
     Reserved { limit: Counter, is_durable: bool },
+    Kept { slot: Slot, is_durable: bool },
     Sent { counter: Counter, batches: usize, bytes: usize },
     Dropped(Dropped),
     Lost { counter: Counter },
@@ -55,6 +57,9 @@ impl fmt::Display for What {
             }
             Self::Reserved { limit, is_durable } => {
                 write!(f, "counters below {limit} reserved, {}", durable(is_durable))
+            }
+            Self::Kept { slot, is_durable } => {
+                write!(f, "{} kept, {}", slot.name(), durable(is_durable))
             }
             Self::Sent { counter, batches, bytes } => {
                 write!(f, "message {counter} with {batches} batches, {bytes} bytes")
@@ -146,6 +151,7 @@ impl What {
                 id(batch) ^ (u64::from(rows) << 16) ^ u64::from(is_durable)
             }
             Self::Reserved { limit, is_durable } => limit.0 ^ u64::from(is_durable),
+            Self::Kept { slot: Slot::Sleep, is_durable } => 10 + u64::from(is_durable),
             Self::Sent { counter, batches, bytes } => {
                 let sizes = u64::try_from(batches * 1_000_000 + bytes).unwrap_or(0);
                 counter.0 ^ (sizes << 20)

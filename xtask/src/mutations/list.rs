@@ -270,7 +270,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger is not synced",
-        file: "crates/agent/src/storage/ledger.rs",
+        file: "crates/agent/src/storage/pair.rs",
         changes: &[(
             "unwrap_or(0))?;
         self.disk.sync(name)
@@ -283,7 +283,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger is written over its only copy",
-        file: "crates/agent/src/storage/ledger.rs",
+        file: "crates/agent/src/storage/pair.rs",
         changes: &[("        let copy = 1 - self.current;", "        let copy = self.current;")],
         breaks: "DeviceStarts",
         seed: 42,

@@ -1,6 +1,6 @@
 //! What came of a node's work: enough to send it, to log it, and to check it.
 
-use ecowatt_device::{ComposeError, CutError};
+use ecowatt_device::{ComposeError, CutError, Slot};
 use ecowatt_envelope::RequestId;
 use ecowatt_model::{BatchId, Counter, SourceNumber, StreamNumber};
 use ecowatt_wire::AckRange;
@@ -10,6 +10,8 @@ use crate::storage::{Batch, Dropped, StorageError};
 /// What came of [`Work`](super::Work).
 #[derive(Debug)]
 pub enum Done {
+    /// What the core keeps in a slot is durable, or is what it was before.
+    Kept { slot: Slot, result: Result<(), StorageError> },
     /// The newest sample is durable, or is in memory alone; [`Node::newest`](super::Node::newest)
     /// is that sample until the next call.
     Drafted { source: SourceNumber, result: Result<(), StorageError> },
@@ -52,7 +54,8 @@ impl Done {
     #[must_use]
     pub fn storage(&self) -> Option<&Result<(), StorageError>> {
         match self {
-            Self::Drafted { result, .. }
+            Self::Kept { result, .. }
+            | Self::Drafted { result, .. }
             | Self::Persisted { result, .. }
             | Self::Reserved { result, .. }
             | Self::Composed { offered: result, .. }

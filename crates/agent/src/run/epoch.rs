@@ -351,7 +351,10 @@ impl Epoch {
                 self.log_sample(source);
                 self.watch_rated(source);
             }
-            Done::Drafted { .. } | Done::Persisted { .. } | Done::Reserved { .. } => {}
+            Done::Kept { .. }
+            | Done::Drafted { .. }
+            | Done::Persisted { .. }
+            | Done::Reserved { .. } => {}
             Done::NotCut(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "batch was not cut");
@@ -427,7 +430,7 @@ impl Epoch {
                 "inverter said what it is rated for"
             );
             let disk = self.disk.clone();
-            let keep = move |_: &mut Node<Disk>| rated::keep(&*disk, source, &inverter, watts);
+            let keep = move |_: &mut Node<Disk>| rated::keep(&disk, source, &inverter, watts);
             if let Err(error) = self.on_disk(keep).await? {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "rated power will be read again at the next start");
@@ -645,6 +648,11 @@ fn log_damage(device: DeviceNumber, damage: Damage) {
         Damage::Ledger => tracing::error!(
             %device,
             "a copy of the ledger is damaged; the other is used, and numbers are passed over"
+        ),
+        Damage::Slot(slot) => tracing::error!(
+            %device,
+            slot = slot.name(),
+            "a copy of what the device notes is damaged; the other is used"
         ),
         Damage::Segment(number) => {
             tracing::error!(%device, number, "a part of the spool cannot be read");

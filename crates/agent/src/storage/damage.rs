@@ -1,5 +1,6 @@
 //! What storage lost, or put aside because it could not be read.
 
+use ecowatt_device::Slot;
 use ecowatt_model::{BootEpoch, SourceNumber, StreamNumber};
 
 use super::Dropped;
@@ -10,6 +11,8 @@ pub enum Damage {
     /// One copy of the ledger could not be read. The other counts, and numbers that the lost one may
     /// have used are passed over.
     Ledger,
+    /// One copy of what the core keeps could not be read. The other counts, which may be older.
+    Slot(Slot),
     /// A part of the spool could not be read; what was lost follows.
     Segment(u64),
     /// A journal of samples could not be read in part.

@@ -1,26 +1,21 @@
 //! The small durable state: identity, boot epoch, reserved counters, streams.
 //!
-//! Two copies are written in turn, each with a generation and a checksum; the readable copy with
-//! the higher generation counts. A write torn at any byte leaves the other copy, which is the state
-//! before the write. A copy that cannot be read may also be the newer one, damaged later: the other
-//! counts then, and what one write may have given out is passed over. If copies exist and neither can
-//! be read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
+//! It is one [`Pair`]. A copy that cannot be read may be the newer one, damaged later: the other counts
+//! then, and what one write may have given out is passed over. If copies exist and neither can be
+//! read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
 
 use std::io;
 
 use ecowatt_device::limits::COUNTERS_PER_RESERVATION;
-use ecowatt_model::{
-    BootEpoch, Counter, DeviceNumber, KeyGeneration, SOURCES_MAX, SourceNumber, StreamNumber,
-};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
 use serde::{Deserialize, Serialize};
 
-use super::checksum::crc32;
 use super::disk::Disk;
-use super::media::put_aside;
+use super::pair::Pair;
 use super::{Starts, grown, held};
 
-const COPIES: [&str; 2] = ["ledger.0", "ledger.1"];
-const MAGIC: &str = "ecowatt-ledger-1";
+/// Of the files `ledger.0` and `ledger.1`.
+const NAME: &str = "ledger";
 /// Room for every stream with its hash and an identity many times over.
 const SIZE_MAX: usize = 64 * 1024;
 /// Layouts that are remembered; beyond that the oldest that no batch needs is forgotten, and announced
@@ -47,9 +42,6 @@ pub struct Record {
     /// Where boot epochs began of which samples may wait.
     #[serde(default)]
     pub starts: Starts,
-    /// Inverters that sleep: their sources, and since when in Unix milliseconds.
-    #[serde(default)]
-    pub asleep: Vec<(u8, i64)>,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
     #[serde(default)]
@@ -147,10 +139,8 @@ pub enum LedgerError {
 /// The ledger on its disk.
 #[derive(Debug)]
 pub struct Ledger<D> {
-    disk: D,
+    pair: Pair<D>,
     record: Record,
-    generation: u64,
-    current: usize,
     /// Number of the last start before the ledger was opened.
     opened_after: u32,
     /// Whether a copy could not be read when the ledger was opened.
@@ -160,47 +150,24 @@ pub struct Ledger<D> {
 impl<D: Disk> Ledger<D> {
     /// Reads the newer whole copy; an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
-        let mut best: Option<(u64, usize, Record)> = None;
-        let (mut found, mut damaged, mut failure) = (0usize, 0usize, None);
-        for (copy, name) in COPIES.iter().enumerate() {
-            let decoded = match disk.read(name, SIZE_MAX) {
-                Ok(None) => continue,
-                Ok(Some(bytes)) => decode(&bytes),
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            };
-            found += 1;
-            match decoded {
-                Some((generation, record))
-                    if best.as_ref().is_none_or(|(newest, _, _)| generation > *newest) =>
-                {
-                    best = Some((generation, copy, record));
-                }
-                Some(_) => {}
-                None => damaged += 1,
-            }
-        }
-        let is_damaged = damaged > 0;
-        match (best, failure) {
-            (Some((generation, current, mut record)), _) => {
+        let (pair, opened) = Pair::open(disk, NAME, SIZE_MAX, parse);
+        let is_damaged = opened.value.is_some() && opened.damaged > 0;
+        let record = match (opened.value, opened.failure) {
+            (Some(mut record), _) => {
                 if is_damaged {
                     record.pass_over();
                 }
-                let opened_after = record.epoch;
-                Ok(Self { disk, record, generation, current, opened_after, is_damaged })
+                record
             }
             // The first write ever was torn: nothing had been decided before it.
-            (None, None) if found == 0 || (found == 1 && is_untouched(&disk)?) => {
-                let (record, is_damaged) = (Record::default(), false);
-                let (generation, current, opened_after) = (0, 1, 0);
-                Ok(Self { disk, record, generation, current, opened_after, is_damaged })
-            }
+            (None, None) if opened.found == 0 => Record::default(),
+            (None, None) if opened.found == 1 && is_untouched(pair.disk())? => Record::default(),
             // It may be the disk that does not work for a while.
-            (None, Some(error)) => Err(LedgerError::Disk("read", error)),
-            (None, None) => Err(LedgerError::Damaged),
-        }
+            (None, Some(error)) => return Err(LedgerError::Disk("read", error)),
+            (None, None) => return Err(LedgerError::Damaged),
+        };
+        let opened_after = record.epoch;
+        Ok(Self { pair, record, opened_after, is_damaged })
     }
 
     /// Whether a copy could not be read when the ledger was opened. The other one counts, with the
@@ -216,47 +183,27 @@ impl<D: Disk> Ledger<D> {
 
     /// Bytes on the heap.
     pub(super) fn memory_bytes(&self) -> usize {
-        let Record { identity, enrolment, streams, starts, asleep, .. } = &self.record;
+        let Record { identity, enrolment, streams, starts, .. } = &self.record;
         let identity = identity.iter().map(|i| i.claim_id.capacity() + i.key.capacity());
         let enrolment = enrolment.iter().map(|e| e.claim_id.capacity() + e.secret.capacity());
-        held(streams)
-            + held(asleep)
-            + starts.memory_bytes()
-            + identity.chain(enrolment).sum::<usize>()
+        held(streams) + starts.memory_bytes() + identity.chain(enrolment).sum::<usize>()
     }
 
     /// Most of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         grown::<Stream>(STREAMS_IN_USE_MAX)
-            + grown::<(u8, i64)>(SOURCES_MAX)
             + Starts::memory_bytes_max()
             + 4 * grown::<u8>(TEXT_BYTES_MAX)
     }
 
     /// Makes a changed record durable; on an error the former one still counts.
     pub fn store(&mut self, record: Record) -> Result<(), LedgerError> {
-        let generation = self.generation + 1;
-        let bytes = encode(generation, &record)?;
-        let copy = 1 - self.current;
-        let name = COPIES[copy];
-        let failed = |e| LedgerError::Disk("written", e);
-        // The first two generations create the copies; a cut may have left a name that is not durable.
-        let mut is_named = generation > 2;
-        let mut written = self.write(name, &bytes);
-        // Where the file is damaged, the next one is elsewhere on the disk.
-        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)
-            && put_aside(&self.disk, name).is_ok()
-        {
-            is_named = false;
-            written = self.write(name, &bytes);
+        let text = toml::to_string(&record).map_err(|_| LedgerError::TooLarge)?;
+        if text.len() > SIZE_MAX {
+            return Err(LedgerError::TooLarge);
         }
-        written.map_err(failed)?;
-        if !is_named {
-            self.disk.sync_names().map_err(failed)?;
-        }
+        self.pair.store(text.as_bytes()).map_err(|error| LedgerError::Disk("written", error))?;
         self.record = record;
-        self.generation = generation;
-        self.current = copy;
         Ok(())
     }
 
@@ -264,12 +211,6 @@ impl<D: Disk> Ledger<D> {
     /// common with it.
     pub fn first_epoch(&self) -> BootEpoch {
         BootEpoch(self.opened_after.saturating_add(1))
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.disk.write_at(name, 0, bytes)?;
-        self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0))?;
-        self.disk.sync(name)
     }
 
     /// Starts a boot epoch, above `known` and all before, and returns its number.
@@ -344,30 +285,8 @@ fn is_untouched(disk: &impl Disk) -> Result<bool, LedgerError> {
     Ok(!names.iter().any(|name| left.iter().any(|prefix| name.starts_with(prefix))))
 }
 
-fn encode(generation: u64, record: &Record) -> Result<Vec<u8>, LedgerError> {
-    let body = toml::to_string(record).map_err(|_| LedgerError::TooLarge)?;
-    let head = format!("{MAGIC} generation={generation} length={}", body.len());
-    let crc = crc32(&[head.as_bytes(), body.as_bytes()]);
-    let bytes = format!("{head} crc={crc:08x}\n{body}").into_bytes();
-    if bytes.len() > SIZE_MAX { Err(LedgerError::TooLarge) } else { Ok(bytes) }
-}
-
-fn decode(bytes: &[u8]) -> Option<(u64, Record)> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
-    let (head, crc) = line.split_once(" crc=")?;
-    let mut words = head.split(' ');
-    if words.next()? != MAGIC {
-        return None;
-    }
-    let generation = words.next()?.strip_prefix("generation=")?.parse().ok()?;
-    let length: usize = words.next()?.strip_prefix("length=")?.parse().ok()?;
-    let body = body.get(..length)?;
-    if u32::from_str_radix(crc, 16).ok()? != crc32(&[head.as_bytes(), body]) {
-        return None;
-    }
-    let record = toml::from_str(std::str::from_utf8(body).ok()?).ok()?;
-    Some((generation, record))
+fn parse(bytes: &[u8]) -> Option<Record> {
+    toml::from_str(std::str::from_utf8(bytes).ok()?).ok()
 }
 
 /// Bytes as hexadecimal text.

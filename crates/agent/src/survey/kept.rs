@@ -1,8 +1,8 @@
 //! What a search found, across restarts: an inverter that sleeps cannot be searched.
 //!
-//! Two copies are written in turn, each with its checksum, so that a cut at any byte leaves the one
-//! before. A copy is of one inverter at one address under one profile; another one there is searched
-//! afresh. Even a whole copy may be out of date, which the headers in the samples tell.
+//! It is one [`Pair`], so a cut at any byte leaves what was there before. It is of one inverter at one
+//! address under one profile; another one there is searched afresh. Even a whole one may be out of
+//! date, which the headers in the samples tell.
 
 use std::fmt::Write as _;
 
@@ -11,60 +11,44 @@ use ecowatt_profile::sunspec::{Found, MODELS_MAX};
 
 use super::Survey;
 use crate::config::InverterConfig;
-use crate::storage::{Disk, crc32};
+use crate::storage::{Disk, Pair};
 
-const COPIES: usize = 2;
 const BYTES_MAX: usize = 4096;
 const COMPLETE: &str = "complete";
 const INCOMPLETE: &str = "incomplete";
 
 /// What an earlier search of this inverter found.
-pub(crate) fn recall(
-    disk: &impl Disk,
+pub(crate) fn recall<D: Disk + Clone>(
+    disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
 ) -> Option<Survey> {
-    let title = title(inverter);
-    let copies = (0..COPIES).filter_map(|copy| read(disk, source, copy));
-    let (_, newest) = copies.max_by_key(|(generation, _)| *generation)?;
-    newest.strip_prefix(&title)?.strip_prefix('\n').and_then(parse)
+    let (_, newest) = open(disk, source);
+    newest?.strip_prefix(&title(inverter))?.strip_prefix('\n').and_then(parse)
 }
 
 /// Keeps what a search found; on an error what was kept before still counts.
-pub(crate) fn keep(
-    disk: &impl Disk,
+pub(crate) fn keep<D: Disk + Clone>(
+    disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
     survey: &Survey,
 ) -> std::io::Result<()> {
-    let generations: [_; COPIES] = std::array::from_fn(|copy| {
-        read(disk, source, copy).map_or(0, |(generation, _)| generation)
-    });
-    let newest = generations.into_iter().max().unwrap_or(0);
-    let copy = usize::from(generations[0] == newest && newest > 0);
-    let mut text = format!("{} {}\n", newest.saturating_add(1), title(inverter));
+    let (mut pair, _) = open(disk, source);
+    let mut text = title(inverter);
+    text.push('\n');
     text.push_str(if survey.is_complete { COMPLETE } else { INCOMPLETE });
     for Found { id, address, length } in &survey.models {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{id} {address} {length}");
     }
-    let checksum = crc32(&[text.as_bytes()]);
-    let _ = write!(text, "\n{checksum:08x}");
-    let name = file_name(source, copy);
-    disk.write_at(&name, 0, text.as_bytes())?;
-    disk.truncate(&name, u64::try_from(text.len()).unwrap_or(u64::MAX))?;
-    disk.sync(&name)?;
-    disk.sync_names()
+    pair.store(text.as_bytes())
 }
 
-/// Generation and text of a copy, if it is whole.
-fn read(disk: &impl Disk, source: SourceNumber, copy: usize) -> Option<(u64, String)> {
-    let bytes = disk.read(&file_name(source, copy), BYTES_MAX).ok()??;
-    let text = String::from_utf8(bytes).ok()?;
-    let (text, checksum) = text.rsplit_once('\n')?;
-    let is_whole = u32::from_str_radix(checksum, 16) == Ok(crc32(&[text.as_bytes()]));
-    let (generation, text) = text.split_once(' ').filter(|_| is_whole)?;
-    Some((generation.parse().ok()?, text.to_owned()))
+fn open<D: Disk + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<String>) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let (pair, opened) = Pair::open(disk.clone(), format!("models-{source}"), BYTES_MAX, text);
+    (pair, opened.value)
 }
 
 fn parse(text: &str) -> Option<Survey> {
@@ -83,10 +67,6 @@ fn parse(text: &str) -> Option<Survey> {
         })
         .collect::<Option<Vec<_>>>()?;
     Some(Survey { models, is_complete })
-}
-
-fn file_name(source: SourceNumber, copy: usize) -> String {
-    format!("models-{source}.{copy}")
 }
 
 fn title(inverter: &InverterConfig) -> String {
@@ -116,7 +96,7 @@ mod tests {
     #[test]
     fn what_was_found_is_kept_for_this_inverter_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Folder::open(folder.path()).unwrap();
+        let disk = std::sync::Arc::new(Folder::open(folder.path()).unwrap());
         assert_eq!(recall(&disk, SourceNumber(0), &inverter(1)), None);
         for found in [&[50, 60][..], &[50], &[51, 61, 71], &[]] {
             keep(&disk, SourceNumber(0), &inverter(1), &survey(found)).unwrap();
@@ -131,7 +111,7 @@ mod tests {
     #[test]
     fn a_rewrite_that_is_cut_leaves_the_list_before() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Folder::open(folder.path()).unwrap();
+        let disk = std::sync::Arc::new(Folder::open(folder.path()).unwrap());
         let former = survey(&[50, 60]);
         keep(&disk, SourceNumber(0), &inverter(1), &survey(&[1])).unwrap();
         keep(&disk, SourceNumber(0), &inverter(1), &former).unwrap();

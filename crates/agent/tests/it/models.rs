@@ -201,7 +201,7 @@ async fn an_inverter_that_is_silent_beyond_its_map_is_read() {
         assert_eq!(good(&server, "info.rated_power").first(), Some(&5_000));
         agent.stop().await;
         let kept = std::fs::read_to_string(data.path().join("data/models-0.0")).unwrap();
-        assert_eq!(kept.lines().nth(1), Some(if is_ended { "complete" } else { "incomplete" }));
+        assert_eq!(kept.lines().nth(2), Some(if is_ended { "complete" } else { "incomplete" }));
     }
 }
 

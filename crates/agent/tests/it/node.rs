@@ -196,7 +196,7 @@ impl Rig {
                 self.taken.push(row);
             }
             Done::Persisted { result, .. } => self.persisted += usize::from(result.is_ok()),
-            Done::Reserved { .. } => {}
+            Done::Reserved { .. } | Done::Kept { .. } => {}
             Done::Composed { message, .. } => self.send(message),
             Done::NotCut(_) | Done::NotComposed { .. } => panic!("{done:?}"),
         }

@@ -1,4 +1,4 @@
-//! Power cuts at every byte of every write of ledger, draft and spool, once and again during the
+//! Power cuts at every byte of every write of ledger, slots, draft and spool, once and again during the
 //! recovery, with unsynced writes kept, lost, and there in length only.
 //!
 //! After each cut the storage starts again, and then: no epoch, counter or batch id is used twice;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ecowatt_agent::storage::{Batch, Dropped, Ledger, Order, Storage, StorageError};
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
-use ecowatt_device::Sample;
+use ecowatt_device::{Sample, Slot};
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
 
 use crate::disk::{Op, Platter, TestDisk, Unsynced};
@@ -25,6 +25,7 @@ type Key = (u32, u8, u32);
 enum Promise {
     Epoch(u32),
     Reserved(u64),
+    Kept(u32),
     Drafted(Key),
     Persisted(BatchId, Vec<Key>, Vec<u8>),
     Freed(BatchId),
@@ -172,6 +173,9 @@ fn live(life: Life) -> History {
                 let limit = storage.ledger.record().reserved + 16;
                 storage.ledger.reserve(Counter(limit)).unwrap();
                 promise(Promise::Reserved(limit));
+                let noted = u32::try_from(limit).unwrap();
+                storage.keep(Slot::Sleep, &noted.to_be_bytes()).unwrap();
+                promise(Promise::Kept(noted));
             }
         }
     }
@@ -228,17 +232,23 @@ fn check_damaged(
     let (mut storage, epoch) = start(&disk, history.spool_bytes);
     let mut durable = BTreeSet::new();
     let mut lost_batches = BTreeSet::new();
+    let mut noted = Vec::new();
     for (_, promise) in &history.promises {
         match promise {
             Promise::Epoch(used) => assert!(epoch > *used, "epoch {used} is used twice: {fault:?}"),
             Promise::Reserved(limit) => {
                 assert!(storage.ledger.record().reserved >= *limit, "{fault:?}");
             }
+            Promise::Kept(number) => noted.push(*number),
             Promise::Drafted(key) => assert!(durable.insert(*key)),
             Promise::Persisted(id, ..) => assert!(lost_batches.insert(*id)),
             Promise::Freed(_) => panic!("this history frees nothing"),
         }
     }
+    // Where a copy is hit, the one before it counts.
+    let steps_back = usize::from(file.starts_with("sleep."));
+    let newest = noted.iter().rev().take(1 + steps_back);
+    assert!(newest.copied().any(|n| Some(n) == kept_number(&storage)), "{fault:?}");
     let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
     let mut found = BTreeSet::new();
     for batch in waiting(&mut storage) {
@@ -361,6 +371,11 @@ fn a_file_that_cannot_be_read_or_written_stops_nothing() {
 }
 
 /// Starts on what a cut left, checks everything, and gives the operations of the start.
+/// What was kept, which only grows in these lives.
+fn kept_number(storage: &Storage<TestDisk>) -> Option<u32> {
+    storage.kept(Slot::Sleep).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()))
+}
+
 fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLUMNS>) -> Vec<Op> {
     let disk = TestDisk::holding(left);
     let (mut storage, epoch) = start(&disk, history.spool_bytes);
@@ -376,6 +391,7 @@ fn check(left: Platter, cut_at: usize, history: &History, state: &mut State<COLU
         match promise {
             Promise::Epoch(used) => assert!(epoch > *used, "epoch {used} is used twice"),
             Promise::Reserved(limit) => assert!(storage.ledger.record().reserved >= *limit),
+            Promise::Kept(noted) => assert!(kept_number(&storage) >= Some(*noted)),
             Promise::Drafted(key) => assert!(durable.insert(*key)),
             Promise::Persisted(id, keys, bytes) => {
                 places.extend(keys.iter().map(|key| (*key, *id)));

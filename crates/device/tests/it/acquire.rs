@@ -240,3 +240,26 @@ fn a_broken_link_is_marked_as_such() {
          10.020 sample 10000 uuuuuuuuuu",
     );
 }
+
+#[test]
+fn what_could_not_be_kept_is_asked_to_be_kept_again_and_holds_up_nothing() {
+    check(
+        "show keep sample cut
+         inverter dusk
+         flash full
+         start
+         run 12s
+         flash well
+         run 12s",
+        "0.040 keep sleep [01, 00, 00, 00, 01, 9b, 79, 6d, d6, 28]
+         0.040 sample 0 since boot rrrrrrrrrr
+         5.020 sample 5000 since boot rrrrrrrr--
+         10.020 sample 10000 since boot rrrrrrrr--
+         10.040 keep sleep [01, 00, 00, 00, 01, 9b, 79, 6d, d6, 28]
+         15.020 sample 15000 since boot rrrrrrrr--
+         20.020 cut 1/1 of 4 rows
+         20.040 keep sleep [01, 00, 00, 00, 01, 9b, 79, 6d, d6, 28]
+         20.060 sample 20000 rrrrrrrr--
+         20.984 cut 1/2 of 1 rows",
+    );
+}

@@ -8,3 +8,6 @@ mod power;
 mod reads;
 mod rig;
 mod size;
+mod versions {
+    mod v1;
+}

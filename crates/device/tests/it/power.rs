@@ -8,6 +8,8 @@ const LIFE: &str = "
     run 40s
     server deaf
     run 90s
+    inverter dusk
+    run 10s
     inverter quiet
     run 60s
     inverter well
@@ -29,6 +31,7 @@ fn whatever_action_the_power_is_cut_at_nothing_is_lost_or_doubled() {
     rig.check_delivered();
     let actions = rig.actions;
     assert!(actions > 150, "{actions} actions");
+    assert!(rig.keeps > 1, "{} times something was kept", rig.keeps);
     for at_action in 1..=actions {
         for is_done in [false, true] {
             let mut rig = Rig::new(Some(PowerCut { at_action, is_done }));

@@ -85,7 +85,6 @@ fn poll(
         plan,
         interval: None,
         timeout_max: timeout,
-        asleep_for: None,
     };
     let uplink =
         UplinkConfig { interval: Duration::from_secs(900), message_bytes_max: 48 * 1024, seed: 1 };
@@ -108,6 +107,7 @@ fn poll(
         started,
         &credentials,
         Only(source),
+        &|_| None,
         MonoMs(0),
     );
     let mut codec = Box::new(State::<COLUMNS>::new());
@@ -157,6 +157,7 @@ fn poll(
                 core.compose(now, none, &[], &mut std::iter::empty(), &mut buffer).unwrap();
                 core.handle_link_failure(now, LinkFailure::Unreachable);
             }
+            Action::Keep(slot) => core.handle_kept(now, slot, true),
             Action::Reserve(limit) => core.handle_reserved(limit),
         }
         while let Some(event) = core.poll_event() {

@@ -9,11 +9,12 @@
 //!   and *stubborn* takes none
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
-//! - `show KIND…` of read, sample, cut, send, event
+//! - `show KIND…` of read, keep, sample, cut, send, event
 //! - `start`, `run DURATION`, `power cut`
 //!
 //! The world keeps the invariants: a counter seals once, a batch id has one content, what was
-//! durable is in the spool or on the server, and the server stores every sample once.
+//! durable is in the spool or on the server, the server stores every sample once, and an inverter that
+//! was noted to sleep sleeps at the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use ecowatt_codec::{Decoder, State, TimeBase, encoded_len_max};
 use ecowatt_device::{
-    Action, Config, Credentials, Device, Inverter, LinkFailure, ReadOutcome, ReadResult,
+    Action, Config, Credentials, Device, Inverter, LinkFailure, ReadOutcome, ReadResult, Slot,
     SourceConfig, Spooled, Started, UplinkConfig,
 };
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
@@ -31,7 +32,9 @@ use ecowatt_model::{
     StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
-use ecowatt_wire::{AckRange, Batch, BootReason, EpochStart, ReplyWriter, Stream, Uplink};
+use ecowatt_wire::{
+    AckRange, Batch, BootReason, EpochStart, ReplyWriter, SourceState, Stream, Uplink,
+};
 
 pub(crate) const COLUMNS: usize = 10;
 pub(crate) const ROWS: usize = 16;
@@ -87,8 +90,15 @@ struct Flash {
     drafts: BTreeMap<u32, Row>,
     spool: BTreeMap<BatchId, Vec<u8>>,
     last: Option<BatchId>,
+    kept: BTreeMap<&'static str, Vec<u8>>,
     /// Where epochs began, for batches whose times count from there.
     starts: BTreeMap<u32, EpochStart>,
+}
+
+impl Flash {
+    fn kept(&self, slot: Slot) -> Option<&[u8]> {
+        self.kept.get(slot.name()).map(Vec::as_slice)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,12 +128,15 @@ pub(crate) struct Rig {
     server: Replies,
     system: Option<i64>,
     reads: u16,
+    /// Whether the inverter slept when that was kept last.
+    is_asleep: bool,
     durable: BTreeSet<Row>,
     shown: Vec<String>,
     transcript: String,
     cut: Option<PowerCut>,
     pub(crate) actions: usize,
     pub(crate) messages: usize,
+    pub(crate) keeps: usize,
 }
 
 /// Runs a script and compares its transcript.
@@ -148,13 +161,24 @@ impl Rig {
             server: Replies::Well,
             system: Some(0),
             reads: 0,
+            is_asleep: false,
             durable: BTreeSet::new(),
             shown: Vec::new(),
             transcript: String::new(),
             cut,
             actions: 0,
             messages: 0,
+            keeps: 0,
         }
+    }
+
+    /// Puts bytes into flash, as an earlier version left them.
+    pub(crate) fn hold(&mut self, slot: Slot, bytes: &[u8]) {
+        self.flash.kept.insert(slot.name(), bytes.to_vec());
+    }
+
+    pub(crate) fn state(&self) -> SourceState {
+        self.core.as_ref().unwrap().sources().next().unwrap().state
     }
 
     pub(crate) fn run_script(&mut self, script: &str) {
@@ -256,7 +280,6 @@ impl Rig {
             plan: plan.unwrap(),
             interval: None,
             timeout_max: Duration::from_secs(1),
-            asleep_for: None,
         };
         let uplink = UplinkConfig {
             interval: Duration::from_secs(60),
@@ -278,11 +301,20 @@ impl Rig {
         };
         let now = self.mono();
         let inverter = Inverter::new(source, now).unwrap();
-        let mut core = Core::new(config, started, &credentials, [inverter], now);
+        let mut core = Core::new(
+            config,
+            started,
+            &credentials,
+            [inverter],
+            &|slot| self.flash.kept(slot),
+            now,
+        );
         if reason == BootReason::First {
             core.announce(STREAM);
         }
         core.handle_spooled(now, self.spooled());
+        let is_asleep = core.sources().any(|source| source.state == SourceState::Asleep);
+        assert!(is_asleep || !self.is_asleep, "what was kept of sleep is forgotten");
         self.core = Some(core);
         self.keep_start();
     }
@@ -365,6 +397,22 @@ impl Rig {
     fn carry_out(&mut self, action: Action, is_last: bool) {
         match action {
             Action::Read { read, timeout, .. } => self.read(read, timeout),
+            Action::Keep(slot) => {
+                let now = self.mono();
+                self.keeps += 1;
+                let mut bytes = [0; Slot::LEN_MAX];
+                let core = self.core.as_mut().unwrap();
+                let len = core.kept(slot, &mut bytes);
+                let is_durable = !self.flash.is_full;
+                if !is_last {
+                    core.handle_kept(now, slot, is_durable);
+                }
+                if is_durable {
+                    self.is_asleep = core.sources().any(|s| s.state == SourceState::Asleep);
+                    self.flash.kept.insert(slot.name(), bytes[..len].to_vec());
+                }
+                self.say("keep", &format!("{} {:02x?}", slot.name(), &bytes[..len]));
+            }
             Action::Draft(source) => {
                 let core = self.core.as_mut().unwrap();
                 let sample = core.newest(source).unwrap();

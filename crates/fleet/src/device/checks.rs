@@ -98,6 +98,9 @@ impl Device {
                 }
                 self.check_spool(now);
             }
+            Done::Kept { slot, result } => {
+                self.trace.note(now, What::Kept { slot, is_durable: result.is_ok() });
+            }
             Done::Reserved { limit, result } => {
                 self.trace.note(now, What::Reserved { limit, is_durable: result.is_ok() });
             }

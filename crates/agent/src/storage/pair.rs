@@ -1,0 +1,177 @@
+//! A few bytes that are replaced as a whole: two copies, written in turn.
+//!
+//! Each copy has a generation, a length and a checksum; the whole copy with the higher generation
+//! counts. A write torn at any byte leaves the other copy, which is what was there before. A copy
+//! that cannot be read may also be the newer one, damaged later: whoever must not go back a step asks
+//! how many were damaged.
+
+use std::io;
+
+use super::checksum::crc32;
+use super::disk::Disk;
+use super::media::put_aside;
+
+/// Longest first line of a copy.
+const HEAD_BYTES_MAX: usize = 128;
+
+/// Two files of one name.
+#[derive(Debug)]
+pub(crate) struct Pair<D> {
+    disk: D,
+    name: String,
+    generation: u64,
+    current: usize,
+}
+
+/// What the files held when they were opened.
+#[derive(Debug)]
+pub(crate) struct Opened<T> {
+    pub(crate) value: Option<T>,
+    /// Files that are there, and those of them that cannot be read or understood.
+    pub(crate) found: usize,
+    pub(crate) damaged: usize,
+    /// Why the disk could not read one of them.
+    pub(crate) failure: Option<io::Error>,
+}
+
+impl<D: Disk> Pair<D> {
+    /// Reads the newer whole copy that `parse` understands, of at most `len_max` bytes.
+    pub(crate) fn open<T>(
+        disk: D,
+        name: impl Into<String>,
+        len_max: usize,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> (Self, Opened<T>) {
+        // Where there is no copy, the first is the next to be written.
+        let mut pair = Self { disk, name: name.into(), generation: 0, current: 1 };
+        let mut opened = Opened { value: None, found: 0, damaged: 0, failure: None };
+        for copy in 0..2 {
+            let whole = match pair.disk.read(&pair.file(copy), HEAD_BYTES_MAX + len_max) {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => pair.decode(&bytes, &parse),
+                Err(error) => {
+                    opened.failure = Some(error);
+                    None
+                }
+            };
+            opened.found += 1;
+            let Some((generation, value)) = whole else {
+                opened.damaged += 1;
+                continue;
+            };
+            if opened.value.is_none() || generation > pair.generation {
+                opened.value = Some(value);
+                (pair.generation, pair.current) = (generation, copy);
+            }
+        }
+        (pair, opened)
+    }
+
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Replaces the older copy; on an error the newer one still counts.
+    pub(crate) fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let copy = 1 - self.current;
+        let name = self.file(copy);
+        let bytes = self.encode(generation, bytes);
+        // The first two generations create the copies; a cut may have left a name that is not durable.
+        let mut is_named = generation > 2;
+        let mut written = self.write(&name, &bytes);
+        // Where the file is damaged, the next one is elsewhere on the disk.
+        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)
+            && put_aside(&self.disk, &name).is_ok()
+        {
+            is_named = false;
+            written = self.write(&name, &bytes);
+        }
+        written?;
+        if !is_named {
+            self.disk.sync_names()?;
+        }
+        (self.generation, self.current) = (generation, copy);
+        Ok(())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_at(name, 0, bytes)?;
+        self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0))?;
+        self.disk.sync(name)
+    }
+
+    fn file(&self, copy: usize) -> String {
+        format!("{}.{copy}", self.name)
+    }
+
+    fn magic(&self) -> String {
+        format!("ecowatt-{}-1", self.name)
+    }
+
+    fn encode(&self, generation: u64, body: &[u8]) -> Vec<u8> {
+        let head = format!("{} generation={generation} length={}", self.magic(), body.len());
+        let crc = crc32(&[head.as_bytes(), body]);
+        [format!("{head} crc={crc:08x}\n").as_bytes(), body].concat()
+    }
+
+    fn decode<T>(&self, bytes: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Option<(u64, T)> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+        let (head, crc) = line.split_once(" crc=")?;
+        let mut words = head.split(' ');
+        if words.next()? != self.magic() {
+            return None;
+        }
+        let generation = words.next()?.strip_prefix("generation=")?.parse().ok()?;
+        let length: usize = words.next()?.strip_prefix("length=")?.parse().ok()?;
+        let body = body.get(..length)?;
+        let is_whole = u32::from_str_radix(crc, 16).ok()? == crc32(&[head.as_bytes(), body]);
+        Some((generation, parse(body).filter(|_| is_whole)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Folder;
+
+    fn text(bytes: &[u8]) -> Option<String> {
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+
+    #[test]
+    fn the_newer_copy_counts_and_a_torn_one_leaves_the_older() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = std::sync::Arc::new(Folder::open(folder.path()).unwrap());
+        let open = || Pair::open(disk.clone(), "thing", 64, text);
+        let (mut pair, opened) = open();
+        assert_eq!((opened.value, opened.found), (None, 0));
+        for value in ["one", "", "three\n3", "four"] {
+            pair.store(value.as_bytes()).unwrap();
+            assert_eq!(open().1.value.as_deref(), Some(value));
+        }
+        let rewritten = folder.path().join("thing.1");
+        let after = std::fs::read(&rewritten).unwrap();
+        for cut in 0..after.len() {
+            // The longer old copy shows behind what was written.
+            let mut torn = after[..cut].to_vec();
+            torn.resize(after.len() + 9, b'x');
+            std::fs::write(&rewritten, &torn).unwrap();
+            let (_, opened) = open();
+            let left = (opened.value.as_deref(), opened.found, opened.damaged);
+            assert_eq!(left, (Some("three\n3"), 2, 1), "{cut}");
+        }
+        // It is written over, and counts.
+        let (mut pair, _) = open();
+        pair.store(b"five").unwrap();
+        assert_eq!(open().1.value.as_deref(), Some("five"));
+        // Of another thing.
+        for copy in 0..2 {
+            let path = |name| folder.path().join(format!("{name}.{copy}"));
+            std::fs::copy(path("thing"), path("other")).unwrap();
+        }
+        let (_, other) = Pair::open(disk, "other", 64, text);
+        assert_eq!((other.value, other.damaged), (None, 2));
+    }
+}

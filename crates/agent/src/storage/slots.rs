@@ -1,0 +1,59 @@
+//! What the device core keeps, a pair of files each. What is in them is the core's affair.
+
+use ecowatt_device::Slot;
+
+use super::disk::Disk;
+use super::pair::Pair;
+
+/// All slots.
+#[derive(Debug)]
+pub(super) struct Slots<D>(Vec<Held<D>>);
+
+#[derive(Debug)]
+struct Held<D> {
+    slot: Slot,
+    pair: Pair<D>,
+    bytes: Option<Vec<u8>>,
+    is_damaged: bool,
+}
+
+impl<D: Disk + Clone> Slots<D> {
+    /// Reads them. One that cannot be read is empty, or what it was before.
+    pub(super) fn open(disk: &D) -> Self {
+        let open = |slot: Slot| {
+            let whole = |bytes: &[u8]| Some(bytes.to_vec());
+            let (pair, opened) = Pair::open(disk.clone(), slot.name(), Slot::LEN_MAX, whole);
+            Held { slot, pair, bytes: opened.value, is_damaged: opened.damaged > 0 }
+        };
+        Self(Slot::ALL.into_iter().map(open).collect())
+    }
+
+    /// Those of which a copy could not be read.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = Slot> {
+        self.0.iter().filter(|held| held.is_damaged).map(|held| held.slot)
+    }
+
+    pub(super) fn kept(&self, slot: Slot) -> Option<&[u8]> {
+        self.0.iter().find(|held| held.slot == slot)?.bytes.as_deref()
+    }
+
+    /// Makes a slot's bytes durable; on an error the former ones still count.
+    pub(super) fn keep(&mut self, slot: Slot, bytes: &[u8]) -> std::io::Result<()> {
+        for held in self.0.iter_mut().filter(|held| held.slot == slot) {
+            held.pair.store(bytes)?;
+            held.bytes = Some(bytes.to_vec());
+        }
+        Ok(())
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let bytes = self.0.iter().map(|held| held.bytes.as_ref().map_or(0, Vec::capacity));
+        super::held(&self.0) + bytes.sum::<usize>()
+    }
+
+    /// Most of [`Slots::memory_bytes`].
+    pub(super) const fn memory_bytes_max() -> usize {
+        super::grown::<Held<D>>(Slot::ALL.len()) + Slot::ALL.len() * Slot::LEN_MAX
+    }
+}

@@ -1,0 +1,129 @@
+//! What the core keeps across a power cut, besides numbers, samples and batches.
+//!
+//! A few bytes in each [`Slot`], replaced as a whole: the shell makes them durable when
+//! [`Action::Keep`](crate::Action::Keep) asks for it and hands them back at the next start. The first
+//! byte is the version of the slot's format, and bytes that are not understood are as good as none.
+//! Golden bytes of each version are in `tests/it/versions`.
+
+use ecowatt_model::{SOURCES_MAX, SourceNumber, UnixMs};
+use heapless::Vec;
+
+/// A place for something that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// Which inverters sleep, and since when.
+    Sleep,
+}
+
+impl Slot {
+    pub const ALL: [Self; 1] = [Self::Sleep];
+
+    /// Most bytes in any slot.
+    pub const LEN_MAX: usize = Asleep::LEN_MAX;
+
+    /// What a shell may call it where it stores it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sleep => "sleep",
+        }
+    }
+}
+
+/// The inverters that sleep, and since when.
+///
+/// Version 1: for each, its source in a byte and Unix milliseconds in eight, big-endian.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Asleep(Vec<(SourceNumber, UnixMs), SOURCES_MAX>);
+
+const ASLEEP_VERSION: u8 = 1;
+const ENTRY_LEN: usize = 1 + 8;
+
+impl Asleep {
+    const LEN_MAX: usize = 1 + SOURCES_MAX * ENTRY_LEN;
+
+    /// None if the bytes are of another version, or damaged.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (version, entries) = bytes.split_first()?;
+        let (entries, rest) = entries.as_chunks::<ENTRY_LEN>();
+        if *version != ASLEEP_VERSION || !rest.is_empty() {
+            return None;
+        }
+        let mut asleep = Self::default();
+        for [source, since @ ..] in entries {
+            asleep.0.push((SourceNumber(*source), UnixMs(i64::from_be_bytes(*since)))).ok()?;
+        }
+        Some(asleep)
+    }
+
+    /// Writes it to the start of `out` and gives the length; what has no room is left out.
+    pub(crate) fn write(&self, out: &mut [u8]) -> usize {
+        let Some((version, rest)) = out.split_first_mut() else { return 0 };
+        *version = ASLEEP_VERSION;
+        let (places, _) = rest.as_chunks_mut::<ENTRY_LEN>();
+        let mut len = 1;
+        for (place, (source, since)) in places.iter_mut().zip(&self.0) {
+            place[0] = source.0;
+            place[1..].copy_from_slice(&since.0.to_be_bytes());
+            len += ENTRY_LEN;
+        }
+        len
+    }
+
+    /// Since when an inverter sleeps, if it does.
+    pub(crate) fn since(&self, source: SourceNumber) -> Option<UnixMs> {
+        self.0.iter().find(|(held, _)| *held == source).map(|(_, since)| *since)
+    }
+
+    /// Notes since when an inverter sleeps, or that it is awake.
+    pub(crate) fn note(&mut self, source: SourceNumber, since: Option<UnixMs>) {
+        self.0.retain(|(held, _)| *held != source);
+        let Some(since) = since else { return };
+        if self.0.is_full() {
+            // Of an inverter that is not there any more: each of those that are has a place.
+            self.0.remove(0);
+        }
+        let _ = self.0.push((source, since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(asleep: &Asleep) -> std::vec::Vec<u8> {
+        let mut bytes = [0xee; Slot::LEN_MAX];
+        let len = asleep.write(&mut bytes);
+        bytes[..len].to_vec()
+    }
+
+    #[test]
+    fn as_many_as_there_may_be_come_back() {
+        let mut asleep = Asleep::default();
+        for number in 0..12 {
+            assert_eq!(Asleep::parse(&written(&asleep)), Some(asleep.clone()));
+            asleep.note(SourceNumber(number), Some(UnixMs(-1 - i64::from(number))));
+            assert_eq!(asleep.since(SourceNumber(number)), Some(UnixMs(-1 - i64::from(number))));
+        }
+        assert_eq!(written(&asleep).len(), Slot::LEN_MAX);
+        assert_eq!(asleep.since(SourceNumber(3)), None);
+        asleep.note(SourceNumber(11), None);
+        assert_eq!(asleep.since(SourceNumber(11)), None);
+        assert_eq!(Asleep::parse(&written(&asleep)), Some(asleep));
+    }
+
+    #[test]
+    fn other_bytes_are_as_good_as_none() {
+        let bytes = {
+            let mut asleep = Asleep::default();
+            asleep.note(SourceNumber(1), Some(UnixMs(7)));
+            written(&asleep)
+        };
+        for cut in (0..bytes.len()).filter(|cut| *cut != 1) {
+            assert_eq!(Asleep::parse(&bytes[..cut]), None, "{cut}");
+        }
+        assert_eq!(Asleep::parse(&[&[2], &bytes[1..]].concat()), None);
+        let too_many = [&[1][..], &[0; ENTRY_LEN * (SOURCES_MAX + 1)]].concat();
+        assert_eq!(Asleep::parse(&too_many), None);
+    }
+}
