@@ -121,6 +121,11 @@ pub const READY_DEADLINE: Duration = Duration::from_secs(5);
 /// How long that answer counts for others who ask.
 pub const READY_FOR: Duration = Duration::from_secs(1);
 
+/// How often the server looks whether its disk does what it is told, and for how long it may fail before
+/// the server ends, so that its supervisor opens the store anew.
+pub const LOOK_AT_MEDIUM_EVERY: Duration = Duration::from_secs(1);
+pub const MEDIUM_FAILS_MAX: Duration = Duration::from_secs(15);
+
 /// What a 503 tells its reader to wait.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 

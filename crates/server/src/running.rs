@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use ecowatt_clock::Clock;
-use ecowatt_store::Store;
+use ecowatt_store::{Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +19,10 @@ use crate::http::{
     self, Admission, Answers, Connections, Hosts, Proxies, Readiness, Share, Shared, Space,
 };
 use crate::ingest::Ingest;
-use crate::limits::{BACKLOG, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY, STREAMS_MAX};
+use crate::limits::{
+    BACKLOG, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY,
+    STREAMS_MAX,
+};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::presence;
@@ -40,8 +43,15 @@ pub struct Running {
 
 /// The server stopped because it cannot store anything any more; started again it can.
 #[derive(Debug, thiserror::Error)]
-#[error("the store's writer has ended, so nothing can be stored; why is said above")]
-pub struct StoreLost;
+pub enum StoreLost {
+    #[error("the store's writer has ended, so nothing can be stored; why is said above")]
+    Writer,
+    #[error(
+        "the store has failed for {} s, so nothing can be stored; it may work when it is opened anew",
+        MEDIUM_FAILS_MAX.as_secs()
+    )]
+    Medium(#[source] StoreError),
+}
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,21 +92,25 @@ pub async fn serve(
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
-    let router = http::router(&app);
+    let (router, world) = (http::router(&app), app.world);
     let lost = app.store.writer_ended();
     let store = app.store.clone();
     let tasks = tokio::spawn(async move {
         let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
+        let app_store = store.clone();
         let sweep = tokio::spawn(edit::sweep(store, stopping));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
-            () = lost => Err(StoreLost),
+            () = lost => Err(StoreLost::Writer),
+            failure = failing_medium(&app_store, world) => Err(StoreLost::Medium(failure)),
         };
         match &outcome {
             Ok(()) => tracing::info!("server stops"),
-            Err(error) => tracing::error!(%error, "server stops"),
+            Err(error) => {
+                tracing::error!(error = error as &dyn std::error::Error, "server stops");
+            }
         }
         // All hold a receiver until they are done.
         let _ = stop.send(true);
@@ -108,6 +122,24 @@ pub async fn serve(
         outcome
     });
     Ok(Running { address, url, setup_link, tasks })
+}
+
+/// Ready when the medium has failed at every look for a while. A disk that was taken off and is back has
+/// other files than those that are open; what is left of a log that was cut is found at a start.
+async fn failing_medium(store: &Store, world: Clock) -> StoreError {
+    let mut since = None;
+    loop {
+        tokio::time::sleep(LOOK_AT_MEDIUM_EVERY).await;
+        match store.check_writer().await {
+            Err(failure) if failure.is_of_medium() => {
+                let since = *since.get_or_insert(world.mono());
+                if world.mono().since(since) >= MEDIUM_FAILS_MAX {
+                    return failure;
+                }
+            }
+            Ok(()) | Err(_) => since = None,
+        }
+    }
 }
 
 /// Listens with room for a fleet that comes back at once.
@@ -180,7 +212,7 @@ impl Running {
     pub async fn stopped(self) -> Result<(), StoreLost> {
         self.tasks.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the server ended badly");
-            Err(StoreLost)
+            Err(StoreLost::Writer)
         })
     }
 }

@@ -29,6 +29,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the disk, or what is on it, does not do what it is told. Opened anew, the store may find
+    /// it well again.
+    #[must_use]
+    pub fn is_of_medium(&self) -> bool {
+        matches!(self, Self::Io(_))
+    }
+
     /// Whether the same request may succeed a little later without anybody's help, or with nothing
     /// more than space on the disk.
     #[must_use]

@@ -29,7 +29,7 @@ mod writer;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ecowatt_model::{DeviceNumber, KeyGeneration};
@@ -73,9 +73,32 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     journal: Arc<Journal>,
     absent: AbsentKeys,
+    uploads: LastFailure,
+    queries: LastFailure,
     /// Turns of look-ups of keys, of which anybody may cause as many as there are numbers; people's
     /// tokens find room beside them.
     key_turns: Semaphore,
+}
+
+/// What the medium did wrong when it was last used; an empty transaction does not find out.
+#[derive(Debug, Default)]
+struct LastFailure(Mutex<Option<StoreError>>);
+
+impl LastFailure {
+    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+        let failure = match outcome {
+            Ok(_) => None,
+            Err(failure) if failure.is_of_medium() => Some(failure.clone()),
+            // It says nothing of the medium.
+            Err(_) => return,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn get(&self) -> Result<(), StoreError> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
 }
 
 /// Who makes it work.
@@ -142,7 +165,15 @@ impl Sqlite {
 
     fn new(drive: Drive, path: PathBuf, journal: Arc<Journal>) -> Self {
         let key_turns = Semaphore::new(KEY_LOOK_UPS_MAX);
-        Self { drive, path, journal, absent: AbsentKeys::default(), key_turns }
+        Self {
+            drive,
+            path,
+            journal,
+            absent: AbsentKeys::default(),
+            uploads: LastFailure::default(),
+            queries: LastFailure::default(),
+            key_turns,
+        }
     }
 
     /// Opens the database file through a VFS, for this connection alone and without threads.
@@ -254,7 +285,14 @@ impl Sqlite {
     pub(crate) async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Upload(Box::new(upload), answer))?;
-        answered.await.unwrap_or(Err(StoreError::Closed))
+        let taken = answered.await.unwrap_or(Err(StoreError::Closed));
+        self.uploads.note(&taken);
+        taken
+    }
+
+    /// Fails if the last upload or the last query met a medium that does not do what it is told.
+    pub(crate) fn check_medium(&self) -> Result<(), StoreError> {
+        self.uploads.get().and_then(|()| self.queries.get())
     }
 
     fn queue(&self, job: Job) -> Result<(), StoreError> {
@@ -297,7 +335,9 @@ impl Sqlite {
             let _ = answer.send(snapshot(connection, query));
         });
         threads.read(lane, query)?;
-        answered.await.unwrap_or(Err(StoreError::Closed))
+        let read = answered.await.unwrap_or(Err(StoreError::Closed));
+        self.queries.note(&read);
+        read
     }
 }
 

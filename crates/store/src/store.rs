@@ -86,9 +86,10 @@ impl Store {
     /// Waits until the writer has done what is queued before this, without anything to write.
     ///
     /// # Errors
-    /// If nothing can be written.
+    /// If nothing can be written, or the last upload or query failed for its medium.
     pub async fn check_writer(&self) -> Result<(), StoreError> {
-        self.sqlite().write(|_| Ok(())).await
+        self.sqlite().write(|_| Ok::<_, StoreError>(())).await?;
+        self.sqlite().check_medium()
     }
 
     /// Looks up nothing.

@@ -11,6 +11,7 @@ mod demo;
 mod enrol;
 mod link;
 mod lists;
+mod medium;
 mod operator;
 mod run;
 mod serve;

@@ -91,6 +91,15 @@ impl ApiError {
         )
     }
 
+    /// The disk does not do what it is told.
+    pub(crate) fn storage_failed() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "storage_failed",
+            "the server's database cannot be read or written; its log says why",
+        )
+    }
+
     /// Our own fault: the client gets a constant text, the log gets `cause`.
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         let mut error = Self::new(
@@ -139,8 +148,11 @@ impl Failure {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_transient() || matches!(error, StoreError::Closed) {
-            let is_full = matches!(error, StoreError::Full);
-            let mut later = if is_full { Self::storage_full() } else { Self::busy() };
+            let mut later = match error {
+                StoreError::Full => Self::storage_full(),
+                StoreError::Io(_) => Self::storage_failed(),
+                _ => Self::busy(),
+            };
             later.failure.cause = Some(Arc::new(error.into()));
             return later;
         }
