@@ -47,15 +47,6 @@ impl Server {
         self.process.line(words)
     }
 
-    /// Another process on its folder, and where that listens.
-    pub(crate) fn again(&self) -> (Process, String) {
-        let data = self.file("data");
-        let serve = ["serve", "--data", &data, "--listen", "127.0.0.1:0"];
-        let process = Process::start(self.folder.path(), "again.log", &serve);
-        let line = process.line("EcoWatt listens at ");
-        (process, line.split(' ').nth(3).unwrap().replace("http://", ""))
-    }
-
     pub(crate) fn file(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().into()
     }
