@@ -168,6 +168,17 @@ impl TestDevice {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// Delivers samples as one batch, with every register of the layout as it was read.
+    pub(crate) async fn deliver_words(&mut self, world: &World, samples: &[(UnixMs, Vec<u16>)]) {
+        let times: Vec<i64> = samples.iter().map(|(at, _)| at.0).collect();
+        let words: Vec<u16> = samples.iter().flat_map(|(_, words)| words.clone()).collect();
+        let marks = vec![Mark::Read; words.len()];
+        let bytes = pack(TimeBase::Unix, self.layout.columns().len(), &times, &words, &marks);
+        let now = samples.last().unwrap().0;
+        let answer = self.send_batch(world, now, &bytes, SourceState::Online).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// Delivers samples that lie so many milliseconds after a start that nobody confirmed.
     pub(crate) async fn deliver_estimated(
         &mut self,

@@ -13,6 +13,7 @@ mod events;
 mod fleet;
 mod hosts;
 mod limits;
+mod misread;
 mod pages;
 mod recovery;
 mod world;
