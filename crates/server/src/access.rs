@@ -84,6 +84,31 @@ impl Principal {
     }
 }
 
+/// What of the fleet somebody may see. A read asks for one, and nobody has one but a
+/// [`Principal`] who was let in: what is read for nobody cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scope(pub(in crate::access) Reach);
+
+/// How far a scope reaches. Reads take it apart, so that the compiler leads whoever adds a narrower
+/// one to all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Fleet,
+}
+
+impl Principal {
+    /// What of the fleet they may see.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope(Reach::Fleet)
+    }
+}
+
+impl Scope {
+    pub(crate) fn reach(self) -> Reach {
+        self.0
+    }
+}
+
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "token {} ({})", self.token.0, self.token_name)?;

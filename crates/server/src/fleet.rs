@@ -16,6 +16,7 @@ use ecowatt_store::{
     SourceLatest, SourcePower, StateReading, Store, StoreError, Stream,
 };
 
+use crate::access::{Reach, Scope};
 use crate::time::{local_date, rfc3339, zone_of};
 use crate::trouble::{Key, Trouble, trouble_of};
 
@@ -65,6 +66,63 @@ pub(crate) struct Detail {
     pub(crate) streams: Vec<Stream>,
 }
 
+/// A device that somebody may see, as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Reached(Device);
+
+impl Reached {
+    pub(crate) fn number(&self) -> DeviceNumber {
+        self.0.number
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.0.site
+    }
+}
+
+/// The fleet as far as somebody may see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within<'a> {
+    fleet: &'a Fleet,
+    reach: Reach,
+}
+
+impl Within<'_> {
+    /// All sites by name.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn sites(self) -> Result<Vec<Site>, StoreError> {
+        match self.reach {
+            Reach::Fleet => self.fleet.store.list_sites().await,
+        }
+    }
+
+    /// One page of devices.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn list(self, query: DeviceQuery) -> Result<Page, StoreError> {
+        let page = match self.reach {
+            Reach::Fleet => self.fleet.store.list_devices(query).await?,
+        };
+        let next = page.devices.last().map(|device| device.number).filter(|_| page.has_more);
+        let devices = self.fleet.overviews(page.devices).await?;
+        Ok(Page { devices, next, total: page.total })
+    }
+
+    /// A device, if there is one of that number that may be seen. Whatever else is to be read or
+    /// changed of a device begins here.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn device(self, number: DeviceNumber) -> Result<Option<Reached>, StoreError> {
+        match self.reach {
+            Reach::Fleet => Ok(self.fleet.store.find_device(number).await?.map(Reached)),
+        }
+    }
+}
+
 impl Fleet {
     /// `silent_after` is how long a device may say nothing before it counts as silent.
     #[must_use]
@@ -72,39 +130,18 @@ impl Fleet {
         Self { store, clock, silent_after }
     }
 
-    /// All sites by name.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub(crate) async fn sites(&self) -> Result<Vec<Site>, StoreError> {
-        self.store.list_sites().await
+    /// The fleet for somebody.
+    pub(crate) fn within(&self, scope: Scope) -> Within<'_> {
+        Within { fleet: self, reach: scope.reach() }
     }
 
-    /// The site of a device.
+    /// A device with everything that was last measured; none if it went in the meantime.
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn site_of(&self, device: DeviceNumber) -> Result<Option<Site>, StoreError> {
-        Ok(self.store.find_device(device).await?.map(|device| device.site))
-    }
-
-    /// One page of devices.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub(crate) async fn list(&self, query: DeviceQuery) -> Result<Page, StoreError> {
-        let page = self.store.list_devices(query).await?;
-        let next = page.devices.last().map(|device| device.number).filter(|_| page.has_more);
-        Ok(Page { devices: self.overviews(page.devices).await?, next, total: page.total })
-    }
-
-    /// A device, if there is one of that number.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub(crate) async fn find(&self, number: DeviceNumber) -> Result<Option<Detail>, StoreError> {
-        let Some(device) = self.store.find_device(number).await? else { return Ok(None) };
-        let Some(overview) = self.overviews(vec![device]).await?.pop() else { return Ok(None) };
+    pub(crate) async fn detail(&self, device: Reached) -> Result<Option<Detail>, StoreError> {
+        let number = device.number();
+        let Some(overview) = self.overviews(vec![device.0]).await?.pop() else { return Ok(None) };
         let latest = self.store.latest(number).await?;
         let streams = self.store.list_streams(number).await?;
         Ok(Some(Detail { overview, latest, streams }))

@@ -19,14 +19,14 @@ use ecowatt_api::{
 };
 use ecowatt_clock::Clock;
 use ecowatt_codec::{DecodeError, Decoder, State};
-use ecowatt_model::{DeviceNumber, Mark, Quality, SourceNumber, UnixMs};
+use ecowatt_model::{Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
 use ecowatt_store::{
-    Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Site, Store, StoreError,
-    Stream, StreamId, TimeQuality, TimeRange,
+    Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Store, StoreError, Stream,
+    StreamId, TimeQuality, TimeRange,
 };
 
-use crate::fleet::{decimals, scaled};
+use crate::fleet::{Reached, decimals, scaled};
 use crate::limits::{BUCKET_CELLS_MAX, ENERGY_GAPS_MAX, RAW_CELLS_MAX};
 use crate::time::{Range, civil, local_date, rfc3339, start_of_day, zone_of};
 
@@ -39,8 +39,7 @@ const BOUNDS: Range = Range { from: UnixMs(946_684_800_000), to: UnixMs(4_102_44
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
-    pub(crate) device: DeviceNumber,
-    pub(crate) site: Site,
+    pub(crate) device: Reached,
     pub(crate) inverter: SourceNumber,
     pub(crate) range: Range,
     pub(crate) resolution: Resolution,
@@ -112,7 +111,7 @@ impl History {
     pub(crate) async fn telemetry(&self, query: Query) -> Result<Telemetry, HistoryError> {
         let streams: Vec<_> = self
             .store
-            .list_streams(query.device)
+            .list_streams(query.device.number())
             .await?
             .into_iter()
             .filter(|stream| stream.source == query.inverter)
@@ -122,7 +121,7 @@ impl History {
             if query.resolution == Resolution::Raw { RAW_CELLS_MAX } else { BUCKET_CELLS_MAX };
         let rows_max = TELEMETRY_ROWS_MAX.min(cells_max / columns.len().max(1)).max(1);
         let mut answer = Telemetry {
-            device: query.device.to_string(),
+            device: query.device.number().to_string(),
             inverter: query.inverter.0,
             resolution: query.resolution,
             from: rfc3339(query.range.from),
@@ -152,10 +151,10 @@ impl History {
     /// If the range is too long or the store fails.
     pub(crate) async fn energy(
         &self,
-        device: DeviceNumber,
-        site: &Site,
+        device: &Reached,
         range: Range,
     ) -> Result<Energy, HistoryError> {
+        let (device, site) = (device.number(), device.site());
         let zone = zone_of(site);
         let last = UnixMs(range.to.0.saturating_sub(1)).max(range.from);
         let (from, to) = (local_date(range.from, &zone), local_date(last, &zone));
@@ -226,7 +225,9 @@ impl History {
             layout.points().get(layout.find(name)?).map(|point| point.kind == Kind::Text)
         };
         let mut columns: Vec<Column> = Vec::new();
-        for Point { id, def } in self.store.list_points(query.device, query.inverter).await? {
+        for Point { id, def } in
+            self.store.list_points(query.device.number(), query.inverter).await?
+        {
             if is_text(&def.name) == Some(true) {
                 continue;
             }
@@ -283,7 +284,8 @@ impl History {
         let mut rows = FirstRows::new(rows_max + 1, range, query.cursor);
         let mut after = None;
         loop {
-            let blocks = self.store.blocks(query.device, query.inverter, wanted, after).await?;
+            let blocks =
+                self.store.blocks(query.device.number(), query.inverter, wanted, after).await?;
             let Some(last) = blocks.last() else { break };
             let begins = last.first;
             after = Some((last.first, last.id));
@@ -317,7 +319,7 @@ impl History {
         let range = query.wanted();
         let mut wanted = TimeRange { from: range.from, to: range.to };
         loop {
-            let (device, inverter) = (query.device, query.inverter);
+            let (device, inverter) = (query.device.number(), query.inverter);
             let buckets = if query.resolution == Resolution::Minute {
                 self.store.minutes(device, inverter, wanted, ids.clone()).await?
             } else {
@@ -341,13 +343,15 @@ impl History {
         rows_max: usize,
         answer: &mut Telemetry,
     ) -> Result<(), HistoryError> {
-        let zone = zone_of(&query.site);
+        let zone = zone_of(query.device.site());
         let range = query.wanted();
         let (mut from, to) = (local_date(range.from, &zone), local_date(range.to, &zone));
         let to = LocalDate(to.0.saturating_add(1));
         loop {
-            let days =
-                self.store.days(query.device, query.inverter, (from, to), ids(columns)).await?;
+            let days = self
+                .store
+                .days(query.device.number(), query.inverter, (from, to), ids(columns))
+                .await?;
             let Some(last) = days.last() else { return Ok(()) };
             from = LocalDate(last.date.0.saturating_add(1));
             for day in days {

@@ -54,6 +54,7 @@ pub(super) struct DevicesQuery {
 )]
 pub(super) async fn list_devices(
     State(app): State<App>,
+    Caller(caller): Caller,
     headers: HeaderMap,
     Params(query): Params<DevicesQuery>,
 ) -> Result<Response, ApiError> {
@@ -76,6 +77,7 @@ pub(super) async fn list_devices(
     let turn = app.answers.turn(&headers).await?;
     let page = app
         .fleet
+        .within(caller.scope())
         .list(DeviceQuery {
             after,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
@@ -104,9 +106,9 @@ pub(super) async fn list_devices(
 )]
 pub(super) async fn find_device(
     State(app): State<App>,
-    DevicePath(number): DevicePath,
+    DevicePath(device): DevicePath,
 ) -> Result<Json<DeviceDetail>, ApiError> {
-    let detail = app.fleet.find(number).await?.ok_or_else(device_unknown)?;
+    let detail = app.fleet.detail(device).await?.ok_or_else(device_unknown)?;
     Ok(Json(device_detail(&detail)))
 }
 
@@ -129,7 +131,11 @@ pub(super) async fn enrol_device(
     Body(body): Body<EnrolDevice>,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     let claim_for = match body.device {
-        Some(id) => ClaimFor::Existing(device_number(&id)?),
+        Some(id) => {
+            let within = app.fleet.within(caller.scope());
+            let device = within.device(device_number(&id)?).await?;
+            ClaimFor::Existing(device.ok_or_else(device_unknown)?.number())
+        }
         None => {
             ClaimFor::New { name: body.name, site: body.site.name, time_zone: body.site.time_zone }
         }
@@ -166,8 +172,9 @@ pub(super) async fn enrol_device(
 pub(super) async fn delete_device_keys(
     State(app): State<App>,
     Caller(caller): Caller,
-    DevicePath(number): DevicePath,
+    DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
+    let number = device.number();
     if !app.enrolment.revoke(number).await? {
         return Err(device_unknown());
     }
@@ -196,9 +203,10 @@ pub(super) async fn delete_device_keys(
 pub(super) async fn update_device(
     State(app): State<App>,
     Caller(caller): Caller,
-    DevicePath(number): DevicePath,
+    DevicePath(device): DevicePath,
     Body(body): Body<UpdateDevice>,
 ) -> Result<Json<Updated>, ApiError> {
+    let number = device.number();
     let change = EditDevice {
         device: number,
         name: body.name,
@@ -227,8 +235,9 @@ pub(super) async fn update_device(
 pub(super) async fn delete_device(
     State(app): State<App>,
     Caller(caller): Caller,
-    DevicePath(number): DevicePath,
+    DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
+    let number = device.number();
     if !app.editor.delete(number).await? {
         return Err(device_unknown());
     }
@@ -252,8 +261,9 @@ pub(super) async fn delete_device(
 pub(super) async fn reset_device(
     State(app): State<App>,
     Caller(caller): Caller,
-    DevicePath(number): DevicePath,
+    DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
+    let number = device.number();
     if !app.editor.reset(number).await? {
         return Err(device_unknown());
     }

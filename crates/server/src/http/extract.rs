@@ -8,7 +8,11 @@ use axum::http::request::Parts;
 use ecowatt_model::DeviceNumber;
 use serde::de::DeserializeOwned;
 
+use super::App;
+use super::auth::Caller;
+use super::devices::device_unknown;
 use super::error::ApiError;
+use crate::fleet::Reached;
 
 /// A JSON body, which the frame has read.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -35,17 +39,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The device that the path names.
-pub(crate) struct DevicePath(pub(crate) DeviceNumber);
+/// The device that the path names, found and within what the caller may see.
+pub(crate) struct DevicePath(pub(crate) Reached);
 
-impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
+impl FromRequestParts<App> for DevicePath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Caller(caller) = Caller::from_request_parts(parts, app).await?;
+        let Path(text) = Path::<String>::from_request_parts(parts, app)
             .await
             .map_err(|rejection| ApiError::bad_request("invalid_device", rejection.body_text()))?;
-        device_number(&text).map(Self)
+        let within = app.fleet.within(caller.scope());
+        let device = within.device(device_number(&text)?).await?;
+        device.map(Self).ok_or_else(device_unknown)
     }
 }
 

@@ -19,8 +19,11 @@ use super::extract::{Body, NumberPath};
     tag = "sites",
     responses((status = OK, body = Vec<Site>)),
 )]
-pub(super) async fn list_sites(State(app): State<App>) -> Result<Json<Vec<Site>>, ApiError> {
-    let sites = app.fleet.sites().await?;
+pub(super) async fn list_sites(
+    State(app): State<App>,
+    Caller(caller): Caller,
+) -> Result<Json<Vec<Site>>, ApiError> {
+    let sites = app.fleet.within(caller.scope()).sites().await?;
     Ok(Json(sites.into_iter().map(site).collect()))
 }
 

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
-use super::devices::device_unknown;
 use super::error::ApiError;
 use super::extract::{DevicePath, Params};
 use crate::limits::POINTS_MAX;
@@ -74,13 +73,12 @@ pub(super) async fn list_telemetry(
             format!("`points` names {POINTS_MAX} points at most"),
         ));
     }
-    let site = app.fleet.site_of(device).await?.ok_or_else(device_unknown)?;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
-    let range = Range::parse(from, to, &zone_of(&site), app.history.now(), DAY)?;
+    let range = Range::parse(from, to, &zone_of(device.site()), app.history.now(), DAY)?;
     let resolution = query.resolution.unwrap_or_else(|| fitting(range));
     let inverter = SourceNumber(query.inverter);
     let cursor = query.cursor.as_deref().map(str::parse).transpose()?;
-    let query = Query { device, site, inverter, range, resolution, points, cursor };
+    let query = Query { device, inverter, range, resolution, points, cursor };
     let turn = app.answers.turn(&headers).await?;
     turn.answer(app.history.telemetry(query).await?).await
 }
@@ -128,11 +126,10 @@ pub(super) async fn list_energy(
     DevicePath(device): DevicePath,
     Params(query): Params<EnergyQuery>,
 ) -> Result<Response, ApiError> {
-    let site = app.fleet.site_of(device).await?.ok_or_else(device_unknown)?;
     let (from, to) = (query.from.as_deref(), query.to.as_deref());
-    let range = Range::parse(from, to, &zone_of(&site), app.history.now(), 30 * DAY)?;
+    let range = Range::parse(from, to, &zone_of(device.site()), app.history.now(), 30 * DAY)?;
     let turn = app.answers.turn(&headers).await?;
-    turn.answer(app.history.energy(device, &site, range).await?).await
+    turn.answer(app.history.energy(&device, range).await?).await
 }
 
 impl From<RangeError> for ApiError {
