@@ -71,8 +71,9 @@ pub(crate) async fn run(
     // A first start that cannot listen is most often a mistyped one; it leaves no folder behind. Where
     // the folder cannot be looked into, opening it says so.
     if matches!(Store::is_in(&data), Ok(false)) {
-        TcpListener::bind(config.listen)
-            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        for address in [config.listen].into_iter().chain(config.listen_devices) {
+            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        }
     }
     let store = Store::open(&data).with_context(|| format!("opening {}", data.display()))?;
     let running = ecowatt_server::serve(config, store, clock, shutdown).await?;
@@ -83,6 +84,9 @@ pub(crate) async fn run(
         running.url,
         data.display()
     )?;
+    if let Some(address) = running.device_address {
+        writeln!(stderr, "Devices alone are answered at http://{address} as well")?;
+    }
     if let Some(link) = &running.setup_link {
         writeln!(stderr, "Nobody owns this server yet. This link makes an owner, once:\n  {link}")?;
     }
@@ -133,12 +137,21 @@ mod tests {
     fn example_shows_every_key_with_its_default() {
         let text = include_str!("../../../examples/server.toml");
         let file = parse(text).unwrap();
-        let Config { listen, public_url, hosts, trusted_proxies, address_share, silent_after } =
-            file.server;
+        let Config {
+            listen,
+            listen_devices,
+            public_url,
+            hosts,
+            trusted_proxies,
+            address_share,
+            silent_after,
+        } = file.server;
         let default = Config::default();
         assert_eq!((listen, silent_after), (default.listen, default.silent_after));
         assert_eq!((hosts, trusted_proxies), (default.hosts, default.trusted_proxies));
         assert_eq!(address_share, default.address_share);
+        let devices = SocketAddr::from(([0, 0, 0, 0], 8081));
+        assert_eq!(listen_devices, Some(devices), "has no default");
         assert_eq!(public_url.as_deref(), Some("https://ecowatt.example"), "has no default");
         assert_eq!(file.data, Some(DATA.into()));
     }

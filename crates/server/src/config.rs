@@ -17,6 +17,10 @@ pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// Address and port for devices alone, beside the former: messages, enrolment and health are
+    /// answered there and nothing else.
+    #[serde(deserialize_with = "some_address")]
+    pub listen_devices: Option<SocketAddr>,
     /// The address under which people reach the server, if that is another: behind a proxy that ends
     /// TLS, say. With `https://` session cookies are kept off plain connections.
     pub public_url: Option<String>,
@@ -38,6 +42,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen_devices: None,
             public_url: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -181,6 +186,12 @@ fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAd
             "an address and port look like \"127.0.0.1:8080\" or \"[::]:8080\"",
         )
     })
+}
+
+fn some_address<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

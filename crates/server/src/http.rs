@@ -36,12 +36,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use ecowatt_clock::Clock;
 use ecowatt_store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use admission::{Admission, Connections, Proxies, Share};
+pub(crate) use admission::{Admission, Connections, Door, Proxies, Share};
 pub(crate) use answer::Answers;
 pub use document::document;
 pub(crate) use host::Hosts;
@@ -81,16 +81,12 @@ pub(crate) struct Shared {
     pub(crate) ingest: Ingest,
     /// Wrong codes for claims.
     pub(crate) wrong_codes: Mutex<Throttle>,
-    /// Places for requests in flight.
+    /// Places for requests in flight and for answers that go on.
     pub(crate) admission: Admission,
-    /// Open connections.
-    pub(crate) connections: Arc<Connections>,
     /// Who may say for whom he asks.
     pub(crate) proxies: Proxies,
     /// The names that the server goes by.
     pub(crate) hosts: Hosts,
-    /// Places for event streams.
-    pub(crate) streams: Arc<Semaphore>,
     /// Says in the log that requests are put off.
     pub(crate) put_off: Sparing,
     /// Says in the log that somebody was not let in.
@@ -165,14 +161,14 @@ fn table(
     table.merge(open).split_for_parts()
 }
 
-/// The router that serves `app`.
-pub(crate) fn router(app: &App) -> Router {
+/// The router that serves `app` behind a door.
+pub(crate) fn router(app: &App, door: Door) -> Router {
     let (router, _) = table(|right, routes| {
         routes.route_layer(from_fn_with_state((Arc::clone(app), right), auth::guard))
     });
     router
         .fallback(pages::page)
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
-        .layer(from_fn_with_state(Arc::clone(app), frame::frame))
+        .layer(from_fn_with_state((Arc::clone(app), door), frame::frame))
         .with_state(Arc::clone(app))
 }

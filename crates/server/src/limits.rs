@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Live events that a slow reader may be behind before it is told to reload.
 pub const LIVE_EVENTS_MAX: usize = 1024;
 
-/// Event streams open at once.
-pub const STREAMS_MAX: usize = 256;
+/// Answers that go on (event streams) at once.
+pub const WAITING_MAX: u32 = 256;
 
 /// Longest JSON body of a request.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
@@ -19,6 +19,10 @@ pub const HEADERS_MAX: usize = 64;
 
 /// Connections open at once; a further one takes the place of one that idles.
 pub const CONNECTIONS_MAX: u32 = 4096;
+
+/// Connections of devices open at once, where they have an address of their own. With those above and
+/// the store's files they stay below the 8,192 descriptors of the unit in `packaging/`.
+pub const DEVICE_CONNECTIONS_MAX: u32 = 3072;
 
 /// Connections that wait to be accepted, where the system allows as many (`net.core.somaxconn`):
 /// enough for a fleet that comes back at once. One that finds no room tries again after a second.

@@ -11,6 +11,7 @@ use ecowatt_api::{DeviceChanged, LiveSample};
 use ecowatt_model::DeviceNumber;
 use tokio::sync::broadcast;
 
+use crate::access::{Reach, Scope};
 use crate::limits::LIVE_EVENTS_MAX;
 
 /// One event and the device it is about.
@@ -86,9 +87,10 @@ impl Live {
         taken
     }
 
-    /// Every event from here on.
+    /// Every event within a scope from here on.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<LiveEvent> {
+    pub(crate) fn subscribe(&self, scope: Scope) -> broadcast::Receiver<LiveEvent> {
+        let Reach::Fleet = scope.reach();
         self.sender.subscribe()
     }
 
@@ -107,7 +109,7 @@ mod tests {
         let live = Live::default();
         live.heard(DeviceNumber(9));
         assert!(live.take_heard(9).is_empty(), "nobody reads");
-        let _reader = live.subscribe();
+        let _reader = live.sender.subscribe();
         for number in [3, 1, 2, 3] {
             live.heard(DeviceNumber(number));
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use ecowatt_clock::Clock;
 use ecowatt_store::{Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::{self, Access, AccessError};
@@ -16,12 +16,12 @@ use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
 use crate::http::{
-    self, Admission, Answers, Connections, Hosts, Proxies, Readiness, Share, Shared, Space,
+    self, Admission, Answers, Connections, Door, Hosts, Proxies, Readiness, Share, Shared, Space,
 };
 use crate::ingest::Ingest;
 use crate::limits::{
-    BACKLOG, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX, PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY,
-    STREAMS_MAX,
+    BACKLOG, CONNECTIONS_MAX, DEVICE_CONNECTIONS_MAX, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX,
+    PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY,
 };
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -34,6 +34,8 @@ use crate::telemetry::History;
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where devices alone are answered, if anywhere.
+    pub device_address: Option<SocketAddr>,
     /// How people reach it.
     pub url: String,
     /// The one-time set-up link, as long as there is no token. It is a secret.
@@ -82,9 +84,9 @@ pub async fn serve(
     if let Some(problem) = config.problems().into_iter().next() {
         return Err(ServeError::Config { problem });
     }
-    let cannot = |cause| ServeError::Listen { address: config.listen, cause };
-    let listener = bind(config.listen).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
+    let (listener, address) = bind(config.listen)?;
+    let devices = config.listen_devices.map(bind).transpose()?;
+    let device_address = devices.as_ref().map(|(_, address)| *address);
 
     let (stop, stopping) = watch::channel(false);
     let app = Arc::new(shared(&config, store, clock, stopping.clone()));
@@ -92,11 +94,23 @@ pub async fn serve(
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
-    let (router, world) = (http::router(&app), app.world);
+    let world = app.world;
+    let share = Share(config.address_share);
+    let doors = [
+        (Door::Main, CONNECTIONS_MAX, Some(listener)),
+        (Door::Devices, DEVICE_CONNECTIONS_MAX, devices.map(|(listener, _)| listener)),
+    ];
     let lost = app.store.writer_ended();
     let store = app.store.clone();
     let tasks = tokio::spawn(async move {
-        let listen = tokio::spawn(http::listen(listener, router, app, stopping.clone()));
+        let listen = doors.into_iter().filter_map(|(door, connections_max, listener)| {
+            let connections = Connections::new(world, share, connections_max);
+            let router = http::router(&app, door);
+            let (app, stopping) = (Arc::clone(&app), stopping.clone());
+            Some(tokio::spawn(http::listen(listener?, connections, router, app, stopping)))
+        });
+        let listen: Vec<_> = listen.collect();
+        drop(app);
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
         let app_store = store.clone();
@@ -114,14 +128,14 @@ pub async fn serve(
         }
         // All hold a receiver until they are done.
         let _ = stop.send(true);
-        for task in [listen, presence, uses, sweep] {
+        for task in listen.into_iter().chain([presence, uses, sweep]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the server ended badly");
             }
         }
         outcome
     });
-    Ok(Running { address, url, setup_link, tasks })
+    Ok(Running { address, device_address, url, setup_link, tasks })
 }
 
 /// Ready when the medium has failed at every look for a while. A disk that was taken off and is back has
@@ -143,7 +157,13 @@ async fn failing_medium(store: &Store, world: Clock) -> StoreError {
 }
 
 /// Listens with room for a fleet that comes back at once.
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let bound = open(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (local, listener) = bound.map_err(|cause| ServeError::Listen { address, cause })?;
+    Ok((listener, local))
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A server that is started again finds connections of the one before still closing. Windows
     // allows that without, and with it would share the port.
@@ -181,10 +201,8 @@ pub(crate) fn shared(
         ),
         wrong_codes: Mutex::default(),
         admission: Admission::new(share),
-        connections: Connections::new(world, share),
         proxies: Proxies::new(config.trusted_proxies.clone()),
         hosts: Hosts::new(config.host_names()),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         put_off: Sparing::new(PUT_OFF_LINE_EVERY),
         refused: Sparing::new(REFUSED_LINE_EVERY),
         space: Space::default(),

@@ -1808,7 +1808,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description All places for streams are taken. */
+            /** @description All places for streams are taken, or the address has its share. */
             503: {
                 headers: {
                     [name: string]: unknown;

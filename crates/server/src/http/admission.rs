@@ -5,26 +5,31 @@
 //! leave the others alone: devices that come back from an outage do not keep an operator out. Of each
 //! budget one source address has a share and no more, loopback being an address like any other.
 //! A request takes its place once it is there as a whole: who sends slowly holds a connection, which
-//! is cut before others are turned away, but no place.
+//! is cut before others are turned away, but no place. It gives it back with the head of its answer:
+//! an answer that goes on for as long as nothing happens takes a place among those who wait instead
+//! ([`Kind::Waiting`]), so that a fleet that waits keeps nobody from working.
+//!
+//! Devices may have a [`Door`] of their own.
 
 mod address;
 mod connections;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::Method;
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_envelope::enrol::ENROL_MESSAGE_MAX;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use address::{Network, Proxies};
 pub(crate) use connections::{Connection, Connections};
 
 use crate::limits::{
     ACCESS_REQUESTS_MAX, API_REQUESTS_MAX, ENROLMENTS_MAX, JSON_BYTES_MAX, MESSAGES_MAX,
-    PAGE_REQUESTS_MAX,
+    PAGE_REQUESTS_MAX, REQUEST_TIMEOUT, STREAM_LIFETIME, WAITING_MAX,
 };
 
 /// Kinds of requests.
@@ -42,6 +47,9 @@ pub(crate) enum Kind {
     Page,
     /// Health, readiness, metrics: answered however full the house is.
     Own,
+    /// An answer that goes on: an event stream. No request is of this kind; one of another kind moves
+    /// here when its answer has begun.
+    Waiting,
 }
 
 /// What a kind may take.
@@ -51,11 +59,20 @@ struct Budget {
     places: u32,
     /// Longest body.
     body_bytes: usize,
+    /// From the request's end to the head of its answer; of what waits, to its end.
+    deadline: Duration,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Message, Self::Enrolment, Self::Access, Self::Api, Self::Page, Self::Own];
+    const ALL: [Self; 7] = [
+        Self::Message,
+        Self::Enrolment,
+        Self::Access,
+        Self::Api,
+        Self::Page,
+        Self::Own,
+        Self::Waiting,
+    ];
 
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         match path {
@@ -72,7 +89,7 @@ impl Kind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Message | Self::Enrolment => "link",
-            Self::Access | Self::Api => "api",
+            Self::Access | Self::Api | Self::Waiting => "api",
             Self::Page => "page",
             Self::Own => "own",
         }
@@ -85,7 +102,7 @@ impl Kind {
 
     /// Whether a browser may be made to send it by another site's page.
     pub(crate) fn is_for_browsers(self) -> bool {
-        matches!(self, Self::Access | Self::Api | Self::Page)
+        matches!(self, Self::Access | Self::Api | Self::Page | Self::Waiting)
     }
 
     /// Longest body that is read.
@@ -93,16 +110,41 @@ impl Kind {
         self.budget().body_bytes
     }
 
+    /// How long it may take.
+    pub(crate) fn deadline(self) -> Duration {
+        self.budget().deadline
+    }
+
     fn budget(self) -> Budget {
-        let (places, body_bytes) = match self {
-            Self::Message => (MESSAGES_MAX, MESSAGE_MAX),
-            Self::Enrolment => (ENROLMENTS_MAX, ENROL_MESSAGE_MAX),
-            Self::Access => (ACCESS_REQUESTS_MAX, JSON_BYTES_MAX),
-            Self::Api => (API_REQUESTS_MAX, JSON_BYTES_MAX),
-            Self::Page => (PAGE_REQUESTS_MAX, 0),
-            Self::Own => (u32::MAX, 0),
+        let (places, body_bytes, deadline) = match self {
+            Self::Message => (MESSAGES_MAX, MESSAGE_MAX, REQUEST_TIMEOUT),
+            Self::Enrolment => (ENROLMENTS_MAX, ENROL_MESSAGE_MAX, REQUEST_TIMEOUT),
+            Self::Access => (ACCESS_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
+            Self::Api => (API_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
+            Self::Page => (PAGE_REQUESTS_MAX, 0, REQUEST_TIMEOUT),
+            Self::Own => (u32::MAX, 0, REQUEST_TIMEOUT),
+            Self::Waiting => (WAITING_MAX, 0, STREAM_LIFETIME),
         };
-        Budget { places, body_bytes }
+        Budget { places, body_bytes, deadline }
+    }
+}
+
+/// Where a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The server's own address: everybody.
+    Main,
+    /// The address for devices.
+    Devices,
+}
+
+impl Door {
+    /// Whether such a request is answered here. At the devices' door nothing else can be tried.
+    pub(crate) fn lets_in(self, kind: Kind, path: &str) -> bool {
+        match self {
+            Self::Main => true,
+            Self::Devices => kind.is_link() || path == "/health",
+        }
     }
 }
 
@@ -120,28 +162,34 @@ impl Share {
 /// The places of all kinds.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    kinds: [Places; Kind::ALL.len()],
+    kinds: [Arc<Places>; Kind::ALL.len()],
 }
 
 impl Admission {
     pub(crate) fn new(share: Share) -> Self {
-        Self { kinds: Kind::ALL.map(|kind| Places::new(kind.budget().places, share)) }
+        Self { kinds: Kind::ALL.map(|kind| Arc::new(Places::new(kind.budget().places, share))) }
     }
 
     /// A place for a request of this kind from this address, unless all are taken or the address has
     /// its share. Without a socket there is no address.
-    pub(crate) fn admit(&self, kind: Kind, address: Option<IpAddr>) -> Option<Place<'_>> {
+    pub(crate) fn admit(&self, kind: Kind, address: Option<IpAddr>) -> Option<Place> {
         self.places(kind).take(address.map(Network::of))
     }
 
-    fn places(&self, kind: Kind) -> &Places {
+    /// How many of a kind there are.
+    pub(crate) fn taken(&self, kind: Kind) -> u64 {
+        let free = self.places(kind).free.available_permits();
+        u64::from(kind.budget().places).saturating_sub(u64::try_from(free).unwrap_or(u64::MAX))
+    }
+
+    fn places(&self, kind: Kind) -> &Arc<Places> {
         let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
         &self.kinds[place]
     }
 
     /// Takes all places of a kind, for tests.
     #[cfg(test)]
-    pub(crate) fn fill(&self, kind: Kind) -> SemaphorePermit<'_> {
+    pub(crate) fn fill(&self, kind: Kind) -> tokio::sync::SemaphorePermit<'_> {
         self.places(kind).free.try_acquire_many(kind.budget().places).unwrap()
     }
 }
@@ -149,7 +197,7 @@ impl Admission {
 /// The places of one kind.
 #[derive(Debug)]
 struct Places {
-    free: Semaphore,
+    free: Arc<Semaphore>,
     of_one_max: u32,
     taken: Mutex<HashMap<Network, u32>>,
 }
@@ -157,11 +205,12 @@ struct Places {
 impl Places {
     fn new(count: u32, share: Share) -> Self {
         let permits = usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { free: Semaphore::new(permits), of_one_max: share.of(count), taken: Mutex::default() }
+        let free = Arc::new(Semaphore::new(permits));
+        Self { free, of_one_max: share.of(count), taken: Mutex::default() }
     }
 
-    fn take(&self, network: Option<Network>) -> Option<Place<'_>> {
-        let permit = self.free.try_acquire().ok()?;
+    fn take(self: &Arc<Self>, network: Option<Network>) -> Option<Place> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         if let Some(network) = network {
             let mut taken = self.lock();
             let count = taken.entry(network).or_default();
@@ -170,7 +219,7 @@ impl Places {
             }
             *count += 1;
         }
-        Some(Place { places: self, network, _permit: permit })
+        Some(Place { places: Arc::clone(self), network, _permit: permit })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Network, u32>> {
@@ -181,13 +230,13 @@ impl Places {
 /// A place, given back when it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Place<'a> {
-    places: &'a Places,
+pub(crate) struct Place {
+    places: Arc<Places>,
     network: Option<Network>,
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let Some(network) = self.network else { return };
         let mut taken = self.places.lock();

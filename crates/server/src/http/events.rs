@@ -11,16 +11,17 @@ use ecowatt_model::DeviceNumber;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
 use super::App;
+use super::admission::{Kind, Place};
 use super::auth::Caller;
 use super::error::ApiError;
-use super::extract::{Params, device_number};
-use crate::access::Principal;
-use crate::limits::{KEEP_ALIVE, STREAM_LIFETIME, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
+use super::extract::{Params, Peer, device_number};
+use crate::access::{Principal, Scope};
+use crate::limits::{KEEP_ALIVE, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
 use crate::live::{LiveEvent, What};
 use crate::running::stopped;
 
@@ -45,18 +46,25 @@ pub(super) struct EventsQuery {
     params(EventsQuery),
     responses(
         (status = OK, description = "Events until either side ends the stream.", body = String, content_type = "text/event-stream"),
-        (status = SERVICE_UNAVAILABLE, description = "All places for streams are taken.", body = ecowatt_api::Error),
+        (status = SERVICE_UNAVAILABLE, description = "All places for streams are taken, or the address has its share.", body = ecowatt_api::Error),
     ),
 )]
 pub(super) async fn follow_events(
     State(app): State<App>,
     Caller(caller): Caller,
+    Peer(peer): Peer,
     Params(query): Params<EventsQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let device = query.device.as_deref().map(device_number).transpose()?;
-    let place = app.streams.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
-    let reader =
-        Reader { events: app.live.subscribe(), device, stop: app.stop.clone(), _place: place, app };
+    let place = app.admission.admit(Kind::Waiting, peer).ok_or_else(ApiError::busy)?;
+    let reader = Reader {
+        events: app.live.subscribe(caller.scope()),
+        scope: caller.scope(),
+        device,
+        stop: app.stop.clone(),
+        _place: place,
+        app,
+    };
     let ended = ended(Arc::clone(&reader.app), caller);
     let events = stream::unfold(reader, Reader::next).take_until(ended);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -72,7 +80,7 @@ async fn ended(app: App, caller: Principal) {
     loop {
         looks.tick().await;
         let now = app.world.mono();
-        if now.since(begun) >= STREAM_LIFETIME {
+        if now.since(begun) >= Kind::Waiting.deadline() {
             return;
         }
         match app.access.is_valid(&caller).await {
@@ -90,7 +98,8 @@ struct Reader {
     events: broadcast::Receiver<LiveEvent>,
     device: Option<DeviceNumber>,
     stop: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    scope: Scope,
+    _place: Place,
     app: App,
 }
 
@@ -106,7 +115,7 @@ impl Reader {
                 Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => {
                     // What it missed is gone; what waits is about to be.
-                    self.events = self.app.live.subscribe();
+                    self.events = self.app.live.subscribe(self.scope);
                     return Some((
                         Ok(Event::default().event(name(EventKind::Reload)).data("")),
                         self,

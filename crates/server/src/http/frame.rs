@@ -18,10 +18,10 @@ use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::App;
-use super::admission::{Connection, Kind};
+use super::admission::{Connection, Door, Kind};
 use super::error::{ApiError, Failure};
 use super::extract::Peer;
-use crate::limits::{BODY_TIMEOUT, REQUEST_TIMEOUT, RETRY_AFTER};
+use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,7 +35,11 @@ impl fmt::Display for RequestId {
     }
 }
 
-pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn frame(
+    State((app, door)): State<(App, Door)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId(getrandom::u64().unwrap_or_default());
     let kind = Kind::of(request.method(), request.uri().path());
     let span = span(kind, id, &request);
@@ -43,7 +47,7 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
     let _in_flight = app.metrics.requests_in_flight.enter();
 
     let response = async {
-        let response = answer(&app, kind, request, next).await;
+        let response = answer(&app, (door, kind), request, next).await;
         finish(&app, response, id, kind)
     }
     .instrument(span)
@@ -66,14 +70,19 @@ fn span(kind: Kind, id: RequestId, request: &Request) -> tracing::Span {
     }
 }
 
-async fn answer(app: &App, kind: Kind, request: Request, next: Next) -> Response {
+async fn answer(app: &App, (door, kind): (Door, Kind), request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let connection = parts.extensions.get::<Arc<Connection>>().map(Arc::clone);
     let leave_unread = || connection.iter().for_each(|connection| connection.leave_unread());
     if kind.body_bytes_max() == 0 && !body.is_end_stream() {
         leave_unread();
     }
-    let received = match app.hosts.check(kind, parts.version, &parts.uri, &parts.headers) {
+    let checked = if door.lets_in(kind, parts.uri.path()) {
+        app.hosts.check(kind, parts.version, &parts.uri, &parts.headers)
+    } else {
+        Err(ApiError::not_found("route_unknown", "there is no such route for devices"))
+    };
+    let received = match checked {
         Ok(()) => receive(kind, body).await,
         Err(refused) => Err(refused),
     };
@@ -90,7 +99,7 @@ async fn answer(app: &App, kind: Kind, request: Request, next: Next) -> Response
     if place.is_none() && kind != Kind::Own {
         return ApiError::busy().into_response();
     }
-    run(app, Request::from_parts(parts, body), next).await
+    run(app, kind, Request::from_parts(parts, body), next).await
 }
 
 /// Reads a body to its end, so that from here on nobody waits for a client. A client that asks first
@@ -112,9 +121,9 @@ async fn receive(kind: Kind, body: Body) -> Result<Body, ApiError> {
     }
 }
 
-async fn run(app: &App, request: Request, next: Next) -> Response {
+async fn run(app: &App, kind: Kind, request: Request, next: Next) -> Response {
     let run = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(REQUEST_TIMEOUT, run).await {
+    match tokio::time::timeout(kind.deadline(), run).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             app.metrics.panics.add(1);
@@ -246,11 +255,22 @@ mod tests {
 
     use super::*;
     use crate::Config;
+    use crate::http::{Connections, Share};
 
     fn app(folder: &std::path::Path) -> App {
         let store = Store::open(folder).unwrap();
         let (_, stop) = watch::channel(false);
         Arc::new(crate::running::shared(&Config::default(), store, Clock::system(), stop))
+    }
+
+    fn listen(
+        listener: TcpListener,
+        router: Router,
+        app: &App,
+        stopping: watch::Receiver<bool>,
+    ) -> tokio::task::JoinHandle<()> {
+        let connections = Connections::new(app.world, Share(100), 64);
+        tokio::spawn(crate::http::listen(listener, connections, router, Arc::clone(app), stopping))
     }
 
     async fn boom() -> StatusCode {
@@ -261,7 +281,7 @@ mod tests {
         let router = Router::new()
             .route("/api/boom", get(boom))
             .route("/health", get(|| async { ApiError::bad_request("here", "answered") }))
-            .layer(from_fn_with_state(Arc::clone(app), frame));
+            .layer(from_fn_with_state((Arc::clone(app), Door::Main), frame));
         let request = Request::builder()
             .uri(path)
             .header(header::HOST, "127.0.0.1")
@@ -309,9 +329,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stop, stopping) = watch::channel(false);
-        let router = crate::http::router(&app);
-        let listen =
-            tokio::spawn(crate::http::listen(listener, router, Arc::clone(&app), stopping));
+        let router = crate::http::router(&app, Door::Main);
+        let listen = listen(listener, router, &app, stopping);
 
         let mut answers = String::new();
         for _ in 0..2 {
@@ -334,6 +353,45 @@ mod tests {
         assert_eq!(answers.matches("HTTP/1.1 503").count(), 2, "{answers}");
         assert_eq!(answers.matches("retry-after: 2").count(), 2, "{answers}");
         drop(stream);
+        stop.send(true).unwrap();
+        listen.await.unwrap();
+    }
+
+    /// The status line that a request gets over a socket.
+    async fn status(address: std::net::SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().into()
+    }
+
+    #[tokio::test]
+    async fn kind_that_has_used_up_its_budget_leaves_every_other_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let listen = listen(listener, crate::http::router(&app, Door::Main), &app, stopping);
+        let head =
+            |line: &str| format!("{line} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+        let of_each = [
+            (Kind::Message, head("POST /link")),
+            (Kind::Enrolment, head("POST /link/enrol")),
+            (Kind::Access, head("POST /api/v1/session")),
+            (Kind::Api, head("GET /api/v1/sites")),
+            (Kind::Page, head("GET /")),
+        ];
+        for full in [Kind::Message, Kind::Enrolment, Kind::Access, Kind::Api, Kind::Page] {
+            let taken = app.admission.fill(full);
+            for (kind, request) in &of_each {
+                let status = status(address, request).await;
+                assert_eq!(status.contains("503"), *kind == full, "{full:?} {kind:?}: {status}");
+            }
+            assert!(status(address, &head("GET /health")).await.contains("200"), "{full:?}");
+            drop(taken);
+        }
         stop.send(true).unwrap();
         listen.await.unwrap();
     }

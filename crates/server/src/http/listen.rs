@@ -24,7 +24,7 @@ use tokio::time::Sleep;
 use tower::Service as _;
 
 use super::App;
-use super::admission::Connection;
+use super::admission::{Connection, Connections};
 use super::extract::Peer;
 use crate::limits::{
     HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, LINGER, LINGER_BYTES_MAX, PUT_OFF_LINE_EVERY,
@@ -39,6 +39,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Serves until `stop` says so, then lets requests in flight finish, at most for the deadline.
 pub(crate) async fn listen(
     listener: TcpListener,
+    places: Arc<Connections>,
     router: Router,
     app: App,
     mut stop: watch::Receiver<bool>,
@@ -56,7 +57,7 @@ pub(crate) async fn listen(
         match accepted {
             Ok((stream, peer)) => {
                 let address = peer.ip();
-                let held = app.connections.open(address, app.proxies.trust(address));
+                let held = places.open(address, app.proxies.trust(address));
                 let Some(held) = held else {
                     if let Some(others) = all_at_work.speak(app.world.mono()) {
                         tracing::warn!(%address, others, "connection closed: all others work");
@@ -76,7 +77,7 @@ pub(crate) async fn listen(
                     tracing::warn!(%error, others, "connection not accepted");
                 }
                 // Most often descriptors have run out, and one that idles has one.
-                app.connections.make_room();
+                places.make_room();
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }

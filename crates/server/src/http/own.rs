@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::App;
+use super::admission::Kind;
 use super::error::ApiError;
-use crate::limits::{READY_DEADLINE, READY_FOR, STREAMS_MAX};
+use crate::limits::{READY_DEADLINE, READY_FOR};
 
 /// The process answers, and says if the disk is full. That is no reason to start it again, so the
 /// status is 200 all the same.
@@ -90,8 +91,7 @@ impl Readiness {
     responses((status = OK, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
-    let taken = STREAMS_MAX.saturating_sub(app.streams.available_permits());
-    app.metrics.streams.set(u64::try_from(taken).unwrap_or(u64::MAX));
+    app.metrics.streams.set(app.admission.taken(Kind::Waiting));
     // Without the store's counts the others are still worth having.
     if let Ok(counts) = app.store.counts().await {
         app.metrics.devices.set(counts.devices);

@@ -11,13 +11,14 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::{
-    Block, ClaimFor, NewClaim, RedeemClaim, Store, StreamId, TimeQuality, TimeRange,
+    Block, ClaimFor, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality, TimeRange, TokenId,
 };
 use ecowatt_wire::{
     AckRange, Certainty, ClockReport, EpochStart, Refusal, Refused, Reply, Stream, UplinkWriter,
 };
 
 use super::{Ingest, IngestError};
+use crate::access::Principal;
 use crate::entropy::Entropy;
 use crate::limits::{TURNS_MAX, TURNS_WAITING_MAX};
 use crate::live::{Live, What};
@@ -266,7 +267,14 @@ fn times(from: i64, count: i64) -> Vec<i64> {
 #[tokio::test]
 async fn message_is_stored_answered_and_shown() {
     let world = World::new().await;
-    let mut events = world.live.subscribe();
+    let somebody = Principal {
+        role: Role::Viewer,
+        token: TokenId(1),
+        token_name: "viewer".into(),
+        session: None,
+        expires: None,
+    };
+    let mut events = world.live.subscribe(somebody.scope());
     let first = batch(TimeBase::Unix, &times(NOW.0 - 70_000, 7));
     let second = batch(TimeBase::Unix, &times(NOW.0 - 35_000, 7));
     let message = world.announced(1, vec![(id(1, 2), second), (id(1, 1), first.clone())]);

@@ -12,6 +12,7 @@ use ecowatt_wire::{
     BootReason, Certainty, ClockReport, EpochStart, Reply, SourceState, SourceStatus, Sources,
     Status, Stream, Uplink, UplinkWriter,
 };
+use serde_json::Value;
 
 use crate::world::{Answer, World};
 
@@ -36,18 +37,29 @@ pub(crate) type Sample = (UnixMs, Option<u16>);
 impl TestDevice {
     /// Makes a claim as an operator does and redeems it as a device does.
     pub(crate) async fn enrol(world: &World, name: &str) -> Self {
+        let claim = Self::claim(world, name).await;
+        Self::redeemed(world, claim).await
+    }
+
+    /// The answer to an operator who makes a claim.
+    pub(crate) async fn claim(world: &World, name: &str) -> Value {
         let body =
             format!(r#"{{"name":"{name}","site":{{"name":"Home","time_zone":"Europe/Berlin"}}}}"#);
         let enrolment = world.post("/api/v1/devices", &body).await;
         assert_eq!(enrolment.status, 201, "{}", enrolment.text());
-        let code = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
+        enrolment.json()
+    }
+
+    /// Redeems a claim.
+    pub(crate) async fn redeemed(world: &World, claim: Value) -> Self {
+        let code = claim["claim_code"].as_str().unwrap().parse().unwrap();
         let half = DeviceHalf::new([7; 32]);
         let answer = Self::redeem(world, &half, &code).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/cose"));
         let identity = half.finish(&code, &answer.body).unwrap();
         let id = identity.grant.device.to_string();
-        assert_eq!(enrolment.json()["device"], id);
+        assert_eq!(claim["device"], id);
         let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         Self {

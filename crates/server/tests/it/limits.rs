@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use ecowatt_clock::Clock;
-use ecowatt_server::limits::STREAMS_MAX;
+use ecowatt_server::limits::WAITING_MAX;
 use ecowatt_server::{Config, serve};
 use ecowatt_store::{Stepper, Store};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::events::Reader;
-use crate::world::World;
+use crate::world::{World, within};
 
 #[tokio::test]
 async fn streams_are_bounded_and_places_come_back() {
-    let world = World::start().await;
+    let config = Config { address_share: 100, ..Config::default() };
+    let world = World::start_with(config).await;
     let mut readers = Vec::new();
-    for _ in 0..STREAMS_MAX {
+    for _ in 0..WAITING_MAX {
         readers.push(Reader::open(&world, "").await);
     }
     let refused = world.get("/api/v1/events").await;
@@ -33,6 +35,27 @@ async fn streams_are_bounded_and_places_come_back() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(reader.is_some(), "places come back when readers go");
+}
+
+#[tokio::test]
+async fn address_that_has_its_share_of_streams_leaves_others_theirs() {
+    let config = Config { address_share: 2, ..Config::default() };
+    let world = World::start_with(config).await;
+    let mut readers = Vec::new();
+    for _ in 0..WAITING_MAX * 2 / 100 {
+        readers.push(Reader::open(&world, "").await);
+    }
+    let refused = world.get("/api/v1/events").await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy"));
+    let get = format!(
+        "GET /api/v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+        world.address, world.token
+    );
+    let mut elsewhere = world.connect_from([127, 0, 0, 2]).await;
+    elsewhere.write_all(get.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    within("a stream begins", elsewhere.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod bad_input;
 mod device;
 mod disk;
 mod document;
+mod doors;
 mod events;
 mod fleet;
 mod hosts;

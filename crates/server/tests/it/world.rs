@@ -23,6 +23,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A server on a port of its own, with an owner's token.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
+    /// Where devices alone are answered, if anywhere.
+    pub(crate) device_address: Option<SocketAddr>,
     pub(crate) setup_link: Option<String>,
     pub(crate) token: String,
     running: Option<Running>,
@@ -68,6 +70,7 @@ impl World {
     pub(crate) fn of(running: Running) -> Self {
         Self {
             address: running.address,
+            device_address: running.device_address,
             setup_link: running.setup_link.clone(),
             token: String::new(),
             running: Some(running),
@@ -92,6 +95,7 @@ impl World {
         let running = serve(config, store, Clock::system(), shutdown).await.unwrap();
         Self {
             address: running.address,
+            device_address: running.device_address,
             setup_link: running.setup_link.clone(),
             token: String::new(),
             running: Some(running),

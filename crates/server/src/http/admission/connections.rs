@@ -14,7 +14,6 @@ use ecowatt_clock::Clock;
 use tokio::sync::Notify;
 
 use super::{Network, Share};
-use crate::limits::CONNECTIONS_MAX;
 
 /// One connection.
 #[derive(Debug)]
@@ -125,9 +124,9 @@ impl Open {
 }
 
 impl Connections {
-    pub(crate) fn new(clock: Clock, share: Share) -> Arc<Self> {
-        let max = usize::try_from(CONNECTIONS_MAX).unwrap_or(usize::MAX);
-        let of_one_max = usize::try_from(share.of(CONNECTIONS_MAX)).unwrap_or(usize::MAX);
+    pub(crate) fn new(clock: Clock, share: Share, max: u32) -> Arc<Self> {
+        let of_one_max = usize::try_from(share.of(max)).unwrap_or(usize::MAX);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         Arc::new(Self { clock, max, of_one_max, open: Mutex::default() })
     }
 
@@ -210,7 +209,7 @@ mod tests {
     #[test]
     fn idlest_of_an_address_makes_way_for_its_next() {
         let (clock, driver) = Clock::driven(UnixMs(0));
-        let connections = Connections::new(clock, Share(50));
+        let connections = Connections::new(clock, Share(50), 64);
         let share = connections.of_one_max;
         let mut held = Vec::new();
         for n in 0..share {
@@ -231,7 +230,7 @@ mod tests {
 
     #[test]
     fn full_house_takes_from_whoever_has_most_and_refuses_only_when_all_work() {
-        let connections = Connections::new(Clock::system(), Share(50));
+        let connections = Connections::new(Clock::system(), Share(50), 64);
         let mut held = Vec::new();
         for n in [1, 1, 2, 3] {
             for _ in 0..connections.max / 4 {
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn proxy_has_no_share_and_is_cut_last() {
-        let connections = Connections::new(Clock::system(), Share(10));
+        let connections = Connections::new(Clock::system(), Share(10), 64);
         let mut held: Vec<_> =
             (1..connections.max).map(|_| connections.open(address(1), true).unwrap()).collect();
         held.push(connections.open(address(2), false).unwrap());

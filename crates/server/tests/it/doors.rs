@@ -1,0 +1,55 @@
+//! An address for devices alone.
+
+use std::net::SocketAddr;
+
+use ecowatt_clock::Clock;
+use ecowatt_model::UnixMs;
+use ecowatt_server::Config;
+use serde_json::Value;
+
+use crate::device::TestDevice;
+use crate::world::World;
+
+/// What devices are answered; whoever adds an operation says so here.
+const FOR_DEVICES: [&str; 3] = ["get /health", "post /link", "post /link/enrol"];
+
+async fn world() -> World {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    World::start_with(Config { listen_devices: Some(free), ..Config::default() }).await
+}
+
+#[tokio::test]
+async fn devices_enrol_and_deliver_at_an_address_of_their_own() {
+    let mut world = world().await;
+    let main = world.address;
+    let claim = TestDevice::claim(&world, "Roof").await;
+    world.address = world.device_address.unwrap();
+    let mut device = TestDevice::redeemed(&world, claim).await;
+    let now = Clock::system().now();
+    device.deliver(&world, now, &[(UnixMs(now.0 - 5_000), Some(1_000))]).await;
+    world.address = main;
+    assert_eq!(world.get_json("/api/v1/devices").await["total"], 1);
+    device.deliver(&world, now, &[(UnixMs(now.0 - 4_000), Some(1_000))]).await;
+}
+
+#[tokio::test]
+async fn nothing_else_is_answered_there_whatever_it_shows() {
+    let mut world = world().await;
+    world.address = world.device_address.unwrap();
+    let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
+    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone()))
+    });
+    let pages = ["/", "/app.js", "/nothing"].map(|path| ("get".to_owned(), path.to_owned()));
+    let (name, bearer) = world.bearer();
+    for (method, path) in operations.chain(pages) {
+        let is_for_devices = FOR_DEVICES.contains(&format!("{method} {path}").as_str());
+        let target = path.replace("{id}", "dev-1");
+        for body in ["", "{}"] {
+            let headers = [(name, bearer.as_str()), ("content-type", "application/json")];
+            let answer = world.send(&method.to_uppercase(), &target, &headers, body).await;
+            assert_eq!(answer.status == 404, !is_for_devices, "{method} {path}: {answer:?}");
+            assert!(is_for_devices || answer.code() == "route_unknown", "{method} {path}");
+        }
+    }
+}
