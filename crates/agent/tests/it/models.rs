@@ -161,21 +161,17 @@ fn config(server: &Server, inverter: &Scripted, data: &Path) -> Config {
     config
 }
 
-/// Every reading of a point, oldest first.
+/// Every reading of a point, oldest first, by the layout that its batch has.
 fn readings(server: &Server, point: &str) -> Vec<Reading> {
-    let rows = server.rows();
     let kept = server.kept.lock().unwrap();
-    let layouts: Vec<Layout> =
-        kept.layouts.values().map(|bytes| Layout::from_cbor(bytes).unwrap()).collect();
     let mut found = Vec::new();
-    for row in &rows {
-        // Layouts of these tests differ in their columns.
-        let Some(layout) = layouts.iter().find(|l| l.columns().len() == row.words.len()) else {
-            continue;
-        };
-        let marks: Vec<Mark> =
-            row.marks.iter().map(|code| Mark::from_code(*code).unwrap()).collect();
-        found.extend(layout.find(point).map(|point| layout.reading(point, &row.words, &marks)));
+    for (id, rows) in &kept.batches {
+        let layout = Layout::from_cbor(&kept.layouts[&kept.streams[id]]).unwrap();
+        let Some(point) = layout.find(point) else { continue };
+        for row in rows {
+            let marks = row.marks.iter().map(|code| Mark::from_code(*code).unwrap());
+            found.push(layout.reading(point, &row.words, &marks.collect::<Vec<_>>()));
+        }
     }
     found
 }
@@ -385,6 +381,39 @@ async fn a_rated_power_that_was_misread_once_bounds_nothing() {
         assert_eq!(good(&server, "info.rated_power"), [i64::from(wrong), 5_000]);
         assert_eq!(rated_layouts(&server), [ASSUMED, Some(5_000)]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_that_cannot_be_is_marked_and_kept_as_it_came() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let inverter = Scripted::start(move |address, count| usual().answer(address, count));
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until_rated(&server, 5_000).await;
+    until_power(&server, 3_600).await;
+    // 8.5 MW by a wrong factor, 7.6 kW by a wrong word, and as much the other way.
+    for (wrong, factor, watts) in [(8_545, 3, 8_545_000), (7_600, 0, 7_600), (0x8001, 0, -32_767)] {
+        let falsely: &[(u16, u16)] = &[(14, wrong), (15, factor), (38, 4), (24, 1), (25, 0)];
+        let misread = Map::of(40_000, &[COMMON, (103, 50, falsely), NAMEPLATE]).ended();
+        let (right, mut times) = (usual(), 0);
+        let before = readings(&server, "ac.power").len();
+        inverter.becomes(move |address, count| {
+            let holds_it = (address..address + count).contains(&40_084);
+            times += u32::from(holds_it);
+            if holds_it && times == 1 { &misread } else { &right }.answer(address, count)
+        });
+        let marked = || {
+            let all = readings(&server, "ac.power");
+            let not_good = all[before..].iter().filter(|reading| reading.good().is_none());
+            not_good.map(|reading| (reading.quality, reading.value)).collect::<Vec<_>>()
+        };
+        until("the false reading and right ones", || {
+            !marked().is_empty() && good(&server, "ac.power").ends_with(&[3_600, 3_600])
+        })
+        .await;
+        assert_eq!(marked(), [(ecowatt_model::Quality::OutOfRange, Some(watts))]);
+    }
+    agent.stop().await;
+    assert!(good(&server, "ac.power").iter().all(|watts| *watts == 3_600));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
