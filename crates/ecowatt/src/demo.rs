@@ -22,7 +22,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_profile::catalogue;
 use ecowatt_server::ServeError;
 use ecowatt_server::access::{Access, TokenRequest};
-use ecowatt_store::{Role, Store};
+use ecowatt_store::{By, Role, Store};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -112,11 +112,10 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
 
     let store = Store::open(&data.join("server")).context("opening the store")?;
     let token = Access::new(store.clone(), clock)
-        .make_token(TokenRequest {
-            name: "demonstration".into(),
-            role: Role::Owner,
-            valid_for: None,
-        })
+        .make_token(
+            By::new("ecowatt demo", clock.now()),
+            TokenRequest { name: "demonstration".into(), role: Role::Owner, valid_for: None },
+        )
         .await
         .context("making a token")?
         .text

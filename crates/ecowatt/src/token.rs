@@ -11,7 +11,7 @@ use ecowatt_client::Client;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_server::access::{Access, TokenRequest};
-use ecowatt_store::{self as stored, Store, TokenId};
+use ecowatt_store::{self as stored, By, Store, TokenId};
 
 use crate::argument;
 use crate::operator::Connection;
@@ -91,6 +91,8 @@ enum Keeper {
 /// # Errors
 /// If the folder is no store or cannot be written to, or the server refuses.
 pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
+    // Whoever can write to the folder.
+    let by = By::new("ecowatt token", clock.now());
     match args.verb {
         Verb::Create { place, role, name, valid_for } => {
             let (api, stored) = roles(role);
@@ -102,7 +104,7 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
             let text = match place.keeper(clock)? {
                 Keeper::Folder(access, _) => {
                     let request = TokenRequest { name: name.clone(), role: stored, valid_for };
-                    access.make_token(request).await.with_context(making)?.text.expose()
+                    access.make_token(by, request).await.with_context(making)?.text.expose()
                 }
                 Keeper::Server(client) => {
                     let valid_for_s = valid_for.map(|valid_for| valid_for.as_secs());
@@ -126,7 +128,7 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
             match place.keeper(clock)? {
                 // Whoever owns the folder can always make another, so the last one may go too.
                 Keeper::Folder(_, store) => {
-                    store.delete_token(TokenId(id), None).await.with_context(revoking)?;
+                    store.delete_token(by, TokenId(id), None).await.with_context(revoking)?;
                 }
                 Keeper::Server(client) => client.revoke_token(id).with_context(revoking)?,
             }

@@ -17,7 +17,7 @@ use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_server::Entropy;
 use ecowatt_server::ingest::{Ingest, IngestError};
-use ecowatt_store::{ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
+use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
 
 use crate::disk::Disk;
 use crate::fleetwide::{FAR, after};
@@ -519,6 +519,7 @@ pub(crate) fn number(index: u32) -> DeviceNumber {
 
 async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, StoreError> {
     let id = format!("{index:05}");
+    let by = By::new("simulation", START);
     let claim = NewClaim {
         claim_for: ClaimFor::New {
             name: format!("Device {}", index + 1),
@@ -530,7 +531,10 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
         created: START,
         expires: UnixMs(i64::MAX),
     };
-    let device = store.create_claim(claim).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
+    let device = store
+        .create_claim(by.clone(), claim)
+        .await
+        .map_err(|_| StoreError::Corrupt("a new claim"))?;
     let kid = Kid { device, generation: KeyGeneration(1) };
     let redeem = RedeemClaim {
         id,
@@ -541,7 +545,7 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
         reply: Vec::new(),
         at: START,
     };
-    store.redeem_claim(redeem).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
+    store.redeem_claim(by, redeem).await.map_err(|_| StoreError::Corrupt("a new claim"))?;
     Ok(kid)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId};
 use ecowatt_model::{Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs};
-use ecowatt_store::{ClaimFor, NewClaim, RedeemClaim, Store};
+use ecowatt_store::{By, ClaimFor, NewClaim, RedeemClaim, Store};
 use ecowatt_wire::{Stream, UplinkWriter};
 
 use crate::load::send;
@@ -83,6 +83,7 @@ impl Devices {
 async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
     let id = format!("{index:05}");
     let at = CREATED;
+    let by = By::new("benchmark", at);
     let claim = NewClaim {
         claim_for: ClaimFor::New {
             name: format!("Device {index}"),
@@ -94,7 +95,7 @@ async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
         created: at,
         expires: UnixMs(i64::MAX),
     };
-    let device = store.create_claim(claim).await?;
+    let device = store.create_claim(by.clone(), claim).await?;
     let secret: [u8; 32] = std::array::from_fn(|at| device.0.to_le_bytes()[at % 4]);
     let kid = Kid { device, generation: KeyGeneration(1) };
     let redeem = RedeemClaim {
@@ -106,6 +107,6 @@ async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
         reply: Vec::new(),
         at,
     };
-    store.redeem_claim(redeem).await?;
+    store.redeem_claim(by, redeem).await?;
     Ok((device, LinkKeys::derive(&DeviceKey::new(secret), kid)))
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_store::{
-    CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, Use,
+    By, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError,
+    Role, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, Use,
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -31,6 +31,10 @@ use crate::text::checked_name;
 
 /// Name of the token that a redeemed set-up code gives.
 const SETUP_TOKEN: &str = "set-up";
+
+/// Who replaces the set-up code, and whoever has it, in the lines that say who changed what.
+const SERVER: &str = "server";
+const SETUP_LINK: &str = "set-up link";
 
 /// Whoever sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -328,9 +332,9 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Unknown`] for whatever is not a valid token.
-    pub async fn open_session(&self, token: &str) -> Result<Opened, AccessError> {
+    pub async fn open_session(&self, token: &str, request: String) -> Result<Opened, AccessError> {
         let principal = self.principal_of_token(token).await?;
-        self.session_of(principal).await
+        self.session_of(principal, request).await
     }
 
     /// Sessions that run, the youngest first.
@@ -351,23 +355,27 @@ impl Access {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn end_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        self.store.delete_session(id).await
+    pub async fn end_session(&self, by: By, id: SessionId) -> Result<bool, StoreError> {
+        self.store.delete_session(by, id).await
     }
 
     /// Ends all sessions but one; gives their number.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn end_sessions(&self, but: Option<SessionId>) -> Result<usize, StoreError> {
-        self.store.delete_sessions(but).await
+    pub async fn end_sessions(&self, by: By, but: Option<SessionId>) -> Result<usize, StoreError> {
+        self.store.delete_sessions(by, but).await
     }
 
     /// Makes a token.
     ///
     /// # Errors
     /// If the name is taken or is none, or the lifetime is none.
-    pub async fn make_token(&self, request: TokenRequest) -> Result<MadeToken, MakeTokenError> {
+    pub async fn make_token(
+        &self,
+        by: By,
+        request: TokenRequest,
+    ) -> Result<MadeToken, MakeTokenError> {
         let name = checked_name(&request.name).ok_or(MakeTokenError::Name)?;
         let sensible = Duration::from_secs(60)..=TOKEN_LIFETIME_MAX;
         if request.valid_for.is_some_and(|valid_for| !sensible.contains(&valid_for)) {
@@ -375,7 +383,7 @@ impl Access {
         }
         let text = TokenText(Secret::random()?);
         let new = self.new_token(&text, &name, request.role, request.valid_for);
-        match self.store.create_token(new).await {
+        match self.store.create_token(by, new).await {
             Ok(token) => Ok(MadeToken { token, text }),
             Err(CreateTokenError::NameTaken) => Err(MakeTokenError::NameTaken),
             Err(CreateTokenError::TooMany) => Err(MakeTokenError::TooMany),
@@ -402,8 +410,8 @@ impl Access {
     ///
     /// # Errors
     /// If there is no such token or it must stay.
-    pub async fn revoke_token(&self, id: TokenId) -> Result<(), DeleteTokenError> {
-        self.store.delete_token(id, Some(self.clock.now())).await
+    pub async fn revoke_token(&self, by: By, id: TokenId) -> Result<(), DeleteTokenError> {
+        self.store.delete_token(by, id, Some(self.clock.now())).await
     }
 
     /// The code for the set-up link, as long as there is no owner. Each start ends the code of the
@@ -413,7 +421,8 @@ impl Access {
     /// If the store fails.
     pub async fn setup_code(&self) -> Result<Option<Secret>, AccessError> {
         let code = Secret::random()?;
-        let replaced = self.store.replace_setup_code(code.hash(), self.clock.now()).await;
+        let now = self.clock.now();
+        let replaced = self.store.replace_setup_code(By::new(SERVER, now), code.hash(), now).await;
         let is_owned = self.store.is_owned().await?;
         match replaced {
             // Nobody can redeem a code of a server that is owned, so it starts on a full disk too.
@@ -430,17 +439,23 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::SetupCode`] if the code is not the one that was printed last, or was used.
-    pub async fn redeem_setup(&self, code: &str) -> Result<(TokenText, Opened), AccessError> {
+    pub async fn redeem_setup(
+        &self,
+        code: &str,
+        request: String,
+    ) -> Result<(TokenText, Opened), AccessError> {
         let code: Secret = code.trim().parse().map_err(|_| AccessError::SetupCode)?;
         let text = TokenText(Secret::random()?);
         let session = Secret::random()?;
+        let at = self.clock.now();
+        let by = By { who: SETUP_LINK.into(), request: Some(request), at };
         let redeem = RedeemSetup {
             code: code.hash(),
             token: self.new_token(&text, SETUP_TOKEN, Role::Owner, None),
             session: session.hash(),
             session_expires: self.clock.now().plus(SESSION_LIFETIME),
         };
-        let (token, id) = match self.store.redeem_setup(redeem).await {
+        let (token, id) = match self.store.redeem_setup(by, redeem).await {
             Ok(token) => token,
             // Whoever made a token of that name already has access to the folder.
             Err(RedeemSetupError::Unknown | RedeemSetupError::NameTaken) => {
@@ -451,7 +466,11 @@ impl Access {
         Ok((text, Opened { principal: Principal::new(token, Some(id)), session }))
     }
 
-    async fn session_of(&self, principal: Principal) -> Result<Opened, AccessError> {
+    async fn session_of(
+        &self,
+        principal: Principal,
+        request: String,
+    ) -> Result<Opened, AccessError> {
         let session = Secret::random()?;
         let created = self.clock.now();
         let expires = created.plus(SESSION_LIFETIME);
@@ -461,8 +480,9 @@ impl Access {
             created,
             expires: principal.expires.map_or(expires, |end| end.min(expires)),
         };
+        let by = By { who: principal.to_string(), request: Some(request), at: created };
         // A token that was revoked in between gives no session.
-        let id = self.store.create_session(new).await?.ok_or(AccessError::Unknown)?;
+        let id = self.store.create_session(by, new).await?.ok_or(AccessError::Unknown)?;
         Ok(Opened { principal: Principal { session: Some(id), ..principal }, session })
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use ecowatt_clock::Clock;
-use ecowatt_model::{DeviceNumber, UnixMs};
-use ecowatt_store::{EditDevice, EditError, EditSite, SiteId, Store, StoreError};
+use ecowatt_model::DeviceNumber;
+use ecowatt_store::{By, EditDevice, EditError, EditSite, SiteId, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::limits::{NAME_CHARS_MAX, SWEEP_PAUSE};
@@ -30,44 +29,43 @@ pub(crate) enum ChangeError {
 #[derive(Debug, Clone)]
 pub(crate) struct Editor {
     store: Store,
-    clock: Clock,
 }
 
 impl Editor {
     #[must_use]
-    pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
     }
 
     /// Changes a device's name and site.
     ///
     /// # Errors
     /// If the change is not sensible or the store fails.
-    pub(crate) async fn device(&self, change: EditDevice) -> Result<(), ChangeError> {
+    pub(crate) async fn device(&self, by: By, change: EditDevice) -> Result<(), ChangeError> {
         let site = match change.site {
             Some((site, zone)) => Some((name(&site)?, zone.map(zone_name).transpose()?)),
             None => None,
         };
         let name = change.name.as_deref().map(name).transpose()?;
-        Ok(self.store.edit_device(EditDevice { name, site, ..change }).await?)
+        Ok(self.store.edit_device(by, EditDevice { name, site, ..change }).await?)
     }
 
     /// Changes a site's name and time zone.
     ///
     /// # Errors
     /// If the change is not sensible or the store fails.
-    pub(crate) async fn site(&self, change: EditSite) -> Result<(), ChangeError> {
+    pub(crate) async fn site(&self, by: By, change: EditSite) -> Result<(), ChangeError> {
         let name = change.name.as_deref().map(name).transpose()?;
         let time_zone = change.time_zone.map(zone_name).transpose()?;
-        Ok(self.store.edit_site(EditSite { name, time_zone, ..change }).await?)
+        Ok(self.store.edit_site(by, EditSite { name, time_zone, ..change }).await?)
     }
 
     /// Deletes a site without devices.
     ///
     /// # Errors
     /// If there is none, it has devices, or the store fails.
-    pub(crate) async fn delete_site(&self, site: SiteId) -> Result<(), ChangeError> {
-        Ok(self.store.delete_site(site).await?)
+    pub(crate) async fn delete_site(&self, by: By, site: SiteId) -> Result<(), ChangeError> {
+        Ok(self.store.delete_site(by, site).await?)
     }
 
     /// Forgets what was reported under a device's keys, and revokes them; false if there is no such
@@ -75,16 +73,16 @@ impl Editor {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn reset(&self, device: DeviceNumber) -> Result<bool, StoreError> {
-        self.store.reset_device(device, self.now()).await
+    pub(crate) async fn reset(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+        self.store.reset_device(by, device).await
     }
 
     /// Deletes a device; false if there is none. What it has stored is removed by and by.
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn delete(&self, device: DeviceNumber) -> Result<bool, StoreError> {
-        self.store.delete_device(device, self.now()).await
+    pub(crate) async fn delete(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+        self.store.delete_device(by, device).await
     }
 
     /// What may be wrong with a device's name, for the operator to see.
@@ -98,10 +96,6 @@ impl Editor {
         }
         let names: Vec<String> = namesakes.iter().map(ToString::to_string).collect();
         Ok(Some(format!("there is another device of that name at that site: {}", names.join(", "))))
-    }
-
-    fn now(&self) -> UnixMs {
-        self.clock.now()
     }
 }
 

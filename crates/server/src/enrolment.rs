@@ -11,8 +11,8 @@ use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
 use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::{DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 use ecowatt_store::{
-    Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Store,
-    StoreError,
+    By, Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
+    Store, StoreError,
 };
 
 use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
@@ -120,6 +120,7 @@ impl Enrolment {
     /// If the request is not sensible or the store fails.
     pub(crate) async fn make_claim(
         &self,
+        by: By,
         request: ClaimRequest,
     ) -> Result<NewClaimCode, ClaimError> {
         let claim_for = checked(request.claim_for)?;
@@ -140,7 +141,7 @@ impl Enrolment {
                 created,
                 expires,
             };
-            match self.store.create_claim(claim).await {
+            match self.store.create_claim(by.clone(), claim).await {
                 Ok(device) => return Ok(NewClaimCode { device, code, expires }),
                 Err(CreateClaimError::IdTaken) => {}
                 Err(CreateClaimError::UnknownSite) => return Err(ClaimError::UnknownSite),
@@ -168,9 +169,9 @@ impl Enrolment {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn void_claim(&self, id: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn void_claim(&self, by: By, id: &str) -> Result<bool, StoreError> {
         let Ok(id) = id.parse::<ClaimId>() else { return Ok(false) };
-        self.store.delete_claim(id.as_str().into()).await
+        self.store.delete_claim(by, id.as_str().into()).await
     }
 
     /// Revokes all keys of a device and voids its claim codes; false if there is no such device. One
@@ -178,11 +179,11 @@ impl Enrolment {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn revoke(&self, device: DeviceNumber) -> Result<bool, StoreError> {
+    pub(crate) async fn revoke(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
         if self.store.find_device(device).await?.is_none() {
             return Ok(false);
         }
-        self.store.revoke_keys(device, self.clock.now()).await?;
+        self.store.revoke_keys(by, device).await?;
         Ok(true)
     }
 
@@ -196,6 +197,7 @@ impl Enrolment {
     pub(crate) async fn redeem(
         &self,
         message: &[u8],
+        request_id: String,
     ) -> Result<(DeviceNumber, Vec<u8>), RedeemError> {
         let request = Request::parse(message)?;
         let id = request.claim();
@@ -242,7 +244,9 @@ impl Enrolment {
                 reply: reply.clone(),
                 at: now,
             };
-            match self.store.redeem_claim(redeem).await {
+            let by =
+                By { who: grant.device.to_string(), request: Some(request_id.clone()), at: now };
+            match self.store.redeem_claim(by, redeem).await {
                 Ok(()) => {
                     tracing::info!(
                         device_id = %grant.device,

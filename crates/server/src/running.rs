@@ -191,7 +191,7 @@ pub(crate) fn shared(
         fleet: Fleet::new(store.clone(), clock, config.silent_after),
         history: History::new(store.clone(), clock),
         enrolment: Enrolment::new(store.clone(), clock),
-        editor: Editor::new(store.clone(), clock),
+        editor: Editor::new(store.clone()),
         ingest: Ingest::new(
             store.clone(),
             clock,

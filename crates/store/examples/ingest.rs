@@ -15,8 +15,8 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef, PointId,
-    RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, TimeRange, Upload,
+    By, ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef,
+    PointId, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, TimeRange, Upload,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -152,7 +152,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         created: UnixMs(DAY),
         expires: UnixMs(DAY + 1),
     };
-    let device = store.create_claim(claim).await?;
+    let device = store.create_claim(By::new("example", UnixMs(DAY)), claim).await?;
     let redeemed = RedeemClaim {
         id,
         public_key: [0; 32],
@@ -162,7 +162,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         reply: Vec::new(),
         at: UnixMs(DAY),
     };
-    store.redeem_claim(redeemed).await?;
+    store.redeem_claim(By::new("example", UnixMs(DAY)), redeemed).await?;
     let point = |place: usize| PointDef {
         name: if place == 9 { "ac.power".into() } else { format!("x.point{place}") },
         unit: Unit::Watt,

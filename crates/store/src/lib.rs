@@ -7,6 +7,7 @@
 
 mod access;
 mod ascending;
+mod audit;
 mod counter;
 mod energy;
 mod error;
@@ -29,6 +30,7 @@ pub use access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
     SecretHash, Session, SessionId, Token, TokenId, Use,
 };
+pub use audit::{AuditLine, By};
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{Cause, OpenError, StoreError};
 pub use fleet::{

@@ -62,6 +62,9 @@ pub const BUCKET_CELLS_PER_QUERY_MAX: usize = 200_000;
 /// Most gaps that one query returns.
 pub const GAPS_PER_QUERY_MAX: u32 = 20_000;
 
+/// Most lines of who changed what that one query returns.
+pub const AUDIT_LINES_PER_QUERY_MAX: u32 = 1000;
+
 /// Rows of a deleted device that go in one commit: a few milliseconds of the writer's time.
 pub const DELETED_ROWS_PER_COMMIT: u32 = 512;
 

@@ -8,6 +8,7 @@
 
 mod absent;
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod edit;
 mod failure;
@@ -37,6 +38,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::audit::Audited;
 use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, READERS};
 use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
 use absent::AbsentKeys;
@@ -45,7 +47,7 @@ use fold::Fold;
 use journal::Journal;
 use steps::{Stepper, Steps};
 use threads::{Lane, Query, Reader, Readers, Threads};
-use writer::{Job, Writer};
+use writer::{Change, Job, Writer};
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
 const LOCK: &str = "ecowatt.lock";
@@ -216,7 +218,7 @@ impl Sqlite {
         }
     }
 
-    /// Runs a change in the next group. An `Err` takes back what the change did and nothing else.
+    /// Runs a change that the server makes by itself in the next group. An `Err` takes back what the change did and nothing else.
     pub(crate) async fn write<T, E>(
         &self,
         change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -253,11 +255,41 @@ impl Sqlite {
         self.absent.given(device);
     }
 
-    /// As [`Sqlite::write`], for a change of what ingest otherwise changes alone; it may revoke
-    /// something, too.
+    /// A change of the control plane, which may revoke something. Who made it of what is written down
+    /// with it; `subject` says of what, and nothing if nothing was changed.
+    pub(crate) async fn change<T, E>(
+        &self,
+        audited: Audited,
+        change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
+        subject: impl FnOnce(&T) -> Option<String> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.queue_change(Job::Change, audited, change, subject).await
+    }
+
+    /// As [`Sqlite::change`], of what ingest otherwise changes alone.
     pub(crate) async fn rewrite<T, E>(
         &self,
+        audited: Audited,
         change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
+        subject: impl FnOnce(&T) -> Option<String> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.queue_change(Job::Rewrite, audited, change, subject).await
+    }
+
+    async fn queue_change<T, E>(
+        &self,
+        job: fn(Change) -> Job,
+        audited: Audited,
+        change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
+        subject: impl FnOnce(&T) -> Option<String> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -265,21 +297,15 @@ impl Sqlite {
     {
         let journal = Arc::clone(&self.journal);
         let (answer, answered) = oneshot::channel();
-        self.queue(Job::Rewrite(writer::change(move |db| change(db, &journal), answer)))?;
+        let change = move |db: &Connection| {
+            let done = change(db, &journal)?;
+            if let Some(subject) = subject(&done) {
+                audit::note(db, &audited, &subject)?;
+            }
+            Ok(done)
+        };
+        self.queue(job(writer::change(change, answer)))?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
-    }
-
-    /// As [`Sqlite::write`], for a change that revokes something.
-    pub(crate) async fn revoke<T, E>(
-        &self,
-        change: impl FnOnce(&Connection, &Journal) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        let journal = Arc::clone(&self.journal);
-        self.write(move |db| change(db, &journal)).await
     }
 
     pub(crate) async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {

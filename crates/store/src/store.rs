@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::audit::Audited;
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, access, edit, fleet, query};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, access, audit, edit, fleet, query};
 use crate::{
-    AnnounceError, Block, Bucket, Claim, Counts, CreateClaimError, CreateTokenError, DayBucket,
-    DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery, DeviceState,
-    EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LayoutId, LocalDate, NewClaim,
-    NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId, RedeemClaim,
-    RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId, Site, SiteId,
-    SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId, TimeRange, Token,
-    TokenId, Upload, Use,
+    AnnounceError, AuditLine, Block, Bucket, By, Claim, Counts, CreateClaimError, CreateTokenError,
+    DayBucket, DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery,
+    DeviceState, EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LayoutId, LocalDate,
+    NewClaim, NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId,
+    RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId,
+    Site, SiteId, SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId, TimeRange,
+    Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -107,10 +108,35 @@ impl Store {
     }
 }
 
+/// Who changed what. Whatever takes a [`By`] writes a line in the transaction of its change, unless it
+/// changes nothing.
+impl Store {
+    /// Lines below one of them, the youngest first, at most
+    /// [`crate::limits::AUDIT_LINES_PER_QUERY_MAX`].
+    pub async fn list_audit(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditLine>, StoreError> {
+        let limit = limit.min(crate::limits::AUDIT_LINES_PER_QUERY_MAX);
+        self.sqlite().read(move |db| audit::list(db, before, limit)).await
+    }
+}
+
+fn subject_of_token(token: &Token) -> String {
+    format!("token {} ({})", token.id.0, token.name)
+}
+
 /// Access.
 impl Store {
-    pub async fn create_token(&self, new: NewToken) -> Result<Token, CreateTokenError> {
-        self.sqlite().write(move |db| access::create_token(db, &new)).await
+    pub async fn create_token(&self, by: By, new: NewToken) -> Result<Token, CreateTokenError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "token.create"),
+                move |db, _| access::create_token(db, &new),
+                |token: &Token| Some(subject_of_token(token)),
+            )
+            .await
     }
 
     /// The token with this hash, if it has not expired at `now`.
@@ -130,18 +156,33 @@ impl Store {
     /// at that time stays.
     pub async fn delete_token(
         &self,
+        by: By,
         id: TokenId,
         keep_owner: Option<UnixMs>,
     ) -> Result<(), DeleteTokenError> {
         self.sqlite()
-            .revoke(move |db, journal| access::delete_token(db, journal, id, keep_owner))
+            .change(
+                Audited::new(by, "token.delete"),
+                move |db, journal| access::delete_token(db, journal, id, keep_owner),
+                move |()| Some(format!("token {}", id.0)),
+            )
             .await
     }
 
     /// Makes a session, unless its token is gone. A token has
     /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`]; the oldest make way.
-    pub async fn create_session(&self, new: NewSession) -> Result<Option<SessionId>, StoreError> {
-        self.sqlite().write(move |db| access::create_session(db, &new)).await
+    pub async fn create_session(
+        &self,
+        by: By,
+        new: NewSession,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "session.create"),
+                move |db, _| access::create_session(db, &new),
+                |id: &Option<SessionId>| id.map(|id| format!("session {}", id.0)),
+            )
+            .await
     }
 
     /// A session and the token behind it, if neither has expired at `now`.
@@ -169,13 +210,29 @@ impl Store {
     }
 
     /// Deletes a session; says whether there was one.
-    pub async fn delete_session(&self, id: SessionId) -> Result<bool, StoreError> {
-        self.sqlite().revoke(move |db, journal| access::delete_session(db, journal, id)).await
+    pub async fn delete_session(&self, by: By, id: SessionId) -> Result<bool, StoreError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "session.delete"),
+                move |db, journal| access::delete_session(db, journal, id),
+                move |was_there: &bool| was_there.then(|| format!("session {}", id.0)),
+            )
+            .await
     }
 
     /// Deletes all sessions but one; gives their number.
-    pub async fn delete_sessions(&self, but: Option<SessionId>) -> Result<usize, StoreError> {
-        self.sqlite().revoke(move |db, journal| access::delete_sessions(db, journal, but)).await
+    pub async fn delete_sessions(
+        &self,
+        by: By,
+        but: Option<SessionId>,
+    ) -> Result<usize, StoreError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "session.delete"),
+                move |db, journal| access::delete_sessions(db, journal, but),
+                |count: &usize| (*count > 0).then(|| format!("{count} sessions")),
+            )
+            .await
     }
 
     /// Notes when tokens and sessions were used last.
@@ -191,18 +248,32 @@ impl Store {
     /// Keeps a one-time set-up code in place of any earlier one.
     pub async fn replace_setup_code(
         &self,
+        by: By,
         hash: SecretHash,
         created: UnixMs,
     ) -> Result<(), StoreError> {
-        self.sqlite().write(move |db| access::replace_setup_code(db, &hash, created)).await
+        self.sqlite()
+            .change(
+                Audited::new(by, "setup.replace"),
+                move |db, _| access::replace_setup_code(db, &hash, created),
+                |()| Some("set-up code".to_owned()),
+            )
+            .await
     }
 
     /// Makes a token and a session of it and spends the set-up code, or nothing of it.
     pub async fn redeem_setup(
         &self,
+        by: By,
         redeem: RedeemSetup,
     ) -> Result<(Token, SessionId), RedeemSetupError> {
-        self.sqlite().write(move |db| access::redeem_setup(db, &redeem)).await
+        self.sqlite()
+            .change(
+                Audited::new(by, "setup.redeem"),
+                move |db, _| access::redeem_setup(db, &redeem),
+                |(token, _): &(Token, SessionId)| Some(subject_of_token(token)),
+            )
+            .await
     }
 }
 
@@ -213,8 +284,18 @@ impl Store {
     }
 
     /// Makes a claim, and its device and site if they are to be made.
-    pub async fn create_claim(&self, new: NewClaim) -> Result<DeviceNumber, CreateClaimError> {
-        self.sqlite().revoke(move |db, journal| fleet::create_claim(db, journal, &new)).await
+    pub async fn create_claim(
+        &self,
+        by: By,
+        new: NewClaim,
+    ) -> Result<DeviceNumber, CreateClaimError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "claim.create"),
+                move |db, journal| fleet::create_claim(db, journal, &new),
+                |device: &DeviceNumber| Some(device.to_string()),
+            )
+            .await
     }
 
     pub async fn find_claim(&self, id: String) -> Result<Option<Claim>, StoreError> {
@@ -228,15 +309,30 @@ impl Store {
     }
 
     /// Deletes a claim that was not redeemed; says whether there was one.
-    pub async fn delete_claim(&self, id: String) -> Result<bool, StoreError> {
-        self.sqlite().revoke(move |db, journal| fleet::delete_claim(db, journal, &id)).await
+    pub async fn delete_claim(&self, by: By, id: String) -> Result<bool, StoreError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "claim.delete"),
+                {
+                    let id = id.clone();
+                    move |db, journal| fleet::delete_claim(db, journal, &id)
+                },
+                move |was_there: &bool| was_there.then(|| format!("claim {id}")),
+            )
+            .await
     }
 
     /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
     /// revoked.
-    pub async fn redeem_claim(&self, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
-        let redeemed =
-            self.sqlite().revoke(move |db, journal| fleet::redeem_claim(db, journal, &claim)).await;
+    pub async fn redeem_claim(&self, by: By, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
+        let redeemed = self
+            .sqlite()
+            .change(
+                Audited::new(by, "claim.redeem"),
+                move |db, journal| fleet::redeem_claim(db, journal, &claim),
+                |device: &DeviceNumber| Some(device.to_string()),
+            )
+            .await;
         if let Ok(device) = redeemed {
             self.sqlite().keys_given(device);
         }
@@ -261,8 +357,15 @@ impl Store {
 
     /// Revokes all keys of a device and voids its outstanding claims; says whether there was one of
     /// either.
-    pub async fn revoke_keys(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
-        self.sqlite().revoke(move |db, journal| fleet::revoke_keys(db, journal, device, at)).await
+    pub async fn revoke_keys(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+        let at = by.at;
+        self.sqlite()
+            .change(
+                Audited::new(by, "key.revoke"),
+                move |db, journal| fleet::revoke_keys(db, journal, device, at),
+                move |was_there: &bool| was_there.then(|| device.to_string()),
+            )
+            .await
     }
 
     pub async fn list_devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {
@@ -283,34 +386,64 @@ impl Store {
     }
 
     /// Changes a device's name and site.
-    pub async fn edit_device(&self, change: EditDevice) -> Result<(), EditError> {
-        self.sqlite().write(move |db| edit::edit_device(db, &change)).await
+    pub async fn edit_device(&self, by: By, change: EditDevice) -> Result<(), EditError> {
+        let device = change.device;
+        self.sqlite()
+            .change(
+                Audited::new(by, "device.edit"),
+                move |db, _| edit::edit_device(db, &change),
+                move |()| Some(device.to_string()),
+            )
+            .await
     }
 
     /// Changes a site's name and time zone.
-    pub async fn edit_site(&self, change: EditSite) -> Result<(), EditError> {
-        self.sqlite().write(move |db| edit::edit_site(db, &change)).await
+    pub async fn edit_site(&self, by: By, change: EditSite) -> Result<(), EditError> {
+        let site = change.site;
+        self.sqlite()
+            .change(
+                Audited::new(by, "site.edit"),
+                move |db, _| edit::edit_site(db, &change),
+                move |()| Some(format!("site {}", site.0)),
+            )
+            .await
     }
 
     /// Deletes a site without devices.
-    pub async fn delete_site(&self, site: SiteId) -> Result<(), EditError> {
-        self.sqlite().write(move |db| edit::delete_site(db, site)).await
+    pub async fn delete_site(&self, by: By, site: SiteId) -> Result<(), EditError> {
+        self.sqlite()
+            .change(
+                Audited::new(by, "site.delete"),
+                move |db, _| edit::delete_site(db, site),
+                move |()| Some(format!("site {}", site.0)),
+            )
+            .await
     }
 
     /// Revokes a device's keys and believes nothing any more of what was reported under them; what
     /// they have stored stays. Says whether there is such a device.
-    pub async fn reset_device(&self, device: DeviceNumber, at: UnixMs) -> Result<bool, StoreError> {
-        self.sqlite().rewrite(move |db, journal| edit::reset_device(db, journal, device, at)).await
+    pub async fn reset_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+        let at = by.at;
+        self.sqlite()
+            .rewrite(
+                Audited::new(by, "device.reset"),
+                move |db, journal| edit::reset_device(db, journal, device, at),
+                move |was_there: &bool| was_there.then(|| device.to_string()),
+            )
+            .await
     }
 
     /// Revokes a device's keys and makes it invisible; [`Store::sweep`] removes what it has stored.
     /// Says whether there is such a device.
-    pub async fn delete_device(
-        &self,
-        device: DeviceNumber,
-        at: UnixMs,
-    ) -> Result<bool, StoreError> {
-        self.sqlite().rewrite(move |db, journal| edit::delete_device(db, journal, device, at)).await
+    pub async fn delete_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+        let at = by.at;
+        self.sqlite()
+            .rewrite(
+                Audited::new(by, "device.delete"),
+                move |db, journal| edit::delete_device(db, journal, device, at),
+                move |was_there: &bool| was_there.then(|| device.to_string()),
+            )
+            .await
     }
 
     /// Removes some of what deleted devices have stored; says whether there may be more.

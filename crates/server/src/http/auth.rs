@@ -7,9 +7,11 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ecowatt_store::By;
 
 use super::App;
 use super::error::ApiError;
+use super::frame::RequestId;
 use crate::access::{AccessError, Principal, Right, SessionSecret};
 use crate::limits::SESSION_LIFETIME;
 
@@ -156,6 +158,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parts.extensions.get().cloned().ok_or_else(ApiError::unauthorized)
+    }
+}
+
+/// Who makes a change, and on which request.
+#[derive(Debug, Clone)]
+pub(crate) struct Acting(pub(crate) By);
+
+impl FromRequestParts<App> for Acting {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Caller(caller) = Caller::from_request_parts(parts, app).await?;
+        let id = RequestId::from_request_parts(parts, app).await?;
+        let request = Some(id.to_string());
+        Ok(Self(By { who: caller.to_string(), request, at: app.world.now() }))
     }
 }
 

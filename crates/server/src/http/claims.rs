@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use ecowatt_api::OpenClaim;
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Acting, Caller};
 use super::error::ApiError;
 use super::extract::TextPath;
 use crate::time::rfc3339;
@@ -37,9 +37,10 @@ pub(super) async fn list_claims(State(app): State<App>) -> Result<Json<Vec<OpenC
 pub(super) async fn delete_claim(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     TextPath(id): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    if !app.enrolment.void_claim(&id).await? {
+    if !app.enrolment.void_claim(by, &id).await? {
         return Err(ApiError::not_found("claim_unknown", "there is no such claim code to redeem"));
     }
     tracing::info!(by = %caller, claim = id.to_ascii_uppercase(), "claim code voided");

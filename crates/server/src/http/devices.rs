@@ -20,7 +20,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Acting, Caller};
 use super::error::ApiError;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
@@ -128,6 +128,7 @@ pub(super) async fn find_device(
 pub(super) async fn enrol_device(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     Body(body): Body<EnrolDevice>,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
     let claim_for = match body.device {
@@ -141,7 +142,7 @@ pub(super) async fn enrol_device(
         }
     };
     let valid_for = body.valid_for_s.map(Duration::from_secs);
-    let made = app.enrolment.make_claim(ClaimRequest { claim_for, valid_for }).await?;
+    let made = app.enrolment.make_claim(by, ClaimRequest { claim_for, valid_for }).await?;
     tracing::info!(
         by = %caller,
         device_id = %made.device,
@@ -172,10 +173,11 @@ pub(super) async fn enrol_device(
 pub(super) async fn delete_device_keys(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
-    if !app.enrolment.revoke(number).await? {
+    if !app.enrolment.revoke(by, number).await? {
         return Err(device_unknown());
     }
     app.ingest.forget_keys(number);
@@ -203,6 +205,7 @@ pub(super) async fn delete_device_keys(
 pub(super) async fn update_device(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     DevicePath(device): DevicePath,
     Body(body): Body<UpdateDevice>,
 ) -> Result<Json<Updated>, ApiError> {
@@ -213,7 +216,7 @@ pub(super) async fn update_device(
         site: body.site.map(|site| (site.name, site.time_zone)),
         keeps_past_days: body.keep_past_days,
     };
-    app.editor.device(change).await.map_err(|error| change_refused(error, device_unknown))?;
+    app.editor.device(by, change).await.map_err(|error| change_refused(error, device_unknown))?;
     app.ingest.forget_places();
     tracing::info!(by = %caller, device_id = %number, "device changed");
     Ok(Json(Updated { warning: app.editor.warning(number).await? }))
@@ -235,10 +238,11 @@ pub(super) async fn update_device(
 pub(super) async fn delete_device(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
-    if !app.editor.delete(number).await? {
+    if !app.editor.delete(by, number).await? {
         return Err(device_unknown());
     }
     app.ingest.forget_keys(number);
@@ -261,10 +265,11 @@ pub(super) async fn delete_device(
 pub(super) async fn reset_device(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     DevicePath(device): DevicePath,
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
-    if !app.editor.reset(number).await? {
+    if !app.editor.reset(by, number).await? {
         return Err(device_unknown());
     }
     app.ingest.forget_keys(number);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ecowatt_api::{Error, ErrorBody};
@@ -35,12 +36,22 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let id = parts.extensions.get().copied();
+        id.ok_or_else(|| ApiError::internal(anyhow::anyhow!("a request without an id")))
+    }
+}
+
 pub(crate) async fn frame(
     State((app, door)): State<(App, Door)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let id = RequestId(getrandom::u64().unwrap_or_default());
+    request.extensions_mut().insert(id);
     let kind = Kind::of(request.method(), request.uri().path());
     let span = span(kind, id, &request);
     let started = app.world.mono();

@@ -16,6 +16,7 @@ use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Request};
 use super::App;
 use super::error::ApiError;
 use super::extract::Peer;
+use super::frame::RequestId;
 use super::frame::seconds;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
@@ -92,12 +93,13 @@ pub(super) async fn take_message(
 )]
 pub(super) async fn enrol(
     State(app): State<App>,
+    id: RequestId,
     Peer(peer): Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let message = read(&headers, body, ENROL_MESSAGE_MAX).await?;
-    let redeemed = app.enrolment.redeem(&message).await;
+    let redeemed = app.enrolment.redeem(&message, id.to_string()).await;
     let outcome = redeemed.as_ref().map_or_else(RedeemError::as_str, |_| "enrolled");
     app.metrics.enrolments.add([outcome], 1);
     match redeemed {

@@ -9,9 +9,10 @@ use ecowatt_api::{CreateSession, RedeemSetup, RunningSession, Session};
 use ecowatt_store::SessionId;
 
 use super::App;
-use super::auth::{Caller, clear_cookie, set_cookie};
+use super::auth::{Acting, Caller, clear_cookie, set_cookie};
 use super::error::ApiError;
 use super::extract::{Body, NumberPath, Peer};
+use super::frame::RequestId;
 use super::tokens::api_role;
 use crate::access::{AccessError, Opened, Principal};
 use crate::time::rfc3339;
@@ -29,10 +30,11 @@ use crate::time::rfc3339;
 )]
 pub(super) async fn create_session(
     State(app): State<App>,
+    id: RequestId,
     peer: Peer,
     Body(body): Body<CreateSession>,
 ) -> Result<Response, ApiError> {
-    let opened = app.access.open_session(&body.token).await;
+    let opened = app.access.open_session(&body.token, id.to_string()).await;
     tell(&app, peer, "session", opened.as_ref());
     let opened = opened?;
     let cookie = set_cookie(&app, &opened.session)?;
@@ -52,10 +54,11 @@ pub(super) async fn create_session(
 )]
 pub(super) async fn redeem_setup(
     State(app): State<App>,
+    id: RequestId,
     peer: Peer,
     Body(body): Body<RedeemSetup>,
 ) -> Result<Response, ApiError> {
-    let redeemed = app.access.redeem_setup(&body.code).await;
+    let redeemed = app.access.redeem_setup(&body.code, id.to_string()).await;
     tell(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
     let (token, opened) = redeemed?;
     let cookie = set_cookie(&app, &opened.session)?;
@@ -84,9 +87,10 @@ pub(super) async fn find_session(Caller(principal): Caller) -> Json<Session> {
 pub(super) async fn delete_session(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1]), ApiError> {
     if let Some(session) = caller.session {
-        app.access.end_session(session).await?;
+        app.access.end_session(by, session).await?;
         tracing::info!(by = %caller, "logged out");
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, clear_cookie(&app)?)]))
@@ -126,8 +130,9 @@ pub(super) async fn list_sessions(
 pub(super) async fn delete_sessions(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
 ) -> Result<StatusCode, ApiError> {
-    let ended = app.access.end_sessions(caller.session).await?;
+    let ended = app.access.end_sessions(by, caller.session).await?;
     tracing::info!(by = %caller, ended, "all other sessions ended");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -146,9 +151,10 @@ pub(super) async fn delete_sessions(
 pub(super) async fn delete_other_session(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     NumberPath(id): NumberPath,
 ) -> Result<StatusCode, ApiError> {
-    if !app.access.end_session(SessionId(id)).await? {
+    if !app.access.end_session(by, SessionId(id)).await? {
         return Err(ApiError::not_found("session_unknown", "there is no such session"));
     }
     tracing::info!(by = %caller, session = id, "session ended");

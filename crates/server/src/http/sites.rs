@@ -7,7 +7,7 @@ use ecowatt_api::{Site, UpdateSite, Updated};
 use ecowatt_store::{EditSite, SiteId};
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Acting, Caller};
 use super::devices::change_refused;
 use super::error::ApiError;
 use super::extract::{Body, NumberPath};
@@ -47,6 +47,7 @@ pub(super) async fn list_sites(
 pub(super) async fn update_site(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     NumberPath(id): NumberPath,
     Body(body): Body<UpdateSite>,
 ) -> Result<Json<Updated>, ApiError> {
@@ -56,7 +57,7 @@ pub(super) async fn update_site(
         time_zone: body.time_zone,
         keeps_past_days: body.keep_past_days,
     };
-    app.editor.site(change).await.map_err(|error| change_refused(error, site_unknown))?;
+    app.editor.site(by, change).await.map_err(|error| change_refused(error, site_unknown))?;
     app.ingest.forget_places();
     tracing::info!(by = %caller, site = id, "site changed");
     Ok(Json(Updated { warning: None }))
@@ -77,9 +78,10 @@ pub(super) async fn update_site(
 pub(super) async fn delete_site(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     NumberPath(id): NumberPath,
 ) -> Result<StatusCode, ApiError> {
-    let deleted = app.editor.delete_site(SiteId(id)).await;
+    let deleted = app.editor.delete_site(by, SiteId(id)).await;
     deleted.map_err(|error| change_refused(error, site_unknown))?;
     tracing::info!(by = %caller, site = id, "site deleted");
     Ok(StatusCode::NO_CONTENT)

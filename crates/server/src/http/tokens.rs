@@ -9,7 +9,7 @@ use ecowatt_api::{CreateToken, CreatedToken, Role, Token};
 use ecowatt_store::{self as stored, DeleteTokenError, TokenId};
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Acting, Caller};
 use super::error::ApiError;
 use super::extract::{Body, NumberPath};
 use crate::access::{MakeTokenError, Principal, TokenRequest};
@@ -45,6 +45,7 @@ pub(super) async fn list_tokens(
 pub(super) async fn create_token(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     Body(body): Body<CreateToken>,
 ) -> Result<(StatusCode, Json<CreatedToken>), ApiError> {
     let request = TokenRequest {
@@ -52,7 +53,7 @@ pub(super) async fn create_token(
         role: stored_role(body.role),
         valid_for: body.valid_for_s.map(Duration::from_secs),
     };
-    let made = app.access.make_token(request).await?;
+    let made = app.access.make_token(by, request).await?;
     tracing::info!(
         by = %caller,
         token = made.token.id.0,
@@ -79,9 +80,10 @@ pub(super) async fn create_token(
 pub(super) async fn delete_token(
     State(app): State<App>,
     Caller(caller): Caller,
+    Acting(by): Acting,
     NumberPath(id): NumberPath,
 ) -> Result<StatusCode, ApiError> {
-    app.access.revoke_token(TokenId(id)).await?;
+    app.access.revoke_token(by, TokenId(id)).await?;
     tracing::info!(by = %caller, token = id, "token revoked");
     Ok(StatusCode::NO_CONTENT)
 }

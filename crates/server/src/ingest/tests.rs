@@ -11,7 +11,8 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::{
-    Block, ClaimFor, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality, TimeRange, TokenId,
+    Block, By, ClaimFor, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality, TimeRange,
+    TokenId,
 };
 use ecowatt_wire::{
     AckRange, Certainty, ClockReport, EpochStart, Refusal, Refused, Reply, Stream, UplinkWriter,
@@ -91,7 +92,7 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
         created: NOW,
         expires: UnixMs(NOW.0 + 1),
     };
-    let device = store.create_claim(claim).await.unwrap();
+    let device = store.create_claim(By::new("a test", NOW), claim).await.unwrap();
     let redeemed = RedeemClaim {
         id: id.into(),
         public_key: [1; 32],
@@ -101,7 +102,7 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
         reply: Vec::new(),
         at: NOW,
     };
-    store.redeem_claim(redeemed).await.unwrap();
+    store.redeem_claim(By::new("a test", NOW), redeemed).await.unwrap();
     device
 }
 
@@ -411,7 +412,7 @@ async fn message_that_is_not_the_devices_next_gets_no_reply() {
     assert_eq!(label(&world.seal(&replayed)).await, "stale");
     assert_eq!(label(&world.seal(&world.announced(4, Vec::new()))).await, "stale");
 
-    world.store.revoke_keys(world.device, NOW).await.unwrap();
+    world.store.revoke_keys(By::new("a test", NOW), world.device).await.unwrap();
     let next = world.seal(&world.announced(6, Vec::new()));
     let revoked = world.ingest.take(&next).await;
     assert!(matches!(revoked, Err(IngestError::UnknownKey)), "known until a moment ago");
@@ -686,7 +687,7 @@ async fn stream_is_announced_by_a_message_that_is_accepted() {
     let world = World::new().await;
     assert_eq!(fate(&world, &world.seal(&world.announced(1, Vec::new()))).await, "taken");
     // The key is revoked while it is remembered.
-    world.store.revoke_keys(world.device, NOW).await.unwrap();
+    world.store.revoke_keys(By::new("a test", NOW), world.device).await.unwrap();
     let mut message = world.announced(2, Vec::new());
     message.layouts = vec![(StreamNumber(2), layout_of(2, 2))];
     assert_eq!(fate(&world, &world.seal(&message)).await, "unknown_key");

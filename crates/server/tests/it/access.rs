@@ -326,7 +326,8 @@ async fn token_that_another_process_revokes_or_time_ends_is_void_at_once() {
     let bearer = format!("Bearer {text}");
     let mut stream = Reader::open_as(&world, ("authorization", &bearer)).await;
     let beside = ecowatt_store::Store::open_beside(folder.path()).unwrap();
-    beside.delete_token(ecowatt_store::TokenId(id), None).await.unwrap();
+    let by = ecowatt_store::By::new("a test", Clock::system().now());
+    beside.delete_token(by.clone(), ecowatt_store::TokenId(id), None).await.unwrap();
     stream.ends().await;
 
     // One that expires: made beside the server too, since the API wants a minute at least.
@@ -336,7 +337,7 @@ async fn token_that_another_process_revokes_or_time_ends_is_void_at_once() {
         role: ecowatt_store::Role::Viewer,
         valid_for: Some(std::time::Duration::from_secs(1)),
     };
-    let refused = access.make_token(short).await;
+    let refused = access.make_token(by, short).await;
     assert!(matches!(refused, Err(ecowatt_server::access::MakeTokenError::Lifetime)));
 }
 
@@ -439,4 +440,36 @@ async fn cookie_behind_tls_is_this_hosts_alone() {
     assert_eq!(ask(cookie.clone()).await, 200);
     // A neighbouring host may set this one.
     assert_eq!(ask(cookie.trim_start_matches("__Host-").to_owned()).await, 401);
+}
+
+#[tokio::test]
+async fn change_leaves_who_made_it_and_on_which_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start_in(folder.path(), ecowatt_server::Config::default()).await;
+    let body = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &body).await;
+    let set_up = answer.header("x-request-id").unwrap().to_owned();
+    world.token = answer.json()["token"].as_str().unwrap().into();
+    let body = r#"{"name":"Roof","site":{"name":"Hof","time_zone":"Europe/Berlin"}}"#;
+    let claimed = world.post("/api/v1/devices", body).await;
+    let claimed = claimed.header("x-request-id").unwrap().to_owned();
+    let (name, bearer) = world.bearer();
+    let refused = world.send("DELETE", "/api/v1/sites/1", &[(name, &bearer)], "").await;
+    assert_eq!(refused.status, 409, "it has a device");
+
+    let store = ecowatt_store::Store::open_beside(folder.path()).unwrap();
+    let mut lines = store.list_audit(None, 2).await.unwrap();
+    lines.reverse();
+    let said = lines.iter().map(|line| {
+        let request = line.by.request.as_deref().unwrap();
+        (line.by.who.as_str(), request, line.change.as_str(), line.subject.as_str())
+    });
+    let said: Vec<_> = said.collect();
+    assert_eq!(
+        said,
+        [
+            ("set-up link", set_up.as_str(), "setup.redeem", "token 1 (set-up)"),
+            ("token 1 (set-up)", claimed.as_str(), "claim.create", "dev-1"),
+        ]
+    );
 }

@@ -17,6 +17,9 @@ use crate::reported::SelfReport;
 use crate::revocation::Revocation;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId};
 
+/// Whose everything is until people are kept apart.
+const TENANT: i64 = 1;
+
 fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
     Ok(Site { id: SiteId(row.get(at)?), name: row.get(at + 1)?, time_zone: row.get(at + 2)? })
 }
@@ -33,8 +36,8 @@ pub(super) fn find_or_create_site(
     time_zone: Option<&str>,
 ) -> Result<i64, CreateClaimError> {
     let found: Option<(i64, String)> = db
-        .prepare_cached("SELECT id, time_zone FROM site WHERE name = ?1")?
-        .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT id, time_zone FROM site WHERE tenant = ?1 AND name = ?2")?
+        .query_row(params![TENANT, name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match (found, time_zone) {
         // Days are rolled up by the site's zone as they come, so it cannot change in passing.
@@ -43,8 +46,8 @@ pub(super) fn find_or_create_site(
         }
         (Some((id, _)), _) => Ok(id),
         (None, Some(time_zone)) => Ok(db
-            .prepare_cached("INSERT INTO site (name, time_zone) VALUES (?1, ?2)")?
-            .insert([name, time_zone])?),
+            .prepare_cached("INSERT INTO site (tenant, name, time_zone) VALUES (?1, ?2, ?3)")?
+            .insert(params![TENANT, name, time_zone])?),
         (None, None) => Err(CreateClaimError::UnknownSite),
     }
 }

@@ -28,8 +28,8 @@ fn filled(folder: &tempfile::TempDir, count: u32) -> Connection {
     let (now, later) = (NOW.0, LATER.0);
     db.execute_batch(&format!(
         "BEGIN;
-         INSERT INTO site VALUES (1, 'Hof', 'UTC');
-         INSERT INTO token VALUES (1, 'a', 'owner', x'00', 0, NULL, NULL);
+         INSERT INTO site VALUES (1, 1, 'Hof', 'UTC');
+         INSERT INTO token VALUES (1, 1, 'a', 'owner', x'00', 0, NULL, NULL);
          {each} INSERT INTO device (number, name, site, created, state)
              SELECT i, 'Device ' || i, 1, 0, 0 FROM n;
          {each} INSERT INTO device_key (device, generation, secret, created)

@@ -1,10 +1,30 @@
 -- Schema 1. Instants are Unix milliseconds in UTC. Nobody edits this file once it is released;
 -- changes are further files.
 
+-- Whose sites and tokens these are. There is one until people are kept apart.
+CREATE TABLE tenant (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+INSERT INTO tenant (id, name) VALUES (1, 'default');
+
+-- Every change of the control plane, in its own transaction: when, who, on which request, what, and
+-- what of.
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    change TEXT NOT NULL,
+    subject TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE site (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    time_zone TEXT NOT NULL
+    tenant INTEGER NOT NULL DEFAULT 1 REFERENCES tenant (id),
+    name TEXT NOT NULL,
+    time_zone TEXT NOT NULL,
+    UNIQUE (tenant, name)
 ) STRICT;
 
 CREATE TABLE device (
@@ -52,6 +72,7 @@ CREATE INDEX claim_expires ON claim (expires);
 
 CREATE TABLE token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL DEFAULT 1 REFERENCES tenant (id),
     name TEXT NOT NULL UNIQUE,
     role TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,

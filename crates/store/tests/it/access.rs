@@ -7,6 +7,8 @@ use ecowatt_store::{
     SecretHash, Store, Use,
 };
 
+use crate::fixture::by;
+
 fn token(name: &str, secret: u8, expires: Option<i64>) -> NewToken {
     NewToken {
         name: name.into(),
@@ -21,16 +23,16 @@ fn token(name: &str, secret: u8, expires: Option<i64>) -> NewToken {
 async fn token_is_found_until_it_expires_or_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let made = store.create_token(token("ci", 1, Some(100))).await.unwrap();
-    let taken = store.create_token(token("ci", 2, None)).await;
+    let made = store.create_token(by(), token("ci", 1, Some(100))).await.unwrap();
+    let taken = store.create_token(by(), token("ci", 2, None)).await;
     assert!(matches!(taken, Err(CreateTokenError::NameTaken)), "{taken:?}");
     assert_eq!(store.find_token([1; 32], UnixMs(99)).await.unwrap(), Some(made.clone()));
     assert_eq!(store.find_token([1; 32], UnixMs(100)).await.unwrap(), None);
     assert_eq!(store.find_token([2; 32], UnixMs(99)).await.unwrap(), None);
-    let kept = store.delete_token(made.id, Some(UnixMs(99))).await;
+    let kept = store.delete_token(by(), made.id, Some(UnixMs(99))).await;
     assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "{kept:?}");
-    store.delete_token(made.id, None).await.unwrap();
-    let again = store.delete_token(made.id, None).await;
+    store.delete_token(by(), made.id, None).await.unwrap();
+    let again = store.delete_token(by(), made.id, None).await;
     assert!(matches!(again, Err(DeleteTokenError::Unknown)), "{again:?}");
     assert_eq!(store.find_token([1; 32], UnixMs(99)).await.unwrap(), None);
 }
@@ -39,33 +41,33 @@ async fn token_is_found_until_it_expires_or_goes() {
 async fn session_lives_as_long_as_its_token() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let owner = store.create_token(token("owner", 1, None)).await.unwrap();
+    let owner = store.create_token(by(), token("owner", 1, None)).await.unwrap();
     let session =
         NewSession { hash: [5; 32], token: owner.id, created: UnixMs(10), expires: UnixMs(50) };
-    let id = store.create_session(session.clone()).await.unwrap().unwrap();
+    let id = store.create_session(by(), session.clone()).await.unwrap().unwrap();
     assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), Some((owner.clone(), id)));
     assert_eq!(store.find_session([5; 32], UnixMs(50)).await.unwrap(), None);
     assert!(store.is_valid(owner.id, Some(id), UnixMs(49)).await.unwrap());
     assert!(!store.is_valid(owner.id, Some(id), UnixMs(50)).await.unwrap());
-    store.delete_token(owner.id, None).await.unwrap();
+    store.delete_token(by(), owner.id, None).await.unwrap();
     assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), None);
     assert!(!store.is_valid(owner.id, Some(id), UnixMs(49)).await.unwrap());
-    assert_eq!(store.create_session(session).await.unwrap(), None, "of a token that is gone");
+    assert_eq!(store.create_session(by(), session).await.unwrap(), None, "of a token that is gone");
 }
 
 #[tokio::test]
 async fn last_owner_is_the_last_whose_token_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let lasting = store.create_token(token("lasting", 1, None)).await.unwrap();
-    let ending = store.create_token(token("ending", 2, Some(100))).await.unwrap();
+    let lasting = store.create_token(by(), token("lasting", 1, None)).await.unwrap();
+    let ending = store.create_token(by(), token("ending", 2, Some(100))).await.unwrap();
     let viewer = NewToken { role: Role::Viewer, ..token("viewer", 3, None) };
-    let viewer = store.create_token(viewer).await.unwrap();
-    let kept = store.delete_token(lasting.id, Some(UnixMs(100))).await;
+    let viewer = store.create_token(by(), viewer).await.unwrap();
+    let kept = store.delete_token(by(), lasting.id, Some(UnixMs(100))).await;
     assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "the other has expired: {kept:?}");
-    store.delete_token(viewer.id, Some(UnixMs(100))).await.unwrap();
-    store.delete_token(ending.id, Some(UnixMs(100))).await.unwrap();
-    let kept = store.delete_token(lasting.id, Some(UnixMs(100))).await;
+    store.delete_token(by(), viewer.id, Some(UnixMs(100))).await.unwrap();
+    store.delete_token(by(), ending.id, Some(UnixMs(100))).await.unwrap();
+    let kept = store.delete_token(by(), lasting.id, Some(UnixMs(100))).await;
     assert!(matches!(kept, Err(DeleteTokenError::LastOwner)), "{kept:?}");
 }
 
@@ -73,18 +75,18 @@ async fn last_owner_is_the_last_whose_token_is_valid() {
 async fn token_has_a_number_of_sessions_and_the_oldest_goes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let owner = store.create_token(token("owner", 1, None)).await.unwrap();
-    let other = store.create_token(token("other", 2, None)).await.unwrap();
+    let owner = store.create_token(by(), token("owner", 1, None)).await.unwrap();
+    let other = store.create_token(by(), token("other", 2, None)).await.unwrap();
     let session = |token, secret| NewSession {
         hash: [secret; 32],
         token,
         created: UnixMs(10),
         expires: UnixMs(50),
     };
-    store.create_session(session(other.id, 255)).await.unwrap();
+    store.create_session(by(), session(other.id, 255)).await.unwrap();
     let max = u8::try_from(SESSIONS_PER_TOKEN_MAX).unwrap();
     for secret in 0..max + 3 {
-        store.create_session(session(owner.id, secret)).await.unwrap();
+        store.create_session(by(), session(owner.id, secret)).await.unwrap();
     }
     for secret in 0..max + 3 {
         let found = store.find_session([secret; 32], UnixMs(10)).await.unwrap();
@@ -100,9 +102,9 @@ async fn token_has_a_number_of_sessions_and_the_oldest_goes() {
     assert_eq!((sessions[0].last_used, sessions[1].last_used), (Some(UnixMs(20)), None));
     let tokens = store.list_tokens().await.unwrap();
     assert_eq!((tokens[0].last_used, tokens[1].last_used), (Some(UnixMs(20)), None));
-    assert_eq!(store.delete_sessions(Some(sessions[0].id)).await.unwrap(), usize::from(max));
+    assert_eq!(store.delete_sessions(by(), Some(sessions[0].id)).await.unwrap(), usize::from(max));
     assert_eq!(store.list_sessions(UnixMs(10)).await.unwrap().len(), 1);
-    assert_eq!(store.delete_sessions(None).await.unwrap(), 1);
+    assert_eq!(store.delete_sessions(by(), None).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -110,10 +112,10 @@ async fn viewer_does_not_own_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let viewer = NewToken { role: Role::Viewer, ..token("viewer", 3, None) };
-    store.create_token(viewer).await.unwrap();
+    store.create_token(by(), viewer).await.unwrap();
     assert!(!store.is_owned().await.unwrap());
-    store.replace_setup_code([2; 32], UnixMs(0)).await.unwrap();
-    store.redeem_setup(redeem([2; 32], token("owner", 4, None))).await.unwrap();
+    store.replace_setup_code(by(), [2; 32], UnixMs(0)).await.unwrap();
+    store.redeem_setup(by(), redeem([2; 32], token("owner", 4, None))).await.unwrap();
     assert!(store.is_owned().await.unwrap());
 }
 
@@ -126,7 +128,7 @@ fn redeem(code: SecretHash, token: NewToken) -> RedeemSetup {
 async fn setup_code_is_not_spent_without_a_session() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.replace_setup_code([1; 32], UnixMs(0)).await.unwrap();
+    store.replace_setup_code(by(), [1; 32], UnixMs(0)).await.unwrap();
     let other = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
     other
         .execute_batch(
@@ -134,11 +136,11 @@ async fn setup_code_is_not_spent_without_a_session() {
              BEGIN SELECT RAISE(ABORT, 'no session'); END",
         )
         .unwrap();
-    let refused = store.redeem_setup(redeem([1; 32], token("owner", 3, None))).await;
+    let refused = store.redeem_setup(by(), redeem([1; 32], token("owner", 3, None))).await;
     assert!(matches!(refused, Err(RedeemSetupError::Store(_))), "{refused:?}");
     assert_eq!(store.list_tokens().await.unwrap(), []);
     other.execute_batch("DROP TRIGGER refuse").unwrap();
-    let owner = store.redeem_setup(redeem([1; 32], token("owner", 3, None))).await.unwrap();
+    let owner = store.redeem_setup(by(), redeem([1; 32], token("owner", 3, None))).await.unwrap();
     assert_eq!(store.find_session([77; 32], UnixMs(49)).await.unwrap(), Some(owner));
 }
 
@@ -146,17 +148,17 @@ async fn setup_code_is_not_spent_without_a_session() {
 async fn setup_code_is_redeemed_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.replace_setup_code([1; 32], UnixMs(0)).await.unwrap();
-    store.replace_setup_code([2; 32], UnixMs(0)).await.unwrap();
-    let replaced = store.redeem_setup(redeem([1; 32], token("owner", 3, None))).await;
+    store.replace_setup_code(by(), [1; 32], UnixMs(0)).await.unwrap();
+    store.replace_setup_code(by(), [2; 32], UnixMs(0)).await.unwrap();
+    let replaced = store.redeem_setup(by(), redeem([1; 32], token("owner", 3, None))).await;
     assert!(matches!(replaced, Err(RedeemSetupError::Unknown)), "{replaced:?}");
-    store.redeem_setup(redeem([2; 32], token("owner", 3, None))).await.unwrap();
-    let again = store.redeem_setup(redeem([2; 32], token("owner 3", 5, None))).await;
+    store.redeem_setup(by(), redeem([2; 32], token("owner", 3, None))).await.unwrap();
+    let again = store.redeem_setup(by(), redeem([2; 32], token("owner 3", 5, None))).await;
     assert!(matches!(again, Err(RedeemSetupError::Unknown)), "{again:?}");
     let names: Vec<String> =
         store.list_tokens().await.unwrap().into_iter().map(|token| token.name).collect();
     assert_eq!(names, ["owner"]);
-    store.replace_setup_code([6; 32], UnixMs(0)).await.unwrap();
-    let owned = store.redeem_setup(redeem([6; 32], token("second owner", 7, None))).await;
+    store.replace_setup_code(by(), [6; 32], UnixMs(0)).await.unwrap();
+    let owned = store.redeem_setup(by(), redeem([6; 32], token("second owner", 7, None))).await;
     assert!(matches!(owned, Err(RedeemSetupError::Unknown)), "{owned:?}");
 }

@@ -11,7 +11,7 @@ use ecowatt_store::{
 };
 
 use crate::disk_full::Small;
-use crate::fixture::{DAY, Fixture, GENERATION, enrol, runtime, samples, upload};
+use crate::fixture::{DAY, Fixture, GENERATION, by, by_at, enrol, runtime, samples, upload};
 
 fn on(_: CopyProgress) -> bool {
     true
@@ -216,17 +216,17 @@ async fn database_of_another_program_and_of_a_later_version_are_refused() {
 
 /// Revokes and ends what there is, after a copy was made; gives the copy.
 async fn revoked_after_a_copy(fixture: &Fixture, copies: &Path) -> PathBuf {
-    let owner = fixture.store.create_token(token("owner")).await.unwrap();
-    let lost = fixture.store.create_token(token("lost token")).await.unwrap();
+    let owner = fixture.store.create_token(by(), token("owner")).await.unwrap();
+    let lost = fixture.store.create_token(by(), token("lost token")).await.unwrap();
     let session =
         NewSession { hash: [5; 32], token: owner.id, created: DAY, expires: UnixMs(DAY.0 + 50) };
-    fixture.store.create_session(session).await.unwrap();
+    fixture.store.create_session(by(), session).await.unwrap();
     let copy = copies.join("copy.db");
     back_up(fixture.dir.path(), &copy, on).unwrap();
     let (_, session) = fixture.store.find_session([5; 32], DAY).await.unwrap().unwrap();
-    fixture.store.delete_session(session).await.unwrap();
-    fixture.store.revoke_keys(fixture.device(), UnixMs(DAY.0 + 5)).await.unwrap();
-    fixture.store.delete_token(lost.id, None).await.unwrap();
+    fixture.store.delete_session(by(), session).await.unwrap();
+    fixture.store.revoke_keys(by_at(UnixMs(DAY.0 + 5)), fixture.device()).await.unwrap();
+    fixture.store.delete_token(by(), lost.id, None).await.unwrap();
     copy
 }
 

@@ -5,8 +5,8 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef, PointId,
-    Receipt, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, Upload,
+    By, ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef,
+    PointId, Receipt, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, Upload,
 };
 
 pub(crate) const GENERATION: KeyGeneration = KeyGeneration(1);
@@ -30,6 +30,15 @@ pub(crate) struct Sample {
     pub(crate) at: UnixMs,
     pub(crate) power_w: Result<i64, Quality>,
     pub(crate) counter_wh: Result<i64, Quality>,
+}
+
+/// Somebody who changes something.
+pub(crate) fn by() -> By {
+    by_at(DAY)
+}
+
+pub(crate) fn by_at(at: UnixMs) -> By {
+    By::new("a test", at)
 }
 
 pub(crate) struct Fixture {
@@ -80,7 +89,7 @@ pub(crate) async fn enrol(store: &Store, name: &str) -> DeviceNumber {
     let (id, secret) = (format!("C-{name}"), vec![1; 15]);
     let claim =
         NewClaim { claim_for, id: id.clone(), secret, created: DAY, expires: UnixMs(DAY.0 + 1000) };
-    let device = store.create_claim(claim).await.unwrap();
+    let device = store.create_claim(by(), claim).await.unwrap();
     let redeemed = RedeemClaim {
         id,
         public_key: [7; 32],
@@ -90,7 +99,7 @@ pub(crate) async fn enrol(store: &Store, name: &str) -> DeviceNumber {
         reply: b"welcome".to_vec(),
         at: DAY,
     };
-    store.redeem_claim(redeemed).await.unwrap();
+    store.redeem_claim(by(), redeemed).await.unwrap();
     device
 }
 

@@ -6,7 +6,9 @@ use ecowatt_store::{
     NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported,
 };
 
-use crate::fixture::{ARRIVAL, DAY, Fixture, GENERATION, SOURCE, STREAM, enrol, samples, upload};
+use crate::fixture::{
+    ARRIVAL, DAY, Fixture, GENERATION, SOURCE, STREAM, by, by_at, enrol, samples, upload,
+};
 
 fn claim(id: &str, claim_for: ClaimFor) -> NewClaim {
     let expires = UnixMs(DAY.0 + 1000);
@@ -33,25 +35,25 @@ async fn claim_is_redeemed_by_one_device_which_may_repeat_it() {
     let block = fixture.block(7, 1, &samples(0, 2));
     fixture.stored(upload(device, 1, vec![block])).await;
 
-    store.create_claim(claim("VOID", ClaimFor::Existing(device))).await.unwrap();
-    store.create_claim(claim("SECOND", ClaimFor::Existing(device))).await.unwrap();
+    store.create_claim(by(), claim("VOID", ClaimFor::Existing(device))).await.unwrap();
+    store.create_claim(by(), claim("SECOND", ClaimFor::Existing(device))).await.unwrap();
     assert!(store.find_claim("VOID".into()).await.unwrap().is_none(), "one code at a time");
     let held = store.find_claim("SECOND".into()).await.unwrap().unwrap();
     assert_eq!(held.next_generation, KeyGeneration(2));
     assert_eq!(held.first_epoch, BootEpoch(9));
 
-    let late = store.redeem_claim(redeem("SECOND", 1, 2, 1000)).await;
+    let late = store.redeem_claim(by(), redeem("SECOND", 1, 2, 1000)).await;
     assert!(matches!(late, Err(RedeemClaimError::Expired)), "{late:?}");
-    let wrong = store.redeem_claim(redeem("SECOND", 1, 1, 0)).await;
+    let wrong = store.redeem_claim(by(), redeem("SECOND", 1, 1, 0)).await;
     assert!(matches!(wrong, Err(RedeemClaimError::Overtaken)), "{wrong:?}");
-    store.redeem_claim(redeem("SECOND", 1, 2, 0)).await.unwrap();
-    match store.redeem_claim(redeem("SECOND", 1, 3, 5000)).await {
+    store.redeem_claim(by(), redeem("SECOND", 1, 2, 0)).await.unwrap();
+    match store.redeem_claim(by(), redeem("SECOND", 1, 3, 5000)).await {
         Err(RedeemClaimError::Repeated(first)) => assert_eq!(first.reply, [1, 2]),
         other => panic!("{other:?}"),
     }
-    let other = store.redeem_claim(redeem("SECOND", 2, 3, 0)).await;
+    let other = store.redeem_claim(by(), redeem("SECOND", 2, 3, 0)).await;
     assert!(matches!(other, Err(RedeemClaimError::RedeemedByOther)), "{other:?}");
-    let unknown = store.redeem_claim(redeem("NONE", 2, 3, 0)).await;
+    let unknown = store.redeem_claim(by(), redeem("NONE", 2, 3, 0)).await;
     assert!(matches!(unknown, Err(RedeemClaimError::Unknown)), "{unknown:?}");
 
     let old = store.find_key(device, GENERATION).await.unwrap().unwrap();
@@ -62,7 +64,7 @@ async fn claim_is_redeemed_by_one_device_which_may_repeat_it() {
     message.generation = KeyGeneration(2);
     let taken = store.ingest(message).await.unwrap();
     assert!(matches!(taken, Outcome::Stored(_)), "the other key counts from the start: {taken:?}");
-    assert!(store.revoke_keys(device, DAY).await.unwrap());
+    assert!(store.revoke_keys(by_at(DAY), device).await.unwrap());
     let refused = store.find_key(device, KeyGeneration(2)).await.unwrap().unwrap();
     assert_eq!(refused.revoked, Some(DAY));
 }
@@ -76,13 +78,14 @@ async fn failed_claim_leaves_no_device_behind() {
         site: site.into(),
         time_zone: zone.map(Into::into),
     };
-    let refused = store.create_claim(claim("X", new("Nowhere", None))).await;
+    let refused = store.create_claim(by(), claim("X", new("Nowhere", None))).await;
     assert!(matches!(refused, Err(CreateClaimError::UnknownSite)), "{refused:?}");
-    let refused = store.create_claim(claim("X", new("Hof", Some("Asia/Tokyo")))).await;
+    let refused = store.create_claim(by(), claim("X", new("Hof", Some("Asia/Tokyo")))).await;
     assert!(matches!(refused, Err(CreateClaimError::OtherTimeZone(_))), "{refused:?}");
-    let refused = store.create_claim(claim("C-first", new("Alm", Some("Europe/Vienna")))).await;
+    let refused =
+        store.create_claim(by(), claim("C-first", new("Alm", Some("Europe/Vienna")))).await;
     assert!(matches!(refused, Err(CreateClaimError::IdTaken)), "{refused:?}");
-    let refused = store.create_claim(claim("X", ClaimFor::Existing(DeviceNumber(9)))).await;
+    let refused = store.create_claim(by(), claim("X", ClaimFor::Existing(DeviceNumber(9)))).await;
     assert!(matches!(refused, Err(CreateClaimError::UnknownDevice)), "{refused:?}");
     assert_eq!(store.list_sites().await.unwrap().len(), 1);
     let page = store.list_devices(DeviceQuery { limit: 10, ..DeviceQuery::default() }).await;
@@ -193,9 +196,9 @@ async fn secret_of_a_code_is_not_kept_for_ever() {
         expires: UnixMs(created.0 + 1000),
     };
     let kept_until = UnixMs(DAY.0 + 1000 + CLAIM_KEPT_MS);
-    fixture.store.create_claim(claim("A", kept_until)).await.unwrap();
+    fixture.store.create_claim(by(), claim("A", kept_until)).await.unwrap();
     assert_eq!(claims(), 2);
-    fixture.store.create_claim(claim("B", UnixMs(kept_until.0 + 1))).await.unwrap();
+    fixture.store.create_claim(by(), claim("B", UnixMs(kept_until.0 + 1))).await.unwrap();
     assert_eq!(claims(), 1, "only what was just made");
 }
 

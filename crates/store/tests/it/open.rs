@@ -6,6 +6,8 @@ use std::thread;
 use ecowatt_model::UnixMs;
 use ecowatt_store::{NewToken, OpenError, Role, Store};
 
+use crate::fixture::by;
+
 fn token(name: &str) -> NewToken {
     NewToken {
         name: name.into(),
@@ -32,8 +34,8 @@ async fn administrator_works_beside_the_server() {
     assert!(Store::open_beside(dir.path()).is_err(), "there is no database yet");
     let server = Store::open(dir.path()).unwrap();
     let beside = Store::open_beside(dir.path()).unwrap();
-    beside.create_token(token("beside")).await.unwrap();
-    server.create_token(token("server's")).await.unwrap();
+    beside.create_token(by(), token("beside")).await.unwrap();
+    server.create_token(by(), token("server's")).await.unwrap();
     assert_eq!(server.list_tokens().await.unwrap(), beside.list_tokens().await.unwrap());
     drop(server);
     drop(beside);
@@ -71,9 +73,9 @@ async fn commands_do_not_keep_a_server_from_starting() {
 async fn command_leaves_the_log_to_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let server = Store::open(dir.path()).unwrap();
-    server.create_token(token("server's")).await.unwrap();
+    server.create_token(by(), token("server's")).await.unwrap();
     let beside = Store::open_beside(dir.path()).unwrap();
-    beside.create_token(token("beside")).await.unwrap();
+    beside.create_token(by(), token("beside")).await.unwrap();
     drop(beside);
     let log = std::fs::metadata(dir.path().join("ecowatt.db-wal")).unwrap();
     assert!(log.len() > 0, "a command moved the server's log");
@@ -116,7 +118,7 @@ async fn schema_1_opens() {
     database.execute_batch(include_str!("../../src/sqlite/v1.sql")).unwrap();
     database
         .execute_batch(
-            "INSERT INTO site VALUES (1, 'Hof', 'Europe/Berlin'); PRAGMA user_version = 1",
+            "INSERT INTO site VALUES (1, 1, 'Hof', 'Europe/Berlin'); PRAGMA user_version = 1",
         )
         .unwrap();
     drop(database);
@@ -130,7 +132,7 @@ async fn stopped_store_is_one_private_file() {
 
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.create_token(token("owner")).await.unwrap();
+    store.create_token(by(), token("owner")).await.unwrap();
     let database = dir.path().join("ecowatt.db");
     let mode = std::fs::metadata(&database).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -164,8 +166,8 @@ mod files {
                 fs::set_permissions(dir.path().join(name), open).unwrap();
             }
             let store = Store::open(dir.path()).unwrap();
-            let made = store.create_token(token("a")).await.unwrap();
-            store.delete_token(made.id, None).await.unwrap();
+            let made = store.create_token(by(), token("a")).await.unwrap();
+            store.delete_token(by(), made.id, None).await.unwrap();
             assert_eq!(mode(dir.path()), 0o700, "{before:o}");
             for entry in fs::read_dir(dir.path()).unwrap() {
                 let path = entry.unwrap().path();

@@ -4,7 +4,7 @@ use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
 use ecowatt_store::{EditDevice, EditError};
 
-use crate::fixture::{DAY, Fixture, announce, block, enrol, samples, upload, utc_date};
+use crate::fixture::{DAY, Fixture, announce, block, by, by_at, enrol, samples, upload, utc_date};
 
 #[tokio::test]
 async fn no_table_keeps_a_row_of_a_deleted_device() {
@@ -24,21 +24,21 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
         }
     }
     assert!(!store.sweep().await.unwrap(), "nothing is deleted");
-    assert!(store.delete_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
-    assert!(!store.delete_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
-    assert!(!store.reset_device(gone, UnixMs(DAY.0 + 9)).await.unwrap());
+    assert!(store.delete_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());
+    assert!(!store.delete_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());
+    assert!(!store.reset_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());
     assert_eq!(store.find_device(gone).await.unwrap(), None);
     // The other one keeps the site; once it is elsewhere, nothing does.
     let site = store.list_sites().await.unwrap()[0].id;
-    assert!(matches!(store.delete_site(site).await, Err(EditError::InUse)));
+    assert!(matches!(store.delete_site(by(), site).await, Err(EditError::InUse)));
     let elsewhere = EditDevice {
         device: kept,
         name: None,
         site: Some(("Elsewhere".into(), Some("UTC".into()))),
         keeps_past_days: true,
     };
-    store.edit_device(elsewhere).await.unwrap();
-    store.delete_site(site).await.unwrap();
+    store.edit_device(by(), elsewhere).await.unwrap();
+    store.delete_site(by(), site).await.unwrap();
 
     let other = rusqlite::Connection::open(fixture.dir.path().join("ecowatt.db")).unwrap();
     let tables: Vec<String> = other

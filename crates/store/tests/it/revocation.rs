@@ -8,7 +8,7 @@ use ecowatt_store::{
     ClaimFor, DeleteTokenError, NewClaim, NewSession, NewToken, Role, Store, StoreError,
 };
 
-use crate::fixture::{DAY, Fixture, GENERATION, enrol};
+use crate::fixture::{DAY, Fixture, GENERATION, by, by_at, enrol};
 
 const DATABASE: &str = "ecowatt.db";
 
@@ -29,18 +29,18 @@ fn put_back(older: &Path, folder: &Path) {
 async fn revoked_is_what_was_revoked_after_the_database_was_copied() {
     let Fixture { store, dir, .. } = Fixture::new().await;
     let second = enrol(&store, "second").await;
-    let kept = store.create_token(token("kept")).await.unwrap();
-    let lost = store.create_token(token("lost token")).await.unwrap();
+    let kept = store.create_token(by(), token("kept")).await.unwrap();
+    let lost = store.create_token(by(), token("lost token")).await.unwrap();
     drop(store);
     let copies = tempfile::tempdir().unwrap();
     let older = copies.path().join(DATABASE);
     fs::copy(dir.path().join(DATABASE), &older).unwrap();
 
     let store = Store::open(dir.path()).unwrap();
-    assert!(store.revoke_keys(DeviceNumber(1), UnixMs(DAY.0 + 5)).await.unwrap());
-    store.delete_token(lost.id, None).await.unwrap();
+    assert!(store.revoke_keys(by_at(UnixMs(DAY.0 + 5)), DeviceNumber(1)).await.unwrap());
+    store.delete_token(by(), lost.id, None).await.unwrap();
     let third = enrol(&store, "third").await;
-    assert!(store.revoke_keys(third, UnixMs(DAY.0 + 6)).await.unwrap());
+    assert!(store.revoke_keys(by_at(UnixMs(DAY.0 + 6)), third).await.unwrap());
     drop(store);
     put_back(&older, dir.path());
 
@@ -74,7 +74,7 @@ async fn generation_that_the_database_forgot_is_not_given_again() {
     let older = copies.path().join(DATABASE);
     fs::copy(dir.path().join(DATABASE), &older).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.create_claim(claim("AGAIN")).await.unwrap();
+    store.create_claim(by(), claim("AGAIN")).await.unwrap();
     let redeemed = ecowatt_store::RedeemClaim {
         id: "AGAIN".into(),
         public_key: [7; 32],
@@ -84,14 +84,14 @@ async fn generation_that_the_database_forgot_is_not_given_again() {
         reply: Vec::new(),
         at: DAY,
     };
-    store.redeem_claim(redeemed).await.unwrap();
-    store.revoke_keys(device, DAY).await.unwrap();
+    store.redeem_claim(by(), redeemed).await.unwrap();
+    store.revoke_keys(by_at(DAY), device).await.unwrap();
     drop(store);
     put_back(&older, dir.path());
 
     let store = Store::open(dir.path()).unwrap();
-    assert!(!store.revoke_keys(device, DAY).await.unwrap(), "both are revoked");
-    store.create_claim(claim("ANEW")).await.unwrap();
+    assert!(!store.revoke_keys(by_at(DAY), device).await.unwrap(), "both are revoked");
+    store.create_claim(by(), claim("ANEW")).await.unwrap();
     let claim = store.find_claim("ANEW".into()).await.unwrap().unwrap();
     assert_eq!(claim.next_generation, KeyGeneration(3));
 }
@@ -100,9 +100,9 @@ async fn generation_that_the_database_forgot_is_not_given_again() {
 async fn command_beside_the_server_writes_down_what_it_revokes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let token = store.create_token(token("a")).await.unwrap();
+    let token = store.create_token(by(), token("a")).await.unwrap();
     let beside = Store::open_beside(dir.path()).unwrap();
-    beside.delete_token(token.id, None).await.unwrap();
+    beside.delete_token(by(), token.id, None).await.unwrap();
     let journal = fs::read_to_string(dir.path().join("revoked")).unwrap();
     assert!(journal.ends_with(&format!("token {}\n", "01".repeat(32))), "{journal}");
 }
@@ -114,7 +114,7 @@ async fn line_that_a_power_cut_tore_spoils_no_other() {
     let journal = dir.path().join("revoked");
     fs::write(&journal, "1234abcd keys 1").unwrap();
     let store = Store::open(dir.path()).unwrap();
-    assert!(store.revoke_keys(DeviceNumber(1), DAY).await.unwrap());
+    assert!(store.revoke_keys(by_at(DAY), DeviceNumber(1)).await.unwrap());
     drop(store);
     let database = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
     database.execute("UPDATE device_key SET revoked = NULL", []).unwrap();
@@ -128,25 +128,25 @@ async fn line_that_a_power_cut_tore_spoils_no_other() {
 async fn what_cannot_be_written_down_is_not_revoked() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let token = store.create_token(token("a")).await.unwrap();
+    let token = store.create_token(by(), token("a")).await.unwrap();
     fs::create_dir(dir.path().join("revoked")).unwrap();
-    let refused = store.delete_token(token.id, None).await;
+    let refused = store.delete_token(by(), token.id, None).await;
     let is_journal = matches!(refused, Err(DeleteTokenError::Store(StoreError::Journal(_))));
     assert!(is_journal, "{refused:?}");
     assert_eq!(store.list_tokens().await.unwrap(), std::slice::from_ref(&token));
     fs::remove_dir(dir.path().join("revoked")).unwrap();
-    store.delete_token(token.id, None).await.unwrap();
+    store.delete_token(by(), token.id, None).await.unwrap();
 }
 
 #[tokio::test]
 async fn sessions_that_ended_and_claims_that_are_void_or_spent_stay_so() {
     let Fixture { store, dir, .. } = Fixture::new().await;
-    let owner = store.create_token(token("owner")).await.unwrap();
+    let owner = store.create_token(by(), token("owner")).await.unwrap();
     let expires = UnixMs(DAY.0 + 1000);
     let session = |hash| NewSession { hash: [hash; 32], token: owner.id, created: DAY, expires };
     let mut ids = Vec::new();
     for hash in 1..=4 {
-        ids.push(store.create_session(session(hash)).await.unwrap().unwrap());
+        ids.push(store.create_session(by(), session(hash)).await.unwrap().unwrap());
     }
     let mut devices = Vec::new();
     for id in ["VOID", "SPENT", "KEYS", "KEPT"] {
@@ -157,7 +157,7 @@ async fn sessions_that_ended_and_claims_that_are_void_or_spent_stay_so() {
         };
         let claim =
             NewClaim { claim_for, id: id.into(), secret: vec![1; 15], created: DAY, expires };
-        devices.push(store.create_claim(claim).await.unwrap());
+        devices.push(store.create_claim(by(), claim).await.unwrap());
     }
     drop(store);
     let copies = tempfile::tempdir().unwrap();
@@ -165,9 +165,9 @@ async fn sessions_that_ended_and_claims_that_are_void_or_spent_stay_so() {
     fs::copy(dir.path().join(DATABASE), &older).unwrap();
 
     let store = Store::open(dir.path()).unwrap();
-    assert!(store.delete_session(ids[0]).await.unwrap());
-    assert!(store.delete_claim("VOID".into()).await.unwrap());
-    assert!(store.revoke_keys(devices[2], DAY).await.unwrap());
+    assert!(store.delete_session(by(), ids[0]).await.unwrap());
+    assert!(store.delete_claim(by(), "VOID".into()).await.unwrap());
+    assert!(store.revoke_keys(by_at(DAY), devices[2]).await.unwrap());
     let redeemed = ecowatt_store::RedeemClaim {
         id: "SPENT".into(),
         public_key: [7; 32],
@@ -177,8 +177,8 @@ async fn sessions_that_ended_and_claims_that_are_void_or_spent_stay_so() {
         reply: Vec::new(),
         at: DAY,
     };
-    store.redeem_claim(redeemed).await.unwrap();
-    assert_eq!(store.delete_sessions(Some(ids[1])).await.unwrap(), 2);
+    store.redeem_claim(by(), redeemed).await.unwrap();
+    assert_eq!(store.delete_sessions(by(), Some(ids[1])).await.unwrap(), 2);
     drop(store);
     put_back(&older, dir.path());
 

@@ -9,7 +9,7 @@ use ecowatt_model::DeviceNumber;
 use ecowatt_store::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
 use ecowatt_store::{NewBlock, OpenError, Outcome, Stepper, Store, StoreError};
 
-use crate::fixture::{Fixture, SOURCE, announce, block, enrol, samples, upload, utc_date};
+use crate::fixture::{Fixture, SOURCE, announce, block, by, enrol, samples, upload, utc_date};
 
 /// SQLite's own VFS.
 const VFS: &str = "unix";
@@ -92,13 +92,16 @@ fn full_queue_refuses_and_what_is_queued_at_the_end_is_told_so() {
 
     // Only the store's own future may live on, without a clone that keeps the store open.
     let message = upload(device, u64::from(count) + 1, Vec::new());
-    let token = store.create_token(ecowatt_store::NewToken {
-        name: "late".into(),
-        role: ecowatt_store::Role::Owner,
-        hash: [1; 32],
-        created: message.received_at,
-        expires: None,
-    });
+    let token = store.create_token(
+        by(),
+        ecowatt_store::NewToken {
+            name: "late".into(),
+            role: ecowatt_store::Role::Owner,
+            hash: [1; 32],
+            created: message.received_at,
+            expires: None,
+        },
+    );
     let mut token = Box::pin(token);
     assert!(poll(token.as_mut()).is_none());
     drop(token);

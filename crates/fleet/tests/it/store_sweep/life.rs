@@ -11,7 +11,7 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Block, Bucket, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
+    Block, Bucket, By, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
     EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, PointDef,
     PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, StreamId, Summarise,
     TimeQuality, TimeRange, Upload,
@@ -229,7 +229,7 @@ impl Running {
                     created: UnixMs(START),
                     expires: UnixMs(START + 1000),
                 };
-                match self.change(store.create_claim(claim)) {
+                match self.change(store.create_claim(By::new("a test", UnixMs(START)), claim)) {
                     Ok(number) => assert_eq!(number, DeviceNumber(*device)),
                     Err(ecowatt_store::CreateClaimError::Store(error)) => return Err(error),
                     Err(other) => unexpected(&other),
@@ -245,7 +245,7 @@ impl Running {
                     reply: b"welcome".to_vec(),
                     at: UnixMs(START),
                 };
-                match self.change(store.redeem_claim(claim)) {
+                match self.change(store.redeem_claim(By::new("a test", UnixMs(START)), claim)) {
                     Ok(()) => {}
                     Err(ecowatt_store::RedeemClaimError::Store(error)) => return Err(error),
                     Err(other) => unexpected(&other),

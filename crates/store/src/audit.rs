@@ -1,0 +1,54 @@
+//! Who changed what: a line for every change of the control plane, written in its transaction.
+
+use ecowatt_model::UnixMs;
+
+/// Who changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// A token's name and number, a device, or the server itself.
+    pub who: String,
+    /// The request as answers and logs name it, if there was one.
+    pub request: Option<String>,
+    pub at: UnixMs,
+}
+
+impl By {
+    /// Somebody, without a request.
+    #[must_use]
+    pub fn new(who: impl Into<String>, at: UnixMs) -> Self {
+        Self { who: who.into(), request: None, at }
+    }
+}
+
+/// A change that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditLine {
+    /// Ascends with time, and is never given twice.
+    pub id: i64,
+    pub by: By,
+    /// Noun and verb, such as `device.edit`.
+    pub change: String,
+    /// What was changed, such as `dev-42`.
+    pub subject: String,
+}
+
+/// A change that is to be made.
+#[derive(Debug)]
+pub(crate) struct Audited {
+    by: By,
+    change: &'static str,
+}
+
+impl Audited {
+    pub(crate) fn new(by: By, change: &'static str) -> Self {
+        Self { by, change }
+    }
+
+    pub(crate) fn by(&self) -> &By {
+        &self.by
+    }
+
+    pub(crate) fn change(&self) -> &'static str {
+        self.change
+    }
+}

@@ -1,0 +1,35 @@
+//! Statements on the lines that say who changed what.
+
+use ecowatt_model::UnixMs;
+use rusqlite::{Connection, params};
+
+use crate::StoreError;
+use crate::audit::{AuditLine, Audited, By};
+
+pub(super) fn note(db: &Connection, audited: &Audited, subject: &str) -> Result<(), StoreError> {
+    let By { who, request, at } = audited.by();
+    db.prepare_cached(
+        "INSERT INTO audit (at, who, request, change, subject) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![at.0, who, request, audited.change(), subject])?;
+    Ok(())
+}
+
+/// Lines below one of them, the youngest first.
+pub(crate) fn list(
+    db: &Connection,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditLine>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, at, who, request, change, subject FROM audit
+         WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+    )?;
+    let lines = statement
+        .query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
+            let by = By { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? };
+            Ok(AuditLine { id: row.get(0)?, by, change: row.get(4)?, subject: row.get(5)? })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(lines)
+}
