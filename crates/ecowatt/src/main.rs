@@ -117,7 +117,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
         Command::Session(args) => session::run(&args),
         Command::Claim(args) => claim::run(&args),
-        Command::Store(args) => store::run(&args, Clock::system()),
+        Command::Store(args) => threads()?.block_on(store::run(&args, Clock::system())),
         Command::Keys(args) => keys::run(&args),
         Command::Codec(args) => codec::run(args),
         Command::CheckConfig(args) => check_config::run(&args),

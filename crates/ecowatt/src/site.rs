@@ -35,7 +35,7 @@ enum Verb {
         /// What people call it from now on.
         name: String,
     },
-    /// Correct a site's time zone. It holds from now on.
+    /// Correct a site's time zone. It holds from now on; `ecowatt store rebuild` cuts past days anew.
     SetTimeZone {
         #[command(flatten)]
         connection: Connection,
@@ -43,7 +43,8 @@ enum Verb {
         id: i64,
         /// IANA name, such as Europe/Berlin.
         time_zone: String,
-        /// If the site has past days: they stay as they were cut, and today is a mixture.
+        /// If the site has past days: until they are made again they stay as they were cut, and today is
+        /// a mixture.
         #[arg(long)]
         keep_past_days: bool,
     },

@@ -1,13 +1,14 @@
-//! `ecowatt store`: copies of the server's database, made and put back.
+//! `ecowatt store`: copies of the server's database, made and put back, and its roll-ups made again.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
-use ecowatt_store::{BackupError, Contents, CopyProgress};
+use ecowatt_model::DeviceNumber;
+use ecowatt_store::{BackupError, By, Contents, CopyProgress, Rebuilt, Store};
 use serde::Serialize;
 
 use crate::argument;
@@ -15,7 +16,10 @@ use crate::table::print_json;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Back up and restore the server's database.
+/// Devices that are looked up at once.
+const DEVICES_AT_ONCE: u32 = 500;
+
+/// Back up, restore and repair the server's database.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
     #[command(subcommand)]
@@ -34,6 +38,11 @@ enum Verb {
     /// Keys and tokens that were revoked after the copy was made stay revoked if the file `revoked` of
     /// the lost folder is in the new one or is given. Sessions and claim codes end.
     Restore(RestoreArgs),
+    /// Make minutes, quarter hours, days and energy again from the samples, while no server runs.
+    ///
+    /// For past days after a site's time zone was corrected, and for roll-ups that are damaged. Each
+    /// device is made again as a whole or not at all; broken off, it can be begun again.
+    Rebuild(RebuildArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +78,33 @@ struct RestoreArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RebuildArgs {
+    /// The server's data folder.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Change nothing; fail if something would change.
+    #[arg(long)]
+    check: bool,
+    /// This device alone, such as dev-42; all unless told otherwise.
+    #[arg(long, value_name = "ID")]
+    device: Option<DeviceNumber>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is said of roll-ups that were made again.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    devices: u64,
+    /// Devices of which something was not as it is, or would be.
+    devices_changed: u64,
+    batches: u64,
+    batches_unreadable: u64,
+    rows_changed: u64,
 }
 
 /// What is said of a copy.
@@ -112,10 +148,11 @@ impl Copied {
 ///
 /// # Errors
 /// If there is no copy, or it cannot be relied on.
-pub(crate) fn run(args: &StoreArgs, clock: Clock) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &StoreArgs, clock: Clock) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Backup(args) => back_up(args, clock),
         Verb::Restore(args) => restore(args),
+        Verb::Rebuild(args) => rebuild(args, clock).await,
     }
 }
 
@@ -175,6 +212,71 @@ fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
         )?;
     }
     Copied::new(args.data.clone(), restored.contents, Some(restored.revocations)).print(args.json)
+}
+
+async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
+    let data = args.data.display();
+    ensure!(Store::is_in(&args.data)?, "{data} holds no server's data");
+    let store = Store::open(&args.data).with_context(|| format!("opening {data}"))?;
+    let by = || (!args.check).then(|| By::new("ecowatt store rebuild", clock.now()));
+    let mut report = Report::default();
+    let mut next = args.device.map(|device| vec![device]);
+    let mut after = None;
+    loop {
+        let (devices, has_more) = match next.take() {
+            Some(devices) => (devices, false),
+            None => {
+                let (devices, has_more) = store.sweep_devices(after, DEVICES_AT_ONCE).await?;
+                (devices.into_iter().map(|device| device.number).collect(), has_more)
+            }
+        };
+        after = devices.last().copied();
+        for device in devices {
+            let rebuilt = ecowatt_server::ingest::rebuild(&store, by(), device).await;
+            report.add(device, &rebuilt.with_context(|| device.to_string())?)?;
+        }
+        if !has_more {
+            break;
+        }
+    }
+    report.print(args)?;
+    let is_as_it_was = report.rows_changed == 0;
+    ensure!(!args.check || is_as_it_was, "roll-ups differ from the samples; see above");
+    Ok(())
+}
+
+impl Report {
+    fn add(&mut self, device: DeviceNumber, rebuilt: &Rebuilt) -> io::Result<()> {
+        let Rebuilt { blocks, unreadable, rows_changed } = *rebuilt;
+        self.devices += 1;
+        self.devices_changed += u64::from(rows_changed > 0);
+        self.batches += blocks;
+        self.batches_unreadable += unreadable;
+        self.rows_changed += rows_changed;
+        if unreadable > 0 {
+            writeln!(
+                io::stderr(),
+                "{device}: {unreadable} batches cannot be read and are left out"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, args: &RebuildArgs) -> anyhow::Result<()> {
+        if args.json {
+            return print_json(self);
+        }
+        let change = if args.check { "would change" } else { "changed" };
+        writeln!(
+            io::stdout(),
+            "{} devices, {} batches: {} rows of {} devices {change}",
+            self.devices,
+            self.batches,
+            self.rows_changed,
+            self.devices_changed
+        )?;
+        Ok(())
+    }
 }
 
 fn has_journal(args: &RestoreArgs) -> bool {

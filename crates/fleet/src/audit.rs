@@ -6,6 +6,7 @@ mod energy;
 use ecowatt_codec::State;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
+use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_store::{
     Aggregate, Block, ENERGY_POINT, EnergyFigure, InverterState, LocalDate, POWER_POINT, Store,
     StoreError, TimeQuality, TimeRange, limits,
@@ -22,6 +23,8 @@ use energy::{Energy, Reading};
 pub(crate) struct Held {
     sources: Vec<HeldSource>,
     states: Vec<(SourceNumber, InverterState)>,
+    /// Rows of roll-ups that come out otherwise when they are made again from the blocks.
+    rows_changed: u64,
 }
 
 struct HeldSource {
@@ -84,6 +87,9 @@ impl EnergyCounts {
 const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
 const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
 
+/// Devices whose roll-ups are made again: that takes as long as their uploads did.
+const REBUILT_MAX: u32 = 4;
+
 /// Reads everything of a device.
 pub(crate) async fn hold(
     store: &Store,
@@ -118,7 +124,17 @@ pub(crate) async fn hold(
     }
     let found = store.find_device(device).await?;
     let states = found.map(|device| device.link.inverters).unwrap_or_default();
-    Ok(Held { sources: held, states })
+    let rows_changed = if device.0 <= REBUILT_MAX {
+        let rebuilt = rebuild(store, None, device).await.map_err(|error| match error {
+            RebuildError::Store(error) => error,
+            RebuildError::UnknownDevice => StoreError::Corrupt("device"),
+            RebuildError::Layout(..) => StoreError::Corrupt("layout"),
+        })?;
+        rebuilt.rows_changed
+    } else {
+        0
+    };
+    Ok(Held { sources: held, states, rows_changed })
 }
 
 /// Compares; whatever is wrong is told to the device.
@@ -157,6 +173,10 @@ pub(crate) fn check(
     if held.states != last_states {
         let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
         device.violate(end, Invariant::StatesArrive, detail);
+    }
+    if held.rows_changed > 0 {
+        let detail = format!("{} rows come out otherwise", held.rows_changed);
+        device.violate(end, Invariant::RebuildChangesNothing, detail);
     }
     device.truth.finish(&mut verdict);
     stored.sort_unstable();

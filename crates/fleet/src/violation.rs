@@ -53,6 +53,8 @@ pub enum Invariant {
     EnergyIsCounted,
     /// Days and quarter hours have number, sum and extremes of the stored readings.
     RollUpsAddUp,
+    /// Roll-ups that are made again from the batches are what they were, to the byte.
+    RebuildChangesNothing,
     /// The device starts whatever a power cut has left.
     DeviceStarts,
     /// The server starts whatever a power cut has left.

@@ -16,6 +16,7 @@ mod intake;
 mod keyring;
 mod link;
 mod quota;
+mod rebuild;
 mod sender;
 mod streams;
 
@@ -33,6 +34,8 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use intake::Intake;
 use link::Link;
+
+pub use rebuild::{RebuildError, rebuild};
 
 /// Why a message got no reply. The sender is told nothing of this.
 #[derive(Debug, thiserror::Error)]

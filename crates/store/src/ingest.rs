@@ -12,12 +12,14 @@ mod joins;
 use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::ascending::Ascending;
+use crate::latest::Latest;
 use crate::latest::newness;
 use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::received::{Added, Received};
 use crate::reported::SelfReport;
 use crate::rollup::{Day, LocalDate, Quarter};
 use crate::state::{Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place};
+use crate::summary::Summary;
 use crate::telemetry::{
     NewBlock, NewStream, Outcome, Receipt, Reported, StreamId, TimeQuality, Upload,
 };
@@ -90,7 +92,7 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     epochs.lose(upload, link.epoch.max(upload.epoch));
     plan.receipt.received = epochs.ranges();
     (plan.lost, plan.received) = (epochs.lost_samples(), epochs.touched());
-    plan.join(held, upload)?;
+    plan.join(held, &upload.batches)?;
     Ok(Decision::Take(Box::new(plan)))
 }
 
@@ -162,11 +164,11 @@ impl Plan {
     }
 
     /// Joins what is taken with what lies beside it.
-    fn join(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
-        self.lacks(held, upload).or(())?;
+    fn join(&mut self, held: &DeviceState, batches: &[NewBlock]) -> Result<(), Box<Wants>> {
+        self.lacks(held, batches).or(())?;
         let none = Inverter::default();
         for (place, id) in &self.taken {
-            let block = &upload.batches[*place];
+            let block = &batches[*place];
             if !is_timed(block) {
                 continue;
             }
@@ -185,15 +187,15 @@ impl Plan {
             }
             all.or(())?;
         }
-        self.lacks(held, upload).or(())
+        self.lacks(held, batches).or(())
     }
 
     /// What is to be loaded for the roll-ups, and first of all for the joins.
-    fn lacks(&self, held: &DeviceState, upload: &Upload) -> Wants {
+    fn lacks(&self, held: &DeviceState, batches: &[NewBlock]) -> Wants {
         let mut wants = Wants::default();
         for (place, id) in &self.taken {
-            let NewBlock { source, first, summary, .. } = &upload.batches[*place];
-            if !is_timed(&upload.batches[*place]) {
+            let NewBlock { source, first, summary, .. } = &batches[*place];
+            if !is_timed(&batches[*place]) {
                 continue;
             }
             let Some(inverter) = held.inverters.get(source) else {
@@ -258,15 +260,8 @@ impl Plan {
             let summary = std::mem::take(&mut block.summary);
             let inverter = held.inverters.entry(block.source);
             let changed = changes.inverters.entry(block.source);
-            for (number, quarter) in summary.quarters {
-                open(&inverter.quarters, &number, &mut changed.quarters);
-                inverter.quarters.add(number, quarter, Quarter::merge);
-            }
-            for (date, day) in summary.days {
-                open(&inverter.days, &date, &mut changed.days);
-                inverter.days.add(date, day, Day::merge);
-            }
-            inverter.latest.merge(summary.latest, now);
+            let latest = roll_up(inverter, changed, summary);
+            inverter.latest.merge(latest, now);
         }
         for (source, joins) in joins {
             let changed = changes.inverters.entry(source);
@@ -274,6 +269,38 @@ impl Plan {
         }
         (receipt, changes)
     }
+}
+
+/// Adds a batch to its quarter hours and days; what is left are its newest readings.
+fn roll_up(inverter: &mut Inverter, changed: &mut InverterChanges, summary: Summary) -> Latest {
+    for (number, quarter) in summary.quarters {
+        open(&inverter.quarters, &number, &mut changed.quarters);
+        inverter.quarters.add(number, quarter, Quarter::merge);
+    }
+    for (date, day) in summary.days {
+        open(&inverter.days, &date, &mut changed.days);
+        inverter.days.add(date, day, Day::merge);
+    }
+    summary.latest
+}
+
+/// Takes a stored block into roll-ups that are made again; gives the rows that have changed, or what
+/// must be loaded first. The newest readings stay as they are: which of two stands depends on when
+/// they came, and no block says that.
+pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes, Box<Wants>> {
+    let mut plan = Plan { taken: vec![(0, block.id)], ..Plan::default() };
+    let mut changes = Changes::default();
+    if !is_timed(block) {
+        return Ok(changes);
+    }
+    plan.join(held, std::slice::from_ref(block))?;
+    let inverter = held.inverters.entry(block.source);
+    let changed = changes.inverters.entry(block.source);
+    roll_up(inverter, changed, block.summary.clone());
+    for (_, joins) in plan.joins {
+        joins.carry_out(inverter, changed);
+    }
+    Ok(changes)
 }
 
 /// Whether a row is not held and may be stored: there is none above the last one held.

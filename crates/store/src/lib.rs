@@ -48,8 +48,8 @@ pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
     Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, LatestReading,
-    NewBlock, NewStream, Outcome, Point, PointDef, PointId, Receipt, Reported, SourceLatest,
-    StreamId, TimeQuality, TimeRange, Upload,
+    NewBlock, NewStream, Outcome, Point, PointDef, PointId, Rebuilt, Receipt, Reported,
+    SourceLatest, StreamId, TimeQuality, TimeRange, Upload,
 };
 
 /// Canonical name of the point that is an inverter's AC power.

@@ -21,6 +21,7 @@ pub(crate) mod journal;
 mod load;
 mod newest;
 pub(crate) mod query;
+pub(crate) mod rebuild;
 mod row;
 mod rows;
 mod schema;
@@ -192,6 +193,8 @@ impl Sqlite {
             .pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
             .map_err(cannot)?;
         configure(&connection).map_err(cannot)?;
+        // The VFS has files with names alone.
+        connection.pragma_update(None, "temp_store", "memory").map_err(cannot)?;
         schema::migrate(&mut connection, path)?;
         let journal = Arc::new(Journal::none());
         let (stepper, steps) = Stepper::new(Writer::new(connection, Arc::clone(&journal)));

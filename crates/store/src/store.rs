@@ -8,15 +8,15 @@ use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 use crate::audit::Audited;
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, access, audit, edit, fleet, query};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, access, audit, edit, fleet, query, rebuild};
 use crate::{
     AnnounceError, AuditLine, Block, Bucket, By, Claim, Counts, CreateClaimError, CreateTokenError,
     DayBucket, DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery,
     DeviceState, EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LayoutId, LocalDate,
     NewClaim, NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId,
-    RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session, SessionId,
-    Site, SiteId, SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId, TimeRange,
-    Token, TokenId, Upload, Use,
+    Rebuilt, RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session,
+    SessionId, Site, SiteId, SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId,
+    Summary, TimeRange, Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -471,6 +471,28 @@ impl Store {
 
 /// Streams and uploads.
 impl Store {
+    /// Makes the roll-ups of a device (minutes, quarter hours, days, energy and its gaps) again from its
+    /// blocks, in one transaction; if nobody has it done, it only says what would change. `summarise`
+    /// decodes a block; what it cannot decode is left out. Nothing else is written meanwhile.
+    pub async fn rebuild(
+        &self,
+        by: Option<By>,
+        device: DeviceNumber,
+        mut summarise: impl FnMut(&Block) -> Option<Summary> + Send + 'static,
+    ) -> Result<Rebuilt, StoreError> {
+        let is_check = by.is_none();
+        let by = by.unwrap_or_else(|| By::new("nobody", UnixMs(0)));
+        self.sqlite()
+            .rewrite(
+                Audited::new(by, "device.rebuild"),
+                move |db, _| rebuild::rebuild(db, device, is_check, &mut summarise),
+                move |rebuilt: &Rebuilt| {
+                    (!is_check && rebuilt.rows_changed > 0).then(|| device.to_string())
+                },
+            )
+            .await
+    }
+
     /// Stores a stream's layout; the same announcement again changes nothing. Gives the
     /// dictionary's ids of the layout's points, in their order.
     pub async fn announce(

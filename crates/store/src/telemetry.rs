@@ -286,3 +286,13 @@ pub struct Counts {
     /// Size of the database, the write-ahead log aside.
     pub database_bytes: u64,
 }
+
+/// What came of making a device's roll-ups again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rebuilt {
+    pub blocks: u64,
+    /// Blocks that cannot be decoded; nothing of them is in the roll-ups.
+    pub unreadable: u64,
+    /// Rows of roll-ups that were not as they are.
+    pub rows_changed: u64,
+}

@@ -134,10 +134,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server leaves quarter hours as they are when a late batch comes",
         file: "crates/store/src/ingest.rs",
         changes: &[(
-            "                inverter.quarters.add(number, quarter, Quarter::merge);",
-            "                if inverter.quarters.entry(number).is_empty() {
-                    inverter.quarters.add(number, quarter, Quarter::merge);
-                }",
+            "        inverter.quarters.add(number, quarter, Quarter::merge);",
+            "        if inverter.quarters.entry(number).is_empty() {
+            inverter.quarters.add(number, quarter, Quarter::merge);
+        }",
         )],
         breaks: "RollUpsAddUp",
         seed: 1,

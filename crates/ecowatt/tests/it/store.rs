@@ -61,6 +61,25 @@ impl Demo {
 }
 
 #[test]
+fn roll_ups_of_a_server_that_was_killed_come_out_as_they_were() {
+    let mut demo = Demo::start();
+    demo.wait_for_more_than(200);
+    let data = demo.data();
+    let refused = ecowatt(&["store", "rebuild", "--data", text(&data)]);
+    assert_eq!(refused.code, Some(1), "a server runs on it: {refused:?}");
+    demo.process.child.kill().unwrap();
+    demo.process.child.wait().unwrap();
+    for check in [&["--check"][..], &[]] {
+        let args = [&["store", "rebuild", "--json", "--data", text(&data)][..], check].concat();
+        let said = ecowatt(&args);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!((&report["devices"], &report["rows_changed"]), (&3.into(), &0.into()));
+        assert!(report["batches"].as_u64().unwrap() > 3, "{report}");
+    }
+}
+
+#[test]
 fn copy_of_a_running_server_holds_what_it_acknowledged() {
     let demo = Demo::start();
     let before = demo.wait_for_more_than(50);

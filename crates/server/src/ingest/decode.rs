@@ -8,14 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
 use ecowatt_model::{BatchId, DeviceNumber, Mark, UnixMs};
-use ecowatt_store::{NewBlock, StreamId, Summarise, TimeQuality};
+use ecowatt_store::{NewBlock, StreamId, Summarise, Summary, TimeQuality};
 use ecowatt_wire::{Certainty, EpochStart, Refusal};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::calendar::Calendar;
 use super::delivery::{Batch, Samples, Stage};
 use super::sender::Sender;
-use super::streams::KnownStream;
+use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
 
 /// 2020-01-01T00:00:00Z. No device of ours is older, so a clock that says so was not set.
@@ -202,6 +203,34 @@ pub(super) fn decode(
     }
     keep_newest(batches);
     cells.unwrap_or(0)
+}
+
+/// Decodes and summarises a batch that was taken before; none if it cannot be read.
+pub(super) fn summarise(
+    bytes: &[u8],
+    offset: i64,
+    decoding: &Decoding,
+    zone: &TimeZone,
+    scratch: &Scratch,
+) -> Option<Summary> {
+    let columns = decoding.layout.columns().len();
+    let mut calendar = Calendar::new(zone);
+    scratch.with(|Working { codec, summarise }| {
+        summarise.begin(&decoding.points, decoding.energy);
+        each_row(
+            bytes,
+            codec,
+            |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
+            |time, words, marks| {
+                let at = UnixMs(time.saturating_add(offset));
+                let readings = decoding.layout.decode(words, marks);
+                summarise.sample(at, calendar.date(at), readings.map(|r| (r.quality, r.value)));
+                Ok(())
+            },
+        )
+        .ok()?;
+        Some(summarise.finish())
+    })
 }
 
 fn keep_newest(batches: &mut [Batch]) {

@@ -181,7 +181,7 @@ fn is_plain_text(layout: &Layout) -> bool {
 }
 
 impl Decoding {
-    fn new(layout: Layout, points: Vec<PointId>) -> Self {
+    pub(super) fn new(layout: Layout, points: Vec<PointId>) -> Self {
         let roles = layout.roles();
         let place = |role: Option<usize>| {
             let place = role?;

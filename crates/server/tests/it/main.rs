@@ -16,5 +16,6 @@ mod hosts;
 mod limits;
 mod misread;
 mod pages;
+mod rebuild;
 mod recovery;
 mod world;

@@ -340,10 +340,14 @@ fn load_powers(
 }
 
 /// A damaged roll-up must not stop deliveries: it begins again from nothing. What it held is in the
-/// blocks, but nothing makes it of them again.
+/// blocks, and `rebuild` makes it of them again.
 fn readable<T>(decoded: Option<T>, device: DeviceNumber, what: &'static str) -> Option<T> {
     if decoded.is_none() {
-        tracing::error!(device = device.0, what, "stored bytes cannot be read; starting afresh");
+        tracing::error!(
+            device = device.0,
+            what,
+            "stored bytes cannot be read; starting afresh (`ecowatt store rebuild` restores them)"
+        );
     }
     decoded
 }

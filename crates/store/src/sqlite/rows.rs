@@ -110,6 +110,16 @@ impl Rows {
     }
 }
 
+/// Writes rows of a device that is held by somebody else.
+pub(super) fn write(
+    db: &Connection,
+    device: DeviceNumber,
+    state: &DeviceState,
+    changes: Changes,
+) -> Result<(), StoreError> {
+    Write::prepare(db)?.device(db, device, state, changes)
+}
+
 /// The statements that write a device's rows.
 struct Write<'a> {
     state: CachedStatement<'a>,

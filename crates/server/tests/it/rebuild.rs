@@ -1,0 +1,96 @@
+//! Roll-ups made again from the stored batches.
+
+use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_server::Config;
+use ecowatt_server::ingest::{RebuildError, rebuild};
+use ecowatt_store::{By, EditSite, LocalDate, SiteId, Store};
+
+use crate::device::{Sample, TestDevice};
+use crate::world::World;
+
+const DEVICE: DeviceNumber = DeviceNumber(1);
+const ALL: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+const HOUR: i64 = 3_600_000;
+
+fn by() -> By {
+    By::new("test", UnixMs(0))
+}
+
+/// Two days of a device, with a night's gap, a batch that came late and one from a clock far ahead.
+async fn stored(folder: &std::path::Path) {
+    let mut world = World::start_in(folder, Config::default()).await;
+    let setup = format!(r#"{{"code":"{}"}}"#, world.code());
+    let owner = world.send("POST", "/api/v1/setup", &[crate::world::JSON], &setup).await;
+    world.token = owner.json()["token"].as_str().unwrap().into();
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = ecowatt_clock::Clock::system().now();
+    let midnight = UnixMs(now.0 / (24 * HOUR) * 24 * HOUR - 48 * HOUR);
+    let stretch = |from: i64, watts: u16| -> Vec<Sample> {
+        (0..60).map(|n| (UnixMs(midnight.0 + from + n * 60_000), Some(watts))).collect()
+    };
+    for (from, watts) in [(10, 1_000), (12, 2_000), (20, 300), (21, 200), (38, 1_500), (11, 700)] {
+        device.deliver(&world, now, &stretch(from * HOUR, watts)).await;
+    }
+    let ahead: Vec<Sample> = vec![(UnixMs(now.0 + 48 * HOUR), Some(9_000))];
+    device.deliver(&world, now, &ahead).await;
+    world.stop();
+    world.stopped().await;
+}
+
+/// Everything that is shown of the device's past.
+async fn shown(store: &Store) -> String {
+    let energy = store.energy_days(DEVICE, ALL).await.unwrap();
+    let points = store.list_points(DEVICE, ecowatt_model::SourceNumber(0)).await.unwrap();
+    let points: Vec<_> = points.iter().map(|point| point.id).collect();
+    let source = ecowatt_model::SourceNumber(0);
+    let days = store.days(DEVICE, source, ALL, points).await.unwrap();
+    format!("{energy:?} {days:?}")
+}
+
+#[tokio::test]
+async fn roll_ups_of_an_untouched_store_come_out_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    stored(folder.path()).await;
+    let store = Store::open(folder.path()).unwrap();
+    let before = shown(&store).await;
+    for is_check in [true, false, true] {
+        let rebuilt = rebuild(&store, (!is_check).then(by), DEVICE).await.unwrap();
+        assert_eq!((rebuilt.blocks, rebuilt.unreadable, rebuilt.rows_changed), (7, 0, 0));
+    }
+    assert_eq!(shown(&store).await, before);
+    let unknown = rebuild(&store, Some(by()), DeviceNumber(9)).await;
+    assert!(matches!(unknown, Err(RebuildError::UnknownDevice)), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn past_days_follow_a_time_zone_that_was_corrected() {
+    let folder = tempfile::tempdir().unwrap();
+    stored(folder.path()).await;
+    let store = Store::open(folder.path()).unwrap();
+    let berlin = shown(&store).await;
+    let dates = async || -> Vec<LocalDate> {
+        store.energy_days(DEVICE, ALL).await.unwrap().iter().map(|day| day.date).collect()
+    };
+    let (to_berlin, to_auckland) = ("Europe/Berlin", "Pacific/Auckland");
+    let zone = async |name: &str| {
+        let change = EditSite {
+            site: SiteId(1),
+            name: None,
+            time_zone: Some(name.into()),
+            keeps_past_days: true,
+        };
+        store.edit_site(by(), change).await.unwrap();
+    };
+    let before = dates().await;
+    zone(to_auckland).await;
+    assert!(rebuild(&store, None, DEVICE).await.unwrap().rows_changed > 0);
+    assert_eq!(shown(&store).await, berlin, "a check changes nothing");
+    assert!(rebuild(&store, Some(by()), DEVICE).await.unwrap().rows_changed > 0);
+    // When the sun shines in Berlin in the afternoon, it is the next day in Auckland.
+    let after = dates().await;
+    assert_eq!(after.last().unwrap().0, before.last().unwrap().0 + 1, "{before:?} {after:?}");
+    assert_eq!(rebuild(&store, None, DEVICE).await.unwrap().rows_changed, 0);
+    zone(to_berlin).await;
+    rebuild(&store, Some(by()), DEVICE).await.unwrap();
+    assert_eq!(shown(&store).await, berlin, "there and back again");
+}

@@ -1,0 +1,142 @@
+//! Makes a device's roll-ups again from its blocks.
+//!
+//! All of it is one transaction: whatever stops it, the old roll-ups stand or the new ones do. What was
+//! there before is put aside in temporary tables, so that it can be said how much was not as it should
+//! be.
+
+use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
+use rusqlite::Connection;
+
+use super::{load, query, rows};
+use crate::StoreError;
+use crate::ingest::{Changes, replay};
+use crate::state::DeviceState;
+use crate::summary::Summary;
+use crate::telemetry::{Block, NewBlock, Rebuilt, TimeQuality, TimeRange};
+
+/// Tables that are made again whole.
+const MADE: [&str; 5] = ["quarter", "day", "energy_gap", "counter_edge", "power_edge"];
+
+/// The table that holds what is open, and the newest readings, which stay.
+const OPEN: &str = "inverter_state";
+
+/// How often a block can ask for rows: for its inverter, and for what stands around it.
+const ROUNDS_MAX: u32 = 64;
+
+/// Decodes a block; none if it cannot be read.
+pub(crate) type Summarise<'a> = &'a mut dyn FnMut(&Block) -> Option<Summary>;
+
+pub(crate) fn rebuild(
+    db: &Connection,
+    device: DeviceNumber,
+    is_check: bool,
+    summarise: Summarise<'_>,
+) -> Result<Rebuilt, StoreError> {
+    db.execute_batch("SAVEPOINT rebuild")?;
+    let rebuilt = put_aside(db, device)
+        .and_then(|()| make(db, device, summarise))
+        .and_then(|rebuilt| Ok(Rebuilt { rows_changed: compare(db, device)?, ..rebuilt }));
+    if is_check || rebuilt.is_err() {
+        db.execute_batch("ROLLBACK TO rebuild")?;
+    }
+    db.execute_batch("RELEASE rebuild")?;
+    rebuilt
+}
+
+fn put_aside(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
+    let device = device.0;
+    for table in MADE.into_iter().chain([OPEN]) {
+        db.execute_batch(&format!(
+            "CREATE TEMP TABLE was_{table} AS SELECT * FROM main.{table} WHERE device = {device}"
+        ))?;
+    }
+    for table in MADE {
+        db.execute(&format!("DELETE FROM main.{table} WHERE device = ?1"), [device])?;
+    }
+    db.execute(
+        "UPDATE inverter_state SET date = NULL, totals = NULL, quarter = NULL, minutes = NULL,
+             counter = NULL, power = NULL
+         WHERE device = ?1",
+        [device],
+    )?;
+    Ok(())
+}
+
+/// Takes in all blocks, those of an inverter in the order of time.
+fn make(
+    db: &Connection,
+    device: DeviceNumber,
+    summarise: Summarise<'_>,
+) -> Result<Rebuilt, StoreError> {
+    let sources: Vec<u8> = db
+        .prepare("SELECT DISTINCT source FROM block WHERE device = ?1")?
+        .query_map([device.0], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut state = DeviceState::default();
+    let mut rebuilt = Rebuilt::default();
+    let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
+    for source in sources.into_iter().map(SourceNumber) {
+        let mut after = None;
+        loop {
+            let blocks = query::blocks(db, device, source, always, after)?;
+            let Some(last) = blocks.last() else { break };
+            after = Some((last.first, last.id));
+            let mut changes = Changes::default();
+            for block in blocks {
+                rebuilt.blocks += 1;
+                if block.time_quality == TimeQuality::Suspect {
+                    continue;
+                }
+                match summarise(&block) {
+                    Some(summary) => {
+                        let block = with(block, source, summary);
+                        changes.also(take(db, device, &mut state, &block)?);
+                    }
+                    None => rebuilt.unreadable += 1,
+                }
+            }
+            rows::write(db, device, &state, changes)?;
+            state.trim();
+        }
+    }
+    Ok(rebuilt)
+}
+
+fn take(
+    db: &Connection,
+    device: DeviceNumber,
+    state: &mut DeviceState,
+    block: &NewBlock,
+) -> Result<Changes, StoreError> {
+    for _ in 0..ROUNDS_MAX {
+        match replay(state, block) {
+            Ok(changes) => return Ok(changes),
+            Err(wants) => load::load(db, device, &wants, state)?,
+        }
+    }
+    Err(StoreError::Corrupt("rows of a device"))
+}
+
+fn with(block: Block, source: SourceNumber, summary: Summary) -> NewBlock {
+    let Block { id, stream, rows, first, last, time_offset_ms, time_quality, bytes } = block;
+    NewBlock { id, stream, source, rows, first, last, time_offset_ms, time_quality, bytes, summary }
+}
+
+/// How many rows are not what they were; what was put aside goes.
+fn compare(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
+    let mut changed = 0;
+    for table in MADE.into_iter().chain([OPEN]) {
+        let (was, is) = (
+            format!("SELECT * FROM temp.was_{table}"),
+            format!("SELECT * FROM main.{table} WHERE device = ?1"),
+        );
+        let count = |sql: String| -> Result<i64, StoreError> {
+            Ok(db.query_row(&format!("SELECT count(*) FROM ({sql})"), [device.0], |r| r.get(0))?)
+        };
+        let (lost, made) =
+            (count(format!("{was} EXCEPT {is}"))?, count(format!("{is} EXCEPT {was}"))?);
+        changed += lost.max(made).unsigned_abs();
+        db.execute_batch(&format!("DROP TABLE temp.was_{table}"))?;
+    }
+    Ok(changed)
+}
