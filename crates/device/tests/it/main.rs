@@ -4,10 +4,11 @@
 
 mod acquire;
 mod link;
+mod memory;
 mod power;
 mod reads;
 mod rig;
-mod size;
+
 mod versions {
     mod v1;
 }
