@@ -108,6 +108,8 @@ pub(crate) struct Device {
     dropped_batches: u64,
     /// Last sequence of each epoch that is durable.
     given: BTreeMap<u32, u32>,
+    /// What is durable of each slot, where that is known.
+    kept: BTreeMap<&'static str, Vec<u8>>,
     /// Batches that were sent and are not acknowledged.
     offered: BTreeSet<BatchId>,
     /// Of the inverters, at the end.
@@ -184,6 +186,7 @@ impl Device {
             dropped_to: None,
             dropped_batches: 0,
             given: BTreeMap::new(),
+            kept: BTreeMap::new(),
             offered: BTreeSet::new(),
             last_states: Vec::new(),
             truth: Truth::default(),

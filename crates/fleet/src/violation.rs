@@ -55,6 +55,8 @@ pub enum Invariant {
     RollUpsAddUp,
     /// Roll-ups that are made again from the batches are what they were, to the byte.
     RebuildChangesNothing,
+    /// What the device core has had kept is handed back to it.
+    KeptIsHandedBack,
     /// The device starts whatever a power cut has left.
     DeviceStarts,
     /// The server starts whatever a power cut has left.

@@ -289,6 +289,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 42,
     },
     Mutation {
+        name: "what was kept is not handed back",
+        file: "crates/device/src/device.rs",
+        changes: &[("kept(Slot::Sleep).and_then(Asleep::parse)", "kept(Slot::Sleep).and(None::<Asleep>)")],
+        breaks: "KeptIsHandedBack",
+        seed: 1,
+    },
+    Mutation {
         name: "counters are used before their reservation",
         file: "crates/agent/src/storage/ledger.rs",
         changes: &[(

@@ -1,6 +1,7 @@
 //! What must hold of a device whatever befalls it, checked at each thing that it does.
 
 use ecowatt_agent::node::{Done, Message as AgentMessage};
+use ecowatt_device::Slot;
 use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
 use ecowatt_wire::Certainty;
@@ -72,6 +73,17 @@ impl Device {
         }
     }
 
+    /// A device that starts has what was kept before.
+    pub(super) fn check_kept(&mut self, now: UnixMs, node: &DeviceNode) {
+        for slot in Slot::ALL {
+            let held = kept(node, slot);
+            if self.kept.get(slot.name()).is_some_and(|kept| *kept != held) {
+                let detail = format!("{} was {:?}, is {held:?}", slot.name(), self.kept);
+                self.violate(now, Invariant::KeptIsHandedBack, detail);
+            }
+        }
+    }
+
     /// Checks what the node did.
     pub(super) fn record(&mut self, now: UnixMs, mono: MonoMs, done: Done, out: &mut Vec<Message>) {
         match done {
@@ -100,6 +112,13 @@ impl Device {
             }
             Done::Kept { slot, result } => {
                 self.trace.note(now, What::Kept { slot, is_durable: result.is_ok() });
+                // A write that failed may be there nevertheless.
+                self.kept.remove(slot.name());
+                if let Life::On(running) = &self.life
+                    && result.is_ok()
+                {
+                    self.kept.insert(slot.name(), kept(&running.node, slot));
+                }
             }
             Done::Reserved { limit, result } => {
                 self.trace.note(now, What::Reserved { limit, is_durable: result.is_ok() });
@@ -199,4 +218,12 @@ impl Device {
 /// First and last sample of so many up to the last.
 pub(super) fn ordinals(last: u32, rows: u16) -> (u32, u32) {
     ((last + 1).saturating_sub(u32::from(rows)), last)
+}
+
+/// What the core has in a slot.
+fn kept(node: &DeviceNode, slot: Slot) -> Vec<u8> {
+    let mut bytes = vec![0; Slot::LEN_MAX];
+    let len = node.core().kept(slot, &mut bytes);
+    bytes.truncate(len);
+    bytes
 }

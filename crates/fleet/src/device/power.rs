@@ -77,6 +77,7 @@ impl Device {
         self.dropped_batches = node.report().dropped_batches;
         let epoch = node.epoch();
         let recovered = self.take_recovered(&mut node);
+        self.check_kept(now, &node);
         let clock_error_ms = clock.system_error_ms();
         self.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
         if self.given.keys().next_back().is_some_and(|last| *last >= epoch.0) {
