@@ -286,7 +286,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/agent/src/storage/pair.rs",
         changes: &[("        let copy = 1 - self.current;", "        let copy = self.current;")],
         breaks: "DeviceStarts",
-        seed: 42,
+        seed: 3,
     },
     Mutation {
         name: "what was kept is not handed back",
