@@ -79,6 +79,52 @@ fn roll_ups_of_a_server_that_was_killed_come_out_as_they_were() {
     }
 }
 
+/// Rows of each of the three devices that a rebuild would change.
+fn rows_to_change(data: &Path) -> Vec<u64> {
+    let rows = |device| {
+        let check = ["store", "rebuild", "--check", "--json", "--device", device, "--data"];
+        let said = ecowatt(&[&check[..], &[text(data)]].concat());
+        let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+        let rows = report["rows_changed"].as_u64().unwrap();
+        assert_eq!(said.code, Some(i32::from(rows > 0)), "{said:?}");
+        rows
+    };
+    ["dev-1", "dev-2", "dev-3"].map(rows).into()
+}
+
+#[test]
+fn rebuild_that_is_killed_leaves_each_device_as_it_was_or_as_it_shall_be() {
+    let mut demo = Demo::start();
+    let server = ["--url", &demo.url, "--token-file", text(&demo.token)];
+    // 25 hours apart: at no time do both have the same date.
+    for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+        let seen = demo.samples();
+        demo.wait_for_more_than(seen + 100);
+        let correct = ["site", "set-time-zone", "1", zone, "--keep-past-days"];
+        let said = ecowatt(&[&correct[..], &server].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
+    demo.process.child.kill().unwrap();
+    demo.process.child.wait().unwrap();
+    let data = demo.data();
+    let before = rows_to_change(&data);
+    assert!(before.iter().any(|rows| *rows > 0), "{before:?}");
+    for delay in 0..24 {
+        let rebuild = ["store", "rebuild", "--data", text(&data)];
+        let mut process = Process::start(demo.folder.path(), "rebuild.log", &rebuild);
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = process.child.kill();
+        process.child.wait().unwrap();
+        let after = rows_to_change(&data);
+        for (before, after) in before.iter().zip(&after) {
+            assert!([0, *before].contains(after), "{before} rows were wrong, now {after} are");
+        }
+    }
+    let said = ecowatt(&["store", "rebuild", "--data", text(&data)]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(rows_to_change(&data), [0, 0, 0]);
+}
+
 #[test]
 fn copy_of_a_running_server_holds_what_it_acknowledged() {
     let demo = Demo::start();
