@@ -143,6 +143,8 @@ pub struct Spool<D> {
     /// What the next segment will begin with, its gaps aside.
     head: Head,
     gaps: Gaps,
+    /// Those of a segment that a full disk had no room to note before it was removed.
+    unnoted: Vec<Dropped>,
     /// Streams that batches belong to which wait, or waited when the spool was opened.
     streams: Vec<StreamNumber>,
     torn_bytes: u64,
@@ -164,6 +166,7 @@ impl<D: Disk> Spool<D> {
             freed: Freed::default(),
             head: Head::default(),
             gaps: Gaps::default(),
+            unnoted: Vec::new(),
             streams: Vec::new(),
             torn_bytes: 0,
             damage: Vec::new(),
@@ -181,6 +184,7 @@ impl<D: Disk> Spool<D> {
         self.freed = Freed::default();
         self.head = Head::default();
         self.gaps = Gaps::default();
+        self.unnoted.clear();
         self.recover().map_err(|error| SpoolError::Disk("opened", error))?;
         self.is_open = true;
         Ok(())
@@ -461,6 +465,7 @@ impl<D: Disk> Spool<D> {
             + self.freed.memory_bytes()
             + self.gaps.memory_bytes()
             + held(&self.head.covered)
+            + held(&self.unnoted)
             + held(&self.streams)
     }
 
@@ -474,6 +479,7 @@ impl<D: Disk> Spool<D> {
             + Freed::memory_bytes_max()
             + Gaps::memory_bytes_max()
             + grown::<Covered>(SOURCES_MAX)
+            + grown::<Dropped>(RUNS_PER_SEGMENT_MAX)
             + grown::<StreamNumber>(STREAMS_MAX)
     }
 
@@ -486,19 +492,32 @@ impl<D: Disk> Spool<D> {
 
     /// Drops oldest segments until `len` more bytes fit the limit.
     fn make_room(&mut self, len: usize) -> io::Result<()> {
+        self.note_rest()?;
         while !self.has_room(len) && self.segments.len() > 1 {
             for gap in self.contents(0) {
                 // Said before it is done: after a cut in between, recovery finishes the removal. On
                 // a full disk the removal comes first, for it is what makes room.
                 let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);
                 self.note_dropped(gap);
-                if let Err(error) = noted
-                    && error.kind() != io::ErrorKind::StorageFull
-                {
-                    return Err(error);
+                match noted {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                        self.unnoted.push(gap);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             self.remove(0)?;
+            self.note_rest()?;
+        }
+        Ok(())
+    }
+
+    /// Notes what a full disk had no room for. While it has none, nothing more is dropped.
+    fn note_rest(&mut self) -> io::Result<()> {
+        while let Some(gap) = self.unnoted.last().copied() {
+            self.append_record(|number| Record::Dropped(gap).encode(number), true)?;
+            self.unnoted.pop();
         }
         Ok(())
     }

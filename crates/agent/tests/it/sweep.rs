@@ -649,6 +649,39 @@ fn a_full_disk_refuses_and_forgets_nothing() {
 }
 
 #[test]
+fn what_is_dropped_on_a_full_disk_is_noted_once_there_is_room() {
+    let spool_bytes = 32 * 1024;
+    let id = |sequence| BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) };
+    let fill = |disk: &TestDisk, (batches, len): (u32, usize)| {
+        let (mut storage, _) = start(disk, spool_bytes);
+        for sequence in 1..=batches {
+            storage.persist(&Batch { bytes: vec![0; len], ..kilobyte(id(sequence)) }).unwrap();
+        }
+        storage
+    };
+    // Wherever in a segment that happens.
+    for len in (400..1_000).step_by(50) {
+        let dropped = |batches| fill(&TestDisk::default(), (batches, len)).report().dropped_batches;
+        let one_too_many = (1..).find(|batches| dropped(*batches) > 0).unwrap();
+        let disk = TestDisk::default();
+        let mut storage = fill(&disk, (one_too_many - 1, len));
+        // There is room for what is there, and for no note.
+        disk.set_room(Some(disk.bytes()));
+        let batch = |len| Batch { bytes: vec![0; len], ..kilobyte(id(one_too_many)) };
+        storage.persist(&batch(len)).unwrap_err();
+        disk.set_room(None);
+        storage.persist(&batch(10)).unwrap();
+        let report = storage.report();
+        assert!(report.dropped_batches > 0);
+        drop(storage);
+        let (mut storage, _) = start(&disk, spool_bytes);
+        let told = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let told: u64 = told.iter().map(|gap| u64::from(gap.samples)).sum();
+        assert_eq!(told, report.dropped_samples, "batches of {len} bytes");
+    }
+}
+
+#[test]
 fn what_a_batch_does_not_hold_stays_in_the_draft() {
     let disk = TestDisk::default();
     let mut state = State::new();
