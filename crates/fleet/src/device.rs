@@ -10,6 +10,7 @@ mod counts;
 mod cycle;
 mod exchange;
 mod power;
+mod states;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use ecowatt_agent::node::{Next, Node, SourceSetup};
 use ecowatt_agent::storage::{Dropped, Order, SPOOL_BYTES_MIN};
+use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{Event, LinkFailure};
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
 use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
 use ecowatt_wire::SourceState;
 
@@ -36,6 +38,7 @@ use clock::DeviceClock;
 pub use counts::DeviceCounts;
 use cycle::Line;
 use exchange::InFlight;
+use states::States;
 use trouble::Relief;
 
 /// Registers that one inverter has room for: SunSpec's take the most.
@@ -81,9 +84,13 @@ pub(crate) struct Device {
     lines: Vec<Line>,
     setups: Vec<SourceSetup>,
     spool_bytes: u64,
+    /// Most bytes of a message.
+    message_bytes: usize,
     order: Order,
     network: Network,
     kid: Kid,
+    keys: LinkKeys,
+    states: States,
     life: Life,
     horizon: UnixMs,
     trouble_at: UnixMs,
@@ -120,11 +127,14 @@ pub(crate) struct Device {
     pub(crate) violations: Vec<Violation>,
 }
 
+/// Most bytes of a message.
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// Longest interval between two samples where messages are small.
+const SMALL_MESSAGES_INTERVAL: Duration = Duration::from_secs(20);
 /// Longest interval between two samples where the spool is small.
 const SMALL_SPOOL_INTERVAL: Duration = Duration::from_secs(8);
-/// Devices with higher indices have room.
-const SMALL_SPOOLS_BELOW: u32 = 16;
+/// Devices with higher indices have room, for batches and in messages.
+const SMALL_BELOW: u32 = 16;
 
 impl Device {
     /// A device that has been enrolled and never ran.
@@ -136,16 +146,19 @@ impl Device {
         (kid, key): &(Kid, DeviceKey),
     ) -> Self {
         let mut random = Random::new(scenario.seed, u64::from(index));
-        let disk = Disk::new(random.draw());
+        let disk_seed = random.draw();
+        let disk = Disk::new(disk_seed).garbling(disk_seed);
         power::enrol(&disk, *kid, key);
         let lines: Vec<Line> = (0..sources_of(index))
             .map(|source| Line::new(plants, &mut random, SourceNumber(source), scenario.faults))
             .collect();
         // Every third device sends the newest first.
         let has_small_spool = has_small_spool(index);
-        let interval = match has_small_spool {
-            true => scenario.sample_interval.min(SMALL_SPOOL_INTERVAL),
-            false => scenario.sample_interval,
+        let has_small_messages = has_small_messages(index);
+        let interval = match (has_small_spool, has_small_messages) {
+            (true, _) => scenario.sample_interval.min(SMALL_SPOOL_INTERVAL),
+            (_, true) => scenario.sample_interval.min(SMALL_MESSAGES_INTERVAL),
+            (false, false) => scenario.sample_interval,
         };
         let setups =
             lines.iter().map(|line| line.setup(plants.of(line.plant()), interval)).collect();
@@ -164,9 +177,12 @@ impl Device {
             lines,
             setups,
             spool_bytes,
+            message_bytes: if has_small_messages { MESSAGE_BYTES_MIN } else { MESSAGE_BYTES },
             order,
             network,
             kid: *kid,
+            keys: LinkKeys::derive(key, *kid),
+            states: States::default(),
             life: Life::Off { until: first_start },
             horizon: START,
             reliefs: BTreeMap::new(),
@@ -389,7 +405,23 @@ impl Device {
 /// Whether the device with this index has little room for a backlog, much to put there, and long
 /// outages: its spool is full now and then. A few are enough; they sample more often than is asked.
 fn has_small_spool(index: u32) -> bool {
-    index % 8 == 2 && index < SMALL_SPOOLS_BELOW
+    index % 8 == 2 && index < SMALL_BELOW
+}
+
+/// Whether the device with this index makes the smallest messages there may be, as a microcontroller
+/// does. Its backlogs fill many.
+fn has_small_messages(index: u32) -> bool {
+    index % 8 == 7 && index < SMALL_BELOW
+}
+
+/// Whether the device with this index is away from the server for long, again and again.
+fn is_cut_off_for_long(index: u32) -> bool {
+    has_small_spool(index) || has_small_messages(index)
+}
+
+/// Whether the device with this index has no battery for its clock, and a modem that takes its time.
+fn has_no_battery(index: u32) -> bool {
+    index % 8 == 6
 }
 
 /// How many inverters the device with this index has: every eighth has two.

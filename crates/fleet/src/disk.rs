@@ -3,7 +3,7 @@
 //! One disk serves both halves of the product: the agent's durable structures stand on it
 //! ([`ecowatt_agent::storage::Disk`]), and the server's database through SQLite's VFS
 //! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
-//! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost or torn by the seed, each operation by itself, so
+//! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost, torn or, on flash, garbled by the seed, each operation by itself, so
 //! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
 //! was durable stays: the disk loses nothing that it has promised.
 
@@ -25,6 +25,8 @@ pub use fate::{Damage, Fate};
 
 use crate::random::Random;
 
+/// The stream of random numbers beside the disk's own.
+const GARBLING: u64 = 1;
 /// Largest file. Offsets beyond it are a fault of whoever writes.
 const FILE_BYTES_MAX: u64 = 1 << 40;
 
@@ -73,6 +75,8 @@ struct Cut {
 #[derive(Debug, Clone)]
 struct State {
     random: Random,
+    /// Draws which writes are garbled, if any are.
+    garbling: Option<Random>,
     is_off: bool,
     /// Starts of the machine and of its processes: what was open before them is not open any longer.
     start: u64,
@@ -94,6 +98,7 @@ impl Disk {
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             random: Random::new(seed, 0),
+            garbling: None,
             is_off: false,
             start: 0,
             names: Names::default(),
@@ -105,6 +110,14 @@ impl Disk {
             is_failing: false,
             counts: Counts::default(),
         })))
+    }
+
+    /// The same on flash whose cells may be half written when the power goes: of a write that was not
+    /// synced, all may be there and some bits of it changed.
+    #[must_use]
+    pub fn garbling(self, seed: u64) -> Self {
+        self.state().garbling = Some(Random::new(seed, GARBLING));
+        self
     }
 
     /// Another disk that holds the same, synced and unsynced, and draws from another seed.
@@ -409,7 +422,8 @@ impl State {
             .fold((u64::MAX, 0), |(first, last): (u64, u64), number| {
                 (first.min(number), last.max(number))
             });
-        let mut fates = Fates::new(fate, &mut self.random, (first.min(last), last));
+        let numbers = (first.min(last), last);
+        let mut fates = Fates::new(fate, &mut self.random, self.garbling.as_mut(), numbers);
         self.names.settle(&mut fates);
         let mut files = std::mem::take(&mut self.files);
         self.bytes = 0;

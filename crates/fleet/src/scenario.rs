@@ -114,6 +114,8 @@ pub(crate) struct Rates {
     pub(crate) device_trouble_ms: u64,
     /// Between two troubles of the server.
     pub(crate) server_trouble_ms: u64,
+    /// Between two times at which the server's clock is wrong by hours or days.
+    pub(crate) server_astray_ms: u64,
     /// Between two troubles that many devices share.
     pub(crate) fleet_trouble_ms: u64,
     /// Of one message or reply.
@@ -137,6 +139,7 @@ impl Rates {
             Level::None => Self {
                 device_trouble_ms: 0,
                 server_trouble_ms: 0,
+                server_astray_ms: 0,
                 fleet_trouble_ms: 0,
                 lost: 0,
                 doubled: 0,
@@ -149,6 +152,7 @@ impl Rates {
             Level::Low => Self {
                 device_trouble_ms: 48 * HOUR_MS,
                 server_trouble_ms: 48 * HOUR_MS,
+                server_astray_ms: 480 * HOUR_MS,
                 fleet_trouble_ms: 120 * HOUR_MS,
                 lost: 10_000,
                 doubled: 2_000,
@@ -161,6 +165,7 @@ impl Rates {
             Level::High => Self {
                 device_trouble_ms: 5 * HOUR_MS,
                 server_trouble_ms: 4 * HOUR_MS,
+                server_astray_ms: 24 * HOUR_MS,
                 fleet_trouble_ms: 36 * HOUR_MS,
                 lost: 50_000,
                 doubled: 30_000,

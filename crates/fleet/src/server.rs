@@ -34,6 +34,10 @@ const AFTER_START_MS: i64 = 60_000;
 /// Devices whose batches are looked up after each start of the server.
 const AUDITED_PER_START: u64 = 20;
 
+/// How far the server's clock goes astray at most, and for how long on average.
+const ASTRAY_MAX_MS: u64 = 3 * 86_400_000;
+const ASTRAY_FOR_MS: u64 = 2 * 3_600_000;
+
 const DATABASE: &str = "ecowatt.db";
 
 /// What befell the server.
@@ -124,6 +128,9 @@ pub(crate) struct Server {
     up_at: UnixMs,
     started_at: UnixMs,
     trouble_at: UnixMs,
+    /// When its clock is wrong by hours or days, as after a start without a battery.
+    astray: Random,
+    astray_at: UnixMs,
     disk_well_at: Option<UnixMs>,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
     pub(crate) counts: ServerCounts,
@@ -152,7 +159,10 @@ impl Server {
             .build()
             .expect("a runtime without drivers needs nothing from the system");
         let rates = scenario.rates();
+        let mut astray = Random::new(scenario.seed, SERVER_STREAM ^ 2);
         let mut server = Self {
+            astray_at: next_trouble(&mut astray, START, rates.server_astray_ms),
+            astray,
             scenario,
             rates,
             trouble_at: next_trouble(&mut random, START, rates.server_trouble_ms),
@@ -231,14 +241,15 @@ impl Server {
             let well = self.disk_well_at.unwrap_or(FAR);
             let right = self.clock_right_at.unwrap_or(FAR);
             let calm = if self.rates.server_trouble_ms > 0 { self.scenario.calm_at() } else { FAR };
-            let next = restart.min(well).min(right).min(self.trouble_at).min(calm);
+            let next =
+                restart.min(well).min(right).min(self.trouble_at).min(self.astray_at).min(calm);
             if next > now {
                 return Ok(());
             }
             self.set_clock(next);
             if next == calm {
                 self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
-                self.trouble_at = FAR;
+                (self.trouble_at, self.astray_at) = (FAR, FAR);
                 self.clock_right_at = None;
                 self.clock_error_ms = 0;
                 self.disk_well_at = self.disk_well_at.map(|_| next);
@@ -256,6 +267,8 @@ impl Server {
                 self.clock_right_at = None;
             } else if next == restart {
                 self.restart(next, out)?;
+            } else if next == self.astray_at {
+                self.go_astray(next);
             } else {
                 self.trouble(next);
             }
@@ -358,16 +371,30 @@ impl Server {
                 self.note(now, "disk fails");
             }
             _ => {
-                self.counts.clock_steps += 1;
                 let most = if random.happens(200_000) { 3_600_000 } else { 20_000 };
                 let step = i64::try_from(random.below(2 * most)).unwrap_or(0);
-                self.clock_error_ms = step - i64::try_from(most).unwrap_or(0);
                 let until = minutes(random, 15);
-                self.clock_right_at = Some(until);
-                self.clock_errors.push(ClockError { until, by_ms: self.clock_error_ms });
-                self.note(now, "clock is set wrong");
+                self.set_wrong(now, until, step - i64::try_from(most).unwrap_or(0));
             }
         }
+    }
+
+    /// The clock is wrong by hours, or by days, for hours.
+    fn go_astray(&mut self, now: UnixMs) {
+        let random = &mut self.astray;
+        self.astray_at = next_trouble(random, now, self.rates.server_astray_ms);
+        let most = if random.happens(500_000) { ASTRAY_MAX_MS } else { ASTRAY_MAX_MS / 12 };
+        let by_ms = i64::try_from(random.below(2 * most)).unwrap_or(0);
+        let until = after(now, random.waiting_ms(ASTRAY_FOR_MS));
+        self.set_wrong(now, until, by_ms - i64::try_from(most).unwrap_or(0));
+    }
+
+    fn set_wrong(&mut self, now: UnixMs, until: UnixMs, by_ms: i64) {
+        self.counts.clock_steps += 1;
+        self.clock_error_ms = by_ms;
+        self.clock_right_at = Some(until);
+        self.clock_errors.push(ClockError { until, by_ms });
+        self.note(now, "clock is set wrong");
     }
 
     fn lose_power(&mut self, now: UnixMs) {

@@ -61,6 +61,8 @@ pub(crate) struct Truth {
     /// By epoch, what was durable with its last durable sample: whether the server had confirmed where
     /// the epoch began, and whether the clock that said so was right.
     places: BTreeMap<u32, (bool, bool)>,
+    /// Whether a server whose clock was wrong ever told the time.
+    is_misled: bool,
     /// What the server was told of dropped batches, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
@@ -179,6 +181,11 @@ impl Truth {
     pub(crate) fn placed(&mut self, epoch: u32, is_confirmed: bool, is_right: bool) {
         let place = self.places.entry(epoch).or_default();
         *place = (place.0 || is_confirmed, is_right);
+    }
+
+    /// A server whose clock is wrong told the time.
+    pub(crate) fn misled(&mut self) {
+        self.is_misled = true;
     }
 
     /// A sample was taken when the plant's counter was at `plant_wh`; samples of an inverter come in
@@ -341,7 +348,7 @@ impl Truth {
                 let is_sure = match block.time_quality {
                     TimeQuality::Anchored => true,
                     // A server whose clock was wrong may have moved it.
-                    TimeQuality::Estimated => is_right && server.is_empty(),
+                    TimeQuality::Estimated => is_right && !self.is_misled,
                     TimeQuality::Device | TimeQuality::Suspect => false,
                 };
                 let is_demoted = is_confirmed && block.time_quality == TimeQuality::Estimated;

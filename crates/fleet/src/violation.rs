@@ -44,7 +44,7 @@ pub enum Invariant {
     /// Everything is delivered within a bound once faults have stopped.
     Delivered,
     /// The state of an inverter that the server shows is the last that its device saw, within a bound
-    /// once faults have stopped.
+    /// once faults have stopped; until then every message tells of it unless the server knows.
     StatesArrive,
     /// A message can always be made.
     MessageIsMade,

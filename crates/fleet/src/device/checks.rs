@@ -12,8 +12,8 @@ use crate::network::Message;
 use crate::trace::What;
 use crate::violation::{Invariant, Violation};
 
-/// A system clock this near to the truth is right.
-const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;
+/// A clock this near to the truth is right.
+pub(super) const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;
 
 /// Most violations that one device reports; after that it has said enough.
 const VIOLATIONS_MAX: usize = 8;
@@ -84,6 +84,16 @@ impl Device {
         }
     }
 
+    /// A message tells how each inverter is, unless the server knows.
+    fn check_states(&mut self, now: UnixMs, message: &[u8]) {
+        let Life::On(running) = &self.life else { return };
+        let sources = running.node.core().sources();
+        let present: Vec<_> = sources.map(|status| (status.source, status.state)).collect();
+        if let Err(detail) = self.states.sent(&self.keys, message, present) {
+            self.violate(now, Invariant::StatesArrive, detail);
+        }
+    }
+
     /// Checks what the node did.
     pub(super) fn record(&mut self, now: UnixMs, mono: MonoMs, done: Done, out: &mut Vec<Message>) {
         match done {
@@ -133,6 +143,7 @@ impl Device {
                     }
                 }
                 self.check_oldest_dropped(now, &batches);
+                self.check_states(now, &bytes);
                 self.send(now, request.counter, bytes, &batches, out);
             }
             Done::NotComposed { error, .. } => {

@@ -28,6 +28,8 @@ const PUT_RIGHT_ONE_IN: u64 = 2;
 const PUT_RIGHT_WITHIN_MS: u64 = 3 * 3_600_000;
 /// Draws that a start makes beside the device's own.
 const TIME_SERVERS: u64 = 0x7469_6d65;
+/// Within this time a board without a battery has found a time server.
+const SET_WITHIN_MS: u64 = 30 * 60_000;
 
 impl DeviceClock {
     pub(crate) fn at_boot(now: UnixMs, random: &mut Random, rates: Rates) -> Self {
@@ -49,6 +51,15 @@ impl DeviceClock {
         let right_from = (is_wrong && others.below(PUT_RIGHT_ONE_IN) == 0)
             .then(|| UnixMs(now.0.saturating_add_unsigned(others.below(PUT_RIGHT_WITHIN_MS))));
         Self { birth: Birth { boot: now, drift_ppm }, error_ms, right_from }
+    }
+
+    /// The same on a board that has no battery for its clock: it is unset at every start, and right once a
+    /// time server is found.
+    pub(crate) fn without_battery(self) -> Self {
+        let boot = self.birth.boot;
+        let mut others = Random::new(boot.0.cast_unsigned(), TIME_SERVERS);
+        let right_from = boot.0.saturating_add_unsigned(others.below(SET_WITHIN_MS));
+        Self { error_ms: None, right_from: Some(UnixMs(right_from)), ..self }
     }
 
     pub(crate) fn birth(&self) -> Birth {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use ecowatt_device::LinkFailure;
-use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{BatchId, Counter, UnixMs};
 
-use super::{Device, Life, MESSAGE_BYTES};
+use super::checks::RIGHT_CLOCK_ERROR_MS;
+use super::{Device, Life};
 use crate::fleetwide::after;
 use crate::network::{Answer, Delivered, Delivery, Message, Response};
 use crate::trace::What;
@@ -87,6 +87,10 @@ impl Device {
                         let sent = running.sent.take();
                         if let Some((_, until)) = sent {
                             self.check_clock(now, until, clock_error_ms);
+                            self.states.answered();
+                        }
+                        if clock_error_ms.unsigned_abs() > RIGHT_CLOCK_ERROR_MS {
+                            self.truth.misled();
                         }
                         self.trace.note(now, What::Answered { counter, accepted: true });
                         if !is_genuine || !is_awaited {
@@ -147,7 +151,7 @@ impl Device {
             self.violate(now, Invariant::CounterUsedOnce, detail);
         }
         self.counter_last = self.counter_last.max(Some(counter));
-        if bytes.len() > MESSAGE_BYTES.min(MESSAGE_MAX) {
+        if bytes.len() > self.message_bytes {
             let detail = format!("message of {} bytes", bytes.len());
             self.violate(now, Invariant::MemoryWithinLimit, detail);
         }

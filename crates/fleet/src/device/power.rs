@@ -7,13 +7,17 @@ use ecowatt_model::UnixMs;
 
 use super::checks::ordinals;
 use super::clock::DeviceClock;
-use super::{Device, DeviceNode, Life, MESSAGE_BYTES, Running};
+use super::states::States;
+use super::{Device, DeviceNode, Life, Running, has_no_battery};
 use crate::disk::Disk;
 use crate::fleetwide::after;
 use crate::network::Message;
 use crate::trace::What;
 use crate::violation::Invariant;
 
+/// How much longer boards without a battery are without power than others, so that the end of the epoch
+/// before says little of the time.
+const NO_BATTERY_AWAY: u64 = 30;
 /// Pause of the service supervisor before it starts an agent that gave up.
 const SUPERVISOR_PAUSE_MS: u64 = 10_000;
 
@@ -28,13 +32,19 @@ impl Device {
             self.disk.cut_after(operations);
         }
         let clock = DeviceClock::at_boot(now, &mut self.random, self.rates);
+        let clock = if !self.is_calm && has_no_battery(self.index) {
+            self.find_network_late(now);
+            clock.without_battery()
+        } else {
+            clock
+        };
         match clock.system_error_ms() {
             None => self.counts.clocks_unset += 1,
             Some(error) => self.counts.clocks_wrong += u64::from(error.abs() > 10_000),
         }
         let config = NodeConfig {
             spool_bytes: self.spool_bytes,
-            message_bytes: MESSAGE_BYTES,
+            message_bytes: self.message_bytes,
             upload_interval: self.scenario.upload_interval,
             order: self.order,
             seed: u32::try_from(self.random.below(u64::from(u32::MAX))).unwrap_or(1),
@@ -85,6 +95,7 @@ impl Device {
             self.violate(now, Invariant::BatchNamedOnce, detail);
         }
         self.given.insert(epoch.0, 0);
+        self.states = States::default();
         // Where a disk failed, neither a removal nor its note may have outlasted the cut: then what was
         // to be dropped is there again.
         self.dropped_to = None;
@@ -129,6 +140,7 @@ impl Device {
             1..=3 => self.random.waiting_ms(20 * 60_000),
             _ => self.random.waiting_ms(20_000),
         };
+        let away = if has_no_battery(self.index) { NO_BATTERY_AWAY * away } else { away };
         let until = after(now, away);
         let until = if now < self.scenario.calm_at() {
             until.min(self.scenario.calm_at())

@@ -2,8 +2,9 @@
 
 use ecowatt_model::UnixMs;
 
-use super::{Device, FAR, Life, has_small_spool};
+use super::{Device, FAR, Life, is_cut_off_for_long};
 use crate::fleetwide::{Shared, after};
+use crate::random::Random;
 use crate::scenario::{Level, Scenario};
 use crate::trace::What;
 
@@ -15,6 +16,10 @@ pub(super) enum Relief {
 }
 
 const MINUTE_MS: u64 = 60_000;
+/// Draws that a start makes beside the device's own; how often in a million it is late, and for how long.
+const MODEM_STREAM: u64 = 0x6d6f_6465;
+const MODEM_LATE: u32 = 700_000;
+const MODEM_LATE_MS: u64 = 12 * 60 * MINUTE_MS;
 
 impl Device {
     pub(super) fn next_trouble(&mut self, now: UnixMs) -> UnixMs {
@@ -37,7 +42,7 @@ impl Device {
             9 => self.restart_in_order(now),
             10..=12 => {
                 let (long, mean) =
-                    if has_small_spool(self.index) { (900_000, 36) } else { (150_000, 24) };
+                    if is_cut_off_for_long(self.index) { (900_000, 36) } else { (150_000, 24) };
                 let mean = if self.random.happens(long) { mean * 60 } else { 30 };
                 let lasting = self.random.waiting_ms(mean * MINUTE_MS);
                 self.partition(now, after(now, lasting));
@@ -123,6 +128,14 @@ impl Device {
         let at = after(now, self.random.waiting_ms(mean_min * MINUTE_MS));
         self.next_relief += 1;
         self.reliefs.insert((at, self.next_relief), relief);
+    }
+
+    /// The modem of a board without a battery comes up with time servers alone, more often than not.
+    pub(super) fn find_network_late(&mut self, now: UnixMs) {
+        let mut modem = Random::new(now.0.cast_unsigned(), MODEM_STREAM);
+        if modem.happens(MODEM_LATE) {
+            self.partition(now, after(now, modem.waiting_ms(MODEM_LATE_MS)));
+        }
     }
 
     fn partition(&mut self, now: UnixMs, until: UnixMs) {

@@ -137,10 +137,15 @@ impl Contents {
             match &change.kind {
                 Kind::Write { offset, len, limit, .. } => {
                     let end = offset + len;
-                    match fates.write(change.number, (*offset, *len), *limit) {
+                    match fates.write_or_garble(change.number, (*offset, *len), *limit) {
                         Reached::Whole => self.put(*offset, bytes),
                         Reached::Nothing { has_grown: true } => self.grow(end),
                         Reached::Nothing { has_grown: false } => {}
+                        Reached::Garbled(changed) => {
+                            let mut garbled = bytes.clone();
+                            changed.iter().for_each(|(place, bits)| garbled[*place] ^= bits);
+                            self.put(*offset, &garbled);
+                        }
                         Reached::Parts(parts) => {
                             for part in parts.into_iter().filter(|part| !part.is_empty()) {
                                 self.put(offset + part.start, &bytes[part]);

@@ -4,6 +4,9 @@ use crate::random::Random;
 
 /// Sectors that a torn write reaches the disk in.
 const SECTOR: usize = 512;
+/// How many writes that were not synced arrive garbled, and how many bytes of one are at most.
+const GARBLED_ONE_IN: u64 = 3;
+const GARBLED_BYTES_MAX: u64 = 4;
 
 /// The manner of the damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl Fate {
 pub struct Damage {
     pub writes_kept: u64,
     pub writes_torn: u64,
+    pub writes_garbled: u64,
     pub writes_lost: u64,
     pub truncations_kept: u64,
     pub truncations_lost: u64,
@@ -48,6 +52,7 @@ impl Damage {
     pub(super) fn add(&mut self, other: &Self) {
         self.writes_kept += other.writes_kept;
         self.writes_torn += other.writes_torn;
+        self.writes_garbled += other.writes_garbled;
         self.writes_lost += other.writes_lost;
         self.truncations_kept += other.truncations_kept;
         self.truncations_lost += other.truncations_lost;
@@ -64,12 +69,16 @@ pub(super) enum Reached {
         has_grown: bool,
     },
     Parts(Vec<std::ops::Range<usize>>),
+    /// All of it, with these bits of these bytes changed.
+    Garbled(Vec<(usize, u8)>),
 }
 
 /// Decides, one operation after the other.
 pub(super) struct Fates<'a> {
     fate: Fate,
     random: &'a mut Random,
+    /// Draws which writes are garbled, if any are.
+    garbling: Option<&'a mut Random>,
     /// Operations from this one on are lost, if they kept their order.
     moment: u64,
     /// How many of ten operations are kept, if they did not.
@@ -79,10 +88,15 @@ pub(super) struct Fates<'a> {
 
 impl<'a> Fates<'a> {
     /// `numbers` are the first and the last operation that there is to decide about.
-    pub(super) fn new(fate: Fate, random: &'a mut Random, numbers: (u64, u64)) -> Self {
+    pub(super) fn new(
+        fate: Fate,
+        random: &'a mut Random,
+        garbling: Option<&'a mut Random>,
+        numbers: (u64, u64),
+    ) -> Self {
         let moment = random.between(numbers.0, numbers.1.saturating_add(1));
         let kept_of_ten = random.between(1, 9);
-        Self { fate, random, moment, kept_of_ten, damage: Damage::default() }
+        Self { fate, random, garbling, moment, kept_of_ten, damage: Damage::default() }
     }
 
     pub(super) fn damage(&self) -> Damage {
@@ -120,6 +134,27 @@ impl<'a> Fates<'a> {
         self.damage.writes_lost += 1;
         let has_grown = self.fate == Fate::Mixed && self.random.below(2) == 0;
         Reached::Nothing { has_grown }
+    }
+
+    /// The same on a disk whose cells may be left half written. What else befalls the disk stays as it is.
+    pub(super) fn write_or_garble(
+        &mut self,
+        number: u64,
+        (offset, len): (usize, usize),
+        limit: Option<usize>,
+    ) -> Reached {
+        let reached = self.write(number, (offset, len), limit);
+        let Some(random) = self.garbling.as_deref_mut() else { return reached };
+        if self.fate != Fate::Mixed || len == 0 || random.below(GARBLED_ONE_IN) > 0 {
+            return reached;
+        }
+        self.damage.writes_garbled += 1;
+        let bytes = random.between(1, GARBLED_BYTES_MAX);
+        let mut changed = |_| {
+            let place = random.below(u64::try_from(len).unwrap_or(1));
+            (usize::try_from(place).unwrap_or(0), 1u8 << random.below(8))
+        };
+        Reached::Garbled((0..bytes).map(&mut changed).collect())
     }
 
     fn parts(&mut self, offset: usize, len: usize) -> Vec<std::ops::Range<usize>> {

@@ -281,3 +281,20 @@ fn large_file_costs_its_size() {
     let held: usize = state.files.values().map(Contents::held).sum();
     assert!(held < 5000 * 4096 * 5 / 4, "{held}");
 }
+
+#[test]
+fn cells_that_were_half_written_are_changed_within_the_write_alone() {
+    let mut garbled = 0;
+    for seed in 0..500 {
+        let disk = with_file(seed, &[7; 3000]).garbling(seed);
+        disk.write_at("a", 700, &[9; 1500]).unwrap();
+        let damage = disk.restart_with(Fate::Mixed);
+        let left = read(&disk, "a");
+        assert_eq!(left.len(), 3000);
+        assert!(left[..700].iter().chain(&left[2200..]).all(|byte| *byte == 7));
+        let changed = left[700..2200].iter().filter(|byte| ![7, 9].contains(*byte)).count();
+        assert_eq!(changed > 0, damage.writes_garbled > 0);
+        garbled += damage.writes_garbled;
+    }
+    assert!((100..250).contains(&garbled), "{garbled}");
+}
