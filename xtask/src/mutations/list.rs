@@ -167,7 +167,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/agent/src/node.rs",
         changes: &[("        if self.storage.is_possible(system) {", "        if false {")],
         breaks: "WellPlaced",
-        seed: 1,
+        seed: 6,
     },
     Mutation {
         name: "device forgets a change of state during an upload",
@@ -188,7 +188,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "            let leave = layout_bytes;\n",
         )],
         breaks: "MessageIsMade",
-        seed: 1,
+        seed: 4,
     },
     Mutation {
         name: "server refuses batches from a clock that is ahead",
@@ -202,7 +202,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
 ",
         )],
         breaks: "IntactIsTaken",
-        seed: 1,
+        seed: 2,
     },
     Mutation {
         name: "reply is not bound to its request",
@@ -245,13 +245,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device uses an epoch's number before it is durable",
+        name: "device goes on with an epoch that ended in good order",
         file: "crates/agent/src/storage/ledger.rs",
         changes: &[(
-            "        record.is_stopped = false;
-        self.store(record)?;",
-            "        record.is_stopped = false;
-        self.record = record;",
+            "        record.epoch = last.checked_add(1).ok_or(LedgerError::Exhausted(\"start\"))?;",
+            "        let next = if record.is_stopped { last } else { last.saturating_add(1) };
+        record.epoch = next;",
         )],
         breaks: "BatchNamedOnce",
         seed: 1,
