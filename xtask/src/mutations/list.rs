@@ -534,4 +534,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         breaks: "NothingLost",
         seed: 13,
     },
+    Mutation {
+        name: "rebuild forgets where a batch's times start",
+        file: "crates/server/src/ingest/rebuild.rs",
+        changes: &[(
+            "summarise(&block.bytes, block.time_offset_ms, decoding, &zone, &scratch)",
+            "summarise(&block.bytes, 0, decoding, &zone, &scratch)",
+        )],
+        breaks: "RebuildChangesNothing",
+        seed: 1,
+    },
 ];
