@@ -112,6 +112,7 @@ impl<D: Disk + Clone> Storage<D> {
         };
         let (spool, opened) = Spool::open(disk.clone(), spool_bytes);
         // An older ledger may count than the one that gave these their numbers.
+        let is_damaged = ledger.is_damaged();
         let known = spool.last().map(|last| last.epoch).max(Draft::last_epoch(&disk));
         let epoch = ledger.start_epoch(known)?;
         let draft = Draft::open(disk.clone(), epoch);
@@ -129,7 +130,7 @@ impl<D: Disk + Clone> Storage<D> {
             damage: Vec::new(),
         };
         storage.starts = storage.ledger.record().starts.clone();
-        if storage.ledger.is_damaged() {
+        if is_damaged {
             storage.damage.push(Damage::Ledger);
         }
         storage.damage.extend(storage.slots.damaged().map(Damage::Slot));

@@ -19,7 +19,7 @@ use ecowatt_model::{
 
 use super::checksum::crc32;
 use super::disk::Disk;
-use super::media::{put_aside, read_around};
+use super::media::{answers_elsewhere, put_aside, read_around};
 use super::spool::Witness;
 use super::{grown, held};
 
@@ -269,7 +269,15 @@ impl<D: Disk> Draft<D> {
         let Name { epoch, source, columns } = name;
         let file = file_name(epoch, source, columns);
         let failed = |error| DraftError::Disk("read", error);
-        let len = self.disk.len(&file).map_err(failed)?.unwrap_or(0).min(FILE_BYTES_MAX);
+        let len = match self.disk.len(&file) {
+            Ok(len) => len.unwrap_or(0).min(FILE_BYTES_MAX),
+            // Nothing tells how many samples there were; that some are lost is told all the same.
+            Err(_) if answers_elsewhere(&self.disk, &file) => {
+                let samples = Vec::new();
+                return Ok(Some(Left { epoch, source, samples, lost: 1, is_damaged: true }));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let len = usize::try_from(len).unwrap_or(0);
         let reading = read_around(&self.disk, &file, 0, len);
         // Of a journal of which nothing can be read, its length tells how much there was.

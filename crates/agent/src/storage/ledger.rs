@@ -1,7 +1,7 @@
 //! The small durable state: identity, boot epoch, reserved counters, streams.
 //!
-//! It is one [`Pair`]. A copy that cannot be read may be the newer one, damaged later: the other counts
-//! then, and what one write may have given out is passed over. If copies exist and neither can be
+//! It is one [`Pair`]. A copy that cannot be read, or is gone, may be the newer one, damaged later: the
+//! other counts then, and what one write may have given out is passed over. If copies exist and neither can be
 //! read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
 
 use std::io;

@@ -30,6 +30,12 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Forgets what is behind so many bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+        self.holes.retain(|hole| hole.start < len);
+    }
+
     pub(super) fn is_whole(&self) -> bool {
         self.holes.is_empty()
     }

@@ -2,8 +2,9 @@
 //!
 //! Each copy has a generation, a length and a checksum; the whole copy with the higher generation
 //! counts. A write torn at any byte leaves the other copy, which is what was there before. A copy
-//! that cannot be read may also be the newer one, damaged later: whoever must not go back a step asks
-//! how many were damaged.
+//! that cannot be read, or is gone, may also be the newer one, damaged later: whoever must not go back a
+//! step asks how many were damaged. So that it is one step at most, the copy that counts is read before
+//! each write, and both are written when either was found damaged.
 
 use std::io;
 
@@ -19,16 +20,20 @@ const HEAD_BYTES_MAX: usize = 128;
 pub(crate) struct Pair<D> {
     disk: D,
     name: String,
+    len_max: usize,
     generation: u64,
     current: usize,
+    /// A copy was found damaged, and not both have been written since.
+    is_damaged: bool,
 }
 
 /// What the files held when they were opened.
 #[derive(Debug)]
 pub(crate) struct Opened<T> {
     pub(crate) value: Option<T>,
-    /// Files that are there, and those of them that cannot be read or understood.
+    /// Files that are there.
     pub(crate) found: usize,
+    /// Those that cannot be read or understood, or should be there.
     pub(crate) damaged: usize,
     /// Why the disk could not read one of them.
     pub(crate) failure: Option<io::Error>,
@@ -43,7 +48,8 @@ impl<D: Disk> Pair<D> {
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> (Self, Opened<T>) {
         // Where there is no copy, the first is the next to be written.
-        let mut pair = Self { disk, name: name.into(), generation: 0, current: 1 };
+        let mut pair =
+            Self { disk, name: name.into(), len_max, generation: 0, current: 1, is_damaged: false };
         let mut opened = Opened { value: None, found: 0, damaged: 0, failure: None };
         for copy in 0..2 {
             let whole = match pair.disk.read(&pair.file(copy), HEAD_BYTES_MAX + len_max) {
@@ -64,6 +70,9 @@ impl<D: Disk> Pair<D> {
                 (pair.generation, pair.current) = (generation, copy);
             }
         }
+        // The second write ever made the second copy; from then on there are two.
+        opened.damaged += usize::from(opened.found == 1 && pair.generation > 1);
+        pair.is_damaged = opened.damaged > 0;
         (pair, opened)
     }
 
@@ -71,14 +80,34 @@ impl<D: Disk> Pair<D> {
         &self.disk
     }
 
-    /// Replaces the older copy; on an error the newer one still counts.
+    /// Replaces the older copy; on an error the newer one still counts, or these bytes do.
     pub(crate) fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Of two copies the damaged one is written over, and then the other.
+        let is_sound = self.is_sound();
+        let copy = if is_sound { 1 - self.current } else { self.current };
+        self.is_damaged |= !is_sound;
+        self.store_copy(copy, bytes)?;
+        if self.is_damaged {
+            self.store_copy(1 - copy, bytes)?;
+            self.is_damaged = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the copy that counts, if there is one, is what was written.
+    fn is_sound(&self) -> bool {
+        let read = self.disk.read(&self.file(self.current), HEAD_BYTES_MAX + self.len_max);
+        let bytes = read.ok().flatten();
+        let decoded = bytes.and_then(|bytes| self.decode(&bytes, |_| Some(())));
+        self.generation == 0 || decoded.is_some_and(|(held, ())| held == self.generation)
+    }
+
+    fn store_copy(&mut self, copy: usize, bytes: &[u8]) -> io::Result<()> {
         let generation = self.generation + 1;
-        let copy = 1 - self.current;
         let name = self.file(copy);
         let bytes = self.encode(generation, bytes);
         // The first two generations create the copies; a cut may have left a name that is not durable.
-        let mut is_named = generation > 2;
+        let mut is_named = generation > 2 && self.disk.len(&name).is_ok_and(|len| len.is_some());
         let mut written = self.write(&name, &bytes);
         // Where the file is damaged, the next one is elsewhere on the disk.
         if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)

@@ -602,7 +602,11 @@ impl<D: Disk> Spool<D> {
         encode: impl Fn(u64) -> Vec<u8>,
         is_synced: bool,
     ) -> io::Result<()> {
-        self.clean_tail()?;
+        if let Err(error) = self.clean_tail()
+            && !self.segments.last().is_some_and(|active| active.is_sealed)
+        {
+            return Err(error);
+        }
         let number = self.segments.last().map_or(0, |active| active.number);
         let mut bytes = encode(number);
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -660,7 +664,10 @@ impl<D: Disk> Spool<D> {
     fn roll(&mut self) -> io::Result<()> {
         let number = self.segments.last().map_or(0, |s| s.number).max(self.head.segment) + 1;
         let gaps = self.gaps.as_slice().to_vec();
-        let mut head = Head { segment: number, gaps, ..self.head.clone() };
+        // What could not be removed from the end of the segment before must not count.
+        let end = self.segments.last().filter(|_| self.is_tail_dirty);
+        let cut = end.map(|segment| (segment.number, segment.bytes));
+        let mut head = Head { segment: number, gaps, cut, ..self.head.clone() };
         let bytes = Record::Head(head.clone()).encode(number);
         let name = file_name(number);
         let created = self
@@ -672,8 +679,9 @@ impl<D: Disk> Spool<D> {
             let _ = self.disk.remove(&name);
             return Err(error);
         }
-        head.gaps = Vec::new();
+        (head.gaps, head.cut) = (Vec::new(), None);
         self.head = head;
+        self.is_tail_dirty = false;
         let len = u64::try_from(bytes.len()).unwrap_or(0);
         self.segments.push(Segment::empty(number, len, self.end()));
         self.remove_empty()
@@ -794,7 +802,12 @@ impl<D: Disk> Spool<D> {
         survey.break_off();
         survey.reach(segment.end());
         let losses = match is_empty {
-            true => hull(segment).into_iter().collect(),
+            true => {
+                // The gap names batches of its last epoch alone.
+                let all = segment.ids.map(|(first, last)| (linear(first), linear(last)));
+                all.into_iter().for_each(|all| self.freed.mark(all));
+                hull(segment).into_iter().collect()
+            }
             false => survey.losses(&self.freed),
         };
         segment.failures = 0;
@@ -816,9 +829,9 @@ impl<D: Disk> Spool<D> {
         let nothing = BatchId { epoch: BootEpoch(0), sequence: Sequence(0) };
         let is_complete = numbers.first() == Some(&1);
         let mut survey = Survey::from(is_complete.then_some(Mark { id: nothing, samples: 0 }));
-        let newest = numbers.last().copied();
-        for number in numbers {
-            self.recover_segment(number, Some(number) == newest, &mut survey)?;
+        for (place, number) in numbers.iter().copied().enumerate() {
+            let next = numbers.get(place + 1).copied();
+            self.recover_segment(number, next, &mut survey)?;
             // A number whose file could not be moved out of the way is not used again.
             self.head.segment = self.head.segment.max(number);
         }
@@ -833,11 +846,15 @@ impl<D: Disk> Spool<D> {
     fn recover_segment(
         &mut self,
         number: u64,
-        is_newest: bool,
+        next: Option<u64>,
         survey: &mut Survey,
     ) -> io::Result<()> {
-        let name = file_name(number);
-        let reading = segment::read(&self.disk, number).unwrap_or_default();
+        let (name, is_newest) = (file_name(number), next.is_none());
+        let mut reading = segment::read(&self.disk, number).unwrap_or_default();
+        let cut = next.and_then(|next| segment::read_head(&self.disk, next)).and_then(|h| h.cut);
+        if let Some((_, bytes)) = cut.filter(|(segment, _)| *segment == number) {
+            reading.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         let is_readable = reading.is_whole() && self.disk.len(&name).is_ok_and(|len| len.is_some());
         let bytes = &reading.bytes;
         let mut parsed = record::parse(bytes, number);
@@ -986,7 +1003,7 @@ impl Head {
         };
         let unbatched = self.unbatched.max(later.unbatched);
         let later = later.clone();
-        *self = Self { last, samples, unbatched, gaps: Vec::new(), ..later };
+        *self = Self { last, samples, unbatched, cut: None, gaps: Vec::new(), ..later };
         for known in covered {
             self.cover(known.source, known.epoch, known.ordinal);
         }

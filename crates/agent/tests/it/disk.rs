@@ -154,6 +154,8 @@ struct Inner {
     bad: Option<(String, std::ops::Range<usize>)>,
     /// What cannot be read or written any more, whatever is done with it.
     dead: Option<String>,
+    /// Of what nothing but the name is known.
+    closed: Option<String>,
     /// One read gives this much at most.
     read_max: Option<usize>,
 }
@@ -165,6 +167,11 @@ pub(crate) struct TestDisk(Arc<Mutex<Inner>>);
 impl TestDisk {
     pub(crate) fn holding(platter: Platter) -> Self {
         Self(Arc::new(Mutex::new(Inner { platter, ..Inner::default() })))
+    }
+
+    /// All that is on it.
+    pub(crate) fn platter(&self) -> Platter {
+        self.inner().platter.clone()
     }
 
     /// Operations so far.
@@ -194,6 +201,17 @@ impl TestDisk {
     /// Lets whatever is done with a file's contents fail.
     pub(crate) fn set_dead(&self, name: &str) {
         self.inner().dead = Some(name.to_owned());
+    }
+
+    /// As [`TestDisk::set_dead`], and nothing can be learned about it.
+    pub(crate) fn set_closed(&self, name: &str) {
+        self.set_dead(name);
+        self.inner().closed = Some(name.to_owned());
+    }
+
+    /// Lets a file be gone.
+    pub(crate) fn lose(&self, name: &str) {
+        self.inner().platter.0.remove(name);
     }
 
     /// Lets one read give so many bytes at most.
@@ -247,7 +265,11 @@ impl Disk for TestDisk {
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        Ok(self.inner().file(name).map(|file| u64::try_from(file.seen.len()).unwrap()))
+        let inner = self.inner();
+        if inner.closed.as_deref() == Some(name) {
+            return Err(io::Error::other("input/output error"));
+        }
+        Ok(inner.file(name).map(|file| u64::try_from(file.seen.len()).unwrap()))
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -310,8 +332,11 @@ impl Disk for TestDisk {
         if let Some((bad, _)) = inner.bad.as_mut().filter(|(bad, _)| bad == from) {
             to.clone_into(bad);
         }
-        if let Some(dead) = inner.dead.as_mut().filter(|dead| *dead == from) {
-            to.clone_into(dead);
+        let inner = &mut *inner;
+        for gone in [&mut inner.dead, &mut inner.closed].into_iter().flatten() {
+            if gone == from {
+                to.clone_into(gone);
+            }
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ pub(super) struct Head {
     pub(super) dropped_batches: u64,
     pub(super) dropped_samples: u64,
     pub(super) covered: Vec<Covered>,
+    /// An earlier segment of which just so many bytes count: what is behind them could not be removed.
+    pub(super) cut: Option<(u64, u64)>,
     /// Gaps that the server has not heard of; held by the spool itself, not by the head that it keeps.
     pub(super) gaps: Vec<Dropped>,
 }
@@ -67,9 +69,13 @@ pub(super) struct Covered {
 impl Head {
     /// Length of its record with so many gaps.
     pub(super) fn len(&self, gaps: usize) -> u64 {
-        let len = FRAME_BYTES + 46 + self.covered.len() * 9 + gaps * 24;
-        u64::try_from(len).unwrap_or(u64::MAX)
+        u64::try_from(head_len(self.covered.len(), gaps)).unwrap_or(u64::MAX)
     }
+}
+
+/// Length of the record of a head that covers so many sources and lists so many gaps.
+pub(super) const fn head_len(covered: usize, gaps: usize) -> usize {
+    FRAME_BYTES + 62 + covered * 9 + gaps * 24
 }
 
 /// A batch's record.
@@ -113,6 +119,9 @@ impl<'a> Record<'a> {
                     put(&mut body, &covered.epoch.0.to_le_bytes());
                     put(&mut body, &covered.ordinal.to_le_bytes());
                 }
+                let (segment, bytes) = head.cut.unwrap_or_default();
+                put(&mut body, &segment.to_le_bytes());
+                put(&mut body, &bytes.to_le_bytes());
                 head.gaps.iter().for_each(|gap| put_gap(&mut body, gap));
                 1
             }
@@ -153,6 +162,7 @@ impl<'a> Record<'a> {
                         ordinal: u32::from_le_bytes(from.take()?),
                     });
                 }
+                let cut = (u64::from_le_bytes(from.take()?), u64::from_le_bytes(from.take()?));
                 let mut gaps = Vec::new();
                 while !from.0.is_empty() {
                     gaps.push(from.gap()?);
@@ -166,6 +176,7 @@ impl<'a> Record<'a> {
                     dropped_batches,
                     dropped_samples,
                     covered,
+                    cut: (cut.0 > 0).then_some(cut),
                     gaps,
                 })
             }

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use ecowatt_model::BatchId;
+use ecowatt_model::{BatchId, SOURCES_MAX};
 
 use super::freed::linear;
+use super::gaps::GAPS_MAX;
 use super::{Batch, Disk, SEGMENT_BYTES_MAX, record};
 use crate::storage::media::{self, Reading};
 
@@ -90,6 +91,10 @@ impl Segment {
     }
 }
 
+/// Room for a head with all sources and gaps.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(record::head_len(SOURCES_MAX, GAPS_MAX + 1) <= HEAD_BYTES_MAX);
+
 const PREFIX: &str = "spool-";
 
 pub(super) fn file_name(number: u64) -> String {
@@ -107,6 +112,15 @@ pub(super) fn read(disk: &impl Disk, number: u64) -> io::Result<Reading> {
     let name = file_name(number);
     let len = disk.len(&name)?.unwrap_or(0);
     media::read_around(disk, &name, 0, usize::try_from(len).unwrap_or(limit).min(limit))
+}
+
+/// The record that a segment begins with.
+pub(super) fn read_head(disk: &impl Disk, number: u64) -> Option<record::Head> {
+    let reading = media::read_around(disk, &file_name(number), 0, HEAD_BYTES_MAX).ok()?;
+    match record::parse(&reading.bytes, number).next()? {
+        (0, record::Record::Head(head), _) => Some(head),
+        _ => None,
+    }
 }
 
 /// Reads the part of a segment that may hold batches which are not freed.
