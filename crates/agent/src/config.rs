@@ -465,6 +465,40 @@ mod tests {
     }
 
     #[test]
+    fn spool_must_hold_the_largest_batch_that_a_message_carries() {
+        let with = |message: &str, limit: u64| {
+            problems(&format!(
+                r#"
+                server = "http://a.example"
+                data = "data"
+                [upload]
+                {message}
+                [spool]
+                limit = "{limit}B"
+                [[inverter]]
+                transport = "tcp://10.0.0.7:502"
+                profile = "ecowatt/seed-sim"
+                "#
+            ))
+        };
+        let settings = [
+            (String::new(), usize::try_from(MESSAGE_BYTES).unwrap()),
+            ("message = \"8KiB\"".to_owned(), 8 * 1024),
+            (format!("message = \"{MESSAGE_MAX}B\""), MESSAGE_MAX),
+        ];
+        for (message, bytes) in settings {
+            let min = spool_bytes_min(batch_bytes_max(bytes));
+            assert_eq!(with(&message, min), Vec::<String>::new(), "{message}");
+            let found = with(&message, min - 1);
+            assert_eq!(found.len(), 1, "{message}: {found:?}");
+            assert!(
+                found[0].contains("spool.limit") && found[0].contains(&min.to_string()),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
     fn one_bus_is_used_in_one_way() {
         let with = |first: &str, second: &str| {
             let inverter = |transport: &str| {

@@ -13,4 +13,5 @@ mod process;
 mod refused;
 mod server;
 mod slice;
+mod storage;
 mod sweep;

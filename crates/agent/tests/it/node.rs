@@ -344,6 +344,34 @@ fn a_disk_that_is_full_for_long_costs_no_sample_that_was_on_it() {
 }
 
 #[test]
+fn samples_that_no_storage_could_take_are_told_to_the_last() {
+    for outages in 1..=2 {
+        let mut rig = Rig::new(1024 * 1024);
+        rig.run(45);
+        for _ in 0..outages {
+            rig.disk.set_room(Some(rig.disk.bytes()));
+            // Longer than memory has room for, with nothing in the draft.
+            rig.run(u64::try_from(2 * ROWS).unwrap());
+            rig.disk.set_room(None);
+            rig.run(60);
+        }
+        let now = rig.now;
+        rig.node().flush(now);
+        rig.act();
+        assert_eq!(rig.kept.violations, Vec::<String>::new());
+        let stored: usize = rig.kept.batches.values().map(Vec::len).sum();
+        let lost = u32::try_from(rig.taken.len() - stored).unwrap();
+        assert!(lost > outages * 100, "{lost}");
+        // They were in no batch: the epoch's total, which only grows.
+        let told: Vec<_> = rig.messages.iter().flat_map(|message| &message.dropped).collect();
+        assert!(told.iter().all(|gap| !gap.is_batched()), "{told:?}");
+        assert_eq!(told.iter().map(|gap| gap.samples).max(), Some(lost), "{told:?}");
+        let report = rig.node().report();
+        assert_eq!((report.batches, report.dropped_samples), (0, 0));
+    }
+}
+
+#[test]
 fn what_an_earlier_epoch_left_goes_before_later_samples_once_there_is_room() {
     let mut rig = Rig::new(1024 * 1024);
     rig.run(10);

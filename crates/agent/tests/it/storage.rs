@@ -1,0 +1,136 @@
+//! Where storage reaches its limits: batches of every size, and layouts without number.
+
+use ecowatt_agent::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
+use ecowatt_device::batch_bytes_max;
+use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
+
+use crate::disk::TestDisk;
+
+const MESSAGE_BYTES: usize = 8 * 1024;
+
+fn start(disk: &TestDisk, spool_bytes: u64) -> Storage<TestDisk> {
+    let ledger = Ledger::open(disk.clone()).unwrap();
+    Storage::start(ledger, disk.clone(), spool_bytes, MESSAGE_BYTES).unwrap().0
+}
+
+fn id(epoch: u32, sequence: u32) -> BatchId {
+    BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
+}
+
+/// A batch of two samples and so many bytes.
+fn sized(id: BatchId, stream: StreamNumber, bytes: usize) -> Batch {
+    Batch {
+        id,
+        source: SourceNumber(0),
+        stream,
+        rows: 2,
+        last_ordinal: 2 * id.sequence.0,
+        bytes: vec![u8::try_from(id.sequence.0 % 251).unwrap(); bytes],
+    }
+}
+
+/// Everything that is offered, message by message, each acknowledged.
+fn delivered(storage: &mut Storage<TestDisk>, order: Order, bytes_max: usize) -> Vec<BatchId> {
+    let mut all = Vec::new();
+    loop {
+        let offer = storage.offer(order, bytes_max, &[]).unwrap();
+        if offer.batches.is_empty() {
+            return all;
+        }
+        let ids: Vec<_> = offer.batches.iter().map(|batch| batch.id).collect();
+        storage.free(&ids.iter().map(|id| (*id, *id)).collect::<Vec<_>>()).unwrap();
+        all.extend(ids);
+    }
+}
+
+#[test]
+fn batches_that_no_message_has_room_for_hold_up_none_and_are_told() {
+    let most = batch_bytes_max(MESSAGE_BYTES);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        for large in [&[1][..], &[3], &[7], &[1, 2, 7], &[1, 2, 3, 4, 5, 6, 7]] {
+            let disk = TestDisk::default();
+            let mut storage = start(&disk, 1 << 20);
+            for sequence in 1..=7 {
+                // As after `upload.message` was lowered.
+                let bytes = if large.contains(&sequence) { most + 1 } else { most };
+                storage.persist(&sized(id(1, sequence), StreamNumber(1), bytes)).unwrap();
+            }
+            let mut sent = delivered(&mut storage, order, MESSAGE_BYTES);
+            sent.sort_unstable();
+            let fitting = (1..=7).filter(|sequence| !large.contains(sequence));
+            assert_eq!(sent, fitting.map(|s| id(1, s)).collect::<Vec<_>>(), "{order:?} {large:?}");
+            let gaps = storage.offer(order, MESSAGE_BYTES, &[]).unwrap().dropped;
+            for sequence in 1..=7 {
+                let its = id(1, sequence);
+                let is_told = gaps.iter().any(|gap| gap.first <= its && its <= gap.last);
+                assert_eq!(is_told, large.contains(&sequence), "{order:?} {large:?}: {gaps:?}");
+            }
+            let told: u32 = gaps.iter().map(|gap| gap.samples).sum();
+            assert_eq!(told, 2 * u32::try_from(large.len()).unwrap());
+            assert_eq!(storage.report().batches, 0);
+            // It goes on, and a start brings nothing back.
+            drop(storage);
+            let mut storage = start(&disk, 1 << 20);
+            storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
+            assert_eq!(delivered(&mut storage, order, MESSAGE_BYTES), [id(2, 1)]);
+        }
+    }
+}
+
+#[test]
+fn the_least_limit_has_room_for_the_largest_batch() {
+    let largest = batch_bytes_max(MESSAGE_BYTES);
+    let disk = TestDisk::default();
+    let mut storage = start(&disk, spool_bytes_min(largest));
+    for sequence in 1..=12 {
+        storage.persist(&sized(id(1, sequence), StreamNumber(1), largest)).unwrap();
+        assert!(storage.report().bytes <= spool_bytes_min(largest));
+    }
+    // And a batch that has none is refused as such, and blocks none.
+    storage.persist(&sized(id(1, 13), StreamNumber(1), 4 * largest)).unwrap_err();
+    storage.persist(&sized(id(1, 13), StreamNumber(1), largest)).unwrap();
+    let report = storage.report();
+    assert!(report.batches >= 2 && report.batches + report.dropped_batches == 13, "{report:?}");
+    assert_eq!(delivered(&mut storage, Order::NewestFirst, largest)[0], id(1, 13));
+}
+
+#[test]
+fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
+    let disk = TestDisk::default();
+    let source = SourceNumber(0);
+    let layout = |number: u32| format!("layout {number}").into_bytes();
+    // More layouts than are remembered without need; a batch waits for every fifth.
+    let (layouts, mut streams) = (1..=200u32, Vec::new());
+    let mut storage = start(&disk, 1 << 20);
+    for number in layouts.clone() {
+        let (stream, is_first) = storage.stream(source, &layout(number)).unwrap();
+        assert!(is_first && !streams.contains(&stream));
+        streams.push(stream);
+        if number % 5 == 1 {
+            storage.persist(&sized(id(1, number / 5 + 1), stream, 10)).unwrap();
+        }
+    }
+    drop(storage);
+    let mut storage = start(&disk, 1 << 20);
+    storage.forget_layouts(&[]);
+    for (number, stream) in layouts.clone().zip(&streams).filter(|(number, _)| number % 5 == 1) {
+        let offer = storage.offer_no_batches(&[*stream]).unwrap();
+        assert_eq!(offer.layouts, [(*stream, source, layout(number))]);
+    }
+    let sent = delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES);
+    assert_eq!(sent.len(), 40);
+    assert_eq!(storage.offer(Order::OldestFirst, 1, &[]).unwrap().dropped, []);
+    // Then they go, but for those that the ledger remembers; one that returns gets another number.
+    drop(storage);
+    let mut storage = start(&disk, 1 << 20);
+    storage.forget_layouts(&[]);
+    let left = |disk: &TestDisk| {
+        disk.platter().files().iter().filter(|(name, _)| name.starts_with("layout")).count()
+    };
+    assert_eq!(left(&disk), 0);
+    let (again, is_first) = storage.stream(source, &layout(2)).unwrap();
+    assert!(is_first && !streams.contains(&again));
+    let (known, is_first) = storage.stream(source, &layout(200)).unwrap();
+    assert_eq!((known, is_first), (streams[199], false));
+    assert_eq!(left(&disk), 2);
+}
