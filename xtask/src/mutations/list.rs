@@ -283,7 +283,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "ledger is written over its only copy",
         file: "crates/agent/src/storage/pair.rs",
-        changes: &[("        let copy = 1 - self.current;", "        let copy = self.current;")],
+        changes: &[("        let copy = if is_sound { 1 - self.current } else { self.current };", "        let copy = self.current;")],
         breaks: "DeviceStarts",
         seed: 3,
     },
@@ -499,7 +499,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "gaps are not repeated at the head of later segments",
         file: "crates/agent/src/storage/spool.rs",
-        changes: &[("gaps, ..self.head.clone()", "gaps: Vec::new(), ..self.head.clone()")],
+        changes: &[("gaps, cut, ..self.head.clone()", "gaps: Vec::new(), cut, ..self.head.clone()")],
         breaks: "NothingLost",
         seed: 2,
     },
