@@ -15,7 +15,7 @@ use ecowatt_wire::SourceState;
 
 use crate::device::Device;
 use crate::plant::Plants;
-use crate::truth::{ClockError, Verdict};
+use crate::truth::{ClockError, Missing, Verdict};
 use crate::violation::Invariant;
 use energy::{Energy, Reading};
 
@@ -178,7 +178,8 @@ pub(crate) fn check(
         let detail = format!("{} rows come out otherwise", held.rows_changed);
         device.violate(end, Invariant::RebuildChangesNothing, detail);
     }
-    device.truth.finish(&mut verdict);
+    let may_drop = device.may_drop();
+    device.truth.finish(may_drop, &mut verdict);
     stored.sort_unstable();
     if stored.windows(2).any(|pair| pair[0] == pair[1]) {
         device.violate(end, Invariant::NothingDoubled, "a batch is stored twice".to_owned());
@@ -197,16 +198,35 @@ pub(crate) fn check(
             format!("{count} samples are at another time, the first of {id} by {by_ms} ms");
         device.violate(end, Invariant::WellPlaced, detail);
     }
-    if let Some((epoch, first)) = device.truth.lost {
-        let count = verdict.lost;
+    let truth = &device.truth;
+    let missing = [
+        (
+            truth.lost,
+            verdict.lost,
+            Invariant::NothingLost,
+            "samples that were durable are not stored",
+        ),
+        (
+            truth.untold,
+            verdict.untold,
+            Invariant::DamageIsTold,
+            "samples that a medium destroyed are in no gap",
+        ),
+        (
+            truth.needless,
+            verdict.needless,
+            Invariant::DamageIsContained,
+            "samples are told as lost that nothing destroyed",
+        ),
+    ];
+    for (missing, count, invariant, what) in missing {
+        let Some(Missing { epoch, first }) = missing else { continue };
         let of = match first {
             Some((source, ordinal)) => format!("sample {ordinal} of inverter {}", source.0),
             None => "in batches that nobody heard of".to_owned(),
         };
-        let detail = format!(
-            "{count} samples that were durable are not stored, the first of epoch {epoch}, {of}"
-        );
-        device.violate(end, Invariant::NothingLost, detail);
+        let detail = format!("{count} {what}, the first of epoch {epoch}, {of}");
+        device.violate(end, invariant, detail);
     }
     for (count, invariant, what) in broken {
         if count > 0 {

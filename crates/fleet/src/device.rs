@@ -9,6 +9,7 @@ mod clock;
 mod counts;
 mod cycle;
 mod exchange;
+mod medium;
 mod power;
 mod states;
 mod trouble;
@@ -38,6 +39,7 @@ use clock::DeviceClock;
 pub use counts::DeviceCounts;
 use cycle::Line;
 use exchange::InFlight;
+use medium::Medium;
 use states::States;
 use trouble::Relief;
 
@@ -81,6 +83,7 @@ pub(crate) struct Device {
     rates: Rates,
     random: Random,
     disk: Disk,
+    medium: Medium,
     lines: Vec<Line>,
     setups: Vec<SourceSetup>,
     spool_bytes: u64,
@@ -113,6 +116,8 @@ pub(crate) struct Device {
     /// The newest batch that was dropped, and how many ever were.
     dropped_to: Option<BatchId>,
     dropped_batches: u64,
+    /// Whether its spool ever held half of what it may: from then on it may drop its oldest.
+    was_full: bool,
     /// Last sequence of each epoch that is durable.
     given: BTreeMap<u32, u32>,
     /// What is durable of each slot, where that is known.
@@ -174,6 +179,7 @@ impl Device {
             trouble_at: FAR,
             random,
             disk,
+            medium: Medium::new(&scenario, index, first_start),
             lines,
             setups,
             spool_bytes,
@@ -201,6 +207,7 @@ impl Device {
             told: Vec::new(),
             dropped_to: None,
             dropped_batches: 0,
+            was_full: false,
             given: BTreeMap::new(),
             kept: BTreeMap::new(),
             offered: BTreeSet::new(),
@@ -244,6 +251,11 @@ impl Device {
     /// How the link to each inverter was at the end.
     pub(crate) fn last_states(&self) -> &[(SourceNumber, SourceState)] {
         &self.last_states
+    }
+
+    /// Whether it may have lost what no medium destroyed.
+    pub(crate) fn may_drop(&self) -> bool {
+        self.was_full
     }
 
     pub(crate) fn disk(&self) -> &Disk {
@@ -298,7 +310,8 @@ impl Device {
         let relief = self.reliefs.keys().next().map_or(FAR, |(at, _)| *at);
         let shared = self.shared.get(self.next_shared).map_or(FAR, |trouble| trouble.from);
         let calm = if self.is_calm { FAR } else { self.scenario.calm_at() };
-        let event = own.min(delivery).min(relief).min(shared).min(self.trouble_at).min(calm);
+        let trouble = self.trouble_at.min(self.medium.fails_at);
+        let event = own.min(delivery).min(relief).min(shared).min(trouble).min(calm);
         // A timer may be due since before the last event.
         event.max(self.horizon)
     }
@@ -318,6 +331,9 @@ impl Device {
         }
         if self.trouble_at <= now {
             self.trouble(now);
+        }
+        if self.medium.fails_at <= now {
+            self.fail_medium(now);
         }
         while let Some(entry) = self.inbox.first_entry()
             && entry.key().0 <= now

@@ -5,16 +5,19 @@
 //! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
 //! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost, torn or, on flash, garbled by the seed, each operation by itself, so
 //! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
-//! was durable stays: the disk loses nothing that it has promised.
+//! was durable stays, unless it is taken away on purpose: [`Disk::lose_sector`], [`Disk::rot`] and
+//! [`Disk::close`] let the medium fail.
 
 mod contents;
 mod fate;
+mod flaws;
 mod names;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contents::Contents;
@@ -22,6 +25,7 @@ use fate::Fates;
 use names::Names;
 
 pub use fate::{Damage, Fate};
+pub use flaws::Closed;
 
 use crate::random::Random;
 
@@ -51,6 +55,23 @@ pub struct Counts {
     pub full: u64,
     /// Operations that a failing disk refused.
     pub failed: u64,
+    /// What the medium lost.
+    pub sectors_lost: u64,
+    pub bits_rotted: u64,
+    pub files_closed: u64,
+    /// Reads and writes that failed for it.
+    pub media_errors: u64,
+}
+
+/// What a disk has under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileState {
+    pub name: String,
+    pub len: usize,
+    /// Nothing of it was written since it was synced last.
+    pub is_durable: bool,
+    /// The medium under it has lost something that was not written anew.
+    pub is_flawed: bool,
 }
 
 /// Operations that change something.
@@ -198,6 +219,66 @@ impl Disk {
         self.state().is_failing = is_failing;
     }
 
+    /// All files, by name.
+    #[must_use]
+    pub fn files(&self) -> Vec<FileState> {
+        let state = self.state();
+        let file = |(name, file): (&str, u64)| {
+            let contents = state.files.get(&file)?;
+            Some(FileState {
+                name: name.to_owned(),
+                len: usize::try_from(contents.len()).unwrap_or(usize::MAX),
+                is_durable: contents.is_durable(),
+                is_flawed: contents.is_flawed(),
+            })
+        };
+        state.names.iter().filter_map(file).collect()
+    }
+
+    /// Lets the sector of a file that this byte lies in be unreadable, until it is written anew.
+    /// Gives the range of it.
+    pub fn lose_sector(&self, name: &str, at: usize) -> Range<usize> {
+        let sector = at / flaws::SECTOR;
+        self.hurt(name, |contents, counts| {
+            contents.flaws().lose(sector);
+            counts.sectors_lost += 1;
+        });
+        sector * flaws::SECTOR..(sector + 1) * flaws::SECTOR
+    }
+
+    /// Flips bits of a byte, until it is written anew.
+    pub fn rot(&self, name: &str, at: usize, bits: u8) {
+        self.hurt(name, |contents, counts| {
+            contents.rot(at, bits);
+            counts.bits_rotted += u64::from(bits.count_ones());
+        });
+    }
+
+    /// Lets a file fail whoever opens it, for good.
+    pub fn close(&self, name: &str, closed: Closed) {
+        self.hurt(name, |contents, counts| {
+            contents.flaws().close(closed);
+            counts.files_closed += 1;
+        });
+    }
+
+    /// What a file would hold on a sound medium.
+    #[must_use]
+    pub fn pristine(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        let contents = state.names.find(name).and_then(|file| state.files.get(&file));
+        contents.map(Contents::pristine).unwrap_or_default()
+    }
+
+    fn hurt(&self, name: &str, hurt: impl FnOnce(&mut Contents, &mut Counts)) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let contents = state.names.find(name).and_then(|file| state.files.get_mut(&file));
+        if let Some(contents) = contents {
+            hurt(contents, &mut state.counts);
+        }
+    }
+
     /// What the disk went through.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -236,6 +317,10 @@ impl Counts {
         self.damage.add(&other.damage);
         self.full += other.full;
         self.failed += other.failed;
+        self.sectors_lost += other.sectors_lost;
+        self.bits_rotted += other.bits_rotted;
+        self.files_closed += other.files_closed;
+        self.media_errors += other.media_errors;
     }
 
     /// Power cuts of all kinds.
@@ -323,6 +408,17 @@ impl State {
         self.files.get_mut(&file).ok_or_else(missing)
     }
 
+    /// Asks the medium under a file; what it refuses is counted.
+    fn medium<T>(
+        &mut self,
+        file: u64,
+        ask: impl FnOnce(&mut Contents) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let answer = ask(self.contents(file)?);
+        self.counts.media_errors += u64::from(answer.is_err());
+        answer
+    }
+
     fn find(&self, name: &str) -> io::Result<u64> {
         self.names.find(name).ok_or_else(missing)
     }
@@ -348,6 +444,7 @@ impl State {
             Passage::Whole => None,
             Passage::Cut(reached) => reached,
         };
+        self.medium(file, |contents| contents.takes(offset, fitting.len()))?;
         let contents = self.contents(file)?;
         if !fitting.is_empty() {
             contents.write(number, offset, fitting, reached);
@@ -365,6 +462,7 @@ impl State {
     fn truncate(&mut self, file: u64, len: u64) -> io::Result<()> {
         let to = place(len)?;
         self.pass(Operation::Truncate)?;
+        self.medium(file, |contents| contents.takes_cut(to))?;
         let number = self.number();
         let contents = self.contents(file)?;
         let before = contents.len();
@@ -375,6 +473,7 @@ impl State {
 
     fn sync(&mut self, file: u64) -> io::Result<()> {
         if let Passage::Whole = self.pass(Operation::Sync)? {
+            self.medium(file, |contents| contents.opens())?;
             self.contents(file)?.sync();
         }
         self.powered()
@@ -451,16 +550,17 @@ impl ecowatt_agent::storage::Disk for Disk {
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        let state = self.state();
+        let mut state = self.state();
         state.powered()?;
-        Ok(state.names.find(name).and_then(|file| state.files.get(&file)).map(Contents::len))
+        let Some(file) = state.names.find(name) else { return Ok(None) };
+        state.medium(file, |contents| contents.known_len()).map(Some)
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state();
         state.powered()?;
-        let file = state.find(name)?;
-        Ok(state.contents(file)?.read(place(offset)?, buffer))
+        let (file, offset) = (state.find(name)?, place(offset)?);
+        state.medium(file, |contents| contents.read(offset, buffer))
     }
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -553,7 +653,7 @@ impl ecowatt_vfs::Files for Disk {
 
 impl ecowatt_vfs::File for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.state()?.contents(self.file)?.read(place(offset)?, buffer))
+        self.state()?.contents(self.file)?.read(place(offset)?, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

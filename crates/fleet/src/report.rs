@@ -116,7 +116,14 @@ impl fmt::Display for Report {
         rows.push(("  doubled", grouped(verdict.doubled)));
         rows.push(("  re-stamped", grouped(verdict.restamped)));
         rows.push(("  never sampled, and stored", grouped(verdict.invented)));
-        rows.push(("  dropped by a full spool, with a gap record", grouped(verdict.dropped)));
+        rows.push((
+            "  dropped by a full spool, with a gap record",
+            grouped(verdict.dropped.saturating_sub(verdict.destroyed)),
+        ));
+        rows.push(("  destroyed by a medium, with a gap record", grouped(verdict.destroyed)));
+        rows.push(("  and with all that told of them", grouped(verdict.untellable)));
+        rows.push(("  destroyed by a medium, in no gap", grouped(verdict.untold)));
+        rows.push(("  in a gap record without need", grouped(verdict.needless)));
         rows.push(("  in memory alone when the power went", grouped(devices.not_durable)));
         rows.push(("batches made", grouped(devices.batches)));
         rows.push(("  sent again", grouped(devices.resent)));
@@ -161,6 +168,11 @@ impl fmt::Display for Report {
             "disks failing: devices, server",
             join(&[devices.disk_failing, server.disk_failing]),
         ));
+        rows.push((
+            "media: sectors lost, bits rotted, files closed",
+            join(&[device_disks.sectors_lost, device_disks.bits_rotted, device_disks.files_closed]),
+        ));
+        rows.push(("  reads and writes that failed for it", grouped(device_disks.media_errors)));
         rows.push((
             "clocks unset, wrong by more than 10 s, server's set wrong",
             join(&[devices.clocks_unset, devices.clocks_wrong, server.clock_steps]),

@@ -112,6 +112,8 @@ impl Scenario {
 pub(crate) struct Rates {
     /// Between two troubles of one device.
     pub(crate) device_trouble_ms: u64,
+    /// Between two faults of a medium that fails.
+    pub(crate) medium_fault_ms: u64,
     /// Between two troubles of the server.
     pub(crate) server_trouble_ms: u64,
     /// Between two times at which the server's clock is wrong by hours or days.
@@ -138,6 +140,7 @@ impl Rates {
         match level {
             Level::None => Self {
                 device_trouble_ms: 0,
+                medium_fault_ms: 0,
                 server_trouble_ms: 0,
                 server_astray_ms: 0,
                 fleet_trouble_ms: 0,
@@ -151,6 +154,7 @@ impl Rates {
             },
             Level::Low => Self {
                 device_trouble_ms: 48 * HOUR_MS,
+                medium_fault_ms: 24 * HOUR_MS,
                 server_trouble_ms: 48 * HOUR_MS,
                 server_astray_ms: 480 * HOUR_MS,
                 fleet_trouble_ms: 120 * HOUR_MS,
@@ -164,6 +168,7 @@ impl Rates {
             },
             Level::High => Self {
                 device_trouble_ms: 5 * HOUR_MS,
+                medium_fault_ms: 30 * MINUTE_MS,
                 server_trouble_ms: 4 * HOUR_MS,
                 server_astray_ms: 24 * HOUR_MS,
                 fleet_trouble_ms: 36 * HOUR_MS,

@@ -15,20 +15,60 @@ const KEPT: usize = 200;
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
-    Started { epoch: BootEpoch, recovered: u64, clock_error_ms: Option<i64> },
-    PowerCut { is_at_step: bool },
+    Started {
+        epoch: BootEpoch,
+        recovered: u64,
+        clock_error_ms: Option<i64>,
+    },
+    PowerCut {
+        is_at_step: bool,
+    },
     Stopped,
-    Sampled { ordinal: u32, t_ms: i64, is_durable: bool },
-    Persisted { id: BatchId, rows: u16, is_durable: bool },
-    Reserved { limit: Counter, is_durable: bool },
-    Kept { slot: Slot, is_durable: bool },
-    Sent { counter: Counter, batches: usize, bytes: usize },
+    Sampled {
+        ordinal: u32,
+        t_ms: i64,
+        is_durable: bool,
+    },
+    Persisted {
+        id: BatchId,
+        rows: u16,
+        is_durable: bool,
+    },
+    Reserved {
+        limit: Counter,
+        is_durable: bool,
+    },
+    Sent {
+        counter: Counter,
+        batches: usize,
+        bytes: usize,
+    },
+    Kept {
+        slot: Slot,
+        is_durable: bool,
+    },
     Dropped(Dropped),
-    Lost { counter: Counter },
-    Answered { counter: Counter, accepted: bool },
-    Acknowledged { first: BatchId, last: BatchId },
-    Failed { counter: Counter },
+    Lost {
+        counter: Counter,
+    },
+    Answered {
+        counter: Counter,
+        accepted: bool,
+    },
+    Acknowledged {
+        first: BatchId,
+        last: BatchId,
+    },
+    Failed {
+        counter: Counter,
+    },
     Trouble(&'static str),
+    /// What a medium lost lay in a file of this kind, from this batch on, with so many samples.
+    Destroyed {
+        file: &'static str,
+        batch: Option<BatchId>,
+        samples: usize,
+    },
     Relief(&'static str),
     Core(&'static str),
 }
@@ -74,6 +114,10 @@ impl fmt::Display for What {
             }
             Self::Acknowledged { first, last } => write!(f, "{first} to {last} acknowledged"),
             Self::Failed { counter } => write!(f, "message {counter} failed"),
+            Self::Destroyed { file, batch, samples } => {
+                write!(f, "destroyed: {samples} samples in a {file}")?;
+                batch.map_or(Ok(()), |id| write!(f, ", batch {id}"))
+            }
             Self::Trouble(what) => write!(f, "trouble: {what}"),
             Self::Relief(what) => write!(f, "over: {what}"),
             Self::Core(what) => write!(f, "device: {what}"),
@@ -161,6 +205,9 @@ impl What {
             Self::Answered { counter, accepted } => counter.0 ^ 6 ^ u64::from(accepted),
             Self::Acknowledged { first, last } => id(first) ^ id(last).rotate_left(9),
             Self::Failed { counter } => counter.0 ^ 8,
+            Self::Destroyed { batch, samples, .. } => {
+                batch.map_or(9, id) ^ u64::try_from(samples).unwrap_or(0).rotate_left(40)
+            }
             Self::Trouble(what) | Self::Relief(what) | Self::Core(what) => {
                 let mut digest = Digest::default();
                 digest.add_bytes(what.as_bytes());

@@ -37,9 +37,20 @@ struct Samples {
     /// What the plant's lifetime counter was, in watt-hours.
     plant_wh: Vec<u32>,
     is_durable: Vec<bool>,
+    /// Whether its last durable copy lay where a medium failed.
+    ends: Vec<End>,
     is_stored: Vec<bool>,
     /// Ordinals by hash, made when the epoch is first audited.
     by_hash: Vec<(u64, u32)>,
+}
+
+/// What a medium did to a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Spared,
+    Destroyed,
+    /// With everything that told of it.
+    Untellable,
 }
 
 /// Samples in a batch, by their first and last ordinal.
@@ -63,13 +74,26 @@ pub(crate) struct Truth {
     places: BTreeMap<u32, (bool, bool)>,
     /// Whether a server whose clock was wrong ever told the time.
     is_misled: bool,
+    /// Of epochs up to this one a damaged medium may have forgotten the places.
+    displaced_to: Option<u32>,
     /// What the server was told of dropped batches, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
     /// The first batch that was found at another time, and how many milliseconds after its own.
     pub(crate) misplaced: Option<(BatchId, i64)>,
-    /// The first epoch from which samples are missing, with the first of them if that is known.
-    pub(crate) lost: Option<(BootEpoch, Option<(SourceNumber, u32)>)>,
+    /// The first that is missing and was not told of.
+    pub(crate) lost: Option<Missing>,
+    /// The same of samples that a medium destroyed.
+    pub(crate) untold: Option<Missing>,
+    /// The first that is missing although no medium destroyed it; it was told of.
+    pub(crate) needless: Option<Missing>,
+}
+
+/// An epoch from which samples are missing, and one of them if that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) epoch: BootEpoch,
+    pub(crate) first: Option<(SourceNumber, u32)>,
 }
 
 /// What the store has of a device, compared with what was sampled.
@@ -85,6 +109,14 @@ pub struct Verdict {
     pub lost: u64,
     /// Durable samples in reported gaps.
     pub dropped: u64,
+    /// Of them, those that a medium destroyed.
+    pub destroyed: u64,
+    /// Durable samples that a medium destroyed with everything that told of them.
+    pub untellable: u64,
+    /// Durable samples that a medium destroyed and no gap was reported for.
+    pub untold: u64,
+    /// Durable samples in reported gaps although neither a medium nor a full spool cost them.
+    pub needless: u64,
     /// Rows stored more than once.
     pub doubled: u64,
     /// Rows with the words of a sample and another time.
@@ -101,8 +133,16 @@ impl Verdict {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let wrong =
-            [self.lost, self.doubled, self.restamped, self.invented, self.misplaced, self.unkept];
+        let wrong = [
+            self.lost,
+            self.untold,
+            self.needless,
+            self.doubled,
+            self.restamped,
+            self.invented,
+            self.misplaced,
+            self.unkept,
+        ];
         wrong.iter().all(|count| *count == 0)
     }
 
@@ -113,6 +153,10 @@ impl Verdict {
         self.stored += other.stored;
         self.lost += other.lost;
         self.dropped += other.dropped;
+        self.destroyed += other.destroyed;
+        self.untellable += other.untellable;
+        self.untold += other.untold;
+        self.needless += other.needless;
         self.doubled += other.doubled;
         self.restamped += other.restamped;
         self.invented += other.invented;
@@ -179,6 +223,9 @@ impl Truth {
 
     /// Where an epoch began is durable, with a sample of it.
     pub(crate) fn placed(&mut self, epoch: u32, is_confirmed: bool, is_right: bool) {
+        if self.displaced_to.is_some_and(|to| epoch <= to) {
+            return;
+        }
         let place = self.places.entry(epoch).or_default();
         *place = (place.0 || is_confirmed, is_right);
     }
@@ -186,6 +233,12 @@ impl Truth {
     /// A server whose clock is wrong told the time.
     pub(crate) fn misled(&mut self) {
         self.is_misled = true;
+    }
+
+    /// What is durable of the places of epochs may be that of a while ago.
+    pub(crate) fn displace(&mut self) {
+        self.displaced_to = self.births.keys().next_back().copied();
+        self.places.clear();
     }
 
     /// A sample was taken when the plant's counter was at `plant_wh`; samples of an inverter come in
@@ -197,6 +250,7 @@ impl Truth {
         samples.contents.push(content);
         samples.plant_wh.push(plant_wh);
         samples.is_durable.push(false);
+        samples.ends.push(End::Spared);
         samples.is_stored.push(false);
         u32::try_from(samples.hashes.len()).unwrap_or(u32::MAX)
     }
@@ -217,25 +271,51 @@ impl Truth {
         let Some(samples) = self.samples.get_mut(&(epoch, source.0)) else { return };
         let last = usize::try_from(batch.last_ordinal).unwrap_or(usize::MAX);
         let first = last.saturating_sub(usize::from(batch.rows));
-        if samples.is_durable.get(first..last).is_none_or(|all| all.iter().all(|it| *it)) {
+        let is_safe = |at: usize| samples.is_durable[at] && samples.ends[at] == End::Spared;
+        if last > samples.hashes.len() || (first..last).all(is_safe) {
             return;
         }
-        let mut state: Box<State> = Box::default();
-        let mut hashes = Vec::with_capacity(usize::from(batch.rows));
-        if let Ok(mut decoder) = Decoder::new(&batch.bytes, &mut state) {
-            let (is_unix, columns) = (decoder.base() == TimeBase::Unix, decoder.columns());
-            let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
-            let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
-            while let Ok(Some(t_ms)) = decoder.next_row(words, marks) {
-                hashes.push(Row { epoch, source, is_unix, t_ms, words, marks }.hashes().0);
-            }
+        for place in samples.places(&hashes(epoch, source, &batch.bytes), last) {
+            samples.is_durable[place] = true;
+            samples.ends[place] = End::Spared;
         }
-        let mut held = samples.hashes[..last].iter().zip(&mut samples.is_durable).rev();
-        for hash in hashes.iter().rev() {
-            if let Some((_, is_durable)) = held.find(|(held, _)| *held == hash) {
-                *is_durable = true;
-            }
+    }
+
+    /// The medium lost a batch; gives how many samples were in it.
+    pub(crate) fn destroyed_batch(
+        &mut self,
+        id: BatchId,
+        source: SourceNumber,
+        bytes: &[u8],
+        is_tellable: bool,
+    ) -> usize {
+        let Some(samples) = self.samples.get_mut(&(id.epoch.0, source.0)) else { return 0 };
+        let hashes = hashes(id.epoch.0, source, bytes);
+        for place in samples.places(&hashes, samples.hashes.len()) {
+            samples.ends[place].worsen(is_tellable);
         }
+        hashes.len()
+    }
+
+    /// The medium lost a sample that was in no batch.
+    pub(crate) fn destroyed_sample(
+        &mut self,
+        epoch: BootEpoch,
+        source: SourceNumber,
+        ordinal: u32,
+        is_tellable: bool,
+    ) {
+        let samples = self.samples.get_mut(&(epoch.0, source.0));
+        let place = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
+        if let Some(end) = samples.zip(place).and_then(|(s, p)| s.ends.get_mut(p)) {
+            end.worsen(is_tellable);
+        }
+    }
+
+    /// The medium lost notes of what it had lost before.
+    pub(crate) fn destroyed_notes(&mut self) {
+        let ends = self.samples.values_mut().flat_map(|samples| &mut samples.ends);
+        ends.filter(|end| **end == End::Destroyed).for_each(|end| end.worsen(false));
     }
 
     /// Samples from `first` to `last` went into a batch, whether or not it could be kept.
@@ -364,29 +444,44 @@ impl Truth {
         Ok(())
     }
 
-    /// What remains to be said once every block has been audited.
-    pub(crate) fn finish(&mut self, verdict: &mut Verdict) {
-        let mut lost = None;
+    /// What remains to be said once every block has been audited. `may_drop` if the device's spool was
+    /// ever full.
+    pub(crate) fn finish(&mut self, may_drop: bool, verdict: &mut Verdict) {
+        let (mut lost, mut untold, mut needless) = (None, None, None);
+        // What is told of an epoch's end, destroyed, may stand with the epoch after it.
+        let (mut spare, mut short) = (0, 0);
         for (epoch, sources) in by_epoch(&self.samples) {
             let told: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
                 .map(|(_, gap)| u64::from(gap.samples))
                 .sum();
-            let (mut excused, mut unknown) = (0, 0);
+            let (mut excused, mut unknown, mut destroyed) = (0, 0, 0);
+            let missing = |first| Missing { epoch: BootEpoch(epoch), first };
             for (source, samples) in sources {
                 verdict.taken += u64::try_from(samples.hashes.len()).unwrap_or(0);
                 let batches = self.batches.get(&(epoch, source)).map_or(&[][..], Vec::as_slice);
                 let stored = samples.is_durable.iter().zip(&samples.is_stored);
-                for (ordinal, (is_durable, is_stored)) in (1..).zip(stored) {
+                let all = stored.zip(&samples.ends);
+                for (ordinal, ((is_durable, is_stored), end)) in (1..).zip(all) {
                     verdict.durable += u64::from(*is_durable);
                     if *is_stored || !*is_durable {
                         continue;
                     }
-                    match self.is_dropped(epoch, batches, ordinal) {
+                    let is_destroyed = *end != End::Spared;
+                    destroyed += u64::from(*end == End::Destroyed);
+                    let here = missing(Some((SourceNumber(source), ordinal)));
+                    let is_told = self.is_dropped(epoch, batches, ordinal);
+                    if !may_drop && !is_destroyed && is_told != Some(false) {
+                        verdict.needless += 1;
+                        needless.get_or_insert(here);
+                    }
+                    match is_told {
                         Some(true) => excused += 1,
+                        Some(false) | None if *end == End::Untellable => verdict.untellable += 1,
+                        // It was in the journal, and the batch was made without it.
+                        Some(false) if is_destroyed => unknown += 1,
                         Some(false) => {
                             verdict.lost += 1;
-                            let first = Some((SourceNumber(source), ordinal));
-                            lost.get_or_insert((BootEpoch(epoch), first));
+                            lost.get_or_insert(here);
                         }
                         None => unknown += 1,
                     }
@@ -397,12 +492,22 @@ impl Truth {
             // than is missing, never less.
             let left = told.saturating_sub(excused);
             verdict.dropped += excused + unknown.min(left);
-            if unknown > left {
-                verdict.lost += unknown - left;
-                lost.get_or_insert((BootEpoch(epoch), None));
+            spare += left.saturating_sub(unknown);
+            let missed = unknown.saturating_sub(left);
+            if missed > destroyed {
+                verdict.lost += missed - destroyed;
+                lost.get_or_insert(missing(None));
             }
+            if missed > 0 && destroyed > 0 {
+                short += missed.min(destroyed);
+                untold.get_or_insert(missing(None));
+            }
+            verdict.destroyed += destroyed;
         }
-        self.lost = lost;
+        verdict.untold = short.saturating_sub(spare);
+        verdict.destroyed -= verdict.untold.min(verdict.destroyed);
+        untold = untold.filter(|_| verdict.untold > 0);
+        (self.lost, self.untold, self.needless) = (lost, untold, needless);
     }
 
     /// Whether a sample is in a batch that is in a gap; none if nobody knows its batch.
@@ -429,7 +534,39 @@ fn by_epoch(
     })
 }
 
+impl End {
+    fn worsen(&mut self, is_tellable: bool) {
+        *self = if is_tellable && *self != Self::Untellable {
+            Self::Destroyed
+        } else {
+            Self::Untellable
+        };
+    }
+}
+
+/// Of all samples in a batch, as they are held.
+fn hashes(epoch: u32, source: SourceNumber, bytes: &[u8]) -> Vec<u64> {
+    let mut state: Box<State> = Box::default();
+    let mut hashes = Vec::new();
+    if let Ok(mut decoder) = Decoder::new(bytes, &mut state) {
+        let (is_unix, columns) = (decoder.base() == TimeBase::Unix, decoder.columns());
+        let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);
+        let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
+        while let Ok(Some(t_ms)) = decoder.next_row(words, marks) {
+            hashes.push(Row { epoch, source, is_unix, t_ms, words, marks }.hashes().0);
+        }
+    }
+    hashes
+}
+
 impl Samples {
+    /// Where the samples with these hashes are, the last first, before `end`. Both are in order.
+    fn places(&self, hashes: &[u64], end: usize) -> Vec<usize> {
+        let mut held = (0..end).rev();
+        let place = |hash: &u64| held.find(|place| self.hashes[*place] == *hash);
+        hashes.iter().rev().filter_map(place).collect()
+    }
+
     fn index(&mut self) {
         if self.by_hash.len() == self.hashes.len() {
             return;

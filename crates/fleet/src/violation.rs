@@ -35,6 +35,10 @@ pub enum Invariant {
     ReplyIsBound,
     /// What an enrolled device sent, and arrived as it was sent, is not refused.
     IntactIsTaken,
+    /// What a failing medium destroys of what was durable is told as a gap.
+    DamageIsTold,
+    /// A failing medium costs what it destroys, and nothing else.
+    DamageIsContained,
     /// The spool stays within its limit.
     SpoolWithinLimit,
     /// Only a full spool drops batches, the oldest first.

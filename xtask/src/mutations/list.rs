@@ -544,4 +544,47 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         breaks: "RebuildChangesNothing",
         seed: 1,
     },
+    Mutation {
+        name: "loss of a damaged segment is not told",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "        let _ = self.append_record(|number| Record::Dropped(gap).encode(number), true);
+        self.note_dropped(gap);
+",
+            "        self.mark_freed((linear(gap.first), linear(gap.last)));
+",
+        )],
+        breaks: "DamageIsTold",
+        seed: 9,
+    },
+    Mutation {
+        name: "one unreadable segment closes the spool",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "            let _ = put_aside(&self.disk, &name);
+            return Ok(());
+",
+            "            return Err(io::ErrorKind::InvalidData.into());
+",
+        )],
+        breaks: "Delivered",
+        seed: 4,
+    },
+    Mutation {
+        name: "a segment is given up for one bad record",
+        file: "crates/agent/src/storage/spool/record.rs",
+        changes: &[("            self.at += 1;\n", "            break;\n")],
+        breaks: "DamageIsContained",
+        seed: 2,
+    },
+    Mutation {
+        name: "a damaged segment is written on",
+        file: "crates/agent/src/storage/spool.rs",
+        changes: &[(
+            "active.is_sealed |= error.kind() != io::ErrorKind::StorageFull && is_to_be_sealed;",
+            "let _ = is_to_be_sealed;",
+        )],
+        breaks: "Delivered",
+        seed: 6,
+    },
 ];

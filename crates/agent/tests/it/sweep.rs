@@ -448,6 +448,36 @@ fn a_segment_of_many_epochs_that_fails_is_told_once_and_is_over() {
     }
 }
 
+#[test]
+fn a_gap_that_a_full_disk_could_not_note_is_told_after_a_cut() {
+    let mut drops = 0;
+    for room in (0..6_000).step_by(97) {
+        let disk = TestDisk::default();
+        let (mut storage, epoch) = start(&disk, 32 * 1024);
+        let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+        let mut next = 1;
+        while storage.report().dropped_samples == 0 {
+            storage.persist(&kilobyte(id(next))).unwrap();
+            next += 1;
+        }
+        let before = storage.report().dropped_samples;
+        disk.set_room(Some(disk.bytes() + room));
+        for _ in 0..12 {
+            // Dropping the oldest is what makes room.
+            next += u32::from(storage.persist(&kilobyte(id(next))).is_ok());
+        }
+        let dropped = storage.report().dropped_samples;
+        drops += u32::from(dropped > before);
+        drop(storage);
+        disk.set_room(None);
+        let (mut storage, _) = start(&disk, 32 * 1024);
+        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let told: u64 = gaps.iter().map(|gap| u64::from(gap.samples)).sum();
+        assert_eq!(told, dropped, "with {room} bytes of room: {gaps:?}");
+    }
+    assert!(drops > 10, "{drops}");
+}
+
 /// What each write of a ledger gives out: an epoch and a block of counters.
 fn give_out(ledger: &mut Ledger<TestDisk>) -> (u32, u64) {
     let limit = ledger.record().reserved + limits::COUNTERS_PER_RESERVATION;

@@ -7,7 +7,7 @@ use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
 use ecowatt_wire::Certainty;
 
 use super::exchange::EXCHANGE_TIMEOUT_MS;
-use super::{Device, DeviceNode, Life, cycle};
+use super::{Device, DeviceNode, Life, cycle, medium};
 use crate::network::Message;
 use crate::trace::What;
 use crate::violation::{Invariant, Violation};
@@ -204,7 +204,9 @@ impl Device {
         }
         // A drop makes room for one batch: a quarter of the limit at most, as is a segment.
         let was_full = report.bytes >= self.spool_bytes / 2;
-        if report.dropped_batches > self.dropped_batches && !was_full {
+        self.was_full |= was_full;
+        let is_dropped = report.dropped_batches > self.dropped_batches;
+        if is_dropped && !was_full && !medium::is_bad(self.index) {
             let (bytes, limit) = (report.bytes, self.spool_bytes);
             let detail = format!("batches were dropped to have {bytes} of {limit} bytes in use");
             self.violate(now, Invariant::OldestDroppedFirst, detail);
@@ -218,7 +220,7 @@ impl Device {
 
     /// Nothing that is older than a dropped batch waits any more.
     pub(super) fn check_oldest_dropped(&mut self, now: UnixMs, offered: &[BatchId]) {
-        let Some(dropped) = self.dropped_to else { return };
+        let Some(dropped) = self.dropped_to.filter(|_| !medium::is_bad(self.index)) else { return };
         if let Some(older) = offered.iter().find(|id| **id <= dropped) {
             let detail = format!("batch {older} waits, and batches up to {dropped} were dropped");
             self.violate(now, Invariant::OldestDroppedFirst, detail);

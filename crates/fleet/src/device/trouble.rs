@@ -2,7 +2,7 @@
 
 use ecowatt_model::UnixMs;
 
-use super::{Device, FAR, Life, is_cut_off_for_long};
+use super::{Device, FAR, Life, is_cut_off_for_long, medium};
 use crate::fleetwide::{Shared, after};
 use crate::random::Random;
 use crate::scenario::{Level, Scenario};
@@ -41,8 +41,13 @@ impl Device {
             6..=8 => self.go_off(now, false),
             9 => self.restart_in_order(now),
             10..=12 => {
+                // Where media fail, something must be waiting on them.
                 let (long, mean) =
-                    if is_cut_off_for_long(self.index) { (900_000, 36) } else { (150_000, 24) };
+                    match (is_cut_off_for_long(self.index), medium::is_bad(self.index)) {
+                        (true, _) => (900_000, 36),
+                        (_, true) => (700_000, 6),
+                        (false, false) => (150_000, 24),
+                    };
                 let mean = if self.random.happens(long) { mean * 60 } else { 30 };
                 let lasting = self.random.waiting_ms(mean * MINUTE_MS);
                 self.partition(now, after(now, lasting));
@@ -112,6 +117,7 @@ impl Device {
         self.is_calm = true;
         self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
         self.trouble_at = FAR;
+        self.medium.calm();
         self.reliefs.clear();
         self.relieve(now, Relief::Disk);
         self.relieve(now, Relief::Inverters);

@@ -3,9 +3,11 @@
 //! The contents are held once, as written. Beside them lies what each write since the last sync has
 //! overwritten, so that a large file costs its own size and a power cut costs what it can undo.
 
+use std::io;
 use std::ops::Range;
 
 use super::fate::{Fates, Reached};
+use super::flaws::Flaws;
 
 /// Room that a file grows by at least.
 const GROWTH_MIN: usize = 4096;
@@ -20,6 +22,8 @@ pub(super) struct Contents {
     log: Vec<Change>,
     /// What they have overwritten or cut off, one after the other.
     undone: Vec<u8>,
+    /// Most files have none.
+    flaws: Option<Box<Flaws>>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,11 +66,63 @@ impl Contents {
         self.log.iter().map(|change| change.number)
     }
 
-    pub(super) fn read(&self, offset: usize, buffer: &mut [u8]) -> usize {
+    pub(super) fn read(&self, offset: usize, buffer: &mut [u8]) -> io::Result<usize> {
         let rest = self.seen.get(offset..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
+        self.flaws.as_ref().map_or(Ok(()), |flaws| flaws.reads(&(offset..offset + len)))?;
         buffer[..len].copy_from_slice(&rest[..len]);
-        len
+        Ok(len)
+    }
+
+    /// As [`Contents::len`], if the medium gives so much.
+    pub(super) fn known_len(&self) -> io::Result<u64> {
+        self.flaws.as_ref().map_or(Ok(()), |flaws| flaws.is_known())?;
+        Ok(self.len())
+    }
+
+    /// Whether the medium takes a write; flaws that it covers are gone then.
+    pub(super) fn takes(&mut self, offset: usize, len: usize) -> io::Result<()> {
+        let held = self.seen.len();
+        self.flaws.as_mut().map_or(Ok(()), |flaws| flaws.writes(&(offset..offset + len), held))
+    }
+
+    /// Whether the medium takes a cut; flaws behind it are gone then.
+    pub(super) fn takes_cut(&mut self, len: usize) -> io::Result<()> {
+        self.flaws.as_mut().map_or(Ok(()), |flaws| flaws.truncates(len))
+    }
+
+    /// Whether the file can be opened at all.
+    pub(super) fn opens(&self) -> io::Result<()> {
+        self.flaws.as_ref().map_or(Ok(()), |flaws| flaws.is_open())
+    }
+
+    pub(super) fn is_flawed(&self) -> bool {
+        self.flaws.as_ref().is_some_and(|flaws| !flaws.are_none())
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.log.is_empty()
+    }
+
+    pub(super) fn flaws(&mut self) -> &mut Flaws {
+        self.flaws.get_or_insert_default()
+    }
+
+    /// Puts another byte where one is, durable at once.
+    pub(super) fn rot(&mut self, at: usize, bits: u8) {
+        let Some(byte) = self.seen.get_mut(at) else { return };
+        let (was, is) = (*byte, *byte ^ bits);
+        *byte = is;
+        self.flaws().rot(at, was, is);
+    }
+
+    /// What it would hold on a sound medium.
+    pub(super) fn pristine(&self) -> Vec<u8> {
+        let mut bytes = self.seen.clone();
+        if let Some(flaws) = &self.flaws {
+            flaws.undo(&mut bytes);
+        }
+        bytes
     }
 
     pub(super) fn write(&mut self, number: u64, offset: usize, bytes: &[u8], limit: Option<usize>) {

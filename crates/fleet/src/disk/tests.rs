@@ -298,3 +298,61 @@ fn cells_that_were_half_written_are_changed_within_the_write_alone() {
     }
     assert!((100..250).contains(&garbled), "{garbled}");
 }
+
+/// A durable file of four sectors and a bit.
+fn with_sectors() -> Disk {
+    with_file(1, &[7; 2_100])
+}
+
+#[test]
+fn unreadable_sector_costs_itself_until_it_is_written_anew() {
+    let disk = with_sectors();
+    assert_eq!(disk.lose_sector("a", 600), 512..1_024);
+    let reads = |at: u64, len: usize| disk.read_at("a", at, &mut vec![0; len]).is_ok();
+    assert!(!reads(0, 2_100) && !reads(511, 2) && !reads(1_023, 1));
+    assert!(reads(0, 512) && reads(1_024, 1_076) && reads(600, 0));
+    assert!(disk.write_at("a", 600, &[1; 10]).is_err(), "the rest of the sector is not known");
+    disk.restart_with(Fate::Lost);
+    assert!(!reads(600, 1), "no restart mends it");
+    disk.write_at("a", 500, &[1; 600]).unwrap();
+    assert!(reads(0, 2_100));
+
+    disk.lose_sector("a", 2_099);
+    disk.truncate("a", 2_050).unwrap();
+    assert!(!reads(2_049, 1));
+    disk.truncate("a", 2_048).unwrap();
+    disk.write_at("a", 2_048, &[2; 100]).unwrap();
+    assert!(reads(0, 2_148));
+    disk.lose_sector("a", 2_100);
+    disk.write_at("a", 2_048, &[3; 100]).unwrap();
+    assert!(reads(0, 2_148), "what is written up to its end needs nothing of what was there");
+    assert!(disk.files().iter().all(|file| !file.is_flawed));
+    assert_eq!((disk.counts().sectors_lost, disk.counts().media_errors), (3, 6));
+}
+
+#[test]
+fn rotted_bit_stays_through_every_cut_until_it_is_written_anew() {
+    let disk = with_sectors();
+    disk.rot("a", 9, 4);
+    disk.rot("a", 9, 1);
+    disk.restart_with(Fate::Lost);
+    assert_eq!(read(&disk, "a")[8..11], [7, 2, 7]);
+    assert_eq!(disk.pristine("a"), [7; 2_100]);
+    disk.write_at("a", 0, &[5; 10]).unwrap();
+    assert_eq!(disk.pristine("a")[8..11], [5, 5, 7]);
+}
+
+#[test]
+fn closed_file_can_be_moved_and_removed() {
+    let disk = with_sectors();
+    disk.close("a", Closed::Contents);
+    assert!(disk.read_at("a", 0, &mut [0]).is_err() && disk.write_at("a", 0, &[1]).is_err());
+    assert!(disk.truncate("a", 0).is_err() && disk.sync("a").is_err());
+    assert_eq!(disk.len("a").unwrap(), Some(2_100));
+    disk.rename("a", "b").unwrap();
+    disk.write_at("a", 0, b"another").unwrap();
+    assert_eq!(read(&disk, "a"), b"another");
+    disk.close("b", Closed::Everything);
+    assert!(disk.len("b").is_err() && disk.list().unwrap().contains(&"b".to_owned()));
+    Durable::remove(&disk, "b").unwrap();
+}

@@ -1,0 +1,183 @@
+//! How the medium under a device fails, and what that destroys.
+//!
+//! Every fourth device has a card that loses sectors, lets bits rot and closes files. What was durable
+//! in the place is noted before it goes: that, and nothing else, may be missing in the end, and must
+//! have been told. Of the two copies of the ledger one is spared while the other is damaged: no device
+//! goes on without either.
+
+mod held;
+
+use std::ops::Range;
+
+use ecowatt_agent::storage::{Disk as _, Ledger};
+use ecowatt_model::UnixMs;
+
+use super::{Device, Life};
+use crate::disk::{Closed, FileState};
+use crate::fleetwide::{FAR, after};
+use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::trace::What;
+use held::Held;
+
+/// The streams of random numbers of the media.
+const STREAM: u64 = 1 << 42;
+/// Sectors in a row that go at once, at most.
+const SECTORS_MAX: u64 = 8;
+const SECTOR: usize = 512;
+/// What is near the end of a file is what still matters.
+const TAIL: usize = 2_048;
+
+/// When the medium of a device fails next, and how.
+pub(super) struct Medium {
+    random: Random,
+    mean_ms: u64,
+    pub(super) fails_at: UnixMs,
+}
+
+impl Medium {
+    pub(super) fn new(scenario: &Scenario, index: u32, begin: UnixMs) -> Self {
+        let mean_ms = if is_bad(index) { scenario.rates().medium_fault_ms } else { 0 };
+        let mut random = Random::new(scenario.seed, STREAM + u64::from(index));
+        let fails_at = next(&mut random, mean_ms, begin);
+        Self { random, mean_ms, fails_at }
+    }
+
+    /// It fails no more.
+    pub(super) fn calm(&mut self) {
+        self.fails_at = FAR;
+    }
+}
+
+fn next(random: &mut Random, mean_ms: u64, now: UnixMs) -> UnixMs {
+    if mean_ms == 0 { FAR } else { after(now, random.waiting_ms(mean_ms)) }
+}
+
+/// Whether the device with this index has a card that fails. None of them has a small spool: what
+/// theirs drop is what the card lost.
+pub(super) fn is_bad(index: u32) -> bool {
+    index % 4 == 1
+}
+
+impl Device {
+    /// Something on the medium is gone.
+    pub(super) fn fail_medium(&mut self, now: UnixMs) {
+        self.medium.fails_at = next(&mut self.medium.random, self.medium.mean_ms, now);
+        let may_hit = |file: &FileState| file.len > 0 && file.is_durable && is_kept(&file.name);
+        let files: Vec<FileState> = self.disk.files().into_iter().filter(may_hit).collect();
+        let random = &mut self.medium.random;
+        let drawn = random.below(u64::try_from(files.len()).unwrap_or(0));
+        let (how, from_end) = (random.below(20), random.below(2) == 0);
+        let (place, size) = (random.draw(), random.between(1, SECTORS_MAX));
+        let Some(file) = usize::try_from(drawn).ok().and_then(|drawn| files.get(drawn)) else {
+            return;
+        };
+        if file.name.starts_with("ledger") && !self.has_two_ledgers() {
+            return;
+        }
+        let (name, len) = (file.name.as_str(), file.len);
+        let within = if from_end { len.min(TAIL) } else { len };
+        let place = place % u64::try_from(within).unwrap_or(1).max(1);
+        let at = len - within + usize::try_from(place).unwrap_or(0);
+        let before = self.disk.pristine(name);
+        let (hit, what) = match how {
+            0..=8 => {
+                let size = usize::try_from(size).unwrap_or(1) * SECTOR;
+                let end = (at / SECTOR * SECTOR + size).min(len.next_multiple_of(SECTOR));
+                let first = self.disk.lose_sector(name, at);
+                for at in (first.end..end).step_by(SECTOR) {
+                    self.disk.lose_sector(name, at);
+                }
+                (first.start..end, "sectors cannot be read")
+            }
+            9..=16 => {
+                self.disk.rot(name, at, 1 << (size % 8));
+                (at..at + 1, "a bit has rotted")
+            }
+            17 | 18 => {
+                self.disk.close(name, Closed::Contents);
+                (0..len, "a file cannot be opened")
+            }
+            _ => {
+                self.disk.close(name, Closed::Everything);
+                (0..len, "a file cannot be looked at")
+            }
+        };
+        self.trace.note(now, What::Trouble(what));
+        self.note_destroyed(now, name, &before, &hit);
+    }
+
+    /// Both copies of the ledger can be read, and the last write to them was whole.
+    fn has_two_ledgers(&self) -> bool {
+        matches!(self.life, Life::On(_))
+            && Ledger::open(self.disk.fork(0)).is_ok_and(|ledger| !ledger.is_damaged())
+    }
+
+    fn note_destroyed(&mut self, now: UnixMs, name: &str, before: &[u8], hit: &Range<usize>) {
+        let file = match name.split(['-', '.']).next() {
+            Some("ledger") => "ledger",
+            Some("spool") => "segment",
+            Some("draft") => "journal",
+            _ => "layout",
+        };
+        if file == "ledger" {
+            // With its newer copy goes where the epoch began.
+            self.truth.displace();
+        }
+        let pieces = held::pieces(name, before);
+        let is_hit = |range: &Range<usize>| hit.start < range.end && range.start < hit.end;
+        let is_journal = file == "journal";
+        // Of a journal its length tells how much there was; of a segment what was written after it.
+        let told_to = match is_journal {
+            true if self.disk.len(name).is_ok() => usize::MAX,
+            true => 0,
+            false if self.is_followed(name) => usize::MAX,
+            false => {
+                let sound = pieces.iter().filter(|(range, _)| self.is_sound(name, before, range));
+                sound.map(|(range, _)| range.start).max().unwrap_or(0)
+            }
+        };
+        let mut samples = 0;
+        for (range, held) in pieces.into_iter().filter(|(range, _)| is_hit(range)) {
+            let is_tellable = range.start < told_to;
+            match held {
+                Held::Batch { id, source, bytes } => {
+                    let samples = self.truth.destroyed_batch(id, source, bytes, is_tellable);
+                    self.trace.note(now, What::Destroyed { file, batch: Some(id), samples });
+                }
+                Held::Sample { epoch, source, ordinal } => {
+                    self.truth.destroyed_sample(epoch, source, ordinal, is_tellable);
+                    samples += 1;
+                }
+                Held::Note => self.truth.destroyed_notes(),
+            }
+        }
+        self.trace.note(now, What::Destroyed { file, batch: None, samples });
+    }
+
+    /// Whether the records of a segment are the same as ever.
+    fn is_sound(&self, name: &str, before: &[u8], range: &Range<usize>) -> bool {
+        let mut bytes = vec![0; range.len()];
+        let read = self.disk.read_full(name, u64::try_from(range.start).unwrap_or(0), &mut bytes);
+        read.is_ok() && before.get(range.clone()) == Some(&bytes)
+    }
+
+    /// Whether something sound says how far the spool went: a later segment, or a journal.
+    fn is_followed(&self, name: &str) -> bool {
+        let files = self.disk.files();
+        let names = files.iter().map(|file| file.name.as_str());
+        let mut later = names.filter(|other| {
+            (other.starts_with("spool") && *other > name) || other.starts_with("draft")
+        });
+        later.any(|other| {
+            let before = self.disk.pristine(other);
+            let pieces = held::pieces(other, &before);
+            pieces.first().is_some_and(|(range, _)| self.is_sound(other, &before, range))
+        })
+    }
+}
+
+/// Whether a file is one whose loss can be told: not what was put aside, nor the core's slots.
+fn is_kept(name: &str) -> bool {
+    ["ledger", "spool", "draft", "layout"].iter().any(|prefix| name.starts_with(prefix))
+}

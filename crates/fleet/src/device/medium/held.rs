@@ -1,0 +1,80 @@
+//! What lies where in a device's files: an account of its own of the two formats that hold samples, so
+//! that the product's reader does not judge itself.
+
+use std::ops::Range;
+
+use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber};
+
+/// What a record is for.
+pub(super) enum Held<'a> {
+    Batch {
+        id: BatchId,
+        source: SourceNumber,
+        bytes: &'a [u8],
+    },
+    Sample {
+        epoch: BootEpoch,
+        source: SourceNumber,
+        ordinal: u32,
+    },
+    /// Says what was lost, or up to where everything was written, or which batches are gone.
+    Note,
+}
+
+/// All records of a file that nothing has damaged yet, with the bytes that they depend on.
+pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held<'a>)> {
+    match name.split('-').collect::<Vec<_>>()[..] {
+        ["spool", _] => batches(bytes),
+        ["draft", epoch, source, columns] => {
+            let name = (epoch.parse(), source.parse(), columns.parse());
+            let (Ok(epoch), Ok(source), Ok(columns)) = name else { return Vec::new() };
+            samples((BootEpoch(epoch), SourceNumber(source)), columns, bytes)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// `kind (1) | length (4) | CRC (4) | body`; the body of a batch, kind 2, is `epoch (4) | sequence (4) |
+/// source (1) | 16 more | bytes`.
+fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(len) = number(bytes, at + 1) {
+        let end = at + 9 + usize::try_from(len).unwrap_or(0);
+        let Some(body) = bytes.get(at + 9..end) else { break };
+        if bytes[at] == 2
+            && let (Some(epoch), Some(sequence)) = (number(body, 0), number(body, 4))
+            && let (Some(source), Some(batch)) = (body.get(8), body.get(25..))
+        {
+            let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
+            found.push((at..end, Held::Batch { id, source: SourceNumber(*source), bytes: batch }));
+        } else {
+            found.push((at..end, Held::Note));
+        }
+        at = end;
+    }
+    found
+}
+
+/// `CRC (4) | kind (1) | ordinal (4) | 11 more | 3 for each register | 2 more`, kind 2.
+fn samples(
+    (epoch, source): (BootEpoch, SourceNumber),
+    columns: usize,
+    bytes: &[u8],
+) -> Vec<(Range<usize>, Held<'_>)> {
+    let len = 22 + 3 * columns;
+    let mut found = Vec::new();
+    for (place, record) in bytes.chunks_exact(len).enumerate() {
+        let range = place * len..(place + 1) * len;
+        found.push(match (record.get(4), number(record, 5)) {
+            (Some(2), Some(ordinal)) => (range, Held::Sample { epoch, source, ordinal }),
+            _ => (range, Held::Note),
+        });
+    }
+    found
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let number = bytes.get(at..at + 4)?;
+    Some(u32::from_le_bytes(number.try_into().ok()?))
+}
