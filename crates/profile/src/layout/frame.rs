@@ -160,7 +160,9 @@ impl Frames {
             reads
         };
         let (zeros, others) = (all_of(true), all_of(false));
-        let is_all_zero = others.is_empty()
+        // A register that was read alone has nothing to be judged by.
+        let is_all_zero = uniform.iter().flatten().map(|uniform| uniform.words).sum::<usize>() > 1
+            && others.is_empty()
             && self.frames.iter().zip(&uniform).all(|(frame, uniform)| {
                 uniform.is_some() || !frame.marks(marks).contains(&Mark::Read)
             });
