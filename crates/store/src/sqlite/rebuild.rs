@@ -7,18 +7,27 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
 
-use super::{load, query, rows};
+use super::{load, newest, query, rows};
 use crate::StoreError;
 use crate::ingest::{Changes, replay};
 use crate::state::DeviceState;
 use crate::summary::Summary;
 use crate::telemetry::{Block, NewBlock, Rebuilt, TimeQuality, TimeRange};
 
-/// Tables that are made again whole.
-const MADE: [&str; 5] = ["quarter", "day", "energy_gap", "counter_edge", "power_edge"];
+/// Tables that are made again whole, and what of them must come out as it was: all but how calm a
+/// counter was, which is known "at the least" and depends on the order in which batches came.
+const MADE: [(&str, &str); 5] = [
+    ("quarter", "*"),
+    ("day", "*"),
+    ("energy_gap", "*"),
+    ("counter_edge", "device, source, epoch, sequence, edge"),
+    ("power_edge", "*"),
+];
 
-/// The table that holds what is open, and the newest readings, which stay.
-const OPEN: &str = "inverter_state";
+/// The table that holds what is open, and the newest readings, which stay. Its newest edge of a counter
+/// says how calm it was as well, so [`count_other_counters`] compares it.
+const OPEN: (&str, &str) =
+    ("inverter_state", "device, source, readings, date, totals, quarter, minutes, power");
 
 /// How often a block can ask for rows: for its inverter, and for what stands around it.
 const ROUNDS_MAX: u32 = 64;
@@ -45,12 +54,12 @@ pub(crate) fn rebuild(
 
 fn put_aside(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
     let device = device.0;
-    for table in MADE.into_iter().chain([OPEN]) {
+    for (table, _) in MADE.into_iter().chain([OPEN]) {
         db.execute_batch(&format!(
             "CREATE TEMP TABLE was_{table} AS SELECT * FROM main.{table} WHERE device = {device}"
         ))?;
     }
-    for table in MADE {
+    for (table, _) in MADE {
         db.execute(&format!("DELETE FROM main.{table} WHERE device = ?1"), [device])?;
     }
     db.execute(
@@ -124,11 +133,11 @@ fn with(block: Block, source: SourceNumber, summary: Summary) -> NewBlock {
 
 /// How many rows are not what they were; what was put aside goes.
 fn compare(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
-    let mut changed = 0;
-    for table in MADE.into_iter().chain([OPEN]) {
+    let mut changed = count_other_counters(db, device)?;
+    for (table, columns) in MADE.into_iter().chain([OPEN]) {
         let (was, is) = (
-            format!("SELECT * FROM temp.was_{table}"),
-            format!("SELECT * FROM main.{table} WHERE device = ?1"),
+            format!("SELECT {columns} FROM temp.was_{table}"),
+            format!("SELECT {columns} FROM main.{table} WHERE device = ?1"),
         );
         let count = |sql: String| -> Result<i64, StoreError> {
             Ok(db.query_row(&format!("SELECT count(*) FROM ({sql})"), [device.0], |r| r.get(0))?)
@@ -137,6 +146,25 @@ fn compare(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
             (count(format!("{was} EXCEPT {is}"))?, count(format!("{is} EXCEPT {was}"))?);
         changed += lost.max(made).unsigned_abs();
         db.execute_batch(&format!("DROP TABLE temp.was_{table}"))?;
+    }
+    Ok(changed)
+}
+
+/// How many inverters have another newest edge of a counter.
+fn count_other_counters(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
+    let mut both = db.prepare(
+        "SELECT was.counter, made.counter FROM temp.was_inverter_state AS was
+         JOIN main.inverter_state AS made USING (device, source) WHERE device = ?1",
+    )?;
+    let mut rows = both.query([device.0])?;
+    let mut changed = 0;
+    while let Some(row) = rows.next()? {
+        let edge = |at| -> Result<_, StoreError> {
+            let bytes: Option<Vec<u8>> = row.get(at)?;
+            let edge = bytes.and_then(|bytes| newest::counter(&bytes));
+            Ok(edge.map(|(id, edge)| (id, edge.batch)))
+        };
+        changed += u64::from(edge(0)? != edge(1)?);
     }
     Ok(changed)
 }
