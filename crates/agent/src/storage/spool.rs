@@ -789,19 +789,19 @@ impl<D: Disk> Spool<D> {
         }
         let bytes = reading.map(|reading| reading.bytes).unwrap_or_default();
         let mut survey = Survey::from(segment.start);
-        let mut is_empty = true;
-        for (_, record, is_after_damage) in record::parse(&bytes, number) {
+        let mut readable = Vec::new();
+        for (at, record, is_after_damage) in record::parse(&bytes, number) {
             if is_after_damage {
                 survey.break_off();
             }
             if let Record::Batch(batch, before) = record {
-                is_empty = false;
+                readable.push((u64::try_from(at).unwrap_or(0), batch.id, batch.rows));
                 survey.pass(batch.id, batch.rows, before.samples);
             }
         }
         survey.break_off();
         survey.reach(segment.end());
-        let losses = match is_empty {
+        let losses = match readable.is_empty() {
             true => {
                 // The gap names batches of its last epoch alone.
                 let all = segment.ids.map(|(first, last)| (linear(first), linear(last)));
@@ -816,6 +816,13 @@ impl<D: Disk> Spool<D> {
         segment.is_stale = true;
         self.damage.push(Damage::Segment(number));
         losses.into_iter().for_each(|gap| self.lose(gap));
+        // Counted from what was read: another reading may fail, and what is lost and told would be
+        // waited for without end.
+        readable.retain(|(_, id, _)| !self.freed.contains(*id));
+        let left: Vec<(u64, u16)> = readable.into_iter().map(|(at, _, rows)| (at, rows)).collect();
+        if let Some(segment) = self.segments.iter_mut().find(|s| s.number == number) {
+            segment.count(&left);
+        }
         // A disk that fails here leaves something that is tried again.
         let _ = self.recount();
         let _ = self.remove_empty();
