@@ -172,7 +172,7 @@ fn print(report: &Report, args: &SimulateArgs) -> anyhow::Result<()> {
             report.verdict.stored,
             report.counts.devices.messages,
             report.counts.devices.power_cuts + report.counts.server.power_cuts,
-            report.violations.len(),
+            report.violations_found,
             report.digest,
         )?;
     }

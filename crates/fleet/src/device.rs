@@ -130,6 +130,8 @@ pub(crate) struct Device {
     pub(crate) trace: Trace,
     pub(crate) counts: DeviceCounts,
     pub(crate) violations: Vec<Violation>,
+    /// With those that are not kept.
+    pub(crate) violations_found: u64,
 }
 
 /// Most bytes of a message.
@@ -220,6 +222,7 @@ impl Device {
             },
             counts: DeviceCounts::default(),
             violations: Vec::new(),
+            violations_found: 0,
         };
         device.trouble_at = device.next_trouble(START);
         device

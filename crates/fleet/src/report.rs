@@ -28,7 +28,9 @@ pub struct Report {
     pub latency_min_ms: u64,
     pub verdict: Verdict,
     pub counts: Counts,
-    /// By virtual time; the first of many.
+    /// All that were found.
+    pub violations_found: u64,
+    /// By virtual time; of many, the first ones and the first of each promise.
     pub violations: Vec<Violation>,
     /// What the server went through last, if a promise was broken.
     pub server: Vec<String>,
@@ -78,6 +80,7 @@ impl Report {
             latency_min_ms: scenario.latency_min_ms(),
             verdict: Verdict::default(),
             counts: Counts::default(),
+            violations_found: 0,
             violations: Vec::new(),
             server: Vec::new(),
             trace: Vec::new(),
@@ -89,10 +92,29 @@ impl Report {
     pub fn add(&mut self, other: &Self) {
         self.verdict.add(&other.verdict);
         self.counts.add(&other.counts);
+        self.violations_found += other.violations_found;
         self.violations.extend_from_slice(&other.violations);
         let mut digest = Digest(self.digest);
         digest.add(other.digest);
         self.digest = digest.0;
+    }
+
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        self.violations_found += 1;
+        self.violations.push(violation);
+    }
+
+    /// Keeps so many violations, by virtual time, and the first of each promise beside them.
+    pub(crate) fn keep_violations(&mut self, most: usize) {
+        self.violations.sort_by_key(|violation| (violation.at_ms, violation.device.clone()));
+        let mut kept: Vec<Violation> = Vec::new();
+        for violation in self.violations.drain(..) {
+            let is_first = kept.iter().all(|held| held.invariant != violation.invariant);
+            if is_first || kept.len() < most {
+                kept.push(violation);
+            }
+        }
+        self.violations = kept;
     }
 
     /// Whether every promise was kept.
@@ -199,7 +221,7 @@ impl fmt::Display for Report {
             writeln!(f, "{what:<58} {value:>20}")?;
         }
         writeln!(f, "{:<58} {:>20}", "digest", format!("{:016x}", self.digest))?;
-        writeln!(f, "{:<58} {:>20}", "VIOLATIONS", self.violations.len())
+        writeln!(f, "{:<58} {:>20}", "VIOLATIONS", grouped(self.violations_found))
     }
 }
 

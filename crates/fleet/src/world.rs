@@ -78,7 +78,7 @@ pub fn run(
     let (mut server, keys) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            report.violations.push(server_violation(START, &error, Vec::new()));
+            report.violate(server_violation(START, &error, Vec::new()));
             return report;
         }
     };
@@ -92,11 +92,11 @@ pub fn run(
         Threads::Two => together(scenario, make_fleet, &mut server, progress),
     };
     if let Err((at, error)) = ran {
-        report.violations.push(server_violation(at, &error, server.trace.clone()));
+        report.violate(server_violation(at, &error, server.trace.clone()));
     } else if let Err(error) =
         close(&mut fleet, &mut server, plants, threads, &mut report, progress)
     {
-        report.violations.push(server_violation(scenario.end(), &error, server.trace.clone()));
+        report.violate(server_violation(scenario.end(), &error, server.trace.clone()));
     }
     fleet.report(&mut report);
     report.counts.server = server.counts;
@@ -108,8 +108,7 @@ pub fn run(
     let mut digest = Digest(report.digest);
     digest.add(server.digest.0);
     report.digest = digest.0;
-    report.violations.sort_by_key(|violation| (violation.at_ms, violation.device.clone()));
-    report.violations.truncate(VIOLATIONS_MAX);
+    report.keep_violations(VIOLATIONS_MAX);
     report
 }
 
@@ -221,6 +220,7 @@ impl Fleet {
             for line in device.lines() {
                 report.counts.inverters.add(&line.bus_counts());
             }
+            report.violations_found += device.violations_found;
             report.violations.append(&mut device.violations);
             if device.trace.is_whole() {
                 report.trace = device.trace.all_lines();

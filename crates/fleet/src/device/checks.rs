@@ -15,12 +15,14 @@ use crate::violation::{Invariant, Violation};
 /// A clock this near to the truth is right.
 pub(super) const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;
 
-/// Most violations that one device reports; after that it has said enough.
+/// Most violations that one device reports, the first of each promise aside.
 const VIOLATIONS_MAX: usize = 8;
 
 impl Device {
     pub(crate) fn violate(&mut self, at: UnixMs, invariant: Invariant, detail: String) {
-        if self.violations.len() < VIOLATIONS_MAX {
+        self.violations_found += 1;
+        let is_first = self.violations.iter().all(|held| held.invariant != invariant);
+        if is_first || self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(Violation {
                 invariant,
                 at_ms: at.0,
