@@ -74,6 +74,8 @@ pub struct Bus {
     last_byte: UnixMs,
     /// The last read ended before an answer that was within the profile's time.
     is_missed: bool,
+    /// The last answer took longer than the profile allows.
+    is_slow: bool,
     /// How the last read ended.
     ending: Ending,
     /// Of the answer that was taken last.
@@ -157,6 +159,8 @@ pub struct Answered<'a> {
     pub is_false: bool,
     /// An answer was on its way within the time that the profile allows, and was not waited for.
     pub is_missed: bool,
+    /// The answer took longer than the profile allows, so that nobody need wait for it.
+    pub is_slow: bool,
 }
 
 /// What has happened on one bus, or on many.
@@ -219,6 +223,7 @@ impl Bus {
             transaction: 0,
             last_byte: UnixMs(i64::MIN),
             is_missed: false,
+            is_slow: false,
             ending: Ending::Unreachable,
             words: Vec::new(),
             answered: None,
@@ -242,6 +247,7 @@ impl Bus {
     ) -> Answered<'_> {
         self.answered = None;
         self.is_missed = false;
+        self.is_slow = false;
         let refused_before = self.station.counts().exceptions;
         let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
         self.ending = self.carry_out(read, timeout, random, &mut times);
@@ -272,6 +278,7 @@ impl Bus {
             answered: self.answered.as_ref(),
             is_false,
             is_missed: self.is_missed,
+            is_slow: self.is_slow,
         }
     }
 
@@ -536,6 +543,7 @@ impl Bus {
         let is_intact = self.answered.as_ref().is_some_and(|answered| answered.is_intact);
         let [.., (last, _)] = arrival.pieces;
         self.is_missed = is_intact && timeout < last && last <= self.patience;
+        self.is_slow = is_intact && self.patience < last;
         times.end = times.sent + timeout;
         self.connection = None;
         if exchange.is_garbled() { Ending::Garbled } else { Ending::Timeout }

@@ -295,3 +295,23 @@ fn without_faults_a_level_of_none_disturbs_nothing() {
     bus.disturb(&mut random, START, Level::Low);
     assert_eq!(bus.counts().faults.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
+
+/// A slow line and a slow way may take longer than the profile allows, without any fault.
+#[test]
+fn an_answer_that_was_not_had_was_missed_or_slow() {
+    let mut bus = bus(0).at_pace(Pace::Wire { baud: 600 });
+    let (patience, mut random) = (bus.patience, Random::new(9, 9));
+    let read = Read::of_all(Table::Holding, 0, 10, 0, 0);
+    let [mut had, mut slow, mut missed] = [0; 3];
+    for minute in 0..6_000 {
+        let timeout = if minute % 2 == 0 { patience } else { patience * 3 / 4 };
+        let answered = bus.read(&read, timeout, later(6 * minute), &mut random);
+        let is_had = matches!(answered.result, ReadResult::Words(_));
+        assert_eq!(u8::from(is_had) + u8::from(answered.is_slow) + u8::from(answered.is_missed), 1);
+        assert!(!answered.is_missed || timeout < patience);
+        had += u32::from(is_had);
+        slow += u32::from(answered.is_slow);
+        missed += u32::from(answered.is_missed);
+    }
+    assert!(had > 1_000 && slow > 3 && missed > 3, "{had} had, {slow} slow, {missed} missed");
+}

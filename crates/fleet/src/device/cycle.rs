@@ -32,6 +32,8 @@ pub(crate) struct Line {
     is_false: bool,
     /// An answer within the profile's time was not waited for.
     is_missed: bool,
+    /// An answer took longer than the profile allows.
+    is_slow: bool,
     /// When all its faults stopped.
     calm_at: Option<UnixMs>,
 }
@@ -73,6 +75,7 @@ impl Line {
             cycle: Cycle { words: vec![None; plan.column_count()], began: None },
             is_false: false,
             is_missed: false,
+            is_slow: false,
             calm_at: (level == Level::None).then_some(START),
         }
     }
@@ -114,6 +117,7 @@ impl Line {
         let answered = self.bus.read(&read, timeout, now, &mut self.random);
         self.is_false |= answered.is_false;
         self.is_missed |= answered.is_missed;
+        self.is_slow |= answered.is_slow;
         let began = clock.mono(now.plus(answered.sent_after));
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
@@ -162,7 +166,9 @@ impl Line {
             let detail = "an answer within the profile's time was not waited for".to_owned();
             return Err((Invariant::HealthyIsRead, detail));
         }
-        let is_healthy = self.calm_at.is_some_and(|calm| at >= calm.plus(RECOVERY));
+        let is_within_profile = !std::mem::take(&mut self.is_slow);
+        let is_healthy =
+            is_within_profile && self.calm_at.is_some_and(|calm| at >= calm.plus(RECOVERY));
         let is_whole = sample.marks.iter().all(|mark| {
             // What was refused while there were faults is tried again hours later.
             matches!(mark, Mark::Read | Mark::NotDue | Mark::Quarantined)
