@@ -154,8 +154,8 @@ impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
     I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
 {
-    /// Starts an epoch. No two inverters have the same source number. `kept` gives what was made durable
-    /// of each slot.
+    /// Starts an epoch. Each inverter has a source number of its own. `kept` returns the durable bytes
+    /// of a slot, if it has any.
     pub fn new<'k>(
         config: Config,
         started: Started,

@@ -91,7 +91,7 @@ enum Keeper {
 /// # Errors
 /// If the folder is no store or cannot be written to, or the server refuses.
 pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
-    // Whoever can write to the folder.
+    // The folder has no users: write access to it is the only right.
     let by = By::new("ecowatt token", clock.now());
     match args.verb {
         Verb::Create { place, role, name, valid_for } => {

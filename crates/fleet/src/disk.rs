@@ -254,7 +254,7 @@ impl Disk {
         });
     }
 
-    /// Lets a file fail whoever opens it, for good.
+    /// Makes every later attempt to open a file fail.
     pub fn close(&self, name: &str, closed: Closed) {
         self.hurt(name, |contents, counts| {
             contents.flaws().close(closed);

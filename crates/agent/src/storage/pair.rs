@@ -2,8 +2,8 @@
 //!
 //! Each copy has a generation, a length and a checksum; the whole copy with the higher generation
 //! counts. A write torn at any byte leaves the other copy, which is what was there before. A copy
-//! that cannot be read, or is gone, may also be the newer one, damaged later: whoever must not go back a
-//! step asks how many were damaged. So that it is one step at most, the copy that counts is read before
+//! that cannot be read, or is gone, may also be the newer one, damaged later: a caller that must not go
+//! back a step asks how many were damaged. So that it is one step at most, the copy that counts is read before
 //! each write, and both are written when either was found damaged.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! The device's side of the link, in the hands of whoever has a device's key.
+//! The device's side of the link, for anyone who holds a device's key.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use ecowatt_wire::UplinkWriter;
 
 use crate::server::Server;
 
-/// A device, or somebody who passes for one.
+/// A device, or an attacker with its key.
 pub(crate) struct Peer {
     pub(crate) host: String,
     keys: LinkKeys,

@@ -1,5 +1,6 @@
-//! Somebody else has a device's key and reports the worst there is. The operator gives the device
-//! another key, and all is well: a real agent delivers, what it says is shown, the thief is refused.
+//! An attacker holds a device's key and reports the worst values that the link allows. After the
+//! operator has enrolled the device again, a real agent delivers, its data is shown, and the attacker
+//! is refused.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +28,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// Batches in one message.
 const EACH: u32 = 20;
 
-/// Whoever copied a device's data folder.
+/// An attacker who copied a device's data folder.
 struct Thief {
     peer: Peer,
     epoch: u32,
