@@ -172,7 +172,7 @@ impl FromRequestParts<App> for Acting {
         let Caller(caller) = Caller::from_request_parts(parts, app).await?;
         let id = RequestId::from_request_parts(parts, app).await?;
         let request = Some(id.to_string());
-        Ok(Self(By { who: caller.to_string(), request, at: app.world.now() }))
+        Ok(Self(By { who: caller.to_string(), request, at: app.clock.now() }))
     }
 }
 

@@ -473,3 +473,22 @@ async fn change_leaves_who_made_it_and_on_which_request() {
         ]
     );
 }
+
+/// A demonstration's clock is not the world's: what the pages compare goes by the server's own.
+#[tokio::test]
+async fn changes_are_dated_by_the_server_s_own_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let solstice = ecowatt_model::UnixMs(1_782_036_000_000);
+    let clock = ecowatt_clock::Clock::simulated(solstice, 1.0);
+    let mut world = World::start_by(clock, folder.path(), ecowatt_server::Config::default()).await;
+    let body = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &body).await;
+    world.token = answer.json()["token"].as_str().unwrap().into();
+    let body = r#"{"name":"Roof","site":{"name":"Hof","time_zone":"Europe/Berlin"}}"#;
+    assert_eq!(world.post("/api/v1/devices", body).await.status, 201);
+
+    let store = ecowatt_store::Store::open_beside(folder.path()).unwrap();
+    for line in store.list_audit(None, 10).await.unwrap() {
+        assert!((0..60_000).contains(&(line.by.at.0 - solstice.0)), "{line:?}");
+    }
+}

@@ -86,13 +86,18 @@ impl World {
 
     /// Starts a server on a store that outlives it.
     pub(crate) async fn start_in(folder: &Path, config: Config) -> Self {
+        Self::start_by(Clock::system(), folder, config).await
+    }
+
+    /// A server that goes by a clock of its own.
+    pub(crate) async fn start_by(clock: Clock, folder: &Path, config: Config) -> Self {
         let store = Store::open(folder).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
         let shutdown = async {
             let _ = stopped.await;
         };
-        let running = serve(config, store, Clock::system(), shutdown).await.unwrap();
+        let running = serve(config, store, clock, shutdown).await.unwrap();
         Self {
             address: running.address,
             device_address: running.device_address,
