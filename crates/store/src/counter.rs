@@ -8,7 +8,7 @@
 
 mod lines;
 
-use ecowatt_model::UnixMs;
+use ecowatt_model::{BootEpoch, UnixMs};
 
 use crate::energy::EnergySums;
 use crate::rollup::LocalDate;
@@ -18,9 +18,10 @@ use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 /// time than has passed between its two readings; 15 minutes is the slowest we know of.
 const LAG_MS: i64 = 15 * 60_000;
 
-/// What is taken for the time between two batches where the clock says that it ran backwards. Clocks
-/// that were set by hand or to local time are wrong by hours, and a device seldom starts with one
-/// after more than a day without power; if it does, the batches around tell what the counter moved by.
+/// The least time assumed between two batches where no clock measured it: across a restart, and where
+/// the clock ran backwards. A clock that was set by hand, to local time or by a server whose own clock
+/// was wrong is off by hours, and few devices are without power for more than a day. For those that
+/// are, the batches around tell what the counter moved by.
 const UNKNOWN_ELAPSED_MS: i64 = 24 * 60 * 60_000;
 
 /// Rated power to judge a step by when no layout says one: 1 MW, a large inverter.
@@ -69,21 +70,29 @@ impl CounterLimits {
     }
 }
 
-/// The readings of a batch that are believed, as far as other batches need to know.
+/// The believed readings of a batch, as far as other batches need to know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link {
-    pub(crate) first: CounterReading,
-    pub(crate) last: CounterReading,
-    pub(crate) limits: CounterLimits,
+    epoch: BootEpoch,
+    ends: Ends,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    first: CounterReading,
+    last: CounterReading,
+    limits: CounterLimits,
 }
 
 impl Link {
     /// What the counter moved by from the end of this batch to that of a later one; none if the later
     /// one does not continue it. A batch that begins with readings which are too low continues it too.
     fn step(&self, later: &Self) -> Option<i64> {
-        let elapsed_ms = later.last.at.0.saturating_sub(self.last.at.0);
-        let elapsed_ms = if elapsed_ms < 0 { UNKNOWN_ELAPSED_MS } else { elapsed_ms };
-        self.limits.or(&later.limits).step(self.last, later.last, elapsed_ms)
+        let (from, to) = (&self.ends, &later.ends);
+        let elapsed_ms = to.last.at.0.saturating_sub(from.last.at.0);
+        let is_measured = self.epoch == later.epoch && elapsed_ms >= 0;
+        let elapsed_ms = if is_measured { elapsed_ms } else { elapsed_ms.max(UNKNOWN_ELAPSED_MS) };
+        from.limits.or(&to.limits).step(from.last, to.last, elapsed_ms)
     }
 
     pub(crate) fn is_continued_by(&self, later: &Self) -> bool {
@@ -113,7 +122,7 @@ pub(crate) struct CounterEdge {
 /// Everything that a batch says of the counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CounterBatch {
-    pub(crate) link: Link,
+    ends: Ends,
     days: Vec<CounterDay>,
 }
 
@@ -122,9 +131,9 @@ impl CounterBatch {
     pub(crate) fn new(readings: &[CounterReading], limits: CounterLimits) -> Option<Self> {
         let believed = believed_readings(readings, limits);
         let mut days: Vec<CounterDay> = Vec::with_capacity(1);
-        let mut link: Option<Link> = None;
+        let mut ends: Option<Ends> = None;
         for (reading, is_believed) in readings.iter().zip(believed) {
-            let before = link.map(|link| link.last.mwh).filter(|_| is_believed);
+            let before = ends.map(|ends| ends.last.mwh).filter(|_| is_believed);
             let day = match days.iter_mut().rev().find(|day| day.date == reading.date) {
                 Some(day) => day,
                 None => {
@@ -139,16 +148,25 @@ impl CounterBatch {
             }
             day.believed += 1;
             day.mwh = day.mwh.saturating_add(before.map_or(0, |before| reading.mwh - before));
-            match &mut link {
-                Some(link) => link.last = *reading,
-                None => link = Some(Link { first: *reading, last: *reading, limits }),
+            match &mut ends {
+                Some(ends) => ends.last = *reading,
+                None => ends = Some(Ends { first: *reading, last: *reading, limits }),
             }
         }
-        Some(Self { link: link?, days })
+        Some(Self { ends: ends?, days })
+    }
+
+    /// The batch as a link; its epoch is part of its name.
+    pub(crate) fn link(&self, epoch: BootEpoch) -> Link {
+        Link { epoch, ends: self.ends }
     }
 
     /// The energy of the batch, which is believed and follows `before`, the last believed one.
-    pub(crate) fn after(&self, before: Option<&Link>) -> Vec<(LocalDate, EnergySums)> {
+    pub(crate) fn after(
+        &self,
+        epoch: BootEpoch,
+        before: Option<&Link>,
+    ) -> Vec<(LocalDate, EnergySums)> {
         let day = |day: &CounterDay| {
             let sums = EnergySums {
                 counter_mwh: day.mwh,
@@ -160,13 +178,13 @@ impl CounterBatch {
         };
         let mut days: Vec<_> = self.days.iter().map(day).collect();
         let Some(before) = before else { return days };
-        let date = self.link.first.date;
+        let date = self.ends.first.date;
         let Some((_, first)) = days.iter_mut().find(|(held, _)| *held == date) else { return days };
-        if before.step(&self.link).is_none() {
+        if before.step(&self.link(epoch)).is_none() {
             first.refused_steps += 1;
             return days;
         }
-        let join = self.link.first.mwh.saturating_sub(before.last.mwh);
+        let join = self.ends.first.mwh.saturating_sub(before.ends.last.mwh);
         if join >= 0 {
             first.counter_mwh = first.counter_mwh.saturating_add(join);
             return days;
@@ -191,7 +209,7 @@ impl CounterBatch {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Link { first, last, limits } = self.link;
+        let Ends { first, last, limits } = self.ends;
         let mut out = Vec::with_capacity(32);
         out.push(FORMAT | if limits.rated_w.is_some() { HAS_RATED } else { 0 });
         if let Some(rated_w) = limits.rated_w {
@@ -243,7 +261,7 @@ impl CounterBatch {
                 passed_over: take_u64(bytes)?.try_into().ok()?,
             });
         }
-        Some(Self { link: Link { first, last, limits }, days })
+        Some(Self { ends: Ends { first, last, limits }, days })
     }
 }
 
@@ -293,15 +311,15 @@ pub(crate) const CALM: u32 = 2 * WINDOW;
 
 /// What the batches, in the order of their names, say in all. What the first ones say depends on what
 /// came before them.
-pub(crate) fn energy_of(batches: &[&CounterBatch]) -> Vec<(LocalDate, EnergySums)> {
-    let links: Vec<Link> = batches.iter().map(|batch| batch.link).collect();
+pub(crate) fn energy_of(batches: &[(BootEpoch, &CounterBatch)]) -> Vec<(LocalDate, EnergySums)> {
+    let links: Vec<Link> = batches.iter().map(|(epoch, batch)| batch.link(*epoch)).collect();
     let believed = lines::believed(&links);
     let mut days = Vec::new();
-    for (place, batch) in batches.iter().enumerate() {
+    for (place, (epoch, batch)) in batches.iter().enumerate() {
         let sums = if believed[place] {
             let back = place.saturating_sub(lines::WINDOW)..place;
             let before = back.rev().find(|before| believed[*before]);
-            batch.after(before.map(|before| &links[before]))
+            batch.after(*epoch, before.map(|before| &links[before]))
         } else {
             batch.passed_over()
         };
@@ -339,7 +357,7 @@ mod tests {
                 date: LocalDate(date), mwh, believed, passed_over,
             });
             let limits = CounterLimits { rated_w, quantum_mwh };
-            let batch = CounterBatch { link: Link { first, last, limits }, days: days.collect() };
+            let batch = CounterBatch { ends: Ends { first, last, limits }, days: days.collect() };
             prop_assert_eq!(CounterBatch::decode(&batch.encode()), Some(batch));
         }
 
@@ -349,7 +367,7 @@ mod tests {
             let counted: u32 = batch.days.iter().map(|day| day.believed + day.passed_over).sum();
             prop_assert_eq!(usize::try_from(counted).unwrap(), readings.len());
             let moved: i64 = batch.days.iter().map(|day| day.mwh).sum();
-            prop_assert_eq!(moved, batch.link.last.mwh - batch.link.first.mwh);
+            prop_assert_eq!(moved, batch.ends.last.mwh - batch.ends.first.mwh);
         }
     }
 

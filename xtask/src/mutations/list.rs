@@ -82,14 +82,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "energy across a filled hole is counted twice",
         file: "crates/store/src/ingest/joins.rs",
-        changes: &[("                days.take(after.after(before.as_ref()));\n", "")],
+        changes: &[("                days.take(edge.batch.after(after.epoch, before.as_ref()));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },
     Mutation {
         name: "energy between a late batch and the one after it is not counted",
         file: "crates/store/src/ingest/joins.rs",
-        changes: &[("                days.add(after.after(Some(&batch.link)));\n", "")],
+        changes: &[("                days.add(edge.batch.after(after.epoch, Some(&link)));\n", "")],
         breaks: "EnergyIsCounted",
         seed: 1,
     },

@@ -148,7 +148,7 @@ impl Window {
         let own = self.ending(reaches, &is_own).of(place)
             + self.beginning(reaches, &is_own).of(place)
             - 1;
-        let is_higher = reaches.links[place].last.mwh > reaches.links[before].last.mwh;
+        let is_higher = reaches.links[place].ends.last.mwh > reaches.links[before].ends.last.mwh;
         let takes_turns = own >= TURNS_MIN && 3 * own.min(against) >= 2 * own.max(against);
         if takes_turns { is_higher } else { own > against || self.lasts(reaches, place, is_own) }
     }

@@ -1,10 +1,10 @@
 //! What blocks add to the energy and the gaps between them and the blocks around them.
 
-use ecowatt_model::{BatchId, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 
 use super::{InverterChanges, open};
 use crate::ascending::Ascending;
-use crate::counter::{self, CALM, CounterBatch, CounterEdge, REACH};
+use crate::counter::{self, CALM, CounterBatch, CounterEdge, Link, REACH};
 use crate::energy::{self, Change, EnergySums, PowerEdges};
 use crate::rollup::LocalDate;
 use crate::state::{Around, Edges, Inverter, Place};
@@ -76,16 +76,16 @@ impl Joins {
         let Some(batch) = &summary.counter else { return Ok(()) };
         inverter.counters.require(around(id))?;
         let held = &inverter.counters;
-        let before = before(held, &self.counters, &id).next().map(|(_, edge)| edge);
-        let after: Vec<&CounterEdge> =
-            after(held, &self.counters, &id).take(CALM as usize).map(|(_, edge)| edge).collect();
-        let calm = if is_calm(before, batch, &after) {
-            let before = before.map(|before| before.batch.link);
+        let before = before(held, &self.counters, &id).next();
+        let after: Vec<_> = after(held, &self.counters, &id).take(CALM as usize).collect();
+        let link = batch.link(id.epoch);
+        let calm = if is_calm(before, &link, &after) {
+            let before = before.map(|(before, edge)| edge.batch.link(before.epoch));
             let days = &mut self.energy;
-            days.add(batch.after(before.as_ref()));
-            if let Some(CounterEdge { batch: after, .. }) = after.first() {
-                days.take(after.after(before.as_ref()));
-                days.add(after.after(Some(&batch.link)));
+            days.add(batch.after(id.epoch, before.as_ref()));
+            if let Some((after, edge)) = after.first() {
+                days.take(edge.batch.after(after.epoch, before.as_ref()));
+                days.add(edge.batch.after(after.epoch, Some(&link)));
             }
             CALM
         } else {
@@ -109,15 +109,17 @@ impl Joins {
         around.reverse();
         let place = around.len();
         around.extend(after(held, &self.counters, &id).take(REACHED));
-        let mut batches: Vec<&CounterBatch> = around.iter().map(|(_, edge)| &edge.batch).collect();
+        let mut batches: Vec<(BootEpoch, &CounterBatch)> =
+            around.iter().map(|(id, edge)| (id.epoch, &edge.batch)).collect();
         self.energy.take(counter::energy_of(&batches));
-        batches.insert(place, batch);
+        batches.insert(place, (id.epoch, batch));
         self.energy.add(counter::energy_of(&batches));
         let mut calm = if place < REACHED { CALM } else { 0 };
         let mut own = calm;
         let mut broken = Vec::new();
-        for (at, pair) in (1..).zip(batches.windows(2)) {
-            let goes_on = pair[0].link.is_continued_by(&pair[1].link);
+        let links: Vec<Link> = batches.iter().map(|(epoch, batch)| batch.link(*epoch)).collect();
+        for (at, pair) in (1..).zip(links.windows(2)) {
+            let goes_on = pair[0].is_continued_by(&pair[1]);
             calm = if goes_on { (calm + 1).min(CALM) } else { 0 };
             if at == place {
                 own = calm;
@@ -153,10 +155,15 @@ impl Joins {
 }
 
 /// Whether every batch that could matter continues the one before it.
-fn is_calm(before: Option<&CounterEdge>, batch: &CounterBatch, after: &[&CounterEdge]) -> bool {
-    before.is_none_or(|edge| edge.calm >= CALM && edge.batch.link.is_continued_by(&batch.link))
-        && after.iter().all(|after| after.calm >= CALM)
-        && after.first().is_none_or(|after| batch.link.is_continued_by(&after.batch.link))
+fn is_calm(
+    before: Option<&(BatchId, CounterEdge)>,
+    link: &Link,
+    after: &[&(BatchId, CounterEdge)],
+) -> bool {
+    let link_of = |(id, edge): &(BatchId, CounterEdge)| edge.batch.link(id.epoch);
+    before.is_none_or(|found| found.1.calm >= CALM && link_of(found).is_continued_by(link))
+        && after.iter().all(|(_, edge)| edge.calm >= CALM)
+        && after.first().is_none_or(|found| link.is_continued_by(&link_of(found)))
 }
 
 /// Edges below a key, the nearest first; of two with one key, the one that was added.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_model::{Counter, DeviceNumber, Quality, Sequence, StreamNumber, UnixMs};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, Quality, Sequence, StreamNumber, UnixMs};
 use proptest::prelude::*;
 
 use super::*;
@@ -308,7 +308,8 @@ proptest! {
         let open = rows.row.iter().flat_map(|row| row.days.iter().map(|(_, day)| day));
         let counted = sums(rows.days.values().chain(open));
         prop_assert_eq!(counted.power_readings, powers.sum::<i64>());
-        let batches: Vec<&CounterBatch> = rows.counters.values().map(|edge| &edge.batch).collect();
+        let batches: Vec<(BootEpoch, &CounterBatch)> =
+            rows.counters.iter().map(|(id, edge)| (id.epoch, &edge.batch)).collect();
         let mut expected = EnergySums::default();
         energy_of(&batches).iter().for_each(|(_, sums)| expected.add(sums));
         prop_assert_eq!(counted.counter_mwh, expected.counter_mwh);

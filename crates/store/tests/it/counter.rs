@@ -138,6 +138,34 @@ async fn device_that_was_off_for_a_week_gets_what_the_week_made() {
 }
 
 #[tokio::test]
+async fn start_that_was_placed_too_early_brings_the_energy_of_the_hours_before_it() {
+    // Off for hours while the inverter makes its 5 kW, then placed at once after the end by a server
+    // whose own clock was hours behind.
+    for off_hours in [6, 10, 16] {
+        for count in [1, 2, 20, 40] {
+            for said_ms in [5_000, 10 * MINUTE_MS, HOUR_MS] {
+                let (mut at, mut wh) = (0, 1_000_000);
+                let mut batches: Vec<Batch> = Vec::new();
+                let mut made = |epoch, count: i64, at: &mut i64, wh: &mut i64| {
+                    for _ in 0..count {
+                        let reading = |n: i64| (*at + n * 5_000, *wh + n * 7);
+                        batches.push((epoch, (0..12).map(reading).collect()));
+                        (*at, *wh) = (*at + MINUTE_MS, *wh + 84);
+                    }
+                };
+                made(1, count, &mut at, &mut wh);
+                at += said_ms;
+                wh += off_hours * 5_000;
+                made(2, count, &mut at, &mut wh);
+                let truth = batches.last().unwrap().1[11].1 - batches[0].1[0].1;
+                let what = format!("{off_hours} h off, {count} batches, {said_ms} ms said");
+                assert_eq!(total(&batches).await, truth, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn false_run_of_some_batches_costs_and_adds_nothing() {
     type Misread = Box<dyn Fn(i64, i64) -> i64>;
     // A lifetime sum of what has woken up, a wrong high word, another source, sums that grow by parts.

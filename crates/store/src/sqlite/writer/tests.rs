@@ -295,7 +295,7 @@ proptest! {
             let all: Vec<CounterBatch> =
                 all.iter().map(|bytes| CounterBatch::decode(bytes).unwrap()).collect();
             let mut expected = EnergySums::default();
-            for (_, sums) in energy_of(&all.iter().collect::<Vec<_>>()) {
+            for (_, sums) in energy_of(&all.iter().map(|batch| (BootEpoch(1), batch)).collect::<Vec<_>>()) {
                 expected.add(&sums);
             }
             let day = Day::decode(LocalDate(0), &totals(&writer)[0]).unwrap();
