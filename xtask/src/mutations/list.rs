@@ -56,7 +56,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "let counter = signed(link.counter.0.min(0));",
         )],
         breaks: "OldIsRefused",
-        seed: 1,
+        seed: 2,
     },
     Mutation {
         name: "server keeps rows in memory of a group that was not committed",
