@@ -1,5 +1,7 @@
 //! The mechanical half of ARCHITECTURE.md's rules, checked over the manifests and the sources.
 
+mod language;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -63,6 +65,7 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     let mut faults = Vec::new();
     manifests(root, &mut faults)?;
     sources(root, &mut faults)?;
+    language::check(root, &mut faults)?;
     // Whoever moves the place of a mutation hears of it before the mutations are tried.
     mutations::check_places(root, &mut faults)?;
     if faults.is_empty() {
