@@ -12,6 +12,7 @@ mod claims;
 mod devices;
 mod document;
 mod error;
+mod error_code;
 mod events;
 mod extract;
 mod frame;

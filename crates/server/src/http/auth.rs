@@ -11,6 +11,7 @@ use ecowatt_store::By;
 
 use super::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::frame::RequestId;
 use crate::access::{AccessError, Principal, Right, SessionSecret};
 use crate::limits::SESSION_LIFETIME;
@@ -45,7 +46,7 @@ pub(crate) async fn guard(
 fn forbidden() -> ApiError {
     ApiError::new(
         StatusCode::FORBIDDEN,
-        "forbidden",
+        ErrorCode::Forbidden,
         "the role of this token or session does not allow that",
     )
 }
@@ -91,7 +92,7 @@ pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response 
 fn cross_site() -> ApiError {
     ApiError::new(
         StatusCode::FORBIDDEN,
-        "cross_site",
+        ErrorCode::CrossSite,
         "a session may only be used by this server's own pages; programs use a token",
     )
 }
@@ -182,7 +183,7 @@ impl From<AccessError> for ApiError {
             AccessError::Unknown => Self::unauthorized(),
             AccessError::SetupCode => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "setup_code_unknown",
+                ErrorCode::SetupCodeUnknown,
                 "this set-up link is not valid or was used; restart the server for another",
             ),
             AccessError::Store(error) => error.into(),

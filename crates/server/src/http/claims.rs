@@ -8,6 +8,7 @@ use ecowatt_api::OpenClaim;
 use super::App;
 use super::auth::{Acting, Caller};
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::TextPath;
 use crate::time::rfc3339;
 
@@ -41,7 +42,10 @@ pub(super) async fn delete_claim(
     TextPath(id): TextPath,
 ) -> Result<StatusCode, ApiError> {
     if !app.enrolment.void_claim(by, &id).await? {
-        return Err(ApiError::not_found("claim_unknown", "there is no such claim code to redeem"));
+        return Err(ApiError::not_found(
+            ErrorCode::ClaimUnknown,
+            "there is no such claim code to redeem",
+        ));
     }
     tracing::info!(by = %caller, claim = id.to_ascii_uppercase(), "claim code voided");
     Ok(StatusCode::NO_CONTENT)

@@ -22,6 +22,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::auth::{Acting, Caller};
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
 use crate::edit::ChangeError;
@@ -61,18 +62,18 @@ pub(super) async fn list_devices(
     let limit = query.limit.unwrap_or(DEVICES_PAGE_DEFAULT);
     if limit == 0 || limit > DEVICES_PAGE_MAX {
         return Err(ApiError::bad_request(
-            "invalid_limit",
+            ErrorCode::InvalidLimit,
             format!("`limit` is 1 to {DEVICES_PAGE_MAX}"),
         ));
     }
     if query.search.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
         return Err(ApiError::bad_request(
-            "invalid_search",
+            ErrorCode::InvalidSearch,
             format!("`search` has {SEARCH_CHARS_MAX} characters at most"),
         ));
     }
     let after = query.cursor.as_deref().map(device_number).transpose().map_err(|_| {
-        ApiError::bad_request("invalid_cursor", "`cursor` is not one that a page gave")
+        ApiError::bad_request(ErrorCode::InvalidCursor, "`cursor` is not one that a page gave")
     })?;
     let turn = app.answers.turn(&headers).await?;
     let page = app
@@ -282,23 +283,23 @@ pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> A
     let text = error.to_string();
     let conflict = |code, text| ApiError::new(StatusCode::CONFLICT, code, text);
     match error {
-        ChangeError::Name => ApiError::bad_request("invalid_name", text),
-        ChangeError::TimeZone(_) => ApiError::bad_request("invalid_time_zone", text),
+        ChangeError::Name => ApiError::bad_request(ErrorCode::InvalidName, text),
+        ChangeError::TimeZone(_) => ApiError::bad_request(ErrorCode::InvalidTimeZone, text),
         ChangeError::Edit(error) => match error {
             EditError::Store(error) => error.into(),
             EditError::Unknown => unknown(),
             EditError::UnknownSite => ApiError::bad_request(
-                "site_unknown",
+                ErrorCode::SiteUnknown,
                 "there is no site of that name yet; give its time zone to make it",
             ),
-            EditError::NameTaken => conflict("site_name_taken", text),
-            EditError::OtherTimeZone(_) => conflict("site_in_other_time_zone", text),
+            EditError::NameTaken => conflict(ErrorCode::SiteNameTaken, text),
+            EditError::OtherTimeZone(_) => conflict(ErrorCode::SiteInOtherTimeZone, text),
             EditError::InUse => conflict(
-                "site_in_use",
+                ErrorCode::SiteInUse,
                 "the site has devices; move or delete them first".into(),
             ),
             EditError::HasDays => conflict(
-                "past_days",
+                ErrorCode::PastDays,
                 "energy and statistics of past days are cut by the present time zone and stay so, and \
                  today's are a mixture; `keep_past_days` says that this may be so"
                     .into(),
@@ -308,7 +309,7 @@ pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> A
 }
 
 pub(super) fn device_unknown() -> ApiError {
-    ApiError::not_found("device_unknown", "there is no such device")
+    ApiError::not_found(ErrorCode::DeviceUnknown, "there is no such device")
 }
 
 impl From<ClaimError> for ApiError {
@@ -320,17 +321,17 @@ impl From<ClaimError> for ApiError {
             ClaimError::OtherTimeZone(_) => {
                 return Self::new(
                     StatusCode::CONFLICT,
-                    "site_in_other_time_zone",
+                    ErrorCode::SiteInOtherTimeZone,
                     error.to_string(),
                 );
             }
             ClaimError::Exhausted => {
-                return Self::new(StatusCode::CONFLICT, "device_used_up", error.to_string());
+                return Self::new(StatusCode::CONFLICT, ErrorCode::DeviceUsedUp, error.to_string());
             }
-            ClaimError::Name(_) => "invalid_name",
-            ClaimError::TimeZone(_) => "invalid_time_zone",
-            ClaimError::Lifetime => "invalid_duration",
-            ClaimError::UnknownSite => "site_unknown",
+            ClaimError::Name(_) => ErrorCode::InvalidName,
+            ClaimError::TimeZone(_) => ErrorCode::InvalidTimeZone,
+            ClaimError::Lifetime => ErrorCode::InvalidDuration,
+            ClaimError::UnknownSite => ErrorCode::SiteUnknown,
         };
         Self::bad_request(code, error.to_string())
     }

@@ -11,8 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ecowatt_store::StoreError;
 
-/// The code of what found no space.
-pub(super) const STORAGE_FULL: &str = "storage_full";
+use super::error_code::ErrorCode;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
@@ -22,10 +21,10 @@ pub(crate) struct ApiError {
     failure: Failure,
 }
 
-/// What the frame renders: the documented code, a text for people, and the cause for the log.
+/// What the frame renders: the documented code, the message, and the cause for the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    pub(crate) code: &'static str,
+    pub(crate) code: ErrorCode,
     pub(crate) message: Cow<'static, str>,
     pub(crate) cause: Option<Arc<anyhow::Error>>,
 }
@@ -33,7 +32,7 @@ pub(crate) struct Failure {
 impl ApiError {
     pub(crate) fn new(
         status: StatusCode,
-        code: &'static str,
+        code: ErrorCode,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         let failure = Failure { code, message: message.into(), cause: None };
@@ -50,26 +49,34 @@ impl ApiError {
         self
     }
 
-    pub(crate) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn bad_request(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    pub(crate) fn not_found(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn not_found(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a valid token or session is needed")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthorized,
+            "a valid token or session is needed",
+        )
     }
 
     pub(crate) fn slow_body() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorCode::Timeout,
+            "the body took too long to arrive",
+        )
     }
 
     pub(crate) fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
+            ErrorCode::TooLarge,
             "the body is longer than allowed, or broke off",
         )
     }
@@ -77,7 +84,7 @@ impl ApiError {
     pub(crate) fn busy() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
+            ErrorCode::Busy,
             "the server has more to do than it can; try again shortly",
         )
     }
@@ -86,7 +93,7 @@ impl ApiError {
     pub(crate) fn storage_full() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            STORAGE_FULL,
+            ErrorCode::StorageFull,
             "the server's disk is full; nothing can be stored until there is space",
         )
     }
@@ -95,7 +102,7 @@ impl ApiError {
     pub(crate) fn storage_failed() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "storage_failed",
+            ErrorCode::StorageFailed,
             "the server's database cannot be read or written; its log says why",
         )
     }
@@ -104,7 +111,7 @@ impl ApiError {
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            ErrorCode::Internal,
             "something went wrong in the server; its log knows this request id",
         );
         error.failure.cause = Some(Arc::new(cause));
@@ -127,19 +134,22 @@ impl Failure {
     /// What is said of a status that a layer below gave without more words.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {
-            StatusCode::NOT_FOUND => ("route_unknown", "there is no such route"),
+            StatusCode::NOT_FOUND => (ErrorCode::RouteUnknown, "there is no such route"),
             StatusCode::METHOD_NOT_ALLOWED => {
-                ("method_not_allowed", "the route exists, but not with this method")
+                (ErrorCode::MethodNotAllowed, "the route exists, but not with this method")
             }
-            StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is longer than allowed"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                (ErrorCode::TooLarge, "the body is longer than allowed")
+            }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "the body's content type is not the one expected")
+                (ErrorCode::UnsupportedMediaType, "the body's content type is not the one expected")
             }
-            StatusCode::REQUEST_TIMEOUT => ("timeout", "the request took too long"),
-            status if status.is_server_error() => {
-                ("internal", "something went wrong in the server; its log knows this request id")
-            }
-            _ => ("bad_request", "the request cannot be understood"),
+            StatusCode::REQUEST_TIMEOUT => (ErrorCode::Timeout, "the request took too long"),
+            status if status.is_server_error() => (
+                ErrorCode::Internal,
+                "something went wrong in the server; its log knows this request id",
+            ),
+            _ => (ErrorCode::BadRequest, "the request cannot be understood"),
         };
         Self { code, message: message.into(), cause: None }
     }
@@ -164,9 +174,9 @@ impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         let status = rejection.status();
         let code = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
-            _ => "invalid_body",
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorCode::UnsupportedMediaType,
+            _ => ErrorCode::InvalidBody,
         };
         Self::new(status, code, rejection.body_text())
     }
@@ -174,6 +184,6 @@ impl From<JsonRejection> for ApiError {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::bad_request("invalid_query", rejection.body_text())
+        Self::bad_request(ErrorCode::InvalidQuery, rejection.body_text())
     }
 }

@@ -12,6 +12,7 @@ use super::App;
 use super::auth::Caller;
 use super::devices::device_unknown;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use crate::fleet::Reached;
 
 /// A JSON body, which the frame has read.
@@ -47,9 +48,10 @@ impl FromRequestParts<App> for DevicePath {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Caller(caller) = Caller::from_request_parts(parts, app).await?;
-        let Path(text) = Path::<String>::from_request_parts(parts, app)
-            .await
-            .map_err(|rejection| ApiError::bad_request("invalid_device", rejection.body_text()))?;
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, app).await.map_err(|rejection| {
+                ApiError::bad_request(ErrorCode::InvalidDevice, rejection.body_text())
+            })?;
         let within = app.fleet.within(caller.scope());
         let device = within.device(device_number(&text)?).await?;
         device.map(Self).ok_or_else(device_unknown)
@@ -65,7 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NumberPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let TextPath(text) = TextPath::from_request_parts(parts, state).await?;
         text.parse().map(Self).map_err(|_| {
-            ApiError::bad_request("invalid_id", "the last part of the address is a number")
+            ApiError::bad_request(ErrorCode::InvalidId, "the last part of the address is a number")
         })
     }
 }
@@ -77,9 +79,10 @@ impl<S: Send + Sync> FromRequestParts<S> for TextPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| ApiError::bad_request("invalid_id", rejection.body_text()))?;
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|rejection| {
+                ApiError::bad_request(ErrorCode::InvalidId, rejection.body_text())
+            })?;
         Ok(Self(text))
     }
 }
@@ -87,7 +90,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TextPath {
 /// The device that `text` names.
 pub(crate) fn device_number(text: &str) -> Result<DeviceNumber, ApiError> {
     text.parse().map_err(|error: ecowatt_model::ParseDeviceIdError| {
-        ApiError::bad_request("invalid_device", error.to_string())
+        ApiError::bad_request(ErrorCode::InvalidDevice, error.to_string())
     })
 }
 

@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 use super::App;
 use super::admission::{Connection, Door, Kind};
 use super::error::{ApiError, Failure};
+use super::error_code::ErrorCode;
 use super::extract::Peer;
 use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
 
@@ -91,7 +92,7 @@ async fn answer(app: &App, (door, kind): (Door, Kind), request: Request, next: N
     let checked = if door.lets_in(kind, parts.uri.path()) {
         app.hosts.check(kind, parts.version, &parts.uri, &parts.headers)
     } else {
-        Err(ApiError::not_found("route_unknown", "there is no such route for devices"))
+        Err(ApiError::not_found(ErrorCode::RouteUnknown, "there is no such route for devices"))
     };
     let received = match checked {
         Ok(()) => receive(kind, body).await,
@@ -185,7 +186,7 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
 fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
     let body = Error {
         error: ErrorBody {
-            code: failure.code.into(),
+            code: failure.code.as_str().to_owned(),
             message: failure.message.clone().into_owned(),
             request_id: id.to_string(),
         },
@@ -206,7 +207,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(
             status = status.as_u16(),
-            code = failure.code,
+            code = failure.code.as_str(),
             cause = cause.map(tracing::field::display),
             request_id,
             "request failed"
@@ -214,7 +215,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
         if let Some(others) = app.put_off.speak(app.world.mono()) {
             tracing::warn!(
-                code = failure.code,
+                code = failure.code.as_str(),
                 cause = cause.map(tracing::field::display),
                 request_id,
                 others,
@@ -222,7 +223,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
             );
         }
     } else {
-        tracing::debug!(status = status.as_u16(), code = failure.code, "request refused");
+        tracing::debug!(status = status.as_u16(), code = failure.code.as_str(), "request refused");
     }
 }
 
@@ -291,7 +292,10 @@ mod tests {
     async fn ask(app: &App, path: &str) -> (Response, Error) {
         let router = Router::new()
             .route("/api/boom", get(boom))
-            .route("/health", get(|| async { ApiError::bad_request("here", "answered") }))
+            .route(
+                "/health",
+                get(|| async { ApiError::bad_request(ErrorCode::InvalidName, "answered") }),
+            )
             .layer(from_fn_with_state((Arc::clone(app), Door::Main), frame));
         let request = Request::builder()
             .uri(path)
@@ -327,7 +331,7 @@ mod tests {
             (error.code.as_str(), &response.headers()[header::RETRY_AFTER]),
             ("busy", &"2".parse().unwrap())
         );
-        assert_eq!(ask(&app, "/health").await.1.error.code, "here");
+        assert_eq!(ask(&app, "/health").await.1.error.code, "invalid_name");
         drop(taken);
         assert_eq!(ask(&app, "/api/boom").await.1.error.code, "internal");
     }

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, Uri, Version};
 
 use super::admission::Kind;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 
 /// Names under which the server answers browsers, beside addresses and `localhost`.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Hosts {
         }
         Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
-            "host_unknown",
+            ErrorCode::HostUnknown,
             "the server does not know itself by this name; set public_url or hosts",
         ))
     }
@@ -88,7 +89,7 @@ fn plain(name: &str) -> String {
 }
 
 fn invalid() -> ApiError {
-    ApiError::bad_request("invalid_host", "a request names the server in one Host header")
+    ApiError::bad_request(ErrorCode::InvalidHost, "a request names the server in one Host header")
 }
 
 #[cfg(test)]

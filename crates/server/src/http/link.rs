@@ -15,6 +15,7 @@ use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Request};
 
 use super::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::Peer;
 use super::frame::RequestId;
 use super::frame::seconds;
@@ -56,7 +57,7 @@ pub(super) async fn take_message(
         // Who sealed it holds the key, so it may know.
         Err(IngestError::OverQuota(wait)) => Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "over_quota",
+            ErrorCode::OverQuota,
             "the device has sent more than its share; what was not acknowledged may come later",
         )
         .retry_after(seconds(wait))),
@@ -136,7 +137,7 @@ fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
     wrong_codes.wrong(claim.as_str(), app.world.mono()).map_err(|wait| {
         ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "too_many_attempts",
+            ErrorCode::TooManyAttempts,
             "too many wrong codes for this claim; the right one is taken at any time",
         )
         .retry_after(seconds(wait))
@@ -150,7 +151,7 @@ async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<
     if kind != COSE && kind != "application/octet-stream" {
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
+            ErrorCode::UnsupportedMediaType,
             "a device's message has the content type application/cose",
         ));
     }

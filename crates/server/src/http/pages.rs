@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::gzip::{gzip, is_accepted};
 
 #[derive(RustEmbed)]
@@ -29,7 +30,8 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none
 pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if is_ours(path) {
-        return ApiError::not_found("route_unknown", "there is no such route").into_response();
+        return ApiError::not_found(ErrorCode::RouteUnknown, "there is no such route")
+            .into_response();
     }
     if method != Method::GET && method != Method::HEAD {
         let allow = [(header::ALLOW, HeaderValue::from_static("GET, HEAD"))];
@@ -42,7 +44,7 @@ pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Respon
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
     match ASSETS.get("index.html") {
         Some(index) if !is_file => answer(index, &headers),
-        _ => ApiError::not_found("page_unknown", "there is no such page").into_response(),
+        _ => ApiError::not_found(ErrorCode::PageUnknown, "there is no such page").into_response(),
     }
 }
 

@@ -11,6 +11,7 @@ use ecowatt_store::SessionId;
 use super::App;
 use super::auth::{Acting, Caller, clear_cookie, set_cookie};
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath, Peer};
 use super::frame::RequestId;
 use super::tokens::api_role;
@@ -155,7 +156,7 @@ pub(super) async fn delete_other_session(
     NumberPath(id): NumberPath,
 ) -> Result<StatusCode, ApiError> {
     if !app.access.end_session(by, SessionId(id)).await? {
-        return Err(ApiError::not_found("session_unknown", "there is no such session"));
+        return Err(ApiError::not_found(ErrorCode::SessionUnknown, "there is no such session"));
     }
     tracing::info!(by = %caller, session = id, "session ended");
     Ok(StatusCode::NO_CONTENT)

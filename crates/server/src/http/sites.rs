@@ -10,6 +10,7 @@ use super::App;
 use super::auth::{Acting, Caller};
 use super::devices::change_refused;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath};
 
 /// Lists all sites.
@@ -88,7 +89,7 @@ pub(super) async fn delete_site(
 }
 
 fn site_unknown() -> ApiError {
-    ApiError::not_found("site_unknown", "there is no such site")
+    ApiError::not_found(ErrorCode::SiteUnknown, "there is no such site")
 }
 
 pub(super) fn site(site: ecowatt_store::Site) -> Site {

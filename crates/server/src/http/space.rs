@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::http::StatusCode;
 use ecowatt_model::MonoMs;
 
-use super::error::{Failure, STORAGE_FULL};
+use super::error::Failure;
+use super::error_code::ErrorCode;
 use crate::limits::FULL_LINE_EVERY;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
@@ -36,7 +37,7 @@ impl Space {
         status: StatusCode,
         failure: Option<&Failure>,
     ) {
-        if failure.is_some_and(|failure| failure.code == STORAGE_FULL) {
+        if failure.is_some_and(|failure| failure.code == ErrorCode::StorageFull) {
             metrics.storage_full.set(true);
             if self.line.speak(now).is_some() {
                 self.is_said.store(true, Ordering::Relaxed);

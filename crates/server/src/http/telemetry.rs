@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::{DevicePath, Params};
 use crate::limits::POINTS_MAX;
 use crate::telemetry::{BadCursor, HistoryError, Query};
@@ -61,7 +62,7 @@ pub(super) async fn list_telemetry(
 ) -> Result<Response, ApiError> {
     if usize::from(query.inverter) >= SOURCES_MAX {
         return Err(ApiError::bad_request(
-            "invalid_inverter",
+            ErrorCode::InvalidInverter,
             format!("`inverter` is 0 to {}", SOURCES_MAX - 1),
         ));
     }
@@ -69,7 +70,7 @@ pub(super) async fn list_telemetry(
         query.points.iter().flat_map(|points| points.split(',')).map(str::to_owned).collect();
     if points.len() > POINTS_MAX {
         return Err(ApiError::bad_request(
-            "invalid_points",
+            ErrorCode::InvalidPoints,
             format!("`points` names {POINTS_MAX} points at most"),
         ));
     }
@@ -135,8 +136,8 @@ pub(super) async fn list_energy(
 impl From<RangeError> for ApiError {
     fn from(error: RangeError) -> Self {
         let code = match error {
-            RangeError::Time(_) => "invalid_time",
-            RangeError::Backwards => "invalid_range",
+            RangeError::Time(_) => ErrorCode::InvalidTime,
+            RangeError::Backwards => ErrorCode::InvalidRange,
         };
         Self::bad_request(code, error.to_string())
     }
@@ -144,7 +145,7 @@ impl From<RangeError> for ApiError {
 
 impl From<BadCursor> for ApiError {
     fn from(_: BadCursor) -> Self {
-        Self::bad_request("invalid_cursor", "`cursor` is not one that an answer gave")
+        Self::bad_request(ErrorCode::InvalidCursor, "`cursor` is not one that an answer gave")
     }
 }
 
@@ -152,10 +153,14 @@ impl From<HistoryError> for ApiError {
     fn from(error: HistoryError) -> Self {
         match error {
             HistoryError::UnknownInverter(_) => {
-                Self::new(StatusCode::NOT_FOUND, "inverter_unknown", error.to_string())
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::InverterUnknown, error.to_string())
             }
-            HistoryError::UnknownPoint(_) => Self::bad_request("point_unknown", error.to_string()),
-            HistoryError::TooManyDays => Self::bad_request("invalid_range", error.to_string()),
+            HistoryError::UnknownPoint(_) => {
+                Self::bad_request(ErrorCode::PointUnknown, error.to_string())
+            }
+            HistoryError::TooManyDays => {
+                Self::bad_request(ErrorCode::InvalidRange, error.to_string())
+            }
             HistoryError::Store(error) => error.into(),
             HistoryError::Batch(_)
             | HistoryError::Layout(_)

@@ -11,6 +11,7 @@ use ecowatt_store::{self as stored, DeleteTokenError, TokenId};
 use super::App;
 use super::auth::{Acting, Caller};
 use super::error::ApiError;
+use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath};
 use crate::access::{MakeTokenError, Principal, TokenRequest};
 use crate::time::rfc3339;
@@ -122,10 +123,10 @@ impl From<MakeTokenError> for ApiError {
         let (status, code) = match error {
             MakeTokenError::Store(error) => return error.into(),
             MakeTokenError::Random(error) => return Self::internal(error.into()),
-            MakeTokenError::Name => (StatusCode::BAD_REQUEST, "invalid_name"),
-            MakeTokenError::Lifetime => (StatusCode::BAD_REQUEST, "invalid_duration"),
-            MakeTokenError::NameTaken => (StatusCode::CONFLICT, "token_name_taken"),
-            MakeTokenError::TooMany => (StatusCode::CONFLICT, "too_many_tokens"),
+            MakeTokenError::Name => (StatusCode::BAD_REQUEST, ErrorCode::InvalidName),
+            MakeTokenError::Lifetime => (StatusCode::BAD_REQUEST, ErrorCode::InvalidDuration),
+            MakeTokenError::NameTaken => (StatusCode::CONFLICT, ErrorCode::TokenNameTaken),
+            MakeTokenError::TooMany => (StatusCode::CONFLICT, ErrorCode::TooManyTokens),
         };
         Self::new(status, code, error.to_string())
     }
@@ -135,10 +136,12 @@ impl From<DeleteTokenError> for ApiError {
     fn from(error: DeleteTokenError) -> Self {
         match error {
             DeleteTokenError::Store(error) => error.into(),
-            DeleteTokenError::Unknown => Self::not_found("token_unknown", "there is no such token"),
+            DeleteTokenError::Unknown => {
+                Self::not_found(ErrorCode::TokenUnknown, "there is no such token")
+            }
             DeleteTokenError::LastOwner => Self::new(
                 StatusCode::CONFLICT,
-                "last_owner",
+                ErrorCode::LastOwner,
                 "this is the last valid token of an owner; make another before it is revoked",
             ),
         }
