@@ -565,13 +565,12 @@ where
             let number = inverter.source.number();
             if let Some(taken) = inverter.source.finish(now, &wall, tolerance, &mut self.events) {
                 // Samples taken before the clock was confirmed have batches of their own; while such
-                // a batch cannot be persisted, later samples join it.
+                // a batch cannot be persisted, later samples join it, each where the clock of its
+                // own time has it.
                 let base = inverter.buffer.base().unwrap_or(wall.base());
                 let t_ms = match (base, wall.unix(taken.at)) {
                     (TimeBase::Unix, Some(unix)) => unix.0,
-                    (TimeBase::Unix | TimeBase::SinceBoot, _) => {
-                        i64::try_from(taken.at.0).unwrap_or(i64::MAX)
-                    }
+                    (TimeBase::Unix | TimeBase::SinceBoot, _) => wall.since_start(taken.at),
                 };
                 let is_one_lost = inverter.buffer.push(base, t_ms, taken.words, taken.marks);
                 if is_one_lost

@@ -76,6 +76,15 @@ impl Wall {
         Some(EpochStart { unix: UnixMs(start), certainty })
     }
 
+    /// Milliseconds from where the epoch began, as [`Wall::start`] has it: what the monotonic clock
+    /// shows, until a step contradicts a start that was confirmed.
+    pub(crate) fn since_start(&self, at: MonoMs) -> i64 {
+        match (self.unix(at), self.confirmed_start_ms) {
+            (Some(unix), Some(start)) => unix.0.saturating_sub(start),
+            (_, _) => signed(at.0),
+        }
+    }
+
     /// What the times of samples count from.
     pub(crate) fn base(&self) -> TimeBase {
         if self.is_confirmed() { TimeBase::Unix } else { TimeBase::SinceBoot }

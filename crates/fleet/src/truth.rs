@@ -40,6 +40,9 @@ struct Samples {
     /// Whether its last durable copy lay where a medium failed.
     ends: Vec<End>,
     is_stored: Vec<bool>,
+    /// When the device believed it took those that count from a start which was confirmed by then, in
+    /// Unix milliseconds: by place. Until it hears the server again it cannot know better.
+    believed: BTreeMap<usize, i64>,
     /// Ordinals by hash, made when the epoch is first audited.
     by_hash: Vec<(u64, u32)>,
 }
@@ -242,9 +245,13 @@ impl Truth {
     }
 
     /// A sample was taken when the plant's counter was at `plant_wh`; samples of an inverter come in
-    /// the order of their ordinals. Gives the ordinal that it should have.
-    pub(crate) fn taken(&mut self, row: &Row<'_>, plant_wh: u32) -> u32 {
+    /// the order of their ordinals. If the start of the epoch is `confirmed` by now, this is where the
+    /// device has it. Returns the ordinal that the sample should have.
+    pub(crate) fn taken(&mut self, row: &Row<'_>, plant_wh: u32, confirmed: Option<UnixMs>) -> u32 {
         let samples = self.samples.entry((row.epoch, row.source.0)).or_default();
+        if let Some(start) = confirmed.filter(|_| !row.is_unix) {
+            samples.believed.insert(samples.hashes.len(), start.0.saturating_add(row.t_ms));
+        }
         let (hash, content) = row.hashes();
         samples.hashes.push(hash);
         samples.contents.push(content);
@@ -412,6 +419,7 @@ impl Truth {
             let place = samples.find(hash, next);
             let plant_wh = place.and_then(|place| samples.plant_wh.get(place));
             row(words, marks, plant_wh.copied().unwrap_or(0));
+            let believed = place.and_then(|place| samples.believed.get(&place)).copied();
             match place {
                 Some(place) if samples.is_stored[place] => verdict.doubled += 1,
                 Some(place) => {
@@ -423,7 +431,8 @@ impl Truth {
             }
             if !is_unix {
                 let placed = block.time_offset_ms.saturating_add(t_ms);
-                let truth = birth.map_or(placed, |birth| birth.true_time(t_ms).0);
+                let taken = birth.map(|birth| birth.true_time(t_ms).0);
+                let truth = believed.or(taken).unwrap_or(placed);
                 let (is_confirmed, is_right) = self.places.get(&epoch).copied().unwrap_or_default();
                 let is_sure = match block.time_quality {
                     TimeQuality::Anchored => true,
@@ -618,6 +627,7 @@ mod tests {
                     marks: &[Mark::Read],
                 },
                 0,
+                None,
             );
         }
         let ordinals = [2, 3, 7, 8];

@@ -176,6 +176,42 @@ fn samples_before_the_clock_was_confirmed_count_from_the_start() {
 }
 
 #[test]
+fn samples_that_join_others_after_a_step_are_where_the_clock_has_them() {
+    // The server was an hour ahead when it was first heard, and the epoch was placed by that; all that
+    // is taken before the flash works goes into one batch.
+    check(
+        "show sample cut
+         server away
+         start
+         run 1s
+         flash full
+         server well
+         time 3600000
+         run 9s
+         time 0
+         inverter gone
+         run 20s
+         inverter well
+         run 20s
+         flash well
+         run 10s",
+        "0.060 sample 0 since boot rrrrrrrrrr
+         5.050 sample 5010 since boot rrrrrrrrrr
+         10.030 sample 10010 since boot uuuuuuuu--
+         15.030 sample 15010 since boot uuuuuuuu--
+         20.030 sample 20010 since boot uuuuuuuu--
+         30.050 sample -3569990 since boot rrrrrrrrrr
+         35.030 sample -3564990 since boot rrrrrrrr--
+         40.030 sample -3559990 since boot rrrrrrrr--
+         45.030 sample -3554990 since boot rrrrrrrr--
+         50.030 sample -3549990 since boot rrrrrrrr--
+         51.055 cut 1/1 of 8 rows
+         51.055 cut 1/2 of 2 rows
+         55.030 sample 55000 rrrrrrrr--",
+    );
+}
+
+#[test]
 fn a_full_flash_loses_the_oldest_samples_only_and_recovers() {
     check(
         "show event cut

@@ -7,6 +7,7 @@
 //! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
 //!   holds SECONDS`, where *deaf* stores and loses the reply, *forgetful* asks for every layout again
 //!   and *stubborn* takes none
+//! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
 //! - `show KIND…` of read, keep, sample, cut, send, event
@@ -127,6 +128,7 @@ pub(crate) struct Rig {
     inverter: Answers,
     server: Replies,
     system: Option<i64>,
+    server_ahead_ms: i64,
     reads: u16,
     /// Whether the inverter slept when that was kept last.
     is_asleep: bool,
@@ -160,6 +162,7 @@ impl Rig {
             inverter: Answers::Well,
             server: Replies::Well,
             system: Some(0),
+            server_ahead_ms: 0,
             reads: 0,
             is_asleep: false,
             durable: BTreeSet::new(),
@@ -205,6 +208,7 @@ impl Rig {
                 ("server", "busy") => self.server = Replies::Busy(seconds()),
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
                 ("server", "holds") => self.server = Replies::Holds(seconds()),
+                ("time", difference) => self.server_ahead_ms = difference.parse().unwrap(),
                 ("flash", state) => self.flash.is_full = state == "full",
                 ("system", "unset") => self.system = None,
                 ("system", difference) => self.system = Some(difference.parse().unwrap()),
@@ -596,7 +600,7 @@ impl Rig {
         let mut reply = vec![0; 512];
         let mut writer = ReplyWriter::new(&mut reply);
         writer.acks(&mut acks.into_iter()).unwrap();
-        writer.time(self.truth()).unwrap();
+        writer.time(UnixMs(self.truth().0 + self.server_ahead_ms)).unwrap();
         let wanted = (!has_layout && uplink.batches().len() > 0).then_some(STREAM);
         writer.wanted(&mut wanted.into_iter()).unwrap();
         if let Replies::Pause(after) = self.server {

@@ -168,6 +168,11 @@ impl Device {
         self.trace.note(now, What::Sampled { ordinal, t_ms, is_durable });
         let wall = running.node.core().wall().unix(mono);
         let epoch = running.epoch;
+        let start = running.node.core().wall().start();
+        let confirmed = start.filter(|start| start.certainty == Certainty::Confirmed);
+        let confirmed = confirmed.map(|start| start.unix);
+        let stepped_ms =
+            confirmed.zip(wall).map_or(0, |(start, wall)| stepped_ms(start, wall, mono));
         if is_durable {
             let start = running.node.record().starts.of(epoch);
             let is_kept = running.node.core().wall().start() == Some(start);
@@ -176,8 +181,9 @@ impl Device {
             self.truth.placed(epoch.0, is_confirmed, is_kept && error_ms <= RIGHT_CLOCK_ERROR_MS);
         }
         let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
-        let checked = line.check(&sample, now, mono, wall);
-        let expected = self.truth.taken(&cycle::row(epoch, &sample), line.plant_wh(now));
+        let checked = line.check(&sample, now, mono, (wall, stepped_ms));
+        let row = cycle::row(epoch, &sample);
+        let expected = self.truth.taken(&row, line.plant_wh(now), confirmed);
         if is_durable {
             self.truth.durable(epoch.0, source, ordinal);
         } else {
@@ -228,6 +234,11 @@ impl Device {
             self.violate(now, Invariant::OldestDroppedFirst, detail);
         }
     }
+}
+
+/// How far a clock was stepped since it was confirmed where the epoch began.
+fn stepped_ms(start: UnixMs, wall: UnixMs, now: MonoMs) -> i64 {
+    wall.0 - start.0 - i64::try_from(now.0).unwrap_or(i64::MAX)
 }
 
 /// First and last sample of so many up to the last.

@@ -142,13 +142,14 @@ impl Line {
         node.handle_read(now, self.number, &ReadOutcome { began, latency, result });
     }
 
-    /// Compares a sample with what the cycle brought, and begins the next cycle.
+    /// Compares a sample with what the cycle brought, and begins the next cycle. `stepped_ms` is how far
+    /// the clock was stepped since it was confirmed where the epoch began.
     pub(super) fn check(
         &mut self,
         sample: &Sample<'_>,
         at: UnixMs,
         now: MonoMs,
-        wall: Option<UnixMs>,
+        (wall, stepped_ms): (Option<UnixMs>, i64),
     ) -> Result<(), (Invariant, String)> {
         let began = self.cycle.began.take();
         let words_are_true = self.cycle.words.iter_mut().zip(sample.words).zip(sample.marks).all(
@@ -191,7 +192,9 @@ impl Line {
                     format!("sample {} has a time that the device has not", sample.ordinal);
                 return Err((Invariant::NothingRestamped, detail));
             }
-            (TimeBase::SinceBoot, _) => i64::try_from(began.0).unwrap_or(i64::MAX),
+            (TimeBase::SinceBoot, _) => {
+                i64::try_from(began.0).unwrap_or(i64::MAX).saturating_add(stepped_ms)
+            }
         };
         let late = expected - sample.t_ms;
         let most = i64::try_from(limits::START_TOLERANCE.as_millis()).unwrap_or(0) + ROUNDING_MS;
