@@ -455,7 +455,7 @@ impl<D: Disk + Clone> Storage<D> {
                 let (table, later) = self.alike(rest);
                 rest = later;
                 let codec = codec.get_or_insert_with(|| Box::new(State::new()));
-                let id = BatchId { epoch, sequence: self.spool.next_sequence(epoch) };
+                let id = self.spool.next_recovered(epoch, self.draft.epoch());
                 if let Some(batch) = self.batch_of(id, source, table, codec) {
                     self.spool.append(&batch)?;
                     let Batch { id, source, stream, rows, last_ordinal, .. } = batch;

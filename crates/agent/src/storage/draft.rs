@@ -38,6 +38,13 @@ const RECORD_BYTES_MAX: usize = record_len(COLUMNS_MAX);
 const fn record_len(columns: usize) -> usize {
     HEAD_BYTES + 15 + 3 * columns + END.len()
 }
+
+/// Most samples of so many registers that a journal holds.
+#[cfg(test)]
+pub(super) fn samples_max(columns: usize) -> usize {
+    usize::try_from(FILE_BYTES_MAX).unwrap() / record_len(columns)
+}
+
 const _: () = assert!(MARK_BYTES <= record_len(1) - HEAD_BYTES - END.len());
 
 /// Ordinal, sequence, samples.
@@ -107,6 +114,11 @@ impl<D: Disk> Draft<D> {
     /// Starts the journals of an epoch; those of earlier ones are left to [`Draft::recover`].
     pub fn open(disk: D, epoch: BootEpoch) -> Self {
         Self { disk, epoch, journals: Vec::new(), record: Vec::with_capacity(2 * RECORD_BYTES_MAX) }
+    }
+
+    /// The epoch whose samples it takes.
+    pub fn epoch(&self) -> BootEpoch {
+        self.epoch
     }
 
     /// Makes a sample durable.

@@ -16,6 +16,7 @@ mod freed;
 mod gaps;
 mod record;
 mod segment;
+mod series;
 mod survey;
 
 use std::io;
@@ -410,11 +411,14 @@ impl<D: Disk> Spool<D> {
         self.head.samples
     }
 
-    /// The sequence that the next batch of an epoch gets; epochs never go back.
-    pub fn next_sequence(&self, epoch: BootEpoch) -> Sequence {
+    /// The name of the next batch of samples that an earlier epoch took, made by the start of epoch `by`.
+    pub fn next_recovered(&self, epoch: BootEpoch, by: BootEpoch) -> BatchId {
+        let begin = BatchId { epoch, sequence: series::first_recovered(by) };
         match self.head.last {
-            Some(last) if last.epoch == epoch => Sequence(last.sequence.0.saturating_add(1)),
-            Some(_) | None => Sequence(1),
+            Some(last) if last.epoch == epoch && last >= begin => {
+                BatchId { epoch, sequence: Sequence(last.sequence.0.saturating_add(1)) }
+            }
+            Some(_) | None => begin,
         }
     }
 
@@ -972,8 +976,7 @@ fn hull(segment: &Segment) -> Option<Dropped> {
         Some(start) => segment.end_samples.wrapping_sub(start.samples),
         None => u32::try_from(segment.live_samples).unwrap_or(u32::MAX),
     };
-    let is_one_epoch = first.epoch == last.epoch;
-    let first = if is_one_epoch { first.sequence.0 } else { 1 };
+    let first = first.max(series::first(last)).sequence.0;
     Some(Dropped::run(last.epoch, (first, last.sequence.0), samples))
 }
 

@@ -449,6 +449,44 @@ fn a_segment_of_many_epochs_that_fails_is_told_once_and_is_over() {
 }
 
 #[test]
+fn recovery_never_repeats_the_name_of_a_batch_that_was_destroyed() {
+    let history = live(Life {
+        epochs: 1,
+        samples: 23,
+        rows: 4,
+        spool_bytes: 64 * 1024,
+        freed_each: None,
+        silent_after: u32::MAX,
+    });
+    let platter = left_by(&history);
+    let named = records(&history);
+    let segment = "spool-000000000001";
+    let len = platter.files().into_iter().find(|(name, _)| name == segment).unwrap().1;
+    let journals = [0, 1].map(|source| format!("draft-0000000001-{source}-{COLUMNS}"));
+    for how in ["last record", "end", "all", "dead", "closed", "gone"] {
+        for marks in [&journals[..1], &journals[1..], &journals] {
+            let disk = TestDisk::holding(platter.clone());
+            match how {
+                "last record" => disk.flip(segment, len - 1, 1),
+                "end" => disk.set_bad(segment, len - 512..len),
+                "all" => disk.set_bad(segment, 0..len),
+                "dead" => disk.set_dead(segment),
+                "closed" => disk.set_closed(segment),
+                _ => disk.lose(segment),
+            }
+            // The journals' marks name the last batches.
+            marks.iter().for_each(|journal| disk.flip(journal, 9, 1));
+            let (mut storage, _) = start(&disk, history.spool_bytes);
+            let recovered = storage.take_recovered();
+            assert_eq!(recovered.len(), 2, "{how}");
+            for batch in recovered {
+                assert!(!named.contains_key(&batch.id), "{how}: {} is named again", batch.id);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_gap_that_a_full_disk_could_not_note_is_told_after_a_cut() {
     let mut drops = 0;
     for room in (0..6_000).step_by(97) {

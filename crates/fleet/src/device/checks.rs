@@ -106,19 +106,14 @@ impl Device {
                 let (id, rows, is_durable) = (batch.id, batch.rows, result.is_ok());
                 self.trace.note(now, What::Persisted { id, rows, is_durable });
                 let Life::On(running) = &mut self.life else { return };
-                running.node.take_recovered().iter().for_each(|batch| self.note_recovered(batch));
+                let recovered = running.node.take_recovered();
+                recovered.iter().for_each(|batch| self.note_recovered(now, batch));
                 let (first, _) = ordinals(batch.last_ordinal, rows);
                 self.truth.batched(id, batch.source, (first, batch.last_ordinal));
                 if is_durable {
                     self.counts.batches += 1;
                     self.truth.persisted(&batch);
-                    let last = self.given.entry(id.epoch.0).or_default();
-                    if id.sequence.0 <= *last {
-                        let detail = format!("batch {id} is named like one before it");
-                        self.violate(now, Invariant::BatchNamedOnce, detail);
-                    } else {
-                        *last = id.sequence.0;
-                    }
+                    self.note_name(now, id);
                 }
                 self.check_spool(now);
             }
@@ -152,6 +147,17 @@ impl Device {
                 self.violate(now, Invariant::MessageIsMade, error.to_string());
             }
             Done::NotCut(_) => {}
+        }
+    }
+
+    /// A batch of this name is durable.
+    pub(super) fn note_name(&mut self, now: UnixMs, id: BatchId) {
+        let last = self.given.entry(id.epoch.0).or_default();
+        if id.sequence.0 <= *last {
+            let detail = format!("batch {id} is named like one before it");
+            self.violate(now, Invariant::BatchNamedOnce, detail);
+        } else {
+            *last = id.sequence.0;
         }
     }
 

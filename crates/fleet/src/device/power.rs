@@ -86,7 +86,7 @@ impl Device {
         // Recovery may have finished a removal.
         self.dropped_batches = node.report().dropped_batches;
         let epoch = node.epoch();
-        let recovered = self.take_recovered(&mut node);
+        let recovered = self.take_recovered(now, &mut node);
         self.check_kept(now, &node);
         let clock_error_ms = clock.system_error_ms();
         self.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
@@ -105,19 +105,18 @@ impl Device {
     }
 
     /// Batches that recovery made are of earlier epochs and stand in the spool.
-    pub(super) fn take_recovered(&mut self, node: &mut DeviceNode) -> u64 {
+    pub(super) fn take_recovered(&mut self, now: UnixMs, node: &mut DeviceNode) -> u64 {
         let mut samples = 0;
         for batch in node.take_recovered() {
             samples += u64::from(batch.rows);
-            self.note_recovered(&batch);
+            self.note_recovered(now, &batch);
         }
         samples
     }
 
-    pub(super) fn note_recovered(&mut self, batch: &Recovered) {
+    pub(super) fn note_recovered(&mut self, now: UnixMs, batch: &Recovered) {
         let Recovered { id, source, rows, last_ordinal, .. } = *batch;
-        let last = self.given.entry(id.epoch.0).or_default();
-        *last = (*last).max(id.sequence.0);
+        self.note_name(now, id);
         self.truth.batched(id, source, ordinals(last_ordinal, rows));
         self.counts.recovered_samples += u64::from(rows);
     }

@@ -8,6 +8,7 @@ use ecowatt_model::{BatchId, Sequence};
 use super::freed::{Freed, linear};
 use super::gaps::Dropped;
 use super::segment::Mark;
+use super::series;
 
 /// Batches that were between two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Survey {
             && let Some(mark) = mark
             && self.at.is_some_and(|at| at.id < mark.id)
         {
-            self.end_epoch(mark.id);
+            self.end_series(mark.id);
             self.note(mark.id, mark.samples, 0);
         }
         self.at = mark.or(self.at);
@@ -53,17 +54,17 @@ impl Survey {
     /// A batch that can be read, and the samples before it.
     pub(super) fn pass(&mut self, id: BatchId, rows: u16, samples_before: u32) {
         if std::mem::take(&mut self.is_broken) && id.sequence.0 > 0 {
-            let is_next_epoch = self.at.is_some_and(|at| at.id.epoch < id.epoch);
             let before = BatchId { sequence: Sequence(id.sequence.0 - 1), ..id };
-            match self.at {
-                // Only the batches of the epoch before it can be missing.
-                Some(at) if is_next_epoch && id.sequence.0 == 1 => {
+            match (self.at, series::first(id) == id) {
+                // Only the batches of the series before it can be missing.
+                (Some(at), true) if at.id < id => {
                     let next = at.id.sequence.0.saturating_add(1);
                     let last = BatchId { sequence: Sequence(next), ..at.id };
                     self.note(last, samples_before, rows);
                 }
-                _ => {
-                    self.end_epoch(id);
+                (_, true) => {}
+                (_, false) => {
+                    self.end_series(id);
                     self.note(before, samples_before, rows);
                 }
             }
@@ -71,9 +72,9 @@ impl Survey {
         self.at = Some(Mark { id, samples: samples_before.wrapping_add(rows.into()) });
     }
 
-    /// Perhaps the epoch before `id`'s went on too; its samples are counted with those of that one.
-    fn end_epoch(&mut self, id: BatchId) {
-        if let Some(Mark { id: end, .. }) = self.at.filter(|at| at.id.epoch < id.epoch)
+    /// Perhaps the series before `id`'s went on too; its samples are counted with those of that one.
+    fn end_series(&mut self, id: BatchId) {
+        if let Some(Mark { id: end, .. }) = self.at.filter(|at| at.id < series::first(id))
             && end.sequence.0 > 0
         {
             let last = Sequence(end.sequence.0.saturating_add(1));
@@ -87,8 +88,8 @@ impl Survey {
         let at = self.at.filter(|at| at.id <= last);
         let samples = at.map(|at| samples.wrapping_sub(at.samples));
         let first = match at {
-            Some(at) if at.id.epoch == last.epoch => at.id.sequence.0.saturating_add(1),
-            Some(_) => 1,
+            Some(at) if series::is_one(at.id, last) => at.id.sequence.0.saturating_add(1),
+            Some(_) => series::first(last).sequence.0,
             None => 0,
         };
         if first <= last.sequence.0 && last.sequence.0 > 0 && samples != Some(0) {
@@ -111,6 +112,7 @@ impl Hole {
             // Nothing tells where it begins, but what was acknowledged is not in it.
             let end = freed.end_before(linear(last) + 1).map_or(0, |end| end & u64::from(u32::MAX));
             first = u32::try_from(end).unwrap_or(0).saturating_add(1);
+            first = first.max(series::first(last).sequence.0);
         }
         let from = BatchId { sequence: Sequence(first), ..last };
         if first > self.last.0 || freed.covers(linear(from), linear(last)) {
@@ -170,6 +172,25 @@ mod tests {
         let mut freed = Freed::default();
         freed.mark((linear(id(1, 5)), linear(id(1, 7))));
         assert_eq!(survey.losses(&freed), expected[1..]);
+    }
+
+    #[test]
+    fn between_two_series_no_number_counts_as_lost() {
+        let first = |by| series::first_recovered(BootEpoch(by)).0;
+        let mut survey = Survey::from(Some(mark(1, 4, 40)));
+        survey.break_off();
+        survey.pass(id(1, first(2)), 10, 51);
+        survey.break_off();
+        survey.pass(id(1, first(3) + 2), 10, 66);
+        survey.break_off();
+        survey.pass(id(2, 1), 10, 77);
+        let expected = [
+            lost(1, 5, 5, 11),
+            lost(1, first(2) + 1, first(2) + 1, 0),
+            lost(1, first(3), first(3) + 1, 5),
+            lost(1, first(3) + 3, first(3) + 3, 1),
+        ];
+        assert_eq!(survey.losses(&Freed::default()), expected);
     }
 
     #[test]
