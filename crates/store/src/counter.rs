@@ -301,9 +301,11 @@ fn believed_readings(readings: &[CounterReading], limits: CounterLimits) -> Vec<
     believed
 }
 
-/// Batches on either side of a new one that may change by it, or that must be known to tell how:
-/// those whose belief it touches, those whose energy rests on theirs, and what those are judged by.
-pub(crate) const REACH: u32 = 3 * WINDOW;
+/// Batches on either side of a new one that may change by it, or that must be known to tell how: it
+/// touches the judgement of those within one window and what spans those within two, and the energy of
+/// a window more rests on theirs. To tell whether the farthest are spanned takes a window, and to judge
+/// what may span them another.
+pub(crate) const REACH: u32 = 5 * WINDOW;
 
 /// Steps in a row that must have been continued before a further batch can be added without a look at
 /// those before.

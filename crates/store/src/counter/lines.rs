@@ -6,6 +6,7 @@
 //! has that contradict it; or so many in a row that they can be no misreading but another inverter.
 //! Of two lines that take turns, the higher one is believed: the other is a part of the whole.
 //! A replaced inverter has no rival: nothing of the old counter's line comes after it.
+//! Of links that are believed and still contradict each other, those are left out that others span.
 
 use super::Link;
 
@@ -26,13 +27,23 @@ pub(super) fn believed(links: &[Link]) -> Vec<bool> {
         let is_break = !links[place - 1].is_continued_by(&links[place]);
         breaks[place] = breaks[place - 1] + usize::from(is_break);
     }
+    let windows: Vec<Option<Window>> = (0..links.len())
+        .map(|place| {
+            let from = place.saturating_sub(WINDOW);
+            let to = (place + WINDOW).min(links.len() - 1);
+            (breaks[from] != breaks[to]).then_some(Window { from, to })
+        })
+        .collect();
     let mut reaches = Reaches::new(links);
-    let judge = |place: usize| {
-        let from = place.saturating_sub(WINDOW);
-        let to = (place + WINDOW).min(links.len() - 1);
-        breaks[from] == breaks[to] || Window { from, to }.believes(&mut reaches, place)
+    let judge = |(place, window): (usize, &Option<Window>)| {
+        window.is_none_or(|window| window.believes(&mut reaches, place))
     };
-    (0..links.len()).map(judge).collect()
+    let judged: Vec<bool> = windows.iter().enumerate().map(judge).collect();
+    let counts = |(place, window): (usize, &Option<Window>)| {
+        judged[place]
+            && !window.is_some_and(|window| window.is_spanned(&mut reaches, &judged, place))
+    };
+    windows.iter().enumerate().map(counts).collect()
 }
 
 /// Which links continue which, as far apart as one window is wide; each found out once.
@@ -151,6 +162,19 @@ impl Window {
         let is_higher = reaches.links[place].ends.last.mwh > reaches.links[before].ends.last.mwh;
         let takes_turns = own >= TURNS_MIN && 3 * own.min(against) >= 2 * own.max(against);
         if takes_turns { is_higher } else { own > against || self.lasts(reaches, place, is_own) }
+    }
+
+    /// Whether two links that are believed continue each other over the head of one that does not fit
+    /// between them. Each link is judged by itself, so believed ones can contradict each other where
+    /// true and old readings alternate for an hour. What is counted across all of them is right; what
+    /// is counted from one to the next is not.
+    fn is_spanned(self, reaches: &mut Reaches<'_>, judged: &[bool], place: usize) -> bool {
+        (self.from..place).filter(|before| judged[*before]).any(|before| {
+            let fits = reaches.has(before, place);
+            (place + 1..=self.to)
+                .filter(|after| judged[*after])
+                .any(|after| !(fits && reaches.has(place, after)) && reaches.has(before, after))
+        })
     }
 
     /// Whether a link stands among so many of its own side, each of which continues the one before.

@@ -357,6 +357,42 @@ proptest! {
         prop_assert_eq!(days, vec![(0, truth)], "{} at {}", value, at);
     }
 
+    /// A bus that answers with an earlier value most of the time for up to two hours, restarts of the
+    /// device included.
+    #[test]
+    fn old_answers_among_true_ones_change_no_energy(
+        growth in proptest::collection::vec(0i64..160, 450..900),
+        is_old in proptest::collection::vec(prop_oneof![3 => Just(true), 1 => Just(false)], 10..120),
+        at: prop::sample::Index,
+        restart: prop::sample::Index,
+        seed: u64,
+    ) {
+        let mut wh = 1_000_000;
+        let mut readings = vec![(0, wh)];
+        for (n, step) in (1..).zip(&growth) {
+            wh += step;
+            readings.push((n * MINUTE_MS, wh));
+        }
+        let truth: i64 = growth.iter().sum();
+        // Far enough from either end to be contradicted.
+        let from = 120 + at.index(readings.len() - 240 - is_old.len());
+        let old = readings[from].1;
+        for (reading, is_old) in readings[from..].iter_mut().zip(&is_old) {
+            if *is_old {
+                reading.1 = old;
+            }
+        }
+        let restart = from + restart.index(is_old.len());
+        let (before, after) = readings.split_at(restart);
+        let batches: Vec<Batch> = (before.chunks(15).map(|part| (1, part.to_vec())))
+            .chain(after.chunks(15).map(|part| (2, part.to_vec())))
+            .collect();
+        let order = shuffled(batches.len(), seed);
+        let (days, _) = runtime().block_on(arriving(&batches, &order));
+        let counted: i64 = days.iter().map(|(_, wh)| wh).sum();
+        prop_assert_eq!(counted, truth, "old from {} on", from);
+    }
+
     /// Whatever the readings and clocks say: what is counted depends on the batches alone.
     #[test]
     fn order_of_arrival_does_not_matter(
