@@ -1,20 +1,20 @@
 //! The only place that reads a clock.
 //!
-//! Shells get a [`Clock`] from `main` and hand plain instants to everything below them. A clock may
-//! run faster than the world (the demonstration does); all parts of one process share one.
+//! Shells get a [`Clock`] from `main` and pass plain instants to everything below them. A clock may
+//! run faster than real time (as in the demonstration); all parts of one process share one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ecowatt_model::{MonoMs, UnixMs};
 
-/// Tells the time and waits, at the pace of its process.
+/// Tells the time and sleeps, at the speed chosen for the process.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     base: std::time::Instant,
     base_unix: Option<UnixMs>,
     speed: f64,
-    /// The time as somebody sets it, in place of all others.
+    /// Set by a [`ClockDriver`]; overrides the other fields.
     driven: Option<&'static AtomicI64>,
 }
 
@@ -23,13 +23,13 @@ pub struct Clock {
 pub struct ClockDriver(&'static AtomicI64);
 
 impl Clock {
-    /// The world's time; follows when the operating system's clock is set.
+    /// The wall clock; follows changes to the operating system's clock.
     #[must_use]
     pub fn system() -> Self {
         Self { base: instant_now(), base_unix: None, speed: 1.0, driven: None }
     }
 
-    /// A time of its own that starts at `start` and runs `speed` times as fast as the world's.
+    /// A separate time that starts at `start` and runs `speed` times as fast as real time.
     ///
     /// # Panics
     /// If `speed` is not a positive finite number.
@@ -39,9 +39,9 @@ impl Clock {
         Self { base: instant_now(), base_unix: Some(start), speed, driven: None }
     }
 
-    /// A clock that stands still until it is set, for a simulation in virtual time. Nobody can wait
-    /// by it: [`Clock::sleep`] never returns. Its eight bytes live as long as the process, so that it
-    /// can be copied like any other clock; a simulation makes one.
+    /// A clock that only moves when it is set, for simulations in virtual time. It cannot be waited
+    /// for: [`Clock::sleep`] never returns. Its eight bytes are leaked, so that it can be copied
+    /// like any other clock; a simulation creates one.
     #[must_use]
     pub fn driven(start: UnixMs) -> (Self, ClockDriver) {
         let time: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(start.0)));
@@ -50,7 +50,7 @@ impl Clock {
         (clock, ClockDriver(time))
     }
 
-    /// The time of day.
+    /// Returns the time of day.
     #[must_use]
     pub fn now(&self) -> UnixMs {
         match self.driven {
@@ -59,32 +59,32 @@ impl Clock {
         }
     }
 
-    /// Time since the clock was made; never jumps.
+    /// Returns the time since the clock was created; never jumps.
     #[must_use]
     pub fn mono(&self) -> MonoMs {
         MonoMs::default().plus(self.elapsed())
     }
 
-    /// How many of its seconds pass in one second of the world.
+    /// Returns how many seconds of this clock pass in one real second.
     #[must_use]
     pub fn speed(&self) -> f64 {
         self.speed
     }
 
-    /// Whether it shows a time of its own instead of the world's.
+    /// Returns whether this clock shows simulated time instead of the wall clock.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.base_unix.is_some()
     }
 
-    /// The same time and pace with [`Clock::mono`] starting again at zero, for a process (or a part
-    /// of one) that starts anew.
+    /// Returns a clock with the same time and speed whose [`Clock::mono`] starts again at zero, for
+    /// a process (or part of one) that restarts.
     #[must_use]
     pub fn restarted(&self) -> Self {
         Self { base: instant_now(), base_unix: self.base_unix.map(|_| self.now()), ..*self }
     }
 
-    /// Waits for `duration` of this clock's time.
+    /// Waits for `duration` in this clock's time.
     pub async fn sleep(&self, duration: Duration) {
         match self.driven {
             Some(_) => std::future::pending().await,
@@ -97,7 +97,7 @@ impl Clock {
         self.sleep(instant.since(self.mono())).await;
     }
 
-    /// How long `duration` of this clock takes in the world.
+    /// Converts a duration of this clock to real time.
     #[must_use]
     pub fn to_real(&self, duration: Duration) -> Duration {
         duration.div_f64(self.speed)

@@ -1,11 +1,11 @@
-//! What must come back: replies judged by the request they answer, and how long frames are.
+//! What the reply to a request must look like, and how long frames are.
 
 use crate::pdu::{
     COIL_ON, EXCEPTION_FLAG, Exception, ExceptionCode, PDU_MAX, Reply, Request, Response, coil_word,
 };
 use crate::values::{Bits, Words, packed_len};
 
-/// What a right reply to one request looks like; all that a master must remember of it.
+/// What a valid reply to one request looks like; all that a master must remember of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     function: u8,
@@ -16,24 +16,24 @@ pub struct Expected {
 enum Shape {
     Bits(u16),
     Words(u16),
-    /// The first bytes of the request's data come back.
+    /// The first bytes of the request's data are returned.
     Echo([u8; ECHO_MAX], usize),
 }
 
 /// Address and two masks (AP 6.16).
 const ECHO_MAX: usize = 6;
 
-/// What may start at some place in a stream of RTU bytes.
+/// What may start at a given position in a stream of RTU bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Candidate {
     Impossible,
     NeedMore,
-    /// A PDU of this many bytes, if the checksum agrees.
+    /// A PDU of this many bytes, if the checksum matches.
     Whole(usize),
 }
 
 impl Expected {
-    /// What the reply to `request` must look like.
+    /// Returns what the reply to `request` must look like.
     #[must_use]
     pub fn of(request: &Request<'_>) -> Self {
         let shape = match *request {
@@ -58,18 +58,18 @@ impl Expected {
         Self { function: request.function(), shape }
     }
 
-    /// The function code of the request.
+    /// Returns the function code of the request.
     #[must_use]
     pub const fn function(&self) -> u8 {
         self.function
     }
 
-    /// Whether the right answer may be the request once more, byte for byte.
+    /// Whether a valid answer may repeat the request byte for byte.
     pub(crate) fn is_echo(&self) -> bool {
         matches!(self.shape, Shape::Echo(..))
     }
 
-    /// Length of the PDU of a right answer.
+    /// Length of the PDU of a valid answer.
     fn pdu_len(&self) -> usize {
         match self.shape {
             Shape::Bits(count) => 2 + packed_len(count),
@@ -103,7 +103,7 @@ impl Expected {
     /// Reads a PDU as the reply to the request.
     ///
     /// # Errors
-    /// When it answers something else or its length does not fit the request.
+    /// When it answers a different request or its length does not fit the request.
     pub fn parse<'a>(&self, pdu: &'a [u8]) -> Result<Reply<'a>, ReplyError> {
         let (&function, data) = pdu.split_first().ok_or(ReplyError::Truncated(0))?;
         if function == self.function | EXCEPTION_FLAG {
@@ -120,6 +120,7 @@ impl Expected {
         if pdu.len() != self.pdu_len() {
             return Err(length);
         }
+        // Several functions share a shape; the function decides which response it is.
         let response = match self.shape {
             Shape::Bits(count) => {
                 let bytes = counted(data).ok_or(length)?;
@@ -193,10 +194,10 @@ fn echo(address: u16, second: u16) -> Shape {
 /// Why a PDU is not a reply to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
-    /// Nothing in it, or it ends early.
+    /// It is empty or incomplete.
     #[error("reply ends after {0} bytes")]
     Truncated(usize),
-    /// It answers another function.
+    /// It answers a different function.
     #[error("reply has function {got:#04x}, the request {expected:#04x}")]
     Function {
         /// Of the reply.
@@ -204,15 +205,15 @@ pub enum ReplyError {
         /// Of the request.
         expected: u8,
     },
-    /// Its length does not fit what was asked for.
+    /// Its length does not fit the request.
     #[error("reply has {got} bytes, not {expected}")]
     Length {
         /// Bytes of the PDU.
         got: usize,
-        /// Bytes that a right answer has.
+        /// Bytes in a valid answer.
         expected: usize,
     },
-    /// A write was confirmed with another address, value or count.
-    #[error("reply confirms another write")]
+    /// A write was confirmed with a different address, value or count.
+    #[error("reply confirms a different write")]
     Echo,
 }

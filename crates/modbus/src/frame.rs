@@ -1,4 +1,4 @@
-//! The two wrappings of a PDU: MBAP header (TCP) and unit with checksum (RTU).
+//! The two framings of a PDU: MBAP header (TCP), or unit and checksum (RTU).
 //!
 //! RTU frames are the same on a serial line and inside a TCP stream ("RTU over TCP").
 
@@ -25,7 +25,7 @@ pub enum Framing {
     Rtu,
 }
 
-/// Whom a frame is for and which exchange it belongs to.
+/// Which unit a frame is for and which exchange it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Transaction identifier; RTU frames have none and it is 0 there.
@@ -91,12 +91,12 @@ fn wrap(
     }
 }
 
-/// What the start of a TCP stream holds.
+/// What the start of a TCP stream contains.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mbap {
-    /// Not a whole frame yet.
+    /// The frame is incomplete.
     NeedMore,
-    /// Not Modbus, or out of step: there is no way back into step on this stream.
+    /// Not Modbus, or out of step; the stream cannot be resynchronised.
     NotModbus,
     /// A frame of this many bytes.
     Frame { header: Header, len: usize },
@@ -108,7 +108,7 @@ pub(crate) fn parse_mbap(bytes: &[u8]) -> Mbap {
     }
     let Some(mbap) = bytes.get(..MBAP_LEN) else { return Mbap::NeedMore };
     let following = usize::from(u16::from_be_bytes([mbap[4], mbap[5]]));
-    // Unit and at least a function code, at most a whole PDU.
+    // At least the unit and a function code, at most a whole PDU.
     if !(2..=1 + PDU_MAX).contains(&following) {
         return Mbap::NotModbus;
     }

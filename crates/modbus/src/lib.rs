@@ -1,8 +1,8 @@
 //! Modbus RTU and TCP as data: frames, one master transaction, one slave decoder.
 //!
 //! Nothing here does IO, reads a clock or allocates, so the device core, the Linux agent and the
-//! simulator share it. Bytes from outside never panic and never yield a reply whose length does
-//! not fit the request. Limits and layouts are those of the MODBUS Application Protocol
+//! simulator share it. Bytes from outside never cause a panic and never yield a reply whose length
+//! does not fit the request. Limits and layouts are those of the MODBUS Application Protocol
 //! Specification V1.1b3 ("AP") and the MODBUS over Serial Line Guide V1.02 ("SL").
 #![no_std]
 #![warn(missing_docs)]

@@ -1,12 +1,12 @@
 //! One exchange as a master sees it: the bytes to send, and what the bytes coming back mean.
 //!
-//! There is no clock in here. The shell sends [`Transaction::bytes`], feeds what arrives, and gives
-//! up after its own timeout; [`Transaction::is_garbled`] then tells noise from silence. Answers to
-//! other exchanges are skipped.
+//! There is no clock here. The shell sends [`Transaction::bytes`], feeds the bytes that arrive, and
+//! gives up after its own timeout; [`Transaction::is_garbled`] then tells noise from silence.
+//! Answers to other exchanges are skipped.
 //!
-//! RTU frames carry no transaction identifier: an answer to another exchange of the same unit,
-//! function and length looks right. The shell must keep such answers out. [`Transaction::skipped`]
-//! and [`Transaction::unread`] tell it what else came around the answer.
+//! RTU frames carry no transaction identifier, so an answer to another exchange with the same unit,
+//! function and length looks valid. The shell must keep such answers out: [`Transaction::skipped`]
+//! and [`Transaction::unread`] report the other bytes that arrived around the answer.
 
 use crate::crc::crc16;
 use crate::expected::{Candidate, Expected, ReplyError};
@@ -15,32 +15,32 @@ use crate::frame::{
 };
 use crate::pdu::{EncodeError, ExceptionCode, Request, Response};
 
-/// Where an exchange stands after some bytes.
+/// State of an exchange after some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// No answer to this request yet.
     NeedMore,
-    /// The slave did what was asked; length and echo fit the request.
+    /// The slave carried out the request; length and echo fit it.
     Done(Response<'a>),
-    /// The slave refused.
+    /// The slave answered with an exception.
     Exception(ExceptionCode),
-    /// No answer can come any more.
+    /// No answer can follow.
     Failed(TransactionError),
 }
 
-/// Why an exchange is over without an answer.
+/// Why an exchange ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
     /// The stream is not Modbus TCP or is out of step; it must be closed.
     #[error("stream is not Modbus TCP")]
     NotModbus,
-    /// The reply to this very request does not fit it.
+    /// The reply to this request does not fit it.
     #[error("reply does not fit the request")]
     Reply(#[source] ReplyError),
-    /// The line fell silent after bytes that are no valid frame for the request.
-    #[error("bytes came, but no valid frame")]
+    /// The line fell silent after bytes that are not a valid frame for the request.
+    #[error("bytes arrived, but no valid frame")]
     Garbled,
-    /// The exchange had ended before.
+    /// The exchange had already ended.
     #[error("exchange is over")]
     Over,
 }
@@ -51,7 +51,7 @@ pub struct Transaction {
     framing: Framing,
     header: Header,
     expected: Expected,
-    /// The request until the first byte comes back, then what has come and is not yet judged.
+    /// The request until the first byte arrives, then the bytes received and not yet judged.
     buffer: [u8; ADU_MAX],
     len: usize,
     phase: Phase,
@@ -61,20 +61,20 @@ pub struct Transaction {
     echo: Echo,
     skipped: usize,
     unread: usize,
-    /// Where the answer lies in the buffer, wrapping included.
+    /// Where the answer is in the buffer, framing included.
     frame: (usize, usize),
 }
 
-/// A request on RTU whose length is that of all requests to read.
+/// Length of every read request on RTU.
 const ECHO_LEN: usize = 8;
 
-/// Whether the line gives the request back before the answer, as two-wire adapters do that leave
-/// their receiver on while they send.
+/// Whether the line echoes the request before the answer, as two-wire adapters do if they leave
+/// their receiver on while sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Echo {
-    /// An echo would be taken for what it is: no answer begins so.
+    /// An echo would be recognised: no answer to this request starts with the same bytes.
     Possible([u8; ECHO_LEN]),
-    /// It cannot be told from an answer, or there is none on this framing.
+    /// An echo cannot be told from an answer, or this framing has none.
     Unknown,
     Heard,
 }
@@ -86,19 +86,19 @@ enum Phase {
     Over,
 }
 
-/// A judged stretch of the buffer.
+/// Result of looking at the buffer.
 enum Verdict {
     NeedMore,
-    /// The PDU of a frame for this request.
+    /// Position of the PDU in a frame for this request.
     Pdu(usize, usize),
     Failed(TransactionError),
 }
 
 impl Transaction {
-    /// Prepares an exchange with one unit.
+    /// Prepares an exchange with a unit.
     ///
-    /// `transaction` should differ from that of the exchanges before it on the same connection;
-    /// RTU ignores it.
+    /// `transaction` should differ from those of earlier exchanges on the same connection; RTU
+    /// ignores it.
     ///
     /// # Errors
     /// When the request breaks a limit, or is a broadcast on RTU.
@@ -139,17 +139,17 @@ impl Transaction {
     }
 
     /// Accepts an answer with any transaction identifier, for gateways that do not return the
-    /// request's. Nothing but the connection then tells a late answer from the right one.
+    /// request's. A late answer can then only be excluded by using a fresh connection.
     #[must_use]
     pub const fn unnumbered(mut self) -> Self {
         self.is_numbered = false;
         self
     }
 
-    /// Expects the line to give back this request before the answer.
+    /// Expects the line to echo this request before the answer.
     ///
-    /// Reads find that out by themselves. The answer to a write of one register or coil is the
-    /// request once more, so on a line that echoes it proves nothing until the echo is taken off.
+    /// Reads detect an echo by themselves. The answer to a write of one register or coil repeats
+    /// the request, so on an echoing line it proves nothing until the echo is removed.
     #[must_use]
     pub fn with_echo(mut self) -> Self {
         if let (Framing::Rtu, Ok(request)) = (self.framing, self.buffer[..self.len].try_into()) {
@@ -158,7 +158,7 @@ impl Transaction {
         self
     }
 
-    /// The frame to send; empty once something has been fed.
+    /// The frame to send; empty once bytes have been fed.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self.phase {
@@ -167,46 +167,46 @@ impl Transaction {
         }
     }
 
-    /// Whether bytes came that belong to no valid frame for this request.
+    /// Whether bytes arrived that belong to no valid frame for this request.
     ///
-    /// After a timeout this tells a garbled answer from none.
+    /// After a timeout this tells a garbled answer from no answer.
     #[must_use]
     pub const fn is_garbled(&self) -> bool {
         self.is_garbled
             || matches!((self.phase, self.len), (Phase::Waiting, received) if received > 0)
     }
 
-    /// Whether an answer to this unit and function came under another transaction identifier.
+    /// Whether this unit and function answered with a different transaction identifier.
     #[must_use]
     pub const fn has_other_number(&self) -> bool {
         self.has_other_number
     }
 
-    /// Whether the line gave the request back before the answer.
+    /// Whether the line echoed the request before the answer.
     #[must_use]
     pub const fn is_echoed(&self) -> bool {
         matches!(self.echo, Echo::Heard)
     }
 
-    /// Bytes before the answer that belong neither to it nor to an echo. RTU only.
+    /// Bytes before the answer that belong neither to the answer nor to an echo. RTU only.
     #[must_use]
     pub const fn skipped(&self) -> usize {
         self.skipped
     }
 
-    /// Bytes at the end of what was fed last that lie behind the answer.
+    /// Bytes after the answer, at the end of what was fed last.
     #[must_use]
     pub const fn unread(&self) -> usize {
         self.unread
     }
 
-    /// The frame of the answer, empty before it has come.
+    /// The frame of the answer; empty until it has arrived.
     #[must_use]
     pub fn frame(&self) -> &[u8] {
         &self.buffer[self.frame.0..self.frame.1]
     }
 
-    /// Takes bytes from the link. What follows the answer in `bytes` is left: [`Self::unread`].
+    /// Takes bytes from the link. Bytes after the answer are not consumed: [`Self::unread`].
     pub fn feed(&mut self, bytes: &[u8]) -> Progress<'_> {
         match self.phase {
             Phase::Asking => {
@@ -235,10 +235,10 @@ impl Transaction {
         self.conclude(verdict)
     }
 
-    /// Tells that the RTU line has been silent for 3.5 characters since the last byte.
+    /// Reports that the RTU line has been silent for 3.5 characters since the last byte.
     ///
-    /// Ends the exchange when bytes came: with the answer if it was hidden behind an unfinished
-    /// frame, or else as garbled. On TCP it means nothing.
+    /// Ends the exchange if any bytes arrived: with the answer if it was hidden behind an
+    /// unfinished frame, otherwise as garbled. Has no effect on TCP.
     pub fn silence(&mut self) -> Progress<'_> {
         match self.phase {
             Phase::Over => Progress::Failed(TransactionError::Over),
@@ -292,7 +292,7 @@ impl Transaction {
                 Mbap::NotModbus => return Verdict::Failed(TransactionError::NotModbus),
                 Mbap::Frame { header, len } => (header, len),
             };
-            // The flag of an exception is the function's highest bit.
+            // The highest bit of the function marks an exception.
             let function = self.buffer[MBAP_LEN] & 0x7F;
             let is_for_us = header.unit == self.header.unit && function == self.expected.function();
             let is_ours = !self.is_numbered || header.transaction == self.header.transaction;
@@ -306,11 +306,12 @@ impl Transaction {
         }
     }
 
-    /// Looks for the answer, so that noise before it does no harm.
+    /// Looks for the answer, skipping noise before it.
     ///
-    /// What may be the start of the answer hides what is behind it until it is whole or the line
-    /// is silent: words that were read may look like an exception.
+    /// A possible start of the answer hides everything after it until it is complete or the line is
+    /// silent: the words of an answer may look like an exception.
     fn judge_rtu(&mut self, is_silent: bool) -> Verdict {
+        // An echo is exactly the request, so the first byte that differs rules it out.
         if let Echo::Possible(request) = self.echo {
             let compared = self.len.min(ECHO_LEN);
             if self.buffer[..compared] != request[..compared] {

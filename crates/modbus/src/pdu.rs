@@ -4,17 +4,17 @@ use crate::values::{Bits, Words, packed_len};
 
 /// Longest PDU: 256 bytes of RTU frame less unit and checksum (AP 4.1).
 pub const PDU_MAX: usize = 253;
-/// Most coils or discrete inputs in one read (AP 6.1, 6.2).
+/// Maximum number of coils or discrete inputs in one read (AP 6.1, 6.2).
 pub const READ_BITS_MAX: u16 = 2000;
-/// Most registers in one read (AP 6.3, 6.4).
+/// Maximum number of registers in one read (AP 6.3, 6.4).
 pub const READ_REGISTERS_MAX: u16 = 125;
-/// Most coils in one write (AP 6.11).
+/// Maximum number of coils in one write (AP 6.11).
 pub const WRITE_BITS_MAX: u16 = 0x07B0;
-/// Most registers in one write (AP 6.12).
+/// Maximum number of registers in one write (AP 6.12).
 pub const WRITE_REGISTERS_MAX: u16 = 0x007B;
-/// Most registers read by one read/write (AP 6.17).
+/// Maximum number of registers read by one read/write (AP 6.17).
 pub const READ_WRITE_READ_MAX: u16 = 0x007D;
-/// Most registers written by one read/write (AP 6.17).
+/// Maximum number of registers written by one read/write (AP 6.17).
 pub const READ_WRITE_WRITE_MAX: u16 = 0x0079;
 
 /// Set in the function code of an exception reply (AP 7).
@@ -23,7 +23,7 @@ pub(crate) const EXCEPTION_FLAG: u8 = 0x80;
 pub(crate) const COIL_ON: u16 = 0xFF00;
 const COIL_OFF: u16 = 0x0000;
 
-/// What a master asks.
+/// A master's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Function 1 (AP 6.1).
@@ -105,7 +105,7 @@ pub enum Request<'a> {
     },
 }
 
-/// What a slave answers when it did what was asked.
+/// A slave's answer after it carried out the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Response<'a> {
     /// Function 1.
@@ -157,7 +157,7 @@ pub enum Response<'a> {
     ReadWriteMultipleRegisters(Words<'a>),
 }
 
-/// Why a slave did not do what was asked (AP 7).
+/// Why a slave did not carry out a request (AP 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExceptionCode {
     /// 1: the function is not supported.
@@ -168,7 +168,7 @@ pub enum ExceptionCode {
     IllegalDataValue,
     /// 4: the slave failed.
     ServerDeviceFailure,
-    /// 5: the slave works on it.
+    /// 5: the slave is still working on it.
     Acknowledge,
     /// 6: the slave is busy.
     ServerDeviceBusy,
@@ -183,7 +183,7 @@ pub enum ExceptionCode {
 }
 
 impl ExceptionCode {
-    /// The meaning of a code.
+    /// Returns the meaning of a code.
     #[must_use]
     pub const fn from_code(code: u8) -> Self {
         match code {
@@ -200,7 +200,7 @@ impl ExceptionCode {
         }
     }
 
-    /// The code on the wire.
+    /// Returns the code on the wire.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -218,7 +218,7 @@ impl ExceptionCode {
     }
 }
 
-/// A slave's refusal.
+/// A slave's exception reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exception {
     /// Function code of the request.
@@ -227,7 +227,7 @@ pub struct Exception {
     pub code: ExceptionCode,
 }
 
-/// What comes back: the answer or the slave's refusal.
+/// A slave's answer or its exception.
 pub type Reply<'a> = Result<Response<'a>, Exception>;
 
 /// Why a request or reply could not be encoded.
@@ -236,10 +236,10 @@ pub enum EncodeError {
     /// The output has no room for the frame.
     #[error("output buffer is too small")]
     BufferTooSmall,
-    /// None, or more than one request of this function can carry.
+    /// Zero, or more than one request of this function can carry.
     #[error("count {count} is not between 1 and {max}")]
     Count {
-        /// What was asked for.
+        /// The count in the request.
         count: usize,
         /// The limit of the function.
         max: u16,
@@ -252,21 +252,21 @@ pub enum EncodeError {
         /// How many.
         count: u16,
     },
-    /// Unit 0 is the broadcast on a serial line, which nobody answers (SL 2.1).
-    #[error("a broadcast has no answer to wait for")]
+    /// Unit 0 is the broadcast address on a serial line; slaves do not answer it (SL 2.1).
+    #[error("a broadcast is never answered")]
     Broadcast,
 }
 
 /// Why a PDU is not a request that a slave can carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Nothing in it.
+    /// It has no bytes.
     #[error("request is empty")]
     Empty,
-    /// Not one of the supported functions.
+    /// The function is not supported.
     #[error("function {0} is not supported")]
     UnknownFunction(u8),
-    /// Too short or too long for what it says.
+    /// Too short or too long for its contents.
     #[error("function {function} with {len} bytes")]
     Length {
         /// Function code.
@@ -274,20 +274,20 @@ pub enum RequestError {
         /// Bytes of the PDU.
         len: usize,
     },
-    /// None, or more than the function allows.
+    /// Zero, or more than the function allows.
     #[error("function {function} with count {count}")]
     Count {
         /// Function code.
         function: u8,
-        /// What was asked for.
+        /// The count in the request.
         count: u16,
     },
-    /// A coil is set with 0xFF00 and reset with 0x0000, nothing else (AP 6.5).
+    /// A coil is set with 0xFF00 and reset with 0x0000; other values are invalid (AP 6.5).
     #[error("function {function} with coil value {value:#06x}")]
     CoilValue {
         /// Function code.
         function: u8,
-        /// What was sent.
+        /// The value in the request.
         value: u16,
     },
     /// The last register or coil would lie beyond 65,535.
@@ -299,7 +299,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The refusal that a slave answers, or `None` if there is not even a function code.
+    /// Returns the exception that a slave answers, or `None` if there is not even a function code.
     #[must_use]
     pub const fn exception(&self) -> Option<Exception> {
         let (function, code) = match *self {
@@ -339,6 +339,7 @@ impl<'a> Request<'a> {
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut pdu = Writer { out, len: 0 };
         pdu.byte(self.function())?;
+        // Each function's fields in the order of its section of AP 6; `span` checks the limits.
         match *self {
             Self::ReadCoils { address, count } | Self::ReadDiscreteInputs { address, count } => {
                 pdu.span(address, usize::from(count), READ_BITS_MAX)?;
@@ -385,8 +386,7 @@ impl<'a> Request<'a> {
     /// Reads a PDU as a request.
     ///
     /// # Errors
-    /// When it is not one that a slave can carry out; [`RequestError::exception`] says what a
-    /// slave answers then.
+    /// When a slave cannot carry it out; [`RequestError::exception`] is the slave's answer then.
     pub fn parse(pdu: &'a [u8]) -> Result<Self, RequestError> {
         let (&function, data) = pdu.split_first().ok_or(RequestError::Empty)?;
         let length = RequestError::Length { function, len: pdu.len() };
@@ -405,7 +405,7 @@ impl<'a> Request<'a> {
             }
             Ok((address, count))
         };
-        // Byte count at `at`, then exactly that many bytes, which must be `len`.
+        // The byte count at `at` and exactly that many bytes, which must be `len`.
         let values = |at: usize, len: usize| match data.get(at..) {
             Some([counted, values @ ..]) if usize::from(*counted) == len && values.len() == len => {
                 Ok(values)
@@ -487,7 +487,7 @@ impl Response<'_> {
         }
     }
 
-    /// The words of a register read, whichever function it was.
+    /// The words of a register read, whatever its function.
     #[must_use]
     pub const fn words(&self) -> Option<Words<'_>> {
         match self {
@@ -582,13 +582,13 @@ impl Writer<'_> {
         self.word(count)
     }
 
-    /// Byte count and bits; the count has been checked, so it fits a byte.
+    /// Byte count and bits; the count has been checked, so it fits in a byte.
     fn bits(&mut self, bits: Bits<'_>) -> Result<(), EncodeError> {
         self.byte(u8::try_from(packed_len(bits.len())).unwrap_or(u8::MAX))?;
         bits.packed().try_for_each(|byte| self.byte(byte))
     }
 
-    /// Byte count and words; the count has been checked, so it fits a byte.
+    /// Byte count and words; the count has been checked, so it fits in a byte.
     fn words(&mut self, words: Words<'_>) -> Result<(), EncodeError> {
         self.byte(u8::try_from(words.len() * 2).unwrap_or(u8::MAX))?;
         words.iter().try_for_each(|word| self.word(word))

@@ -1,7 +1,7 @@
-//! Requests as a slave receives them: whole frames out of a stream of bytes.
+//! Requests as a slave receives them: whole frames from a stream of bytes.
 //!
-//! The decoder takes every unit; whoever uses it decides which are its own. Answers are written
-//! with [`crate::encode_reply`] into bytes that the caller may damage before sending (simulators
+//! The decoder accepts every unit; the caller decides which are its own. Answers are written with
+//! [`crate::encode_reply`] into a buffer that the caller may damage before sending (as simulators
 //! do).
 
 use crate::crc::crc16;
@@ -14,13 +14,13 @@ use crate::pdu::{Request, RequestError};
 /// A whole request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incoming<'a> {
-    /// Whom it is for; to be repeated in the reply.
+    /// Which unit it is for; repeated in the reply.
     pub header: Header,
     /// The request, or why it cannot be carried out ([`RequestError::exception`] is the answer).
     pub request: Result<Request<'a>, RequestError>,
 }
 
-/// Why no request can be read from a stream any more.
+/// Why no further request can be read from a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// It is not Modbus TCP, or out of step.
@@ -48,7 +48,7 @@ pub struct RequestDecoder {
     framing: Framing,
     buffer: [u8; ADU_MAX],
     len: usize,
-    /// Bytes at the front of the buffer that belong to the request given out last.
+    /// Bytes at the front of the buffer that belong to the last request returned.
     given: usize,
 }
 
@@ -61,8 +61,8 @@ impl RequestDecoder {
 
     /// Takes as many bytes as fit and returns how many.
     ///
-    /// It is never 0 for some bytes as long as [`Self::next_request`] is called until it gives
-    /// nothing before the next push.
+    /// Never returns 0 for a non-empty slice if [`Self::next_request`] was called until it returned
+    /// `None` after the previous push.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.release();
         let taken = bytes.len().min(ADU_MAX - self.len);
@@ -71,7 +71,7 @@ impl RequestDecoder {
         taken
     }
 
-    /// The next whole request, or `None` when more bytes are needed.
+    /// Returns the next whole request, or `None` when more bytes are needed.
     ///
     /// # Errors
     /// When a TCP stream is out of step; close it.
@@ -87,9 +87,10 @@ impl RequestDecoder {
         }))
     }
 
-    /// Tells that the RTU line has been silent for 3.5 characters: an unfinished frame is void.
+    /// Reports that the RTU line has been silent for 3.5 characters: an unfinished frame is void.
     ///
-    /// All of it, even if its words look like a frame: nobody sent that one (SL 2.5.1.1).
+    /// All of it is dropped, even if its words look like a frame: they were not sent as one (SL
+    /// 2.5.1.1).
     pub fn silence(&mut self) {
         if self.framing == Framing::Rtu {
             self.len = 0;
@@ -118,10 +119,10 @@ impl RequestDecoder {
         }
     }
 
-    /// Looks for a frame with a right checksum, so that noise before it does no harm.
+    /// Looks for a frame with a valid checksum, skipping noise before it.
     ///
-    /// What may be the start of a longer frame hides what is behind it until it is whole or the
-    /// line is silent: words that are being written may look like a frame themselves.
+    /// A possible start of a longer frame hides everything after it until it is complete or the
+    /// line is silent: the words being written may look like a frame themselves.
     fn find_rtu(&mut self) -> Option<(Header, usize, usize)> {
         let received = &self.buffer[..self.len];
         let mut keep_from = None;
@@ -132,7 +133,7 @@ impl RequestDecoder {
                 Some(Candidate::NeedMore) => None,
                 Some(Candidate::Whole(pdu_len)) => Some(pdu_len),
                 // The length of an unknown function is not known. At the front of the buffer, take
-                // all there is if the checksum agrees, so that it can be refused.
+                // everything if the checksum matches, so that the request can be refused.
                 None if start > 0 => continue,
                 None if frame.len() < 2 + RTU_CRC_LEN || crc16(frame) != 0 => {
                     if frame.len() < RTU_ADU_MAX {

@@ -20,7 +20,7 @@ pub fn inter_frame_silence(baud: u32, bits_per_char: u8) -> Duration {
     micros_for_bits(7 * u64::from(bits_per_char), 2, baud)
 }
 
-/// Time that `bytes` take on the line without gaps between them.
+/// Time that `bytes` take on the line, with no gaps between them.
 #[must_use]
 pub fn time_on_wire(bytes: usize, baud: u32, bits_per_char: u8) -> Duration {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);

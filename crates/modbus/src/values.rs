@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Register words, borrowed as numbers from a caller or as big-endian pairs from a frame.
+/// Register words, borrowed as numbers from the caller or as big-endian pairs from a frame.
 #[derive(Clone, Copy)]
 pub struct Words<'a>(Source<'a>);
 
@@ -34,13 +34,13 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no words.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The word at this place.
+    /// The word at this index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u16> {
         match self.0 {
@@ -58,7 +58,7 @@ impl<'a> Words<'a> {
         (0..self.len()).filter_map(move |index| words.get(index))
     }
 
-    /// Copies as many words as fit into `out` and returns how many.
+    /// Copies as many words as fit into `out` and returns their number.
     pub fn copy_to(&self, out: &mut [u16]) -> usize {
         out.iter_mut().zip(self.iter()).map(|(slot, word)| *slot = word).count()
     }
@@ -119,13 +119,13 @@ impl<'a> Bits<'a> {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no bits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The bit at this place.
+    /// The bit at this index.
     #[must_use]
     pub fn get(&self, index: u16) -> Option<bool> {
         if index >= self.count {
@@ -167,7 +167,7 @@ impl fmt::Debug for Bits<'_> {
     }
 }
 
-/// Bytes that `count` packed bits take.
+/// Number of bytes for `count` packed bits.
 pub(crate) const fn packed_len(count: u16) -> usize {
     (count as usize).div_ceil(8)
 }

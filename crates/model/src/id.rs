@@ -1,4 +1,4 @@
-//! Identities and positions, each with a type of its own.
+//! Identifiers and positions, each with its own type.
 
 use core::fmt;
 use core::str::FromStr;
@@ -18,19 +18,20 @@ macro_rules! number {
 }
 
 number!(
-    /// Which key of a device sealed an envelope; rotation and re-enrolment raise it.
+    /// Identifies the key of a device that sealed an envelope; rotation and re-enrolment increase
+    /// it.
     KeyGeneration(u16)
 );
 number!(
-    /// Position of an envelope under one key; strictly increasing, with holes after power cuts.
+    /// Position of an envelope under one key; strictly increasing, with gaps after power cuts.
     Counter(u64)
 );
 number!(
-    /// Number of a device's start; a device never uses one twice.
+    /// Number of one start of a device; a device never reuses one.
     BootEpoch(u32)
 );
 number!(
-    /// Position of a batch within a boot epoch, from 1, without holes.
+    /// Position of a batch within a boot epoch, from 1, without gaps.
     Sequence(u32)
 );
 number!(
@@ -38,11 +39,12 @@ number!(
     SourceNumber(u8)
 );
 number!(
-    /// One register layout of one source. A device never gives a number to two layouts.
+    /// One register layout of one source. A device never reuses a number for a different layout.
     StreamNumber(u16)
 );
 
-/// A device as the link protocol names it; written `dev-42` wherever people and URLs meet it.
+/// A device as the link protocol identifies it; written `dev-42` in URLs and wherever people read
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceNumber(pub u32);
 
@@ -52,7 +54,7 @@ impl fmt::Display for DeviceNumber {
     }
 }
 
-/// Text is not a device id such as `dev-42`.
+/// The text is not a device id such as `dev-42`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseDeviceIdError;
 
@@ -77,7 +79,7 @@ impl FromStr for DeviceNumber {
     }
 }
 
-/// Names one batch for ever: (boot epoch, sequence) within its device.
+/// Identifies a batch permanently: boot epoch and sequence within its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId {
     pub epoch: BootEpoch,
@@ -97,7 +99,7 @@ mod tests {
     use std::string::ToString;
 
     #[test]
-    fn device_id_has_one_spelling() {
+    fn device_id_has_exactly_one_spelling() {
         assert_eq!("dev-42".parse(), Ok(DeviceNumber(42)));
         assert_eq!(DeviceNumber(42).to_string(), "dev-42");
         for bad in ["42", "dev-", "dev-042", "dev-+1", "dev-4294967296", "DEV-1", "dev-1 "] {

@@ -1,4 +1,4 @@
-//! Two clocks that must not be mixed: the world's and the device's own.
+//! Two clocks that must not be mixed: the wall clock and the device's own.
 
 use core::time::Duration;
 
@@ -6,18 +6,18 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMs(pub i64);
 
-/// Milliseconds since the start of the device's present boot epoch; never jumps.
+/// Milliseconds since the device's current boot epoch began; never jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MonoMs(pub u64);
 
 impl MonoMs {
-    /// The instant `later` after this one, saturating.
+    /// Returns the instant `later` after this one, saturating.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add(millis(later)))
     }
 
-    /// Time passed since `earlier`; zero if that is in the future.
+    /// Returns the time since `earlier`, or zero if `earlier` is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -25,13 +25,13 @@ impl MonoMs {
 }
 
 impl UnixMs {
-    /// The instant `later` after this one, saturating.
+    /// Returns the instant `later` after this one, saturating.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add_unsigned(millis(later)))
     }
 
-    /// Time passed since `earlier`; zero if that is in the future.
+    /// Returns the time since `earlier`, or zero if `earlier` is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

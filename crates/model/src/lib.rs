@@ -1,4 +1,4 @@
-//! The words that device and server share: identities, instants, marks and units.
+//! The vocabulary that device and server share: identifiers, instants, marks and units.
 //!
 //! A type enters this crate only when two other crates need it. Nothing here allocates, does IO
 //! or knows how it is encoded on the wire or in the store.
@@ -19,11 +19,11 @@ pub use mark::{Mark, Quality};
 pub use text::is_plain;
 pub use unit::{ParseUnitError, Unit};
 
-/// Most 16-bit columns that one stream (one register layout of one inverter) can have.
+/// Maximum number of 16-bit columns that one stream (one register layout of one inverter) can have.
 pub const COLUMNS_MAX: usize = 128;
 
-/// Most samples that one batch can hold.
+/// Maximum number of samples that one batch can hold.
 pub const ROWS_MAX: usize = 1024;
 
-/// Most inverters that one device polls.
+/// Maximum number of inverters that one device polls.
 pub const SOURCES_MAX: usize = 8;

@@ -1,9 +1,10 @@
-//! What is known about a reading besides its value.
+//! What is known about a reading apart from its value.
 //!
-//! The device marks what happened on the bus; the server adds what the profile says about the
-//! value. Raw registers travel and are stored untouched, so a better profile can judge again.
+//! The device records what happened on the bus; the server adds what the profile says about the
+//! value. Raw registers are transferred and stored unchanged, so a better profile can judge them
+//! again.
 
-/// What became of one register in one sample, as the device saw it.
+/// Outcome of reading one register in one sample, as the device saw it.
 ///
 /// The number is the code on the wire and in the store. A register that was not read has no value:
 /// its word is zero and means nothing.
@@ -19,18 +20,18 @@ pub enum Mark {
     Timeout = 2,
     /// The inverter answered with a Modbus exception.
     Exception = 3,
-    /// Answers came, none of them a valid frame for the request.
+    /// The inverter answered, but never with a valid frame for the request.
     Garbled = 4,
-    /// The register is left out because reading it fails; it is tried again now and then.
+    /// The register is skipped because reading it fails; it is retried now and then.
     Quarantined = 5,
-    /// The link to the inverter could not be opened or broke.
+    /// The link to the inverter could not be opened or failed.
     Unreachable = 6,
-    /// The inverter is known to be asleep and was not asked.
+    /// The inverter is known to be asleep, so it was not polled.
     Asleep = 7,
 }
 
 impl Mark {
-    /// All marks, in the order of their codes.
+    /// All marks, in order of their codes.
     pub const ALL: [Self; 8] = [
         Self::Read,
         Self::NotDue,
@@ -42,24 +43,24 @@ impl Mark {
         Self::Asleep,
     ];
 
-    /// The mark with this code.
+    /// Returns the mark with this code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// The code on the wire and in the store.
+    /// Returns the code used on the wire and in the store.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 }
 
-/// Whether a reading can be relied on, and if not, why not.
+/// Whether a reading can be relied on and, if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Quality {
     Good,
-    /// Not taken in this sample: its group was not due.
+    /// Not read in this sample: its group was not due.
     NotDue,
     Timeout,
     Exception,
@@ -67,14 +68,14 @@ pub enum Quality {
     Quarantined,
     Unreachable,
     Asleep,
-    /// The inverter said, by a sentinel, that it has no value.
+    /// The inverter returned a sentinel that means "no value".
     NotImplemented,
-    /// Outside what the profile calls plausible.
+    /// Outside the range that the profile calls plausible.
     OutOfRange,
 }
 
 impl Quality {
-    /// The name in the API and in exports.
+    /// Returns the name used in the API and in exports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mark_code_is_its_place_in_all() {
+    fn code_of_a_mark_is_its_index_in_all() {
         for (code, mark) in (0u8..).zip(Mark::ALL) {
             assert_eq!(mark.code(), code);
             assert_eq!(Mark::from_code(code), Some(mark));

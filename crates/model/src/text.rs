@@ -1,8 +1,8 @@
-//! Characters that may stand in a line of text.
+//! Which characters are allowed in a line of text.
 
-/// Whether a character is only itself wherever it is shown: no control character, which a terminal
-/// obeys, and none that breaks the line or turns its direction, which would make text look like
-/// another.
+/// Returns whether a character always displays as itself. Refused are control characters, which a
+/// terminal obeys, and characters that break the line or change its direction, which can make a
+/// text look like a different one.
 #[must_use]
 pub fn is_plain(character: char) -> bool {
     !character.is_control()
@@ -23,7 +23,7 @@ mod tests {
     use super::is_plain;
 
     #[test]
-    fn letters_of_all_scripts_are_plain_and_what_commands_a_terminal_is_not() {
+    fn letters_of_all_scripts_are_plain_and_control_characters_are_not() {
         for plain in "Dach süd, крыша 屋根 ☀ 3½ €".chars() {
             assert!(is_plain(plain), "{plain:?}");
         }

@@ -1,11 +1,11 @@
-//! The units that points are given in.
+//! Units of points.
 
 use core::fmt;
 use core::str::FromStr;
 
 macro_rules! units {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $symbol:literal;)*) => {
-        /// Unit of a point. The number is the code on the wire and in the store.
+        /// Unit of a point. The discriminant is the code on the wire and in the store.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Unit {
@@ -13,19 +13,19 @@ macro_rules! units {
         }
 
         impl Unit {
-            /// The symbol, as profiles and the API write it; empty for [`Unit::None`].
+            /// Returns the symbol used in profiles and the API; empty for [`Unit::None`].
             #[must_use]
             pub fn symbol(self) -> &'static str {
                 match self { $(Self::$variant => $symbol,)* }
             }
 
-            /// The code on the wire and in the store.
+            /// Returns the code used on the wire and in the store.
             #[must_use]
             pub fn code(self) -> u8 {
                 self as u8
             }
 
-            /// The unit with this code.
+            /// Returns the unit with this code.
             #[must_use]
             pub fn from_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)* _ => None }
@@ -63,7 +63,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// Text is not the symbol of a known unit.
+/// The text is not the symbol of a known unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseUnitError;
 

@@ -1,7 +1,7 @@
-//! Checks a profile and shows what a device would read: `plan FILE.toml`.
+//! Checks a profile and prints what a device would read: `plan FILE.toml`.
 //!
-//! A SunSpec profile is shown for a three-phase inverter with two strings.
-#![expect(clippy::print_stdout, reason = "the output is the point")]
+//! A SunSpec profile is compiled for a three-phase inverter with two strings.
+#![expect(clippy::print_stdout, reason = "printing is its purpose")]
 
 use std::error::Error;
 

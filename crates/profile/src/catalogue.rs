@@ -1,13 +1,13 @@
-//! The profiles that come with the program.
+//! The profiles that are shipped with the program.
 
 use crate::profile::Profile;
 
-/// A profile of the catalogue, not parsed yet.
+/// A profile of the catalogue, not yet parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Id of the profile.
     pub id: &'static str,
-    /// Its TOML.
+    /// Its TOML text.
     pub text: &'static str,
 }
 
@@ -31,7 +31,7 @@ pub fn list() -> &'static [Entry] {
     ENTRIES
 }
 
-/// The profile with this id. That every entry is valid is tested.
+/// Returns the profile with this id. A test checks that every entry is valid.
 #[must_use]
 pub fn find(id: &str) -> Option<Profile> {
     let entry = ENTRIES.iter().find(|entry| entry.id == id)?;

@@ -1,6 +1,6 @@
-//! How numbers sit in registers.
+//! How numbers are stored in registers.
 
-/// Which of the two tables of 16-bit registers an address is in.
+/// Which of the two tables of 16-bit registers an address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
@@ -17,7 +17,7 @@ impl Table {
         self as u8
     }
 
-    /// The table with this code.
+    /// Returns the table with this code.
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
@@ -27,7 +27,7 @@ impl Table {
         }
     }
 
-    /// The name in profiles.
+    /// The name used in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Table {
     }
 }
 
-/// Which word of a number of several registers comes first.
+/// Which word of a multi-register number comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WordOrder {
     /// The most significant word has the lowest address.
@@ -61,22 +61,22 @@ pub enum Kind {
     I32 = 3,
     /// Unsigned, four registers.
     U64 = 4,
-    /// SunSpec accumulator of two registers, which means "none" when zero.
+    /// SunSpec accumulator in two registers; zero means "no value".
     Acc32 = 5,
     /// IEEE 754 single precision, two registers.
     F32 = 6,
-    /// A code out of a list, one register.
+    /// A code from a list, one register.
     Enum16 = 7,
     /// Flags, one register.
     Bits16 = 8,
     /// Flags, two registers.
     Bits32 = 9,
-    /// Text, two bytes to a register, padded with zeros.
+    /// Text, two bytes per register, padded with zeros.
     Text = 10,
 }
 
 impl Kind {
-    /// All kinds, in the order of their codes.
+    /// All kinds, in order of their codes.
     pub const ALL: [Self; 11] = [
         Self::U16,
         Self::I16,
@@ -97,13 +97,13 @@ impl Kind {
         self as u8
     }
 
-    /// The kind with this code.
+    /// Returns the kind with this code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// The name in profiles.
+    /// The name used in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ impl Kind {
         }
     }
 
-    /// How many registers a number of this kind takes; `None` for text, which says so itself.
+    /// Number of registers of this kind; `None` for text, whose length the point gives.
     #[must_use]
     pub const fn registers(self) -> Option<u8> {
         match self {
@@ -132,7 +132,7 @@ impl Kind {
         }
     }
 
-    /// The words of an integer, or `None` if it does not fit or the kind is `f32` or text.
+    /// Returns the words of an integer, or `None` if it does not fit or the kind is `f32` or text.
     #[must_use]
     pub fn encode(self, order: WordOrder, raw: i64) -> Option<RawWords> {
         let wire = match self {
@@ -146,7 +146,7 @@ impl Kind {
         self.encode_wire(order, wire)
     }
 
-    /// The words of a float; `None` for any other kind.
+    /// Returns the words of a float; `None` for any other kind.
     #[must_use]
     pub fn encode_f32(self, order: WordOrder, value: f32) -> Option<RawWords> {
         match self {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_places_in_all() {
+    fn codes_are_indices_in_all() {
         for (code, kind) in (0u8..).zip(Kind::ALL) {
             assert_eq!(kind.code(), code);
             assert_eq!(Kind::from_code(code), Some(kind));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_become_words_in_the_order_asked_for() {
+    fn numbers_become_words_in_the_requested_order() {
         let encode = |kind: Kind, order, raw| kind.encode(order, raw).map(|w| w.to_vec_std());
         assert_eq!(encode(Kind::I16, WordOrder::Big, -2), Some(std::vec![0xFFFE]));
         assert_eq!(encode(Kind::U32, WordOrder::Big, 0x0001_0002), Some(std::vec![1, 2]));

@@ -1,10 +1,10 @@
 //! What the words of a sample mean.
 //!
-//! A layout is compiled from a profile, travels once as CBOR ([`Layout::to_cbor`]) and then turns
+//! A layout is compiled from a profile, is sent once as CBOR ([`Layout::to_cbor`]) and then turns
 //! every sample of its stream into readings, on the device and on the server. Readings are exact
 //! integers: the value of point p is `value` × 10^`points()[p].exponent`, always with that one
-//! exponent, so that they can be summed. A SunSpec scale factor that is finer than the point's
-//! exponent is rounded half away from zero; nothing is lost by that, since the raw words are kept.
+//! exponent, so that values can be added. A SunSpec scale factor that is finer than the point's
+//! exponent is rounded half away from zero; nothing is lost, since the raw words are kept.
 
 mod cbor;
 mod decode;
@@ -22,23 +22,23 @@ use crate::plan::GROUPS_MAX;
 use decode::Access;
 use frame::{Frames, ReadSet};
 
-/// Longest layout as CBOR.
+/// Maximum length of a layout as CBOR.
 pub const LAYOUT_BYTES_MAX: usize = 4096;
-/// Most points of one layout.
+/// Maximum number of points in one layout.
 pub const POINTS_MAX: usize = 128;
-/// Most points that one column may be part of: a register may hold a few numbers, but the values of a
-/// sample stay within a few times its words. Scale factors are not counted.
+/// Maximum number of points that share a column: a register may hold a few numbers, but a sample
+/// must not have many times more values than words. Scale factors are not counted.
 pub const POINTS_PER_COLUMN_MAX: usize = 4;
-/// Longest name of a point and longest profile id, in bytes.
+/// Maximum length of a point name or profile id, in bytes.
 pub const NAME_BYTES_MAX: usize = 32;
-/// Most names of states or flags of one point.
+/// Maximum number of named states or flags of one point.
 pub const LABELS_MAX: usize = 32;
-/// Longest name of a state or flag, in bytes.
+/// Maximum length of the name of a state or flag, in bytes.
 pub const LABEL_BYTES_MAX: usize = 24;
-/// Most bit patterns that mean "no value" of one point.
+/// Maximum number of bit patterns of one point that mean "no value".
 pub const SENTINELS_MAX: usize = 4;
 
-/// Decimal places that a point can have.
+/// Smallest exponent of a point; it can have up to six decimal places.
 pub(crate) const EXPONENT_MIN: i8 = -6;
 
 /// Where one word of a sample comes from.
@@ -50,16 +50,16 @@ pub struct Column {
     pub address: u16,
     /// Index into [`Layout::groups`].
     pub group: u8,
-    /// Number of the read that it comes in. Columns of a read follow each other by address.
+    /// Index of the read that contains it. Columns of one read are in order of address.
     pub read: u8,
 }
 
-/// How a counter starts again.
+/// When a counter restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CounterKind {
-    /// Only grows; falling means that the inverter or its counter was replaced.
+    /// Only increases; a decrease means that the inverter or its counter was replaced.
     Monotonic,
-    /// Falls to zero once a day by the inverter's own clock.
+    /// Resets to zero once a day by the inverter's own clock.
     Daily,
 }
 
@@ -74,13 +74,13 @@ pub struct Point {
     pub kind: Kind,
     /// Order of its words.
     pub word_order: WordOrder,
-    /// First of its columns; the others follow.
+    /// First of its columns; the others follow it.
     pub first_column: u8,
-    /// How many columns the number takes, the scale factor aside.
+    /// How many columns the number takes, not counting the scale factor.
     pub column_count: u8,
     /// Column of the SunSpec scale factor, if the value has one.
     pub scale_column: Option<u8>,
-    /// What one count is worth, in units of 10^`exponent`; 1 where a scale factor says it.
+    /// Value of one count, in units of 10^`exponent`; 1 if a scale factor sets it.
     pub multiplier: i64,
     /// Decimal exponent of the point's values, -6 to 0.
     pub exponent: i8,
@@ -90,14 +90,14 @@ pub struct Point {
     pub min: Option<i64>,
     /// Largest plausible value, in units of 10^`exponent`.
     pub max: Option<i64>,
-    /// Set when the value is a counter.
+    /// Set if the value is a counter.
     pub counter: Option<CounterKind>,
-    /// Names of states (by value) or of flags (by bit number).
+    /// Names of states (by value) or flags (by bit number).
     pub labels: Vec<(u32, String)>,
 }
 
 impl Point {
-    /// The name of a state, or of a flag by its bit number.
+    /// Returns the name of a state by its value, or of a flag by its bit number.
     #[must_use]
     pub fn label(&self, code: i64) -> Option<&str> {
         let found = self.labels.iter().find(|(known, _)| i64::from(*known) == code);
@@ -105,34 +105,34 @@ impl Point {
     }
 }
 
-/// One point in one sample.
+/// One point of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Index into [`Layout::points`].
     pub point: usize,
     /// Whether the value can be relied on.
     pub quality: Quality,
-    /// The value in units of 10^exponent of the point. Present when the quality is good or out of
+    /// The value in units of 10^exponent of the point. Present if the quality is good or out of
     /// range; never for text.
     pub value: Option<i64>,
 }
 
 impl Reading {
-    /// The value, if it can be relied on.
+    /// Returns the value if it can be relied on.
     #[must_use]
     pub fn good(&self) -> Option<i64> {
         if self.quality == Quality::Good { self.value } else { None }
     }
 }
 
-/// Indices of the points that have a meaning for every inverter.
+/// Indices of the points that mean the same for every inverter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Roles {
     /// Active power.
     pub ac_power: Option<usize>,
     /// Lifetime energy counter.
     pub energy_total: Option<usize>,
-    /// Energy counter of the inverter's day.
+    /// Energy counter of the inverter's own day.
     pub energy_day: Option<usize>,
     /// Voltage of the first string.
     pub pv_voltage: Option<usize>,
@@ -140,7 +140,7 @@ pub struct Roles {
     pub state: Option<usize>,
 }
 
-/// Why bytes or parts are not a layout.
+/// Why bytes or parts are not a valid layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// Longer than [`LAYOUT_BYTES_MAX`].
@@ -152,10 +152,11 @@ pub enum LayoutError {
     /// Written by a later version.
     #[error("layout has version {0}")]
     Version(u64),
-    /// More columns, points, groups, labels or sentinels than allowed, or none where some must be.
+    /// More columns, points, groups, labels or sentinels than allowed, or none where one is
+    /// required.
     #[error("layout has {count} {what}")]
     Count {
-        /// Of what.
+        /// What is counted.
         what: &'static str,
         /// How many.
         count: usize,
@@ -168,13 +169,13 @@ pub enum LayoutError {
         /// Its name.
         name: String,
     },
-    /// A point takes a column that [`POINTS_PER_COLUMN_MAX`] others have.
-    #[error("point {point} is one too many on its columns, which have {POINTS_PER_COLUMN_MAX}")]
+    /// A point uses a column that [`POINTS_PER_COLUMN_MAX`] others already use.
+    #[error("point {point} shares a column with {POINTS_PER_COLUMN_MAX} others, the limit")]
     Crowded {
         /// Which point.
         point: usize,
     },
-    /// Something about a point cannot be.
+    /// A field of a point is not valid.
     #[error("point {point} has no valid {what}")]
     Point {
         /// Which point.
@@ -200,7 +201,7 @@ pub struct Layout {
 
 impl PartialEq for Layout {
     fn eq(&self, other: &Self) -> bool {
-        // What is left out follows from what is compared.
+        // The other fields are derived from these.
         self.profile == other.profile
             && self.profile_version == other.profile_version
             && self.rated_w == other.rated_w
@@ -213,10 +214,10 @@ impl PartialEq for Layout {
 impl Eq for Layout {}
 
 impl Layout {
-    /// A layout of these parts; `groups` are milliseconds between reads (0: once).
+    /// Builds a layout from its parts; `groups` are milliseconds between reads (0: once).
     ///
     /// # Errors
-    /// When a limit is broken or a part points to what is not there.
+    /// When a limit is broken or a part refers to something that does not exist.
     pub fn new(
         profile: &str,
         profile_version: u32,
@@ -244,6 +245,7 @@ impl Layout {
                 return Err(LayoutError::Name { point: index, name: point.name.clone() });
             }
         }
+        // Limits how often points share a column, and with it the number of values per sample.
         let mut points_of = [0usize; COLUMNS_MAX];
         for (index, point) in points.iter().enumerate() {
             let from = usize::from(point.first_column);
@@ -270,10 +272,10 @@ impl Layout {
         layout.fitting()
     }
 
-    /// The layout of an inverter that is rated for this power.
+    /// Returns the layout for an inverter with this rated power.
     ///
     /// # Errors
-    /// When it gets too long by it.
+    /// When the layout becomes too long.
     pub fn rated(self, rated_w: Option<u32>) -> Result<Self, LayoutError> {
         Self { rated_w, ..self }.fitting()
     }
@@ -286,10 +288,10 @@ impl Layout {
         Ok(self)
     }
 
-    /// Reads a layout from its CBOR.
+    /// Parses a layout from its CBOR.
     ///
     /// # Errors
-    /// When the bytes are not the one encoding of a valid layout.
+    /// When the bytes are not the canonical encoding of a valid layout.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, LayoutError> {
         if bytes.len() > LAYOUT_BYTES_MAX {
             return Err(LayoutError::TooLong(bytes.len()));
@@ -297,7 +299,8 @@ impl Layout {
         cbor::decode(bytes)
     }
 
-    /// The layout as CBOR, at most [`LAYOUT_BYTES_MAX`] bytes; equal layouts give equal bytes.
+    /// Encodes the layout as CBOR, at most [`LAYOUT_BYTES_MAX`] bytes; equal layouts encode to
+    /// equal bytes.
     #[must_use]
     pub fn to_cbor(&self) -> Vec<u8> {
         cbor::encode(self)
@@ -315,7 +318,7 @@ impl Layout {
         self.profile_version
     }
 
-    /// AC power in watts that the inverter is rated for, if that is known.
+    /// Rated AC power of the inverter in watts, if known.
     #[must_use]
     pub const fn rated_w(&self) -> Option<u32> {
         self.rated_w
@@ -327,33 +330,33 @@ impl Layout {
         &self.groups
     }
 
-    /// What each word of a sample is.
+    /// Where each word of a sample comes from.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The points, in the order of the profile.
+    /// The points, in profile order.
     #[must_use]
     pub fn points(&self) -> &[Point] {
         &self.points
     }
 
-    /// The index of the point with this name.
+    /// Returns the index of the point with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.points.iter().position(|point| point.name == name)
     }
 
-    /// Which points have a meaning for every inverter.
+    /// The points that mean the same for every inverter.
     #[must_use]
     pub const fn roles(&self) -> Roles {
         self.roles
     }
 
-    /// One point of one sample.
+    /// Decodes one point of one sample.
     ///
-    /// A point or column that is not there reads as garbled.
+    /// An index that does not exist reads as garbled.
     #[must_use]
     pub fn reading(&self, point: usize, words: &[u16], marks: &[Mark]) -> Reading {
         let Some(access) = self.access.get(point) else {
@@ -363,7 +366,7 @@ impl Layout {
         self.judged(point, access.decode(words, marks), hollow)
     }
 
-    /// A reading that is not good in an answer that is no measurement.
+    /// Makes a good reading bad if its read was filler, not a measurement.
     #[inline]
     fn judged(
         &self,
@@ -377,7 +380,7 @@ impl Layout {
         Reading { point, quality, value }
     }
 
-    /// All points of one sample, in order; `words` and `marks` are one per column.
+    /// Decodes all points of one sample, in order; `words` and `marks` have one entry per column.
     pub fn decode<'a>(
         &'a self,
         words: &'a [u16],
@@ -390,7 +393,8 @@ impl Layout {
             .map(move |(point, access)| self.judged(point, access.decode(words, marks), hollow))
     }
 
-    /// The text of a text point, up to its first zero byte; `None` unless it was read whole.
+    /// Returns the text of a text point up to its first zero byte; `None` unless all of it was
+    /// read.
     #[must_use]
     pub fn text(&self, point: usize, words: &[u16], marks: &[Mark]) -> Option<String> {
         let text = self.points.get(point).filter(|point| point.kind == Kind::Text)?;

@@ -1,9 +1,9 @@
 //! Inverter models as data: which registers to read, and what their words mean.
 //!
-//! A *profile* is a TOML file (feature `std`). Compiling it gives two things: a [`Plan`] of reads
-//! for the device, which allocates nothing, and a [`Layout`] (feature `alloc`) that turns the words
-//! of a sample into readings. Device and server use the same layout code on the same raw words, so
-//! nobody has to believe a number that somebody else scaled.
+//! A *profile* is a TOML file (feature `std`). Compiling it yields a [`Plan`] of reads for the
+//! device, which does not allocate, and a [`Layout`] (feature `alloc`) that turns the words of a
+//! sample into readings. Device and server use the same layout code on the same raw words, so
+//! neither has to trust values that the other scaled.
 #![no_std]
 #![warn(missing_docs)]
 

@@ -1,6 +1,6 @@
-//! The fixed names of points, so that every inverter's power is called the same.
+//! The canonical names of points, so that the same quantity has the same name on every inverter.
 //!
-//! `{n}` stands for a number from 1. What no canonical name covers starts with `x.`.
+//! `{n}` stands for a number from 1. Names without a canonical form start with `x.`.
 
 /// Active power fed to the grid, W.
 pub const AC_POWER: &str = "ac.power";
@@ -10,17 +10,17 @@ pub const AC_APPARENT: &str = "ac.apparent";
 pub const AC_REACTIVE: &str = "ac.reactive";
 /// Power factor.
 pub const AC_POWER_FACTOR: &str = "ac.pf";
-/// Current of all phases together, A.
+/// Current of all phases combined, A.
 pub const AC_CURRENT: &str = "ac.current";
 /// Grid frequency, Hz.
 pub const AC_FREQUENCY: &str = "ac.frequency";
 /// Energy over the inverter's life, Wh.
 pub const AC_ENERGY_TOTAL: &str = "ac.energy.total";
-/// Energy of the inverter's own day, Wh; a cross-check, since its clock is not ours.
+/// Energy of the inverter's own day, Wh; only a cross-check, since its clock is not ours.
 pub const AC_ENERGY_DAY: &str = "ac.energy.day";
 /// Power of all strings, W.
 pub const PV_POWER: &str = "pv.power";
-/// What the inverter says it does.
+/// State reported by the inverter.
 pub const STATE: &str = "state";
 /// Temperature inside the case, °C.
 pub const TEMP_INTERNAL: &str = "temp.internal";
@@ -72,7 +72,7 @@ pub const CANONICAL: &[&str] = &[
     INFO_RATED_POWER,
 ];
 
-/// Whether a point may have this name: canonical, or a vendor's own under `x.`.
+/// Whether a point may have this name: canonical, or vendor-specific under `x.`.
 #[must_use]
 pub fn is_allowed(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'_';
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_names_and_own_names_are_allowed() {
+    fn canonical_and_vendor_names_are_allowed() {
         for good in ["ac.power", "pv.1.voltage", "pv.12.voltage", "ac.l3.current", "x.acme.fan_2"] {
             assert!(is_allowed(good), "{good}");
         }

@@ -1,8 +1,8 @@
-//! What to read, how often, and when an inverter is asleep: all that polling needs of a profile.
+//! What to read, how often, and when an inverter is asleep: all that polling needs from a profile.
 //!
 //! A plan is plain data without pointers. A column is one register that some point needs; registers
-//! that a read only passes over are not columns. What became of a bad register is the poller's
-//! business; [`Read::bisect`] and [`Read::columns`] are what it needs for that.
+//! that a read only passes over are not columns. The poller decides how to handle a bad register;
+//! [`Read::bisect`] and [`Read::columns`] support it.
 
 use core::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::kind::Table;
 use crate::scaled::POWERS_OF_TEN;
 use crate::sunspec::{Found, HEADER_LEN};
 
-/// Most reads of one plan.
+/// Maximum number of reads in one plan.
 pub const READS_MAX: usize = 24;
-/// Most groups of one plan.
+/// Maximum number of groups in one plan.
 pub const GROUPS_MAX: usize = 8;
-/// Most registers in one read (MODBUS Application Protocol V1.1b3, 6.3).
+/// Maximum number of registers in one read (MODBUS Application Protocol V1.1b3, 6.3).
 pub const READ_REGISTERS_MAX: u16 = 125;
-/// Most conditions of a sleep rule.
+/// Maximum number of conditions in a sleep rule.
 pub const SLEEP_CONDITIONS_MAX: usize = 4;
-/// Most words that one condition of a sleep rule lists.
+/// Maximum number of words in one condition of a sleep rule.
 pub const SLEEP_WORDS_MAX: usize = 4;
-/// Most guards of one plan: SunSpec models that one profile reads.
+/// Maximum number of guards in one plan, that is, of SunSpec models that one profile reads.
 pub const GUARDS_MAX: usize = 10;
 
 /// Registers that are due together.
@@ -32,26 +32,26 @@ pub struct Group {
     pub every_ms: u32,
 }
 
-/// One request for a run of registers.
+/// One request for consecutive registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
-    /// Where.
+    /// Table of the registers.
     pub table: Table,
     /// First register.
     pub address: u16,
     /// How many, at most [`READ_REGISTERS_MAX`].
     pub count: u16,
-    /// Index of the group that says how often.
+    /// Index of the group that sets the interval.
     pub group: u8,
-    /// Column of the first register that is one; the others follow in the order of addresses.
+    /// First column of the read; the others follow in order of address.
     pub first_column: u8,
     /// Bit i is set when register `address + i` is a column.
     pub(crate) wanted: u128,
-    /// Bit i is set when nothing is torn by a cut before register `address + i`.
+    /// Bit i is set if a split before register `address + i` tears no number.
     pub(crate) cuts: u128,
 }
 
-/// Why a plan does not hold what it should.
+/// Why a plan is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// More than [`READS_MAX`].
@@ -69,15 +69,15 @@ pub enum PlanError {
     /// More than [`GUARDS_MAX`].
     #[error("more than {GUARDS_MAX} models")]
     TooManyGuards,
-    /// The header of this SunSpec model does not come in one read.
-    #[error("the header of model {0} is in no read")]
+    /// The header of this SunSpec model is not contained in one read.
+    #[error("no read contains the header of model {0}")]
     Unguarded(u16),
 }
 
 impl Read {
-    /// A read whose every register is a column and may be read alone.
+    /// A read in which every register is a column and may be read alone.
     ///
-    /// `count` is cut to [`READ_REGISTERS_MAX`].
+    /// `count` is limited to [`READ_REGISTERS_MAX`].
     #[must_use]
     pub fn of_all(table: Table, address: u16, count: u16, group: u8, first_column: u8) -> Self {
         let count = count.min(READ_REGISTERS_MAX);
@@ -85,7 +85,7 @@ impl Read {
         Self { table, address, count, group, first_column, wanted: all, cuts: all }
     }
 
-    /// The same read as of one number, which cannot be split.
+    /// The same read, marked as one number that cannot be split.
     #[must_use]
     pub const fn undivided(self) -> Self {
         Self { cuts: 0, ..self }
@@ -108,7 +108,7 @@ impl Read {
         })
     }
 
-    /// The column of a register, if it is one of this read.
+    /// Returns the column of a register if this read contains it.
     #[must_use]
     pub fn column_of(&self, address: u16) -> Option<usize> {
         let offset = address.checked_sub(self.address).filter(|&offset| offset < self.count)?;
@@ -117,18 +117,18 @@ impl Read {
         is_wanted.then(|| usize::from(self.first_column) + usize::try_from(before).unwrap_or(0))
     }
 
-    /// Two reads that together cover the columns of this one, cut near the middle.
+    /// Splits the read near the middle into two that together cover its columns.
     ///
-    /// For finding the register that makes a whole read fail with exception 2. Registers of one
-    /// point stay together, and what lies between the halves without being a column is left out.
-    /// `None` when the read is for one point (or for points that share registers): then that is
-    /// what fails.
+    /// Used to find the register that makes a whole read fail with exception 2. Registers of one
+    /// point stay together, and registers at the split that are not columns are dropped. Returns
+    /// `None` if the read is for one point (or for points that share registers): then that point is
+    /// the one that fails.
     #[must_use]
     pub fn bisect(&self) -> Option<(Self, Self)> {
         self.bisect_at(self.cuts)
     }
 
-    /// As [`Self::bisect`], at one of these cuts.
+    /// Like [`Self::bisect`], but only at one of these cuts.
     fn bisect_at(&self, cuts: u128) -> Option<(Self, Self)> {
         let middle = self.count / 2;
         let is_useful = |cut: u16| {
@@ -144,7 +144,7 @@ impl Read {
         Some((left, right))
     }
 
-    /// The registers from `start` to before `end`, less those at the edges that are no columns.
+    /// The registers from `start` up to `end` (exclusive), without non-columns at either edge.
     #[must_use]
     pub fn part(&self, start: u16, end: u16) -> Self {
         let wanted = self.wanted & low_bits(end) & !low_bits(start);
@@ -162,18 +162,18 @@ impl Read {
     }
 }
 
-/// The header of a SunSpec model, by which the registers of the model are known to be where the plan
-/// takes them to be: firmware and settings move maps.
+/// The header of a SunSpec model. While it reads as expected, the model's registers are where the
+/// plan takes them to be: firmware updates and settings move register maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
-    /// The model as it was found.
+    /// The model as discovery found it.
     pub model: Found,
     /// Column of the header's identifier; that of its length follows.
     pub column: u8,
 }
 
 impl Guard {
-    /// Whether the model was where it should be; `None` if its header was not read.
+    /// Whether the model is where it should be; `None` if its header was not read.
     #[must_use]
     pub fn holds(&self, words: &[u16], marks: &[Mark]) -> Option<bool> {
         let columns = usize::from(self.column)..usize::from(self.column) + 2;
@@ -181,7 +181,7 @@ impl Guard {
         is_read.then(|| words.get(columns) == Some(&[self.model.id, self.model.length]))
     }
 
-    /// Whether a register lies in the model.
+    /// Whether a register belongs to the model.
     #[must_use]
     pub fn covers(&self, table: Table, address: u16) -> bool {
         let offset = address.checked_sub(self.model.address);
@@ -190,16 +190,16 @@ impl Guard {
     }
 }
 
-/// One part of a sleep rule.
+/// One condition of a sleep rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SleepCondition {
-    /// Which word of a sample.
+    /// Column of the word.
     pub column: u8,
-    /// What is asked of it.
+    /// What the word must satisfy.
     pub test: SleepTest,
 }
 
-/// What a sleep rule asks of one word.
+/// Condition on one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SleepTest {
     /// The number in the word is below `limit`.
@@ -208,29 +208,29 @@ pub enum SleepTest {
         limit: i32,
         /// Whether the word is two's complement.
         is_signed: bool,
-        /// Where the number's SunSpec scale factor is, if it has one.
+        /// Column and unit of the number's SunSpec scale factor, if it has one.
         scale: Option<SleepScale>,
     },
     /// The word is one of the first `count` of these.
     OneOf {
         /// The words.
         words: [u16; SLEEP_WORDS_MAX],
-        /// How many of them count.
+        /// How many of them are used.
         count: u8,
     },
 }
 
-/// The scale factor of a word that a sleep rule looks at.
+/// The scale factor of a word in a sleep rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SleepScale {
     /// Column of the scale factor.
     pub column: u8,
-    /// The limit counts in units of 10^`exponent`.
+    /// The limit is in units of 10^`exponent`.
     pub exponent: i8,
 }
 
 impl SleepTest {
-    /// Whether the word in `column` was read and passes.
+    /// Whether the word in `column` was read and satisfies the test.
     fn holds(self, column: u8, words: &[u16], marks: &[Mark]) -> bool {
         let read = |column: u8| {
             let column = usize::from(column);
@@ -244,9 +244,10 @@ impl SleepTest {
                 let Some(factor) = read(scale.column).map(u16::cast_signed) else { return false };
                 let shift = i32::from(factor) - i32::from(scale.exponent);
                 let Ok(power) = usize::try_from(shift.unsigned_abs()) else { return false };
-                // Scale factors are -10 to 10; others, such as "not implemented", say nothing.
+                // Scale factors are -10 to 10; other values, such as "not implemented", are
+                // invalid.
                 match POWERS_OF_TEN.get(power).filter(|_| factor.unsigned_abs() <= 10) {
-                    // A product that does not fit saturates, which decides the same.
+                    // A product that does not fit saturates, which leads to the same decision.
                     Some(&power) if shift >= 0 => count.saturating_mul(power) < i64::from(limit),
                     Some(&power) => count < i64::from(limit).saturating_mul(power),
                     None => false,
@@ -259,14 +260,14 @@ impl SleepTest {
     }
 }
 
-/// When the last words of an inverter say that it is going to sleep rather than failing.
+/// When the last words of an inverter show that it is going to sleep, not failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SleepRule {
     conditions: [Option<SleepCondition>; SLEEP_CONDITIONS_MAX],
 }
 
 impl SleepRule {
-    /// A rule that holds when all conditions do.
+    /// A rule that holds if all conditions do.
     ///
     /// # Errors
     /// When there are more than [`SLEEP_CONDITIONS_MAX`].
@@ -286,7 +287,7 @@ impl SleepRule {
         self.conditions.into_iter().flatten()
     }
 
-    /// Whether this sample says so: every word asked for was read and passes its test.
+    /// Whether this sample shows sleep: every word of the rule was read and satisfies its test.
     #[must_use]
     pub fn is_asleep(&self, words: &[u16], marks: &[Mark]) -> bool {
         let mut conditions = self.conditions().peekable();
@@ -306,17 +307,17 @@ pub struct Plan {
     sleep: Option<SleepRule>,
     guards: [Guard; GUARDS_MAX],
     guard_count: u8,
-    /// A bit per column that continues a text: between it and the one before, a text may be torn.
+    /// One bit for each column that continues a text: a text may be torn before it.
     texts: u128,
 }
 
 const _: () = assert!(COLUMNS_MAX <= 128, "a plan keeps a bit per column");
 
 impl Plan {
-    /// A plan of these reads; their first columns are set in their order.
+    /// A plan of these reads, whose columns are numbered in the given order.
     ///
     /// # Errors
-    /// When there is too much of something.
+    /// When a limit is exceeded.
     pub fn new(
         groups: &[Group],
         reads: &[Read],
@@ -351,10 +352,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan with these models, whose headers are among its columns.
+    /// Adds guards for these models, whose headers are among the plan's columns.
     ///
     /// # Errors
-    /// When there are more than [`GUARDS_MAX`], or a header is in no read.
+    /// When there are more than [`GUARDS_MAX`], or no read contains one of the headers.
     pub fn with_guards(mut self, models: &[Found]) -> Result<Self, PlanError> {
         for model in models {
             let header = model.address..=model.address.saturating_add(HEADER_LEN - 1);
@@ -371,7 +372,7 @@ impl Plan {
         Ok(self)
     }
 
-    /// The plan with texts in these columns, which may come in several reads.
+    /// Marks these columns as a text, which may be split over several reads.
     #[must_use]
     pub fn with_text(mut self, first_column: u8, count: u8) -> Self {
         let first = u16::from(first_column);
@@ -379,14 +380,14 @@ impl Plan {
         self
     }
 
-    /// What tells that the registers are where they should be.
+    /// The headers that show whether the registers are where the plan expects them.
     #[must_use]
     pub fn guards(&self) -> &[Guard] {
         &self.guards[..usize::from(self.guard_count)]
     }
 
-    /// Two reads that together cover the columns of this one, for a device that refuses it for its
-    /// length: texts may be torn, numbers and scaled values are not.
+    /// Splits a read in two that together cover its columns, for a device that refuses it because
+    /// of its length: texts may be torn, numbers and scaled values are not.
     #[must_use]
     pub fn halve(&self, read: &Read) -> Option<(Read, Read)> {
         let texts = read
@@ -396,52 +397,52 @@ impl Plan {
         read.bisect_at(read.cuts | texts)
     }
 
-    /// The reads, those of the fastest group first.
+    /// The reads, fastest group first.
     #[must_use]
     pub fn reads(&self) -> &[Read] {
         &self.reads[..usize::from(self.read_count)]
     }
 
-    /// The groups that reads point to.
+    /// The groups that the reads refer to.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups[..usize::from(self.group_count)]
     }
 
-    /// How many words a sample has.
+    /// Number of words in a sample.
     #[must_use]
     pub fn column_count(&self) -> usize {
         usize::from(self.column_count)
     }
 
-    /// When the inverter is asleep, if its profile says so.
+    /// When the inverter is asleep, if its profile has a sleep rule.
     #[must_use]
     pub const fn sleep(&self) -> Option<&SleepRule> {
         self.sleep.as_ref()
     }
 }
 
-/// What a link costs, for deciding whether to read over a hole or to ask twice.
+/// Cost of a link, for deciding between reading over a hole and a second request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transport {
-    /// Speed of the bus that the inverter's registers come over.
+    /// Speed of the bus between the inverter and whatever answers.
     pub baud: u32,
     /// Time between the end of a request and the start of the answer.
     pub turnaround: Duration,
 }
 
 impl Transport {
-    /// TCP. Most such fronts are dongles on a serial bus that cannot be seen; the common fast one
-    /// is assumed, which joins what is near and does not drag in what is far.
+    /// TCP. Most TCP endpoints are dongles on a serial bus that is not visible from here. A typical
+    /// fast bus is assumed, which joins nearby registers without reading over large holes.
     pub const TCP: Self = Self { baud: 115_200, turnaround: Duration::from_millis(5) };
 
-    /// A serial line; 20 ms is a usual turnaround.
+    /// A serial line; a turnaround of 20 ms is typical.
     #[must_use]
     pub const fn serial(baud: u32) -> Self {
         Self { baud, turnaround: Duration::from_millis(20) }
     }
 
-    /// The largest run of unneeded registers that is cheaper to read than to ask twice.
+    /// The longest run of unneeded registers that is cheaper to read than a second request.
     ///
     /// A second exchange costs 8 bytes of request, 5 bytes around the answer, two silences of 3.5
     /// characters (20 characters together) and the turnaround; an unneeded register costs 2
@@ -542,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleep_rule_honours_the_scale_factor() {
+    fn a_sleep_rule_applies_the_scale_factor() {
         let scale = Some(SleepScale { column: 1, exponent: -1 });
         let test = SleepTest::Below { limit: 500, is_signed: true, scale };
         let rule = SleepRule::new(&[SleepCondition { column: 0, test }]).unwrap();

@@ -1,10 +1,10 @@
-//! Profile to plan and layout: which reads cover the points at the least cost.
+//! Compiles a profile to a plan and a layout: which reads cover the points at the lowest cost.
 //!
-//! Registers of one point (a number of several words, a SunSpec value and its scale factor) are one
-//! *span* that is never torn over two reads. Spans of a group are joined over holes that are
-//! cheaper to read than to ask twice. A slower group's span that lies within a faster group's read
-//! is taken from there for free. The header of each SunSpec model that points are in is a span of its
-//! own, so that every sample can tell whether the model is still there.
+//! Registers of one point (a number of several words, a SunSpec value and its scale factor) form a
+//! *span*, which is never split over two reads. Spans of a group are joined over holes that are
+//! cheaper to read than a second request. A slower group's span inside a faster group's read is
+//! taken from that read at no cost. The header of each SunSpec model in use is a span of its own,
+//! so that every sample shows whether the model is still there.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,28 +21,28 @@ use crate::sunspec::{Found, HEADER_LEN};
 
 use alloc::string::String;
 
-/// What a profile becomes for one inverter.
+/// A profile compiled for one inverter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
-    /// What to read.
+    /// Which registers to read.
     pub plan: Plan,
-    /// What it means.
+    /// What their words mean.
     pub layout: Layout,
 }
 
 /// Why a profile cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// SunSpec points have no addresses yet; see [`Profile::resolve`].
-    #[error("point {0} has no address before the device's models are known")]
+    /// SunSpec points have no addresses until [`Profile::resolve`] sets them.
+    #[error("point {0} has no address until the device's models are known")]
     Unresolved(String),
-    /// The point's registers cannot come in one read.
+    /// The point's registers do not fit in one read.
     #[error("the registers of point {0} do not fit one read")]
     Torn(String),
-    /// The plan would be too large.
+    /// The plan exceeds a limit.
     #[error("too much to read")]
     Plan(#[from] PlanError),
-    /// The layout would be too large.
+    /// The layout exceeds a limit.
     #[error("too much to describe")]
     Layout(#[from] LayoutError),
 }
@@ -53,11 +53,11 @@ struct Span {
     point: Option<usize>,
     group: usize,
     table: Table,
-    /// From the first to after the last, in `u32` because the last may be 65,535.
+    /// From the first register to one past the last; `u32`, because the last may be 65,535.
     range: Range<u32>,
 }
 
-/// A read while it grows.
+/// A read under construction.
 #[derive(Debug)]
 struct Draft {
     group: usize,
@@ -67,16 +67,16 @@ struct Draft {
 }
 
 impl Profile {
-    /// The plan and layout for an inverter behind this kind of link.
+    /// Compiles the plan and layout for an inverter behind this kind of link.
     ///
     /// # Errors
-    /// When the profile is not resolved or asks for too much.
+    /// When the profile is not resolved or a limit is exceeded.
     pub fn compile(&self, transport: Transport) -> Result<Compiled, CompileError> {
         let spans = self.spans()?;
         let drafts = self.draft(&spans, transport);
         let reads: Vec<Read> = drafts.iter().map(|draft| draft.read(&self.points)).collect();
         let groups: Vec<Group> = self.groups.iter().map(|(_, group)| *group).collect();
-        // Sleep conditions name columns, which the plan without them has numbered.
+        // Sleep conditions name columns, which are numbered in a plan without the rule.
         let numbered = Plan::new(&groups, &reads, None)?;
         let read_of = |point: usize| {
             let is_its = |span: &Span| span.point == Some(point);
@@ -93,7 +93,7 @@ impl Profile {
             .collect();
         let sleep = match conditions {
             Some(conditions) if !conditions.is_empty() => Some(SleepRule::new(&conditions)?),
-            // A rule with a part missing would call a working inverter asleep.
+            // A rule without one of its conditions would take a working inverter for asleep.
             Some(_) | None => None,
         };
         let plan = Plan::new(&groups, &reads, sleep)?.with_guards(&self.headers)?;
@@ -134,7 +134,7 @@ impl Profile {
             if is_too_long || self.has_barrier(table, &span.range) {
                 return Err(CompileError::Torn(point.name.clone()));
             }
-            // A text may come in several reads, a number or a scaled value may not.
+            // A text may be split over several reads, a number or scaled value may not.
             let mut rest = span;
             while rest.len() > registers_max {
                 let cut = rest.range.start + registers_max;
@@ -149,7 +149,7 @@ impl Profile {
         Ok(spans)
     }
 
-    /// The header of a model, read as often as what is read most often of the model.
+    /// The header of a model, read as often as the model's most frequently read point.
     fn header(&self, model: Found, spans: &[Span]) -> Option<Span> {
         let start = u32::from(model.address);
         let header_end = start + u32::from(HEADER_LEN);
@@ -162,7 +162,7 @@ impl Profile {
         Some(Span { point: None, group, table: Table::Holding, range: start..header_end })
     }
 
-    /// How long a group waits; once per connection is the slowest.
+    /// Sort key for the interval of a group; "once per connection" (0) wraps round to the longest.
     fn pause(&self, group: usize) -> u32 {
         self.groups[group].1.every_ms.wrapping_sub(1)
     }
@@ -229,7 +229,7 @@ impl Draft {
     }
 
     fn read(&self, points: &[PointSpec]) -> Read {
-        // A span fits one read, and so does what is joined: everything here is at most 125.
+        // A span fits in one read, and so do joined spans: every offset here is at most 125.
         let offset = |register: u32| {
             u16::try_from(register.saturating_sub(self.range.start)).unwrap_or(u16::MAX)
         };
@@ -242,7 +242,7 @@ impl Draft {
                     let (start, scale) = (u32::from(*address), u32::from(*scale));
                     wanted |= bits(start, start + u32::from(*count)) | bits(scale, scale + 1);
                 }
-                // All that the span covers.
+                // Every register of the span.
                 Some(Place::Registers { .. } | Place::SunSpec(_)) | None => {
                     wanted |= bits(span.range.start, span.range.end);
                 }
@@ -258,7 +258,7 @@ impl Draft {
 }
 
 impl SleepSpecTest {
-    /// The condition on a word, or `None` if the point does not come as one plain word.
+    /// Returns the condition on a word, or `None` if the point is not one plain word.
     fn compile(&self, point: &PointSpec, read: &Read) -> Option<SleepCondition> {
         let Place::Registers { address, count: 1, kind, scale_address, .. } = point.place else {
             return None;
@@ -301,7 +301,7 @@ fn one_of(list: impl Iterator<Item = u16>) -> SleepTest {
     SleepTest::OneOf { words, count }
 }
 
-/// The point in the columns of these reads; `first` is the one that it begins in.
+/// Builds the layout point in the columns of these reads; `first` is the read that it begins in.
 fn layout_point(
     point: &PointSpec,
     first: &Read,
@@ -318,7 +318,7 @@ fn layout_point(
         Some(address) => Some(column(address)?),
         None => None,
     };
-    // The columns of a text that comes in several reads must follow one another all the same.
+    // Even if a text is split over several reads, its columns must be consecutive.
     let (first_column, last) = (column(address)?, address.checked_add(count.checked_sub(1)?)?);
     let is_last = |read: &Read| {
         read.table == first.table

@@ -1,4 +1,4 @@
-//! A validated profile: what a TOML file says about one family of inverters.
+//! A validated profile: the contents of a TOML file about one family of inverters.
 
 mod parse;
 mod resolve;
@@ -34,28 +34,28 @@ pub struct Profile {
     pub(crate) sleep: Vec<SleepSpec>,
     /// The SunSpec models that the points of a resolved profile are in.
     pub(crate) headers: Vec<Found>,
-    /// Points of the device that one read cannot take with their scale factor.
+    /// Points of the device that do not fit in one read together with their scale factor.
     pub(crate) out_of_reach: Vec<String>,
 }
 
 /// How to talk to the inverter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportSpec {
-    /// What it offers.
+    /// Transports that it offers.
     pub kinds: Vec<TransportKind>,
-    /// Unit (serial address) it has from the factory.
+    /// Factory default of the unit (serial address).
     pub unit: u8,
     /// Its serial port, if it has one.
     pub serial: Option<SerialSpec>,
     /// How long it may take to answer.
     pub timeout: Duration,
-    /// Pause that it needs between an answer and the next request.
+    /// Minimum pause between an answer and the next request.
     pub min_gap: Duration,
-    /// Pause that it needs after a connection is opened.
+    /// Minimum pause after a connection is opened.
     pub connect_delay: Duration,
-    /// Most registers that it gives in one read.
+    /// Maximum number of registers that it returns in one read.
     pub registers_max: u16,
-    /// Largest run of unneeded registers to read over; derived from the transport if not given.
+    /// Longest run of unneeded registers to read over; default: derived from the transport.
     pub hole_max: Option<u16>,
     /// Registers that must not be read over.
     pub barriers: Vec<(Table, u16)>,
@@ -108,13 +108,13 @@ impl SerialFormat {
 /// One point of a profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointSpec {
-    /// Canonical name, or one under `x.`; a SunSpec point that repeats has `{n}` in it.
+    /// Canonical name, or one under `x.`; the name of a repeating SunSpec point contains `{n}`.
     pub name: String,
     /// Unit of the value.
     pub unit: Unit,
-    /// Where its number is.
+    /// Where its number is stored.
     pub place: Place,
-    /// What one count is worth, in units of 10^`exponent`.
+    /// Value of one count, in units of 10^`exponent`.
     pub multiplier: i64,
     /// Decimal exponent of the values.
     pub exponent: i8,
@@ -124,9 +124,9 @@ pub struct PointSpec {
     pub max: Option<i64>,
     /// Smallest plausible value for each watt of rated power.
     pub min_rated: Option<Scaled>,
-    /// Largest plausible value for each watt of rated power; of an energy, hours at rated power.
+    /// Largest plausible value for each watt of rated power; for an energy, hours at rated power.
     pub max_rated: Option<Scaled>,
-    /// Set when the value is a counter.
+    /// Set if the value is a counter.
     pub counter: Option<CounterKind>,
     /// Index into [`Profile::groups`].
     pub group: usize,
@@ -136,7 +136,7 @@ pub struct PointSpec {
     pub write: Option<WriteRule>,
 }
 
-/// Where a point's number is.
+/// Where a point's number is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// At a known address.
@@ -145,7 +145,7 @@ pub enum Place {
         table: Table,
         /// First register.
         address: u16,
-        /// How many.
+        /// Number of registers.
         count: u16,
         /// Type of the number.
         kind: Kind,
@@ -156,7 +156,7 @@ pub enum Place {
         /// Register of the SunSpec scale factor.
         scale_address: Option<u16>,
     },
-    /// In the first of these models that the device has.
+    /// In the first of these models that the device implements.
     SunSpec(Vec<SunSpecPoint>),
 }
 
@@ -182,11 +182,11 @@ pub(crate) enum SleepSpecTest {
     Below(i64),
     /// The raw word is one of these.
     OneOf(Vec<u16>),
-    /// The word is that of one of these labels of the point.
+    /// The word is the one with one of these labels.
     Labelled(Vec<String>),
 }
 
-/// Something wrong in a profile.
+/// An error in a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Path of the key, such as `points."ac.power".min`.
@@ -201,13 +201,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why text is not a profile.
+/// Why a text is not a valid profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    /// Not TOML; the text says where.
+    /// Not valid TOML; the text says where.
     #[error("not valid TOML: {0}")]
     Syntax(String),
-    /// TOML, but not a profile: everything that is wrong.
+    /// Valid TOML, but not a valid profile: all problems.
     #[error("not a valid profile: {}", list(.0))]
     Invalid(Vec<Problem>),
 }
@@ -224,7 +224,7 @@ fn list(problems: &[Problem]) -> String {
 }
 
 impl Profile {
-    /// Reads and checks a TOML file.
+    /// Parses and checks a TOML file.
     ///
     /// # Errors
     /// When it is not a valid profile; all problems are listed.
@@ -238,32 +238,31 @@ impl Profile {
         &self.id
     }
 
-    /// Version; it rises with every change that changes values.
+    /// Version; it increases with every change that affects values.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.version
     }
 
-    /// What people call the inverters.
+    /// Human-readable name of the inverters.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// The documents that the register map is from.
+    /// The documents that the register map comes from.
     #[must_use]
     pub fn sources(&self) -> &[String] {
         &self.sources
     }
 
-    /// AC power in watts that the inverter is rated for; without further knowledge of it, the most that
-    /// those of this profile are.
+    /// Rated AC power in watts. If the inverter's own is not known, the largest in the family.
     #[must_use]
     pub const fn rated_w(&self) -> Option<u32> {
         self.rated_w
     }
 
-    /// The profile for an inverter that is known to be rated for this power.
+    /// The profile for an inverter with this rated power.
     #[must_use]
     pub fn rated(&self, rated_w: u32) -> Self {
         Self { rated_w: Some(rated_w), ..self.clone() }
@@ -287,19 +286,19 @@ impl Profile {
         &self.points
     }
 
-    /// The point with this name.
+    /// Returns the point with this name.
     #[must_use]
     pub fn point(&self, name: &str) -> Option<&PointSpec> {
         self.points.iter().find(|point| point.name == name)
     }
 
-    /// Whether a device must be searched for SunSpec models before the profile can be compiled.
+    /// Whether the device's SunSpec models must be discovered before the profile can be compiled.
     #[must_use]
     pub fn needs_discovery(&self) -> bool {
         self.points.iter().any(|point| matches!(point.place, Place::SunSpec(_)))
     }
 
-    /// What a request costs over this kind of link, with the profile's serial speed.
+    /// Cost of a request over this kind of link, at the profile's serial speed.
     #[must_use]
     pub fn link_cost(&self, kind: TransportKind) -> Transport {
         match (kind, self.transport.serial) {
@@ -313,8 +312,8 @@ impl Profile {
 }
 
 impl PointSpec {
-    /// The smallest and largest plausible value for an inverter of this power, in units of
-    /// 10^`exponent`.
+    /// Returns the smallest and largest plausible value for an inverter with this rated power, in
+    /// units of 10^`exponent`.
     #[must_use]
     pub fn limits(&self, rated_w: Option<u32>) -> (Option<i64>, Option<i64>) {
         let of_rated = |factor: Option<Scaled>| factor?.times(rated_w?, self.exponent);
@@ -329,10 +328,10 @@ impl PointSpec {
         )
     }
 
-    /// The words for a value in the point's unit, as an inverter would hold them.
+    /// Encodes a value in the point's unit as words, as an inverter would hold them.
     ///
-    /// `scale_factor` is the SunSpec scale factor in force, if the point has one. `None` when the
-    /// value does not fit, the point is text or its place is not known yet.
+    /// `scale_factor` is the current SunSpec scale factor, if the point has one. Returns `None` if
+    /// the value does not fit, the point is text or its place is not yet known.
     #[must_use]
     pub fn encode(&self, value: f64, scale_factor: Option<i8>) -> Option<RawWords> {
         let Place::Registers { kind, word_order, .. } = &self.place else { return None };
@@ -362,7 +361,7 @@ fn narrow(value: f64) -> f32 {
 
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
 fn whole(count: f64) -> Option<i64> {
-    /// Beyond this an `f64` has no unit digit.
+    /// Above this, an `f64` cannot represent every integer.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     (count.abs() <= EXACT_MAX).then(|| count.round() as i64)
 }

@@ -12,12 +12,12 @@ pub struct Scaled {
     pub exponent: i8,
 }
 
-/// Text is not a decimal number within the range of [`Scaled`].
+/// The text is not a decimal number in the range of [`Scaled`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a decimal number such as -12.5")]
 pub struct ParseScaledError;
 
-/// 10^n for every n whose power fits an `i64`.
+/// 10^n for every n for which it fits in an `i64`.
 pub(crate) const POWERS_OF_TEN: [i64; 19] = {
     let mut powers = [1; 19];
     let mut n = 1;
@@ -29,7 +29,7 @@ pub(crate) const POWERS_OF_TEN: [i64; 19] = {
 };
 
 impl Scaled {
-    /// The same number with another exponent, or `None` if that would lose digits or overflow.
+    /// Returns the mantissa for another exponent, or `None` if that would lose digits or overflow.
     #[must_use]
     pub fn rescale(self, exponent: i8) -> Option<i64> {
         if self.mantissa == 0 {
@@ -46,8 +46,8 @@ impl Scaled {
 }
 
 impl Scaled {
-    /// The product with a whole number in units of 10^`exponent`, cut to whole units; `None` if it
-    /// does not fit.
+    /// Multiplies by a whole number and returns the product in units of 10^`exponent`, truncated to
+    /// whole units; `None` if it does not fit.
     #[must_use]
     pub fn times(self, factor: u32, exponent: i8) -> Option<i64> {
         let product = i128::from(self.mantissa) * i128::from(factor);
@@ -116,7 +116,7 @@ mod tests {
     use std::string::ToString;
 
     #[test]
-    fn text_and_number_are_the_same() {
+    fn text_and_number_agree() {
         for (text, mantissa, exponent) in [
             ("-12.5", -125, -1),
             ("0.01", 1, -2),

@@ -1,4 +1,4 @@
-//! Reading TOML so that every problem is found in one go, each with the path of its key.
+//! Reads TOML so that all problems are found in one pass, each with the path of its key.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -25,7 +25,7 @@ impl Problems {
     }
 }
 
-/// One table of the file. Keys that nobody asked for are problems; [`Section::finish`] finds them.
+/// One table of the file. Keys that are never read are problems; [`Section::finish`] reports them.
 pub(crate) struct Section<'a> {
     table: &'a Table,
     path: String,
@@ -76,7 +76,7 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// Reports a key that is missing.
+    /// Reports a missing key.
     pub(crate) fn required<T>(&self, key: &str, value: Option<T>) -> Option<T> {
         if !self.has(key) {
             self.problem(key, "is missing");
@@ -98,12 +98,12 @@ impl<'a> Section<'a> {
         self.typed(key, &expected, |value| value.as_integer().and_then(|n| T::try_from(n).ok()))
     }
 
-    /// A number taken as the decimal that is written.
+    /// A number, taken as the decimal written in the file.
     pub(crate) fn decimal(&self, key: &str) -> Option<Scaled> {
         self.typed(key, "a number", decimal)
     }
 
-    /// One of a closed set of words.
+    /// One word from a fixed list.
     pub(crate) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = words.iter().find(|(word, _)| *word == text);
@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// A list whose every item can be read.
+    /// A list in which every item must be valid.
     pub(crate) fn list<T>(
         &self,
         key: &str,
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Reports the keys that mean nothing; call it when everything has been asked for.
+    /// Reports the unknown keys; call it after all known ones have been read.
     pub(crate) fn finish(&self) {
         let asked = self.asked.borrow();
         for key in self.table.keys().filter(|key| !asked.contains(key.as_str())) {
@@ -149,7 +149,7 @@ pub(crate) fn not_one_of<T>(text: &str, words: &[(&str, T)]) -> String {
     format!("is {text:?}, must be one of {}", known.join(", "))
 }
 
-/// A TOML number as the decimal that is written; the shortest text of a float is exactly that.
+/// A TOML number as the decimal written in the file; a float's shortest text is exactly that.
 pub(crate) fn decimal(value: &Value) -> Option<Scaled> {
     match value {
         Value::Integer(n) => Some(Scaled::from(*n)),

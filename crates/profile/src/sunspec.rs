@@ -1,9 +1,9 @@
-//! SunSpec: where its models are (found on the device) and what is in them (fixed tables).
+//! SunSpec: where a device's models are (discovered) and what they contain (fixed tables).
 //!
 //! Offsets count from the model's first register, its identifier, so they include the two header
 //! registers. They follow the model definitions published by the SunSpec Alliance (repository
-//! `sunspec/models`, files `json/model_N.json`). The tables serve both ways: to read an inverter
-//! and to build the register image of a simulated one.
+//! `sunspec/models`, files `json/model_N.json`). The tables are used both to read an inverter and
+//! to build the register image of a simulated one.
 
 mod discovery;
 mod tables;
@@ -16,7 +16,7 @@ pub use tables::MODELS;
 
 use crate::kind::Kind;
 
-/// Registers of a model before its first point: identifier and length.
+/// Registers before a model's first point: identifier and length.
 pub const HEADER_LEN: u16 = 2;
 
 /// Identifier that ends the chain of models.
@@ -27,11 +27,11 @@ pub const END_ID: u16 = 0xFFFF;
 pub struct Model {
     /// Number of the model.
     pub id: u16,
-    /// Registers of the fixed part, header not counted: the model's length without modules.
+    /// Registers of the fixed part without the header: the model's length without modules.
     pub length: u16,
     /// Points of the fixed part.
     pub points: &'static [Point],
-    /// The part that repeats, after the fixed part.
+    /// The repeating part after the fixed part.
     pub module: Option<Module>,
 }
 
@@ -62,19 +62,19 @@ pub struct Point {
 }
 
 impl Model {
-    /// The table of a model, if it is known here.
+    /// Returns the table of a model, if it is known here.
     #[must_use]
     pub fn find(id: u16) -> Option<&'static Self> {
         MODELS.iter().find(|model| model.id == id)
     }
 
-    /// A point of the fixed part.
+    /// Returns a point of the fixed part.
     #[must_use]
     pub fn point(&self, name: &str) -> Option<&'static Point> {
         self.points.iter().find(|point| point.name == name)
     }
 
-    /// A point of the repeating part.
+    /// Returns a point of the repeating part.
     #[must_use]
     pub fn module_point(&self, name: &str) -> Option<&'static Point> {
         self.module?.points.iter().find(|point| point.name == name)
@@ -87,20 +87,20 @@ impl Model {
         before.checked_add(HEADER_LEN + self.length)
     }
 
-    /// How many repetitions a model of this length has.
+    /// Number of repetitions in a model of this length.
     #[must_use]
     pub fn module_count(&self, length: u16) -> u16 {
         self.module.map_or(0, |module| length.saturating_sub(self.length) / module.length)
     }
 }
 
-/// What SunSpec calls a model, if it is one that inverters and their meters have.
+/// SunSpec's name of a model, if inverters or their meters use the model.
 #[must_use]
 pub fn model_name(id: u16) -> Option<&'static str> {
     tables::NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
 }
 
-/// The bit pattern by which SunSpec says that a point has no value.
+/// The bit pattern by which SunSpec marks a point as not implemented.
 #[must_use]
 pub const fn not_implemented(kind: Kind) -> Option<u64> {
     match kind {
@@ -110,7 +110,7 @@ pub const fn not_implemented(kind: Kind) -> Option<u64> {
         Kind::I32 => Some(0x8000_0000),
         Kind::U64 => Some(u64::MAX),
         Kind::Acc32 => Some(0),
-        // Not-a-number is none by itself, and text is empty.
+        // NaN needs no pattern, and a text without a value is empty.
         Kind::F32 | Kind::Text => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Which values may be written, decided before anything is sent.
 //!
-//! Only points with a `write` table in their profile can be written at all, and only values inside
-//! its bounds.
+//! Only points with a `write` table in their profile can be written, and only values within its
+//! bounds.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,13 +19,13 @@ pub struct WriteRule {
     pub min: Option<i64>,
     /// Largest allowed value.
     pub max: Option<i64>,
-    /// Distance of allowed values, from `min` or else from 0.
+    /// Step between allowed values, counted from `min` or, without it, from 0.
     pub step: Option<i64>,
-    /// If not empty, the only allowed values.
+    /// If not empty, only these values are allowed.
     pub one_of: Vec<i64>,
-    /// Whether the inverter forgets the value when it restarts, so that writing wears nothing out.
+    /// Whether the inverter forgets the value on restart, so that writing causes no flash wear.
     pub is_volatile: bool,
-    /// How to see that it took effect.
+    /// How to confirm that the write took effect.
     pub verify: Verify,
 }
 
@@ -38,10 +38,10 @@ pub enum WriteFunction {
     Multiple,
 }
 
-/// How to see that a write took effect.
+/// How to confirm that a write took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verify {
-    /// Read the register again.
+    /// Read the register back.
     Readback,
     /// Trust the echo; for registers that cannot be read.
     Echo,
@@ -56,18 +56,18 @@ pub struct WriteRequest {
     pub address: u16,
     /// Modbus function.
     pub function: WriteFunction,
-    /// What to write.
+    /// The words to write.
     pub words: RawWords,
-    /// How to see that it took effect.
+    /// How to confirm that the write took effect.
     pub verify: Verify,
-    /// Whether the inverter forgets the value when it restarts.
+    /// Whether the inverter forgets the value on restart.
     pub is_volatile: bool,
 }
 
 /// Why a write is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// No such point.
+    /// There is no such point.
     #[error("no point {0}")]
     UnknownPoint(String),
     /// The profile does not allow writes to it.
@@ -79,19 +79,19 @@ pub enum WriteError {
     /// Outside the bounds.
     #[error("value {value} is not between {min} and {max}")]
     OutOfBounds {
-        /// What was asked for.
+        /// The requested value.
         value: Scaled,
         /// Smallest allowed value.
         min: Scaled,
         /// Largest allowed value.
         max: Scaled,
     },
-    /// Between two allowed values.
+    /// Not a multiple of the step.
     #[error("value {value} is not a multiple of {step}")]
     Step {
-        /// What was asked for.
+        /// The requested value.
         value: Scaled,
-        /// Distance of allowed values.
+        /// Step between allowed values.
         step: Scaled,
     },
     /// Not one of the allowed values.
@@ -100,10 +100,10 @@ pub enum WriteError {
 }
 
 impl Profile {
-    /// The write that brings a point to `value`, if the profile allows it.
+    /// Returns the write that sets a point to `value`, if the profile allows it.
     ///
     /// # Errors
-    /// When the point cannot be written or the value is not safe.
+    /// When the point cannot be written or the value is not allowed.
     pub fn check_write(&self, point: &str, value: Scaled) -> Result<WriteRequest, WriteError> {
         let spec = self.point(point).ok_or_else(|| WriteError::UnknownPoint(point.into()))?;
         let read_only = || WriteError::ReadOnly(point.into());
@@ -128,7 +128,7 @@ impl Profile {
 }
 
 impl PointSpec {
-    /// The value in units of 10^exponent, if the rule allows it.
+    /// Returns the value in units of 10^exponent, if the rule allows it.
     fn check(&self, rule: &WriteRule, value: Scaled) -> Result<i64, WriteError> {
         let units = value
             .rescale(self.exponent)

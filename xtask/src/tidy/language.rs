@@ -7,8 +7,9 @@ use crate::run::{Root, command, output};
 /// The page with the list of phrases; it quotes them.
 const PAGE: &str = "docs/writing.md";
 
-/// Files and folders that follow the page throughout. The rest of the repository joins room by room.
-const PLAIN: &[&str] = &["docs/writing.md", "xtask/src/tidy/"];
+/// Files and folders that follow the page throughout. The others join folder by folder.
+const PLAIN: &[&str] =
+    &["docs/writing.md", "crates/clock/", "crates/modbus/", "crates/model/", "xtask/src/tidy/"];
 
 const ENDINGS: &[&str] = &[".rs", ".md", ".ts", ".tsx", ".toml", ".html"];
 

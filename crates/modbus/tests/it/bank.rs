@@ -1,9 +1,9 @@
-//! A slave's memory with the functions done in the plainest way; both sides of the oracle tests
-//! answer from one.
+//! A slave's memory with every function implemented in the plainest way; both sides of the oracle
+//! tests answer from one.
 
 use ecowatt_modbus::{Bits, ExceptionCode, Request, Response, Words};
 
-/// Coils and registers from address 0; more do not exist.
+/// Coils and registers exist from address 0 up to here.
 pub(crate) const SIZE: u16 = 2_000;
 
 pub(crate) struct Bank {
@@ -20,13 +20,15 @@ impl Bank {
         Self { coils: bits(3), inputs: bits(5), holding: words(7), input: words(11) }
     }
 
-    /// Carries out a request and gives the response to `with`.
+    /// Carries out a request and passes the response to `with`.
     pub(crate) fn answer<T>(
         &mut self,
         request: &Request<'_>,
         with: impl FnOnce(Result<Response<'_>, ExceptionCode>) -> T,
     ) -> T {
         let mut room = [0; 250];
+        // The window is checked before anything changes: a refused request leaves the bank as it
+        // was.
         let missing = ExceptionCode::IllegalDataAddress;
         let span = |address: u16, count: u16| {
             let end = address.checked_add(count).filter(|&end| end <= SIZE).ok_or(missing)?;

@@ -1,4 +1,4 @@
-//! Noise, late answers and damaged frames: nothing panics, nothing wrong is believed.
+//! Noise, late answers and damaged frames: nothing panics and no wrong answer is accepted.
 
 use ecowatt_modbus::{
     Exception, ExceptionCode, Framing, Header, Progress, Reply, Request, RequestDecoder, Response,
@@ -55,7 +55,7 @@ fn an_answer_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-fn a_stream_out_of_step_is_given_up() {
+fn a_stream_out_of_step_fails() {
     let mut master = ask(Framing::Tcp);
     assert_eq!(
         master.feed(b"HTTP/1.1 400 Bad Request\r\n"),
@@ -81,7 +81,7 @@ fn leading_noise_and_foreign_frames_are_skipped_on_rtu() {
 }
 
 #[test]
-fn a_broken_line_fails_at_its_silence_and_a_silent_one_does_not() {
+fn silence_ends_a_garbled_exchange_but_not_an_unanswered_one() {
     let mut master = ask(Framing::Rtu);
     assert_eq!(master.silence(), Progress::NeedMore);
     assert_eq!(master.feed(&answer(Framing::Rtu, 0, 5)[..6]), Progress::NeedMore);
@@ -92,8 +92,8 @@ fn a_broken_line_fails_at_its_silence_and_a_silent_one_does_not() {
 }
 
 #[test]
-fn words_that_look_like_a_frame_are_words() {
-    // A write whose words hold a whole write of another register to another unit.
+fn words_that_look_like_a_frame_stay_words() {
+    // A write whose words contain a whole write of another register to another unit.
     let inner = Request::WriteSingleRegister { address: 8, value: 0 };
     let inner = Transaction::new(Framing::Rtu, 9, &inner, 0).unwrap().bytes().to_vec();
     let pairs = inner.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -108,11 +108,11 @@ fn words_that_look_like_a_frame_are_words() {
     let mut cut_short = decoder.clone();
     decoder.push(&frame[frame.len() - 1..]);
     assert_eq!(decoder.next_request().unwrap().unwrap().request, Ok(outer));
-    // Nor are they a frame when the line falls silent before the outer one is finished.
+    // Nor are they a frame when the line falls silent before the outer frame is complete.
     cut_short.silence();
     assert_eq!(cut_short.next_request(), Ok(None));
 
-    // An answer whose words hold an exception for the same function.
+    // An answer whose words contain an exception for the same function.
     let header = Header { transaction: 0, unit: 5 };
     let exception = Err(Exception { function: 3, code: ExceptionCode::ServerDeviceBusy });
     let mut hidden = reply_bytes(Framing::Rtu, header, &exception);
@@ -143,7 +143,7 @@ fn an_answer_behind_an_unfinished_one_is_found_at_the_silence() {
 }
 
 #[test]
-fn another_write_confirmed_is_not_ours() {
+fn a_reply_that_confirms_a_different_write_is_refused() {
     let request = Request::WriteSingleRegister { address: 8, value: 55 };
     let other = Ok(Response::WriteSingleRegister { address: 8, value: 54 });
     let header = Header { transaction: 1, unit: 5 };
@@ -171,14 +171,14 @@ fn an_unknown_function_can_be_refused_on_rtu() {
 }
 
 #[test]
-fn a_broadcast_is_nobodys_transaction() {
+fn a_broadcast_cannot_be_a_transaction() {
     assert!(Transaction::new(Framing::Rtu, 0, &READ, 0).is_err());
     assert!(Transaction::new(Framing::Tcp, 0, &READ, 0).is_ok());
 }
 
 proptest! {
     #[test]
-    fn random_bytes_never_give_a_wrong_answer(
+    fn random_bytes_never_yield_a_wrong_answer(
         framing in framing(),
         exchange in exchange(),
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..6),
@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn one_damaged_byte_never_gives_other_words_on_rtu(
+    fn one_damaged_byte_never_yields_other_words_on_rtu(
         exchange in exchange(),
         place in any::<prop::sample::Index>(),
         damage in 1u8..=255,
@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_after_noise_and_silence_is_heard(
+    fn a_request_after_noise_and_silence_is_decoded(
         exchange in exchange(),
         noise in prop::collection::vec(any::<u8>(), 0..600),
     ) {
@@ -266,8 +266,9 @@ proptest! {
 }
 
 #[test]
-fn an_echo_of_the_request_is_no_answer() {
-    // Read as an answer, the echo of this request has the right unit, function, length and checksum.
+fn an_echo_of_the_request_is_not_an_answer() {
+    // Read as an answer, the echo of this request would have a valid unit, function, length and
+    // checksum.
     let request = (0..=255u8)
         .flat_map(|unit| (0..=255u16).map(move |low| (unit, 0x0200 + low)))
         .filter(|(unit, _)| *unit > 0)
@@ -277,7 +278,7 @@ fn an_echo_of_the_request_is_no_answer() {
             let frame = &master.bytes()[..7];
             crc16(frame) == 0
         });
-    let (unit, request) = request.expect("one address in 65,536 is such");
+    let (unit, request) = request.expect("about one address in 65,536 does this");
     let answer = Ok(Response::ReadHoldingRegisters(Words::new(&[7])));
     let answer = reply_bytes(Framing::Rtu, Header { transaction: 0, unit }, &answer);
     let mut master = Transaction::new(Framing::Rtu, unit, &request, 0).unwrap();
@@ -286,7 +287,7 @@ fn an_echo_of_the_request_is_no_answer() {
         assert_eq!(master.feed(&[*byte]), Progress::NeedMore);
     }
     assert!(master.is_echoed() && !master.is_garbled());
-    assert_eq!(master.silence(), Progress::NeedMore, "an echo alone is like no answer");
+    assert_eq!(master.silence(), Progress::NeedMore, "an echo alone is not an answer");
     assert_eq!(
         master.feed(&answer),
         Progress::Done(Response::ReadHoldingRegisters(Words::new(&[7])))
@@ -295,7 +296,7 @@ fn an_echo_of_the_request_is_no_answer() {
 }
 
 #[test]
-fn an_echoed_write_is_proven_by_its_second_copy() {
+fn an_echoed_write_is_confirmed_by_its_second_copy() {
     let write = Request::WriteSingleRegister { address: 9, value: 50 };
     let mut master = Transaction::new(Framing::Rtu, 5, &write, 0).unwrap().with_echo();
     let echo = master.bytes().to_vec();
@@ -305,7 +306,7 @@ fn an_echoed_write_is_proven_by_its_second_copy() {
 }
 
 #[test]
-fn what_comes_around_an_answer_is_counted() {
+fn bytes_around_an_answer_are_counted() {
     let foreign_request =
         Transaction::new(Framing::Rtu, 5, &READ, 0).unwrap().bytes()[2..].to_vec();
     let right = answer(Framing::Rtu, 0, 5);
@@ -322,7 +323,7 @@ fn what_comes_around_an_answer_is_counted() {
 }
 
 #[test]
-fn another_transaction_number_is_told_and_may_be_accepted() {
+fn another_transaction_id_is_reported_and_may_be_accepted() {
     let constant = answer(Framing::Tcp, 0, 5);
     let mut master = ask(Framing::Tcp);
     assert_eq!(master.feed(&constant), Progress::NeedMore);

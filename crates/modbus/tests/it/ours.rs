@@ -1,4 +1,4 @@
-//! Our side of the oracle tests: a master that asks everything, and a slave.
+//! Our side of the oracle tests: a slave, and a master that uses every function.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::bank::Bank;
 pub(crate) const UNIT: u8 = 17;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sends one request over the stream and compares the answer with that of our own bank.
+/// Sends one request over the stream and compares the answer with our own bank's.
 async fn exchange(stream: &mut TcpStream, framing: Framing, request: &Request<'_>, own: &mut Bank) {
     let mut master = Transaction::new(framing, UNIT, request, 4_711).unwrap();
     stream.write_all(master.bytes()).await.unwrap();
@@ -33,7 +33,7 @@ async fn exchange(stream: &mut TcpStream, framing: Framing, request: &Request<'_
     }
 }
 
-/// Asks every function of a slave that holds what a fresh [`Bank`] does.
+/// Sends every function to a slave that holds the same values as a fresh [`Bank`].
 pub(crate) async fn ask_everything(mut stream: TcpStream, framing: Framing) {
     let mut own = Bank::new();
     let words: Vec<u16> = (0..123).map(|n| 60_000 + n).collect();
@@ -70,7 +70,7 @@ pub(crate) async fn ask_everything(mut stream: TcpStream, framing: Framing) {
     }
 }
 
-/// A slave of ours on any stream, until it is closed.
+/// Runs our slave on any stream until it is closed.
 pub(crate) async fn slave(mut stream: impl AsyncRead + AsyncWrite + Unpin, framing: Framing) {
     let mut bank = Bank::new();
     let mut decoder = RequestDecoder::new(framing);

@@ -1,7 +1,7 @@
 //! Our master against pymodbus's server and its client against our slave, over loopback TCP.
 //!
 //! Runs with the interpreter that `ECOWATT_PYTHON` names (`cargo xtask test` provides one with
-//! pymodbus), and says loudly when there is none.
+//! pymodbus), and prints a warning when it is not set.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pymodbus_oracle
 fn interpreter(test: &str) -> Option<OsString> {
     let python = std::env::var_os("ECOWATT_PYTHON");
     if python.is_none() {
-        // Not by `eprintln!`, which the test harness swallows when a test passes.
+        // Not with `eprintln!`: the test harness hides its output when a test passes.
         let line = format!("SKIPPED {test}: ECOWATT_PYTHON names no interpreter with pymodbus\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
     }

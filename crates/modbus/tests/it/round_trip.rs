@@ -1,4 +1,4 @@
-//! What is written can be read, however the bytes are cut.
+//! Everything that is written can be read, however the bytes are split.
 
 use ecowatt_modbus::{
     Bits, Exception, ExceptionCode, Framing, Header, Progress, Reply, Request, RequestDecoder,
@@ -6,7 +6,7 @@ use ecowatt_modbus::{
 };
 use proptest::prelude::*;
 
-/// A request that owns its values, with the response a slave would give.
+/// A request that owns its values, with the response that a slave would send.
 #[derive(Debug, Clone)]
 pub(crate) enum Exchange {
     Bits { function: u8, address: u16, bits: Vec<bool> },
@@ -53,8 +53,9 @@ fn count(len: usize) -> u16 {
 }
 
 impl Exchange {
-    /// Calls `with` with the request and the response, which borrow from here.
+    /// Calls `with` with the request and the response, which borrow from `self`.
     pub(crate) fn with<T>(&self, with: impl FnOnce(Request<'_>, Response<'_>) -> T) -> T {
+        // The borrowed values live only in this function, hence the callback in every arm.
         let mut room = [0; 250];
         match self {
             Self::Bits { function, address, bits } => {
@@ -130,7 +131,7 @@ pub(crate) fn reply_bytes(framing: Framing, header: Header, reply: &Reply<'_>) -
 
 proptest! {
     #[test]
-    fn a_slave_reads_what_a_master_asks(
+    fn a_slave_reads_every_request_of_a_master(
         framing in framing(),
         exchanges in prop::collection::vec(exchange(), 1..4),
         unit in 1u8..=247,
@@ -161,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn a_master_reads_what_a_slave_answers(
+    fn a_master_reads_every_answer_of_a_slave(
         framing in framing(),
         exchange in exchange(),
         unit in 1u8..=247,

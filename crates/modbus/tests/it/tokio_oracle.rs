@@ -12,7 +12,7 @@ use tokio_modbus::server::{Service, rtu_over_tcp, tcp};
 use crate::bank::Bank;
 use crate::ours::{PATIENCE, UNIT, ask_everything, slave};
 
-/// tokio-modbus asks this for every request.
+/// tokio-modbus calls this for every request.
 #[derive(Clone)]
 struct Server(Arc<Mutex<Bank>>);
 
@@ -23,6 +23,7 @@ impl Service for Server {
     type Future = Ready<Result<Self::Response, Self::Exception>>;
 
     fn call(&self, request: Self::Request) -> Self::Future {
+        // tokio-modbus has its own request and response types; both are translated here.
         use tokio_modbus::{Request as Theirs, Response as Answer};
         assert_eq!(request.slave, UNIT);
         let mut packed = [0; 250];
@@ -59,7 +60,7 @@ impl Service for Server {
                     values: Words::new(words),
                 }
             }
-            other => panic!("not asked: {other:?}"),
+            other => panic!("not used: {other:?}"),
         };
         let answer = self.0.lock().unwrap().answer(&ours, |answer| {
             answer

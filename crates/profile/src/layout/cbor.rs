@@ -1,4 +1,4 @@
-//! The bytes of a layout: one deterministic CBOR map with integer keys (RFC 8949, 4.2).
+//! The encoding of a layout: one deterministic CBOR map with integer keys (RFC 8949, 4.2).
 //!
 //! ```cddl
 //! layout = { 0: 1, 1: tstr, 2: uint, 3: [+ every_ms: uint], 4: [+ read], 5: [+ point],
@@ -34,7 +34,7 @@ pub(super) fn encode(layout: &Layout) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new());
     match write_layout(&mut encoder, layout) {
         Ok(()) => encoder.into_writer(),
-        // A vector takes every byte; the error type has no other cause here.
+        // A vector never fails; the error type has no other cause here.
         Err(_) => Vec::new(),
     }
 }
@@ -57,6 +57,7 @@ fn write_layout(e: &mut Encoder<Vec<u8>>, layout: &Layout) -> Written {
 }
 
 fn write_point(e: &mut Encoder<Vec<u8>>, point: &Point) -> Written {
+    // Defaults are not written: a layout has exactly one encoding.
     let optional = [
         point.kind == Kind::Text,
         point.word_order == WordOrder::Little,
@@ -122,7 +123,7 @@ fn is_same_read(column: &Column, next: &Column) -> bool {
     column.read == next.read
 }
 
-/// The columns of a read as runs of registers.
+/// The columns of a read as runs of consecutive registers.
 fn write_read(e: &mut Encoder<Vec<u8>>, read: &[Column]) -> Written {
     let is_next = |a: &Column, b: &Column| a.address.checked_add(1) == Some(b.address);
     let runs = || read.chunk_by(is_next);
@@ -141,7 +142,7 @@ fn write_read(e: &mut Encoder<Vec<u8>>, read: &[Column]) -> Written {
     Ok(())
 }
 
-/// Reads the map; a byte string that is not the one encoding of its layout is refused.
+/// Decodes the map; bytes that are not the canonical encoding of their layout are refused.
 pub(super) fn decode(bytes: &[u8]) -> Result<Layout, LayoutError> {
     let mut d = Decoder::new(bytes);
     let layout = read_layout(&mut d).map_err(|fault| match fault {
@@ -253,6 +254,8 @@ fn read_point(d: &mut Decoder<'_>) -> Result<Point, Fault> {
         counter: None,
         labels: Vec::new(),
     };
+    // Order and repetition of the optional keys are not checked here: `decode` encodes the layout
+    // again and compares.
     for _ in 4..fields {
         match d.u8()? {
             4 => point.column_count = d.u8()?,
@@ -295,7 +298,7 @@ fn read_point(d: &mut Decoder<'_>) -> Result<Point, Fault> {
     Ok(point)
 }
 
-/// An unsigned integer that must be this one.
+/// An unsigned integer that must have this value.
 fn key(d: &mut Decoder<'_>, expected: u8) -> Result<(), Fault> {
     if d.u8()? == expected { Ok(()) } else { Err(Fault::Cbor) }
 }

@@ -1,4 +1,4 @@
-//! Words of one sample to the value of one point; the inner loop of ingest.
+//! From the words of one sample to the value of one point; the inner loop of ingest.
 
 use ecowatt_model::{Mark, Quality};
 
@@ -7,10 +7,10 @@ use crate::scaled::POWERS_OF_TEN;
 
 use super::{Point, SENTINELS_MAX};
 
-/// Largest scale factor that is believed; SunSpec allows -10 to 10.
+/// Largest scale factor that is accepted; SunSpec allows -10 to 10.
 const SCALE_FACTOR_MAX: i16 = 10;
 
-/// A point without what decoding does not need, in one cache line.
+/// The fields of a point that decoding needs, in one cache line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Access {
     kind: Kind,
@@ -47,7 +47,7 @@ impl Access {
         }
     }
 
-    /// Whether one of its columns, or that of its scale factor, is from `first` to before `end`.
+    /// Whether one of its columns, or that of its scale factor, is in `first..end`.
     pub(super) fn touches(&self, first: u8, end: u8) -> bool {
         let own = self.first < end && first < self.first.saturating_add(self.width);
         own || self.scale.is_some_and(|scale| (first..end).contains(&scale))
@@ -56,7 +56,7 @@ impl Access {
     #[inline]
     pub(super) fn decode(&self, words: &[u16], marks: &[Mark]) -> (Quality, Option<i64>) {
         let from = usize::from(self.first);
-        // Most points have one word; asking for one is cheaper than asking for a range of one.
+        // Most points have one word, and indexing is cheaper than slicing.
         let wire = if self.width == 1 {
             let (Some(&word), Some(&mark)) = (words.get(from), marks.get(from)) else {
                 return (Quality::Garbled, None);
@@ -116,7 +116,7 @@ impl Access {
         Ok(integer(self.kind, wire).and_then(|count| count.checked_mul(self.multiplier)))
     }
 
-    /// As [`Self::scaled`], with one count worth 10^`factor`.
+    /// Like [`Self::scaled`], with one count worth 10^`factor`.
     fn scaled_by(&self, wire: u64, factor: i16) -> Result<Option<i64>, NotANumber> {
         if factor.abs() > SCALE_FACTOR_MAX {
             return Ok(None);
@@ -164,7 +164,7 @@ fn integer(kind: Kind, wire: u64) -> Option<i64> {
 /// A float in units of 10^`exponent`, rounded half away from zero.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked; low 32 bits are meant")]
 fn from_float(wire: u64, exponent: i8) -> Result<Option<i64>, NotANumber> {
-    /// Beyond this the neighbours of an `f64` are more than one apart.
+    /// Above this, adjacent `f64` values are more than one apart.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let float = f64::from(f32::from_bits(wire as u32));
     if float.is_nan() {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_and_plausibility_become_quality() {
+    fn sentinels_and_limits_become_quality() {
         let voltage = Point {
             multiplier: 10,
             exponent: -2,
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_on_any_column_is_the_quality() {
+    fn a_mark_on_any_column_becomes_the_quality() {
         let pair = Access::of(&point(Kind::U32));
         let marks = [Mark::Read, Mark::Timeout];
         assert_eq!(pair.decode(&[1, 0], &marks), (Quality::Timeout, None));

@@ -1,9 +1,9 @@
-//! Answers that are no measurements: every word of a read is the same filler.
+//! Detects answers that are not measurements: every word of a read is the same filler.
 //!
-//! Inverters that start, and gateways that have lost theirs, answer with registers that are all ones,
-//! all 0x8000, all 0x7FFF or all zero. Taken one by one some of them are plausible: -1 W, -0.1 degrees,
-//! 0 V. What one read cannot tell, the other reads of the same sample do: an inverter that answers
-//! one of them with filler measures nothing.
+//! Inverters that are starting, and gateways that have lost their inverter, answer with registers
+//! that are all ones, all 0x8000, all 0x7FFF or all zero. Taken one by one, some of these are
+//! plausible: -1 W, -0.1 degrees, 0 V. When one read alone cannot settle it, the other reads of the
+//! sample do: an inverter that answers any read with filler is not measuring.
 
 use alloc::vec::Vec;
 
@@ -13,17 +13,17 @@ use super::decode::Access;
 use super::{Column, LayoutError};
 use crate::plan::{READ_REGISTERS_MAX, READS_MAX};
 
-/// What such answers consist of.
+/// Words that such answers consist of.
 const FILLERS: [u16; 4] = [ZERO, 0xFFFF, 0x8000, 0x7FFF];
 
-/// The filler that measurements show as well: all is dark, no alarm is raised.
+/// The filler that real measurements also show: at night, with no alarm raised.
 const ZERO: u16 = 0;
 
-/// Words from which on a read of one filler, zeros aside, is no answer even if each number could be:
-/// two numbers of two registers that are both -1 do not come about by themselves.
+/// From this many words of one filler (zeros excepted), a read is not a measurement even if each
+/// number is plausible: two 2-register numbers that are both -1 do not occur by chance.
 const WORDS_MIN: usize = 4;
 
-/// Some reads of a layout, one bit for each.
+/// A set of reads of a layout, one bit for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ReadSet(u32);
 
@@ -47,26 +47,26 @@ impl ReadSet {
     }
 }
 
-/// The columns of one read, and what is not plausible in it if all its words are a filler.
+/// The columns of one read, and whether filler in all of them is implausible.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     first: u8,
-    /// After the last.
+    /// One past the last.
     end: u8,
-    /// One for each of [`FILLERS`]. Of zeros, that a point is out of its range; of the others, that any
-    /// is not good.
+    /// One for each of [`FILLERS`]. For zeros: a point would be out of range. For the others: a
+    /// point would not be good.
     contradicts: [bool; FILLERS.len()],
 }
 
-/// The reads that a sample comes in.
+/// The reads that make up a sample.
 #[derive(Debug, Clone)]
 pub(super) struct Frames {
     frames: Vec<Frame>,
-    /// In which reads each point is.
+    /// The reads that contain each point.
     reads: Vec<ReadSet>,
 }
 
-/// A read of one filler throughout.
+/// A read whose words are all the same filler.
 #[derive(Clone, Copy)]
 struct Uniform {
     /// Index into [`FILLERS`].
@@ -75,7 +75,7 @@ struct Uniform {
 }
 
 impl Frames {
-    /// The frames of a layout's columns.
+    /// Builds the frames of a layout's columns.
     pub(super) fn of(columns: &[Column], access: &[Access]) -> Result<Self, LayoutError> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut before: Option<(Column, u16)> = None;
@@ -83,6 +83,7 @@ impl Frames {
             let end = place.saturating_add(1);
             match (before, frames.last_mut()) {
                 (Some((last, start)), Some(frame)) if last.read == column.read => {
+                    // A read's columns must be in one table and group, and fit in one request.
                     let follows = (last.table, last.group) == (column.table, column.group)
                         && last.address < column.address
                         && column.address - start < READ_REGISTERS_MAX;
@@ -113,6 +114,8 @@ impl Frames {
             reads
         };
         let reads: Vec<ReadSet> = access.iter().map(reads_of).collect();
+        // Decoding a sample that is all filler shows which reads would contain an implausible
+        // point.
         let marks = alloc::vec![Mark::Read; columns.len()];
         for (which, filler) in FILLERS.into_iter().enumerate() {
             let words = alloc::vec![filler; columns.len()];
@@ -128,13 +131,13 @@ impl Frames {
         Ok(Self { frames, reads })
     }
 
-    /// Whether a point comes in one of these reads.
+    /// Whether a point is contained in one of these reads.
     #[inline]
     pub(super) fn is_in(&self, point: usize, reads: ReadSet) -> bool {
         self.reads.get(point).is_some_and(|own| own.meets(reads))
     }
 
-    /// The reads of a sample that are no measurements.
+    /// Returns the reads of a sample that are not measurements.
     #[inline]
     pub(super) fn hollow(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
         if self.frames.iter().all(|frame| frame.uniform(words, marks).is_none()) {
@@ -160,7 +163,7 @@ impl Frames {
             reads
         };
         let (zeros, others) = (all_of(true), all_of(false));
-        // A register that was read alone has nothing to be judged by.
+        // A single register has nothing to be compared with.
         let is_all_zero = uniform.iter().flatten().map(|uniform| uniform.words).sum::<usize>() > 1
             && others.is_empty()
             && self.frames.iter().zip(&uniform).all(|(frame, uniform)| {
@@ -185,9 +188,9 @@ impl Frames {
         hollow
     }
 
-    /// Whether a sample has nothing plausible but what is in these reads of fillers, although there was
-    /// more to be had: another number, or a register that was asked for in vain. A number that
-    /// was asked for alone has nothing to be judged by.
+    /// Whether the only plausible values of a sample are in these filler reads, although there
+    /// should have been others: another number, or a register that was read without success. A
+    /// number that was read alone has nothing to be compared with.
     fn is_all_there_is(
         &self,
         fillers: ReadSet,
@@ -217,7 +220,7 @@ impl Frame {
         marks.get(usize::from(self.first)..usize::from(self.end)).unwrap_or_default()
     }
 
-    /// The one filler that all is that was read.
+    /// Returns the filler if all words that were read are that filler.
     #[inline]
     fn uniform(&self, words: &[u16], marks: &[Mark]) -> Option<Uniform> {
         let columns = usize::from(self.first)..usize::from(self.end);

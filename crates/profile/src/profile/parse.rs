@@ -1,4 +1,4 @@
-//! TOML to a profile, collecting every problem on the way.
+//! Parses TOML into a profile, collecting all problems.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -25,10 +25,10 @@ use crate::source::{Problems, Section, decimal, not_one_of};
 use crate::sunspec;
 use crate::write::{Verify, WriteFunction, WriteRule};
 
-/// Rated powers that an inverter can have, in watts.
+/// Range of an inverter's rated power, in watts.
 pub const RATED_W: core::ops::RangeInclusive<u32> = 50..=10_000_000;
 
-/// The one version of the format.
+/// The only version of the format.
 const SCHEMA: i64 = 1;
 
 const TABLES: &[(&str, Table)] = &[("holding", Table::Holding), ("input", Table::Input)];
@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
     }
 }
 
-/// `None` only when a problem has been reported.
+/// Returns `None` only if a problem has been reported.
 fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
     let schema: Option<i64> = root.required("schema", root.integer("schema"));
     if schema.is_some_and(|schema| schema != SCHEMA) {
@@ -104,7 +104,7 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
     let registers_max = transport.as_ref().map_or(READ_REGISTERS_MAX, |t| t.registers_max);
     for point in &points {
         let Place::Registers { count, kind, .. } = point.place else { continue };
-        // Texts may come in several reads.
+        // Texts may be split over several reads.
         let most = if kind == Kind::Text { READ_REGISTERS_MAX } else { registers_max };
         if count > most {
             problems.add(
@@ -141,6 +141,7 @@ fn read_transport(section: &Section<'_>) -> Option<TransportSpec> {
             found.map(|(_, kind)| *kind)
         })
         .collect();
+    // A missing value below returns only at the end, so that the other problems are still found.
     let unit = section.required("unit", section.integer("unit"));
     let serial = section.section("serial").and_then(|serial| {
         let baud = serial.required("baud", serial.integer("baud"));
@@ -181,7 +182,7 @@ fn read_transport(section: &Section<'_>) -> Option<TransportSpec> {
     })
 }
 
-/// What points have that do not say otherwise.
+/// Defaults for the fields of a point.
 #[derive(Default)]
 struct Defaults {
     table: Option<Table>,
@@ -279,7 +280,7 @@ fn read_point(
     let unit = match entry.text("unit") {
         None => Unit::None,
         Some(symbol) => symbol.parse().unwrap_or_else(|_| {
-            entry.problem("unit", format!("is {symbol:?}, which is no known unit"));
+            entry.problem("unit", format!("is {symbol:?}, which is not a known unit"));
             Unit::None
         }),
     };
@@ -297,6 +298,7 @@ fn read_point(
     };
     let (multiplier, exponent) = read_scale(entry, place.as_ref()).unwrap_or((1, 0));
     let bound = |key: &str| {
+        // Bounds are stored in the point's own units, so that readings compare as integers.
         let bound = entry.decimal(key)?;
         let fitting = bound.rescale(exponent);
         if fitting.is_none() {
@@ -343,6 +345,7 @@ fn read_registers(entry: &Section<'_>, defaults: &Defaults) -> Option<Place> {
         entry.problem("type", "is missing, and defaults has none");
     }
     let word_order = entry.word("word_order", ORDERS).unwrap_or(defaults.word_order);
+    // Manuals may number registers from 1 or from 40001; `doc_offset` converts to addresses.
     let direct: Option<u16> = entry.integer("address");
     let documented: Option<u16> = entry.integer("doc_address");
     let address = match (direct, documented) {
@@ -422,10 +425,10 @@ fn read_sunspec(name: &str, entry: &Section<'_>) -> Option<Vec<SunSpecPoint>> {
     Some(candidates)
 }
 
-/// What one count is worth: multiplier and exponent.
+/// Returns the value of one count: multiplier and exponent.
 ///
-/// Integers have `scale`, whose decimal places are the point's. Floats and SunSpec points bring
-/// their own scale; `decimals` says how many places of it are kept.
+/// Integers have `scale`, whose decimal places become the point's. Floats and SunSpec points carry
+/// their own scale; `decimals` sets how many places of it are kept.
 fn read_scale(entry: &Section<'_>, place: Option<&Place>) -> Option<(i64, i8)> {
     let scale = entry.decimal("scale");
     let decimals: Option<i8> = entry.integer("decimals");
@@ -484,6 +487,7 @@ fn read_write(
     multiplier: i64,
     exponent: i8,
 ) -> Option<WriteRule> {
+    // Values between two counts of the register cannot be written.
     let whole = |key: &str, value: Scaled| {
         let fitting = value.rescale(exponent).filter(|units| units % multiplier == 0);
         if fitting.is_none() {
@@ -517,8 +521,9 @@ fn read_write(
         (Some(_), Some(_)) => true,
         _ => false,
     };
+    // A write without a bound is refused: the profile decides what is safe.
     if !is_bounded && one_of.is_none() && !section.has("one_of") {
-        section.problem("min", "and max, or one_of, must say what is safe");
+        section.problem("min", "and max, or one_of, must limit what is written");
     }
     if step.is_some_and(|step| step < 1) {
         section.problem("step", "must be positive");
@@ -560,6 +565,7 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
             let limit = below.decimal(name);
             let Some(point) = find(&below, name) else { continue };
             if let Place::Registers { kind, .. } = point.place
+                // The device compares one raw word, so the point must be a single register.
                 && !matches!(kind, Kind::U16 | Kind::I16)
             {
                 below.problem(name, "must be of type u16 or i16");
@@ -596,7 +602,7 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
                 (false, true) => SleepSpecTest::OneOf(words),
                 (true, false) => {
                     for label in labels.iter().filter(|label| !has_label(point, label)) {
-                        one_of.problem(name, format!("names {label:?}, which is no label of it"));
+                        one_of.problem(name, format!("names {label:?}, not one of its labels"));
                     }
                     SleepSpecTest::Labelled(labels)
                 }
@@ -616,7 +622,8 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
     rules
 }
 
-/// Whether a state of the point is called so: by the profile, or by all of its SunSpec candidates.
+/// Whether the point has a state with this label, in the profile or in all of its SunSpec
+/// candidates.
 fn has_label(point: &PointSpec, label: &str) -> bool {
     if !point.labels.is_empty() {
         return point.labels.iter().any(|(_, known)| known == label);

@@ -1,4 +1,4 @@
-//! A profile of SunSpec points becomes one of registers, once the device's models are known.
+//! Turns a profile of SunSpec points into one of registers, once the device's models are known.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,21 +13,22 @@ use crate::sunspec::{self, Found, HEADER_LEN, Model};
 /// Why a profile does not fit a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The device has no model with a point that the profile reads most often: it may say what the
-    /// device is, but nothing of what it does.
+    /// The device has no model with a point from the profile's fastest group: it may identify
+    /// itself, but it reports no measurements.
     #[error("none of its models has a measurement of the profile")]
     NothingFits,
 }
 
 impl Profile {
-    /// The profile with the addresses of one device, whose models [`sunspec::Discovery`] found.
+    /// Fills in the addresses of one device, whose models [`sunspec::Discovery`] found.
     ///
-    /// Points that the device does not have are left out; one with `{n}` becomes one per module.
-    /// Values that lie too far from their scale factor to be read with it are left out, and named in
-    /// [`Profile::out_of_reach`]. The headers of the models that are used become part of the reads.
+    /// Points that the device does not have are left out; a point with `{n}` becomes one per
+    /// module. Values too far from their scale factor to be read together with it are also left
+    /// out, and listed in [`Profile::out_of_reach`]. The headers of the models in use are added to
+    /// the reads.
     ///
     /// # Errors
-    /// When nothing of what is read most often is left.
+    /// When no point of the fastest group is left.
     pub fn resolve(&self, models: &[Found]) -> Result<Self, ResolveError> {
         let (mut points, mut headers, mut out_of_reach) = (vec![], vec![], vec![]);
         for point in &self.points {
@@ -60,8 +61,8 @@ impl Profile {
         Ok(Self { points, headers, out_of_reach, ..self.clone() })
     }
 
-    /// Points of the device that cannot be read: more registers from their scale factor than one read
-    /// takes.
+    /// Points of the device that cannot be read: they are further from their scale factor than one
+    /// read can span.
     #[must_use]
     pub fn out_of_reach(&self) -> &[String] {
         &self.out_of_reach
@@ -73,7 +74,7 @@ impl Profile {
         &self.headers
     }
 
-    /// The points that one candidate gives; none if the device does not have it.
+    /// Returns the points of one candidate; none if the device does not have it.
     fn resolve_point(
         &self,
         point: &PointSpec,
@@ -124,7 +125,7 @@ impl Profile {
             Some(scale) => Some(at(scale)?),
             None => None,
         };
-        // The last register must be there as well.
+        // The last register must exist too.
         at(last.checked_sub(1)?)?;
         Some(Place::Registers {
             table: Table::Holding,
@@ -141,18 +142,18 @@ impl Profile {
 /// A point of a device.
 struct Placed {
     name: String,
-    /// None if it cannot be read.
+    /// `None` if it cannot be read.
     place: Option<Place>,
     labels: Vec<(u32, String)>,
-    /// The model that it is in.
+    /// The model that contains it.
     header: Found,
 }
 
-/// Most modules of one model that become points: names count to 99.
+/// Maximum number of modules of one model that become points: names count to 99.
 const MODULES_MAX: u16 = 99;
 
-/// Bit patterns by which inverters say that a point has no value: SunSpec's own, and all ones for an
-/// accumulator, which many show instead of its zero.
+/// Bit patterns by which inverters mark a point as having no value: SunSpec's own, and all ones for
+/// an accumulator, which many use instead of zero.
 fn sentinels(kind: Kind) -> Vec<u64> {
     let ones = (kind == Kind::Acc32).then_some(0xFFFF_FFFF);
     sunspec::not_implemented(kind).into_iter().chain(ones).collect()

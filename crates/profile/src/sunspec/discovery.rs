@@ -1,24 +1,24 @@
-//! Finding the models of a SunSpec device: which registers to read next, without reading them.
+//! Finds the models of a SunSpec device: decides which registers to read next, without IO.
 //!
-//! The list of models begins after the marker at one of [`BASES`] and ends where the device says so:
-//! with an end model, with a refusal, or where it leaves the address space. Only "no such register"
-//! (exceptions 2 and 3) is such a refusal. Silence and "busy" say nothing about what lies there: they
-//! are followed by another try, [`TRIES_MAX`] in all, and a list that still breaks off is
-//! *incomplete*. What was found of it is used all the same.
+//! The list of models begins after the marker at one of [`BASES`] and ends where the device
+//! indicates it: with an end model, with a refusal, or at the end of the address space. Only "no
+//! such register" (exceptions 2 and 3) counts as a refusal. Silence and "busy" say nothing about
+//! the registers: the read is retried, [`TRIES_MAX`] times in all, and a list that still cannot be
+//! finished is *incomplete*. The models found until then are used.
 
 use super::{END_ID, HEADER_LEN};
 
-/// Where the marker may be, in the order of trial. The first three are those of the SunSpec
+/// Where the marker may be, in the order of search. The first three are those of the SunSpec
 /// Information Model Specification; firmware that counts registers from one shifts its whole map.
 pub const BASES: [u16; 5] = [40_000, 50_000, 0, 40_001, 39_999];
 
 /// "SunS" in two registers.
 pub const MARKER: [u16; 2] = [0x5375, 0x6E53];
 
-/// Most models that are listed of one device.
+/// Maximum number of models listed for one device.
 pub const MODELS_MAX: usize = 48;
 
-/// How often one register is asked for that brings no usable answer.
+/// How often a register without a usable answer is read.
 pub const TRIES_MAX: u8 = 3;
 
 /// A model on a device.
@@ -41,35 +41,36 @@ pub struct ProbeRead {
     pub count: u16,
 }
 
-/// What became of a [`ProbeRead`].
+/// Outcome of a [`ProbeRead`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeAnswer<'a> {
-    /// The words, as many as were asked for.
+    /// The words, as many as requested.
     Words(&'a [u16]),
-    /// There is no such register: exception 2, or 3.
+    /// The register does not exist: exception 2, or 3.
     Refused,
-    /// Any other exception, or a damaged answer: it is there, and says nothing of its registers.
+    /// Any other exception, or a damaged answer: the device is there, but its registers are
+    /// unknown.
     Busy,
-    /// No answer, nor from a gateway on its behalf.
+    /// No answer, from the device or from a gateway on its behalf.
     Silent,
 }
 
-/// What a search found.
+/// Result of a successful search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings<'a> {
     /// The models in the order of their registers.
     pub models: &'a [Found],
-    /// The device said where the list ends.
+    /// Whether the device indicated the end of the list.
     pub is_complete: bool,
 }
 
 /// Why a search found no models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoModels {
-    /// Every base was answered, and none has the marker.
+    /// Every base was answered, and none holds the marker.
     #[error("inverter has no SunSpec models")]
     Absent,
-    /// At some base there was no usable answer.
+    /// Some base gave no usable answer.
     #[error("inverter did not answer the search for its models")]
     Unanswered,
 }
@@ -98,19 +99,19 @@ pub enum NoModels {
 #[derive(Debug, Clone)]
 pub struct Discovery {
     step: Step,
-    /// Usable answers that were waited for in vain: per base, and for the present header.
+    /// Reads without a usable answer: per base, and for the current header.
     tries: [u8; BASES.len()],
     header_tries: u8,
-    /// A bit per base that is settled: it has no list of models.
+    /// One bit for each base that is settled: it has no list of models.
     settled: u8,
-    /// Whether anything has answered at all.
+    /// Whether the device has answered at all.
     is_answered: bool,
     models: heapless::Vec<Found, MODELS_MAX>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Looking for the marker at this one of the bases.
+    /// Looking for the marker at the base with this index.
     Marker(usize),
     /// Reading the header of the model at this register, in the list of this base.
     Header(usize, u16),
@@ -141,7 +142,7 @@ impl Discovery {
         }
     }
 
-    /// What to read next; `None` when the search is over.
+    /// Returns the next read, or `None` when the search is over.
     #[must_use]
     pub fn next_read(&self) -> Option<ProbeRead> {
         match self.step {
@@ -151,7 +152,7 @@ impl Discovery {
         }
     }
 
-    /// Whether the read that is next was tried in vain before: let some time pass.
+    /// Whether the next read is a retry; wait before sending it.
     #[must_use]
     pub fn is_again(&self) -> bool {
         match self.step {
@@ -161,7 +162,7 @@ impl Discovery {
         }
     }
 
-    /// Takes what became of the read that was asked for last.
+    /// Takes the outcome of the last read.
     pub fn handle(&mut self, answer: ProbeAnswer<'_>) {
         self.is_answered |= answer != ProbeAnswer::Silent;
         match (self.step, answer) {
@@ -189,7 +190,7 @@ impl Discovery {
                     return;
                 }
                 if self.models.is_empty() {
-                    // Perhaps the list that can be read lies at another base.
+                    // A complete list may exist at another base.
                     self.tries[base] = TRIES_MAX;
                     self.step = self.base_after(base);
                 } else {
@@ -200,7 +201,7 @@ impl Discovery {
         }
     }
 
-    /// What was found, once the search is over; `None` before that.
+    /// Returns the result once the search is over; `None` before that.
     #[must_use]
     pub fn findings(&self) -> Option<Result<Findings<'_>, NoModels>> {
         let findings = |is_complete| Ok(Findings { models: &self.models, is_complete });
@@ -216,7 +217,7 @@ impl Discovery {
     fn take_header(&mut self, base: usize, found: Found) {
         // Many devices end the list with zeros instead of the end model.
         let is_end = found.id == END_ID || found.id == 0;
-        // A model without registers has nothing to read, but others may follow it.
+        // A model without registers has nothing to read, but other models may follow it.
         let is_listed = !is_end && self.models.push(found).is_ok();
         let next = found.address.checked_add(HEADER_LEN).and_then(|n| n.checked_add(found.length));
         match next {
@@ -225,7 +226,7 @@ impl Discovery {
         }
     }
 
-    /// The device says that the list ends here. An empty one is no list.
+    /// Ends the list as indicated by the device. An empty list does not count.
     fn end_list(&mut self, base: usize) {
         if self.models.is_empty() {
             self.settle(base);
@@ -239,8 +240,8 @@ impl Discovery {
         self.step = self.base_after(base);
     }
 
-    /// The next base that is worth a try: each once, then again those that gave no usable answer. A
-    /// device that answers nowhere is asked once at each.
+    /// Returns the next base to try: each base once, then those without a usable answer again. A
+    /// device that never answers is asked once at each.
     fn base_after(&self, base: usize) -> Step {
         let is_open = |base: &usize| {
             let tries = self.tries[*base];
@@ -259,7 +260,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::vec::Vec;
 
-    /// What a device does about a register, the nth time it is asked.
+    /// What a device answers for a register, the nth time it is read.
     type Device<'a> = &'a dyn Fn(u16, u32) -> Option<Option<[u16; 2]>>;
 
     /// Words, or `Some(None)` for exception 2, or `None` for silence and "busy".
@@ -285,7 +286,7 @@ mod tests {
         (findings.models.iter().map(|found| found.id).collect(), findings.is_complete)
     }
 
-    /// Models 1 and 103 at this base; what follows them is `end`.
+    /// Models 1 and 103 at this base, followed by `end`.
     fn listed(base: u16, address: u16, end: Option<Option<[u16; 2]>>) -> Option<Option<[u16; 2]>> {
         match address.checked_sub(base) {
             Some(0) => Some(Some(MARKER)),
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_is_asked_again() {
+    fn unanswered_reads_are_retried() {
         for busy in [40_000, 40_002, 40_070, 40_122] {
             let (discovery, _) = run(&|address, time| {
                 let is_busy = address == busy && time < 2;
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_without_models_is_no_list() {
+    fn a_marker_without_models_is_not_a_list() {
         for end in [Some(None), Some(Some([END_ID, 0])), Some(Some([0, 0])), None] {
             let (discovery, _) = run(&|address, _| match address {
                 40_000 => Some(Some(MARKER)),
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn no_models_and_no_answer_are_told_apart() {
+    fn no_models_and_no_answer_are_distinguished() {
         let (discovery, _) = run(&|_, _| Some(None));
         assert_eq!(discovery.findings(), Some(Err(NoModels::Absent)));
         let (discovery, _) = run(&|_, _| Some(Some([0, 0])));

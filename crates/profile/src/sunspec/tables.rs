@@ -33,7 +33,7 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// What the models are about, in the words of their definitions.
+/// What the models describe, in the words of their definitions.
 pub(super) const NAMES: &[(u16, &str)] = &[
     (1, "common"),
     (101, "single-phase inverter"),
@@ -109,7 +109,7 @@ const fn scale_factor(name: &'static str, offset: u16) -> Point {
     plain(name, offset, Kind::I16)
 }
 
-/// Operating states of the models 101 to 113.
+/// Operating states in models 101 to 113.
 const STATES: &[(u32, &str)] = &[
     (1, "off"),
     (2, "sleeping"),
@@ -121,7 +121,7 @@ const STATES: &[(u32, &str)] = &[
     (8, "standby"),
 ];
 
-/// The same of model 701, which counts from zero.
+/// The same for model 701, which counts from zero.
 const DER_STATES: &[(u32, &str)] = &[
     (0, "off"),
     (1, "sleeping"),

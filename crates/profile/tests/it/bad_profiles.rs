@@ -1,4 +1,4 @@
-//! A bad profile is refused with everything that is wrong in it.
+//! A bad profile is refused with all of its problems.
 
 use ecowatt_profile::{Profile, ProfileError};
 
@@ -62,7 +62,7 @@ every_s = 0.0005
         "defaults.sentinels.u16 has more than 4 patterns",
         "defaults.sentinels.u17 is not a key here",
         "groups.live.every_s must be seconds from 0 with at most three decimal places",
-        "points.\"ac.power\".unit is \"kW\", which is no known unit",
+        "points.\"ac.power\".unit is \"kW\", which is not a known unit",
         "points.\"ac.power\".group is \"fast\", which is not in groups",
         "points.\"ac.power\".table is \"coils\", must be one of holding, input",
         "points.\"ac.power\".address must be an integer that fits u16, is 70000",
@@ -78,7 +78,7 @@ every_s = 0.0005
 }
 
 #[test]
-fn points_that_cannot_be() {
+fn invalid_points_are_refused() {
     let table: &[(&str, &str)] = &[
         (
             r#""ac.power" = { table = "input", type = "u16", group = "live" }"#,
@@ -118,7 +118,7 @@ fn points_that_cannot_be() {
         ),
         (
             r#""ac.power" = { address = 1, table = "input", type = "u16", group = "live", write = { function = 6 } }"#,
-            r#"points."ac.power".write.min and max, or one_of, must say what is safe"#,
+            r#"points."ac.power".write.min and max, or one_of, must limit what is written"#,
         ),
         (
             r#""ac.power" = { address = 1, table = "holding", type = "u32", group = "live", write = { min = 0, max = 5 } }"#,
@@ -135,7 +135,7 @@ fn points_that_cannot_be() {
 }
 
 #[test]
-fn a_sleep_rule_needs_points_that_can_tell() {
+fn a_sleep_rule_needs_one_register_per_point() {
     let found = problems_of_points(
         r#"
 "pv.1.voltage" = { address = 1, table = "input", type = "u16", scale = 0.1, group = "live" }

@@ -1,4 +1,4 @@
-//! Every profile of the catalogue loads and gives the reads that are written here.
+//! Every profile of the catalogue loads and compiles to the reads listed here.
 
 use std::fmt::Write;
 
@@ -122,7 +122,7 @@ static holding 40122+5 4 columns
     );
 }
 
-/// A three-phase inverter that has none of the models before 700, with three ports.
+/// A three-phase inverter with three ports and no model below 700.
 const DER_MODELS: [Found; 10] = [
     Found { id: 1, address: 40_002, length: 66 },
     Found { id: 701, address: 40_070, length: 153 },
@@ -137,7 +137,7 @@ const DER_MODELS: [Found; 10] = [
 ];
 
 #[test]
-fn models_from_701_on_are_measured_as_the_older_ones_are() {
+fn models_from_701_on_are_read_like_the_older_ones() {
     let resolved = find("sunspec/generic-pv").resolve(&DER_MODELS).unwrap();
     let expected = "\
 live holding 40070+123 23 columns
@@ -184,7 +184,7 @@ static holding 40225+46 4 columns
     assert!(layout.find("pv.3.power").is_some() && layout.find("pv.4.power").is_none());
     let state = &layout.points()[layout.roles().state.unwrap()];
     assert_eq!(value("state").and_then(|code| state.label(code)), Some("running"));
-    // Asleep at next to no power in one of the states of the night, by their names.
+    // Asleep: very little power in one of the states of the night, by their names.
     let column = |address| layout.columns().iter().position(|c| c.address == address).unwrap();
     let (power, state) = (column(40_080), column(40_074));
     let sleep = *compiled.plan.sleep().unwrap();
@@ -197,7 +197,7 @@ static holding 40225+46 4 columns
 }
 
 #[test]
-fn an_inverter_that_measures_nothing_of_the_profile_does_not_fit() {
+fn an_inverter_without_a_measurement_of_the_profile_does_not_fit() {
     let sunspec = find("sunspec/generic-pv");
     let model = |id, address, length| Found { id, address, length };
     for models in [
@@ -214,7 +214,7 @@ fn an_inverter_that_measures_nothing_of_the_profile_does_not_fit() {
 }
 
 #[test]
-fn every_sample_holds_the_headers_of_its_models() {
+fn every_sample_contains_the_headers_of_its_models() {
     for models in [&MODELS[..], &DER_MODELS[..]] {
         let resolved = find("sunspec/generic-pv").resolve(models).unwrap();
         let Compiled { plan, layout } = resolved.compile(Transport::serial(9_600)).unwrap();
@@ -224,7 +224,7 @@ fn every_sample_holds_the_headers_of_its_models() {
             let (first, second) = (column(guard.column.into()), column(guard.column as usize + 1));
             let found = guard.model;
             assert_eq!((first.address, second.address), (found.address, found.address + 1));
-            // As often as anything of the model.
+            // As often as the model's fastest point.
             let every = |group: u8| layout.groups()[usize::from(group)].wrapping_sub(1);
             let own = layout.columns().iter().filter(|c| guard.covers(c.table, c.address));
             assert!(own.clone().count() > 2);

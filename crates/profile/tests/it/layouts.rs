@@ -1,4 +1,4 @@
-//! Layouts survive the wire and turn words into readings.
+//! Layouts survive encoding and turn words into readings.
 
 use ecowatt_model::{Mark, Quality, Unit};
 use ecowatt_profile::sunspec::Found;
@@ -23,7 +23,7 @@ fn all() -> Vec<Layout> {
 }
 
 #[test]
-fn every_layout_of_the_catalogue_survives_the_wire() {
+fn every_layout_of_the_catalogue_survives_encoding() {
     for layout in all() {
         let bytes = layout.to_cbor();
         assert!(bytes.len() <= LAYOUT_BYTES_MAX / 2, "{} {}", layout.profile(), bytes.len());

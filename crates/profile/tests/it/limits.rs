@@ -1,4 +1,4 @@
-//! What is plausible: limits by rated power, and answers that are no measurements.
+//! Plausibility: limits by rated power, and answers that are not measurements.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn all(rated_w: Option<u32>) -> Vec<Layout> {
     all_over(Transport::TCP, rated_w)
 }
 
-/// Every layout of the catalogue, of inverters behind such a link.
+/// Every layout of the catalogue, for inverters behind such a link.
 fn all_over(transport: Transport, rated_w: Option<u32>) -> Vec<Layout> {
     let layout = |id: &str| {
         let profile = catalogue::find(id).unwrap();
@@ -29,7 +29,7 @@ fn all_over(transport: Transport, rated_w: Option<u32>) -> Vec<Layout> {
     catalogue::list().iter().map(|entry| layout(entry.id)).collect()
 }
 
-/// Words under which points read what the test says and everything else is zero.
+/// Words for which the given points have the given words and everything else is zero.
 fn words(layout: &Layout, set: &[(&str, &[u16])]) -> Vec<u16> {
     let mut words = vec![0; layout.columns().len()];
     for (name, own) in set {
@@ -40,7 +40,7 @@ fn words(layout: &Layout, set: &[(&str, &[u16])]) -> Vec<u16> {
 }
 
 fn reading(layout: &Layout, name: &str, own: &[u16]) -> (Quality, Option<i64>) {
-    // Not alone in its frame.
+    // Not alone in its read.
     let mut words = words(layout, &[(name, own)]);
     let point = layout.find(name).unwrap();
     let first = usize::from(layout.points()[point].first_column);
@@ -81,7 +81,7 @@ fn every_measurement_has_limits() {
 }
 
 #[test]
-fn rated_power_says_what_is_plausible() {
+fn rated_power_sets_the_limits() {
     for layout in all(Some(5_000)) {
         let profile = layout.profile().to_owned();
         let power = layout.find("ac.power").unwrap();
@@ -121,10 +121,10 @@ fn rated_power_says_what_is_plausible() {
     }
 }
 
-/// What inverters that measure nothing answer with.
+/// Answers of inverters that are not measuring.
 const FILLERS: [u16; 4] = [0xFFFF, 0x8000, 0x7FFF, 0];
 
-/// A link over which registers are asked for in shorter reads than over others.
+/// A link over which reads are shorter than over others.
 const TERSE: Transport = Transport { baud: 115_200, turnaround: Duration::ZERO };
 
 fn over_every_link() -> Vec<Layout> {
@@ -135,7 +135,7 @@ fn over_every_link() -> Vec<Layout> {
     layouts
 }
 
-/// Words of an inverter that works: points that are numbers read ten, a frequency 50 Hz.
+/// Words of a working inverter: numeric points read ten, a frequency 50 Hz.
 fn good_words(layout: &Layout) -> Vec<u16> {
     let mut words = vec![0x4142; layout.columns().len()];
     for point in layout.points().iter().filter(|point| point.kind != Kind::Text) {
@@ -160,7 +160,7 @@ fn readings(layout: &Layout, words: &[u16], marks: &[Mark]) -> Vec<Reading> {
     readings
 }
 
-/// Whether a point has something in one of these columns.
+/// Whether a point uses one of these columns.
 fn is_in(point: &Point, mut columns: impl FnMut(usize) -> bool) -> bool {
     let first = usize::from(point.first_column);
     let mut own = first..first + usize::from(point.column_count);
@@ -168,7 +168,7 @@ fn is_in(point: &Point, mut columns: impl FnMut(usize) -> bool) -> bool {
 }
 
 #[test]
-fn whole_answers_of_one_filler_are_no_measurements() {
+fn answers_of_one_filler_are_not_measurements() {
     for layout in over_every_link() {
         let count = layout.columns().len();
         for filler in FILLERS {
@@ -183,7 +183,7 @@ fn whole_answers_of_one_filler_are_no_measurements() {
 }
 
 #[test]
-fn filler_in_one_of_several_reads_is_no_measurement_there() {
+fn filler_in_one_of_several_reads_invalidates_that_read() {
     for layout in over_every_link() {
         let columns = layout.columns();
         let (words, marks) = (good_words(&layout), vec![Mark::Read; columns.len()]);
@@ -209,7 +209,7 @@ fn filler_in_one_of_several_reads_is_no_measurement_there() {
 }
 
 #[test]
-fn one_wrong_register_spoils_its_own_points_alone() {
+fn one_wrong_register_spoils_only_its_own_points() {
     for layout in over_every_link() {
         let count = layout.columns().len();
         let (words, marks) = (good_words(&layout), vec![Mark::Read; count]);
@@ -255,12 +255,12 @@ fn a_short_answer_is_judged_by_the_rest_of_its_sample() {
         assert_eq!(own(&beside_good, &read), Some(value), "{filler}: all else is plausible");
         assert_eq!(own(&filled, &alone(Mark::NotDue)), Some(value), "{filler}: nothing else due");
     }
-    // With nothing plausible beside it, ones are no measurement; zeros may be.
+    // Without other plausible values, ones are not a measurement; zeros may be.
     let filled = vec![0xFFFF; count];
     for mark in [Mark::Timeout, Mark::Exception, Mark::Garbled] {
         assert_eq!(own(&filled, &alone(mark)), None, "{mark:?}");
     }
-    // Another read of filler is enough, whatever the rest says, and whichever filler it is.
+    // One other filler read is enough, whatever the rest contains and whichever filler it is.
     for (other, filler) in [("ac.power", 0xFFFF), ("pv.1.voltage", 0x8000), ("state", 0x7FFF)] {
         let first = usize::from(layout.points()[layout.find(other).unwrap()].first_column);
         let mut words = good_words(layout);

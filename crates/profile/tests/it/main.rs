@@ -1,4 +1,4 @@
-//! Profiles from text to readings: what a user of the crate sees.
+//! Profiles from text to readings, as a user of the crate sees them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -44,7 +44,7 @@ fn register() -> impl Strategy<Value = Register> {
     })
 }
 
-/// The last registers that a read is split into, which no bad register can be torn from.
+/// The smallest reads that a read is split into.
 fn pieces(read: Read) -> Vec<Read> {
     match read.bisect() {
         Some((left, right)) => pieces(left).into_iter().chain(pieces(right)).collect(),
@@ -90,7 +90,7 @@ proptest! {
         prop_assert_eq!(&planned, &laid);
         prop_assert_eq!(plan.column_count(), laid.len());
 
-        // No register is read twice, no read is too long or over a barrier.
+        // No register is read twice; no read is too long or crosses a barrier.
         let distinct: BTreeSet<_> = planned.iter().map(|(table, address, _)| (table, address)).collect();
         for read in plan.reads() {
             prop_assert!(read.count <= 125);
@@ -104,7 +104,7 @@ proptest! {
             .collect();
         prop_assert_eq!(distinct.len(), needed.len());
 
-        // Each point decodes from its own registers, at least as often as asked.
+        // Each point decodes from its own registers, at least as often as configured.
         let words: Vec<u16> = laid.iter().map(|(_, address, _)| *address).collect();
         let marks = vec![Mark::Read; words.len()];
         for (reading, register) in layout.decode(&words, &marks).zip(&registers) {
@@ -137,7 +137,7 @@ proptest! {
 }
 
 #[test]
-fn the_seed_sleeps_when_it_gives_nothing_and_takes_nothing() {
+fn the_seed_sleeps_without_output_power_and_string_current() {
     let seed = catalogue::find("ecowatt/seed-sim").unwrap();
     let plan = seed.compile(Transport::TCP).unwrap().plan;
     let sleep = plan.sleep().unwrap();
@@ -172,8 +172,8 @@ fn a_sunspec_inverter_sleeps_with_little_power_unless_it_has_a_fault() {
 }
 
 #[test]
-fn a_sleep_rule_with_a_part_missing_is_none() {
-    // Model 113 has its power as a float, which no rule looks at.
+fn a_sleep_rule_with_a_missing_condition_is_dropped() {
+    // Model 113 has its power as a float, which sleep rules do not support.
     let models = [Found { id: 113, address: 2, length: 60 }];
     let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
     assert_eq!(profile.compile(Transport::TCP).unwrap().plan.sleep(), None);

@@ -1,4 +1,4 @@
-//! Only values that a profile calls safe can be written.
+//! Only values that a profile allows can be written.
 
 use ecowatt_profile::{Profile, Scaled, Table, Verify, WriteError, WriteFunction, catalogue};
 
