@@ -66,7 +66,7 @@ pub(super) struct Frames {
     reads: Vec<ReadSet>,
 }
 
-/// A read whose words are all the same filler.
+/// A read in which every word is one filler.
 #[derive(Clone, Copy)]
 struct Uniform {
     /// Index into [`FILLERS`].

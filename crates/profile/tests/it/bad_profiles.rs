@@ -79,6 +79,7 @@ every_s = 0.0005
 
 #[test]
 fn invalid_points_are_refused() {
+    // Each point has one fault, next to the problem that must be reported for it.
     let table: &[(&str, &str)] = &[
         (
             r#""ac.power" = { table = "input", type = "u16", group = "live" }"#,
