@@ -1,4 +1,4 @@
-//! Bytes into a batch, row by row.
+//! Decodes bytes into a batch, row by row.
 
 use ecowatt_model::{COLUMNS_MAX, Mark};
 
@@ -7,7 +7,7 @@ use crate::range_coder::{self, EndError};
 use crate::state::State;
 use crate::times::Times;
 
-/// Why bytes are no batch.
+/// Why bytes are not a valid batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("no bytes")]
@@ -18,7 +18,7 @@ pub enum DecodeError {
     State { room: usize, columns: usize },
     #[error("a row has {columns} columns, not {got}")]
     Row { columns: usize, got: usize },
-    #[error("not what an encoder writes")]
+    #[error("not the output of an encoder")]
     Malformed,
     #[error("bytes follow the batch")]
     Trailing,
@@ -26,8 +26,8 @@ pub enum DecodeError {
 
 /// Reads one batch.
 ///
-/// A batch is good only once [`Decoder::next_row`] has returned `Ok(None)`; rows given out before
-/// an error are worth nothing.
+/// A batch is valid only once [`Decoder::next_row`] has returned `Ok(None)`; discard rows returned
+/// before an error.
 #[derive(Debug)]
 pub struct Decoder<'a, const N: usize = COLUMNS_MAX> {
     header: Header,
@@ -41,10 +41,10 @@ pub struct Decoder<'a, const N: usize = COLUMNS_MAX> {
 }
 
 impl<'a, const N: usize> Decoder<'a, N> {
-    /// Reads what comes before the rows.
+    /// Decodes everything before the rows.
     ///
     /// # Errors
-    /// When the format is not known, the state too small, or the size not one that is written.
+    /// When the format is unknown, the state is too small, or the size cannot be an encoder's.
     pub fn new(bytes: &'a [u8], state: &'a mut State<N>) -> Result<Self, DecodeError> {
         let (&first, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let header = Header::from_byte(first).ok_or(DecodeError::UnknownFormat(first >> 4))?;
@@ -73,18 +73,19 @@ impl<'a, const N: usize> Decoder<'a, N> {
         self.columns
     }
 
-    /// What the times count from.
+    /// What the times are relative to.
     #[must_use]
     pub fn base(&self) -> TimeBase {
         self.header.shape.base
     }
 
-    /// Reads the next row into buffers of one place a column; its time in milliseconds.
+    /// Decodes the next row into buffers with one entry per column; returns its time in
+    /// milliseconds.
     ///
-    /// After the last row it checks the end of the bytes and gives none.
+    /// After the last row it checks the end of the bytes and returns `None`.
     ///
     /// # Errors
-    /// When the bytes are not what an encoder writes, or a buffer has another length than the row.
+    /// When the bytes are not an encoder's output, or a buffer's length differs from the row's.
     pub fn next_row(
         &mut self,
         words: &mut [u16],

@@ -1,4 +1,4 @@
-//! A batch into bytes.
+//! Encodes a batch as bytes.
 
 use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 
@@ -7,16 +7,16 @@ use crate::range_coder::Encoder;
 use crate::state::{PLAIN_MARK_BITS, PLAIN_WORD_BITS, State};
 use crate::times::{Shape, Times};
 
-/// What one batch holds; tables are row after row.
+/// Contents of one batch; tables are row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub base: TimeBase,
     pub columns: usize,
-    /// Milliseconds, one a row; constant steps are cheapest, any order is allowed.
+    /// Milliseconds, one per row; constant steps are cheapest, any order is allowed.
     pub times: &'a [i64],
-    /// One word a cell; the word of a cell that was not read is not kept.
+    /// One word per cell; the word of a cell that was not read is not stored.
     pub words: &'a [u16],
-    /// One mark a cell, or none if every cell was read.
+    /// One mark per cell, or `None` if every cell was read.
     pub marks: Option<&'a [Mark]>,
 }
 
@@ -37,7 +37,7 @@ pub enum EncodeError {
     Full(usize),
 }
 
-/// Bytes that are enough for any batch of this size.
+/// Buffer size that is enough for any batch of this size.
 #[must_use]
 pub const fn encoded_len_max(rows: usize, columns: usize) -> usize {
     let cell_bits = (PLAIN_MARK_BITS + PLAIN_WORD_BITS) as usize;
@@ -47,16 +47,16 @@ pub const fn encoded_len_max(rows: usize, columns: usize) -> usize {
 /// First byte, rows, columns, first time; the three bits of each class rounded up.
 const HEADER_MAX: usize = 1 + 2 + 2 + 9;
 
-/// A step of 63 bits after eight bits that cost 12.1 bits each at the worst.
+/// A step of 63 bits after eight bits that cost at most 12.1 bits each.
 const TIME_MAX: usize = 8 + 13;
 
-/// What the range coder ends with.
+/// The last word that the range coder writes.
 const LAST_WORD: usize = 4;
 
-/// What the models may cost more than the plain words before plain words are tried.
+/// How many bytes more than plain words the models may use before plain words are tried.
 const ADAPTIVE_SLACK: usize = 8;
 
-/// Encodes a batch into the start of `out`; how many bytes it took.
+/// Encodes a batch into the start of `out` and returns the number of bytes.
 ///
 /// # Errors
 /// When the parts of the batch do not fit each other, the state or `out`.
@@ -113,7 +113,7 @@ fn check(batch: &Batch<'_>, room: usize) -> Result<(), EncodeError> {
     }
 }
 
-/// Writes the batch in one format; none if `out` is too small.
+/// Encodes the batch in one format; `None` if `out` is too small.
 fn write<const N: usize>(
     batch: &Batch<'_>,
     marks: Option<&[Mark]>,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::{DecodeError, Decoder};
 
-    /// Writes three regular rows of whole seconds, all read, under another header.
+    /// Encodes three regular rows of whole seconds, all read, with a modified header.
     fn decode_with(change: impl Fn(&mut Header)) -> Result<(), DecodeError> {
         let batch = Batch {
             base: TimeBase::Unix,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_header() {
+    fn a_batch_has_exactly_one_header() {
         assert_eq!(decode_with(|_| ()), Ok(()));
         let refused = Err(DecodeError::Malformed);
         assert_eq!(decode_with(|header| header.shape.is_fine = true), refused);

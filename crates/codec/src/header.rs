@@ -1,15 +1,15 @@
-//! What comes before a batch's rows.
+//! The part of a batch before its rows.
 //!
-//! The first byte: format (upper half), then from the highest bit of the lower half *since boot*,
-//! *fine* (milliseconds instead of seconds), *irregular* (no constant interval) and *marked* (some
-//! cell was not read). Rows and columns are the first numbers of the code word after it.
+//! The first byte holds the format (upper half) and, from the highest bit of the lower half, *since
+//! boot*, *fine* (milliseconds instead of seconds), *irregular* (no constant interval) and *marked*
+//! (some cell was not read). Rows and columns are the first numbers of the code word that follows.
 
 use ecowatt_model::{COLUMNS_MAX, ROWS_MAX};
 
 use crate::range_coder::Coder;
 use crate::times::Shape;
 
-/// What a batch's times count from.
+/// What a batch's times are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeBase {
     /// 1970-01-01T00:00:00Z: the device's clock was set.
@@ -18,18 +18,18 @@ pub enum TimeBase {
     SinceBoot,
 }
 
-/// What the times of an encoded batch count from, or none if its format is not known.
+/// Returns what the times of an encoded batch are relative to, or `None` if its format is unknown.
 #[must_use]
 pub fn time_base(bytes: &[u8]) -> Option<TimeBase> {
     Header::from_byte(*bytes.first()?).map(|header| header.shape.base)
 }
 
-/// How marks and words are written.
+/// How marks and words are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// As they are, for words that no model makes smaller.
+    /// Verbatim, for words that no model makes smaller.
     Plain,
-    /// Predicted, under adaptive probabilities that start from the priors of version 1.
+    /// Predicted, with adaptive probabilities that start from the priors of version 1.
     Adaptive,
 }
 
@@ -42,7 +42,7 @@ const FINE: u8 = 4;
 const IRREGULAR: u8 = 2;
 const MARKED: u8 = 1;
 
-/// Everything about a batch but its rows.
+/// Everything about a batch except its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: Format,
@@ -61,7 +61,7 @@ impl Header {
             | flag(self.is_marked, MARKED)
     }
 
-    /// The header of this first byte, or none if its format is not known.
+    /// Decodes the first byte, or returns `None` if its format is unknown.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         let (_, format) = Format::ALL.into_iter().find(|(code, _)| *code == byte >> 4)?;
         let base = if byte & SINCE_BOOT == 0 { TimeBase::Unix } else { TimeBase::SinceBoot };
@@ -73,7 +73,7 @@ impl Header {
 const ROWS_CLASS_BITS: u32 = 4;
 const COLUMNS_CLASS_BITS: u32 = 3;
 
-// One less than rows and columns is written, so that each number has exactly one meaning.
+// One less than rows and columns is encoded, so that no code is unused or repeated.
 const _: () = assert!(ROWS_MAX == 1 << 10 && COLUMNS_MAX == 1 << 7);
 
 /// Codes rows and columns, both at least one.

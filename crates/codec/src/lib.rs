@@ -1,12 +1,12 @@
 //! Ordered samples ↔ bytes, without loss.
 //!
-//! A *batch* is a table of 16-bit register words with one [`Mark`] a cell and one time a row.
-//! [`encode()`] turns it into bytes that decode alone; [`Decoder`] gives the rows back one by one.
+//! A *batch* is a table of 16-bit register words with one [`Mark`] per cell and one time per row.
+//! [`encode()`] turns it into self-contained bytes; [`Decoder`] returns the rows one by one.
 //! Nothing here allocates, the work for a batch is bounded by its rows and columns, and bytes that
-//! no encoder writes are refused wherever that is cheap to see.
+//! no encoder writes are refused wherever that is cheap to detect.
 //!
-//! The first byte carries the format in its upper half and flags in its lower (see `header`); what
-//! follows is one code word of a range coder: rows, columns, times, then row by row the marks and
+//! The first byte contains the format in its upper half and flags in its lower half (see `header`);
+//! the rest is one code word of a range coder: rows, columns, times, then row by row the marks and
 //! words. A cell that was not read has no word; it decodes as zero.
 //!
 //! ```

@@ -1,8 +1,8 @@
 //! The marks of a batch's cells.
 //!
-//! Registers are read in groups, so marks change for neighbours together and come back with the
-//! group's period. A cell's mark is expected to follow its left neighbour if the two went together
-//! in the row before, and else to stay; only surprises cost more than a fraction of a bit.
+//! Registers are read in groups, so the marks of neighbours change together and repeat with the
+//! group's period. A cell's mark is expected to follow its left neighbour if both changed alike in
+//! the row before, and otherwise to stay; only surprises cost more than a fraction of a bit.
 
 use ecowatt_model::Mark;
 
@@ -10,14 +10,14 @@ use crate::range_coder::{Coder, Quick};
 
 const MARKS: usize = Mark::ALL.len();
 
-/// What is remembered of one column's marks.
+/// State kept for one column's marks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ColumnMarks {
     last: Mark,
     before: Mark,
-    /// Rows for which the present mark has held.
+    /// Number of rows for which the current mark has held.
     held: u16,
-    /// For how many rows the column was read, and was not read, the last time.
+    /// Length in rows of the column's last completed runs: read, and not read.
     runs: [u16; 2],
 }
 
@@ -53,9 +53,9 @@ struct Left {
 #[derive(Debug, Clone)]
 pub(crate) struct Marks {
     left: Option<Left>,
-    /// By what the expectation is founded on.
+    /// Indexed by the basis of the expectation.
     is_hit: [Quick; 12],
-    /// By the expected mark.
+    /// Indexed by the expected mark.
     mark: [[Quick; MARKS]; MARKS],
 }
 

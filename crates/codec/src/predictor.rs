@@ -1,45 +1,46 @@
-//! What a column's next word will be, and by how much that may be wrong.
+//! Predicts a column's next word and the likely error of the prediction.
 //!
 //! Five averages of the column, from its last word to a slow mean, and its last word plus its mean
-//! step are weighed by how well each did of late: noise around a level wants the slow averages, a
-//! moving value the quick ones, a counter the step. What the columns to the left were off by in the same row (a cloud moves all currents at once) and what
-//! the column itself was off by before is added with weights that are learned row by row. Integers
-//! only, with 1/32 of a count as the unit; nothing here can overflow, whatever the words are.
+//! step are weighted by their recent accuracy: noise around a level favours the slow averages, a
+//! moving value the fast ones, a counter the step. The errors of the columns to the left in the
+//! same row (a cloud moves all currents at once) and the column's own previous errors are added
+//! with weights learned row by row. Only integers are used, in units of 1/32 of a count; nothing
+//! here can overflow, whatever the words are.
 
-/// Bits below the point of a prediction.
+/// Fractional bits of a prediction.
 pub(crate) const FRACTION_BITS: u32 = 5;
 
-/// By how much of the difference, in 1/256, an average follows the words in the long run.
+/// How far, in 1/256 of the difference, an average moves towards each word in the long run.
 const PACES: [i32; AVERAGES] = [AT_ONCE, 200, 140, 70, 16];
 const AVERAGES: usize = 5;
 const AT_ONCE: i32 = 256;
 const STEP_PACE: i32 = 16;
 
-/// By how much, in 1/256, errors and the spread follow in the long run.
+/// How far, in 1/256, errors and the spread move in the long run.
 const ERROR_PACE: i32 = 32;
 
-/// Columns to the left whose surprise counts, and own surprises before.
+/// Number of columns to the left, and of own earlier rows, whose surprises are used.
 pub(crate) const NEIGHBOURS: usize = 8;
 const LAGS: usize = 2;
 
-/// What lies farther from an average than this many times its mean distance, and four counts, is
-/// taken for no farther than that: one word struck by a disturbance must not spoil the next twenty.
-/// A real jump is followed at once by the first average, which is the last word itself.
+/// Anything further from an average than this many times its mean distance plus four counts is
+/// treated as that far: one disturbed word must not spoil the next twenty. A real jump is followed
+/// at once by the first average, which is the last word itself.
 const OUTLIER_TIMES: i32 = 7;
 const OUTLIER: i32 = 4 << FRACTION_BITS;
 
-/// A surprise is measured in 1/16 of the spread and counts up to four times the spread.
+/// A surprise is measured in 1/16 of the spread and limited to four times the spread.
 const SURPRISE_UNIT: i32 = 16;
 const SURPRISE_MAX: i32 = 4 * SURPRISE_UNIT;
 
-/// Learned weights have 12 bits below the point, and the surprises 4.
+/// Learned weights have 12 fractional bits, and surprises have 4.
 const WEIGHT_SHIFT: u32 = 16;
 const LEARNING_SHIFT: u32 = 2;
 
-/// How far columns were off in the present row, the nearest to the left first.
+/// Errors of the columns in the current row, nearest on the left first.
 pub(crate) type Surprises = [i8; NEIGHBOURS];
 
-/// What is remembered of one column's words.
+/// State kept for one column's words.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Predictor {
     /// Words seen, up to 255.
@@ -48,7 +49,7 @@ pub(crate) struct Predictor {
     averages: [i32; AVERAGES],
     /// Mean distance of the words from each average, in 1/32.
     errors: [i32; AVERAGES],
-    /// Mean step from word to word, across the end of the 16 bits, and how far off it was.
+    /// Mean step from word to word, modulo 2^16, and its mean error.
     step: i32,
     step_error: i32,
     /// Mean distance of the words from the predictions, in 1/32.
@@ -57,12 +58,12 @@ pub(crate) struct Predictor {
     weights: [i16; NEIGHBOURS + LAGS],
 }
 
-/// A prediction and what it was made of.
+/// A prediction and its components.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Prediction {
-    /// From the column's own averages alone.
+    /// From the column's own averages only.
     alone: i32,
-    /// The word that is expected, with its fraction.
+    /// The expected word, with its fraction.
     pub(crate) expected: i32,
 }
 
@@ -100,7 +101,7 @@ impl Predictor {
         let last = fixed(self.last);
         let (mut sum, mut weights) = (0_i64, 0_i64);
         let mut weigh = |ahead: i32, error: i32| {
-            // One over the squared error, at most 2^24.
+            // The inverse of the squared error, at most 2^24.
             let inverse = i64::from((1 << 20) / (error + 4));
             let weight = 1 + ((inverse * inverse) >> 12);
             sum += weight * i64::from(ahead);
@@ -110,7 +111,7 @@ impl Predictor {
             weigh(average - last, error);
         }
         weigh(self.step, self.step_error);
-        // A weighed mean of differences below 2^21 is one, too.
+        // A weighted mean of differences below 2^21 is also below 2^21.
         let alone = last + i32::try_from(sum / weights).unwrap_or(0);
         let surprises = left.iter().chain(&self.own).zip(self.weights);
         let learned: i32 = surprises.map(|(&by, weight)| i32::from(by) * i32::from(weight)).sum();
@@ -120,7 +121,7 @@ impl Predictor {
         Prediction { alone, expected: i32::try_from(expected).unwrap_or(alone) }
     }
 
-    /// Learns from the word that came, and tells the columns to the right.
+    /// Learns from the actual word and passes the surprise on to the columns to the right.
     pub(crate) fn learn(&mut self, prediction: Prediction, word: u16, left: &mut Surprises) {
         let actual = fixed(word);
         let off = actual - prediction.expected;
@@ -129,9 +130,9 @@ impl Predictor {
             let step = (i32::from(surprise) * i32::from(by)) >> LEARNING_SHIFT;
             *weight = weight.saturating_add(i16::try_from(step).unwrap_or(0));
         }
-        // The first step of a column says nothing yet about what is surprising.
+        // The first step of a column cannot show yet what counts as surprising.
         let told = if self.seen == 1 { 0 } else { self.surprise(actual - prediction.alone) };
-        // A disturbance says much about the neighbours in its row and nothing about the next row.
+        // A disturbance affects the neighbours in its row, but not the next row.
         let is_disturbed = i32::from(told.abs()) == SURPRISE_MAX;
         self.own = [if is_disturbed { 0 } else { told }, self.own[0]];
         left.copy_within(..NEIGHBOURS - 1, 1);
@@ -156,7 +157,7 @@ impl Predictor {
         let limit_step = limit(self.step_error);
         let off_step = step - self.step;
         self.step_error += (off_step.abs().min(limit_step) - self.step_error) * error_pace / 256;
-        // The first step is all that is known of steps; the first word was no step.
+        // The first step is the only sample of the steps so far; the first word was not a step.
         self.step += off_step.clamp(-limit_step, limit_step)
             * STEP_PACE.max(256 / i32::from(self.seen))
             / 256;

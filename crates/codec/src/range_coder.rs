@@ -1,36 +1,37 @@
-//! A binary range coder: one symbol a call, in the same code for both directions.
+//! A binary range coder: one symbol per call, with the same models for both directions.
 //!
-//! [`Coder`] is what the models speak to. The encoder writes the symbol it is given and returns it;
-//! the decoder ignores what it is given and returns the symbol it reads. A model that acts on
-//! returned symbols only is therefore encoder and decoder at once, and the two cannot disagree.
+//! The models use the trait [`Coder`]. The encoder writes the symbol that it is passed and returns
+//! it; the decoder ignores what it is passed and returns the symbol that it reads. A model that
+//! only uses returned symbols is therefore encoder and decoder at once, and the two cannot
+//! disagree.
 //!
-//! The code word is the shortest that names the final interval, and past its end both sides see
-//! zeros. The decoder knows the encoder's `low` (what it has read less what is left of it), so it
-//! can tell at the end whether the bytes are the ones an encoder would have written.
+//! The code word is the shortest one within the final interval; beyond its end, both sides assume
+//! zeros. The decoder can compute the encoder's `low` (what it has read minus what is left of it),
+//! so at the end it can check whether the bytes are exactly what an encoder would have written.
 
-/// Range below which a byte is shifted out.
+/// A byte is shifted out when the range falls below this.
 const RANGE_MIN: u32 = 1 << 24;
 
-/// Most bits that one division of the range can carry; the rest of the range stays above 2^8.
+/// Maximum number of bits in one division of the range; the remaining range stays above 2^8.
 const UNIFORM_BITS: u32 = 16;
 
-/// How likely a bit is to be set, in 1/65,536, learned from the bits seen.
+/// Probability that a bit is set, in 1/65,536, learned from the bits seen.
 ///
-/// Each bit moves it by 1/2^`PACE` of what it was wrong by. It stays at least 2^`PACE` - 1 away from
-/// both ends, so no bit costs more than 16 - `PACE` and a tenth.
+/// Each bit moves it by 1/2^`PACE` of its error. It stays at least 2^`PACE` - 1 away from both
+/// ends, so no bit costs more than 16 - `PACE` and a tenth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probability<const PACE: u32>(u16);
 
-/// Learns within a dozen bits; for what no prior knows.
+/// Learns within a dozen bits; for bits without a prior.
 pub(crate) type Quick = Probability<4>;
 
-/// Follows slowly; for what starts from a good prior.
+/// Learns slowly; for bits with a good prior.
 pub(crate) type Steady = Probability<6>;
 
 impl<const PACE: u32> Probability<PACE> {
     pub(crate) const EVEN: Self = Self(1 << 15);
 
-    /// A prior of `set` in 1/65,536.
+    /// Creates a prior of `set` in 1/65,536.
     pub(crate) const fn new(set: u16) -> Self {
         Self(set)
     }
@@ -50,21 +51,21 @@ impl<const PACE: u32> Probability<PACE> {
 
 /// One direction of the range coder.
 pub(crate) trait Coder {
-    /// Codes one bit under a probability that learns from it.
+    /// Codes one bit with a probability that learns from it.
     fn bit<const PACE: u32>(&mut self, probability: &mut Probability<PACE>, bit: bool) -> bool;
 
-    /// Codes one bit under one probability of a table.
+    /// Codes one bit with the probability at one index of a table.
     fn bit_in(&mut self, contexts: &mut [Steady], at: usize, bit: bool) -> bool {
         self.bit(&mut contexts[at], bit)
     }
 
-    /// Codes a number of at most 16 bits, all values equally likely.
+    /// Codes a number of at most 16 bits; all values are equally likely.
     fn short(&mut self, value: u32, bits: u32) -> u32;
 
-    /// Notes that what was decoded is nothing an encoder writes.
+    /// Records that an encoder would not have written the decoded symbol.
     fn reject(&mut self);
 
-    /// Codes a number of `bits` bits, all values equally likely.
+    /// Codes a number of `bits` bits; all values are equally likely.
     fn uniform(&mut self, value: u64, bits: u32) -> u64 {
         let mut left = bits;
         let mut coded = 0;
@@ -78,13 +79,13 @@ pub(crate) trait Coder {
         coded
     }
 
-    /// Codes a number as its bit length (in `class_bits` bits) and the bits below its highest.
+    /// Codes a number as its bit length (in `class_bits` bits) and the bits below its highest bit.
     fn sized(&mut self, value: u64, class_bits: u32) -> u64 {
         let class = self.short(u64::BITS - value.leading_zeros(), class_bits);
         self.below_highest(value, class)
     }
 
-    /// Codes the bits below the highest of a number of known bit length.
+    /// Codes the bits below the highest bit of a number whose bit length is known.
     fn below_highest(&mut self, value: u64, class: u32) -> u64 {
         match class {
             0 => 0,
@@ -100,7 +101,7 @@ pub(crate) trait Coder {
     }
 }
 
-/// Writes a code word into a buffer; whatever does not fit is counted and dropped.
+/// Writes a code word into a buffer; bytes that do not fit are counted and dropped.
 pub(crate) struct Encoder<'a> {
     out: &'a mut [u8],
     len: usize,
@@ -113,7 +114,7 @@ impl<'a> Encoder<'a> {
         Self { out, len: 0, low: 0, range: u32::MAX }
     }
 
-    /// Ends the code word; its length, or none if the buffer was too small.
+    /// Ends the code word and returns its length, or `None` if the buffer was too small.
     pub(crate) fn finish(mut self) -> Option<usize> {
         let last = shortest(self.low, self.range);
         self.advance(last.wrapping_sub(self.low));
@@ -175,7 +176,7 @@ impl Coder for Encoder<'_> {
         value
     }
 
-    /// An encoder is given what it may write; refusing is the decoder's part.
+    /// An encoder's symbols come from its caller; only decoders reject.
     fn reject(&mut self) {}
 }
 
@@ -184,15 +185,15 @@ impl Coder for Encoder<'_> {
 pub(crate) struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The four bytes of the code word that the range is at.
+    /// The four bytes of the code word at the current position of the range.
     window: u32,
-    /// The window less the encoder's `low`.
+    /// The window minus the encoder's `low`.
     code: u32,
     range: u32,
     is_rejected: bool,
 }
 
-/// The bytes are no code word that an encoder ends with.
+/// The bytes do not end like an encoder's code word.
 pub(crate) enum EndError {
     Trailing,
     Refused,
@@ -208,12 +209,12 @@ impl<'a> Decoder<'a> {
         decoder
     }
 
-    /// Whether everything so far may come from an encoder.
+    /// Whether a symbol was rejected.
     pub(crate) fn is_rejected(&self) -> bool {
         self.is_rejected
     }
 
-    /// Checks, once everything is read, that an encoder would have written these very bytes.
+    /// Checks, after everything is read, that an encoder would have written exactly these bytes.
     pub(crate) fn finish(&self) -> Result<(), EndError> {
         if self.bytes.len() > self.at || self.bytes.last() == Some(&0) {
             return Err(EndError::Trailing);
@@ -273,7 +274,7 @@ impl Coder for Decoder<'_> {
     }
 }
 
-/// The part of the range that stands for a set bit; never empty, never all of it.
+/// The part of the range that represents a set bit; never empty and never the whole range.
 fn split<const PACE: u32>(range: u32, probability: Probability<PACE>) -> u32 {
     // range >= 2^24 and 0 < probability < 2^16 keep this within 1..range.
     u32::try_from((u64::from(range) * u64::from(probability.set())) >> 16).unwrap_or(1)

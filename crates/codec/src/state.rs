@@ -1,4 +1,4 @@
-//! The memory of the codec while it works on a batch.
+//! The codec's working memory for one batch.
 
 use ecowatt_model::{COLUMNS_MAX, Mark};
 
@@ -7,7 +7,7 @@ use crate::marks::{ColumnMarks, Marks};
 use crate::range_coder::Coder;
 use crate::words::{ColumnWords, Words};
 
-/// The bits of a mark or word in a plain batch.
+/// Bits of a mark and of a word in a plain batch.
 pub(crate) const PLAIN_MARK_BITS: u32 = 3;
 pub(crate) const PLAIN_WORD_BITS: u32 = u16::BITS;
 
@@ -21,9 +21,9 @@ impl Column {
     const NEW: Self = Self { marks: ColumnMarks::NEW, words: ColumnWords::NEW };
 }
 
-/// Working memory for batches of at most `N` columns; any use starts by clearing what it needs.
+/// Working memory for batches of at most `N` columns; every use first clears what it needs.
 ///
-/// Holds nothing that has to be kept between batches. For 10 columns it is below 8 KiB.
+/// Nothing has to be kept between batches. For 10 columns it is smaller than 8 KiB.
 #[derive(Debug, Clone)]
 pub struct State<const N: usize = COLUMNS_MAX> {
     marks: Marks,
@@ -32,7 +32,7 @@ pub struct State<const N: usize = COLUMNS_MAX> {
 }
 
 impl<const N: usize> State<N> {
-    /// Makes working memory.
+    /// Creates working memory.
     #[must_use]
     pub const fn new() -> Self {
         Self { marks: Marks::NEW, words: Words::NEW, columns: [Column::NEW; N] }
@@ -46,7 +46,8 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// Codes the marks and words of one row: `columns` of each, read by `cell` and given to `put`.
+    /// Codes the marks and words of one row: `columns` of each, read with `cell` and passed to
+    /// `put`.
     pub(crate) fn row(
         &mut self,
         coder: &mut impl Coder,

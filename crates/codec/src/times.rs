@@ -1,8 +1,9 @@
 //! The times of a batch's rows.
 //!
-//! A batch sampled at a constant interval pays for its first time and the interval. Otherwise each
-//! row pays for how far it is off the interval expected from the rows before it, so jitter costs
-//! its own size and a missing sample costs once. All arithmetic wraps, so any times can be coded.
+//! A batch sampled at a constant interval pays only for its first time and the interval. Otherwise
+//! each row pays for its deviation from the interval expected from the rows before it, so jitter
+//! costs its own size and a missing sample costs once. All arithmetic wraps, so any times can be
+//! coded.
 
 use crate::TimeBase;
 use crate::range_coder::{Coder, Quick};
@@ -14,7 +15,7 @@ const SECOND: i64 = 1000;
 const INTERVAL_CLASS_BITS: u32 = 5;
 const INTERVAL_MAX: i64 = (1 << 31) - 1;
 
-/// What the header says about the times.
+/// The header's flags about the times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) base: TimeBase,
@@ -38,7 +39,7 @@ impl Shape {
         Self { base, is_fine, is_irregular }
     }
 
-    /// Bits that hold the first time of most batches; others say so and take 64.
+    /// Bits that are enough for the first time of most batches; others are flagged and take 64.
     fn usual_bits(self) -> u32 {
         match (self.base, self.is_fine) {
             (TimeBase::Unix, false) => 32,
@@ -49,7 +50,7 @@ impl Shape {
     }
 }
 
-/// Codes one row's time after the other.
+/// Codes the times row by row.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
     shape: Shape,
@@ -58,7 +59,7 @@ pub(crate) struct Times {
     last: i64,
     interval: i64,
     first_interval: i64,
-    /// Whether what was coded bears out the shape's claims.
+    /// Whether the coded times justify the flags of the shape.
     has_fine: bool,
     has_irregular: bool,
     is_expected: Quick,
@@ -114,7 +115,7 @@ impl Times {
         let bits = self.shape.usual_bits();
         let is_usual = |at: u64| at >> bits == 0;
         let at = at.cast_unsigned();
-        // Four in sixteen would do as well: one batch in a fleet's life is unusual.
+        // The flag's cost hardly matters: an unusual first time is rare in a fleet's life.
         let flag = coder.short(if is_usual(at) { 0 } else { 7 }, 3);
         let coded = match flag {
             0 => coder.uniform(at, bits),
@@ -145,7 +146,7 @@ impl Times {
             self.has_irregular = !(0..=INTERVAL_MAX).contains(&step);
         } else {
             self.has_irregular |= step != self.first_interval;
-            // Jitter teaches the interval; a hole in the samples does not.
+            // The interval follows jitter, but not a gap in the samples.
             if off.unsigned_abs() <= self.interval.unsigned_abs() / 8 {
                 self.interval = self.interval.wrapping_add(off / 4);
             }
@@ -153,12 +154,12 @@ impl Times {
         step
     }
 
-    /// Codes how far a step is off the expected one.
+    /// Codes the deviation of a step from the expected one.
     fn off(&mut self, coder: &mut impl Coder, off: i64) -> i64 {
         if coder.bit(&mut self.is_expected, off == 0) {
             return 0;
         }
-        // Magnitude less one: 0 to 2^63 - 1, so that its bit length is at most 63.
+        // Magnitude minus one: 0 to 2^63 - 1, so its bit length is at most 63.
         let is_late = coder.bit(&mut self.is_late, off > 0);
         let magnitude = if off > 0 { off - 1 } else { !off }.cast_unsigned();
         let class = u64::BITS - magnitude.leading_zeros();

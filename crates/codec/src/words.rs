@@ -1,26 +1,29 @@
-//! The words of a batch's cells: what each is off its prediction by.
+//! The words of a batch's cells: the difference of each from its prediction.
 //!
-//! The difference goes as its bit length, one bit of "longer than this" at a time, then sign and
-//! the bits below the highest, of which the upper two are modelled. The contexts are the column's
-//! spread, how long it has been seen, and where between two counts the prediction lies; they know
-//! nothing of what is in a column, so one table of priors serves every kind of register.
+//! The difference is coded as its bit length, one bit of "longer than this" at a time, then sign
+//! and the bits below the highest, of which the upper two are modelled. The contexts are the
+//! column's spread, how many of its words have been seen, and where the prediction is between two
+//! counts. They are independent of a column's meaning, so one table of priors fits every kind of
+//! register.
 
 use crate::predictor::{FRACTION_BITS, Predictor, Surprises};
 use crate::priors::PRIORS;
 use crate::range_coder::{Coder, Steady};
 
-/// What is remembered of one column's words.
+/// State kept for one column's words.
 pub(crate) type ColumnWords = Predictor;
 
-/// A column's first word: its bit length as a tree of five bits, by the bit length to the left.
+/// A column's first word: its bit length as a tree of five bits, by the bit length of the word to
+/// the left.
 const LEFTS: usize = 6;
 const TREE: usize = 32;
-/// A column's second word: bit length of the difference, by the bit length of the first.
+/// A column's second word: bit length of the difference, by the bit length of the first word.
 const LENGTHS: usize = 17;
 const EARLY: usize = 9;
 /// Later words: by the spread, in half octaves.
 const SPREADS: usize = 28;
-/// Whether there is a difference: also by words seen and the distance to the nearest count.
+/// Whether there is a difference: also by the number of words seen and the distance to the nearest
+/// count.
 const AGES: usize = 3;
 const DISTANCES: usize = 4;
 /// The two bits below the highest: by the spread in octaves and the bit length.
@@ -28,7 +31,7 @@ const OCTAVES: usize = SPREADS / 2 + 1;
 
 /// Where each family of contexts starts in the table.
 const FIRST: usize = 0;
-/// The families before this one depend on what the registers are more than on how they move.
+/// The families before this one depend more on what the registers are than on how they move.
 #[cfg(test)]
 pub(crate) const DIFFERS_START: usize = DIFFERS;
 const SECOND: usize = FIRST + LEFTS * TREE;
@@ -44,14 +47,14 @@ pub(crate) const CONTEXTS: usize = LOWER + OCTAVES * LENGTHS * 2;
 pub(crate) struct Words {
     contexts: [Steady; CONTEXTS],
     surprises: Surprises,
-    /// Bit length of the first word to the left, coarsely.
+    /// Bit length of the first word to the left, in coarse steps.
     left: usize,
 }
 
-/// What is known before a difference is coded.
+/// What is known before the difference is coded.
 #[derive(Debug, Clone, Copy)]
 struct Context {
-    /// Bit length of the only word seen, if it is one.
+    /// Bit length of the only word seen, if just one was.
     only: Option<usize>,
     spread: usize,
     age: usize,
@@ -71,7 +74,7 @@ impl Words {
         self.left = 0;
     }
 
-    /// Codes the word of the next cell that has one.
+    /// Codes the word of the next cell that was read.
     pub(crate) fn code(
         &mut self,
         coder: &mut impl Coder,
@@ -87,7 +90,7 @@ impl Words {
         let nearest = (prediction.expected + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
         let nearest = u16::try_from(nearest).unwrap_or(u16::MAX);
         let beyond = prediction.expected - (i32::from(nearest) << FRACTION_BITS);
-        // Differences are turned so that they lean to the positive side.
+        // Differences are mirrored so that positive ones are more likely.
         let is_turned = beyond < 0;
         let turn = |off: i16| if is_turned { off.wrapping_neg() } else { off };
         let distance = usize::try_from(beyond.unsigned_abs() >> (FRACTION_BITS - 3));
@@ -148,7 +151,7 @@ impl Words {
         }
         match coded {
             0 => return 0,
-            // The only difference of 16 bits.
+            // The only difference with 16 bits.
             16 => return i16::MIN,
             _ => (),
         }
@@ -160,7 +163,7 @@ impl Words {
         if is_negative { -magnitude } else { magnitude }
     }
 
-    /// Codes a number of known bit length.
+    /// Codes a number whose bit length is known.
     fn magnitude(
         &mut self,
         coder: &mut impl Coder,
@@ -177,7 +180,7 @@ impl Words {
                 return coded;
             }
             left -= 1;
-            // The lower bit goes by the upper one.
+            // The context of the lower bit includes the upper bit.
             let at = if start < LOWER { start } else { start + usize::from(coded & 1 != 0) };
             let bit = coder.bit_in(&mut self.contexts, at, value >> left & 1 != 0);
             coded = coded << 1 | u32::from(bit);
@@ -191,7 +194,7 @@ fn length(word: u16) -> usize {
     usize::try_from(u16::BITS - word.leading_zeros()).unwrap_or(0)
 }
 
-/// 0 for nothing, then two steps for each doubling of a spread in 1/32.
+/// 0 for a spread of zero, then two steps per doubling; the spread is in 1/32.
 fn half_octave(spread: i32) -> usize {
     let Some(octave) = (spread >> 1).checked_ilog2() else {
         return 0;

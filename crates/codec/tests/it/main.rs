@@ -1,4 +1,4 @@
-//! The codec seen from outside: what goes in comes out, and nothing else is believed.
+//! The codec as its users see it: batches round-trip, and anything else is refused.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 

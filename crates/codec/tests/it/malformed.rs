@@ -1,12 +1,12 @@
-//! Bytes that no encoder writes are refused, whatever they are.
+//! Bytes that no encoder writes are refused.
 
 use ecowatt_codec::{DecodeError, Decoder, Mark, State};
 use proptest::prelude::*;
 
 use crate::owned::Owned;
 
-/// What decodes at all must be what the encoder writes for it, plain batches aside: whether the
-/// models would have made one smaller is not cheap to see.
+/// Bytes that decode must be exactly what the encoder writes for the result. Plain batches are an
+/// exception: whether the models would have made one smaller is not cheap to detect.
 fn check(bytes: &[u8]) {
     if let Ok(batch) = Owned::decode(bytes)
         && bytes[0] >> 4 == 1

@@ -66,7 +66,7 @@ impl Owned {
         Ok(decoded)
     }
 
-    /// The batch as it decodes: words of cells that were not read are zero.
+    /// The batch as it decodes: words of unread cells are zero.
     pub(crate) fn canonical(mut self) -> Self {
         for (word, mark) in self.words.iter_mut().zip(&self.marks) {
             if *mark != Mark::Read {

@@ -1,4 +1,4 @@
-//! Whole days of PV registers: they come back, and as small as promised.
+//! Whole days of PV registers round-trip and are as small as promised.
 
 use crate::owned::Owned;
 
@@ -14,7 +14,8 @@ fn day(name: &str) -> Vec<u16> {
         .collect()
 }
 
-/// Share of raw (two bytes a word) that the day takes in batches of `rows` samples.
+/// Encoded size of a day as a share of its raw size (two bytes per word), in batches of `rows`
+/// samples.
 fn ratio(words: &[u16], rows: usize) -> f64 {
     let mut encoded = 0;
     for words in words.chunks(rows * COLUMNS) {
@@ -28,7 +29,7 @@ fn ratio(words: &[u16], rows: usize) -> f64 {
 
 #[test]
 fn days_are_smaller_than_with_rice_codes() {
-    // Rice: delta + zigzag + a Rice code for each column, times and header not counted.
+    // Rice: delta + zigzag + a Rice code for each column, without times and header.
     for (name, rice_7, rice_180) in [
         ("d1_surfrad_alamosa_20160101_clear_winter", 0.2641, 0.1069),
         ("d2_midc_boulder_20181014", 0.2774, 0.1222),

@@ -1,4 +1,4 @@
-//! Any batch comes back, within the promised length.
+//! Every batch round-trips, within the promised length.
 
 use ecowatt_codec::{COLUMNS_MAX, EncodeError, Mark, ROWS_MAX, State, TimeBase, encoded_len_max};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn marks(cells: usize) -> impl Strategy<Value = Vec<Mark>> {
         Just(vec![Mark::Read; cells]),
         Just(vec![Mark::Asleep; cells]),
         prop::collection::vec(mark, cells),
-        // Groups with periods of their own.
+        // Groups, each with its own period.
         (1_usize..9, 1_usize..9, 1_usize..20).prop_map(move |(columns, group, period)| {
             let is_due = |cell: usize| {
                 let (row, group) = (cell / columns, cell % columns / group);
@@ -54,7 +54,7 @@ fn batch() -> impl Strategy<Value = Owned> {
 
 proptest! {
     #[test]
-    fn a_batch_comes_back(batch in batch()) {
+    fn a_batch_round_trips(batch in batch()) {
         let bytes = batch.encode();
         prop_assert!(bytes.len() <= encoded_len_max(batch.times.len(), batch.columns));
         prop_assert_eq!(Owned::decode(&bytes), Ok(batch.canonical()));
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn the_largest_batch_comes_back() {
+fn the_largest_batch_round_trips() {
     let mut seed = 1_u32;
     let mut random = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -76,7 +76,7 @@ fn the_largest_batch_comes_back() {
 }
 
 #[test]
-fn random_words_cost_little_more_than_themselves() {
+fn random_words_cost_little_more_than_plain_ones() {
     let mut seed = 7_u32;
     for (rows, columns) in [(1, 1), (7, 10), (180, 10), (1, 128)] {
         let words = (0..rows * columns)
@@ -102,22 +102,23 @@ fn a_disturbed_word_does_not_spoil_the_next_ones() {
         calm.words[row] = 29_000;
     }
     let disturbed = calm.encode().len();
-    // Seventeen words of 17 bits, what it costs that they come unexpected, and that the next does.
+    // Seventeen words of 17 bits, plus the cost of the unexpected word and of the one after it.
     assert!(disturbed <= before + 17 * 11, "{before}, disturbed {disturbed}");
 }
 
 #[test]
-fn counters_cost_how_uneven_they_are() {
+fn counters_cost_only_their_unevenness() {
     let words = (0..180_u32).map(|row| u16::try_from((65_000 + 37 * row + row % 2) & 0xffff));
     let batch = Owned::regular(1, words.map(Result::unwrap).collect());
     let len = batch.encode().len();
-    // One bit a row is uneven; the rest is the start, and the end of the 16 bits in the middle.
+    // One bit per row for unevenness; the rest is the start and the overflow of the 16 bits in the
+    // middle.
     assert!(len <= 180 / 8 + 50, "{len}");
     assert_eq!(Owned::decode(&batch.encode()), Ok(batch));
 }
 
 #[test]
-fn constant_intervals_cost_nothing_a_row() {
+fn constant_intervals_cost_nothing_per_row() {
     let few = Owned::regular(1, vec![0; 2]).encode().len();
     let many = Owned::regular(1, vec![0; 1000]).encode().len();
     assert!(few <= 9, "{few}");
