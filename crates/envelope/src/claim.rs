@@ -1,4 +1,4 @@
-//! Claim codes: what an operator hands to a device that is to be.
+//! Claim codes: what an operator enters on a new device.
 
 use core::fmt;
 use core::str::FromStr;
@@ -11,7 +11,7 @@ const ID_SYMBOLS: usize = 5;
 const SECRET_SYMBOLS: usize = 15;
 const SYMBOLS: usize = ID_SYMBOLS + SECRET_SYMBOLS;
 
-/// The part of a claim code that is not secret: the server finds the claim by it.
+/// The part of a claim code that is not secret; the server uses it to find the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimId([u8; ID_SYMBOLS]);
 
@@ -37,20 +37,20 @@ impl FromStr for ClaimId {
     }
 }
 
-/// A one-time code of 100 bits: 25 name the claim, 75 are secret.
+/// A one-time code of 100 bits: 25 identify the claim, 75 are secret.
 ///
-/// Written `XXXXX-XXXXX-XXXXX-XXXXX`; read with or without dashes, in either case, with O for 0
-/// and I or L for 1.
+/// Written `XXXXX-XXXXX-XXXXX-XXXXX`; accepted with or without dashes, in upper or lower case, with
+/// O for 0 and I or L for 1.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClaimCode(Zeroizing<[u8; SYMBOLS]>);
 
-/// Text is not a claim code.
+/// The text is not a claim code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a claim code is four groups of five letters and digits, such as XXXXX-XXXXX-XXXXX-XXXXX")]
 pub struct ParseClaimCodeError;
 
 impl ClaimCode {
-    /// Makes a code from random bytes, five bits from each.
+    /// Creates a code from random bytes, five bits from each.
     #[must_use]
     pub fn from_random(random: &[u8; SYMBOLS]) -> Self {
         Self(Zeroizing::new(random.map(|byte| ALPHABET[usize::from(byte & 31)])))
@@ -69,7 +69,7 @@ impl ClaimCode {
         &self.0[ID_SYMBOLS..]
     }
 
-    /// The code as people see it. It must not reach a log.
+    /// The code as it is shown to people. It must not be logged.
     pub fn expose(&self) -> impl fmt::Display {
         struct Grouped<'a>(&'a ClaimCode);
         impl fmt::Display for Grouped<'_> {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_may_spell_it_their_way() {
+    fn dashes_case_and_similar_letters_are_accepted() {
         let code: ClaimCode = "01ABC-DEFGH-JKMNP-QRSTV".parse().unwrap();
         assert_eq!(code.expose().to_string(), "01ABC-DEFGH-JKMNP-QRSTV");
         assert_eq!(code.id().as_str(), "01ABC");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn random_bytes_make_a_code_that_reads_back() {
+    fn random_bytes_make_a_code_that_parses() {
         let mut random = [0; 20];
         for (byte, value) in random.iter_mut().zip((0u8..).step_by(13)) {
             *byte = value;

@@ -1,6 +1,6 @@
-//! The few bytes of COSE that this project speaks: COSE_Encrypt0 without tag, two algorithms,
-//! `kid` and partial IV. Definite lengths and shortest integers only (RFC 8949 section 4.2.1): what
-//! is read is spelled again and compared, so that each object has one spelling.
+//! The subset of COSE that this project uses: COSE_Encrypt0 without tag, two algorithms, `kid` and
+//! partial IV. Only definite lengths and shortest integers are allowed (RFC 8949 section 4.2.1): a
+//! parsed object is encoded again and compared, so each object has exactly one encoding.
 
 use minicbor::Decoder;
 use minicbor::encode::{Encoder, write::Cursor};
@@ -16,7 +16,7 @@ pub(crate) const PROTECTED_REPLY: &[u8] = &[0xa1, 0x01, 0x18, 0x1e];
 const LABEL_KID: u8 = 4;
 const LABEL_PARTIAL_IV: u8 = 6;
 
-/// Longest protected header: that of a reply.
+/// Longest protected header: the reply's.
 const PROTECTED_MAX: usize = PROTECTED_REPLY.len();
 /// Longest key id: device number and key generation.
 const KID_MAX: usize = crate::key::KID_BYTES_MAX;
@@ -25,7 +25,7 @@ const KID_MAX: usize = crate::key::KID_BYTES_MAX;
 pub(crate) const HEADER_MAX: usize =
     1 + (1 + PROTECTED_MAX) + 1 + (2 + KID_MAX) + (2 + NONCE_BYTES) + 3;
 
-/// Writes everything that stands before the ciphertext's bytes; gives the length.
+/// Writes everything before the bytes of the ciphertext; returns the length.
 pub(crate) fn write_header(
     out: &mut [u8; HEADER_MAX],
     protected: &[u8],
@@ -69,7 +69,7 @@ fn write_bytes_head(out: &mut [u8], length: usize) -> usize {
     }
 }
 
-/// The parts of a COSE_Encrypt0 object as they stand in its bytes.
+/// The parts of a COSE_Encrypt0 object, borrowed from its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encrypt0<'a> {
     pub(crate) protected: &'a [u8],
@@ -78,7 +78,7 @@ pub(crate) struct Encrypt0<'a> {
     pub(crate) ciphertext: &'a [u8],
 }
 
-/// Reads exactly one object that fills `bytes`. `None` for anything else.
+/// Parses exactly one object that fills `bytes`, or returns `None`.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Encrypt0<'_>> {
     let mut decoder = Decoder::new(bytes);
     if decoder.array().ok()? != Some(3) {
@@ -102,7 +102,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Encrypt0<'_>> {
 }
 
 impl Encrypt0<'_> {
-    /// Whether `bytes` begin with the one spelling of this object's header.
+    /// Whether `bytes` start with the canonical encoding of this object's header.
     fn is_header_of(&self, bytes: &[u8]) -> bool {
         let Self { protected, kid, partial_iv, ciphertext } = self;
         let fits = protected.len() <= PROTECTED_MAX

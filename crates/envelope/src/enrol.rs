@@ -1,13 +1,14 @@
-//! How a claim code becomes a device key.
+//! Turns a claim code into a device key.
 //!
 //! Both sides hold the code's 75 secret bits. The device sends a fresh X25519 key (RFC 7748) with a
-//! tag made from the code; the server answers with a fresh key of its own, the device's identity and
-//! a tag made from the new key. The device key comes from the shared secret and the code together.
+//! tag made from the code; the server answers with its own fresh key, the device's identity and a
+//! tag made from the new key. The device key is derived from the shared secret and the code
+//! together.
 //!
-//! - Someone who listens has neither private key, so learns no device key, not even with the code.
-//! - Someone in the middle needs the code, unspent, to pass either tag; guessing it means 2^75 tries.
-//! - A lost answer does not strand the device: it asks again with the same key, and the server,
-//!   which keeps the answer with the claim, gives the same answer. Any other key is refused.
+//! - An eavesdropper has neither private key and cannot learn the device key, even with the code.
+//! - An attacker in the middle needs the unspent code to forge a tag; guessing takes 2^75 tries.
+//! - A lost answer does not strand the device: it repeats the request with the same key, and the
+//!   server, which keeps the answer with the claim, repeats the answer. Any other key is refused.
 
 use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 use hkdf::Hkdf;
@@ -21,29 +22,30 @@ use zeroize::Zeroizing;
 use crate::claim::{ClaimCode, ClaimId};
 use crate::key::DeviceKey;
 
-/// Version of the handshake; first item of both messages.
+/// Version of the handshake; the first item of both messages.
 const VERSION: u8 = 1;
 
-/// Room for either message.
+/// Buffer size that is enough for either message.
 pub const ENROL_MESSAGE_MAX: usize = 128;
 
-/// Why enrolment did not succeed.
+/// Why enrolment failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnrolError {
     #[error("not an enrolment message of this version")]
     Malformed,
-    #[error("tag does not match: not the same claim code, or altered on the way")]
+    #[error("tag does not match: different claim code, or message altered in transit")]
     BadTag,
     #[error("the other side's key is degenerate")]
     WeakKey,
 }
 
-/// What the server gives to the device.
+/// What the server grants to the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     pub device: DeviceNumber,
     pub generation: KeyGeneration,
-    /// The first boot epoch the device may use: above all that this device number ever used.
+    /// The first boot epoch that the device may use: above every epoch of this device number so
+    /// far.
     pub first_epoch: BootEpoch,
     /// The first stream number, likewise.
     pub first_stream: StreamNumber,
@@ -51,24 +53,24 @@ pub struct Grant {
     pub time: UnixMs,
 }
 
-/// What the device has when enrolment succeeded.
+/// What the device has after a successful enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub grant: Grant,
     pub key: DeviceKey,
 }
 
-/// The device's side, to be kept durably from before the request until the answer.
+/// The device's side. It must be durable from before the request is sent until the answer arrives.
 pub struct DeviceHalf(StaticSecret);
 
 impl DeviceHalf {
-    /// Takes 32 random bytes, fresh for each claim code.
+    /// Takes 32 random bytes, which must be fresh for each claim code.
     #[must_use]
     pub fn new(random: [u8; 32]) -> Self {
         Self(StaticSecret::from(random))
     }
 
-    /// Writes the request `[1, claim id, public key, tag]`; gives its length.
+    /// Writes the request `[1, claim id, public key, tag]`; returns its length.
     #[must_use]
     pub fn request(&self, code: &ClaimCode, out: &mut [u8; ENROL_MESSAGE_MAX]) -> usize {
         let device_public = PublicKey::from(&self.0).to_bytes();
@@ -76,10 +78,10 @@ impl DeviceHalf {
         Request { claim: code.id(), device_public, tag }.write(out)
     }
 
-    /// Checks the server's answer and takes the identity from it.
+    /// Checks the server's answer and returns the identity.
     ///
     /// # Errors
-    /// If the answer was not made by a holder of the code for this very request.
+    /// If the answer was not made for this request by a holder of the code.
     pub fn finish(&self, code: &ClaimCode, answer: &[u8]) -> Result<Identity, EnrolError> {
         let (grant, server_public, tag) = parse_answer(answer).ok_or(EnrolError::Malformed)?;
         let shared = self.0.diffie_hellman(&PublicKey::from(server_public));
@@ -94,7 +96,7 @@ impl DeviceHalf {
     }
 }
 
-/// A request as it came, its tag unchecked.
+/// A parsed request whose tag has not been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     claim: ClaimId,
@@ -103,10 +105,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// If the bytes are anything else, or spell one in another way.
+    /// If the bytes are not the canonical encoding of a request.
     pub fn parse(bytes: &[u8]) -> Result<Self, EnrolError> {
         (|| {
             let mut decoder = Decoder::new(bytes);
@@ -123,7 +125,7 @@ impl Request {
         .ok_or(EnrolError::Malformed)
     }
 
-    /// The one spelling: `[1, claim id, public key, tag]`.
+    /// The canonical encoding: `[1, claim id, public key, tag]`.
     fn write(&self, out: &mut [u8; ENROL_MESSAGE_MAX]) -> usize {
         let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
         encoder
@@ -136,7 +138,7 @@ impl Request {
         encoder.writer().position()
     }
 
-    /// The claim to look up.
+    /// The id of the claim to look up.
     #[must_use]
     pub fn claim(&self) -> ClaimId {
         self.claim
@@ -151,7 +153,7 @@ impl Request {
     /// Checks that the sender holds the code.
     ///
     /// # Errors
-    /// [`EnrolError::BadTag`] if not.
+    /// [`EnrolError::BadTag`] if it does not.
     pub fn verify(&self, code: &ClaimCode) -> Result<(), EnrolError> {
         if self.claim != code.id() {
             return Err(EnrolError::BadTag);
@@ -162,7 +164,7 @@ impl Request {
     }
 
     /// Checks the request and writes the answer `[1, device, generation, first epoch, first stream,
-    /// time, public key, tag]`; gives its length and the device's key. `random` is 32 fresh bytes.
+    /// time, public key, tag]`; returns its length and the device key. `random` is 32 fresh bytes.
     ///
     /// # Errors
     /// If the tag does not match or the device's key is degenerate.
@@ -187,7 +189,7 @@ impl Request {
     }
 }
 
-/// The one spelling of an answer.
+/// The canonical encoding of an answer.
 fn write_answer(
     grant: &Grant,
     server_public: &[u8; 32],
@@ -235,7 +237,7 @@ fn request_tag(code: &ClaimCode, device_public: &[u8; 32]) -> Hmac<Sha256> {
     mac
 }
 
-/// What both sides can derive once each has the other's public key.
+/// What both sides can derive once they have exchanged public keys.
 struct Agreed(Hkdf<Sha256>, [u8; 32]);
 
 impl Agreed {
@@ -246,8 +248,8 @@ impl Agreed {
         server_public: &[u8; 32],
         grant: &Grant,
     ) -> Self {
-        // One byte as long as it is enough. The other parts have fixed lengths, so no two grants have one
-        // transcript.
+        // The generation takes one byte while that is enough. The other parts have fixed lengths,
+        // so different grants never have the same transcript.
         let generation = grant.generation.0.to_be_bytes();
         let transcript = Sha256::new()
             .chain_update(code.id().as_str())
@@ -318,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_get_the_same_key() {
+    fn both_sides_derive_the_same_key() {
         let (_, answer, key) = exchange();
         let identity = DeviceHalf::new([1; 32]).finish(&code(7), &answer).unwrap();
         assert_eq!(identity, Identity { grant: grant(), key });
     }
 
     #[test]
-    fn other_code_or_other_request_is_refused() {
+    fn a_different_code_or_request_is_refused() {
         let (request, answer, _) = exchange();
         assert_eq!(Request::parse(&request).unwrap().verify(&code(8)), Err(EnrolError::BadTag));
         let other_code = DeviceHalf::new([1; 32]).finish(&code(8), &answer);
@@ -359,7 +361,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_in_peace(bytes: Vec<u8>) {
+        fn arbitrary_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
             let _ = Request::parse(&bytes).map(|r| r.verify(&code(7)));
             prop_assert!(DeviceHalf::new([1; 32]).finish(&code(7), &bytes).is_err());
         }

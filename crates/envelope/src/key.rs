@@ -1,4 +1,4 @@
-//! Key material and what is derived from it.
+//! Keys and the material derived from them.
 
 use ccm::aead::consts::{U8, U13, U16};
 use ccm::{Ccm, KeyInit as _};
@@ -9,12 +9,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 pub(crate) const NONCE_BYTES: usize = 13;
 
-/// Longest spelling of a [`Kid`].
+/// Longest encoding of a [`Kid`].
 pub(crate) const KID_BYTES_MAX: usize = 6;
 
-/// AES-CCM-16-64-128 (RFC 9053 section 4.2): uplinks, where every byte costs radio time.
+/// AES-CCM-16-64-128 (RFC 9053 section 4.2): for uplinks, where every byte costs airtime.
 pub(crate) type UplinkCipher = Ccm<aes::Aes128, U8, U13>;
-/// AES-CCM-16-128-128: replies, which will carry commands.
+/// AES-CCM-16-128-128: for replies, which will carry commands.
 pub(crate) type ReplyCipher = Ccm<aes::Aes128, U16, U13>;
 
 /// The secret that one device and its server share for one key generation.
@@ -28,7 +28,7 @@ impl DeviceKey {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for a ledger or a key store. They must not reach a log.
+    /// The bytes, for a ledger or a key store. They must not be logged.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
@@ -41,7 +41,7 @@ impl core::fmt::Debug for DeviceKey {
     }
 }
 
-/// Names a key: device and generation; the `kid` of an uplink.
+/// Identifies a key by device and generation; the `kid` of an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kid {
     pub device: DeviceNumber,
@@ -49,8 +49,8 @@ pub struct Kid {
 }
 
 impl Kid {
-    /// Device number, big-endian without leading zeros, then the generation in one byte. A generation
-    /// above 255 takes two, after all four of the device number.
+    /// Encodes the device number, big-endian without leading zeros, then the generation in one
+    /// byte. A generation above 255 takes two bytes, after all four of the device number.
     pub(crate) fn to_bytes(self) -> ([u8; KID_BYTES_MAX], usize) {
         let number = self.device.0.to_be_bytes();
         let mut bytes = [0; KID_BYTES_MAX];
@@ -66,7 +66,7 @@ impl Kid {
         (bytes, kept + 1)
     }
 
-    /// The inverse of [`Kid::to_bytes`]; other spellings of the same numbers are refused.
+    /// The inverse of [`Kid::to_bytes`]; other encodings of the same numbers are refused.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if let Ok([a, b, c, d, high, low]) = <[u8; KID_BYTES_MAX]>::try_from(bytes) {
             let generation = KeyGeneration(u16::from_be_bytes([high, low]));
@@ -94,8 +94,8 @@ pub struct LinkKeys {
 }
 
 impl LinkKeys {
-    /// Derives by HKDF-SHA-256 (RFC 5869) with the info
-    /// `"ecowatt link 1 " || "up" or "down" || 0x00 || kid`.
+    /// Derives the keys with HKDF-SHA-256 (RFC 5869) and the info `"ecowatt link 1 " || "up" or
+    /// "down" || 0x00 || kid`.
     #[must_use]
     pub fn derive(key: &DeviceKey, kid: Kid) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, &*key.0);
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kid_has_one_spelling() {
+    fn kid_has_exactly_one_encoding() {
         for (device, length) in [(0, 1), (1, 2), (255, 2), (256, 3), (u32::MAX, 5)] {
             let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(3) };
             let (bytes, kept) = kid.to_bytes();
@@ -153,7 +153,7 @@ mod tests {
         }
         assert_eq!(Kid::from_bytes(&[]), None);
         assert_eq!(Kid::from_bytes(&[0, 1, 1]), None);
-        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 0, 6]), None, "the short spelling says it");
+        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 0, 6]), None, "the short form is the only one");
         assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 5, 6, 7]), None);
     }
 }

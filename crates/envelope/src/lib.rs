@@ -1,10 +1,10 @@
-//! All the cryptography between device and server: sealing, opening, keys, enrolment.
+//! All cryptography between device and server: sealing, opening, keys, enrolment.
 //!
 //! A message is a COSE_Encrypt0 object (RFC 9052 section 5.2) under keys that belong to one device,
 //! one key generation and one direction. The uplink's partial IV is the device's counter; a reply
 //! is bound to its request through the additional data. Nothing here keeps state, reads a clock or
-//! draws random numbers: counters, nonces and key material are arguments, and who calls must see to
-//! it that they are what this documentation asks for.
+//! draws random numbers: counters, nonces and key material are arguments, and the caller must make
+//! sure that they meet the documented conditions.
 //!
 //! ```
 //! use ecowatt_envelope::{Kid, LinkKeys, DeviceKey, RequestId, Sealed, seal_uplink};

@@ -8,20 +8,20 @@ use ecowatt_model::Counter;
 use crate::cose::{self, Aad, Encrypt0, HEADER_MAX, PROTECTED_REPLY, PROTECTED_UPLINK};
 use crate::key::{KID_BYTES_MAX, Kid, LinkKeys, NONCE_BYTES, ReplyCipher, UplinkCipher};
 
-/// Longest sealed message, either way. AES-CCM with 13-byte nonces ends at 65,535 bytes; the rest is
-/// room for headers.
+/// Longest sealed message in either direction. AES-CCM with 13-byte nonces is limited to 65,535
+/// bytes; the difference is reserved for headers.
 pub const MESSAGE_MAX: usize = 60 * 1024;
 
-/// Most bytes that [`seal_uplink`] adds to a message of up to 65,535 bytes.
+/// Maximum number of bytes that [`seal_uplink`] adds to a message of up to 65,535 bytes.
 pub const UPLINK_OVERHEAD_MAX: usize = 1 + 4 + 1 + (2 + KID_BYTES_MAX) + (2 + 8) + 3 + 8;
 
-/// Length of the random nonce that a reply is sealed with.
+/// Length of a reply's random nonce.
 pub const REPLY_NONCE_BYTES: usize = 12;
 
-/// Most bytes that [`seal_reply`] adds to a message of up to 65,535 bytes.
+/// Maximum number of bytes that [`seal_reply`] adds to a message of up to 65,535 bytes.
 pub const REPLY_OVERHEAD_MAX: usize = 1 + 5 + 1 + (2 + REPLY_NONCE_BYTES) + 3 + 16;
 
-/// What a reply answers: the uplink under this key with this counter.
+/// Identifies the uplink that a reply answers, by key and counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId {
     pub kid: Kid,
@@ -37,12 +37,12 @@ pub enum SealError {
     TooLong(usize),
 }
 
-/// Why a message was not opened. Senders are told none of this: they see one constant answer.
+/// Why a message was not opened. The sender does not learn the reason: all get the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error("not a sealed message of this protocol")]
     Malformed,
-    #[error("algorithm is not the one of this direction")]
+    #[error("algorithm does not match the direction")]
     WrongAlgorithm,
     #[error("a message of {0} bytes is longer than the limit")]
     TooLong(usize),
@@ -52,9 +52,10 @@ pub enum OpenError {
     BadTag,
 }
 
-/// Seals `buffer[..length]` in place; gives the sealed length.
+/// Seals `buffer[..length]` in place and returns the sealed length.
 ///
-/// A counter must never be used for two messages under one key: the caller has reserved it durably.
+/// A counter must never be used for two messages under one key, so the caller must have reserved it
+/// durably.
 ///
 /// # Errors
 /// If the message is too long or the buffer has no room for [`UPLINK_OVERHEAD_MAX`] more bytes.
@@ -78,13 +79,13 @@ pub fn seal_uplink(
     )
 }
 
-/// Seals the reply in `buffer[..length]` to `request` in place; gives the sealed length.
+/// Seals the reply to `request` in `buffer[..length]` in place and returns the sealed length.
 ///
-/// `nonce` is drawn at random for each reply: 96 bits, so that 2^32 replies under one key meet with
-/// a probability of 2^-33.
+/// `nonce` must be random for each reply: with 96 bits, the probability that any two of 2^32
+/// replies under one key have the same nonce is 2^-33.
 ///
 /// # Errors
-/// If the message is too long or the buffer too small.
+/// If the message is too long or the buffer is too small.
 pub fn seal_reply(
     keys: &LinkKeys,
     request: RequestId,
@@ -96,10 +97,10 @@ pub fn seal_reply(
     seal(&keys.down, &keys.down_iv, PROTECTED_REPLY, None, nonce, bound.as_bytes(), buffer, length)
 }
 
-/// Opens the reply to `request` into `out`; gives the plain message.
+/// Opens the reply to `request` into `out` and returns the plain message.
 ///
 /// # Errors
-/// If the bytes are not a reply, were made for another request or were altered.
+/// If the bytes are not a reply, belong to a different request or were altered.
 pub fn open_reply<'o>(
     keys: &LinkKeys,
     request: RequestId,
@@ -114,9 +115,10 @@ pub fn open_reply<'o>(
     open(&keys.down, &keys.down_iv, &parts, bound.as_bytes(), out)
 }
 
-/// An uplink whose header was read and whose tag was not checked.
+/// An uplink whose header was parsed and whose tag has not been checked.
 ///
-/// Key id and counter say only which key to try; they are true once [`Sealed::open`] succeeds.
+/// Key id and counter are only claims that select the key; they are authentic once [`Sealed::open`]
+/// succeeds.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealed<'a> {
     request: RequestId,
@@ -124,10 +126,10 @@ pub struct Sealed<'a> {
 }
 
 impl<'a> Sealed<'a> {
-    /// Reads the header.
+    /// Parses the header.
     ///
     /// # Errors
-    /// If the bytes are not an uplink in the one permitted spelling.
+    /// If the bytes are not the canonical encoding of an uplink.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, OpenError> {
         let parts = parse(bytes, PROTECTED_UPLINK)?;
         let kid = parts.kid.and_then(Kid::from_bytes).ok_or(OpenError::Malformed)?;
@@ -135,13 +137,13 @@ impl<'a> Sealed<'a> {
         Ok(Self { request: RequestId { kid, counter }, parts })
     }
 
-    /// The key and counter that the message claims.
+    /// The key and counter that the message claims to use.
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.request
     }
 
-    /// Checks the tag and decrypts into `out`; gives the plain message.
+    /// Checks the tag, decrypts into `out` and returns the plain message.
     ///
     /// # Errors
     /// If the tag does not match or `out` is too small.
@@ -246,7 +248,7 @@ fn counter_from_bytes(bytes: &[u8]) -> Option<Counter> {
     Some(Counter(bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))))
 }
 
-/// What a reply is bound to, as its external additional data: kid and counter as two CBOR byte
+/// The external additional data of a reply: kid and counter of its request as two CBOR byte
 /// strings.
 struct Binding {
     bytes: [u8; KID_BYTES_MAX + 10],
@@ -273,7 +275,7 @@ impl Binding {
     }
 }
 
-// The two ciphers differ in their tags alone, which `seal` and `open` rely on.
+// The two ciphers differ only in their tags; `seal` and `open` rely on that.
 const _: fn() = || {
     fn same<A: AeadCore<NonceSize = B::NonceSize>, B: AeadCore>() {}
     same::<UplinkCipher, ReplyCipher>();
@@ -321,7 +323,7 @@ mod tests {
         }
 
         #[test]
-        fn one_flipped_bit_is_noticed(plain: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
+        fn one_flipped_bit_is_detected(plain: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
             let request = request(300, 70_000);
             let mut bytes = sealed(request, &plain);
             let at = at.index(bytes.len());
@@ -333,7 +335,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_refused_in_peace(bytes: Vec<u8>) {
+        fn arbitrary_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
             let request = request(1, 1);
             let mut out = [0; 64];
             let _ = Sealed::parse(&bytes).and_then(|m| m.open(&keys(request), &mut out).map(drop));
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn reply_belongs_to_its_request() {
+    fn reply_opens_only_for_its_request() {
         let asked = request(7, 41);
         let keys = keys(asked);
         let mut buffer = [0; 80];
@@ -354,7 +356,7 @@ mod tests {
         assert_eq!(
             open_reply(&keys, later, &buffer[..length], &mut out),
             Err(OpenError::BadTag),
-            "a reply to another request"
+            "a reply to a different request"
         );
         assert_eq!(Sealed::parse(&buffer[..length]).err(), Some(OpenError::WrongAlgorithm));
     }

@@ -1,4 +1,4 @@
-//! Sealing and enrolment, through the public face.
+//! Sealing and enrolment through the public API.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 

@@ -1,4 +1,4 @@
-//! Only one spelling of a message opens: whoever can copy one cannot make another of it.
+//! Only one encoding of a message opens: a copied message cannot be turned into a different one.
 
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
 use ecowatt_envelope::{
@@ -7,8 +7,8 @@ use ecowatt_envelope::{
 };
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 
-/// Where the heads of a message stand, in the order in which they were written: strings of bytes are
-/// passed over, what is in arrays and maps is not.
+/// Positions of a message's heads, in the order in which they were written: byte strings are
+/// skipped, the contents of arrays and maps are not.
 fn heads(bytes: &[u8]) -> Vec<usize> {
     let mut heads = Vec::new();
     let mut at = 0;
@@ -25,7 +25,8 @@ fn heads(bytes: &[u8]) -> Vec<usize> {
     heads
 }
 
-/// The message with one head spelled in every longer way, and without a length where that is allowed.
+/// The message with one head encoded in every longer way, and with indefinite length where
+/// possible.
 fn respelled(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for at in heads(bytes) {
@@ -44,7 +45,7 @@ fn respelled(bytes: &[u8]) -> Vec<Vec<u8>> {
             other.extend_from_slice(&bytes[at + 1 + width..]);
             all.push(other);
         }
-        // An indefinite length, closed at the end.
+        // An indefinite length, ended by a break.
         let mut open = bytes.to_vec();
         open[at] = major | 31;
         open.push(0xff);
@@ -54,7 +55,7 @@ fn respelled(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn uplink_has_one_spelling() {
+fn uplink_has_exactly_one_encoding() {
     for (device, counter, length) in [(1, 1, 3), (300, 70_000, 40), (u32::MAX, u64::MAX, 300)] {
         let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(2) };
         let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
@@ -69,7 +70,7 @@ fn uplink_has_one_spelling() {
             let parsed = Sealed::parse(&other).map(|sealed| sealed.request());
             assert_eq!(parsed, Err(OpenError::Malformed), "{other:02x?}");
         }
-        // The same values in another order, with a leading zero, or behind a tag.
+        // The same values in a different order, with a leading zero, or after a tag.
         let kid_at = 6;
         let kid_length = 2 + usize::from(sealed[kid_at + 1] & 31);
         let (before, rest) = sealed.split_at(kid_at);
@@ -93,7 +94,7 @@ fn uplink_has_one_spelling() {
 }
 
 #[test]
-fn reply_has_one_spelling() {
+fn reply_has_exactly_one_encoding() {
     let kid = Kid { device: DeviceNumber(12), generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
     let request = RequestId { kid, counter: Counter(9) };
@@ -108,7 +109,7 @@ fn reply_has_one_spelling() {
 }
 
 #[test]
-fn enrolment_has_one_spelling() {
+fn enrolment_has_exactly_one_encoding() {
     let code: ClaimCode = "7KQ2M-0ABCD-EFGHJ-KMNPQ".parse().unwrap();
     let half = DeviceHalf::new([5; 32]);
     let mut request = [0; ENROL_MESSAGE_MAX];
@@ -118,7 +119,8 @@ fn enrolment_has_one_spelling() {
     for other in respelled(request) {
         assert_eq!(Request::parse(&other), Err(EnrolError::Malformed), "{other:02x?}");
     }
-    // People may type a claim code in small letters and with O for 0; the wire has capitals only.
+    // A claim code may be typed in small letters and with O for 0; on the wire only capitals are
+    // valid.
     let id_at = 3;
     for (place, symbol) in [(0, b'7'), (1, b'k'), (2, b'q'), (4, b'm'), (3, b'z'), (3, b'O')] {
         let mut other = request.to_vec();

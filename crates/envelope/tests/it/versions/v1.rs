@@ -1,5 +1,5 @@
 //! Bytes of version 1, made by an independent implementation (Python's `cryptography` and `cbor2`).
-//! Not to be edited: a change that breaks one of these breaks devices.
+//! Do not edit them: a change that breaks one of these tests breaks devices in the field.
 
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Grant, Request};
 use ecowatt_envelope::{
