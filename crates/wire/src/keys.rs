@@ -1,7 +1,7 @@
-//! The keys of a message's sections: those in use, and those set aside for what comes next.
+//! The keys of a message's sections: those in use, and those reserved for later versions.
 //!
-//! A reader passes over a key that is set aside like any other that it does not know. What is set
-//! aside has a meaning already, so that two capabilities never take the same key.
+//! A reader skips a reserved key like any other unknown key. A reserved key already has a meaning,
+//! so that two features never take the same key.
 
 pub(crate) mod uplink {
     pub(crate) const BATCHES: u16 = 1;
@@ -20,7 +20,7 @@ pub(crate) mod reply {
     pub(crate) const HELD: u16 = 9;
 }
 
-/// What a key says.
+/// The state and meaning of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// A section that this version writes and reads.
@@ -38,7 +38,7 @@ impl Key {
         }
     }
 
-    /// What stands in its section.
+    /// What its section contains.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {

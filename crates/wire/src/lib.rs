@@ -1,29 +1,30 @@
-//! What device and server say to each other, once opened.
+//! The plain messages between device and server.
 //!
 //! Both messages are one CBOR map (RFC 8949) from small integers to sections, with definite lengths
-//! and shortest heads only: each message has one spelling. Reading allocates nothing: a parsed message
-//! borrows its bytes, was checked as a whole, and hands out items.
+//! and shortest heads only, so each message has exactly one encoding. Reading does not allocate: a
+//! message is checked as a whole when it is parsed, borrows its bytes and returns items on demand.
 //!
 //! # How the messages may grow
 //!
-//! Either side may learn something first. So a reader passes over a section whose key it does not
-//! know and over items that follow the ones it knows in an array, and takes a code that it does not
-//! know for *unknown* (of a certainty: for *estimated*; of a refusal: for a refusal like any other).
+//! Either side may be upgraded first. So a reader skips a section whose key it does not know and
+//! items after the known ones in an array, and treats an unknown code as *unknown* (a certainty as
+//! *estimated*; a refusal as one like any other).
 //!
 //! A later version may:
-//! - add sections, with keys below 65,536 that [`UPLINK_KEYS`] and [`REPLY_KEYS`] do not give to
-//!   something else;
-//! - add items at the end of an array. Those of one array come in one order for ever, so an item that
-//!   may be left out is `null` where another follows it;
+//!
+//! - add sections, with keys below 65,536 that [`UPLINK_KEYS`] and [`REPLY_KEYS`] do not
+//!   assign otherwise;
+//! - add items at the end of an array. The items of an array keep their order for ever, so an
+//!   optional item is `null` if another one follows it;
 //! - add codes below 256.
 //!
-//! It never takes a section or item of version 1 away, gives a key, place or code another meaning, or
-//! exceeds this crate's limits on what version 1 has. What it sends to a peer of version 1 must also
-//! make sense without what that peer passes over.
+//! It never removes a section or item of version 1, changes the meaning of a key, position or code,
+//! or exceeds this crate's limits on what version 1 has. What it sends to a peer of version 1 must
+//! also make sense without the parts that this peer skips.
 //!
-//! Whoever adds something gives it a `LEN_MAX`, so that a message has room for it before batches fill
-//! the rest; adds golden bytes in `tests/it/versions`, and never edits those that are there; adds it
-//! to `docs/wire-protocol.md`; and adds to `tests/it/later.rs` what an old reader makes of it.
+//! An addition gets a `LEN_MAX`, so that a message has room for it before batches fill the rest;
+//! golden bytes in `tests/it/versions`, where existing bytes are never edited; a description in
+//! `docs/wire-protocol.md`; and in `tests/it/later.rs` a test of what an old reader does with it.
 //!
 //! ```
 //! use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber};
@@ -62,11 +63,12 @@ pub use uplink::{
     uplink_fixed_len_max,
 };
 
-/// Most items in any list of a message; also what a one-byte CBOR array head can say.
+/// Maximum number of items in any list of a message; also the most that a one-byte CBOR array head
+/// can express.
 pub const ITEMS_MAX: usize = 23;
 
-/// Longest firmware name and version in a status.
+/// Maximum length of the firmware name and version in a status.
 pub const FIRMWARE_MAX: usize = 32;
 
-/// Longest layout that a device may announce.
+/// Maximum length of a layout that a device may announce.
 pub const LAYOUT_MAX: usize = 4096;

@@ -1,4 +1,4 @@
-//! From server to device.
+//! Messages from server to device.
 
 use core::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::section::{
     parse_map, read, skip, wrong,
 };
 
-/// Batches that the server has for good: `[epoch, first, last]`.
+/// Batches that the server has stored: `[epoch, first, last]`.
 ///
-/// A reply lists ranges for the epochs of its request, so that it acknowledges everything stored
-/// below and names the gaps by leaving them out.
+/// A reply lists ranges for the epochs of its request. They acknowledge everything stored up to
+/// there; gaps are what they leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckRange {
     pub epoch: BootEpoch,
@@ -34,17 +34,17 @@ impl AckRange {
 /// Why a batch will never be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The codec cannot read its bytes.
+    /// The codec cannot decode its bytes.
     Undecodable,
-    /// It has another number of columns than its stream's layout.
+    /// Its number of columns differs from its stream's layout.
     WrongColumns,
-    /// Its stream's layout cannot be read.
+    /// Its stream's layout cannot be parsed.
     BadLayout,
-    /// Its samples lie further apart than those of a batch may.
+    /// Its samples span more time than those of a batch may.
     Span,
-    /// Its times count from the start of an epoch, and it does not say where that was.
+    /// Its times count from the start of an epoch, but it does not say when the epoch began.
     NoStart,
-    /// A reason that only later versions know; it counts like any other.
+    /// A reason added by a later version; treated like the others.
     Other(u8),
 }
 
@@ -72,7 +72,7 @@ impl Refusal {
     }
 }
 
-/// A batch the server will not take: `[epoch, sequence, reason]`. Sending it again is of no use.
+/// A batch that the server refuses: `[epoch, sequence, reason]`. Sending it again is pointless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     pub id: BatchId,
@@ -91,7 +91,7 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Most bytes of a message.
+    /// Maximum number of bytes of a message.
     pub const LEN_MAX: usize = HEAD_LEN
         + LIST_HEAD_LEN
         + ITEMS_MAX * AckRange::LEN_MAX
@@ -106,10 +106,10 @@ impl<'a> Reply<'a> {
         + KEY_LEN
         + U32_LEN_MAX;
 
-    /// Reads and checks a whole message.
+    /// Parses and checks a whole message.
     ///
     /// # Errors
-    /// If any known section is not what it should be.
+    /// If a known section is not valid.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut reply = Self::default();
         parse_map(bytes, |key, decoder| {
@@ -138,7 +138,7 @@ impl<'a> Reply<'a> {
         self.time
     }
 
-    /// Streams whose layout the server does not have; batches of theirs were not stored.
+    /// Streams whose layout the server does not have; their batches were not stored.
     #[must_use]
     pub fn wanted(&self) -> Items<'a, StreamNumber> {
         self.wanted
@@ -149,13 +149,13 @@ impl<'a> Reply<'a> {
         self.refused
     }
 
-    /// How long the device should wait before its next message, if the server asks for that.
+    /// How long the device should wait before its next message, if the server requests a delay.
     #[must_use]
     pub fn check_in(&self) -> Option<Duration> {
         self.check_in
     }
 
-    /// How long the server had the message before it wrote the reply and its time.
+    /// Time between the arrival of the message and the writing of the reply with its `time`.
     #[must_use]
     pub fn held(&self) -> Duration {
         self.held
@@ -179,17 +179,17 @@ impl<'b> ReplyWriter<'b> {
         Self(MapWriter::new(buffer))
     }
 
-    /// Writes as many of `acks` as fit; gives how many. What is left out is sent again by the
-    /// device and acknowledged then.
+    /// Writes as many of `acks` as fit and returns their number. Batches left out are sent again by
+    /// the device and acknowledged then.
     ///
     /// # Errors
-    /// If a later section stands already.
+    /// If a later section has already been written.
     pub fn acks(&mut self, acks: &mut dyn Iterator<Item = AckRange>) -> Result<usize, WriteError> {
         self.0.list(keys::ACKS, acks, 0)
     }
 
     /// # Errors
-    /// If there is no room or a later section stands already.
+    /// If there is no room or a later section has already been written.
     pub fn time(&mut self, time: UnixMs) -> Result<(), WriteError> {
         self.0.section(keys::TIME, |encoder| encoder.i64(time.0).map(drop))
     }
@@ -213,7 +213,7 @@ impl<'b> ReplyWriter<'b> {
     }
 
     /// # Errors
-    /// If there is no room or a later section stands already.
+    /// If there is no room or a later section has already been written.
     pub fn check_in(&mut self, after: Duration) -> Result<(), WriteError> {
         self.0.section(keys::CHECK_IN, |encoder| encoder.u32(as_millis(after)).map(drop))
     }
@@ -224,7 +224,7 @@ impl<'b> ReplyWriter<'b> {
         self.0.section(keys::HELD, |encoder| encoder.u32(as_millis(held)).map(drop))
     }
 
-    /// Ends the message and gives its length.
+    /// Ends the message and returns its length.
     #[must_use]
     pub fn finish(self) -> usize {
         self.0.finish()
@@ -232,12 +232,12 @@ impl<'b> ReplyWriter<'b> {
 }
 
 impl AckRange {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + 3 * U32_LEN_MAX;
 }
 
 impl Refused {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + 2 * U32_LEN_MAX + U8_LEN_MAX;
 }
 

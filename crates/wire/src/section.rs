@@ -1,4 +1,4 @@
-//! How sections and their lists are written and read.
+//! Reading and writing of sections and their lists.
 
 use core::marker::PhantomData;
 
@@ -7,27 +7,27 @@ use minicbor::encode::{Encoder, write::Cursor};
 
 use crate::{ITEMS_MAX, shortest};
 
-/// Why bytes are not a message.
+/// Why bytes are not a valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     #[error("not the expected CBOR at byte {0}")]
     Malformed(usize),
-    #[error("section {0} is given twice or out of order")]
+    #[error("section {0} is repeated or out of order")]
     OutOfOrder(u16),
-    #[error("section {section} has {count} items, {ITEMS_MAX} are the limit")]
+    #[error("section {section} has {count} items, the limit is {ITEMS_MAX}")]
     TooManyItems { section: u16, count: u64 },
     #[error("{0} bytes follow the message")]
     TrailingBytes(usize),
 }
 
-/// Why a section was not written. The message stands as it was before the call.
+/// Why a section was not written. The message is unchanged by the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    #[error("the buffer has no room for it")]
+    #[error("the buffer is too small for the section")]
     Full,
-    #[error("a list holds more than {ITEMS_MAX} items")]
+    #[error("a list has more than {ITEMS_MAX} items")]
     TooManyItems,
-    #[error("sections are written once each, by ascending key")]
+    #[error("sections must be written once each, in ascending order of keys")]
     OutOfOrder,
 }
 
@@ -35,30 +35,30 @@ pub(crate) type CursorEncoder<'b> = Encoder<Cursor<&'b mut [u8]>>;
 pub(crate) type EncodeError = minicbor::encode::Error<minicbor::encode::write::EndOfSlice>;
 pub(crate) type DecodeError = minicbor::decode::Error;
 
-/// Something that stands in a list of a message.
+/// An item of a list in a message.
 pub(crate) trait Item<'a>: Sized {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError>;
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError>;
 }
 
-/// Refuses what is CBOR but not what belongs here.
+/// The error for valid CBOR that is not valid here.
 pub(crate) fn wrong(decoder: &Decoder<'_>) -> DecodeError {
     DecodeError::message("wrong value").at(decoder.position())
 }
 
-/// Reads the head of an array of at least `least` items; gives how many more there are. A later
-/// version may add items at the end, and never takes one away.
+/// Reads the head of an array of at least `least` items and returns how many more it has. A later
+/// version may add items at the end, but never removes one.
 pub(crate) fn array(decoder: &mut Decoder<'_>, least: u64) -> Result<u64, DecodeError> {
     let length = decoder.array()?.unwrap_or(0);
     length.checked_sub(least).ok_or_else(|| wrong(decoder))
 }
 
-/// Passes over items that a later version added.
+/// Skips items that a later version added.
 pub(crate) fn skip(decoder: &mut Decoder<'_>, items: u64) -> Result<(), DecodeError> {
     (0..items).try_for_each(|_| decoder.skip())
 }
 
-/// Reads a value, or null where there is none.
+/// Reads a value, or null for an absent one.
 pub(crate) fn or_null<'a, T>(
     decoder: &mut Decoder<'a>,
     decode: impl FnOnce(&mut Decoder<'a>) -> Result<T, DecodeError>,
@@ -70,22 +70,22 @@ pub(crate) fn or_null<'a, T>(
     decode(decoder).map(Some)
 }
 
-/// Bytes that a key takes, and the head of a list.
+/// Length of a key, and of the head of a list.
 pub(crate) const KEY_LEN: usize = 1;
 pub(crate) const LIST_HEAD_LEN: usize = KEY_LEN + 1;
 
-/// Most bytes of numbers and of heads of arrays, strings and lists.
+/// Maximum number of bytes of numbers and of heads of arrays, strings and lists.
 pub(crate) const U8_LEN_MAX: usize = 2;
-/// Of the codes of an enum of this version.
+/// The same for the codes of this version's enums.
 pub(crate) const CODE_LEN_MAX: usize = 1;
 pub(crate) const U16_LEN_MAX: usize = 3;
 pub(crate) const U32_LEN_MAX: usize = 5;
 pub(crate) const U64_LEN_MAX: usize = 9;
 pub(crate) const HEAD_LEN: usize = 1;
-/// Of a string of fewer than 65,536 bytes.
+/// The same for the head of a string of fewer than 65,536 bytes.
 pub(crate) const STRING_HEAD_LEN_MAX: usize = 3;
 
-/// The items of one list, checked when the message was parsed.
+/// The items of one list, already checked when the message was parsed.
 #[derive(Debug, Clone, Copy)]
 pub struct Items<'a, T> {
     decoder: Option<&'a [u8]>,
@@ -99,9 +99,9 @@ impl<T> Default for Items<'_, T> {
     }
 }
 
-#[expect(private_bounds, reason = "only the crate's own items stand in lists")]
+#[expect(private_bounds, reason = "lists contain only the crate's own items")]
 impl<'a, T: Item<'a>> Items<'a, T> {
-    /// Checks a list at the decoder's place and keeps a view of it.
+    /// Checks the list at the decoder's position and keeps a view of it.
     pub(crate) fn parse(decoder: &mut Decoder<'a>, section: u16) -> Result<Self, ParseError> {
         let at = decoder.position();
         let malformed = |_| ParseError::Malformed(at);
@@ -139,7 +139,7 @@ impl<'a, T: Item<'a>> Iterator for Items<'a, T> {
 
 impl<'a, T: Item<'a>> ExactSizeIterator for Items<'a, T> {}
 
-/// Writes a map of sections whose number is known only at the end.
+/// Writes a map whose number of sections is known only at the end.
 pub(crate) struct MapWriter<'b> {
     buffer: &'b mut [u8],
     length: usize,
@@ -148,12 +148,12 @@ pub(crate) struct MapWriter<'b> {
 }
 
 impl<'b> MapWriter<'b> {
-    /// The first byte is kept for the map's head.
+    /// Reserves the first byte for the map's head.
     pub(crate) fn new(buffer: &'b mut [u8]) -> Self {
         Self { buffer, length: 1, sections: 0, last_key: 0 }
     }
 
-    /// Adds one section, wholly or not at all.
+    /// Adds one section, completely or not at all.
     pub(crate) fn section(
         &mut self,
         key: u16,
@@ -172,11 +172,11 @@ impl<'b> MapWriter<'b> {
         Ok(())
     }
 
-    /// Adds a list: as many of `items` as fit and as a list may hold, in order. Gives how many.
-    /// The last `leave` bytes of the buffer are for what comes after it; without room for an item
-    /// nothing is written.
+    /// Adds a list of as many of `items` as fit in the buffer and in a list, in order, and returns
+    /// their number. The last `leave` bytes of the buffer are kept free for later sections. If no
+    /// item fits, nothing is written.
     ///
-    /// An item that does not fit is taken from the iterator and not written.
+    /// The first item that does not fit has been taken from the iterator, but is not written.
     pub(crate) fn list<'a, T: Item<'a>>(
         &mut self,
         key: u16,
@@ -189,7 +189,7 @@ impl<'b> MapWriter<'b> {
         let end = self.buffer.len().saturating_sub(leave);
         let Some(rest) = self.buffer.get_mut(self.length..end) else { return Ok(0) };
         let mut encoder = Encoder::new(Cursor::new(rest));
-        // The head is written last; a list of up to 23 items has a head of one byte.
+        // The head is written last; a list of up to 23 items has a one-byte head.
         if encoder.u16(key).and_then(|e| e.array(0)).is_err() {
             return Ok(0);
         }
@@ -214,16 +214,16 @@ impl<'b> MapWriter<'b> {
         Ok(usize::from(count))
     }
 
-    /// Writes the head and gives the length of the message.
+    /// Writes the head and returns the length of the message.
     pub(crate) fn finish(self) -> usize {
-        // A buffer without room for the head holds no message at all.
+        // A buffer without room for the head cannot contain a message.
         let Some(head) = self.buffer.first_mut() else { return 0 };
         *head = 0xa0 | self.sections;
         self.length
     }
 }
 
-/// Walks the sections of a message in order; `read` returns `false` for keys it does not know.
+/// Reads the sections of a message in order; `read` returns `false` for an unknown key.
 pub(crate) fn parse_map<'a>(
     bytes: &'a [u8],
     mut read: impl FnMut(u16, &mut Decoder<'a>) -> Result<bool, ParseError>,
@@ -249,7 +249,7 @@ pub(crate) fn parse_map<'a>(
     }
 }
 
-/// Reads one value, with the place as the error.
+/// Reads one value; an error contains its position.
 pub(crate) fn read<'a, T>(
     decoder: &mut Decoder<'a>,
     decode: impl FnOnce(&mut Decoder<'a>) -> Result<T, DecodeError>,

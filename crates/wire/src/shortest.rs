@@ -1,9 +1,11 @@
-//! Whether CBOR is in its one spelling: definite lengths and shortest heads (RFC 8949 section 4.2.1).
+//! Checks that CBOR is in its canonical form: definite lengths and shortest heads (RFC 8949 section
+//! 4.2.1).
 //!
-//! A walk over heads that knows nothing of their nesting, so it covers sections that a reader passes
-//! over as well.
+//! It goes from head to head without regard to nesting, so it also covers sections that a reader
+//! skips.
 
-/// Checks every head; gives the place of the first that could be shorter or has no definite length.
+/// Checks every head; the error is the position of the first that could be shorter or has no
+/// definite length.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), usize> {
     let mut at = 0;
     while at < bytes.len() {
@@ -12,7 +14,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// Where the head after the one at `at` stands; `None` if that one is not well spelled.
+/// Position of the head after the one at `at`; `None` if that one is not canonical.
 fn next_head(bytes: &[u8], at: usize) -> Option<usize> {
     let first = *bytes.get(at)?;
     let (major, info) = (first >> 5, first & 31);
@@ -25,7 +27,7 @@ fn next_head(bytes: &[u8], at: usize) -> Option<usize> {
     let value = argument.iter().fold(0u64, |value, byte| (value << 8) | u64::from(*byte));
     let is_shortest = match (major, width) {
         (_, 0) => true,
-        // Simple values below 32 have no second byte; floats are as wide as they are.
+        // Simple values below 32 have no second byte; floats keep the width that they have.
         (7, 1) => value >= 32,
         (7, _) => true,
         (_, 1) => value >= 24,
@@ -45,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shortest_heads_pass_and_longer_ones_do_not() {
+    fn shortest_heads_pass_and_longer_ones_fail() {
         let good: [&[u8]; 12] = [
             &[0x17],
             &[0x18, 24],

@@ -1,4 +1,4 @@
-//! What a device says of itself.
+//! A device's report about itself.
 
 use ecowatt_model::SourceNumber;
 use minicbor::Decoder;
@@ -9,13 +9,13 @@ use crate::section::{
     U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, array, skip, wrong,
 };
 
-/// Why the present boot epoch began.
+/// Why the current boot epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum BootReason {
-    /// Not known to the device, or a reason that the reader does not know.
+    /// Unknown to the device, or a reason that the reader does not know.
     Unknown = 0,
-    /// After a power cut, a kill or a crash: the last epoch was not ended in good order.
+    /// After a power cut, a kill or a crash: the last epoch did not end cleanly.
     Unclean = 1,
     /// After an orderly stop.
     Clean = 2,
@@ -31,11 +31,11 @@ impl BootReason {
     }
 }
 
-/// How a source's link to its inverter is.
+/// State of a source's link to its inverter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum SourceState {
-    /// Not asked yet, or a state that the reader does not know.
+    /// Not polled yet, or a state that the reader does not know.
     Unknown = 0,
     Online = 1,
     Asleep = 2,
@@ -58,13 +58,13 @@ pub struct SourceStatus {
     pub state: SourceState,
     /// Modbus requests in this epoch.
     pub requests: u32,
-    /// Those that did not get a proper answer.
+    /// Requests without a valid answer.
     pub failures: u32,
-    /// Registers left out at present because reading them fails.
+    /// Registers currently skipped because reading them fails.
     pub quarantined: u16,
 }
 
-/// State and counters of a device, in this order as one array.
+/// State and counters of a device; one array in this order.
 #[derive(Debug, Clone, Copy)]
 pub struct Status<'a> {
     /// Name and version of the software, at most [`FIRMWARE_MAX`] bytes.
@@ -72,18 +72,18 @@ pub struct Status<'a> {
     pub boot_reason: BootReason,
     /// Samples taken in this epoch.
     pub samples: u32,
-    /// Batches that wait for an acknowledgement.
+    /// Batches waiting for an acknowledgement.
     pub backlog_batches: u32,
     pub spool_bytes: u64,
     pub spool_capacity_bytes: u64,
-    /// Uplinks in this epoch that brought no valid reply.
+    /// Uplinks in this epoch without a valid reply.
     pub link_failures: u32,
-    /// Device clock minus server clock when it last heard of it, milliseconds.
+    /// Device clock minus server clock at the last reply, in milliseconds.
     pub clock_deviation_ms: i64,
     pub sources: Sources<'a>,
 }
 
-/// The list of sources, to be written from a slice or read from a message.
+/// The list of sources, from a slice to be written or from a parsed message.
 #[derive(Debug, Clone, Copy)]
 pub enum Sources<'a> {
     Given(&'a [SourceStatus]),
@@ -91,7 +91,7 @@ pub enum Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// The sources, either way.
+    /// The sources, from either.
     pub fn iter(&self) -> impl Iterator<Item = SourceStatus> + use<'a> {
         let (given, parsed) = match *self {
             Self::Given(given) => (given, Items::default()),
@@ -102,7 +102,7 @@ impl<'a> Sources<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// Most bytes of a status of so many sources.
+    /// Maximum length in bytes of a status with this many sources.
     #[must_use]
     pub const fn len_max(sources: usize) -> usize {
         let firmware = U8_LEN_MAX + FIRMWARE_MAX;
@@ -148,7 +148,7 @@ impl<'a> Status<'a> {
 }
 
 impl SourceStatus {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + U8_LEN_MAX + CODE_LEN_MAX + 2 * U32_LEN_MAX + U16_LEN_MAX;
 }
 

@@ -1,4 +1,4 @@
-//! From device to server.
+//! Messages from device to server.
 
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use minicbor::Decoder;
@@ -12,33 +12,33 @@ use crate::section::{
 use crate::status::Status;
 use crate::{ITEMS_MAX, LAYOUT_MAX};
 
-/// An encoded batch with its name: `[epoch, sequence, stream, bytes]`, and fifth where its epoch
-/// began if its times count from there. A reader takes null for no fifth item, so that a sixth one may
-/// follow some day.
+/// An encoded batch with its identity: `[epoch, sequence, stream, bytes]`, and as fifth item the
+/// start of its epoch if its times count from there. A reader treats a null fifth item as absent,
+/// so that a later version can add a sixth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub id: BatchId,
     pub stream: StreamNumber,
-    /// As the codec wrote it.
+    /// As encoded by the codec.
     pub bytes: &'a [u8],
-    /// The same for all batches of an epoch.
+    /// The same in all batches of an epoch.
     pub start: Option<EpochStart>,
 }
 
-/// Where a boot epoch began: `[Unix ms, certainty]`.
+/// When a boot epoch began: `[Unix ms, certainty]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EpochStart {
-    /// The time of day at zero of the epoch's monotonic clock.
+    /// The time of day when the epoch's monotonic clock was zero.
     pub unix: UnixMs,
     pub certainty: Certainty,
 }
 
-/// How well a device knows where an epoch began.
+/// How reliably a device knows when an epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Certainty {
-    /// By a clock that nobody confirmed. A code that the reader does not know counts as this.
+    /// From an unconfirmed clock. A code that the reader does not know counts as this.
     Estimated,
-    /// By the server's time, which the device heard in that epoch.
+    /// From the server's time, received in that epoch.
     Confirmed,
 }
 
@@ -47,11 +47,11 @@ pub enum Certainty {
 pub struct ClockReport {
     pub epoch: BootEpoch,
     pub mono: MonoMs,
-    /// Absent while the device has no idea of the time.
+    /// Absent while the device does not know the time.
     pub unix: Option<UnixMs>,
 }
 
-/// A stream announced: `[stream, source, layout]`. The layout's bytes are for `ecowatt-profile`.
+/// Announces a stream: `[stream, source, layout]`. `ecowatt-profile` parses the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream<'a> {
     pub number: StreamNumber,
@@ -59,15 +59,15 @@ pub struct Stream<'a> {
     pub layout: &'a [u8],
 }
 
-/// Samples that will never come: `[epoch, first, last, samples]`.
+/// Samples that will never be sent: `[epoch, first, last, samples]`.
 ///
-/// Either batches that the device has lost, of which none is missing in between, with all the samples
-/// that were in them; or samples that were in no batch, all that the epoch has lost so far. Both may be
-/// said any number of times and count once.
+/// Either a run of consecutive batches that the device has lost, with all of their samples; or
+/// samples that were not yet in a batch, as a total of the epoch so far. Both may be reported any
+/// number of times and count once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     pub epoch: BootEpoch,
-    /// First and last batch; none, which is two zeros on the wire, if the samples were in no batch.
+    /// First and last batch; `None`, on the wire two zeros, if the samples were not in a batch.
     pub batches: Option<(Sequence, Sequence)>,
     pub samples: u32,
 }
@@ -83,10 +83,10 @@ pub struct Uplink<'a> {
 }
 
 impl<'a> Uplink<'a> {
-    /// Reads and checks a whole message.
+    /// Parses and checks a whole message.
     ///
     /// # Errors
-    /// If any known section is not what it should be.
+    /// If a known section is not valid.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut uplink = Self::default();
         parse_map(bytes, |key, decoder| {
@@ -130,34 +130,34 @@ impl<'a> Uplink<'a> {
 }
 
 impl Batch<'_> {
-    /// Most bytes that a batch takes in a message beyond its own.
+    /// Maximum number of bytes that a batch takes in a message in addition to its own.
     pub const HEAD_LEN_MAX: usize =
         HEAD_LEN + 2 * U32_LEN_MAX + U16_LEN_MAX + STRING_HEAD_LEN_MAX + EpochStart::LEN_MAX;
 }
 
 impl ClockReport {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + U32_LEN_MAX + 2 * U64_LEN_MAX;
 }
 
 impl Stream<'_> {
-    /// Most bytes that a stream takes in a message beyond its layout's.
+    /// Maximum number of bytes that a stream takes in a message in addition to its layout.
     pub const HEAD_LEN_MAX: usize = HEAD_LEN + U16_LEN_MAX + U8_LEN_MAX + STRING_HEAD_LEN_MAX;
 }
 
 impl Dropped {
-    /// Most bytes.
+    /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + 4 * U32_LEN_MAX;
 }
 
-/// Most bytes of a message's map head and of the sections that are no lists: clock, and status of so
-/// many sources.
+/// Maximum length in bytes of a message's map head and of the sections that are not lists: clock,
+/// and status with this many sources.
 #[must_use]
 pub const fn uplink_fixed_len_max(sources: usize) -> usize {
     HEAD_LEN + KEY_LEN + ClockReport::LEN_MAX + KEY_LEN + Status::len_max(sources)
 }
 
-/// Most bytes of a list whose items take so many.
+/// Maximum length in bytes of a list whose items take `items_len`.
 #[must_use]
 pub const fn list_len_max(items_len: usize) -> usize {
     if items_len == 0 { 0 } else { LIST_HEAD_LEN + items_len }
@@ -172,10 +172,11 @@ impl<'b> UplinkWriter<'b> {
         Self(MapWriter::new(buffer))
     }
 
-    /// Writes as many of `batches` as fit, in order, and leaves so many bytes; gives how many.
+    /// Writes as many of `batches` as fit, in order, keeps `leave` bytes free and returns their
+    /// number.
     ///
     /// # Errors
-    /// If a later section stands already.
+    /// If a later section has already been written.
     pub fn batches(
         &mut self,
         batches: &mut dyn Iterator<Item = Batch<'_>>,
@@ -185,12 +186,13 @@ impl<'b> UplinkWriter<'b> {
     }
 
     /// # Errors
-    /// If there is no room or a later section stands already.
+    /// If there is no room or a later section has already been written.
     pub fn clock(&mut self, clock: &ClockReport) -> Result<(), WriteError> {
         self.0.section(keys::CLOCK, |encoder| clock.encode(encoder))
     }
 
-    /// Writes as many of `streams` as fit, in order, and leaves so many bytes; gives how many.
+    /// Writes as many of `streams` as fit, in order, keeps `leave` bytes free and returns their
+    /// number.
     ///
     /// # Errors
     /// As for [`UplinkWriter::batches`].
@@ -203,7 +205,8 @@ impl<'b> UplinkWriter<'b> {
     }
 
     /// # Errors
-    /// If there is no room, a later section stands already, or it has more than [`ITEMS_MAX`] sources.
+    /// If there is no room, a later section has already been written, or there are more than
+    /// [`ITEMS_MAX`] sources.
     pub fn status(&mut self, status: &Status<'_>) -> Result<(), WriteError> {
         if status.sources.iter().count() > ITEMS_MAX {
             return Err(WriteError::TooManyItems);
@@ -211,7 +214,8 @@ impl<'b> UplinkWriter<'b> {
         self.0.section(keys::STATUS, |encoder| status.encode(encoder))
     }
 
-    /// Writes as many of `dropped` as fit, in order, and leaves so many bytes; gives how many.
+    /// Writes as many of `dropped` as fit, in order, keeps `leave` bytes free and returns their
+    /// number.
     ///
     /// # Errors
     /// As for [`UplinkWriter::batches`].
@@ -223,7 +227,7 @@ impl<'b> UplinkWriter<'b> {
         self.0.list(keys::DROPPED, dropped, leave)
     }
 
-    /// Ends the message and gives its length.
+    /// Ends the message and returns its length.
     #[must_use]
     pub fn finish(self) -> usize {
         self.0.finish()

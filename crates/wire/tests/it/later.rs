@@ -1,5 +1,5 @@
-//! Messages of a later version, by hand: whatever it added is passed over, and what this version
-//! knows is read.
+//! Hand-made messages of a later version: its additions are skipped, and everything that this
+//! version knows is read.
 
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_wire::{
@@ -14,7 +14,8 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
 }
 
 #[test]
-fn items_and_sections_of_a_later_uplink_are_passed_over() {
+fn items_and_sections_of_a_later_uplink_are_skipped() {
+    // Every array has additional items, and every enum a code that this version does not know.
     let bytes = bytes(
         "a9
          01 84 85 02 07 01 41aa 82 05 01                    # confirmed
@@ -60,7 +61,7 @@ fn items_and_sections_of_a_later_uplink_are_passed_over() {
 }
 
 #[test]
-fn items_sections_and_refusals_of_a_later_reply_are_passed_over() {
+fn items_sections_and_refusals_of_a_later_reply_are_skipped() {
     let bytes = bytes(
         "a8
          01 81 85 02 01 09 a0 80
@@ -90,11 +91,11 @@ fn items_sections_and_refusals_of_a_later_reply_are_passed_over() {
 }
 
 #[test]
-fn what_this_version_has_may_not_be_missing() {
+fn items_of_this_version_may_not_be_missing() {
     for text in [
         "a1 01 81 83 02 07 01",            // a batch without its bytes
         "a1 01 81 85 02 07 01 41aa 81 05", // a start without certainty
-        "a1 01 81 85 02 07 01 41aa 05",    // something else than a start in its place
+        "a1 01 81 85 02 07 01 41aa 05",    // a wrong value in place of a start
         "a1 02 82 02 05",                  // a clock without the time
         "a1 04 88 6161 00 03 04 05 06 07 08",
         "a1 05 81 83 01 02 03",
@@ -110,7 +111,7 @@ fn what_this_version_has_may_not_be_missing() {
     }
 }
 
-/// Anything at all, of every kind that CBOR has, and nested as deep as a message is long.
+/// Values of every kind that CBOR has, some nested as deeply as a message is long.
 fn anything() -> Vec<Vec<u8>> {
     let mut values: Vec<_> = [
         "00 # numbers",
@@ -143,7 +144,7 @@ fn anything() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_key_that_is_not_in_use_is_passed_over_whatever_stands_there() {
+fn every_key_that_is_not_in_use_is_skipped_whatever_its_value() {
     let further = [11, 23, 24, 255, 256, u16::MAX].map(|key| Key::SetAside(key, "anything"));
     for value in anything() {
         for key in UPLINK_KEYS.into_iter().chain(further) {
@@ -179,10 +180,11 @@ fn head(major: u8, value: u16) -> Vec<u8> {
     }
 }
 
-/// Full lists whose items each hold as much more as there may be, between and before sections that
-/// nobody knows, of which there are more than a writer of this version can count.
+/// Full lists whose items each have as many extra items as allowed, between and before unknown
+/// sections, of which there are more than a writer of this version can count.
 #[test]
 fn a_later_message_is_read_at_every_limit() {
+    // More items than fit in a one-byte head, so that longer heads are read as well.
     let more = 300u16;
     let longer = |items: u16, item: &str| {
         let mut bytes = [head(4, items + more), bytes(item)].concat();
@@ -235,9 +237,9 @@ fn a_later_message_is_read_at_every_limit() {
     assert_eq!(reply.held().as_millis(), u128::from(u32::MAX));
 }
 
-/// The page and the table of keys say the same.
+/// The page and the table of keys agree.
 #[test]
-fn keys_stand_in_the_description_of_the_protocol() {
+fn keys_match_the_description_of_the_protocol() {
     let page = include_str!("../../../../docs/wire-protocol.md");
     for key in 1..=10 {
         let cell = |keys: &[Key]| match keys.iter().find(|held| held.number() == key) {

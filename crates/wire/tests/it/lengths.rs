@@ -1,4 +1,4 @@
-//! The most bytes that a section takes are what its largest value takes, to the byte.
+//! The maximum length of a section is exactly the length of its largest value.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn status<'a>(firmware: &'a str, sources: &'a [SourceStatus]) -> Status<'a> {
     }
 }
 
-/// Bytes of a section, without the head of the message.
+/// Length of a section, without the head of the message.
 fn uplink(write: impl FnOnce(&mut UplinkWriter<'_>)) -> usize {
     let mut buffer = vec![0; 200_000];
     let mut writer = UplinkWriter::new(&mut buffer);
@@ -73,7 +73,7 @@ fn reply(write: impl FnOnce(&mut ReplyWriter<'_>)) -> usize {
 }
 
 #[test]
-fn largest_sections_of_an_uplink_are_as_long_as_they_are_said_to_be() {
+fn largest_sections_of_an_uplink_have_their_stated_length() {
     for count in [1, 2, ITEMS_MAX] {
         let batches =
             uplink(|w| assert_eq!(w.batches(&mut vec![BATCH; count].into_iter(), 0), Ok(count)));
@@ -101,7 +101,7 @@ fn largest_sections_of_an_uplink_are_as_long_as_they_are_said_to_be() {
 }
 
 #[test]
-fn largest_sections_of_a_reply_are_as_long_as_they_are_said_to_be() {
+fn largest_sections_of_a_reply_have_their_stated_length() {
     let ack = AckRange { epoch: ID.epoch, first: ID.sequence, last: ID.sequence };
     let refused = Refused { id: ID, reason: Refusal::Other(255) };
     for count in [1, ITEMS_MAX] {
@@ -123,7 +123,7 @@ fn largest_sections_of_a_reply_are_as_long_as_they_are_said_to_be() {
 }
 
 #[test]
-fn a_status_of_more_sources_than_a_list_holds_is_not_written() {
+fn a_status_with_more_sources_than_a_list_can_have_is_not_written() {
     let sources = [SOURCE; ITEMS_MAX + 1];
     let mut buffer = [0; 4096];
     let mut writer = UplinkWriter::new(&mut buffer);

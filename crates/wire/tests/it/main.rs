@@ -1,4 +1,4 @@
-//! The messages, through their public face.
+//! The messages through their public API.
 
 mod later;
 mod lengths;
@@ -7,7 +7,7 @@ mod versions {
     mod v1;
 }
 
-/// Bytes of hexadecimal text with blanks and with comments from `#` to the end of a line.
+/// Parses hexadecimal text with blanks, and with comments from `#` to the end of a line.
 fn bytes(text: &str) -> Vec<u8> {
     let digits: String = text
         .lines()

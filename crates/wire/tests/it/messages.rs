@@ -1,4 +1,4 @@
-//! Properties of all messages.
+//! Properties that hold for all messages.
 
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, StreamNumber, UnixMs};
 use ecowatt_wire::{
@@ -14,7 +14,7 @@ fn batch(sequence: u32, bytes: &[u8]) -> Batch<'_> {
 
 proptest! {
     #[test]
-    fn batches_come_back_in_order(payloads: Vec<Vec<u8>>, capacity in 16usize..4096) {
+    fn batches_round_trip_in_order(payloads: Vec<Vec<u8>>, capacity in 16usize..4096) {
         let mut buffer = vec![0; capacity];
         let mut writer = UplinkWriter::new(&mut buffer);
         let batches: Vec<_> = (1..).zip(&payloads).map(|(n, bytes)| batch(n, bytes)).collect();
@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_in_peace(bytes: Vec<u8>) {
+    fn arbitrary_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
         let _ = Uplink::parse(&bytes);
         let _ = Reply::parse(&bytes);
     }
@@ -43,14 +43,14 @@ proptest! {
 }
 
 #[test]
-fn unknown_sections_are_passed_over() {
+fn unknown_sections_are_skipped() {
     // {1: [], 99: {"a": [1, [2, h'03']]}}
     let bytes = [0xa2, 0x01, 0x80, 0x18, 0x63, 0xa1, 0x61, 0x61, 0x82, 0x01, 0x82, 0x02, 0x41, 3];
     assert_eq!(Uplink::parse(&bytes).unwrap().batches().len(), 0);
 }
 
 #[test]
-fn longer_spellings_are_refused_in_known_and_unknown_sections() {
+fn longer_encodings_are_refused_in_known_and_unknown_sections() {
     let batch = [0x81, 0x84, 0x01, 0x18, 0x41, 0x01, 0x42, 0xaa, 0xbb];
     let whole = |section: &[u8]| [&[0xa1, 0x01], section].concat();
     assert_eq!(Uplink::parse(&whole(&batch)).unwrap().batches().len(), 1);
@@ -71,7 +71,7 @@ fn longer_spellings_are_refused_in_known_and_unknown_sections() {
         &[0xb8, 0x01, 0x01, 0x80],
         &[0xa1, 0x18, 0x01, 0x80],
         &[0xbf, 0x01, 0x80, 0xff],
-        // In sections that nobody knows.
+        // In unknown sections.
         &[0xa1, 0x18, 0x63, 0x18, 0x04],
         &[0xa1, 0x18, 0x63, 0x9f, 0xff],
         &[0xa1, 0x18, 0x63, 0xa1, 0x01, 0x82, 0x02, 0x58, 0x01, 0x03],
@@ -82,7 +82,7 @@ fn longer_spellings_are_refused_in_known_and_unknown_sections() {
 }
 
 #[test]
-fn sections_stand_once_in_order() {
+fn sections_are_written_once_and_in_order() {
     assert_eq!(Uplink::parse(&[0xa2, 1, 0x80, 1, 0x80]).err(), Some(ParseError::OutOfOrder(1)));
     assert_eq!(Uplink::parse(&[0xa2, 3, 0x80, 1, 0x80]).err(), Some(ParseError::OutOfOrder(1)));
     assert_eq!(Uplink::parse(&[0xa1, 1, 0x80, 0]).err(), Some(ParseError::TrailingBytes(1)));
@@ -99,7 +99,7 @@ fn sections_stand_once_in_order() {
 }
 
 #[test]
-fn section_that_does_not_fit_leaves_the_message_whole() {
+fn section_that_does_not_fit_leaves_the_message_unchanged() {
     let mut buffer = [0; 12];
     let mut writer = ReplyWriter::new(&mut buffer);
     let ack = AckRange { epoch: BootEpoch(1), first: Sequence(1), last: Sequence(1) };
@@ -112,7 +112,7 @@ fn section_that_does_not_fit_leaves_the_message_whole() {
 }
 
 #[test]
-fn list_leaves_what_it_is_told_to_and_never_fails_for_want_of_room() {
+fn list_keeps_the_requested_bytes_free_and_never_fails_for_lack_of_room() {
     let clock = ClockReport { epoch: BootEpoch(1), mono: MonoMs(1), unix: None };
     for capacity in 7..200 {
         let mut buffer = vec![0; capacity];
@@ -123,7 +123,7 @@ fn list_leaves_what_it_is_told_to_and_never_fails_for_want_of_room() {
         let length = writer.finish();
         let uplink = Uplink::parse(&buffer[..length]).unwrap();
         assert_eq!((uplink.batches().len(), uplink.clock()), (written, Some(clock)));
-        // Another would not have fitted.
+        // One more would not have fitted.
         assert!(written == 9 || capacity - length < 20 + 2, "{capacity} {written}");
     }
 }

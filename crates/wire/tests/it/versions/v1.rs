@@ -1,12 +1,11 @@
 //! Bytes of version 1, as devices in the field send and expect them.
 //!
-//! **If a test here fails**, the change that made it fail would cut devices in the field off from their
-//! server. Take the change back, not the bytes: what is new goes into a section or to the end of an
-//! array of its own (`wire/src/lib.rs` says what may be added), gets bytes of its own here, and is
-//! written only where it has something to say. The bytes of a message that says nothing new stay
-//! as they are.
+//! **If a test here fails**, the change that made it fail would cut off devices in the field from
+//! their server. Revert the change; do not edit the bytes. An addition goes into its own section or
+//! to the end of an array (`wire/src/lib.rs` lists what may be added), gets its own bytes here, and
+//! is written only when it is needed. Messages without it keep their bytes.
 //!
-//! A line of bytes, and behind `#` what they say.
+//! Bytes are followed by `#` and their meaning.
 
 use core::time::Duration;
 
@@ -44,6 +43,7 @@ fn ordinary_uplink() {
 
 #[test]
 fn uplink_with_every_section() {
+    // Batches without a start, with a confirmed one and with an estimated one.
     let mut buffer = [0; 256];
     let mut writer = UplinkWriter::new(&mut buffer);
     let confirmed = EpochStart { unix: UnixMs(1_763_699_940_000), certainty: Certainty::Confirmed };
@@ -128,7 +128,7 @@ fn uplink_with_every_section() {
 }
 
 #[test]
-fn samples_lost_in_batches_and_in_none() {
+fn samples_lost_in_batches_and_outside_of_batches() {
     let mut buffer = [0; 32];
     let mut writer = UplinkWriter::new(&mut buffer);
     let batches = Some((Sequence(1), Sequence(300)));
@@ -199,7 +199,7 @@ fn reply_with_every_section() {
 }
 
 #[test]
-fn reply_that_was_held() {
+fn reply_that_was_delayed() {
     let mut buffer = [0; 32];
     let mut writer = ReplyWriter::new(&mut buffer);
     writer.time(UnixMs(1_763_700_000_000)).unwrap();
