@@ -1,12 +1,12 @@
-//! The files under SQLite as a safe trait.
+//! Replaces the files under SQLite by a safe trait.
 //!
-//! [`register`] puts any [`Files`] under SQLite as a VFS, so that a database can live on a disk that
-//! is simulated, loses what was not synced and fails when it is told to. Nothing of the operating
-//! system is used: no file, no clock, no entropy, and nobody sleeps.
+//! [`register`] installs any [`Files`] as an SQLite VFS, so that a database can live on a simulated
+//! disk, which loses what was not synced and fails on request. Nothing of the operating system is
+//! used: no files, clocks, entropy or sleeping.
 //!
-//! This is the project's one crate with `unsafe`, all of it in the module `shim`; why it exists is in
-//! `docs/decisions/0005`. It is for the simulation and for tests: the server's database stands on
-//! SQLite's own VFS.
+//! This is the only crate with `unsafe`, all of it in the module `shim`; `docs/decisions/0005` says
+//! why it exists. It is for the simulation and for tests: the server's database uses SQLite's own
+//! VFS.
 
 mod locks;
 #[expect(unsafe_code, reason = "SQLite calls a VFS through pointers to functions")]
@@ -16,46 +16,46 @@ use std::io;
 
 pub use shim::{Registered, register, seed_randomness};
 
-/// A flat set of files under SQLite: the database, its journal and its write-ahead log. Temporary
-/// files are not among them, they never outlive a connection.
+/// The files under SQLite, without folders: the database, its journal and its write-ahead log.
+/// Temporary files are not included, since they never outlive a connection.
 ///
-/// Errors become SQLite's: [`io::ErrorKind::StorageFull`] is `SQLITE_FULL`, everything else the
-/// `SQLITE_IOERR` or `SQLITE_CANTOPEN` of the operation.
+/// Errors are mapped to SQLite's codes: [`io::ErrorKind::StorageFull`] to `SQLITE_FULL`, everything
+/// else to the `SQLITE_IOERR` or `SQLITE_CANTOPEN` of the operation.
 pub trait Files: Send + Sync + 'static {
     /// An open file.
     type File: File;
 
-    /// Opens a file; makes it if it is missing and `creates` says so.
+    /// Opens a file; creates a missing one if `creates` is set.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if it is missing otherwise.
+    /// [`io::ErrorKind::NotFound`] if it is missing and `creates` is not set.
     fn open(&self, name: &str, creates: bool) -> io::Result<Self::File>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is none.
+    /// [`io::ErrorKind::NotFound`] if it does not exist.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes all creations and removals durable. Asked for where SQLite's own VFS for Unix syncs
-    /// the folder: at the first sync of a journal or log that may be new, and for some removals.
+    /// Makes all creations and removals durable. Called where SQLite's own VFS for Unix syncs the
+    /// folder: at the first sync of a journal or log that may be new, and for some removals.
     fn sync_names(&self) -> io::Result<()>;
 
-    /// Whether there is a file of this name.
+    /// Whether a file with this name exists.
     fn exists(&self, name: &str) -> io::Result<bool>;
 }
 
-/// An open file. Nothing of it is durable before [`File::sync`] returned.
+/// An open file. None of it is durable until [`File::sync`] has returned.
 ///
-/// The shim promises SQLite what its own VFS for Unix promises by default, and no more: that a write
-/// which a power cut interrupts leaves every byte outside its range as it was
-/// (`SQLITE_IOCAP_POWERSAFE_OVERWRITE`). What of its range was written, and in which order writes
-/// between two syncs reach the disk, is open.
+/// The shim promises SQLite exactly what its own VFS for Unix promises by default: a write that a
+/// power cut interrupts leaves every byte outside its range unchanged
+/// (`SQLITE_IOCAP_POWERSAFE_OVERWRITE`). Which part of the range was written, and in which order
+/// writes between two syncs reach the disk, is undefined.
 pub trait File: Send + 'static {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes all bytes. A hole before them reads as zeros.
+    /// Writes all bytes. A gap before them reads as zeros.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Sets the length.
@@ -68,12 +68,12 @@ pub trait File: Send + 'static {
     fn size(&self) -> io::Result<u64>;
 }
 
-/// Why no VFS was registered.
+/// Why a VFS was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
     #[error("the name contains a zero byte")]
     Name,
-    #[error("there is a VFS of that name")]
+    #[error("a VFS with that name exists")]
     Taken,
     #[error("SQLite refused with code {0}")]
     Refused(i32),

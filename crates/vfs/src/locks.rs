@@ -1,12 +1,12 @@
-//! Who may read and write which file, among the connections of one VFS.
+//! File locks between the connections of one VFS.
 //!
 //! SQLite's five levels (<https://www.sqlite.org/lockingv3.html>, section 3): any number of
-//! connections share, one of them may reserve, and to be exclusive it waits (pending) until it is
-//! alone. A request is granted or refused at once.
+//! connections hold a shared lock, one of them may reserve, and before it becomes exclusive it
+//! waits (pending) until it is alone. A request is granted or refused at once.
 
 use std::collections::BTreeMap;
 
-/// How far a connection's claim on a file goes.
+/// The level of a connection's lock on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Level {
     #[default]
@@ -17,21 +17,21 @@ pub(crate) enum Level {
     Exclusive,
 }
 
-/// Claims on one file.
+/// The locks on one file.
 #[derive(Debug, Clone, Copy, Default)]
 struct Claims {
     shared: u32,
-    /// The one claim above shared.
+    /// The one lock above shared.
     upper: Level,
 }
 
-/// Claims on all files, by name.
+/// The locks on all files, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Locks(BTreeMap<String, Claims>);
 
 impl Locks {
-    /// Raises a claim from `held` to `wanted`; gives the level reached, which is below `wanted` if
-    /// somebody is in the way.
+    /// Raises a lock from `held` to `wanted`; returns the level reached, which is below `wanted` if
+    /// another connection is in the way.
     pub(crate) fn raise(&mut self, name: &str, held: Level, wanted: Level) -> Level {
         if wanted <= held {
             return held;
@@ -58,7 +58,7 @@ impl Locks {
         claims.upper
     }
 
-    /// Lowers a claim from `held` to shared or none.
+    /// Lowers a lock from `held` to shared or none.
     pub(crate) fn lower(&mut self, name: &str, held: Level, wanted: Level) {
         if wanted >= held {
             return;
@@ -75,7 +75,7 @@ impl Locks {
         }
     }
 
-    /// Whether somebody is about to write.
+    /// Whether a connection is about to write.
     pub(crate) fn is_reserved(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|claims| claims.upper >= Level::Reserved)
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_writes_and_only_when_nobody_reads() {
+    fn only_one_writes_and_only_without_readers() {
         let mut locks = Locks::default();
         assert_eq!(locks.raise("a", Level::None, Level::Shared), Level::Shared);
         assert_eq!(locks.raise("a", Level::None, Level::Shared), Level::Shared);

@@ -1,9 +1,9 @@
-//! SQLite's VFS interface in front of [`Files`]: every pointer of the project.
+//! SQLite's VFS interface in front of [`Files`]; contains every pointer of the project.
 //!
-//! Three things make it sound. A registered VFS is never freed, only emptied, because a connection
-//! keeps its address. An open file is one box, made in `open` and unmade in `close`, and SQLite uses
-//! it from one thread at a time. No panic leaves a function that SQLite calls.
-//! What SQLite promises of the arguments is in <https://www.sqlite.org/c3ref/vfs.html> and
+//! It is sound for three reasons. A registered VFS is never freed, only emptied, because a
+//! connection keeps its address. An open file is one box, created in `open` and freed in `close`,
+//! and SQLite uses it from one thread at a time. No panic leaves a function that SQLite calls.
+//! SQLite's promises about the arguments are in <https://www.sqlite.org/c3ref/vfs.html> and
 //! <https://www.sqlite.org/c3ref/io_methods.html>.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -21,7 +21,7 @@ use sqlite::{sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 use crate::locks::{Level, Locks};
 use crate::{File, Files, RegisterError};
 
-/// Longest name of a file, its ending included.
+/// Maximum length of a file name, including its suffix.
 const NAME_MAX: c_int = 512;
 
 /// SQLite's own default for Unix (`SQLITE_DEFAULT_SECTOR_SIZE` in `os_unix.c`).
@@ -31,46 +31,45 @@ const SECTOR_SIZE: c_int = 4096;
 const JOURNALS: c_int =
     sqlite::SQLITE_OPEN_WAL | sqlite::SQLITE_OPEN_MAIN_JOURNAL | sqlite::SQLITE_OPEN_SUPER_JOURNAL;
 
-/// The Unix epoch as milliseconds of the Julian day: the only time that there is here.
+/// The Unix epoch in milliseconds of the Julian day; the only time that this VFS reports.
 const NOW: sqlite3_int64 = 210_866_760_000_000;
 
 /// The same in days.
 const NOW_DAYS: f64 = 2_440_587.5;
 
-/// Guards SQLite's list of VFS names against two registrations of one name, and its generator
-/// against two seeds at a time.
+/// Prevents that two registrations of one name or two seeds run at the same time: SQLite's list of
+/// names and its generator are per process.
 static PROCESS: Mutex<()> = Mutex::new(());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a VFS consists of beside SQLite's own structure. Lives for ever.
+/// A VFS's data besides SQLite's own structure. Never freed.
 struct Volume<F> {
-    /// Absent once the VFS is unregistered.
+    /// `None` once the VFS is unregistered.
     files: Mutex<Option<Arc<F>>>,
     locks: Mutex<Locks>,
     drawn: AtomicU64,
 }
 
-/// A VFS, until it is dropped: then SQLite no longer knows its name.
+/// A registered VFS. Dropping it removes its name from SQLite.
 ///
-/// Connections may outlive it. Files that they have open stay usable and keep the [`Files`] alive;
-/// whatever else they ask for by name fails. The few hundred bytes that a connection holds the
-/// address of are never freed.
+/// Connections may outlive it. Their open files stay usable and keep the [`Files`] alive; every
+/// operation by name fails. The few hundred bytes whose address a connection holds are never freed.
 pub struct Registered {
     vfs: Vfs,
     volume: &'static (dyn Empty + Send + Sync),
 }
 
-/// Lets go of the files.
+/// Releases the files.
 trait Empty {
     fn empty(&self);
 }
 
 impl<F: Files> Empty for Volume<F> {
     fn empty(&self) {
-        // Dropped after the lock is free again: it may run anything.
+        // Dropped after the lock is released: the destructor may run arbitrary code.
         let files = lock(&self.files).take();
         drop(files);
     }
@@ -79,11 +78,11 @@ impl<F: Files> Empty for Volume<F> {
 /// SQLite's structure; never freed.
 struct Vfs(NonNull<sqlite3_vfs>);
 
-// SAFETY: the pointer is only ever handed to SQLite's functions on VFS, which lock a mutex of their
-// own before they touch what it points at.
+// SAFETY: the pointer is only passed to SQLite's VFS functions, which lock their own mutex before
+// they access what it points to.
 unsafe impl Send for Vfs {}
 
-// SAFETY: as above; nothing is done with a shared reference.
+// SAFETY: as above; a shared reference gives no access.
 unsafe impl Sync for Vfs {}
 
 impl std::fmt::Debug for Registered {
@@ -100,10 +99,10 @@ impl Drop for Registered {
     }
 }
 
-/// Puts `files` under SQLite as the VFS `name`, beside the system's own, which stays the default.
+/// Installs `files` as the VFS `name`. The system's own stays the default.
 ///
 /// # Errors
-/// If the name is taken, or cannot be a name.
+/// If the name is taken or invalid.
 pub fn register<F: Files>(name: &str, files: F) -> Result<Registered, RegisterError> {
     let name = CString::new(name).map_err(|_| RegisterError::Name)?;
     let _only = lock(&PROCESS);
@@ -140,7 +139,7 @@ pub fn register<F: Files>(name: &str, files: F) -> Result<Registered, RegisterEr
         xGetSystemCall: None,
         xNextSystemCall: None,
     })));
-    // SAFETY: the structure is whole, its strings and functions live for ever, and so does it.
+    // SAFETY: the structure is complete; it, its strings and its functions are never freed.
     let code = unsafe { sqlite::sqlite3_vfs_register(vfs.as_ptr(), 0) };
     if code != sqlite::SQLITE_OK {
         volume.empty();
@@ -149,33 +148,34 @@ pub fn register<F: Files>(name: &str, files: F) -> Result<Registered, RegisterEr
     Ok(Registered { vfs: Vfs(vfs), volume })
 }
 
-/// Fixes what SQLite's own generator yields from here on, in the whole process.
+/// Fixes the sequence of SQLite's own random generator from here on, in the whole process.
 ///
-/// SQLite draws the salts of write-ahead logs from it. A simulation that is to repeat bit for bit
-/// calls this when it begins and lets nothing else in the process use SQLite meanwhile.
+/// SQLite draws the salts of write-ahead logs from it. A simulation that must be reproducible bit
+/// for bit calls this at its start and does not let anything else in the process use SQLite at the
+/// same time.
 pub fn seed_randomness(seed: u32) {
     let _only = lock(&PROCESS);
     let seed = c_int::from_ne_bytes(seed.to_ne_bytes());
-    // 0 would ask for the system's entropy again.
+    // 0 would make SQLite use the system's entropy again.
     let seed = if seed == 0 { c_int::MAX } else { seed };
     let mut drawn = 0u8;
-    // SAFETY: the buffer holds the one byte that is asked for. Once the generator has yielded
-    // something, no thread reads the seed until the generator is reset.
+    // SAFETY: the buffer holds the one requested byte. Once the generator has yielded a value, no
+    // thread reads the seed until the generator is reset.
     unsafe { sqlite::sqlite3_randomness(1, ptr::from_mut(&mut drawn).cast()) };
     let no_connection = ptr::null_mut::<sqlite::sqlite3>();
     // SAFETY: the operation takes an int and a connection or null (sqlite3.h). It writes the seed,
-    // which nobody reads by now (see above), and resets the generator under the generator's mutex,
-    // so that whoever reads the seed from then on reads it after this write.
+    // which no thread reads at this point (see above), and resets the generator under the
+    // generator's mutex, so every later read of the seed comes after this write.
     unsafe {
         sqlite::sqlite3_test_control(sqlite::SQLITE_TESTCTRL_PRNG_SEED, seed, no_connection);
     }
 }
 
-/// What SQLite makes room for per file. It writes and reads `base` alone.
+/// The memory that SQLite allocates per file. SQLite only accesses `base`.
 #[repr(C)]
 struct Slot<F: Files> {
     base: sqlite3_file,
-    /// A box, from `open` to `close`.
+    /// A box from `open` until `close`.
     open: *mut Open<F>,
 }
 
@@ -184,15 +184,15 @@ struct Open<F: Files> {
     volume: &'static Volume<F>,
     name: String,
     level: Level,
-    /// All files, which live as long as one of them is open.
+    /// Keeps the files alive as long as one of them is open.
     files: Option<Arc<F>>,
-    /// Whether its first sync makes its name durable as well.
+    /// Whether its first sync also makes its name durable.
     syncs_names: bool,
 }
 
 enum Body<F: Files> {
     Named(F::File),
-    /// Of one connection, for as long as it is open.
+    /// Belongs to one connection and disappears with it.
     Temporary(Vec<u8>),
 }
 
@@ -206,7 +206,7 @@ struct Methods<F>(PhantomData<F>);
 
 impl<F: Files> Methods<F> {
     const TABLE: &'static sqlite3_io_methods = &sqlite3_io_methods {
-        // Neither shared memory nor memory-mapped files.
+        // Neither shared memory nor memory-mapped files are supported.
         iVersion: 1,
         xClose: Some(close::<F>),
         xRead: Some(read::<F>),
@@ -229,7 +229,7 @@ impl<F: Files> Methods<F> {
     };
 }
 
-/// Runs what SQLite has called; a panic becomes `failure`.
+/// Runs the body of a function that SQLite called; a panic becomes `failure`.
 fn guarded(failure: c_int, body: impl FnOnce() -> Result<(), c_int>) -> c_int {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => sqlite::SQLITE_OK,
@@ -238,7 +238,7 @@ fn guarded(failure: c_int, body: impl FnOnce() -> Result<(), c_int>) -> c_int {
     }
 }
 
-/// SQLite's code for a failed operation whose own code is `failure`.
+/// Maps an error to SQLite's code; the operation's own code is `failure`.
 fn code(error: &io::Error, failure: c_int) -> c_int {
     if error.kind() == io::ErrorKind::StorageFull { sqlite::SQLITE_FULL } else { failure }
 }
@@ -248,7 +248,7 @@ fn outside<T: TryInto<u64>>(value: T, failure: c_int) -> Result<u64, c_int> {
 }
 
 /// # Safety
-/// `vfs` is one that `register` made for the same `F`.
+/// `vfs` was created by `register` for the same `F`.
 unsafe fn volume<F: Files>(vfs: *mut sqlite3_vfs) -> &'static Volume<F> {
     // SAFETY: the structure is never freed, and `pAppData` never changed.
     let data = unsafe { (*vfs).pAppData };
@@ -263,12 +263,12 @@ impl<F: Files> Volume<F> {
 }
 
 /// # Safety
-/// `name` is null or points at a string that ends with a zero byte and outlives `'a`.
+/// `name` is null or points to a string that ends with a zero byte and outlives `'a`.
 unsafe fn text<'a>(name: *const c_char, failure: c_int) -> Result<&'a str, c_int> {
     if name.is_null() {
         return Err(failure);
     }
-    // SAFETY: as promised by the caller.
+    // SAFETY: promised by the caller.
     unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| failure)
 }
 
@@ -280,9 +280,9 @@ unsafe extern "C" fn open<F: Files>(
     out_flags: *mut c_int,
 ) -> c_int {
     let slot = file.cast::<Slot<F>>();
-    // SQLite calls `close` if and only if there are methods, whatever is returned.
+    // SQLite calls `close` if and only if methods are set, whatever is returned.
     let empty = Slot { base: sqlite3_file { pMethods: ptr::null() }, open: ptr::null_mut() };
-    // SAFETY: SQLite gives `szOsFile` bytes, the size of a slot, aligned for pointers.
+    // SAFETY: SQLite provides `szOsFile` bytes, the size of a slot, aligned for pointers.
     unsafe { slot.write(empty) };
     guarded(sqlite::SQLITE_CANTOPEN, || {
         // SAFETY: SQLite passes the VFS that this function was registered with.
@@ -298,7 +298,7 @@ unsafe extern "C" fn open<F: Files>(
                 syncs_names: false,
             }
         } else {
-            // SAFETY: the name ends with a zero byte and is there during the call.
+            // SAFETY: the name ends with a zero byte and is valid during the call.
             let name = unsafe { text(name, sqlite::SQLITE_CANTOPEN) }?;
             let files = volume.files(sqlite::SQLITE_CANTOPEN)?;
             let creates = flags & sqlite::SQLITE_OPEN_CREATE != 0;
@@ -314,7 +314,7 @@ unsafe extern "C" fn open<F: Files>(
             }
         };
         if !out_flags.is_null() {
-            // SAFETY: not null, so SQLite wants the flags there.
+            // SAFETY: not null, so SQLite expects the flags there.
             unsafe { out_flags.write(flags) };
         }
         let base = sqlite3_file { pMethods: Methods::<F>::TABLE };
@@ -326,11 +326,11 @@ unsafe extern "C" fn open<F: Files>(
 
 unsafe extern "C" fn close<F: Files>(file: *mut sqlite3_file) -> c_int {
     guarded(sqlite::SQLITE_IOERR_CLOSE, || {
-        // SAFETY: SQLite closes only what `open` has opened, and does nothing else with it meanwhile.
+        // SAFETY: SQLite closes only what `open` has opened, and does not use it during the call.
         let slot = unsafe { &mut *file.cast::<Slot<F>>() };
         let open = std::mem::replace(&mut slot.open, ptr::null_mut());
         if !open.is_null() {
-            // SAFETY: the box that `open` made; nobody else has the pointer any longer.
+            // SAFETY: the box that `open` created; no other copy of the pointer remains.
             drop(unsafe { Box::from_raw(open) });
         }
         Ok(())
@@ -340,12 +340,13 @@ unsafe extern "C" fn close<F: Files>(file: *mut sqlite3_file) -> c_int {
 /// The open file behind SQLite's pointer.
 ///
 /// # Safety
-/// `file` is open, and nobody else uses it as long as the reference lives. SQLite uses a file from
-/// one thread at a time, and calls nothing on it while a call is under way.
+///
+/// `file` is open, and there is no other reference to it as long as this one lives. SQLite uses a
+/// file from one thread at a time, and calls no function on it while another is running.
 unsafe fn opened<'a, F: Files>(file: *mut sqlite3_file) -> &'a mut Open<F> {
-    // SAFETY: `open` put a whole slot there.
+    // SAFETY: `open` wrote a complete slot there.
     let open = unsafe { (*file.cast::<Slot<F>>()).open };
-    // SAFETY: a box that lives until `close`, and by the caller's promise ours alone.
+    // SAFETY: the box lives until `close`; the caller promises that this is the only reference.
     unsafe { &mut *open }
 }
 
@@ -359,9 +360,9 @@ unsafe extern "C" fn read<F: Files>(
         let failure = sqlite::SQLITE_IOERR_READ;
         let len = usize::try_from(len).map_err(|_| failure)?;
         let offset = outside(offset, failure)?;
-        // SAFETY: SQLite gives room for `len` bytes.
+        // SAFETY: SQLite provides `len` bytes.
         unsafe { ptr::write_bytes(buffer.cast::<u8>(), 0, len) };
-        // SAFETY: the same room, filled with zeros just before.
+        // SAFETY: the same bytes, which have just been zeroed.
         let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), len) };
         // SAFETY: SQLite reads only what is open.
         let read = match &unsafe { opened::<F>(file) }.body {
@@ -377,7 +378,7 @@ unsafe extern "C" fn read<F: Files>(
         if read >= len {
             return Ok(());
         }
-        // SQLite counts on zeros behind the end of a file.
+        // SQLite expects zeros after the end of a file.
         buffer[read..].fill(0);
         Err(sqlite::SQLITE_IOERR_SHORT_READ)
     })
@@ -393,7 +394,7 @@ unsafe extern "C" fn write<F: Files>(
         let failure = sqlite::SQLITE_IOERR_WRITE;
         let len = usize::try_from(len).map_err(|_| failure)?;
         let offset = outside(offset, failure)?;
-        // SAFETY: SQLite gives `len` bytes.
+        // SAFETY: SQLite provides `len` bytes.
         let bytes = unsafe { slice::from_raw_parts(bytes.cast::<u8>(), len) };
         // SAFETY: SQLite writes only what is open.
         match &mut unsafe { opened::<F>(file) }.body {
@@ -432,8 +433,8 @@ unsafe extern "C" fn sync<F: Files>(file: *mut sqlite3_file, _flags: c_int) -> c
         let open = unsafe { opened::<F>(file) };
         let Body::Named(file) = &open.body else { return Ok(()) };
         file.sync().map_err(|e| code(&e, sqlite::SQLITE_IOERR_FSYNC))?;
-        // SQLite's own VFS takes no notice if this fails. Here it does not work only when nothing
-        // works any longer, and then nobody may be told that a commit is done.
+        // SQLite's own VFS ignores this failure. Here it only fails when the whole disk fails, and
+        // then a commit must not be reported as done.
         if let Some(files) = open.files.as_ref().filter(|_| open.syncs_names) {
             files.sync_names().map_err(|e| code(&e, sqlite::SQLITE_IOERR_DIR_FSYNC))?;
         }
@@ -453,7 +454,7 @@ unsafe extern "C" fn file_size<F: Files>(
             Body::Named(file) => file.size().map_err(|e| code(&e, failure))?,
             Body::Temporary(bytes) => outside(bytes.len(), failure)?,
         };
-        // SAFETY: SQLite gives a place for the size.
+        // SAFETY: SQLite provides the memory for the size.
         unsafe { size.write(sqlite3_int64::try_from(found).map_err(|_| failure)?) };
         Ok(())
     })
@@ -498,7 +499,7 @@ unsafe extern "C" fn check_reserved_lock<F: Files>(
         // SAFETY: SQLite asks only about what is open.
         let open = unsafe { opened::<F>(file) };
         let found = lock(&open.volume.locks).is_reserved(&open.name);
-        // SAFETY: SQLite gives a place for the answer.
+        // SAFETY: SQLite provides the memory for the answer.
         unsafe { is_reserved.write(c_int::from(found)) };
         Ok(())
     })
@@ -523,7 +524,7 @@ unsafe extern "C" fn delete<F: Files>(
 ) -> c_int {
     guarded(sqlite::SQLITE_IOERR_DELETE, || {
         let failure = sqlite::SQLITE_IOERR_DELETE;
-        // SAFETY: the name ends with a zero byte and is there during the call.
+        // SAFETY: the name ends with a zero byte and is valid during the call.
         let name = unsafe { text(name, failure) }?;
         // SAFETY: SQLite passes the VFS that this function was registered with.
         let files = unsafe { volume::<F>(vfs) }.files(failure)?;
@@ -546,12 +547,12 @@ unsafe extern "C" fn access<F: Files>(
 ) -> c_int {
     guarded(sqlite::SQLITE_IOERR_ACCESS, || {
         let failure = sqlite::SQLITE_IOERR_ACCESS;
-        // SAFETY: the name ends with a zero byte and is there during the call.
+        // SAFETY: the name ends with a zero byte and is valid during the call.
         let name = unsafe { text(name, failure) }?;
         // SAFETY: SQLite passes the VFS that this function was registered with.
         let files = unsafe { volume::<F>(vfs) }.files(failure)?;
         let found = files.exists(name).map_err(|error| code(&error, failure))?;
-        // SAFETY: SQLite gives a place for the answer.
+        // SAFETY: SQLite provides the memory for the answer.
         unsafe { is_there.write(c_int::from(found)) };
         Ok(())
     })
@@ -564,15 +565,16 @@ unsafe extern "C" fn full_pathname(
     out: *mut c_char,
 ) -> c_int {
     guarded(sqlite::SQLITE_CANTOPEN, || {
-        // SAFETY: the name ends with a zero byte and is there during the call.
+        // SAFETY: the name ends with a zero byte and is valid during the call.
         let name = unsafe { text(name, sqlite::SQLITE_CANTOPEN) }?;
         let room = usize::try_from(room).map_err(|_| sqlite::SQLITE_CANTOPEN)?;
         if name.len() >= room {
             return Err(sqlite::SQLITE_CANTOPEN);
         }
-        // SAFETY: there is room for the name and its zero byte, and the two do not overlap.
+        // SAFETY: the buffer is large enough for the name and its zero byte, and the two do not
+        // overlap.
         unsafe { ptr::copy_nonoverlapping(name.as_ptr().cast::<c_char>(), out, name.len()) };
-        // SAFETY: the place behind the name is within the room.
+        // SAFETY: the position after the name is within the buffer.
         let end = unsafe { out.add(name.len()) };
         // SAFETY: as above.
         unsafe { end.write(0) };
@@ -586,7 +588,7 @@ unsafe extern "C" fn dl_open(_: *mut sqlite3_vfs, _: *const c_char) -> *mut c_vo
 
 unsafe extern "C" fn dl_error(_: *mut sqlite3_vfs, room: c_int, message: *mut c_char) {
     if room > 0 {
-        // SAFETY: there is room for at least the byte that ends an empty message.
+        // SAFETY: the buffer has at least one byte, enough for an empty message.
         unsafe { message.write(0) };
     }
 }
@@ -603,8 +605,8 @@ unsafe extern "C" fn dl_sym(
 
 unsafe extern "C" fn dl_close(_: *mut sqlite3_vfs, _: *mut c_void) {}
 
-/// SQLite seeds its generator from its default VFS, which this is not; should somebody ask, the
-/// numbers repeat.
+/// SQLite seeds its generator from its default VFS, which this never is; if it is called anyway,
+/// the numbers repeat.
 unsafe extern "C" fn randomness<F: Files>(
     vfs: *mut sqlite3_vfs,
     len: c_int,
@@ -613,9 +615,9 @@ unsafe extern "C" fn randomness<F: Files>(
     // SAFETY: SQLite passes the VFS that this function was registered with.
     let volume = unsafe { volume::<F>(vfs) };
     let count = usize::try_from(len).unwrap_or(0);
-    // SAFETY: SQLite gives room for `len` bytes.
+    // SAFETY: SQLite provides `len` bytes.
     unsafe { ptr::write_bytes(out.cast::<u8>(), 0, count) };
-    // SAFETY: the same room, filled with zeros just before.
+    // SAFETY: the same bytes, which have just been zeroed.
     let bytes = unsafe { slice::from_raw_parts_mut(out.cast::<u8>(), count) };
     for chunk in bytes.chunks_mut(8) {
         let drawn = volume.drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -625,19 +627,19 @@ unsafe extern "C" fn randomness<F: Files>(
     len
 }
 
-/// Whoever waits has waited: nothing here takes time.
+/// Returns at once: nothing here takes time.
 unsafe extern "C" fn sleep(_: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
     microseconds
 }
 
 unsafe extern "C" fn current_time(_: *mut sqlite3_vfs, days: *mut f64) -> c_int {
-    // SAFETY: SQLite gives a place for the time.
+    // SAFETY: SQLite provides the memory for the time.
     unsafe { days.write(NOW_DAYS) };
     sqlite::SQLITE_OK
 }
 
 unsafe extern "C" fn current_time_int64(_: *mut sqlite3_vfs, now: *mut sqlite3_int64) -> c_int {
-    // SAFETY: SQLite gives a place for the time.
+    // SAFETY: SQLite provides the memory for the time.
     unsafe { now.write(NOW) };
     sqlite::SQLITE_OK
 }

@@ -14,7 +14,7 @@ fn flags() -> OpenFlags {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-/// A connection as the store's: alone, with a write-ahead log.
+/// A connection like the store's: alone, with a write-ahead log.
 fn open(vfs: &str) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags_and_vfs(NAME, flags(), vfs)?;
     connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
@@ -46,7 +46,7 @@ fn database_is_kept_in_the_files() {
     let (memory, _registered) = registered("kept");
     let connection = open("kept").unwrap();
     let before = memory.syncs();
-    assert_eq!(memory.name_syncs(), 2, "with the first sync of the journal and of the log");
+    assert_eq!(memory.name_syncs(), 2, "at the first sync of the journal and of the log");
     for a in 0..50 {
         insert(&connection, a, 3000).unwrap();
     }
@@ -64,7 +64,7 @@ fn database_is_kept_in_the_files() {
 }
 
 #[test]
-fn log_that_was_not_moved_is_found() {
+fn log_that_was_not_checkpointed_is_recovered() {
     let _shared = shared();
     let (memory, _registered) = registered("log");
     let connection = open("log").unwrap();
@@ -81,13 +81,14 @@ fn log_that_was_not_moved_is_found() {
 }
 
 #[test]
-fn failures_become_sqlites_codes() {
+fn failures_become_sqlite_codes() {
     let _shared = shared();
     let (memory, _registered) = registered("failures");
     let fails = |operation, failure, expected: (ErrorCode, i32)| {
         let connection = open("failures").unwrap();
         insert(&connection, 1, 10).unwrap();
-        // What is written is not read again before it is synced, and the log's header is not reread.
+        // Written pages are not read again before they are synced, and the log's header is not
+        // reread.
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         memory.fail(operation, Some(failure));
         let error = insert(&connection, 2, 20_000)
@@ -134,7 +135,7 @@ fn failures_become_sqlites_codes() {
 }
 
 #[test]
-fn names_are_apart() {
+fn vfs_with_different_names_are_independent() {
     let _shared = shared();
     let (first_files, first) = registered("first");
     let (second_files, _second) = registered("second");
@@ -147,7 +148,7 @@ fn names_are_apart() {
     assert!(!first_files.names().is_empty() && !second_files.names().is_empty());
     drop(first);
     assert!(open("first").is_err(), "the name is free");
-    // What is open goes on; the new holder of the name has files of its own.
+    // An open connection continues; the new VFS with the name has its own files.
     let (_, _again) = registered("first");
     insert(&one, 2, 10).unwrap();
     assert_eq!((count(&one), count(&open("first").unwrap())), (2, 0));

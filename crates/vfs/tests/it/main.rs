@@ -1,4 +1,4 @@
-//! SQLite on files that are somebody else's.
+//! SQLite on files that a test provides.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod database;

@@ -1,4 +1,4 @@
-//! Files in memory that fail when they are told to.
+//! Files in memory that fail on request.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -132,7 +132,7 @@ impl MemoryFile {
 impl File for MemoryFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.memory.pass(Operation::Read)?;
-        // What is behind the end of the file is the shim's to fill.
+        // The shim must fill the bytes after the end of the file.
         buffer.fill(0xee);
         self.with(|contents| {
             let rest = contents.get(usize::try_from(offset).unwrap()..).unwrap_or_default();

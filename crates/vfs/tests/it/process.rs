@@ -1,4 +1,4 @@
-//! What all of SQLite in a process shares: its generator.
+//! The state that all of SQLite in a process shares: its random generator.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -11,7 +11,7 @@ pub(crate) fn shared() -> RwLockReadGuard<'static, ()> {
     GENERATOR.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held by a test that no other may disturb.
+/// Held by a test that must run alone.
 fn alone() -> RwLockWriteGuard<'static, ()> {
     GENERATOR.write().unwrap_or_else(PoisonError::into_inner)
 }
