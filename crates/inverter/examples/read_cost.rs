@@ -1,7 +1,7 @@
-//! What one read of ten registers costs, from a master's request to its words, and what a table of
-//! the physics costs: `cargo run --release -p ecowatt-inverter --example read_cost -- [READS]`.
+//! Measures the cost of one read of ten registers, from a master's request to its words, and of a
+//! table of the physics: `cargo run --release -p ecowatt-inverter --example read_cost -- [READS]`.
 //!
-//! Times are of this machine; compare figures of one run with one another.
+//! Times depend on the machine; only compare figures within one run.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Nanoseconds of one read.
+/// Nanoseconds per read.
 fn measure(station: &mut Station, address: u16, reads: u32) -> Result<f64, Failure> {
     let mut decoder = RequestDecoder::new(Framing::Tcp);
     let mut words = Vec::new();
@@ -60,7 +60,7 @@ fn measure(station: &mut Station, address: u16, reads: u32) -> Result<f64, Failu
         words.clear();
         words.extend(read.iter());
         if answered.is_none_or(|answered| answered.words != words) {
-            return Err("other words than were answered".into());
+            return Err("the words differ from the answer".into());
         }
         sum += u64::from(words[9]);
     }

@@ -1,14 +1,15 @@
-//! What kind of plant and inverter is simulated; plain data that a caller builds or parses.
+//! The simulated plant and inverter; plain data that a caller builds or parses.
 
 use serde::{Deserialize, Serialize};
 
 use crate::physics::grid::GridConfig;
 use crate::physics::random::{Random, splitmix};
 
-/// Strings an inverter may have: SunSpec's model 160 would carry more, real ones of this size do not.
+/// Maximum number of strings: SunSpec's model 160 allows more, real inverters of this size do not
+/// have them.
 pub const STRINGS_MAX: usize = 4;
 
-/// The largest rated power that every register map here can show without overflow.
+/// The largest rated power that all register maps here can represent without overflow.
 pub const RATED_W_MAX: u32 = 30_000;
 
 const MODULES_MAX: u16 = 60;
@@ -17,33 +18,33 @@ const MODULES_MAX: u16 = 60;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Everything random follows from this.
+    /// Determines everything random.
     pub seed: u64,
-    /// Which registers it shows.
+    /// Which register map it has.
     pub map: Map,
-    /// The unit identifier it answers to.
+    /// Its unit identifier.
     pub unit: u8,
     /// Its serial number, at most 32 characters.
     pub serial: String,
     /// Rated AC power in W.
     pub rated_w: u32,
-    /// What it draws from the grid at night, in W.
+    /// Power drawn from the grid at night, in W.
     pub night_w: f64,
-    /// Where the plant stands.
+    /// Location of the plant.
     pub site: Site,
     /// Module strings, one tracker each.
     pub strings: Vec<PvString>,
     /// Its connection point.
     pub grid: GridConfig,
-    /// How heat limits it.
+    /// Derating by heat.
     pub derating: Derating,
     /// How it follows an export limit.
     pub limit: Limit,
-    /// What its lifetime counter shows at the start, in Wh.
+    /// Initial value of its lifetime counter, in Wh.
     pub lifetime_wh: u64,
-    /// How much its own clock gains, in parts per million.
+    /// How fast its own clock drifts, in parts per million; positive gains time.
     pub clock_drift_ppm: f64,
-    /// Whether it refuses a second TCP client while it has one.
+    /// Whether it refuses a second TCP client while one is connected.
     pub single_client: bool,
 }
 
@@ -58,7 +59,7 @@ pub enum Map {
     SunSpec,
 }
 
-/// Where a plant stands.
+/// Location of a plant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Site {
@@ -66,13 +67,13 @@ pub struct Site {
     pub latitude: f64,
     /// Degrees, east positive.
     pub longitude: f64,
-    /// Local time minus UTC: the inverter's day turns by it.
+    /// Local time minus UTC; sets when the inverter's day begins.
     pub utc_offset_s: i32,
     /// Mean air temperature in °C.
     pub air_mean_c: f64,
     /// Half the difference between afternoon and night, in K.
     pub air_swing_k: f64,
-    /// From 0 (always clear) to 1 (mostly overcast); another one every day if absent.
+    /// From 0 (always clear) to 1 (mostly overcast); default: drawn for each day.
     pub cloudiness: Option<f64>,
 }
 
@@ -82,16 +83,16 @@ pub struct Site {
 pub struct PvString {
     /// Modules of 300 W in series.
     pub modules: u16,
-    /// Degrees from level.
+    /// Degrees from horizontal.
     pub tilt_deg: f64,
     /// Degrees clockwise from north: south is 180.
     pub azimuth_deg: f64,
-    /// What stands in the way of the sun.
+    /// An obstacle in front of the sun.
     #[serde(default)]
     pub shade: Option<Shade>,
 }
 
-/// An obstacle that takes the beam while the sun is behind it.
+/// An obstacle that blocks the beam while the sun is behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shade {
@@ -99,11 +100,11 @@ pub struct Shade {
     pub from_azimuth_deg: f64,
     /// Its right edge.
     pub to_azimuth_deg: f64,
-    /// Its height in degrees above the horizon.
+    /// Its top, in degrees above the horizon.
     pub elevation_deg: f64,
 }
 
-/// Full power below `start_c`, none above `end_c`, both inside the housing.
+/// Full power below `start_c`, none above `end_c`, both measured inside the housing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Derating {
@@ -111,7 +112,7 @@ pub struct Derating {
     pub start_c: f64,
     /// °C.
     pub end_c: f64,
-    /// How much warmer than the air the housing gets at rated power, in K.
+    /// How much warmer than the air the housing is at rated power, in K.
     pub rise_k: f64,
 }
 
@@ -121,21 +122,21 @@ pub struct Derating {
 pub struct Limit {
     /// Per cent of rated power per second.
     pub ramp_pct_s: f64,
-    /// Seconds after which a limit written to the seed map's register falls away; never if absent.
+    /// Seconds after which a limit written to the seed map's register expires; default: never.
     pub revert_after_s: Option<u32>,
-    /// Whether 0 % sends the inverter to standby, from which it needs its start-up time again.
+    /// Whether 0 % puts the inverter into standby, after which it needs its start-up time again.
     pub zero_is_standby: bool,
 }
 
 /// Why a plant cannot be simulated.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
-    /// A value outside of what the models and registers can carry.
+    /// A value outside the range that the models and registers support.
     #[error("{field} is outside {range}")]
     OutOfRange {
         /// The field's path.
         field: &'static str,
-        /// What it may be.
+        /// The allowed range.
         range: &'static str,
     },
 }
@@ -188,7 +189,7 @@ impl Site {
         cloudiness: None,
     };
 
-    /// Any other place: local time by its longitude, air temperature by its latitude.
+    /// Any other location: local time from its longitude, air temperature from its latitude.
     #[must_use]
     pub fn at(latitude: f64, longitude: f64) -> Self {
         let hours = (longitude / 15.0).round().clamp(-12.0, 12.0);
@@ -225,9 +226,8 @@ impl PvString {
 }
 
 impl Config {
-    /// The `index`th plant of a fleet: realistic, and different from its neighbours in size,
-    /// orientation and noise. They share the site, so that they share a sun; each has clouds of its
-    /// own.
+    /// Returns the `index`th plant of a fleet: realistic, and different from its neighbours in
+    /// size, orientation and noise. All share the site, and so the sun; each has its own clouds.
     #[must_use]
     pub fn varied(seed: u64, index: u64, site: Site) -> Self {
         let mut state = seed ^ index.wrapping_mul(0x9E6C_63D0_876A_68E5);
@@ -262,7 +262,7 @@ impl Config {
         };
         let grid = GridConfig {
             volts: random.between(228.0, 233.0),
-            // Weak lines feed small plants; the rise at rated power stays within a few volts.
+            // Small plants are on weak lines; the rise at rated power stays within a few volts.
             rise_v_per_w: random.between(2.0, 5.0) / f64::from(rated_w),
             ..GridConfig::default()
         };
@@ -281,7 +281,7 @@ impl Config {
         }
     }
 
-    /// Checks what the models and registers can carry.
+    /// Checks that the models and registers support the configuration.
     ///
     /// # Errors
     /// The first field that is out of range.
@@ -334,9 +334,9 @@ impl std::fmt::Display for Map {
     }
 }
 
-/// A name that no register map has.
+/// A name that is not a register map's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no simulated register map is called {0:?}; there are ecowatt/seed-sim and sunspec")]
+#[error("unknown register map {0:?}; known are ecowatt/seed-sim and sunspec")]
 pub struct UnknownMap(pub String);
 
 impl std::str::FromStr for Map {
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_varied_plant_is_valid_and_no_two_are_alike() {
+    fn varied_plants_are_valid_and_all_different() {
         let fleet: Vec<Config> =
             (0..200).map(|index| Config::varied(42, index, Site::BERLIN)).collect();
         for config in &fleet {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn map_names_are_read_back() {
+    fn map_names_round_trip() {
         for map in [Map::Seed, Map::SunSpec] {
             assert_eq!(map.to_string().parse(), Ok(map));
         }

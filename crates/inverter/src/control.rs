@@ -1,8 +1,8 @@
-//! The control port: look at a simulated inverter and make it misbehave, over HTTP on loopback.
+//! The control port: inspects a simulated inverter and makes it misbehave, over HTTP on loopback.
 //!
-//! It asks nobody who they are, so it listens on loopback alone, answers under an address or
-//! `localhost` alone (a page whose own name was pointed here is refused), and takes nothing that a
-//! browser says another site's page has sent.
+//! It has no authentication. So it listens only on loopback, answers only under an IP address or
+//! `localhost` (which refuses a page whose host name was rebound to this machine), and rejects
+//! requests that a browser marks as coming from another site.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::station::Counts;
 
 const BODY_MAX: usize = 16 * 1_024;
 const LOG_PAGE: usize = 1_000;
-/// A year: longer is a mistake.
+/// A year; a longer time is a mistake.
 const FORCED_S_MAX: f64 = 31_536_000.0;
 const GHI_MAX: f64 = 1_500.0;
 
-/// Answers until `stop` is set.
+/// Serves until `stop` is set.
 pub(crate) async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
 ) {
     let router = router(shared);
     let stopped = async move {
-        // An error means that whoever could set it is gone.
+        // An error means that the sender was dropped, which also means stop.
         drop(stop.wait_for(|is_set| *is_set).await);
     };
     let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Whether the control port may listen there.
+/// Whether the control port may listen on this address.
 pub(crate) fn is_allowed(address: &SocketAddr) -> bool {
     address.ip().is_loopback()
 }
@@ -61,17 +61,17 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/faults/{id}", delete(delete_fault))
         .route("/irradiance", post(force_irradiance).delete(release_irradiance))
         .route("/log", get(list_log))
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, "not_found", "there is no such path") })
+        .fallback(|| async { refused(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
             let status = StatusCode::METHOD_NOT_ALLOWED;
-            refused(status, "method_not_allowed", "this path has other methods")
+            refused(status, "method_not_allowed", "method not allowed on this path")
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(refuse_strangers))
         .with_state(shared)
 }
 
-/// Refuses what was sent to another name, or by another site's page.
+/// Refuses requests to another host name and requests from another site's page.
 async fn refuse_strangers(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let mut named = headers.get_all(header::HOST).iter();
@@ -82,12 +82,12 @@ async fn refuse_strangers(request: Request, next: Next) -> Response {
         (None, _) => None,
     };
     let Some(host) = host else {
-        let message = "a request names the port in one Host header";
+        let message = "a request must have exactly one Host header";
         return refused(StatusCode::BAD_REQUEST, "invalid_host", message);
     };
     let in_target = request.uri().authority().map_or(host, |authority| authority.as_str());
     if !is_local(host) || !is_local(in_target) {
-        let message = "the control port answers under an address or localhost";
+        let message = "the Host header must be an IP address or localhost";
         return refused(StatusCode::MISDIRECTED_REQUEST, "host_unknown", message);
     }
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
@@ -95,13 +95,13 @@ async fn refuse_strangers(request: Request, next: Next) -> Response {
     let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
     let is_from_here = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     if !is_own || !is_from_here {
-        let message = "a page of another site may not use the control port";
+        let message = "pages of other sites may not use the control port";
         return refused(StatusCode::FORBIDDEN, "cross_site", message);
     }
     next.run(request).await
 }
 
-/// Whether `host[:port]` is an address or `localhost`: names that nobody can point here from outside.
+/// Whether `host[:port]` is an IP address or `localhost`, which cannot be rebound from outside.
 fn is_local(authority: &str) -> bool {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -203,7 +203,7 @@ async fn delete_fault(
     if is_removed {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        refused(StatusCode::NOT_FOUND, "unknown_fault", "no fault has this id")
+        refused(StatusCode::NOT_FOUND, "unknown_fault", "no fault with this id")
     }
 }
 
@@ -258,7 +258,7 @@ async fn list_log(
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else {
-        let message = "since and limit are whole numbers";
+        let message = "since and limit must be whole numbers";
         return refused(StatusCode::BAD_REQUEST, "invalid_query", message);
     };
     let limit = query.limit.unwrap_or(LOG_PAGE).min(ENTRIES_MAX);
@@ -287,7 +287,7 @@ fn bad_body(rejection: &JsonRejection) -> Response {
 }
 
 fn is_replayed() -> Response {
-    let message = "registers are replayed; nothing is simulated";
+    let message = "registers are replayed, not simulated";
     refused(StatusCode::CONFLICT, "replayed", message)
 }
 

@@ -1,7 +1,7 @@
-//! What goes wrong on purpose: faults by plan or by order, and which of them touch one request.
+//! Deliberate faults, planned or created on request, and which of them affect a request.
 //!
-//! Deciding is pure: a list, an instant and random numbers give the effects on one exchange. How a
-//! damaged answer looks is [`damage`].
+//! Deciding is pure: a list, an instant and random numbers determine the effects on one exchange.
+//! [`damage`] changes the bytes of an answer.
 
 pub mod damage;
 
@@ -16,65 +16,66 @@ pub use damage::Damage;
 use crate::physics::random::Random;
 use crate::scale;
 
-/// Faults that may be in a list at a time.
+/// Maximum number of faults in a list.
 pub const FAULTS_MAX: usize = 64;
 
-/// The longest delay of an answer.
+/// Maximum delay of an answer.
 pub const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// How long an inverter is away when it restarts.
+/// How long a restarting inverter is unreachable.
 pub const REBOOT_MS: i64 = 60_000;
 
-/// Kinds of faults. The aliases are the original simulator's names.
+/// Kinds of faults. The aliases are the names used by the original simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The checksum of an answer is wrong (on TCP, which has none, the protocol identifier).
+    /// An answer has a wrong checksum (on TCP, which has none, a wrong protocol identifier).
     #[serde(alias = "crc_error")]
     WrongCrc,
     /// An answer ends early.
     #[serde(alias = "truncated_payload")]
     Truncated,
-    /// Noise comes before an answer.
+    /// Noise precedes an answer.
     #[serde(alias = "garbage_data")]
     Garbage,
-    /// An answer carries more than was asked for.
+    /// An answer has more data than requested.
     #[serde(alias = "buffer_overflow")]
     Overlong,
-    /// An answer comes twice.
+    /// An answer is sent twice.
     Duplicate,
-    /// An answer bears another unit.
+    /// An answer has a different unit.
     WrongUnit,
-    /// An answer bears another function.
+    /// An answer has a different function.
     WrongFunction,
-    /// The answer to the request before.
+    /// The answer to the previous request is sent.
     StaleAnswer,
-    /// A refusal with `code` (4 unless told).
+    /// An exception with `code` (default: 4).
     #[serde(alias = "modbus_exception")]
     Exception,
     /// No answer.
     #[serde(alias = "timeout")]
     Silence,
-    /// An answer `delay_ms` late, in the world's time.
+    /// An answer is `delay_ms` late, in real time.
     Delay,
     /// The connection is reset.
     Reset,
-    /// Reads show what there was when the fault began.
+    /// Reads return the registers from when the fault began.
     Frozen,
-    /// Away for 60 s; its clock then shows 2000-01-01, day counter and limit are forgotten.
+    /// Unreachable for 60 s; then the clock starts at 2000-01-01, and day counter and limit are
+    /// reset.
     Reboot,
-    /// No answer while it is too dark.
+    /// No answer while it is dark.
     NightSleep,
-    /// Writes are confirmed and change nothing.
+    /// Writes are confirmed but have no effect.
     WriteIgnored,
-    /// A second TCP client is turned away.
+    /// A second TCP client is refused.
     RefuseSecondClient,
-    /// There is no grid for `for_s` seconds (10 unless told).
+    /// The grid is lost for `for_s` seconds (default: 10).
     GridLoss,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 18] = [
         Self::WrongCrc,
         Self::Truncated,
@@ -96,7 +97,7 @@ impl Kind {
         Self::GridLoss,
     ];
 
-    /// Its name in a plan.
+    /// The name used in plans.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,28 +123,28 @@ impl Kind {
     }
 }
 
-/// How many there are of each kind.
+/// Counts per kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally([u64; Kind::ALL.len()]);
 
 impl Tally {
-    /// All kinds with their numbers.
+    /// All kinds with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, u64)> + use<> {
         Kind::ALL.into_iter().zip(self.0)
     }
 
-    /// How many of this kind.
+    /// The count of this kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> u64 {
         self.0[kind as usize]
     }
 
-    /// One more of this kind.
+    /// Adds one to the count of this kind.
     pub fn count(&mut self, kind: Kind) {
         self.0[kind as usize] += 1;
     }
 
-    /// Adds another tally.
+    /// Adds the counts of another tally.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;
@@ -157,31 +158,32 @@ impl Serialize for Tally {
     }
 }
 
-/// A fault as it is written in a plan or sent to the control port.
+/// A fault as written in a plan or sent to the control port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
-    /// What happens.
+    /// The kind of fault.
     pub kind: Kind,
-    /// How often it happens while it is active, from 0 to 1 for each request.
+    /// Probability from 0 to 1 that it affects a request while it is active.
     #[serde(default = "always")]
     pub probability: f64,
-    /// From when; at once if absent.
+    /// When it begins; default: at once.
     #[serde(default)]
     pub from: Option<jiff::Timestamp>,
-    /// From when, in seconds after the plan was loaded or the order came, instead of `from`.
+    /// When it begins, in seconds after the plan was loaded or the request received; instead of
+    /// `from`.
     #[serde(default)]
     pub after_s: Option<f64>,
-    /// Until when; for ever if neither this nor `for_s` is given.
+    /// When it ends; default, without `for_s` too: never.
     #[serde(default, alias = "to")]
     pub until: Option<jiff::Timestamp>,
-    /// For how many seconds, instead of `until`.
+    /// Duration in seconds; instead of `until`.
     #[serde(default)]
     pub for_s: Option<f64>,
-    /// First and last register: only requests that touch one of them.
+    /// First and last register; limits it to requests that touch one of them.
     #[serde(default)]
     pub addresses: Option<[u16; 2]>,
-    /// How many times at most.
+    /// How many times it happens at most.
     #[serde(default)]
     pub times: Option<u32>,
     /// For `exception`: the code, 1 to 11.
@@ -196,30 +198,30 @@ fn always() -> f64 {
     1.0
 }
 
-/// Why a fault cannot be planned.
+/// Why a fault is not valid.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FaultError {
-    /// Not between 0 and 1; events that happen once have 1.
+    /// Not between 0 and 1, or below 1 for an event that happens once.
     #[error("probability must be from 0 to 1, and 1 for reboot and grid_loss")]
     Probability,
-    /// Two ways to say the same, a negative duration, or an end before the beginning.
-    #[error("give from or after_s, and until or for_s, the end after the beginning")]
+    /// Two values for the same limit, a negative duration, or an end before the beginning.
+    #[error("use from or after_s, and until or for_s; the end must be after the beginning")]
     Time,
-    /// First above last.
+    /// The first is above the last.
     #[error("addresses must be the first and the last register")]
     Addresses,
-    /// A code that is no exception code, or a code without need.
+    /// Not an exception code, or a code for another kind.
     #[error("code must be from 1 to 11, for exception only")]
     Code,
-    /// Missing, too long, or without need.
+    /// Missing, too long, or for another kind.
     #[error("delay_ms must be from 1 to 600000, for delay only")]
     Delay,
     /// The list is full.
-    #[error("there are {FAULTS_MAX} faults already")]
+    #[error("there are already {FAULTS_MAX} faults")]
     Full,
 }
 
-/// A planned fault.
+/// A checked fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     kind: Kind,
@@ -245,45 +247,45 @@ enum Effect {
     Once(Event),
 }
 
-/// A fault of the inverter itself, at an instant.
+/// A fault of the inverter itself at an instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
-    /// It loses its power.
+    /// It loses power.
     Reboot,
-    /// The grid goes away for some seconds.
+    /// The grid fails for some seconds.
     GridLoss {
-        /// How long.
+        /// Duration.
         seconds: f64,
     },
 }
 
-/// What happens to one exchange.
+/// Effects on one exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Effects {
-    /// How the answer is damaged.
+    /// How the answer is damaged, if at all.
     pub damage: Option<Damage>,
-    /// With what the request is refused.
+    /// The exception that is answered, if any.
     pub exception: Option<ExceptionCode>,
-    /// How late the answer is.
+    /// Delay of the answer.
     pub delay: Duration,
-    /// There is no answer.
+    /// No answer is sent.
     pub is_silent: bool,
     /// The connection is reset.
     pub is_reset: bool,
-    /// Registers show the past.
+    /// Reads return frozen registers.
     pub is_frozen: bool,
-    /// There is no answer if it is too dark.
+    /// No answer is sent while it is dark.
     pub is_mute_at_night: bool,
-    /// Writes change nothing.
+    /// Writes have no effect.
     pub ignores_writes: bool,
 }
 
-/// Whom a request touches: its first register and how many.
+/// The registers that a request touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The first register.
     pub address: u16,
-    /// How many.
+    /// Number of registers.
     pub count: u16,
 }
 
@@ -296,29 +298,29 @@ pub struct Faults {
     struck: Tally,
 }
 
-/// A fault as the control port shows it.
+/// A fault as shown by the control port.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaultStatus {
-    /// By which it can be removed.
+    /// Id for removing it.
     pub id: u64,
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
-    /// From when, in Unix milliseconds.
+    /// When it begins, in Unix milliseconds.
     pub from_ms: i64,
-    /// Until when.
+    /// When it ends, in Unix milliseconds.
     pub until_ms: Option<i64>,
-    /// How often.
+    /// Probability for each request.
     pub probability: f64,
-    /// To which registers it is confined.
+    /// First and last register that it is limited to.
     pub addresses: Option<[u16; 2]>,
-    /// How many times more.
+    /// How many more times it happens.
     pub times_left: Option<u32>,
-    /// Whether it applies at present.
+    /// Whether it is active at the moment.
     pub is_active: bool,
 }
 
 impl FaultSpec {
-    /// A fault of this kind, from at once, for ever, every time.
+    /// A fault of this kind that begins at once, never ends and affects every request.
     #[must_use]
     pub fn always(kind: Kind) -> Self {
         Self {
@@ -335,10 +337,10 @@ impl FaultSpec {
         }
     }
 
-    /// Checks it; relative times count from `now`.
+    /// Checks the fault; relative times count from `now`.
     ///
     /// # Errors
-    /// With what does not fit.
+    /// The first value that is not valid.
     pub fn check(&self, now: UnixMs) -> Result<Fault, FaultError> {
         let is_event = matches!(self.kind, Kind::Reboot | Kind::GridLoss);
         if !(0.0..=1.0).contains(&self.probability) || (is_event && self.probability < 1.0) {
@@ -443,7 +445,7 @@ impl Fault {
 }
 
 impl Faults {
-    /// No faults; `seed` decides which requests a probability strikes.
+    /// No faults; `seed` decides which requests are affected under a probability.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -454,10 +456,10 @@ impl Faults {
         }
     }
 
-    /// Adds one and gives its id.
+    /// Adds a fault and returns its id.
     ///
     /// # Errors
-    /// When the list is full of faults that are not over.
+    /// When the list is full of faults that have not ended.
     pub fn add(&mut self, fault: Fault, now: UnixMs) -> Result<u64, FaultError> {
         self.list.retain(|(_, fault)| !fault.is_over(now));
         if self.list.len() >= FAULTS_MAX {
@@ -469,19 +471,19 @@ impl Faults {
         Ok(id)
     }
 
-    /// Removes one; whether there was such.
+    /// Removes a fault; returns whether it existed.
     pub fn remove(&mut self, id: u64) -> bool {
         let before = self.list.len();
         self.list.retain(|(other, _)| *other != id);
         self.list.len() < before
     }
 
-    /// Removes all.
+    /// Removes all faults.
     pub fn clear(&mut self) {
         self.list.clear();
     }
 
-    /// Those that are not over.
+    /// The faults that have not ended.
     #[must_use]
     pub fn status(&self, now: UnixMs) -> Vec<FaultStatus> {
         let live = self.list.iter().filter(|(_, fault)| !fault.is_over(now));
@@ -498,7 +500,7 @@ impl Faults {
         .collect()
     }
 
-    /// The next event due by `now`, with its instant.
+    /// Takes the next event that is due by `now`, with its instant.
     pub fn next_event(&mut self, now: UnixMs) -> Option<(UnixMs, Event)> {
         let due = self.list.iter_mut().filter_map(|(_, fault)| match fault.effect {
             Effect::Once(event) if fault.left != Some(0) && fault.from <= now => {
@@ -512,7 +514,7 @@ impl Faults {
         Some((fault.from, event))
     }
 
-    /// When the registers froze, if they are frozen.
+    /// When the registers were frozen, if they are.
     #[must_use]
     pub fn frozen_since(&self, now: UnixMs) -> Option<UnixMs> {
         let frozen =
@@ -520,7 +522,7 @@ impl Faults {
         frozen.map(|(_, fault)| fault.from).min()
     }
 
-    /// Whether a client beyond the first is turned away.
+    /// Whether clients beyond the first are refused.
     pub fn refuses_second_client(&mut self, now: UnixMs) -> bool {
         let random = &mut self.random;
         let refuses = self.list.iter_mut().any(|(_, fault)| {
@@ -534,7 +536,7 @@ impl Faults {
         refuses
     }
 
-    /// What happens to a request; of several damages the first in the list wins.
+    /// Returns the effects on a request; if several faults damage it, the first in the list wins.
     pub fn strike(&mut self, span: Option<Span>, now: UnixMs) -> Effects {
         let mut effects = Effects::default();
         for (_, fault) in &mut self.list {
@@ -546,7 +548,7 @@ impl Faults {
             if !fault.strikes(&mut self.random) {
                 continue;
             }
-            // Whether it is dark enough for this one, only the inverter knows.
+            // Only the inverter knows whether it is dark enough for this kind.
             if fault.kind != Kind::NightSleep {
                 self.struck.count(fault.kind);
             }
@@ -565,25 +567,25 @@ impl Faults {
         effects
     }
 
-    /// How often each kind has struck: a request, a client, or the inverter itself.
+    /// How often each kind has had an effect: on a request, a client or the inverter itself.
     #[must_use]
     pub fn struck(&self) -> Tally {
         self.struck
     }
 
-    /// Counts a strike that only the inverter could see.
+    /// Counts an effect that only the inverter can detect.
     pub fn count(&mut self, kind: Kind) {
         self.struck.count(kind);
     }
 
-    /// Random numbers for the damage itself.
+    /// The random numbers for the damage itself.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random
     }
 }
 
 fn seconds(value: f64) -> Result<Duration, FaultError> {
-    // A hundred years: longer is a mistake, and everything fits.
+    // A hundred years; longer is a mistake, and shorter always fits.
     if !(0.0..=3.2e9).contains(&value) {
         return Err(FaultError::Time);
     }
@@ -613,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn the_originals_names_are_understood() {
+    fn names_of_the_original_simulator_are_accepted() {
         for (name, kind) in [
             ("crc_error", Kind::WrongCrc),
             ("truncated_payload", Kind::Truncated),
@@ -629,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_a_plan() {
+    fn names_match_those_in_a_plan() {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert_eq!(kind as usize, index);
@@ -641,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_begins_and_ends_when_it_says() {
+    fn a_fault_begins_and_ends_at_its_times() {
         let mut faults = faults(&[r#"{"kind":"silence","after_s":5,"for_s":10}"#]);
         let mut is_silent = |ms| faults.strike(None, later(ms)).is_silent;
         assert_eq!(
@@ -661,14 +663,14 @@ mod tests {
     }
 
     #[test]
-    fn a_probability_strikes_its_share() {
+    fn a_probability_affects_its_share_of_requests() {
         let mut faults = faults(&[r#"{"kind":"wrong_crc","probability":0.25}"#]);
         let hits = (0..4_000).filter(|_| faults.strike(None, NOW).damage.is_some()).count();
         assert!((900..1_100).contains(&hits), "{hits}");
     }
 
     #[test]
-    fn a_fault_may_be_confined_to_registers_and_to_a_number_of_times() {
+    fn a_fault_may_be_limited_to_registers_and_to_a_number_of_times() {
         let mut faults = faults(&[r#"{"kind":"exception","code":2,"addresses":[4,6],"times":2}"#]);
         let mut code = |address, count| faults.strike(Some(Span { address, count }), NOW).exception;
         assert_eq!(code(0, 4), None);

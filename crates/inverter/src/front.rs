@@ -1,7 +1,7 @@
-//! Modbus on sockets and a pseudo terminal: bytes in, outcomes carried out.
+//! Modbus over sockets and a pseudo terminal: reads requests and sends their outcomes.
 //!
-//! Whatever comes in, a front goes on: what is not Modbus costs the sender its connection and nobody
-//! else anything. Timeouts and delays here are the world's, however fast simulated time runs.
+//! A front survives any input: bytes that are not Modbus close the sender's connection and affect
+//! no other client. Timeouts and delays here are in real time, however fast simulated time runs.
 
 mod line;
 pub(crate) mod pty;
@@ -18,25 +18,25 @@ use crate::journal::Journal;
 use crate::station::{Outcome, Station};
 use line::Line;
 
-/// Clients of one listener at a time; more are turned away.
+/// Maximum number of clients per listener; further ones are refused.
 pub const CLIENTS_MAX: usize = 64;
 
-/// How long a TCP client may say nothing.
+/// How long a TCP client may stay silent.
 pub const IDLE_MAX: Duration = Duration::from_secs(300);
 
-/// How long a client may refuse to take an answer.
+/// How long a client may block the sending of an answer.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 
-/// After this silence an unfinished RTU request is void. Much longer than 3.5 characters: between a
-/// pty's or a socket's two ends stands a scheduler, not a wire.
+/// After this silence an unfinished RTU request is discarded. Much longer than 3.5 characters:
+/// between the ends of a pty or a socket there is a scheduler, not a wire.
 const RTU_SILENCE: Duration = Duration::from_millis(100);
 
-/// Bits of a character at 8N1.
+/// Bits per character at 8N1.
 const BITS_PER_CHAR: u8 = 10;
 
 const READ_MAX: usize = 1_024;
 
-/// What all fronts of one inverter share.
+/// Shared by all fronts of one inverter.
 #[derive(Debug)]
 pub(crate) struct Shared {
     inner: Mutex<Inner>,
@@ -58,21 +58,21 @@ impl Shared {
         &self.clock
     }
 
-    /// The station, moved on to the present.
+    /// Locks the station and advances it to the current time.
     pub(crate) fn present(&self) -> (MutexGuard<'_, Inner>, UnixMs) {
-        // A panic while it was held would have been a defect of the physics; what it left is usable.
+        // A panic while the lock was held is a defect of the physics, but leaves the state usable.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock, so that answers and the journal are in the order of their times.
+        // Read under the lock, so that answers and journal are in time order.
         let now = self.clock.now();
         inner.station.advance(now);
         (inner, now)
     }
 
-    /// The next request's outcome, journalled; `None` when more bytes are needed.
+    /// Returns the next request's outcome and journals it; `None` when more bytes are needed.
     fn next_outcome(&self, framing: Framing, decoder: &mut RequestDecoder) -> Option<Outcome> {
         let incoming = match decoder.next_request() {
             Ok(incoming) => incoming?,
-            // Out of step: there is no way back on this stream.
+            // Out of step: the stream cannot be resynchronised.
             Err(_) => return Some(Outcome::Close),
         };
         let (mut inner, now) = self.present();
@@ -86,7 +86,7 @@ impl Shared {
     }
 }
 
-/// Answers one client until it leaves, idles or errs.
+/// Answers one client until it disconnects, idles too long or sends invalid bytes.
 async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &Shared) {
     let mut decoder = RequestDecoder::new(framing);
     let mut buffer = [0; READ_MAX];
@@ -125,7 +125,7 @@ async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &
     }
 }
 
-/// Carries an outcome out; whether the line stays open.
+/// Carries out an outcome and returns whether the line stays open.
 async fn carry_out(line: &mut Line, outcome: Outcome, baud: Option<u32>) -> bool {
     match outcome {
         Outcome::Silence => true,
@@ -136,7 +136,7 @@ async fn carry_out(line: &mut Line, outcome: Outcome, baud: Option<u32>) -> bool
         }
         Outcome::Send { delay, bytes, .. } => {
             let wire = baud.map_or(Duration::ZERO, |baud| {
-                // The request took about as long as the shortest frame of 8 bytes.
+                // The request took about as long as the shortest frame, 8 bytes.
                 time_on_wire(bytes.len() + 8, baud, BITS_PER_CHAR)
             });
             let delay = delay + wire;

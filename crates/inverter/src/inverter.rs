@@ -1,4 +1,4 @@
-//! An inverter as a Modbus master sees it, without any socket: registers in, registers out, by time.
+//! An inverter as a Modbus master sees it, without sockets: registers in, registers out, over time.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::replayed::{Replayed, Rows};
 use crate::series::Series;
 use crate::tabulated::Tabulation;
 
-/// What an inverter's registers come from.
+/// Where an inverter's registers come from.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// The physics.
     Simulated(Weather),
-    /// Recorded registers, the first column being register 0.
+    /// Recorded registers; the first column is register 0.
     Recorded(Series<u16>),
-    /// Registers that the physics computed before; the map is the table's.
+    /// Registers that the physics has computed in advance; the map is the table's.
     Tabulated(Arc<Tabulation>),
 }
 
@@ -52,10 +52,10 @@ enum Body {
 }
 
 impl Inverter {
-    /// An inverter that begins at `start`.
+    /// Creates an inverter that starts at `start`.
     ///
     /// # Errors
-    /// When the configuration is beyond what the models and registers can carry.
+    /// When the models or registers do not support the configuration.
     pub fn new(config: Config, source: Source, start: UnixMs) -> Result<Self, ConfigError> {
         config.check()?;
         let (unit, revert_after_s) = (config.unit, config.limit.revert_after_s);
@@ -75,7 +75,7 @@ impl Inverter {
         Ok(Self { body, unit, map, revert_after_s })
     }
 
-    /// The unit identifier it answers to.
+    /// Its unit identifier.
     #[must_use]
     pub fn unit(&self) -> u8 {
         self.unit
@@ -87,7 +87,7 @@ impl Inverter {
         self.map
     }
 
-    /// Moves on to `now`; going back does nothing.
+    /// Advances to `now`; an earlier time has no effect.
     pub fn advance(&mut self, now: UnixMs) {
         match &mut self.body {
             Body::Simulated { plant, .. } => plant.advance(now),
@@ -95,7 +95,7 @@ impl Inverter {
         }
     }
 
-    /// The instant of what it shows.
+    /// The instant of its current registers.
     #[must_use]
     pub fn now(&self) -> UnixMs {
         match &self.body {
@@ -104,7 +104,7 @@ impl Inverter {
         }
     }
 
-    /// Every register at present.
+    /// All registers at present.
     #[must_use]
     pub fn image(&self) -> Image {
         match &self.body {
@@ -116,7 +116,7 @@ impl Inverter {
         }
     }
 
-    /// Reads registers at `now`. Both tables show the same.
+    /// Reads registers at `now`. Both tables have the same contents.
     ///
     /// # Errors
     /// Illegal data address if one of them does not exist.
@@ -134,10 +134,10 @@ impl Inverter {
         }
     }
 
-    /// Writes holding registers at `now`: all of them or none.
+    /// Writes holding registers at `now`, either all of them or none.
     ///
     /// # Errors
-    /// Illegal data address for what cannot be written, illegal data value for what is out of range.
+    /// Illegal data address for a read-only register, illegal data value for a value out of range.
     pub fn write(
         &mut self,
         address: u16,
@@ -162,7 +162,7 @@ impl Inverter {
         Ok(())
     }
 
-    /// Whether a write would be taken, without carrying it out.
+    /// Checks whether a write would be accepted, without carrying it out.
     ///
     /// # Errors
     /// As [`Inverter::write`].
@@ -176,7 +176,7 @@ impl Inverter {
         }
     }
 
-    /// Whether it is too dark for it.
+    /// Whether it is asleep because it is too dark.
     #[must_use]
     pub fn is_asleep(&self) -> bool {
         match &self.body {
@@ -185,7 +185,7 @@ impl Inverter {
         }
     }
 
-    /// What a loss of power at `now` does to it.
+    /// Simulates a loss of power at `now`.
     pub fn lose_power(&mut self, now: UnixMs) {
         match &mut self.body {
             Body::Simulated { plant, controls } => {
@@ -196,7 +196,7 @@ impl Inverter {
         }
     }
 
-    /// The plant, unless registers are replayed.
+    /// The plant; `None` if registers are replayed.
     #[must_use]
     pub fn plant(&self) -> Option<&Plant> {
         match &self.body {
@@ -205,7 +205,7 @@ impl Inverter {
         }
     }
 
-    /// The plant, unless registers are replayed.
+    /// The plant; `None` if registers are replayed.
     pub fn plant_mut(&mut self) -> Option<&mut Plant> {
         match &mut self.body {
             Body::Simulated { plant, .. } => Some(plant),
@@ -213,7 +213,7 @@ impl Inverter {
         }
     }
 
-    /// What it measures, unless registers are replayed.
+    /// Its measurements; `None` if registers are replayed.
     #[must_use]
     pub fn reading(&self) -> Option<&Reading> {
         self.plant().map(Plant::reading)
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_registers_and_not_one_more() {
+    fn exactly_ten_registers_exist() {
         let mut inverter = seeded();
         let words = inverter.read(Table::Holding, 0, 10, NOON).unwrap();
         assert!((2_200..2_450).contains(&words[0]), "{words:?}");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_read_back_and_nothing_else_can_be_written() {
+    fn only_the_limit_can_be_written_and_it_is_read_back() {
         let mut inverter = seeded();
         assert_eq!(inverter.write(8, &[55], NOON), Ok(()));
         assert_eq!(inverter.read(Table::Holding, 8, 1, NOON), Ok(vec![55]));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_shows_exactly_its_rows_until_it_is_written_to() {
+    fn a_recording_returns_exactly_its_rows_until_it_is_written_to() {
         let rows =
             "t,a,b,c,d,e,f,g,h,i,j\n100,1,2,3,4,5,6,7,8,100,10\n105,11,2,3,4,5,6,7,8,100,0\n";
         let series = Series::from_csv(rows.as_bytes()).unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn losing_power_forgets_the_limit() {
+    fn losing_power_resets_the_limit() {
         let mut inverter = seeded();
         inverter.write(8, &[10], NOON).unwrap();
         inverter.lose_power(NOON);

@@ -1,7 +1,7 @@
-//! What an inverter answered, in its own words: the truth that a server's store is compared with.
+//! Records an inverter's answers: the truth that a server's store is compared with.
 //!
-//! One JSON object a line, written before the answer is sent, with the world's time beside the
-//! simulated one. The last entries are also kept in memory for the control port.
+//! One JSON object per line, written before the answer is sent, with the wall-clock time as well as
+//! the simulated one. The last entries are also kept in memory for the control port.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,54 +14,54 @@ use serde::Serialize;
 
 use crate::inverter::Table;
 
-/// Entries kept in memory.
+/// Maximum number of entries in memory.
 pub const ENTRIES_MAX: usize = 10_000;
 
 /// An answered read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Counts the entries of one run from 1.
+    /// Number of the entry within one run, from 1.
     pub seq: u64,
-    /// When, in Unix milliseconds of the simulated time.
+    /// Time of the read, in Unix milliseconds of simulated time.
     pub t_ms: i64,
-    /// The unit that was asked.
+    /// Unit of the request.
     pub unit: u8,
-    /// The table that was read.
+    /// Table of the request.
     pub table: Table,
     /// The first register.
     pub address: u16,
-    /// The words that were answered.
+    /// Words of the answer.
     pub words: Vec<u16>,
-    /// Whether the answer left undamaged.
+    /// Whether the answer was sent undamaged.
     pub intact: bool,
 }
 
-/// An entry as the file has it.
+/// An entry as written to the file.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
-    /// When it was written, in Unix milliseconds of the world.
+    /// When it was written, in Unix milliseconds of the wall clock.
     world_ms: i64,
 }
 
-/// A read, before it has its place in the journal.
+/// An answered read without a journal number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnsweredRead {
-    /// When.
+    /// Time of the read.
     pub at: UnixMs,
-    /// The instant whose registers were shown: before `at` if they were frozen, or to the step of
-    /// the physics.
+    /// The instant that the registers are from: before `at` if they were frozen, or by less than
+    /// one step of the physics.
     pub shown_at: UnixMs,
-    /// The unit that was asked.
+    /// Unit of the request.
     pub unit: u8,
-    /// The table that was read.
+    /// Table of the request.
     pub table: Table,
     /// The first register.
     pub address: u16,
-    /// The words that were answered.
+    /// Words of the answer.
     pub words: Vec<u16>,
-    /// Whether the answer left undamaged.
+    /// Whether the answer was sent undamaged.
     pub is_intact: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A journal in memory alone.
+    /// A journal only in memory.
     #[must_use]
     pub fn in_memory() -> Self {
         Self { entries: VecDeque::new(), next_seq: 1, file: None, line: Vec::new() }
@@ -115,7 +115,7 @@ impl Journal {
         self.entries.iter().skip(skipped).take(limit)
     }
 
-    /// One write for one line, so that a kill leaves whole lines.
+    /// One write per line, so that a kill leaves only whole lines.
     fn append(&mut self, entry: &Entry) {
         let Some(file) = &mut self.file else { return };
         self.line.clear();
@@ -127,7 +127,7 @@ impl Journal {
                 file.write_all(&self.line)
             });
         if let Err(error) = written {
-            tracing::error!(%error, "journal cannot be written; it goes on in memory alone");
+            tracing::error!(%error, "journal cannot be written; continuing in memory only");
             self.file = None;
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_line_for_each_answer() {
+    fn a_file_has_one_line_per_answer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         Journal::appending_to(&path).unwrap().record(read(5));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_holds_the_last_entries() {
+    fn memory_keeps_the_last_entries() {
         let mut journal = Journal::in_memory();
         for ms in 0..12_000 {
             journal.record(read(ms));

@@ -1,8 +1,9 @@
 //! A simulated inverter: physics, register maps, Modbus fronts and faults on request.
 //!
-//! [`physics`] and the registers are pure and seeded: the same seed gives the same values at the same
-//! instants. Sockets, files and the clock are at the edge. It is the one place of the product, beside
-//! the fleet simulation and tests, where anything may misbehave on purpose.
+//! [`physics`] and the registers are pure and seeded: the same seed yields the same values at the
+//! same instants. Sockets, files and the clock are only at the edge. Apart from the fleet
+//! simulation and tests, this is the only place in the product where anything may misbehave on
+//! purpose.
 
 pub mod config;
 mod control;

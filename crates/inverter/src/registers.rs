@@ -1,9 +1,9 @@
-//! What an inverter shows in its registers, and what may be written to them.
+//! The contents of an inverter's registers, and what may be written to them.
 //!
 //! A register map turns one reading of the plant into words; all words of one read come from one
-//! reading. Every register of a map is shown in the holding and in the input table alike. Writes are
-//! checked as a whole before any of them takes effect: a register that cannot be written is an illegal
-//! address (2), a value out of range an illegal value (3).
+//! reading. The holding table and the input table have the same contents. A write is checked as a
+//! whole before any of it takes effect: a register that cannot be written is an illegal address
+//! (2), a value out of range an illegal value (3).
 
 pub(crate) mod seed;
 pub(crate) mod sunspec;
@@ -13,14 +13,14 @@ use ecowatt_modbus::ExceptionCode;
 /// Consecutive registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Address of the first.
+    /// Address of the first register.
     pub first: u16,
-    /// Their words.
+    /// Words of the registers.
     pub words: Vec<u16>,
 }
 
 impl Image {
-    /// `count` words from `address` on.
+    /// Returns `count` words from `address` on.
     ///
     /// # Errors
     /// Illegal data address if any of them does not exist.
@@ -35,7 +35,7 @@ impl Image {
     }
 }
 
-/// `count` words from `address` on, of words whose first has the address `first`.
+/// Returns `count` words from `address` on; the first of `words` has the address `first`.
 ///
 /// # Errors
 /// Illegal data address if any of them does not exist.

@@ -1,6 +1,6 @@
-//! Registers that were recorded or computed before: a row for each instant, and what was written since.
+//! Recorded or precomputed registers: a row for each instant, and the values written since.
 //!
-//! A write is read back and has no other effect: the rows are what they are.
+//! A write is read back but has no other effect: the rows do not change.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::tabulated::Tabulation;
 pub(crate) struct Replayed {
     rows: Rows,
     now: UnixMs,
-    /// Registers that masters have written, with their words; as many as can be written at most.
+    /// Registers that masters have written, with their words; bounded by the number of writable
+    /// ones.
     written: Vec<(u16, u16)>,
 }
 
@@ -36,7 +37,7 @@ impl Rows {
         }
     }
 
-    /// The first address and the words from there on.
+    /// The first address, and the words from there on.
     fn at(&self, now: UnixMs) -> (u16, &[u16]) {
         match self {
             Self::Recorded(series) => (0, series.at(now)),
@@ -54,7 +55,7 @@ impl Replayed {
         self.rows.map()
     }
 
-    /// Moves on to `now`; going back does nothing.
+    /// Advances to `now`; an earlier time has no effect.
     pub(crate) fn advance(&mut self, now: UnixMs) {
         self.now = now.max(self.now);
     }
@@ -105,14 +106,14 @@ impl Replayed {
         Ok(())
     }
 
-    /// What was written is forgotten.
+    /// Discards the written values.
     pub(crate) fn lose_power(&mut self) {
         self.written.clear();
     }
 
     pub(crate) fn is_asleep(&self) -> bool {
         match &self.rows {
-            // Of recorded registers, the last column is the power.
+            // In recorded registers, the last column is the power.
             Rows::Recorded(series) => series.at(self.now).last() == Some(&0),
             Rows::Tabulated(table) => table.is_asleep(self.now),
         }

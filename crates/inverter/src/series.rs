@@ -1,7 +1,7 @@
-//! Rows of numbers over time, read from CSV: irradiance to drive the physics, or registers to replay.
+//! Rows of numbers over time, read from CSV: irradiance for the physics, or registers to replay.
 //!
-//! The first column is `t` in Unix seconds (fractions allowed), rising. A series may be shifted so
-//! that it begins when the simulation does, and repeated for ever.
+//! The first column is `t` in Unix seconds (fractions allowed), ascending. A series may be shifted
+//! to begin at the start of the simulation, and may be repeated for ever.
 
 use std::io::BufRead;
 
@@ -9,9 +9,9 @@ use ecowatt_model::UnixMs;
 
 use crate::scale;
 
-/// Rows a series may have: a year at 5 s.
+/// Maximum number of rows: a year at 5 s.
 pub const ROWS_MAX: usize = 6_500_000;
-/// Columns besides `t`.
+/// Maximum number of columns besides `t`.
 pub const COLUMNS_MAX: usize = 125;
 const LINE_MAX: usize = 4_096;
 
@@ -25,16 +25,16 @@ pub struct Series<T> {
     period_ms: Option<i64>,
 }
 
-/// How a series is laid over simulated time.
+/// How a series is aligned with simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Alignment {
-    /// Its first row is moved to this instant.
+    /// Its first row is shifted to this instant.
     pub starts_at: Option<UnixMs>,
-    /// It begins again after its last row.
+    /// It starts again after its last row.
     pub is_looped: bool,
 }
 
-/// Why a CSV is not a series.
+/// Why a CSV is not a valid series.
 #[derive(Debug, thiserror::Error)]
 pub enum SeriesError {
     /// The reader failed.
@@ -46,17 +46,18 @@ pub enum SeriesError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no header, or it does not start with `t`.
+    /// There is no header, or the header does not start with `t`.
     #[error(
         "the first line is not a header that starts with t and names 1 to {COLUMNS_MAX} columns"
     )]
     Header,
-    /// A line has another number of columns than the header, or a field is no number that fits.
-    #[error("line {line} does not hold a rising t and {columns} numbers in range")]
+    /// A line has a different number of columns than the header, or a field is not a number in
+    /// range.
+    #[error("line {line} does not have an ascending t and {columns} numbers in range")]
     Line {
         /// Counted from 1.
         line: usize,
-        /// How many there should be besides `t`.
+        /// Expected number of columns besides `t`.
         columns: usize,
     },
     /// It has no rows.
@@ -68,10 +69,10 @@ pub enum SeriesError {
 }
 
 impl<T: Copy + std::str::FromStr> Series<T> {
-    /// Reads CSV with a header.
+    /// Parses CSV with a header.
     ///
     /// # Errors
-    /// With the first line that does not fit.
+    /// The first line that is not valid.
     pub fn from_csv(reader: impl BufRead) -> Result<Self, SeriesError> {
         let mut lines = reader.lines().enumerate().map(|(index, line)| (index + 1, line));
         let header = match lines.next() {
@@ -128,12 +129,12 @@ impl<T: Copy + std::str::FromStr> Series<T> {
 }
 
 impl<T> Series<T> {
-    /// Lays the series over simulated time.
+    /// Aligns the series with simulated time.
     #[must_use]
     pub fn aligned(mut self, alignment: Alignment) -> Self {
         let (first, last) = (self.times[0], self.times[self.times.len() - 1]);
         self.shift_ms = alignment.starts_at.map_or(0, |start| start.0.saturating_sub(first));
-        // The last row lasts as long as the one before it did.
+        // The last row lasts as long as the one before it.
         let last_ms = match self.times.len() {
             1 => 1_000,
             rows => last - self.times[rows - 2],
@@ -148,13 +149,13 @@ impl<T> Series<T> {
         &self.names
     }
 
-    /// When its first row is due, after any shift.
+    /// When its first row begins, after any shift.
     #[must_use]
     pub fn starts_at(&self) -> UnixMs {
         UnixMs(self.times[0].saturating_add(self.shift_ms))
     }
 
-    /// The row with the greatest `t` that is not after `now`; before the first row, the first.
+    /// The last row that is not after `now`; before the first row, the first.
     #[must_use]
     pub fn at(&self, now: UnixMs) -> &[T] {
         self.row(self.row_index(self.own_time(now)))
@@ -180,7 +181,7 @@ impl<T> Series<T> {
 }
 
 impl Series<f64> {
-    /// One column at `now`, on a straight line between two rows; `None` outside of the series.
+    /// Returns a column at `now`, interpolated linearly between rows; `None` outside of the series.
     #[must_use]
     pub fn interpolated(&self, column: usize, now: UnixMs) -> Option<f64> {
         let time = self.own_time(now);
@@ -196,7 +197,7 @@ impl Series<f64> {
         Some(here + (self.row(index + 1)[column] - here) * passed)
     }
 
-    /// The number of a column.
+    /// The index of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|n| n == name)
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_in_force_is_the_last_that_has_begun() {
+    fn the_current_row_is_the_last_that_has_begun() {
         let series = series("t,a,b\n100,1,2\n105,3,4\n110,5,6\n");
         assert_eq!(series.at(UnixMs(0)), [1, 2]);
         assert_eq!(series.at(UnixMs(104_999)), [1, 2]);
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_files_are_refused_with_their_line() {
+    fn invalid_files_are_refused_with_the_line() {
         let refused =
             |text: &str| Series::<u16>::from_csv(text.as_bytes()).unwrap_err().to_string();
         assert!(refused("").contains("no rows"));

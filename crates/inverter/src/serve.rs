@@ -1,4 +1,4 @@
-//! Runs an inverter: opens its fronts and its control port, keeps its time, stops in order.
+//! Runs an inverter: opens its fronts and its control port, keeps its time, and stops it cleanly.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,14 +22,14 @@ use crate::inverter::{Inverter, Source};
 use crate::journal::Journal;
 use crate::station::Station;
 
-/// How often an inverter that nobody asks is moved on, so that nobody waits for hours of physics.
+/// How often an idle inverter is advanced, so that no request has to wait for hours of physics.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where an inverter can be reached.
+/// The addresses and files of an inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeConfig {
-    /// Modbus TCP; port 0 takes any free one.
+    /// Modbus TCP; port 0 picks a free one.
     pub tcp: Option<SocketAddr>,
     /// RTU frames inside a TCP stream.
     pub rtu_tcp: Option<SocketAddr>,
@@ -45,20 +45,20 @@ pub struct ServeConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SerialConfig {
-    /// A symbolic link to make to it.
+    /// A symbolic link to create to it.
     pub link: Option<PathBuf>,
-    /// Answers take as long as they would at this speed; none if absent.
+    /// Answers take as long as at this speed; default: no delay.
     pub baud: Option<u32>,
 }
 
-/// Why an inverter does not run.
+/// Why an inverter cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The plant cannot be simulated.
     #[error("plant cannot be simulated")]
     Config(#[source] ConfigError),
-    /// A fault of the plan does not fit.
-    #[error("fault {number} of the plan does not fit")]
+    /// A fault of the plan is not valid.
+    #[error("fault {number} of the plan is not valid")]
     Fault {
         /// Counted from 1.
         number: usize,
@@ -66,10 +66,10 @@ pub enum ServeError {
         #[source]
         source: FaultError,
     },
-    /// An address is not free or not ours.
+    /// An address is in use or not local.
     #[error("{front} cannot listen on {address}")]
     Listen {
-        /// Which front.
+        /// The front.
         front: &'static str,
         /// Where.
         address: SocketAddr,
@@ -77,10 +77,10 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
-    /// The control port asks nobody who they are.
-    #[error("the control port listens on loopback alone, not on {0}")]
+    /// The control port has no authentication.
+    #[error("the control port may only listen on loopback, not on {0}")]
     ControlAddress(SocketAddr),
-    /// There is no pseudo terminal, or the link cannot be made.
+    /// A pseudo terminal or its link cannot be created.
     #[error("pseudo terminal cannot be opened")]
     Serial(#[source] std::io::Error),
     /// The journal cannot be opened.
@@ -102,7 +102,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
 }
 
-/// Where a running inverter is reached.
+/// Where a running inverter can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Addresses {
     /// Modbus TCP.
@@ -115,19 +115,19 @@ pub struct Addresses {
     pub control: Option<SocketAddr>,
 }
 
-/// What is served.
+/// The inverter to serve.
 #[derive(Debug, Clone)]
 pub struct Simulation {
     /// The plant.
     pub config: Config,
-    /// What drives it.
+    /// Source of its registers.
     pub source: Source,
-    /// Faults from the start; their relative times count from it.
+    /// Initial faults; their relative times count from the start.
     pub faults: Vec<FaultSpec>,
 }
 
 impl Simulation {
-    /// A healthy plant under modelled weather.
+    /// A fault-free plant with modelled weather.
     #[must_use]
     pub fn healthy(config: Config) -> Self {
         let source = Source::Simulated(crate::physics::plant::Weather::Modelled);
@@ -135,11 +135,11 @@ impl Simulation {
     }
 }
 
-/// Opens everything that `config` names and runs the inverter from the clock's present until
+/// Opens everything in `config` and runs the inverter from the clock's current time until
 /// `shutdown` is ready or [`Running::stop`] is called.
 ///
 /// # Errors
-/// When the plant, the plan, an address or a file does not fit; then nothing runs.
+/// When the plant, the plan, an address or a file is not usable; then nothing is started.
 pub async fn serve(
     simulation: Simulation,
     config: &ServeConfig,
@@ -149,6 +149,7 @@ pub async fn serve(
     if let Some(address) = config.control.filter(|address| !control::is_allowed(address)) {
         return Err(ServeError::ControlAddress(address));
     }
+    // Everything that can fail comes first: an error must not leave tasks running.
     let station = station(simulation, &clock)?;
     let journal = match &config.journal {
         None => Journal::in_memory(),
@@ -192,7 +193,7 @@ pub async fn serve(
 }
 
 impl Running {
-    /// Where it is reached.
+    /// Where it can be reached.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -203,14 +204,14 @@ impl Running {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Stops it and waits until it has.
+    /// Stops it and waits for its tasks.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         self.join().await;
     }
 }
 
-/// Moves the inverter on while nobody asks, and passes the order to stop on.
+/// Advances the inverter while it is idle, and passes on the request to stop.
 async fn keep_time(
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,

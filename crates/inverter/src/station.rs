@@ -1,7 +1,7 @@
 //! An inverter with its faults behind a Modbus link: whole requests in, bytes to send out.
 //!
-//! Pure: what is sent, how late, and whether the connection is closed follows from the inverter, the
-//! faults, the request and the instant. Fronts carry it out.
+//! Pure: the inverter, the faults, the request and the instant determine what is sent, how late,
+//! and whether the connection is closed. Fronts carry it out.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::inverter::{Inverter, Table};
 use crate::journal::AnsweredRead;
 use crate::registers::Image;
 
-/// What a front does about a request.
+/// What a front does in response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing is sent.
@@ -27,29 +27,29 @@ pub enum Outcome {
     Close,
     /// Bytes are sent.
     Send {
-        /// After this much of the world's time.
+        /// After this delay in real time.
         delay: Duration,
-        /// What leaves.
+        /// The bytes.
         bytes: Vec<u8>,
-        /// What a read was answered, for the journal.
+        /// The answer to a read, for the journal.
         answered: Option<AnsweredRead>,
     },
 }
 
-/// What has happened since the start.
+/// Counters since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Whole requests to this unit.
     pub requests: u64,
-    /// Answers sent, refusals and damaged ones included.
+    /// Answers sent, including exceptions and damaged answers.
     pub answers: u64,
-    /// Refusals among them.
+    /// How many of them were exceptions.
     pub exceptions: u64,
-    /// Damaged ones among the answers.
+    /// How many of them were damaged.
     pub damaged: u64,
-    /// Requests left without an answer.
+    /// Requests without an answer.
     pub silent: u64,
-    /// Clients turned away.
+    /// Clients refused.
     pub refused_clients: u64,
 }
 
@@ -61,28 +61,28 @@ pub struct Station {
     is_single_client: bool,
     frozen: Option<Frozen>,
     away_until: Option<UnixMs>,
-    /// The last answer of each framing, as it should have left.
+    /// The last answer of each framing, before damage.
     previous: [Vec<u8>; 2],
     counts: Counts,
 }
 
-/// Registers that stand still.
+/// Frozen registers.
 #[derive(Debug)]
 struct Frozen {
     /// When the fault began.
     since: UnixMs,
-    /// The instant of the registers.
+    /// The instant that the registers are from.
     shown_at: UnixMs,
     image: Image,
 }
 
-/// A request carried out.
+/// A request that was carried out.
 struct Done {
     response: Carried,
     read: Option<Shown>,
 }
 
-/// What a read is answered with.
+/// The registers that a read returned.
 struct Shown {
     table: Table,
     address: u16,
@@ -96,7 +96,7 @@ enum Carried {
 }
 
 impl Station {
-    /// A healthy inverter; `seed` decides which requests faults will strike.
+    /// A fault-free inverter; `seed` decides which requests faults will affect.
     #[must_use]
     pub fn new(inverter: Inverter, seed: u64, is_single_client: bool) -> Self {
         Self {
@@ -121,25 +121,25 @@ impl Station {
         &mut self.inverter
     }
 
-    /// What has happened since the start.
+    /// Counters since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The faults that are not over.
+    /// The faults that have not ended.
     #[must_use]
     pub fn faults(&self, now: UnixMs) -> Vec<FaultStatus> {
         self.faults.status(now)
     }
 
-    /// How often each kind of fault has struck.
+    /// How often each kind of fault has had an effect.
     #[must_use]
     pub fn struck(&self) -> Tally {
         self.faults.struck()
     }
 
-    /// Adds a fault and gives its id.
+    /// Adds a fault and returns its id.
     ///
     /// # Errors
     /// When there are too many.
@@ -149,24 +149,24 @@ impl Station {
         Ok(id)
     }
 
-    /// Removes a fault; whether there was such.
+    /// Removes a fault; returns whether it existed.
     pub fn remove_fault(&mut self, id: u64) -> bool {
         self.faults.remove(id)
     }
 
-    /// Removes all faults; an inverter that is away comes back.
+    /// Removes all faults; an inverter that is restarting is back at once.
     pub fn clear_faults(&mut self) {
         self.faults.clear();
         self.away_until = None;
     }
 
-    /// Whether it is away at `now`, restarting.
+    /// Whether it is unreachable at `now` because it is restarting.
     #[must_use]
     pub fn is_away(&self, now: UnixMs) -> bool {
         self.away_until.is_some_and(|until| now < until)
     }
 
-    /// Moves on to `now`, through every event on the way.
+    /// Advances to `now`, through every event on the way.
     pub fn advance(&mut self, now: UnixMs) {
         while let Some((at, event)) = self.faults.next_event(now) {
             self.inverter.advance(at);
@@ -186,7 +186,7 @@ impl Station {
         self.inverter.advance(now);
     }
 
-    /// Whether another client is let in besides `present` others.
+    /// Whether another client is admitted in addition to `present` others.
     pub fn admits(&mut self, present: usize, now: UnixMs) -> bool {
         let is_full =
             present > 0 && (self.is_single_client || self.faults.refuses_second_client(now));
@@ -214,7 +214,7 @@ impl Station {
         }
         if effects.is_silent || is_mute || is_broadcast {
             if let (true, Ok(request)) = (is_broadcast, request) {
-                // Nobody answers a broadcast, right or wrong (Modbus over Serial Line V1.02, 2.1).
+                // A broadcast is never answered, valid or not (Modbus over Serial Line V1.02, 2.1).
                 let _ = self.carry_out(&request, now, effects.is_frozen, effects.ignores_writes);
             }
             self.counts.silent += 1;
@@ -264,7 +264,7 @@ impl Station {
             self.counts.damaged += 1;
             damaged(damage, framing, &bytes, previous, self.faults.random())
         });
-        // What comes twice is not damaged the first time.
+        // A duplicate is intact: both copies are.
         let is_intact = matches!(effects.damage, None | Some(Damage::Duplicate));
         previous.clone_from(&bytes);
         let bytes = damaged_bytes.unwrap_or(bytes);
@@ -276,8 +276,8 @@ impl Station {
     }
 
     fn is_mine(&self, framing: Framing, unit: u8) -> bool {
-        // On TCP the address selects the device; 255 and 0 mean "whoever is there" (Messaging on
-        // TCP/IP V1.0b, 4.4.2).
+        // On TCP the address selects the device; 255 and 0 mean "any unit" (Messaging on TCP/IP
+        // V1.0b, 4.4.2).
         unit == self.inverter.unit() || (framing == Framing::Tcp && matches!(unit, 0 | 255))
     }
 
@@ -300,6 +300,7 @@ impl Station {
         is_frozen: bool,
         ignores_writes: bool,
     ) -> Result<Done, ExceptionCode> {
+        // The instant comes with the words: for frozen registers it is not `now`.
         let mut read = |table, address, count| {
             let (at, words) = match (&self.frozen, is_frozen) {
                 (Some(frozen), true) => {
@@ -453,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn another_unit_is_not_answered_and_a_broadcast_is_carried_out() {
+    fn other_units_are_not_answered_and_a_broadcast_is_carried_out() {
         let mut station = station();
         let limit = Request::WriteSingleRegister { address: 8, value: 40 };
         let to =
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_registers_show_when_they_froze() {
+    fn frozen_registers_keep_their_values() {
         let mut station = with(Kind::Frozen);
         let first = words(ask(&mut station, READ, NOON));
         assert_eq!(words(ask(&mut station, READ, later(60_000))), first);
@@ -474,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_says_which_instant_it_shows() {
+    fn a_read_records_the_instant_of_its_registers() {
         let mut station = with(Kind::Frozen);
         let shown_at = |station: &mut Station, now| {
             let Outcome::Send { answered, .. } = ask(station, READ, now) else { panic!() };
@@ -485,14 +486,14 @@ mod tests {
         assert_eq!(shown_at(&mut station, later(60_000)), NOON);
         station.clear_faults();
         assert_eq!(shown_at(&mut station, later(61_000)), later(61_000));
-        // The fault begins before what was shown last.
+        // The fault begins before the instant that was last read.
         let fault = FaultSpec::always(Kind::Frozen).check(later(60_500)).unwrap();
         station.add_fault(fault, later(60_500)).unwrap();
         assert_eq!(shown_at(&mut station, later(99_000)), later(61_000));
     }
 
     #[test]
-    fn what_strikes_is_counted_by_kind() {
+    fn effects_are_counted_by_kind() {
         let mut station = with(Kind::NightSleep);
         let damaged = FaultSpec { times: Some(2), ..FaultSpec::always(Kind::Truncated) };
         station.add_fault(damaged.check(NOON).unwrap(), NOON).unwrap();
@@ -504,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reboot_takes_a_minute_the_clock_the_limit_and_the_day() {
+    fn a_reboot_lasts_a_minute_and_resets_clock_limit_and_day() {
         let mut station = station();
         ask(&mut station, Request::WriteSingleRegister { address: 8, value: 40 }, NOON);
         station.advance(later(600_000));
@@ -521,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_write_is_confirmed_and_changes_nothing() {
+    fn an_ignored_write_is_confirmed_without_effect() {
         let mut station = with(Kind::WriteIgnored);
         let request = Request::WriteSingleRegister { address: 8, value: 40 };
         let Outcome::Send { bytes, .. } = ask(&mut station, request, NOON) else { panic!() };
@@ -533,14 +534,14 @@ mod tests {
     }
 
     #[test]
-    fn night_sleep_is_silent_in_the_dark_alone() {
+    fn night_sleep_is_silent_only_in_the_dark() {
         let mut station = with(Kind::NightSleep);
         assert_ne!(ask(&mut station, READ, later(60_000)), Outcome::Silence);
         assert_eq!(ask(&mut station, READ, later(12 * 3_600_000)), Outcome::Silence);
     }
 
     #[test]
-    fn a_second_client_is_turned_away() {
+    fn a_second_client_is_refused() {
         let mut station = with(Kind::RefuseSecondClient);
         assert!(station.admits(0, NOON));
         assert!(!station.admits(1, NOON));
@@ -549,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_stale_answer_is_none_and_the_second_is_the_first() {
+    fn a_stale_answer_is_the_previous_one_or_silence() {
         let mut station = with(Kind::StaleAnswer);
         assert_eq!(ask(&mut station, READ, NOON), Outcome::Silence);
         let one = Request::ReadHoldingRegisters { address: 2, count: 1 };
@@ -559,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_it_does_not_have_are_refused() {
+    fn unsupported_functions_are_refused() {
         let mut station = station();
         let request = Request::ReadCoils { address: 0, count: 1 };
         let Outcome::Send { bytes, .. } = ask(&mut station, request, NOON) else { panic!() };

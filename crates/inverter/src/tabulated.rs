@@ -1,8 +1,8 @@
-//! An inverter's registers computed ahead, for those who need many readings and little time.
+//! An inverter's registers computed in advance, for many reads in little time.
 //!
-//! The physics costs a microsecond or two for each second that it moves on, whoever looks; a table of
-//! it costs a division. Nothing is modelled here: each row is what the physics showed at its instant.
-//! A limit that is written is read back and changes no row.
+//! The physics costs a microsecond or two for each second that it advances, however often it is
+//! read; a lookup in a table costs a division. Nothing is modelled here: each row is what the
+//! physics showed at its instant. A limit that is written is read back and changes no row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::inverter::{Inverter, Source};
 use crate::physics::plant::Weather;
 use crate::registers::slice;
 
-/// Rows a tabulation may have: almost two years at a minute.
+/// Maximum number of rows: almost two years at a minute.
 pub const ROWS_MAX: usize = 1_000_000;
-/// The longest step; beyond a week the physics takes a step for a time without power.
+/// Maximum step; the physics treats a step of more than a week as a time without power.
 pub const STEP_MAX: Duration = Duration::from_secs(86_400);
 
-/// What one inverter shows at equally spaced instants.
+/// An inverter's registers at equally spaced instants.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tabulation {
     config: Config,
@@ -35,11 +35,11 @@ pub struct Tabulation {
 }
 
 impl Tabulation {
-    /// Runs the physics from `start` on and keeps what is shown then and after every `step`, `rows`
+    /// Runs the physics from `start` and records the registers then and after every `step`, `rows`
     /// times in all.
     ///
     /// # Errors
-    /// When the plant cannot be simulated, or `step` or `rows` is nothing or too much.
+    /// When the plant cannot be simulated, or `step` or `rows` is zero or too large.
     pub fn compute(
         config: Config,
         weather: Weather,
@@ -50,7 +50,8 @@ impl Tabulation {
         Self::compute_reporting(config, weather, start, step, rows, |_| {})
     }
 
-    /// As [`Tabulation::compute`]; `progress` is told after each row how many there are.
+    /// Like [`Tabulation::compute`], and calls `progress` after each row with the number of rows so
+    /// far.
     ///
     /// # Errors
     /// As [`Tabulation::compute`].
@@ -99,26 +100,26 @@ impl Tabulation {
         self.config.map
     }
 
-    /// When its first row was shown.
+    /// The instant of its first row.
     #[must_use]
     pub fn start(&self) -> UnixMs {
         self.start
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.asleep.len()
     }
 
-    /// When a row was shown.
+    /// The instant of a row.
     #[must_use]
     pub fn shown_at(&self, row: usize) -> UnixMs {
         let steps = i64::try_from(row).unwrap_or(i64::MAX);
         UnixMs(self.start.0.saturating_add(steps.saturating_mul(self.step_ms)))
     }
 
-    /// The row that stands at `at`: the last that is not after it; before the first, the first.
+    /// The row for `at`: the last that is not after it; before the first row, the first.
     #[must_use]
     pub fn row(&self, at: UnixMs) -> usize {
         let steps = at.0.saturating_sub(self.start.0) / self.step_ms;
@@ -138,19 +139,19 @@ impl Tabulation {
         self.first
     }
 
-    /// `count` registers from `address` on at `at`; `None` if any of them does not exist.
+    /// Returns `count` registers from `address` on at `at`; `None` if any of them does not exist.
     #[must_use]
     pub fn words(&self, at: UnixMs, address: u16, count: u16) -> Option<&[u16]> {
         slice(self.first, self.registers(at), address, count).ok()
     }
 
-    /// Whether it was too dark at `at`.
+    /// Whether it was asleep at `at`.
     #[must_use]
     pub fn is_asleep(&self, at: UnixMs) -> bool {
         self.asleep[self.row(at)]
     }
 
-    /// The lifetime counter at `at` in whole watt-hours, whether or not the map shows it.
+    /// The lifetime counter at `at` in whole watt-hours, even if the map does not show it.
     #[must_use]
     pub fn lifetime_wh(&self, at: UnixMs) -> u64 {
         self.lifetime_wh[self.row(at)]
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_what_the_physics_shows_then() {
+    fn every_row_is_what_the_physics_shows() {
         for map in [Map::Seed, Map::SunSpec] {
             let table = table(map, NOON, 200);
             let config = Config { map, ..Config::default() };
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_stands_until_the_next_and_the_last_for_ever() {
+    fn a_row_holds_until_the_next_and_the_last_for_ever() {
         let table = table(Map::Seed, NOON, 3);
         let rows = [-1, 0, 4_999, 5_000, 10_000, 1_000_000_000].map(|ms| table.row(later(ms)));
         assert_eq!(rows, [0, 0, 0, 1, 2, 2]);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_show_the_rows_and_a_limit_that_was_written() {
+    fn reads_return_the_rows_and_a_written_limit() {
         let limit_at = 40_000 + 2 + 68 + 28 + 32 + 52 + 5;
         for (map, first, limit) in [(Map::Seed, 0, 8), (Map::SunSpec, 40_000, limit_at)] {
             let table = Arc::new(table(map, NOON, 100));
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_night_is_in_it() {
+    fn nights_are_tabulated() {
         let start = later(8 * 3_600_000);
         let table = Arc::new(table(Map::Seed, start, 2_000));
         assert!(!table.is_asleep(start));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_too_much_are_refused() {
+    fn zero_and_too_much_are_refused() {
         let compute = |step, rows| {
             let refused =
                 Tabulation::compute(Config::default(), Weather::Modelled, NOON, step, rows);

@@ -1,34 +1,34 @@
-//! How an answer is damaged on its way out: bytes in, bytes out.
+//! Damages an answer before it is sent: bytes in, bytes out.
 
 use ecowatt_modbus::{Framing, MBAP_LEN, PDU_MAX, crc16};
 
 use crate::physics::random::Random;
 
-/// What is done to the bytes of an answer.
+/// How the bytes of an answer are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// One bit of the checksum, or of the protocol identifier on TCP, is turned.
+    /// One bit of the checksum, or of the protocol identifier on TCP, is flipped.
     WrongCrc,
-    /// At least one byte at the end is missing, at least one at the front is there.
+    /// At least one byte is missing at the end, and at least one byte is left.
     Truncated,
-    /// 1 to 16 random bytes come first.
+    /// 1 to 16 random bytes are sent first.
     Garbage,
-    /// There is more in it than was asked for, well formed.
+    /// It has more data than requested, in a valid frame.
     Overlong,
     /// It is sent twice.
     Duplicate,
-    /// Another unit, well formed.
+    /// A different unit, in a valid frame.
     WrongUnit,
-    /// Another function, well formed.
+    /// A different function, in a valid frame.
     WrongFunction,
-    /// The answer to the request before is sent instead.
+    /// The answer to the previous request is sent instead.
     Stale,
 }
 
 const NOISE_MAX: usize = 16;
 const SURPLUS_WORDS_MAX: usize = 24;
 
-/// The bytes to send instead of `answer`; nothing if there is no `previous` answer to send.
+/// The bytes to send instead of `answer`; empty if there is no `previous` answer to send.
 #[must_use]
 pub fn damaged(
     damage: Damage,
@@ -45,6 +45,7 @@ pub fn damaged(
     match damage {
         Damage::WrongCrc => {
             let at = match framing {
+                // TCP has no checksum: the protocol identifier takes its part.
                 Framing::Tcp => 2 + random.below(2),
                 Framing::Rtu => bytes.len().saturating_sub(1 + random.below(2)),
             };
@@ -77,7 +78,7 @@ pub fn damaged(
     bytes
 }
 
-/// Adds words to the answer of a read, or bytes to any other.
+/// Adds words to the answer of a read, or bytes to any other answer.
 fn lengthen(bytes: &mut Vec<u8>, framing: Framing, unit_at: usize, random: &mut Random) {
     let trailer = match framing {
         Framing::Tcp => 0,
@@ -102,7 +103,7 @@ fn lengthen(bytes: &mut Vec<u8>, framing: Framing, unit_at: usize, random: &mut 
     seal(bytes, framing);
 }
 
-/// Makes the checksum fit again.
+/// Updates the checksum.
 fn seal(bytes: &mut [u8], framing: Framing) {
     if framing == Framing::Rtu
         && let Some((body, crc)) = bytes.split_last_chunk_mut::<2>()
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_answer_is_a_true_prefix() {
+    fn a_truncated_answer_is_a_proper_prefix() {
         for seed in 0..50 {
             let mut random = Random::new(seed, 0);
             let bytes = damaged(Damage::Truncated, Framing::Rtu, &rtu(), &[], &mut random);
@@ -161,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn noise_comes_before_a_whole_answer() {
+    fn noise_precedes_a_whole_answer() {
         let bytes = rtu_after(Damage::Garbage);
         assert!(bytes.len() > 9 && bytes.ends_with(&rtu()));
     }
 
     #[test]
-    fn another_unit_or_function_is_well_formed() {
+    fn another_unit_or_function_is_in_a_valid_frame() {
         let (unit, function) = (rtu_after(Damage::WrongUnit), rtu_after(Damage::WrongFunction));
         assert_eq!((crc16(&unit), crc16(&function)), (0, 0));
         assert!(unit[0] != 0x11 && unit[1] == 3);
@@ -198,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn stale_is_the_answer_before_and_duplicate_is_twice() {
+    fn stale_is_the_previous_answer_and_duplicate_is_sent_twice() {
         assert_eq!(rtu_after(Damage::Stale), [9, 9]);
         assert_eq!(rtu_after(Damage::Duplicate), [rtu(), rtu()].concat());
     }
 
     #[test]
-    fn nothing_is_too_short_to_be_damaged() {
+    fn even_the_shortest_answer_can_be_damaged() {
         for damage in [
             Damage::WrongCrc,
             Damage::Truncated,

@@ -1,4 +1,4 @@
-//! One end of a conversation: a TCP connection or the master side of a pseudo terminal.
+//! One end of a connection: a TCP stream or the master side of a pseudo terminal.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ impl Line {
         }
     }
 
-    /// Reads what there is, at least a byte; 0 at the end.
+    /// Reads what is available, at least one byte; returns 0 at the end.
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer).await,
@@ -51,16 +51,15 @@ impl Line {
         }
     }
 
-    /// Makes closing a TCP connection a reset.
+    /// Makes closing a TCP connection send a reset.
     pub(super) fn reset(&self) {
         match self {
-            // Failing means that the peer was faster.
+            // This fails if the peer has already closed.
             Self::Tcp(stream) => drop(stream.set_zero_linger()),
             Self::Pty(_) => {}
         }
     }
 }
 
-/// How long a listener waits after it could not accept, so that a lack of descriptors does not make
-/// it spin.
+/// Pause after a failed accept, so that a lack of file descriptors does not cause a busy loop.
 pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! A pseudo terminal that looks like a serial port with an inverter on it.
+//! A pseudo terminal that looks like a serial port with an inverter.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,19 +21,19 @@ use super::{Shared, converse};
 #[derive(Debug)]
 pub(crate) struct Pty {
     master: AsyncFd<OwnedFd>,
-    /// Held open, so that the terminal outlives its clients.
+    /// Kept open, so that the terminal survives its clients.
     _slave: OwnedFd,
     path: PathBuf,
     link: Option<Link>,
 }
 
-/// A symbolic link that goes away with its terminal.
+/// A symbolic link that is removed with its terminal.
 #[derive(Debug)]
 struct Link(PathBuf);
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Nothing is lost if it stays: it is replaced at the next start.
+        // A leftover link does no harm: the next start replaces it.
         drop(std::fs::remove_file(&self.0));
     }
 }
@@ -61,7 +61,7 @@ impl Pty {
         self.link.as_ref().map_or(&self.path, |link| &link.0)
     }
 
-    /// Answers until `stop` is set.
+    /// Serves until `stop` is set.
     pub(crate) async fn serve(
         self,
         baud: Option<u32>,
@@ -71,7 +71,7 @@ impl Pty {
         let Self { master, _slave, link, .. } = self;
         tokio::select! {
             () = converse(Line::Pty(master), Framing::Rtu, baud, &shared) => {
-                tracing::error!("pseudo terminal cannot be read any more");
+                tracing::error!("pseudo terminal cannot be read");
             }
             _ = stop.wait_for(|is_set| *is_set) => {}
         }
@@ -88,7 +88,7 @@ fn watched(master: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(master)
 }
 
-/// Replaces what an earlier run left, and nothing but a symbolic link.
+/// Replaces the symbolic link of an earlier run, but no other file.
 fn point(link: &Path, target: &Path) -> io::Result<Link> {
     match std::fs::symlink_metadata(link) {
         Ok(found) if found.is_symlink() => std::fs::remove_file(link)?,

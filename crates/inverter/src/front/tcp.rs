@@ -1,4 +1,4 @@
-//! Modbus TCP, or RTU frames inside a TCP stream: one task per client, a bounded number of them.
+//! Modbus TCP, or RTU frames inside a TCP stream: one task per client, up to a limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::line::{ACCEPT_RETRY, Line};
 use super::{CLIENTS_MAX, Shared, converse};
 
-/// Accepts clients until `stop` is set, then drops them.
+/// Accepts clients until `stop` is set, then disconnects them.
 pub(crate) async fn serve(
     listener: TcpListener,
     framing: Framing,
@@ -47,13 +47,13 @@ pub(crate) async fn serve(
 }
 
 async fn serve_client(stream: TcpStream, framing: Framing, shared: &Shared) {
-    // Answers are small and waited for.
+    // Answers are small and the client is waiting.
     if stream.set_nodelay(true).is_ok() {
         converse(Line::Tcp(stream), framing, None, shared).await;
     }
 }
 
-/// Counts a client for as long as it lives.
+/// Counts a client while it is connected.
 struct Guest(Arc<AtomicUsize>);
 
 impl Drop for Guest {

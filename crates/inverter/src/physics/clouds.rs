@@ -1,18 +1,18 @@
-//! Clouds as a clear-sky index: the share of clear-sky irradiance that reaches the ground.
+//! Clouds as a clear-sky index: the fraction of clear-sky irradiance that reaches the ground.
 //!
 //! A chain of three states (clear, broken, overcast) with log-normal dwell times, after the Markov
 //! approach of Bright et al., "Stochastic generation of synthetic minutely irradiance time series",
-//! Solar Energy 115 (2015). Broken sky alternates between cloud and gap; the rim of a gap reflects
-//! extra light for some seconds. Edges pass over a plant in 5 to 20 s. The numbers are chosen to look
-//! like one-minute records, not fitted.
+//! Solar Energy 115 (2015). A broken sky alternates between cloud and gap; the edge of a gap
+//! reflects extra light for some seconds. Edges pass over a plant in 5 to 20 s. The numbers are
+//! chosen to resemble one-minute records; they are not fitted.
 
 use crate::physics::random::{Random, splitmix};
 use crate::physics::{STEP_S, lag};
 
-/// What the sky looks like.
+/// Cloud cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cover {
-    /// Hardly a cloud.
+    /// Almost no clouds.
     Clear,
     /// Clouds with gaps.
     Broken,
@@ -25,14 +25,14 @@ pub enum Cover {
 pub struct Clouds {
     seed: u64,
     random: Random,
-    /// Fixed by configuration, or drawn anew for each day.
+    /// Fixed by configuration; default: drawn for each day.
     cloudiness: Option<f64>,
     cover: Cover,
     cover_left_s: f64,
-    /// Where the index is heading and for how long it stays there.
+    /// Target of the index, and how long it keeps that target.
     target: f64,
     target_left_s: f64,
-    /// What follows the bright rim of a gap.
+    /// Target after the bright edge of a gap.
     after_rim: Option<f64>,
     in_cloud: bool,
     edge: f64,
@@ -42,8 +42,8 @@ pub struct Clouds {
 const RIM_MAX: f64 = 1.2;
 
 impl Clouds {
-    /// A sky of this seed; `cloudiness` from 0 (always clear) to 1 (mostly overcast), by default
-    /// another one every day.
+    /// A sky with this seed; `cloudiness` from 0 (always clear) to 1 (mostly overcast); default:
+    /// drawn for each day.
     #[must_use]
     pub fn new(seed: u64, stream: u64, cloudiness: Option<f64>) -> Self {
         Self {
@@ -61,13 +61,13 @@ impl Clouds {
         }
     }
 
-    /// What the sky looks like.
+    /// The current cloud cover.
     #[must_use]
     pub fn cover(&self) -> Cover {
         self.cover
     }
 
-    /// Moves on by one step on day number `day`; gives the clear-sky index.
+    /// Advances by one step on day number `day` and returns the clear-sky index.
     pub fn step(&mut self, day: i64) -> f64 {
         self.cover_left_s -= STEP_S;
         if self.cover_left_s <= 0.0 {
@@ -137,7 +137,7 @@ impl Clouds {
     }
 }
 
-/// How cloudy a day is, from 0 to 1: more fair days than grey ones.
+/// Cloudiness of a day, from 0 to 1; fair days are more frequent than grey ones.
 fn mood(seed: u64, day: i64) -> f64 {
     let mut state = seed ^ day.unsigned_abs().wrapping_mul(0xD1B5_4A32_D192_ED03);
     let draw = (splitmix(&mut state) >> 11) as f64 / 9_007_199_254_740_992.0;

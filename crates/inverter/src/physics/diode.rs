@@ -1,9 +1,9 @@
 //! A photovoltaic module by the single-diode model, without Lambert W.
 //!
-//! Parameters move with irradiance and cell temperature as in De Soto, Klein and Beckman (2006) with
-//! the adjustment of the CEC model. The diode's voltage is the free variable (Bishop 1988): current
-//! and terminal voltage follow from it by one exponential, and the power maximum is found by golden
-//! section.
+//! Parameters depend on irradiance and cell temperature as in De Soto, Klein and Beckman (2006)
+//! with the adjustment of the CEC model. The diode's voltage is the free variable (Bishop 1988):
+//! current and terminal voltage follow from it with one exponential, and the power maximum is found
+//! by golden-section search.
 
 /// Boltzmann's constant in eV/K.
 const BOLTZMANN_EV: f64 = 8.617_333_262e-5;
@@ -13,7 +13,7 @@ const BAND_GAP_CHANGE: f64 = -0.000_267_7;
 const REFERENCE_C: f64 = 25.0;
 const KELVIN: f64 = 273.15;
 const GOLDEN: f64 = 0.618_033_988_749_894_8;
-/// 0.618⁴² of the interval is below the width at which an f64 still sees a change of power.
+/// 0.618⁴² of the interval is below the width at which an f64 still resolves a change of power.
 const GOLDEN_STEPS: usize = 42;
 const BISECTION_STEPS: usize = 32;
 
@@ -36,7 +36,7 @@ pub struct Module {
     pub adjust: f64,
 }
 
-/// Canadian Solar CS1K-300MS; measured facts from the CEC module list of 2019-03-05.
+/// Canadian Solar CS1K-300MS; measured values from the CEC module list of 2019-03-05.
 pub const CS1K_300MS: Module = Module {
     light_current: 10.911_398,
     saturation_current: 1.343_55e-10,
@@ -47,7 +47,7 @@ pub const CS1K_300MS: Module = Module {
     adjust: 13.800_624,
 };
 
-/// A module under present light and temperature.
+/// A module under given light and temperature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Curve {
     light_current: f64,
@@ -64,7 +64,7 @@ pub struct Point {
     pub volts: f64,
     /// In A.
     pub amps: f64,
-    /// The diode's own voltage in V, by which a curve is walked.
+    /// The diode's own voltage in V, the parameter of the curve.
     pub diode_volts: f64,
 }
 
@@ -77,7 +77,7 @@ impl Point {
 }
 
 impl Module {
-    /// The curve at this irradiance (W/m²) and cell temperature (°C); `None` in the dark.
+    /// Returns the curve at this irradiance (W/m²) and cell temperature (°C); `None` in the dark.
     #[must_use]
     pub fn curve(&self, irradiance: f64, cell_c: f64) -> Option<Curve> {
         if irradiance < 0.1 {
@@ -100,8 +100,8 @@ impl Module {
 }
 
 impl Curve {
-    /// The point at this diode voltage; beyond open circuit the current is 0, as behind a blocking
-    /// diode.
+    /// Returns the point at this diode voltage; beyond open circuit the current is 0, as behind a
+    /// blocking diode.
     #[must_use]
     pub fn at(&self, diode_volts: f64) -> Point {
         let amps = self.light_current
@@ -111,7 +111,7 @@ impl Curve {
         Point { volts: diode_volts - amps * self.series_ohm, amps, diode_volts }
     }
 
-    /// Where power is greatest.
+    /// The point of maximum power.
     #[must_use]
     pub fn maximum(&self) -> Point {
         let power = |v: f64| self.at(v).watts();
@@ -132,7 +132,7 @@ impl Curve {
         self.at(0.5 * (low + high))
     }
 
-    /// The point of no current.
+    /// The point with no current.
     #[must_use]
     pub fn open_circuit(&self) -> Point {
         let (mut low, mut high) = (0.0, self.open_circuit_bound());
@@ -143,8 +143,8 @@ impl Curve {
         Point { volts: high, amps: 0.0, diode_volts: high }
     }
 
-    /// The point between `maximum` and open circuit that gives `watts`: how an inverter takes less
-    /// than there is.
+    /// The point between `maximum` and open circuit with `watts` of power: how an inverter takes
+    /// less than the maximum.
     #[must_use]
     pub fn throttled(&self, maximum: &Point, watts: f64) -> Point {
         if watts >= maximum.watts() {
@@ -158,7 +158,7 @@ impl Curve {
         self.at(0.5 * (low + high))
     }
 
-    /// Open circuit of the same diode without its shunt: never below the true one.
+    /// Open-circuit voltage of the same diode without its shunt: never below the real one.
     fn open_circuit_bound(&self) -> f64 {
         self.ideality * (self.light_current / self.saturation_current).ln_1p()
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_takes_what_was_asked_at_a_higher_voltage() {
+    fn throttling_takes_the_requested_power_at_a_higher_voltage() {
         let curve = CS1K_300MS.curve(900.0, 40.0).unwrap();
         let maximum = curve.maximum();
         for share in [0.9, 0.5, 0.1] {

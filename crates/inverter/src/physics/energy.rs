@@ -1,11 +1,11 @@
-//! Energy counters that are exact: whole watts times whole milliseconds.
+//! Exact energy counters: whole watts times whole milliseconds.
 
 use ecowatt_model::UnixMs;
 
 /// Watt-milliseconds in a watt-hour.
 pub const WMS_PER_WH: u64 = 3_600_000;
 
-/// 2000-01-01T00:00:00Z: what the inverter's clock shows after it lost its power.
+/// 2000-01-01T00:00:00Z: where the inverter's clock starts after a loss of power.
 pub const CLOCK_RESET: UnixMs = UnixMs(946_684_800_000);
 
 /// The lifetime and the day counter of one inverter.
@@ -30,7 +30,7 @@ impl Energy {
         self.day_wms = self.day_wms.saturating_add(energy);
     }
 
-    /// Clears the day counter when the inverter's own clock shows another day.
+    /// Clears the day counter when the inverter's own clock has reached another day.
     pub fn turn_day(&mut self, day: i64) {
         if day != self.day {
             self.day = day;
@@ -38,12 +38,12 @@ impl Energy {
         }
     }
 
-    /// Clears the day counter, as a loss of power does.
+    /// Clears the day counter, as after a loss of power.
     pub fn forget_day(&mut self) {
         self.day_wms = 0;
     }
 
-    /// Delivered since the counter was made, in watt-milliseconds.
+    /// Delivered since the counter was created, in watt-milliseconds.
     #[must_use]
     pub fn lifetime_wms(&self) -> u64 {
         self.lifetime_wms
@@ -55,7 +55,7 @@ impl Energy {
         self.day_wms
     }
 
-    /// Whole watt-hours delivered ever.
+    /// Whole watt-hours delivered in total.
     #[must_use]
     pub fn lifetime_wh(&self) -> u64 {
         self.lifetime_wms / WMS_PER_WH
@@ -84,13 +84,13 @@ impl OwnClock {
         Self { set_at: now, showed_ms, drift_ppm }
     }
 
-    /// Makes it show 2000-01-01T00:00:00.
+    /// Sets it to 2000-01-01T00:00:00.
     pub fn lose_power(&mut self, now: UnixMs) {
         self.set_at = now;
         self.showed_ms = CLOCK_RESET.0;
     }
 
-    /// What it shows at `now`, as milliseconds since 1970 by its own face.
+    /// Its reading at `now`, as milliseconds since 1970 in its own time.
     #[must_use]
     pub fn face_ms(&self, now: UnixMs) -> i64 {
         let passed = now.0.saturating_sub(self.set_at.0);
@@ -98,7 +98,7 @@ impl OwnClock {
         self.showed_ms.saturating_add(passed).saturating_add(whole(drift))
     }
 
-    /// The day it shows, counted from 1970-01-01.
+    /// Its current day, counted from 1970-01-01.
     #[must_use]
     pub fn day(&self, now: UnixMs) -> i64 {
         self.face_ms(now).div_euclid(86_400_000)
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_day_turns_by_the_inverters_own_clock() {
+    fn the_day_begins_by_the_inverters_own_clock() {
         // 2026-06-01T00:00Z; the clock gains 50 ppm, 4.32 s a day.
         let start = UnixMs(1_780_272_000_000);
         let clock = OwnClock::new(start, 2 * 3_600, 50.0);

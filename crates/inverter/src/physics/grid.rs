@@ -1,8 +1,8 @@
 //! The grid as an inverter sees it: slow noise, rare disturbances, protection and reconnection.
 //!
-//! Voltage and frequency are Ornstein-Uhlenbeck processes around 230 V and 50 Hz. Feeding in raises
-//! the voltage by the line's resistance. Limits and waiting times are those of a European generating
-//! plant of this size (EN 50549-1, VDE-AR-N 4105), rounded.
+//! Voltage and frequency are Ornstein-Uhlenbeck processes around 230 V and 50 Hz. Feed-in raises
+//! the voltage across the line's resistance. Limits and waiting times are those of a European
+//! generating plant of this size (EN 50549-1, VDE-AR-N 4105), rounded.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,9 @@ pub struct GridConfig {
     pub volts: f64,
     /// Frequency in Hz.
     pub hertz: f64,
-    /// Rise of the voltage in V per W fed in.
+    /// Voltage rise in V per W of feed-in.
     pub rise_v_per_w: f64,
-    /// Outages to be expected in a day.
+    /// Expected number of outages per day.
     pub outages_per_day: f64,
 }
 
@@ -33,15 +33,16 @@ const VOLTS_DEVIATION: f64 = 2.0;
 const VOLTS_TAU_S: f64 = 60.0;
 const HERTZ_DEVIATION: f64 = 0.015;
 const HERTZ_TAU_S: f64 = 45.0;
-/// Protection: beyond these the inverter leaves the grid at once.
+/// Protection: outside these limits the inverter disconnects at once.
 const VOLTS_LOW: f64 = 184.0;
 const VOLTS_HIGH: f64 = 264.5;
 const HERTZ_LOW: f64 = 47.5;
 const HERTZ_HIGH: f64 = 51.5;
-/// Above this the inverter gives less: 40 % of rated power per Hz.
+/// Above this the inverter reduces its power: by 40 % of rated power per Hz.
 const HERTZ_DROOP: f64 = 50.2;
 const DROOP_PER_HERTZ: f64 = 0.4;
-/// How long the grid must be sound before the inverter comes back, and how fast it then does.
+/// How long the grid must be stable before the inverter reconnects, and how fast its power then
+/// rises.
 const RECONNECT_S: f64 = 60.0;
 const RECONNECT_PER_S: f64 = 0.10 / 60.0;
 
@@ -55,41 +56,41 @@ pub struct Grid {
     outage_left_s: f64,
     sound_for_s: f64,
     tripped: Option<Trip>,
-    /// Share of rated power allowed while coming back.
+    /// Fraction of rated power allowed during the ramp after reconnection.
     ramp: f64,
 }
 
-/// Why the inverter left the grid.
+/// Why the inverter disconnected from the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trip {
-    /// There was none.
+    /// The grid was lost.
     GridLoss,
-    /// Too high a voltage.
+    /// The voltage was too high.
     OverVoltage,
-    /// Too low a voltage.
+    /// The voltage was too low.
     UnderVoltage,
-    /// Too high a frequency.
+    /// The frequency was too high.
     OverFrequency,
-    /// Too low a frequency.
+    /// The frequency was too low.
     UnderFrequency,
 }
 
-/// What the inverter measures, and may do.
+/// The inverter's grid measurements, and its permitted power.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GridReading {
     /// Phase to neutral, in V.
     pub volts: [f64; 3],
     /// In Hz; 0 without a grid.
     pub hertz: f64,
-    /// Why the inverter must stay away, if so.
+    /// Why the inverter must stay disconnected, if it must.
     pub tripped: Option<Trip>,
-    /// Share of rated power that may be fed in, from 0 to 1.
+    /// Fraction of rated power that may be fed in, from 0 to 1.
     pub allowed: f64,
 }
 
 impl Grid {
-    /// A grid of its own seed.
+    /// A grid with its own random stream.
     #[must_use]
     pub fn new(config: GridConfig, seed: u64, stream: u64) -> Self {
         let mut random = Random::new(seed, stream);
@@ -113,7 +114,7 @@ impl Grid {
         self.outage_left_s = self.outage_left_s.max(seconds);
     }
 
-    /// Moves on by one step in which `watts` were fed in.
+    /// Advances by one step in which `watts` were fed in.
     pub fn step(&mut self, watts: f64) -> GridReading {
         for noise in &mut self.volts {
             noise.step(&mut self.random);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_outage_it_waits_and_comes_back_slowly() {
+    fn after_an_outage_it_waits_and_ramps_up_slowly() {
         let mut grid = Grid::new(quiet(), 1, 0);
         grid.cut(5.0);
         let mut seen = Vec::new();

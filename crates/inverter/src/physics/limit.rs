@@ -1,4 +1,4 @@
-//! The export limit: a target, a ramp towards it, and an optional way back by itself.
+//! The export limit: a target, a ramp towards it, and an optional expiry.
 
 use ecowatt_model::UnixMs;
 
@@ -15,17 +15,17 @@ pub struct ExportLimit {
     writes: u64,
 }
 
-/// What an unlimited inverter may give, in per cent.
+/// The limit of an unlimited inverter, in per cent.
 pub const UNLIMITED_PCT: f64 = 100.0;
 
-/// An order to an inverter.
+/// A request to limit an inverter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LimitOrder {
     /// Per cent of rated power.
     pub target_pct: f64,
-    /// Seconds after which the inverter goes back to 100 %.
+    /// Seconds after which the inverter returns to 100 %.
     pub revert_after_s: Option<u32>,
-    /// Seconds in which to reach the target; the inverter's own ramp if absent.
+    /// Seconds in which to reach the target; default: the inverter's own ramp.
     pub ramp_s: Option<u32>,
 }
 
@@ -43,7 +43,7 @@ impl ExportLimit {
         }
     }
 
-    /// Follows an order given at `now`.
+    /// Applies an order received at `now`.
     pub fn order(&mut self, order: LimitOrder, now: UnixMs) {
         self.writes += 1;
         self.target_pct = order.target_pct.clamp(0.0, UNLIMITED_PCT);
@@ -57,12 +57,12 @@ impl ExportLimit {
         };
     }
 
-    /// Back to unlimited at once, as after a loss of power.
+    /// Returns to unlimited at once, as after a loss of power.
     pub fn forget(&mut self) {
         *self = Self { writes: self.writes, ..Self::new(self.ramp_default_pct_s) };
     }
 
-    /// Moves on by one step that ends at `now`; gives the limit in force.
+    /// Advances by one step that ends at `now` and returns the current limit.
     pub fn step(&mut self, now: UnixMs) -> f64 {
         if self.revert_at.is_some_and(|at| at <= now) {
             self.revert_at = None;
@@ -75,25 +75,25 @@ impl ExportLimit {
         self.present_pct
     }
 
-    /// Where the limit is heading.
+    /// The target of the ramp.
     #[must_use]
     pub fn target_pct(&self) -> f64 {
         self.target_pct
     }
 
-    /// The limit in force.
+    /// The current limit.
     #[must_use]
     pub fn present_pct(&self) -> f64 {
         self.present_pct
     }
 
-    /// Until when the target holds, if it goes back by itself.
+    /// When the target expires, if it does.
     #[must_use]
     pub fn revert_at(&self) -> Option<UnixMs> {
         self.revert_at
     }
 
-    /// Orders ever taken: what wears out a real inverter's memory.
+    /// Orders received in total, which is what wears out a real inverter's memory.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.writes
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_with_a_lease_goes_back_by_itself() {
+    fn an_order_with_a_lease_expires() {
         let mut limit = ExportLimit::new(100.0);
         limit.order(LimitOrder { revert_after_s: Some(5), ..order(30.0) }, UnixMs(0));
         assert_eq!(limit.step(UnixMs(4_000)), 30.0);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_may_bring_its_own_ramp() {
+    fn an_order_may_have_its_own_ramp() {
         let mut limit = ExportLimit::new(100.0);
         limit.order(LimitOrder { ramp_s: Some(50), ..order(50.0) }, UnixMs(0));
         assert_eq!(limit.step(UnixMs(1_000)), 99.0);

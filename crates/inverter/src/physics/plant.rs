@@ -1,8 +1,8 @@
-//! The plant as a whole: daylight, strings, trackers, inverter, housing, grid and counters, moved on
-//! one step at a time.
+//! The whole plant: daylight, strings, trackers, inverter, housing, grid and counters, advanced one
+//! step at a time.
 //!
-//! What a step shows is measured once and held until the next, so that two reads within one second
-//! agree; the energy counters add up exactly the power that was shown.
+//! A step's values are measured once and kept until the next step, so that two reads within one
+//! second agree; the energy counters add up exactly the power that was shown.
 
 use ecowatt_model::UnixMs;
 use serde::Serialize;
@@ -20,23 +20,24 @@ use crate::physics::{STEP_MS, STEP_S, lag};
 use crate::scale;
 use crate::series::Series;
 
-/// How far behind a plant may catch up step by step (about three seconds of computing). It takes a
-/// longer gap as a time in which it was switched off.
+/// The longest time that a plant catches up step by step (about three seconds of computing). It
+/// treats a longer gap as time during which it was switched off.
 pub const CATCH_UP_MAX_MS: i64 = 7 * 86_400_000;
 
-/// How long an inverter checks the grid before it feeds in.
+/// How long an inverter checks the grid before it starts feeding in.
 const START_S: f64 = 60.0;
-/// How long there must be too little light before it sleeps.
+/// How long there must be too little light before the inverter goes to sleep.
 const SLEEP_S: f64 = 60.0;
-/// Shares of rated power that the modules must be able to give, to wake and to stay awake.
+/// Fractions of rated power that the modules must be able to deliver, to wake and to stay awake.
 const WAKE_SHARE: f64 = 0.008;
 const SLEEP_SHARE: f64 = 0.004;
-/// Losses: fixed, with power, and with its square, as shares of rated power.
+/// Losses: fixed, linear in power and quadratic in power, as fractions of rated power.
 const LOSS_FIXED: f64 = 0.0025;
 const LOSS_LINEAR: f64 = 0.010;
 const LOSS_SQUARE: f64 = 0.012;
 const TRACKER_TAU_S: f64 = 2.5;
-/// Perturb and observe: this share of the voltage up, back, down and back, each for some seconds.
+/// Perturb and observe: this fraction of the voltage up, back, down and back, for some seconds
+/// each.
 const RIPPLE: f64 = 0.006;
 const RIPPLE_HOLD_S: u32 = 4;
 const CELL_TAU_S: f64 = 420.0;
@@ -45,7 +46,7 @@ const HOUSING_TAU_S: f64 = 900.0;
 const CELL_COOLING: f64 = 25.0 + 6.84 * 1.5;
 const CELL_ABOVE_MODULE_K: f64 = 3.0;
 const HOUSING_ABOVE_AIR_K: f64 = 3.0;
-/// Deviations of what the inverter measures: V, A, V, A, Hz, K, and a share of AC power.
+/// Standard deviations of the measurements: V, A, V, A, Hz, K, and a fraction of AC power.
 const NOISE_AC_V: f64 = 0.12;
 const NOISE_AC_A: f64 = 0.03;
 const NOISE_PV_V: f64 = 0.35;
@@ -54,10 +55,10 @@ const NOISE_HZ: f64 = 0.004;
 const NOISE_K: f64 = 0.08;
 const NOISE_AC_SHARE: f64 = 0.001;
 
-/// What drives a plant.
+/// Source of a plant's irradiance and air temperature.
 #[derive(Debug, Clone)]
 pub enum Weather {
-    /// The clear sky of the site, and clouds of the seed.
+    /// The clear sky of the site, and clouds from the seed.
     Modelled,
     /// Measured global irradiance (column `ghi`, W/m²) and, if present, air temperature (`temp`, °C).
     Measured(Series<f64>),
@@ -71,29 +72,29 @@ pub enum OperatingState {
     Sleeping,
     /// Checking the grid before feeding in.
     Starting,
-    /// Feeding in what there is.
+    /// Feeding in all that is available.
     Mppt,
-    /// Feeding in less than there is.
+    /// Feeding in less than is available.
     Throttled,
     /// The grid is out of bounds.
     Fault,
-    /// Told not to feed in.
+    /// Ordered not to feed in.
     Standby,
 }
 
 /// Everything an inverter measures at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reading {
-    /// When, in Unix milliseconds.
+    /// Time in Unix milliseconds.
     #[serde(serialize_with = "as_ms", rename = "t_ms")]
     pub at: UnixMs,
-    /// What it is doing.
+    /// The operating state.
     pub state: OperatingState,
     /// Elevation of the sun in degrees.
     pub sun_elevation_deg: f64,
     /// Global irradiance in W/m².
     pub ghi_w_m2: f64,
-    /// Share of clear-sky irradiance.
+    /// Fraction of clear-sky irradiance.
     pub clear_sky_index: f64,
     /// Air temperature in °C.
     pub air_c: f64,
@@ -103,7 +104,8 @@ pub struct Reading {
     pub strings: Vec<StringReading>,
     /// DC power in W.
     pub dc_w: f64,
-    /// AC power in whole watts: what registers show and counters add up; negative is drawn.
+    /// AC power in whole watts, as shown in registers and added up by counters; negative when
+    /// drawn.
     pub ac_w: i32,
     /// Phase to neutral voltages in V.
     pub ac_v: [f64; 3],
@@ -111,11 +113,11 @@ pub struct Reading {
     pub ac_a: f64,
     /// Grid frequency in Hz.
     pub hz: f64,
-    /// Why it left the grid, if so.
+    /// Why it disconnected from the grid, if it did.
     pub tripped: Option<Trip>,
-    /// Share of rated power that heat leaves.
+    /// Fraction of rated power that derating allows.
     pub derated_to: f64,
-    /// Export limit in force, per cent.
+    /// Current export limit, per cent.
     pub limit_pct: f64,
     /// Export limit ordered, per cent.
     pub limit_target_pct: f64,
@@ -125,7 +127,7 @@ pub struct Reading {
     pub day_wh: u64,
     /// Lifetime counter in watt-milliseconds, exactly.
     pub lifetime_wms: u64,
-    /// What the inverter's own clock shows, in milliseconds since 1970 by its face.
+    /// Reading of the inverter's own clock, in milliseconds since 1970 in its own time.
     pub own_clock_ms: i64,
 }
 
@@ -168,7 +170,7 @@ pub struct Plant {
     reading: Reading,
 }
 
-/// Irradiance set from outside, for a while.
+/// Irradiance set from outside for a limited time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Forced {
     ghi: f64,
@@ -190,7 +192,7 @@ struct Tracker {
     cell_c: f64,
     curve: Option<Curve>,
     maximum: Point,
-    /// Diode voltage the tracker is at.
+    /// Current diode voltage of the tracker.
     diode_volts: f64,
     phase: u32,
     point: Point,
@@ -198,7 +200,7 @@ struct Tracker {
 }
 
 impl Plant {
-    /// A plant that begins at the last whole second that is not after `start`, having been dark until
+    /// A plant that starts at the last whole second not after `start`, and has been dark until
     /// then.
     #[must_use]
     pub fn new(config: Config, weather: Weather, start: UnixMs) -> Self {
@@ -234,7 +236,7 @@ impl Plant {
         plant
     }
 
-    /// Moves on to the last whole second that is not after `to`.
+    /// Advances to the last whole second not after `to`.
     pub fn advance(&mut self, to: UnixMs) {
         let behind = to.0.saturating_sub(self.at.0);
         if behind > CATCH_UP_MAX_MS {
@@ -246,13 +248,13 @@ impl Plant {
         }
     }
 
-    /// What was measured in the present second.
+    /// The measurements of the current second.
     #[must_use]
     pub fn reading(&self) -> &Reading {
         &self.reading
     }
 
-    /// What was configured.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
@@ -264,20 +266,20 @@ impl Plant {
         &self.limit
     }
 
-    /// Whether it may feed in at all.
+    /// Whether it is allowed to feed in.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.is_connected
     }
 
-    /// Follows an export limit.
+    /// Applies an export limit.
     pub fn order_limit(&mut self, order: LimitOrder) {
         self.limit.order(order, self.at);
-        // Shown at once: a master reads back what it wrote.
+        // Visible at once: a master reads back what it wrote.
         self.reading.limit_target_pct = self.limit.target_pct();
     }
 
-    /// Connects the inverter by order: it checks the grid anew.
+    /// Connects the inverter on request: it checks the grid again first.
     pub fn connect(&mut self) {
         if !self.is_connected && self.mode == Mode::Running {
             self.mode = Mode::Starting { left_s: START_S };
@@ -286,7 +288,7 @@ impl Plant {
         self.reconnect_at = None;
     }
 
-    /// Disconnects the inverter by order, for some seconds or until it is told otherwise.
+    /// Disconnects the inverter on request, for some seconds or until it is connected again.
     pub fn disconnect(&mut self, for_s: Option<u32>) {
         self.is_connected = false;
         self.reconnect_at = for_s
@@ -294,12 +296,12 @@ impl Plant {
             .map(|s| UnixMs(self.at.0.saturating_add(i64::from(s) * 1_000)));
     }
 
-    /// Sets global irradiance (W/m²) until `until`, whatever the weather.
+    /// Sets global irradiance (W/m²) until `until`, regardless of the weather.
     pub fn force_irradiance(&mut self, ghi: f64, until: UnixMs) {
         self.forced = Some(Forced { ghi: ghi.clamp(0.0, 1_500.0), until });
     }
 
-    /// Gives the weather back.
+    /// Returns to the weather's irradiance.
     pub fn release_irradiance(&mut self) {
         self.forced = None;
     }
@@ -309,8 +311,8 @@ impl Plant {
         self.grid.cut(seconds);
     }
 
-    /// What a loss of power does: the clock shows 2000, the day counter, the limit and the tracker
-    /// start over; the lifetime counter stays.
+    /// Simulates a loss of power: the clock starts at 2000, the day counter, limit and tracker
+    /// start over; the lifetime counter is kept.
     pub fn lose_power(&mut self, now: UnixMs) {
         self.clock.lose_power(now);
         self.energy.turn_day(self.clock.day(now));
@@ -363,7 +365,8 @@ impl Plant {
 
     fn daylight(&mut self, sun: &Sun) -> (Daylight, f64) {
         let day = self.at.0.div_euclid(86_400_000);
-        // The clouds move on in any case: forcing irradiance for a while shifts nothing after it.
+        // The clouds always advance: forcing irradiance for a while does not change anything after
+        // it.
         let index = self.clouds.step(day);
         let clear = clear_sky(sun);
         let modelled = match &self.weather {
@@ -377,7 +380,7 @@ impl Plant {
             self.forced = None;
         }
         match self.forced {
-            // From straight above, so that it means the same at any hour.
+            // From straight above, so that its effect is the same at any hour.
             Some(Forced { ghi, .. }) => (Daylight { global: ghi, beam: 0.0, diffuse: ghi }, 1.0),
             None => {
                 let index = if clear > 1.0 { modelled / clear } else { index };
@@ -405,12 +408,13 @@ impl Plant {
         (1.0 - (self.internal_c - derating.start_c) / span).clamp(0.0, 1.0)
     }
 
-    /// Decides what the inverter does in this step and sets each string's point.
+    /// Decides what the inverter does in this step and sets each string's operating point.
     fn operate(&mut self, grid: &GridReading, limit_pct: f64, derated_to: f64) -> OperatingState {
         let rated = f64::from(self.config.rated_w);
         let available: f64 = self.strings.iter().map(|t| t.available()).sum();
         self.dim_for_s =
             if available < rated * SLEEP_SHARE { self.dim_for_s + STEP_S } else { 0.0 };
+        // Standby keeps its start-up time: it is waited for only once the limit is lifted.
         let stops = limit_pct <= 0.0 && self.config.limit.zero_is_standby;
         self.mode = match self.mode {
             Mode::Sleeping if available >= rated * WAKE_SHARE => Mode::Starting { left_s: START_S },
@@ -445,6 +449,7 @@ impl Plant {
         if tracked <= dc_max {
             return OperatingState::Mppt;
         }
+        // Tracking has already advanced the ripple; throttling only replaces the operating point.
         let share = dc_max / available;
         for tracker in &mut self.strings {
             tracker.throttle(share);
@@ -474,6 +479,7 @@ impl Plant {
     }
 
     fn measure(&mut self, m: Measured) {
+        // Noise is drawn even for values that are 0, so that later draws do not depend on the state.
         let noise = &mut self.noise;
         let is_live = m.grid.hertz > 0.0;
         let ac_v = m.grid.volts.map(|v| {
@@ -530,7 +536,7 @@ impl Plant {
     }
 }
 
-/// What one step came to, before it is measured.
+/// The results of one step, before measurement.
 struct Measured {
     sun: Sun,
     light: Daylight,
@@ -575,12 +581,12 @@ impl Tracker {
         self.maximum = self.curve.as_ref().map(Curve::maximum).unwrap_or_default();
     }
 
-    /// Most that could be taken, in W.
+    /// Maximum power that could be taken, in W.
     fn available(&self) -> f64 {
         self.maximum.watts() * f64::from(self.string.modules)
     }
 
-    /// Taken at present, in W.
+    /// Power taken at present, in W.
     fn watts(&self) -> f64 {
         self.point.watts() * f64::from(self.string.modules)
     }
@@ -589,7 +595,7 @@ impl Tracker {
         (self.point.volts * f64::from(self.string.modules), self.point.amps)
     }
 
-    /// Takes nothing: asleep with dead inputs, otherwise at open circuit.
+    /// Takes no power: asleep with dead inputs, otherwise at open circuit.
     fn rest(&mut self, is_asleep: bool) {
         self.point = match &self.curve {
             Some(curve) if !is_asleep => curve.open_circuit(),
@@ -598,7 +604,7 @@ impl Tracker {
         self.diode_volts = self.point.diode_volts;
     }
 
-    /// Follows the maximum with lag and ripple; gives the watts taken.
+    /// Follows the maximum with lag and ripple; returns the watts taken.
     fn track(&mut self) -> f64 {
         let Some(curve) = &self.curve else {
             self.point = Point::default();
@@ -615,7 +621,7 @@ impl Tracker {
         self.watts()
     }
 
-    /// Takes this share of what there is.
+    /// Takes this fraction of the available power.
     fn throttle(&mut self, share: f64) {
         let Some(curve) = &self.curve else { return };
         self.point = curve.throttled(&self.maximum, self.maximum.watts() * share);
@@ -651,12 +657,12 @@ impl Reading {
     }
 }
 
-/// What an inverter loses while it takes `dc_w`.
+/// Loss of an inverter that takes `dc_w`.
 fn loss_for(dc_w: f64, rated: f64) -> f64 {
     (LOSS_FIXED * rated + LOSS_LINEAR * dc_w + LOSS_SQUARE * dc_w * dc_w / rated).min(dc_w)
 }
 
-/// What an inverter must take to deliver `ac_w`: the other way round of [`loss_for`].
+/// DC power that an inverter must take to deliver `ac_w`: the inverse of [`loss_for`].
 fn dc_for(ac_w: f64, rated: f64) -> f64 {
     if ac_w <= 0.0 {
         return 0.0;
@@ -666,7 +672,7 @@ fn dc_for(ac_w: f64, rated: f64) -> f64 {
     (linear - root) / (2.0 * square)
 }
 
-/// Warmest in the middle of the afternoon by the sun.
+/// Warmest in the middle of the afternoon, by solar time.
 fn air_temperature(config: &Config, at: UnixMs) -> f64 {
     let site = &config.site;
     let solar_hours = at.0.rem_euclid(86_400_000) as f64 / 3_600_000.0 + site.longitude / 15.0;
@@ -709,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_instant_shows_does_not_depend_on_who_looked_before() {
+    fn a_reading_does_not_depend_on_earlier_reads() {
         let config = Config { seed: 99, ..Config::default() };
         let (mut often, mut once) = (plant(config.clone(), at(7)), plant(config, at(7)));
         let mut random = Random::new(1, 1);
@@ -735,7 +741,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_add_up_the_power_that_was_shown() {
+    fn the_counters_add_up_the_shown_power() {
         let mut plant = plant(Config::default(), at(3));
         let before = plant.reading().lifetime_wms;
         let mut sum = 0;
@@ -748,10 +754,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clear_midsummer_day_in_berlin_yields_what_such_a_plant_yields() {
+    fn a_clear_midsummer_day_in_berlin_has_a_realistic_yield() {
         let mut plant = plant(clear(Site::BERLIN), MIDSUMMER);
         plant.advance(UnixMs(MIDSUMMER.0 + 24 * HOUR - 2_000));
-        // 5.4 kWp: 6 to 8 kWh per kWp on such a day.
+        // 5.4 kWp: 6 to 8 kWh per kWp on a day like this.
         let wh = plant.reading().day_wh;
         assert!((30_000..44_000).contains(&wh), "{wh}");
     }
@@ -767,12 +773,13 @@ mod tests {
         let reading = plant.reading();
         assert_eq!(reading.state, OperatingState::Throttled);
         assert!((2_980..=3_030).contains(&reading.ac_w), "{}", reading.ac_w);
-        // Less is taken by a higher voltage: 10 modules at about 28 V would be the maximum.
+        // Less power is taken at a higher voltage: the maximum is at about 28 V per module, with 10
+        // modules.
         assert!(reading.strings[0].volts > 300.0, "{}", reading.strings[0].volts);
     }
 
     #[test]
-    fn heat_takes_power() {
+    fn heat_reduces_power() {
         let hot = Site { air_mean_c: 45.0, ..Site::COLOMBO };
         let mut plant = plant(clear(hot), at(3));
         plant.advance(at(7));
@@ -784,7 +791,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_reached_by_its_ramp_and_held() {
+    fn a_limit_is_reached_along_its_ramp_and_held() {
         let mut config = clear(Site::BERLIN);
         config.limit.ramp_pct_s = 2.0;
         let mut plant = plant(config, at(9));
@@ -801,7 +808,7 @@ mod tests {
     }
 
     #[test]
-    fn at_night_it_draws_and_shows_dead_inputs() {
+    fn at_night_it_draws_power_and_shows_dead_inputs() {
         let mut plant = plant(clear(Site::BERLIN), at(22));
         plant.advance(at(23));
         let reading = plant.reading();
@@ -842,7 +849,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_stops_the_feed_in_and_it_comes_back_slowly() {
+    fn an_outage_stops_the_feed_in_and_it_ramps_up_slowly() {
         let mut plant = plant(clear(Site::BERLIN), at(9));
         plant.advance(at(11));
         plant.cut_grid(10.0);
@@ -858,7 +865,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_in_the_shade_gives_less() {
+    fn a_shaded_string_delivers_less() {
         let mut config = clear(Site::BERLIN);
         config.strings = vec![PvString::facing(180.0, 10), PvString::facing(180.0, 10)];
         config.strings[0].shade = Some(crate::config::Shade {

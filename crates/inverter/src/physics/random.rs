@@ -1,8 +1,8 @@
 //! Seeded pseudo-random numbers, the same on every run.
 //!
-//! xoshiro256++ seeded through splitmix64 (Blackman and Vigna, "Scrambled linear pseudorandom number
-//! generators", 2019). Each process of the simulation draws from a stream of its own, so that asking
-//! one for more numbers shifts no other. Not fit for anything secret.
+//! xoshiro256++ seeded through splitmix64 (Blackman and Vigna, "Scrambled linear pseudorandom
+//! number generators", 2019). Each process of the simulation draws from its own stream, so that
+//! more draws by one do not change another. Not suitable for secrets.
 
 /// One stream of pseudo-random numbers.
 #[derive(Debug, Clone)]
@@ -34,14 +34,14 @@ impl Random {
         result
     }
 
-    /// Evenly spread over `[0, 1)`.
+    /// Uniform over `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         const SCALE: f64 = 1.0 / 9_007_199_254_740_992.0;
-        // The upper 53 bits are what an f64 holds exactly.
+        // The upper 53 bits, which an f64 represents exactly.
         (self.bits() >> 11) as f64 * SCALE
     }
 
-    /// Evenly spread between `low` and `high`.
+    /// Uniform between `low` and `high`.
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
@@ -52,12 +52,12 @@ impl Random {
         usize::try_from(self.bits() % bound).unwrap_or(0)
     }
 
-    /// Whether something of this probability happens.
+    /// True with this probability.
     pub fn happens(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Normal with mean 0 and deviation 1 (polar method).
+    /// Normal with mean 0 and standard deviation 1 (polar method).
     pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare_normal.take() {
             return spare;
@@ -73,13 +73,13 @@ impl Random {
         }
     }
 
-    /// Log-normal with this median; `spread` is the deviation of the logarithm.
+    /// Log-normal with this median; `spread` is the standard deviation of the logarithm.
     pub fn log_normal(&mut self, median: f64, spread: f64) -> f64 {
         median * (spread * self.normal()).exp()
     }
 }
 
-/// One round of splitmix64: also turns a seed and an index into an unrelated seed.
+/// One round of splitmix64; also derives an unrelated seed from a seed and an index.
 pub fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splitmix_gives_its_published_sequence() {
+    fn splitmix_returns_its_published_sequence() {
         // Seed 1234567, from the reference implementation's published output.
         let mut state = 1_234_567;
         let got: Vec<u64> = (0..3).map(|_| splitmix(&mut state)).collect();

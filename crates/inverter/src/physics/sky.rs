@@ -1,4 +1,4 @@
-//! Clear sky, the split of daylight into beam and diffuse, and what falls on a tilted plane.
+//! Clear-sky irradiance, its split into beam and diffuse, and irradiance on a tilted plane.
 //!
 //! Haurwitz (1945) for the clear sky, Erbs, Klein and Duffie (1982) for the split, an isotropic sky
 //! with a ground of albedo 0.2 for the plane (Liu and Jordan 1963).
@@ -7,18 +7,18 @@ use crate::physics::sun::Sun;
 
 const ALBEDO: f64 = 0.2;
 
-/// Below this cosine of the zenith angle (about 2 degrees of elevation) the beam is taken as
-/// diffuse: the division by it would turn small errors into glare.
+/// Below this cosine of the zenith angle (about 2 degrees of elevation) the beam counts as diffuse:
+/// dividing by the cosine would turn small errors into glare.
 const BEAM_COS_MIN: f64 = 0.035;
 
 /// Daylight on the ground, in W/m².
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Daylight {
-    /// On a level plane.
+    /// On a horizontal plane.
     pub global: f64,
-    /// Straight from the sun, on a plane that faces it.
+    /// Directly from the sun, on a plane that faces it.
     pub beam: f64,
-    /// From the rest of the sky, on a level plane.
+    /// From the rest of the sky, on a horizontal plane.
     pub diffuse: f64,
 }
 
@@ -54,7 +54,7 @@ impl Daylight {
         Self { global, beam, diffuse }
     }
 
-    /// What falls on a plane of this tilt and azimuth (degrees, clockwise from north), in W/m².
+    /// Irradiance on a plane with this tilt and azimuth (degrees, clockwise from north), in W/m².
     #[must_use]
     pub fn on_plane(&self, sun: &Sun, tilt_deg: f64, azimuth_deg: f64) -> f64 {
         let cos_tilt = tilt_deg.to_radians().cos();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_plane_sees_global_irradiance() {
+    fn a_horizontal_plane_gets_global_irradiance() {
         let sun = Sun::seen_from(52.5, 13.4, UnixMs(1_750_500_000_000));
         let light = Daylight::split(600.0, &sun);
         assert!((light.on_plane(&sun, 0.0, 180.0) - 600.0).abs() < 1e-9);

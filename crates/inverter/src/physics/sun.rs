@@ -1,4 +1,4 @@
-//! Where the sun stands, to about a hundredth of a degree.
+//! Position of the sun, to about a hundredth of a degree.
 //!
 //! The low-precision formulas of the Astronomical Almanac as given by Michalsky, "The Astronomical
 //! Almanac's algorithm for approximate solar position (1950-2050)", Solar Energy 40 (1988).
@@ -63,8 +63,8 @@ impl Sun {
         self.cos_zenith.asin().to_degrees()
     }
 
-    /// Cosine of the angle between the sun and the normal of a plane, both angles in degrees, the
-    /// azimuth clockwise from north; negative behind the plane.
+    /// Cosine of the angle between the sun and the normal of a plane; arguments in degrees, the
+    /// azimuth clockwise from north. Negative behind the plane.
     #[must_use]
     pub fn cos_incidence(&self, tilt_deg: f64, azimuth_deg: f64) -> f64 {
         let (sin_tilt, cos_tilt) = tilt_deg.to_radians().sin_cos();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sun_stands_where_a_worked_example_says() {
+    fn the_position_agrees_with_a_worked_example() {
         // Reda and Andreas, NREL/TP-560-34302, appendix A.5: 2003-10-17 12:30:30 at UTC-7,
         // 39.742476 N 105.1786 W: zenith 50.11162, azimuth 194.34024 degrees.
         let sun = Sun::seen_from(39.742_476, -105.178_6, UnixMs(1_066_419_030_000));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plane_that_lies_flat_sees_the_zenith_angle() {
+    fn a_horizontal_plane_has_the_zenith_angle() {
         let sun = Sun::seen_from(52.5, 13.4, UnixMs(1_750_500_000_000));
         assert!((sun.cos_incidence(0.0, 77.0) - sun.cos_zenith).abs() < 1e-12);
     }

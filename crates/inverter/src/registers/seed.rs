@@ -6,7 +6,7 @@ use super::Image;
 use crate::physics::plant::Reading;
 use crate::scale::{to_i16_bits, to_u16};
 
-/// The export limit in per cent: the one register that may be written.
+/// The export limit in per cent: the only register that may be written.
 pub(crate) const LIMIT: u16 = 8;
 
 const LIMIT_MAX: u16 = 100;
@@ -24,15 +24,15 @@ pub(crate) fn image(reading: &Reading) -> Image {
         pv_amps(0),
         pv_amps(1),
         to_i16_bits(reading.internal_c, 10.0),
-        // What was ordered, not where the ramp is: a master reads back what it wrote.
+        // The ordered limit, not the ramp's current value: a master reads back what it wrote.
         to_u16(reading.limit_target_pct, 1.0),
-        // The map knows no sign; what the inverter draws at night is not shown.
+        // The register is unsigned; power drawn at night is not shown.
         u16::try_from(reading.ac_w.max(0)).unwrap_or(u16::MAX),
     ];
     Image { first: 0, words }
 }
 
-/// The limit that a write asks for.
+/// Returns the limit that a write requests.
 pub(crate) fn limit(address: u16, values: &[u16]) -> Result<u16, ExceptionCode> {
     match (address, values) {
         (LIMIT, [value]) if *value <= LIMIT_MAX => Ok(*value),

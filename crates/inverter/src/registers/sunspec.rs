@@ -1,7 +1,7 @@
 //! A SunSpec map at 40000: common, nameplate (120), settings (121), three-phase inverter (103),
 //! controls (123), one module per string (160).
 //!
-//! Lengths, order of points, scale factors and the "not implemented" values are those of the SunSpec
+//! Lengths, order of points, scale factors and "not implemented" values are those of the SunSpec
 //! model definitions (github.com/sunspec/models, `json/model_*.json`) and of the SunSpec Device
 //! Information Model Specification. Scale factors are constants of this device.
 
@@ -14,13 +14,13 @@ use crate::physics::limit::LimitOrder;
 use crate::physics::plant::{OperatingState, Plant, Reading};
 use crate::scale::{to_i16_bits, to_u16, to_u32, words};
 
-/// Where the marker stands.
+/// Address of the marker.
 pub(crate) const BASE: u16 = 40_000;
 
 const NOT_U16: u16 = 0xFFFF;
-/// Of a signed point, a scale factor and a pad.
+/// For a signed point, a scale factor and a pad.
 const NOT_I16: u16 = 0x8000;
-/// Seconds from 1970 to 2000, where model 160's time stamps begin.
+/// Seconds from 1970 to 2000, the epoch of model 160's time stamps.
 const EPOCH_2000_S: i64 = 946_684_800;
 
 /// Model 123 as written by masters.
@@ -50,7 +50,7 @@ impl Default for Controls {
     }
 }
 
-/// 100 % at a scale factor of -1.
+/// 100 % with a scale factor of -1.
 const LIMIT_MAX: u16 = 1_000;
 
 /// Offsets in model 123, counted from its identifier.
@@ -65,7 +65,7 @@ mod point {
     pub(super) const ENABLE: u16 = 9;
 }
 
-/// What a write to model 123 changes.
+/// The changes by a write to model 123.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
     controls: Controls,
@@ -100,7 +100,7 @@ impl Controls {
         m.put([factor(-1), factor(-2), NOT_I16]);
     }
 
-    /// A lease that ran out has switched the limit off.
+    /// The limit is switched off when its lease runs out.
     fn is_in_force(&self, plant: &Plant) -> bool {
         self.is_enabled && (self.revert_s == 0 || plant.limit().revert_at().is_some())
     }
@@ -136,10 +136,10 @@ impl Controls {
     }
 }
 
-/// Whether a write to model 123 would be taken, whatever the plant does.
+/// Checks whether a write to model 123 would be accepted, regardless of the plant's state.
 ///
 /// # Errors
-/// Illegal data address for what cannot be written, illegal data value for what is out of range.
+/// Illegal data address for a read-only register, illegal data value for a value out of range.
 pub(crate) fn check(address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
     Change::written(Controls::default(), address, values).map(|_| ())
 }
@@ -193,7 +193,7 @@ fn common(m: &mut Writer, config: &Config) {
 fn nameplate(m: &mut Writer, config: &Config) {
     let rated = f64::from(config.rated_w);
     let watts = to_u16(rated, 1.0);
-    // 4 is PV.
+    // 4 means PV.
     m.put([4, watts, factor(0), watts, factor(0)]);
     m.put([NOT_I16; 4]);
     m.put([NOT_I16]);
@@ -222,7 +222,7 @@ fn inverter(m: &mut Writer, reading: &Reading) {
     m.put([to_u16(amps.iter().sum(), 100.0)]);
     m.put(amps.map(|a| to_u16(a, 100.0)));
     m.put([factor(-2)]);
-    // Of two phases 120 degrees apart.
+    // Between two phases 120 degrees apart.
     let between = |a: f64, b: f64| to_u16((a * a + b * b + a * b).sqrt(), 10.0);
     m.put([between(volts[0], volts[1]), between(volts[1], volts[2]), between(volts[2], volts[0])]);
     m.put(volts.map(|v| to_u16(v, 10.0)));
@@ -234,7 +234,7 @@ fn inverter(m: &mut Writer, reading: &Reading) {
     m.put([to_i16_bits(100.0, 100.0), factor(-2)]);
     m.put(words(reading.lifetime_wh));
     m.put([factor(0)]);
-    // DC current and voltage have no meaning for several trackers: model 160 has them.
+    // DC current and voltage are not defined for several trackers: model 160 has them.
     m.put([NOT_U16, NOT_I16, NOT_U16, NOT_I16]);
     m.put([to_i16_bits(reading.dc_w, 1.0), factor(0)]);
     m.put([to_i16_bits(reading.internal_c, 10.0), NOT_I16, NOT_I16, NOT_I16, factor(-1)]);
@@ -307,7 +307,7 @@ impl Writer {
         self.words.extend(words);
     }
 
-    /// ASCII, two characters a register, filled up with NUL, cut at `registers`.
+    /// ASCII, two characters per register, padded with NUL, truncated to `registers`.
     fn text(&mut self, text: &str, registers: usize) {
         let bytes = text.as_bytes();
         let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
@@ -349,14 +349,14 @@ mod tests {
             seen.push((at(&image, offset), at(&image, offset + 1)));
             offset += 2 + at(&image, offset + 1);
         }
-        // Lengths as in the model files; 160 has 8 words and 20 for each string.
+        // Lengths as in the model files; 160 has 8 words plus 20 for each string.
         assert_eq!(seen, [(1, 66), (120, 26), (121, 30), (103, 50), (123, 24), (160, 48)]);
         assert_eq!(usize::from(offset) + 2, image.words.len());
         assert_eq!(at(&image, CONTROLS_AT), 123);
     }
 
     #[test]
-    fn every_point_is_where_the_published_models_have_it() {
+    fn every_point_is_where_the_published_models_define_it() {
         use ecowatt_profile::sunspec::Model;
 
         let plant = plant();
@@ -379,7 +379,7 @@ mod tests {
             offset += 2 + length;
         }
 
-        // Values that nothing but the right offset gives.
+        // Values that only the right offset yields.
         let start = |id: u16| {
             let mut offset = 2;
             while at(&image, offset) != id {
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_takes_effect_when_it_is_enabled_and_falls_away_with_its_lease() {
+    fn a_limit_takes_effect_when_enabled_and_expires_with_its_lease() {
         let mut plant = plant();
         let mut controls = Controls::default();
         let base = BASE + CONTROLS_AT;
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn disabling_gives_full_power_back() {
+    fn disabling_restores_full_power() {
         let mut plant = plant();
         let mut controls = Controls::default();
         let base = BASE + CONTROLS_AT;
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnected_inverter_gives_nothing_and_comes_back_by_its_timer() {
+    fn a_disconnected_inverter_delivers_nothing_until_its_timer_ends() {
         let mut plant = plant();
         let mut controls = Controls::default();
         let change = controls.written(&plant, BASE + CONTROLS_AT + 3, &[30, 0]).unwrap();
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_writes_are_refused_whole() {
+    fn invalid_writes_are_refused_as_a_whole() {
         let plant = plant();
         let controls = Controls::default();
         let base = BASE + CONTROLS_AT;

@@ -20,7 +20,7 @@ async fn state_shows_clock_reading_registers_and_counts() {
 }
 
 #[tokio::test]
-async fn faults_come_and_go() {
+async fn faults_are_created_listed_and_deleted() {
     let running = healthy().await;
     let order = r#"{"kind":"crc_error","probability":0.5,"for_s":60}"#;
     let (status, body) = http(&running, "POST", "/faults", Some(order)).await;
@@ -47,7 +47,7 @@ async fn irradiance_can_be_forced_and_released() {
 }
 
 #[tokio::test]
-async fn the_log_holds_what_was_answered_and_so_does_the_file() {
+async fn the_log_and_the_file_contain_the_answers() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal.jsonl");
     let config = ServeConfig { journal: Some(journal.clone()), ..everywhere() };
@@ -59,7 +59,7 @@ async fn the_log_holds_what_was_answered_and_so_does_the_file() {
 
     let log = get(&running, "/log?since=0").await;
     let words: Vec<u16> = answer[9..].chunks(2).map(|w| u16::from_be_bytes([w[0], w[1]])).collect();
-    assert_eq!(log.as_array().unwrap().len(), 2, "a refusal is no reading: {log}");
+    assert_eq!(log.as_array().unwrap().len(), 2, "an exception is not a reading: {log}");
     assert_eq!(log[0]["words"], serde_json::json!(words));
     assert_eq!((&log[1]["table"], &log[1]["address"]), (&"input".into(), &8.into()));
     assert_eq!(get(&running, "/log?since=1").await[0]["seq"], 2);
@@ -69,14 +69,14 @@ async fn the_log_holds_what_was_answered_and_so_does_the_file() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    // The file alone says when that was in the world.
+    // Only the file has the wall-clock time.
     let world_ms = lines.iter_mut().map(|line| line.as_object_mut().unwrap().remove("world_ms"));
     assert!(world_ms.flatten().all(|ms| ms.is_i64()));
     assert_eq!(serde_json::json!(lines), log);
 }
 
 #[tokio::test]
-async fn bad_orders_are_the_clients_fault() {
+async fn invalid_requests_are_client_errors() {
     let running = healthy().await;
     for (method, path, body, status, code) in [
         ("GET", "/nowhere", None, 404, "not_found"),
@@ -100,7 +100,7 @@ async fn bad_orders_are_the_clients_fault() {
 }
 
 #[tokio::test]
-async fn the_control_port_listens_on_loopback_alone() {
+async fn the_control_port_listens_only_on_loopback() {
     let everywhere = Some(([0, 0, 0, 0], 0).into());
     let config = ServeConfig { control: everywhere, ..ServeConfig::default() };
     let clock = ecowatt_clock::Clock::system();
@@ -110,7 +110,7 @@ async fn the_control_port_listens_on_loopback_alone() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_cannot_give_orders() {
+async fn pages_of_other_sites_are_refused() {
     let running = healthy().await;
     let port = running.addresses().control.unwrap().port();
     let own = format!("127.0.0.1:{port}");
@@ -145,7 +145,7 @@ async fn pages_of_other_sites_cannot_give_orders() {
     }
 }
 
-/// Sends a request as it is; the status of the answer.
+/// Sends a request unchanged and returns the status of the answer.
 async fn send(running: &Running, request: &str) -> u16 {
     let mut stream = TcpStream::connect(running.addresses().control.unwrap()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

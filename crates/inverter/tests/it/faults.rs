@@ -1,4 +1,4 @@
-//! Each fault does what it says, on the wire.
+//! Each fault has its documented effect on the wire.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn faulty(spec: FaultSpec) -> Running {
     start(simulation, &everywhere(), 1.0).await
 }
 
-/// Removes the fault and shows that the inverter is as before.
+/// Removes the fault and checks that the inverter is healthy again.
 async fn heals(running: &Running) {
     assert_eq!(http(running, "DELETE", "/faults", None).await.0, 204);
     assert_well(running).await;
@@ -33,7 +33,7 @@ async fn ask_tcp(running: &Running, pdu: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn wrong_crc_breaks_the_frame_and_nothing_else() {
+async fn wrong_crc_breaks_only_the_frame() {
     let running = faulty(FaultSpec::always(Kind::WrongCrc)).await;
     let answer = ask_rtu(&running, &READ_TEN).await;
     assert_eq!((answer.len(), &answer[..3]), (25, &[0x11, 3, 20][..]));
@@ -53,7 +53,7 @@ async fn truncated_answers_end_early() {
 }
 
 #[tokio::test]
-async fn garbage_leads_an_answer() {
+async fn garbage_precedes_an_answer() {
     let running = faulty(FaultSpec::always(Kind::Garbage)).await;
     let answer = ask_rtu(&running, &READ_TEN).await;
     assert!((26..=41).contains(&answer.len()), "{answer:?}");
@@ -62,7 +62,7 @@ async fn garbage_leads_an_answer() {
 }
 
 #[tokio::test]
-async fn overlong_answers_carry_more_than_was_asked_for() {
+async fn overlong_answers_have_more_than_was_requested() {
     let running = faulty(FaultSpec::always(Kind::Overlong)).await;
     let answer = ask_rtu(&running, &READ_TEN).await;
     assert!(answer.len() > 25 && answer[2] > 20, "{answer:?}");
@@ -79,7 +79,7 @@ async fn a_duplicate_is_the_same_answer_twice() {
 }
 
 #[tokio::test]
-async fn wrong_unit_and_wrong_function_are_well_formed() {
+async fn wrong_unit_and_wrong_function_are_in_valid_frames() {
     let running = faulty(FaultSpec::always(Kind::WrongUnit)).await;
     let answer = ask_rtu(&running, &READ_TEN).await;
     assert_eq!((answer[0] == 0x11, answer[1], ecowatt_modbus::crc16(&answer)), (false, 3, 0));
@@ -92,7 +92,7 @@ async fn wrong_unit_and_wrong_function_are_well_formed() {
 }
 
 #[tokio::test]
-async fn a_stale_answer_is_the_one_before() {
+async fn a_stale_answer_is_the_previous_one() {
     let running = faulty(FaultSpec::always(Kind::StaleAnswer)).await;
     let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
     let ask = |transaction, address| tcp(transaction, 0x11, &[3, 0, address, 0, 1]);
@@ -103,7 +103,7 @@ async fn a_stale_answer_is_the_one_before() {
 }
 
 #[tokio::test]
-async fn exceptions_refuse_the_registers_they_are_for() {
+async fn exceptions_refuse_only_their_registers() {
     for code in 1..=6 {
         let spec = FaultSpec {
             code: Some(code),
@@ -119,7 +119,7 @@ async fn exceptions_refuse_the_registers_they_are_for() {
 }
 
 #[tokio::test]
-async fn silence_is_no_answer_on_an_open_connection() {
+async fn silence_leaves_the_connection_open() {
     let spec = FaultSpec { times: Some(2), ..FaultSpec::always(Kind::Silence) };
     let running = faulty(spec).await;
     let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
@@ -130,7 +130,7 @@ async fn silence_is_no_answer_on_an_open_connection() {
 }
 
 #[tokio::test]
-async fn a_delay_is_at_least_as_long_as_told() {
+async fn a_delay_is_at_least_as_long_as_configured() {
     let spec = FaultSpec { delay_ms: Some(400), ..FaultSpec::always(Kind::Delay) };
     let running = faulty(spec).await;
     let clock = ecowatt_clock::Clock::system();
@@ -143,7 +143,7 @@ async fn a_delay_is_at_least_as_long_as_told() {
 }
 
 #[tokio::test]
-async fn a_reset_is_seen_as_a_reset() {
+async fn a_reset_reaches_the_client() {
     let running = faulty(FaultSpec::always(Kind::Reset)).await;
     let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
     stream.write_all(&tcp(1, 0x11, &READ_TEN)).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_reset_is_seen_as_a_reset() {
 }
 
 #[tokio::test]
-async fn a_rebooting_inverter_is_away_for_a_minute_of_its_time() {
+async fn a_rebooting_inverter_is_unreachable_for_a_simulated_minute() {
     let running = start(Simulation::healthy(calm()), &everywhere(), 30.0).await;
     assert_eq!(ask_rtu(&running, &[6, 0, 8, 0, 50]).await.len(), 8);
     let mut before = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
@@ -189,7 +189,7 @@ async fn frozen_registers_stay_as_they_were() {
 }
 
 #[tokio::test]
-async fn a_second_client_is_turned_away_while_the_first_is_there() {
+async fn a_second_client_is_refused_while_the_first_is_connected() {
     let running = faulty(FaultSpec::always(Kind::RefuseSecondClient)).await;
     let mut first = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
     assert_eq!(exchange(&mut first, &tcp(1, 0x11, &READ_TEN)).await.len(), 29);
@@ -220,7 +220,7 @@ async fn a_night_sleeper_answers_by_day() {
 }
 
 #[tokio::test]
-async fn no_grid_is_no_voltage_and_no_power() {
+async fn without_a_grid_there_is_no_voltage_and_no_power() {
     let running = healthy().await;
     http(&running, "POST", "/faults", Some(r#"{"kind":"grid_loss","for_s":600}"#)).await;
     within(async {

@@ -1,4 +1,4 @@
-//! Healthy exchanges, with tokio-modbus as the judge.
+//! Healthy exchanges, checked with tokio-modbus.
 
 use std::io::{Read as _, Write as _};
 
@@ -46,7 +46,7 @@ async fn tokio_modbus_reads_and_writes_over_tcp_and_over_rtu_in_tcp() {
 }
 
 #[tokio::test]
-async fn sixteen_clients_are_answered_side_by_side() {
+async fn sixteen_clients_are_answered_concurrently() {
     let running = healthy().await;
     let address = running.addresses().tcp.unwrap();
     let clients: Vec<_> = (0..16)
@@ -103,7 +103,7 @@ async fn the_sunspec_chain_is_walked_and_the_limit_set_by_tokio_modbus() {
 }
 
 #[tokio::test]
-async fn a_pseudo_terminal_is_a_serial_port_with_an_inverter() {
+async fn a_pseudo_terminal_works_as_a_serial_port() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("ttyInverter");
     let serial = SerialConfig { link: Some(link.clone()), baud: Some(115_200) };
@@ -114,7 +114,8 @@ async fn a_pseudo_terminal_is_a_serial_port_with_an_inverter() {
     let path = link.clone();
     let client = tokio::task::spawn_blocking(move || {
         let mut answers = Vec::new();
-        // Noise, half a request, another client's request: none of it hides the one that counts.
+        // Noise, half a request, another client's request: the valid request is found behind all of
+        // them.
         let noise = [&[0xFF, 0x00, 0x7E][..], &rig::rtu(0x11, &rig::READ_TEN)[..4]].concat();
         for prefix in [&[][..], &noise, &rig::rtu(0x12, &rig::READ_TEN)] {
             let mut port = std::fs::File::options().read(true).write(true).open(&path).unwrap();
@@ -137,7 +138,7 @@ async fn a_pseudo_terminal_is_a_serial_port_with_an_inverter() {
 }
 
 #[tokio::test]
-async fn a_link_replaces_no_ordinary_file() {
+async fn a_link_does_not_replace_an_ordinary_file() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("precious");
     std::fs::write(&link, "data").unwrap();
@@ -159,7 +160,7 @@ async fn at_full_speed_an_hour_passes_in_a_second() {
         loop {
             let state = rig::get(&running, "/state").await;
             let (now, shown) = (state["t_ms"].as_i64(), state["reading"]["t_ms"].as_i64());
-            assert!(now.unwrap() - shown.unwrap() < 1_000, "physics falls behind: {state}");
+            assert!(now.unwrap() - shown.unwrap() < 1_000, "the physics falls behind: {state}");
             if wh(&state) > wh(&first) + 2_000 {
                 return;
             }

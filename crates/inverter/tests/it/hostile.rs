@@ -1,4 +1,4 @@
-//! Whatever is thrown at a port, the next client is served.
+//! Whatever is sent to a port, the next client is served.
 
 use ecowatt_inverter::physics::random::Random;
 use tokio::io::AsyncWriteExt as _;
@@ -11,7 +11,7 @@ fn noise(random: &mut Random, length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn noise_on_every_port_harms_nobody() {
+async fn noise_on_every_port_does_no_harm() {
     let running = healthy().await;
     let addresses = running.addresses().clone();
     let mut random = Random::new(2, 0);
@@ -19,7 +19,7 @@ async fn noise_on_every_port_harms_nobody() {
         for address in [addresses.tcp, addresses.rtu_tcp, addresses.control] {
             let mut stream = TcpStream::connect(address.unwrap()).await.unwrap();
             let length = 1 + random.below(if round % 10 == 0 { 20_000 } else { 300 });
-            // The other side may hang up before it has read everything.
+            // The peer may close before it has read everything.
             drop(within(stream.write_all(&noise(&mut random, length))).await);
         }
     }
@@ -28,7 +28,7 @@ async fn noise_on_every_port_harms_nobody() {
 }
 
 #[tokio::test]
-async fn requests_that_lie_about_themselves_are_refused_or_end_the_connection() {
+async fn inconsistent_requests_are_refused_or_close_the_connection() {
     let running = healthy().await;
     let address = running.addresses().tcp.unwrap();
     for (pdu, refusal) in [
@@ -54,7 +54,7 @@ async fn requests_that_lie_about_themselves_are_refused_or_end_the_connection() 
 }
 
 #[tokio::test]
-async fn a_request_in_single_bytes_or_two_in_one_piece_are_understood() {
+async fn split_and_joined_requests_are_decoded() {
     let running = healthy().await;
     let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -82,7 +82,7 @@ async fn rtu_noise_is_skipped_within_a_connection() {
 }
 
 #[tokio::test]
-async fn more_clients_than_allowed_are_turned_away_and_places_come_free() {
+async fn excess_clients_are_refused_until_others_leave() {
     let running = healthy().await;
     let address = running.addresses().tcp.unwrap();
     let mut guests = Vec::new();

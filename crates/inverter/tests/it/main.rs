@@ -1,4 +1,4 @@
-//! The simulated inverter from outside: real sockets, a real pseudo terminal.
+//! The simulated inverter from outside: real sockets and a real pseudo terminal.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod control;

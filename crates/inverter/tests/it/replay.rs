@@ -1,4 +1,4 @@
-//! Recorded registers come back exactly, at their times.
+//! Recorded registers are returned exactly, at their times.
 
 use ecowatt_inverter::series::{Alignment, Series};
 use ecowatt_inverter::{Config, Inverter, Simulation, Source, Table};
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::rig::{NOON, READ_TEN, calm, everywhere, exchange, start, tcp, within};
 
-/// A synthetic day in the form of the traces: `t`, then the ten registers, one row per 5 s.
+/// A synthetic day in the format of the traces: `t`, then the ten registers, one row per 5 s.
 fn recording(first_s: i64) -> (String, Vec<Vec<u16>>) {
     let mut text = "t,Vac1,Iac1,Fac1,Vpv1,Vpv2,Ipv1,Ipv2,Temp,Pow,Pac\n".to_owned();
     let mut rows = Vec::new();

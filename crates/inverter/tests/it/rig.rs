@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 /// 2026-06-21T11:00Z.
 pub(crate) const NOON: UnixMs = UnixMs(1_782_039_600_000);
 
-/// Longer than anything here takes, shorter than a patient reader.
+/// Longer than anything here takes, but short enough to wait for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A read of registers 0 to 9 of unit 0x11.
@@ -35,13 +35,13 @@ pub(crate) async fn start(simulation: Simulation, config: &ServeConfig, speed: f
     serve(simulation, config, clock, std::future::pending()).await.unwrap()
 }
 
-/// A healthy inverter on every front but the pty.
+/// A healthy inverter on every front except the pty.
 pub(crate) async fn healthy() -> Running {
     start(Simulation::healthy(calm()), &everywhere(), 1.0).await
 }
 
 pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("it ends within the deadline")
+    tokio::time::timeout(DEADLINE, what).await.expect("finished within the deadline")
 }
 
 pub(crate) fn rtu(unit: u8, pdu: &[u8]) -> Vec<u8> {
@@ -59,16 +59,16 @@ pub(crate) fn tcp(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What comes back for `request`, until nothing more comes for a while or the other side closes.
+/// The bytes returned for `request`, until the peer is quiet for a while or closes.
 pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).await.unwrap();
     listen(stream).await
 }
 
 pub(crate) async fn listen(stream: &mut TcpStream) -> Vec<u8> {
-    /// For the first byte: what has not come by then is taken for silence.
+    /// For the first byte: after this, silence is assumed.
     const PATIENCE: Duration = Duration::from_millis(1_500);
-    /// For more of an answer, which is written in one piece.
+    /// For the rest of an answer, which is written in one piece.
     const QUIET: Duration = Duration::from_millis(100);
     let mut answer = Vec::new();
     let mut buffer = [0; 512];
@@ -81,7 +81,7 @@ pub(crate) async fn listen(stream: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-/// Whether a new client is answered as it should be: by both TCP fronts.
+/// Checks that both TCP fronts answer a new client correctly.
 pub(crate) async fn assert_well(running: &Running) {
     within(async {
         let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
@@ -124,7 +124,7 @@ pub(crate) async fn http(
     .await
 }
 
-/// The same, the body read as JSON.
+/// The same, with the body parsed as JSON.
 pub(crate) async fn get(running: &Running, path: &str) -> serde_json::Value {
     let (status, body) = http(running, "GET", path, None).await;
     assert_eq!(status, 200, "{body}");
