@@ -8,8 +8,20 @@ use crate::run::{Root, command, output};
 const PAGE: &str = "docs/writing.md";
 
 /// Files and folders that follow the page throughout. The others join folder by folder.
-const PLAIN: &[&str] =
-    &["docs/writing.md", "crates/clock/", "crates/modbus/", "crates/model/", "xtask/src/tidy/"];
+const PLAIN: &[&str] = &[
+    "docs/writing.md",
+    "crates/clock/",
+    "crates/codec/",
+    "crates/envelope/",
+    "crates/inverter/",
+    "crates/modbus/",
+    "crates/model/",
+    "crates/profile/",
+    "crates/vfs/",
+    "crates/wire/",
+    "profiles/",
+    "xtask/src/tidy/",
+];
 
 const ENDINGS: &[&str] = &[".rs", ".md", ".ts", ".tsx", ".toml", ".html"];
 
