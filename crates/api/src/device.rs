@@ -198,20 +198,29 @@ pub struct Profile {
     pub title: String,
 }
 
-/// Makes a claim code for a device that is to be.
+/// A new device, which gets a claim code.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EnrolDevice {
-    /// What people call it; 1 to 80 characters.
+pub struct CreateDevice {
+    /// 1 to 80 characters.
+    #[schema(example = "Barn")]
     pub name: String,
-    /// The site by name; made if there is none of that name.
+    /// The site by name; created if no site has it.
     pub site: NewSite,
-    /// How long the code may be redeemed; one day unless told otherwise, a month at most.
+    /// How long the code can be redeemed; default: one day, at most 30 days.
     #[serde(default)]
+    #[schema(example = 86_400)]
     pub valid_for_s: Option<u64>,
-    /// Gives an existing device a new code (and, once redeemed, a new key) instead.
+}
+
+/// A new claim code for an existing device.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateClaim {
+    /// How long the code can be redeemed; default: one day, at most 30 days.
     #[serde(default)]
-    pub device: Option<String>,
+    #[schema(example = 86_400)]
+    pub valid_for_s: Option<u64>,
 }
 
 /// The site that a device is enrolled at.

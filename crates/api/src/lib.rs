@@ -16,9 +16,9 @@ pub use access::{
     Session, Token,
 };
 pub use device::{
-    Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment, InverterState,
-    InverterSummary, LinkState, NewSite, PointValue, Profile, Site, Spark, Trouble, TroubleCause,
-    UpdateDevice, UpdateSite, Updated,
+    CreateClaim, CreateDevice, Device, DeviceDetail, DeviceList, DeviceState, Enrolment,
+    InverterState, InverterSummary, LinkState, NewSite, PointValue, Profile, Site, Spark, Trouble,
+    TroubleCause, UpdateDevice, UpdateSite, Updated,
 };
 pub use error::{Error, ErrorBody};
 pub use event::{DeviceChanged, EventKind, LiveSample};

@@ -7,8 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    CreateToken, CreatedToken, DeviceDetail, DeviceList, DeviceState, Energy, EnrolDevice,
-    Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, Site, System,
+    CreateClaim, CreateDevice, CreateToken, CreatedToken, DeviceDetail, DeviceList, DeviceState,
+    Energy, Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, Site, System,
     Telemetry, Token, UpdateDevice, UpdateSite, Updated,
 };
 use serde::Serialize;
@@ -143,12 +143,20 @@ impl Client {
         self.get(&format!("/api/v1/devices/{}", segment(id)), &[])
     }
 
-    /// Makes a claim code.
+    /// Creates a device and its claim code.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn enrol_device(&self, request: &EnrolDevice) -> Result<Enrolment, ClientError> {
+    pub fn create_device(&self, request: &CreateDevice) -> Result<Enrolment, ClientError> {
         self.post("/api/v1/devices", request)
+    }
+
+    /// Creates another claim code for a device.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn create_claim(&self, id: &str, request: &CreateClaim) -> Result<Enrolment, ClientError> {
+        self.post(&format!("/api/v1/devices/{}/claim", segment(id)), request)
     }
 
     /// Changes a device's name and site.

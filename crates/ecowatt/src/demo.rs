@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ecowatt_agent::{Config as AgentConfig, InverterConfig};
-use ecowatt_api::{EnrolDevice, NewSite};
+use ecowatt_api::{CreateDevice, NewSite};
 use ecowatt_client::Client;
 use ecowatt_clock::Clock;
 use ecowatt_inverter::{
@@ -250,14 +250,13 @@ async fn enrol(url: &str, token: &str, index: u16) -> anyhow::Result<(String, St
     let roof = ROOFS[usize::from(index) % ROOFS.len()];
     let round = usize::from(index) / ROOFS.len();
     let name = if round == 0 { roof.to_owned() } else { format!("{roof} {}", round + 1) };
-    let request = EnrolDevice {
+    let request = CreateDevice {
         name,
         site: NewSite { name: "Havelberg".into(), time_zone: Some(TIME_ZONE.into()) },
         valid_for_s: None,
-        device: None,
     };
     let client = Client::new(url, token)?;
-    let enrolment = tokio::task::spawn_blocking(move || client.enrol_device(&request))
+    let enrolment = tokio::task::spawn_blocking(move || client.create_device(&request))
         .await?
         .context("enrolling a device")?;
     Ok((enrolment.device, enrolment.claim_code))

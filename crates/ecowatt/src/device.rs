@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ecowatt_agent::{Address, ServerUrl};
 use ecowatt_api::{
-    Device, DeviceDetail, DeviceState, EnrolDevice, Enrolment, NewSite, UpdateDevice,
+    CreateClaim, CreateDevice, Device, DeviceDetail, DeviceState, Enrolment, NewSite, UpdateDevice,
 };
 use ecowatt_client::DeviceQuery;
 use ecowatt_profile::catalogue;
@@ -200,19 +200,20 @@ pub(crate) fn run(args: &DeviceArgs) -> anyhow::Result<()> {
 }
 
 fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
-    let enrolment = args
-        .connection
-        .client()?
-        .enrol_device(&EnrolDevice {
+    let client = args.connection.client()?;
+    let valid_for_s = args.valid_for.map(|duration| duration.as_secs());
+    let enrolment = match &args.device {
+        Some(device) => client.create_claim(device, &CreateClaim { valid_for_s }),
+        None => client.create_device(&CreateDevice {
             name: args.name.clone().unwrap_or_default(),
             site: NewSite {
                 name: args.site.clone().unwrap_or_default(),
                 time_zone: args.time_zone.clone(),
             },
-            valid_for_s: args.valid_for.map(|duration| duration.as_secs()),
-            device: args.device.clone(),
-        })
-        .context("making a claim code")?;
+            valid_for_s,
+        }),
+    };
+    let enrolment = enrolment.context("creating a claim code")?;
     let agent_toml = agent_toml(args, &enrolment.claim_code);
     if args.json {
         let agent_toml = agent_toml.to_string();

@@ -220,13 +220,12 @@ fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()>
     let inverter = ["inverter", "--listen", &address, "--profile", "ecowatt/seed-sim"];
     let _inverter = program.start(&inverter, &folder.join("inverter.log"))?;
     let client = &server.client;
-    let request = ecowatt_api::EnrolDevice {
+    let request = ecowatt_api::CreateDevice {
         name: "Agent".into(),
         site: ecowatt_api::NewSite { name: "Bench".into(), time_zone: Some("UTC".into()) },
         valid_for_s: None,
-        device: None,
     };
-    let enrolment = client.enrol_device(&request).context("enrolling")?;
+    let enrolment = client.create_device(&request).context("enrolling")?;
     let config = folder.join("agent.toml");
     let toml = format!(
         "server = \"http://{}\"\ndata = \"{}\"\nclaim_code = \"{}\"\n\

@@ -125,13 +125,12 @@ impl Rig {
     /// Enrols a device and starts its agent. The first agent has the first inverter, and so on.
     pub(crate) fn add_agent(&mut self, routes: &Routes) -> Result<()> {
         let name = format!("agent-{}", self.agents.len());
-        let request = ecowatt_api::EnrolDevice {
+        let request = ecowatt_api::CreateDevice {
             name: name.clone(),
             site: ecowatt_api::NewSite { name: "Trial".into(), time_zone: Some("UTC".into()) },
             valid_for_s: None,
-            device: None,
         };
-        let enrolment = self.client.enrol_device(&request).context("enrolling")?;
+        let enrolment = self.client.create_device(&request).context("enrolling")?;
         let config = self.folder.join(format!("{name}.toml"));
         let sample_log = self.folder.join(format!("{name}.csv"));
         let log = self.folder.join(format!("{name}.log"));

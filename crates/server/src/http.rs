@@ -134,7 +134,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(profiles::list_profiles))
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
-        .routes(routes!(devices::enrol_device))
+        .routes(routes!(devices::create_device))
+        .routes(routes!(devices::create_claim))
         .routes(routes!(devices::update_device, devices::delete_device))
         .routes(routes!(devices::delete_device_keys))
         .routes(routes!(devices::reset_device))

@@ -48,8 +48,8 @@ export interface paths {
         /** Lists devices in the order in which they were enrolled. */
         get: operations["list_devices"];
         put?: never;
-        /** Makes a claim code for a device that is to be, or a new one for a device that is. */
-        post: operations["enrol_device"];
+        /** Creates a device and its claim code. */
+        post: operations["create_device"];
         delete?: never;
         options?: never;
         head?: never;
@@ -80,6 +80,23 @@ export interface paths {
          *     where the zone of its new site is another, `keep_past_days` must say that this may be so.
          */
         patch: operations["update_device"];
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Creates another claim code for a device, which gives it a new key once redeemed. */
+        post: operations["create_claim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/devices/{id}/energy": {
@@ -473,6 +490,31 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A new claim code for an existing device. */
+        CreateClaim: {
+            /**
+             * Format: int64
+             * @description How long the code can be redeemed; default: one day, at most 30 days.
+             * @example 86400
+             */
+            valid_for_s?: number | null;
+        };
+        /** @description A new device, which gets a claim code. */
+        CreateDevice: {
+            /**
+             * @description 1 to 80 characters.
+             * @example Barn
+             */
+            name: string;
+            /** @description The site by name; created if no site has it. */
+            site: components["schemas"]["NewSite"];
+            /**
+             * Format: int64
+             * @description How long the code can be redeemed; default: one day, at most 30 days.
+             * @example 86400
+             */
+            valid_for_s?: number | null;
+        };
         /** @description Exchanges a token for a browser session (a cookie that scripts cannot read). */
         CreateSession: {
             token: string;
@@ -603,20 +645,6 @@ export interface components {
          * @enum {string}
          */
         EnergySource: "counter" | "integrated";
-        /** @description Makes a claim code for a device that is to be. */
-        EnrolDevice: {
-            /** @description Gives an existing device a new code (and, once redeemed, a new key) instead. */
-            device?: string | null;
-            /** @description What people call it; 1 to 80 characters. */
-            name: string;
-            /** @description The site by name; made if there is none of that name. */
-            site: components["schemas"]["NewSite"];
-            /**
-             * Format: int64
-             * @description How long the code may be redeemed; one day unless told otherwise, a month at most.
-             */
-            valid_for_s?: number | null;
-        };
         /** @description A claim code, shown once. */
         Enrolment: {
             /** @description Give it to the agent; it can be redeemed once. */
@@ -1107,7 +1135,7 @@ export interface operations {
             };
         };
     };
-    enrol_device: {
+    create_device: {
         parameters: {
             query?: never;
             header?: never;
@@ -1116,7 +1144,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["EnrolDevice"];
+                "application/json": components["schemas"]["CreateDevice"];
             };
         };
         responses: {
@@ -1129,7 +1157,7 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolment"];
                 };
             };
-            /** @description A name, time zone or duration is not one. */
+            /** @description The name, time zone or lifetime is invalid. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1156,15 +1184,6 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description `device` does not exist. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
             /** @description The body took too long to arrive. */
             408: {
                 headers: {
@@ -1174,7 +1193,7 @@ export interface operations {
                     "application/json": components["schemas"]["Error"];
                 };
             };
-            /** @description The site exists and is in another time zone. */
+            /** @description The site exists in another time zone. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1424,6 +1443,123 @@ export interface operations {
                 };
             };
             /** @description Past days would stay cut by another time zone. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    create_claim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateClaim"];
+            };
+        };
+        responses: {
+            /** @description The code is shown this once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Enrolment"];
+                };
+            };
+            /** @description The lifetime is invalid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The device has used all key generations. */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -9,13 +9,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use ecowatt_api::{
-    DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState, EnrolDevice, Enrolment,
-    InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause, UpdateDevice,
-    Updated,
+    CreateClaim, CreateDevice, DEVICES_PAGE_MAX, Device, DeviceDetail, DeviceList, DeviceState,
+    Enrolment, InverterState, InverterSummary, LinkState, PointValue, Spark, TroubleCause,
+    UpdateDevice, Updated,
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{ClaimFor, DeviceQuery, EditDevice, EditError, LatestReading};
+use ecowatt_store::{By, ClaimFor, DeviceQuery, EditDevice, EditError, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -113,39 +113,63 @@ pub(super) async fn find_device(
     Ok(Json(device_detail(&detail)))
 }
 
-/// Makes a claim code for a device that is to be, or a new one for a device that is.
+/// Creates a device and its claim code.
 #[utoipa::path(
     post,
     path = "/api/v1/devices",
     tag = "devices",
-    request_body = EnrolDevice,
+    request_body = CreateDevice,
     responses(
         (status = CREATED, description = "The code is shown this once.", body = Enrolment),
-        (status = BAD_REQUEST, description = "A name, time zone or duration is not one.", body = ecowatt_api::Error),
-        (status = NOT_FOUND, description = "`device` does not exist.", body = ecowatt_api::Error),
-        (status = CONFLICT, description = "The site exists and is in another time zone.", body = ecowatt_api::Error),
+        (status = BAD_REQUEST, description = "The name, time zone or lifetime is invalid.", body = ecowatt_api::Error),
+        (status = CONFLICT, description = "The site exists in another time zone.", body = ecowatt_api::Error),
     ),
 )]
-pub(super) async fn enrol_device(
+pub(super) async fn create_device(
     State(app): State<App>,
-    Caller(caller): Caller,
     Acting(by): Acting,
-    Body(body): Body<EnrolDevice>,
+    Body(body): Body<CreateDevice>,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
-    let claim_for = match body.device {
-        Some(id) => {
-            let within = app.fleet.within(caller.scope());
-            let device = within.device(device_number(&id)?).await?;
-            ClaimFor::Existing(device.ok_or_else(device_unknown)?.number())
-        }
-        None => {
-            ClaimFor::New { name: body.name, site: body.site.name, time_zone: body.site.time_zone }
-        }
-    };
-    let valid_for = body.valid_for_s.map(Duration::from_secs);
+    let CreateDevice { name, site, valid_for_s } = body;
+    let claim_for = ClaimFor::New { name, site: site.name, time_zone: site.time_zone };
+    make_claim(&app, by, claim_for, valid_for_s).await
+}
+
+/// Creates another claim code for a device, which gives it a new key once redeemed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/devices/{id}/claim",
+    tag = "devices",
+    params(("id" = String, Path, description = "Such as `dev-42`.")),
+    request_body = CreateClaim,
+    responses(
+        (status = CREATED, description = "The code is shown this once.", body = Enrolment),
+        (status = BAD_REQUEST, description = "The lifetime is invalid.", body = ecowatt_api::Error),
+        (status = NOT_FOUND, description = "There is no such device.", body = ecowatt_api::Error),
+        (status = CONFLICT, description = "The device has used all key generations.", body = ecowatt_api::Error),
+    ),
+)]
+pub(super) async fn create_claim(
+    State(app): State<App>,
+    Acting(by): Acting,
+    DevicePath(device): DevicePath,
+    Body(body): Body<CreateClaim>,
+) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
+    let claim_for = ClaimFor::Existing(device.number());
+    make_claim(&app, by, claim_for, body.valid_for_s).await
+}
+
+async fn make_claim(
+    app: &App,
+    by: By,
+    claim_for: ClaimFor,
+    valid_for_s: Option<u64>,
+) -> Result<(StatusCode, Json<Enrolment>), ApiError> {
+    let valid_for = valid_for_s.map(Duration::from_secs);
+    let who = by.who.clone();
     let made = app.enrolment.make_claim(by, ClaimRequest { claim_for, valid_for }).await?;
     tracing::info!(
-        by = %caller,
+        by = who,
         device_id = %made.device,
         claim = made.code.id().as_str(),
         "claim code made"

@@ -372,13 +372,13 @@ async fn tokens_are_refused_that_make_no_sense() {
 #[tokio::test]
 async fn outstanding_claim_codes_are_listed_voided_and_go_with_the_keys() {
     let world = World::start().await;
-    let claim = async |body: &str| -> ClaimCode {
-        let enrolment = world.post("/api/v1/devices", body).await;
+    let claim = async |target: &str, body: &str| -> ClaimCode {
+        let enrolment = world.post(target, body).await;
         enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap()
     };
     let site = r#""site":{"name":"Home","time_zone":"UTC"}"#;
-    let first = claim(&format!(r#"{{"name":"Roof",{site}}}"#)).await;
-    let second = claim(&format!(r#"{{"name":"Shed",{site}}}"#)).await;
+    let first = claim("/api/v1/devices", &format!(r#"{{"name":"Roof",{site}}}"#)).await;
+    let second = claim("/api/v1/devices", &format!(r#"{{"name":"Shed",{site}}}"#)).await;
     let listed = world.get_json("/api/v1/claims").await;
     assert_eq!(listed.as_array().unwrap().len(), 2);
     let shown = find(&listed, "id", first.id().as_str());
@@ -395,7 +395,7 @@ async fn outstanding_claim_codes_are_listed_voided_and_go_with_the_keys() {
     // A redeemed one is no longer outstanding; a second code of the device goes with its keys.
     assert_eq!(TestDevice::redeem(&world, &half, &second).await.status, 200);
     assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));
-    let third = claim(r#"{"name":"","site":{"name":""},"device":"dev-2"}"#).await;
+    let third = claim("/api/v1/devices/dev-2/claim", "{}").await;
     assert_eq!(delete(&world, "/api/v1/devices/dev-2/keys").await.status, 204);
     assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &third).await.status, 401);
     assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));

@@ -94,8 +94,7 @@ async fn bad_bodies_are_refused_by_name() {
             400,
             "invalid_duration",
         ),
-        (r#"{"name":"n","site":{"name":"s"},"device":"dev-9"}"#, 404, "device_unknown"),
-        (r#"{"name":"n","site":{"name":"s"},"device":"nine"}"#, 400, "invalid_device"),
+        (r#"{"name":"n","site":{"name":"s"},"device":"dev-9"}"#, 422, "invalid_body"),
         (name_of_81.as_str(), 400, "invalid_name"),
         (long.as_str(), 413, "too_large"),
         (deep.as_str(), 422, "invalid_body"),
@@ -104,6 +103,17 @@ async fn bad_bodies_are_refused_by_name() {
         let answer = world.post("/api/v1/devices", body).await;
         let shown: String = body.chars().take(60).collect();
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{shown}");
+    }
+    let body = r#"{"name":"n","site":{"name":"s","time_zone":"UTC"}}"#;
+    assert_eq!(world.post("/api/v1/devices", body).await.status, 201);
+    for (device, body, status, code) in [
+        ("dev-9", "{}", 404, "device_unknown"),
+        ("nine", "{}", 400, "invalid_device"),
+        ("dev-1", r#"{"name":"n"}"#, 422, "invalid_body"),
+        ("dev-1", r#"{"valid_for_s":0}"#, 400, "invalid_duration"),
+    ] {
+        let answer = world.post(&format!("/api/v1/devices/{device}/claim"), body).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{device} {body}");
     }
     let (name, value) = world.bearer();
     let plain = [(name, value.as_str()), ("content-type", "text/plain")];

@@ -309,8 +309,7 @@ async fn claim_code_is_redeemed_by_one_device() {
     assert_eq!((other.status, other.body.len()), (409, 0));
 
     // A second code for the device gives it a second key.
-    let body = r#"{"name":"","site":{"name":""},"device":"dev-1"}"#;
-    let enrolment = world.post("/api/v1/devices", body).await;
+    let enrolment = world.post("/api/v1/devices/dev-1/claim", "{}").await;
     assert_eq!(enrolment.status, 201, "{}", enrolment.text());
     let code: ClaimCode = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
     let half = DeviceHalf::new([3; 32]);
@@ -379,8 +378,7 @@ async fn revoked_device_is_refused_until_it_is_enrolled_again() {
     assert_eq!((&link["samples"], &link["key_generation"]), (&1.into(), &1.into()));
     assert!(link["key_revoked"].is_string(), "{link}");
 
-    let body = r#"{"name":"","site":{"name":""},"device":"dev-1"}"#;
-    let enrolment = world.post("/api/v1/devices", body).await.json();
+    let enrolment = world.post("/api/v1/devices/dev-1/claim", "{}").await.json();
     let code: ClaimCode = enrolment["claim_code"].as_str().unwrap().parse().unwrap();
     assert_eq!(TestDevice::redeem(&world, &DeviceHalf::new([3; 32]), &code).await.status, 200);
     let link = &world.get_json("/api/v1/devices/dev-1").await["link"];

@@ -15,8 +15,7 @@ fn now() -> UnixMs {
 
 /// Gives the device another key, as an operator and an agent do.
 pub(crate) async fn enrol_again(world: &World, device: &TestDevice) -> TestDevice {
-    let body = format!(r#"{{"name":"","site":{{"name":""}},"device":"{}"}}"#, device.id);
-    let enrolment = world.post("/api/v1/devices", &body).await;
+    let enrolment = world.post(&format!("/api/v1/devices/{}/claim", device.id), "{}").await;
     assert_eq!(enrolment.status, 201, "{}", enrolment.text());
     let code: ClaimCode = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
     let half = DeviceHalf::new([9; 32]);

@@ -2,7 +2,7 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type FormEvent } from "react";
 import { post } from "../../api/client";
-import type { Device, EnrolDevice, Enrolment } from "../../api/types";
+import type { CreateDevice, Device, Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { isZone, OWN_ZONE } from "../../lib/zone";
@@ -29,7 +29,7 @@ export function EnrolDialog({ isOpen, devices, onClose }: Props) {
 function Enrol({ devices, onClose }: Omit<Props, "isOpen">) {
   const queries = useQueryClient();
   const enrol = useMutation({
-    mutationFn: (wanted: EnrolDevice) => post<Enrolment>("/devices", wanted),
+    mutationFn: (wanted: CreateDevice) => post<Enrolment>("/devices", wanted),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["fleet"] }),
   });
   const [choice, setChoice] = useState(FIRST_CHOICE);
@@ -52,7 +52,7 @@ interface FormProps {
   onChoice: (choice: InverterChoice) => void;
   isBusy: boolean;
   failure: string | null;
-  onSubmit: (wanted: EnrolDevice) => void;
+  onSubmit: (wanted: CreateDevice) => void;
 }
 
 function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProps) {

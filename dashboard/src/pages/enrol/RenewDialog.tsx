@@ -2,7 +2,7 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { post } from "../../api/client";
-import type { DeviceDetail, EnrolDevice, Enrolment } from "../../api/types";
+import type { CreateClaim, DeviceDetail, Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { Code } from "./Code";
@@ -28,8 +28,7 @@ function Renew({ device, onClose }: Omit<Props, "isOpen">) {
   const isNew = device.last_seen == null;
   const [choice, setChoice] = useState(FIRST_CHOICE);
   const renew = useMutation({
-    mutationFn: () =>
-      post<Enrolment>("/devices", { name: "", site: { name: "" }, device: device.id } satisfies EnrolDevice),
+    mutationFn: () => post<Enrolment>(`/devices/${device.id}/claim`, {} satisfies CreateClaim),
     onSuccess: () => Promise.all(["device", "claims"].map((key) => queries.invalidateQueries({ queryKey: [key] }))),
   });
   if (renew.data) return <Code enrolment={renew.data} choice={isNew ? choice : undefined} onClose={onClose} />;
