@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
     ("agent", &["model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device"]),
     ("inverter", &["model", "clock", "modbus", "profile"]),
-    ("store", &["model"]),
+    ("store", &["model", "codec"]),
     ("vfs", &[]),
     ("api", &[]),
     ("server", &["model", "clock", "profile", "codec", "envelope", "wire", "store", "api"]),

@@ -1,4 +1,5 @@
-//! `ecowatt store`: copies of the server's database, made and put back, and its roll-ups made again.
+//! `ecowatt store`: copies of the server's database, made and put back, its roll-ups made again, and
+//! what its space goes to.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
 use ecowatt_model::DeviceNumber;
-use ecowatt_store::{BackupError, By, Contents, CopyProgress, Rebuilt, Store};
+use ecowatt_store::{BackupError, By, Contents, CopyProgress, Kind, Rebuilt, Store, StoreReport};
 use serde::Serialize;
 
 use crate::argument;
@@ -43,6 +44,38 @@ enum Verb {
     /// For past days after a site's time zone was corrected, and for roll-ups that are damaged. Each
     /// device is made again as a whole or not at all; broken off, it can be begun again.
     Rebuild(RebuildArgs),
+    /// Say what the database's space goes to; the server may go on meanwhile.
+    ///
+    /// It reads the whole file. Samples of the last days take more than older ones, which the server
+    /// packs.
+    Report(ReportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// The server's data folder.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the database's space goes to, as it is printed.
+#[derive(Debug, Serialize)]
+struct Space {
+    samples: u64,
+    inverter_days: u64,
+    kinds: Vec<SpaceOfKind>,
+    free_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct SpaceOfKind {
+    kind: &'static str,
+    bytes: u64,
+    bytes_per_sample: f64,
+    bytes_per_inverter_day: u64,
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +186,7 @@ pub(crate) async fn run(args: &StoreArgs, clock: Clock) -> anyhow::Result<()> {
         Verb::Backup(args) => back_up(args, clock),
         Verb::Restore(args) => restore(args),
         Verb::Rebuild(args) => rebuild(args, clock).await,
+        Verb::Report(args) => report(args).await,
     }
 }
 
@@ -243,6 +277,71 @@ async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
     let is_as_it_was = report.rows_changed == 0;
     ensure!(!args.check || is_as_it_was, "roll-ups differ from the samples; see above");
     Ok(())
+}
+
+async fn report(args: &ReportArgs) -> anyhow::Result<()> {
+    let data = args.data.display();
+    ensure!(Store::is_in(&args.data)?, "{data} holds no server's data");
+    let store = Store::open_beside(&args.data).with_context(|| format!("opening {data}"))?;
+    let space = Space::of(&store.report().await?);
+    if args.json { print_json(&space) } else { Ok(space.print()?) }
+}
+
+impl Space {
+    fn of(report: &StoreReport) -> Self {
+        let (samples, days) = (report.samples.max(1), report.inverter_days.max(1));
+        let all = report.kinds.iter().map(|of| of.bytes).sum();
+        let each = report.kinds.iter().map(|of| (name_of(of.kind), of.bytes));
+        let kinds = each.chain([("all", all)]).map(|(kind, bytes)| SpaceOfKind {
+            kind,
+            bytes,
+            bytes_per_sample: per(bytes, samples),
+            bytes_per_inverter_day: bytes / days,
+        });
+        Self {
+            samples: report.samples,
+            inverter_days: report.inverter_days,
+            kinds: kinds.collect(),
+            free_bytes: report.free_bytes,
+        }
+    }
+
+    fn print(&self) -> io::Result<()> {
+        let mut out = io::stdout();
+        writeln!(
+            out,
+            "{:<10} {:>14} {:>12} {:>18}",
+            "", "BYTES", "PER SAMPLE", "PER INVERTER-DAY"
+        )?;
+        for SpaceOfKind { kind, bytes, bytes_per_sample, bytes_per_inverter_day } in &self.kinds {
+            writeln!(
+                out,
+                "{kind:<10} {bytes:>14} {bytes_per_sample:>12.2} {bytes_per_inverter_day:>18}"
+            )?;
+        }
+        writeln!(
+            out,
+            "{} samples, {} inverter-days, {} bytes free",
+            self.samples, self.inverter_days, self.free_bytes
+        )
+    }
+}
+
+/// Hundredths are enough.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn per(bytes: u64, count: u64) -> f64 {
+    (bytes as f64 / count as f64 * 100.0).round() / 100.0
+}
+
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Samples => "samples",
+        Kind::Minutes => "minutes",
+        Kind::Days => "days",
+        Kind::Energy => "energy",
+        Kind::States => "states",
+        Kind::Rest => "rest",
+    }
 }
 
 impl Report {

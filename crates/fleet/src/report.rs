@@ -199,6 +199,7 @@ impl fmt::Display for Report {
             "clocks unset, wrong by more than 10 s, server's set wrong",
             join(&[devices.clocks_unset, devices.clocks_wrong, server.clock_steps]),
         ));
+        rows.push(("batches packed by the server", grouped(server.packed)));
         rows.push(("partitions", grouped(devices.partitions)));
         rows.push(("messages and replies lost", grouped(network.lost)));
         rows.push(("  doubled", grouped(network.doubled)));

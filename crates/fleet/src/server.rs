@@ -11,12 +11,14 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use ecowatt_clock::{Clock, ClockDriver};
 use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_server::Entropy;
 use ecowatt_server::ingest::{Ingest, IngestError};
+use ecowatt_server::packing::pack_all;
 use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
 
 use crate::disk::Disk;
@@ -38,6 +40,11 @@ const AUDITED_PER_START: u64 = 20;
 const ASTRAY_MAX_MS: u64 = 3 * 86_400_000;
 const ASTRAY_FOR_MS: u64 = 2 * 3_600_000;
 
+/// How often the server packs batches, and how old they are then. It is far sooner than in earnest,
+/// so that many batches come too late for their pack.
+const PACK_EVERY_MS: i64 = 3 * 3_600_000;
+const PACK_AFTER_MS: i64 = 1_800_000;
+
 const DATABASE: &str = "ecowatt.db";
 
 /// What befell the server.
@@ -54,6 +61,8 @@ pub struct ServerCounts {
     pub disk_full: u64,
     pub disk_failing: u64,
     pub clock_steps: u64,
+    /// Batches that were packed.
+    pub packed: u64,
     /// Messages by what became of them.
     pub answered: u64,
     pub busy: u64,
@@ -73,6 +82,7 @@ impl ServerCounts {
         self.disk_full += other.disk_full;
         self.disk_failing += other.disk_failing;
         self.clock_steps += other.clock_steps;
+        self.packed += other.packed;
         self.answered += other.answered;
         self.busy += other.busy;
         self.stale += other.stale;
@@ -132,6 +142,7 @@ pub(crate) struct Server {
     astray: Random,
     astray_at: UnixMs,
     disk_well_at: Option<UnixMs>,
+    pack_at: UnixMs,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
@@ -180,6 +191,7 @@ impl Server {
             up_at: START,
             started_at: START,
             disk_well_at: None,
+            pack_at: UnixMs(START.0 + PACK_EVERY_MS),
             pending: BTreeMap::new(),
             counts: ServerCounts::default(),
             digest: Digest::default(),
@@ -224,6 +236,9 @@ impl Server {
             return Ok(false);
         }
         self.live_until(arrives, out)?;
+        if self.pack_at <= arrives {
+            self.pack(arrives);
+        }
         let later = self.pending.split_off(&(until, 0, 0));
         let group = std::mem::replace(&mut self.pending, later);
         self.set_clock(until);
@@ -329,6 +344,22 @@ impl Server {
         let ingest = Ingest::new(store.clone(), self.clock, self.entropy.clone(), live, metrics);
         self.up = Some(Up { store, stepper, ingest });
         Ok(())
+    }
+
+    /// Packs what is over, as the reconciler of a server does. What gets in its way is met by the next
+    /// message, too.
+    fn pack(&mut self, now: UnixMs) {
+        self.pack_at = after(now, PACK_EVERY_MS.unsigned_abs());
+        self.set_clock(now);
+        let Some(up) = &self.up else { return };
+        let _entered = self.runtime.enter();
+        let before = UnixMs(now.0 + self.clock_error_ms - PACK_AFTER_MS);
+        let packed = drive(&up.stepper, pack_all(&up.store, before, Duration::ZERO));
+        self.counts.packed += packed.as_ref().copied().unwrap_or(0);
+        self.digest.add(packed.unwrap_or(u64::MAX));
+        if self.disk.is_off() {
+            self.lose_power(now);
+        }
     }
 
     fn trouble(&mut self, now: UnixMs) {

@@ -2,8 +2,8 @@
 //!
 //! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
 //! `enrolment`, `fleet`, `telemetry`, `access`, `live`) over `ecowatt-store`. Subject modules know
-//! neither axum nor status codes; only `http` does. `presence` is a reconciler: it takes no input and
-//! may run any time.
+//! neither axum nor status codes; only `http` does. `presence` and `packing` are reconcilers: they take no
+//! input and may run any time.
 
 pub mod access;
 mod config;
@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod limits;
 pub mod live;
 pub mod metrics;
+pub mod packing;
 mod presence;
 mod running;
 mod sparing;

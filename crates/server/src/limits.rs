@@ -149,6 +149,13 @@ pub const SWEEP_PAGE: u32 = 500;
 /// Rest between two commits that remove what deleted devices have stored.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long after its end a day may still get batches before it is packed; what comes later gets a
+/// pack of its own.
+pub const PACK_AFTER: Duration = Duration::from_secs(6 * 3600);
+
+/// Rest between two commits that pack batches: each takes the writer some 10 ms.
+pub const PACK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Devices whose lines are published at each look.
 pub const LINES_MAX: usize = 200;
 

@@ -25,6 +25,7 @@ use crate::limits::{
 };
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::packing;
 use crate::presence;
 use crate::sparing::Sparing;
 use crate::telemetry::History;
@@ -114,7 +115,8 @@ pub async fn serve(
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
         let app_store = store.clone();
-        let sweep = tokio::spawn(edit::sweep(store, stopping));
+        let sweep = tokio::spawn(edit::sweep(store.clone(), stopping.clone()));
+        let packing = tokio::spawn(packing::reconcile(store, clock, stopping));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             () = lost => Err(StoreLost::Writer),
@@ -128,7 +130,7 @@ pub async fn serve(
         }
         // All hold a receiver until they are done.
         let _ = stop.send(true);
-        for task in listen.into_iter().chain([presence, uses, sweep]) {
+        for task in listen.into_iter().chain([presence, uses, sweep, packing]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the server ended badly");
             }

@@ -22,8 +22,8 @@ use ecowatt_codec::{DecodeError, Decoder, State};
 use ecowatt_model::{Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
 use ecowatt_store::{
-    Aggregate, Block, Bucket, EnergyFigure, LocalDate, Point, PointId, Store, StoreError, Stream,
-    StreamId, TimeQuality, TimeRange,
+    Aggregate, Bucket, EnergyFigure, LocalDate, Point, PointId, Store, StoreError, Stream,
+    StreamId, Stretch, TimeQuality, TimeRange,
 };
 
 use crate::fleet::{Reached, decimals, scaled};
@@ -285,14 +285,16 @@ impl History {
         let mut after = None;
         loop {
             let blocks =
-                self.store.blocks(query.device.number(), query.inverter, wanted, after).await?;
-            let Some(last) = blocks.last() else { break };
-            let begins = last.first;
-            after = Some((last.first, last.id));
+                self.store.stretches(query.device.number(), query.inverter, wanted, after).await?;
+            let Some((begins, id)) = blocks.last().map(|last| (last.first, last.batches[0].0))
+            else {
+                break;
+            };
+            after = Some((begins, id));
             let (layouts, names) = (Arc::clone(&layouts), Arc::clone(&names));
             let decode = move || decode(&blocks, &layouts, &names, rows);
             rows = tokio::task::spawn_blocking(decode).await.map_err(|_| HistoryError::Cut)??;
-            // No sample of the blocks that are left is before the beginning of this one.
+            // No sample of what is left is before the beginning of this one.
             if rows.are_all_before(begins) {
                 break;
             }
@@ -450,7 +452,7 @@ pub(crate) struct Place {
     t: UnixMs,
     epoch: u32,
     sequence: u32,
-    row: u32,
+    row: u16,
 }
 
 impl Default for Place {
@@ -480,7 +482,7 @@ impl FromStr for Place {
             t: UnixMs(next()?.parse().map_err(|_| BadCursor)?),
             epoch: number(next()?)?,
             sequence: number(next()?)?,
-            row: number(next()?)?,
+            row: next()?.parse().map_err(|_| BadCursor)?,
         };
         if parts.next().is_some() { Err(BadCursor) } else { Ok(place) }
     }
@@ -554,7 +556,7 @@ impl FirstRows {
 }
 
 fn decode(
-    blocks: &[Block],
+    blocks: &[Stretch],
     layouts: &HashMap<StreamId, Layout>,
     names: &[String],
     mut rows: FirstRows,
@@ -570,15 +572,13 @@ fn decode(
         let mut decoder = Decoder::new(&block.bytes, &mut state)?;
         let mut words = vec![0; decoder.columns()];
         let mut marks = vec![Mark::default(); decoder.columns()];
-        let mut number = 0;
+        // Of each row, its batch and its number in it.
+        let mut numbers =
+            block.batches.iter().flat_map(|(id, rows)| (0..*rows).map(move |number| (*id, number)));
         while let Some(t) = decoder.next_row(&mut words, &mut marks)? {
-            let place = Place {
-                t: UnixMs(t.saturating_add(block.time_offset_ms)),
-                epoch: block.id.epoch.0,
-                sequence: block.id.sequence.0,
-                row: number,
-            };
-            number += 1;
+            let (id, row) = numbers.next().ok_or(DecodeError::Trailing)?;
+            let t = UnixMs(t.saturating_add(block.time_offset_ms));
+            let place = Place { t, epoch: id.epoch.0, sequence: id.sequence.0, row };
             if !rows.wants(place) {
                 continue;
             }

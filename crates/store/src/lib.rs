@@ -15,6 +15,7 @@ mod fleet;
 mod ingest;
 mod latest;
 pub mod limits;
+mod pack;
 mod received;
 mod reported;
 mod revocation;
@@ -38,6 +39,7 @@ pub use fleet::{
     DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,
     RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
 };
+pub use pack::Pack;
 pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
@@ -47,9 +49,9 @@ pub use sqlite::steps::Stepper;
 pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
-    Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, LatestReading,
-    NewBlock, NewStream, Outcome, Point, PointDef, PointId, Rebuilt, Receipt, Reported,
-    SourceLatest, StreamId, TimeQuality, TimeRange, Upload,
+    Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, Kind, KindBytes,
+    LatestReading, NewBlock, NewStream, Outcome, Point, PointDef, PointId, Rebuilt, Receipt,
+    Reported, SourceLatest, StoreReport, StreamId, Stretch, TimeQuality, TimeRange, Upload,
 };
 
 /// Canonical name of the point that is an inverter's AC power.

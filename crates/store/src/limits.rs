@@ -56,6 +56,14 @@ pub const CLAIMS_LISTED_MAX: usize = 1000;
 pub const BLOCK_ROWS_PER_QUERY: u32 = 32_768;
 pub const BLOCK_BYTES_PER_QUERY: usize = 2 * 1024 * 1024;
 
+/// Rows and bytes of blocks that go into one pack, which is a commit: a day at a sample each 3 s.
+/// Deleting as many blocks takes the writer some 10 ms.
+pub const PACK_ROWS_MAX: u32 = 28_800;
+pub const PACK_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most inverters that one query returns.
+pub const INVERTERS_PER_QUERY_MAX: u32 = 500;
+
 /// Most values (buckets x points) that one query returns, rounded up to whole quarter hours.
 pub const BUCKET_CELLS_PER_QUERY_MAX: usize = 200_000;
 

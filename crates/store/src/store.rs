@@ -8,15 +8,17 @@ use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 use crate::audit::Audited;
 use crate::sqlite::fleet::NewStreamOf;
 use crate::sqlite::steps::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, access, audit, edit, fleet, query, rebuild};
+use crate::sqlite::{
+    DATABASE, Sharing, Sqlite, access, audit, edit, fleet, pack, query, rebuild, report,
+};
 use crate::{
     AnnounceError, AuditLine, Block, Bucket, By, Claim, Counts, CreateClaimError, CreateTokenError,
     DayBucket, DeleteTokenError, Device, DeviceDay, DeviceKey, DevicePage, DeviceQuery,
     DeviceState, EditDevice, EditError, EditSite, EnergyDay, EnergyGap, LayoutId, LocalDate,
-    NewClaim, NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Point, PointId,
+    NewClaim, NewSession, NewStream, NewToken, OpenClaim, OpenError, Outcome, Pack, Point, PointId,
     Rebuilt, RedeemClaim, RedeemClaimError, RedeemSetup, RedeemSetupError, SecretHash, Session,
-    SessionId, Site, SiteId, SourceLatest, SourcePower, StateReading, StoreError, Stream, StreamId,
-    Summary, TimeRange, Token, TokenId, Upload, Use,
+    SessionId, Site, SiteId, SourceLatest, SourcePower, StateReading, StoreError, StoreReport,
+    Stream, StreamId, Stretch, Summary, TimeRange, Token, TokenId, Upload, Use,
 };
 
 /// Everything that the server keeps; clones share it.
@@ -594,6 +596,49 @@ impl Store {
         self.sqlite().read(move |db| query::blocks(db, device, source, range, after)).await
     }
 
+    /// As [`Store::blocks`], but what is stored together is returned together, which costs no
+    /// encoding.
+    pub async fn stretches(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        range: TimeRange,
+        after: Option<(UnixMs, BatchId)>,
+    ) -> Result<Vec<Stretch>, StoreError> {
+        self.sqlite().read(move |db| query::stretches(db, device, source, range, after)).await
+    }
+
+    /// Inverters that have stored something, ascending, from after one of them on; at most
+    /// [`crate::limits::INVERTERS_PER_QUERY_MAX`].
+    pub async fn list_inverters(
+        &self,
+        after: Option<(DeviceNumber, SourceNumber)>,
+    ) -> Result<Vec<(DeviceNumber, SourceNumber)>, StoreError> {
+        self.sqlite().read(move |db| pack::list_inverters(db, after)).await
+    }
+
+    /// Blocks that are in no pack and begin in the range: those of the first UTC day that has any, as
+    /// many as one pack may hold.
+    pub async fn loose_blocks(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        range: TimeRange,
+    ) -> Result<Vec<Block>, StoreError> {
+        self.sqlite().read(move |db| pack::loose_blocks(db, device, source, range)).await
+    }
+
+    /// Stores a pack in the place of its blocks, in one commit. Returns false and changes nothing if
+    /// they are not all there any more.
+    pub async fn keep_pack(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        pack: Pack,
+    ) -> Result<bool, StoreError> {
+        self.sqlite().write(move |db| pack::keep(db, device, source, &pack)).await
+    }
+
     /// All batches of an inverter by their first sample and name, from after the one given on; at
     /// most [`crate::limits::BLOCKS_PER_QUERY_MAX`], and fewer only if there are no more.
     pub async fn list_blocks(
@@ -673,6 +718,11 @@ impl Store {
         wanted: Vec<(DeviceNumber, LocalDate)>,
     ) -> Result<Vec<DeviceDay>, StoreError> {
         self.sqlite().read(move |db| query::device_days(db, &wanted)).await
+    }
+
+    /// How many bytes of the database go to what. It reads every page, in one read transaction.
+    pub async fn report(&self) -> Result<StoreReport, StoreError> {
+        self.sqlite().read(report::report).await
     }
 
     pub async fn counts(&self) -> Result<Counts, StoreError> {

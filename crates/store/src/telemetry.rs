@@ -215,6 +215,21 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+/// Samples of an inverter that the store keeps encoded together: one batch, or several of a time that
+/// is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The batches in it with their rows, in the order of their first samples; at least one.
+    pub batches: Vec<(BatchId, u16)>,
+    pub stream: StreamId,
+    pub first: UnixMs,
+    pub last: UnixMs,
+    pub time_offset_ms: i64,
+    pub time_quality: TimeQuality,
+    /// As the codec encodes a batch of all rows.
+    pub bytes: Vec<u8>,
+}
+
 /// The newest readings of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLatest {
@@ -285,6 +300,43 @@ pub struct Counts {
     pub devices: u64,
     /// Size of the database, the write-ahead log aside.
     pub database_bytes: u64,
+}
+
+/// What the bytes of a database are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As devices sent them, alone or packed.
+    Samples,
+    Minutes,
+    Days,
+    /// What energy is derived from, and its gaps.
+    Energy,
+    /// What the next message of a device is judged by and added to.
+    States,
+    Rest,
+}
+
+impl Kind {
+    pub const ALL: [Self; 6] =
+        [Self::Samples, Self::Minutes, Self::Days, Self::Energy, Self::States, Self::Rest];
+}
+
+/// Whole pages of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindBytes {
+    pub kind: Kind,
+    pub bytes: u64,
+}
+
+/// How much space a database takes, its write-ahead log aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreReport {
+    pub kinds: Vec<KindBytes>,
+    /// In pages that hold nothing and are filled next.
+    pub free_bytes: u64,
+    pub samples: u64,
+    /// Local days of all inverters of which something is stored.
+    pub inverter_days: u64,
 }
 
 /// What came of making a device's roll-ups again.

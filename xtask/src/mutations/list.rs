@@ -17,6 +17,23 @@ pub(super) struct Mutation {
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
+        name: "server leaves what it has packed where it was",
+        file: "crates/store/src/sqlite/pack.rs",
+        changes: &[("\"DELETE FROM block WHERE device", "\"UPDATE block SET rows = rows WHERE device")],
+        breaks: "NothingDoubled",
+        seed: 1,
+    },
+    Mutation {
+        name: "server packs batches together whose clocks differ",
+        file: "crates/store/src/pack.rs",
+        changes: &[(
+            "(block.stream, block.time_offset_ms, block.time_quality)",
+            "(block.stream, block.time_quality)",
+        )],
+        breaks: "WellPlaced",
+        seed: 1,
+    },
+    Mutation {
         name: "server acknowledges before the commit",
         file: "crates/store/src/sqlite/writer.rs",
         changes: &[(

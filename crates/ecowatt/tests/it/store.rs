@@ -67,6 +67,14 @@ fn roll_ups_of_a_server_that_was_killed_come_out_as_they_were() {
     let data = demo.data();
     let refused = ecowatt(&["store", "rebuild", "--data", text(&data)]);
     assert_eq!(refused.code, Some(1), "a server runs on it: {refused:?}");
+    // Beside the server.
+    let said = ecowatt(&["store", "report", "--json", "--data", text(&data)]);
+    let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    assert!(report["samples"].as_u64().unwrap() > 200, "{report}");
+    for kind in ["samples", "minutes", "energy", "states", "all"] {
+        let of = report["kinds"].as_array().unwrap().iter().find(|of| of["kind"] == kind).unwrap();
+        assert!(of["bytes"].as_u64().unwrap() >= 4096, "{report}");
+    }
     demo.process.child.kill().unwrap();
     demo.process.child.wait().unwrap();
     for check in [&["--check"][..], &[]] {

@@ -44,6 +44,7 @@ fn fleet_in_trouble_keeps_every_promise() {
     for seed in 1..=6 {
         let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::High));
         assert!(report.counts.devices.power_cuts > 10, "{report}");
+        assert!(report.counts.server.packed > 1_000, "{report}");
     }
 }
 

@@ -1,9 +1,12 @@
 //! Roll-ups made again from the stored batches.
 
+use std::time::Duration;
+
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_server::Config;
 use ecowatt_server::ingest::{RebuildError, rebuild};
-use ecowatt_store::{By, EditSite, LocalDate, SiteId, Store};
+use ecowatt_server::packing::pack_all;
+use ecowatt_store::{By, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
 
 use crate::device::{Sample, TestDevice};
 use crate::world::World;
@@ -60,6 +63,39 @@ async fn roll_ups_of_an_untouched_store_come_out_as_they_were() {
     assert_eq!(shown(&store).await, before);
     let unknown = rebuild(&store, Some(by()), DeviceNumber(9)).await;
     assert!(matches!(unknown, Err(RebuildError::UnknownDevice)), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn packed_batches_are_as_they_were_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    stored(folder.path()).await;
+    let store = Store::open(folder.path()).unwrap();
+    let source = ecowatt_model::SourceNumber(0);
+    let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
+    let (before, names) = (shown(&store).await, store.list_batches(DEVICE).await.unwrap());
+    let sent = store.list_blocks(DEVICE, source, None).await.unwrap();
+    let packed = pack_all(&store, UnixMs(i64::MAX), Duration::ZERO).await.unwrap();
+    assert_eq!(packed, 5, "the batches of the first day");
+    let stretches = store.stretches(DEVICE, source, always, None).await.unwrap();
+    assert_eq!(stretches.len(), 3, "{stretches:?}");
+    assert_eq!(store.list_blocks(DEVICE, source, None).await.unwrap(), sent);
+    assert_eq!(store.list_batches(DEVICE).await.unwrap(), names);
+    // From the middle of the pack on, and up to there.
+    let after = Some((sent[2].first, sent[2].id));
+    assert_eq!(store.list_blocks(DEVICE, source, after).await.unwrap(), sent[3..]);
+    let until = TimeRange { from: sent[1].last, to: sent[3].first };
+    assert_eq!(store.blocks(DEVICE, source, until, None).await.unwrap(), sent[1..3]);
+    for is_check in [true, false] {
+        let rebuilt = rebuild(&store, (!is_check).then(by), DEVICE).await.unwrap();
+        assert_eq!((rebuilt.blocks, rebuilt.unreadable, rebuilt.rows_changed), (7, 0, 0));
+    }
+    assert_eq!(shown(&store).await, before);
+    let again = Pack::new(&sent[..5]).unwrap();
+    assert!(!store.keep_pack(DEVICE, source, again).await.unwrap(), "they are packed already");
+    let half = Pack::new(&[sent[0].clone(), sent[5].clone()]).unwrap();
+    assert!(!store.keep_pack(DEVICE, source, half).await.unwrap(), "one of them is");
+    assert_eq!(store.list_batches(DEVICE).await.unwrap(), names);
+    assert_eq!(pack_all(&store, UnixMs(i64::MAX), Duration::ZERO).await.unwrap(), 0);
 }
 
 #[tokio::test]

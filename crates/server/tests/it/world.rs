@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
+use ecowatt_model::UnixMs;
+use ecowatt_server::packing::pack_all;
 use ecowatt_server::{Config, Running, StoreLost, serve};
 use ecowatt_store::Store;
 use serde_json::Value;
@@ -29,7 +31,7 @@ pub(crate) struct World {
     pub(crate) token: String,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// What came back.
@@ -62,7 +64,7 @@ impl World {
     pub(crate) async fn start_unclaimed(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self::start_in(folder.path(), config).await;
-        world._folder = Some(folder);
+        world.folder = Some(folder);
         world
     }
 
@@ -75,7 +77,7 @@ impl World {
             token: String::new(),
             running: Some(running),
             stop: None,
-            _folder: None,
+            folder: None,
         }
     }
 
@@ -105,8 +107,15 @@ impl World {
             token: String::new(),
             running: Some(running),
             stop: Some(stop),
-            _folder: None,
+            folder: None,
         }
+    }
+
+    /// Packs all that is stored, as a server does days later.
+    pub(crate) async fn pack(&self) -> u64 {
+        let folder = self.folder.as_ref().unwrap().path();
+        let store = Store::open_beside(folder).unwrap();
+        pack_all(&store, UnixMs(i64::MAX), Duration::ZERO).await.unwrap()
     }
 
     /// The code of the set-up link.

@@ -18,12 +18,13 @@ use crate::reported::SelfReport;
 
 /// Tables with rows of a device, and what of their keys comes after the device. The device's own row
 /// goes last.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 14] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("device_state", "device"),
     ("inverter_state", "source"),
     ("block", "source, first_ms, epoch, sequence"),
+    ("pack", "source, first_ms, epoch, sequence"),
     ("quarter", "source, number"),
     ("day", "source, date"),
     ("energy_gap", "source, from_ms, to_ms"),

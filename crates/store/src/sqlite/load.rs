@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::count;
-use super::{fleet, newest};
+use super::{fleet, newest, pack};
 use crate::StoreError;
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
@@ -200,7 +200,7 @@ fn load_bytes(
     name: &BlockName,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let BlockName { source, first, id } = name;
-    Ok(db
+    let alone = db
         .prepare_cached(
             "SELECT bytes FROM block WHERE device = ?1 AND source = ?2 AND first_ms = ?3
              AND epoch = ?4 AND sequence = ?5",
@@ -208,7 +208,11 @@ fn load_bytes(
         .query_row(params![device.0, source.0, first.0, id.epoch.0, id.sequence.0], |row| {
             row.get(0)
         })
-        .optional()?)
+        .optional()?;
+    match alone {
+        Some(bytes) => Ok(Some(bytes)),
+        None => pack::find_bytes(db, (device, *source), (*first, *id)),
+    }
 }
 
 fn load_quarter(

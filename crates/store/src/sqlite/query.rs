@@ -4,6 +4,7 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceN
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::fleet::point;
+use super::pack::{self, Form};
 use super::row::{corrupt, count};
 use crate::latest::Latest;
 use crate::limits::{
@@ -13,15 +14,11 @@ use crate::limits::{
 use crate::rollup::{Aggregate, Day, LocalDate, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
 use crate::telemetry::{
     Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LatestReading, PointId,
-    SourceLatest, TimeQuality, TimeRange,
+    SourceLatest, Stretch, TimeQuality, TimeRange,
 };
 use crate::{StoreError, StreamId};
 
-/// Longest time that one batch can span and still be found by a query that begins inside it: a
-/// thousand rows at one a minute take 17 hours.
-const BLOCK_SPAN_MAX_MS: i64 = 48 * 60 * MINUTE_MS;
-
-fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
+pub(super) fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
     Ok(Block {
         first: UnixMs(row.get(0)?),
         id: BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) },
@@ -35,6 +32,7 @@ fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
     })
 }
 
+/// Batches as they were sent.
 pub(crate) fn blocks(
     db: &Connection,
     device: DeviceNumber,
@@ -42,82 +40,78 @@ pub(crate) fn blocks(
     range: TimeRange,
     after: Option<(UnixMs, BatchId)>,
 ) -> Result<Vec<Block>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
-             bytes
-         FROM block
-         WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4 AND last_ms >= ?5
-           AND (first_ms, epoch, sequence) > (?6, ?7, ?8)
-         ORDER BY first_ms, epoch, sequence LIMIT ?9",
-    )?;
-    let (first, epoch, sequence) = key_after(after);
-    let mut rows = statement.query(params![
-        device.0,
-        source.0,
-        range.from.0.saturating_sub(BLOCK_SPAN_MAX_MS).max(first),
-        range.to.0,
-        range.from.0,
-        first,
-        epoch,
-        sequence,
-        BLOCKS_PER_QUERY_MAX
-    ])?;
-    let mut blocks = Vec::new();
+    let found = bounded(db, (device, source), range, after, Form::Batches)?;
+    Ok(found.into_iter().map(Block::from).collect())
+}
+
+pub(crate) fn stretches(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+    after: Option<(UnixMs, BatchId)>,
+) -> Result<Vec<Stretch>, StoreError> {
+    bounded(db, (device, source), range, after, Form::Sections)
+}
+
+fn bounded(
+    db: &Connection,
+    inverter: (DeviceNumber, SourceNumber),
+    range: TimeRange,
+    after: Option<(UnixMs, BatchId)>,
+    form: Form,
+) -> Result<Vec<Stretch>, StoreError> {
+    let mut found: Vec<Stretch> = Vec::new();
     let (mut row_count, mut byte_count) = (0, 0);
-    while let Some(row) = rows.next()? {
-        let block = block(row)?;
-        row_count += u32::from(block.rows);
-        byte_count += block.bytes.len();
-        blocks.push(block);
-        if row_count >= BLOCK_ROWS_PER_QUERY || byte_count >= BLOCK_BYTES_PER_QUERY {
-            break;
-        }
-    }
-    Ok(blocks)
+    pack::walk(db, inverter, range, after, form, |stretch| {
+        row_count += stretch.batches.iter().map(|(_, rows)| u32::from(*rows)).sum::<u32>();
+        byte_count += stretch.bytes.len();
+        found.push(stretch);
+        row_count < BLOCK_ROWS_PER_QUERY
+            && byte_count < BLOCK_BYTES_PER_QUERY
+            && found.len() < BLOCKS_PER_QUERY_MAX as usize
+    })?;
+    Ok(found)
 }
 
 /// The key that blocks after one of them are above, or all blocks: no batch has an epoch below 0.
-fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
+pub(super) fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
     after.map_or((i64::MIN, -1, 0), |(first, id)| {
         (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
     })
 }
 
-/// Blocks in the order of their key, from after one of them on.
+/// Batches as they were sent, in the order of their key, from after one of them on.
 pub(crate) fn list_blocks(
     db: &Connection,
     device: DeviceNumber,
     source: SourceNumber,
     after: Option<(UnixMs, BatchId)>,
 ) -> Result<Vec<Block>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
-             bytes
-         FROM block
-         WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) > (?3, ?4, ?5)
-         ORDER BY first_ms, epoch, sequence LIMIT ?6",
-    )?;
-    let (first, epoch, sequence) = key_after(after);
-    let values = params![device.0, source.0, first, epoch, sequence, BLOCKS_PER_QUERY_MAX];
-    let blocks = statement.query_map(values, block)?.collect::<Result<_, _>>()?;
-    Ok(blocks)
+    let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
+    let mut found: Vec<Block> = Vec::new();
+    pack::walk(db, (device, source), always, after, Form::Batches, |stretch| {
+        found.push(stretch.into());
+        found.len() < BLOCKS_PER_QUERY_MAX as usize
+    })?;
+    Ok(found)
 }
 
-/// Names and rows of all blocks of a device, by the blocks themselves rather than by what was received.
+/// Names and rows of all batches of a device, by what is stored rather than by what was received.
 pub(crate) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
 ) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT source, epoch, sequence, rows FROM block WHERE device = ?1
-         ORDER BY epoch, sequence",
-    )?;
-    let batches = statement
+    let mut statement =
+        db.prepare_cached("SELECT source, epoch, sequence, rows FROM block WHERE device = ?1")?;
+    let mut batches = statement
         .query_map([device.0], |row| {
             let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
             Ok((SourceNumber(row.get(0)?), id, row.get(3)?))
         })?
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    batches.extend(pack::list_batches(db, device)?);
+    batches.sort_unstable_by_key(|(source, id, _)| (*id, *source));
     Ok(batches)
 }
 

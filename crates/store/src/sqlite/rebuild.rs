@@ -78,7 +78,10 @@ fn make(
     summarise: Summarise<'_>,
 ) -> Result<Rebuilt, StoreError> {
     let sources: Vec<u8> = db
-        .prepare("SELECT DISTINCT source FROM block WHERE device = ?1")?
+        .prepare(
+            "SELECT source FROM block WHERE device = ?1
+             UNION SELECT source FROM pack WHERE device = ?1",
+        )?
         .query_map([device.0], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut state = DeviceState::default();

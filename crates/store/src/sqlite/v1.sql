@@ -195,6 +195,21 @@ CREATE TABLE block (
     PRIMARY KEY (device, source, first_ms, epoch, sequence)
 ) STRICT, WITHOUT ROWID;
 
+-- Blocks of a day that is over, encoded together. A batch is here or in block, never in both. The key
+-- is that of its first block; bytes are as in pack.rs.
+CREATE TABLE pack (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    batches INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, first_ms, epoch, sequence)
+) STRICT;
+
 -- What the energy between blocks is derived from. Only blocks that have the kind are here, in the
 -- order in which the kind goes on, and they stay when retention removes the blocks.
 CREATE TABLE counter_edge (

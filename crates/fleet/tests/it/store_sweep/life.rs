@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use ecowatt_codec::{Batch, COLUMNS_MAX, State, TimeBase, encode, encoded_len_max};
 use ecowatt_fleet::random::Random;
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
@@ -12,7 +13,7 @@ use ecowatt_model::{
 };
 use ecowatt_store::{
     Block, Bucket, By, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
-    EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, PointDef,
+    EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, Pack, PointDef,
     PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, StreamId, Summarise,
     TimeQuality, TimeRange, Upload,
 };
@@ -33,12 +34,14 @@ pub(crate) enum Step {
     Redeem(u32),
     Announce(u32),
     Uploads(Vec<Upload>),
+    /// All of a device's batches that are in no pack are packed.
+    Pack(u32),
     /// The store is closed in good order, so its log is moved into the database.
     Reopen,
 }
 
 /// Steps in which two devices are enrolled and deliver: some batches late, some twice, some dropped,
-/// messages repeated and passed, and a restart in between.
+/// messages repeated and passed, some packed before others come, and a restart in between.
 pub(crate) fn short(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed, 1);
     let mut steps = vec![Step::Claim(1), Step::Redeem(1), Step::Announce(1)];
@@ -76,6 +79,9 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
             }
         }
         steps.push(Step::Uploads(uploads));
+        if group % 4 == 2 {
+            steps.push(Step::Pack(1 + group / 4 % DEVICES));
+        }
         if group == 5 {
             steps.push(Step::Reopen);
         }
@@ -104,6 +110,20 @@ struct Writer {
     counters: [u64; DEVICES as usize + 1],
 }
 
+/// Words that no codec makes smaller, so that batches fill pages.
+fn encoded(times: &[UnixMs], columns: usize, random: &mut Random) -> Vec<u8> {
+    let mut noise = vec![0; 2 * columns * times.len()];
+    random.fill(&mut noise);
+    let words: Vec<u16> =
+        noise.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let times: Vec<i64> = times.iter().map(|at| at.0).collect();
+    let batch = Batch { base: TimeBase::Unix, columns, times: &times, words: &words, marks: None };
+    let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
+    let length = encode(&batch, &mut State::<COLUMNS_MAX>::new(), &mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
 fn index(device: u32) -> usize {
     usize::try_from(device).unwrap()
 }
@@ -123,8 +143,8 @@ impl Writer {
             let counter = 1_000_000 + (at.0 - START) / 1000;
             summarise.sample(*at, date, [power, counter].map(|v| (Quality::Good, Some(v))));
         }
-        let mut bytes = vec![0; usize::try_from(100 + own.below(3000)).unwrap()];
-        own.fill(&mut bytes);
+        let columns = usize::try_from(8 + own.below(120)).unwrap();
+        let bytes = encoded(&times, columns, &mut own);
         NewBlock {
             id: BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) },
             stream: STREAM,
@@ -272,9 +292,40 @@ impl Running {
                 }
             }
             Step::Uploads(uploads) => return self.ingest(uploads).into_iter().collect(),
+            Step::Pack(device) => self.pack(DeviceNumber(*device))?,
             Step::Reopen => panic!("is no commit"),
         }
         Ok(Vec::new())
+    }
+
+    fn pack(&self, device: DeviceNumber) -> Done<()> {
+        let mut range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
+        let mut blocks = Vec::new();
+        loop {
+            let day = self.read(self.store.loose_blocks(device, SOURCE, range))?;
+            let Some(last) = day.last() else { break };
+            range.from = UnixMs(last.first.0 + 1);
+            blocks.extend(day);
+        }
+        // What was packed before a cut stays packed; the step is a commit even so.
+        let Some(pack) = Pack::new(&blocks) else {
+            return self.change(self.store.set_states(Vec::new(), UnixMs(0))).map(|_| ());
+        };
+        assert!(self.change(self.store.keep_pack(device, SOURCE, pack))?, "all are there");
+        Ok(())
+    }
+
+    /// How many batches of a device are in packs, and how many stand alone.
+    fn forms(&self, device: DeviceNumber) -> Done<(usize, usize)> {
+        let range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
+        let (mut packed, mut alone) = (0, 0);
+        for stretch in self.read(self.store.stretches(device, SOURCE, range, None))? {
+            match stretch.batches.len() {
+                1 => alone += 1,
+                count => packed += count,
+            }
+        }
+        Ok((packed, alone))
     }
 
     /// Everything that can be read.
@@ -291,6 +342,7 @@ impl Running {
             devices.push(Seen {
                 counter: key.map(|key| key.counter),
                 device: found,
+                forms: self.forms(device)?,
                 streams: self.read(store.list_streams(device))?.len(),
                 telemetry: Telemetry {
                     blocks: self.read(store.list_blocks(device, SOURCE, None))?,
@@ -317,6 +369,7 @@ pub(crate) struct Seen {
     pub(crate) counter: Option<Counter>,
     pub(crate) device: Device,
     pub(crate) streams: usize,
+    forms: (usize, usize),
     pub(crate) telemetry: Telemetry,
 }
 

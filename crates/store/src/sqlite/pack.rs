@@ -1,0 +1,306 @@
+//! Reads blocks and packs of an inverter in one order, by first sample and name, and stores packs.
+
+use std::collections::BTreeMap;
+
+use ecowatt_codec::State;
+use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
+use rusqlite::{Connection, Row, Rows, params};
+
+use super::query;
+use super::row::{corrupt, signed};
+use crate::StoreError;
+use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
+use crate::pack::{Pack, Place, blocks, stretches};
+use crate::telemetry::{Block, Stretch, TimeRange};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Longest time that a block can span and still be found by a query that begins inside it: a
+/// thousand rows at one a minute take 17 hours.
+const BLOCK_SPAN_MAX_MS: i64 = 2 * DAY_MS;
+
+/// The same of a pack, whose blocks begin within one day.
+const PACK_SPAN_MAX_MS: i64 = DAY_MS + BLOCK_SPAN_MAX_MS;
+
+/// The form in which packed batches are returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is stored: sections of many batches.
+    Sections,
+    /// Each batch as its device sent it.
+    Batches,
+}
+
+impl Stretch {
+    fn place(&self) -> Place {
+        (self.first, self.batches[0].0)
+    }
+
+    fn is_in(&self, range: TimeRange) -> bool {
+        self.first < range.to && self.last >= range.from
+    }
+}
+
+impl From<Block> for Stretch {
+    fn from(block: Block) -> Self {
+        let Block { id, stream, rows, first, last, time_offset_ms, time_quality, bytes } = block;
+        let batches = vec![(id, rows)];
+        Self { batches, stream, first, last, time_offset_ms, time_quality, bytes }
+    }
+}
+
+impl From<Stretch> for Block {
+    fn from(stretch: Stretch) -> Self {
+        let Stretch { batches, stream, first, last, time_offset_ms, time_quality, bytes } = stretch;
+        let (id, rows) = batches[0];
+        Self { id, stream, rows, first, last, time_offset_ms, time_quality, bytes }
+    }
+}
+
+/// Goes through what touches the range, from after a place on, until `take` has enough.
+pub(super) fn walk(
+    db: &Connection,
+    (device, source): (DeviceNumber, SourceNumber),
+    range: TimeRange,
+    after: Option<Place>,
+    form: Form,
+    mut take: impl FnMut(Stretch) -> bool,
+) -> Result<(), StoreError> {
+    let (first, epoch, sequence) = query::key_after(after);
+    let mut alone = db.prepare_cached(
+        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
+             bytes
+         FROM block
+         WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4 AND last_ms >= ?5
+           AND (first_ms, epoch, sequence) > (?6, ?7, ?8)
+         ORDER BY first_ms, epoch, sequence",
+    )?;
+    let mut alone = alone.query(params![
+        device.0,
+        source.0,
+        range.from.0.saturating_sub(BLOCK_SPAN_MAX_MS).max(first),
+        range.to.0,
+        range.from.0,
+        first,
+        epoch,
+        sequence
+    ])?;
+    let mut packs = db.prepare_cached(
+        "SELECT first_ms, epoch, sequence, bytes FROM pack
+         WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4 AND last_ms >= ?5
+         ORDER BY first_ms, epoch, sequence",
+    )?;
+    let from = range.from.0.max(first);
+    let earliest = from.saturating_sub(PACK_SPAN_MAX_MS);
+    let mut packs = packs.query(params![device.0, source.0, earliest, range.to.0, from])?;
+    let mut state = Box::new(State::new());
+    let mut opened: BTreeMap<Place, Stretch> = BTreeMap::new();
+    let (mut block, mut pack) = (next_block(&mut alone)?, next_pack(&mut packs)?);
+    loop {
+        let least = opened.keys().next().copied();
+        let least = least.into_iter().chain(block.as_ref().map(Stretch::place)).min();
+        // Nothing in a pack is before its place.
+        if let Some((place, bytes)) = &pack
+            && least.is_none_or(|least| *place <= least)
+        {
+            let found = open(bytes, form, &mut state)?;
+            let wanted = found
+                .into_iter()
+                .filter(|stretch| Some(stretch.place()) > after && stretch.is_in(range));
+            opened.extend(wanted.map(|stretch| (stretch.place(), stretch)));
+            pack = next_pack(&mut packs)?;
+            continue;
+        }
+        let next = match (&block, opened.first_key_value()) {
+            (Some(block), Some((place, _))) if *place < block.place() => opened.pop_first(),
+            (None, _) => opened.pop_first(),
+            (Some(_), _) => None,
+        };
+        let next = match next {
+            Some((_, stretch)) => Some(stretch),
+            None => std::mem::replace(&mut block, next_block(&mut alone)?),
+        };
+        let Some(stretch) = next else { return Ok(()) };
+        if !take(stretch) {
+            return Ok(());
+        }
+    }
+}
+
+fn next_block(rows: &mut Rows<'_>) -> Result<Option<Stretch>, StoreError> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(query::block(row)?.into()))
+}
+
+fn next_pack(rows: &mut Rows<'_>) -> Result<Option<(Place, Vec<u8>)>, StoreError> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some((place(row)?, row.get(3)?)))
+}
+
+fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
+    Ok((UnixMs(row.get(0)?), id))
+}
+
+fn open(bytes: &[u8], form: Form, state: &mut State) -> Result<Vec<Stretch>, StoreError> {
+    let damaged = || StoreError::Corrupt("pack of batches");
+    let sections = stretches(bytes).ok_or_else(damaged)?;
+    if form == Form::Sections {
+        return Ok(sections);
+    }
+    let mut each = Vec::new();
+    for section in sections {
+        each.extend(blocks(&section, state).ok_or_else(damaged)?.into_iter().map(Stretch::from));
+    }
+    Ok(each)
+}
+
+/// Names and rows of the batches in all packs of a device.
+pub(super) fn list_batches(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT source, bytes FROM pack WHERE device = ?1")?;
+    let mut rows = statement.query([device.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let source = SourceNumber(row.get(0)?);
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let sections = stretches(bytes).ok_or_else(|| corrupt(1, "pack of batches"))?;
+        let names = sections.into_iter().flat_map(|section| section.batches);
+        found.extend(names.map(|(id, rows)| (source, id, rows)));
+    }
+    Ok(found)
+}
+
+/// The bytes of a batch that is in a pack.
+pub(super) fn find_bytes(
+    db: &Connection,
+    (device, source): (DeviceNumber, SourceNumber),
+    place: Place,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT bytes FROM pack
+         WHERE device = ?1 AND source = ?2 AND first_ms BETWEEN ?3 AND ?4 AND last_ms >= ?4",
+    )?;
+    let earliest = place.0.0.saturating_sub(PACK_SPAN_MAX_MS);
+    let mut rows = statement.query(params![device.0, source.0, earliest, place.0.0])?;
+    let mut state = Box::new(State::new());
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let found = open(bytes, Form::Batches, &mut state)?;
+        if let Some(stretch) = found.into_iter().find(|stretch| stretch.place() == place) {
+            return Ok(Some(stretch.bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Inverters that have stored something, ascending, from after one of them on.
+pub(crate) fn list_inverters(
+    db: &Connection,
+    after: Option<(DeviceNumber, SourceNumber)>,
+) -> Result<Vec<(DeviceNumber, SourceNumber)>, StoreError> {
+    let (device, source) =
+        after.map_or((-1, 0), |(device, source)| (i64::from(device.0), source.0));
+    let mut statement = db.prepare_cached(
+        "SELECT device, source FROM inverter_state WHERE (device, source) > (?1, ?2)
+         ORDER BY device, source LIMIT ?3",
+    )?;
+    let found = statement
+        .query_map(params![device, source, INVERTERS_PER_QUERY_MAX], |row| {
+            Ok((DeviceNumber(row.get(0)?), SourceNumber(row.get(1)?)))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Blocks that stand alone and begin in the stretch: those of the first UTC day that has any, as many
+/// as a pack may hold.
+pub(crate) fn loose_blocks(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    range: TimeRange,
+) -> Result<Vec<Block>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
+             bytes
+         FROM block
+         WHERE device = ?1 AND source = ?2 AND first_ms >= ?3 AND first_ms < ?4
+         ORDER BY first_ms, epoch, sequence",
+    )?;
+    let mut rows = statement.query(params![device.0, source.0, range.from.0, range.to.0])?;
+    let mut found: Vec<Block> = Vec::new();
+    let (mut row_count, mut byte_count) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let block = query::block(row)?;
+        let day = |block: &Block| block.first.0.div_euclid(DAY_MS);
+        row_count += u32::from(block.rows);
+        byte_count += block.bytes.len();
+        let is_over = row_count > PACK_ROWS_MAX || byte_count > PACK_BYTES_MAX;
+        if found.first().is_some_and(|first| is_over || day(first) != day(&block)) {
+            break;
+        }
+        found.push(block);
+    }
+    Ok(found)
+}
+
+/// Puts a pack in the place of its blocks; says whether they were all there. If one was not,
+/// nothing changes.
+pub(crate) fn keep(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    pack: &Pack,
+) -> Result<bool, StoreError> {
+    let Some((first, id)) = pack.places.first() else { return Ok(false) };
+    db.execute_batch("SAVEPOINT pack")?;
+    let kept = take_out(db, device, source, pack).and_then(|is_whole| {
+        if is_whole {
+            db.prepare_cached(
+                "INSERT INTO pack (device, source, first_ms, epoch, sequence, last_ms, batches,
+                     rows, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                device.0,
+                source.0,
+                first.0,
+                id.epoch.0,
+                id.sequence.0,
+                pack.last.0,
+                signed(pack.batches()),
+                pack.rows,
+                pack.bytes
+            ])?;
+        }
+        Ok(is_whole)
+    });
+    if !matches!(kept, Ok(true)) {
+        db.execute_batch("ROLLBACK TO pack")?;
+    }
+    db.execute_batch("RELEASE pack")?;
+    kept
+}
+
+/// Takes the blocks of a pack away, and says whether each was there.
+fn take_out(
+    db: &Connection,
+    device: DeviceNumber,
+    source: SourceNumber,
+    pack: &Pack,
+) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM block WHERE device = ?1 AND source = ?2 AND first_ms = ?3 AND epoch = ?4
+             AND sequence = ?5",
+    )?;
+    for (first, id) in &pack.places {
+        let key = params![device.0, source.0, first.0, id.epoch.0, id.sequence.0];
+        if statement.execute(key)? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
