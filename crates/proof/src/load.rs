@@ -24,7 +24,8 @@ pub(crate) struct Run {
     /// Answered 429, as a device is that sends more than its share, and sent again when the server said.
     /// The pauses are in `elapsed`.
     pub(crate) put_off: u64,
-    /// Time from sending to answer, of the accepted ones, ascending.
+    /// Time to the answer, of the accepted ones, ascending: from when the message was due, whether or
+    /// not the one before it was answered by then; without a pace, or after a pause, from sending.
     pub(crate) latencies: Vec<Duration>,
 }
 
@@ -85,13 +86,15 @@ async fn connection(
     let mut run = Run::default();
     let mut due = instant() + offset.unwrap_or_default();
     for message in messages {
+        let mut since = None;
         if let Some(pace) = pace {
             tokio::time::sleep_until(due).await;
+            since = Some(due);
             due += pace;
         }
         let request = request(&address, &message);
         for tried in 1.. {
-            let start = instant();
+            let start = since.take().unwrap_or_else(instant);
             sender.write_all(&request).await.context("sending")?;
             match answers.next().await.context("receiving")? {
                 Answer { status: 200, .. } => {

@@ -88,6 +88,14 @@ impl Process {
         Ok(kibibytes * 1024)
     }
 
+    /// Bytes that it has had written to disks (`write_bytes` of proc_pid_io(5)).
+    pub(crate) fn written(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.0.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        Ok(line.context("has write_bytes")?.trim().parse()?)
+    }
+
     /// SIGSTOP: it stands still, and whoever waits for it waits.
     pub(crate) fn pause(&self) -> Result<()> {
         kill_process(self.pid()?, Signal::STOP).context("pausing")
