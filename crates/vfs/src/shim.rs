@@ -37,8 +37,8 @@ const NOW: sqlite3_int64 = 210_866_760_000_000;
 /// The same in days.
 const NOW_DAYS: f64 = 2_440_587.5;
 
-/// Prevents that two registrations of one name or two seeds run at the same time: SQLite's list of
-/// names and its generator are per process.
+/// Keeps two registrations of one name, or two seeds, from running at the same time: SQLite's list
+/// of names and its generator are per process.
 static PROCESS: Mutex<()> = Mutex::new(());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,8 +15,8 @@ use crate::section::{
 
 /// Batches that the server has stored: `[epoch, first, last]`.
 ///
-/// A reply lists ranges for the epochs of its request. They acknowledge everything stored up to
-/// there; gaps are what they leave out.
+/// A reply lists ranges for the epochs of its request. They acknowledge everything stored below
+/// their end; batches between two ranges are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckRange {
     pub epoch: BootEpoch,
