@@ -26,7 +26,7 @@ pub enum Key {
     /// A section that this version writes and reads.
     InUse(u16, &'static str),
     /// A section of a later version.
-    SetAside(u16, &'static str),
+    Reserved(u16, &'static str),
 }
 
 impl Key {
@@ -34,7 +34,7 @@ impl Key {
     #[must_use]
     pub const fn number(self) -> u16 {
         match self {
-            Self::InUse(number, _) | Self::SetAside(number, _) => number,
+            Self::InUse(number, _) | Self::Reserved(number, _) => number,
         }
     }
 
@@ -42,7 +42,7 @@ impl Key {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::InUse(_, meaning) | Self::SetAside(_, meaning) => meaning,
+            Self::InUse(_, meaning) | Self::Reserved(_, meaning) => meaning,
         }
     }
 }
@@ -54,11 +54,11 @@ pub const UPLINK_KEYS: [Key; 10] = [
     Key::InUse(uplink::STREAMS, "streams"),
     Key::InUse(uplink::STATUS, "status"),
     Key::InUse(uplink::DROPPED, "dropped"),
-    Key::SetAside(6, "reported configuration"),
-    Key::SetAside(7, "results of commands"),
-    Key::SetAside(8, "progress of an update"),
-    Key::SetAside(9, "how long the reply may be held, ms"),
-    Key::SetAside(10, "diagnostics"),
+    Key::Reserved(6, "reported configuration"),
+    Key::Reserved(7, "results of commands"),
+    Key::Reserved(8, "progress of an update"),
+    Key::Reserved(9, "how long the reply may be held, ms"),
+    Key::Reserved(10, "diagnostics"),
 ];
 
 /// Keys of a reply.
@@ -68,8 +68,8 @@ pub const REPLY_KEYS: [Key; 9] = [
     Key::InUse(reply::WANTED, "wanted streams"),
     Key::InUse(reply::REFUSED, "refused batches"),
     Key::InUse(reply::CHECK_IN, "check-in"),
-    Key::SetAside(6, "desired configuration"),
-    Key::SetAside(7, "commands"),
-    Key::SetAside(8, "offer of an update"),
+    Key::Reserved(6, "desired configuration"),
+    Key::Reserved(7, "commands"),
+    Key::Reserved(8, "offer of an update"),
     Key::InUse(reply::HELD, "how long it was held, ms"),
 ];

@@ -29,7 +29,7 @@ fn items_and_sections_of_a_later_uplink_are_skipped() {
                   85 01 01 01 02 03
                f6 a16178 80                                 # two more items
          05 81 85 01 02 03 04 1903e7
-         06 82 07 81 820102                                 # keys that are set aside
+         06 82 07 81 820102                                 # reserved keys
          07 81 a0
          09 1a00010000
          1903e8 a1 61 61 82 f4 f97e00",
@@ -145,13 +145,13 @@ fn anything() -> Vec<Vec<u8>> {
 
 #[test]
 fn every_key_that_is_not_in_use_is_skipped_whatever_its_value() {
-    let further = [11, 23, 24, 255, 256, u16::MAX].map(|key| Key::SetAside(key, "anything"));
+    let further = [11, 23, 24, 255, 256, u16::MAX].map(|key| Key::Reserved(key, "anything"));
     for value in anything() {
         for key in UPLINK_KEYS.into_iter().chain(further) {
             let message = [vec![0xa1], head(0, key.number()), value.clone()].concat();
             let is_taken = Uplink::parse(&message).is_ok();
             match key {
-                Key::SetAside(..) => {
+                Key::Reserved(..) => {
                     assert!(is_taken, "{key:?} {:02x?}", &message[..9.min(message.len())])
                 }
                 Key::InUse(number, _) => assert!(!is_taken || is_empty_list(&value), "{number}"),
@@ -159,7 +159,7 @@ fn every_key_that_is_not_in_use_is_skipped_whatever_its_value() {
         }
         for key in REPLY_KEYS.into_iter().chain(further) {
             let message = [vec![0xa1], head(0, key.number()), value.clone()].concat();
-            if matches!(key, Key::SetAside(..)) {
+            if matches!(key, Key::Reserved(..)) {
                 assert!(Reply::parse(&message).is_ok(), "{key:?}");
             }
         }
@@ -244,7 +244,7 @@ fn keys_match_the_description_of_the_protocol() {
     for key in 1..=10 {
         let cell = |keys: &[Key]| match keys.iter().find(|held| held.number() == key) {
             Some(Key::InUse(_, meaning)) => (*meaning).to_owned(),
-            Some(Key::SetAside(_, meaning)) => format!("*{meaning}*"),
+            Some(Key::Reserved(_, meaning)) => format!("*{meaning}*"),
             None => "–".to_owned(),
         };
         let row = format!("| {key} | {} | {} |", cell(&UPLINK_KEYS), cell(&REPLY_KEYS));
