@@ -227,7 +227,7 @@ impl Bus {
             Transaction::new(self.address.framing(), job.unit, &request, self.transaction);
         let Ok(mut exchange) = exchange else { return Ok(Answer::Garbled) };
         if !self.address.is_numbered() {
-            exchange = exchange.unnumbered();
+            exchange = exchange.with_any_transaction_id();
             if !self.fall_silent(job.unit).await? {
                 return Ok(Answer::Garbled);
             }
@@ -304,7 +304,9 @@ impl Bus {
                         exchange.silence()
                     }
                     Err(_) if exchange.is_garbled() => return Ok((Answer::Garbled, 0)),
-                    Err(_) if exchange.has_other_number() => return Ok((Answer::OtherNumber, 0)),
+                    Err(_) if exchange.has_other_transaction_id() => {
+                        return Ok((Answer::OtherNumber, 0));
+                    }
                     Err(_) => return Ok((Answer::Timeout, 0)),
                 }
             };

@@ -56,8 +56,8 @@ pub struct Transaction {
     len: usize,
     phase: Phase,
     is_garbled: bool,
-    is_numbered: bool,
-    has_other_number: bool,
+    checks_transaction_id: bool,
+    has_other_transaction_id: bool,
     echo: Echo,
     skipped: usize,
     unread: usize,
@@ -129,8 +129,8 @@ impl Transaction {
             len,
             phase: Phase::Asking,
             is_garbled: false,
-            is_numbered: true,
-            has_other_number: false,
+            checks_transaction_id: true,
+            has_other_transaction_id: false,
             echo,
             skipped: 0,
             unread: 0,
@@ -141,8 +141,8 @@ impl Transaction {
     /// Accepts an answer with any transaction identifier, for gateways that do not return the
     /// request's. A late answer can then only be excluded by using a fresh connection.
     #[must_use]
-    pub const fn unnumbered(mut self) -> Self {
-        self.is_numbered = false;
+    pub const fn with_any_transaction_id(mut self) -> Self {
+        self.checks_transaction_id = false;
         self
     }
 
@@ -178,8 +178,8 @@ impl Transaction {
 
     /// Whether this unit and function answered with a different transaction identifier.
     #[must_use]
-    pub const fn has_other_number(&self) -> bool {
-        self.has_other_number
+    pub const fn has_other_transaction_id(&self) -> bool {
+        self.has_other_transaction_id
     }
 
     /// Whether the line echoed the request before the answer.
@@ -295,11 +295,12 @@ impl Transaction {
             // The highest bit of the function marks an exception.
             let function = self.buffer[MBAP_LEN] & 0x7F;
             let is_for_us = header.unit == self.header.unit && function == self.expected.function();
-            let is_ours = !self.is_numbered || header.transaction == self.header.transaction;
+            let is_ours =
+                !self.checks_transaction_id || header.transaction == self.header.transaction;
             if is_for_us && is_ours {
                 return Verdict::Pdu(MBAP_LEN, len);
             }
-            self.has_other_number |= is_for_us;
+            self.has_other_transaction_id |= is_for_us;
             // An answer to an earlier exchange is late, not garbled.
             self.is_garbled |= header.transaction == self.header.transaction;
             self.drop_front(len);

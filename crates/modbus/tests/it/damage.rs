@@ -327,7 +327,7 @@ fn another_transaction_id_is_reported_and_may_be_accepted() {
     let constant = answer(Framing::Tcp, 0, 5);
     let mut master = ask(Framing::Tcp);
     assert_eq!(master.feed(&constant), Progress::NeedMore);
-    assert!(master.has_other_number());
-    let mut master = ask(Framing::Tcp).unnumbered();
+    assert!(master.has_other_transaction_id());
+    let mut master = ask(Framing::Tcp).with_any_transaction_id();
     assert!(matches!(master.feed(&constant), Progress::Done(_)));
 }
