@@ -59,7 +59,7 @@ struct Span {
 
 /// A read under construction.
 #[derive(Debug)]
-struct Draft {
+struct PlannedRead {
     group: usize,
     table: Table,
     range: Range<u32>,
@@ -73,14 +73,14 @@ impl Profile {
     /// When the profile is not resolved or a limit is exceeded.
     pub fn compile(&self, transport: Transport) -> Result<Compiled, CompileError> {
         let spans = self.spans()?;
-        let drafts = self.draft(&spans, transport);
-        let reads: Vec<Read> = drafts.iter().map(|draft| draft.read(&self.points)).collect();
+        let planned = self.plan_reads(&spans, transport);
+        let reads: Vec<Read> = planned.iter().map(|read| read.to_read(&self.points)).collect();
         let groups: Vec<Group> = self.groups.iter().map(|(_, group)| *group).collect();
         // Sleep conditions name columns, which are numbered in a plan without the rule.
         let numbered = Plan::new(&groups, &reads, None)?;
         let read_of = |point: usize| {
             let is_its = |span: &Span| span.point == Some(point);
-            let at = drafts.iter().position(|draft| draft.spans.iter().any(is_its));
+            let at = planned.iter().position(|read| read.spans.iter().any(is_its));
             at.and_then(|at| numbered.reads().get(at))
         };
         let conditions: Option<Vec<SleepCondition>> = self
@@ -174,27 +174,27 @@ impl Profile {
             .any(|&(of, address)| of == table && registers.contains(&u32::from(address)))
     }
 
-    fn draft(&self, spans: &[Span], transport: Transport) -> Vec<Draft> {
+    fn plan_reads(&self, spans: &[Span], transport: Transport) -> Vec<PlannedRead> {
         let hole_max = u32::from(self.transport.hole_max.unwrap_or_else(|| transport.hole_max()));
         let mut by_speed: Vec<usize> = (0..self.groups.len()).collect();
         by_speed.sort_by_key(|&group| self.pause(group));
-        let mut drafts: Vec<Draft> = vec![];
+        let mut planned: Vec<PlannedRead> = vec![];
         for group in by_speed {
             let mut own: Vec<&Span> = spans.iter().filter(|span| span.group == group).collect();
             own.retain(|span| {
-                let host = drafts.iter_mut().find(|draft| draft.covers(span));
-                host.map(|draft| draft.spans.push((*span).clone())).is_none()
+                let host = planned.iter_mut().find(|read| read.covers(span));
+                host.map(|read| read.spans.push((*span).clone())).is_none()
             });
             own.sort_by_key(|span| (span.table, span.range.start, span.range.end));
-            let first_own = drafts.len();
+            let first_own = planned.len();
             for span in own {
-                let current = drafts[first_own..].last_mut();
-                match current.filter(|draft| self.may_join(draft, span, hole_max)) {
-                    Some(draft) => {
-                        draft.range.end = draft.range.end.max(span.range.end);
-                        draft.spans.push(span.clone());
+                let current = planned[first_own..].last_mut();
+                match current.filter(|read| self.may_join(read, span, hole_max)) {
+                    Some(read) => {
+                        read.range.end = read.range.end.max(span.range.end);
+                        read.spans.push(span.clone());
                     }
-                    None => drafts.push(Draft {
+                    None => planned.push(PlannedRead {
                         group,
                         table: span.table,
                         range: span.range.clone(),
@@ -203,15 +203,15 @@ impl Profile {
                 }
             }
         }
-        drafts
+        planned
     }
 
-    fn may_join(&self, draft: &Draft, span: &Span, hole_max: u32) -> bool {
-        let joined = draft.range.start..draft.range.end.max(span.range.end);
-        draft.table == span.table
+    fn may_join(&self, read: &PlannedRead, span: &Span, hole_max: u32) -> bool {
+        let joined = read.range.start..read.range.end.max(span.range.end);
+        read.table == span.table
             && joined.end - joined.start <= u32::from(self.transport.registers_max)
-            && span.range.start.saturating_sub(draft.range.end) <= hole_max
-            && !self.has_barrier(draft.table, &joined)
+            && span.range.start.saturating_sub(read.range.end) <= hole_max
+            && !self.has_barrier(read.table, &joined)
     }
 }
 
@@ -221,14 +221,14 @@ impl Span {
     }
 }
 
-impl Draft {
+impl PlannedRead {
     fn covers(&self, span: &Span) -> bool {
         self.table == span.table
             && self.range.start <= span.range.start
             && span.range.end <= self.range.end
     }
 
-    fn read(&self, points: &[PointSpec]) -> Read {
+    fn to_read(&self, points: &[PointSpec]) -> Read {
         // A span fits in one read, and so do joined spans: every offset here is at most 125.
         let offset = |register: u32| {
             u16::try_from(register.saturating_sub(self.range.start)).unwrap_or(u16::MAX)
