@@ -8,7 +8,7 @@
 
 mod cbor;
 mod decode;
-mod frame;
+mod filler;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::names;
 use crate::plan::GROUPS_MAX;
 
 use decode::Access;
-use frame::{Frames, ReadSet};
+use filler::{ReadCheck, ReadSet};
 
 /// Maximum length of a layout as CBOR.
 pub const LAYOUT_BYTES_MAX: usize = 4096;
@@ -196,7 +196,7 @@ pub struct Layout {
     points: Vec<Point>,
     access: Vec<Access>,
     roles: Roles,
-    frames: Frames,
+    read_check: ReadCheck,
 }
 
 impl PartialEq for Layout {
@@ -259,7 +259,7 @@ impl Layout {
         }
         let access: Vec<Access> = points.iter().map(Access::of).collect();
         let layout = Self {
-            frames: Frames::of(columns, &access)?,
+            read_check: ReadCheck::of(columns, &access)?,
             profile: profile.into(),
             profile_version,
             rated_w: None,
@@ -362,8 +362,8 @@ impl Layout {
         let Some(access) = self.access.get(point) else {
             return Reading { point, quality: Quality::Garbled, value: None };
         };
-        let hollow = self.frames.hollow(&self.access, words, marks);
-        self.judged(point, access.decode(words, marks), hollow)
+        let unmeasured = self.read_check.unmeasured(&self.access, words, marks);
+        self.judged(point, access.decode(words, marks), unmeasured)
     }
 
     /// Makes a good reading bad if its read was filler, not a measurement.
@@ -372,9 +372,12 @@ impl Layout {
         &self,
         point: usize,
         (quality, value): (Quality, Option<i64>),
-        hollow: ReadSet,
+        unmeasured: ReadSet,
     ) -> Reading {
-        if !hollow.is_empty() && quality == Quality::Good && self.frames.is_in(point, hollow) {
+        if !unmeasured.is_empty()
+            && quality == Quality::Good
+            && self.read_check.is_in(point, unmeasured)
+        {
             return Reading { point, quality: Quality::OutOfRange, value: None };
         }
         Reading { point, quality, value }
@@ -386,11 +389,11 @@ impl Layout {
         words: &'a [u16],
         marks: &'a [Mark],
     ) -> impl ExactSizeIterator<Item = Reading> + 'a {
-        let hollow = self.frames.hollow(&self.access, words, marks);
+        let unmeasured = self.read_check.unmeasured(&self.access, words, marks);
         self.access
             .iter()
             .enumerate()
-            .map(move |(point, access)| self.judged(point, access.decode(words, marks), hollow))
+            .map(move |(point, access)| self.judged(point, access.decode(words, marks), unmeasured))
     }
 
     /// Returns the text of a text point up to its first zero byte; `None` unless all of it was

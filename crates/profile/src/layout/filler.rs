@@ -49,7 +49,7 @@ impl ReadSet {
 
 /// The columns of one read, and whether filler in all of them is implausible.
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+struct ReadColumns {
     first: u8,
     /// One past the last.
     end: u8,
@@ -60,10 +60,10 @@ struct Frame {
 
 /// The reads that make up a sample.
 #[derive(Debug, Clone)]
-pub(super) struct Frames {
-    frames: Vec<Frame>,
+pub(super) struct ReadCheck {
+    reads: Vec<ReadColumns>,
     /// The reads that contain each point.
-    reads: Vec<ReadSet>,
+    reads_of_points: Vec<ReadSet>,
 }
 
 /// A read in which every word is one filler.
@@ -74,73 +74,74 @@ struct Uniform {
     words: usize,
 }
 
-impl Frames {
-    /// Builds the frames of a layout's columns.
+impl ReadCheck {
+    /// Finds the reads of a layout's columns.
     pub(super) fn of(columns: &[Column], access: &[Access]) -> Result<Self, LayoutError> {
-        let mut frames: Vec<Frame> = Vec::new();
+        let mut reads: Vec<ReadColumns> = Vec::new();
         let mut before: Option<(Column, u16)> = None;
         for (place, column) in (0u8..=u8::MAX).zip(columns) {
             let end = place.saturating_add(1);
-            match (before, frames.last_mut()) {
-                (Some((last, start)), Some(frame)) if last.read == column.read => {
+            match (before, reads.last_mut()) {
+                (Some((last, start)), Some(read)) if last.read == column.read => {
                     // A read's columns must be in one table and group, and fit in one request.
                     let follows = (last.table, last.group) == (column.table, column.group)
                         && last.address < column.address
                         && column.address - start < READ_REGISTERS_MAX;
                     if !follows {
-                        return Err(LayoutError::Count { what: "reads", count: frames.len() });
+                        return Err(LayoutError::Count { what: "reads", count: reads.len() });
                     }
-                    frame.end = end;
+                    read.end = end;
                     before = Some((*column, start));
                 }
                 (Some(_) | None, _) => {
-                    let count = frames.len();
+                    let count = reads.len();
                     if usize::from(column.read) != count || count >= READS_MAX {
                         return Err(LayoutError::Count { what: "reads", count });
                     }
                     let contradicts = [false; FILLERS.len()];
-                    frames.push(Frame { first: place, end, contradicts });
+                    reads.push(ReadColumns { first: place, end, contradicts });
                     before = Some((*column, column.address));
                 }
             }
         }
         let reads_of = |access: &Access| {
-            let mut reads = ReadSet::default();
-            for (read, frame) in frames.iter().enumerate() {
-                if access.touches(frame.first, frame.end) {
-                    reads.add(read);
+            let mut set = ReadSet::default();
+            for (index, read) in reads.iter().enumerate() {
+                if access.touches(read.first, read.end) {
+                    set.add(index);
                 }
             }
-            reads
+            set
         };
-        let reads: Vec<ReadSet> = access.iter().map(reads_of).collect();
+        let reads_of_points: Vec<ReadSet> = access.iter().map(reads_of).collect();
         // Decoding a sample that is all filler shows which reads would contain an implausible
         // point.
         let marks = alloc::vec![Mark::Read; columns.len()];
         for (which, filler) in FILLERS.into_iter().enumerate() {
             let words = alloc::vec![filler; columns.len()];
-            for (read, frame) in frames.iter_mut().enumerate() {
-                let mut own = access.iter().zip(&reads).filter(|(_, reads)| reads.holds(read));
-                frame.contradicts[which] = own.any(|(access, _)| {
+            for (index, read) in reads.iter_mut().enumerate() {
+                let mut own =
+                    access.iter().zip(&reads_of_points).filter(|(_, reads)| reads.holds(index));
+                read.contradicts[which] = own.any(|(access, _)| {
                     let (quality, _) = access.decode(&words, &marks);
                     let is_refused = quality == Quality::OutOfRange;
                     is_refused || (filler != ZERO && quality != Quality::Good)
                 });
             }
         }
-        Ok(Self { frames, reads })
+        Ok(Self { reads, reads_of_points })
     }
 
     /// Whether a point is contained in one of these reads.
     #[inline]
     pub(super) fn is_in(&self, point: usize, reads: ReadSet) -> bool {
-        self.reads.get(point).is_some_and(|own| own.meets(reads))
+        self.reads_of_points.get(point).is_some_and(|own| own.meets(reads))
     }
 
     /// Returns the reads of a sample that are not measurements.
     #[inline]
-    pub(super) fn hollow(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
-        if self.frames.iter().all(|frame| frame.uniform(words, marks).is_none()) {
+    pub(super) fn unmeasured(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
+        if self.reads.iter().all(|read| read.uniform(words, marks).is_none()) {
             return ReadSet::default();
         }
         self.judge(access, words, marks)
@@ -149,8 +150,8 @@ impl Frames {
     #[cold]
     fn judge(&self, access: &[Access], words: &[u16], marks: &[Mark]) -> ReadSet {
         let mut uniform: [Option<Uniform>; READS_MAX] = [None; READS_MAX];
-        for (slot, frame) in uniform.iter_mut().zip(&self.frames) {
-            *slot = frame.uniform(words, marks);
+        for (slot, read) in uniform.iter_mut().zip(&self.reads) {
+            *slot = read.uniform(words, marks);
         }
         let is_zero = |uniform: &Uniform| FILLERS[uniform.filler] == ZERO;
         let all_of = |of_zeros: bool| {
@@ -166,13 +167,13 @@ impl Frames {
         // A single register has nothing to be compared with.
         let is_all_zero = uniform.iter().flatten().map(|uniform| uniform.words).sum::<usize>() > 1
             && others.is_empty()
-            && self.frames.iter().zip(&uniform).all(|(frame, uniform)| {
-                uniform.is_some() || !frame.marks(marks).contains(&Mark::Read)
+            && self.reads.iter().zip(&uniform).all(|(read, uniform)| {
+                uniform.is_some() || !read.marks(marks).contains(&Mark::Read)
             });
-        let (mut hollow, mut has_zeros, mut has_others) = (ReadSet::default(), false, false);
-        for (frame, uniform) in self.frames.iter().zip(&uniform) {
+        let (mut unmeasured, mut has_zeros, mut has_others) = (ReadSet::default(), false, false);
+        for (read, uniform) in self.reads.iter().zip(&uniform) {
             let Some(uniform) = uniform else { continue };
-            let contradicts = frame.contradicts[uniform.filler];
+            let contradicts = read.contradicts[uniform.filler];
             if is_zero(uniform) {
                 has_zeros |= contradicts && (uniform.words > 1 || is_all_zero);
             } else {
@@ -180,12 +181,12 @@ impl Frames {
             }
         }
         if has_zeros {
-            hollow.0 |= zeros.0;
+            unmeasured.0 |= zeros.0;
         }
         if has_others || self.is_all_there_is(others, access, words, marks) {
-            hollow.0 |= others.0;
+            unmeasured.0 |= others.0;
         }
-        hollow
+        unmeasured
     }
 
     /// Whether the only plausible values of a sample are in these filler reads, although there
@@ -202,7 +203,7 @@ impl Frames {
             return false;
         }
         let mut numbers = 0;
-        for (access, reads) in access.iter().zip(&self.reads) {
+        for (access, reads) in access.iter().zip(&self.reads_of_points) {
             let is_good = access.decode(words, marks).0 == Quality::Good;
             if reads.meets(fillers) {
                 numbers += 1;
@@ -215,7 +216,7 @@ impl Frames {
     }
 }
 
-impl Frame {
+impl ReadColumns {
     fn marks<'a>(&self, marks: &'a [Mark]) -> &'a [Mark] {
         marks.get(usize::from(self.first)..usize::from(self.end)).unwrap_or_default()
     }
