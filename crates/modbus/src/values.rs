@@ -4,10 +4,10 @@ use core::fmt;
 
 /// Register words, borrowed as numbers from the caller or as big-endian pairs from a frame.
 #[derive(Clone, Copy)]
-pub struct Words<'a>(Source<'a>);
+pub struct Words<'a>(Storage<'a>);
 
 #[derive(Clone, Copy)]
-enum Source<'a> {
+enum Storage<'a> {
     Native(&'a [u16]),
     /// Always an even number of bytes.
     Wire(&'a [u8]),
@@ -17,20 +17,20 @@ impl<'a> Words<'a> {
     /// Words to send.
     #[must_use]
     pub const fn new(words: &'a [u16]) -> Self {
-        Self(Source::Native(words))
+        Self(Storage::Native(words))
     }
 
     /// Words of a frame; an odd last byte is not part of them.
     pub(crate) fn from_wire(bytes: &'a [u8]) -> Self {
-        Self(Source::Wire(&bytes[..bytes.len() & !1]))
+        Self(Storage::Wire(&bytes[..bytes.len() & !1]))
     }
 
     /// Number of words.
     #[must_use]
     pub const fn len(&self) -> usize {
         match self.0 {
-            Source::Native(words) => words.len(),
-            Source::Wire(bytes) => bytes.len() / 2,
+            Storage::Native(words) => words.len(),
+            Storage::Wire(bytes) => bytes.len() / 2,
         }
     }
 
@@ -44,8 +44,8 @@ impl<'a> Words<'a> {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u16> {
         match self.0 {
-            Source::Native(words) => words.get(index).copied(),
-            Source::Wire(bytes) => {
+            Storage::Native(words) => words.get(index).copied(),
+            Storage::Wire(bytes) => {
                 let pair = bytes.get(index * 2..index * 2 + 2)?;
                 Some(u16::from_be_bytes([pair[0], pair[1]]))
             }
