@@ -3,7 +3,7 @@
 //! A front survives any input: bytes that are not Modbus close the sender's connection and affect
 //! no other client. Timeouts and delays here are in real time, however fast simulated time runs.
 
-mod line;
+mod connection;
 pub(crate) mod pty;
 pub(crate) mod tcp;
 
@@ -16,7 +16,7 @@ use ecowatt_model::UnixMs;
 
 use crate::journal::Journal;
 use crate::station::{Outcome, Station};
-use line::Line;
+use connection::Connection;
 
 /// Maximum number of clients per listener; further ones are refused.
 pub const CLIENTS_MAX: usize = 64;
@@ -87,7 +87,12 @@ impl Shared {
 }
 
 /// Answers one client until it disconnects, idles too long or sends invalid bytes.
-async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &Shared) {
+async fn serve_connection(
+    mut connection: Connection,
+    framing: Framing,
+    baud: Option<u32>,
+    shared: &Shared,
+) {
     let mut decoder = RequestDecoder::new(framing);
     let mut buffer = [0; READ_MAX];
     let mut is_unfinished = false;
@@ -96,7 +101,7 @@ async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &
             Framing::Rtu if is_unfinished => RTU_SILENCE,
             Framing::Tcp | Framing::Rtu => IDLE_MAX,
         };
-        let read = match tokio::time::timeout(patience, line.read(&mut buffer)).await {
+        let read = match tokio::time::timeout(patience, connection.read(&mut buffer)).await {
             Ok(Ok(read)) => read,
             Ok(Err(_)) => return,
             Err(_) if is_unfinished && framing == Framing::Rtu => {
@@ -104,7 +109,7 @@ async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &
                 is_unfinished = false;
                 continue;
             }
-            Err(_) if line.is_serial() => continue,
+            Err(_) if connection.is_serial() => continue,
             Err(_) => return,
         };
         if read == 0 {
@@ -117,7 +122,7 @@ async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &
             is_unfinished = true;
             while let Some(outcome) = shared.next_outcome(framing, &mut decoder) {
                 is_unfinished = false;
-                if !carry_out(&mut line, outcome, baud).await {
+                if !carry_out(&mut connection, outcome, baud).await {
                     return;
                 }
             }
@@ -125,13 +130,13 @@ async fn converse(mut line: Line, framing: Framing, baud: Option<u32>, shared: &
     }
 }
 
-/// Carries out an outcome and returns whether the line stays open.
-async fn carry_out(line: &mut Line, outcome: Outcome, baud: Option<u32>) -> bool {
+/// Carries out an outcome and returns whether the connection stays open.
+async fn carry_out(connection: &mut Connection, outcome: Outcome, baud: Option<u32>) -> bool {
     match outcome {
         Outcome::Silence => true,
-        Outcome::Close if line.is_serial() => true,
+        Outcome::Close if connection.is_serial() => true,
         Outcome::Close => {
-            line.reset();
+            connection.reset();
             false
         }
         Outcome::Send { delay, bytes, .. } => {
@@ -143,8 +148,10 @@ async fn carry_out(line: &mut Line, outcome: Outcome, baud: Option<u32>) -> bool
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            matches!(tokio::time::timeout(WRITE_MAX, line.write_all(&bytes)).await, Ok(Ok(())))
-                || line.is_serial()
+            matches!(
+                tokio::time::timeout(WRITE_MAX, connection.write_all(&bytes)).await,
+                Ok(Ok(()))
+            ) || connection.is_serial()
         }
     }
 }

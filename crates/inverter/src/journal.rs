@@ -38,7 +38,7 @@ pub struct Entry {
 
 /// An entry as written to the file.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JournalLine<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
     /// When it was written, in Unix milliseconds of the wall clock.
@@ -119,7 +119,7 @@ impl Journal {
     fn append(&mut self, entry: &Entry) {
         let Some(file) = &mut self.file else { return };
         self.line.clear();
-        let line = Line { entry, world_ms: Clock::system().now().0 };
+        let line = JournalLine { entry, world_ms: Clock::system().now().0 };
         let written = serde_json::to_writer(&mut self.line, &line)
             .map_err(std::io::Error::from)
             .and_then(|()| {

@@ -77,19 +77,19 @@ struct Frozen {
 }
 
 /// A request that was carried out.
-struct Done {
-    response: Carried,
-    read: Option<Shown>,
+struct Executed {
+    response: OwnedResponse,
+    read: Option<ReadRegisters>,
 }
 
 /// The registers that a read returned.
-struct Shown {
+struct ReadRegisters {
     table: Table,
     address: u16,
     at: UnixMs,
 }
 
-enum Carried {
+enum OwnedResponse {
     Words(Table, Vec<u16>),
     One { address: u16, value: u16 },
     Several { address: u16, count: u16 },
@@ -299,7 +299,7 @@ impl Station {
         now: UnixMs,
         is_frozen: bool,
         ignores_writes: bool,
-    ) -> Result<Done, ExceptionCode> {
+    ) -> Result<Executed, ExceptionCode> {
         // The instant comes with the words: for frozen registers it is not `now`.
         let mut read = |table, address, count| {
             let (at, words) = match (&self.frozen, is_frozen) {
@@ -311,8 +311,8 @@ impl Station {
                     (self.inverter.now(), words)
                 }
             };
-            let read = Some(Shown { table, address, at });
-            Ok(Done { response: Carried::Words(table, words), read })
+            let read = Some(ReadRegisters { table, address, at });
+            Ok(Executed { response: OwnedResponse::Words(table, words), read })
         };
         match *request {
             Request::ReadHoldingRegisters { address, count } => {
@@ -321,13 +321,13 @@ impl Station {
             Request::ReadInputRegisters { address, count } => read(Table::Input, address, count),
             Request::WriteSingleRegister { address, value } => {
                 self.write(address, &[value], now, ignores_writes)?;
-                Ok(Done { response: Carried::One { address, value }, read: None })
+                Ok(Executed { response: OwnedResponse::One { address, value }, read: None })
             }
             Request::WriteMultipleRegisters { address, values } => {
                 let values: Vec<u16> = values.iter().collect();
                 self.write(address, &values, now, ignores_writes)?;
                 let count = u16::try_from(values.len()).unwrap_or(u16::MAX);
-                Ok(Done { response: Carried::Several { address, count }, read: None })
+                Ok(Executed { response: OwnedResponse::Several { address, count }, read: None })
             }
             Request::ReadCoils { .. }
             | Request::ReadDiscreteInputs { .. }
@@ -352,15 +352,15 @@ impl Station {
     }
 }
 
-impl Done {
+impl Executed {
     fn answered(self, header: Header, at: UnixMs) -> Option<AnsweredRead> {
-        let Shown { table, address, at: shown_at } = self.read?;
+        let ReadRegisters { table, address, at: shown_at } = self.read?;
         match self.response {
-            Carried::Words(_, words) => {
+            OwnedResponse::Words(_, words) => {
                 let unit = header.unit;
                 Some(AnsweredRead { at, shown_at, unit, table, address, words, is_intact: true })
             }
-            Carried::One { .. } | Carried::Several { .. } => None,
+            OwnedResponse::One { .. } | OwnedResponse::Several { .. } => None,
         }
     }
 }
@@ -369,18 +369,20 @@ fn encoded(
     framing: Framing,
     header: Header,
     function: u8,
-    result: &Result<Done, ExceptionCode>,
+    result: &Result<Executed, ExceptionCode>,
 ) -> Option<Vec<u8>> {
     let reply: Reply<'_> = match result {
-        Ok(done) => Ok(match &done.response {
-            Carried::Words(Table::Holding, words) => {
+        Ok(executed) => Ok(match &executed.response {
+            OwnedResponse::Words(Table::Holding, words) => {
                 Response::ReadHoldingRegisters(Words::new(words))
             }
-            Carried::Words(Table::Input, words) => Response::ReadInputRegisters(Words::new(words)),
-            Carried::One { address, value } => {
+            OwnedResponse::Words(Table::Input, words) => {
+                Response::ReadInputRegisters(Words::new(words))
+            }
+            OwnedResponse::One { address, value } => {
                 Response::WriteSingleRegister { address: *address, value: *value }
             }
-            Carried::Several { address, count } => {
+            OwnedResponse::Several { address, count } => {
                 Response::WriteMultipleRegisters { address: *address, count: *count }
             }
         }),

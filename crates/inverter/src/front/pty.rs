@@ -14,8 +14,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use super::line::Line;
-use super::{Shared, converse};
+use super::connection::Connection;
+use super::{Shared, serve_connection};
 
 /// The inverter's side of a pseudo terminal.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Pty {
     ) {
         let Self { master, _slave, link, .. } = self;
         tokio::select! {
-            () = converse(Line::Pty(master), Framing::Rtu, baud, &shared) => {
+            () = serve_connection(Connection::Pty(master), Framing::Rtu, baud, &shared) => {
                 tracing::error!("pseudo terminal cannot be read");
             }
             _ = stop.wait_for(|is_set| *is_set) => {}

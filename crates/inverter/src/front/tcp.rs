@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::line::{ACCEPT_RETRY, Line};
-use super::{CLIENTS_MAX, Shared, converse};
+use super::connection::{ACCEPT_RETRY, Connection};
+use super::{CLIENTS_MAX, Shared, serve_connection};
 
 /// Accepts clients until `stop` is set, then disconnects them.
 pub(crate) async fn serve(
@@ -34,14 +34,14 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Some(guest) = admit(&clients, &shared) else {
+        let Some(slot) = admit(&clients, &shared) else {
             drop(stream.set_zero_linger());
             continue;
         };
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             serve_client(stream, framing, &shared).await;
-            drop(guest);
+            drop(slot);
         });
     }
 }
@@ -49,22 +49,22 @@ pub(crate) async fn serve(
 async fn serve_client(stream: TcpStream, framing: Framing, shared: &Shared) {
     // Answers are small and the client is waiting.
     if stream.set_nodelay(true).is_ok() {
-        converse(Line::Tcp(stream), framing, None, shared).await;
+        serve_connection(Connection::Tcp(stream), framing, None, shared).await;
     }
 }
 
 /// Counts a client while it is connected.
-struct Guest(Arc<AtomicUsize>);
+struct ClientSlot(Arc<AtomicUsize>);
 
-impl Drop for Guest {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-fn admit(clients: &Arc<AtomicUsize>, shared: &Shared) -> Option<Guest> {
+fn admit(clients: &Arc<AtomicUsize>, shared: &Shared) -> Option<ClientSlot> {
     let present = clients.fetch_add(1, Ordering::AcqRel);
-    let guest = Guest(Arc::clone(clients));
+    let slot = ClientSlot(Arc::clone(clients));
     let (mut inner, now) = shared.present();
-    (present < CLIENTS_MAX && inner.station.admits(present, now)).then_some(guest)
+    (present < CLIENTS_MAX && inner.station.admits(present, now)).then_some(slot)
 }

@@ -8,12 +8,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub(super) enum Line {
+pub(super) enum Connection {
     Tcp(TcpStream),
     Pty(AsyncFd<OwnedFd>),
 }
 
-impl Line {
+impl Connection {
     pub(super) fn is_serial(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
