@@ -12,7 +12,8 @@ use ecowatt_clock::Clock;
 use ecowatt_inverter::fault::FaultSpec;
 use ecowatt_inverter::series::{Alignment, Series};
 use ecowatt_inverter::{
-    Addresses, Config, Map, SerialConfig, ServeConfig, Simulation, Site, Source, Weather, serve,
+    Addresses, Config, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Site, Weather,
+    serve,
 };
 use ecowatt_model::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -157,17 +158,17 @@ pub(crate) async fn run(
     let start = clock.now();
     let alignment = Alignment { starts_at: args.shift.then_some(start), is_looped: args.is_looped };
     let source = match (recording, &args.irradiance) {
-        (Some(recording), _) => Source::Recorded(recording.aligned(alignment)),
+        (Some(recording), _) => RegisterSource::Recorded(recording.aligned(alignment)),
         (None, Some(path)) => {
             let irradiance: Series<f64> = series(path)?;
             let has_ghi = irradiance.column("ghi").is_some();
             anyhow::ensure!(has_ghi, "{} has no column ghi", path.display());
-            Source::Simulated(Weather::Measured(irradiance.aligned(alignment)))
+            RegisterSource::Simulated(Weather::Measured(irradiance.aligned(alignment)))
         }
-        (None, None) => Source::Simulated(Weather::Modelled),
+        (None, None) => RegisterSource::Simulated(Weather::Modelled),
     };
     let (unit, seed) = (config.unit, config.seed);
-    let map = if matches!(source, Source::Recorded(_)) { Map::Seed } else { config.map };
+    let map = if matches!(source, RegisterSource::Recorded(_)) { Map::Seed } else { config.map };
     let simulation = Simulation { config, source, faults };
     let running = serve(simulation, &args.serve_config(), clock, shutdown)
         .await

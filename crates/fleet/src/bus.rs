@@ -16,7 +16,7 @@ use ecowatt_inverter::fault::{FaultError, FaultSpec, Kind, Tally};
 use ecowatt_inverter::front::IDLE_MAX;
 use ecowatt_inverter::journal::AnsweredRead;
 use ecowatt_inverter::station::{Outcome, Station};
-use ecowatt_inverter::{ConfigError, Inverter, Source, Tabulation};
+use ecowatt_inverter::{ConfigError, Inverter, RegisterSource, Tabulation};
 use ecowatt_modbus::{
     ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction, time_on_wire,
 };
@@ -208,7 +208,7 @@ impl Bus {
     /// Never for a plant that was computed.
     pub fn new(plant: &Plant, seed: u64, start: UnixMs) -> Result<Self, ConfigError> {
         let table = Arc::clone(&plant.table);
-        let source = Source::Tabulated(Arc::clone(&table));
+        let source = RegisterSource::Tabulated(Arc::clone(&table));
         let inverter = Inverter::new(table.config().clone(), source, start)?;
         let is_single_client = table.config().single_client;
         Ok(Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ecowatt_inverter::station::{Outcome, Station};
-use ecowatt_inverter::{Config, Inverter, Map, Source, Tabulation, Weather};
+use ecowatt_inverter::{Config, Inverter, Map, RegisterSource, Tabulation, Weather};
 use ecowatt_modbus::{Framing, Progress, Request, RequestDecoder, Response, Transaction};
 use ecowatt_model::UnixMs;
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Failure> {
         let table = Tabulation::compute(config.clone(), Weather::Modelled, START, STEP, ROWS)?;
         let seconds = f64::from(u32::try_from(ROWS)?) * STEP.as_secs_f64();
         let physics_us = began.elapsed().as_secs_f64() * 1e6 / seconds;
-        let inverter = Inverter::new(config, Source::Tabulated(Arc::new(table)), START)?;
+        let inverter = Inverter::new(config, RegisterSource::Tabulated(Arc::new(table)), START)?;
         let mut station = Station::new(inverter, 1, false);
         let read_ns = measure(&mut station, address, reads)?;
         say(&format!("{map}: {physics_us:.2} µs a simulated second, {read_ns:.0} ns a read"))?;

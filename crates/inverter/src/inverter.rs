@@ -17,7 +17,7 @@ use crate::tabulated::Tabulation;
 
 /// Where an inverter's registers come from.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum RegisterSource {
     /// The physics.
     Simulated(Weather),
     /// Recorded registers; the first column is register 0.
@@ -56,7 +56,7 @@ impl Inverter {
     ///
     /// # Errors
     /// When the models or registers do not support the configuration.
-    pub fn new(config: Config, source: Source, start: UnixMs) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, source: RegisterSource, start: UnixMs) -> Result<Self, ConfigError> {
         config.check()?;
         let (unit, revert_after_s) = (config.unit, config.limit.revert_after_s);
         let replayed = |rows| {
@@ -64,13 +64,13 @@ impl Inverter {
             (replayed.map(), Body::Replayed(replayed))
         };
         let (map, body) = match source {
-            Source::Simulated(weather) => {
+            RegisterSource::Simulated(weather) => {
                 let map = config.map;
                 let plant = Box::new(Plant::new(config, weather, start));
                 (map, Body::Simulated { plant, controls: Controls::default() })
             }
-            Source::Recorded(series) => replayed(Rows::Recorded(series)),
-            Source::Tabulated(table) => replayed(Rows::Tabulated(table)),
+            RegisterSource::Recorded(series) => replayed(Rows::Recorded(series)),
+            RegisterSource::Tabulated(table) => replayed(Rows::Tabulated(table)),
         };
         Ok(Self { body, unit, map, revert_after_s })
     }
@@ -228,7 +228,8 @@ mod tests {
     const NOON: UnixMs = UnixMs(1_782_039_600_000);
 
     fn seeded() -> Inverter {
-        Inverter::new(Config::default(), Source::Simulated(Weather::Modelled), NOON).unwrap()
+        Inverter::new(Config::default(), RegisterSource::Simulated(Weather::Modelled), NOON)
+            .unwrap()
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
         let series = Series::from_csv(rows.as_bytes()).unwrap();
         let start = UnixMs(100_000);
         let mut inverter =
-            Inverter::new(Config::default(), Source::Recorded(series), start).unwrap();
+            Inverter::new(Config::default(), RegisterSource::Recorded(series), start).unwrap();
         let first = vec![1, 2, 3, 4, 5, 6, 7, 8, 100, 10];
         assert_eq!(inverter.read(Table::Holding, 0, 10, UnixMs(104_999)), Ok(first));
         assert!(!inverter.is_asleep());

@@ -21,7 +21,7 @@ pub mod station;
 pub mod tabulated;
 
 pub use config::{Config, ConfigError, Map, PvString, Site};
-pub use inverter::{Inverter, Source, Table};
+pub use inverter::{Inverter, RegisterSource, Table};
 pub use physics::plant::{OperatingState, Reading, Weather};
 pub use registers::Image;
 pub use serve::{Addresses, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve};

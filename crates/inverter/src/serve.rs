@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::fault::{FaultError, FaultSpec};
 use crate::front::{Shared, pty::Pty, tcp};
-use crate::inverter::{Inverter, Source};
+use crate::inverter::{Inverter, RegisterSource};
 use crate::journal::Journal;
 use crate::station::Station;
 
@@ -121,7 +121,7 @@ pub struct Simulation {
     /// The plant.
     pub config: Config,
     /// Source of its registers.
-    pub source: Source,
+    pub source: RegisterSource,
     /// Initial faults; their relative times count from the start.
     pub faults: Vec<FaultSpec>,
 }
@@ -130,7 +130,7 @@ impl Simulation {
     /// A fault-free plant with modelled weather.
     #[must_use]
     pub fn healthy(config: Config) -> Self {
-        let source = Source::Simulated(crate::physics::plant::Weather::Modelled);
+        let source = RegisterSource::Simulated(crate::physics::plant::Weather::Modelled);
         Self { config, source, faults: Vec::new() }
     }
 }

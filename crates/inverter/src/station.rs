@@ -418,7 +418,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::fault::FaultSpec;
-    use crate::inverter::Source;
+    use crate::inverter::RegisterSource;
     use crate::physics::plant::Weather;
 
     /// 2026-06-21T11:00Z.
@@ -433,7 +433,7 @@ mod tests {
     fn station() -> Station {
         let mut config = Config::default();
         config.grid.outages_per_day = 0.0;
-        let source = Source::Simulated(Weather::Modelled);
+        let source = RegisterSource::Simulated(Weather::Modelled);
         Station::new(Inverter::new(config, source, NOON).unwrap(), 1, false)
     }
 

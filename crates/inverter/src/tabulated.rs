@@ -10,7 +10,7 @@ use std::time::Duration;
 use ecowatt_model::UnixMs;
 
 use crate::config::{Config, ConfigError, Map};
-use crate::inverter::{Inverter, Source};
+use crate::inverter::{Inverter, RegisterSource};
 use crate::physics::plant::Weather;
 use crate::registers::slice;
 
@@ -70,7 +70,8 @@ impl Tabulation {
         if !(1..=ROWS_MAX).contains(&rows) {
             return Err(ConfigError::OutOfRange { field: "rows", range: "1..=1000000" });
         }
-        let mut inverter = Inverter::new(config.clone(), Source::Simulated(weather), start)?;
+        let mut inverter =
+            Inverter::new(config.clone(), RegisterSource::Simulated(weather), start)?;
         let image = inverter.image();
         let (first, width) = (image.first, image.words.len());
         let mut words = Vec::with_capacity(width * rows);
@@ -158,7 +159,7 @@ impl Tabulation {
     }
 }
 
-impl From<Arc<Tabulation>> for Source {
+impl From<Arc<Tabulation>> for RegisterSource {
     fn from(table: Arc<Tabulation>) -> Self {
         Self::Tabulated(table)
     }
@@ -188,7 +189,7 @@ mod tests {
             let table = table(map, NOON, 200);
             let config = Config { map, ..Config::default() };
             let mut live =
-                Inverter::new(config, Source::Simulated(Weather::Modelled), NOON).unwrap();
+                Inverter::new(config, RegisterSource::Simulated(Weather::Modelled), NOON).unwrap();
             for row in 0..200 {
                 let at = table.shown_at(row);
                 assert_eq!(table.row(at), row);
@@ -249,9 +250,12 @@ mod tests {
         assert!(!table.is_asleep(start));
         let night = UnixMs(start.0 + 9_900_000);
         assert!(table.is_asleep(night));
-        let mut inverter =
-            Inverter::new(table.config().clone(), Source::Tabulated(Arc::clone(&table)), start)
-                .unwrap();
+        let mut inverter = Inverter::new(
+            table.config().clone(),
+            RegisterSource::Tabulated(Arc::clone(&table)),
+            start,
+        )
+        .unwrap();
         inverter.advance(night);
         assert!(inverter.is_asleep());
     }

@@ -1,7 +1,7 @@
 //! Recorded registers are returned exactly, at their times.
 
 use ecowatt_inverter::series::{Alignment, Series};
-use ecowatt_inverter::{Config, Inverter, Simulation, Source, Table};
+use ecowatt_inverter::{Config, Inverter, RegisterSource, Simulation, Table};
 use ecowatt_model::UnixMs;
 use tokio::net::TcpStream;
 
@@ -26,7 +26,8 @@ fn every_row_is_read_back_at_its_time() {
     let (text, rows) = recording(1_451_606_400);
     let series = Series::from_csv(text.as_bytes()).unwrap();
     let start = UnixMs(1_451_606_400_000);
-    let mut inverter = Inverter::new(Config::default(), Source::Recorded(series), start).unwrap();
+    let mut inverter =
+        Inverter::new(Config::default(), RegisterSource::Recorded(series), start).unwrap();
     for (row, words) in (0..).zip(&rows) {
         for offset in [0, 1, 4_999] {
             let now = UnixMs(start.0 + row * 5_000 + offset);
@@ -44,7 +45,8 @@ fn a_recorded_day_is_read_back_exactly() {
     let text = std::fs::read_to_string(path).unwrap();
     let series = Series::from_csv(text.as_bytes()).unwrap();
     let start = series.starts_at();
-    let mut inverter = Inverter::new(Config::default(), Source::Recorded(series), start).unwrap();
+    let mut inverter =
+        Inverter::new(Config::default(), RegisterSource::Recorded(series), start).unwrap();
     let mut rows = 0;
     for line in text.lines().skip(1) {
         let (seconds, words) = line.split_once(',').unwrap();
@@ -62,7 +64,8 @@ async fn a_shifted_recording_is_served_from_its_first_row_on() {
     let (text, rows) = recording(1_451_606_400);
     let alignment = Alignment { starts_at: Some(NOON), is_looped: true };
     let series = Series::from_csv(text.as_bytes()).unwrap().aligned(alignment);
-    let simulation = Simulation { source: Source::Recorded(series), ..Simulation::healthy(calm()) };
+    let simulation =
+        Simulation { source: RegisterSource::Recorded(series), ..Simulation::healthy(calm()) };
     let running = start(simulation, &everywhere(), 20.0).await;
     let mut stream = TcpStream::connect(running.addresses().tcp.unwrap()).await.unwrap();
     let mut last = 0;
