@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_device::ReadResult;
-use ecowatt_inverter::fault::{FaultError, FaultSpec, Kind, Tally};
+use ecowatt_inverter::fault::{FaultCounts, FaultError, FaultSpec, Kind};
 use ecowatt_inverter::front::IDLE_MAX;
 use ecowatt_inverter::journal::AnsweredRead;
 use ecowatt_inverter::station::{Outcome, Station};
@@ -183,9 +183,9 @@ pub struct Counts {
     /// Connections that were opened.
     pub connections: u64,
     /// Faults that were added.
-    pub faults: Tally,
+    pub faults: FaultCounts,
     /// How often faults struck.
-    pub struck: Tally,
+    pub struck: FaultCounts,
 }
 
 /// How an exchange ended.
@@ -330,7 +330,7 @@ impl Bus {
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { struck: self.station.struck(), ..self.counts }
+        Counts { struck: self.station.effect_counts(), ..self.counts }
     }
 
     /// What the inverter holds, by time.

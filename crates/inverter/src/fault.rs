@@ -125,9 +125,9 @@ impl Kind {
 
 /// Counts per kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally([u64; Kind::ALL.len()]);
+pub struct FaultCounts([u64; Kind::ALL.len()]);
 
-impl Tally {
+impl FaultCounts {
     /// All kinds with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, u64)> + use<> {
         Kind::ALL.into_iter().zip(self.0)
@@ -144,7 +144,7 @@ impl Tally {
         self.0[kind as usize] += 1;
     }
 
-    /// Adds the counts of another tally.
+    /// Adds the counts of another.
     pub fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;
@@ -152,7 +152,7 @@ impl Tally {
     }
 }
 
-impl Serialize for Tally {
+impl Serialize for FaultCounts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter().map(|(kind, count)| (kind.name(), count)))
     }
@@ -295,7 +295,7 @@ pub struct Faults {
     list: Vec<(u64, Fault)>,
     next_id: u64,
     random: Random,
-    struck: Tally,
+    effect_counts: FaultCounts,
 }
 
 /// A fault as shown by the control port.
@@ -452,7 +452,7 @@ impl Faults {
             list: Vec::new(),
             next_id: 1,
             random: Random::new(seed, 4),
-            struck: Tally::default(),
+            effect_counts: FaultCounts::default(),
         }
     }
 
@@ -510,7 +510,7 @@ impl Faults {
         });
         let (fault, event) = due.min_by_key(|(fault, _)| fault.from)?;
         fault.left = Some(0);
-        self.struck.count(fault.kind);
+        self.effect_counts.count(fault.kind);
         Some((fault.from, event))
     }
 
@@ -531,7 +531,7 @@ impl Faults {
                 && fault.strikes(random)
         });
         if refuses {
-            self.struck.count(Kind::RefuseSecondClient);
+            self.effect_counts.count(Kind::RefuseSecondClient);
         }
         refuses
     }
@@ -550,7 +550,7 @@ impl Faults {
             }
             // Only the inverter knows whether it is dark enough for this kind.
             if fault.kind != Kind::NightSleep {
-                self.struck.count(fault.kind);
+                self.effect_counts.count(fault.kind);
             }
             match fault.effect {
                 Effect::Damage(damage) => effects.damage = effects.damage.or(Some(damage)),
@@ -569,13 +569,13 @@ impl Faults {
 
     /// How often each kind has had an effect: on a request, a client or the inverter itself.
     #[must_use]
-    pub fn struck(&self) -> Tally {
-        self.struck
+    pub fn effect_counts(&self) -> FaultCounts {
+        self.effect_counts
     }
 
     /// Counts an effect that only the inverter can detect.
     pub fn count(&mut self, kind: Kind) {
-        self.struck.count(kind);
+        self.effect_counts.count(kind);
     }
 
     /// The random numbers for the damage itself.
@@ -635,10 +635,10 @@ mod tests {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert_eq!(kind as usize, index);
-            let mut tally = Tally::default();
-            tally.count(kind);
-            assert_eq!(tally.of(kind), 1);
-            assert_eq!(serde_json::to_value(tally).unwrap()[kind.name()], 1);
+            let mut counts = FaultCounts::default();
+            counts.count(kind);
+            assert_eq!(counts.of(kind), 1);
+            assert_eq!(serde_json::to_value(counts).unwrap()[kind.name()], 1);
         }
     }
 

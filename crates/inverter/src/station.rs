@@ -13,7 +13,9 @@ use ecowatt_model::UnixMs;
 use serde::Serialize;
 
 use crate::fault::damage::{Damage, damaged};
-use crate::fault::{Event, Fault, FaultError, FaultStatus, Faults, Kind, REBOOT_MS, Span, Tally};
+use crate::fault::{
+    Event, Fault, FaultCounts, FaultError, FaultStatus, Faults, Kind, REBOOT_MS, Span,
+};
 use crate::inverter::{Inverter, Table};
 use crate::journal::AnsweredRead;
 use crate::registers::Image;
@@ -135,8 +137,8 @@ impl Station {
 
     /// How often each kind of fault has had an effect.
     #[must_use]
-    pub fn struck(&self) -> Tally {
-        self.faults.struck()
+    pub fn effect_counts(&self) -> FaultCounts {
+        self.faults.effect_counts()
     }
 
     /// Adds a fault and returns its id.
@@ -502,8 +504,9 @@ mod tests {
         for ms in [0, 1_000, 2_000, 12 * 3_600_000] {
             ask(&mut station, READ, later(ms));
         }
-        let struck: Vec<_> = station.struck().iter().filter(|(_, times)| *times > 0).collect();
-        assert_eq!(struck, [(Kind::Truncated, 2), (Kind::NightSleep, 1)]);
+        let effect_counts: Vec<_> =
+            station.effect_counts().iter().filter(|(_, times)| *times > 0).collect();
+        assert_eq!(effect_counts, [(Kind::Truncated, 2), (Kind::NightSleep, 1)]);
     }
 
     #[test]
