@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 
 use crate::run::{Root, check, command};
 
-/// The version the oracle tests are written for.
-const PYMODBUS: &str = "pymodbus>=3.11,<4";
+/// The versions that the oracle tests and `examples/python-client` are written for.
+const PYTHON_PACKAGES: [&str; 2] = ["pymodbus>=3.11,<4", "cryptography>=38"];
 
 /// What is done about packages of the system that are missing. They concern more than this project, so
 /// nobody gets them who only wanted to run its tests.
@@ -21,11 +21,12 @@ pub(crate) enum Missing {
 /// What of the tests was not done, and why.
 pub(crate) type Untested = Vec<String>;
 
-/// A Python interpreter with pymodbus, in an environment beside the compiled code.
-pub(crate) fn pymodbus(root: &Root, missing: Missing) -> Result<PathBuf> {
-    let environment = root.target().join("pymodbus");
+/// Returns a Python interpreter with the packages of the tests, in an environment beside the compiled
+/// code.
+pub(crate) fn python(root: &Root, missing: Missing) -> Result<PathBuf> {
+    let environment = root.target().join("python");
     let python = environment.join("bin/python");
-    if imports_pymodbus(&python) {
+    if has_packages(&python) {
         return Ok(python);
     }
     let make = || check(command(root, "python3").args(["-m", "venv"]).arg(&environment));
@@ -33,13 +34,13 @@ pub(crate) fn pymodbus(root: &Root, missing: Missing) -> Result<PathBuf> {
         debian_packages(root, &["python3-venv"], missing)?;
         make()
     })?;
-    check(command(root, &python).args(["-m", "pip", "install", "--quiet", PYMODBUS]))?;
+    check(command(root, &python).args(["-m", "pip", "install", "--quiet"]).args(PYTHON_PACKAGES))?;
     Ok(python)
 }
 
-fn imports_pymodbus(python: &Path) -> bool {
+fn has_packages(python: &Path) -> bool {
     Command::new(python)
-        .args(["-c", "import pymodbus"])
+        .args(["-c", "import pymodbus, cryptography"])
         .stderr(std::process::Stdio::null())
         .status()
         .is_ok_and(|status| status.success())

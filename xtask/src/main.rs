@@ -21,7 +21,7 @@ use crate::run::{Root, cargo, step};
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  test [--install]   every test: Rust, documentation examples, foreign Modbus peers, real browser;
+  test [--install]   every test: Rust, documentation examples, foreign peers, real browser;
                      says at its end what the machine lacks for some, or installs it with apt-get
   ci                 test, and formatting, lints, documentation, architecture rules, committed output
   tidy               the architecture rules alone
@@ -86,14 +86,14 @@ fn test(root: &Root, missing: Missing) -> Result<Untested> {
     let mut untested = Untested::new();
     let mut tests = cargo(root);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
-    let python = step("a Python with pymodbus, as a foreign Modbus peer", || {
-        install::pymodbus(root, missing)
+    let python = step("a Python, for a foreign Modbus peer and a foreign client", || {
+        install::python(root, missing)
     });
     match python {
         Ok(python) => {
             tests.env("ECOWATT_PYTHON", python);
         }
-        Err(error) => untested.push(format!("pymodbus as a Modbus peer: {error:#}")),
+        Err(error) => untested.push(format!("pymodbus and the Python client: {error:#}")),
     }
     step("tests", || run::check(&mut tests))?;
     match step("a browser", || dashboard::browser_is_there(root, missing)) {

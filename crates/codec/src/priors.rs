@@ -147,3 +147,20 @@ const SET: [u16; CONTEXTS] = [
     33280, 27781, 24576, 24903, 28047, 23881, 30667, 23623, 27726, 30720, 29435, 27033, 14823, 31597, 19362, 46173,
     32768, 32768,
 ];
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Other implementations take the table from the page.
+    #[test]
+    fn page_has_the_same_table() {
+        let page = include_str!("../../../docs/codec-priors.txt");
+        let page: Vec<u16> = page.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        assert_eq!(page, SET);
+    }
+}

@@ -9,6 +9,7 @@ mod completions;
 mod corrections;
 mod demo;
 mod enrol;
+mod foreign;
 mod link;
 mod lists;
 mod medium;

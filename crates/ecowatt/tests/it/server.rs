@@ -158,15 +158,23 @@ impl Plant {
         self.agent_in("agent", server, code)
     }
 
+    /// Starts the device's agent for a server at this address, which need not be ours.
+    pub(crate) fn agent_of(&self, url: &str, code: &str) -> Process {
+        self.start_agent("agent", url, code)
+    }
+
     /// Starts an agent that keeps its data in a folder of this name.
     pub(crate) fn agent_in(&self, data: &str, server: &Server, code: &str) -> Process {
+        self.start_agent(data, &server.url, code)
+    }
+
+    fn start_agent(&self, data: &str, url: &str, code: &str) -> Process {
         let config = self.file("agent.toml");
         let text = format!(
-            "server = '{}'\ndata = '{data}'\nclaim_code = '{}'\nsample_interval = '200ms'\n\
+            "server = '{url}'\ndata = '{data}'\nclaim_code = '{}'\nsample_interval = '200ms'\n\
              sample_log = 'samples.csv'\n[upload]\ninterval = '1s'\n\
              [[inverter]]\nname = 'south'\ntransport = 'tcp://{}'\n\
              profile = 'ecowatt/seed-sim'\n",
-            server.url,
             code.trim(),
             self.inverter
         );
