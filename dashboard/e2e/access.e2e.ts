@@ -215,7 +215,7 @@ describe("a claim code", () => {
       await question.getByRole("button", { name: "Cancel" }).click();
       await key.getByRole("button", { name: "Revoke key" }).click();
       await question.getByRole("button", { name: "Revoke key" }).click();
-      await page.getByTestId("trouble").getByText(/Its key is revoked since/).waitFor();
+      await page.getByTestId("trouble").getByText(/Its key was revoked, and it has had no access since/).waitFor();
       await key.getByRole("button", { name: "New claim code" }).click();
       await question.getByRole("button", { name: "Make a claim code" }).click();
       expect(await page.getByLabel("Configuration").innerText()).toMatch(/^claim_code = "[0-9A-Z-]{23}"$/);

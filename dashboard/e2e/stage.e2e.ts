@@ -374,7 +374,7 @@ describe("trouble", () => {
       answers["GET /claims"] = [{ id: "AAAAA", device: "dev-1", device_name: "Barn", created: iso(NOW), expires: iso(NOW + MINUTE) }];
       await page.goto("/devices/dev-1");
       const note = page.getByTestId("trouble");
-      await note.getByText("Its claim code has not been used.").waitFor();
+      await note.getByText("Its claim code has not been used yet.").waitFor();
       expect(await note.innerText()).not.toContain("any more");
       answers["GET /claims"] = [];
       await page.reload();

@@ -1,10 +1,13 @@
-/** What is the matter with a device, since when, what was read last, and what to try. */
+/** Shows what is wrong with a device, since when, when it was last read, and what to try. */
 import { useNow } from "../api/clock";
 import type { Device } from "../api/types";
 import { durationText } from "../lib/format";
 import { troubleWords } from "../lib/trouble";
 import { dayText, exactText, isoDate, minuteText } from "../lib/zone";
 import styles from "./TroubleNote.module.css";
+
+/** A shorter time would only repeat that it has just happened. */
+const MINUTE_MS = 60_000;
 
 /** `14:19`, or `20 Jun 14:19` on another day. */
 function sinceText(at: number, now: number, zone: string): string {
@@ -25,12 +28,12 @@ export function TroubleNote({ device, more }: { device: Device; more?: string | 
     <p className={styles.note} data-tone={device.state} data-testid="trouble">
       <strong title={since === null ? undefined : exactText(since, zone)}>
         {what}
-        {since !== null && ` (${durationText(now - since)})`}.
+        {since !== null && now - since >= MINUTE_MS && ` (${durationText(now - since)})`}.
       </strong>{" "}
       {more && <span>{more} </span>}
       {!isNew && (
         <span title={good === null ? undefined : exactText(good, zone)}>
-          {good === null ? "Power was never read well." : `Last good reading ${sinceText(good, now, zone)}.`}{" "}
+          {good === null ? "No good reading of its power yet." : `Last good reading ${sinceText(good, now, zone)}.`}{" "}
         </span>
       )}
       <span>{hint}</span>

@@ -1,8 +1,8 @@
-/** What is the matter with a device, and what to try, in words. */
+/** Describes what is wrong with a device, and what to try first. */
 import type { Trouble } from "../api/types";
 
 export interface Words {
-  /** What is so, with room for since when: "Inverter 1 has not answered since 14:19". */
+  /** What is wrong, and since when if that is known: "Inverter 1 has not answered since 14:19". */
   what: string;
   /** What to try first. */
   hint: string;
@@ -17,13 +17,13 @@ function subject(inverters: number[]): string {
 }
 
 const HINTS: Record<string, string> = {
-  timeout: "Is it on, is its cable in, and is its unit number right?",
-  unreachable: "Is it on, is its network there, and are its address and port right?",
-  exception: "Does the profile fit the model, and is the unit number right?",
-  garbled: "Check the wiring and the baud rate. Does something else ask on the same bus?",
-  quarantined: "Does the profile fit the model? Registers that kept failing are left out.",
-  not_implemented: "Does the profile fit the model?",
-  out_of_range: "Does the profile fit the model?",
+  timeout: "Is it switched on, is its cable plugged in, and is its unit number right?",
+  unreachable: "Is it switched on, is its network up, and are its address and port right?",
+  exception: "Does the profile match the model, and is the unit number right?",
+  garbled: "Check the wiring and the baud rate. Does another master use the same bus?",
+  quarantined: "Does the profile match the model? Registers that keep failing are skipped.",
+  not_implemented: "Does the profile match the model?",
+  out_of_range: "Does the profile match the model?",
 };
 
 function inverterHint(quality: string | null | undefined, otherwise: string): string {
@@ -38,20 +38,23 @@ export function troubleWords(trouble: Trouble, since: string | null): Words {
   switch (trouble.cause) {
     case "not_claimed":
       return {
-        what: "Its claim code has not been used",
-        hint: "Start its agent with the code, or make a new code on its page.",
+        what: "Its claim code has not been used yet",
+        hint: "Start its agent with the code, or create a new code on its page.",
       };
     case "nothing_received":
       return {
-        what: "It has its key, and no message has come",
-        hint: "Is its agent running, and can it reach this server? Its log says what it tries.",
+        what: "It is enrolled but has not sent a message yet",
+        hint: "Is its agent running, and can it reach this server? Its log says why a message fails.",
       };
     case "key_revoked":
-      return { what: `Its key is revoked${from}`, hint: "To use it again, give it a new claim code on its page." };
+      return {
+        what: `Its key was revoked${since === null ? "" : `, and it has had no access since ${since}`}`,
+        hint: "To use it again, create a new claim code on its page.",
+      };
     case "not_heard":
       return {
-        what: since === null ? "No message has come for long" : `No message${from}`,
-        hint: "Does it have power and network? Once it is back it sends what it kept.",
+        what: since === null ? "No message for a long time" : `No message${from}`,
+        hint: "Does it have power and a network? When it is back, it sends the samples that it stored.",
       };
     case "inverter_offline":
       return {
@@ -61,7 +64,7 @@ export function troubleWords(trouble: Trouble, since: string | null): Words {
     case "inverter_faulty":
       return {
         what: `${who} ${isOne ? "reports" : "report"} a fault or ${isOne ? "answers" : "answer"} with errors${from}`,
-        hint: inverterHint(trouble.quality, "Look up its state and alarm in its manual."),
+        hint: inverterHint(trouble.quality, "Look up its state and alarm code in its manual."),
       };
   }
 }
