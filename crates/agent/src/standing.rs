@@ -53,7 +53,7 @@ pub enum Trouble {
     Unreachable,
     /// It has no time, or no space.
     Busy,
-    /// It knows no such device with such a key.
+    /// It answered 401, which is not authenticated: the key need not be revoked.
     KeyRefused,
     /// It heard later messages of this device than the data folder knows of.
     CounterUsed,
@@ -77,8 +77,8 @@ impl fmt::Display for Trouble {
             Self::Unreachable => f.write_str("the server cannot be reached"),
             Self::Busy => f.write_str("the server asks to come again later"),
             Self::KeyRefused => f.write_str(
-                "the server does not take this device's key: it was revoked, or this is another \
-                 server",
+                "the server answered 401: this device's key may have been revoked, or another \
+                 server answers at this address",
             ),
             Self::CounterUsed => f.write_str(
                 "the server has later messages of this device: the data folder is an old copy, or \
