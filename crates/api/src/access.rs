@@ -7,26 +7,30 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Everything.
+    /// Reads and changes everything.
     Owner,
-    /// Looking at devices, sites and measurements, and nothing else.
+    /// Reads devices, sites and measurements.
     Viewer,
-    /// Reading the server's own counts (`/metrics`), and nothing else.
+    /// Reads the server's own metrics (`GET /metrics`).
     Metrics,
 }
 
-/// Redeems the one-time set-up link that `ecowatt serve` prints at its first start.
+/// Redeems the one-time set-up link that `ecowatt serve` prints when it first starts.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedeemSetup {
     /// The code from the link.
+    #[schema(example = "8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0")]
     pub code: String,
 }
 
-/// Exchanges a token for a browser session (a cookie that scripts cannot read).
+/// Exchanges a token for a browser session, a cookie that scripts cannot read.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
+    #[schema(
+        example = "ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0"
+    )]
     pub token: String,
 }
 
@@ -35,59 +39,81 @@ pub struct CreateSession {
 pub struct Session {
     pub role: Role,
     /// Name of the token behind the session.
+    #[schema(example = "grafana")]
     pub token_name: String,
-    /// The owner token itself, shown this once: only in the answer to a redeemed set-up link.
+    /// The owner token, returned once: in the answer to a redeemed set-up link.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(
+        example = "ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0"
+    )]
     pub token: Option<String>,
 }
 
 /// A token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
+    #[schema(example = 3)]
     pub id: i64,
+    #[schema(example = "grafana")]
     pub name: String,
     pub role: Role,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub created: String,
-    /// When it ceases to be valid; never, if absent.
+    /// When it expires; absent if it never does.
+    #[schema(example = "2027-11-27T10:15:00.000Z")]
     pub expires: Option<String>,
-    /// When it was shown last, itself or through a session.
+    /// When it or one of its sessions was last used.
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub last_used: Option<String>,
     /// Whether this request was made with it, or with a session of it.
+    #[schema(example = false)]
     pub is_own: bool,
 }
 
-/// Makes a token.
+/// Creates a token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
-    /// What people call it; 1 to 80 characters, and no other token's name.
+    /// 1 to 80 characters, and not the name of another token.
+    #[schema(example = "grafana")]
     pub name: String,
     pub role: Role,
-    /// How long it is valid; without end if absent.
+    /// How long it is valid; absent for a token that never expires.
     #[serde(default)]
+    #[schema(example = 31_536_000)]
     pub valid_for_s: Option<u64>,
 }
 
-/// A token just made.
+/// A new token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
     #[serde(flatten)]
     pub token: Token,
-    /// The token itself, shown this once.
+    /// The token, returned this once.
+    #[schema(
+        example = "ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0"
+    )]
     pub secret: String,
 }
 
-/// A browser session that runs.
+/// An open browser session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunningSession {
+    #[schema(example = 12)]
     pub id: i64,
     /// The token that was exchanged for it.
+    #[schema(example = 3)]
     pub token_id: i64,
+    #[schema(example = "grafana")]
     pub token_name: String,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub created: String,
+    #[schema(example = "2026-12-27T10:15:00.000Z")]
     pub expires: String,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub last_used: Option<String>,
     /// Whether this request was made with it.
+    #[schema(example = true)]
     pub is_own: bool,
 }
 
@@ -95,10 +121,15 @@ pub struct RunningSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OpenClaim {
     /// The code's first group.
+    #[schema(example = "7KQM2")]
     pub id: String,
     /// The device that redeeming it enrols.
+    #[schema(example = "dev-42")]
     pub device: String,
+    #[schema(example = "Barn")]
     pub device_name: String,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub created: String,
+    #[schema(example = "2026-11-28T10:15:00.000Z")]
     pub expires: String,
 }

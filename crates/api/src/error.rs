@@ -3,20 +3,23 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Body of every answer that is not a success.
+/// Body of every response that is not a success.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Error)]
 pub struct Error {
     pub error: ErrorBody,
 }
 
-/// What went wrong.
+/// Describes the error.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
-    /// Stable and documented; programs decide by it.
+    /// Stable; listed in `docs/api.md`. A later version may add codes.
+    #[schema(example = "device_unknown")]
     pub code: String,
-    /// For people; may change.
+    /// Explains the error; may change.
+    #[schema(example = "there is no such device")]
     pub message: String,
-    /// Finds the request in the server's log.
+    /// Identifies the request in the server's log.
+    #[schema(example = "8f0c2a6e91d4b357")]
     pub request_id: String,
 }

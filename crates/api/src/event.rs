@@ -24,19 +24,27 @@ pub enum EventKind {
 /// The newest sample of a message that was just stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LiveSample {
+    #[schema(example = "dev-42")]
     pub device: String,
+    #[schema(example = 0)]
     pub inverter: u8,
+    #[schema(example = 1_795_774_495_000_i64)]
     pub t_ms: i64,
     /// (point, value) of the good readings.
+    #[schema(example = json!([["ac.power", 6_840.0]]))]
     pub values: Vec<(String, f64)>,
 }
 
-/// A device's line in the fleet changed.
+/// A device's entry in the list changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceChanged {
+    #[schema(example = "dev-42")]
     pub device: String,
     pub state: DeviceState,
+    #[schema(example = 6_840.0)]
     pub power_w: Option<f64>,
+    #[schema(example = 23_410)]
     pub energy_today_wh: Option<i64>,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub last_seen: Option<String>,
 }

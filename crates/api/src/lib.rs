@@ -1,8 +1,8 @@
-//! Requests and responses of the operator API (`/api/v1`), as they stand in JSON.
+//! Requests and responses of the operator API (`/api/v1`), as JSON.
 //!
 //! Server, client, command line and dashboard share these types; the OpenAPI document is made from
 //! them. Instants are RFC 3339 text in UTC with milliseconds; durations and sizes carry their unit
-//! in the name. Numbers of points are in the point's unit, with the decimals its sensor has.
+//! in the name. Numbers of points are in the point's unit, with as many decimals as its sensor has.
 
 mod access;
 mod device;

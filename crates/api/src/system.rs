@@ -3,14 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What this server is and whose time it shows.
+/// The server's version and clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct System {
+    #[schema(example = "0.1.0")]
     pub version: String,
-    /// The server's present time; simulated in a demonstration.
+    /// The server's time; simulated in a demonstration.
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub now: String,
     /// Whether `now` is a simulated time.
+    #[schema(example = false)]
     pub is_simulated: bool,
-    /// Seconds of `now` that pass in a second of the world.
+    /// Seconds of `now` per real second.
+    #[schema(example = 1.0)]
     pub speed: f64,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How finely history is asked for.
+/// Resolution of a history query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Resolution {
     /// Samples as they were taken.
@@ -18,42 +18,50 @@ pub enum Resolution {
     Day,
 }
 
-/// Columns of one inverter's history; all lists have as many items as `t_ms`.
+/// Columns of one inverter's history; every list is as long as `t_ms`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Telemetry {
+    #[schema(example = "dev-42")]
     pub device: String,
+    #[schema(example = 0)]
     pub inverter: u8,
     pub resolution: Resolution,
+    #[schema(example = "2026-11-26T23:00:00.000Z")]
     pub from: String,
+    #[schema(example = "2026-11-27T23:00:00.000Z")]
     pub to: String,
     /// Instants (raw) or starts of buckets, Unix milliseconds, ascending. Only instants and buckets
     /// with data are listed, so a gap shows as a step in time.
+    #[schema(example = json!([1_795_774_440_000_i64, 1_795_774_500_000_i64]))]
     pub t_ms: Vec<i64>,
     pub series: Vec<Series>,
-    /// Stretches of samples whose times are not sure, only in raw answers:
+    /// Ranges of samples whose times are uncertain, only in raw answers:
     /// (index of the first into `t_ms`, index after the last, why).
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([[0, 2, "estimated"]]))]
     pub unsure_times: Option<Vec<(u32, u32, UnsureTime)>>,
-    /// The range had more than one answer holds.
+    /// Whether the range holds more than fits in one answer.
+    #[schema(example = false)]
     pub truncated: bool,
-    /// Where the rest begins, if there is more: ask again with the same range and this `cursor`.
+    /// Where the rest begins, if there is more: repeat the query with this `cursor`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "1795774500000.7.12.3")]
     pub next_cursor: Option<String>,
 }
 
-/// Why the time of a sample is not sure.
+/// Why the time of a sample is uncertain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnsureTime {
-    /// Nobody confirmed the device's clock before its power went: distances are right, but all samples
-    /// of that run may have been taken earlier or later.
+    /// The device lost power before its clock was confirmed: the samples of that run are right
+    /// relative to one another, but all of them may be shifted.
     Estimated,
-    /// The device's clock gave a time that cannot be.
+    /// The device's clock was impossibly wrong.
     Suspect,
 }
 
 impl UnsureTime {
-    /// Its name.
+    /// Returns its name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,24 +74,33 @@ impl UnsureTime {
 /// One point over time. `null` where there is no good reading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
+    #[schema(example = "ac.power")]
     pub point: String,
+    #[schema(example = "W")]
     pub unit: String,
+    #[schema(example = 0)]
     pub decimals: u8,
     /// The reading (raw), or the mean of the bucket's good readings.
+    #[schema(example = json!([6_810.5, null]))]
     pub value: Vec<Option<f64>>,
     /// Absent in raw answers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([6_790.0, null]))]
     pub min: Option<Vec<Option<f64>>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([6_840.0, null]))]
     pub max: Option<Vec<Option<f64>>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([6_840.0, null]))]
     pub last: Option<Vec<Option<f64>>>,
     /// Good readings in the bucket.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([12, 0]))]
     pub count: Option<Vec<u32>>,
     /// Names of qualities by reading, only in raw answers and only where not `good`:
     /// (index into `t_ms`, quality).
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = json!([[1, "timeout"]]))]
     pub not_good: Option<Vec<(u32, String)>>,
 }
 
@@ -100,13 +117,18 @@ pub enum EnergySource {
 /// Energy by day in the site's time zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Energy {
+    #[schema(example = "dev-42")]
     pub device: String,
+    #[schema(example = "Europe/Berlin")]
     pub time_zone: String,
+    #[schema(example = "2026-11-26T23:00:00.000Z")]
     pub from: String,
+    #[schema(example = "2026-11-27T23:00:00.000Z")]
     pub to: String,
     pub days: Vec<EnergyDay>,
-    /// There are more gaps than an answer holds; days from here on list none.
+    /// The first day whose gaps are not listed, if there are more than fit in one answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "2026-11-27")]
     pub gaps_listed_until: Option<String>,
 }
 
@@ -114,17 +136,19 @@ pub struct Energy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EnergyDay {
     /// `YYYY-MM-DD` in the site's time zone.
+    #[schema(example = "2026-11-27")]
     pub date: String,
     /// Whole watt-hours of all inverters.
+    #[schema(example = 23_410)]
     pub energy_wh: i64,
     pub source: EnergySource,
-    /// Readings of lifetime counters that were passed over because they cannot be, and steps at which
-    /// another counter began. Many of them, day after day, mean that an inverter or its line is sick.
-    /// Left out if there are none.
+    /// Impossible readings of lifetime counters that were left out, and steps at which another counter
+    /// began. Many of them day after day mean that an inverter or its bus is faulty.
+    /// Absent if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
-    #[schema(required = false)]
+    #[schema(required = false, example = 4)]
     pub refused_steps: u64,
-    /// Stretches without readings, which an integrated figure does not cover and a counter bridges.
+    /// Ranges without readings; an integrated figure does not cover them, a counter does.
     pub gaps: Vec<EnergyGap>,
 }
 
@@ -133,10 +157,13 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// A stretch without readings.
+/// A range of time without readings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EnergyGap {
+    #[schema(example = 0)]
     pub inverter: u8,
+    #[schema(example = "2026-11-27T10:14:55.000Z")]
     pub from: String,
+    #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub to: String,
 }

@@ -515,69 +515,112 @@ export interface components {
              */
             valid_for_s?: number | null;
         };
-        /** @description Exchanges a token for a browser session (a cookie that scripts cannot read). */
+        /** @description Exchanges a token for a browser session, a cookie that scripts cannot read. */
         CreateSession: {
+            /** @example ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0 */
             token: string;
         };
-        /** @description Makes a token. */
+        /** @description Creates a token. */
         CreateToken: {
-            /** @description What people call it; 1 to 80 characters, and no other token's name. */
+            /**
+             * @description 1 to 80 characters, and not the name of another token.
+             * @example grafana
+             */
             name: string;
             role: components["schemas"]["Role"];
             /**
              * Format: int64
-             * @description How long it is valid; without end if absent.
+             * @description How long it is valid; absent for a token that never expires.
+             * @example 31536000
              */
             valid_for_s?: number | null;
         };
-        /** @description A token just made. */
+        /** @description A new token. */
         CreatedToken: components["schemas"]["Token"] & {
-            /** @description The token itself, shown this once. */
+            /**
+             * @description The token, returned this once.
+             * @example ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0
+             */
             secret: string;
         };
         /** @description A device in a list. */
         Device: {
+            /** @example 2026-03-02T08:00:00.000Z */
             created: string;
             /**
              * Format: int64
-             * @description Energy of the site's present day.
+             * @description Energy so far on the site's current day.
+             * @example 23410
              */
             energy_today_wh?: number | null;
-            /** @description Software the device runs, as it reported. */
+            /**
+             * @description Software the device runs, as it reported.
+             * @example ecowatt 0.1.0
+             */
             firmware?: string | null;
-            /** @description Such as `dev-42`. */
+            /**
+             * @description Such as `dev-42`.
+             * @example dev-42
+             */
             id: string;
-            /** @description Time of its newest sample. */
+            /**
+             * @description Time of its newest sample.
+             * @example 2026-11-27T10:14:55.000Z
+             */
             last_sample?: string | null;
-            /** @description When the server last took a message from it. */
+            /**
+             * @description When the server last took a message from it.
+             * @example 2026-11-27T10:15:00.000Z
+             */
             last_seen?: string | null;
+            /** @example Barn */
             name: string;
             /**
              * Format: double
-             * @description AC power of its inverters at their latest good readings; absent when none is recent.
+             * @description AC power of its inverters by their latest good readings; absent if none is recent.
+             * @example 6840
              */
             power_w?: number | null;
             site: components["schemas"]["Site"];
-            /** @description Today's AC power, for a small picture. */
+            /** @description Today's AC power, for a sparkline. */
             spark: components["schemas"]["Spark"];
             state: components["schemas"]["DeviceState"];
-            /** @description When its state became what it is, if that is known. */
+            /**
+             * @description Since when it has been in this state, if known.
+             * @example 2026-11-27T10:15:00.000Z
+             */
             state_since?: string | null;
             trouble?: components["schemas"]["Trouble"] | null;
         };
-        /** @description A device's line in the fleet changed. */
+        /** @description A device's entry in the list changed. */
         DeviceChanged: {
+            /** @example dev-42 */
             device: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 23410
+             */
             energy_today_wh?: number | null;
+            /** @example 2026-11-27T10:15:00.000Z */
             last_seen?: string | null;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 6840
+             */
             power_w?: number | null;
             state: components["schemas"]["DeviceState"];
         };
         /** @description A device with everything that was last measured. */
         DeviceDetail: components["schemas"]["Device"] & {
-            /** @description What the device said of itself, by name (uptime, spool fill, link counters, reboot reason). */
+            /**
+             * @description What the device reports about itself, by name (uptime, spool fill, link counters, reboot reason).
+             * @example [
+             *       [
+             *         "uptime_s",
+             *         "86400"
+             *       ]
+             *     ]
+             */
             diagnostics: [
                 string,
                 string
@@ -588,56 +631,77 @@ export interface components {
         /** @description One page of devices. */
         DeviceList: {
             devices: components["schemas"]["Device"][];
-            /** @description Give it as `cursor` for the next page; absent on the last one. */
+            /**
+             * @description Pass it as `cursor` for the next page; absent on the last one.
+             * @example dev-42
+             */
             next_cursor?: string | null;
             /**
              * Format: int64
-             * @description All devices, not only this page's.
+             * @description Number of all matching devices, not only those of this page.
+             * @example 1240
              */
             total: number;
         };
         /**
-         * @description One line for a device: is it well, and how much does it make?
+         * @description State of a device.
          *
-         *     Ordered so that a later one is worse.
+         *     Later states are worse.
          * @enum {string}
          */
         DeviceState: "producing" | "idle" | "asleep" | "waiting" | "faulty" | "silent";
         /** @description Energy by day in the site's time zone. */
         Energy: {
             days: components["schemas"]["EnergyDay"][];
+            /** @example dev-42 */
             device: string;
+            /** @example 2026-11-26T23:00:00.000Z */
             from: string;
-            /** @description There are more gaps than an answer holds; days from here on list none. */
+            /**
+             * @description The first day whose gaps are not listed, if there are more than fit in one answer.
+             * @example 2026-11-27
+             */
             gaps_listed_until?: string | null;
+            /** @example Europe/Berlin */
             time_zone: string;
+            /** @example 2026-11-27T23:00:00.000Z */
             to: string;
         };
         /** @description One local day. */
         EnergyDay: {
-            /** @description `YYYY-MM-DD` in the site's time zone. */
+            /**
+             * @description `YYYY-MM-DD` in the site's time zone.
+             * @example 2026-11-27
+             */
             date: string;
             /**
              * Format: int64
              * @description Whole watt-hours of all inverters.
+             * @example 23410
              */
             energy_wh: number;
-            /** @description Stretches without readings, which an integrated figure does not cover and a counter bridges. */
+            /** @description Ranges without readings; an integrated figure does not cover them, a counter does. */
             gaps: components["schemas"]["EnergyGap"][];
             /**
              * Format: int64
-             * @description Readings of lifetime counters that were passed over because they cannot be, and steps at which
-             *     another counter began. Many of them, day after day, mean that an inverter or its line is sick.
-             *     Left out if there are none.
+             * @description Impossible readings of lifetime counters that were left out, and steps at which another counter
+             *     began. Many of them day after day mean that an inverter or its bus is faulty.
+             *     Absent if there are none.
+             * @example 4
              */
             refused_steps?: number;
             source: components["schemas"]["EnergySource"];
         };
-        /** @description A stretch without readings. */
+        /** @description A range of time without readings. */
         EnergyGap: {
+            /** @example 2026-11-27T10:14:55.000Z */
             from: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 0
+             */
             inverter: number;
+            /** @example 2026-11-27T10:15:00.000Z */
             to: string;
         };
         /**
@@ -647,24 +711,41 @@ export interface components {
         EnergySource: "counter" | "integrated";
         /** @description A claim code, shown once. */
         Enrolment: {
-            /** @description Give it to the agent; it can be redeemed once. */
+            /**
+             * @description For the agent's configuration; it can be redeemed once.
+             * @example 7KQM2-D4XPA-90RTC-VW3HN
+             */
             claim_code: string;
+            /** @example dev-42 */
             device: string;
+            /** @example 2026-11-28T10:15:00.000Z */
             expires: string;
-            /** @description What may be wrong with what was asked for, such as a name that another device has. */
+            /**
+             * @description A possible mistake in the request, such as a name that another device has.
+             * @example there is another device of that name at that site: dev-7
+             */
             warning?: string | null;
         };
-        /** @description Body of every answer that is not a success. */
+        /** @description Body of every response that is not a success. */
         Error: {
             error: components["schemas"]["ErrorBody"];
         };
-        /** @description What went wrong. */
+        /** @description Describes the error. */
         ErrorBody: {
-            /** @description Stable and documented; programs decide by it. */
+            /**
+             * @description Stable; listed in `docs/api.md`. A later version may add codes.
+             * @example device_unknown
+             */
             code: string;
-            /** @description For people; may change. */
+            /**
+             * @description Explains the error; may change.
+             * @example there is no such device
+             */
             message: string;
-            /** @description Finds the request in the server's log. */
+            /**
+             * @description Identifies the request in the server's log.
+             * @example 8f0c2a6e91d4b357
+             */
             request_id: string;
         };
         /**
@@ -673,7 +754,7 @@ export interface components {
          */
         EventKind: "sample" | "device" | "reload";
         /**
-         * @description How an inverter was when its device last reported.
+         * @description State of an inverter in its device's latest report.
          * @enum {string}
          */
         InverterState: "unknown" | "online" | "asleep" | "offline" | "faulty";
@@ -681,50 +762,86 @@ export interface components {
         InverterSummary: {
             /**
              * Format: int32
-             * @description From 0 in the order of the device's configuration; `inverter=` in telemetry queries.
+             * @description Counts from 0 in the order of the device's configuration; `inverter=` in telemetry queries.
+             * @example 0
              */
             number: number;
             points: components["schemas"]["PointValue"][];
+            /** @example sunspec/generic-pv */
             profile: string;
             state: components["schemas"]["InverterState"];
+            /** @example Any SunSpec PV inverter */
             title: string;
         };
         /** @description The link between device and server. */
         LinkState: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 9118
+             */
             batches: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 7
+             */
             boot_epoch?: number | null;
             /**
              * Format: int64
-             * @description Bytes of the messages received, transport headers aside.
+             * @description Bytes of the messages received, without transport headers.
+             * @example 3410220
              */
             bytes: number;
             /**
              * Format: int64
-             * @description Batches that came again and were not stored again.
+             * @description Batches that arrived again and were not stored twice.
+             * @example 2
              */
             duplicates: number;
             /**
              * Format: int32
-             * @description The key that it was last heard with; 0 if it was not heard of yet.
+             * @description Generation of the key that it last used; 0 if it has not sent anything yet.
+             * @example 1
              */
             key_generation: number;
-            /** @description When the key that it was given last was revoked; nothing that the device sends is taken until it is enrolled again. */
+            /**
+             * @description When its latest key was revoked; the server accepts nothing from the device until it is enrolled again.
+             * @example 2026-11-27T10:15:00.000Z
+             */
             key_revoked?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 9120
+             */
             messages: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 136770
+             */
             samples: number;
         };
         /** @description The newest sample of a message that was just stored. */
         LiveSample: {
+            /** @example dev-42 */
             device: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 0
+             */
             inverter: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 1795774495000
+             */
             t_ms: number;
-            /** @description (point, value) of the good readings. */
+            /**
+             * @description (point, value) of the good readings.
+             * @example [
+             *       [
+             *         "ac.power",
+             *         6840
+             *       ]
+             *     ]
+             */
             values: [
                 string,
                 number
@@ -732,57 +849,95 @@ export interface components {
         };
         /** @description The site that a device is enrolled at. */
         NewSite: {
+            /** @example Havelberg */
             name: string;
-            /** @description IANA name, such as `Europe/Berlin`; needed for a site that does not exist yet. */
+            /**
+             * @description IANA name, such as `Europe/Berlin`; required for a site that does not exist yet.
+             * @example Europe/Berlin
+             */
             time_zone?: string | null;
         };
         /** @description A claim code that can still be redeemed, without its secret. */
         OpenClaim: {
+            /** @example 2026-11-27T10:15:00.000Z */
             created: string;
-            /** @description The device that redeeming it enrols. */
+            /**
+             * @description The device that redeeming it enrols.
+             * @example dev-42
+             */
             device: string;
+            /** @example Barn */
             device_name: string;
+            /** @example 2026-11-28T10:15:00.000Z */
             expires: string;
-            /** @description The code's first group. */
+            /**
+             * @description The code's first group.
+             * @example 7KQM2
+             */
             id: string;
         };
         /** @description The newest reading of a point. */
         PointValue: {
             /**
              * Format: int32
-             * @description Decimals that the sensor has.
+             * @description Decimals of the sensor.
+             * @example 0
              */
             decimals: number;
-            /** @description Canonical name such as `ac.power`. */
+            /**
+             * @description Canonical name such as `ac.power`.
+             * @example ac.power
+             */
             point: string;
-            /** @description Quality of the latest attempt to read the point, which may be later than `read_at`. */
+            /**
+             * @description Quality of the latest attempt to read the point, which may be later than `read_at`.
+             * @example good
+             */
             quality: string;
-            /** @description Time of that value. */
+            /**
+             * @description Time of that value.
+             * @example 2026-11-27T10:14:55.000Z
+             */
             read_at?: string | null;
-            /** @description Words for enumerated points, such as `mppt` for a state. */
+            /**
+             * @description Name of the value of an enumerated point, such as `mppt` for a state.
+             * @example mppt
+             */
             text?: string | null;
-            /** @description Time of that attempt. */
+            /**
+             * @description Time of that attempt.
+             * @example 2026-11-27T10:14:55.000Z
+             */
             tried_at?: string | null;
+            /** @example W */
             unit: string;
             /**
              * Format: double
              * @description Newest good value; absent if there never was one.
+             * @example 6840
              */
             value?: number | null;
         };
         /** @description A description of an inverter model that every agent knows. */
         Profile: {
-            /** @description What an agent's configuration calls it, such as `sunspec/generic-pv`. */
+            /**
+             * @description Name in an agent's configuration, such as `sunspec/generic-pv`.
+             * @example sunspec/generic-pv
+             */
             id: string;
+            /** @example Any SunSpec PV inverter */
             title: string;
         };
-        /** @description Redeems the one-time set-up link that `ecowatt serve` prints at its first start. */
+        /** @description Redeems the one-time set-up link that `ecowatt serve` prints when it first starts. */
         RedeemSetup: {
-            /** @description The code from the link. */
+            /**
+             * @description The code from the link.
+             * @example 8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0
+             */
             code: string;
         };
         /**
-         * @description How finely history is asked for.
+         * @description Resolution of a history query.
          * @enum {string}
          */
         Resolution: "raw" | "1m" | "15m" | "1d";
@@ -791,103 +946,214 @@ export interface components {
          * @enum {string}
          */
         Role: "owner" | "viewer" | "metrics";
-        /** @description A browser session that runs. */
+        /** @description An open browser session. */
         RunningSession: {
+            /** @example 2026-11-27T10:15:00.000Z */
             created: string;
+            /** @example 2026-12-27T10:15:00.000Z */
             expires: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 12
+             */
             id: number;
-            /** @description Whether this request was made with it. */
+            /**
+             * @description Whether this request was made with it.
+             * @example true
+             */
             is_own: boolean;
+            /** @example 2026-11-27T10:15:00.000Z */
             last_used?: string | null;
             /**
              * Format: int64
              * @description The token that was exchanged for it.
+             * @example 3
              */
             token_id: number;
+            /** @example grafana */
             token_name: string;
         };
         /** @description One point over time. `null` where there is no good reading. */
         Series: {
-            /** @description Good readings in the bucket. */
+            /**
+             * @description Good readings in the bucket.
+             * @example [
+             *       12,
+             *       0
+             *     ]
+             */
             count?: number[] | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 0
+             */
             decimals: number;
+            /**
+             * @example [
+             *       6840,
+             *       null
+             *     ]
+             */
             last?: (number | null)[] | null;
+            /**
+             * @example [
+             *       6840,
+             *       null
+             *     ]
+             */
             max?: (number | null)[] | null;
-            /** @description Absent in raw answers. */
+            /**
+             * @description Absent in raw answers.
+             * @example [
+             *       6790,
+             *       null
+             *     ]
+             */
             min?: (number | null)[] | null;
             /**
              * @description Names of qualities by reading, only in raw answers and only where not `good`:
              *     (index into `t_ms`, quality).
+             * @example [
+             *       [
+             *         1,
+             *         "timeout"
+             *       ]
+             *     ]
              */
             not_good?: [
                 number,
                 string
             ][] | null;
+            /** @example ac.power */
             point: string;
+            /** @example W */
             unit: string;
-            /** @description The reading (raw), or the mean of the bucket's good readings. */
+            /**
+             * @description The reading (raw), or the mean of the bucket's good readings.
+             * @example [
+             *       6810.5,
+             *       null
+             *     ]
+             */
             value: (number | null)[];
         };
         /** @description The session that the answer's cookie carries. */
         Session: {
             role: components["schemas"]["Role"];
-            /** @description The owner token itself, shown this once: only in the answer to a redeemed set-up link. */
+            /**
+             * @description The owner token, returned once: in the answer to a redeemed set-up link.
+             * @example ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0
+             */
             token?: string | null;
-            /** @description Name of the token behind the session. */
+            /**
+             * @description Name of the token behind the session.
+             * @example grafana
+             */
             token_name: string;
         };
         /** @description A place with devices. */
         Site: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 1
+             */
             id: number;
+            /** @example Havelberg */
             name: string;
-            /** @description IANA name; days begin and end by it. */
+            /**
+             * @description IANA name. Days begin and end in this time zone.
+             * @example Europe/Berlin
+             */
             time_zone: string;
         };
-        /** @description Mean AC power per quarter hour of the site's present day. */
+        /** @description Mean AC power per quarter hour of the site's current day. */
         Spark: {
-            /** @description Start of the first quarter hour, RFC 3339; the site's midnight. */
+            /**
+             * @description Start of the first quarter hour, RFC 3339; the site's midnight.
+             * @example 2026-11-26T23:00:00.000Z
+             */
             from?: string | null;
-            /** @description Seconds from `from` to the start of each bucket. */
+            /**
+             * @description Seconds from `from` to the start of each bucket.
+             * @example [
+             *       36000,
+             *       36900
+             *     ]
+             */
             offset_s: number[];
+            /**
+             * @example [
+             *       6810.5,
+             *       6840
+             *     ]
+             */
             power_w: number[];
         };
-        /** @description What this server is and whose time it shows. */
+        /** @description The server's version and clock. */
         System: {
-            /** @description Whether `now` is a simulated time. */
+            /**
+             * @description Whether `now` is a simulated time.
+             * @example false
+             */
             is_simulated: boolean;
-            /** @description The server's present time; simulated in a demonstration. */
+            /**
+             * @description The server's time; simulated in a demonstration.
+             * @example 2026-11-27T10:15:00.000Z
+             */
             now: string;
             /**
              * Format: double
-             * @description Seconds of `now` that pass in a second of the world.
+             * @description Seconds of `now` per real second.
+             * @example 1
              */
             speed: number;
+            /** @example 0.1.0 */
             version: string;
         };
-        /** @description Columns of one inverter's history; all lists have as many items as `t_ms`. */
+        /** @description Columns of one inverter's history; every list is as long as `t_ms`. */
         Telemetry: {
+            /** @example dev-42 */
             device: string;
+            /** @example 2026-11-26T23:00:00.000Z */
             from: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 0
+             */
             inverter: number;
-            /** @description Where the rest begins, if there is more: ask again with the same range and this `cursor`. */
+            /**
+             * @description Where the rest begins, if there is more: repeat the query with this `cursor`.
+             * @example 1795774500000.7.12
+             */
             next_cursor?: string | null;
             resolution: components["schemas"]["Resolution"];
             series: components["schemas"]["Series"][];
             /**
              * @description Instants (raw) or starts of buckets, Unix milliseconds, ascending. Only instants and buckets
              *     with data are listed, so a gap shows as a step in time.
+             * @example [
+             *       1795774440000,
+             *       1795774500000
+             *     ]
              */
             t_ms: number[];
+            /** @example 2026-11-27T23:00:00.000Z */
             to: string;
-            /** @description The range had more than one answer holds. */
+            /**
+             * @description Whether the range holds more than fits in one answer.
+             * @example false
+             */
             truncated: boolean;
             /**
-             * @description Stretches of samples whose times are not sure, only in raw answers:
+             * @description Ranges of samples whose times are uncertain, only in raw answers:
              *     (index of the first into `t_ms`, index after the last, why).
+             * @example [
+             *       [
+             *         0,
+             *         2,
+             *         "estimated"
+             *       ]
+             *     ]
              */
             unsure_times?: [
                 number,
@@ -897,58 +1163,102 @@ export interface components {
         };
         /** @description A token, without its secret. */
         Token: {
+            /** @example 2026-11-27T10:15:00.000Z */
             created: string;
-            /** @description When it ceases to be valid; never, if absent. */
+            /**
+             * @description When it expires; absent if it never does.
+             * @example 2027-11-27T10:15:00.000Z
+             */
             expires?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 3
+             */
             id: number;
-            /** @description Whether this request was made with it, or with a session of it. */
+            /**
+             * @description Whether this request was made with it, or with a session of it.
+             * @example false
+             */
             is_own: boolean;
-            /** @description When it was shown last, itself or through a session. */
+            /**
+             * @description When it or one of its sessions was last used.
+             * @example 2026-11-27T10:15:00.000Z
+             */
             last_used?: string | null;
+            /** @example grafana */
             name: string;
             role: components["schemas"]["Role"];
         };
-        /** @description Why a device needs somebody. */
+        /** @description Why a device needs attention. */
         Trouble: {
             cause: components["schemas"]["TroubleCause"];
-            /** @description The inverters that it is about, as in `inverter=`; none if it is about the device itself. */
+            /**
+             * @description The affected inverters, numbered as in `inverter=`; empty if the device itself is affected.
+             * @example [
+             *       0
+             *     ]
+             */
             inverters: number[];
-            /** @description When power was last read well: of these inverters, or of any of the device. */
+            /**
+             * @description When power was last read successfully: of these inverters, or of any of the device's.
+             * @example 2026-11-27T10:14:55.000Z
+             */
             last_good?: string | null;
-            /** @description How the latest attempt to read the power of one of them ended, if not well. */
+            /**
+             * @description Quality of the latest attempt to read the power of one of them, if it failed.
+             * @example timeout
+             */
             quality?: string | null;
             /**
-             * @description Since when, if that is known. A silence began when the device or inverter was last heard of,
-             *     not when the server noticed.
+             * @description Since when, if known. Silence counts from when the device or inverter was last heard, not
+             *     from when the server noticed.
+             * @example 2026-11-27T10:15:00.000Z
              */
             since?: string | null;
         };
         /**
-         * @description What is the matter with a device.
+         * @description What is wrong with a device.
          * @enum {string}
          */
         TroubleCause: "not_claimed" | "nothing_received" | "key_revoked" | "not_heard" | "inverter_offline" | "inverter_faulty";
-        /** @description Changes a device; what is absent stays. */
+        /** @description Changes a device; absent fields stay as they are. */
         UpdateDevice: {
-            /** @description Whether days that are stored may stay as they were cut, by another time zone. */
+            /**
+             * @description Accepts that past days stay as they were stored, in another time zone.
+             * @example false
+             */
             keep_past_days?: boolean;
-            /** @description 1 to 80 characters. */
+            /**
+             * @description 1 to 80 characters.
+             * @example Barn
+             */
             name?: string | null;
             site?: components["schemas"]["NewSite"] | null;
         };
-        /** @description Changes a site; what is absent stays. */
+        /** @description Changes a site; absent fields stay as they are. */
         UpdateSite: {
-            /** @description Whether days that are stored may stay as they were cut, by another time zone. */
+            /**
+             * @description Accepts that past days stay as they were stored, in another time zone.
+             * @example false
+             */
             keep_past_days?: boolean;
-            /** @description 1 to 80 characters, and no other site's name. */
+            /**
+             * @description 1 to 80 characters, and not the name of another site.
+             * @example Havelberg
+             */
             name?: string | null;
-            /** @description IANA name. */
+            /**
+             * @description IANA name.
+             * @example Europe/Berlin
+             */
             time_zone?: string | null;
         };
-        /** @description A change that was made. */
+        /** @description The result of a change. */
         Updated: {
-            /** @description What may be wrong with it, such as a name that another device has. */
+            /**
+             * @description A possible mistake in the change, such as a name that another device has.
+             * @example there is another device of that name at that site: dev-7
+             */
             warning?: string | null;
         };
     };

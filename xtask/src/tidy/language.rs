@@ -10,6 +10,7 @@ const PAGE: &str = "docs/writing.md";
 /// Files and folders that follow the page throughout. The others join folder by folder.
 const PLAIN: &[&str] = &[
     "docs/writing.md",
+    "crates/api/",
     "crates/clock/",
     "crates/codec/",
     "crates/envelope/",

@@ -147,6 +147,39 @@ async fn roles_may_do_what_the_document_says_and_no_more() {
 }
 
 #[test]
+fn every_field_has_an_example_of_its_type() {
+    let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
+    let mut fields = 0;
+    for (schema, described) in document["components"]["schemas"].as_object().unwrap() {
+        // A flattened type brings its own fields.
+        let parts = described["allOf"].as_array().into_iter().flatten().chain([described]);
+        let properties = parts.filter_map(|part| part["properties"].as_object()).flatten();
+        for (field, property) in properties {
+            // A field of another named type has that type's examples.
+            if property.to_string().contains("$ref") {
+                continue;
+            }
+            fields += 1;
+            let kind = match &property["example"] {
+                Value::Null => panic!("{schema}.{field} has no example"),
+                Value::Bool(_) => "boolean",
+                Value::Number(number) if number.is_f64() => "number",
+                Value::Number(_) => "integer",
+                Value::String(_) => "string",
+                Value::Array(_) => "array",
+                Value::Object(_) => "object",
+            };
+            let is_of_type = match &property["type"] {
+                Value::Array(types) => types.iter().any(|one| one == kind),
+                one => one == kind,
+            };
+            assert!(is_of_type, "{schema}.{field}: the example is a {kind}");
+        }
+    }
+    assert!(fields > 100, "{fields}");
+}
+
+#[test]
 fn operation_ids_and_answers_are_named() {
     let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
     let mut ids = std::collections::BTreeSet::new();
