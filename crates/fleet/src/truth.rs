@@ -288,17 +288,18 @@ impl Truth {
         }
     }
 
-    /// The medium lost a batch; gives how many samples were in it.
+    /// The medium lost a batch of a source's samples up to the last; returns how many were in it.
     pub(crate) fn destroyed_batch(
         &mut self,
         id: BatchId,
-        source: SourceNumber,
+        (source, last_ordinal): (SourceNumber, u32),
         bytes: &[u8],
         is_tellable: bool,
     ) -> usize {
         let Some(samples) = self.samples.get_mut(&(id.epoch.0, source.0)) else { return 0 };
         let hashes = hashes(id.epoch.0, source, bytes);
-        for place in samples.places(&hashes, samples.hashes.len()) {
+        let end = usize::try_from(last_ordinal).unwrap_or(usize::MAX).min(samples.hashes.len());
+        for place in samples.places(&hashes, end) {
             samples.ends[place].worsen(is_tellable);
         }
         hashes.len()
@@ -595,63 +596,104 @@ impl Samples {
         let same = self.by_hash[first..].iter().take_while(|(held, _)| *held == hash);
         let places: Vec<usize> =
             same.filter_map(|(_, place)| usize::try_from(*place).ok()).collect();
-        // Of samples that are alike, one that is not stored yet.
-        let free = places.iter().find(|place| !self.is_stored[**place]);
-        free.or(places.first()).copied()
+        // Of samples that are alike, one that is not stored yet, and was not destroyed if possible.
+        let free = || places.iter().filter(|place| !self.is_stored[**place]);
+        let spared = free().find(|place| self.ends[**place] == End::Spared);
+        spared.or(free().next()).or(places.first()).copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use ecowatt_codec::{encode, encoded_len_max};
-    use ecowatt_model::StreamNumber;
+    use ecowatt_model::{KeyGeneration, StreamNumber};
+    use ecowatt_store::StreamId;
 
     use super::*;
 
     const EPOCH: BootEpoch = BootEpoch(1);
     const SOURCE: SourceNumber = SourceNumber(0);
 
-    #[test]
-    fn batch_with_a_hole_makes_none_durable_that_is_in_the_hole() {
-        let mut truth = Truth::default();
-        let time = |ordinal: u32| i64::from(ordinal) * 5_000;
-        let word = |ordinal: u32| u16::try_from(ordinal).unwrap();
-        for ordinal in 1..=9 {
-            truth.taken(
-                &Row {
-                    epoch: EPOCH.0,
-                    source: SOURCE,
-                    is_unix: true,
-                    t_ms: time(ordinal),
-                    words: &[word(ordinal)],
-                    marks: &[Mark::Read],
-                },
-                0,
-                None,
-            );
-        }
-        let ordinals = [2, 3, 7, 8];
+    /// A sample's time and its only word.
+    type Sample = (i64, u16);
+
+    fn take(truth: &mut Truth, (t_ms, word): Sample) {
+        let (words, marks) = (&[word], &[Mark::Read]);
+        let row = Row { epoch: EPOCH.0, source: SOURCE, is_unix: true, t_ms, words, marks };
+        truth.taken(&row, 0, None);
+    }
+
+    fn batch(sequence: u32, samples: &[Sample], last_ordinal: u32) -> Batch {
+        let times: Vec<i64> = samples.iter().map(|(time, _)| *time).collect();
+        let words: Vec<u16> = samples.iter().map(|(_, word)| *word).collect();
         let batch = ecowatt_codec::Batch {
             base: TimeBase::Unix,
             columns: 1,
-            times: &ordinals.map(time),
-            words: &ordinals.map(word),
+            times: &times,
+            words: &words,
             marks: None,
         };
-        let mut bytes = vec![0; encoded_len_max(ordinals.len(), 1)];
+        let mut bytes = vec![0; encoded_len_max(samples.len(), 1)];
         let mut state: Box<State> = Box::default();
         let len = encode(&batch, &mut state, &mut bytes).unwrap();
         bytes.truncate(len);
-        truth.persisted(&Batch {
-            id: BatchId { epoch: EPOCH, sequence: Sequence(1) },
+        Batch {
+            id: BatchId { epoch: EPOCH, sequence: Sequence(sequence) },
             source: SOURCE,
             stream: StreamNumber(1),
-            rows: 4,
-            last_ordinal: 8,
+            rows: u16::try_from(samples.len()).unwrap(),
+            last_ordinal,
             bytes,
-        });
+        }
+    }
+
+    #[test]
+    fn batch_with_a_hole_makes_none_durable_that_is_in_the_hole() {
+        let mut truth = Truth::default();
+        let sample = |ordinal: u32| (i64::from(ordinal) * 5_000, u16::try_from(ordinal).unwrap());
+        (1..=9).for_each(|ordinal| take(&mut truth, sample(ordinal)));
+        let ordinals = [2, 3, 7, 8];
+        truth.persisted(&batch(1, &ordinals.map(sample), 8));
         let durable = truth.samples[&(EPOCH.0, SOURCE.0)].is_durable.clone();
         let expected = (1..=9).map(|ordinal| ordinals.contains(&ordinal));
         assert_eq!(durable, expected.collect::<Vec<bool>>());
+    }
+
+    #[test]
+    fn of_two_samples_that_are_alike_the_destroyed_one_is_missing() {
+        // A clock that is stepped back has the same instant twice.
+        for destroyed in [1, 2] {
+            let mut truth = Truth::default();
+            let batches = [1, 2].map(|number| batch(number, &[(60_000, 7)], number));
+            batches.iter().for_each(|_| take(&mut truth, (60_000, 7)));
+            for (number, batch) in (1..).zip(&batches) {
+                truth.batched(batch.id, SOURCE, (number, number));
+                truth.persisted(batch);
+                if number == destroyed {
+                    truth.destroyed_batch(batch.id, (SOURCE, number), &batch.bytes, true);
+                }
+            }
+            let (lost, left) = match destroyed {
+                1 => (&batches[0], &batches[1]),
+                _ => (&batches[1], &batches[0]),
+            };
+            let (first, last) = (lost.id, lost.id);
+            truth.dropped(Dropped { first, last, batches: 1, samples: 1 });
+            let block = Block {
+                id: left.id,
+                stream: StreamId::new(KeyGeneration(1), StreamNumber(1)),
+                rows: 1,
+                first: UnixMs(60_000),
+                last: UnixMs(60_000),
+                time_offset_ms: 0,
+                time_quality: TimeQuality::Device,
+                bytes: left.bytes.clone(),
+            };
+            let (mut verdict, mut state) = (Verdict::default(), Box::default());
+            truth.audit(SOURCE, &block, &[], &mut state, &mut verdict, |_, _, _| ()).unwrap();
+            truth.finish(false, &mut verdict);
+            assert!(verdict.is_clean(), "{verdict:?}");
+            assert_eq!((verdict.destroyed, verdict.dropped), (1, 1));
+        }
     }
 }

@@ -141,8 +141,9 @@ impl Device {
         for (range, held) in pieces.into_iter().filter(|(range, _)| is_hit(range)) {
             let is_tellable = range.start < told_to;
             match held {
-                Held::Batch { id, source, bytes } => {
-                    let samples = self.truth.destroyed_batch(id, source, bytes, is_tellable);
+                Held::Batch { id, source, last_ordinal, bytes } => {
+                    let of = (source, last_ordinal);
+                    let samples = self.truth.destroyed_batch(id, of, bytes, is_tellable);
                     self.trace.note(now, What::Destroyed { file, batch: Some(id), samples });
                 }
                 Held::Sample { epoch, source, ordinal } => {

@@ -10,6 +10,7 @@ pub(super) enum Held<'a> {
     Batch {
         id: BatchId,
         source: SourceNumber,
+        last_ordinal: u32,
         bytes: &'a [u8],
     },
     Sample {
@@ -35,7 +36,7 @@ pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held
 }
 
 /// `kind (1) | length (4) | CRC (4) | body`; the body of a batch, kind 2, is `epoch (4) | sequence (4) |
-/// source (1) | 16 more | bytes`.
+/// source (1) | 4 more | last ordinal (4) | 8 more | bytes`.
 fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -44,10 +45,12 @@ fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
         let Some(body) = bytes.get(at + 9..end) else { break };
         if bytes[at] == 2
             && let (Some(epoch), Some(sequence)) = (number(body, 0), number(body, 4))
-            && let (Some(source), Some(batch)) = (body.get(8), body.get(25..))
+            && let (Some(source), Some(last_ordinal)) = (body.get(8), number(body, 13))
+            && let Some(bytes) = body.get(25..)
         {
             let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
-            found.push((at..end, Held::Batch { id, source: SourceNumber(*source), bytes: batch }));
+            let source = SourceNumber(*source);
+            found.push((at..end, Held::Batch { id, source, last_ordinal, bytes }));
         } else {
             found.push((at..end, Held::Note));
         }
