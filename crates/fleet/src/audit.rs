@@ -294,6 +294,13 @@ impl<'a> Summary<'a> {
     }
 }
 
+/// Powers that an inverter may show, in watts: more than profiles permit, and less than a register
+/// with any number in it most often has.
+fn possible_w(rated_w: u32) -> std::ops::RangeInclusive<i64> {
+    let rated_w = i64::from(rated_w);
+    -rated_w / 2..=2 * rated_w
+}
+
 fn check_source(
     device: &mut Device,
     held: &HeldSource,
@@ -307,6 +314,12 @@ fn check_source(
             let batches = summary.power;
             let detail = format!("{what} have {totals:?} of the power, the batches {batches:?}");
             device.violate(end, Invariant::RollUpsAddUp, detail);
+        }
+        let possible = possible_w(rated_w);
+        let extremes = totals.extremes.into_iter().flat_map(|(min, max)| [min, max]);
+        if !extremes.into_iter().all(|power| possible.contains(&power)) {
+            let detail = format!("{what} have {totals:?} of an inverter of {rated_w} W");
+            device.violate(end, Invariant::NothingImpossible, detail);
         }
     }
     if summary.counter.is_none() {

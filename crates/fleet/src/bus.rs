@@ -8,6 +8,8 @@
 //! held at that instant. Inverters answer at the speed of a serial line, or as dongles do that are slow
 //! now and then; an answer within the time that the profile allows must be waited for.
 
+mod misreading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use ecowatt_profile::{Read, Table};
 use crate::plant::Plant;
 use crate::random::Random;
 use crate::scenario::Level;
+use misreading::Misreadings;
 
 /// One way through the local network, in microseconds; now and then it takes much longer.
 const WAY_US: (u64, u64) = (200, 3_000);
@@ -33,6 +36,8 @@ const SLOW_WAY_US: (u64, u64) = (20_000, 400_000);
 /// In millionths: how often a way is slow, and how often an answer comes in two pieces.
 const SLOW_WAY: u32 = 5_000;
 const IN_TWO: u32 = 60_000;
+/// Where the words of a frame begin: after its header, function and length.
+const WORDS_AT: usize = 9;
 /// What the device takes from a connection at a time.
 const TAKEN_MAX: usize = 512;
 
@@ -68,6 +73,7 @@ pub struct Bus {
     /// How long the profile lets an answer take.
     patience: Duration,
     pace: Pace,
+    misreadings: Misreadings,
     connection: Option<Connection>,
     decoder: RequestDecoder,
     transaction: u16,
@@ -76,6 +82,8 @@ pub struct Bus {
     is_missed: bool,
     /// The last answer took longer than the profile allows.
     is_slow: bool,
+    /// The last answer says what the inverter did not hold.
+    is_misread: bool,
     /// How the last read ended.
     ending: Ending,
     /// Of the answer that was taken last.
@@ -161,6 +169,8 @@ pub struct Answered<'a> {
     pub is_missed: bool,
     /// The answer took longer than the profile allows, so that nobody need wait for it.
     pub is_slow: bool,
+    /// The device took words that the inverter answered and did not hold.
+    pub is_misread: bool,
 }
 
 /// What has happened on one bus, or on many.
@@ -180,6 +190,8 @@ pub struct Counts {
     pub unreachable: u64,
     /// Answers that were taken and were false.
     pub false_answers: u64,
+    /// Answers that were taken and said what the inverter did not hold.
+    pub misreadings: u64,
     /// Connections that were opened.
     pub connections: u64,
     /// Faults that were added.
@@ -218,12 +230,14 @@ impl Bus {
             gap_min: plant.gap_min,
             patience: plant.timeout,
             pace: Pace::Prompt,
+            misreadings: Misreadings::never(),
             connection: None,
             decoder: RequestDecoder::new(Framing::Tcp),
             transaction: 0,
             last_byte: UnixMs(i64::MIN),
             is_missed: false,
             is_slow: false,
+            is_misread: false,
             ending: Ending::Unreachable,
             words: Vec::new(),
             answered: None,
@@ -237,6 +251,12 @@ impl Bus {
         Self { pace, ..self }
     }
 
+    /// The same with misreadings as often as `level` has it.
+    #[must_use]
+    pub fn misread(self, level: Level, seed: u64) -> Self {
+        Self { misreadings: Misreadings::at(level, seed), ..self }
+    }
+
     /// Carries out a read that begins at `now`; the one before must be over.
     pub fn read(
         &mut self,
@@ -248,6 +268,7 @@ impl Bus {
         self.answered = None;
         self.is_missed = false;
         self.is_slow = false;
+        self.is_misread = false;
         let refused_before = self.station.counts().exceptions;
         let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
         self.ending = self.carry_out(read, timeout, random, &mut times);
@@ -258,6 +279,8 @@ impl Bus {
             Ending::Timeout | Ending::Garbled | Ending::Unreachable => false,
         };
         self.counts.false_answers += u64::from(is_false);
+        let is_misread = self.is_misread && matches!(self.ending, Ending::Words);
+        self.counts.misreadings += u64::from(is_misread);
         let counter = match self.ending {
             Ending::Words => &mut self.counts.words,
             Ending::Exception(_) => &mut self.counts.exceptions,
@@ -279,6 +302,7 @@ impl Bus {
             is_false,
             is_missed: self.is_missed,
             is_slow: self.is_slow,
+            is_misread,
         }
     }
 
@@ -320,6 +344,11 @@ impl Bus {
         self.station.add_fault(spec.check(now)?, now)?;
         self.counts.faults.count(spec.kind);
         Ok(())
+    }
+
+    /// No more answers are misread.
+    pub fn misread_never(&mut self) {
+        self.misreadings = Misreadings::never();
     }
 
     /// Ends all faults; an inverter that is away comes back.
@@ -391,13 +420,13 @@ impl Bus {
         [first, last].map(|register| self.table.first_register().saturating_add(register))
     }
 
-    /// Whether the words are what the inverter answered, and that is what it held.
+    /// Whether the words are what the inverter answered, and that is what it held unless it was misread.
     fn is_true(&self, read: &Read) -> bool {
         self.answered.as_ref().is_some_and(|answered| {
             let held = self.table.words(answered.shown_at, read.address, read.count);
             answered.is_intact
                 && (answered.address, &answered.words) == (read.address, &self.words)
-                && held == Some(&*self.words)
+                && (self.is_misread || held == Some(&*self.words))
         })
     }
 
@@ -492,12 +521,26 @@ impl Bus {
         match self.station.answer(Framing::Tcp, &incoming, at) {
             Outcome::Silence => Ok(None),
             Outcome::Close => Err(Closed),
-            Outcome::Send { delay, bytes, answered } => {
+            Outcome::Send { delay, mut bytes, answered } => {
                 self.answered = answered;
+                self.put_misreading(&mut bytes);
                 let own = self.pace.delay(request.len() + bytes.len(), self.patience);
                 Ok(Some((delay + own, bytes)))
             }
         }
+    }
+
+    /// Another answer than that of the inverter, in the same frame.
+    fn put_misreading(&mut self, frame: &mut [u8]) {
+        let Some(answered) = self.answered.as_mut().filter(|answered| answered.is_intact) else {
+            return;
+        };
+        let held = frame.get_mut(WORDS_AT..).map(|bytes| bytes.chunks_exact_mut(2));
+        let Some(held) = held.filter(|held| held.len() == answered.words.len()) else { return };
+        let Some(words) = self.misreadings.strike(&self.table, answered) else { return };
+        held.zip(&words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_be_bytes()));
+        answered.words = words;
+        self.is_misread = true;
     }
 
     /// Takes what arrives until there is an answer or the wait is over.
@@ -601,6 +644,7 @@ impl Counts {
         self.garbled += other.garbled;
         self.unreachable += other.unreachable;
         self.false_answers += other.false_answers;
+        self.misreadings += other.misreadings;
         self.connections += other.connections;
         self.faults.add(&other.faults);
         self.struck.add(&other.struck);

@@ -218,6 +218,7 @@ impl fmt::Display for Report {
                 inverters.unreachable,
             ]),
         ));
+        rows.push(("  answers misread", grouped(inverters.misreadings)));
         for (what, value) in rows {
             writeln!(f, "{what:<58} {value:>20}")?;
         }

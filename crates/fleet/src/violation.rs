@@ -55,6 +55,8 @@ pub enum Invariant {
     /// Energy equals what the inverter's counter has moved by; where the device's clock was wrong for
     /// a while, it equals what the batches hold in the order of their times.
     EnergyIsCounted,
+    /// No day and no quarter hour has a power that the inverter cannot make, whatever was misread.
+    NothingImpossible,
     /// Days and quarter hours have number, sum and extremes of the stored readings.
     RollUpsAddUp,
     /// Roll-ups that are made again from the batches are what they were, to the byte.

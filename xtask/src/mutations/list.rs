@@ -121,6 +121,29 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 7,
     },
     Mutation {
+        name: "wild counter moves the energy: every rise is added up",
+        file: "crates/store/src/counter.rs",
+        changes: &[
+            (
+                "let mut believed = vec![false; readings.len()];",
+                "let mut believed = vec![true; readings.len()];",
+            ),
+            ("|before| reading.mwh - before)", "|before| (reading.mwh - before).max(0))"),
+        ],
+        breaks: "EnergyIsCounted",
+        seed: 1,
+    },
+    Mutation {
+        name: "wild reading enters a mean",
+        file: "crates/profile/src/layout/decode.rs",
+        changes: &[(
+            "Ok(Some(value)) if (self.min..=self.max).contains(&value) => {",
+            "Ok(Some(value)) if value >= self.min => {",
+        )],
+        breaks: "NothingImpossible",
+        seed: 1,
+    },
+    Mutation {
         name: "counter continues by time, not in the order in which it was read",
         file: "crates/store/src/ingest.rs",
         changes: &[(

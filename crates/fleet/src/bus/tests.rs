@@ -95,6 +95,38 @@ fn a_healthy_inverter_gives_what_its_table_holds() {
 }
 
 #[test]
+fn misread_answers_are_not_what_was_held_and_shift_no_other_draw() {
+    for plant in 0..2 {
+        let (mut calm, mut misread) = (bus(plant), bus(plant).misread(Level::High, 3));
+        let (mut random, mut same) = (Random::new(1, 1), Random::new(1, 1));
+        let mut kinds = [0; 3];
+        for minute in 0..6_000 {
+            let now = later(6 * minute);
+            for read in plants().of(plant).plan.reads() {
+                let held = seen(&calm.read(read, TIMEOUT, now, &mut random));
+                let answered = misread.read(read, TIMEOUT, now, &mut same);
+                let (is_misread, answered) = (answered.is_misread, seen(&answered));
+                if !is_misread {
+                    assert_eq!(answered, held);
+                    continue;
+                }
+                assert_eq!((answered.after, answered.is_false), (held.after, false));
+                let (words, held) = (answered.result.unwrap(), held.result.unwrap());
+                let wrong = words.iter().zip(&held).filter(|(word, held)| word != held).count();
+                let filler = [0, u16::MAX].iter().any(|filler| words.iter().all(|w| w == filler));
+                kinds[if filler { 0 } else { wrong.min(2) }] += 1;
+            }
+        }
+        assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
+        let misreadings = kinds.iter().sum::<u64>();
+        assert_eq!(
+            (misread.counts().misreadings, misread.counts().false_answers),
+            (misreadings, 0)
+        );
+    }
+}
+
+#[test]
 fn each_fault_leads_to_what_it_should() {
     let always = FaultSpec::always;
     let delay = |delay_ms| FaultSpec { delay_ms: Some(delay_ms), ..always(Kind::Delay) };

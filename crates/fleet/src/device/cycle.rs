@@ -64,7 +64,8 @@ impl Line {
         let seed = random.draw();
         let bus = Bus::new(plants.of(plant), seed, START)
             .expect("the plant's configuration was checked when it was computed")
-            .at_pace(Pace::of(seed));
+            .at_pace(Pace::of(seed))
+            .misread(level, seed);
         Self {
             number,
             plant,
@@ -118,6 +119,10 @@ impl Line {
         self.is_false |= answered.is_false;
         self.is_missed |= answered.is_missed;
         self.is_slow |= answered.is_slow;
+        if answered.is_misread {
+            // A state or a model's header that is misread keeps registers from being read for a while.
+            self.calm_at = self.calm_at.map(|calm| calm.max(now));
+        }
         let began = clock.mono(now.plus(answered.sent_after));
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
@@ -219,6 +224,11 @@ impl Line {
     pub(super) fn disturb(&mut self, now: UnixMs, random: &mut Random) {
         self.calm_at = None;
         self.bus.disturb(random, now, self.level);
+    }
+
+    /// Whatever it answers is what it holds, from here on.
+    pub(super) fn misread_never(&mut self) {
+        self.bus.misread_never();
     }
 
     pub(super) fn calm(&mut self, now: UnixMs) {

@@ -2,7 +2,7 @@
 
 use ecowatt_model::UnixMs;
 
-use super::{Device, FAR, Life, is_cut_off_for_long, medium};
+use super::{Device, FAR, Life, Line, is_cut_off_for_long, medium};
 use crate::fleetwide::{Shared, after};
 use crate::random::Random;
 use crate::scenario::{Level, Scenario};
@@ -118,6 +118,7 @@ impl Device {
         self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
         self.trouble_at = FAR;
         self.medium.calm();
+        self.lines.iter_mut().for_each(Line::misread_never);
         self.reliefs.clear();
         self.relieve(now, Relief::Disk);
         self.relieve(now, Relief::Inverters);
