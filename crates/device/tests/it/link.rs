@@ -81,6 +81,49 @@ fn the_servers_wishes_are_followed() {
 }
 
 #[test]
+fn a_wait_that_is_asked_for_is_15_minutes_at_most() {
+    // Four fifths of it, and up to a fifth to spread the fleet.
+    check(
+        "show send event
+         start
+         run 10s
+         server busy 86400
+         run 1000s",
+        "0.000 send 0 batches, 1 layouts
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 send 1 batches, 0 layouts
+         61.024 send 2 batches, 0 layouts
+         61.044 event LinkLost { failure: Busy { retry_after: Some(86400s) }, retry_in: 732.891s }
+         793.935 send 20 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn a_refusal_for_whatever_reason_frees_the_batch() {
+    check(
+        "show cut send event
+         start
+         run 10s
+         server refuses 77
+         run 60s
+         server well
+         run 60s",
+        "0.000 send 0 batches, 1 layouts
+         0.060 event Source { source: SourceNumber(0), from: Unknown, to: Online }
+         0.060 cut 1/1 of 1 rows
+         0.060 send 1 batches, 0 layouts
+         40.020 cut 1/2 of 8 rows
+         61.024 cut 1/3 of 4 rows
+         61.024 send 2 batches, 0 layouts
+         61.044 event BatchRefused { id: BatchId { epoch: BootEpoch(1), sequence: Sequence(2) }, reason: Other(77) }
+         61.044 event BatchRefused { id: BatchId { epoch: BootEpoch(1), sequence: Sequence(3) }, reason: Other(77) }
+         100.020 cut 1/4 of 8 rows
+         121.024 cut 1/5 of 4 rows
+         121.024 send 2 batches, 0 layouts",
+    );
+}
+
+#[test]
 fn a_layout_that_the_server_lacks_is_announced_again() {
     check(
         "show send

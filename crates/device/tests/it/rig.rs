@@ -5,8 +5,8 @@
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
 //!   where *noise* garbles one answer and the device stands still for so long before it knows
 //! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
-//!   holds SECONDS`, where *deaf* stores and loses the reply, *forgetful* asks for every layout again
-//!   and *stubborn* takes none
+//!   holds SECONDS | refuses REASON`, where *deaf* stores and loses the reply, *forgetful* asks for
+//!   every layout again, *stubborn* takes none, and *refuses* refuses every batch for that reason
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
@@ -34,7 +34,8 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, EpochStart, ReplyWriter, SourceState, Stream, Uplink,
+    AckRange, Batch, BootReason, EpochStart, Refusal, Refused, ReplyWriter, SourceState, Stream,
+    Uplink,
 };
 
 pub(crate) const COLUMNS: usize = 10;
@@ -70,6 +71,7 @@ enum Replies {
     Busy(Duration),
     Pause(Duration),
     Holds(Duration),
+    Refuses(u8),
 }
 
 /// A sample as everybody knows it.
@@ -207,6 +209,7 @@ impl Rig {
                 ("server", "stubborn") => self.server = Replies::Stubborn,
                 ("server", "busy") => self.server = Replies::Busy(seconds()),
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
+                ("server", "refuses") => self.server = Replies::Refuses(number.parse().unwrap()),
                 ("server", "holds") => self.server = Replies::Holds(seconds()),
                 ("time", difference) => self.server_ahead_ms = difference.parse().unwrap(),
                 ("flash", state) => self.flash.is_full = state == "full",
@@ -539,9 +542,11 @@ impl Rig {
                 self.take(&message[..outgoing.len]);
                 Err(LinkFailure::Unreachable)
             }
-            Replies::Well | Replies::Forgetful | Replies::Stubborn | Replies::Pause(_) => {
-                Ok(self.take(&message[..outgoing.len]))
-            }
+            Replies::Well
+            | Replies::Forgetful
+            | Replies::Stubborn
+            | Replies::Pause(_)
+            | Replies::Refuses(_) => Ok(self.take(&message[..outgoing.len])),
             Replies::Holds(held) => {
                 self.now = self.now.plus(held);
                 Ok(self.take(&message[..outgoing.len]))
@@ -584,7 +589,8 @@ impl Rig {
         }
         self.store.has_layout |= uplink.streams().len() > 0 && self.server != Replies::Stubborn;
         let has_layout = self.store.has_layout;
-        for batch in uplink.batches().filter(|_| has_layout) {
+        let is_refused = matches!(self.server, Replies::Refuses(_));
+        for batch in uplink.batches().filter(|_| has_layout && !is_refused) {
             let known = self.store.batches.entry(batch.id).or_insert(batch.bytes.to_vec());
             assert_eq!(known, batch.bytes, "{} has two contents", batch.id);
         }
@@ -603,6 +609,11 @@ impl Rig {
         writer.time(UnixMs(self.truth().0 + self.server_ahead_ms)).unwrap();
         let wanted = (!has_layout && uplink.batches().len() > 0).then_some(STREAM);
         writer.wanted(&mut wanted.into_iter()).unwrap();
+        if let Replies::Refuses(reason) = self.server {
+            let refused = uplink.batches().map(|batch| batch.id);
+            let reason = Refusal::Other(reason);
+            writer.refused(&mut refused.map(|id| Refused { id, reason })).unwrap();
+        }
         if let Replies::Pause(after) = self.server {
             writer.check_in(after).unwrap();
         }
