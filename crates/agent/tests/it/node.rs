@@ -10,7 +10,7 @@ use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::{TransportKind, catalogue};
-use ecowatt_wire::{BootReason, Certainty};
+use ecowatt_wire::{BootReason, Certainty, SourceState};
 
 use crate::disk::TestDisk;
 use crate::server::{KID, Kept, Row, take};
@@ -34,6 +34,16 @@ enum Replies {
     Corrupt,
 }
 
+/// What the inverter does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// It answers and makes power.
+    Well,
+    /// It answers and makes nothing.
+    Dark,
+    Silent,
+}
+
 /// A node and the world around it.
 struct Rig {
     node: Option<TestNode>,
@@ -43,7 +53,10 @@ struct Rig {
     /// What the system clock shows beyond the truth.
     clock_error_ms: i64,
     reads: u16,
+    inverter: Answers,
     replies: Replies,
+    /// The inverter falls silent while the next message is under way, which takes ten minutes.
+    falls_silent: bool,
     /// The disk has no room while a reply is taken in.
     is_full_at_reply: bool,
     kept: Kept,
@@ -80,7 +93,9 @@ impl Rig {
             now: MonoMs(0),
             clock_error_ms: 0,
             reads: 0,
+            inverter: Answers::Well,
             replies: Replies::Well,
+            falls_silent: false,
             is_full_at_reply: false,
             kept,
             taken: Vec::new(),
@@ -136,6 +151,11 @@ impl Rig {
         self.node.as_mut().unwrap()
     }
 
+    /// The state of the inverter.
+    fn state(&mut self) -> SourceState {
+        self.node().core().sources().next().unwrap().state
+    }
+
     fn run(&mut self, minutes: u64) {
         let until = MonoMs(self.now.0 + minutes * MINUTE);
         loop {
@@ -158,8 +178,14 @@ impl Rig {
                     self.reads = self.reads.wrapping_add(1);
                     // Of no pattern, so that they do not compress.
                     let word = |at: u16| (at + 1).wrapping_mul(self.reads).wrapping_mul(40_503);
-                    let words: Vec<u16> = (0..read.count).map(word).collect();
-                    let result = ReadResult::Words(&words);
+                    let words: Vec<u16> = match self.inverter {
+                        Answers::Dark => vec![0; read.count.into()],
+                        Answers::Well | Answers::Silent => (0..read.count).map(word).collect(),
+                    };
+                    let result = match self.inverter {
+                        Answers::Silent => ReadResult::Timeout,
+                        Answers::Well | Answers::Dark => ReadResult::Words(&words),
+                    };
                     let outcome = ReadOutcome { began: now, latency: LATENCY, result };
                     self.node().handle_read(now, source, &outcome);
                 }
@@ -211,6 +237,11 @@ impl Rig {
         self.kept.time = Some(self.truth());
         let mut reply = take(&mut self.kept, &message.bytes).unwrap();
         assert_eq!(self.kept.counters.last(), Some(&message.request.counter.0));
+        if std::mem::take(&mut self.falls_silent) {
+            self.inverter = Answers::Silent;
+            self.run(10);
+        }
+        let now = self.now;
         if self.replies == Replies::Corrupt {
             *reply.last_mut().unwrap() ^= 1;
         }
@@ -299,6 +330,52 @@ fn a_reply_frees_what_it_acknowledges_and_nothing_else_does() {
     let now = rig.now;
     let late = rig.node().handle_reply(&[0; 40], || now);
     assert!(matches!(late, Err(ReplyError::NotExpected)), "{late:?}");
+}
+
+#[test]
+fn an_inverter_that_sleeps_still_sleeps_after_a_restart_and_not_for_ever() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(60);
+    assert_eq!(rig.state(), SourceState::Online);
+    rig.inverter = Answers::Dark;
+    rig.run(20);
+    rig.inverter = Answers::Silent;
+    // Three restarts in one night, and the server is never told of a failure.
+    for _ in 0..3 {
+        rig.run(4 * 60);
+        rig.start();
+        rig.run(10);
+        assert_eq!(
+            (rig.state(), &rig.kept.states[..]),
+            (SourceState::Asleep, &[SourceState::Asleep][..])
+        );
+    }
+    // No night is that long.
+    rig.run(9 * 60);
+    assert_eq!(
+        (rig.state(), &rig.kept.states[..]),
+        (SourceState::Offline, &[SourceState::Offline][..])
+    );
+    rig.inverter = Answers::Well;
+    rig.run(20);
+    assert_eq!(
+        (rig.state(), &rig.kept.states[..]),
+        (SourceState::Online, &[SourceState::Online][..])
+    );
+}
+
+#[test]
+fn a_state_that_changes_while_a_message_is_under_way_is_told_by_the_next() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(60);
+    assert_eq!(rig.kept.states, [SourceState::Online]);
+    rig.falls_silent = true;
+    rig.run(30);
+    assert!(!rig.falls_silent);
+    assert_eq!(
+        (rig.state(), &rig.kept.states[..]),
+        (SourceState::Offline, &[SourceState::Offline][..])
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ecowatt_envelope::{ClaimCode, DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, StreamNumber, UnixMs,
 };
-use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, Uplink};
+use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, SourceState, Uplink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -46,6 +46,8 @@ pub(crate) struct Kept {
     pub(crate) time: Option<UnixMs>,
     /// Where epochs began, by number.
     pub(crate) starts: BTreeMap<u32, EpochStart>,
+    /// The states of the inverters that a message told last.
+    pub(crate) states: Vec<SourceState>,
 }
 
 /// What goes wrong with replies.
@@ -228,6 +230,9 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     kept.counters.push(counter);
     for stream in uplink.streams() {
         kept.layouts.insert(stream.number.0, stream.layout.to_vec());
+    }
+    if let Some(status) = uplink.status() {
+        kept.states = status.sources.iter().map(|source| source.state).collect();
     }
     let mut wanted = Vec::new();
     for batch in uplink.batches() {
