@@ -1,11 +1,11 @@
 //! Polling one inverter: cycles on a grid, one read at a time, one sample per cycle.
 //!
-//! A cycle asks the groups that are due. The first read that brings no answer ends it: the rest is
-//! not asked and gets the same mark, so that a dead inverter costs its bus one timeout; that read
-//! comes last in the next cycle. A read that is refused for its addresses is bisected until the bad
-//! register is found and quarantined, or the length that is carried. Words are taken as they come;
-//! the sample's instant is that of the cycle, never of the upload. Registers of a SunSpec model count
-//! only together with the model's header, read in the same cycle and found to be what it was.
+//! A cycle reads the groups that are due. The first read without an answer ends it: the rest is not
+//! requested and gets the same mark, so that a dead inverter costs its bus one timeout per cycle;
+//! that read comes last in the next cycle. A read that is refused for its addresses is bisected
+//! until the bad register is found and quarantined, or the longest read that is answered is known.
+//! A sample has the instant of its cycle. Registers of a SunSpec model count only if the model's
+//! header, read in the same cycle, is unchanged.
 
 use core::time::Duration;
 
@@ -30,19 +30,19 @@ pub struct SourceConfig {
     /// The number of the layout that `plan` belongs to.
     pub stream: StreamNumber,
     pub plan: Plan,
-    /// Takes the place of the fastest group's interval; slower groups keep theirs.
+    /// Replaces the fastest group's interval; slower groups keep theirs.
     pub interval: Option<Duration>,
-    /// How long an inverter of this kind may take until its answer begins. It is waited for so long.
+    /// How long to wait for the start of an answer: the longest that inverters of this kind take.
     pub timeout_max: Duration,
 }
 
-/// What became of one read.
+/// Result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadResult<'a> {
-    /// The words, as many as were asked for.
+    /// The words, as many as were requested.
     Words(&'a [u16]),
     Exception(ExceptionCode),
-    /// Nothing came in time.
+    /// No answer came in time.
     Timeout,
     /// Bytes came, but no valid answer.
     Garbled,
@@ -53,14 +53,14 @@ pub enum ReadResult<'a> {
 /// A read as the shell carried it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadOutcome<'a> {
-    /// When the request left, after whatever else was on the bus.
+    /// When the request was sent, after any wait for the bus.
     pub began: MonoMs,
-    /// From request to answer; of no meaning without an answer.
+    /// Time from request to answer; ignored unless there was an answer.
     pub latency: Duration,
     pub result: ReadResult<'a>,
 }
 
-/// A finished cycle.
+/// The sample of a finished cycle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken<'a> {
     pub(crate) at: MonoMs,
@@ -88,7 +88,7 @@ pub(crate) struct Source<const COLUMNS: usize> {
 }
 
 impl<const COLUMNS: usize> Source<COLUMNS> {
-    /// Gives nothing if the plan has more columns than there is room for, or none.
+    /// Returns `None` if the plan has no columns, or more than there is room for.
     pub(crate) fn new(config: SourceConfig, now: MonoMs) -> Option<Self> {
         let columns = config.plan.column_count();
         if columns == 0 || columns > COLUMNS || COLUMNS > COLUMNS_MAX {
@@ -112,7 +112,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         })
     }
 
-    /// How long it had been asleep when the epoch began.
+    /// Starts in the state of an inverter that had been asleep for so long when the epoch began.
     pub(crate) fn was_asleep(&mut self, asleep_for: Duration) {
         self.link = LinkState::new(Some(asleep_for));
     }
@@ -125,12 +125,12 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         self.stream
     }
 
-    /// From here on its samples are of this stream.
+    /// Makes its samples belong to this stream from here on.
     pub(crate) fn relabel(&mut self, stream: StreamNumber) {
         self.stream = stream;
     }
 
-    /// A group is due again, whenever it was read.
+    /// Makes a group due again, whenever it was last read.
     pub(crate) fn read_again(&mut self, now: MonoMs, group: u8) {
         self.schedule.again(group, now);
     }
@@ -149,7 +149,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
     }
 
-    /// When [`Source::poll`] has something to do next, unless an answer comes before.
+    /// When [`Source::poll`] has something to do next, if no answer comes before.
     pub(crate) fn poll_at(&self) -> MonoMs {
         match &self.cycle {
             None => self.schedule.next_cycle(),
@@ -158,12 +158,12 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
     }
 
-    /// The clock was stepped: the grid lies elsewhere.
+    /// Moves the next cycle to the grid of a clock that was stepped.
     pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall) {
         self.schedule.realign(now, wall, !self.link.pause().is_zero());
     }
 
-    /// The next read, if the time for it has come and none is under way.
+    /// The next read, if one is due and none is under way.
     pub(crate) fn poll(&mut self, now: MonoMs, wall: &Wall) -> Option<Read> {
         if self.cycle.is_none() {
             if now < self.schedule.next_cycle() {
@@ -200,12 +200,12 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
     }
 
-    /// Takes what became of the read under way.
+    /// Takes the outcome of the read under way.
     pub(crate) fn handle(&mut self, now: MonoMs, outcome: &ReadOutcome<'_>, events: &mut Events) {
         let Some(cycle) = self.cycle.as_mut() else { return };
         let Some(read) = cycle.take_asked(&self.plan) else { return };
-        // A sample is of the instant at which its first words were asked for. What was asked in vain
-        // before is no part of it, and perhaps much older: the device may have stood still since.
+        // A sample has the instant at which its first words were requested. Requests before that
+        // got no words, and may be much older: the device may have been suspended since.
         if !cycle.has_words {
             cycle.began = Some(outcome.began);
         }
@@ -213,7 +213,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             ReadResult::Words(words) if words.len() != usize::from(read.count) => {
                 ReadResult::Garbled
             }
-            // The gateway speaks for an inverter that does not.
+            // The gateway answers in place of an inverter that is silent.
             ReadResult::Exception(
                 ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailedToRespond,
             ) => ReadResult::Timeout,
@@ -232,7 +232,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             ReadResult::Garbled => {
                 cycle.has_answer = true;
                 cycle.garbled += 1;
-                // Once it may have been noise on the line.
+                // The first time it may have been noise on the line.
                 if cycle.garbled > 1 || !cycle.push(&self.plan, &[read]) {
                     self.give_up(&read, Mark::Garbled);
                 }
@@ -247,12 +247,12 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
     }
 
-    /// Whether a cycle has nothing left to ask.
+    /// Whether a cycle has nothing left to request.
     pub(crate) fn is_over(&self) -> bool {
         self.cycle.as_ref().is_some_and(Cycle::is_over)
     }
 
-    /// Ends the cycle once nothing is left to ask, and gives its sample.
+    /// Ends the cycle once nothing is left to request, and returns its sample.
     pub(crate) fn finish(
         &mut self,
         now: MonoMs,
@@ -268,7 +268,8 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         self.quarantine.settle(cycle.has_words, |table, address, count| {
             events.push(Event::Quarantined { source: number, table, address, count });
         });
-        // All parts of what was refused were answered: it was refused for its length.
+        // Reads were refused, but all of their parts were answered: they were refused for their
+        // length.
         if cycle.refused_min > cycle.answered_max
             && cycle.answered_max > 0
             && cycle.refused_min < u16::MAX
@@ -291,7 +292,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         if outcome == Outcome::Read {
             self.judge_sleep();
         }
-        // What is left out says nothing about the inverter.
+        // A cycle of quarantined registers alone says nothing about the inverter.
         if cycle.has_asked {
             self.end_on_link(outcome, &cycle, now, events);
         }
@@ -299,6 +300,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             self.marks[..columns].fill(Mark::Asleep);
         }
         self.plan_next(&cycle, now, wall);
+        // A start within the tolerance keeps its even instant, so that samples stay on the grid.
         let began = cycle.began.unwrap_or(cycle.scheduled);
         let is_punctual = began.since(cycle.scheduled) <= tolerance;
         let at = if is_punctual { cycle.scheduled } else { began };
@@ -350,7 +352,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         cycle.bisections += 1;
         cycle.refused_min = cycle.refused_min.min(read.count);
         let parts = match read.bisect() {
-            // A text may be too long rather than not there.
+            // A text that cannot be split may be too long to be read, rather than missing.
             None if !self.lengths.is_known(read.count) => self.plan.halve(read),
             parts => parts,
         };
@@ -368,7 +370,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
     }
 
-    /// Leaves the rest of the cycle unasked; its registers get the mark of what ended it.
+    /// Ends the cycle after a failed read: the registers not yet requested get its mark.
     fn give_up(&mut self, read: &Read, with: Mark) {
         let Some(cycle) = self.cycle.as_mut() else { return };
         if with != Mark::Unreachable {
@@ -378,7 +380,8 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         cycle.give_up(&self.plan, |rest| mark(&mut self.marks, rest, with));
     }
 
-    /// Takes back the words of models whose headers were not read or are others; whether some are.
+    /// Discards the words of models whose headers were not read or have changed; returns whether
+    /// some have changed.
     fn check_guards(&mut self, has_bad_registers: bool) -> bool {
         let mut has_moved = false;
         for guard in self.plan.guards() {
@@ -394,7 +397,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             if with == Mark::NotDue {
                 continue;
             }
-            // An inverter that has no such register as the header of a model has the model no longer.
+            // An inverter that refuses the registers of a model's header does not have the model.
             has_moved |=
                 with == Mark::Quarantined || (with == Mark::Exception && has_bad_registers);
             for read in self.plan.reads() {
@@ -413,7 +416,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         let was_away = !self.link.is_answering() && self.link.state() != SourceState::Unknown;
         let changed = self.link.cycle_ended(now, outcome);
         if was_away && outcome == Outcome::Read {
-            // Perhaps it is another inverter.
+            // It may be another inverter: read again what is read once per connection.
             self.schedule.reconnected(&self.plan, cycle.groups);
             self.quarantine.retry_all(now);
         }
@@ -427,8 +430,8 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
     }
 
     fn plan_next(&mut self, cycle: &Cycle, now: MonoMs, wall: &Wall) {
-        // A group of which something was due and not answered is due again in the next cycle; what
-        // an inverter refuses while it gives other registers, it refuses for a while.
+        // A group with due registers that got no answer is due again in the next cycle. What an
+        // inverter refuses while it answers other reads is retried later.
         for read in self.plan.reads().iter().filter(|read| (cycle.groups >> read.group) & 1 == 1) {
             let is_once =
                 self.plan.groups().get(usize::from(read.group)).is_some_and(|g| g.every_ms == 0);
@@ -436,7 +439,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             let again = read.columns().filter_map(|(_, column)| match self.marks[column] {
                 Mark::Timeout | Mark::Garbled | Mark::Unreachable | Mark::Asleep => Some(MonoMs(0)),
                 Mark::Exception if !cycle.has_words => Some(MonoMs(0)),
-                // What is read often comes again by itself.
+                // Only groups that are read once need a retry; the others come again by themselves.
                 Mark::Exception | Mark::Quarantined if is_once => Some(refused_until()),
                 Mark::Exception | Mark::Read | Mark::NotDue | Mark::Quarantined => None,
             });
@@ -453,7 +456,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             .conditions()
             .all(|condition| self.marks.get(usize::from(condition.column)) == Some(&Mark::Read));
         if can_tell {
-            // It answers: what it says it makes, it makes.
+            // The inverter answers, so its own figure for power counts.
             let makes_power = rule.conditions().any(|condition| {
                 let word = self.words.get(usize::from(condition.column)).copied().unwrap_or(0);
                 match condition.test {
@@ -479,8 +482,8 @@ fn mark(marks: &mut [Mark], read: &Read, with: Mark) {
     }
 }
 
-/// Exceptions that inverters give for a register that does not exist: 2 by the specification, 3 by
-/// several that check the count against what lies there.
+/// Whether inverters return this exception for a register that does not exist: 2 by the
+/// specification, 3 by several that check the count against the registers at the address.
 fn is_about_addresses(code: ExceptionCode) -> bool {
     matches!(code, ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)
 }

@@ -1,8 +1,7 @@
-//! Samples of one source that are in no persisted batch yet.
+//! Samples of one source that are not yet in a persisted batch.
 //!
-//! A fixed table, oldest first. All its samples have one layout and one time base, for a batch has.
-//! When no batch can be persisted for so long that the table is full, the oldest sample goes and is
-//! counted.
+//! A fixed table, oldest first. All its samples have one layout and one time base, as a batch must.
+//! If no batch can be persisted until the table is full, the oldest sample is dropped and counted.
 
 use ecowatt_codec::{Batch, EncodeError, State, TimeBase, encode};
 use ecowatt_model::{BatchId, Mark, SourceNumber, StreamNumber};
@@ -15,13 +14,13 @@ pub struct Sample<'a> {
     /// Position among the samples of its source in this epoch, from 1.
     pub ordinal: u32,
     pub base: TimeBase,
-    /// Milliseconds since what `base` says.
+    /// Milliseconds since the origin named by `base`.
     pub t_ms: i64,
     pub words: &'a [u16],
     pub marks: &'a [Mark],
 }
 
-/// A batch that was encoded and is to be persisted.
+/// An encoded batch that the shell has to persist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     pub id: BatchId,
@@ -29,7 +28,8 @@ pub struct Cut {
     pub stream: StreamNumber,
     pub base: TimeBase,
     pub rows: u16,
-    /// Ordinal of its last sample; once the batch is persisted, drafts up to here may go.
+    /// Ordinal of its last sample; once the batch is persisted, drafts up to this one can be
+    /// deleted.
     pub last_ordinal: u32,
     /// Length of the encoded batch.
     pub len: usize,
@@ -80,7 +80,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.len
     }
 
-    /// The base that the next sample must have because of those before it.
+    /// The time base that the next sample must share with those before it.
     pub(crate) fn base(&self) -> Option<TimeBase> {
         (self.len > 0).then_some(self.base)
     }
@@ -89,7 +89,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.last_ordinal
     }
 
-    /// Adds a sample; says whether the oldest had to go for it.
+    /// Adds a sample; returns whether the oldest was dropped to make room.
     pub(crate) fn push(
         &mut self,
         base: TimeBase,
@@ -130,13 +130,13 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         })
     }
 
-    /// Asks for a cut of what is here, however little.
+    /// Makes a cut due, however few samples there are.
     pub(crate) fn flush(&mut self) {
         self.is_flushed = self.len > 0;
     }
 
-    /// Whether a cut is due whatever the link does. Age is no reason: every sample is drafted, and a
-    /// message that is about to go takes what there is.
+    /// Whether a cut is due regardless of the link. Age does not count: every sample is drafted,
+    /// and a message that is about to be sent takes what there is.
     pub(crate) fn is_due(&self, rows_max: usize) -> bool {
         self.len > 0 && (self.is_flushed || self.len >= rows_max.min(ROWS))
     }
@@ -160,7 +160,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         encode(&batch, state, out)
     }
 
-    /// Forgets the oldest samples: they are persisted.
+    /// Drops the oldest samples after they were persisted.
     pub(crate) fn drop_front(&mut self, rows: usize) {
         let rows = rows.min(self.len);
         let kept = rows * self.columns..self.len * self.columns;

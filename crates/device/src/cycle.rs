@@ -1,4 +1,4 @@
-//! One cycle of questions: which read is next, which parts of it wait, and what came of it.
+//! One polling cycle: which read is next, which of its parts are queued, and how they went.
 
 use ecowatt_model::MonoMs;
 use ecowatt_profile::{Plan, READS_MAX, Read};
@@ -24,12 +24,15 @@ pub(crate) struct Cycle {
     pub(crate) scheduled: MonoMs,
     pub(crate) began: Option<MonoMs>,
     pub(crate) groups: GroupSet,
-    /// Reads that are due and were not begun.
+    /// Reads that are due and not begun.
     left: ReadSet,
-    /// The read that parts are of.
+    /// Index of the read to which the queued parts belong.
     current: u8,
+    /// A stack: the next part is last.
     parts: Vec<Part, PARTS_MAX>,
+    /// The part under way; cleared by its outcome.
     asked: Option<Part>,
+    /// Refused reads that were bisected, and garbled answers, in this cycle.
     pub(crate) bisections: u8,
     pub(crate) garbled: u8,
     pub(crate) has_asked: bool,
@@ -43,7 +46,7 @@ pub(crate) struct Cycle {
 }
 
 impl Cycle {
-    /// A cycle of the groups that are due; none if they have no reads.
+    /// A cycle of the groups that are due; `None` if they have no reads.
     pub(crate) fn new(plan: &Plan, scheduled: MonoMs, groups: GroupSet) -> Option<Self> {
         let left = (0u8..)
             .zip(plan.reads())
@@ -72,18 +75,19 @@ impl Cycle {
         self.asked.is_some()
     }
 
-    /// Whether nothing is left to ask.
+    /// Whether nothing is left to request.
     pub(crate) fn is_over(&self) -> bool {
         self.asked.is_none() && self.parts.is_empty() && self.left == 0
     }
 
-    /// The index of the read that parts are of.
+    /// Index of the read to which the queued parts belong.
     pub(crate) fn current(&self) -> u8 {
         self.current
     }
 
-    /// The next read or part of one. What brought no answer last time comes last, in turns, so that a
-    /// read which is never answered keeps no other from being asked.
+    /// The next read or part of one. Reads that got no answer last time come last, each of them
+    /// first among these in turn, so that one that is never answered does not keep the others from
+    /// being read.
     pub(crate) fn next(&mut self, plan: &Plan, unanswered: Unanswered) -> Option<Read> {
         if let Some(part) = self.parts.pop() {
             return self.read(plan, part);
@@ -94,19 +98,19 @@ impl Cycle {
         plan.reads().get(usize::from(index)).copied()
     }
 
-    /// This read, or part of the current one, is asked for.
+    /// Notes that this read, or part of the current one, is requested.
     pub(crate) fn ask(&mut self, plan: &Plan, read: &Read) {
         self.asked = self.part(plan, read);
         self.has_asked = true;
     }
 
-    /// What was asked for; it is answered now.
+    /// Takes the read that was requested, once its outcome is known.
     pub(crate) fn take_asked(&mut self, plan: &Plan) -> Option<Read> {
         let part = self.asked.take()?;
         self.read(plan, part)
     }
 
-    /// Has parts of the current read asked, in their order; false if there is no room.
+    /// Queues parts of the current read, in their order; returns false if there is no room.
     pub(crate) fn push(&mut self, plan: &Plan, parts: &[Read]) -> bool {
         parts
             .iter()
@@ -114,7 +118,7 @@ impl Cycle {
             .all(|read| self.part(plan, read).is_some_and(|part| self.parts.push(part).is_ok()))
     }
 
-    /// Ends the cycle; gives all that was not asked.
+    /// Ends the cycle; calls `each` with every read that was not requested.
     pub(crate) fn give_up(&mut self, plan: &Plan, mut each: impl FnMut(&Read)) {
         for part in core::mem::take(&mut self.parts) {
             if let Some(read) = self.read(plan, part) {
@@ -142,11 +146,11 @@ impl Cycle {
     }
 }
 
-/// The reads that brought no answer when they were asked last.
+/// The reads that got no answer when they were last requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unanswered {
     reads: ReadSet,
-    /// The one of them that was asked last.
+    /// The most recently requested of them.
     last: u8,
 }
 
@@ -160,7 +164,7 @@ impl Unanswered {
         self.reads &= !(1 << index);
     }
 
-    /// Which of these reads is next.
+    /// Chooses the next of these reads.
     fn choose(self, left: ReadSet) -> Option<u8> {
         let later = ReadSet::MAX.checked_shl(u32::from(self.last) + 1).unwrap_or(0);
         let sets = [left & !self.reads, left & later, left];

@@ -1,4 +1,4 @@
-//! All parts together: who may act when, and in which order.
+//! Joins the parts of the core and fixes the order in which they act.
 
 use core::time::Duration;
 
@@ -23,19 +23,20 @@ use crate::uplink::{
 };
 use crate::wall::{Heard, Wall};
 
-/// How the device works, sources and link aside.
+/// Settings of the device itself; sources and link have their own.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Samples after which a batch is cut; at most the rows that an inverter has room for.
     pub batch_rows: u16,
-    /// A cycle that begins this late still counts as its scheduled instant. What a shell's own
-    /// scheduling may cost; [`START_TOLERANCE`] unless its clock runs faster than the world's.
+    /// A sample that begins this late is still dated to its scheduled instant. Covers delays in the
+    /// shell's scheduling: [`START_TOLERANCE`], unless the shell's clock runs faster than real
+    /// time.
     pub start_tolerance: Duration,
     pub uplink: UplinkConfig,
 }
 
 impl Config {
-    /// Batches of 180 samples and an even tolerance.
+    /// Batches of 180 samples and the default tolerance.
     #[must_use]
     pub fn new(uplink: UplinkConfig) -> Self {
         Self { batch_rows: 180, start_tolerance: START_TOLERANCE, uplink }
@@ -45,10 +46,10 @@ impl Config {
 /// What the shell knows when the device starts.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// Durably above that of every earlier start.
+    /// Above the epoch of every earlier start, and durable.
     pub epoch: BootEpoch,
     pub reason: BootReason,
-    /// The best estimate of the time of day, most often what the system clock shows.
+    /// The best estimate of the time of day, usually the system clock.
     pub system: Option<UnixMs>,
     /// Name and version of the software, cut to [`FIRMWARE_MAX`] bytes.
     pub firmware: heapless::String<FIRMWARE_MAX>,
@@ -57,11 +58,11 @@ pub struct Started {
 /// Why an inverter cannot be polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    #[error("source {source_number} has {columns} registers, there is room for 1 to {room}")]
+    #[error("source {source_number} has {columns} registers; there is room for 1 to {room}")]
     Columns { source_number: SourceNumber, columns: usize, room: usize },
 }
 
-/// What the spool holds, as the shell last saw it.
+/// Contents of the spool, as the shell last saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spooled {
     pub batches: u32,
@@ -69,20 +70,21 @@ pub struct Spooled {
     pub capacity_bytes: u64,
 }
 
-/// Something for the shell to do. A read, a draft, a reservation and what is to be kept are each given
-/// once and wait for their answer. A cut and a message are given until [`Device::cut`] or [`Device::compose`] is called.
+/// Something for the shell to do. [`Action::Read`], [`Action::Draft`], [`Action::Reserve`] and
+/// [`Action::Keep`] are each returned once and wait for their answer. [`Action::Cut`] and
+/// [`Action::Send`] are returned until [`Device::cut`] or [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
-    /// Make [`Device::kept`] of this slot durable, in place of what was there; then
+    /// Make [`Device::kept`] of this slot durable, replacing its contents; then
     /// [`Device::handle_kept`].
     Keep(Slot),
     /// Make [`Device::newest`] of this source durable; then [`Device::handle_drafted`].
     Draft(SourceNumber),
     /// Encode with [`Device::cut`] and persist; then [`Device::handle_persisted`].
     Cut(SourceNumber),
-    /// Make it durable that counters below this are used; then [`Device::handle_reserved`].
+    /// Make durable that counters below this may be used; then [`Device::handle_reserved`].
     Reserve(Counter),
     /// Make a message with [`Device::compose`] and send it; then [`Device::handle_reply`] or
     /// [`Device::handle_link_failure`].
@@ -94,8 +96,11 @@ pub enum Action {
 pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
     source: Source<COLUMNS>,
     buffer: Buffer<COLUMNS, ROWS>,
+    /// Rows of a full batch; small enough that a message has room for it.
     rows_max: usize,
+    /// The newest sample is not yet drafted; cleared when [`Action::Draft`] is returned.
     is_draft_due: bool,
+    /// The state that last made a status due.
     reported: SourceState,
 }
 
@@ -103,7 +108,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
     /// Begins polling at `now`.
     ///
     /// # Errors
-    /// If its plan has more columns than there is room for.
+    /// If its plan has no columns, or more than there is room for.
     pub fn new(config: SourceConfig, now: MonoMs) -> Result<Self, StartError> {
         let (source_number, columns) = (config.number, config.plan.column_count());
         let source = Source::new(config, now).ok_or(StartError::Columns {
@@ -121,7 +126,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
     }
 }
 
-/// The device. `I` holds its inverters: an array, a `heapless::Vec`, or a `Vec` where there is one.
+/// The device. `I` holds its inverters: an array, a `heapless::Vec`, or with an allocator a `Vec`.
 pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     config: Config,
     started: Started,
@@ -129,23 +134,30 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     inverters: I,
     uplink: Uplink,
     events: Events,
+    /// Sequence of the next batch.
     sequence: Sequence,
+    /// Samples taken in this epoch.
     samples: u32,
+    /// The batch being persisted; cleared by the shell's answer.
     cutting: Option<Cut>,
+    /// No cut or reservation before this: a write failed.
     storage_retry_at: MonoMs,
+    /// The last batch could not be persisted, and this was reported; cleared by one that is.
     is_storage_failing: bool,
     spooled: Spooled,
+    /// Set by a reply, until the shell reports what it left in the spool.
     follow_up: FollowUp,
     asleep: Asleep,
+    /// When `asleep` last changed; limits how often it is written.
     sleep_noted_at: Option<MonoMs>,
     keeping: Keeping,
 }
 
-/// Whether what a slot holds is durable.
+/// Whether the contents of the slot are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeping {
     Done,
-    /// It is not, and is asked for from then on: apart from batches, which must not wait for it.
+    /// No; requested from this instant on. Retried apart from batches, which must not wait for it.
     Due(MonoMs),
     UnderWay,
 }
@@ -154,8 +166,8 @@ impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
     I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
 {
-    /// Starts an epoch. Each inverter has a source number of its own. `kept` returns the durable bytes
-    /// of a slot, if it has any.
+    /// Starts an epoch. No two inverters may share a source number. `kept` returns the durable
+    /// bytes of a slot, if it has any.
     pub fn new<'k>(
         config: Config,
         started: Started,
@@ -202,7 +214,7 @@ where
             if let Some(action) = self.poll_once(now) {
                 return Some(action);
             }
-            // A cycle whose every register is left out is over without a question.
+            // A cycle of quarantined registers alone ends without a read.
             if !self.inverters.as_ref().iter().any(|inverter| inverter.source.is_over()) {
                 return None;
             }
@@ -210,7 +222,7 @@ where
     }
 
     fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
-        // What a sample says of sleep comes before it: afterwards the power may be gone.
+        // Sleep is kept before the sample that showed it: the power may fail between the two.
         if matches!(self.keeping, Keeping::Due(at) if at <= now) {
             self.keeping = Keeping::UnderWay;
             return Some(Action::Keep(Slot::Sleep));
@@ -267,12 +279,12 @@ where
             .unwrap_or(MonoMs(u64::MAX))
     }
 
-    /// What people should know.
+    /// Returns the oldest event not yet polled.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop()
     }
 
-    /// A read was carried out.
+    /// Takes the outcome of an [`Action::Read`].
     pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
         let events = &mut self.events;
         if let Some(inverter) = find(self.inverters.as_mut(), source) {
@@ -280,15 +292,16 @@ where
         }
     }
 
-    /// A group of a source's registers is read in its next cycle, although it is not due.
+    /// Has a group of a source's registers read in its next cycle, even if it is not due.
     pub fn read_again(&mut self, now: MonoMs, source: SourceNumber, group: u8) {
         if let Some(inverter) = find(self.inverters.as_mut(), source) {
             inverter.source.read_again(now, group);
         }
     }
 
-    /// From here on the samples of a source are of this stream, whose layout has the same columns. Says
-    /// no while samples of the present one are in no batch.
+    /// Makes the samples of a source belong to this stream from here on. Its layout must have the
+    /// same columns. Returns false while samples of the current stream are not yet in a persisted
+    /// batch.
     pub fn relabel(&mut self, source: SourceNumber, stream: StreamNumber) -> bool {
         let inverter = find(self.inverters.as_mut(), source);
         let Some(inverter) = inverter.filter(|inverter| inverter.buffer.len() == 0) else {
@@ -305,16 +318,16 @@ where
         inverter.buffer.newest(source, inverter.source.stream())
     }
 
-    /// Writes what is to be kept in a slot to the start of `out`, [`Slot::LEN_MAX`] bytes at most; gives
-    /// how many.
+    /// Writes the contents of a slot to the start of `out`, at most [`Slot::LEN_MAX`] bytes;
+    /// returns their number.
     pub fn kept(&self, slot: Slot, out: &mut [u8]) -> usize {
         match slot {
             Slot::Sleep => self.asleep.write(out),
         }
     }
 
-    /// What [`Device::kept`] gave is durable, or could not be made so; then what was there before still
-    /// is, and it is asked for again.
+    /// The bytes from [`Device::kept`] are durable, or could not be written: then the slot must
+    /// still have its previous contents, and the write is requested again.
     pub fn handle_kept(&mut self, now: MonoMs, slot: Slot, is_durable: bool) {
         match slot {
             Slot::Sleep if is_durable => self.keeping = Keeping::Done,
@@ -322,17 +335,17 @@ where
         }
     }
 
-    /// The newest sample was made durable, or could not be; then it stays in memory alone.
+    /// The newest sample is durable, or could not be written: then it stays in memory only.
     pub fn handle_drafted(&mut self, source: SourceNumber, is_durable: bool) {
         if !is_durable {
             self.events.push(Event::SampleNotDrafted { source });
         }
     }
 
-    /// Encodes the batch of a [`Action::Cut`] into the start of `out`.
+    /// Encodes the batch of an [`Action::Cut`] into the start of `out`.
     ///
     /// # Errors
-    /// If nothing is to be cut or `out` is too small for it.
+    /// If the source has no samples or `out` is too small.
     pub fn cut<const N: usize>(
         &mut self,
         now: MonoMs,
@@ -369,7 +382,7 @@ where
         }
     }
 
-    /// The batch that [`Device::cut`] gave is durable, or could not be made so.
+    /// The batch from [`Device::cut`] is durable, or could not be written.
     pub fn handle_persisted(&mut self, now: MonoMs, is_durable: bool) {
         let Some(cut) = self.cutting.take() else { return };
         if !is_durable {
@@ -391,8 +404,8 @@ where
         }
     }
 
-    /// Other samples than those that [`Device::cut`] gave are durable under the batch's name: older
-    /// ones, which the shell had kept. What was cut is cut again, under the next name.
+    /// The shell used the id of the batch from [`Device::cut`] for older samples that were still in
+    /// its draft. The current samples stay in the buffer and are cut again under the next id.
     pub fn handle_other_persisted(&mut self) {
         if self.cutting.take().is_some() {
             self.sequence = Sequence(self.sequence.0.saturating_add(1));
@@ -400,18 +413,18 @@ where
         }
     }
 
-    /// Counters below `limit` are reserved.
+    /// The reservation of counters below `limit` is durable.
     pub fn handle_reserved(&mut self, limit: Counter) {
         self.uplink.reserved(limit);
     }
 
-    /// The reservation could not be made durable; it is asked for again.
+    /// The reservation could not be written; it is requested again.
     pub fn handle_not_reserved(&mut self, now: MonoMs) {
         self.uplink.not_reserved();
         self.storage_retry_at = now.plus(STORAGE_RETRY);
     }
 
-    /// What the spool holds changed.
+    /// The contents of the spool changed.
     pub fn handle_spooled(&mut self, now: MonoMs, spooled: Spooled) {
         let is_less = spooled.batches < self.spooled.batches;
         self.spooled = spooled;
@@ -425,22 +438,22 @@ where
         }
     }
 
-    /// A layout got its number in this epoch: the next message announces it.
+    /// Announces a layout that got its number in this epoch with the next message.
     pub fn announce(&mut self, stream: StreamNumber) {
         self.uplink.announce(stream);
     }
 
-    /// The streams whose layouts the shell is to hand to [`Device::compose`].
+    /// The streams whose layouts the shell must pass to [`Device::compose`].
     pub fn announced(&self) -> &[StreamNumber] {
         self.uplink.announced()
     }
 
-    /// Writes and seals a message into `buffer`: of `streams` and `offered` as many as fit, each in
-    /// its order. Batches whose times count from the start of their epoch say where that was; none goes
-    /// before [`Device::sends_batches`].
+    /// Writes and seals a message into `buffer`, with as many of `streams` and `offered` as fit,
+    /// each in its order. A batch whose times count from the start of its epoch must say when that
+    /// was. No batch is sent before [`Device::sends_batches`].
     ///
     /// # Errors
-    /// If none is due or `buffer` is too small.
+    /// If no message is due or `buffer` is too small.
     pub fn compose(
         &mut self,
         now: MonoMs,
@@ -468,11 +481,11 @@ where
         self.uplink.compose(now, offered, streams, dropped, &tail, buffer)
     }
 
-    /// Opens a reply into `scratch`; gives what the spool may forget. After that the shell tells
-    /// what is left by [`Device::handle_spooled`].
+    /// Opens a reply into `scratch`; returns the batches that the spool can delete. The shell then
+    /// reports what is left with [`Device::handle_spooled`].
     ///
     /// # Errors
-    /// If the bytes are not the sealed reply to the message under way. The message stays under way;
+    /// If the bytes are not the sealed reply to the message in flight. The message stays in flight;
     /// the shell ends it with [`Device::handle_link_failure`].
     pub fn handle_reply(
         &mut self,
@@ -483,7 +496,7 @@ where
         let opened =
             self.uplink.handle_reply(now, bytes, scratch, &mut self.wall, &mut self.events)?;
         if opened.heard != Heard::Kept {
-            // What is in the buffers was stamped otherwise than what follows.
+            // Later samples get times of another base or clock: they need a batch of their own.
             self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
         }
         self.clock_heard(now, opened.heard);
@@ -491,9 +504,8 @@ where
         Ok(opened.acknowledged)
     }
 
-    /// What the system clock shows, to be told whenever the shell looks at it. Of interest until the
-    /// server has confirmed the time of day: a clock that is set or stepped meanwhile is a better
-    /// estimate.
+    /// Takes the system clock, whenever the shell reads it. It counts until the server has
+    /// confirmed the time of day: a clock that is set or stepped before that is a better estimate.
     pub fn handle_clock(&mut self, now: MonoMs, system: UnixMs) {
         let heard = self.wall.follow(system, now);
         self.clock_heard(now, heard);
@@ -510,12 +522,12 @@ where
         }
     }
 
-    /// No valid reply to the message under way will come.
+    /// The message in flight will get no valid reply.
     pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
         self.uplink.failed(now, failure, &mut self.events);
     }
 
-    /// Cuts whatever is buffered and sends it soon: before an orderly stop.
+    /// Cuts all buffered samples and sends them soon: before an orderly stop.
     pub fn flush(&mut self, now: MonoMs) {
         self.storage_retry_at = MonoMs(0);
         self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
@@ -532,12 +544,12 @@ where
         self.uplink.is_healthy()
     }
 
-    /// Samples that are in no persisted batch.
+    /// Number of samples not yet in a persisted batch.
     pub fn buffered(&self) -> usize {
         self.inverters.as_ref().iter().map(|inverter| inverter.buffer.len()).sum()
     }
 
-    /// Those of one source.
+    /// The same for one source.
     pub fn buffered_of(&self, source: SourceNumber) -> usize {
         let mut inverters = self.inverters.as_ref().iter();
         let inverter = inverters.find(|inverter| inverter.source.number() == source);
@@ -549,24 +561,24 @@ where
         &self.wall
     }
 
-    /// How the link to each inverter is.
+    /// State of the link to each inverter.
     pub fn sources(&self) -> impl Iterator<Item = SourceStatus> + '_ {
         self.inverters.as_ref().iter().map(|inverter| inverter.source.status())
     }
 
-    /// Takes the samples of cycles that are over.
+    /// Buffers the samples of cycles that are over.
     fn finish_cycles(&mut self, now: MonoMs) {
         let (wall, tolerance) = (self.wall, self.config.start_tolerance);
         for inverter in self.inverters.as_mut() {
-            // The former sample is drafted first: the shell drafts the newest.
+            // The shell drafts the newest sample, so the previous one must be drafted first.
             if inverter.is_draft_due {
                 continue;
             }
             let number = inverter.source.number();
             if let Some(taken) = inverter.source.finish(now, &wall, tolerance, &mut self.events) {
-                // Samples taken before the clock was confirmed have batches of their own; while such
-                // a batch cannot be persisted, later samples join it, each where the clock of its
-                // own time has it.
+                // Samples taken before the clock was confirmed have their own batches; while such a
+                // batch cannot be persisted, later samples join it, each dated by the clock at its own
+                // time.
                 let base = inverter.buffer.base().unwrap_or(wall.base());
                 let t_ms = match (base, wall.unix(taken.at)) {
                     (TimeBase::Unix, Some(unix)) => unix.0,
@@ -576,7 +588,8 @@ where
                 if is_one_lost
                     && let Some(cutting) = self.cutting.as_mut().filter(|cut| cut.source == number)
                 {
-                    // It is in the batch that is being persisted.
+                    // It is also in the batch being persisted, so it is not lost, but the buffer
+                    // has one row less to drop.
                     cutting.rows = cutting.rows.saturating_sub(1);
                 } else if is_one_lost {
                     self.events.push(Event::SampleDropped { source: number });
@@ -585,6 +598,7 @@ where
                 inverter.is_draft_due = true;
             }
             let state = inverter.source.status().state;
+            // With a sample only: [`Device::poll_once`] keeps sleep before it is drafted.
             if inverter.is_draft_due
                 && let Some(since) = asleep_since(state, || wall.unix(now))
                 && since.is_some() != self.asleep.since(number).is_some()
@@ -599,6 +613,7 @@ where
                 self.uplink.status_changed(now);
             }
         }
+        // In the fast lane the first samples are sent at once, not after the upload interval.
         let can_cut = now >= self.storage_retry_at;
         let is_waiting = self.spooled.batches > 0
             || (can_cut && self.inverters.as_ref().iter().any(|i| i.buffer.len() > 0));
@@ -611,8 +626,8 @@ where
         if self.cutting.is_some() || now < self.storage_retry_at {
             return None;
         }
-        // While the link is down batches grow to their full size, unless nothing else is there to
-        // try it with. The first messages of an epoch carry none.
+        // While the link is down batches grow to their full size, unless the spool has none to try
+        // the link with. The first messages of an epoch carry no batches.
         let is_wanted =
             self.uplink.is_heard() && (self.uplink.is_healthy() || self.spooled.batches == 0);
         let is_sending = self.uplink.is_due(now) && is_wanted;
@@ -627,7 +642,7 @@ where
     }
 }
 
-/// What a state says of sleep, if it says anything: since now, or not.
+/// Whether a state means asleep since `now` (`Some(Some(…))`), awake (`Some(None)`) or neither.
 fn asleep_since(
     state: SourceState,
     now: impl FnOnce() -> Option<UnixMs>,

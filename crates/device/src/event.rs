@@ -1,4 +1,4 @@
-//! What the core wants people to know; the shell decides what becomes a log line.
+//! Events worth reporting; the shell decides which of them it logs.
 
 use core::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::uplink::LinkFailure;
 pub enum Event {
     /// The link to an inverter changed its state.
     Source { source: SourceNumber, from: SourceState, to: SourceState },
-    /// Registers are left out from here on because reading them fails.
+    /// Reading these registers fails; they are not requested from here on.
     Quarantined { source: SourceNumber, table: Table, address: u16, count: u16 },
-    /// Registers that were left out can be read again.
+    /// Quarantined registers can be read again.
     Released { source: SourceNumber, table: Table, address: u16, count: u16 },
-    /// The inverter, or a gateway before it, carries at most so many registers in one read. Longer
-    /// reads are split from here on.
+    /// The inverter, or a gateway in front of it, answers reads of at most this many registers.
+    /// Longer reads are split from here on.
     ReadsShortened { source: SourceNumber, registers: u16 },
-    /// SunSpec models are not where the plan has them. None of their values are in the sample.
+    /// SunSpec models are not at the addresses in the plan. The sample has none of their values.
     ModelsMoved { source: SourceNumber },
-    /// The oldest sample of a full buffer was dropped because no batch could be persisted. If it was
-    /// drafted, the shell still has it.
+    /// The oldest sample of a full buffer was dropped because no batch could be persisted. If it
+    /// was drafted, the shell still has it.
     SampleDropped { source: SourceNumber },
     /// A sample could not be written to the draft; it is in memory only until its batch is cut.
     SampleNotDrafted { source: SourceNumber },
-    /// A batch could not be persisted; its samples stay in the buffer and it is tried again.
+    /// A batch could not be persisted; its samples stay in the buffer until a retry succeeds.
     BatchNotPersisted { source: SourceNumber },
-    /// Storage took a batch again.
+    /// A batch was persisted for the first time since [`Event::BatchNotPersisted`].
     StorageRecovered,
-    /// There is a time of day for the first time in this epoch.
+    /// The time of day became known for the first time in this epoch.
     ClockSet,
-    /// The clock was put forward (or back, if negative), by the server's time or, before that was
-    /// heard, because the system clock was.
+    /// The clock was put forward (back, if negative): to the server's time or, before the server
+    /// was heard, after the system clock.
     ClockStepped { by_ms: i64 },
-    /// The first message after a success that brought no valid reply.
+    /// A message got no valid reply, for the first time since one did.
     LinkLost { failure: LinkFailure, retry_in: Duration },
     /// A valid reply came after `failures` messages without one.
     LinkRestored { failures: u32 },
@@ -46,7 +46,7 @@ pub enum Event {
     BatchRefused { id: BatchId, reason: Refusal },
 }
 
-/// Events that wait for the shell.
+/// Events not yet polled by the shell.
 #[derive(Debug, Default)]
 pub(crate) struct Events(Deque<Event, EVENTS_MAX>);
 

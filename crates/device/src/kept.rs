@@ -1,14 +1,14 @@
-//! What the core keeps across a power cut, besides numbers, samples and batches.
+//! State that the core keeps across a power cut, besides numbers, samples and batches.
 //!
-//! A few bytes in each [`Slot`], replaced as a whole: the shell makes them durable when
-//! [`Action::Keep`](crate::Action::Keep) asks for it and hands them back at the next start. The first
-//! byte is the version of the slot's format, and bytes that are not understood are as good as none.
-//! Golden bytes of each version are in `tests/it/versions`.
+//! A few bytes in each [`Slot`], replaced as a whole: the shell makes them durable on
+//! [`Action::Keep`](crate::Action::Keep) and returns them at the next start. The first byte is the
+//! version of the slot's format; bytes of an unknown version or damaged ones count as an empty
+//! slot. Golden bytes of each version are in `tests/it/versions`.
 
 use ecowatt_model::{SOURCES_MAX, SourceNumber, UnixMs};
 use heapless::Vec;
 
-/// A place for something that is kept.
+/// A named piece of kept state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slot {
     /// Which inverters sleep, and since when.
@@ -21,7 +21,7 @@ impl Slot {
     /// Most bytes in any slot.
     pub const LEN_MAX: usize = Asleep::LEN_MAX;
 
-    /// What a shell may call it where it stores it.
+    /// A name under which a shell can store it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Slot {
 
 /// The inverters that sleep, and since when.
 ///
-/// Version 1: for each, its source in a byte and Unix milliseconds in eight, big-endian.
+/// Version 1: for each inverter its source in one byte and Unix milliseconds in eight, big-endian.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Asleep(Vec<(SourceNumber, UnixMs), SOURCES_MAX>);
 
@@ -42,7 +42,7 @@ const ENTRY_LEN: usize = 1 + 8;
 impl Asleep {
     const LEN_MAX: usize = 1 + SOURCES_MAX * ENTRY_LEN;
 
-    /// None if the bytes are of another version, or damaged.
+    /// Returns `None` if the bytes are damaged or of another version.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (version, entries) = bytes.split_first()?;
         let (entries, rest) = entries.as_chunks::<ENTRY_LEN>();
@@ -56,7 +56,7 @@ impl Asleep {
         Some(asleep)
     }
 
-    /// Writes it to the start of `out` and gives the length; what has no room is left out.
+    /// Writes it to the start of `out` and returns the length; entries without room are left out.
     pub(crate) fn write(&self, out: &mut [u8]) -> usize {
         let Some((version, rest)) = out.split_first_mut() else { return 0 };
         *version = ASLEEP_VERSION;
@@ -80,7 +80,7 @@ impl Asleep {
         self.0.retain(|(held, _)| *held != source);
         let Some(since) = since else { return };
         if self.0.is_full() {
-            // Of an inverter that is not there any more: each of those that are has a place.
+            // The first entry is of a removed inverter: there is room for all that are configured.
             self.0.remove(0);
         }
         let _ = self.0.push((source, since));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_there_may_be_come_back() {
+    fn the_most_entries_are_parsed_back() {
         let mut asleep = Asleep::default();
         for number in 0..12 {
             assert_eq!(Asleep::parse(&written(&asleep)), Some(asleep.clone()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_as_good_as_none() {
+    fn unknown_bytes_count_as_an_empty_slot() {
         let bytes = {
             let mut asleep = Asleep::default();
             asleep.note(SourceNumber(1), Some(UnixMs(7)));

@@ -1,20 +1,20 @@
-//! How many registers an inverter, or the gateway before it, carries in one read.
+//! Learns how many registers an inverter, or the gateway in front of it, answers in one read.
 //!
-//! Some refuse a longer read with exception 3, others say nothing at all. If the parts of a read are
-//! answered and the whole is not, the longest part may be the limit; if long reads bring silence,
-//! half of them may be. Either may be chance, a reboot or an outage, so a limit is believed only after
-//! a longer read was tried once more.
+//! Some refuse a longer read with exception 3, others do not answer it. If the parts of a read are
+//! answered and the whole is not, the longest part may be the limit; if long reads get no answer,
+//! half their length may be. Either may be chance, a reboot or an outage, so a limit is believed
+//! only after a longer read failed once more.
 
 use ecowatt_profile::READ_REGISTERS_MAX;
 
-/// What is known of the length of reads.
+/// What is known about the length of reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lengths {
-    /// Longest read that was answered with words since the inverter was away.
+    /// Longest read answered with words; reset when the inverter goes offline.
     longest: u8,
-    /// Longer reads are split.
+    /// Reads of more registers are split.
     limit: u8,
-    /// Unanswered reads in a row that were longer than any that was answered.
+    /// Unanswered reads in a row, each longer than any that was answered.
     doubts: u8,
     trial: Trial,
 }
@@ -22,9 +22,9 @@ pub(crate) struct Lengths {
 /// Whether a limit is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trial {
-    /// It is new: the next cycle that can asks for more.
+    /// Not yet: the next cycle of an answering inverter tries a longer read.
     Due,
-    /// The present cycle asks for more.
+    /// The current cycle tries a longer read.
     Running,
     Passed,
 }
@@ -33,9 +33,9 @@ enum Trial {
 const NO_LIMIT: u8 = READ_REGISTERS_MAX as u8;
 const _: () = assert!(READ_REGISTERS_MAX <= 0xFF);
 
-/// No shorter reads are tried: nobody carries fewer, and every number fits.
+/// No lower limit is tried: no gateway is known to need one, and four registers hold any number.
 const LIMIT_MIN: u8 = 4;
-/// One lost answer says nothing of lengths.
+/// One lost answer is no sign of a limit.
 const DOUBTS_MIN: u8 = 2;
 
 impl Lengths {
@@ -43,12 +43,12 @@ impl Lengths {
         Self { longest: 0, limit: NO_LIMIT, doubts: 0, trial: Trial::Passed }
     }
 
-    /// Reads of more registers are to be split in this cycle.
+    /// Reads of more registers have to be split in this cycle.
     pub(crate) fn limit(&self) -> u16 {
         u16::from(if self.trial == Trial::Running { NO_LIMIT } else { self.limit })
     }
 
-    /// Whether a read of so many registers has ever been answered.
+    /// Whether a read of this many registers was answered since the inverter was last offline.
     pub(crate) fn is_known(&self, registers: u16) -> bool {
         registers <= u16::from(self.longest)
     }
@@ -57,7 +57,7 @@ impl Lengths {
     pub(crate) fn answered(&mut self, registers: u16) {
         let registers = narrow(registers);
         if registers > self.limit {
-            // It was no matter of length.
+            // A longer read was answered: length was not the cause.
             (self.limit, self.trial) = (NO_LIMIT, Trial::Passed);
         }
         if registers > self.longest {
@@ -65,7 +65,7 @@ impl Lengths {
         }
     }
 
-    /// A read was not answered; gives a limit that is believed from here on.
+    /// Takes a read without an answer; returns the limit if one is believed from here on.
     pub(crate) fn unanswered(&mut self, registers: u16) -> Option<u16> {
         if self.is_known(registers) {
             return None;
@@ -76,7 +76,8 @@ impl Lengths {
         }
         self.doubts = self.doubts.saturating_add(1);
         if self.doubts >= DOUBTS_MIN {
-            // Back to whole reads at last: what does not answer at all is no matter of length.
+            // At the shortest, back to whole reads: if nothing is answered, length is not the
+            // cause.
             let half = narrow(registers) / 2;
             (self.limit, self.trial) =
                 if half < LIMIT_MIN { (NO_LIMIT, Trial::Passed) } else { (half, Trial::Due) };
@@ -84,8 +85,8 @@ impl Lengths {
         None
     }
 
-    /// In a cycle reads were refused whose parts were all answered, the longest with so many
-    /// registers; gives a limit that is believed from here on.
+    /// Takes a cycle in which reads were refused whose parts were all answered, the longest part
+    /// with this many registers; returns the limit if one is believed from here on.
     pub(crate) fn refused(&mut self, registers: u16) -> Option<u16> {
         let limit = narrow(registers);
         if self.trial == Trial::Running {
@@ -108,12 +109,12 @@ impl Lengths {
     /// A cycle ends.
     pub(crate) fn end(&mut self) {
         if self.trial == Trial::Running {
-            // Nothing long was asked for, or the cycle ended before.
+            // No long read was due, or the cycle ended before it.
             self.trial = Trial::Due;
         }
     }
 
-    /// The inverter went away. What comes back may have another gateway before it.
+    /// The inverter went offline. It may come back behind another gateway.
     pub(crate) fn forget(&mut self) {
         self.longest = 0;
         if self.limit < NO_LIMIT {
@@ -130,8 +131,8 @@ fn narrow(registers: u16) -> u8 {
 mod tests {
     use super::*;
 
-    /// Asks for 52 registers cycle after cycle, of a gateway that is silent about reads of more than
-    /// `carries`; the limits that were believed, and that of the end.
+    /// Reads 52 registers in each cycle from a gateway that does not answer reads of more than
+    /// `carries`; returns the limit that was believed last, and the one at the end.
     fn silent_above(carries: u16, cycles: u32) -> (Option<u16>, u16) {
         let (mut lengths, mut believed, mut is_answering) = (Lengths::new(), None, false);
         for _ in 0..cycles {
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_a_limit_once_it_was_tried_again() {
+    fn silence_is_a_limit_after_a_second_try() {
         assert_eq!(silent_above(125, 50), (None, 125));
         assert_eq!(silent_above(30, 50), (Some(26), 26));
         assert_eq!(silent_above(13, 50), (Some(13), 13));
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_believed_once_it_was_tried_again_and_until_an_absence() {
+    fn a_refusal_is_a_limit_after_a_second_try_and_until_the_inverter_is_offline() {
         let mut lengths = Lengths::new();
         for (limit, learned) in [(125, None), (125, Some(13)), (13, None)] {
             lengths.begin(true);

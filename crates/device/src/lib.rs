@@ -1,14 +1,14 @@
 //! The device as a pure state machine.
 //!
-//! [`Device`] decides when to read which registers, when a batch is cut, when a message goes out and
-//! what a reply means. It takes events (`handle_*`) and the time, and gives back [`Action`]s
-//! ([`Device::poll_action`]) that a shell carries out: Linux, a microcontroller and the simulation
-//! are three shells around this crate. Nothing here reads a clock, draws a random number, does IO or
-//! allocates; capacities are constants.
+//! [`Device`] decides when to read which registers, when to cut a batch, when to send a message and
+//! what a reply means. It takes events (`handle_*`) and the time, and returns [`Action`]s
+//! ([`Device::poll_action`]) for a shell to carry out: Linux, a microcontroller and the simulation
+//! are three shells around this crate. Nothing here reads a clock, draws a random number, does IO
+//! or allocates; capacities are constants.
 //!
-//! What makes a restart safe lies in the order of actions: a sample is drafted before it is in a
-//! batch, a batch is persisted before it is sent, counters are reserved before they seal, and a
-//! batch is freed only after the server's sealed acknowledgement.
+//! The order of actions makes a restart safe: a sample is drafted before it is in a batch, a batch
+//! is persisted before it is sent, a counter is reserved before it seals a message, and a batch is
+//! freed only after the server's sealed acknowledgement.
 #![no_std]
 #![deny(clippy::wildcard_enum_match_arm)]
 

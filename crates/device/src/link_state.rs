@@ -1,9 +1,9 @@
-//! Whether an inverter is there, asleep, gone or broken, and when to try it again.
+//! Whether an inverter is online, asleep, offline or faulty, and when to try it again.
 //!
-//! *Asleep*: the last sample that could tell said so (its profile's sleep rule), and it makes nothing
-//! or has stopped to answer, for no longer than [`NIGHT_MAX`]. *Offline*: it is quiet without that.
-//! *Faulty*: it answers, but no register can be read. Each cycle gives one sample whatever its outcome; the pauses keep those without an answer
-//! few at night.
+//! *Asleep*: by the profile's sleep rule for the last sample with its registers, and the inverter
+//! makes no power or has stopped answering, for no longer than [`NIGHT_MAX`]. *Offline*: silent for
+//! another reason. *Faulty*: it answers, but no register can be read. Each cycle produces one
+//! sample whatever its outcome; the pauses keep samples without an answer few at night.
 
 use core::time::Duration;
 
@@ -19,9 +19,9 @@ use crate::limits::{
 pub(crate) enum Outcome {
     /// At least one register was read.
     Read,
-    /// Answers came, but no words.
+    /// Answers came, but no register was read.
     Refused,
-    /// Nothing came.
+    /// No answer came.
     Quiet,
 }
 
@@ -31,24 +31,24 @@ pub(crate) struct LinkState {
     state: SourceState,
     failed_cycles: u32,
     sleep: Sleep,
-    /// Since when nothing but silence came, and how long it had been so when the epoch began.
+    /// Since when there was no answer at all, and for how long before the epoch began.
     quiet_since: Option<MonoMs>,
     quiet_before: Duration,
 }
 
-/// What the last sample that could tell said.
+/// Sleep by the last sample that has the registers of the sleep rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sleep {
     No,
-    /// It makes so little that it will sleep when it stops to answer.
+    /// It makes so little power that it counts as asleep once it stops answering.
     Soon,
-    /// And it makes nothing.
+    /// It makes no power.
     Yes,
 }
 
 impl LinkState {
-    /// `asleep_for` is how long it had been asleep at the end of the last epoch. A clock that is ahead
-    /// makes no sleep too long at once: it has [`WAKE_UP_MIN`] to answer.
+    /// `asleep_for` is how long it had been asleep when this epoch began. A clock that is ahead
+    /// does not end its sleep at once: it has at least [`WAKE_UP_MIN`] to answer.
     pub(crate) fn new(asleep_for: Option<Duration>) -> Self {
         let (state, sleep) = match asleep_for {
             Some(_) => (SourceState::Asleep, Sleep::Yes),
@@ -62,12 +62,12 @@ impl LinkState {
         self.state
     }
 
-    /// Takes what a sample says of sleep.
+    /// Takes the result of the sleep rule for a sample.
     pub(crate) fn set_sleep(&mut self, sleep: Sleep) {
         self.sleep = sleep;
     }
 
-    /// Takes the outcome of a cycle; gives the former state if it changed.
+    /// Takes the outcome of a cycle; returns the previous state if it changed.
     pub(crate) fn cycle_ended(&mut self, now: MonoMs, outcome: Outcome) -> Option<SourceState> {
         let former = self.state;
         if outcome == Outcome::Quiet {
@@ -92,7 +92,7 @@ impl LinkState {
         (self.state != former).then_some(former)
     }
 
-    /// Whether it answered lately.
+    /// Whether it answers, as far as recent cycles show.
     pub(crate) fn is_answering(&self) -> bool {
         match self.state {
             SourceState::Online => true,
@@ -101,7 +101,7 @@ impl LinkState {
         }
     }
 
-    /// Whether it sleeps and has stopped to answer, as many do.
+    /// Whether it sleeps and has stopped answering, as many do.
     pub(crate) fn is_quietly_asleep(&self) -> bool {
         self.state == SourceState::Asleep && self.failed_cycles >= FAILED_CYCLES_MAX
     }
@@ -110,7 +110,7 @@ impl LinkState {
     pub(crate) fn pause(&self) -> Duration {
         match self.state {
             SourceState::Online | SourceState::Unknown => Duration::ZERO,
-            // Fog at noon may look like dusk: as long as it answers nothing is missed.
+            // Fog at noon may look like dusk: an inverter that still answers is polled as usual.
             SourceState::Asleep if self.is_quietly_asleep() => ASLEEP_PAUSE,
             SourceState::Asleep => Duration::ZERO,
             SourceState::Offline | SourceState::Faulty => {
@@ -136,7 +136,7 @@ mod tests {
 
     const HOUR_MS: u64 = 3_600_000;
 
-    /// States after silence at these hours.
+    /// The state after each of these hours of silence.
     fn quiet_at(mut link: LinkState, hours: &[u64]) -> std::vec::Vec<SourceState> {
         let mut state = |hour: &u64| {
             for _ in 0..FAILED_CYCLES_MAX {
@@ -148,12 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn sleep_longer_than_a_night_is_a_failure_also_across_restarts() {
+    fn sleep_longer_than_a_night_is_a_failure_even_across_restarts() {
         use SourceState::{Asleep, Offline};
         let mut dusk = LinkState::new(None);
         dusk.set_sleep(Sleep::Soon);
         dusk.cycle_ended(MonoMs(0), Outcome::Read);
-        assert_eq!(dusk.state(), SourceState::Online, "it makes something");
+        assert_eq!(dusk.state(), SourceState::Online, "it makes power");
         assert_eq!(
             quiet_at(dusk, &[1, 15, 21, 22, 99]),
             [Asleep, Asleep, Asleep, Offline, Offline]
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(quiet_at(asleep(10), &[0, 9, 10, 11]), [Asleep, Asleep, Asleep, Offline]);
         // A clock that is months ahead.
         assert_eq!(quiet_at(asleep(9999), &[0, 1, 2]), [Asleep, Asleep, Offline]);
-        // One answer, and the night begins anew.
+        // One answer, and a whole night is allowed again.
         let mut awake = asleep(19);
         awake.cycle_ended(MonoMs(0), Outcome::Read);
         assert_eq!(quiet_at(awake, &[5, 24, 26]), [Asleep, Asleep, Offline]);

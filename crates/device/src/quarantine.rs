@@ -1,6 +1,6 @@
-//! Registers that are left out because reading them fails.
+//! Registers that are not requested because reading them fails.
 //!
-//! An inverter answers a read with exception 2 when a single register of it does not exist; without
+//! An inverter answers a read with exception 2 if a single register in it does not exist; without
 //! this list one bad register would cost its whole block for ever.
 
 use core::time::Duration;
@@ -48,8 +48,8 @@ impl Quarantine {
         if self.0.iter().any(|entry| entry.overlaps(read)) { Verdict::Split } else { Verdict::Ask }
     }
 
-    /// Leaves a read out; false if there is no room. Counts only once [`Quarantine::settle`] is told
-    /// that the inverter answered something else properly.
+    /// Adds a read; returns false if there is no room. It counts only once [`Quarantine::settle`]
+    /// hears that the inverter answered another read properly.
     pub(crate) fn add(&mut self, read: &Read, now: MonoMs) -> bool {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.is(read)) {
             entry.pause = (entry.pause * 2).min(QUARANTINE_RETRY_MAX);
@@ -68,25 +68,25 @@ impl Quarantine {
         self.0.push(entry).is_ok()
     }
 
-    /// When something in a read is tried again, if anything of it is left out.
+    /// When the first quarantined part of a read is tried again, if it has any.
     pub(crate) fn retry_at(&self, read: &Read) -> Option<MonoMs> {
         self.0.iter().filter(|entry| entry.overlaps(read)).map(|entry| entry.retry_at).min()
     }
 
-    /// Everything is tried again.
+    /// Makes everything due for another try.
     pub(crate) fn retry_all(&mut self, now: MonoMs) {
         self.0.iter_mut().for_each(|entry| entry.retry_at = entry.retry_at.min(now));
     }
 
-    /// Takes a read back in; whether it was left out.
+    /// Removes a read; returns whether it was quarantined.
     pub(crate) fn release(&mut self, read: &Read) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| !entry.is(read));
         self.0.len() < before
     }
 
-    /// Ends a cycle: what failed in it stays out only if other registers could be read. Gives the
-    /// runs that were settled, as (table, address, count).
+    /// Ends a cycle: what failed in it stays quarantined only if other registers could be read.
+    /// Calls `each` with every run that was settled: table, address, count.
     pub(crate) fn settle(&mut self, is_answering: bool, mut each: impl FnMut(Table, u16, u16)) {
         if !is_answering {
             self.0.retain(|entry| !entry.is_tentative);
@@ -98,7 +98,7 @@ impl Quarantine {
         }
     }
 
-    /// Columns that are left out.
+    /// Number of quarantined columns.
     pub(crate) fn columns(&self) -> u16 {
         self.0.iter().map(|entry| entry.columns).sum()
     }

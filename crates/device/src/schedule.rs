@@ -1,4 +1,4 @@
-//! When an inverter is asked: cycles on the grid of the wall clock, groups at their intervals.
+//! When an inverter is polled: cycles on the grid of the wall clock, groups at their intervals.
 
 use core::time::Duration;
 
@@ -25,11 +25,12 @@ pub(crate) type GroupSet = u8;
 const NEVER: MonoMs = MonoMs(u64::MAX);
 const _: () = assert!(GROUPS_MAX <= 8, "a set of groups has eight bits");
 
-/// Where a plan reads nothing but once, this is how often it is looked whether something is missing.
+/// Interval of a plan whose groups are all read once: how often it is checked for missing
+/// registers.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
 impl Schedule {
-    /// Begins at once. `interval` takes the place of the fastest group's.
+    /// The first cycle begins at once. `interval` replaces the fastest group's.
     pub(crate) fn new(plan: &Plan, interval: Option<Duration>, now: MonoMs) -> Self {
         let used = plan.reads().iter().map(|read| usize::from(read.group));
         let every = used.filter_map(|group| plan.groups().get(group)).map(|group| group.every_ms);
@@ -47,7 +48,7 @@ impl Schedule {
         self.next_cycle
     }
 
-    /// The clock was stepped: the grid lies elsewhere.
+    /// Moves the next cycle to the grid of a clock that was stepped.
     pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall, is_pausing: bool) {
         self.due = self.due.map(|due| if due == NEVER { due } else { due.min(now) });
         if !is_pausing {
@@ -55,7 +56,7 @@ impl Schedule {
         }
     }
 
-    /// Begins the cycle whose time has come: its instant, and the groups that are due.
+    /// Begins the cycle that is due; returns its instant and the groups that are due.
     pub(crate) fn begin(&mut self, plan: &Plan, now: MonoMs, wall: &Wall) -> (MonoMs, GroupSet) {
         // A shell that slept through several instants takes one sample, at the last of them.
         let mut scheduled = self.next_cycle;
@@ -74,7 +75,7 @@ impl Schedule {
                 0 => NEVER,
                 ms => {
                     let own = Duration::from_millis(ms.into());
-                    // An interval set by the operator takes the place of the fastest group's, and
+                    // An interval set by the operator replaces the fastest group's, and
                     // of any that is shorter.
                     let every = if own == self.fastest { self.interval } else { own };
                     wall.next_multiple(scheduled, every.max(self.interval))
@@ -84,14 +85,15 @@ impl Schedule {
         (scheduled, groups)
     }
 
-    /// Something of a group is missing: it is due again at `at`, if not before.
+    /// Makes a group with missing registers due again at `at`, if not before.
     pub(crate) fn again(&mut self, group: u8, at: MonoMs) {
         if let Some(due) = self.due.get_mut(usize::from(group)) {
             *due = (*due).min(at);
         }
     }
 
-    /// The inverter is back: what is read once per connection is due again, but for these groups.
+    /// The inverter is back: makes groups that are read once per connection due again, except
+    /// these.
     pub(crate) fn reconnected(&mut self, plan: &Plan, except: GroupSet) {
         for (place, group) in plan.groups().iter().enumerate() {
             if group.every_ms == 0 && (except >> place) & 1 == 0 {

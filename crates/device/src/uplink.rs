@@ -1,13 +1,13 @@
-//! When a message goes out, what is in it, and what its reply means.
+//! When a message is sent, what is in it, and what its reply means.
 //!
-//! One message is under way at a time. It is sealed under a counter of its own, taken from a durable
-//! reservation, also when it carries what an earlier one carried: only the sealed reply to the very
-//! request frees batches. The first messages of an epoch go out early (the *fast lane*), so that a
-//! device is on the server seconds after its start; after that the upload interval rules, and a
-//! backlog or the server's wish shortens or lengthens it.
+//! One message is in flight at a time. Each is sealed under its own counter from a durable
+//! reservation, even if it repeats what an earlier one carried: only the sealed reply to a request
+//! frees the batches in it. The first messages of an epoch are sent early (the *fast lane*), so
+//! that a device appears on the server seconds after its start. After that messages follow the
+//! upload interval, sooner with a backlog, and sooner or later if the server asks for it.
 //!
-//! Until the server has answered once in the epoch, a message carries no batches: its reply tells
-//! the time, and with that where the samples taken before it belong.
+//! Until the server has answered once in the epoch, messages carry no batches: the reply has the
+//! time, which dates the samples taken before it.
 
 use core::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::wall::{Exchange, Heard, Wall};
 pub struct Credentials {
     pub kid: Kid,
     pub key: DeviceKey,
-    /// Every counter below this may have been used in earlier epochs.
+    /// All counters below this may have been used in earlier epochs.
     pub reserved: Counter,
 }
 
@@ -43,22 +43,23 @@ pub struct Credentials {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UplinkConfig {
     pub interval: Duration,
-    /// Most bytes of one message, sealed; at least [`MESSAGE_BYTES_MIN`].
+    /// Most bytes of one sealed message; raised to [`MESSAGE_BYTES_MIN`] if lower.
     pub message_bytes_max: usize,
-    /// Different for each device and start; spreads what would otherwise happen at once.
+    /// Different for each device and start; spreads what devices would otherwise do at the same
+    /// time.
     pub seed: u32,
 }
 
-/// Why a message brought no valid reply.
+/// Why a message got no valid reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkFailure {
-    /// No connection, or it broke, or no answer in time.
+    /// No connection, a broken one, or no answer in time.
     Unreachable,
-    /// The server is overloaded or going down and says when to come again, if it does.
+    /// The server is overloaded or stopping; it may say when to retry.
     Busy { retry_after: Option<Duration> },
-    /// The server answered something else than a reply.
+    /// The server answered with another status than that of a reply.
     Refused { status: u16 },
-    /// What came is not the sealed reply to the message.
+    /// The answer is not the sealed reply to the message.
     BadReply,
 }
 
@@ -66,13 +67,13 @@ pub enum LinkFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outgoing {
     pub request: RequestId,
-    /// Bytes of the buffer that are the message.
+    /// Length of the message, from the start of the buffer.
     pub len: usize,
-    /// How many of the offered batches are in it, from the first.
+    /// How many of the offered batches are in it, counted from the first.
     pub batches: usize,
-    /// How many of the layouts, from the first.
+    /// How many of the layouts, counted from the first.
     pub streams: usize,
-    /// How many of the gaps, from the first.
+    /// How many of the gaps, counted from the first.
     pub dropped: usize,
 }
 
@@ -87,10 +88,10 @@ pub enum ComposeError {
     Seal(#[source] SealError),
 }
 
-/// Why bytes are not the reply that is waited for.
+/// Why bytes are not the expected reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
-    #[error("no message is under way")]
+    #[error("no message is in flight")]
     NotExpected,
     #[error("reply cannot be opened")]
     Open(#[source] OpenError),
@@ -98,11 +99,11 @@ pub enum ReplyError {
     Parse(#[source] ParseError),
 }
 
-/// Batches that need not be kept any longer.
+/// What a reply acknowledges: the device can delete it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acknowledged {
     pub ranges: Vec<AckRange, { 2 * ITEMS_MAX }>,
-    /// How many gaps of the message, from the first, the server has heard of: all that were in it.
+    /// How many of the offered gaps, counted from the first, the server knows: all in the message.
     pub drops_known: usize,
 }
 
@@ -117,26 +118,36 @@ pub(crate) struct Uplink {
     config: UplinkConfig,
     kid: Kid,
     keys: LinkKeys,
+    /// Counter of the next message.
     next_counter: u64,
+    /// Counters below this are durably reserved.
     counter_limit: u64,
+    /// A reservation was requested and not yet answered.
     is_reserving: bool,
+    /// When the next message is due.
     next_at: MonoMs,
-    /// The server asked for a pause up to here; nothing is urgent enough to break it.
+    /// The server asked for a pause until here; nothing is sent before it, however urgent.
     not_before: MonoMs,
+    /// Messages without a valid reply since the last one with.
     failures: u32,
+    /// Messages without a valid reply in this epoch.
     total_failures: u32,
     sent: Option<Sent>,
+    /// The fast lane: until a message with batches got its reply.
     is_fast: bool,
     /// Whether the server has answered in this epoch.
     is_heard: bool,
-    /// Of what changes while a message with it is under way, the change is due after it: what a message
-    /// carries is taken off when it is made, and put back if no reply comes.
+    /// When the next status is due. Moved on when a message takes the status, not when its reply
+    /// comes, so that a change while the message is in flight makes it due again. Moved back if no
+    /// reply comes.
     status_due: MonoMs,
+    /// Layouts to announce; removed and put back in the same way.
     announce: Vec<StreamNumber, ANNOUNCED_MAX>,
+    /// State of the generator that spreads load.
     random: u32,
 }
 
-/// A message under way.
+/// A message in flight.
 #[derive(Debug, Clone)]
 struct Sent {
     request: RequestId,
@@ -144,7 +155,7 @@ struct Sent {
     carried: Carried,
 }
 
-/// What a message carries: of no further interest once its reply has come, and due again if none does.
+/// Contents of a message: done once its reply has come, due again if none comes.
 #[derive(Debug, Clone)]
 struct Carried {
     batches: usize,
@@ -153,25 +164,25 @@ struct Carried {
     dropped: usize,
 }
 
-/// What a reply changes beyond the link itself.
+/// Effects of a reply beyond the link itself.
 pub(crate) struct Opened {
     pub(crate) acknowledged: Acknowledged,
     pub(crate) heard: Heard,
     pub(crate) follow_up: FollowUp,
 }
 
-/// Whether another message may follow at once if batches wait.
+/// Whether another message may follow at once if there are batches to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum FollowUp {
     #[default]
     No,
-    /// If the reply freed some; going on without that would only repeat the message.
+    /// Only if the reply freed some; otherwise the next message would carry the same.
     IfFreed,
     Yes,
 }
 
-/// What batches and layouts leave: clock, status, and one gap, so that a message can always be made
-/// and no section waits for ever.
+/// Room kept free of batches and layouts: for clock, status and one gap, so that a message can
+/// always be made and no section is crowded out for ever.
 const KEPT_BYTES: usize = uplink_fixed_len_max(SOURCES_MAX) + list_len_max(Dropped::LEN_MAX);
 
 impl Uplink {
@@ -242,31 +253,31 @@ impl Uplink {
         self.is_reserving = false;
     }
 
-    /// Whether batches should be cut for a message that is about to go.
+    /// Whether the time for a message has come, so that batches should be cut for it.
     pub(crate) fn is_due(&self, now: MonoMs) -> bool {
         self.sent.is_none() && now >= self.next_at
     }
 
-    /// Whether a message can go, given what waits.
+    /// Whether a message can be sent and has contents; `backlog` is the number of batches to send.
     pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32) -> bool {
         self.is_due(now)
             && self.next_counter < self.counter_limit
             && ((backlog > 0 && self.is_heard) || now >= self.status_due)
     }
 
-    /// When the next message is due, unless something makes it sooner.
+    /// When the next message is due, if nothing makes it due sooner.
     pub(crate) fn poll_at(&self) -> Option<MonoMs> {
         (self.sent.is_none() && self.next_counter < self.counter_limit).then_some(self.next_at)
     }
 
-    /// A message is due and there is nothing to say, or nothing can be said yet.
+    /// Moves a message that is due but has no contents, or cannot be sent yet.
     pub(crate) fn postpone(&mut self, now: MonoMs, pause: Duration) {
         let next = now.plus(pause.max(Duration::from_millis(1)));
         let next = if self.status_due > now { next.min(self.status_due) } else { next };
         self.next_at = next.max(self.not_before);
     }
 
-    /// Something that people wait for is there: it goes out as soon as the link allows.
+    /// Makes a message due as soon as the link allows: there is something urgent to send.
     pub(crate) fn hurry(&mut self, now: MonoMs) {
         if self.failures == 0 && self.sent.is_none() {
             self.next_at = self.next_at.min(now).max(self.not_before);
@@ -280,7 +291,7 @@ impl Uplink {
 
     pub(crate) fn announce(&mut self, stream: StreamNumber) {
         if !self.announce.contains(&stream) {
-            // There is a place for each source; what does not fit is asked for by the server again.
+            // There is room for one per source; the server asks again for one that does not fit.
             let _ = self.announce.push(stream);
         }
     }
@@ -301,6 +312,7 @@ impl Uplink {
         if self.sent.is_some() || self.next_counter >= self.counter_limit {
             return Err(ComposeError::NotDue);
         }
+        // Layouts get their room before batches: the server takes no batch without its layout.
         let size = buffer.len().min(self.config.message_bytes_max).min(MESSAGE_MAX);
         let size = size.saturating_sub(UPLINK_OVERHEAD_MAX);
         let plain = buffer.get_mut(..size).unwrap_or_default();
@@ -325,7 +337,7 @@ impl Uplink {
         let dropped = writer.dropped(dropped, 0).map_err(ComposeError::Write)?;
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
-        // Used up whether or not it gets out: a counter seals one message at most.
+        // Used up even if sealing fails: a counter seals at most one message.
         self.next_counter += 1;
         let sealed = buffer.get_mut(..size + UPLINK_OVERHEAD_MAX).unwrap_or_default();
         let len = seal_uplink(&self.keys, request, sealed, len).map_err(ComposeError::Seal)?;
@@ -340,8 +352,8 @@ impl Uplink {
         Ok(Outgoing { request, len, batches, streams: layouts, dropped })
     }
 
-    /// Takes what the server answered. On an error the message still waits: the shell reports the
-    /// failure or goes on waiting.
+    /// Takes a reply. On an error the message stays in flight: the shell reports the failure or
+    /// goes on waiting.
     pub(crate) fn handle_reply(
         &mut self,
         now: MonoMs,
@@ -382,29 +394,29 @@ impl Uplink {
         let check_in = reply.check_in().map(|after| after.clamp(CHECK_IN_MIN, CHECK_IN_MAX));
         self.next_at = match check_in {
             Some(after) => now.plus(after),
-            // Devices that started together part here.
+            // Spreads devices that started together over the interval.
             None if was_fast && !self.is_fast => now.plus(self.random_part(self.config.interval)),
             None => MonoMs(sent_at.plus(self.config.interval).0.max(now.0)),
         };
         self.not_before = if check_in.is_some() { self.next_at } else { now };
         let follow_up = match check_in {
             Some(_) => FollowUp::No,
-            // Batches waited for this reply. Layouts that were just announced and are wanted again
-            // would be wanted for ever.
+            // The first reply allows batches. A server that wants a layout again which was just
+            // announced would want it for ever, so that does not count.
             None if is_first || (wants_layouts && carried.streams.is_empty()) => FollowUp::Yes,
             None => FollowUp::IfFreed,
         };
         Ok(Opened { acknowledged, heard, follow_up })
     }
 
-    /// More waits than the last message could carry.
+    /// Makes the next message due at once: the last one could not carry everything.
     pub(crate) fn go_on(&mut self, now: MonoMs) {
         self.next_at = now;
     }
 
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
         let Some(Sent { carried, .. }) = self.sent.take() else {
-            // No message came about. Trying again at once would come to the same.
+            // No message was made. An immediate retry would fail in the same way.
             self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
             return;
         };
@@ -414,10 +426,11 @@ impl Uplink {
         carried.streams.iter().for_each(|stream| self.announce(*stream));
         self.total_failures = self.total_failures.saturating_add(1);
         let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
-        // Between half and all of it, so that a fleet does not come back as one.
+        // Between half and all of it, so that a fleet does not come back all at once.
         let mut retry_in = full / 2 + self.random_part(full / 2);
         if let LinkFailure::Busy { retry_after: Some(after) } = failure {
-            // Nobody vouches for this answer. A quarter is left for the spread.
+            // This answer is not authenticated, so it is capped. The rest of the cap is for the
+            // spread.
             let after = after.min(RETRY_AFTER_MAX * 4 / 5);
             retry_in = retry_in.max(after + self.random_part(after / 4));
         }
@@ -440,7 +453,7 @@ impl Uplink {
     }
 }
 
-/// How many streams fit, from the first, and what their section takes.
+/// How many streams fit, counted from the first, and the length of their section.
 fn fitting(streams: &[Stream<'_>], room: usize) -> (usize, usize) {
     let mut items = 0;
     let mut count = 0;
@@ -454,14 +467,14 @@ fn fitting(streams: &[Stream<'_>], room: usize) -> (usize, usize) {
     (count, list_len_max(items))
 }
 
-/// Most bytes of a batch that a message has room for.
+/// Largest batch, in bytes, that a message has room for.
 #[must_use]
 pub fn batch_bytes_max(message_bytes_max: usize) -> usize {
     let taken = UPLINK_OVERHEAD_MAX + KEPT_BYTES + list_len_max(Batch::HEAD_LEN_MAX);
     message_bytes_max.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX).saturating_sub(taken)
 }
 
-/// Most rows of a batch, so that a message has room for it however badly it compresses.
+/// Most rows of a batch that still fits into a message if it does not compress at all.
 #[must_use]
 pub fn batch_rows_max(columns: usize, message_bytes_max: usize) -> usize {
     let room = batch_bytes_max(message_bytes_max);

@@ -1,12 +1,12 @@
 //! The time of day, as an offset from the monotonic clock.
 //!
-//! A system clock may show anything: the time of the last shutdown, a date in the past, or two hours
-//! too little. So it is an estimate until the server's time has confirmed it in this epoch. Samples
-//! that are taken before are kept by the monotonic clock alone, and the epoch gets its place
-//! ([`Wall::start`]) when the server is heard; what the system clock does until then moves the
-//! estimate, and with it the whole epoch. Afterwards the system clock is of no interest: the server's
-//! time steps a clock that is off by more than [`CLOCK_STEP_MIN`], and never touches samples that were
-//! taken before.
+//! A system clock may show the time of the last shutdown, a date in the past, or be two hours slow.
+//! So it is an estimate until the server's time has confirmed it in this epoch. Samples taken
+//! before that are dated by the monotonic clock alone, and the start of the epoch ([`Wall::start`])
+//! is fixed when the server is first heard; until then a step of the system clock moves the
+//! estimate, and with it the whole epoch. Afterwards the system clock is ignored: the server's time
+//! steps a clock that is off by more than [`CLOCK_STEP_MIN`], and never changes samples taken
+//! before.
 
 use core::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::limits::{CLOCK_STEP_MIN, PLAUSIBLE_UNIX_MS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wall {
     offset_ms: Option<i64>,
-    /// Where the epoch began, fixed when the server was first heard, so that all of its samples
-    /// are placed alike.
+    /// When the epoch began, fixed when the server was first heard, so that all of its samples are
+    /// dated from the same start.
     confirmed_start_ms: Option<i64>,
     deviation_ms: i64,
 }
@@ -31,30 +31,30 @@ pub struct Wall {
 pub(crate) struct Exchange {
     pub(crate) sent: MonoMs,
     pub(crate) received: MonoMs,
-    /// How long the server had the message. It wrote the time at the end of that, so only the rest of
-    /// the exchange makes the time uncertain.
+    /// How long the server held the message. It wrote the time at the end of that, so only the rest
+    /// of the exchange makes the time uncertain.
     pub(crate) held: Duration,
 }
 
-/// What hearing a time led to.
+/// Effect of a time that was heard on the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     Kept,
-    /// The clock was right, and is known to be.
+    /// The clock was right, and this was confirmed for the first time.
     Confirmed,
     Set,
     Stepped(i64),
 }
 
 impl Wall {
-    /// Takes the system clock at `now` for an estimate, if it has been set.
+    /// Uses the system clock at `now` as an estimate, if it has been set.
     #[must_use]
     pub fn new(system: Option<UnixMs>, now: MonoMs) -> Self {
         let offset_ms = system.and_then(|unix| plausible_offset(unix, now));
         Self { offset_ms, confirmed_start_ms: None, deviation_ms: 0 }
     }
 
-    /// The time of day at a monotonic instant, as well as the device knows.
+    /// The time of day at a monotonic instant, as far as the device knows it.
     #[must_use]
     pub fn unix(&self, at: MonoMs) -> Option<UnixMs> {
         self.offset_ms.map(|offset| UnixMs(offset.saturating_add(signed(at.0))))
@@ -66,7 +66,7 @@ impl Wall {
         self.confirmed_start_ms.is_some()
     }
 
-    /// Where the epoch began, as well as the device knows.
+    /// When the epoch began, as far as the device knows it.
     #[must_use]
     pub fn start(&self) -> Option<EpochStart> {
         let (start, certainty) = match self.confirmed_start_ms {
@@ -76,8 +76,8 @@ impl Wall {
         Some(EpochStart { unix: UnixMs(start), certainty })
     }
 
-    /// Milliseconds from where the epoch began, as [`Wall::start`] has it: what the monotonic clock
-    /// shows, until a step contradicts a start that was confirmed.
+    /// Milliseconds since the epoch began, by [`Wall::start`]: those of the monotonic clock, until a
+    /// step contradicts a confirmed start.
     pub(crate) fn since_start(&self, at: MonoMs) -> i64 {
         match (self.unix(at), self.confirmed_start_ms) {
             (Some(unix), Some(start)) => unix.0.saturating_sub(start),
@@ -85,12 +85,12 @@ impl Wall {
         }
     }
 
-    /// What the times of samples count from.
+    /// Origin of the times of new samples.
     pub(crate) fn base(&self) -> TimeBase {
         if self.is_confirmed() { TimeBase::Unix } else { TimeBase::SinceBoot }
     }
 
-    /// Device clock minus server clock when it was last heard of, before any step.
+    /// Device clock minus server clock when the server's time was last heard, before any step.
     #[must_use]
     pub fn deviation_ms(&self) -> i64 {
         self.deviation_ms
@@ -105,7 +105,7 @@ impl Wall {
         MonoMs(now.0.saturating_add(wait.unsigned_abs()))
     }
 
-    /// Sees what the system clock shows: a better estimate, as long as there is nothing better.
+    /// Takes the system clock as a better estimate, until the server has confirmed the time.
     pub(crate) fn follow(&mut self, system: UnixMs, now: MonoMs) -> Heard {
         let Some(offset) = plausible_offset(system, now).filter(|_| !self.is_confirmed()) else {
             return Heard::Kept;
@@ -122,7 +122,7 @@ impl Wall {
         Heard::Stepped(by_ms)
     }
 
-    /// Hears the time that the server wrote at the end of an exchange.
+    /// Takes the time that the server wrote at the end of an exchange.
     pub(crate) fn hear(&mut self, server: UnixMs, exchange: Exchange) -> Heard {
         if server.0 < PLAUSIBLE_UNIX_MS {
             return Heard::Kept;
@@ -197,18 +197,18 @@ mod tests {
         let heard = wall.hear(UnixMs(NOON + 9_000), exchange(0, 200, 0));
         assert_eq!(heard, Heard::Stepped(8_900));
         assert_eq!(wall.unix(MonoMs(200)), Some(UnixMs(NOON + 9_100)));
-        // A slow reply says little about the time, so it does not step the clock.
+        // A slow reply is too uncertain to step the clock.
         let heard = wall.hear(UnixMs(NOON + 20_000), exchange(200, 40_200, 0));
         assert_eq!(heard, Heard::Kept);
     }
 
-    /// A server at the right time holds the reply; the way there takes 40 ms and the way back 60.
+    /// A server with the right time holds the reply; the uplink takes 40 ms and the reply 60 ms.
     #[test]
-    fn a_reply_that_was_held_tells_the_time_as_well_as_one_that_was_not() {
+    fn a_held_reply_is_as_exact_as_an_immediate_one() {
         for held in [0, 700, 20_000, 50_000, 3_600_000] {
             let exchange = exchange(1_000, 1_000 + 40 + held + 60, held);
             let server = UnixMs(NOON + 1_040 + i64::try_from(held).unwrap());
-            // What the device holds for the time, less the truth.
+            // The device's time minus the true time.
             let after = |system_off: Option<i64>| {
                 let mut wall = Wall::new(system_off.map(|off| UnixMs(NOON + off)), MonoMs(0));
                 let heard = wall.hear(server, exchange);
@@ -222,14 +222,14 @@ mod tests {
                 assert_eq!(after(Some(off)), (Heard::Stepped(-10 - off), -10, true), "{held}");
             }
         }
-        // What cannot be: the time is then of the moment at which the reply came.
+        // Held for longer than the exchange, which cannot be: the time then counts from the reply.
         let mut wall = Wall::new(None, MonoMs(0));
         assert_eq!(wall.hear(UnixMs(NOON), exchange(1_000, 5_000, 9_000)), Heard::Set);
         assert_eq!(wall.unix(MonoMs(5_000)), Some(UnixMs(NOON)));
     }
 
     #[test]
-    fn epoch_is_placed_by_the_best_that_is_known_and_for_good_once_it_is_confirmed() {
+    fn epoch_start_follows_the_best_estimate_until_it_is_confirmed() {
         let estimated = |ms| Some(EpochStart { unix: UnixMs(ms), certainty: Certainty::Estimated });
         let confirmed = |ms| Some(EpochStart { unix: UnixMs(ms), certainty: Certainty::Confirmed });
         let mut wall = Wall::new(Some(UnixMs(5_000)), MonoMs(1_000));
@@ -247,7 +247,7 @@ mod tests {
         let heard = wall.hear(UnixMs(NOON + 7_500), at(10_000));
         assert_eq!((heard, wall.deviation_ms()), (Heard::Confirmed, -1_500));
         assert_eq!((wall.start(), wall.base()), (confirmed(NOON - 4_000), TimeBase::Unix));
-        // From here on the system clock is of no interest, and a step moves later samples alone.
+        // From here on the system clock is ignored, and a step moves only later samples.
         assert_eq!(wall.follow(UnixMs(NOON + 99_000), MonoMs(11_000)), Heard::Kept);
         let heard = wall.hear(UnixMs(NOON + 22_000), at(20_000));
         assert_eq!(heard, Heard::Stepped(6_000));

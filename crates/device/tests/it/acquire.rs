@@ -1,4 +1,4 @@
-//! What is asked when, and what becomes of a sample.
+//! Which reads are sent when, and the samples that result.
 
 use crate::rig::check;
 
@@ -20,7 +20,7 @@ fn groups_are_read_on_the_grid_of_the_wall_clock() {
 }
 
 #[test]
-fn a_dead_inverter_costs_one_timeout_a_cycle_and_less_and_less_often() {
+fn a_dead_inverter_costs_one_timeout_a_cycle_at_growing_intervals() {
     check(
         "show read sample event
          start
@@ -62,7 +62,7 @@ fn a_dead_inverter_costs_one_timeout_a_cycle_and_less_and_less_often() {
 }
 
 #[test]
-fn an_inverter_that_sleeps_is_asked_once_a_minute() {
+fn a_sleeping_inverter_is_polled_once_a_minute() {
     check(
         "show read sample event
          inverter dusk
@@ -123,7 +123,7 @@ fn an_inverter_that_refuses_everything_is_faulty() {
 }
 
 #[test]
-fn a_bad_register_is_found_and_left_out_and_tried_again() {
+fn a_bad_register_is_found_quarantined_and_retried() {
     check(
         "show read sample event
          inverter bad 5
@@ -191,7 +191,7 @@ fn refusing_everything_quarantines_nothing() {
 }
 
 #[test]
-fn garbled_answers_are_asked_for_once_more() {
+fn a_garbled_read_is_repeated_once() {
     check(
         "show read sample event
          inverter garbled
@@ -210,7 +210,7 @@ fn garbled_answers_are_asked_for_once_more() {
 }
 
 #[test]
-fn a_sample_is_of_the_instant_of_its_first_words() {
+fn a_sample_has_the_instant_of_its_first_words() {
     check(
         "start
          run 4s
@@ -242,7 +242,7 @@ fn a_broken_link_is_marked_as_such() {
 }
 
 #[test]
-fn what_could_not_be_kept_is_asked_to_be_kept_again_and_holds_up_nothing() {
+fn a_slot_that_could_not_be_written_is_retried_and_delays_nothing() {
     check(
         "show keep sample cut
          inverter dusk

@@ -31,7 +31,7 @@ fn a_lost_reply_leads_to_the_same_batches_under_a_fresh_counter() {
 }
 
 #[test]
-fn a_server_that_is_away_is_tried_less_and_less_often() {
+fn an_unreachable_server_is_retried_at_growing_intervals() {
     check(
         "show event send
          server away
@@ -57,7 +57,7 @@ fn a_server_that_is_away_is_tried_less_and_less_often() {
 }
 
 #[test]
-fn the_servers_wishes_are_followed() {
+fn pauses_that_the_server_asks_for_are_kept() {
     check(
         "show send event
          start
@@ -310,21 +310,21 @@ fn a_full_flash_loses_the_oldest_samples_only_and_recovers() {
 }
 
 #[test]
-fn a_pause_holds_in_the_fast_lane_and_one_of_nothing_is_a_pause() {
-    // The first reply asks for a pause; the first sample is there right after it.
+fn a_pause_holds_in_the_fast_lane_and_a_pause_of_zero_is_raised() {
+    // The first reply asks for a pause; the first sample is taken right after it.
     let mut rig = Rig::new(None);
     rig.run_script("server pause 30\nstart\nrun 29s");
     assert_eq!(rig.messages, 1);
     rig.run_script("run 2s");
     assert_eq!(rig.messages, 2);
-    // Where nothing is taken, nothing ends the wish to send.
+    // A pause of zero must not make a device send without pause.
     let mut rig = Rig::new(None);
     rig.run_script("server pause 0\nstart\nrun 500s");
     assert!(rig.messages <= 101, "{} messages in 500 s", rig.messages);
 }
 
 #[test]
-fn a_reply_that_was_held_leaves_the_clock_neither_ahead_nor_wrong() {
+fn a_held_reply_sets_the_clock_right() {
     check(
         "show sample event
          system unset

@@ -1,4 +1,4 @@
-//! The device core against scripts: text in, transcript out.
+//! Tests of the device core with scripts: text in, transcript out.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

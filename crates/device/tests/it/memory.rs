@@ -1,5 +1,5 @@
-//! Memory of a device, which is all static: what a microcontroller keeps for each profile of the
-//! catalogue, added up.
+//! Adds up the memory of a device, which is all static: what a microcontroller needs for each
+//! profile in the catalogue.
 
 use ecowatt_codec::{State, encoded_len_max};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
@@ -8,7 +8,7 @@ use ecowatt_modbus::RTU_ADU_MAX;
 use ecowatt_profile::sunspec::Found;
 use ecowatt_profile::{Transport, catalogue};
 
-/// The bar for a device with one inverter.
+/// Limit for a device with one inverter.
 const BYTES_MAX: usize = 16 * 1024;
 
 /// A three-phase SunSpec inverter with two strings.
@@ -21,14 +21,14 @@ const MODELS: [Found; 6] = [
     Found { id: 160, address: 40_208, length: 48 },
 ];
 
-/// What one profile takes.
+/// Bytes that one profile takes.
 struct Memory {
     id: &'static str,
     columns: usize,
     rows: usize,
     core: usize,
     codec: usize,
-    /// A batch that is cut, or the smallest message; the largest frame on the bus.
+    /// A batch being cut, or the smallest message; plus the largest frame on the bus.
     buffers: usize,
 }
 
@@ -49,7 +49,7 @@ impl Memory {
     }
 }
 
-/// Registers that an inverter of this profile has, by the profile itself.
+/// Number of registers by the profile itself.
 fn columns(id: &str) -> usize {
     let profile = catalogue::find(id).unwrap();
     let profile =
@@ -58,12 +58,12 @@ fn columns(id: &str) -> usize {
 }
 
 #[test]
-fn every_profile_of_the_catalogue_takes_what_is_said_of_it() {
+fn every_profile_of_the_catalogue_stays_below_its_limit() {
     let profiles = [
         (Memory::of::<10, 32>("ecowatt/seed-sim"), BYTES_MAX),
         (Memory::of::<18, 24>("sungrow/sg-string"), BYTES_MAX),
-        // Over the bar: the codec works on registers that are read once per connection like on others,
-        // and has its memory beside the message's.
+        // Over the limit: the codec needs memory for registers that are read once per connection
+        // too, and cannot share it with the message.
         (Memory::of::<43, 16>("huawei/sun2000"), 19 * 1024),
         (Memory::of::<92, 16>("sunspec/generic-pv"), 26 * 1024),
     ];
@@ -81,7 +81,7 @@ fn every_profile_of_the_catalogue_takes_what_is_said_of_it() {
     }
 }
 
-/// Without buffers, the smallest of them has room for a quarter of an hour at 5 s.
+/// Without buffers, the smallest profile has room for a quarter of an hour at 5 s.
 #[test]
 fn a_device_of_ten_registers_fits_its_memory() {
     let core = size_of::<Device<[Inverter<10, 180>; 1], 10, 180>>();

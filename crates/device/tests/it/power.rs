@@ -24,14 +24,14 @@ const AFTERWARDS: &str = "
     run 200s";
 
 #[test]
-fn whatever_action_the_power_is_cut_at_nothing_is_lost_or_doubled() {
+fn a_power_cut_at_any_action_loses_and_doubles_nothing() {
     let mut rig = Rig::new(None);
     rig.run_script(LIFE);
     rig.run_script(AFTERWARDS);
     rig.check_delivered();
     let actions = rig.actions;
     assert!(actions > 150, "{actions} actions");
-    assert!(rig.keeps > 1, "{} times something was kept", rig.keeps);
+    assert!(rig.keeps > 1, "only {} slots kept", rig.keeps);
     for at_action in 1..=actions {
         for is_done in [false, true] {
             let mut rig = Rig::new(Some(PowerCut { at_action, is_done }));

@@ -1,4 +1,4 @@
-//! Polling by itself, of inverters that answer as they like: which registers get into samples.
+//! Polling alone, with inverters that misbehave at random: which registers get into samples.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const COLUMNS: usize = 128;
 const ROWS: usize = 4;
 const SOURCE: SourceNumber = SourceNumber(0);
 
-/// What an inverter does about a request.
+/// Reaction of an inverter to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// After so many milliseconds.
+    /// After this many milliseconds.
     Words(u64),
     Exception(u8),
     Silence,
@@ -47,7 +47,7 @@ impl Taken {
     }
 }
 
-/// All that came of a run.
+/// Everything observed in a run.
 #[derive(Debug, Default)]
 struct Seen {
     samples: Vec<Taken>,
@@ -71,7 +71,7 @@ impl Seen {
     }
 }
 
-/// Polls for so many seconds; the words of register n are n, unless the inverter says otherwise.
+/// Polls for this many seconds; `word` returns the content of a register at a time.
 fn poll(
     plan: Plan,
     timeout: Duration,
@@ -208,8 +208,8 @@ fn covers(read: &Read, address: u16) -> bool {
 }
 
 proptest! {
-    /// Long after short, quick after slow, jitter of any kind: an answer within the profile's time is
-    /// taken.
+    /// Long reads after short ones, quick after slow, any jitter: an answer within the profile's
+    /// time is taken.
     #[test]
     fn every_answer_within_the_profiles_time_is_taken(
         counts in prop::collection::vec(1u16..=30, 1..4),
@@ -230,7 +230,7 @@ proptest! {
 
 #[test]
 fn a_slow_read_after_a_quick_one_is_waited_for() {
-    // 9,600 Bd: one register in 45 ms, a hundred in 258. And a dongle that takes 2.5 s now and then.
+    // 9,600 Bd: one register in 45 ms, a hundred in 258; and a dongle that sometimes takes 2.5 s.
     let mut turn = 0;
     let seen = poll(
         plan(&[FIVE], &[(0, 1, 0), (10, 100, 0)]),
@@ -248,7 +248,7 @@ fn a_slow_read_after_a_quick_one_is_waited_for() {
 
 #[derive(Debug, Clone)]
 enum Fault {
-    /// Every request, or those that touch one register.
+    /// Applies to every request; [`Fault::One`] to those that include one register.
     All(Answer),
     One(u16, Answer),
     /// Reads of more registers.
@@ -279,13 +279,14 @@ fn struck(fault: &Fault, read: &Read) -> Option<Answer> {
     }
 }
 
-/// How long a device may take to read everything again: the longest pauses, one after the other, and
-/// some cycles to learn what is the matter.
+/// How long a device may take to read everything again: the longest pauses, one after the other,
+/// and some cycles to find the cause.
 const RECOVERY_S: u64 = 300 + 6 * 3_600 + 1_200;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever an inverter went through: once it answers, all of it is read, without a restart.
+    /// After any faults, once the inverter answers, all of its registers are read without a
+    /// restart.
     #[test]
     fn every_state_leads_back(
         reads in prop::collection::vec((1u16..=16, 0u8..3), 1..5),
@@ -313,13 +314,13 @@ proptest! {
         let is_polled = reads.iter().any(|(_, _, group)| *group != 2);
         prop_assert!(!is_polled || seen.since(well).count() > 0);
         prop_assert!(seen.since(well).all(Taken::is_whole));
-        // Registers that are read once were read at last.
+        // Registers that are read once were read in the end.
         for column in 0..reads.iter().map(|(_, count, _)| usize::from(*count)).sum() {
             prop_assert!(seen.samples.iter().any(|sample| sample.marks[column] == Mark::Read));
         }
     }
 
-    /// One read that is never answered, in whatever way, costs no other read its place.
+    /// One read that always fails, in whatever way, does not keep the others from being read.
     #[test]
     fn a_read_that_never_works_keeps_no_other_from_being_read(
         bad in 0usize..4,
@@ -350,7 +351,7 @@ proptest! {
 
 #[test]
 fn what_is_read_once_is_read_again_when_the_inverter_comes_back() {
-    // Another inverter after three minutes of silence, and after three of refusals.
+    // Another inverter after three minutes of silence, and again after three minutes of refusals.
     let serial = |now: u64| {
         if now < 300_000 {
             1
@@ -400,7 +401,7 @@ fn what_is_read_once_and_refused_is_tried_again() {
 }
 
 #[test]
-fn a_cycle_of_registers_that_are_left_out_is_no_silence() {
+fn a_cycle_of_quarantined_registers_is_not_silence() {
     let seen = poll(
         plan(&[FIVE, MINUTE], &[(0, 1, 0), (50, 2, 1)]),
         SECOND,
@@ -415,8 +416,8 @@ fn a_cycle_of_registers_that_are_left_out_is_no_silence() {
 }
 
 #[test]
-fn a_group_without_registers_asks_nothing_and_says_nothing() {
-    // As of a profile of which the inverter has a part.
+fn a_group_without_registers_has_no_effect() {
+    // As in a profile of which the inverter has only a part.
     let seen =
         poll(plan(&[FIVE, MINUTE], &[(50, 2, 1)]), SECOND, 600, |_, _| Answer::Words(20), same);
     assert_eq!(seen.samples.len(), 10);
@@ -434,7 +435,7 @@ fn with_text() -> Plan {
 }
 
 #[test]
-fn the_length_that_is_carried_is_learned() {
+fn the_longest_answered_read_is_learned() {
     for carries in [6, 10, 13, 20, 30, 51, 60] {
         for answer in [Answer::Exception(3), Answer::Exception(2), Answer::Silence] {
             let seen = poll(
@@ -445,7 +446,7 @@ fn the_length_that_is_carried_is_learned() {
                 same,
             );
             let what = format!("{carries} {answer:?}");
-            // Nothing is asked in vain once it is known, and nothing is left out.
+            // Once it is known no read is too long, and every register is read.
             let steady: Vec<_> = seen.since(240_000).collect();
             assert!(steady.len() > 60 && steady.iter().all(|sample| sample.is_whole()), "{what}");
             let asked = seen.requests.iter().filter(|(at, _, _)| *at >= 240_000);
@@ -454,15 +455,15 @@ fn the_length_that_is_carried_is_learned() {
             assert!(parts <= usize::from(2 * 52_u16.div_ceil(carries)), "{what}: {parts}");
             let text = seen.samples.iter().find(|sample| sample.marks[52] == Mark::Read).unwrap();
             assert_eq!(text.words[52..], (100..116).collect::<Vec<u16>>(), "{what}");
-            let is_told = |event: &Event| matches!(event, Event::ReadsShortened { registers, .. } if *registers <= carries);
-            assert_eq!(seen.has(is_told), carries < 52, "{what}: {:?}", seen.events);
+            let is_shortened = |event: &Event| matches!(event, Event::ReadsShortened { registers, .. } if *registers <= carries);
+            assert_eq!(seen.has(is_shortened), carries < 52, "{what}: {:?}", seen.events);
             assert!(!seen.has(|event| matches!(event, Event::Quarantined { .. })), "{what}");
         }
     }
 }
 
 #[test]
-fn a_bad_register_beside_a_length_that_is_not_carried_is_found_all_the_same() {
+fn a_bad_register_is_found_even_where_reads_must_be_shortened() {
     let seen = poll(
         with_text(),
         SECOND,
@@ -481,7 +482,7 @@ fn a_bad_register_beside_a_length_that_is_not_carried_is_found_all_the_same() {
 }
 
 #[test]
-fn an_absence_teaches_no_length() {
+fn an_outage_is_not_taken_for_a_length_limit() {
     let seen = poll(
         plan(&[FIVE], &[(0, 100, 0)]),
         SECOND,
@@ -500,12 +501,12 @@ fn an_absence_teaches_no_length() {
 const MODELS: [Found; 2] =
     [Found { id: 1, address: 10, length: 6 }, Found { id: 103, address: 18, length: 10 }];
 
-/// Model 1 once, model 103 every five seconds, and a register beside them.
+/// Model 1 once, model 103 every five seconds, and a register outside the models.
 fn guarded() -> Plan {
     plan(&[FIVE, ONCE], &[(0, 1, 0), (18, 12, 0), (10, 8, 1)]).with_guards(&MODELS).unwrap()
 }
 
-/// A map whose registers beyond the first model lie `shift` further.
+/// A map whose registers after the first model are moved up by `shift`.
 fn map(id: u16, shift: u16) -> impl Fn(u16, u64) -> u16 {
     move |address, _| match address {
         0 => 7,
@@ -534,7 +535,7 @@ fn no_word_of_a_model_that_has_moved_is_taken() {
         assert!(seen.since(0).take_while(|s| s.at < 100_000).all(Taken::is_whole));
         assert!(seen.since(100_000).count() > 20);
         for sample in seen.since(100_000) {
-            // The register beside the models is what it was.
+            // The register outside the models is still read.
             assert_eq!((sample.marks[0], sample.words[0]), (Mark::Read, 7));
             assert!(sample.marks[1..13].iter().all(|mark| *mark == Mark::Garbled));
             assert!(sample.words[1..13].iter().all(|word| *word == 0));
@@ -544,7 +545,7 @@ fn no_word_of_a_model_that_has_moved_is_taken() {
 }
 
 #[test]
-fn a_model_whose_header_is_refused_is_not_believed() {
+fn a_model_whose_header_is_refused_is_discarded() {
     let seen = poll(
         guarded(),
         SECOND,
@@ -562,7 +563,7 @@ fn a_model_whose_header_is_refused_is_not_believed() {
 }
 
 #[test]
-fn a_map_that_is_gone_is_missed() {
+fn a_map_that_disappears_is_reported() {
     for code in [2, 3] {
         let seen = poll(
             guarded(),
@@ -573,7 +574,7 @@ fn a_map_that_is_gone_is_missed() {
         );
         assert!(seen.has(|event| matches!(event, Event::ModelsMoved { .. })));
     }
-    // Busy is no news of the map.
+    // Exception 6 (busy) says nothing about the map.
     let seen = poll(
         guarded(),
         SECOND,
@@ -585,7 +586,7 @@ fn a_map_that_is_gone_is_missed() {
 }
 
 #[test]
-fn the_pauses_that_the_bound_is_made_of() {
+fn recovery_covers_the_longest_pauses() {
     let longest = limits::QUARANTINE_RETRY_MAX + limits::BACK_OFF_MAX;
     assert!(longest < Duration::from_secs(RECOVERY_S));
 }

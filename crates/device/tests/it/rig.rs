@@ -1,21 +1,21 @@
-//! A world around one device: an inverter, flash, a network and a server, driven by a script.
+//! An environment for one device: an inverter, flash, a network and a server, driven by a script.
 //!
-//! A script is a line per step:
+//! A script has one step per line:
 //!
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
-//!   where *noise* garbles one answer and the device stands still for so long before it knows
+//!   where *noise* garbles one answer and suspends the device for this long before it sees it
 //! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
 //!   holds SECONDS | refuses REASON`, where *deaf* stores and loses the reply, *forgetful* asks for
 //!   every layout again, *stubborn* takes none, and *refuses* refuses every batch for that reason
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full`
-//! - `system unset | DIFFERENCE_MS` (before `start`: what the system clock shows, less the truth)
+//! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
 //! - `show KIND…` of read, keep, sample, cut, send, event
 //! - `start`, `run DURATION`, `power cut`
 //!
-//! The world keeps the invariants: a counter seals once, a batch id has one content, what was
-//! durable is in the spool or on the server, the server stores every sample once, and an inverter that
-//! was noted to sleep sleeps at the next start.
+//! The rig checks the invariants: a counter seals once, a batch id has one content, every durable
+//! sample is in the spool or on the server, the server stores every sample once, and an inverter
+//! whose sleep was kept is asleep after the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -45,7 +45,7 @@ type Core = Device<[Inverter<COLUMNS, ROWS>; 1], COLUMNS, ROWS>;
 const SOURCE: SourceNumber = SourceNumber(0);
 const STREAM: StreamNumber = StreamNumber(1);
 const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
-/// 2026-01-01T12:00:00Z, when every world begins.
+/// 2026-01-01T12:00:00Z, when every rig starts.
 pub(crate) const NOON: i64 = 1_767_268_800_000;
 const LATENCY: Duration = Duration::from_millis(20);
 
@@ -74,7 +74,7 @@ enum Replies {
     Refuses(u8),
 }
 
-/// A sample as everybody knows it.
+/// A sample in the form that flash, spool and server are compared in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
     epoch: u32,
@@ -84,7 +84,7 @@ pub(crate) struct Row {
     marks: [u8; COLUMNS],
 }
 
-/// What a power cut leaves.
+/// Flash: what a power cut leaves.
 #[derive(Debug, Default)]
 struct Flash {
     is_full: bool,
@@ -94,7 +94,7 @@ struct Flash {
     spool: BTreeMap<BatchId, Vec<u8>>,
     last: Option<BatchId>,
     kept: BTreeMap<&'static str, Vec<u8>>,
-    /// Where epochs began, for batches whose times count from there.
+    /// When epochs began, for batches whose times count from there.
     starts: BTreeMap<u32, EpochStart>,
 }
 
@@ -111,15 +111,15 @@ struct Store {
     counters: BTreeSet<u64>,
 }
 
-/// When the power is cut, in numbers of actions.
+/// When the power is cut, by the number of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PowerCut {
     pub(crate) at_action: usize,
-    /// Whether what the action asked for is done by then.
+    /// Whether the action is carried out before the cut.
     pub(crate) is_done: bool,
 }
 
-/// The world.
+/// The environment of one device.
 pub(crate) struct Rig {
     now: MonoMs,
     booted: MonoMs,
@@ -132,7 +132,7 @@ pub(crate) struct Rig {
     system: Option<i64>,
     server_ahead_ms: i64,
     reads: u16,
-    /// Whether the inverter slept when that was kept last.
+    /// Whether the inverter was asleep in the slot as last kept.
     is_asleep: bool,
     durable: BTreeSet<Row>,
     shown: Vec<String>,
@@ -321,12 +321,12 @@ impl Rig {
         }
         core.handle_spooled(now, self.spooled());
         let is_asleep = core.sources().any(|source| source.state == SourceState::Asleep);
-        assert!(is_asleep || !self.is_asleep, "what was kept of sleep is forgotten");
+        assert!(is_asleep || !self.is_asleep, "kept sleep is lost");
         self.core = Some(core);
         self.keep_start();
     }
 
-    /// What a shell does after the clock may have changed.
+    /// Stores the start of the epoch, as a shell does whenever the clock may have changed.
     fn keep_start(&mut self) {
         if let Some(start) = self.core.as_ref().and_then(|core| core.wall().start()) {
             self.flash.starts.insert(self.flash.epoch, start);
@@ -338,7 +338,7 @@ impl Rig {
         self.say("event", "power cut");
     }
 
-    /// What a shell does with drafts that a cut left.
+    /// Makes batches of the drafts that a power cut left, as a shell does.
     fn recover(&mut self) {
         let rows: Vec<Row> = std::mem::take(&mut self.flash.drafts).into_values().collect();
         let epoch = BootEpoch(self.flash.epoch);
@@ -385,7 +385,7 @@ impl Rig {
             }
             let Some(action) = action else {
                 let next = self.core.as_ref().unwrap().poll_at();
-                assert!(next > now, "nothing to do, yet called again at {next:?} of {now:?}");
+                assert!(next > now, "nothing to do at {now:?}, yet poll_at is {next:?}");
                 self.now = MonoMs(next.0.saturating_add(self.booted.0).min(end.0));
                 continue;
             };
@@ -400,7 +400,7 @@ impl Rig {
         }
     }
 
-    /// Does what an action asks for; `is_last` leaves the device without the answer.
+    /// Carries out an action; with `is_last` the device gets no answer.
     fn carry_out(&mut self, action: Action, is_last: bool) {
         match action {
             Action::Read { read, timeout, .. } => self.read(read, timeout),

@@ -1,8 +1,8 @@
-//! Bytes of version 1 of what the core keeps, as devices in the field have it in their flash.
+//! Bytes of the slots in version 1, as devices in the field have them in their flash.
 //!
-//! **If a test here fails**, a device that gets this change forgets at its update what it had kept. Take
-//! the change back, not the bytes; or give the slot a version of its own beside this one, which is
-//! then still read.
+//! **If a test here fails**, a device that gets this change loses its kept state at the update. Revert
+//! the change, do not edit the bytes; or add a new version of the slot's format and still read this
+//! one.
 
 use ecowatt_device::Slot;
 use ecowatt_wire::SourceState;
@@ -15,7 +15,7 @@ const SLEEP: [u8; 10] = [
     0, // source
     0x00, 0x00, 0x01, 0x9b, 0x79, 0x6d, 0xd6, 0x3c, // Unix milliseconds
 ];
-/// Nobody does.
+/// No inverter sleeps.
 const AWAKE: [u8; 1] = [1];
 
 #[test]
@@ -42,7 +42,7 @@ fn sleep_is_handed_back() {
     };
     assert_eq!(state(&SLEEP), SourceState::Asleep);
     assert_eq!(state(&AWAKE), SourceState::Offline);
-    // A version that is not known, and bytes that are damaged.
+    // An unknown version, and damaged bytes.
     assert_eq!(state(&[&[2], &SLEEP[1..]].concat()), SourceState::Offline);
     assert_eq!(state(&SLEEP[..9]), SourceState::Offline);
     assert_eq!(state(&[]), SourceState::Offline);
