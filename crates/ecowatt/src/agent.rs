@@ -1,4 +1,4 @@
-//! `ecowatt agent`: polls inverters and sends what they say to a server.
+//! `ecowatt agent`: polls inverters and sends their data to a server.
 
 use std::future::Future;
 use std::os::linux::net::SocketAddrExt as _;
@@ -12,19 +12,20 @@ use ecowatt_agent::{Config, Standing};
 use ecowatt_clock::Clock;
 use tokio::sync::watch;
 
-/// Poll inverters, keep what they say across power cuts, and send it to a server.
+/// Poll inverters, keep their data across power cuts, and send it to a server.
 ///
-/// The file is described in docs/agent.md; `ecowatt check-config --agent FILE` says what is wrong
-/// with one. It runs until it is interrupted, and then sends what it still has if the server answers.
+/// docs/agent.md describes the configuration; `ecowatt check-config --agent FILE` lists its
+/// problems. The agent runs until it is interrupted; it then sends what it still has, if the server
+/// answers.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
     /// Configuration, in TOML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Where systemd wants to hear from its services.
+    /// systemd's notification socket.
     #[arg(long, env = "NOTIFY_SOCKET", hide = true)]
     notify_socket: Option<String>,
-    /// How often systemd wants to hear that the service is alive.
+    /// Longest interval between signs of life that systemd accepts, in microseconds.
     #[arg(long, env = "WATCHDOG_USEC", hide = true)]
     watchdog_usec: Option<u64>,
 }
@@ -51,8 +52,8 @@ pub(crate) async fn run(
             tracing::debug!(%error, "systemd was not told");
         }
     };
-    say("READY=1").context("telling systemd")?;
-    // On the agent's own thread, so that an agent that hangs is heard of no more.
+    say("READY=1").context("notifying systemd")?;
+    // On the agent's own thread, so that the signs of life stop if the agent hangs.
     let alive = async {
         let Some(usec) = args.watchdog_usec.filter(|usec| *usec > 0) else {
             return std::future::pending().await;
@@ -65,7 +66,7 @@ pub(crate) async fn run(
         }
     };
     let (standing, mut stands) = watch::channel(Standing::default());
-    // What `systemctl status` shows.
+    // Shown by `systemctl status`.
     let status = async {
         while stands.changed().await.is_ok() {
             let state = format!("STATUS={}", *stands.borrow_and_update());

@@ -1,7 +1,7 @@
-//! The whole configuration of an agent, so that nothing is left to look up.
+//! A complete configuration for an agent, ready to be pasted.
 //!
-//! The page that enrols a device shows the same text. `testdata/agent-toml.json` says for both what it
-//! is.
+//! The dashboard's enrolment page shows the same text. `testdata/agent-toml.json` has the cases
+//! that both are tested with.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ pub(crate) const AGENT_FILE: &str = "/etc/ecowatt/agent.toml";
 /// Where the agent keeps its data, as in the unit for systemd.
 const DATA: &str = "/var/lib/ecowatt-agent";
 
-/// What an agent is told before it starts.
+/// The settings that an agent needs to start.
 #[derive(Debug, Deserialize)]
 pub(crate) struct AgentToml {
     pub(crate) server: String,
     pub(crate) claim_code: String,
     pub(crate) transport: String,
-    /// The profile's own, if absent.
+    /// Default: the profile's.
     pub(crate) unit: Option<u8>,
     pub(crate) profile: String,
 }
@@ -38,7 +38,7 @@ impl fmt::Display for AgentToml {
 }
 
 fn quoted(text: &str) -> String {
-    // JSON's escapes are TOML's, but for DEL.
+    // JSON's escapes are also TOML's, except that JSON does not escape DEL.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007F")
 }
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_the_one_that_the_page_shows_and_agents_take_it() {
+    fn text_is_that_of_the_page_and_is_valid_for_agents() {
         let cases = include_str!("../../../testdata/agent-toml.json");
         let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
         assert!(!cases.is_empty());

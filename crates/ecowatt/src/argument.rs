@@ -1,4 +1,4 @@
-//! Values of arguments as people write them, and what is said of others.
+//! Parsers of arguments. On anything else they return a description of what they accept.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn durations_have_a_number_and_a_unit() {
         let seconds = |text| duration(text).ok().map(|duration| duration.as_secs());
         assert_eq!(seconds("90s"), Some(90));
         assert_eq!(seconds("1h30m"), Some(5_400));
@@ -40,8 +40,8 @@ mod tests {
     fn addresses_have_a_port() {
         assert!(address("127.0.0.1:0").is_ok() && address("[::]:8080").is_ok());
         for bad in ["80", ":80", "127.0.0.1", "localhost:80"] {
-            let said = address(bad).unwrap_err();
-            assert!(said.contains("127.0.0.1:8080"), "{said}");
+            let error = address(bad).unwrap_err();
+            assert!(error.contains("127.0.0.1:8080"), "{error}");
         }
     }
 }

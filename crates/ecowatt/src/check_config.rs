@@ -1,4 +1,4 @@
-//! `ecowatt check-config`: says everything that is wrong with a configuration file.
+//! `ecowatt check-config`: lists all problems of a configuration file.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-/// Check configuration files without starting anything; reports all problems at once, each with its
-/// line and key.
+/// Check configuration files without starting anything. Lists all problems, each with its line and
+/// key.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct CheckConfigArgs {
-    /// An agent's file.
+    /// Configuration of an agent.
     #[arg(long, value_name = "FILE")]
     agent: Vec<PathBuf>,
-    /// A server's file.
+    /// Configuration of a server.
     #[arg(long, value_name = "FILE")]
     server: Vec<PathBuf>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct CheckConfigArgs {
 /// Checks each file.
 ///
 /// # Errors
-/// If any of them is wrong.
+/// If any of them has a problem.
 pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let agents = args.agent.iter().map(|path| {
         (path, ecowatt_agent::Config::load(path).map(drop).map_err(anyhow::Error::new))
@@ -32,14 +32,14 @@ pub(crate) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let mut stderr = io::stderr().lock();
     for (path, outcome) in agents.chain(servers) {
         match outcome.with_context(|| path.display().to_string()) {
-            Ok(()) => writeln!(stderr, "{}: fine", path.display())?,
+            Ok(()) => writeln!(stderr, "{}: no problems", path.display())?,
             Err(error) => {
                 wrong += 1;
                 writeln!(stderr, "{error:#}")?;
             }
         }
     }
-    let files = if wrong == 1 { "file is" } else { "files are" };
-    anyhow::ensure!(wrong == 0, "{wrong} {files} wrong");
+    let files = if wrong == 1 { "file has" } else { "files have" };
+    anyhow::ensure!(wrong == 0, "{wrong} {files} problems");
     Ok(())
 }

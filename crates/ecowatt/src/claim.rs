@@ -1,4 +1,4 @@
-//! `ecowatt claim`: claim codes that nobody has redeemed yet.
+//! `ecowatt claim`: claim codes that are not yet redeemed.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use crate::operator::Connection;
 use crate::table::{Table, print_json};
 
-/// List and void claim codes that can still be redeemed. `ecowatt device enrol` makes one.
+/// List and revoke claim codes that can still be redeemed. `ecowatt device enrol` creates them.
 #[derive(Debug, Args)]
 pub(crate) struct ClaimArgs {
     #[command(subcommand)]
@@ -25,7 +25,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Void a code.
+    /// Revoke a code.
     Revoke {
         #[command(flatten)]
         connection: Connection,
@@ -37,7 +37,7 @@ enum Verb {
 /// Carries out a verb.
 ///
 /// # Errors
-/// If the server does not answer or there is no such code.
+/// If the server cannot be reached or refuses.
 pub(crate) fn run(args: &ClaimArgs) -> anyhow::Result<()> {
     match &args.verb {
         Verb::List { connection, json } => {
@@ -51,14 +51,13 @@ pub(crate) fn run(args: &ClaimArgs) -> anyhow::Result<()> {
                 table.row([code, claim.device, claim.device_name, claim.created, claim.expires]);
             }
             table.print_or(
-                "no claim code can be redeemed; `ecowatt device enrol` makes one, which the device's agent \
-                 redeems",
+                "no claim code can be redeemed; `ecowatt device enrol` creates one for a device's agent",
             )?;
         }
         Verb::Revoke { connection, id } => {
             let id = id.split('-').next().unwrap_or(id);
-            connection.client()?.void_claim(id).context("voiding the claim code")?;
-            writeln!(io::stderr(), "the claim code {id}-… cannot be redeemed any more")?;
+            connection.client()?.void_claim(id).context("revoking the claim code")?;
+            writeln!(io::stderr(), "claim code {id}-… revoked")?;
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! `ecowatt codec`: CSV of samples ↔ bytes, and how small that is against other codecs.
+//! `ecowatt codec`: CSV of samples ↔ bytes, and a comparison of the size with other codecs.
 //!
-//! The CSV is strict so that decoding gives the very file that was encoded: a header `t,NAME,…`,
-//! then Unix seconds and one number of 0 to 65,535 a register, written without sign or zeros in
-//! front, each line ended by `\n`.
+//! The CSV is strict so that decoding reproduces the encoded file exactly: a header `t,NAME,…`,
+//! then per line Unix seconds and one number from 0 to 65,535 for each register, without plus sign
+//! or leading zeros, ended by `\n`.
 
 mod bench;
 mod container;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use ecowatt_model::ROWS_MAX;
 
-/// Turn CSV files of samples into bytes and back, or compare codecs on them.
+/// Encode CSV files of samples, decode them, or compare codecs on them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CodecArgs {
     #[command(subcommand)]
@@ -26,7 +26,7 @@ pub(crate) struct CodecArgs {
 enum Command {
     /// Encode a CSV file (`t` in Unix seconds, then registers) in batches of N samples.
     Encode {
-        /// Samples in a batch; each batch decodes alone.
+        /// Samples in a batch; each batch can be decoded alone.
         #[arg(long, value_name = "N", default_value_t = 180, value_parser = samples)]
         samples: usize,
         #[arg(value_name = "IN.csv")]
@@ -34,7 +34,7 @@ enum Command {
         #[arg(value_name = "OUT")]
         output: PathBuf,
     },
-    /// Decode what `encode` wrote; the CSV comes back byte for byte.
+    /// Decode a file written by `encode` into the same CSV, byte for byte.
     Decode {
         #[arg(value_name = "IN")]
         input: PathBuf,
@@ -43,16 +43,16 @@ enum Command {
     },
     /// Print how many bytes each codec takes for these files, and how fast ours is.
     ///
-    /// "raw" is two bytes a register value. "ecowatt" counts everything it writes, times included;
-    /// the other codecs are not charged for times or headers.
+    /// "raw" is two bytes per register value. "ecowatt" includes times and headers; the other
+    /// codecs do not.
     Bench {
-        /// Samples in a batch; several sizes with commas between them.
+        /// Samples in a batch; several sizes separated by commas.
         #[arg(
             long, value_name = "N,…", default_value = "7,25,180", value_delimiter = ',',
             value_parser = samples
         )]
         samples: Vec<usize>,
-        /// One JSON object a line instead of a table.
+        /// Print one JSON object per line instead of a table.
         #[arg(long)]
         json: bool,
         #[arg(value_name = "IN.csv", required = true)]
@@ -96,7 +96,7 @@ fn convert(
         .with_context(|| format!("converting {}", input.display()))
         .and_then(|()| writer.flush().with_context(|| format!("writing {}", output.display())));
     if converted.is_err() {
-        // What is there is half a file; that it cannot be removed adds nothing to the error.
+        // Half a file; a failure to remove it would add nothing to the error.
         drop(std::fs::remove_file(output));
     }
     converted

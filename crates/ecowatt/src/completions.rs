@@ -1,4 +1,4 @@
-//! `ecowatt completions`: what a shell needs to complete verbs and options.
+//! `ecowatt completions`: scripts that let a shell complete verbs and options.
 
 use std::io::{self, Write as _};
 

@@ -1,4 +1,4 @@
-//! `ecowatt demo`: everything at once, in one process and in simulated time.
+//! `ecowatt demo`: server, inverters and agents in one process and in simulated time.
 //!
 //! Server, inverters and agents are the same code that `serve`, `inverter` and `agent` run; they
 //! talk real Modbus TCP and the real link over loopback and share one simulated clock.
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use ecowatt_agent::{Config as AgentConfig, InverterConfig};
 use ecowatt_api::{CreateDevice, NewSite};
@@ -28,50 +28,51 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::argument;
+use crate::hint::WithHint as _;
 use crate::shutdown;
 
-/// 2026-06-21T02:25:00Z: a quarter of an hour before the sun rises over the demonstration's site.
+/// 2026-06-21T02:25:00Z: a quarter of an hour before sunrise at the demonstration's site.
 const START: UnixMs = UnixMs(1_782_008_700_000);
 /// A day in half an hour.
 const SPEED: f64 = 48.0;
 const SPEED_MAX: f64 = 600.0;
 const TIME_ZONE: &str = "Europe/Berlin";
 const DEVICES_MAX: u16 = 50;
-/// Agents send what they have this often, in simulated time; just over a second of the world's.
+/// Upload interval of the agents, in simulated time; just over a real second.
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Written when everything runs.
 const READY_FILE: &str = "demo.json";
-/// Tells a demonstration's folder from any other, and locked while one runs there.
+/// Marks the folder of a demonstration; locked while one runs there.
 const LOCK_FILE: &str = "demo.lock";
 
 /// Run a server, simulated inverters and agents, and print the dashboard's address.
 ///
 /// Time is simulated: it begins before sunrise and runs fast, a day in half an hour. The pages show
-/// whose clock they go by. Everything ends with Ctrl-C.
+/// simulated time. Ctrl-C stops everything.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Plants, each an inverter with its agent.
+    /// Number of plants, each an inverter with its agent.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(DEVICES_MAX)))]
     devices: u16,
-    /// Simulated seconds in a second of the world, from 1 to 600.
+    /// Simulated seconds per real second, from 1 to 600.
     #[arg(long, default_value_t = SPEED, value_parser = speed)]
     speed: f64,
-    /// Weather, plants and noise follow from this number.
+    /// Seed of weather, plants and noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// End by itself after this time of the world, such as 30s or 5m.
+    /// Stop after this real time, such as 30s or 5m.
     #[arg(long = "for", value_name = "DURATION", value_parser = argument::duration)]
     limit: Option<Duration>,
-    /// Address of the server; port 0 takes a free one.
+    /// Address of the server; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = argument::address)]
     listen: SocketAddr,
-    /// Folder for data and demo.json (address, token, devices). A demonstration begins anew: what an
-    /// earlier one left there is removed. A temporary folder if not given.
+    /// Folder for data and demo.json (address, token, devices); what an earlier demonstration left
+    /// there is removed [default: a temporary folder].
     #[arg(long)]
     data: Option<PathBuf>,
 }
 
-/// What `demo.json` says.
+/// Contents of `demo.json`.
 #[derive(Debug, Serialize)]
 struct Ready {
     url: String,
@@ -85,7 +86,7 @@ struct ReadyDevice {
     inverter: SocketAddr,
 }
 
-/// Runs the demonstration until its time is over or a signal comes.
+/// Runs the demonstration until its time is over or a signal arrives.
 ///
 /// # Errors
 /// If a part does not start or an agent ends with an error.
@@ -102,11 +103,11 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let _alone = clear(&data)?;
 
     let clock = Clock::simulated(START, args.speed);
-    // Agents first: what they have still reaches the server.
+    // Agents stop first, so that their last samples still reach the server.
     let (stop_agents, agents_stopped) = watch::channel(false);
     let (stop_server, server_stopped) = watch::channel(false);
     let ended = |mut stopped: watch::Receiver<bool>| async move {
-        // An error means that the sender is gone, which is as good a reason to stop.
+        // An error means that the sender was dropped, which also means stop.
         let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
     };
 
@@ -121,24 +122,21 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .text
         .expose();
     let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
-    let server = ecowatt_server::serve(config, store, clock, ended(server_stopped)).await.map_err(
-        |error| {
-            let hint = match &error {
-                ServeError::Listen { .. } => {
-                    "starting the server (--listen 127.0.0.1:0 takes a free port)"
-                }
-                ServeError::Config { .. } | ServeError::Access(_) => "starting the server",
-            };
-            anyhow::Error::new(error).context(hint)
-        },
-    )?;
+    let server = match ecowatt_server::serve(config, store, clock, ended(server_stopped)).await {
+        Err(error @ ServeError::Listen { .. }) => {
+            Err(error).with_hint(|| "`--listen 127.0.0.1:0` picks a free port")
+        }
+        started => started.map_err(anyhow::Error::new),
+    };
+    let server = server.context("starting the server")?;
 
+    // Plants one by one: each device needs its claim code and the port that its inverter got.
     let mut inverters: Vec<RunningInverter> = Vec::new();
     let mut agents = JoinSet::new();
     let mut devices = Vec::new();
     for index in 0..args.devices {
         let (inverter, map) = start_inverter(args.seed, index, clock).await?;
-        let address = inverter.addresses().tcp.context("it listens on TCP")?;
+        let address = inverter.addresses().tcp.context("the inverter has no TCP address")?;
         let (id, code) = enrol(&server.url, &token, index).await?;
         let folder = data.join(format!("device-{}", index + 1));
         let config = agent_config(&server.url, folder, &code, address, map)?;
@@ -151,6 +149,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     write_ready(&data, &ready)?;
     announce(&ready, &args)?;
 
+    // An agent that ends before the others is a failure of the demonstration.
     let over = async {
         match args.limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -161,9 +160,9 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         () = over => Ok(()),
         () = shutdown::signal() => Ok(()),
         Some(ended) = agents.join_next() => match ended {
-            Ok(Ok(())) => Err(anyhow::anyhow!("an agent ended early")),
-            Ok(Err(error)) => Err(anyhow::Error::new(error).context("an agent ended")),
-            Err(error) => Err(anyhow::Error::new(error).context("an agent broke down")),
+            Ok(Ok(())) => Err(anyhow!("an agent ended early")),
+            Ok(Err(error)) => Err(anyhow::Error::new(error).context("an agent failed")),
+            Err(error) => Err(anyhow::Error::new(error).context("an agent panicked")),
         },
     };
     stop_agents.send_replace(true);
@@ -175,26 +174,24 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     outcome.and(server.stopped().await.map_err(anyhow::Error::new))
 }
 
-/// Removes what an earlier demonstration left, and nothing else. The file it gives is locked, so that
-/// no other demonstration uses the folder as long as it is open.
+/// Removes what an earlier demonstration left, and nothing else. Returns a locked file: no other
+/// demonstration uses the folder while it is open.
 fn clear(data: &Path) -> anyhow::Result<fs::File> {
     fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
     let lock_path = data.join(LOCK_FILE);
     let is_ours = lock_path.exists();
     if !is_ours && let Some(entry) = fs::read_dir(data)?.next() {
         let name = entry?.file_name();
-        bail!(
-            "{} holds other things, such as {}; give an empty folder or that of an earlier demonstration",
-            data.display(),
-            name.to_string_lossy()
-        );
+        let other = anyhow!("{} has other files, such as {}", data.display(), name.display());
+        return Err(other)
+            .with_hint(|| "give an empty folder, or the folder of an earlier demonstration");
     }
     let lock =
         fs::File::create(&lock_path).with_context(|| format!("making {}", lock_path.display()))?;
     if lock.try_lock().is_err() {
         bail!("a demonstration is running in {}", data.display());
     }
-    close(data).with_context(|| format!("closing {} to others", data.display()))?;
+    close(data).with_context(|| format!("closing {} to other users", data.display()))?;
     for entry in fs::read_dir(data).with_context(|| format!("reading {}", data.display()))? {
         let entry = entry?;
         let name = entry.file_name();
@@ -211,7 +208,7 @@ fn clear(data: &Path) -> anyhow::Result<fs::File> {
     Ok(lock)
 }
 
-/// Keeps others on the machine away from the owner's token and the devices' keys.
+/// Protects the owner's token and the devices' keys from other users of the machine.
 fn close(data: &Path) -> io::Result<()> {
     #[cfg(unix)]
     fs::set_permissions(data, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -220,7 +217,7 @@ fn close(data: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Every third plant speaks SunSpec, the others the original's ten registers.
+/// Starts an inverter. Every third one has SunSpec registers, the others the original's ten.
 async fn start_inverter(
     seed: u64,
     index: u16,
@@ -228,7 +225,7 @@ async fn start_inverter(
 ) -> anyhow::Result<(RunningInverter, Map)> {
     let mut plant = Plant::varied(seed, index.into(), Site::BERLIN);
     plant.map = if index % 3 == 2 { Map::SunSpec } else { Map::Seed };
-    // The site keeps summer time.
+    // The site observes summer time.
     plant.site.utc_offset_s = 7_200;
     let map = plant.map;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -244,7 +241,7 @@ async fn start_inverter(
     Ok((running, map))
 }
 
-/// Enrols a device as an operator does; gives its id and claim code.
+/// Enrols a device as an operator does; returns its id and claim code.
 async fn enrol(url: &str, token: &str, index: u16) -> anyhow::Result<(String, String)> {
     const ROOFS: [&str; 6] = ["Barn", "School", "Bakery", "Workshop", "Town hall", "Depot"];
     let roof = ROOFS[usize::from(index) % ROOFS.len()];
@@ -277,7 +274,7 @@ fn agent_config(
         name: "inverter".into(),
         address: format!("tcp://{inverter}").parse()?,
         unit,
-        profile: catalogue::find(profile).context("the catalogue has it")?,
+        profile: catalogue::find(profile).with_context(|| format!("no profile {profile}"))?,
         rated_w: None,
     };
     let mut config = AgentConfig::new(server.parse()?, data, vec![inverter]);
@@ -286,11 +283,12 @@ fn agent_config(
     Ok(config)
 }
 
-/// Written under another name first, so that whoever waits for it never sees half of it.
+/// Written under another name first, so that a script that waits for the file never reads half of
+/// it.
 fn write_ready(data: &Path, ready: &Ready) -> anyhow::Result<()> {
     let (part, whole) = (data.join("demo.json.part"), data.join(READY_FILE));
     let text = serde_json::to_vec_pretty(ready)?;
-    // Left by a demonstration that was killed.
+    // A demonstration that was killed may have left it.
     let _ = fs::remove_file(&part);
     let mut options = fs::OpenOptions::new();
     options.create_new(true).write(true);
@@ -304,20 +302,20 @@ fn write_ready(data: &Path, ready: &Ready) -> anyhow::Result<()> {
 }
 
 fn announce(ready: &Ready, args: &DemoArgs) -> io::Result<()> {
-    let mut people = io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     writeln!(
-        people,
-        "EcoWatt demonstration: {} plants in simulated time, from 21 June 2026, 04:25 in Berlin, {}\
-         \u{d7} as fast as the world's.",
+        stderr,
+        "EcoWatt demonstration: {} plants in simulated time, from 21 June 2026, 04:25 in Berlin, at \
+         {}\u{d7} real time.",
         ready.devices.len(),
         args.speed
     )?;
     for device in &ready.devices {
-        writeln!(people, "  {} reads its inverter at {} (Modbus TCP)", device.id, device.inverter)?;
+        writeln!(stderr, "  {} reads its inverter at {} (Modbus TCP)", device.id, device.inverter)?;
     }
     writeln!(
-        people,
-        "The dashboard is at this address (the part after # logs you in; Ctrl-C ends all):"
+        stderr,
+        "Open the dashboard at this address; the part after # logs you in. Ctrl-C stops everything."
     )?;
     let mut data = io::stdout().lock();
     writeln!(data, "{}/#token={}", ready.url, ready.token)?;

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use ecowatt_agent::{Address, ServerUrl};
 use ecowatt_api::{
@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use crate::agent_toml::{AGENT_FILE, AgentToml};
 use crate::argument;
+use crate::hint::WithHint as _;
 use crate::operator::Connection;
 use crate::table::{Table, or_dash, plain, print_json, word};
 
-/// Where the inverter is if nothing was said of it: an address that nobody has (RFC 5737).
+/// Placeholder for an inverter's address: reserved for documentation (RFC 5737).
 const TRANSPORT: &str = "tcp://192.0.2.10:502";
-/// Which inverter it is then.
+/// Default profile.
 const PROFILE: &str = "sunspec/generic-pv";
 
 /// Enrol, show, correct and delete devices.
@@ -33,60 +34,61 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a claim code that an agent redeems once for its identity and key.
+    /// Create a claim code that an agent redeems once for its identity and key.
     ///
-    /// The code goes to standard output, everything else to standard error, so that
-    /// `CODE=$(ecowatt device enrol --name Roof --site Home --time-zone Europe/Berlin)` works.
-    /// Standard error has the agent's whole configuration, with remarks as comments:
-    /// `2> agent.toml` keeps it. --transport, --unit and --profile say which inverter it reads.
+    /// The code goes to standard output, everything else to standard error, so that `CODE=$(ecowatt
+    /// device enrol --name Roof --site Home --time-zone Europe/Berlin)` works. Standard error has
+    /// the agent's complete configuration, with notes as comments: `2> agent.toml` saves it.
+    /// --transport, --unit and --profile name the inverter that the agent reads.
     Enrol(EnrolArgs),
     /// List devices.
     List(ListArgs),
-    /// Show one device with everything that was last measured.
+    /// Show one device with its newest readings.
     Show(ShowArgs),
-    /// Give a device another name.
+    /// Rename a device.
     Rename {
         #[command(flatten)]
         connection: Connection,
         /// The device, such as dev-42.
         device: String,
-        /// What people call it from now on.
+        /// The new name.
         name: String,
     },
-    /// Put a device at another site.
+    /// Move a device to another site.
     Move {
         #[command(flatten)]
         connection: Connection,
         /// The device, such as dev-42.
         device: String,
-        /// Name of its site; made if there is none of that name and a time zone is given.
+        /// Name of the site; created if it does not exist and a time zone is given.
         #[arg(long)]
         site: String,
-        /// IANA time zone of a site that does not exist yet, such as Europe/Berlin.
+        /// IANA time zone of a new site, such as Europe/Berlin.
         #[arg(long)]
         time_zone: Option<String>,
-        /// Where the zone of the site is another: past days stay as they were cut, and today is a
-        /// mixture.
+        /// If the new site has another time zone: accept that past days keep their bounds and that
+        /// today mixes both.
         #[arg(long)]
         keep_past_days: bool,
     },
-    /// Forget what was reported under a device's keys, and revoke them and its claim codes.
+    /// Revoke a device's keys and claim codes, and forget the state that was reported under the
+    /// keys.
     ///
-    /// For a device whose key somebody else may have had. What it has stored stays. Then make a code
-    /// with `ecowatt device enrol --device ID`.
+    /// For a device whose key may have been stolen. Its stored data is kept. Enrol it again with
+    /// `ecowatt device enrol --device ID`.
     Reset {
         #[command(flatten)]
         connection: Connection,
         /// The device, such as dev-42.
         device: String,
     },
-    /// Delete a device and everything that it has stored.
+    /// Delete a device and all of its data.
     Delete {
         #[command(flatten)]
         connection: Connection,
         /// The device, such as dev-42.
         device: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -96,19 +98,19 @@ enum Verb {
 struct EnrolArgs {
     #[command(flatten)]
     connection: Connection,
-    /// What people call the device.
+    /// Name of the device.
     #[arg(long, required_unless_present = "device")]
     name: Option<String>,
-    /// Name of its site; made if there is none of that name.
+    /// Name of its site; created if it does not exist.
     #[arg(long, required_unless_present = "device")]
     site: Option<String>,
-    /// IANA time zone of a site that does not exist yet, such as Europe/Berlin.
+    /// IANA time zone of a new site, such as Europe/Berlin.
     #[arg(long)]
     time_zone: Option<String>,
-    /// How long the code may be redeemed, such as 24h or 7d; a day unless told otherwise.
+    /// How long the code can be redeemed, such as 24h or 7d [default: 1d].
     #[arg(long, value_name = "DURATION", value_parser = argument::duration)]
     valid_for: Option<Duration>,
-    /// Give this device (such as dev-42) a new code and thereby a new key, instead of making one.
+    /// Enrol this existing device again, such as dev-42; it gets a new key.
     #[arg(long, value_name = "ID", conflicts_with_all = ["name", "site", "time_zone"])]
     device: Option<String>,
     #[command(flatten)]
@@ -118,20 +120,20 @@ struct EnrolArgs {
     json: bool,
 }
 
-/// What stands in the agent's configuration beside the code.
+/// Settings for the agent's configuration, apart from the code.
 #[derive(Debug, Args)]
 struct Reads {
-    /// The inverter as its agent reaches it: tcp://HOST:PORT, rtu-over-tcp://HOST:PORT or
+    /// The inverter's address for the agent: tcp://HOST:PORT, rtu-over-tcp://HOST:PORT or
     /// serial:///dev/ttyUSB0?baud=9600&format=8N1.
     #[arg(long, value_name = "URL", value_parser = transport)]
     transport: Option<String>,
-    /// The inverter's unit; what its profile says unless told otherwise.
+    /// The inverter's unit identifier [default: the profile's].
     #[arg(long, value_name = "N", requires = "transport")]
     unit: Option<u8>,
-    /// The inverter's profile, an id of the catalogue; any SunSpec inverter unless told otherwise.
+    /// The inverter's profile, an id from the catalogue [default: sunspec/generic-pv].
     #[arg(long, value_name = "ID", requires = "transport", value_parser = profile)]
     profile: Option<String>,
-    /// This server as the agent reaches it; the address that is used here unless told otherwise.
+    /// This server's address for the agent [default: the address used by this command].
     #[arg(long, value_name = "URL", value_parser = server)]
     server: Option<String>,
 }
@@ -140,7 +142,7 @@ struct Reads {
 struct ListArgs {
     #[command(flatten)]
     connection: Connection,
-    /// Only devices whose name, site or id contains this.
+    /// Only devices whose name, site or id contains this text.
     #[arg(long)]
     search: Option<String>,
     /// Only devices in this state: producing, idle, asleep, waiting, faulty or silent.
@@ -165,7 +167,7 @@ struct ShowArgs {
     json: bool,
 }
 
-/// Does what the verb says.
+/// Carries out a verb.
 ///
 /// # Errors
 /// If the server refuses, cannot be reached, or standard output cannot be written.
@@ -184,14 +186,14 @@ pub(crate) fn run(args: &DeviceArgs) -> anyhow::Result<()> {
             let change =
                 UpdateDevice { name: None, site: Some(site), keep_past_days: *keep_past_days };
             let updated = connection.client()?.update_device(device, &change);
-            warn(updated.context("moving the device (--keep-past-days)")?.warning)
+            warn(updated.context("moving the device")?.warning)
         }
         Verb::Reset { connection, device } => {
             connection.client()?.reset_device(device).context("resetting the device")?;
             writeln!(
                 io::stderr(),
-                "the keys of {device} are void; `ecowatt device enrol --device {device}` makes a \
-                 code for another"
+                "keys of {device} revoked; `ecowatt device enrol --device {device}` creates a claim \
+                 code for a new one"
             )?;
             Ok(())
         }
@@ -220,42 +222,39 @@ fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
         return print_json(&Enrolled { enrolment: &enrolment, agent_toml: &agent_toml });
     }
     let Enrolment { device, claim_code, expires, warning } = enrolment;
-    let mut people = io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     // All of it is a comment or configuration, so that all of it can be pasted.
     if let Some(warning) = warning {
-        writeln!(people, "# note: {}", plain(&warning))?;
+        writeln!(stderr, "# note: {}", plain(&warning))?;
     }
-    writeln!(people, "# {device} may be claimed once with this code, until {expires}.")?;
+    writeln!(stderr, "# The agent of {device} can redeem this code once, until {expires}.")?;
     if args.device.is_some() && args.reads.transport.is_none() {
-        writeln!(
-            people,
-            "# In {AGENT_FILE}, in place of the former code; then restart the agent:"
-        )?;
-        writeln!(people, "claim_code = \"{claim_code}\"")?;
+        writeln!(stderr, "# Replace the old code in {AGENT_FILE}, then restart the agent:")?;
+        writeln!(stderr, "claim_code = \"{claim_code}\"")?;
     } else {
-        writeln!(people, "# The whole of {AGENT_FILE} for `ecowatt agent --config {AGENT_FILE}`:")?;
+        writeln!(stderr, "# Complete {AGENT_FILE} for `ecowatt agent --config {AGENT_FILE}`.")?;
         if args.reads.transport.is_none() {
             writeln!(
-                people,
-                "# put in where its inverter is (or give --transport and --profile)."
+                stderr,
+                "# Edit transport and profile for its inverter, or give --transport and --profile."
             )?;
         }
-        if let Some(hint) = hint(&agent_toml.server) {
-            writeln!(people, "# {hint}")?;
+        if let Some(remark) = remark_on(&agent_toml.server) {
+            writeln!(stderr, "# {remark}")?;
         }
-        write!(people, "\n{agent_toml}\n")?;
+        write!(stderr, "\n{agent_toml}\n")?;
     }
-    people.flush()?;
+    stderr.flush()?;
     writeln!(io::stdout(), "{claim_code}")?;
     Ok(())
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Enrolled<'a> {
     #[serde(flatten)]
     enrolment: &'a Enrolment,
-    /// The whole configuration of the agent.
+    /// The agent's complete configuration.
     agent_toml: &'a str,
 }
 
@@ -270,18 +269,19 @@ fn agent_toml(args: &EnrolArgs, claim_code: &str) -> AgentToml {
     }
 }
 
-/// What may keep an agent from reaching a server there.
-fn hint(server: &str) -> Option<String> {
+/// Returns what may keep an agent from reaching a server at this address.
+fn remark_on(server: &str) -> Option<String> {
     let host = server.split_once("://").map_or(server, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
     let is_loopback = host.parse::<SocketAddr>().map(|address| address.ip()).or(host.parse());
     let is_loopback = is_loopback.is_ok_and(|address: IpAddr| address.is_loopback())
         || host.split(':').next() == Some("localhost");
     match server.parse::<ServerUrl>() {
-        Err(problem) => Some(format!("server: {problem} (--server).")),
-        Ok(_) if is_loopback => {
-            Some("Only an agent on this machine reaches the server there (--server).".to_owned())
-        }
+        Err(problem) => Some(format!("server: {problem}; --server sets another address.")),
+        Ok(_) if is_loopback => Some(
+            "Only an agent on this machine can reach this server address; --server sets another."
+                .to_owned(),
+        ),
         Ok(_) => None,
     }
 }
@@ -289,19 +289,23 @@ fn hint(server: &str) -> Option<String> {
 fn delete(connection: &Connection, device: &str, is_sure: bool) -> anyhow::Result<()> {
     let client = connection.client()?;
     if !is_sure {
-        let Device { name, site, .. } = client.find_device(device).context("finding it")?.device;
+        let Device { name, site, .. } =
+            client.find_device(device).context("finding the device")?.device;
         write!(
             io::stderr(),
-            "Delete {device} ({} at {}) and everything that it has stored? Type its id: ",
+            "Delete {device} ({} at {}) and all of its data? Type its id to confirm: ",
             plain(&name),
             plain(&site.name)
         )?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
-        anyhow::ensure!(answer.trim() == device, "nothing was deleted (--yes does not ask)");
+        if answer.trim() != device {
+            return Err(anyhow!("not confirmed; nothing was deleted"))
+                .with_hint(|| "`--yes` deletes without asking");
+        }
     }
     client.delete_device(device).context("deleting the device")?;
-    writeln!(io::stderr(), "{device} is deleted")?;
+    writeln!(io::stderr(), "{device} deleted")?;
     Ok(())
 }
 
@@ -347,9 +351,9 @@ fn list(args: &ListArgs) -> anyhow::Result<()> {
     }
     let is_searched = args.search.is_some() || args.state.is_some();
     table.print_or(if is_searched {
-        "no device is like that; without --search and --state, all of them are listed"
+        "no device matches; without `--search` and `--state` all devices are listed"
     } else {
-        "there is no device yet; `ecowatt device enrol` makes a claim code for one"
+        "no devices yet; `ecowatt device enrol` creates a claim code for one"
     })?;
     Ok(())
 }

@@ -22,88 +22,89 @@ use crate::argument;
 
 /// Run a simulated inverter: sun, clouds, modules, grid and faults behind real Modbus.
 ///
-/// Without options it is a 5 kW inverter with two strings in Berlin at the present time, answering
-/// Modbus TCP at 127.0.0.1:1502 as unit 17 with ten registers. The same seed and start give the same
-/// values at the same instants. It runs until it is interrupted.
+/// Without options it is a 5 kW inverter with two strings in Berlin at the current time, answering
+/// Modbus TCP at 127.0.0.1:1502 as unit 17 with ten registers. The same seed and start produce the
+/// same values at the same instants. It runs until it is interrupted.
 ///
 /// Examples:
 ///
 ///   a sunny day in 24 seconds:
 ///     ecowatt inverter --start 2026-06-21T00:00:00Z --speed 3600
-///   a serial port to try an agent on, with SunSpec registers:
+///   a serial port for testing an agent, with SunSpec registers:
 ///     ecowatt inverter --serial /tmp/ttyINV --profile sunspec
-///   one answer in ten damaged from noon on, ordered by hand:
+///   one answer in ten damaged for ten minutes, through the control port:
 ///     ecowatt inverter --control 127.0.0.1:1580
 ///     curl -H 'content-type: application/json' 127.0.0.1:1580/faults \
 ///       -d '{"kind":"wrong_crc","probability":0.1,"for_s":600}'
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InverterArgs {
-    /// Answer Modbus TCP here; port 0 takes any free one. 127.0.0.1:1502 if no front is named.
+    /// Answer Modbus TCP here; port 0 picks a free one [default: 127.0.0.1:1502 if neither
+    /// --rtu-listen nor --serial is given].
     #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     listen: Option<SocketAddr>,
     /// Answer RTU frames inside a TCP stream here.
     #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     rtu_listen: Option<SocketAddr>,
-    /// Answer RTU on a pseudo terminal and make a symbolic link to it at PATH.
+    /// Answer RTU on a pseudo terminal and create a symbolic link to it at PATH.
     #[arg(long, value_name = "PATH")]
     serial: Option<PathBuf>,
-    /// With --serial: take as long for an answer as a line of this speed would.
+    /// With --serial: take as long for an answer as a line at this speed.
     #[arg(long, value_name = "BD", requires = "serial", value_parser = clap::value_parser!(u32).range(50..=4_000_000))]
     baud: Option<u32>,
     /// Register map: ecowatt/seed-sim (ten registers) or sunspec (models 1, 120, 121, 103, 123, 160
     /// from 40000 on).
     #[arg(long, value_name = "NAME", conflicts_with = "replay")]
     profile: Option<Map>,
-    /// Unit identifier, 17 unless told otherwise.
+    /// Unit identifier [default: 17].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=247))]
     unit: Option<u8>,
-    /// Everything random follows from this number.
+    /// Seed of everything random.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// TOML file that describes plant, site and inverter (keys as in the default plant that
-    /// --print-plant shows); the other options go before it.
+    /// TOML file that describes plant, site and inverter, with the keys that --print-plant shows;
+    /// other options override it.
     #[arg(long, value_name = "FILE")]
     plant: Option<PathBuf>,
-    /// Where the plant stands: berlin, colombo, or degrees as LATITUDE,LONGITUDE.
+    /// Location of the plant: berlin, colombo, or degrees as LATITUDE,LONGITUDE.
     #[arg(long, value_name = "PLACE", value_parser = place, allow_hyphen_values = true)]
     site: Option<Site>,
-    /// Drive the plant by measured irradiance: CSV with columns t (Unix seconds), ghi (W/m²) and, if
-    /// known, temp (°C).
+    /// Use measured irradiance: CSV with columns t (Unix seconds), ghi (W/m²) and optionally temp
+    /// (°C).
     #[arg(long, value_name = "CSV", conflicts_with = "replay")]
     irradiance: Option<PathBuf>,
-    /// Show recorded registers instead of a simulation: CSV with t (Unix seconds), then one column a
-    /// register from 0 on. Unless --start is given, time starts at the first row.
+    /// Replay recorded registers instead of a simulation: CSV with t (Unix seconds), then one
+    /// column per register from 0 on. Unless --start is given, time starts at the first row.
     #[arg(long, value_name = "CSV")]
     replay: Option<PathBuf>,
-    /// Move the CSV so that its first row is at the start.
+    /// Shift the times of the CSV so that its first row is at the start.
     #[arg(long)]
     shift: bool,
-    /// Begin the CSV again after its end.
+    /// Repeat the CSV after its end.
     #[arg(long = "loop")]
     is_looped: bool,
-    /// Simulated seconds in a second of the world, 1 to 3600.
+    /// Simulated seconds per real second, 1 to 3600.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// When simulated time starts, such as 2026-06-21T04:00:00Z; the present if absent.
+    /// Start of simulated time, such as 2026-06-21T04:00:00Z [default: now].
     #[arg(long, value_name = "TIME")]
     start: Option<Start>,
-    /// Answer HTTP here, on loopback: GET /state, /faults, /log; POST /faults, /irradiance; DELETE
-    /// /faults, /faults/ID, /irradiance.
+    /// Control port (HTTP, loopback only): GET /state, /faults, /log; POST /faults, /irradiance;
+    /// DELETE /faults, /faults/ID, /irradiance.
     #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     control: Option<SocketAddr>,
     /// Plan of faults: TOML with a table `fault` for each, or JSON with {"fault": […]}; keys kind,
     /// probability, from, until, after_s, for_s, addresses, times, code, delay_ms.
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Append every answered read to FILE, one JSON object a line: seq, t_ms, unit, table, address,
-    /// words, intact.
+    /// Append every answered read to FILE, one JSON object per line: seq, t_ms, unit, table,
+    /// address, words, intact.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Print where it answers as JSON on standard output.
+    /// Print the addresses as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Print the plant that the options describe as TOML and stop.
+    /// Print the plant that the options describe as TOML and exit.
     #[arg(long)]
     print_plant: bool,
 }
@@ -120,7 +121,7 @@ impl std::str::FromStr for Start {
     }
 }
 
-/// What is printed once it runs.
+/// Printed once the inverter runs.
 #[derive(Serialize)]
 struct Started<'a> {
     #[serde(flatten)]
@@ -139,10 +140,10 @@ struct Plan {
     fault: Vec<FaultSpec>,
 }
 
-/// Runs it until `shutdown` is ready.
+/// Runs the inverter until `shutdown` is ready.
 ///
 /// # Errors
-/// When a file, an address or the plant does not fit.
+/// If a file cannot be read, an address is taken, or the plant is not valid.
 pub(crate) async fn run(
     args: InverterArgs,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -227,7 +228,7 @@ impl InverterArgs {
         }
     }
 
-    /// The world's clock, unless another time or pace is asked for.
+    /// The system clock, unless another time or speed is asked for.
     fn clock(&self, recording: Option<&Series<u16>>) -> Clock {
         let of_recording = recording.filter(|_| !self.shift).map(Series::starts_at);
         let start = self.start.map(|start| start.0).or(of_recording);
@@ -256,7 +257,7 @@ impl Started<'_> {
             places.push(format!("control at http://{address}"));
         }
         format!(
-            "inverter: {} as unit {}, {}; {} at {} times the world's pace, seed {}",
+            "inverter: {} as unit {}, {}; from {} at {}\u{d7} real time, seed {}",
             self.map,
             self.unit,
             places.join(", "),
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_front_is_there_even_if_none_is_named() {
+    fn tcp_is_the_default_front() {
         let config = parse("inverter").unwrap().serve_config();
         assert_eq!(config.tcp.unwrap().port(), 1_502);
         let config = parse("inverter --serial /tmp/x").unwrap().serve_config();
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn options_go_before_the_plant_file() {
+    fn options_override_the_plant_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plant.toml");
         std::fs::write(&path, "rated_w = 3000\nunit = 5\n[site]\nlatitude = 10.0\n").unwrap();

@@ -1,4 +1,4 @@
-//! `ecowatt keys`: the keys that devices seal with.
+//! `ecowatt keys`: the keys of devices.
 
 use std::io::{self, Write as _};
 
@@ -12,8 +12,8 @@ use crate::table::print_json;
 
 /// Show and revoke the keys of devices.
 ///
-/// To rotate one, enrol the device again: `ecowatt device enrol --device dev-42` makes a code
-/// whose redemption replaces the key.
+/// To rotate one, enrol the device again: `ecowatt device enrol --device dev-42` creates a claim
+/// code; redeeming it replaces the key.
 #[derive(Debug, Args)]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]
@@ -22,7 +22,7 @@ pub(crate) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show which generation of its key a device was last heard with, and whether it is revoked.
+    /// Show the generation of the key that a device last used, and whether it is revoked.
     Show {
         #[command(flatten)]
         connection: Connection,
@@ -32,7 +32,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke all keys of a device: nothing it sends is taken until it is enrolled again.
+    /// Revoke all keys of a device: its messages are rejected until it is enrolled again.
     Revoke {
         #[command(flatten)]
         connection: Connection,
@@ -45,7 +45,7 @@ enum Verb {
 #[derive(Debug, Serialize)]
 struct Shown<'a, G> {
     device: &'a str,
-    /// The generation that it was last heard with; none before it was heard.
+    /// The generation that it last used; `None` before its first message.
     generation: Option<G>,
     revoked: Option<String>,
 }
@@ -53,7 +53,7 @@ struct Shown<'a, G> {
 /// Carries out a verb.
 ///
 /// # Errors
-/// If the server does not answer or there is no such device.
+/// If the server cannot be reached or refuses.
 pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Show { connection, device, json } => {
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
             connection.client()?.revoke_keys(device).context("revoking its keys")?;
             writeln!(
                 io::stderr(),
-                "the keys of {device} are revoked; nothing it sends is taken until it is enrolled \
-                 again: `ecowatt device enrol --device {device}`"
+                "keys of {device} revoked; its messages are rejected until it is enrolled again: \
+                 `ecowatt device enrol --device {device}`"
             )?;
         }
     }
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
 /// The generation of a device's key, and whether it is revoked.
 pub(crate) fn generation(link: &LinkState) -> String {
     let generation = match link.key_generation {
-        0 => "- (not heard of yet)".to_owned(),
+        0 => "- (no message yet)".to_owned(),
         generation => generation.to_string(),
     };
     match &link.key_revoked {

@@ -1,7 +1,7 @@
 //! The one binary: it ties agent, inverter, server and client together.
 //!
-//! Here the environment is read, the clock is chosen and the runtime is made; everything else is a
-//! module per verb over a library.
+//! The environment, the clock and the runtime are chosen here, and errors are printed here;
+//! everything else is one module per verb on top of a library.
 
 mod agent;
 mod agent_toml;
@@ -12,6 +12,7 @@ mod codec;
 mod completions;
 mod demo;
 mod device;
+mod hint;
 mod inverter;
 mod keys;
 mod openapi;
@@ -38,11 +39,11 @@ use tracing::level_filters::LevelFilter;
 /// Try it: `ecowatt demo` runs a server with three simulated plants and prints the dashboard's
 /// address. Data goes to standard output, everything else to standard error.
 ///
-/// Exit codes: 0 done, 1 failed (standard error says why), 2 wrong usage.
+/// Exit codes: 0 success, 1 failure (the reason is on standard error), 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
-    /// How much to say: off, error, warn, info, debug or trace.
+    /// How much to log: off, error, warn, info, debug or trace.
     #[arg(long, global = true, env = "ECOWATT_LOG", value_name = "LEVEL", display_order = 900)]
     log: Option<LevelFilter>,
     #[command(subcommand)]
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     let level = log.unwrap_or(match command {
         Command::Serve(_) | Command::Agent(_) => LevelFilter::INFO,
-        // What fails there fails on purpose; the report says what matters.
+        // Faults are on purpose there; the report has the results.
         Command::Simulate(_) => LevelFilter::OFF,
         _ => LevelFilter::WARN,
     });
@@ -87,15 +88,21 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell if standard error is gone.
-            let _ = writeln!(
-                std::io::stderr(),
-                "ecowatt: {}",
-                table::plain_lines(&format!("{error:#}"))
-            );
+            // If standard error is closed there is nowhere left to report that.
+            let _ = print(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an error with its causes on one line, and each hint on a line of its own.
+fn print(error: &anyhow::Error) -> std::io::Result<()> {
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "error: {}", table::plain_lines(&format!("{error:#}")))?;
+    for hint in hint::hints(error) {
+        writeln!(stderr, "hint: {}", table::plain_lines(&hint))?;
+    }
+    Ok(())
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -104,7 +111,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => {
             threads()?.block_on(serve::run(args, Clock::system(), shutdown::signal()))
         }
-        // One thread and one small heap: the agent shares its machine with others.
+        // One thread and one small heap: the agent is not alone on its machine.
         Command::Agent(args) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
@@ -130,7 +137,7 @@ fn threads() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// Whether output failed because its reader (`head`, say) has seen enough.
+/// Whether output failed because its reader, such as `head`, closed the pipe.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

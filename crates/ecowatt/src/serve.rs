@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use ecowatt_agent::{Document, Problem, list_problems};
 use ecowatt_clock::Clock;
@@ -14,26 +14,27 @@ use ecowatt_store::Store;
 use serde::Deserialize;
 
 use crate::argument;
+use crate::hint::WithHint as _;
 
-/// Where data goes if nothing else is said.
+/// Default data folder.
 const DATA: &str = "ecowatt-data";
 
-/// Take what devices send, keep it, and show it.
+/// Run the server: it receives data from devices, stores it and shows it.
 ///
-/// At its first start it prints a set-up link that works once and makes an owner. Whoever owns the
-/// data folder can make further tokens with `ecowatt token create --data DIR --role owner`.
+/// The first start prints a set-up link that works once and creates an owner. With access to the
+/// data folder, `ecowatt token create --data DIR --role owner` creates further tokens.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Configuration (TOML); examples/server.toml shows every key with its default.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address and port to listen on, 127.0.0.1:8080 unless told otherwise.
+    /// Address and port to listen on [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     listen: Option<SocketAddr>,
-    /// The store: `sqlite:DIR`. The embedded store in the data folder unless told otherwise.
+    /// The store, as `sqlite:DIR` [default: the embedded store in the data folder].
     #[arg(long, value_name = "URL", conflicts_with = "data")]
     store: Option<String>,
-    /// Folder of the embedded store, made if it is missing.
+    /// Folder of the embedded store; created if it is missing [default: ecowatt-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -65,11 +66,11 @@ pub(crate) async fn run(
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
     let data = named.or(args.data).or(file.data).unwrap_or_else(|| DATA.into());
-    // Said as a whole path: the default depends on where the server is started.
+    // Printed as an absolute path: the default depends on the current folder.
     let data = std::path::absolute(&data)
         .with_context(|| format!("finding the data folder {}", data.display()))?;
-    // A first start that cannot listen is most often a mistyped one; it leaves no folder behind. Where
-    // the folder cannot be looked into, opening it says so.
+    // A first start that cannot listen is usually a mistyped address; it must leave no folder
+    // behind. If the folder cannot be examined, opening it below reports that.
     if matches!(Store::is_in(&data), Ok(false)) {
         for address in [config.listen].into_iter().chain(config.listen_devices) {
             TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
@@ -85,19 +86,22 @@ pub(crate) async fn run(
         data.display()
     )?;
     if let Some(address) = running.device_address {
-        writeln!(stderr, "Devices alone are answered at http://{address} as well")?;
+        writeln!(stderr, "A second address, for devices only: http://{address}")?;
     }
     if let Some(link) = &running.setup_link {
-        writeln!(stderr, "Nobody owns this server yet. This link makes an owner, once:\n  {link}")?;
+        writeln!(
+            stderr,
+            "This server has no owner yet. This link creates one and works once:\n  {link}"
+        )?;
     }
     running.stopped().await?;
     Ok(())
 }
 
-/// Says what is wrong with a configuration file.
+/// Checks a configuration file.
 ///
 /// # Errors
-/// With everything that is wrong.
+/// With all of its problems.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     load(path).map(drop)
 }
@@ -125,7 +129,7 @@ fn parse(text: &str) -> Result<File, Vec<Problem>> {
 fn folder_of(url: &str) -> anyhow::Result<PathBuf> {
     match url.split_once(':') {
         Some(("sqlite", folder)) if !folder.is_empty() => Ok(folder.into()),
-        _ => bail!("{url:?} is not a store: write sqlite:DIR"),
+        _ => Err(anyhow!("`{url}` is not a store")).with_hint(|| "a store is written `sqlite:DIR`"),
     }
 }
 
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_said_with_its_key() {
+    fn every_problem_has_its_key() {
         let text = "dta = 'x'
 [server]
 listen = 'here'

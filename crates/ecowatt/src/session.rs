@@ -1,4 +1,4 @@
-//! `ecowatt session`: the browsers that are logged in.
+//! `ecowatt session`: browsers that are logged in.
 
 use std::io::{self, Write as _};
 
@@ -17,7 +17,7 @@ pub(crate) struct SessionArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List the sessions that run.
+    /// List open sessions.
     List {
         #[command(flatten)]
         connection: Connection,
@@ -25,11 +25,11 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// End a session, or all of them. Whoever has the token can log in again.
+    /// End one session, or all of them. The token of a session stays valid.
     Revoke {
         #[command(flatten)]
         connection: Connection,
-        /// Its number, as `ecowatt session list` shows it.
+        /// Number of the session, from `ecowatt session list`.
         #[arg(required_unless_present = "all")]
         id: Option<i64>,
         /// All sessions.
@@ -41,7 +41,7 @@ enum Verb {
 /// Carries out a verb.
 ///
 /// # Errors
-/// If the server does not answer or there is no such session.
+/// If the server cannot be reached or refuses.
 pub(crate) fn run(args: &SessionArgs) -> anyhow::Result<()> {
     match &args.verb {
         Verb::List { connection, json } => {
@@ -61,17 +61,18 @@ pub(crate) fn run(args: &SessionArgs) -> anyhow::Result<()> {
                 ]);
             }
             table.print_or(
-                "no browser is logged in; one logs in with a token, which `ecowatt token create` makes",
+                "no browser is logged in; the login page asks for a token, and `ecowatt token create` \
+                 creates one",
             )?;
         }
         Verb::Revoke { connection, id: Some(id), .. } => {
             let client = connection.client()?;
             client.end_session(*id).with_context(|| format!("ending session {id}"))?;
-            writeln!(io::stderr(), "session {id} has ended")?;
+            writeln!(io::stderr(), "session {id} ended")?;
         }
         Verb::Revoke { connection, id: None, .. } => {
             connection.client()?.end_sessions().context("ending all sessions")?;
-            writeln!(io::stderr(), "no session runs")?;
+            writeln!(io::stderr(), "all sessions ended")?;
         }
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! When a process is asked to stop.
+//! Signals that ask the process to stop.
 
 use std::io::{self, Write as _};
 use std::process;
 
 use tokio::signal::unix::{Signal, SignalKind, signal as listen};
 
-/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once: whoever sends it does
-/// not want to wait for what a stop in good order finishes, and nothing that was acknowledged is lost.
+/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once, without waiting for
+/// an orderly stop; nothing that was acknowledged is lost.
 ///
 /// Signals are caught from the first poll on.
 pub(crate) async fn signal() {
@@ -15,10 +15,10 @@ pub(crate) async fn signal() {
     match both {
         Ok((mut interrupt, mut terminate)) => {
             next(&mut interrupt, &mut terminate).await;
-            // It ends with the process, one way or the other.
+            // This task ends with the process.
             tokio::spawn(async move {
                 next(&mut interrupt, &mut terminate).await;
-                let _ = writeln!(io::stderr(), "ecowatt: told to stop twice, so it ends at once");
+                let _ = writeln!(io::stderr(), "second signal: stopping at once");
                 process::exit(1);
             });
         }

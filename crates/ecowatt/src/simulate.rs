@@ -13,28 +13,28 @@ use ecowatt_fleet::{Report, Threads, run as simulate};
 use ecowatt_model::DeviceNumber;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Simulate a whole fleet with its server, and check that nothing is lost, doubled or invented.
+/// Simulate a whole fleet with its server, and check that no data is lost, doubled or invented.
 ///
-/// Devices, link, ingest and store are the real code; inverters, disks, clocks, power and network are
-/// simulated and fail as often as `--faults` says. Everything follows from the seed, which is printed
-/// first: the same seed gives the same run, to the last digit of the digest.
+/// Devices, link, ingest and store are the real code; inverters, disks, clocks, power and network
+/// are simulated and fail as often as `--faults` says. Everything follows from the seed, which is
+/// printed first: the same seed repeats the same run, to the last digit of the digest.
 ///
-/// Exit codes: 0 every promise was kept, 1 one was broken (its trace is printed).
+/// Exit codes: 0 if every promise was kept, 1 if one was broken (its trace is printed).
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// Devices, most of them with one inverter, some with two.
+    /// Number of devices, most with one inverter, some with two.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(DEVICES_MAX)))]
     devices: u32,
-    /// Days of faults; an hour follows in which everything must be delivered.
+    /// Days with faults; in an hour without faults after them everything must be delivered.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
     days: u32,
-    /// Drawn if not given.
+    /// The first seed [default: random].
     #[arg(long)]
     seed: Option<u64>,
-    /// How many seeds to run, one after the other, from the first on.
+    /// How many consecutive seeds to run.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// Run seed after seed for this long instead.
+    /// Run consecutive seeds for this long instead.
     #[arg(long, conflicts_with = "seeds")]
     minutes: Option<u64>,
     /// How much goes wrong.
@@ -46,13 +46,13 @@ pub(crate) struct SimulateArgs {
     /// Seconds between two uploads.
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=86_400))]
     upload_s: u64,
-    /// Use one thread instead of two. The outcome is the same.
+    /// Use one thread instead of two. The result is the same.
     #[arg(long)]
     one_thread: bool,
-    /// Print everything that this device goes through, such as dev-3, on standard error.
+    /// Print every event of this device, such as dev-3, to standard error.
     #[arg(long, value_name = "DEVICE")]
     trace: Option<DeviceNumber>,
-    /// Print the report as JSON, one line for each seed.
+    /// Print the report as JSON, one line per seed.
     #[arg(long)]
     json: bool,
 }
@@ -64,13 +64,13 @@ enum Faults {
     High,
 }
 
-/// Weather and plants do not follow from the seed of a run, so that many runs can share them.
+/// Seed of weather and plants: not that of a run, so that many runs can share them.
 const PLANTS_SEED: u64 = 1;
 
 pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let first = match args.seed {
         Some(seed) => seed,
-        // Short enough to be typed in again.
+        // 32 bits: short enough to type.
         None => u64::from(getrandom::u32().context("drawing a seed")?),
     };
     let faults = match args.faults {
@@ -93,6 +93,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         args.upload_s,
         args.faults.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned()),
     )?;
+    // Plants are the slow part; they are computed once for all seeds.
     let bar = bar();
     let span_s = u64::try_from((scenario.end().0 - START.0) / 1_000)?;
     let rows = usize::try_from(span_s.div_ceil(args.sample_s) + 1)?;

@@ -1,4 +1,4 @@
-//! `ecowatt site`: the places that devices are at.
+//! `ecowatt site`: places with devices.
 
 use std::io::{self, Write as _};
 
@@ -9,7 +9,7 @@ use ecowatt_api::UpdateSite;
 use crate::operator::Connection;
 use crate::table::{Table, print_json};
 
-/// List, correct and delete sites. `ecowatt device enrol` makes them.
+/// List, correct and delete sites. `ecowatt device enrol` creates them.
 #[derive(Debug, Args)]
 pub(crate) struct SiteArgs {
     #[command(subcommand)]
@@ -26,25 +26,26 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Give a site another name.
+    /// Rename a site.
     Rename {
         #[command(flatten)]
         connection: Connection,
-        /// Its number, as `ecowatt site list` shows it.
+        /// Number of the site, from `ecowatt site list`.
         id: i64,
-        /// What people call it from now on.
+        /// The new name.
         name: String,
     },
-    /// Correct a site's time zone. It holds from now on; `ecowatt store rebuild` cuts past days anew.
+    /// Correct a site's time zone. It applies from now on; `ecowatt store rebuild` recomputes past
+    /// days.
     SetTimeZone {
         #[command(flatten)]
         connection: Connection,
-        /// Its number, as `ecowatt site list` shows it.
+        /// Number of the site, from `ecowatt site list`.
         id: i64,
         /// IANA name, such as Europe/Berlin.
         time_zone: String,
-        /// If the site has past days: until they are made again they stay as they were cut, and today is
-        /// a mixture.
+        /// Accept that past days keep the bounds of the old time zone until they are rebuilt, and
+        /// that today mixes both.
         #[arg(long)]
         keep_past_days: bool,
     },
@@ -52,7 +53,7 @@ enum Verb {
     Delete {
         #[command(flatten)]
         connection: Connection,
-        /// Its number, as `ecowatt site list` shows it.
+        /// Number of the site, from `ecowatt site list`.
         id: i64,
     },
 }
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &SiteArgs) -> anyhow::Result<()> {
                 table.row([site.id.to_string(), site.name, site.time_zone]);
             }
             table.print_or(
-                "there is no site yet; `ecowatt device enrol` makes one, with its first device",
+                "no sites yet; `ecowatt device enrol` creates one with its first device",
             )?;
         }
         Verb::Rename { connection, id, name } => {
@@ -86,14 +87,11 @@ pub(crate) fn run(args: &SiteArgs) -> anyhow::Result<()> {
                 time_zone: Some(time_zone.clone()),
                 keep_past_days: *keep_past_days,
             };
-            connection
-                .client()?
-                .update_site(*id, &change)
-                .context("correcting the time zone (--keep-past-days)")?;
+            connection.client()?.update_site(*id, &change).context("correcting the time zone")?;
         }
         Verb::Delete { connection, id } => {
             connection.client()?.delete_site(*id).context("deleting the site")?;
-            writeln!(io::stderr(), "site {id} is deleted")?;
+            writeln!(io::stderr(), "site {id} deleted")?;
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! `ecowatt store`: copies of the server's database, made and put back, its roll-ups made again, and
-//! what its space goes to.
+//! `ecowatt store`: backs up and restores the server's database, rebuilds its roll-ups, and reports its
+//! use of space.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,12 @@ use ecowatt_store::{BackupError, By, Contents, CopyProgress, Kind, Rebuilt, Stor
 use serde::Serialize;
 
 use crate::argument;
+use crate::hint::WithHint as _;
 use crate::table::print_json;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Devices that are looked up at once.
+/// Devices per query.
 const DEVICES_AT_ONCE: u32 = 500;
 
 /// Back up, restore and repair the server's database.
@@ -29,24 +30,24 @@ pub(crate) struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Copy the database to one file and check the copy; the server may go on meanwhile.
+    /// Copy the database to one file and check the copy, while the server runs or not.
     ///
-    /// Everything that was acknowledged before this began is in the copy. The file appears when it is
-    /// whole and checked; one whose name ends in `.partial` was broken off.
+    /// The copy has everything that was acknowledged before it began. The file appears once it is
+    /// complete and checked; a name ending in `.partial` means that the copy was interrupted.
     Backup(BackupArgs),
-    /// Check a copy and put it into a folder that has no database.
+    /// Check a copy and restore it into a folder that has no database.
     ///
-    /// Keys and tokens that were revoked after the copy was made stay revoked if the file `revoked` of
-    /// the lost folder is in the new one or is given. Sessions and claim codes end.
+    /// Keys and tokens that were revoked after the copy was made stay revoked if the file `revoked`
+    /// of the lost folder is in the new one or is given. Sessions and claim codes end.
     Restore(RestoreArgs),
-    /// Make minutes, quarter hours, days and energy again from the samples, while no server runs.
+    /// Recompute minutes, quarter hours, days and energy from the samples, while no server runs.
     ///
-    /// For past days after a site's time zone was corrected, and for roll-ups that are damaged. Each
-    /// device is made again as a whole or not at all; broken off, it can be begun again.
+    /// For past days after a site's time zone was corrected, and for damaged roll-ups. Each device
+    /// is rebuilt completely or not at all; after an interruption, run it again.
     Rebuild(RebuildArgs),
-    /// Say what the database's space goes to; the server may go on meanwhile.
+    /// Report what uses the database's space, while the server runs or not.
     ///
-    /// It reads the whole file. Samples of the last days take more than older ones, which the server
+    /// Reads the whole file. Samples of the last days take more space than older ones, which the server
     /// packs.
     Report(ReportArgs),
 }
@@ -61,7 +62,7 @@ struct ReportArgs {
     json: bool,
 }
 
-/// What the database's space goes to, as it is printed.
+/// Use of the database's space.
 #[derive(Debug, Serialize)]
 struct Space {
     samples: u64,
@@ -83,10 +84,11 @@ struct BackupArgs {
     /// The server's data folder.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// The file to make, or a folder for a file named by the time.
+    /// The file to create, or a folder for a file named by the time.
     #[arg(long, value_name = "FILE-OR-DIR")]
     to: PathBuf,
-    /// Give up when the server's log has grown by so much: it cannot begin again during the copy.
+    /// Give up when the server's write-ahead log has grown by this much: it cannot be reset during
+    /// the copy.
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     log_max_mib: u64,
     /// Give up after this time.
@@ -102,10 +104,10 @@ struct RestoreArgs {
     /// The copy.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// The folder to serve from then on, made if it is missing.
+    /// The server's new data folder; created if it is missing.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// What was revoked: the file `revoked` of the lost folder, if it is elsewhere.
+    /// The file `revoked` of the lost folder, if it is not in the new one.
     #[arg(long, value_name = "FILE")]
     revocations: Option<PathBuf>,
     /// Print JSON.
@@ -121,7 +123,7 @@ struct RebuildArgs {
     /// Change nothing; fail if something would change.
     #[arg(long)]
     check: bool,
-    /// This device alone, such as dev-42; all unless told otherwise.
+    /// Only this device, such as dev-42 [default: all].
     #[arg(long, value_name = "ID")]
     device: Option<DeviceNumber>,
     /// Print JSON.
@@ -129,18 +131,18 @@ struct RebuildArgs {
     json: bool,
 }
 
-/// What is said of roll-ups that were made again.
+/// Result of a rebuild.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     devices: u64,
-    /// Devices of which something was not as it is, or would be.
+    /// Devices with rows that changed, or with `--check` would change.
     devices_changed: u64,
     batches: u64,
     batches_unreadable: u64,
     rows_changed: u64,
 }
 
-/// What is said of a copy.
+/// Contents of a copy.
 #[derive(Debug, Serialize)]
 struct Copied {
     file: PathBuf,
@@ -180,7 +182,7 @@ impl Copied {
 /// Carries out a verb.
 ///
 /// # Errors
-/// If there is no copy, or it cannot be relied on.
+/// If the copy cannot be made, is damaged or cannot be restored, or a device cannot be rebuilt.
 pub(crate) async fn run(args: &StoreArgs, clock: Clock) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Backup(args) => back_up(args, clock),
@@ -199,20 +201,18 @@ fn back_up(args: &BackupArgs, clock: Clock) -> anyhow::Result<()> {
         log_growth <= args.log_max_mib.saturating_mul(MIB)
             && clock.mono().since(started) <= args.within
     };
-    let contents = ecowatt_store::back_up(&args.data, &to, go_on).map_err(|error| {
-        let is_late = matches!(error, BackupError::BrokenOff);
-        let error = anyhow::Error::new(error);
-        if is_late {
-            error.context(format!(
-                "after {} s, in which the server's log grew by {} MiB (--within and --log-max-mib \
-                 allow more)",
-                clock.mono().since(started).as_secs(),
-                log_growth / MIB
-            ))
-        } else {
-            error
-        }
-    });
+    let contents = match ecowatt_store::back_up(&args.data, &to, go_on) {
+        Err(error @ BackupError::BrokenOff) => Err(error)
+            .with_context(|| {
+                format!(
+                    "limit reached after {} s, in which the server's log grew by {} MiB",
+                    clock.mono().since(started).as_secs(),
+                    log_growth / MIB
+                )
+            })
+            .with_hint(|| "`--within` and `--log-max-mib` raise the limits"),
+        copied => copied.map_err(anyhow::Error::new),
+    };
     let contents = contents.with_context(|| format!("backing up {}", args.data.display()))?;
     Copied::new(to, contents, None).print(args.json)
 }
@@ -233,16 +233,16 @@ fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     if !restored.was_sealed {
         writeln!(
             stderr,
-            "{} was not made by `ecowatt store backup` and carries no checksum; its structure was \
-             checked, the bytes in it were not",
+            "{} was not made by `ecowatt store backup` and has no checksum; only its structure was \
+             checked",
             args.from.display()
         )?;
     }
     if restored.revocations == 0 && !has_journal(args) {
         writeln!(
             stderr,
-            "nothing says what was revoked after the copy was made: such keys and tokens work again; \
-             revoke them anew, or restore with --revocations FILE"
+            "no list of revocations was found: keys and tokens that were revoked after the copy was \
+             made work again; revoke them once more, or restore with `--revocations FILE`"
         )?;
     }
     Copied::new(args.data.clone(), restored.contents, Some(restored.revocations)).print(args.json)
@@ -250,7 +250,7 @@ fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
 
 async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
     let data = args.data.display();
-    ensure!(Store::is_in(&args.data)?, "{data} holds no server's data");
+    ensure!(Store::is_in(&args.data)?, "{data} has no server data");
     let store = Store::open(&args.data).with_context(|| format!("opening {data}"))?;
     let by = || (!args.check).then(|| By::new("ecowatt store rebuild", clock.now()));
     let mut report = Report::default();
@@ -274,8 +274,8 @@ async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
         }
     }
     report.print(args)?;
-    let is_as_it_was = report.rows_changed == 0;
-    ensure!(!args.check || is_as_it_was, "roll-ups differ from the samples; see above");
+    let is_unchanged = report.rows_changed == 0;
+    ensure!(!args.check || is_unchanged, "roll-ups differ from the samples");
     Ok(())
 }
 
@@ -355,7 +355,7 @@ impl Report {
         if unreadable > 0 {
             writeln!(
                 io::stderr(),
-                "{device}: {unreadable} batches cannot be read and are left out"
+                "{device}: {unreadable} batches cannot be read and are skipped"
             )?;
         }
         Ok(())

@@ -16,7 +16,7 @@ impl Table {
         Self { rows: vec![head.map(str::to_uppercase).to_vec()] }
     }
 
-    /// Adds a row. What is in its cells may come from anywhere.
+    /// Adds a row. Its cells may contain text from outside.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
@@ -42,8 +42,7 @@ impl Table {
         text
     }
 
-    /// Prints the table; one without rows is not printed, and `nothing` says on standard error what
-    /// to do about that.
+    /// Prints the table; without rows it prints `nothing` to standard error instead.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -58,11 +57,12 @@ impl Table {
 /// Prints `value` as JSON.
 ///
 /// # Errors
-/// If it has no JSON or standard output cannot be written.
+/// If it cannot be serialized or standard output cannot be written.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = String::new();
     for character in serde_json::to_string_pretty(value)?.chars() {
-        // Beyond the line breaks, such characters are in strings alone, where JSON may escape them.
+        // Except for line breaks, such characters occur only in strings, where JSON can escape
+        // them.
         if character == '\n' || ecowatt_model::is_plain(character) {
             text.push(character);
         } else {
@@ -77,8 +77,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Text from outside, as it may stand in a line on a terminal: what is not plainly a character there
-/// is shown as a replacement, so that nothing can move the cursor, colour or hide what follows.
+/// Makes text from outside safe for a terminal: control and formatting characters are replaced, so
+/// that they cannot move the cursor, set colours or hide what follows.
 #[must_use]
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if ecowatt_model::is_plain(c) { c } else { '\u{fffd}' }).collect()
@@ -95,7 +95,7 @@ pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 
-/// A value that is one word in JSON, as that word.
+/// Returns a value that is one word in JSON as that word.
 pub(crate) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn terminal_is_not_commanded_by_what_is_listed() {
+    fn control_characters_do_not_reach_the_terminal() {
         let mut table = Table::new(["firmware"]);
         table.row(["\u{1b}[2J\u{1b}]0;owned\u{7}1.0\n\u{9b}31m\u{202e}x".into()]);
         let shown = "?[2J?]0;owned?1.0??31m?x".replace('?', "\u{fffd}");

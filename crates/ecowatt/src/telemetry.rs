@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use ecowatt_api::{EnergyDay, EnergySource, Resolution, Series, Telemetry, UnsureTime};
 use ecowatt_client::{Client, TelemetryQuery};
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
+use crate::hint::WithHint as _;
 use crate::operator::Connection;
 use crate::table::print_json;
 
@@ -24,9 +25,9 @@ pub(crate) struct TelemetryArgs {
 enum Verb {
     /// Write a device's history to standard output as CSV.
     ///
-    /// One line per instant. Raw readings have a column per point with an empty cell where there is
-    /// no good reading, and one that says how well the instant is known; coarser resolutions have mean, min, max, last and count per point, and days
-    /// their date at the site.
+    /// One line per instant. Raw readings have one column per point, empty without a good reading,
+    /// and `time_quality`, how well the time is known. Coarser resolutions have mean, min, max,
+    /// last and count per point; days also have their date at the site.
     Export(ExportArgs),
     /// Write a device's energy by day of its site to standard output as CSV.
     Energy(EnergyArgs),
@@ -39,24 +40,24 @@ struct ExportArgs {
     /// The device, such as dev-42.
     #[arg(long)]
     device: String,
-    /// Which of its inverters, from 0.
+    /// Number of the inverter, from 0.
     #[arg(long, default_value_t = 0)]
     inverter: u8,
-    /// First instant (RFC 3339), or a date that stands for the site's midnight.
+    /// Start (RFC 3339), or a date for midnight at the site.
     #[arg(long)]
     from: String,
-    /// End, itself not included; the present if not given.
+    /// End, exclusive [default: now].
     #[arg(long)]
     to: Option<String>,
     #[arg(long, value_enum, default_value_t = Step::Minute)]
     resolution: Step,
-    /// Points such as ac.power,pv.1.voltage; all if not given.
+    /// Points, such as ac.power,pv.1.voltage [default: all].
     #[arg(long, value_delimiter = ',')]
     points: Vec<String>,
-    /// Write times as clocks at the site show them, with their offset, instead of in UTC.
+    /// Write times in the site's time zone with their offset, instead of in UTC.
     #[arg(long)]
     local_time: bool,
-    /// Write a JSON array with an object per instant.
+    /// Write a JSON array with one object per instant.
     #[arg(long)]
     json: bool,
 }
@@ -68,10 +69,10 @@ struct EnergyArgs {
     /// The device, such as dev-42.
     #[arg(long)]
     device: String,
-    /// First day at the site, or an instant (RFC 3339) in it; 30 days before the end if not given.
+    /// First day at the site, or an instant (RFC 3339) in it [default: 30 days before the end].
     #[arg(long)]
     from: Option<String>,
-    /// End, itself not included; the present if not given.
+    /// End, exclusive [default: now].
     #[arg(long)]
     to: Option<String>,
     /// Print the server's answer as JSON, gaps included.
@@ -103,7 +104,7 @@ impl From<Step> for Resolution {
     }
 }
 
-/// Does what the verb says.
+/// Carries out a verb.
 ///
 /// # Errors
 /// If the server refuses, cannot be reached, or standard output cannot be written.
@@ -116,10 +117,10 @@ pub(crate) fn run(args: &TelemetryArgs) -> anyhow::Result<()> {
 
 /// How instants are written.
 struct Times {
-    /// That of the site, if it is needed.
+    /// The site's time zone, if it is needed.
     zone: Option<TimeZone>,
     is_local: bool,
-    /// Whether a day's date is written beside the instant at which it begins.
+    /// Whether each day's date is written next to its start.
     has_dates: bool,
 }
 
@@ -139,7 +140,7 @@ impl Times {
     /// The instant, and the date if there is one.
     fn write(&self, t_ms: i64) -> anyhow::Result<(String, Option<String>)> {
         let instant =
-            Timestamp::from_millisecond(t_ms).context("the server gave a strange time")?;
+            Timestamp::from_millisecond(t_ms).context("the server sent a time out of range")?;
         let at_site = self.zone.as_ref().map(|zone| instant.to_zoned(zone.clone()));
         let time = match &at_site {
             Some(at) if self.is_local => at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
@@ -174,9 +175,12 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
                 }
                 columns = Some(head);
             }
-            // A layout that changed between two pages would shift values under wrong names.
+            // A layout that changed between two pages would put values under wrong names.
             Some(known) if *known == head => {}
-            Some(_) => anyhow::bail!("the device's points change within the range; name --points"),
+            Some(_) => {
+                return Err(anyhow!("the device's points change within the range"))
+                    .with_hint(|| "name the points with `--points`");
+            }
         }
         if args.json {
             write_objects(&page, &times, &mut is_first, &mut out)?;
@@ -186,7 +190,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
         if page.next_cursor.is_none() {
             break;
         }
-        // The end must stay what it was when the first page was asked for.
+        // Later pages must have the end of the first one; the default end moves.
         query.to = Some(page.to);
         query.cursor = page.next_cursor;
     }
@@ -197,10 +201,10 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decimals that a mean has beyond those of its readings.
+/// Decimals of a mean beyond those of its readings.
 const MEAN_DECIMALS: usize = 2;
 
-/// What a bucket has of each point.
+/// The figures of each point in a bucket.
 const FIGURES: [&str; 5] = ["mean", "min", "max", "last", "count"];
 
 fn head(page: &Telemetry, has_dates: bool) -> Vec<String> {
@@ -216,10 +220,10 @@ fn head(page: &Telemetry, has_dates: bool) -> Vec<String> {
     time.chain(page.series.iter().flat_map(of_series)).chain(quality).collect()
 }
 
-/// The column that says how well a sample's time is known.
+/// The column for how well a sample's time is known.
 const TIME_QUALITY: &str = "time_quality";
 
-/// How well the time of a sample is known; nothing where the answer does not say.
+/// How well the time of a sample is known; `None` if the answer does not say.
 fn time_quality(page: &Telemetry, at: usize) -> Option<&'static str> {
     let stretches = page.unsure_times.as_ref()?;
     let holds = |(from, to, _): &&(u32, u32, UnsureTime)| {
@@ -327,7 +331,7 @@ fn energy(args: &EnergyArgs) -> anyhow::Result<()> {
     if let Some(until) = &energy.gaps_listed_until {
         writeln!(
             io::stderr(),
-            "there are too many gaps to list; from {until} on none are counted"
+            "note: too many gaps to list; gaps from {until} on are not counted"
         )?;
     }
     Ok(())
@@ -338,7 +342,7 @@ fn gap_minutes(day: &EnergyDay) -> anyhow::Result<i64> {
     let mut seconds = 0;
     for gap in &day.gaps {
         let instant = |text: &str| {
-            text.parse::<Timestamp>().with_context(|| format!("the server gave the time {text:?}"))
+            text.parse::<Timestamp>().with_context(|| format!("the server sent the time `{text}`"))
         };
         seconds += instant(&gap.to)?.as_second() - instant(&gap.from)?.as_second();
     }
@@ -406,7 +410,7 @@ mod tests {
         );
     }
 
-    /// A day of 25 hours begins at an offset that it does not end at.
+    /// A day of 25 hours starts and ends at different offsets.
     #[test]
     fn days_and_times_are_those_of_the_site() {
         let zone = Some(TimeZone::get("Europe/Berlin").unwrap());

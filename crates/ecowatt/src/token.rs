@@ -1,10 +1,10 @@
-//! `ecowatt token`: who has access, by the data folder or by an owner's token.
+//! `ecowatt token`: tokens for access, through the data folder or with an owner's token.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use ecowatt_api::{CreateToken, Role, Token};
 use ecowatt_client::Client;
@@ -14,13 +14,14 @@ use ecowatt_server::access::{Access, TokenRequest};
 use ecowatt_store::{self as stored, By, Store, TokenId};
 
 use crate::argument;
+use crate::hint::WithHint as _;
 use crate::operator::Connection;
 use crate::table::{Table, or_dash, print_json, word};
 
-/// Make, list and revoke tokens.
+/// Create, list and revoke tokens.
 ///
-/// With --data for whoever owns the server's data folder, while the server runs and while it does
-/// not; otherwise over the network with an owner's token.
+/// With --data directly in the server's data folder, whether the server runs or not; otherwise over
+/// the network with an owner's token.
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
@@ -29,17 +30,17 @@ pub(crate) struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token and print it, this once.
+    /// Create a token and print it. It cannot be shown again.
     Create {
         #[command(flatten)]
         place: Place,
-        /// What it allows.
+        /// What the token allows.
         #[arg(long)]
         role: RoleArg,
-        /// What people call it; its role and the time unless told otherwise.
+        /// Name of the token [default: its role and the time].
         #[arg(long)]
         name: Option<String>,
-        /// How long it is valid, such as 12h or 90d; without end unless told otherwise.
+        /// How long the token is valid, such as 12h or 90d [default: without end].
         #[arg(long, value_name = "DURATION", value_parser = argument::duration)]
         valid_for: Option<Duration>,
     },
@@ -55,12 +56,12 @@ enum Verb {
     Revoke {
         #[command(flatten)]
         place: Place,
-        /// Its number, as `ecowatt token list` shows it.
+        /// Number of the token, from `ecowatt token list`.
         id: i64,
     },
 }
 
-/// Where the tokens are.
+/// Where to find the tokens: in a folder on this machine, or on a server.
 #[derive(Debug, Args)]
 struct Place {
     /// The server's data folder, on this machine.
@@ -74,13 +75,13 @@ struct Place {
 enum RoleArg {
     /// Everything.
     Owner,
-    /// Looking at devices, sites and measurements.
+    /// Reading devices, sites and measurements.
     Viewer,
-    /// Reading the server's own counts, for Prometheus.
+    /// Reading the server's own metrics, for Prometheus.
     Metrics,
 }
 
-/// Somebody who can do it.
+/// Access to the tokens.
 enum Keeper {
     Folder(Access, Store),
     Server(Client),
@@ -89,9 +90,9 @@ enum Keeper {
 /// Carries out a verb.
 ///
 /// # Errors
-/// If the folder is no store or cannot be written to, or the server refuses.
+/// If the folder has no store or cannot be written to, or the server refuses.
 pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
-    // The folder has no users: write access to it is the only right.
+    // The folder has no users: write access to it is the only right that counts.
     let by = By::new("ecowatt token", clock.now());
     match args.verb {
         Verb::Create { place, role, name, valid_for } => {
@@ -100,16 +101,16 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
                 Some(name) => name,
                 None => format!("{} {}", stored.as_str(), instant(clock.now())?),
             };
-            let making = || format!("making the token {name:?}");
+            let creating = || format!("creating the token `{name}`");
             let text = match place.keeper(clock)? {
                 Keeper::Folder(access, _) => {
                     let request = TokenRequest { name: name.clone(), role: stored, valid_for };
-                    access.make_token(by, request).await.with_context(making)?.text.expose()
+                    access.make_token(by, request).await.with_context(creating)?.text.expose()
                 }
                 Keeper::Server(client) => {
                     let valid_for_s = valid_for.map(|valid_for| valid_for.as_secs());
                     let request = CreateToken { name: name.clone(), role: api, valid_for_s };
-                    client.create_token(&request).with_context(making)?.secret
+                    client.create_token(&request).with_context(creating)?.secret
                 }
             };
             writeln!(io::stdout(), "{text}")?;
@@ -126,13 +127,14 @@ pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
         Verb::Revoke { place, id } => {
             let revoking = || format!("revoking token {id}");
             match place.keeper(clock)? {
-                // Whoever owns the folder can always make another, so the last one may go too.
+                // With the folder another can always be created, so the last one may be revoked
+                // too.
                 Keeper::Folder(_, store) => {
                     store.delete_token(by, TokenId(id), None).await.with_context(revoking)?;
                 }
                 Keeper::Server(client) => client.revoke_token(id).with_context(revoking)?,
             }
-            writeln!(io::stderr(), "token {id} is void, and so are its browser sessions")?;
+            writeln!(io::stderr(), "token {id} revoked; its browser sessions ended")?;
         }
     }
     Ok(())
@@ -186,28 +188,25 @@ fn list(tokens: &[Token], json: bool) -> anyhow::Result<()> {
         ]);
     }
     table.print_or(
-        "there is no token; `ecowatt token create --data DIR --role owner` makes one for an owner",
+        "no tokens yet; `ecowatt token create --data DIR --role owner` creates one for an owner",
     )?;
     Ok(())
 }
 
-/// Opens the store, beside the server that may be running on it.
+/// Opens the store; a server may be running on it.
 ///
-/// A folder without a store is a folder that somebody mistyped: a token of a store made on the spot
-/// would open nothing.
+/// A folder without a store was mistyped: a token in a store created here would open nothing.
 fn open(data: &Path) -> anyhow::Result<Store> {
     let is_there = Store::is_in(data)
         .with_context(|| format!("looking for the server's data in {}", data.display()))?;
-    anyhow::ensure!(
-        is_there,
-        "{} holds no server's data; give the folder that `ecowatt serve` names when it starts \
-         (`ecowatt serve --data DIR` makes one)",
-        data.display()
-    );
+    if !is_there {
+        return Err(anyhow!("{} has no server data", data.display()))
+            .with_hint(|| "give the folder that `ecowatt serve` prints when it starts");
+    }
     Store::open_beside(data).with_context(|| format!("opening {}", data.display()))
 }
 
 fn instant(at: UnixMs) -> anyhow::Result<String> {
-    let at = jiff::Timestamp::from_millisecond(at.0).context("a stored time is strange")?;
+    let at = jiff::Timestamp::from_millisecond(at.0).context("stored timestamp is out of range")?;
     Ok(format!("{at:.3}"))
 }

@@ -1,4 +1,4 @@
-//! How many bytes our codec and its peers take for files of samples.
+//! Compares the bytes that our codec and others take for files of samples.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{csv, open};
 
-/// Speed is the best of this many rounds, each at least so long.
+/// Speed is the best of this many rounds, each at least this long.
 const ROUNDS: usize = 8;
 const ROUND_MS: u64 = 40;
 
@@ -124,7 +124,7 @@ fn print(line: &Line<'_>, is_json: bool, out: &mut impl Write) -> anyhow::Result
     Ok(())
 }
 
-/// What our codec makes of a table, and how fast.
+/// Size of a table in our codec, and its speed.
 struct Ours {
     bytes: usize,
     encode_mvps: f64,
@@ -158,14 +158,14 @@ impl Ours {
             }
             Ok(())
         })?;
-        anyhow::ensure!(is_same, "decoding gave other words than were encoded");
+        anyhow::ensure!(is_same, "decoded words differ from the encoded ones");
         Ok(Self { bytes: encoded.iter().map(Vec::len).sum(), encode_mvps, decode_mvps })
     }
 }
 
-/// Million values a second that `pass` gets through, one pass being the whole table.
+/// Million values per second that `pass` processes; one pass is the whole table.
 ///
-/// The best of several rounds, since whatever else the machine does can only slow it down.
+/// The best of several rounds, since other load on the machine can only slow it down.
 fn speed(
     table: &Table,
     clock: Clock,

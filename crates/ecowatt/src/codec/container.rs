@@ -1,4 +1,4 @@
-//! The file that `ecowatt codec encode` writes.
+//! The file format of `ecowatt codec encode`.
 //!
 //! | bytes | meaning |
 //! |---|---|
@@ -56,12 +56,12 @@ pub(super) fn encode(
     }
 }
 
-/// Decodes such a file into the CSV it was made of.
+/// Decodes such a file into the original CSV.
 pub(super) fn decode(mut input: impl Read, out: &mut impl Write) -> anyhow::Result<()> {
     let mut start = [0; 10];
     input.read_exact(&mut start).context("reading the start of the file")?;
     ensure!(start.starts_with(MAGIC), "not a file of `ecowatt codec encode`");
-    ensure!(start[8] == VERSION, "version {} is not known", start[8]);
+    ensure!(start[8] == VERSION, "unknown version {}", start[8]);
     let columns = usize::from(start[9]);
     ensure!((1..=COLUMNS_MAX).contains(&columns), "{columns} columns");
     out.write_all(b"t")?;
@@ -97,7 +97,7 @@ fn name(input: &mut impl Read) -> anyhow::Result<String> {
     let mut name = vec![0; usize::from(len[0])];
     input.read_exact(&mut name)?;
     let name = String::from_utf8(name).context("not UTF-8")?;
-    ensure!(!name.is_empty() && !name.contains([',', '\n']), "no name of a CSV column");
+    ensure!(!name.is_empty() && !name.contains([',', '\n']), "not a valid name of a CSV column");
     Ok(name)
 }
 
@@ -109,11 +109,11 @@ fn rows(
 ) -> anyhow::Result<()> {
     let mut batch = Decoder::new(bytes, state)?;
     ensure!(batch.columns() == columns, "{} columns, not {columns}", batch.columns());
-    ensure!(batch.base() == TimeBase::Unix, "its times do not count from 1970");
+    ensure!(batch.base() == TimeBase::Unix, "times do not count from 1970");
     let (mut words, mut marks) = (vec![0; columns], vec![Mark::Read; columns]);
     while let Some(time) = batch.next_row(&mut words, &mut marks)? {
         if time % 1000 != 0 || marks.iter().any(|&mark| mark != Mark::Read) {
-            bail!("a sample that no such CSV holds");
+            bail!("a sample that cannot be written as CSV");
         }
         write!(out, "{}", time / 1000)?;
         for word in &words {

@@ -1,16 +1,16 @@
-//! CSV of samples, read line by line and without any leniency.
+//! A strict reader of CSV files with samples.
 
 use std::io::{self, BufRead};
 
 use ecowatt_model::COLUMNS_MAX;
 
-/// Longest line that is read: 128 numbers and the time are far below it.
+/// Longest accepted line: 128 numbers and the time are far shorter.
 const LINE_MAX: usize = 1 << 16;
 
 /// Longest name of a column, in bytes.
 pub(super) const NAME_MAX: usize = 255;
 
-/// Why a file is not such a CSV.
+/// Why a file is not a valid CSV of samples.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CsvError {
     #[error("line {line} cannot be read")]
@@ -29,7 +29,7 @@ pub(super) enum CsvError {
     Word { line: usize, column: String, field: String },
 }
 
-/// Gives the samples of a CSV one by one.
+/// Reads the samples of a CSV one by one.
 #[derive(Debug)]
 pub(super) struct Reader<R> {
     lines: R,
@@ -59,7 +59,8 @@ impl<R: BufRead> Reader<R> {
         &self.names
     }
 
-    /// Adds the next sample's words to `words`; its time in Unix seconds, or none at the end.
+    /// Adds the next sample's words to `words`; returns its time in Unix seconds, `None` at the
+    /// end.
     pub(super) fn sample(&mut self, words: &mut Vec<u16>) -> Result<Option<i64>, CsvError> {
         if !self.next_line()? {
             return Ok(None);
@@ -100,7 +101,7 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The number that is written exactly so.
+/// Parses a number in its only accepted form.
 fn canonical<T: std::str::FromStr + ToString>(field: &str) -> Option<T> {
     field.parse::<T>().ok().filter(|number| number.to_string() == field)
 }

@@ -1,10 +1,10 @@
-//! An installer's first minutes: what the agent says when something is not as it should be.
+//! An installer's first minutes: what the agent reports when the set-up is wrong.
 
 use crate::run::{Process, ecowatt};
 use crate::store::Demo;
 
 #[test]
-fn wrong_unit_and_revoked_key_are_said() {
+fn wrong_unit_and_revoked_key_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let data = path("server");
@@ -60,9 +60,9 @@ fn wrong_unit_and_revoked_key_are_said() {
 }
 
 #[test]
-fn lasting_refusal_is_said_with_the_command_that_ends_it() {
-    // The clock of a demonstration runs fast, so the five minutes that it takes to believe the refusal
-    // are over soon.
+fn lasting_refusal_is_reported_with_the_command_that_ends_it() {
+    // A demonstration's clock runs fast, so the five minutes until the refusal is believed pass
+    // quickly.
     let demo = Demo::start();
     demo.wait_for_more_than(0);
     let operator = ["--url", &demo.url, "--token-file", demo.token.to_str().unwrap()];

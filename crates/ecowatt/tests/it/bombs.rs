@@ -1,5 +1,5 @@
-//! Messages of a few hundred bytes that unpack into as much as there can be, from devices with keys,
-//! many at once: the server's memory and disk stay within bounds, and others are served.
+//! Messages of a few hundred bytes that unpack into as much as possible, many at once, from devices
+//! with valid keys: the server's memory and disk stay bounded, and other clients are served.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use ecowatt_wire::{Batch, ITEMS_MAX, Stream};
 use crate::link::{Peer, encoded, post};
 use crate::server::{Plant, Server};
 
-/// The server's memory at most, in KiB: what is decoded at once and waits for the store, 64 MiB of
+/// Most memory of the server, in KiB: what is being decoded and what waits for the store, 64 MiB of
 /// database pages to write and as many to read, rows in memory, and what the allocator keeps.
 const MEMORY_MAX_KIB: u64 = 384 * 1024;
-/// What a device may bring at once fits into this many bytes of disk, and it has some left.
+/// Disk for what a device may send at once, with some to spare.
 const DISK_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 const DAY_MS: i64 = 86_400_000;
@@ -23,7 +23,7 @@ const QUARTER_MS: i64 = 900_000;
 const FIRST_MS: i64 = 1_609_459_200_000;
 const ROWS: i64 = 1024;
 
-/// What to unpack.
+/// Contents of a message.
 #[derive(Debug, Clone, Copy)]
 struct Bomb {
     columns: u8,
@@ -32,8 +32,8 @@ struct Bomb {
     batches: usize,
 }
 
-/// The bytes of a layout of so many columns and points, which lie on the columns in turn; made by
-/// hand, because not every one is allowed.
+/// The bytes of a layout with this many columns and points, assigned to the columns in turn; built
+/// by hand, because not all of them are allowed.
 fn layout_of(columns: u8, points: u8) -> Vec<u8> {
     let head = |major: u8, n: u8| match n {
         0..24 => vec![major | n],
@@ -56,7 +56,7 @@ fn layout_of(columns: u8, points: u8) -> Vec<u8> {
 }
 
 impl Bomb {
-    /// The next message of a device; its batches are none that it has sent.
+    /// The next message of a device, with batches that it has not sent before.
     fn message(self, peer: &mut Peer) -> Vec<u8> {
         let layout = layout_of(self.columns, self.points);
         let first = peer.counter * ITEMS_MAX as u64;
@@ -83,7 +83,7 @@ impl Bomb {
     }
 }
 
-/// Most memory that the server ever had, in KiB (VmHWM of proc_pid_status(5)).
+/// Peak memory of the server, in KiB (VmHWM in proc_pid_status(5)).
 fn peak_kib(server: &Server) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -94,7 +94,7 @@ fn size_of(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
-/// Sends all at once, each on a connection of its own, and gives the statuses.
+/// Sends all at once, each on its own connection, and returns the statuses.
 fn send_at_once(host: &str, messages: &[Vec<u8>]) -> Vec<u16> {
     thread::scope(|scope| {
         let sending: Vec<_> = messages
@@ -106,7 +106,7 @@ fn send_at_once(host: &str, messages: &[Vec<u8>]) -> Vec<u16> {
 }
 
 #[test]
-fn bombs_of_one_device_and_of_several_leave_memory_disk_and_others_alone() {
+fn bombs_of_one_device_and_of_several_are_bounded_and_disturb_no_other() {
     let server = Server::start();
     let plant = Plant::start();
     let _victim = plant.agent(&server, &server.enrol("Roof", "Home"));

@@ -1,4 +1,4 @@
-//! `ecowatt check-config` on files that are wrong in many ways.
+//! `ecowatt check-config` on files with many problems.
 
 use crate::run::ecowatt;
 
@@ -25,7 +25,7 @@ fn every_problem_of_every_file_is_named_with_file_line_and_key() {
         format!("{server}: 2 problems:"),
         "  line 2: server.listen: ".into(),
         "  line 3: server.silent_after: ".into(),
-        "ecowatt: 3 files are wrong".into(),
+        "error: 3 files have problems".into(),
     ];
     let lines: Vec<&str> = said.err.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{said:?}");
@@ -35,7 +35,7 @@ fn every_problem_of_every_file_is_named_with_file_line_and_key() {
 }
 
 #[test]
-fn value_in_place_of_a_table_is_said_in_plain_words() {
+fn value_in_place_of_a_table_is_reported_in_plain_words() {
     let folder = tempfile::tempdir().unwrap();
     for (kind, text, named) in [
         ("--server", "server = 'x'\n", "a table, such as [server]"),

@@ -1,4 +1,4 @@
-//! The verbs that correct things and take access back, against a real server.
+//! The verbs that correct records and revoke access, against a real server.
 
 use crate::server::{Plant, Server};
 
@@ -21,7 +21,7 @@ fn sessions_are_listed_and_ended() {
     assert!(server.refused(&["session", "revoke", &id]).contains(&id));
     server.done(&["session", "revoke", "--all"]);
     assert!(server.list("session").is_empty());
-    // One or all has to be said.
+    // Either an id or `--all` is required.
     assert_eq!(server.say_as("owner", &["session", "revoke"]).code, Some(2));
 }
 
@@ -35,7 +35,7 @@ fn claim_codes_are_listed_without_their_secret_and_voided() {
     let table = server.done(&["claim", "list"]);
     assert!(table.contains(first) && table.contains("dev-1") && !table.contains(&code), "{table}");
 
-    // The whole code, as it is at hand, does as well as its first group.
+    // The whole code works as well as its first group.
     server.done(&["claim", "revoke", &code]);
     assert!(server.list("claim").is_empty());
     server.refused(&["claim", "revoke", first]);
@@ -94,7 +94,7 @@ fn devices_are_renamed_moved_reset_and_deleted() {
     let code = server.done(&["device", "enrol", "--device", "dev-1"]);
     assert_eq!(code.lines().count(), 1, "{code}");
 
-    // Nobody is there to answer the question.
+    // There is no answer on standard input.
     let asked = server.refused(&["device", "delete", "dev-1"]);
     assert!(asked.contains("Roof at Farm") && asked.contains("nothing was deleted"), "{asked}");
     assert_eq!(server.list("device").len(), 1);

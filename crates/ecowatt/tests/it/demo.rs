@@ -3,12 +3,13 @@
 use crate::run::{Process, ecowatt};
 
 #[test]
-fn taken_port_and_foreign_folder_are_said_with_the_way_out() {
+fn taken_port_and_foreign_folder_are_reported_with_a_hint() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = ecowatt(&["demo", "--listen", &address, "--for", "1s"]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains(&address) && said.err.contains("--listen 127.0.0.1:0"), "{said:?}");
+    assert!(said.err.contains(&address), "{said:?}");
+    assert!(said.err.contains("\nhint: `--listen 127.0.0.1:0`"), "{said:?}");
 
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("thesis.txt");
@@ -16,13 +17,14 @@ fn taken_port_and_foreign_folder_are_said_with_the_way_out() {
     let data = folder.path().to_str().unwrap();
     let said = ecowatt(&["demo", "--listen", "127.0.0.1:0", "--for", "1s", "--data", data]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("thesis.txt") && said.err.contains("empty folder"), "{said:?}");
+    assert!(said.err.contains("thesis.txt"), "{said:?}");
+    assert!(said.err.contains("\nhint: give an empty folder"), "{said:?}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 1);
 }
 
 #[cfg(unix)]
 #[test]
-fn nobody_else_on_the_machine_reads_the_owners_token() {
+fn other_users_of_the_machine_cannot_read_the_owners_token() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempfile::tempdir().unwrap();

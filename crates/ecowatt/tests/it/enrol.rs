@@ -9,7 +9,7 @@ const DATA: &str = "data = \"/var/lib/ecowatt-agent\"";
 const ROOF: [&str; 8] =
     ["device", "enrol", "--name", "Roof", "--site", "Home", "--time-zone", "UTC"];
 
-/// Writes what was printed to a file as it is, but for the folder, which other tests use too.
+/// Writes the printed text to a file; only the folder is replaced, which other tests use too.
 fn paste(plant: &Plant, text: &str) -> String {
     assert_eq!(text.matches(DATA).count(), 1, "{text}");
     let data = format!("data = \"{}\"", plant.file("agent"));
@@ -30,7 +30,7 @@ fn configuration_that_is_printed_runs_when_pasted() {
             server.json(&enrol)["agent_toml"].as_str().unwrap().to_owned()
         } else {
             let said = server.say_as("owner", &enrol);
-            // The code alone is on standard output.
+            // Standard output has only the code.
             assert_eq!((said.code, said.out.lines().count()), (Some(0), 1), "{said:?}");
             assert!(said.err.contains(&format!("claim_code = \"{}\"", said.out.trim())));
             said.err
@@ -42,7 +42,7 @@ fn configuration_that_is_printed_runs_when_pasted() {
 }
 
 #[test]
-fn configuration_without_an_inverter_is_complete_and_says_what_to_put_in() {
+fn configuration_without_an_inverter_is_valid_and_says_what_to_edit() {
     let (server, plant) = (Server::start(), Plant::start());
     let said = server.say_as("owner", &ROOF);
     assert!(said.err.contains("--transport") && said.err.contains("on this machine"), "{said:?}");
@@ -50,7 +50,7 @@ fn configuration_without_an_inverter_is_complete_and_says_what_to_put_in() {
     let checked = ecowatt(&["check-config", "--agent", &config]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
 
-    // A twin is a remark, and the address is the one that was given.
+    // A device of the same name is a note, and the address is the one that was given.
     let elsewhere = ["--server", "http://192.0.2.7:8080"];
     let said = server.say_as("owner", &[&ROOF[..], &elsewhere].concat());
     assert!(said.err.contains("# note: ") && !said.err.contains("on this machine"), "{said:?}");
@@ -70,7 +70,7 @@ fn device_with_a_configuration_gets_the_line_that_changes() {
 }
 
 #[test]
-fn what_no_agent_takes_is_refused_before_a_code_is_made() {
+fn settings_that_no_agent_accepts_are_refused_before_a_code_is_made() {
     let server = Server::start();
     for (bad, says) in [
         (&["--server", "https://sun.example"][..], "https is not supported"),

@@ -1,4 +1,4 @@
-//! The device's side of the link, for anyone who holds a device's key.
+//! The device's side of the link, for a holder of the device's key.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,11 +16,11 @@ pub(crate) struct Peer {
     pub(crate) host: String,
     keys: LinkKeys,
     kid: Kid,
-    /// Of the message that was made last.
+    /// Counter of the last message.
     pub(crate) counter: u64,
 }
 
-/// What the server answered.
+/// The server's answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -65,7 +65,7 @@ impl Peer {
     }
 }
 
-/// Posts a message on a connection of its own.
+/// Posts a message on its own connection.
 pub(crate) fn post(host: &str, path: &str, message: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(host).unwrap();
     write!(
@@ -84,7 +84,7 @@ pub(crate) fn post(host: &str, path: &str, message: &[u8]) -> Answer {
     Answer { status, body: answer[end + 4..].to_vec() }
 }
 
-/// A batch of the same words at each of these times.
+/// A batch with the same words at each of these times.
 pub(crate) fn encoded(times: &[i64], words: &[u16]) -> Vec<u8> {
     let columns = words.len();
     let words = words.repeat(times.len());

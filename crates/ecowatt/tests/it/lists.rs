@@ -1,4 +1,4 @@
-//! Lists in which nothing is.
+//! Empty lists.
 
 use crate::run::{Process, ecowatt};
 use crate::server::Server;
@@ -22,7 +22,7 @@ fn empty_list_says_what_to_do_next() {
         assert_eq!((json.code, out, err), (Some(0), "[]\n", ""), "{verb:?}");
     }
 
-    // What is listed comes with its head, and nothing is said beside it.
+    // A list that is not empty has a head and no message.
     server.enrol("Roof", "Home");
     server.log_in();
     for (noun, head) in [

@@ -1,4 +1,4 @@
-//! The command line as its users meet it: the real binary, its exit codes and its words.
+//! The command line as its users see it: the real binary, its exit codes and its output.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! The operator's verbs without what they need to reach a server.
+//! The operator's verbs without a token, an address or a server.
 
 use serde_json::Value;
 
@@ -9,20 +9,23 @@ use crate::store::Demo;
 fn verb_without_a_token_says_where_it_looked() {
     let said = ecowatt(&["device", "list"]);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("ecowatt token create --data DIR --role owner"), "{said:?}");
+    let [error, hint] = said.err.lines().collect::<Vec<_>>()[..] else { panic!("{said:?}") };
+    assert!(error.starts_with("error: ") && error.contains("--token-file"), "{said:?}");
+    assert!(hint.starts_with("hint: "), "{said:?}");
+    assert!(hint.contains("ecowatt token create --data DIR --role owner"), "{said:?}");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "\n").unwrap();
     let file = file.to_str().unwrap();
-    // Nothing listens there, and nothing is asked.
+    // No server is listening there, and no request is sent.
     let said = ecowatt(&["device", "list", "--url", "http://127.0.0.1:1", "--token-file", file]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains(file) && !said.err.contains("reach"), "{said:?}");
 }
 
 #[test]
-fn address_from_the_environment_is_used_and_not_asked_for() {
+fn address_from_the_environment_is_used_and_not_required() {
     let say = |args: &[&str]| {
         let variables = [("ECOWATT_URL", "http://127.0.0.1:1"), ("ECOWATT_TOKEN", "t")];
         let output = ecowatt_command(args).envs(variables).output().unwrap();
@@ -42,7 +45,7 @@ fn address_from_the_environment_is_used_and_not_asked_for() {
 }
 
 #[test]
-fn history_energy_and_keys_are_said_to_people_and_programs() {
+fn history_energy_and_keys_are_printed_for_people_and_programs() {
     let demo = Demo::start();
     demo.wait_for_more_than(50);
     let ask = |verb: &[&str], rest: &[&str]| {
@@ -77,7 +80,7 @@ fn history_energy_and_keys_are_said_to_people_and_programs() {
     assert_eq!((&key["device"], &key["generation"]), (&"dev-1".into(), &1.into()));
     assert!(key["revoked"].is_null());
 
-    // The same server, asked as if it spoke TLS.
+    // The same server, addressed with TLS.
     let https = demo.url.replace("http://", "https://");
     let token = demo.token.to_str().unwrap();
     let said = ecowatt(&["device", "list", "--url", &https, "--token-file", token]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 
-/// What the binary said and how it ended.
+/// Output and exit code of the binary.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
@@ -14,7 +14,7 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-/// Runs the binary to its end, with nothing of ours in its environment.
+/// Runs the binary to its end, without our variables in its environment.
 pub(crate) fn ecowatt(args: &[&str]) -> Said {
     let output = ecowatt_command(args).stdin(Stdio::null()).output().unwrap();
     Said {
@@ -30,10 +30,10 @@ pub(crate) fn ecowatt_command(args: &[&str]) -> Command {
     command
 }
 
-/// Longest wait for something to be said.
+/// Longest wait for an expected line.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A process of the binary that writes what it says to a file, and is killed with the test.
+/// A process of the binary whose output goes to a file; killed at the end of the test.
 pub(crate) struct Process {
     pub(crate) child: Child,
     said: PathBuf,
@@ -44,7 +44,7 @@ impl Process {
         Self::spawn(folder, name, ecowatt_command(args))
     }
 
-    /// Started from within the folder, which is its temporary folder as well.
+    /// Starts it with the folder as its current and its temporary folder.
     pub(crate) fn start_in(folder: &Path, name: &str, args: &[&str]) -> Self {
         let mut command = ecowatt_command(args);
         command.current_dir(folder).env("TMPDIR", folder);
@@ -63,7 +63,7 @@ impl Process {
         Self { child, said }
     }
 
-    /// The first line that holds `words`, once there is one.
+    /// Waits for a line with `words`; returns the first one.
     pub(crate) fn line(&self, words: &str) -> String {
         let clock = Clock::system();
         let started = clock.mono();
@@ -73,7 +73,7 @@ impl Process {
             if let Some(line) = complete.map(str::trim_end).find(|line| line.contains(words)) {
                 return line.into();
             }
-            assert!(clock.mono().since(started) < DEADLINE, "{words:?} was not said: {said}");
+            assert!(clock.mono().since(started) < DEADLINE, "no line has {words:?}: {said}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

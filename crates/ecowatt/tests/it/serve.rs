@@ -21,7 +21,7 @@ fn first_start_on_a_taken_port_leaves_no_folder() {
 }
 
 #[test]
-fn data_folder_is_said_as_a_whole_path() {
+fn data_folder_is_printed_as_an_absolute_path() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().canonicalize().unwrap();
     for (args, name) in [(&[][..], "ecowatt-data"), (&["--data", "here"], "here")] {
@@ -44,7 +44,7 @@ fn second_signal_ends_at_once() {
     let mut server = Process::start(folder.path(), "server.log", &args);
     let url = server.line("EcoWatt listens at ");
     let address = url.split("http://").nth(1).unwrap().split(' ').next().unwrap();
-    // A request that never ends holds up a stop in good order for 10 s.
+    // A request that never ends delays an orderly stop by 10 s.
     let mut open = TcpStream::connect(address).unwrap();
     open.write_all(b"POST /link HTTP/1.1\r\nhost: h\r\ncontent-type: application/cose\r\n")
         .unwrap();
@@ -68,5 +68,5 @@ fn second_signal_ends_at_once() {
     };
     assert_eq!(status.code(), Some(1));
     assert!(clock.mono().since(stopped).as_secs() < 8, "it did not wait for the request");
-    server.line("ends at once");
+    server.line("stopping at once");
 }

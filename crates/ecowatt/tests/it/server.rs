@@ -37,12 +37,12 @@ impl Server {
         self.process.child.id()
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.process.child.try_wait().unwrap()
     }
 
-    /// The first line of its log that holds `words`, once there is one.
+    /// Waits for a line with `words` in its log; returns the first one.
     pub(crate) fn line(&self, words: &str) -> String {
         self.process.line(words)
     }
@@ -55,14 +55,14 @@ impl Server {
         ecowatt(&[verb, &["--url", &self.url, "--token-file", &self.file(token_file)]].concat())
     }
 
-    /// What a verb that must succeed writes to standard output.
+    /// Runs a verb that must succeed; returns its standard output.
     pub(crate) fn done(&self, verb: &[&str]) -> String {
         let said = self.say_as("owner", verb);
         assert_eq!(said.code, Some(0), "{verb:?} {said:?}");
         said.out
     }
 
-    /// What a verb that must fail says; standard output stays empty.
+    /// Runs a verb that must fail without standard output; returns its standard error.
     pub(crate) fn refused(&self, verb: &[&str]) -> String {
         let said = self.say_as("owner", verb);
         assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{verb:?} {said:?}");
@@ -111,12 +111,12 @@ impl Server {
     }
 }
 
-/// What `look` finds, once it finds something.
+/// Waits until `look` returns something.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     wait_until(|| look().ok_or_else(|| format!("no {what}")))
 }
 
-/// What `look` finds, once it finds something; until then it says what there is.
+/// Waits until `look` succeeds; its error describes the state so far.
 pub(crate) fn wait_until<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
     let clock = Clock::system();
     let started = clock.mono();
@@ -153,7 +153,7 @@ impl Plant {
         self.folder.path().join(name).to_str().unwrap().into()
     }
 
-    /// Starts the device's agent with a claim code, on what it has kept.
+    /// Starts the device's agent with a claim code, on the data that it already has.
     pub(crate) fn agent(&self, server: &Server, code: &str) -> Process {
         self.agent_in("agent", server, code)
     }

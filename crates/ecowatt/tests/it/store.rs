@@ -1,4 +1,4 @@
-//! `ecowatt store` beside real servers.
+//! `ecowatt store` together with real servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,13 +61,13 @@ impl Demo {
 }
 
 #[test]
-fn roll_ups_of_a_server_that_was_killed_come_out_as_they_were() {
+fn rebuild_after_a_kill_changes_no_roll_up() {
     let mut demo = Demo::start();
     demo.wait_for_more_than(200);
     let data = demo.data();
     let refused = ecowatt(&["store", "rebuild", "--data", text(&data)]);
-    assert_eq!(refused.code, Some(1), "a server runs on it: {refused:?}");
-    // Beside the server.
+    assert_eq!(refused.code, Some(1), "a server is running: {refused:?}");
+    // The report works while the server runs.
     let said = ecowatt(&["store", "report", "--json", "--data", text(&data)]);
     let report: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
     assert!(report["samples"].as_u64().unwrap() > 200, "{report}");
@@ -101,10 +101,10 @@ fn rows_to_change(data: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn rebuild_that_is_killed_leaves_each_device_as_it_was_or_as_it_shall_be() {
+fn killed_rebuild_leaves_each_device_unchanged_or_complete() {
     let mut demo = Demo::start();
     let server = ["--url", &demo.url, "--token-file", text(&demo.token)];
-    // 25 hours apart: at no time do both have the same date.
+    // 25 hours apart: the two never have the same date.
     for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago"] {
         let seen = demo.samples();
         demo.wait_for_more_than(seen + 100);
@@ -125,7 +125,7 @@ fn rebuild_that_is_killed_leaves_each_device_as_it_was_or_as_it_shall_be() {
         process.child.wait().unwrap();
         let after = rows_to_change(&data);
         for (before, after) in before.iter().zip(&after) {
-            assert!([0, *before].contains(after), "{before} rows were wrong, now {after} are");
+            assert!([0, *before].contains(after), "{before} rows were wrong, now {after}");
         }
     }
     let said = ecowatt(&["store", "rebuild", "--data", text(&data)]);
@@ -159,13 +159,13 @@ fn copy_of_a_running_server_holds_what_it_acknowledged() {
     assert!(again.err.contains("nothing is overwritten"), "{again:?}");
     let tokens = ecowatt(&["token", "list", "--data", text(&restored)]);
     assert!(tokens.out.contains("demonstration"), "{tokens:?}");
-    // A running server's folder is nobody else's.
+    // The folder of a running server is locked.
     let running = ecowatt(&["store", "restore", "--from", copy, "--data", text(&data)]);
     assert!(running.err.contains("another process has"), "{running:?}");
 }
 
 #[test]
-fn killed_backup_leaves_nothing_that_is_taken_for_a_copy() {
+fn killed_backup_leaves_no_file_with_the_name_of_a_copy() {
     let demo = Demo::start();
     demo.wait_for_more_than(50);
     let copies = demo.folder.path().join("copies");
@@ -197,7 +197,7 @@ fn killed_backup_leaves_nothing_that_is_taken_for_a_copy() {
             assert!(ecowatt(&["token", "list", "--data", text(&data)]).out.contains("demo"));
         }
     }
-    // What was left is in nobody's way.
+    // The leftovers do not disturb the next backup.
     let to = copies.join("copy-0.db");
     if !to.exists() {
         let data = demo.data();
@@ -207,7 +207,7 @@ fn killed_backup_leaves_nothing_that_is_taken_for_a_copy() {
 }
 
 #[test]
-fn folder_without_a_database_is_said() {
+fn folder_without_a_database_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("copy.db");
     let data = folder.path().join("nothing");

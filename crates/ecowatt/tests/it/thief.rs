@@ -1,6 +1,6 @@
-//! An attacker holds a device's key and reports the worst values that the link allows. After the
-//! operator has enrolled the device again, a real agent delivers, its data is shown, and the attacker
-//! is refused.
+//! An attacker with a device's key reports the worst values that the link allows. After the
+//! operator has enrolled the device again, a real agent delivers, its data is shown, and the
+//! attacker is refused.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::server::{Plant, Server, wait_for, wait_until};
 
 /// A power that no inverter here has.
 const FORGED_W: u16 = 6666;
-/// Epochs that one key can speak of.
+/// Epochs that one key can have.
 const EPOCHS_OF_KEY: u32 = 1 << 24;
 const HOUR_MS: i64 = 3_600_000;
 /// Batches in one message.
@@ -36,7 +36,7 @@ struct Thief {
 }
 
 impl Thief {
-    /// Takes what is in the folder of a device whose agent runs.
+    /// Copies the folder of a device while its agent runs.
     fn rob(plant: &Plant, server: &Server) -> Self {
         let copy = tempfile::tempdir().unwrap();
         for name in ["ledger.0", "ledger.1"] {
@@ -50,7 +50,7 @@ impl Thief {
         let key = DeviceKey::new(identity.key.try_into().unwrap());
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         let mut peer = Peer::new(server, &key, kid);
-        // Beyond everything that the device says meanwhile.
+        // Beyond every counter that the device uses meanwhile.
         peer.counter = record.reserved + 1_000_000;
         let layout = profile.compile(Transport::TCP).unwrap().layout.to_cbor();
         Self { peer, epoch: record.epoch, layout }
@@ -102,14 +102,14 @@ impl Thief {
         })
     }
 
-    /// Everything that harms, in an order in which nothing is refused for what went before.
+    /// Sends every harmful message, in an order in which none is refused because of an earlier one.
     fn do_harm(&mut self) {
         let now = Clock::system().now();
         let last = EPOCHS_OF_KEY;
         assert_eq!(self.layouts(&[2, 3, 4, 5, 6, 7, 8, 9], 0), 200);
         assert_eq!(self.layouts(&[u16::MAX], 7), 200);
 
-        // The names of batches that the device has not sent, with false samples and with none.
+        // Ids of batches that the device has not yet sent, with false samples and without samples.
         let present = batch_at(now);
         let names: Vec<_> = (2..1_002).map(|sequence| (self.epoch, sequence)).collect();
         for names in names.chunks(EACH as usize) {
@@ -120,7 +120,7 @@ impl Thief {
         let holes: Vec<_> = (0..EACH).map(|i| (self.epoch + 1 + i, 2 * i + 2)).collect();
         assert_eq!(self.batches(&holes, 2, &present), 200);
 
-        // Times within what a clock may be wrong by, and beyond, one of them as the newest of all.
+        // Times within the accepted error of a clock and beyond it, one of them the newest of all.
         let hours = [-500_000, -1, 1, 12, 23, 25, 400 * 24, 60_000_000];
         for (sequence, hours) in (1..).zip(hours) {
             let at = UnixMs(now.0 + hours * HOUR_MS - 60_000);
@@ -207,7 +207,7 @@ fn millis(time: &Value) -> i64 {
     time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
 
-/// What is shown of a device's power comes from its agent and is no older than `since`.
+/// Waits until the shown power comes from the device's agent and is no older than `since`.
 fn wait_for_present_power(server: &Server, device: &str, since: UnixMs) {
     wait_until(|| {
         let seen = server.json(&["device", "show", device]);
@@ -216,7 +216,7 @@ fn wait_for_present_power(server: &Server, device: &str, since: UnixMs) {
 }
 
 fn is_present_power(seen: &Value, since: UnixMs) -> Option<bool> {
-    // The thief's inverter is nobody's.
+    // The thief's inverter is not shown.
     let inverters = seen["inverters"].as_array().filter(|inverters| inverters.len() == 1)?;
     let points = inverters[0]["points"].as_array()?;
     let power = points.iter().find(|point| point["point"] == "ac.power")?;
@@ -233,7 +233,7 @@ fn is_present_power(seen: &Value, since: UnixMs) -> Option<bool> {
     )
 }
 
-/// A device that delivers, and then a thief who silences it.
+/// A device that delivered until a thief silenced it.
 fn robbed(server: &Server) -> (Plant, Process, Thief) {
     let plant = Plant::start();
     let agent = plant.agent(server, &server.enrol("Roof", "Home"));
@@ -242,7 +242,7 @@ fn robbed(server: &Server) -> (Plant, Process, Thief) {
     thief.do_harm();
     agent.line("server answered 409");
     let before = logged(&plant).len();
-    wait_for("samples in spite of that", || (logged(&plant).len() > before + 10).then_some(()));
+    wait_for("further samples", || (logged(&plant).len() > before + 10).then_some(()));
     (plant, agent, thief)
 }
 
@@ -259,7 +259,7 @@ fn device_that_is_enrolled_again_delivers_and_the_thief_is_refused() {
         let sampled = logged(&plant).split_off(&since.0);
         (!sampled.is_empty()).then_some(sampled)
     });
-    wait_for("what was sampled since then", || {
+    wait_for("delivery of the samples since then", || {
         let shown = shown(&server, "dev-1");
         sampled.iter().all(|(at, power)| shown.get(at) == Some(power)).then_some(())
     });
@@ -283,7 +283,7 @@ fn device_that_is_reset_delivers_what_it_kept_as_well() {
         let (first, last) = (*sampled.first_key_value()?.0, *sampled.last_key_value()?.0);
         (first < since.0 && last >= since.0).then_some(sampled)
     });
-    wait_for("all that was sampled", || {
+    wait_for("delivery of all samples", || {
         let shown = shown(&server, "dev-1");
         sampled.iter().all(|(at, power)| shown.get(at) == Some(power)).then_some(())
     });
@@ -296,12 +296,12 @@ fn device_that_is_deleted_comes_back_as_another_one() {
     let (plant, agent, mut thief) = robbed(&server);
     server.done(&["device", "delete", "dev-1", "--yes"]);
     assert!(thief.is_refused() && server.list("device").is_empty());
-    // Its rows, more than go at once, hold up nobody.
+    // Its rows, more than are deleted at once, delay no other request.
     let site = server.list("site")[0]["id"].to_string();
     server.done(&["site", "delete", &site]);
     let code = server.enrol("Roof", "Home");
     drop(agent);
-    // What the agent kept is the deleted device's; it says what to do.
+    // The agent's data belongs to the deleted device; the log says what to do.
     plant.agent(&server, &code).line("`ecowatt device enrol --device dev-2`");
     let code = server.done(&["device", "enrol", "--device", "dev-2"]);
     let since = Clock::system().now();

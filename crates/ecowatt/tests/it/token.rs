@@ -1,11 +1,11 @@
-//! `ecowatt token` on folders that are a server's and folders that are not.
+//! `ecowatt token` on folders with and without server data.
 
 use ecowatt_store::Store;
 
 use crate::run::ecowatt;
 
 #[test]
-fn mistyped_folder_is_refused_and_left_as_it_was() {
+fn mistyped_folder_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
@@ -19,7 +19,7 @@ fn mistyped_folder_is_refused_and_left_as_it_was() {
             let said = ecowatt(args);
             assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{args:?} {said:?}");
             assert!(said.err.contains(data), "{said:?}");
-            assert!(said.err.contains("holds no server's data"), "{said:?}");
+            assert!(said.err.contains("has no server data"), "{said:?}");
         }
     }
     assert_eq!(empty.read_dir().unwrap().count(), 0);
@@ -27,7 +27,7 @@ fn mistyped_folder_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn token_is_made_beside_a_running_server_and_without_one() {
+fn token_is_created_with_and_without_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let server = Store::open(folder.path()).unwrap();
