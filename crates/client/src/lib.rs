@@ -1,7 +1,7 @@
 //! A typed, blocking client of the operator API.
 //!
-//! Knows the routes that the command line needs. Nothing is retried: the caller sees each failure,
-//! with the server's own code and words where the server gave them.
+//! It has the routes that the command line needs. Nothing is retried: the caller sees each failure,
+//! with the server's own code and message if the server sent them.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-/// Longest answer that is read. The longest there is, 20,000 rows of 128 points, takes about 20 MB.
+/// Longest accepted answer. The longest that a server sends, 20,000 rows of 128 points, is about
+/// 20 MB.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long a request may take from start to end.
@@ -29,13 +30,13 @@ pub struct Client {
     token: String,
 }
 
-/// Why a request did not succeed.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The server said no, and why.
+    /// The server rejected the request, with a reason.
     #[error("{message} ({code}, request {request_id})")]
     Refused { status: u16, code: String, message: String, request_id: String },
-    /// Something that does not speak this API answered.
+    /// The answer does not follow this API.
     #[error("the answer (status {status}) is not from an EcoWatt server")]
     Foreign { status: u16 },
     #[error("cannot reach {url}")]
@@ -44,16 +45,16 @@ pub enum ClientError {
         #[source]
         cause: Box<ureq::Error>,
     },
-    /// It answers, but not TLS.
-    #[error("{url} speaks plain HTTP, not TLS: write http://, or give the address of its proxy")]
+    /// The server answers without TLS only.
+    #[error("{url} speaks plain HTTP, not TLS")]
     NotTls { url: String },
     #[error("the server's answer cannot be read")]
     Answer(#[source] serde_json::Error),
-    #[error("{0:?} is not the address of a server, such as http://127.0.0.1:8080")]
+    #[error("`{0}` is not the address of a server, such as http://127.0.0.1:8080")]
     Url(String),
 }
 
-/// Which devices are wanted.
+/// Selects devices.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceQuery {
     pub limit: Option<usize>,
@@ -62,16 +63,16 @@ pub struct DeviceQuery {
     pub state: Option<DeviceState>,
 }
 
-/// Which readings are wanted.
+/// Selects readings.
 #[derive(Debug, Clone)]
 pub struct TelemetryQuery {
     pub from: Option<String>,
     pub to: Option<String>,
     pub resolution: Resolution,
-    /// All, if empty.
+    /// All points if empty.
     pub points: Vec<String>,
     pub inverter: u8,
-    /// `next_cursor` of the answer before, to go on in the same range.
+    /// `next_cursor` of the previous answer, to go on in the same range.
     pub cursor: Option<String>,
 }
 
@@ -82,17 +83,18 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Takes the server's address, such as `http://127.0.0.1:8080`.
+    /// Makes a client for a server's address, such as `http://127.0.0.1:8080`.
     ///
     /// # Errors
-    /// [`ClientError::Url`] if it is not one.
+    /// [`ClientError::Url`] if the address is invalid.
     pub fn new(url: &str, token: &str) -> Result<Self, ClientError> {
         let base = url.trim().trim_end_matches('/');
         let authority = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
         if authority.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
             return Err(ClientError::Url(url.into()));
         }
-        // A redirect would carry the token elsewhere; the environment is not this crate's to read.
+        // No redirects, which would send the token elsewhere, and no proxy from the environment, which
+        // only `main` reads.
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -104,15 +106,15 @@ impl Client {
         Ok(Self { agent: config.new_agent(), base: base.into(), token: token.trim().into() })
     }
 
-    /// What the server is.
+    /// Returns facts about the server itself.
     ///
     /// # Errors
-    /// As every request: see [`ClientError`].
+    /// See [`ClientError`].
     pub fn system(&self) -> Result<System, ClientError> {
         self.get("/api/v1/system", &[])
     }
 
-    /// All sites.
+    /// Returns all sites.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -120,7 +122,7 @@ impl Client {
         self.get("/api/v1/sites", &[])
     }
 
-    /// One page of devices.
+    /// Returns one page of devices.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -135,7 +137,7 @@ impl Client {
         self.get("/api/v1/devices", &pairs)
     }
 
-    /// A device with everything that was last measured.
+    /// Returns a device with its newest readings.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -167,7 +169,7 @@ impl Client {
         self.patch(&format!("/api/v1/devices/{}", segment(id)), change)
     }
 
-    /// Deletes a device and everything that it has stored.
+    /// Deletes a device and all of its data.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -175,7 +177,7 @@ impl Client {
         self.delete(&format!("/api/v1/devices/{}", segment(id)))
     }
 
-    /// Revokes a device's keys and forgets what was reported under them.
+    /// Revokes a device's keys and forgets the state that was reported under them.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -203,8 +205,8 @@ impl Client {
         self.delete(&format!("/api/v1/sites/{id}"))
     }
 
-    /// Revokes all keys of a device and voids its claim codes: nothing it sends is taken until it is
-    /// enrolled again.
+    /// Revokes all keys and claim codes of a device: its messages are rejected until it is enrolled
+    /// again.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -212,7 +214,7 @@ impl Client {
         self.delete(&format!("/api/v1/devices/{}/keys", segment(device)))
     }
 
-    /// All tokens, without their secrets.
+    /// Returns all tokens, without their secrets.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -220,7 +222,7 @@ impl Client {
         self.get("/api/v1/tokens", &[])
     }
 
-    /// Makes a token.
+    /// Creates a token.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -228,7 +230,7 @@ impl Client {
         self.post("/api/v1/tokens", request)
     }
 
-    /// Revokes a token with its sessions.
+    /// Revokes a token and ends its sessions.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -236,7 +238,7 @@ impl Client {
         self.delete(&format!("/api/v1/tokens/{id}"))
     }
 
-    /// Browser sessions that run.
+    /// Returns the open browser sessions.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -260,7 +262,7 @@ impl Client {
         self.delete("/api/v1/sessions")
     }
 
-    /// Claim codes that can still be redeemed, without their secrets.
+    /// Returns the claim codes that can still be redeemed, without their secrets.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -268,7 +270,7 @@ impl Client {
         self.get("/api/v1/claims", &[])
     }
 
-    /// Voids a claim code, named by its first group.
+    /// Revokes a claim code, named by its first group.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -276,7 +278,7 @@ impl Client {
         self.delete(&format!("/api/v1/claims/{}", segment(id)))
     }
 
-    /// History of one inverter of a device; at most one answer's worth.
+    /// Returns the history of one inverter of a device, one page of it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -298,7 +300,7 @@ impl Client {
         self.get(&format!("/api/v1/devices/{}/telemetry", segment(device)), &pairs)
     }
 
-    /// Energy of a device by local day.
+    /// Returns the energy of a device by local day.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -393,11 +395,11 @@ impl Client {
 }
 
 impl Client {
-    /// Whether what was asked through TLS and gave no answer gives one without. The token is not sent.
+    /// Whether a server that failed to answer with TLS answers without. The token is not sent.
     fn answers_without_tls(&self) -> bool {
         let Some(rest) = self.base.strip_prefix("https://") else { return false };
         let authority = rest.split('/').next().unwrap_or(rest);
-        // Without a port, http:// is another one.
+        // Without a port in the address, http:// would be another port.
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         has_port && self.agent.get(format!("http://{authority}/health")).call().is_ok()
     }
@@ -424,7 +426,7 @@ fn push<T: ToString>(
     pairs.extend(value.map(|value| (name, value.to_string())));
 }
 
-/// A value that is one word in JSON, as it stands in a query.
+/// Returns a value that is one word in JSON in the form that queries have.
 fn word(value: &impl Serialize) -> Result<String, ClientError> {
     match serde_json::to_value(value).map_err(ClientError::Answer)? {
         serde_json::Value::String(word) => Ok(word),
@@ -432,7 +434,7 @@ fn word(value: &impl Serialize) -> Result<String, ClientError> {
     }
 }
 
-/// Text as one segment of a path (RFC 3986 section 3.3, unreserved characters alone).
+/// Encodes text as one segment of a path (RFC 3986, section 3.3): only unreserved characters stay.
 fn segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -450,7 +452,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_is_checked_before_a_token_goes_out() {
+    fn address_is_checked_before_a_token_is_sent() {
         for good in ["http://127.0.0.1:8080", "https://eco.example/", " http://[::1]:1 "] {
             assert!(Client::new(good, "t").is_ok(), "{good}");
         }
