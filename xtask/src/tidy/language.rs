@@ -9,10 +9,15 @@ const PAGE: &str = "docs/writing.md";
 
 /// Files and folders that follow the page throughout. The others join folder by folder.
 const PLAIN: &[&str] = &[
-    "docs/writing.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
     "crates/api/",
+    "crates/client/",
     "crates/clock/",
     "crates/codec/",
+    "crates/device/",
+    "crates/ecowatt/",
     "crates/envelope/",
     "crates/inverter/",
     "crates/modbus/",
@@ -20,6 +25,12 @@ const PLAIN: &[&str] = &[
     "crates/profile/",
     "crates/vfs/",
     "crates/wire/",
+    "docs/adding-",
+    "docs/agent.md",
+    "docs/dashboard.md",
+    "docs/operating.md",
+    "docs/writing.md",
+    "examples/",
     "profiles/",
     "xtask/src/tidy/",
 ];
