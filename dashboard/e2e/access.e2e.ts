@@ -25,9 +25,9 @@ async function makeToken(page: Page, name: string, allows: string): Promise<stri
   await dialog.getByLabel("Name").fill(name);
   await dialog.getByLabel("Allows").selectOption({ label: allows });
   await dialog.getByLabel("Valid for").selectOption({ label: "30 days" });
-  await dialog.getByRole("button", { name: "Make the token" }).click();
+  await dialog.getByRole("button", { name: "Create token" }).click();
   const secret = await dialog.getByLabel("Token").innerText();
-  await dialog.getByRole("button", { name: "I have kept it" }).click();
+  await dialog.getByRole("button", { name: "I saved it" }).click();
   return secret;
 }
 
@@ -54,7 +54,7 @@ describe("the access page", () => {
       const { page } = owner;
       await page.getByRole("link", { name: "Access" }).first().click();
       const name = `Hall ${Date.now()}`;
-      const secret = await makeToken(page, name, "Looking");
+      const secret = await makeToken(page, name, "Read only");
       const row = panel(page, "Tokens").getByRole("row", { name: new RegExp(name) });
       expect(await row.innerText()).toMatch(/for (29|30)\sd/);
       expect(await page.content()).not.toContain(secret);
@@ -64,7 +64,7 @@ describe("the access page", () => {
       expect(await guest.page.getByRole("button", { name: "Add device" }).count()).toBe(0);
       expect(await guest.page.getByRole("link", { name: "Access" }).count()).toBe(0);
       await guest.page.goto("/access");
-      await guest.page.getByText("Only an owner sees who gets in.").waitFor();
+      await guest.page.getByText("Only an owner can see this page.").waitFor();
 
       await page.reload();
       await panel(page, "Sessions").getByRole("row", { name: new RegExp(name) }).waitFor();
@@ -121,7 +121,7 @@ describe("a claim code", () => {
     await dialog.getByLabel("Inverter's address").fill(demo.devices[0]!.inverter);
     await dialog.getByLabel("Unit").fill("17");
     await dialog.getByLabel("Model").selectOption("ecowatt/seed-sim");
-    await dialog.getByRole("button", { name: "Make a claim code" }).click();
+    await dialog.getByRole("button", { name: "Create claim code" }).click();
     const configuration = await dialog.getByLabel("Configuration").innerText();
     const id = await dialog.getByRole("link", { name: /Go to dev-/ }).innerText();
     await dialog.getByRole("button", { name: "Done" }).click();
@@ -143,7 +143,7 @@ describe("a claim code", () => {
       const dialog = page.getByRole("dialog");
       await dialog.getByLabel("Inverter's address").fill("192.0.2.7:1502");
       await dialog.getByLabel("Model").selectOption("sunspec/generic-pv");
-      await dialog.getByRole("button", { name: "Make a claim code" }).click();
+      await dialog.getByRole("button", { name: "Create claim code" }).click();
       expect(await dialog.getByLabel("Configuration").innerText()).toContain('transport = "tcp://192.0.2.7:1502"');
     } finally {
       await context.close();
@@ -156,7 +156,7 @@ describe("a claim code", () => {
       const stamp = Date.now();
       const { id } = await enrol(page, `Rof ${stamp}`);
       await page.goto(`/devices/${id}?tab=settings`);
-      const place = panel(page, "Name and place");
+      const place = panel(page, "Name and site");
       await place.getByLabel("Name").fill(`Roof ${stamp}`);
       await place.getByLabel("Site", { exact: true }).fill(`Farm ${stamp}`);
       await place.getByLabel("Time zone of the new site").fill("Europe/Paris");
@@ -181,7 +181,7 @@ describe("a claim code", () => {
 
       await page.getByRole("button", { name: "Delete device" }).click();
       await page.getByRole("dialog").getByRole("textbox").fill(id);
-      await page.getByRole("dialog").getByRole("button", { name: "Delete for good" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Delete permanently" }).click();
       await page.getByRole("heading", { name: "Fleet" }).waitFor();
       await page.getByRole("link", { name: `Roof ${stamp}` }).waitFor({ state: "detached" });
       await page.goto(`/devices/${id}`);
@@ -217,7 +217,7 @@ describe("a claim code", () => {
       await question.getByRole("button", { name: "Revoke key" }).click();
       await page.getByTestId("trouble").getByText(/Its key was revoked, and it has had no access since/).waitFor();
       await key.getByRole("button", { name: "New claim code" }).click();
-      await question.getByRole("button", { name: "Make a claim code" }).click();
+      await question.getByRole("button", { name: "Create claim code" }).click();
       expect(await page.getByLabel("Configuration").innerText()).toMatch(/^claim_code = "[0-9A-Z-]{23}"$/);
     } finally {
       const ended = agent && new Promise((done) => agent!.on("exit", done));

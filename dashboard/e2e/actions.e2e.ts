@@ -240,7 +240,7 @@ it("a claim code is made and shown once", () =>
     await page.getByLabel("Name").fill("Made in a test");
     await page.getByLabel("Inverter's address").fill("192.0.2.10");
     await page.getByLabel("Model").selectOption({ label: "Any SunSpec PV inverter" });
-    await page.getByRole("button", { name: "Make a claim code" }).click();
+    await page.getByRole("button", { name: "Create claim code" }).click();
     const code = await page.getByLabel("Claim code").innerText();
     expect(code).toMatch(/^([0-9A-Z]{5}-){3}[0-9A-Z]{5}$/);
     const configuration = await page.getByLabel("Configuration").innerText();

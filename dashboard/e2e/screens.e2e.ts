@@ -47,8 +47,8 @@ it("so is everything in a phone's sheets and on the log-in page", async () => {
   const { page, context } = await signedIn(browser, PHONE);
   try {
     await page.goto(device);
-    await page.getByRole("button", { name: "Choose what is drawn" }).click();
-    await page.getByRole("dialog").getByRole("group", { name: "What is drawn" }).waitFor();
+    await page.getByRole("button", { name: "Choose what is shown" }).click();
+    await page.getByRole("dialog").getByRole("group", { name: "What is shown" }).waitFor();
     await expectTouchable(page);
   } finally {
     await context.close();

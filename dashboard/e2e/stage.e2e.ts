@@ -112,7 +112,7 @@ describe("the fleet", () => {
       expect(await page.getByLabel("Order").locator("option:checked").innerText()).toBe("Name");
     }));
 
-  it("says what is drawn in standby as such, not as a feed-in below nothing", () =>
+  it("shows standby power as such, not as a negative feed-in", () =>
     on(DESK, async ({ page, answers }) => {
       answers["GET /devices"] = fleetOf([device({ state: "asleep", power_w: -2 }), device({ id: "dev-2", state: "asleep", power_w: 0 })]);
       await page.goto("/");
@@ -329,7 +329,7 @@ describe("trouble", () => {
       await page.getByTestId("trouble").waitFor({ state: "detached" });
     }));
 
-  it("of an inverter says what the inverter says", () =>
+  it("of an inverter shows what the inverter reports", () =>
     on(DESK, async ({ page, answers }) => {
       const trouble = { ...offline, cause: "inverter_faulty" as const, quality: null };
       answers["GET /devices/dev-1"] = detail({ state: "faulty", trouble }, [
@@ -340,7 +340,7 @@ describe("trouble", () => {
       ]);
       answers["GET /devices/dev-1/telemetry"] = day();
       await page.goto("/devices/dev-1");
-      await page.getByTestId("trouble").getByText("It says: state fault, alarm ground fault.").waitFor();
+      await page.getByTestId("trouble").getByText("It reports: state fault, alarm ground fault.").waitFor();
     }));
 
   it("a silence counts from the last message, and nothing is claimed to be known of the inverter", () =>
@@ -375,10 +375,10 @@ describe("trouble", () => {
       await page.goto("/devices/dev-1");
       const note = page.getByTestId("trouble");
       await note.getByText("Its claim code has not been used yet.").waitFor();
-      expect(await note.innerText()).not.toContain("any more");
+      expect(await note.innerText()).not.toContain("no longer");
       answers["GET /claims"] = [];
       await page.reload();
-      await note.getByText("It cannot be used any more.").waitFor();
+      await note.getByText("It can no longer be used.").waitFor();
       await page.getByRole("button", { name: "New claim code" }).waitFor();
     }));
 
@@ -389,7 +389,7 @@ describe("trouble", () => {
       answers["POST /devices"] = { device: "dev-1", claim_code: "AAAAA-BBBBB-CCCCC-DDDDD", expires: iso(NOW + MINUTE) };
       await page.goto("/devices/dev-1");
       await page.getByRole("button", { name: "New claim code" }).click();
-      await page.getByRole("dialog").getByRole("button", { name: "Make a claim code" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Create claim code" }).click();
       await page.getByLabel("Configuration").getByText('claim_code = "AAAAA-BBBBB-CCCCC-DDDDD"').waitFor();
       expect(asked.find(({ route }) => route === "POST /devices")?.body).toMatchObject({ device: "dev-1" });
     }));
@@ -406,9 +406,9 @@ it("the dialog for a device takes the fleet's site, also if the fleet comes late
     await dialog.getByLabel("Name").fill("Roof");
     await dialog.getByLabel("Inverter's address").fill("192.0.2.10");
     await dialog.getByLabel("Model").selectOption("sunspec/generic-pv");
-    expect(await dialog.getByRole("button", { name: "Make a claim code" }).isDisabled()).toBe(true);
+    expect(await dialog.getByRole("button", { name: "Create claim code" }).isDisabled()).toBe(true);
     give(fleetOf([device()]));
-    await expect.poll(() => dialog.getByRole("button", { name: "Make a claim code" }).isEnabled()).toBe(true);
+    await expect.poll(() => dialog.getByRole("button", { name: "Create claim code" }).isEnabled()).toBe(true);
     expect(await dialog.getByLabel("Site").inputValue()).toBe("Home");
   }));
 
@@ -425,7 +425,7 @@ describe("the settings", () => {
     on(DESK, async (stage) => {
       const { page, answers } = stage;
       await open(stage);
-      const place = page.getByRole("region", { name: "Name and place" });
+      const place = page.getByRole("region", { name: "Name and site" });
       expect(await place.getByRole("button", { name: "Save" }).isDisabled()).toBe(true);
       answers["PATCH /devices/dev-1"] = { warning: "dev-7 is called that too" };
       await place.getByLabel("Name").fill("Roof");
@@ -450,7 +450,7 @@ describe("the settings", () => {
       await site.getByLabel("Site's time zone").fill("Asia/Kolkata");
       await site.getByRole("button", { name: "Save site" }).click();
       await site.getByText(/Past days stay as they were counted/).waitFor();
-      await site.getByRole("button", { name: "Change it nevertheless" }).click();
+      await site.getByRole("button", { name: "Change anyway" }).click();
       await site.getByText("Saved.").waitFor();
       expect(sent(stage, "PATCH /sites/1")).toEqual([
         { time_zone: "Asia/Kolkata" },
@@ -467,7 +467,7 @@ describe("the settings", () => {
       await page.getByRole("button", { name: "Delete device" }).click();
       const question = page.getByRole("dialog");
       expect(await question.innerText()).toContain("99 samples");
-      const action = question.getByRole("button", { name: "Delete for good" });
+      const action = question.getByRole("button", { name: "Delete permanently" });
       expect(await action.isDisabled()).toBe(true);
       await question.getByRole("textbox").fill("dev-2");
       expect(await action.isDisabled()).toBe(true);
@@ -496,7 +496,7 @@ describe("the settings", () => {
       answers["GET /session"] = { role: "viewer", token_name: "hall" };
       answers["GET /devices/dev-1"] = detail({ trouble: { cause: "not_claimed", inverters: [], quality: null, since: null, last_good: null } }, []);
       await page.goto("/devices/dev-1?tab=settings");
-      await page.getByText("Only an owner changes a device.").waitFor();
+      await page.getByText("Only an owner can change a device.").waitFor();
       expect(await page.getByRole("button", { name: /claim code|Revoke|Delete/ }).count()).toBe(0);
     }));
 });
@@ -518,7 +518,7 @@ it("a page that breaks leaves the rest standing and can be tried again", () =>
     const { page, answers } = stage;
     answers["GET /devices/dev-1"] = { id: "dev-1", name: "Barn" };
     await page.goto("/devices/dev-1");
-    await page.getByText("This page broke while it was drawn.").waitFor();
+    await page.getByText("This page could not be shown.").waitFor();
     await page.getByRole("banner").getByRole("link", { name: /EcoWatt/ }).waitFor();
     oneDevice(stage);
     await page.getByRole("main").getByRole("link", { name: "Go to the fleet" }).click();

@@ -1,4 +1,4 @@
-/** Which page stands at which address, and what surrounds every page. */
+/** Maps addresses to pages, and frames every page. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { applyEvents } from "./api/apply";

@@ -11,7 +11,7 @@ import { queries } from "./api/queries";
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no element to draw in");
 
-// A link's token becomes a cookie before anything is asked for, and leaves the address bar first.
+// The token in a link is removed from the address and exchanged for a cookie before any other request.
 await exchangeFragmentToken();
 
 createRoot(root).render(

@@ -12,7 +12,7 @@ import type { DeviceChanged, DeviceDetail, LiveSample } from "./types";
 
 const APPLY_EVERY_MS = 250;
 const RECENT_MAX = 5_000;
-/** A changed state has more to it than the event carries; many changes at once are one request. */
+/** An event does not carry everything about a changed state; many changes at once are one request. */
 const REFETCH_AFTER_MS = 1_500;
 
 const recent = new Map<string, Tail[]>();
@@ -34,7 +34,7 @@ function keep(samples: LiveSample[]): void {
   for (const watcher of watchers) watcher();
 }
 
-/** Samples of an inverter that came by the stream while this page was open. */
+/** Samples of an inverter from the stream since this page was opened. */
 export function useRecent(device: string, inverter: number): Tail[] {
   return useSyncExternalStore(
     (watcher) => {

@@ -18,7 +18,7 @@ const FAST_TICK_MS = 250;
 
 let anchor: Anchor = { serverMs: Date.now(), localMs: performance.now(), speed: 1 };
 
-/** Asks the server for its time and sets this clock by it, half the round trip counted. */
+/** Requests the server's time and sets this clock, allowing for half the round trip. */
 export async function fetchSystem(signal?: AbortSignal): Promise<System> {
   const asked = performance.now();
   const system = await get<System>("/system", undefined, signal);
@@ -33,12 +33,12 @@ export async function fetchSystem(signal?: AbortSignal): Promise<System> {
   return system;
 }
 
-/** The server's present time in Unix milliseconds. */
+/** The server's current time in Unix milliseconds. */
 export function now(): number {
   return anchor.serverMs + (performance.now() - anchor.localMs) * anchor.speed;
 }
 
-/** Seconds of the server's time in a second of the world. */
+/** Seconds of the server's time per real second. */
 export function speed(): number {
   return anchor.speed;
 }
@@ -67,7 +67,7 @@ function ticker(everyMs: number) {
       };
     },
     value: () => value,
-    /** Takes the time anew, as when the clock was set. */
+    /** Reads the time again, as after the clock was set. */
     tick,
   };
 }

@@ -14,7 +14,7 @@ export type LiveStatus =
 export interface LiveListener {
   sample?(sample: LiveSample): void;
   device?(change: DeviceChanged): void;
-  /** Events were missed: whatever is shown must be fetched again. */
+  /** Events were missed: everything shown must be fetched again. */
   reload?(): void;
   /** The stream broke; the session may have ended. */
   broken?(): void;

@@ -44,11 +44,11 @@ const sample = (inverter: number, t: number, watts: number) => ({
   values: [["ac.power", watts]] as [string, number][],
 });
 
-/** What the list of values adds up to. */
+/** Sum of the listed values. */
 const listed = ({ inverters }: DeviceDetail) =>
   inverters.flatMap(({ points }) => points).reduce((sum, { value }) => sum + (value ?? 0), 0);
 
-it("the power of a device is that of the readings on its page, whatever came last", () => {
+it("the power of a device is that of the readings on its page, in any order of events", () => {
   const fetched = aligned(detail([point(8_986)], 1_271));
   expect(fetched.power_w).toBe(8_986);
   const steps: ((known: DeviceDetail) => DeviceDetail)[] = [
@@ -65,7 +65,7 @@ it("the power of a device is that of the readings on its page, whatever came las
   }, fetched);
 });
 
-it("it is the sum over the inverters of those whose reading stands", () => {
+it("it is the sum over the inverters whose reading is valid", () => {
   const failed = point(500, { quality: "timeout", tried_at: iso(T + 61_000) });
   expect(aligned(detail([point(300), point(20)], 1)).power_w).toBe(320);
   expect(aligned(detail([point(300), failed], 1)).power_w).toBe(300);
@@ -73,7 +73,7 @@ it("it is the sum over the inverters of those whose reading stands", () => {
   expect(aligned(detail([point(null)], 1)).power_w).toBeNull();
 });
 
-it("there is none where the server knows of no recent one, until a newer sample comes", () => {
+it("it is absent if the server knows no recent one, until a newer sample arrives", () => {
   const silent = withDetailChange(detail([point(300)], 300), change(null));
   expect(silent.power_w).toBeNull();
   expect(withSample(silent, sample(0, T - 1, 7)).power_w).toBeNull();

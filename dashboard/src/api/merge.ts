@@ -1,9 +1,9 @@
-/** How an event changes what is known of a device. */
+/** Applies events to the known state of a device. */
 import { isSound } from "../lib/points";
 import type { Device, DeviceChanged, DeviceDetail, InverterSummary, LiveSample, PointValue } from "./types";
 
 const POWER_POINT = "ac.power";
-/** How much newer than its good reading a failed attempt may be for the reading to stand: the server's rule. */
+/** How much newer than a good reading a failed attempt may be without making it invalid: the server's rule. */
 const FAILED_ATTEMPTS_MAX_MS = 60_000;
 
 function stands({ read_at, tried_at, quality }: PointValue): boolean {
@@ -11,7 +11,7 @@ function stands({ read_at, tried_at, quality }: PointValue): boolean {
   return isSound(quality) || !tried_at || Date.parse(tried_at) - Date.parse(read_at) <= FAILED_ATTEMPTS_MAX_MS;
 }
 
-/** The sum of the inverters' AC power as their lists show it, of those whose latest good reading stands. */
+/** The sum of the listed AC power of the inverters whose latest good reading is valid. */
 function powerOf(inverters: InverterSummary[]): number | null {
   const standing = inverters.flatMap(({ points }) =>
     points.filter((point) => point.point === POWER_POINT && stands(point)).flatMap(({ value }) => value ?? []),
@@ -20,8 +20,8 @@ function powerOf(inverters: InverterSummary[]): number | null {
 }
 
 /**
- * A page of a device has one power: that of the readings on it. What the server says beside them was
- * summed at another moment, but it decides whether there is a recent power at all.
+ * A device's page has one power: the sum of the readings on it. The server's own sum is from another
+ * moment, but it decides whether there is a recent power at all.
  */
 export function aligned(detail: DeviceDetail): DeviceDetail {
   const power_w = detail.power_w == null ? null : powerOf(detail.inverters);
@@ -58,7 +58,7 @@ export function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDeta
   };
 }
 
-/** How many points are put in words; a changed code has lost its word until it is fetched. */
+/** Number of points with a text; a changed code has no text until it is fetched. */
 export function words(detail: DeviceDetail): number {
   return detail.inverters.reduce(
     (count, { points }) => count + points.filter(({ text }) => text != null).length,
@@ -70,7 +70,7 @@ export function withChange<T extends Device>(device: T, change: DeviceChanged): 
   return {
     ...device,
     state: change.state,
-    // Of another state nothing is known but the state, until it is fetched.
+    // After a change only the state itself is known, until the device is fetched.
     trouble: change.state === device.state ? device.trouble : null,
     state_since: change.state === device.state ? device.state_since : null,
     power_w: change.power_w,

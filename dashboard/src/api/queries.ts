@@ -1,4 +1,4 @@
-/** What the pages ask the server, with one cache for all of them. */
+/** The queries of all pages, with one cache. */
 import { keepPreviousData, QueryCache, QueryClient, useQuery } from "@tanstack/react-query";
 import { ApiError, get } from "./client";
 import { fetchSystem, now, speed } from "./clock";
@@ -28,7 +28,7 @@ const QUARTER_MS = 15 * 60_000;
 
 let onSignedOut: () => void = () => {};
 
-/** Says what to do when the server no longer knows the session. */
+/** Sets the action for a session that the server no longer knows. */
 export function whenSignedOut(action: () => void): void {
   onSignedOut = action;
 }
@@ -92,11 +92,11 @@ export function useSystem() {
 
 export interface Fleet {
   devices: Device[];
-  /** All devices there are, which may be more than were loaded. */
+  /** Number of all devices, which may be more than were loaded. */
   total: number;
 }
 
-/** What narrows a list of devices. */
+/** Filters of a list of devices. */
 export interface Narrowed {
   search?: string;
   state?: DeviceState;
@@ -128,7 +128,7 @@ export function useFleet() {
   });
 }
 
-/** Devices that the server finds, for fleets of which not all are loaded. */
+/** Devices found by the server, for fleets that are not loaded completely. */
 export function useFound({ search, state }: Narrowed, enabled: boolean) {
   return useQuery({
     queryKey: ["found", search, state],
@@ -148,7 +148,7 @@ export function useSites() {
   });
 }
 
-/** The models that an agent can be told to read. */
+/** The profiles that an agent can be configured with. */
 export function useProfiles() {
   return useQuery({
     queryKey: ["profiles"],
@@ -171,7 +171,7 @@ export interface TelemetryQuery {
   inverter: number;
   points: string[];
   resolution: Resolution;
-  /** Names the range; what it means in instants is settled when the request is made. */
+  /** Names the range; its instants are computed when the request is made. */
   rangeKey: string;
   range: (now: number) => { from: number; to: number };
   refetchMs: number | false;

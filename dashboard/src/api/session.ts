@@ -20,7 +20,7 @@ export async function redeem(code: string): Promise<Session> {
   return session;
 }
 
-/** Ends the session; `leave` goes where nothing is asked of the server any more. */
+/** Ends the session; `leave` goes to a page without requests. */
 export async function signOut(leave: () => void): Promise<void> {
   await remove("/session");
   unfollow();
@@ -48,7 +48,7 @@ export async function exchangeFragmentToken(): Promise<void> {
   }
 }
 
-/** Why the link that opened the page did not sign in, said once. */
+/** Why the link that opened the page did not sign in; shown once. */
 export function takeLinkFailure(): string | null {
   const failure = linkFailure;
   linkFailure = null;

@@ -1,6 +1,5 @@
 /**
- * What must be known on every page: that the time shown is simulated, and that the page does not
- * follow the server.
+ * Notices on every page: the time is simulated, or the page is not connected to the server.
  */
 import { FastForward, WifiOff } from "lucide-react";
 import { useEffect, useState } from "react";
@@ -11,7 +10,7 @@ import { numberText } from "../lib/format";
 import { exactText, minuteText, timeText } from "../lib/zone";
 import styles from "./Banner.module.css";
 
-/** A break shorter than this is mended before anyone needs to know. */
+/** Shorter interruptions are not shown. */
 const QUIET_MS = 3_000;
 
 export function Banner() {
@@ -71,7 +70,7 @@ function Interruption() {
           No connection since {minuteText(since, zone)}
         </strong>{" "}
         <span aria-live="off">
-          What is shown is from before. {wait > 0 ? `Next attempt in ${wait} s.` : "Connecting…"}
+          Showing older data. {wait > 0 ? `Next attempt in ${wait} s.` : "Connecting…"}
         </span>
       </span>
       <button type="button" onClick={reconnect}>

@@ -1,4 +1,4 @@
-/** Keeps a page that breaks from taking the whole dashboard with it, and says what can be done. */
+/** Catches errors of a page, so that the rest of the dashboard works, and offers what to do. */
 import { Component, type ReactNode } from "react";
 import { Link } from "./Link";
 import { Problem } from "./Problem";
@@ -20,7 +20,7 @@ export class Boundary extends Component<Props, { error: unknown }> {
     return (
       <div className={styles.broken}>
         <Problem
-          what="This page broke while it was drawn."
+          what="This page could not be shown."
           error={this.state.error}
           onRetry={() => this.setState({ error: null })}
         />

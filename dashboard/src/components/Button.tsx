@@ -1,4 +1,4 @@
-/** Buttons, and a row of them of which one is chosen. */
+/** Buttons, and a row of buttons with one selected. */
 import type { ButtonHTMLAttributes } from "react";
 import styles from "./Button.module.css";
 

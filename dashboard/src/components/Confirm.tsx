@@ -1,4 +1,4 @@
-/** Asks before something is done that cannot be taken back, says what it touches and whether it worked. */
+/** Asks before an action that cannot be undone, says what it affects and whether it worked. */
 import { useMutation } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
 import { Button } from "./Button";
@@ -9,10 +9,10 @@ interface Props {
   title: string;
   /** What the button does, such as "Revoke". */
   action: string;
-  /** What it touches. */
+  /** What it affects. */
   children: ReactNode;
   isOpen: boolean;
-  /** Must be typed before the button works, where a click is too easily made. */
+  /** Text to type before the button works, where a click is too easy. */
   typed?: string;
   onConfirm: () => Promise<unknown>;
   onClose: () => void;

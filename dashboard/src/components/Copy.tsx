@@ -1,11 +1,11 @@
-/** Text to be taken elsewhere, with a button that copies it. */
+/** Text with a button that copies it. */
 import { Check, Copy as CopyIcon } from "lucide-react";
 import { useEffect, useState } from "react";
 import styles from "./Copy.module.css";
 
 const SAID_MS = 2_000;
 
-/** Pages reached over plain HTTP have no clipboard of their own; selecting still works. */
+/** Pages loaded over plain HTTP have no clipboard API; selecting still works. */
 async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,4 +1,4 @@
-/** The frame of the pages in front of the door. */
+/** Frame of the log-in and set-up pages. */
 import type { ReactNode } from "react";
 import { ThemeSwitch } from "./Header";
 import { Mark } from "./Mark";

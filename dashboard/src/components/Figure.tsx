@@ -1,4 +1,4 @@
-/** Numbers with units, ages, and the dash where there is none. */
+/** Numbers with units, ages, and the dash for absent values. */
 import { useNow } from "../api/clock";
 import { ABSENT, ageText, amountText, durationText, power, standby, type Amount } from "../lib/format";
 import { exactText } from "../lib/zone";
@@ -15,19 +15,19 @@ export function Figure({ amount, title }: { amount: Amount; title?: string }) {
 
 interface PowerProps {
   watts: number | null | undefined;
-  /** How many devices it is the sum of. */
+  /** Number of devices in the sum. */
   count?: number;
   title?: string;
-  /** Why there is none. */
+  /** Why it is absent. */
   why: string;
 }
 
-/** A power as people think of it: what is fed in. What inverters draw for themselves is said beside it. */
+/** The power that is fed in. Standby power that inverters draw is shown separately. */
 export function Power({ watts, count = 1, title, why }: PowerProps) {
   if (watts == null) return <Absent why={why} />;
   const drawn = standby(watts, count);
   if (drawn === null) return <Figure amount={power(watts)} title={title} />;
-  const means = `Nothing is fed in; ${amountText(power(drawn))} are drawn in standby`;
+  const means = `No power is fed in; ${amountText(power(drawn))} are drawn in standby`;
   return (
     <span title={title ? `${means}. ${title}` : means}>
       <Figure amount={power(0)} />{" "}
@@ -36,7 +36,7 @@ export function Power({ watts, count = 1, title, why }: PowerProps) {
   );
 }
 
-/** Stands for what was not measured, and says why on hovering and to screen readers. */
+/** A dash for an absent value; says why on hovering and to screen readers. */
 export function Absent({ why }: { why: string }) {
   return (
     <span className={styles.absent} title={why}>
@@ -64,7 +64,7 @@ export function Age({ at, zone, why }: AgeProps) {
   );
 }
 
-/** How long something has been so; the exact instant of its beginning on hovering. */
+/** How long a state has lasted; its exact start on hovering. */
 export function Lasting({ since, zone }: { since: string; zone: string }) {
   const now = useNow();
   const instant = Date.parse(since);

@@ -1,4 +1,4 @@
-/** The bar at the top: where one is, whether the page is live, the theme and the session. */
+/** The bar at the top: location, live state, theme and session. */
 import { KeyRound, LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { signOut } from "../api/session";
@@ -13,7 +13,7 @@ import { Mark } from "./Mark";
 import styles from "./Header.module.css";
 
 const THEMES: Record<Theme, { next: Theme; icon: typeof Sun; label: string }> = {
-  system: { next: "light", icon: Monitor, label: "Theme: as the system has it" },
+  system: { next: "light", icon: Monitor, label: "Theme: system" },
   light: { next: "dark", icon: Sun, label: "Theme: light" },
   dark: { next: "system", icon: Moon, label: "Theme: dark" },
 };

@@ -1,4 +1,4 @@
-/** Whether what is on the page moves by itself. */
+/** Shows whether the page updates by itself. */
 import { useLiveStatus } from "../api/live";
 import styles from "./LiveDot.module.css";
 

@@ -1,4 +1,4 @@
-/** The sign of EcoWatt, as in the icon of the tab. */
+/** The logo of EcoWatt, as in the favicon. */
 export function Mark({ size = 24 }: { size?: number }) {
   return (
     <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden="true">

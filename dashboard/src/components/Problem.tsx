@@ -1,4 +1,4 @@
-/** What stands where something could not be loaded, and where something is being loaded. */
+/** Shown in place of content that could not be loaded, or is being loaded. */
 import { CircleAlert } from "lucide-react";
 import { ApiError } from "../api/client";
 import { Button } from "./Button";

@@ -9,7 +9,7 @@ const QUARTER_S = 900;
 const WIDTH = 128;
 const HEIGHT = 32;
 
-/** Runs of neighbouring quarter hours: a missing one breaks the line. */
+/** Runs of consecutive quarter hours: a missing one breaks the line. */
 function runs(spark: Spark): { x: number; y: number }[][] {
   const most = Math.max(1, ...spark.power_w);
   const found: { x: number; y: number }[][] = [];

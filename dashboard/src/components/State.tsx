@@ -1,4 +1,4 @@
-/** How a device or an inverter is: a sign, a word and a colour. */
+/** State of a device or an inverter: an icon, a word and a colour. */
 import {
   CircleHelp,
   CirclePause,
@@ -23,8 +23,8 @@ interface Look {
 
 export const DEVICE_STATES: Record<DeviceState, Look> = {
   producing: { word: "Producing", icon: Sun, tone: "producing", means: "At least one inverter feeds in" },
-  idle: { word: "Idle", icon: CirclePause, tone: "idle", means: "Inverters answer and make nothing" },
-  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Inverters sleep, as they do at night" },
+  idle: { word: "Idle", icon: CirclePause, tone: "idle", means: "Inverters answer but make no power" },
+  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Inverters are asleep, as usual at night" },
   waiting: { word: "Waiting", icon: Hourglass, tone: "waiting", means: "Enrolled, nothing received yet" },
   faulty: {
     word: "Faulty",
@@ -36,7 +36,7 @@ export const DEVICE_STATES: Record<DeviceState, Look> = {
     word: "Silent",
     icon: WifiOff,
     tone: "silent",
-    means: "The device has not been heard of for longer than it should be",
+    means: "No message from the device for longer than expected",
   },
 };
 
@@ -46,8 +46,8 @@ export const STATES: DeviceState[] = ["faulty", "silent", "waiting", "producing"
 const INVERTER_STATES: Record<InverterState, Look> = {
   unknown: { word: "Unknown", icon: CircleHelp, tone: "waiting", means: "Nothing is known yet" },
   online: { word: "Online", icon: Plug, tone: "producing", means: "The inverter answers" },
-  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Went quiet the way inverters do at dusk" },
-  offline: { word: "Offline", icon: Unplug, tone: "silent", means: "Does not answer, and night is no excuse" },
+  asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Stopped answering as inverters do at dusk" },
+  offline: { word: "Offline", icon: Unplug, tone: "silent", means: "Does not answer although it should be awake" },
   faulty: { word: "Faulty", icon: TriangleAlert, tone: "faulty", means: "Answers with errors or a fault" },
 };
 

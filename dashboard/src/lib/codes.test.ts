@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { codeText, isCode } from "./codes";
 
-it("no alarm is said to be none", () => {
+it("no alarm is shown as none", () => {
   expect(codeText("alarm.1", 0, "sunspec/generic-pv")).toBe("none");
   expect(codeText("alarm.3", 0, "huawei/sun2000")).toBe("none");
 });

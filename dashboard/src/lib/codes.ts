@@ -27,7 +27,7 @@ export function isCode({ point, unit }: { point: string; unit: string }): boolea
   return unit === "" && groupOf(point) === "state" && ["alarm", "fault", "event"].includes(head);
 }
 
-/** `none`, what its bits mean if that is known, or else the code as manuals print it. */
+/** `none`, the meaning of its bits if it is known, or else the code as manuals print it. */
 export function codeText(point: string, value: number, profile: string): string {
   if (value === 0) return "none";
   const bits = Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => Math.floor(value / 2 ** bit) % 2 === 1);

@@ -58,7 +58,7 @@ it("large amounts are in the unit that makes them short, whatever the sensor's d
   expect(text(230.4, "V", 1)).toBe("230.4 V");
 });
 
-it("what inverters draw for themselves at night is not a feed-in below nothing", () => {
+it("standby power at night is not a negative feed-in", () => {
   expect(standby(-2, 1)).toBe(2);
   expect(standby(-0.4, 1)).toBe(null);
   expect(standby(0, 1)).toBe(null);

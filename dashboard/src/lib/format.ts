@@ -1,6 +1,6 @@
 /** Numbers with their units, and ages, as people read them. */
 
-/** What stands where there is no value. */
+/** Shown for an absent value. */
 export const ABSENT = "–";
 
 const NARROW_SPACE = "\u202f";
@@ -18,7 +18,7 @@ export function numberText(value: number, decimals: number): string {
   }
   const text = format.format(value);
   if (!text.startsWith("-")) return text;
-  // Nothing is less than zero once it is rounded to it; and a minus is as wide as a figure.
+  // A value that rounds to zero has no sign; the minus is as wide as a digit.
   return /[1-9]/.test(text) ? `\u2212${text.slice(1)}` : text.slice(1);
 }
 
@@ -42,7 +42,7 @@ export function reading(value: number, unit: string, decimals: number): Amount {
   return { number: numberText(value, decimals), unit: unitText(unit) };
 }
 
-/** Decimals that tell apart what stands `step` from one another. */
+/** Decimals needed to distinguish values that are `step` apart. */
 export function decimalsBetween(step: number): number {
   const decimals = [0, 1, 2, 3].find((count) => {
     const scaled = step * 10 ** count;
@@ -54,20 +54,20 @@ export function decimalsBetween(step: number): number {
 /** Units that get a prefix, and from which size on. */
 const PREFIXED: Record<string, number> = { W: 10_000, VA: 10_000, var: 10_000, Wh: 1_000 };
 
-/** The unit in which an amount of this size is short, and how many of the plain one it is. */
+/** The unit in which an amount of this size is short, and its size in the plain unit. */
 export function scaleOf(size: number, unit: string): { factor: number; unit: string } {
   const from = PREFIXED[unit];
   if (from === undefined || size < from) return { factor: 1, unit: unitText(unit) };
   return size < 10_000_000 ? { factor: 1e3, unit: `k${unit}` } : { factor: 1e6, unit: `M${unit}` };
 }
 
-/** A reading as people say it: 17.31 MWh rather than 17,310,880 Wh. */
+/** A reading in a short form: 17.31 MWh rather than 17,310,880 Wh. */
 export function readable(value: number, unit: string, decimals: number): Amount {
   const { factor, unit: scaled } = scaleOf(Math.abs(value), unit);
   return { number: numberText(value / factor, factor === 1 ? decimals : 2), unit: scaled };
 }
 
-/** Whole watts up to 10 kW, then as many figures as are told apart at a glance. */
+/** Whole watts up to 10 kW, above that fewer digits. */
 export function power(watts: number): Amount {
   return readable(watts, "W", 0);
 }
@@ -75,7 +75,7 @@ export function power(watts: number): Amount {
 /** More than an inverter draws for itself; less than a battery is charged with. */
 const STANDBY_MAX_W = 50;
 
-/** The watts that so many inverters draw for themselves, if that is what a negative power is. */
+/** The standby power of this many inverters, if a negative power is small enough to be that. */
 export function standby(watts: number, count: number): number | null {
   const drawn = -Math.round(watts);
   return drawn > 0 && drawn <= STANDBY_MAX_W * Math.max(1, count) ? drawn : null;

@@ -22,7 +22,7 @@ it("an old reading is stale, though nothing failed", () => {
   expect(freshness(point({ read_at: "2025-06-14T11:00:00.000Z" }), NOW)).toBe("stale");
 });
 
-it("a failed attempt says so, however recent the value before it", () => {
+it("a failed attempt is bad, however recent the value before it", () => {
   expect(freshness(point({ quality: "timeout" }), NOW)).toBe("bad");
 });
 

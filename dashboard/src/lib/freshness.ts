@@ -1,4 +1,4 @@
-/** Whether a value still says how things are. */
+/** Whether a value is still current. */
 import type { PointValue } from "../api/types";
 import { groupOf, isSound } from "./points";
 

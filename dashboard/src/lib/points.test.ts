@@ -21,7 +21,7 @@ it("voltages of grid and strings are drawn apart, powers together", () => {
   expect(chartTitle("pv.power", "W")).toBe(chartTitle("ac.power", "W"));
 });
 
-it("points stand in the order of their quantities, strings in that of their numbers", () => {
+it("points are in the order of their quantities, strings in that of their numbers", () => {
   const points = [
     { point: "pv.10.voltage", unit: "V" },
     { point: "pv.2.voltage", unit: "V" },

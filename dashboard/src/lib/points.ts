@@ -1,4 +1,4 @@
-/** What points are called, how they are grouped, and which quantity gives them their colour. */
+/** Names, groups and quantities of points; the quantity decides their colour. */
 
 export type Quantity =
   | "power"
@@ -33,7 +33,7 @@ export const QUANTITY_NAMES: Record<Quantity, string> = {
   other: "Other",
 };
 
-/** The order in which quantities stand on every page. */
+/** The order of quantities on every page. */
 export const QUANTITIES: Quantity[] = [
   "power",
   "voltage",
@@ -89,8 +89,8 @@ export function groupOf(point: string): PointGroup {
 const SIDES: Partial<Record<PointGroup, string>> = { ac: "AC", pv: "PV" };
 
 /**
- * Which chart a point is drawn on. One for each quantity; but a few volts more or less on the grid
- * would not show beside the hundreds of a string, so voltages and currents have one for each side.
+ * The chart on which a point is drawn. One for each quantity; but a few volts of change on the grid
+ * would be invisible next to the hundreds of a string, so voltages and currents have one per side.
  */
 export function chartTitle(point: string, unit: string): string {
   const quantity = quantityOf(unit);
@@ -145,7 +145,7 @@ export function pointName(point: string): string {
   return sentence(words.filter((word) => word !== "").join(" "));
 }
 
-/** Numbers are drawn over time; words and what stands on the nameplate are not. */
+/** Numbers are drawn over time; texts and nameplate values are not. */
 export function isDrawn({ point, unit }: { point: string; unit: string }): boolean {
   return unit !== "" && groupOf(point) !== "info";
 }
@@ -158,7 +158,7 @@ export function inOrder<P extends { point: string; unit: string }>(points: reado
   return points.toSorted((a, b) => place(a) - place(b) || names.compare(a.point, b.point));
 }
 
-/** What is drawn unless the address says otherwise: the power fed in, or else the first number. */
+/** Drawn by default: the power fed in, or else the first number. */
 export function defaultPoints(points: { point: string; unit: string }[]): string[] {
   const chosen =
     points.find(({ point }) => point === "ac.power") ??
@@ -184,7 +184,7 @@ export function qualityText(quality: string): string {
   return QUALITY_WORDS[quality] ?? quality.replaceAll("_", " ");
 }
 
-/** Readings of these qualities say nothing against the value read before. */
+/** Readings of these qualities do not make the previous value invalid. */
 export function isSound(quality: string): boolean {
   return quality === "good" || quality === "not_due";
 }

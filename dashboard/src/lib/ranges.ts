@@ -7,8 +7,8 @@ export type RangeName = "live" | "1h" | "today" | "yesterday" | "7d" | "30d" | "
 export const RANGES: { name: Exclude<RangeName, "custom">; label: string; title: string }[] = [
   { name: "live", label: "Live", title: "The last minutes, moving" },
   { name: "1h", label: "1 h", title: "The last hour" },
-  { name: "today", label: "Today", title: "The site's present day" },
-  { name: "yesterday", label: "Yesterday", title: "The site's previous day" },
+  { name: "today", label: "Today", title: "Today at the site" },
+  { name: "yesterday", label: "Yesterday", title: "Yesterday at the site" },
   { name: "7d", label: "7 d", title: "Today and the six days before" },
   { name: "30d", label: "30 d", title: "Today and the 29 days before" },
 ];
@@ -28,7 +28,7 @@ const LIVE_WINDOWS = [5, 10, 15, 30, 60, 120, 240, 360, 720].map((minutes) => mi
 /** Shortest range that can be zoomed to. */
 export const RANGE_MIN_MS = 10_000;
 
-/** About five minutes of the world, in a round figure of the server's time. */
+/** About five real minutes, as a round figure of the server's time. */
 export function liveWindow(speed: number): number {
   const wanted = LIVE_WORLD_MS * Math.max(1, speed);
   return LIVE_WINDOWS.find((window) => window >= wanted) ?? LIVE_WINDOWS.at(-1)!;
@@ -38,7 +38,7 @@ export function isRangeName(text: string | null): text is RangeName {
   return text === "custom" || RANGES.some(({ name }) => name === text);
 }
 
-/** Where a named range lies at this moment. */
+/** The bounds of a named range at this moment. */
 export function rangeAt(name: Exclude<RangeName, "custom">, now: number, zone: string, speed: number): Range {
   switch (name) {
     case "live":

@@ -1,4 +1,4 @@
-/** How finely a range is asked for, given how wide it is drawn. */
+/** Chooses the resolution of a request by the width of the chart. */
 import type { Resolution } from "../api/types";
 
 const SECOND = 1_000;
@@ -23,7 +23,7 @@ const ROWS_PER_PIXEL: [Resolution, number][] = [
   ["15m", 16],
 ];
 
-/** The server gives at most 20,000 rows; this leaves room for samples closer than 5 s. */
+/** The server returns at most 20,000 rows; this leaves room for samples closer than 5 s. */
 const ROWS_MAX = 10_000;
 
 /** A phone held upright; narrower charts are not made coarser still. */

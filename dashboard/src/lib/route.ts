@@ -1,4 +1,4 @@
-/** The address bar: which page, and what of it. */
+/** The address: which page, and its parameters. */
 import { useCallback, useMemo, useSyncExternalStore } from "react";
 
 export interface Place {
@@ -21,7 +21,7 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** Goes to an address of the dashboard without loading it anew. */
+/** Goes to an address of the dashboard without reloading. */
 export function navigate(to: string, how: { replace?: boolean } = {}): void {
   if (to === current() + window.location.hash) return;
   const isOtherPage = to.split("?")[0] !== window.location.pathname;
@@ -59,7 +59,7 @@ export function useParams(): [
   return [params, change];
 }
 
-/** The device that a path names; `null` if it names none, or not in a way that can be read. */
+/** The device that a path names; `null` if it names none or cannot be decoded. */
 export function deviceIn(path: string): string | null {
   const match = /^\/devices\/([^/]+)\/?$/.exec(path);
   if (!match) return null;

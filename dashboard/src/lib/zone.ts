@@ -27,7 +27,7 @@ function format(zone: string, kind: string, options: Intl.DateTimeFormatOptions)
   return found;
 }
 
-/** What the clock on the wall shows. */
+/** Local date and time. */
 export function localTime(ms: number, zone: string): LocalTime {
   const parts = format(zone, "parts", {
     hourCycle: "h23",
@@ -60,8 +60,8 @@ export function offsetAt(ms: number, zone: string): number {
 }
 
 /**
- * The instant at which the clock on the wall shows `local`. Of two such instants the earlier; where
- * the clock jumps over `local`, as much later as it jumps.
+ * The instant at which the local clock shows `local`. Of two such instants the earlier; where the
+ * clock jumps over `local`, as much later as it jumps.
  */
 export function instantOf(local: LocalTime, zone: string): number {
   const utc = asUtc(local);

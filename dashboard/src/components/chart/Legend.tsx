@@ -1,4 +1,4 @@
-/** What the lines are, with their values under the cursor or else the latest. */
+/** Names the lines, with their values under the cursor, or else the latest. */
 import { Absent, Figure } from "../Figure";
 import { amountText, readable } from "../../lib/format";
 import { pointName } from "../../lib/points";
@@ -6,7 +6,7 @@ import type { Cell, Column } from "../../lib/series";
 import type { Look } from "./looks";
 import styles from "./Legend.module.css";
 
-/** The value that the line has at a row: the reading before it, unless the line is broken there. */
+/** The value of the line at a row: the previous reading, unless the line is broken there. */
 function valueAt(cells: Cell[], row: number): number | null {
   for (let index = row; index >= 0; index -= 1) {
     const cell = cells[index];

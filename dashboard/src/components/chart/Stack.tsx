@@ -11,14 +11,14 @@ import { TimeChart } from "./TimeChart";
 import styles from "./Stack.module.css";
 
 interface Props {
-  /** Stands above the charts, beside the instant under the cursor. */
+  /** Shown above the charts, next to the instant under the cursor. */
   lead: ReactNode;
   table: Table;
   looks: Map<string, Look>;
   /** The newest good readings, for the legend while no instant is under the cursor. */
   newest: ReadonlyMap<string, number> | null;
   range: Stretch;
-  /** Which part of the range there could be readings in. */
+  /** The part of the range in which readings are possible. */
   within: Stretch;
   zone: string;
   onZoom: (stretch: Stretch) => void;
@@ -57,7 +57,7 @@ interface Screen {
   isWall: boolean;
 }
 
-/** Pixels of a chart without its time axis: a single one takes what the screen has. */
+/** Height of a chart without its time axis, in pixels: a single chart fills the screen. */
 function heightOf({ isOne, isNarrow, isLow, isWall }: Screen): number {
   if (isLow) return 112;
   if (isNarrow) return isOne ? 240 : 168;

@@ -31,7 +31,7 @@ export interface TimeChartProps {
   onZoomOut: () => void;
 }
 
-/** Room for the numbers at the left, the same on every chart so that they stand in line. */
+/** Width of the numbers at the left, the same on every chart so that they are aligned. */
 const AXIS_WIDTH = 56;
 const FONT = "12px system-ui, sans-serif";
 /** A press that moves less is a click. */

@@ -4,7 +4,7 @@ import { amountMarks, heights } from "./axis";
 const plain = (texts: string[]) => texts.map((text) => text.replaceAll("\u202f", " "));
 
 describe("heights", () => {
-  it("span enough where all is nothing, and nothing below it", () => {
+  it("span enough where all values are zero, and start at zero", () => {
     for (const unit of ["W", "V", "A", "Hz", "degC", "Wh", "%", ""]) {
       const [bottom, top] = heights(unit, 0, 0);
       expect(bottom, unit).toBe(0);
@@ -12,7 +12,7 @@ describe("heights", () => {
     }
   });
 
-  it("do not make mountains of the noise of a dark string", () => {
+  it("do not magnify the noise of a dark string", () => {
     const [bottom, top] = heights("V", 0, 0.002);
     expect(bottom).toBe(0);
     expect(top).toBeGreaterThanOrEqual(2);
@@ -24,14 +24,14 @@ describe("heights", () => {
     expect(top).toBeLessThan(245);
   });
 
-  it("reach below nothing only for what is below nothing", () => {
+  it("reach below zero only for values below zero", () => {
     expect(heights("degC", -4, 3)[0]).toBeLessThan(-4);
     expect(heights("W", -3_000, 2_000)[0]).toBeLessThan(-3_000);
     // Two watts of standby are no reason for a scale that goes down to a tenth of the height.
     expect(heights("W", -2, 8_000)[0]).toBeGreaterThan(-500);
   });
 
-  it("have an answer where there is nothing at all", () => {
+  it("have a result without any value", () => {
     expect(heights("V", null, null)).toEqual([0, 2]);
     expect(heights("W", NaN, NaN)).toEqual([0, 10]);
   });

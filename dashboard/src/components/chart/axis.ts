@@ -1,4 +1,4 @@
-/** The scales of a chart: how high it is, and the words at its marks. */
+/** The scales of a chart: their range, and the labels of their ticks. */
 import { decimalsBetween, numberText, scaleOf } from "../../lib/format";
 import { quantityOf, type Quantity } from "../../lib/points";
 import { dayText, localTime, minuteText, timeText } from "../../lib/zone";
@@ -7,8 +7,8 @@ const MINUTE = 60_000;
 const DAY = 86_400_000;
 
 /**
- * Words for the marks of the time axis, by the site's clock: the time of day, and the date where a day
- * begins or where marks are days. `step` is the distance between marks.
+ * Labels of the time axis, by the site's clock: the time of day, and the date where a day begins or
+ * where ticks are days. `step` is the distance between ticks.
  */
 export function markWords(marks: number[], step: number, zone: string): string[] {
   return marks.map((at) => {
@@ -20,8 +20,8 @@ export function markWords(marks: number[], step: number, zone: string): string[]
 }
 
 /**
- * What the scale spans at least, in the quantity's unit, so that noise and nothing at all do not look
- * like something.
+ * Smallest range of the scale, in the quantity's unit, so that noise around a constant does not look
+ * significant.
  */
 const SPAN_MIN: Record<Quantity, number> = {
   power: 10,
@@ -34,7 +34,7 @@ const SPAN_MIN: Record<Quantity, number> = {
   other: 1,
 };
 
-/** Quantities that are nothing at zero are drawn from zero; others fill the height. */
+/** Quantities with a natural zero are drawn from zero; others fill the height. */
 const FROM_ZERO: Quantity[] = ["power", "current", "share"];
 
 /** Bottom and top of the scale. */
@@ -48,11 +48,11 @@ export function heights(unit: string, low: number | null, high: number | null): 
   }
   const middle = (low + high) / 2;
   const half = Math.max(high - low, Math.abs(high) * 0.002, span) * 0.62;
-  // What is never below nothing has no scale below nothing.
+  // A quantity that is never negative has no scale below zero.
   return low >= 0 && middle < half ? [0, 2 * half] : [middle - half, middle + half];
 }
 
-/** Words for the marks of an amount, in the unit that makes the largest of them short. */
+/** Labels of an amount's ticks, in the unit that makes the largest of them short. */
 export function amountMarks(marks: number[], step: number, unit: string): string[] {
   const { factor, unit: scaled } = scaleOf(Math.max(...marks.map(Math.abs), 0), unit);
   const decimals = decimalsBetween(step / factor);

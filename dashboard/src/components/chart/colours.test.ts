@@ -1,4 +1,4 @@
-/** Lines of one chart must be told apart, also by those who do not see all colours. */
+/** Lines of one chart must be distinguishable with any colour vision. */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, it } from "vitest";
@@ -47,7 +47,7 @@ const contrast = (a: Rgb, b: Rgb) => {
 
 const DISTANCE_MIN = 0.14;
 
-it.each([false, true])("three phases are told apart by every kind of eye (dark: %s)", (isDark) => {
+it.each([false, true])("three phases are distinguishable with any colour vision (dark: %s)", (isDark) => {
   for (const quantity of ["voltage", "current", "power"]) {
     const lines = [quantity, `${quantity}-2`, `${quantity}-3`].map((name) => [name, token(name, isDark)] as const);
     for (const [eye, matrix] of Object.entries(EYES)) {

@@ -43,7 +43,7 @@ export function looksOf(points: { point: string; unit: string }[]): Map<string, 
 
 const probe = document.createElement("span");
 
-/** What a CSS colour is in the present theme, for drawing on a canvas. */
+/** The value of a CSS colour in the current theme, for drawing on a canvas. */
 export function resolved(colour: string): string {
   probe.style.color = colour;
   if (!probe.isConnected) {

@@ -15,7 +15,7 @@ it("fingers moved apart narrow the range, moved together widen it", () => {
   expect(span(90, 110)).toBeGreaterThan(span(50, 150));
 });
 
-it("fingers on one spot, or crossed, mean nothing", () => {
+it("fingers on one spot, or crossed, change nothing", () => {
   expect(pinched([100, 200], 50, 52, 300)).toBeNull();
   expect(pinched([100, 200], 150, 50, 300)).toBeNull();
 });

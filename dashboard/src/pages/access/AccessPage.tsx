@@ -1,4 +1,4 @@
-/** Who gets in: tokens, the browsers signed in with them, and claim codes that nobody has used. */
+/** Access: tokens, the browsers signed in with them, and unused claim codes. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Plus } from "lucide-react";
 import { useEffect, useState, type ReactNode } from "react";
@@ -27,7 +27,7 @@ export function AccessPage() {
       <>
         <h1>Access</h1>
         <p className={styles.none}>
-          Only an owner sees who gets in. You are signed in with “{session.data.token_name}”, which may look at
+          Only an owner can see this page. You are signed in with “{session.data.token_name}”, which can only view
           devices.
         </p>
       </>
@@ -75,7 +75,7 @@ function Panel<T>({ title, what, none, query, action, children }: PanelProps<T>)
   );
 }
 
-/** Ends something and lists anew what it may have ended with it. */
+/** Revokes something and reloads the lists that this may change. */
 function useEnding() {
   const queries = useQueryClient();
   return async (path: string) => {
@@ -96,8 +96,8 @@ function Tokens() {
   return (
     <Panel
       title="Tokens"
-      what="A token signs in here and lets the command line and other programs in."
-      none="There is no token."
+      what="A token is for signing in here, for the command line and for other programs."
+      none="No tokens."
       query={tokens}
       action={
         <Button onClick={() => setMaking(true)}>
@@ -158,8 +158,8 @@ function Tokens() {
             onClose={() => setRevoking(null)}
           >
             <p>
-              Whoever holds this token is let in no longer. {running > 0 && `${countText(running, "session")} of it end${running === 1 ? "s" : ""} at once. `}
-              This cannot be taken back.
+              This token stops working. {running > 0 && `${countText(running, "session")} of it end${running === 1 ? "s" : ""} at once. `}
+              This cannot be undone.
             </p>
             {revoking?.is_own && <p>You are signed in with it and will be signed out.</p>}
           </Confirm>
@@ -257,8 +257,8 @@ function Claims() {
   return (
     <Panel
       title="Claim codes"
-      what="Codes that were made and not used. Whoever holds one becomes that device."
-      none="No code is waiting to be used."
+      what="Unused codes. An agent with one of them becomes that device."
+      none="No unused codes."
       query={claims}
     >
       {(items) => (

@@ -1,4 +1,4 @@
-/** Makes a token and shows it once. */
+/** Creates a token and shows it once. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { post } from "../../api/client";
@@ -15,7 +15,7 @@ const LIFETIMES = [
   { label: "30 days", seconds: 30 * DAY_S },
   { label: "90 days", seconds: 90 * DAY_S },
   { label: "A year", seconds: 365 * DAY_S },
-  { label: "Without end", seconds: null },
+  { label: "No expiry", seconds: null },
 ];
 const USUAL = 2;
 const NAME_MAX = 80;
@@ -41,11 +41,11 @@ function Make({ onClose }: { onClose: () => void }) {
     return (
       <div className={styles.form}>
         <p>
-          The token “{make.data.name}”. <strong>It is shown this once.</strong>
+          The token “{make.data.name}”. <strong>It is shown only once.</strong>
         </p>
         <Copy label="Token" text={make.data.secret} />
         <Button look="main" onClick={onClose}>
-          I have kept it
+          I saved it
         </Button>
       </div>
     );
@@ -91,11 +91,11 @@ function Make({ onClose }: { onClose: () => void }) {
       </label>
       {make.error && (
         <p className={styles.failure} role="alert">
-          No token was made: {make.error.message}.
+          The token was not created: {make.error.message}.
         </p>
       )}
       <Button type="submit" look="main" disabled={name.trim() === "" || make.isPending}>
-        {make.isPending ? "Making the token…" : "Make the token"}
+        {make.isPending ? "Creating the token…" : "Create token"}
       </Button>
     </form>
   );

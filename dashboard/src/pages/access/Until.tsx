@@ -1,4 +1,4 @@
-/** Until when something is valid, by the server's clock. */
+/** End of a validity, by the server's clock. */
 import { useNow } from "../../api/clock";
 import { durationText } from "../../lib/format";
 import { exactText, OWN_ZONE } from "../../lib/zone";

@@ -1,4 +1,4 @@
-/** The device in one glance. */
+/** The device at a glance. */
 import { ChevronLeft } from "lucide-react";
 import type { DeviceDetail } from "../../api/types";
 import { Absent, Age, Figure, Lasting, Power } from "../../components/Figure";

@@ -1,4 +1,4 @@
-/** What does this device measure, and what is wrong with it? */
+/** The page of a device: what it measures, and what is wrong with it. */
 import { useEffect } from "react";
 import { ApiError } from "../../api/client";
 import { useDevice } from "../../api/queries";

@@ -1,4 +1,4 @@
-/** What is the matter with the device, as exactly as its inverters say it. */
+/** What is wrong with the device, with the details that its inverters report. */
 import { KeyRound } from "lucide-react";
 import { useState } from "react";
 import { useClaims, useSession } from "../../api/queries";
@@ -9,10 +9,10 @@ import { codeText, isCode } from "../../lib/codes";
 import { RenewDialog } from "../enrol/RenewDialog";
 import styles from "./DeviceTrouble.module.css";
 
-/** Causes that a new claim code is the way out of. */
+/** Causes that a new claim code resolves. */
 const CURED_BY_A_CODE: Trouble["cause"][] = ["not_claimed", "nothing_received", "key_revoked"];
 
-/** The state and the alarms that an inverter last told of, if they are more than nothing. */
+/** The state and the alarms that an inverter last reported, if there are any. */
 function words({ number, points, profile }: InverterSummary, isOnly: boolean): string[] {
   const found = points.flatMap((point) => {
     if (point.quality !== "good" || point.value == null) return [];
@@ -21,7 +21,7 @@ function words({ number, points, profile }: InverterSummary, isOnly: boolean): s
     return [];
   });
   if (found.length === 0) return [];
-  return [`${isOnly ? "It says" : `Inverter ${number + 1} says`}: ${found.join(", ")}.`];
+  return [`${isOnly ? "It reports" : `Inverter ${number + 1} reports`}: ${found.join(", ")}.`];
 }
 
 export function DeviceTrouble({ device }: { device: DeviceDetail }) {
@@ -30,7 +30,7 @@ export function DeviceTrouble({ device }: { device: DeviceDetail }) {
   const isOwner = useSession().data?.role === "owner";
   const claims = useClaims(isOwner && trouble?.cause === "not_claimed");
   const isCodeOver = claims.data !== undefined && !claims.data.some((claim) => claim.device === device.id);
-  // The dialog outlives the trouble: its code is shown until it is taken.
+  // The dialog outlives the trouble: its code is shown until it is copied.
   if (!trouble && !isRenewing) return null;
   const concerned =
     trouble?.cause === "inverter_faulty"
@@ -39,7 +39,7 @@ export function DeviceTrouble({ device }: { device: DeviceDetail }) {
   const said = concerned.flatMap((inverter) => words(inverter, inverters.length === 1)).join(" ");
   return (
     <div className={styles.trouble} data-tone={device.state}>
-      <TroubleNote device={device} more={trouble?.cause === "not_claimed" && isCodeOver ? "It cannot be used any more." : said} />
+      <TroubleNote device={device} more={trouble?.cause === "not_claimed" && isCodeOver ? "It can no longer be used." : said} />
       {trouble && CURED_BY_A_CODE.includes(trouble.cause) && isOwner && (
         <Button onClick={() => setRenewing(true)}>
           <KeyRound size={16} aria-hidden />

@@ -1,4 +1,4 @@
-/** The link between device and server, and what the device says of itself. */
+/** The link between device and server, and the device's own report. */
 import type { DeviceDetail } from "../../api/types";
 import { Absent, Age, Figure } from "../../components/Figure";
 import { bytes, numberText } from "../../lib/format";
@@ -24,7 +24,7 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
           </Fact>
           <Fact name="Messages">{count(link.messages)}</Fact>
           <Fact name="Batches stored">{count(link.batches)}</Fact>
-          <Fact name="Batches sent again" title="They came twice and were stored once">
+          <Fact name="Batches sent again" title="Received twice and stored once">
             {count(link.duplicates)}
           </Fact>
           <Fact name="Samples">{count(link.samples)}</Fact>
@@ -51,7 +51,7 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
         </dl>
       </section>
       <section className={styles.panel}>
-        <h2>What the device says of itself</h2>
+        <h2>Reported by the device</h2>
         {device.diagnostics.length === 0 ? (
           <p className={styles.none}>It has not sent diagnostics yet.</p>
         ) : (

@@ -20,7 +20,7 @@ export function Measurements({ device }: { device: DeviceDetail }) {
         <p>
           {device.state === "waiting"
             ? "Once its agent runs with a claim code, its first readings appear here by themselves."
-            : "The device has not told what its inverter offers. Its first readings appear here by themselves."}
+            : "The device has not yet reported what its inverter measures. Its first readings appear here by themselves."}
         </p>
       </section>
     );

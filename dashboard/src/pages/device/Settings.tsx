@@ -1,4 +1,4 @@
-/** What the device is called, where it stands, and how it is let in. */
+/** Name, site and key of the device. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { KeyRound } from "lucide-react";
 import { useId, useState, type FormEvent } from "react";
@@ -19,7 +19,7 @@ const NAME_MAX = 80;
 export function Settings({ device }: { device: DeviceDetail }) {
   const session = useSession();
   if (session.data && session.data.role !== "owner") {
-    return <p className={styles.none}>Only an owner changes a device. You may look at it.</p>;
+    return <p className={styles.none}>Only an owner can change a device. You can view it.</p>;
   }
   return (
     <div className={styles.panels}>
@@ -31,10 +31,10 @@ export function Settings({ device }: { device: DeviceDetail }) {
   );
 }
 
-/** What shows a device or its site, and is asked for again when they change. */
+/** Queries that show a device or its site; fetched again when they change. */
 const SHOWN = ["device", "fleet", "sites", "found", "claims"];
 
-/** Saves, then asks again for whatever shows it. */
+/** Saves, then fetches everything that shows it. */
 function useSaving<T extends { keep_past_days?: boolean }>(path: string) {
   const queries = useQueryClient();
   return useMutation({
@@ -43,7 +43,7 @@ function useSaving<T extends { keep_past_days?: boolean }>(path: string) {
   });
 }
 
-/** What the server refuses until it is told that past days may stay as they are. */
+/** The server's refusal of a change that past days would not follow. */
 const PAST_DAYS = "past_days";
 
 interface OutcomeProps<T> {
@@ -64,10 +64,10 @@ function Outcome<T extends { keep_past_days?: boolean }>({ saving }: OutcomeProp
       {isAsked ? (
         <>
           <p className={styles.failure}>
-            Not saved: the time zone would change. Past days stay as they were counted, and today is partly of each.
+            Not saved: the time zone would change. Past days keep the bounds of the old zone, and today mixes both.
           </p>
           <Button disabled={saving.isPending} onClick={() => saving.mutate({ ...variables, keep_past_days: true })}>
-            Change it nevertheless
+            Change anyway
           </Button>
         </>
       ) : error ? (
@@ -99,8 +99,8 @@ function NameAndPlace({ device }: { device: DeviceDetail }) {
     });
   };
   return (
-    <section className={styles.panel} aria-label="Name and place">
-      <h2>Name and place</h2>
+    <section className={styles.panel} aria-label="Name and site">
+      <h2>Name and site</h2>
       <form className={styles.form} onSubmit={submit}>
         <label>
           <span>Name</span>
@@ -155,7 +155,7 @@ function SiteSettings({ site }: { site: Site }) {
   return (
     <section className={styles.panel} aria-label={`Site ${site.name}`}>
       <h2>Site {site.name}</h2>
-      <p className={styles.hint}>This holds for all devices of the site.</p>
+      <p className={styles.hint}>This applies to all devices of the site.</p>
       <form className={styles.form} onSubmit={submit}>
         <label>
           <span>Site's name</span>
@@ -206,14 +206,14 @@ function Key({ device }: { device: DeviceDetail }) {
       <h2>Key</h2>
       <p className={styles.hint}>
         {key_revoked != null
-          ? "The key is revoked: the server takes nothing from this device. A new claim code lets it in again."
+          ? "The key is revoked: the server rejects messages of this device. A new claim code gives it a new key."
           : hasKey
             ? `Key generation ${key_generation}. A new claim code gives the device a new key.`
             : "The device has no key yet: its claim code has not been used."}
       </p>
       {claim && (
         <p className={styles.hint}>
-          A claim code, {claim.id}-…, waits to be used, valid <Until at={claim.expires} />. A new one voids it.
+          A claim code, {claim.id}-…, is unused, valid <Until at={claim.expires} />. A new one replaces it.
         </p>
       )}
       <div className={styles.actions}>
@@ -238,8 +238,8 @@ function Key({ device }: { device: DeviceDetail }) {
         onClose={() => setResetting(false)}
       >
         <p>
-          For a device whose key somebody else may have had. Its keys and claim codes are void, and what was reported
-          under them is forgotten. What was measured stays. It needs a new claim code.
+          For a device whose key may have been stolen. Revokes its keys and claim codes, and forgets the state that was
+          reported under them. Measurements are kept. The device then needs a new claim code.
         </p>
       </Confirm>
       <RenewDialog device={device} isOpen={isRenewing} onClose={() => setRenewing(false)} />
@@ -251,9 +251,9 @@ function Key({ device }: { device: DeviceDetail }) {
         onClose={() => setRevoking(false)}
       >
         <p>
-          From now on nothing that {device.name} sends is taken
+          From now on messages of {device.name} are rejected
           {device.power_w != null && `; it reports ${amountText(power(device.power_w))} now`}. It goes on measuring and
-          sends what it kept once it is enrolled again. A claim code that waits for it is void.
+          sends what it kept once it is enrolled again. Its unused claim code is revoked too.
         </p>
       </Confirm>
     </section>
@@ -273,7 +273,7 @@ function Removal({ device }: { device: DeviceDetail }) {
   return (
     <section className={styles.panel} aria-label="Delete">
       <h2>Delete</h2>
-      <p className={styles.hint}>Removes the device with everything that it measured. Its number is not used again.</p>
+      <p className={styles.hint}>Deletes the device and all of its measurements. Its number is not used again.</p>
       <div className={styles.actions}>
         <Button onClick={() => setAsking(true)} className={styles.danger}>
           Delete device
@@ -281,15 +281,15 @@ function Removal({ device }: { device: DeviceDetail }) {
       </div>
       <Confirm
         title={`Delete ${device.name}?`}
-        action="Delete for good"
+        action="Delete permanently"
         typed={device.id}
         isOpen={isAsking}
         onConfirm={destroy}
         onClose={() => setAsking(false)}
       >
         <p>
-          {samples > 0 ? `${countText(samples, "sample")} and the energy counted from them go with it. ` : "It has measured nothing. "}
-          This cannot be taken back.
+          {samples > 0 ? `${countText(samples, "sample")} and their energy are deleted with it. ` : "It has no measurements. "}
+          This cannot be undone.
         </p>
       </Confirm>
     </section>

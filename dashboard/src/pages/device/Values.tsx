@@ -1,4 +1,4 @@
-/** The newest reading of every point, with its age, and what is wrong with it if anything is. */
+/** The newest reading of every point, with its age and its quality. */
 import { Clock, Moon, TriangleAlert } from "lucide-react";
 import { useNow } from "../../api/clock";
 import type { InverterSummary, PointValue } from "../../api/types";
@@ -66,7 +66,7 @@ function Row({ point, profile, now, zone }: RowProps) {
           </span>
         )}
         {fresh === "stale" && (
-          <span className={styles.quality} title="Nothing newer has been read for minutes">
+          <span className={styles.quality} title="Not read again for minutes">
             <Clock size={12} aria-hidden />
             stale
           </span>
@@ -83,7 +83,7 @@ function Row({ point, profile, now, zone }: RowProps) {
       </th>
       <td className={styles.value}>
         {point.value == null ? (
-          <Absent why={`Never read well: ${qualityText(point.quality)}`} />
+          <Absent why={`No good reading yet: ${qualityText(point.quality)}`} />
         ) : point.text ? (
           <span title={`Register value ${point.value}`}>{point.text.replaceAll("_", " ")}</span>
         ) : isCode(point) ? (

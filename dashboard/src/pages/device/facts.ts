@@ -1,6 +1,6 @@
 /**
- * What a device says of itself, in words. Names carry their unit at the end; names that are not
- * known here are shown as they are.
+ * Names of what a device reports about itself. Keys end with their unit; unknown keys are shown as
+ * they are.
  */
 import { amountText, bytes, durationText, numberText, reading } from "../../lib/format";
 
@@ -11,7 +11,7 @@ const NAMES: Record<string, string> = {
   spool_bytes: "Spool in use",
   spool_capacity_bytes: "Spool holds at most",
   link_failures: "Failed attempts to send",
-  clock_deviation_ms: "Clock against the server",
+  clock_deviation_ms: "Clock deviation from the server",
 };
 
 const BOOT_REASONS: Record<string, string> = {

@@ -1,4 +1,4 @@
-/** A claim code just made, with everything that starts an agent with it. */
+/** A new claim code, with everything needed to start an agent with it. */
 import type { Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Copy } from "../../components/Copy";
@@ -8,14 +8,14 @@ import { AGENT_FILE, agentToml, transportOf } from "./agentToml";
 import type { InverterChoice } from "./InverterFields";
 import styles from "./Enrol.module.css";
 
-/** The server words what it says as part of a sentence. */
+/** The server's messages are worded as part of a sentence. */
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 interface Props {
   enrolment: Enrolment;
-  /** Absent where the device has its configuration already, but for the code. */
+  /** Absent if the device has its configuration already, except for the code. */
   choice?: InverterChoice;
   onClose: () => void;
 }
@@ -26,7 +26,7 @@ export function Code({ enrolment, choice, onClose }: Props) {
   return (
     <div className={styles.form}>
       <p>
-        Claim code for <strong>{device}</strong>. It is shown this once and can be used once, until{" "}
+        Claim code for <strong>{device}</strong>. It is shown only once and can be used once, until{" "}
         {exactText(Date.parse(expires), OWN_ZONE)}.
       </p>
       {warning && <p className={styles.hint}>{sentence(warning)}</p>}
@@ -38,7 +38,7 @@ export function Code({ enrolment, choice, onClose }: Props) {
           </>
         ) : (
           <>
-            On the device, put this into <code>{AGENT_FILE}</code> in place of the former code:
+            On the device, replace the old code in <code>{AGENT_FILE}</code> with this:
           </>
         )}
       </p>

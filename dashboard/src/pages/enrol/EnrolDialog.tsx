@@ -1,4 +1,4 @@
-/** Makes a claim code for a device that is to be, and shows it once. */
+/** Creates a claim code for a new device, and shows it once. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type FormEvent } from "react";
 import { post } from "../../api/client";
@@ -60,7 +60,7 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
   const sites = devices.map(({ site }) => site);
   const [name, setName] = useState("");
   const [typedSite, setSiteName] = useState<string | null>(null);
-  // The fleet may arrive after the dialog is open.
+  // The fleet may arrive after the dialog was opened.
   const siteName = typedSite ?? sites[0]?.name ?? "";
   const [zone, setZone] = useState(OWN_ZONE);
   const known = sites.find((site) => site.name === siteName.trim());
@@ -126,11 +126,11 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
       <InverterFields choice={choice} onChange={onChoice} />
       {failure && (
         <p className={styles.failure} role="alert">
-          No code was made: {failure}.
+          The code was not created: {failure}.
         </p>
       )}
       <Button type="submit" look="main" disabled={!isComplete || isBusy}>
-        {isBusy ? "Making the code…" : "Make a claim code"}
+        {isBusy ? "Creating the code…" : "Create claim code"}
       </Button>
     </form>
   );

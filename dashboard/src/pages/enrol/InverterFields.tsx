@@ -1,4 +1,4 @@
-/** What an agent must know to read an inverter, and where the server is. */
+/** The settings that an agent needs to read an inverter and to reach the server. */
 import { useId } from "react";
 import { useProfiles } from "../../api/queries";
 import { isLoopback, isServer, TRANSPORTS, transportOf, type TransportKind } from "./agentToml";
@@ -7,7 +7,7 @@ import styles from "./Enrol.module.css";
 export interface InverterChoice {
   kind: TransportKind;
   address: string;
-  /** Empty for the profile's own. */
+  /** Empty for the profile's default. */
   unit: string;
   profile: string;
   server: string;
@@ -94,7 +94,7 @@ export function InverterFields({ choice, onChange }: Props) {
         </select>
       </label>
       <label>
-        <span>This server, as the device reaches it</span>
+        <span>Address of this server for the device</span>
         <input
           value={server}
           required
@@ -107,7 +107,7 @@ export function InverterFields({ choice, onChange }: Props) {
         {(isLoopback(server) || !isServer(server)) && (
           <span id={`${id}-server`} className={styles.hint}>
             {isServer(server)
-              ? "Only a device on the server's own machine reaches it there."
+              ? "Only a device on the server's own machine can reach this address."
               : "Write it like http://192.0.2.1:8080. Agents speak http; their messages are sealed."}
           </span>
         )}

@@ -1,4 +1,4 @@
-/** Makes another claim code for a device that is there: its first one was lost, or its key is no longer good. */
+/** Creates another claim code for an existing device whose first one was lost, or that needs a new key. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { post } from "../../api/client";
@@ -42,17 +42,17 @@ function Renew({ device, onClose }: Omit<Props, "isOpen">) {
     >
       <p>
         {isNew
-          ? "The former code is no longer good once this one is made."
-          : "What was measured stays. The device's present key is good until the new code is used."}
+          ? "The old code stops working when this one is created."
+          : "Measurements are kept. The device's current key works until the new code is used."}
       </p>
       {isNew && <InverterFields choice={choice} onChange={setChoice} />}
       {renew.error && (
         <p className={styles.failure} role="alert">
-          No code was made: {renew.error.message}.
+          The code was not created: {renew.error.message}.
         </p>
       )}
       <Button type="submit" look="main" disabled={renew.isPending || (isNew && !isCompleteChoice(choice))}>
-        {renew.isPending ? "Making the code…" : "Make a claim code"}
+        {renew.isPending ? "Creating the code…" : "Create claim code"}
       </Button>
     </form>
   );

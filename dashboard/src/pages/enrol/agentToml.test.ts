@@ -17,7 +17,7 @@ it("the configuration is the one that `ecowatt device enrol` prints", () => {
   for (const { claim_code: claimCode, text, ...settings } of cases) expect(agentToml({ claimCode, ...settings })).toBe(text);
 });
 
-it("addresses are taken as people write them", () => {
+it("addresses are accepted in their usual forms", () => {
   expect(transportOf("tcp", " 192.0.2.10 ")).toBe("tcp://192.0.2.10:502");
   expect(transportOf("tcp", "inverter.lan:1502")).toBe("tcp://inverter.lan:1502");
   expect(transportOf("tcp", "[2001:db8::1]:502")).toBe("tcp://[2001:db8::1]:502");
@@ -26,14 +26,14 @@ it("addresses are taken as people write them", () => {
   expect(transportOf("serial", "/dev/ttyS1?baud=19200&format=8E1")).toBe("serial:///dev/ttyS1?baud=19200&format=8E1");
 });
 
-it("what is no address is none", () => {
+it("an invalid address is null", () => {
   for (const text of ["", " ", "http://192.0.2.10", "host:0", "host:70000", "host:", 'a"b', "two words", "-x"]) {
     expect(transportOf("tcp", text), text).toBeNull();
   }
   for (const text of ["", "COM1", "/dev/tty USB", '/dev/"']) expect(transportOf("serial", text), text).toBeNull();
 });
 
-it("the server's address is one that a device can be given", () => {
+it("the server's address is one that a device can use", () => {
   expect(isServer("http://sun.example")).toBe(true);
   expect(isServer("http://192.0.2.1:8080/")).toBe(true);
   for (const text of ["", "sun.example", "ftp://sun.example", "https://sun.example", "http://sun.example/path"]) expect(isServer(text)).toBe(false);

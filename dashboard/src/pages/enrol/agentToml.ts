@@ -1,6 +1,6 @@
 /**
- * The whole configuration of an agent, so that nothing is left to look up. `ecowatt device enrol` prints the same
- * text; testdata/agent-toml.json says for both what it is.
+ * A complete configuration for an agent, ready to be pasted. `ecowatt device enrol` prints the same text;
+ * testdata/agent-toml.json has the cases that both are tested with.
  */
 
 export type TransportKind = "tcp" | "rtu-over-tcp" | "serial";
@@ -15,7 +15,7 @@ export interface AgentSettings {
   server: string;
   claimCode: string;
   transport: string;
-  /** The profile's own, if absent. */
+  /** Default: the profile's. */
   unit: number | null;
   profile: string;
 }
@@ -23,7 +23,7 @@ export interface AgentSettings {
 const PORT = 502;
 const HOST_AND_PORT = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(\d{1,5}))?$/;
 
-/** The `transport` of an address as people write it; `null` if it is none. */
+/** The `transport` for an address in its usual form; `null` if it is invalid. */
 export function transportOf(kind: TransportKind, address: string): string | null {
   const text = address.trim();
   if (kind === "serial") {
@@ -36,7 +36,7 @@ export function transportOf(kind: TransportKind, address: string): string | null
   return port >= 1 && port <= 65_535 ? `${kind}://${match[1]}:${port}` : null;
 }
 
-/** Whether an address can be one that an agent reaches this server at: it speaks plain HTTP, its messages are sealed. */
+/** Whether an agent could use this address for the server: agents speak plain HTTP, their messages are sealed. */
 export function isServer(address: string): boolean {
   try {
     const { protocol, pathname, search, hash } = new URL(address);
@@ -59,7 +59,7 @@ export function isLoopback(address: string): boolean {
 export const AGENT_FILE = "/etc/ecowatt/agent.toml";
 
 function quoted(text: string): string {
-  // JSON's escapes are TOML's, but for DEL.
+  // JSON's escapes are also TOML's, except that JSON does not escape DEL.
   return JSON.stringify(text).replaceAll("\u007f", "\\u007F");
 }
 

@@ -1,4 +1,4 @@
-/** The shape of the page while the fleet is on its way. */
+/** The shape of the page while the fleet is loading. */
 import { Skeleton } from "../../components/Problem";
 import styles from "./FleetLoading.module.css";
 

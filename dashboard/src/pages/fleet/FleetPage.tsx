@@ -1,4 +1,4 @@
-/** Is everything all right, and if not, which plant? */
+/** The fleet's page: whether all plants are well, and if not, which one is not. */
 import { Plus, Search, X } from "lucide-react";
 import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { FLEET_MAX, useFleet, useFound, useSession, type Fleet } from "../../api/queries";
@@ -69,9 +69,9 @@ export function FleetPage() {
 }
 
 /**
- * The order is settled when the list, the filter or the wish for an order changes, not when a live
- * value does. Only a state that changes moves a device, so that the worst is on top; and not while the
- * list is held: nothing moves under the pointer.
+ * The order is computed when the list, the filter or the chosen order changes, not when a live value
+ * does. Of live changes only a new state moves a device, so that the worst is on top; and not while the
+ * pointer is on the list.
  */
 function useOrdered(devices: Device[], sort: Sort, isHeld: boolean): Device[] {
   const members = devices.map(({ id }) => id).join(" ");

@@ -6,7 +6,7 @@ import { countText, energy, numberText } from "../../lib/format";
 import { toggled } from "./StateFilter";
 import styles from "./HeadLine.module.css";
 
-/** The sum over the devices that have the value, and how many those are. */
+/** The sum over the devices that have the value, and their number. */
 function sum(values: (number | null | undefined)[]): { total: number; count: number } {
   const known = values.filter((value) => value != null);
   return { total: known.reduce((a, b) => a + b, 0), count: known.length };

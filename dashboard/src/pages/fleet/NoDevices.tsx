@@ -10,12 +10,12 @@ export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
     <section className={styles.empty}>
       <h2>No devices yet</h2>
       <p>
-        A device is a small computer beside the inverter. Give it a claim code, start its agent with
+        A device is a small computer next to the inverter. Give it a claim code, start its agent with
         the code, and its first reading appears here by itself.
       </p>
       <Button look="main" onClick={onEnrol}>
         <Plus size={16} aria-hidden />
-        Make a claim code
+        Create claim code
       </Button>
       <p className={styles.or}>Or on the command line:</p>
       <Copy label="Command" text={`ecowatt device enrol --name 'Roof east' --site Home --time-zone ${OWN_ZONE}`} />

@@ -1,4 +1,4 @@
-/** Chooses the order where there are no column heads to do it with. */
+/** Chooses the order where there are no column heads. */
 import { ArrowDownUp } from "lucide-react";
 import { ORDERS, type Sort } from "./list";
 import styles from "./SortChoice.module.css";

@@ -9,7 +9,7 @@ interface Props {
   onChange: (chosen: Set<DeviceState>) => void;
 }
 
-/** The choice with one state more or less. */
+/** The choice with one state added or removed. */
 export function toggled(chosen: Set<DeviceState>, state: DeviceState): Set<DeviceState> {
   const next = new Set(chosen);
   if (!next.delete(state)) next.add(state);

@@ -10,10 +10,10 @@ export interface Sort {
 
 const KEYS: SortKey[] = ["state", "name", "site", "power", "energy", "seen"];
 
-/** Worst first: what needs somebody, then what makes nothing while others do, then what is as it should be. */
+/** Worst first: devices that need attention, then those that make no power while others do, then healthy ones. */
 const BY_BADNESS: DeviceState[] = ["faulty", "silent", "waiting", "idle", "producing", "asleep"];
 
-/** What the list can be ordered by in one choice. */
+/** The orders offered as one choice. */
 export const ORDERS: { sort: Sort; label: string }[] = [
   { sort: { by: "state", isDown: false }, label: "Worst first" },
   { sort: { by: "name", isDown: false }, label: "Name" },
@@ -26,7 +26,7 @@ export const ORDERS: { sort: Sort; label: string }[] = [
   { sort: { by: "seen", isDown: true }, label: "Last seen" },
 ];
 
-/** What is wanted first of a column: the most power, the worst state, the first name. */
+/** The default direction of a column: most power, worst state, first name. */
 export function isDownFirst(by: SortKey): boolean {
   return by === "power" || by === "energy" || by === "seen";
 }

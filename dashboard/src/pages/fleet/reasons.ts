@@ -1,5 +1,5 @@
 /** Why a figure of a device is absent. */
 export const NO_POWER = "No recent good reading of its power";
 export const NO_ENERGY = "No energy measured today";
-export const NOT_SEEN = "The server has had no message from it yet";
-export const NO_FIRMWARE = "It has not said what software it runs";
+export const NOT_SEEN = "No message received yet";
+export const NO_FIRMWARE = "Its firmware version is not reported yet";

@@ -48,7 +48,7 @@ export function LoginPage() {
           {enter.isPending ? "Signing in…" : "Sign in"}
         </Button>
         <p id="token-hint" className={styles.hint}>
-          Whoever owns the server's data folder makes one with{" "}
+          To create one on the server's machine, run{" "}
           <code>ecowatt token create --data DIR --role owner</code>. The browser keeps a session, not
           the token.
         </p>

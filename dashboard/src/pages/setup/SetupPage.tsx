@@ -17,7 +17,7 @@ export function SetupPage() {
   const [code] = useState(codeInAddress);
   const setUp = useMutation({
     mutationFn: redeem,
-    // The code is spent; it stays in the address until then, so that a reload loses nothing.
+    // The code stays in the address until it is used, so that a reload loses nothing.
     onSuccess: () => window.history.replaceState(null, "", "/setup"),
   });
   useEffect(() => {
@@ -31,22 +31,22 @@ export function SetupPage() {
           {setUp.data.token ? (
             <>
               <p>
-                This is the owner's token. <strong>It is shown this once.</strong> Keep it where you keep
-                passwords: it signs you in from other browsers and lets the command line in.
+                This is the owner's token. <strong>It is shown only once.</strong> Keep it where you keep
+                passwords: you need it to sign in from other browsers and on the command line.
               </p>
               <Copy label="Owner's token" text={setUp.data.token} />
               <p className={styles.hint}>
                 On the command line: set <code>ECOWATT_URL</code> to{" "}
                 <code>{window.location.origin}</code> and <code>ECOWATT_TOKEN</code> to the token.
-                Should it get lost, <code>ecowatt token create --data DIR --role owner</code> on the
-                server makes another.
+                If it is lost, <code>ecowatt token create --data DIR --role owner</code> on the server
+                creates another.
               </p>
             </>
           ) : (
             <p>You are signed in.</p>
           )}
           <Button look="main" onClick={() => navigate("/", { replace: true })}>
-            I have kept it, go on
+            I saved it, continue
           </Button>
         </div>
       </Entry>
@@ -59,8 +59,8 @@ export function SetupPage() {
         {code ? (
           <>
             <p>
-              This link works once. Whoever uses it becomes the owner of the server and is shown the
-              owner's token.
+              This link works once. It makes you the owner of the server and shows you the owner's
+              token.
             </p>
             {setUp.error && (
               <p className={styles.failure} role="alert">

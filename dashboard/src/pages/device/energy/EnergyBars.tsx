@@ -1,4 +1,4 @@
-/** One bar a day. */
+/** One bar per day. */
 import { useState } from "react";
 import { amountText, durationText, energy } from "../../../lib/format";
 import { useWidth } from "../../../lib/media";

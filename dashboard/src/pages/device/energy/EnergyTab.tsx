@@ -39,7 +39,7 @@ export function EnergyTab({ device }: { device: DeviceDetail }) {
   return <Loaded days={days} zone={zone} />;
 }
 
-/** The present day's figure moves with every message; it is the one at the head of the page. */
+/** Today's figure changes with every message; it is the one at the head of the page. */
 function withToday(energy: Energy, wattHours: number | null | undefined, present: number): EnergyDay[] {
   if (wattHours == null) return energy.days;
   const today = isoDate(present, energy.time_zone);

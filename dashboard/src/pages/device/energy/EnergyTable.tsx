@@ -1,4 +1,4 @@
-/** The figures behind the bars. */
+/** The figures of the bars. */
 import { countText, durationText, numberText } from "../../../lib/format";
 import { dateText } from "../../../lib/zone";
 import type { Day } from "./days";

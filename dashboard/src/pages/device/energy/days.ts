@@ -1,4 +1,4 @@
-/** The days of the picture, those without readings included. */
+/** The days of the chart, including those without readings. */
 import type { EnergyDay } from "../../../api/types";
 import { dayText, isoDate, startOfDay } from "../../../lib/zone";
 
@@ -8,11 +8,11 @@ export interface Day {
   label: string;
   start: number;
   isToday: boolean;
-  /** Not measured from its beginning to its end: the present day and the one of the enrolment. */
+  /** Not measured from start to end: today, and the day of the enrolment. */
   isPartial: boolean;
-  /** `null` where the server has no figure. */
+  /** `null` if the server has no figure. */
   measured: EnergyDay | null;
-  /** `null` where the answer does not list the gaps. */
+  /** `null` if the answer does not list the gaps. */
   gapMs: number | null;
 }
 

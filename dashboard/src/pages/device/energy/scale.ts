@@ -5,14 +5,14 @@ export interface Scale {
   /** In watt-hours. */
   top: number;
   marks: { at: number; text: string }[];
-  /** Of the marks' words. */
+  /** Of the labels. */
   unit: "Wh" | "kWh" | "MWh";
 }
 
-/** A scale without a figure says nothing of what is on it. */
+/** A scale without a number, for days without readings. */
 const EMPTY: Scale = { top: 1, marks: [{ at: 0, text: "" }], unit: "kWh" };
 
-/** A round top and marks for bars of at most so many watt-hours; `null` where nothing was measured. */
+/** A round top and ticks for bars of at most this many watt-hours; `null` without readings. */
 export function scale(most: number | null): Scale {
   if (most === null) return EMPTY;
   const wanted = (most > 0 ? most : 1_000) / 5;

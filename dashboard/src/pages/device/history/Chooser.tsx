@@ -22,7 +22,7 @@ function groupsOf(points: PointValue[]): { quantity: Quantity; members: PointVal
   })).filter(({ members }) => members.length > 0);
 }
 
-/** The choice with some points more or fewer, in the order of the profile. */
+/** The choice with some points added or removed, in the order of the profile. */
 function changed({ points, chosen }: Props, names: string[], isOn: boolean): string[] {
   const wanted = new Set(chosen);
   for (const name of names) {
@@ -35,7 +35,7 @@ function changed({ points, chosen }: Props, names: string[], isOn: boolean): str
 export function Quantities(props: Props) {
   const { points, chosen, onChoose } = props;
   return (
-    <div className={styles.quantities} role="group" aria-label="What is drawn">
+    <div className={styles.quantities} role="group" aria-label="What is shown">
       {groupsOf(points).map(({ quantity, members }) => (
         <QuantityChip
           key={quantity}
@@ -118,13 +118,13 @@ export function DrawnSheet(props: Props) {
       <button
         type="button"
         className={styles.opener}
-        aria-label="Choose what is drawn"
-        title="Choose what is drawn"
+        aria-label="Choose what is shown"
+        title="Choose what is shown"
         onClick={() => setOpen(true)}
       >
         <SlidersHorizontal size={18} aria-hidden />
       </button>
-      <Dialog title="What is drawn" isOpen={isOpen} onClose={() => setOpen(false)}>
+      <Dialog title="What is shown" isOpen={isOpen} onClose={() => setOpen(false)}>
         <Quantities {...props} />
         <div className={styles.sheet}>
           <Points {...props} />

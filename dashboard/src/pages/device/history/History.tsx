@@ -26,18 +26,18 @@ const WIDTH_GUESS = 800;
 
 type Answer = Pick<ReturnType<typeof useTelemetry>, "data" | "isPlaceholderData">;
 
-/** How often a range that holds the present is asked for again: once a step, within reason. */
+/** How often a range that includes now is fetched again: once per step, within limits. */
 function refetchMs(isLive: boolean, stepMs: number): number {
   if (isLive) return LIVE_EVERY_MS;
   return Math.min(60_000, Math.max(5_000, stepMs / speed()));
 }
 
-/** As many parts of a range as a second of the present must not redraw. */
+/** Parts of a range; an advance of less than one part does not redraw. */
 const PARTS = 2_000;
 
 /**
- * The part of a range in which an absent reading is one that is missing: up to the present, and no
- * further than the answer went.
+ * The part of a range in which an absent reading is a missing one: up to now, and no further than the
+ * answer reached.
  */
 function answered(range: Range, present: number, { data, isPlaceholderData }: Answer): Range {
   const last = data?.t_ms.at(-1);
@@ -93,7 +93,7 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
   const within = answered(range, present, telemetry);
   const looks = useMemo(
     () => looksOf(inOrder(inverter.points)),
-    // A point's look follows from its place in the profile, not from its value.
+    // A point's look depends on its place in the profile, not on its value.
     [inverter.points.map(({ point }) => point).join(" ")],
   );
 
@@ -158,7 +158,7 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
         />
       )}
       {telemetry.isPending && points.length > 0 && <Skeleton height={320} />}
-      {points.length === 0 && <p className={styles.nothing}>Choose what to draw.</p>}
+      {points.length === 0 && <p className={styles.nothing}>Choose what to show.</p>}
       {!isDrawn && !isInTools && steps}
       {isDrawn && (
         <div className={styles.charts} data-empty={!hasRows || undefined} data-rows={followed.t.length}>

@@ -42,7 +42,7 @@ export function RangeBar({ range, zone, isZoomed, onChange }: Omit<Props, "onZoo
   );
 }
 
-/** Where the range lies, and steps to its neighbours. */
+/** Shows the range, with steps to its neighbours. */
 export function RangeSteps(props: Props & { present: number; children?: ReactNode }) {
   const { range, zone, present, isZoomed, onChange, onZoomOut, children } = props;
   const step = (direction: -1 | 1) => {
@@ -59,7 +59,7 @@ export function RangeSteps(props: Props & { present: number; children?: ReactNod
         <button
           type="button"
           aria-label="Later"
-          title={isLast ? "This is the present" : "Later"}
+          title={isLast ? "This range is the latest" : "Later"}
           disabled={isLast}
           onClick={() => step(1)}
         >
@@ -117,7 +117,7 @@ function Custom({ range, zone, isChosen, onChange }: CustomProps) {
         close();
       }}
     >
-      <summary data-chosen={isChosen || undefined} title="Choose the beginning and the end">
+      <summary data-chosen={isChosen || undefined} title="Choose start and end">
         <CalendarRange size={16} aria-hidden />
         <span>Custom</span>
       </summary>

@@ -1,4 +1,4 @@
-/** What the address says is to be drawn. */
+/** The points and the range chosen in the address. */
 import type { InverterSummary } from "../../../api/types";
 import { defaultPoints } from "../../../lib/points";
 import { isRangeName, rangeAt, type Range } from "../../../lib/ranges";

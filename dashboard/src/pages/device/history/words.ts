@@ -1,4 +1,4 @@
-/** How a resolution is put. */
+/** Descriptions of the resolutions. */
 import type { Resolution } from "../../../api/types";
 
 const WORDS: Record<Resolution, string> = {
