@@ -1,5 +1,5 @@
-//! The dashboard: building it, checking that what is committed is what the source gives, and its
-//! tests in a real browser against the real server.
+//! The dashboard: building it, checking that the committed files match the source, and its tests in
+//! a real browser against the real server.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -25,18 +25,18 @@ pub(crate) fn build(root: &Root) -> Result<()> {
     check(command(root, "npm").args(["run", "build"]).current_dir(&folder))
 }
 
-/// Builds again and fails if the result is not what is committed.
+/// Builds again and fails if the result differs from the committed files.
 pub(crate) fn verify(root: &Root) -> Result<()> {
     recent_node(root)?;
     build(root)?;
     let changed = output(command(root, "git").args(["status", "--porcelain", "dashboard/dist"]))?;
     if !changed.is_empty() {
-        bail!("dashboard/dist differs from what its source gives:\n{changed}");
+        bail!("dashboard/dist differs from a build of its source:\n{changed}");
     }
     Ok(())
 }
 
-/// Sees to it that there is a browser and what drives it.
+/// Checks for a browser and Node, or installs them.
 pub(crate) fn browser_is_there(root: &Root, missing: Missing) -> Result<()> {
     let packages: Vec<&str> = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
         .into_iter()
@@ -71,8 +71,8 @@ pub(crate) fn browser(root: &Root) -> Result<()> {
 fn recent_node(root: &Root) -> Result<()> {
     let version = output(command(root, "node").arg("--version"))?;
     let major = version.trim().strip_prefix('v').and_then(|v| v.split('.').next()?.parse().ok());
-    let major: u32 = major.with_context(|| format!("{version:?} is no version of Node"))?;
-    anyhow::ensure!(major >= NODE_MAJOR_MIN, "Node {NODE_MAJOR_MIN} is needed, {major} is here");
+    let major: u32 = major.with_context(|| format!("{version:?} is not a version of Node"))?;
+    anyhow::ensure!(major >= NODE_MAJOR_MIN, "Node {NODE_MAJOR_MIN} is needed, found {major}");
     Ok(())
 }
 
@@ -94,7 +94,7 @@ impl Demo {
             .stderr(Stdio::piped());
         let mut process = demo.spawn().context("starting the demonstration")?;
         let stderr = process.stderr.take().context("its standard error is piped")?;
-        // Whoever reads must go on reading, or the process blocks on a full pipe.
+        // Reading must not stop, or the process blocks on a full pipe.
         std::thread::spawn(move || BufReader::new(stderr).lines().for_each(drop));
         let mut demo = Self { process, data };
         let step = Duration::from_millis(100);
@@ -114,7 +114,7 @@ impl Demo {
     }
 
     fn stop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
+        // It may have ended by itself already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! What tests need beside Rust, and putting it in place where that is wanted.
+//! What tests need besides Rust, and its installation on request.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,15 +10,15 @@ use crate::run::{Root, check, command};
 /// The versions that the oracle tests and `examples/python-client` are written for.
 const PYTHON_PACKAGES: [&str; 2] = ["pymodbus>=3.11,<4", "cryptography>=38"];
 
-/// What is done about packages of the system that are missing. They concern more than this project, so
-/// nobody gets them who only wanted to run its tests.
+/// What to do about missing system packages. They affect more than this project, so running its
+/// tests does not install them unasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     Install,
     Leave,
 }
 
-/// What of the tests was not done, and why.
+/// Tests that could not be run, and why.
 pub(crate) type Untested = Vec<String>;
 
 /// Returns a Python interpreter with the packages of the tests, in an environment beside the compiled

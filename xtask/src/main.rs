@@ -1,8 +1,8 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `crash`.
 //!
-//! Each reads as the list of steps it takes. What tests need and the machine lacks is installed from
-//! the machine's package registries where that is asked for, and by `ci`. What could not be tested is
-//! said at the end; `ci` fails then, and so does a step that was asked for by name.
+//! Each command is a list of steps. What tests need and the machine lacks is installed from the
+//! machine's package registries by `ci`, and by others on request. Tests that could not be run are
+//! listed at the end; `ci` then fails, and so does a step that was named explicitly.
 #![expect(clippy::print_stderr, reason = "a command line tool tells people what it does")]
 
 mod dashboard;
@@ -22,18 +22,19 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--install]   every test: Rust, documentation examples, foreign peers, real browser;
-                     says at its end what the machine lacks for some, or installs it with apt-get
+                     lists at the end what could not be tested on this machine, or installs what
+                     is missing with apt-get
   ci                 test, and formatting, lints, documentation, architecture rules, committed output
-  tidy               the architecture rules alone
-  bench [ARGS]       measures against the figures of docs/figures.md (release build); with
-                     --cold-build it also times a build of the binary from nothing
-  crash [ARGS]       kills server and agents at random under load and counts what is lost or doubled
+  tidy               only the architecture rules
+  bench [ARGS]       measures the figures of docs/figures.md (release build); with
+                     --cold-build it also times a clean build of the binary
+  crash [ARGS]       kills server and agents at random under load and counts lost and doubled samples
   fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
-  mutations [NAME]   breaks the product on purpose and sees that the simulation notices; with
+  mutations [NAME]   breaks the product on purpose and checks that the simulation notices; with
                      --seeds N it looks for the seed that does. ci tries three, all take minutes
   chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
-  browser            the browser tests alone
+  browser            only the browser tests
   fuzz [SECONDS]     runs each fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
 
 Environment: CARGO_TARGET_DIR shares compiled code between clones.
@@ -77,7 +78,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
             eprint!("{HELP}");
             Ok(())
         }
-        other => bail!("there is no command {other:?}\n\n{HELP}"),
+        other => bail!("no command `{other}`\n\n{HELP}"),
     }
 }
 
@@ -109,7 +110,7 @@ fn say(untested: &Untested) {
     }
 }
 
-/// Nobody reads to its end what is green.
+/// Fails if something could not be tested: a green run's list would go unread.
 fn nothing_untested(untested: &Untested) -> Result<()> {
     say(untested);
     anyhow::ensure!(untested.is_empty(), "not everything was tested");
@@ -130,18 +131,18 @@ fn ci(root: &Root) -> Result<()> {
     })?;
     step("committed dashboard", || dashboard::verify(root))?;
     let untested = test(root, Missing::Install)?;
-    step("three mistakes that the simulation notices", || {
+    step("three mistakes that the simulation must catch", || {
         let three = ["before the commit", "draft is not synced", "gaps are not repeated"];
         mutations::run(root, &three.map(str::to_owned))
     })?;
     step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))?;
-    // Lasts until every kind of fault had its turn, which takes about a minute.
+    // Runs until every kind of fault has occurred, which takes about a minute.
     let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);
     step("all faults at once, short", || proof(root, "chaos", &short))?;
     nothing_untested(&untested)
 }
 
-/// Looks for new failures with the product's own command.
+/// Looks for new failures with `ecowatt simulate`.
 fn fleet(root: &Root, rest: &[String]) -> Result<()> {
     let mut simulate = cargo(root);
     simulate.args(["run", "--quiet", "--release", "--package", "ecowatt", "--", "simulate"]);
@@ -170,7 +171,7 @@ fn bench(root: &Root, rest: &[String]) -> Result<()> {
     })
 }
 
-/// Runs a command of the proving crate, which drives the real binaries.
+/// Runs a command of the proof crate, which drives the real binaries.
 fn proof(root: &Root, command: &str, rest: &[String]) -> Result<()> {
     run::check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;
     let mut proof = cargo(root);
@@ -180,10 +181,10 @@ fn proof(root: &Root, command: &str, rest: &[String]) -> Result<()> {
 
 fn fuzz(root: &Root, rest: &[String]) -> Result<()> {
     let seconds: u32 = match rest.first() {
-        Some(text) => text.parse().context("SECONDS is a whole number")?,
+        Some(text) => text.parse().context("SECONDS must be a whole number")?,
         None => 60,
     };
-    // The proxy of rustup, for cargo itself knows no other toolchain.
+    // Through rustup, because cargo itself cannot select another toolchain.
     let nightly = || {
         let mut fuzz = run::command(root, "rustup");
         fuzz.args(["run", "nightly", "cargo", "fuzz"]);
@@ -206,10 +207,10 @@ mod tests {
     #[test]
     fn what_is_not_tested_is_not_green() {
         assert!(nothing_untested(&Untested::new()).is_ok());
-        assert!(nothing_untested(&vec!["pages in a browser: there is none".into()]).is_err());
+        assert!(nothing_untested(&vec!["pages in a browser: not found".into()]).is_err());
     }
 
-    /// Whoever runs the tests gets no package that they did not ask for.
+    /// Running the tests must not install packages unasked.
     #[test]
     fn missing_packages_are_left_unless_they_are_asked_for() {
         let root = Root::find().unwrap();

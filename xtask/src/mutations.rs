@@ -1,8 +1,9 @@
-//! Breaks the product on purpose, one plain mistake at a time, and sees that the simulation notices.
+//! Breaks the product on purpose, one plain mistake at a time, and checks that the simulation
+//! notices.
 //!
-//! Each mutation is a change of source text in a copy of the repository, never a switch in it. The
-//! copy is built and simulated under the seed that is known to catch it; the run must break the
-//! promise that the mistake is listed with, and the untouched copy must break none.
+//! Each mutation is a change of source text in a copy of the repository, never a switch in the
+//! code. The copy is built and simulated under the seed that is known to catch it; the run must
+//! break the promise that the mistake is listed with, and the unchanged copy must break none.
 
 mod list;
 
@@ -17,9 +18,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::run::{Root, cargo, command, output, step};
 use list::{MUTATIONS, Mutation};
 
-/// A simulation that takes longer hangs: one that is well takes seconds.
+/// A simulation that takes longer hangs: a normal one takes seconds.
 const SIMULATION_MAX: Duration = Duration::from_secs(600);
-/// How often a simulation under way is looked at.
+/// How often a running simulation is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Tries every mutation, or those whose names contain one of the names given. With `--seeds N` it
@@ -27,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     let (seeds_max, names) = match args {
         [option, max, names @ ..] if option == "--seeds" => {
-            (Some(max.parse().context("--seeds N is a whole number")?), names)
+            (Some(max.parse().context("--seeds N must be a whole number")?), names)
         }
         names => (None, names),
     };
@@ -35,7 +36,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
         names.is_empty() || names.iter().any(|name| mutation.name.contains(name.as_str()))
     };
     let wanted: Vec<&Mutation> = MUTATIONS.iter().filter(is_wanted).collect();
-    ensure!(!wanted.is_empty(), "no mutation has such a name");
+    ensure!(!wanted.is_empty(), "no mutation has that name");
     check_promises(root)?;
     let mut faults = Vec::new();
     check_places(root, &mut faults)?;
@@ -56,7 +57,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     let mut missed = Vec::new();
     for mutation in wanted {
         let seeds = seeds_max.map_or(vec![mutation.seed], |max| (1..=max).collect());
-        // The others are tried all the same.
+        // The others are still tried.
         match step(mutation.name, || simulation.is_caught(mutation, &seeds)) {
             Ok(true) => {}
             Ok(false) => missed.push(mutation.name),
@@ -70,7 +71,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Every promise of the simulation is broken by a mutation, and no other is spoken of.
+/// Checks that every promise of the simulation is broken by a mutation, and that no other is named.
 fn check_promises(root: &Root) -> Result<()> {
     let file = "crates/fleet/src/violation.rs";
     let text =
@@ -90,7 +91,7 @@ fn check_promises(root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// The product still has the text that each mutation changes, those that are not tried included.
+/// Checks that the product still has the text that each mutation changes, even if it is not tried.
 pub(crate) fn check_places(root: &Root, faults: &mut Vec<String>) -> Result<()> {
     for mutation in MUTATIONS {
         let path = root.join(mutation.file);
@@ -138,12 +139,13 @@ impl Simulation<'_> {
         Ok(is_caught)
     }
 
-    /// What is broken, if anything is. The seeds are tried until one breaks what is wanted, or, if
-    /// nothing is, breaks something.
+    /// Returns the broken promise, if any. Seeds are tried until one breaks the wanted promise or,
+    /// if none is wanted, any promise.
     fn run(&self, wanted: Option<&str>, seeds: &[u64]) -> Result<Option<String>> {
         let inside = |subcommand: &str| {
             let mut run = cargo(self.root);
-            // Never the repository's own: cargo would take compiled mutations for the product.
+            // Never the repository's own target: cargo would take compiled mutations for the
+            // product.
             run.current_dir(self.tree).env("CARGO_TARGET_DIR", self.tree.join("target"));
             run.args([subcommand, "--quiet", "--package", "ecowatt-fleet", "--example", "seeds"]);
             run
@@ -165,7 +167,7 @@ impl Simulation<'_> {
     }
 }
 
-/// Runs a command; gives its status, unless it had to be killed, and what it wrote.
+/// Runs a command; returns its status, unless it had to be killed, and its output.
 fn within(command: &mut Command, longest: Duration) -> Result<(Option<i32>, String)> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut stdout = child.stdout.take().context("standard output is piped")?;
@@ -190,8 +192,8 @@ fn within(command: &mut Command, longest: Duration) -> Result<(Option<i32>, Stri
     Ok((status, said))
 }
 
-/// Copies what git knows of the repository, and what it could know; unchanged files are left alone,
-/// so that little is compiled again.
+/// Copies the repository's tracked and untracked files, except ignored ones; unchanged files are
+/// not written, so that little is compiled again.
 fn copy(root: &Root, tree: &Path) -> Result<()> {
     let listed = output(command(root, "git").args(["ls-files", "-co", "--exclude-standard"]))?;
     for path in listed.lines() {

@@ -1,4 +1,4 @@
-//! Running other programs, each step with its name and its time.
+//! Runs other programs, each step with its name and its time.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ impl Root {
     /// The folder above the one this tool was built from.
     pub(crate) fn find() -> Result<Self> {
         let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = own.parent().context("xtask lies in a folder of the repository")?;
+        let root = own.parent().context("xtask is not in a folder of the repository")?;
         Ok(Self(root.to_owned()))
     }
 
@@ -25,13 +25,13 @@ impl Root {
         self.0.join(path)
     }
 
-    /// Where compiled code goes.
+    /// Folder of compiled code.
     pub(crate) fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.join("target"), PathBuf::from)
     }
 }
 
-/// Names a step, runs it, and says how it ended.
+/// Prints a step's name, runs it, and prints how it ended.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("==> {name}");
     #[expect(clippy::disallowed_methods, reason = "people want to know how long a step took")]
@@ -64,7 +64,7 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command and gives what it wrote to standard output.
+/// Runs a command and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output =

@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that run on a microcontroller.
 const NO_STD: &[&str] = &["model", "modbus", "profile", "codec", "envelope", "wire", "device"];
 
-/// An outside crate, who may use it, and where in that crate's sources it may be named.
+/// An external crate, the crates that may use it, and where in their sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("rusqlite", &[("store", "src")]),
     ("libsqlite3-sys", &[("vfs", "src")]),
@@ -53,7 +53,8 @@ const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("x25519-dalek", &[("envelope", "src")]),
 ];
 
-/// The one crate that may contain `unsafe`; its manifest repeats the workspace's lints, all but one.
+/// The one crate that may contain `unsafe`; its manifest repeats the workspace's lints, all but
+/// one.
 const UNSAFE: &str = "vfs";
 
 /// Names that mean the noun has not been found yet.
@@ -66,7 +67,7 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     manifests(root, &mut faults)?;
     sources(root, &mut faults)?;
     language::check(root, &mut faults)?;
-    // Whoever moves the place of a mutation hears of it before the mutations are tried.
+    // A change that moves the place of a mutation fails here, before the mutations are tried.
     mutations::check_places(root, &mut faults)?;
     if faults.is_empty() {
         return Ok(());

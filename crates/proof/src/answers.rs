@@ -1,18 +1,18 @@
-//! Reads HTTP/1.1 answers one after the other from a connection that may carry many.
+//! Reads consecutive HTTP/1.1 answers from one connection.
 
 use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Longest answer that is read.
+/// Longest accepted answer.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// One answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// When to come again, if it says so in seconds.
+    /// `Retry-After`, if it is given in seconds.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl<R: AsyncRead + Unpin> Answers<R> {
         Self { stream, received: Vec::new() }
     }
 
-    /// The next answer, once it is there as a whole.
+    /// Waits until the next answer is complete, and returns it.
     pub(crate) async fn next(&mut self) -> Result<Answer> {
         loop {
             if let Some((answer, length)) = parse(&self.received)? {
@@ -36,7 +36,7 @@ impl<R: AsyncRead + Unpin> Answers<R> {
                 return Ok(answer);
             }
             if self.received.len() > ANSWER_MAX {
-                return Err(Error::new(ErrorKind::InvalidData, "an answer without end"));
+                return Err(Error::new(ErrorKind::InvalidData, "answer is too long"));
             }
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -45,29 +45,29 @@ impl<R: AsyncRead + Unpin> Answers<R> {
     }
 }
 
-/// The first answer in `bytes` and its length, if all of it is there.
+/// Returns the first answer in `bytes` and its length, if it is complete.
 fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>> {
     let bad = |what| Error::new(ErrorKind::InvalidData, what);
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("a head that is not text"))?;
+    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("head is not text"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let header = |name: &str| {
         let mut headers = head.lines().filter_map(|line| line.split_once(':'));
         headers.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     };
     let length = header("content-length").map_or(Ok(0), str::parse);
-    let length: usize = length.map_err(|_| bad("a length that is no number"))?;
+    let length: usize = length.map_err(|_| bad("length is not a number"))?;
     let whole = (end + 4).saturating_add(length);
     if whole > ANSWER_MAX {
-        return Err(bad("an answer too long"));
+        return Err(bad("answer is too long"));
     }
     if bytes.len() < whole {
         return Ok(None);
     }
     let answer = Answer {
-        status: status.ok_or_else(|| bad("an answer without a status"))?,
+        status: status.ok_or_else(|| bad("answer has no status"))?,
         retry_after: header("retry-after")
             .and_then(|value| value.parse::<u32>().ok())
             .map(|seconds| Duration::from_secs(seconds.into())),

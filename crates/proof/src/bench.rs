@@ -1,7 +1,7 @@
 //! Measures the product against the figures of `docs/figures.md`, with the real binary.
 //!
-//! The load generator runs beside the server on the same machine. Messages are made and sealed
-//! before the clock starts; every one is a different message of a real inverter day.
+//! The load generator runs on the same machine as the server. Messages are made and sealed before
+//! the clock starts; each is a different message from a real inverter day.
 
 mod disk;
 
@@ -25,10 +25,10 @@ use crate::rig::meet;
 
 /// How long a process may take until it answers.
 const START_MAX: Duration = Duration::from_secs(20);
-/// The first sample of the days that are sent: 2026-01-01T00:00:00Z.
+/// Time of the first sample that is sent: 2026-01-01T00:00:00Z.
 const FIRST_DAY_MS: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 86_400_000;
-/// Batches that an agent has sent before its memory is looked at.
+/// Batches that an agent has sent before its memory is measured.
 const AGENT_BATCHES: u64 = 5;
 /// Inverter days that are sent; the second, of broken clouds, compresses worst.
 const DAYS: [&str; 3] = [
@@ -37,13 +37,13 @@ const DAYS: [&str; 3] = [
     "d4_srml_eugene_20180101.csv",
 ];
 
-/// Measures against the figures.
+/// Measure the product against its figures.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Devices that send.
+    /// Number of devices.
     #[arg(long, default_value_t = 1_000)]
     devices: u32,
-    /// Connections that they share.
+    /// Connections that the devices share.
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Messages of each kind.
@@ -106,8 +106,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         &format!("{:.0}", median(&mut points)),
         "≥ 8,000,000",
     );
-    // With few devices, each waits for its share: what is above is then the quota's rate.
-    row("  answers that put a device off for its share", &sent.put_off.to_string(), "");
+    // With few devices each waits for its quota: the rate above is then the quota's.
+    row("  answers 429 (over quota)", &sent.put_off.to_string(), "");
     row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
     queries(&server.client, &runtime, &fleet, &day, &server.listen)?;
     agent_memory(&program, &server, folder.path())?;
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a 7 × 10 upload, transport aside: what the link carries, all batches of all days.
+/// Bytes of a 7 × 10 upload on the link, without the transport, over all batches of all days.
 fn wire_size(days: &Path) -> Result<()> {
     let kid = Kid { device: DeviceNumber(200), generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
@@ -140,12 +140,12 @@ fn wire_size(days: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How far each device has got: counters and sequences never repeat between runs.
+/// Progress of each device, so that counters and sequences never repeat between runs.
 #[derive(Debug, Default)]
 struct Sent {
     messages: u32,
     rows: u32,
-    /// How often a device had to wait for its share.
+    /// How often a device had to wait for its quota.
     put_off: u64,
 }
 
@@ -168,7 +168,7 @@ impl Sender<'_> {
     }
 
     async fn paced(&self, listen: &str, rate: f64, sent: &mut Sent) -> Result<Run> {
-        // Ten seconds of it.
+        // Ten seconds of messages.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
         let messages = (rate * 10.0) as u32;
         let run = send(listen, self.messages(messages, sent)?, Some(rate)).await?;
@@ -227,7 +227,7 @@ impl Server {
     }
 }
 
-/// An agent with one inverter that has been sampling, sending and freeing for a while.
+/// Measures an agent with one inverter after it has sampled, sent and freed batches for a while.
 fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()> {
     let address = format!("127.0.0.1:{}", free_port()?);
     let inverter = ["inverter", "--listen", &address, "--profile", "ecowatt/seed-sim"];
@@ -251,14 +251,14 @@ fn agent_memory(program: &Program, server: &Server, folder: &Path) -> Result<()>
     std::fs::write(&config, toml).context("writing the agent's configuration")?;
     let config = config.to_str().context("paths are UTF-8")?;
     let agent = program.start(&["agent", "--config", config], &folder.join("agent.log"))?;
-    wait_until("some batches have come", START_MAX, || {
+    wait_until("some batches have arrived", START_MAX, || {
         Ok(client.find_device(&enrolment.device)?.link.batches >= AGENT_BATCHES)
     })?;
     row("agent memory, sampling and sending (PSS)", &mebibytes(agent.pss()?), "≤ 8 MiB");
     Ok(())
 }
 
-/// Time that the server takes for one day of one device as a chart shows it.
+/// Measures the time to query one day of one device, as a chart does.
 fn queries(
     client: &Client,
     runtime: &tokio::runtime::Runtime,
@@ -298,7 +298,11 @@ fn queries(
             let start = instant();
             let answer = client.list_telemetry("dev-1", &query)?;
             times.push(start.elapsed().as_secs_f64() * 1_000.0);
-            ensure!(answer.t_ms.len() == 1_440, "a whole day is there, not {}", answer.t_ms.len());
+            ensure!(
+                answer.t_ms.len() == 1_440,
+                "a whole day has 1,440 minutes, not {}",
+                answer.t_ms.len()
+            );
         }
         row(name, &format!("{:.1} ms", median(&mut times)), bar);
     }

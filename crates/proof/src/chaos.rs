@@ -1,13 +1,15 @@
-//! Everything at once that can go wrong around the real binary, and what it must hold meanwhile.
+//! Causes every fault around the real binary at once, and checks its promises meanwhile.
 //!
 //! One server and some agents with an inverter each, as processes. All connections go through
-//! proxies that reset, corrupt, delay, stall, half-close and cut off. Meanwhile processes are killed
-//! and stopped, disks fill up, file descriptors and connections run out, and the server is offered
-//! ten times its capacity. When the faults have ended, what was sampled must be stored once, as it
-//! was; what was acknowledged under overload must be stored; and nobody may have ended by himself.
+//! proxies that reset, corrupt, delay, stall, half-close and cut off. Meanwhile processes are
+//! killed and stopped, disks fill up, file descriptors and connections run out, and the server is
+//! offered ten times its capacity. When the faults have ended, every sample must be stored once and
+//! unchanged, every batch acknowledged under overload must be stored, and no process may have ended
+//! by itself.
 //!
-//! Bytes between agent and inverter are not corrupted: Modbus TCP has no checksum, so nobody could
-//! tell. Damaged frames of serial lines are the simulated inverter's faults, tested with the agent.
+//! Bytes between agent and inverter are not corrupted: Modbus TCP has no checksum, so the damage
+//! could not be detected. Damaged frames on serial lines are faults of the simulated inverter,
+//! tested with the agent.
 
 mod console;
 mod kind;
@@ -30,26 +32,26 @@ use crate::process::{allow_many_files, kill_all};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Trouble};
 use crate::volume::release;
 
-/// The server's memory at most. In an overload it has read a message of some 25 KiB from each of 2,000
-/// connections (50 MiB), of which those being decoded fill at most 120 MiB, and keeps up to 16 KiB for
-/// each connection (32 MiB), 64 MiB of database pages to write and as many to read, and rows in
-/// memory; the rest is the allocator's.
+/// Most memory of the server. In an overload it has read a message of some 25 KiB from each of
+/// 2,000 connections (50 MiB), of which those being decoded fill at most 120 MiB, and keeps up to
+/// 16 KiB for each connection (32 MiB), 64 MiB of database pages to write and as many to read, and
+/// rows in memory; the rest is the allocator's.
 const MEMORY_MAX: u64 = 512 * 1024 * 1024;
-/// Files that this process needs for the overload and for idlers.
+/// File descriptors that this process needs for the overload and for idle connections.
 const FILES_MIN: u64 = 10_000;
 /// The inverter day that is sent under overload.
 const DAY: &str = "d2_midc_boulder_20181014.csv";
 
-/// Faults of all kinds against server and agents.
+/// Cause faults of all kinds around server and agents.
 #[derive(Debug, Args)]
 pub(crate) struct ChaosArgs {
-    /// How long faults go on; starting, draining and comparing take about half a minute more.
+    /// Minutes of faults; starting, draining and comparing take about half a minute more.
     #[arg(long, default_value_t = 3.0, value_parser = minutes)]
     minutes: f64,
-    /// Makes the choice of faults, victims and moments again; drawn if absent.
+    /// Seed of faults, victims and moments [default: random].
     #[arg(long)]
     seed: Option<u64>,
-    /// Agents, each with an inverter of its own.
+    /// Number of agents, each with its own inverter.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=50))]
     agents: u8,
     /// Folder with the inverter days.
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &ChaosArgs) -> Result<()> {
     let played = stage.play().and_then(|()| stage.judge());
     console.close();
     if let Err(error) = &played {
-        stage.report.violations.push(format!("the trial broke off: {error:#}"));
+        stage.report.violations.push(format!("the trial was aborted: {error:#}"));
     }
     let violations = violations(&stage.report);
     table(&stage.report);
@@ -116,16 +118,16 @@ pub(crate) fn run(args: &ChaosArgs) -> Result<()> {
     Ok(())
 }
 
-/// All that must not be.
+/// Lists the broken promises.
 fn violations(report: &Report) -> Vec<String> {
     let mut all = report.violations.clone();
     let mut check = |is_so: bool, what: String| all.extend((!is_so).then_some(what));
     let verdict = &report.verdict;
-    check(verdict.persisted > 0, "no sample was taken, so nothing was shown".into());
-    check(verdict.is_clean(), "the store is not what was sampled".into());
+    check(verdict.persisted > 0, "no sample was taken, so nothing was tested".into());
+    check(verdict.is_clean(), "stored samples differ from the persisted ones".into());
     for outcome in &report.overloads {
         let Outcome { put_off, put_off_without_time, not_acknowledged, .. } = outcome;
-        check(*put_off > 0, "the overload was none: no message was put off".into());
+        check(*put_off > 0, "no message got 503, so there was no overload".into());
         check(*put_off_without_time == 0, "503 without Retry-After".into());
         check(*not_acknowledged == 0, "200 without an acknowledgement".into());
         check(outcome.other_statuses.is_empty(), "a status other than 200 and 503".into());
@@ -134,7 +136,7 @@ fn violations(report: &Report) -> Vec<String> {
             outcome.cut_off + outcome.behind == 0,
             "a connection was refused or ended before the answer under overload".into(),
         );
-        check(!outcome.acknowledged.is_empty(), "nothing was taken under overload".into());
+        check(!outcome.acknowledged.is_empty(), "no message was accepted under overload".into());
         check(
             outcome.health_failures == 0 && !outcome.health.is_empty(),
             format!("/health was not answered within {HEALTH_MAX:?} under overload"),
@@ -143,11 +145,11 @@ fn violations(report: &Report) -> Vec<String> {
     check(
         !report.counts.contains_key(&Kind::ServerDiskFull)
             || report.put_off_full + report.failed_starts > 0,
-        "nobody was put off while the server's disk was full".into(),
+        "no request got 503 while the server's disk was full".into(),
     );
     check(report.kept.missing == 0, "acknowledged under overload, and not stored".into());
     check(report.kept.doubled == 0, "stored twice under overload".into());
-    check(report.memory <= MEMORY_MAX, "the server took more memory than it may".into());
+    check(report.memory <= MEMORY_MAX, "the server exceeded its memory limit".into());
     for kind in KINDS {
         let is_excused = report.not_tested.iter().any(|(missing, _)| *missing == kind);
         let is_shown = report.counts.contains_key(&kind) || is_excused;
@@ -181,7 +183,7 @@ fn table(report: &Report) {
     }
     row("agent–inverter: bytes corrupted", "left out, Modbus TCP has no checksum");
     row("starts that failed on a full disk", &report.failed_starts.to_string());
-    row("put off on a full disk: 503 with Retry-After", &report.put_off_full.to_string());
+    row("on a full disk: 503 with Retry-After", &report.put_off_full.to_string());
 
     heading("samples");
     let verdict = &report.verdict;
@@ -202,8 +204,8 @@ fn table(report: &Report) {
         row("due", &factor(outcome.planned_rate));
         row("offered", &factor(outcome.offered_rate));
         row("messages offered", &outcome.offered.to_string());
-        row("taken and acknowledged", &outcome.acknowledged.len().to_string());
-        row("put off: 503 with Retry-After", &outcome.put_off.to_string());
+        row("accepted and acknowledged", &outcome.acknowledged.len().to_string());
+        row("503 with Retry-After", &outcome.put_off.to_string());
         row("503 without Retry-After", &outcome.put_off_without_time.to_string());
         row("200 without acknowledgement", &outcome.not_acknowledged.to_string());
         row("other statuses", &format!("{:?}", outcome.other_statuses));
@@ -246,7 +248,7 @@ fn label(trouble: Trouble) -> &'static str {
     }
 }
 
-/// What `share` of ascending times stay below.
+/// The time that `share` of ascending times stay below.
 fn quantile(times: &[Duration], share: f64) -> Duration {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place")]
     let place = (times.len() as f64 * share) as usize;

@@ -1,7 +1,8 @@
-//! Kills server and agents at random moments under load and counts what is lost or doubled.
+//! Kills server and agents at random moments under load and counts lost and doubled samples.
 //!
-//! Real processes: one server, one simulated inverter per agent, real Modbus TCP, the real link. When
-//! the killing is over and the backlog has drained, what was sampled is compared with what is stored.
+//! Real processes: one server, one simulated inverter per agent, real Modbus TCP, the real link.
+//! After the last kill, when the backlog has drained, persisted samples are compared with stored
+//! ones.
 
 use std::time::Duration;
 
@@ -12,16 +13,16 @@ use ecowatt_fleet::random::Random;
 use crate::rig::{Rig, Routes};
 use crate::verdict::Verdict;
 
-/// Kills server and agents at random under load.
+/// Kill server and agents at random under load.
 #[derive(Debug, Args)]
 pub(crate) struct CrashArgs {
     /// How many processes to kill, one at a time.
     #[arg(long, default_value_t = 100)]
     kills: u32,
-    /// Agents, each with an inverter of its own.
+    /// Number of agents, each with its own inverter.
     #[arg(long, default_value_t = 3)]
     agents: u8,
-    /// Makes the choice of victims and moments again; drawn and printed if absent.
+    /// Seed of victims and moments [default: random, printed].
     #[arg(long)]
     seed: Option<u64>,
     /// Keep the data folder for inspection.
@@ -60,8 +61,8 @@ pub(crate) fn run(args: &CrashArgs) -> Result<()> {
         verdict.restamped,
         verdict.not_sampled
     ));
-    ensure!(verdict.persisted > 0, "no sample was taken, so nothing was shown");
-    ensure!(verdict.is_clean(), "seed {seed}: the store is not what was sampled");
+    ensure!(verdict.persisted > 0, "no sample was taken, so nothing was tested");
+    ensure!(verdict.is_clean(), "seed {seed}: stored samples differ from the persisted ones");
     Ok(())
 }
 

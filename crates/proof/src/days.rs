@@ -39,7 +39,7 @@ fn row(line: &str) -> Result<(i64, [u16; COLUMNS])> {
     Ok((t, words))
 }
 
-/// Encodes rows as one batch whose times are moved by `shift_ms`.
+/// Encodes rows as one batch with their times shifted by `shift_ms`.
 pub(crate) fn encode_rows(
     rows: &[(i64, [u16; COLUMNS])],
     shift_ms: i64,
@@ -49,7 +49,7 @@ pub(crate) fn encode_rows(
     encode_at(&times, rows, state)
 }
 
-/// Encodes the words of rows as one batch with times of their own, in Unix milliseconds.
+/// Encodes the words of rows as one batch with the given times, in Unix milliseconds.
 pub(crate) fn encode_at(
     times: &[i64],
     rows: &[(i64, [u16; COLUMNS])],

@@ -1,4 +1,4 @@
-//! Devices that a load generator speaks for: keys made in the store, streams announced.
+//! Devices of a load generator: keys are created in the store, streams announced.
 
 use std::path::Path;
 
@@ -10,21 +10,21 @@ use ecowatt_wire::{Stream, UplinkWriter};
 
 use crate::load::send;
 
-/// When they were made: 2026-01-01T00:00:00Z.
+/// When the devices were created: 2026-01-01T00:00:00Z.
 const CREATED: UnixMs = UnixMs(1_767_225_600_000);
 
-/// Devices that are made at once: enough to share commits, few enough for the store's queue.
+/// Devices created at once: enough to share commits, few enough for the store's queue.
 const ENROLLING_MAX: usize = 256;
 /// Connections over which streams are announced.
 const ANNOUNCING: usize = 64;
 
-/// Devices with keys, made in the store before the server starts.
+/// Devices with keys, created in the store before the server starts.
 pub(crate) struct Devices {
     pub(crate) keys: Vec<LinkKeys>,
 }
 
 impl Devices {
-    /// Makes them in an empty store that no server has open.
+    /// Creates devices in an empty store that no server has open.
     pub(crate) async fn create(data: &Path, count: u32) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let store = Store::open(data).context("opening the store")?;
@@ -48,16 +48,16 @@ impl Devices {
         Ok(Self { keys: keys.into_iter().map(|(_, keys)| keys).collect() })
     }
 
-    /// The key of the device at this place.
+    /// Key id of the device with this index.
     pub(crate) fn kid(index: usize) -> Result<Kid> {
         let device = DeviceNumber(u32::try_from(index + 1)?);
         Ok(Kid { device, generation: KeyGeneration(1) })
     }
 
-    /// Each device says once what its stream is.
+    /// Announces the stream of each device once.
     pub(crate) async fn announce(&self, listen: &str) -> Result<()> {
         let profile = ecowatt_profile::catalogue::find("ecowatt/seed-sim");
-        let profile = profile.context("the catalogue has the original's map")?;
+        let profile = profile.context("no profile for the original's map")?;
         let layout = profile.compile(ecowatt_profile::Transport::TCP)?.layout.to_cbor();
         let stream = Stream { number: StreamNumber(1), source: SourceNumber(0), layout: &layout };
         let mut messages = Vec::new();

@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 
 use crate::answers::{Answer, Answers};
 
-/// Longest pause that a server may ask for between two tries of one message, and how often one is
-/// tried: a device's share comes back within minutes.
+/// Longest pause that a server may ask for between two tries of a message, and most tries: a
+/// device's quota is refilled within minutes.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 const TRIES_MAX: u32 = 100;
 
-/// What one run of load brought.
+/// Result of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) elapsed: Duration,
@@ -21,11 +21,11 @@ pub(crate) struct Run {
     pub(crate) accepted: u64,
     /// Answered 503, as an overloaded server should.
     pub(crate) turned_away: u64,
-    /// Answered 429, as a device is that sends more than its share, and sent again when the server said.
-    /// The pauses are in `elapsed`.
+    /// Answered 429, as for a device over its quota, and sent again when the server asked. The
+    /// pauses are part of `elapsed`.
     pub(crate) put_off: u64,
-    /// Time to the answer, of the accepted ones, ascending: from when the message was due, whether or
-    /// not the one before it was answered by then; without a pace, or after a pause, from sending.
+    /// Latencies of the accepted messages, ascending: from when a message was due, even if the
+    /// previous one was not yet answered; without a pace, or after a pause, from sending.
     pub(crate) latencies: Vec<Duration>,
 }
 
@@ -45,7 +45,8 @@ impl Run {
     }
 }
 
-/// Sends the messages of each connection in order, at `rate` messages a second in all if given.
+/// Sends the messages of each connection in order, at a total `rate` of messages per second if
+/// given.
 pub(crate) async fn send(
     address: &str,
     connections: Vec<Vec<Vec<u8>>>,
@@ -56,7 +57,7 @@ pub(crate) async fn send(
     let mut tasks = tokio::task::JoinSet::new();
     for (index, messages) in connections.into_iter().enumerate() {
         let address = address.to_owned();
-        // Connections begin spread over one interval, so that they do not send in step.
+        // Connections start spread over one interval, so that they do not send in step.
         let offset = pace.map(|pace| pace.mul_f64(index as f64 / 64.0 % 1.0));
         tasks.spawn(connection(address, messages, pace, offset));
     }
@@ -108,7 +109,7 @@ async fn connection(
                 }
                 Answer { status: 429, retry_after: Some(pause), .. } => {
                     ensure!(pause <= PAUSE_MAX, "the server asks for a pause of {pause:?}");
-                    ensure!(tried < TRIES_MAX, "a message is put off {tried} times");
+                    ensure!(tried < TRIES_MAX, "a message was rejected {tried} times");
                     run.put_off += 1;
                     tokio::time::sleep(pause).await;
                 }
@@ -119,7 +120,7 @@ async fn connection(
     Ok(run)
 }
 
-/// A message as the link takes it.
+/// An HTTP request with a message.
 pub(crate) fn request(address: &str, message: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST /link HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/cose\r\n\
@@ -142,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers what is sent on one connection, one answer to a message of three bytes.
+    /// Answers messages of three bytes on one connection.
     async fn answer(answers: &[&str]) -> (Result<Run>, usize) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -168,7 +169,7 @@ mod tests {
         let run = run.unwrap();
         assert_eq!((given, run.accepted, run.put_off, run.turned_away), (4, 2, 2, 0));
         assert!(run.elapsed >= Duration::from_secs(2), "{:?}", run.elapsed);
-        assert!(run.quantile(1.0) < Duration::from_secs(1), "pauses are no latency");
+        assert!(run.quantile(1.0) < Duration::from_secs(1), "pauses are not latency");
 
         let no_time = "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
         assert!(answer(&[no_time]).await.0.is_err());

@@ -1,6 +1,6 @@
-//! Proves what the product promises, with the real binary: nothing lost or doubled under kills and
-//! other faults, and the figures of `docs/figures.md`. Run it through `cargo xtask crash`, `chaos`
-//! and `bench`.
+//! Tests the product's promises with the real binary: no data lost or doubled under kills and other
+//! faults, and the figures of `docs/figures.md`. Run it through `cargo xtask crash`, `chaos` and
+//! `bench`.
 
 mod answers;
 mod bench;

@@ -1,11 +1,11 @@
-//! Ten times as much as the server can take: what it does not take it must put off in good order,
-//! and what it acknowledged it must have.
+//! Ten times the server's capacity: it must reject the excess with 503 and Retry-After, and store
+//! everything that it acknowledges.
 //!
 //! The capacity is measured first, with a closed loop. The overload is an open one: each device has
-//! a connection of its own and sends when a message is due, whether or not the last one has been
+//! its own connection and sends when a message is due, whether or not the last one has been
 //! answered. Messages are those of a fleet that comes back from an outage: as many batches as fit
-//! (23 of 180 samples), so that the load generator, which shares the machine, has little to do for
-//! each.
+//! (23 of 180 samples), so that the load generator, which shares the machine, has little work per
+//! batch.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,33 +45,32 @@ pub(crate) const SAMPLES: usize = ROWS * BATCHES;
 /// Connections and messages that the capacity is measured with.
 const CAPACITY_CONNECTIONS: usize = 64;
 const CAPACITY_MESSAGES: usize = 640;
-/// Most messages that are made for one overload, a quarter of a GiB of them.
+/// Most messages of one overload: a quarter of a GiB.
 const MESSAGES_MAX: usize = 25_000;
-/// How long an answer may take; the server gives up after 30 s and says so.
+/// How long an answer may take; the server answers 503 after 30 s.
 const ANSWER_MAX: Duration = Duration::from_secs(45);
 const CONNECT_MAX: Duration = Duration::from_secs(30);
-/// How often `/health` is asked for, and after how long it counts as not answered: as a device's
-/// patience, for the machine is overloaded too, and how long it takes is shown, not judged.
+/// How often `/health` is requested, and after how long it counts as not answered. The machine is
+/// overloaded too, so this is a device's timeout; the time it takes is printed, not judged.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 pub(crate) const HEALTH_MAX: Duration = Duration::from_secs(30);
 /// The first sample that is sent: 2026-01-01T00:00:00Z.
 const FIRST_MS: i64 = 1_767_225_600_000;
-/// The samples of the day follow each other as quickly as those of the trial's agents, so that their
-/// roll-ups take little room.
+/// Interval of the samples: that of the trial's agents, so that their roll-ups take little room.
 const EVERY_MS: usize = 200;
 
-/// Devices that have nothing to do until they all send at once.
+/// Devices that are idle until they all send at once.
 pub(crate) struct Crowd {
     devices: Devices,
     day: Day,
 }
 
-/// What became of the messages of an overload.
+/// Outcomes of the messages of an overload.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Outcome {
-    /// Messages a second, in a closed loop.
+    /// Messages per second in a closed loop.
     pub(crate) capacity: f64,
-    /// Messages a second that were due, and that could be sent.
+    /// Messages per second that were due, and that could be sent.
     pub(crate) planned_rate: f64,
     pub(crate) offered_rate: f64,
     pub(crate) offered: u64,
@@ -85,7 +84,7 @@ pub(crate) struct Outcome {
     pub(crate) other_statuses: BTreeMap<u16, u64>,
     /// No connection, or one that ended before the answer.
     pub(crate) cut_off: u64,
-    /// Sent behind a message after whose answer the connection was closed.
+    /// Sent after a message whose answer closed the connection.
     pub(crate) behind: u64,
     /// Connections that were opened.
     pub(crate) connections: u64,
@@ -95,7 +94,7 @@ pub(crate) struct Outcome {
     pub(crate) health_failures: u64,
 }
 
-/// What the store has of an overload, in batches.
+/// Batches of an overload in the store.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) acknowledged: u64,
@@ -107,12 +106,12 @@ pub(crate) struct Kept {
 }
 
 impl Crowd {
-    /// Makes the devices in a store that no server has open yet.
+    /// Creates the devices in a store that no server has open yet.
     pub(crate) async fn create(data: &Path, day: &Path) -> Result<Self> {
         Ok(Self { devices: Devices::create(data, DEVICES).await?, day: Day::read(day)? })
     }
 
-    /// Each device says what its stream is.
+    /// Announces the stream of each device.
     pub(crate) async fn announce(&self, listen: &str) -> Result<()> {
         self.devices.announce(listen).await
     }
@@ -172,7 +171,7 @@ impl Crowd {
         Ok(outcome)
     }
 
-    /// Messages a second that the server takes while each connection waits for its answer.
+    /// Messages per second that the server accepts while each connection waits for its answer.
     async fn capacity(&self, listen: &str, from: &mut u32) -> Result<f64> {
         let each = CAPACITY_MESSAGES / CAPACITY_CONNECTIONS;
         let messages = self.messages(CAPACITY_CONNECTIONS, each, *from)?;
@@ -249,7 +248,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Looks what the store has, after the server has let go of it.
+    /// Checks the store, after the server has closed it.
     pub(crate) async fn check(&self, data: &Path, outcomes: &[Outcome]) -> Result<Kept> {
         let store = Store::open(data).context("opening the store")?;
         let mut acknowledged: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
@@ -289,19 +288,19 @@ fn ids(number: u32) -> impl Iterator<Item = BatchId> {
     sequences.map(|sequence| BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) })
 }
 
-/// How many readings of the power the minutes of a device count.
+/// Number of power readings in the minutes of a device.
 async fn rolled_up(store: &Store, device: DeviceNumber) -> Result<u64> {
     let source = SourceNumber(0);
     let points = store.list_points(device, source).await?;
     let power = points.iter().find(|point| point.def.name == "ac.power");
-    let power = power.context("the devices have a power")?.id;
+    let power = power.context("the devices have no point for power")?.id;
     let range = TimeRange { from: UnixMs(FIRST_MS), to: UnixMs(i64::MAX / 2) };
     let minutes = store.minutes(device, source, range, vec![power]).await?;
     let aggregates = minutes.iter().flat_map(|minute| minute.aggregates.iter().flatten());
     Ok(aggregates.map(|aggregate| u64::from(aggregate.count)).sum())
 }
 
-/// When which message is due.
+/// When each message is due.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     start: Instant,
@@ -318,7 +317,7 @@ impl Schedule {
     }
 }
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Debug)]
 enum Fate {
     Answered(Answer),
@@ -335,7 +334,7 @@ struct Spoken {
     fates: Vec<(u32, Fate)>,
 }
 
-/// Sends a device's messages when they are due, on one connection as long as it lasts.
+/// Sends a device's messages when they are due, on one connection while it stays open.
 async fn speak(
     listen: String,
     device: usize,
@@ -373,7 +372,8 @@ async fn speak(
             drop(note);
             sender
         };
-        // Answers may still come when all is said; when no more can come, nothing more is said.
+        // Answers may arrive after the last message is sent; when no more can arrive, sending
+        // stops.
         let mut hear = std::pin::pin!(hear);
         tokio::select! {
             () = &mut hear => {}
@@ -386,7 +386,7 @@ async fn speak(
     spoken
 }
 
-/// Takes the answers to what was sent, in that order, until all are there or no more can come.
+/// Reads the answers to the sent messages, in that order, until all have arrived or no more can.
 async fn hear(
     receiver: OwnedReadHalf,
     mut sent: mpsc::UnboundedReceiver<u32>,
@@ -403,7 +403,7 @@ async fn hear(
             Err(_) => Fate::Unanswered,
         };
         fates.push((index, fate));
-        // Whatever else was sent on this connection has met the same end.
+        // All further messages on this connection are lost with it.
         sent.close();
         while let Some(index) = sent.recv().await {
             fates.push((index, Fate::Behind));
@@ -411,7 +411,7 @@ async fn hear(
     }
 }
 
-/// Asks for the server's health again and again, each time on a connection of its own.
+/// Requests the server's health repeatedly, each time on a new connection.
 async fn watch_health(listen: String, report: mpsc::UnboundedSender<Option<Duration>>) {
     loop {
         let start = instant();
@@ -424,7 +424,7 @@ async fn watch_health(listen: String, report: mpsc::UnboundedSender<Option<Durat
     }
 }
 
-/// Whether the server says on a connection of its own that it is well.
+/// Whether the server reports on a new connection that it is healthy.
 pub(crate) async fn is_healthy(listen: &str) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(listen).await?;

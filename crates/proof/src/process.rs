@@ -12,10 +12,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
-/// How often a state is looked at while waiting for it.
+/// How often a state is checked while waiting for it.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
-/// The `ecowatt` program that was built beside this one.
+/// The `ecowatt` program in the same folder as this one.
 pub(crate) struct Program(PathBuf);
 
 impl Program {
@@ -28,7 +28,7 @@ impl Program {
         Ok(Self(path))
     }
 
-    /// Runs a verb to its end and gives what it wrote to standard output.
+    /// Runs a verb to its end and returns its standard output.
     pub(crate) fn output(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.0)
             .args(args)
@@ -42,7 +42,7 @@ impl Program {
         String::from_utf8(output.stdout).context("reading its output")
     }
 
-    /// Starts a process whose messages go to the end of `log`.
+    /// Starts a process whose messages are appended to `log`.
     pub(crate) fn start(&self, args: &[&str], log: &Path) -> Result<Process> {
         let log = File::options()
             .create(true)
@@ -61,13 +61,14 @@ impl Program {
     }
 }
 
-/// The process ids of all that is running or not yet waited for: nobody else can have them.
+/// The ids of all child processes that run or were not yet waited for: no other process can have
+/// them.
 fn children() -> MutexGuard<'static, BTreeSet<u32>> {
     static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills every process that runs, for a program that is about to end without dropping them.
+/// Kills every child process, for a program that is about to end without dropping them.
 pub(crate) fn kill_all() {
     for pid in children().iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?)) {
         // It may have ended by itself.
@@ -79,24 +80,25 @@ pub(crate) fn kill_all() {
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Its share of the machine's memory, in bytes (`Pss` of proc_pid_smaps(5)).
+    /// Its share of the machine's memory, in bytes (`Pss` in proc_pid_smaps(5)).
     pub(crate) fn pss(&self) -> Result<u64> {
         let path = format!("/proc/{}/smaps_rollup", self.0.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("has Pss")?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("Pss:")).context("there is no Pss")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kibibytes * 1024)
     }
 
-    /// Bytes that it has had written to disks (`write_bytes` of proc_pid_io(5)).
+    /// Bytes that it caused to be written to disk (`write_bytes` in proc_pid_io(5)).
     pub(crate) fn written(&self) -> Result<u64> {
         let path = format!("/proc/{}/io", self.0.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:"));
-        Ok(line.context("has write_bytes")?.trim().parse()?)
+        Ok(line.context("there is no write_bytes")?.trim().parse()?)
     }
 
-    /// SIGSTOP: it stands still, and whoever waits for it waits.
+    /// SIGSTOP: it stops running but keeps its connections.
     pub(crate) fn pause(&self) -> Result<()> {
         kill_process(self.pid()?, Signal::STOP).context("pausing")
     }
@@ -111,19 +113,19 @@ impl Process {
         pid.context("a child has a process id")
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits until it has ended.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.0.kill().context("killing")?;
-        self.wait().context("waiting for the killed")?;
+        self.wait().context("waiting for a killed process")?;
         Ok(())
     }
 
-    /// SIGTERM, and waits until it has ended by itself.
+    /// Sends SIGTERM and waits until it has ended.
     pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
         kill_process(self.pid()?, Signal::TERM).context("stopping")?;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(status) = self.look().context("waiting for the end")? {
+            if let Some(status) = self.look().context("waiting for a process to end")? {
                 return Ok(status);
             }
             if waited > patience {
@@ -136,11 +138,11 @@ impl Process {
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.look().context("looking after a process")?.is_some())
+        Ok(self.look().context("checking a process")?.is_some())
     }
 
     fn wait(&mut self) -> std::io::Result<ExitStatus> {
-        // Its number is taken from the list while it still is this process's.
+        // The id is removed from the list before another process can get it.
         let mut children = children();
         children.remove(&self.0.id());
         self.0.wait()
@@ -158,7 +160,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Either it runs and dies here, or it is gone already.
+        // Either it runs and is killed here, or it has ended already.
         let _ = self.0.kill();
         let _ = self.wait();
     }
@@ -171,28 +173,28 @@ pub(crate) fn open_files(pid: Pid) -> Result<u64> {
     Ok(files.count() as u64)
 }
 
-/// Sets how many file descriptors a child may have open; gives the limit it had.
+/// Sets how many file descriptors a child may have open; returns the previous limit.
 pub(crate) fn limit_files(pid: Pid, limit: Option<u64>) -> Result<Option<u64>> {
-    // It inherited the limits of this process, and the hard one stays.
+    // It inherited the limits of this process; the hard limit is not changed.
     let limits = Rlimit { current: limit, maximum: getrlimit(Resource::Nofile).maximum };
     let had = prlimit(Some(pid), Resource::Nofile, limits).context("limiting files")?;
     Ok(had.current)
 }
 
-/// Lets this process and its children have as many files open as the system allows; says how many.
+/// Raises the limit of open files for this process and its children to the maximum; returns it.
 pub(crate) fn allow_many_files() -> Result<u64> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising a limit")?;
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
-/// Ports to choose from: below those that Linux and others give to outgoing connections, one of
+/// Ports to choose from: below those that Linux and others use for outgoing connections, one of
 /// which could otherwise take the port of a server that is down for a moment.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// A loopback port that is free, and that nobody gets by chance.
+/// Returns a free loopback port that no outgoing connection gets by chance.
 pub(crate) fn free_port() -> Result<u16> {
-    // Where in the range to begin differs between processes and calls.
+    // The start in the range differs between processes and calls.
     static CALLS: AtomicU16 = AtomicU16::new(0);
     let own = u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 17;
     let range = PORTS.end - PORTS.start;
@@ -206,7 +208,7 @@ pub(crate) fn free_port() -> Result<u16> {
     bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
 }
 
-/// A path as an argument or a line of TOML takes it.
+/// Returns a path as text, for an argument or a line of TOML.
 pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().context("paths are UTF-8")
 }
@@ -220,7 +222,7 @@ pub(crate) fn wait_until(
     let mut waited = Duration::ZERO;
     while !is_so()? {
         if waited > patience {
-            bail!("waited {patience:?} in vain until {what}");
+            bail!("timed out after {patience:?} waiting until {what}");
         }
         std::thread::sleep(POLL);
         waited += POLL;

@@ -1,9 +1,9 @@
-//! A TCP proxy on loopback that makes a bad network of a good one, seeded.
+//! A seeded TCP proxy on loopback that turns a good network into a bad one.
 //!
-//! It passes bytes until it has a trouble due, at any byte of either way, and then does that: resets
-//! the connection, flips bits, waits, closes one way, or cuts off the reply to a request that was
-//! taken. In parted weather nobody is listening. What it did is counted when it was done, not when
-//! it was planned.
+//! It passes bytes until a trouble is due, at any byte in either direction, and then causes it:
+//! resets the connection, flips bits, waits, closes one direction, or cuts off the reply to an
+//! accepted request. In parted weather it does not listen. A trouble is counted when it happens,
+//! not when it is planned.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::process::free_port;
 
-/// What can befall a connection.
+/// What can happen to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
     /// RST to both sides.
@@ -31,13 +31,13 @@ pub(crate) enum Trouble {
     Delay,
     /// Nothing moves for seconds.
     Stall,
-    /// One way ends (FIN), the other goes on; what is sent on the ended way is swallowed.
+    /// One direction ends (FIN), the other goes on; bytes sent in the ended direction are dropped.
     HalfClose,
     /// The request passed and was answered; the answer is dropped and the connection reset.
     CutReply,
 }
 
-/// Everything, for messages that are sealed.
+/// All troubles, for sealed messages.
 pub(crate) const LINK_TROUBLES: &[Trouble] = &[
     Trouble::Reset,
     Trouble::Corrupt,
@@ -48,17 +48,17 @@ pub(crate) const LINK_TROUBLES: &[Trouble] = &[
 ];
 
 /// Modbus TCP has no checksum (Modbus Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3: the
-/// MBAP header), so nobody could tell a flipped bit from a reading: bytes stay as they are.
+/// MBAP header), so a flipped bit could not be told from a reading: bytes are not corrupted.
 pub(crate) const BUS_TROUBLES: &[Trouble] =
     &[Trouble::Reset, Trouble::Delay, Trouble::Stall, Trouble::HalfClose, Trouble::CutReply];
 
-/// What the network is like.
+/// Condition of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weather {
     Clear,
-    /// Troubles come and go.
+    /// Troubles happen.
     Rough,
-    /// Connections are reset and no others are accepted.
+    /// Connections are reset and no new ones are accepted.
     Parted,
 }
 
@@ -67,10 +67,10 @@ const GAP_BITS: (u64, u64) = (4, 11);
 const DELAY_MS: (u64, u64) = (20, 900);
 const STALL_MS: (u64, u64) = (1_000, 6_000);
 const FLIPS_MAX: u64 = 4;
-/// Pause before a port is taken again that was not free.
+/// Pause before a bind to a busy port is repeated.
 const BIND_RETRY: Duration = Duration::from_millis(50);
 
-/// How often what was done.
+/// Counts of the troubles that happened.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<BTreeMap<Trouble, u64>>);
 
@@ -91,18 +91,18 @@ pub(crate) struct Proxy {
     weather: watch::Sender<Weather>,
 }
 
-/// What a proxy does to whom.
+/// Settings of a proxy.
 pub(crate) struct Plan {
     pub(crate) target: String,
     pub(crate) troubles: &'static [Trouble],
     pub(crate) seed: u64,
-    /// Which stream of the seed is this proxy's; the next 1,000,000 are its connections'.
+    /// This proxy's stream of the seed; the next 1,000,000 streams are for its connections.
     pub(crate) part: u64,
     pub(crate) tally: Arc<Tally>,
 }
 
 impl Proxy {
-    /// Begins to listen, in clear weather.
+    /// Starts listening, in clear weather.
     pub(crate) fn start(runtime: &Handle, plan: Plan) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let (weather, forecast) = watch::channel(Weather::Clear);
@@ -156,7 +156,7 @@ async fn listen(
     }
 }
 
-/// Ready when the weather is parted; false if there will be no more weather.
+/// Ready when the weather becomes parted; returns false if the forecast has ended.
 async fn is_parted(forecast: &mut watch::Receiver<Weather>) -> bool {
     forecast.wait_for(|weather| *weather == Weather::Parted).await.is_ok()
 }
@@ -169,7 +169,7 @@ async fn carry(
     forecast: watch::Receiver<Weather>,
 ) {
     let Ok(mut server) = TcpStream::connect(&plan.target).await else {
-        // Nobody is at home there, and the client should see as much.
+        // The target is down, and the client should see a reset.
         let _ = client.set_zero_linger();
         return;
     };
@@ -194,7 +194,7 @@ enum End {
     Reset,
 }
 
-/// What is to be done with a way after a piece of it.
+/// What to do with a direction after a piece of it was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     GoOn,
@@ -208,7 +208,7 @@ enum Way {
     Down,
 }
 
-/// A trouble and the byte of a way at which it comes.
+/// A trouble and the byte of a direction at which it happens.
 #[derive(Debug, Clone, Copy)]
 struct Due {
     trouble: Trouble,
@@ -221,7 +221,7 @@ struct Passage<'a> {
     plan: &'a Plan,
     random: Random,
     forecast: watch::Receiver<Weather>,
-    /// Troubles that are left until each has had its turn.
+    /// Troubles still to draw before any is drawn again.
     deck: Vec<Trouble>,
     due: Option<Due>,
     /// Bytes that went up, and down.
@@ -262,7 +262,7 @@ impl Passage<'_> {
         End::Over
     }
 
-    /// Passes bytes on, with whatever trouble is due among them.
+    /// Passes bytes on, with the troubles that are due among them.
     async fn pass(&mut self, way: Way, mut bytes: &mut [u8], target: &mut WriteHalf<'_>) -> Then {
         let side = match way {
             Way::Up => 0,
@@ -282,7 +282,7 @@ impl Passage<'_> {
             };
             let before = usize::try_from(due.at.saturating_sub(self.passed[side])).unwrap_or(0);
             if due.trouble == Trouble::CutReply && (before > 0 || self.passed[side] > begin) {
-                // It waits for the beginning of the next reply.
+                // It is due at the start of the next reply.
                 self.due = Some(Due { at: 0, ..due });
                 self.passed[side] += length;
                 return if target.write_all(bytes).await.is_ok() {
@@ -312,7 +312,7 @@ impl Passage<'_> {
         }
     }
 
-    /// The next trouble of this way. Drawn when the weather is rough, and forgotten when it clears.
+    /// The next trouble in this direction. Drawn in rough weather, and dropped when it clears.
     fn due(&mut self, way: Way) -> Option<Due> {
         if *self.forecast.borrow() != Weather::Rough {
             self.due = None;
@@ -343,7 +343,7 @@ impl Passage<'_> {
         }
     }
 
-    /// Waits, but not longer than the weather is rough.
+    /// Waits, at most while the weather is rough.
     async fn wait(&mut self, (least, most): (u64, u64)) {
         let time = Duration::from_millis(self.random.between(least, most));
         let clears = self.forecast.wait_for(|weather| *weather != Weather::Rough);

@@ -1,5 +1,5 @@
-//! A server, agents and simulated inverters as real processes, and the end of every trial: everything
-//! is given time to arrive, then judged.
+//! A server, agents and simulated inverters as real processes. At the end of a trial all data gets
+//! time to arrive, then it is judged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::verdict::{Testimony, Verdict, answers, history, sample_log};
 
 /// How long a process may take until it answers.
 pub(crate) const START_MAX: Duration = Duration::from_secs(60);
-/// How long a process may take to stop in good order.
+/// How long an orderly stop of a process may take.
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(60);
-/// How long the agents may take to empty their spools when all is well again.
+/// How long the agents may take to empty their spools after the last fault.
 const DRAIN_MAX: Duration = Duration::from_secs(300);
-/// An inverter checks the grid for a minute before it feeds in; at 60 times the world's pace that is
+/// An inverter checks the grid for a minute before it feeds in; at 60 times real time that is
 /// a second, and an agent that finds it idle takes it for asleep and polls slowly.
 const INVERTER_START: Duration = Duration::from_secs(2);
 /// When inverters' time starts, 2026-06-21T08:00:00Z: readings differ from sample to sample.
 const MORNING: UnixMs = UnixMs(1_782_028_800_000);
-/// Pace of the inverters' time in trials of up to ten minutes.
+/// Speed of the inverters' time in trials of up to ten minutes.
 const SPEED: u32 = 60;
 
-/// All the processes of a trial; they end with it.
+/// All processes of a trial; they end with it.
 pub(crate) struct Rig {
     program: Program,
     folder: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct Rig {
     pub(crate) inverters: Vec<Inverter>,
 }
 
-/// An agent, and where its things are.
+/// An agent and its files.
 pub(crate) struct Agent {
     pub(crate) device: String,
     pub(crate) process: Process,
@@ -55,27 +55,27 @@ pub(crate) struct Inverter {
     journals: Vec<PathBuf>,
 }
 
-/// Makes an owner's token of a server that was just started, as soon as there is data to keep it in,
-/// and waits until the server answers who holds it.
+/// Creates an owner token for a server that was just started, as soon as it has a store, and waits
+/// until the server accepts the token.
 pub(crate) fn meet(
     program: &Program,
     server: &mut Process,
     listen: &str,
     data: &str,
 ) -> Result<(String, Client)> {
-    let mut made = Err(anyhow!("nothing was tried"));
-    let waited = wait_until("a token can be made", START_MAX, || {
+    let mut made = Err(anyhow!("not tried"));
+    let waited = wait_until("a token can be created", START_MAX, || {
         made = program.output(&["token", "create", "--data", data, "--role", "owner"]);
         Ok(made.is_ok() || server.has_ended()?)
     });
-    let token = made.and_then(|token| waited.map(|()| token)).context("making a token")?;
+    let token = made.and_then(|token| waited.map(|()| token)).context("creating a token")?;
     let token = token.trim().to_owned();
     let client = Client::new(&format!("http://{listen}"), &token)?;
     wait_for_answer(server, &client)?;
     Ok((token, client))
 }
 
-/// Waits until a server answers; one that has ended is an error at once.
+/// Waits until a server answers; fails at once if it has ended.
 fn wait_for_answer(server: &mut Process, client: &Client) -> Result<()> {
     wait_until("the server answers", START_MAX, || {
         ensure!(!server.has_ended()?, "the server has ended by itself, see its log");
@@ -83,7 +83,7 @@ fn wait_for_answer(server: &mut Process, client: &Client) -> Result<()> {
     })
 }
 
-/// How an agent reaches others, and where it keeps its data.
+/// The addresses for an agent, and its data folder.
 pub(crate) struct Routes {
     pub(crate) server: String,
     pub(crate) inverter: String,
@@ -91,7 +91,7 @@ pub(crate) struct Routes {
 }
 
 impl Rig {
-    /// Starts a server that keeps its data in `data`, and waits until it answers.
+    /// Starts a server with its data in `data`, and waits until it answers.
     pub(crate) fn start(folder: &Path, data: &Path) -> Result<Self> {
         let program = Program::find()?;
         std::fs::create_dir_all(data)?;
@@ -111,7 +111,7 @@ impl Rig {
         })
     }
 
-    /// Starts another inverter and gives its address.
+    /// Starts another inverter and returns its address.
     pub(crate) fn add_inverter(&mut self) -> Result<String> {
         let number = self.inverters.len();
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -163,13 +163,13 @@ impl Rig {
         Ok(())
     }
 
-    /// Starts the server again after it was killed.
+    /// Restarts the server after it was killed.
     pub(crate) fn restart_server(&mut self) -> Result<()> {
         self.server = serve(&self.program, &self.folder, &self.data, &self.listen)?;
         Ok(())
     }
 
-    /// Starts an agent again after it was killed.
+    /// Restarts an agent after it was killed.
     pub(crate) fn restart_agent(&mut self, number: usize) -> Result<()> {
         let agent = &mut self.agents[number];
         let args = ["agent", "--config", text(&agent.config)?];
@@ -177,7 +177,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Starts an inverter again after it was killed: in the morning again, under other clouds.
+    /// Restarts an inverter after it was killed: in the morning again, with other clouds.
     pub(crate) fn restart_inverter(&mut self, number: usize) -> Result<()> {
         let Self { program, folder, inverters, .. } = self;
         let Inverter { address, process, journals } = &mut inverters[number];
@@ -190,7 +190,7 @@ impl Rig {
         self.folder.join("server.log")
     }
 
-    /// Stops the load, lets the backlogs drain, and compares. `note` is told what takes time.
+    /// Stops the load, lets the backlogs drain, and compares. `note` is called before slow steps.
     pub(crate) fn judge(&mut self, note: &mut dyn FnMut(&str)) -> Result<Verdict> {
         wait_for_answer(&mut self.server, &self.client)?;
         for agent in &mut self.agents {
@@ -201,8 +201,8 @@ impl Rig {
         for number in 0..self.agents.len() {
             note(&format!("{}: waiting for its backlog", self.agents[number].device));
             let persisted = sample_log(&self.agents[number].sample_log)?;
-            // An agent that found no server for long waits up to five minutes before it tries again.
-            // A fresh start delivers at once; what it samples meanwhile stands in its log too.
+            // An agent that could not reach the server for long waits up to five minutes before it
+            // tries again. A restarted one delivers at once; its new samples are in its log too.
             self.restart_agent(number)?;
             let (client, agent) = (&self.client, &mut self.agents[number]);
             let device = &agent.device;
@@ -239,7 +239,7 @@ fn simulate(
     journals: &mut Vec<PathBuf>,
 ) -> Result<Process> {
     let journal = folder.join(format!("inverter-{number}.{}.jsonl", journals.len()));
-    // Each run has a seed of its own, or it would repeat the words of the one before.
+    // Each run has its own seed, or it would repeat the words of the previous one.
     let seed = (1_000 * number + journals.len()).to_string();
     let speed = SPEED.to_string();
     let start = jiff::Timestamp::from_millisecond(MORNING.0)?.to_string();

@@ -1,9 +1,9 @@
-//! Compares what was sampled with what is stored: the checker behind `crash` and `chaos`.
+//! Compares persisted samples with stored ones: the checker behind `crash` and `chaos`.
 //!
-//! Three witnesses: the log in which an agent notes each sample that it has made durable, the
-//! journals in which its inverter notes each answer before it is sent, and the server's raw history.
-//! Whatever the agent noted must be stored once, at its own time; whatever is stored must be what
-//! the inverter answered at that time.
+//! Three witnesses: the log in which an agent notes each durable sample, the journals in which its
+//! inverter notes each answer before it is sent, and the server's raw history. Every sample in the
+//! agent's log must be stored once, at its own time; every stored sample must be what the inverter
+//! answered at that time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,27 +15,27 @@ use ecowatt_client::{Client, TelemetryQuery};
 /// Registers of the simulated inverter.
 pub(crate) const COLUMNS: usize = 10;
 
-/// How much earlier than its answer a sample may be. A sample bears the instant at which its read
-/// was sent; an answer is waited for 3 s at most and may be noticed 1 s later. The rest is for what
-/// the agent takes for the time.
+/// How much earlier than its answer a sample may be. A sample has the instant at which its read was
+/// sent; the agent waits at most 3 s for an answer and may notice it 1 s later. The rest is for the
+/// error of the agent's clock.
 const ANSWER_LATE_MAX_MS: i64 = 4_500;
-/// How much later than its answer a sample may be: for what the agent takes for the time.
+/// How much later than its answer a sample may be: for the error of the agent's clock.
 const ANSWER_EARLY_MAX_MS: i64 = 1_000;
 
-/// Findings of one kind that are described; all are counted.
+/// Described findings of each kind; all are counted.
 const DESCRIBED_MAX: u64 = 10;
 
 /// The time of a sample in Unix milliseconds, and its words in the order of the registers.
 pub(crate) type Sample = (i64, Words);
 type Words = [Option<u16>; COLUMNS];
 
-/// How often each sample stands somewhere.
+/// How often each sample occurs.
 pub(crate) type Count = BTreeMap<Sample, u32>;
 
-/// When, in Unix milliseconds of the world, an inverter answered which words.
+/// The real times, in Unix milliseconds, at which an inverter answered these words.
 pub(crate) type Answers = HashMap<[u16; COLUMNS], Vec<i64>>;
 
-/// What came of the comparison.
+/// Result of the comparison.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// Samples that an agent had made durable.
@@ -54,14 +54,14 @@ pub(crate) struct Verdict {
     pub(crate) findings: Vec<String>,
 }
 
-/// What the witnesses of one device say.
+/// Evidence of the three witnesses for one device.
 #[derive(Debug, Default)]
 pub(crate) struct Testimony {
-    /// What the agent had persisted when everything had time to arrive.
+    /// What the agent had persisted after all data had time to arrive.
     pub(crate) persisted: Count,
     /// The same, and what it sampled while the comparison was made.
     pub(crate) persisted_at_last: Count,
-    /// What the inverter said.
+    /// What the inverter answered.
     pub(crate) answers: Answers,
     /// What the server has.
     pub(crate) stored: Count,
@@ -102,12 +102,12 @@ impl Verdict {
             if *times > once {
                 find(&mut verdict.doubled, u64::from(times - once), "doubled", sample);
             }
-            // A sample without words claims nothing that an inverter said.
+            // A sample without words claims no answer of an inverter.
             if sample.1.iter().all(Option::is_none) {
                 continue;
             }
-            // A kill between persisting a sample and noting it leaves one that only the inverter's
-            // journal knows, so that journal is asked for all of them.
+            // A kill between persisting a sample and noting it leaves one that is only in the
+            // inverter's journal, so the journal is checked for all of them.
             let whole: Option<Vec<u16>> = sample.1.iter().copied().collect();
             let whole: Option<[u16; COLUMNS]> = whole.and_then(|words| words.try_into().ok());
             match whole.and_then(|words| answers.get(&words)) {
@@ -133,7 +133,7 @@ fn is_of(sampled: i64, answered: i64) -> bool {
 pub(crate) fn answers<'a>(journals: impl IntoIterator<Item = &'a Path>) -> Result<Answers> {
     let mut answers = Answers::new();
     for journal in journals {
-        // A run that was killed at once has none.
+        // A run that was killed at once has no journal.
         if !journal.exists() {
             continue;
         }
@@ -141,11 +141,11 @@ pub(crate) fn answers<'a>(journals: impl IntoIterator<Item = &'a Path>) -> Resul
             .with_context(|| format!("reading {}", journal.display()))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let line: serde_json::Value = serde_json::from_str(line)?;
-            let at = line["world_ms"].as_i64().context("a journal line has the world's time")?;
-            let words = line["words"].as_array().context("a journal line has words")?;
+            let at = line["world_ms"].as_i64().context("a journal line has no real time")?;
+            let words = line["words"].as_array().context("a journal line has no words")?;
             let word = |word: &serde_json::Value| word.as_u64().and_then(|w| u16::try_from(w).ok());
             let words: Option<Vec<u16>> = words.iter().map(word).collect();
-            let words = words.context("words are 16 bits wide")?;
+            let words = words.context("a word is not 16 bits wide")?;
             let Ok(words) = words.try_into() else { bail!("the map is read in one piece") };
             answers.entry(words).or_default().push(at);
         }
@@ -153,8 +153,8 @@ pub(crate) fn answers<'a>(journals: impl IntoIterator<Item = &'a Path>) -> Resul
     Ok(answers)
 }
 
-/// Reads an agent's log, `epoch,sequence,source,t_ms,word|word|…,mark|mark|…` a line; a cut last
-/// line was not persisted.
+/// Reads an agent's log, with lines `epoch,sequence,source,t_ms,word|word|…,mark|mark|…`; an
+/// incomplete last line was not persisted.
 pub(crate) fn sample_log(path: &Path) -> Result<Count> {
     if !path.exists() {
         return Ok(Count::new());
@@ -178,11 +178,11 @@ pub(crate) fn sample_log(path: &Path) -> Result<Count> {
 fn logged_time(text: &str) -> Result<i64> {
     let Some(since_boot) = text.strip_prefix('b') else { return Ok(text.parse()?) };
     let (since_boot, boot) =
-        since_boot.split_once('+').context("a time since boot has two parts")?;
+        since_boot.split_once('+').context("a time since boot has no second part")?;
     Ok(since_boot.parse::<i64>()? + boot.parse::<i64>()?)
 }
 
-/// The server's raw history of a device, as registers.
+/// Returns the server's raw history of a device, as registers.
 pub(crate) fn history(client: &Client, device: &str) -> Result<Count> {
     let detail = client.find_device(device)?;
     let Some(last) = detail.device.last_sample else { return Ok(Count::new()) };
@@ -271,7 +271,7 @@ mod tests {
         (t, words(n).map(Some))
     }
 
-    /// Three samples, taken, noted, delivered.
+    /// Three samples that were taken, noted and delivered.
     fn honest() -> Testimony {
         let taken: Count = (0..3).map(|n| (sample(NOON + i64::from(n) * 200, n), 1)).collect();
         Testimony {
@@ -300,12 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn what_agrees_is_clean() {
+    fn agreeing_witnesses_are_clean() {
         assert_eq!(judged(|_| {}), [0; 4]);
     }
 
     #[test]
-    fn sample_that_was_not_noted_is_known_by_its_inverter() {
+    fn sample_missing_from_the_log_is_found_in_the_journal() {
         assert_eq!(judged(|t| t.persisted.clear()), [0; 4]);
         assert_eq!(
             judged(|t| {
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(judged(with(sample(NOON, 9))), [0, 0, 0, 1]);
         let later = sample(NOON + 60_000, 0);
         assert_eq!(judged(with(later)), [0, 0, 1, 0]);
-        // Moved: missing where it belongs, and standing where it does not.
+        // Moved: missing where it belongs, and present where it does not.
         let move_one = |t: &mut Testimony| {
             lose(t);
             t.stored.insert(later, 1);

@@ -1,7 +1,7 @@
-//! A small disk of its own for a data folder, so that it can be filled to the last byte.
+//! A small separate disk for a data folder, so that it can be filled to the last byte.
 //!
-//! A tmpfs, which only root may mount. It is gone with the value; what it held can be copied away
-//! before. Not a disk that loses writes: the simulation of the fleet has those.
+//! A tmpfs, which only root may mount. It is unmounted with the value; its contents can be copied
+//! before. Disks that lose writes are in the simulation of the fleet.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// Mounts `size_bytes` at `path`, which is made.
+    /// Creates `path` and mounts a disk of `size_bytes` there.
     ///
     /// # Errors
     /// If this process may not mount.
@@ -32,8 +32,7 @@ impl Volume {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Takes all space that is left. Whoever frees some while it is full makes it worth calling
-    /// again.
+    /// Fills all remaining space. Space that is freed later needs another call.
     pub(crate) fn fill(&self) -> Result<()> {
         let path = self.path.join(BALLAST);
         let mut ballast = File::options().create(true).append(true).open(path)?;
@@ -49,12 +48,12 @@ impl Volume {
         Ok(())
     }
 
-    /// Gives the space back.
+    /// Frees the space again.
     pub(crate) fn free(&self) -> Result<()> {
         fs::remove_file(self.path.join(BALLAST)).context("freeing a disk")
     }
 
-    /// Copies what it holds to an ordinary folder.
+    /// Copies its contents to an ordinary folder.
     pub(crate) fn copy_to(&self, target: &Path) -> Result<()> {
         fs::create_dir_all(target)?;
         for entry in fs::read_dir(&self.path)? {
@@ -79,8 +78,8 @@ impl Drop for Volume {
     }
 }
 
-/// Unmounts what is mounted at `path`, whoever still has files of it open.
+/// Unmounts the disk at `path`, even if files on it are still open.
 pub(crate) fn release(path: &Path) {
-    // A failure leaves a mount that the next start of the machine clears; there is nobody to tell.
+    // A failure leaves a mount until the next boot; it cannot be reported from here.
     let _ = unmount(path, UnmountFlags::DETACH);
 }

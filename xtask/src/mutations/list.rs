@@ -1,14 +1,15 @@
 //! The mistakes, each with the promise that it breaks and the smallest seed under which that shows.
 //!
-//! To add one: write down what somebody might do in good faith, as a change of one stretch of text;
-//! name the promise (`ecowatt_fleet::Invariant`); let `cargo xtask mutations --seeds 40 NAME` find the
-//! seed. A mistake that no seed catches is harmless, or shows what the simulation does not check.
+//! To add one: write a mistake that an engineer could make in good faith, as a change of one
+//! stretch of text; name the promise (`ecowatt_fleet::Invariant`); let `cargo xtask mutations
+//! --seeds 40 NAME` find the seed. A mistake that no seed catches is harmless, or shows a gap in
+//! the checks.
 
 /// A mistake, and the seed that finds it.
 pub(super) struct Mutation {
     pub(super) name: &'static str,
     pub(super) file: &'static str,
-    /// What stands there once, and what stands there then.
+    /// Text that occurs once in the file, and its replacement.
     pub(super) changes: &'static [(&'static str, &'static str)],
     /// The promise that must be broken.
     pub(super) breaks: &'static str,
@@ -161,7 +162,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server begins a day anew that it does not hold in memory",
+        name: "server restarts a day that is not in memory",
         file: "crates/store/src/sqlite/load.rs",
         changes: &[(
             "inverter.days.replace(date, day.unwrap_or_default());",
@@ -171,7 +172,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server leaves quarter hours as they are when a late batch comes",
+        name: "server does not update quarter hours for a late batch",
         file: "crates/store/src/ingest.rs",
         changes: &[(
             "        inverter.quarters.add(number, quarter, Quarter::merge);",
@@ -193,7 +194,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device takes the system clock at its word before the server confirms it",
+        name: "device trusts the system clock before the server confirms it",
         file: "crates/device/src/wall.rs",
         changes: &[(
             "            None => (self.offset_ms?, Certainty::Estimated),",
@@ -203,7 +204,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device does not look at a system clock that was put right",
+        name: "device ignores a corrected system clock",
         file: "crates/agent/src/node.rs",
         changes: &[("        if self.storage.is_possible(system) {", "        if false {")],
         breaks: "WellPlaced",
@@ -257,7 +258,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device waits on after a reply that it refused",
+        name: "device goes on waiting after a refused reply",
         file: "crates/agent/src/node.rs",
         changes: &[(
             "                self.core.handle_link_failure(at, LinkFailure::BadReply);\n",
@@ -328,7 +329,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 3,
     },
     Mutation {
-        name: "what was kept is not handed back",
+        name: "kept slots are not returned at the start",
         file: "crates/device/src/device.rs",
         changes: &[("kept(Slot::Sleep).and_then(Asleep::parse)", "kept(Slot::Sleep).and(None::<Asleep>)")],
         breaks: "KeptIsHandedBack",
@@ -358,7 +359,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "draft's checksums are not looked at",
+        name: "draft's checksums are not checked",
         file: "crates/agent/src/storage/draft.rs",
         changes: &[(
             "    if u32::from_le_bytes(*crc) != checksum(epoch, source, rest) {",
@@ -439,7 +440,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
-        name: "gap is told as one batch",
+        name: "gap is reported as one batch",
         file: "crates/agent/src/storage/spool/gaps.rs",
         changes: &[("        self.last = next.last;\n", "")],
         breaks: "NothingLost",
@@ -585,7 +586,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "loss of a damaged segment is not told",
+        name: "loss of a damaged segment is not reported",
         file: "crates/agent/src/storage/spool.rs",
         changes: &[(
             "        let _ = self.append_record(|number| Record::Dropped(gap).encode(number), true);

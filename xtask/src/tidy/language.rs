@@ -23,6 +23,7 @@ const PLAIN: &[&str] = &[
     "crates/modbus/",
     "crates/model/",
     "crates/profile/",
+    "crates/proof/",
     "crates/vfs/",
     "crates/wire/",
     "dashboard/src/components/",
@@ -35,7 +36,7 @@ const PLAIN: &[&str] = &[
     "docs/writing.md",
     "examples/",
     "profiles/",
-    "xtask/src/tidy/",
+    "xtask/",
 ];
 
 const ENDINGS: &[&str] = &[".rs", ".md", ".ts", ".tsx", ".toml", ".html"];

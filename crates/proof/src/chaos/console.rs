@@ -1,4 +1,4 @@
-//! What people see while it runs: a line for each fault, and a bar on a terminal.
+//! Progress on standard error: a line for each fault, and a bar on a terminal.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Console {
         Self { clock: Clock::system(), bar }
     }
 
-    /// A line, with the seconds since the start.
+    /// Prints a line with the seconds since the start.
     pub(crate) fn note(&self, line: &str) {
         let seconds = Duration::from_millis(self.clock.mono().0).as_secs_f64();
         let line = format!("{seconds:7.1} s  {line}");
@@ -38,7 +38,7 @@ impl Console {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn close(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,8 +1,8 @@
-//! The faults there are, what each needs for itself, and the order in which they come.
+//! The kinds of faults, what each needs exclusively, and the order in which they are drawn.
 
 use ecowatt_fleet::random::Random;
 
-/// A fault that is begun and ends.
+/// A kind of fault with a beginning and an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     ServerKilled,
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     BusParted,
 }
 
-/// What a fault needs, so that no two of them spoil each other's outcome.
+/// What a fault needs exclusively, so that no two of them disturb each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     Server,
@@ -32,7 +32,7 @@ pub(crate) enum Part {
     Bus(usize),
 }
 
-/// All of them.
+/// All kinds.
 pub(crate) const KINDS: [Kind; 13] = [
     Kind::ServerKilled,
     Kind::ServerPaused,
@@ -49,23 +49,23 @@ pub(crate) const KINDS: [Kind; 13] = [
     Kind::BusParted,
 ];
 
-/// Those that fill the time while the server is taken.
+/// Kinds that fill the time while another fault occupies the server.
 const LIGHT: [Kind; 4] =
     [Kind::AgentKilled, Kind::AgentPaused, Kind::LinkParted, Kind::InverterKilled];
-/// How often the time is filled so, in millionths: agents must also get round to sampling.
+/// How often the time is filled so, in millionths: agents also need time to sample.
 const LIGHT_SHARE: u32 = 300_000;
-/// Overloads of one run, for each leaves some hundred megabytes on a small disk.
+/// Most overloads in one run: each leaves some hundred megabytes on a small disk.
 const OVERLOADS_MAX: u32 = 2;
 
 impl Kind {
-    /// As the table names it.
+    /// Its name in the table.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::ServerKilled => "server killed (SIGKILL)",
             Self::ServerPaused => "server stopped and continued (SIGSTOP)",
             Self::ServerDiskFull => "server's disk full",
             Self::ServerFilesUsedUp => "server out of file descriptors",
-            Self::ServerCrowded => "server's connections all taken by idlers",
+            Self::ServerCrowded => "server's connections all used by idle clients",
             Self::Overload => "server offered ten times its capacity",
             Self::AgentKilled => "agent killed (SIGKILL)",
             Self::AgentPaused => "agent stopped and continued (SIGSTOP)",
@@ -77,7 +77,7 @@ impl Kind {
         }
     }
 
-    /// What it takes for itself, with the agent or inverter of this number.
+    /// The parts that it needs exclusively, with the agent or inverter of this number.
     pub(crate) fn needs(self, number: usize) -> Vec<Part> {
         match self {
             Self::ServerKilled
@@ -95,7 +95,7 @@ impl Kind {
     }
 }
 
-/// What is still to come: every kind once in random order, then every kind once again.
+/// The kinds still to come: every kind once in random order, then every kind once more.
 #[derive(Debug)]
 pub(crate) struct Deck {
     kinds: Vec<Kind>,
@@ -108,7 +108,7 @@ impl Deck {
         Self { kinds, left: Vec::new(), rounds: 0 }
     }
 
-    /// Whether each kind has had its turn.
+    /// Whether each kind was drawn at least once.
     pub(crate) fn has_shown_all(&self) -> bool {
         self.rounds > 1 || self.rounds == 1 && self.left.is_empty()
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_left_alone() {
+    fn occupied_parts_get_no_second_fault() {
         let mut random = Random::new(2, 0);
         let mut deck = Deck::new(KINDS.to_vec());
         let is_free = |parts: &[Part]| !parts.contains(&Part::Server);

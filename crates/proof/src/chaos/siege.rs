@@ -1,5 +1,5 @@
-//! Faults that take from the server what it needs: file descriptors and places for connections, and
-//! space on its disk. It must go on by itself when they are there again.
+//! Faults that deprive the server of file descriptors, places for connections, or space on its
+//! disk. It must recover by itself when they are available again.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -21,36 +21,36 @@ use crate::overload::is_healthy;
 use crate::process::{limit_files, open_files};
 use crate::volume::Volume;
 
-/// Descriptors that the server may still take when it is starved, beside one for each agent: when
-/// the starvers are gone, somebody must be able to ask how it is.
+/// Descriptors left to the starved server, besides one for each agent: after the starvers have
+/// gone, its health must be checked over a new connection.
 const FILES_LEFT: u64 = 4;
-/// Connections more than it has descriptors for.
+/// Connections beyond the descriptors that it has.
 const STARVERS: u64 = 60;
-/// How long a starved server may take to say that it cannot accept.
+/// How long a starved server may take to log that it cannot accept.
 const SHORT_MAX: Duration = Duration::from_secs(60);
 /// Connections that the server leaves to one address, three quarters of 4,096, and those that idle:
 /// each further one takes the place of another.
 const PLACES: u64 = 3_072;
 const IDLERS: usize = 4_400;
-/// How often idlers come if they could not take all places before the first were closed.
+/// Attempts to occupy all places before the first idle connections are closed.
 const CROWDS_MAX: u32 = 3;
-/// Pause between two looks at a state.
+/// Pause between two checks of a state.
 const LOOK: Duration = Duration::from_millis(20);
 /// Connections that are opened at a time.
 const AT_ONCE: usize = 100;
-/// How long a connection may take to come about; when the listener's backlog is full, it is tried
-/// again after 1, 3 and 7 s (tcp(7), retries of SYN).
+/// How long a connection may take to open; when the listener's backlog is full, SYN is repeated
+/// after 1, 3 and 7 s (tcp(7)).
 const CONNECT_MAX: Duration = Duration::from_secs(4);
-/// How long one question may take while a server is recovering.
+/// How long one request may take while a server is recovering.
 const ASK_MAX: Duration = Duration::from_secs(5);
-/// How long idlers are left alone: the server closes them after that time.
+/// How long idle connections may stay: the server closes them after that time.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// How long the server may take to recover, on a machine with much else to do.
+/// How long the server may take to recover, on a busy machine.
 const RECOVERY_MAX: Duration = Duration::from_secs(120);
-/// How long a full disk may go unnoticed: a log with room in it is written to first.
+/// How long a full disk may go unnoticed: the log may still have room that is written to first.
 const UNNOTICED_MAX: Duration = Duration::from_secs(30);
 
-/// Who is besieged.
+/// The server under siege.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) pid: Pid,
@@ -59,8 +59,8 @@ pub(super) struct Target {
     pub(super) agents: u64,
 }
 
-/// Lowers the server's limit of file descriptors to little more than it has open, and comes with more
-/// connections than that. When they leave it must accept again, under the same limit.
+/// Lowers the server's limit of file descriptors to little more than it has open, and opens more
+/// connections than that. When they are closed it must accept again, under the same limit.
 pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
     let before = refusals(&server.log)?;
     let left = FILES_LEFT + server.agents;
@@ -82,8 +82,8 @@ pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
     Ok(Told { note, violation, ..Told::default() })
 }
 
-/// Takes all connections that the server leaves to an address, and does nothing with them. Whoever
-/// comes anew must be served all the same.
+/// Opens all connections that the server allows one address, and leaves them idle. A new connection
+/// must still be served.
 pub(super) async fn crowd(server: Target) -> Result<Told> {
     let pid = server.pid;
     let is_full = move || ready(open_files(pid).map(|count| count >= PLACES));
@@ -113,8 +113,8 @@ pub(super) async fn crowd(server: Target) -> Result<Told> {
     Ok(Told { note, violation, ..Told::default() })
 }
 
-/// Takes all space of the server's disk, until somebody who wants to write was put off and then for
-/// a while, and gives it back. Then the server must take what is written again.
+/// Fills the server's disk until a request that must write was rejected, and for a while after
+/// that, then frees the space. The server must then accept writes again.
 pub(super) async fn fill_up(
     disk: Arc<Volume>,
     listen: String,
@@ -130,7 +130,7 @@ pub(super) async fn fill_up(
         if passed > noticed.unwrap_or(UNNOTICED_MAX) + lasting {
             break;
         }
-        // Whoever frees space on a full disk finds it taken again.
+        // Space that the server frees meanwhile is filled again.
         disk.fill()?;
         match timeout(ASK_MAX, write(&listen, &token)).await {
             Ok(Ok(Answer { status: 503, retry_after: Some(_), .. })) => {
@@ -140,7 +140,7 @@ pub(super) async fn fill_up(
             }
             Ok(Ok(Answer { status: 201, .. })) => {}
             Ok(Ok(answer)) => *others.entry(answer.status).or_insert(0u64) += 1,
-            // Other faults may have taken the server away.
+            // Another fault may have stopped the server.
             Ok(Err(_)) | Err(_) => tokio::time::sleep(LOOK).await,
         }
     }
@@ -153,18 +153,18 @@ pub(super) async fn fill_up(
     let is_well = holds_within(RECOVERY_MAX, is_taken).await?;
     let seconds = clock.mono().since(freed).as_secs_f64();
     told.note = format!(
-        "space is back: {} were put off, then the server took what was written after {seconds:.1} s",
+        "space is free again: {} requests were rejected; the server accepted writes after {seconds:.1} s",
         told.put_off_full
     );
     told.violation = match (others.is_empty(), is_well) {
-        (false, _) => Some(format!("answers on a full disk beside 201 and 503: {others:?}")),
-        (_, false) => Some(format!("nothing taken {RECOVERY_MAX:?} after the disk was full")),
+        (false, _) => Some(format!("answers on a full disk other than 201 and 503: {others:?}")),
+        (_, false) => Some(format!("no write accepted {RECOVERY_MAX:?} after the disk was full")),
         (true, true) => None,
     };
     Ok(told)
 }
 
-/// Asks for something that must be stored.
+/// Sends a request that must be stored.
 async fn write(listen: &str, token: &str) -> std::io::Result<Answer> {
     let body = r#"{"name":"Probe","site":{"name":"Trial","time_zone":"UTC"}}"#;
     let mut stream = TcpStream::connect(listen).await?;
@@ -177,7 +177,7 @@ async fn write(listen: &str, token: &str) -> std::io::Result<Answer> {
     Answers::new(stream).next().await
 }
 
-/// Whether a state comes about in time.
+/// Whether a state is reached in time.
 async fn holds_within<F: Future<Output = Result<bool>>>(
     patience: Duration,
     mut holds: impl FnMut() -> F,
@@ -191,7 +191,7 @@ async fn holds_within<F: Future<Output = Result<bool>>>(
     timeout(patience, look).await.unwrap_or(Ok(false))
 }
 
-/// Connections of which every other has sent half a request.
+/// Opens connections; every other one sends half a request.
 async fn idlers(listen: &str, count: usize) -> Vec<TcpStream> {
     let mut idlers = Vec::with_capacity(count);
     let mut opening = JoinSet::new();
@@ -215,7 +215,7 @@ async fn idlers(listen: &str, count: usize) -> Vec<TcpStream> {
     idlers
 }
 
-/// How long until the server answers somebody who comes anew.
+/// How long until the server answers on a new connection.
 async fn recovery(listen: &str) -> Option<Duration> {
     let clock = Clock::system();
     let is_well = || async { Ok(timeout(ASK_MAX, is_healthy(listen)).await.unwrap_or(false)) };
@@ -223,7 +223,7 @@ async fn recovery(listen: &str) -> Option<Duration> {
     is_healthy.then(|| Duration::from_millis(clock.mono().0))
 }
 
-/// How often the server's log says that a connection could not be accepted.
+/// How often the server logged that it could not accept a connection.
 fn refusals(log: &Path) -> Result<usize> {
     let text = std::fs::read(log).with_context(|| format!("reading {}", log.display()))?;
     Ok(String::from_utf8_lossy(&text).matches("connection not accepted").count())

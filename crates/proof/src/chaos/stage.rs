@@ -1,4 +1,4 @@
-//! The rig with a bad network between its parts, and the faults that are done to it.
+//! The rig with a bad network between its parts, and the faults against it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,26 +22,26 @@ use crate::rig::{Rig, Routes, STOP_MAX};
 use crate::verdict::Verdict;
 use crate::volume::Volume;
 
-/// Room for the server's data: two overloads that are taken altogether (100,000 messages of 4 KB
-/// each, roll-ups included) fit. Memory is taken as it is filled.
+/// Room for the server's data: two completely accepted overloads fit (100,000 messages of 4 KB
+/// each, roll-ups included). Memory is used only as the disk fills.
 const SERVER_DISK_BYTES: u64 = 1024 * 1024 * 1024;
 const AGENT_DISK_BYTES: u64 = 8 * 1024 * 1024;
-/// How long messages come in an overload; answering what is taken of them takes longer.
+/// How long messages are sent in an overload; answering the accepted ones takes longer.
 const OVERLOAD: Duration = Duration::from_secs(5);
-/// How often states are looked at.
+/// How often states are checked.
 const TICK: Duration = Duration::from_millis(25);
-/// How often the server's memory is looked at.
+/// How often the server's memory is measured.
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 /// Pause before a process that could not start is started again, as a supervisor would.
 const RESTART: Duration = Duration::from_millis(500);
-/// How long a server may take to answer whether it is well before it is asked again.
+/// How long a server may take to answer `/health` before the request is repeated.
 const ASK_MAX: Duration = Duration::from_millis(500);
 /// How long a start on a full disk may take to fail.
 const FAILED_START_MAX: Duration = Duration::from_secs(60);
-/// How long after the time is up faults may go on until each kind has had its turn and has ended.
+/// How long faults may go on after the time is up, until each kind has occurred and has ended.
 const OVERTIME_MAX: Duration = Duration::from_secs(600);
 
-/// What is asked for.
+/// Settings of a run.
 pub(crate) struct Wishes {
     pub(crate) seed: u64,
     pub(crate) agents: u8,
@@ -49,7 +49,7 @@ pub(crate) struct Wishes {
     pub(crate) day: PathBuf,
 }
 
-/// What happened.
+/// Results of a run.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) counts: BTreeMap<Kind, u64>,
@@ -57,20 +57,20 @@ pub(crate) struct Report {
     pub(crate) bus: Arc<Tally>,
     /// Kinds that this machine does not allow, and why.
     pub(crate) not_tested: Vec<(Kind, String)>,
-    /// Starts that failed for want of space on a disk that was full.
+    /// Starts that failed because the disk was full.
     pub(crate) failed_starts: u64,
-    /// Requests that a server on a full disk put off with 503 and Retry-After.
+    /// Requests that a server on a full disk rejected with 503 and Retry-After.
     pub(crate) put_off_full: u64,
     pub(crate) overloads: Vec<Outcome>,
     pub(crate) kept: Kept,
-    /// The server's memory at its largest, at all times and under overload.
+    /// Peak memory of the server, at all times and under overload.
     pub(crate) memory: u64,
     pub(crate) memory_overloaded: u64,
     pub(crate) verdict: Verdict,
     pub(crate) violations: Vec<String>,
 }
 
-/// What a fault that takes care of itself has to tell when it is over.
+/// Result of a fault that runs as its own task.
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) note: String,
@@ -91,7 +91,7 @@ struct Active {
     ending: Ending,
 }
 
-/// Everything that is played with.
+/// The processes, proxies and disks of a run, and the faults in progress.
 pub(crate) struct Stage<'a> {
     // Processes end before their disks go.
     rig: Rig,
@@ -109,7 +109,7 @@ pub(crate) struct Stage<'a> {
     random: Random,
     wishes: Wishes,
     active: Vec<Active>,
-    /// Processes that have ended for want of space, and when they are started again.
+    /// Processes that ended because the disk was full, and when they are restarted.
     down: BTreeMap<Part, MonoMs>,
     /// Processes that were started on a full disk, and when.
     started_full: BTreeMap<Part, MonoMs>,
@@ -178,8 +178,8 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Does one fault after another, several at a time, until the time is up, each kind has had its
-    /// turn, the networks theirs, and all have ended.
+    /// Causes faults, several at a time, until the time is up, each kind and each trouble of the
+    /// networks has occurred, and all have ended.
     pub(crate) fn play(&mut self) -> Result<()> {
         let is_tested =
             |kind: &Kind| self.report.not_tested.iter().all(|(missing, _)| missing != kind);
@@ -209,7 +209,7 @@ impl<'a> Stage<'a> {
                 next_fault = now.plus(Duration::from_millis(self.random.between(100, 1_200)));
                 let mut taken: Vec<Part> =
                     self.active.iter().flat_map(|a| a.kind.needs(a.number)).collect();
-                // Nothing is done to who is not there.
+                // A process that is down gets no fault.
                 taken.extend(self.down.keys());
                 taken.extend((!self.is_server_up).then_some(Part::Server));
                 let is_free = |parts: &[Part]| parts.iter().all(|part| !taken.contains(part));
@@ -226,7 +226,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Whether the network has done all it can do.
+    /// Whether every trouble of the networks has occurred.
     fn has_troubled_all(&self) -> bool {
         let has_done = |troubles: &[Trouble], tally: &Tally| {
             troubles.iter().all(|trouble| tally.count(*trouble) > 0)
@@ -236,7 +236,7 @@ impl<'a> Stage<'a> {
 
     /// Compares, after all faults have ended.
     pub(crate) fn judge(&mut self) -> Result<()> {
-        self.console.note("all faults have ended; waiting for what is still to arrive");
+        self.console.note("all faults have ended; waiting for the backlog");
         let console = self.console;
         self.report.verdict = self.rig.judge(&mut |line| console.note(line))?;
         self.rig.server.stop(STOP_MAX)?;
@@ -245,7 +245,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Copies what lies on disks that vanish to where it can be looked at.
+    /// Copies the contents of disks that will be unmounted to an ordinary folder.
     pub(crate) fn keep(&self) -> Result<()> {
         for disk in self.disks() {
             let mut kept = disk.path().as_os_str().to_owned();
@@ -255,7 +255,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The disks that are to be unmounted whatever happens.
+    /// The disks that must be unmounted whatever happens.
     pub(crate) fn mounts(&self) -> Vec<PathBuf> {
         self.disks().map(|disk| disk.path().to_owned()).collect()
     }
@@ -283,7 +283,7 @@ impl<'a> Stage<'a> {
         }
         match kind {
             Kind::ServerKilled | Kind::AgentKilled | Kind::InverterKilled => {
-                // A process that is killed is off for a moment.
+                // A killed process is down for a moment.
                 self.down.remove(&kind.needs(number)[0]);
                 (least_ms, most_ms) = (0, 1_000);
             }
@@ -336,8 +336,8 @@ impl<'a> Stage<'a> {
         self.runtime.spawn(async move {
             let outcome = crowd.overload(&listen, OVERLOAD, &mut from, &is_on).await?;
             let note = format!(
-                "overload is over: {:.0} messages/s are the capacity, {:.0}/s came; {} taken, \
-                 {} put off",
+                "overload has ended: capacity {:.0} messages/s, offered {:.0}/s; {} accepted, \
+                 {} rejected",
                 outcome.capacity,
                 outcome.offered_rate,
                 outcome.acknowledged.len(),
@@ -381,7 +381,7 @@ impl<'a> Stage<'a> {
                 | Kind::Overload => {}
             }
         }
-        // Whoever frees space on a full disk finds it taken again.
+        // Space that the agent frees meanwhile is filled again.
         if self.active.iter().any(|active| active.kind == Kind::AgentDiskFull) {
             fill(self.agent_disk.as_ref())?;
         }
@@ -421,8 +421,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Looks after processes that have ended by themselves. Only one that could not start on a full
-    /// disk may do that; a supervisor would start it again.
+    /// Restarts processes that have ended by themselves, as a supervisor would. Only a process that
+    /// could not start on a full disk may end by itself.
     fn supervise(&mut self, now: MonoMs) -> Result<()> {
         let agents = 0..usize::from(self.wishes.agents);
         let all = std::iter::once(Part::Server)
@@ -468,7 +468,7 @@ impl<'a> Stage<'a> {
     }
 
     fn look_at_memory(&mut self) {
-        // Between a kill and the next start there is none.
+        // Between a kill and the next start there is no process.
         let Ok(bytes) = self.rig.server.pss() else { return };
         self.report.memory = self.report.memory.max(bytes);
         if self.is_overloaded.load(Ordering::Acquire) {
@@ -476,7 +476,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// How long a process stands still or a network is parted at most.
+    /// Longest time for which a process is stopped or a network is parted.
     fn longest_ms(&self) -> u64 {
         (self.wishes.lasting.as_secs() * 1_000 / 7).clamp(4_000, 25_000)
     }
