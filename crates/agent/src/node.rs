@@ -424,7 +424,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         let result = read.and_then(|()| self.storage.persist(&batch));
         let now = now();
         if is_left && result.is_ok() {
-            self.core.handle_other_persisted();
+            self.core.handle_leftover_persisted();
         } else {
             self.core.handle_persisted(now, result.is_ok());
         }

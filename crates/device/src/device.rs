@@ -406,7 +406,7 @@ where
 
     /// The shell used the id of the batch from [`Device::cut`] for older samples that were still in
     /// its draft. The current samples stay in the buffer and are cut again under the next id.
-    pub fn handle_other_persisted(&mut self) {
+    pub fn handle_leftover_persisted(&mut self) {
         if self.cutting.take().is_some() {
             self.sequence = Sequence(self.sequence.0.saturating_add(1));
             self.spooled.batches = self.spooled.batches.saturating_add(1);
