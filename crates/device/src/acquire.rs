@@ -18,7 +18,7 @@ use crate::cycle::{Cycle, Unanswered};
 use crate::event::{Event, Events};
 use crate::lengths::Lengths;
 use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
-use crate::link_state::{LinkState, Outcome, Sleep};
+use crate::link_state::{CycleOutcome, LinkState, Sleep};
 use crate::quarantine::{Quarantine, Verdict};
 use crate::schedule::Schedule;
 use crate::wall::Wall;
@@ -285,11 +285,11 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         }
         let has_words = cycle.has_words && self.marks[..columns].contains(&Mark::Read);
         let outcome = match (has_words, cycle.has_answer) {
-            (true, _) => Outcome::Read,
-            (false, true) => Outcome::Refused,
-            (false, false) => Outcome::Quiet,
+            (true, _) => CycleOutcome::Read,
+            (false, true) => CycleOutcome::Refused,
+            (false, false) => CycleOutcome::Quiet,
         };
-        if outcome == Outcome::Read {
+        if outcome == CycleOutcome::Read {
             self.judge_sleep();
         }
         // A cycle of quarantined registers alone says nothing about the inverter.
@@ -412,10 +412,16 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         has_moved
     }
 
-    fn end_on_link(&mut self, outcome: Outcome, cycle: &Cycle, now: MonoMs, events: &mut Events) {
+    fn end_on_link(
+        &mut self,
+        outcome: CycleOutcome,
+        cycle: &Cycle,
+        now: MonoMs,
+        events: &mut Events,
+    ) {
         let was_away = !self.link.is_answering() && self.link.state() != SourceState::Unknown;
         let changed = self.link.cycle_ended(now, outcome);
-        if was_away && outcome == Outcome::Read {
+        if was_away && outcome == CycleOutcome::Read {
             // It may be another inverter: read again what is read once per connection.
             self.schedule.reconnected(&self.plan, cycle.groups);
             self.quarantine.retry_all(now);

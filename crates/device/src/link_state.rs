@@ -16,7 +16,7 @@ use crate::limits::{
 
 /// How a cycle went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CycleOutcome {
     /// At least one register was read.
     Read,
     /// Answers came, but no register was read.
@@ -68,9 +68,13 @@ impl LinkState {
     }
 
     /// Takes the outcome of a cycle; returns the previous state if it changed.
-    pub(crate) fn cycle_ended(&mut self, now: MonoMs, outcome: Outcome) -> Option<SourceState> {
+    pub(crate) fn cycle_ended(
+        &mut self,
+        now: MonoMs,
+        outcome: CycleOutcome,
+    ) -> Option<SourceState> {
         let former = self.state;
-        if outcome == Outcome::Quiet {
+        if outcome == CycleOutcome::Quiet {
             self.quiet_since.get_or_insert(now);
         } else {
             (self.quiet_since, self.quiet_before) = (None, Duration::ZERO);
@@ -78,16 +82,20 @@ impl LinkState {
         let quiet_for = self.quiet_since.map_or(Duration::ZERO, |since| now.since(since));
         let is_overdue = quiet_for + self.quiet_before > NIGHT_MAX;
         self.failed_cycles = match outcome {
-            Outcome::Read => 0,
-            Outcome::Refused | Outcome::Quiet => self.failed_cycles.saturating_add(1),
+            CycleOutcome::Read => 0,
+            CycleOutcome::Refused | CycleOutcome::Quiet => self.failed_cycles.saturating_add(1),
         };
         self.state = match outcome {
-            Outcome::Read if self.sleep == Sleep::Yes => SourceState::Asleep,
-            Outcome::Read => SourceState::Online,
-            Outcome::Refused | Outcome::Quiet if self.failed_cycles < FAILED_CYCLES_MAX => former,
-            Outcome::Refused => SourceState::Faulty,
-            Outcome::Quiet if self.sleep == Sleep::No || is_overdue => SourceState::Offline,
-            Outcome::Quiet => SourceState::Asleep,
+            CycleOutcome::Read if self.sleep == Sleep::Yes => SourceState::Asleep,
+            CycleOutcome::Read => SourceState::Online,
+            CycleOutcome::Refused | CycleOutcome::Quiet
+                if self.failed_cycles < FAILED_CYCLES_MAX =>
+            {
+                former
+            }
+            CycleOutcome::Refused => SourceState::Faulty,
+            CycleOutcome::Quiet if self.sleep == Sleep::No || is_overdue => SourceState::Offline,
+            CycleOutcome::Quiet => SourceState::Asleep,
         };
         (self.state != former).then_some(former)
     }
@@ -124,9 +132,9 @@ impl LinkState {
 mod tests {
     use super::*;
 
-    fn after(is_sleepy: bool, outcomes: &[Outcome]) -> (SourceState, Duration) {
+    fn after(is_sleepy: bool, outcomes: &[CycleOutcome]) -> (SourceState, Duration) {
         let mut link = LinkState::new(None);
-        link.cycle_ended(MonoMs(0), Outcome::Read);
+        link.cycle_ended(MonoMs(0), CycleOutcome::Read);
         link.set_sleep(if is_sleepy { Sleep::Yes } else { Sleep::No });
         for outcome in outcomes {
             link.cycle_ended(MonoMs(0), *outcome);
@@ -140,7 +148,7 @@ mod tests {
     fn quiet_at(mut link: LinkState, hours: &[u64]) -> std::vec::Vec<SourceState> {
         let mut state = |hour: &u64| {
             for _ in 0..FAILED_CYCLES_MAX {
-                link.cycle_ended(MonoMs(hour * HOUR_MS), Outcome::Quiet);
+                link.cycle_ended(MonoMs(hour * HOUR_MS), CycleOutcome::Quiet);
             }
             link.state()
         };
@@ -152,7 +160,7 @@ mod tests {
         use SourceState::{Asleep, Offline};
         let mut dusk = LinkState::new(None);
         dusk.set_sleep(Sleep::Soon);
-        dusk.cycle_ended(MonoMs(0), Outcome::Read);
+        dusk.cycle_ended(MonoMs(0), CycleOutcome::Read);
         assert_eq!(dusk.state(), SourceState::Online, "it makes power");
         assert_eq!(
             quiet_at(dusk, &[1, 15, 21, 22, 99]),
@@ -166,13 +174,13 @@ mod tests {
         assert_eq!(quiet_at(asleep(9999), &[0, 1, 2]), [Asleep, Asleep, Offline]);
         // One answer, and a whole night is allowed again.
         let mut awake = asleep(19);
-        awake.cycle_ended(MonoMs(0), Outcome::Read);
+        awake.cycle_ended(MonoMs(0), CycleOutcome::Read);
         assert_eq!(quiet_at(awake, &[5, 24, 26]), [Asleep, Asleep, Offline]);
     }
 
     #[test]
     fn quiet_means_asleep_offline_or_a_lost_frame() {
-        use Outcome::{Quiet, Read, Refused};
+        use CycleOutcome::{Quiet, Read, Refused};
         let s = Duration::from_secs;
         assert_eq!(after(false, &[Quiet, Quiet]), (SourceState::Online, s(0)));
         assert_eq!(after(false, &[Quiet; 3]), (SourceState::Offline, s(6)));
