@@ -62,7 +62,7 @@ pub struct ReadOutcome<'a> {
 
 /// The sample of a finished cycle.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken<'a> {
+pub(crate) struct CycleSample<'a> {
     pub(crate) at: MonoMs,
     pub(crate) words: &'a [u16],
     pub(crate) marks: &'a [Mark],
@@ -259,7 +259,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         wall: &Wall,
         tolerance: Duration,
         events: &mut Events,
-    ) -> Option<Taken<'_>> {
+    ) -> Option<CycleSample<'_>> {
         if !self.is_over() {
             return None;
         }
@@ -304,7 +304,7 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
         let began = cycle.began.unwrap_or(cycle.scheduled);
         let is_punctual = began.since(cycle.scheduled) <= tolerance;
         let at = if is_punctual { cycle.scheduled } else { began };
-        Some(Taken { at, words: &self.words[..columns], marks: &self.marks[..columns] })
+        Some(CycleSample { at, words: &self.words[..columns], marks: &self.marks[..columns] })
     }
 
     fn begin_cycle(&mut self, now: MonoMs, wall: &Wall) {

@@ -487,8 +487,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "a sample gets the time at which it was complete",
         file: "crates/device/src/acquire.rs",
         changes: &[(
-            "        Some(Taken { at,",
-            "        let at = at.max(now);\n        Some(Taken { at,",
+            "        Some(CycleSample { at,",
+            "        let at = at.max(now);\n        Some(CycleSample { at,",
         )],
         breaks: "NothingRestamped",
         seed: 1,
