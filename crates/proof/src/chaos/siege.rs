@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::stage::Told;
+use super::stage::FaultReport;
 use crate::answers::{Answer, Answers};
 use crate::overload::is_healthy;
 use crate::process::{limit_files, open_files};
@@ -61,7 +61,7 @@ pub(super) struct Target {
 
 /// Lowers the server's limit of file descriptors to little more than it has open, and opens more
 /// connections than that. When they are closed it must accept again, under the same limit.
-pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
+pub(super) async fn starve(server: Target, lasting: Duration) -> Result<FaultReport> {
     let before = refusals(&server.log)?;
     let left = FILES_LEFT + server.agents;
     let had = limit_files(server.pid, Some(open_files(server.pid)? + left))?;
@@ -79,12 +79,12 @@ pub(super) async fn starve(server: Target, lasting: Duration) -> Result<Told> {
     };
     let seconds = recovered.unwrap_or_default().as_secs_f64();
     let note = format!("descriptors are free again: the server accepted after {seconds:.1} s");
-    Ok(Told { note, violation, ..Told::default() })
+    Ok(FaultReport { note, violation, ..FaultReport::default() })
 }
 
 /// Opens all connections that the server allows one address, and leaves them idle. A new connection
 /// must still be served.
-pub(super) async fn crowd(server: Target) -> Result<Told> {
+pub(super) async fn crowd(server: Target) -> Result<FaultReport> {
     let pid = server.pid;
     let is_full = move || ready(open_files(pid).map(|count| count >= PLACES));
     let mut crowds = 0;
@@ -110,7 +110,7 @@ pub(super) async fn crowd(server: Target) -> Result<Told> {
     let note = format!(
         "{count} idle connections took all places; the next was served after {seconds:.1} s"
     );
-    Ok(Told { note, violation, ..Told::default() })
+    Ok(FaultReport { note, violation, ..FaultReport::default() })
 }
 
 /// Fills the server's disk until a request that must write was rejected, and for a while after
@@ -120,9 +120,9 @@ pub(super) async fn fill_up(
     listen: String,
     token: String,
     lasting: Duration,
-) -> Result<Told> {
+) -> Result<FaultReport> {
     let clock = Clock::system();
-    let mut told = Told::default();
+    let mut report = FaultReport::default();
     let mut others = BTreeMap::new();
     let mut noticed = None;
     loop {
@@ -134,7 +134,7 @@ pub(super) async fn fill_up(
         disk.fill()?;
         match timeout(ASK_MAX, write(&listen, &token)).await {
             Ok(Ok(Answer { status: 503, retry_after: Some(_), .. })) => {
-                told.put_off_full += 1;
+                report.put_off_full += 1;
                 noticed.get_or_insert(passed);
                 tokio::time::sleep(LOOK).await;
             }
@@ -152,16 +152,16 @@ pub(super) async fn fill_up(
     let freed = clock.mono();
     let is_well = holds_within(RECOVERY_MAX, is_taken).await?;
     let seconds = clock.mono().since(freed).as_secs_f64();
-    told.note = format!(
+    report.note = format!(
         "space is free again: {} requests were rejected; the server accepted writes after {seconds:.1} s",
-        told.put_off_full
+        report.put_off_full
     );
-    told.violation = match (others.is_empty(), is_well) {
+    report.violation = match (others.is_empty(), is_well) {
         (false, _) => Some(format!("answers on a full disk other than 201 and 503: {others:?}")),
         (_, false) => Some(format!("no write accepted {RECOVERY_MAX:?} after the disk was full")),
         (true, true) => None,
     };
-    Ok(told)
+    Ok(report)
 }
 
 /// Sends a request that must be stored.

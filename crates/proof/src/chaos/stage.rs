@@ -72,7 +72,7 @@ pub(crate) struct Report {
 
 /// Result of a fault that runs as its own task.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct FaultReport {
     pub(crate) note: String,
     pub(crate) violation: Option<String>,
     pub(crate) overload: Option<(Outcome, u32)>,
@@ -81,7 +81,7 @@ pub(crate) struct Told {
 
 enum Ending {
     At(MonoMs),
-    Told(JoinHandle<Result<Told>>),
+    Task(JoinHandle<Result<FaultReport>>),
 }
 
 /// A fault that has begun.
@@ -296,14 +296,14 @@ impl<'a> Stage<'a> {
         let listen = self.rig.listen.clone();
         let ending = match (kind, &self.server_disk) {
             (Kind::ServerFilesUsedUp, _) => {
-                Ending::Told(self.runtime.spawn(starve(self.target()?, time)))
+                Ending::Task(self.runtime.spawn(starve(self.target()?, time)))
             }
-            (Kind::ServerCrowded, _) => Ending::Told(self.runtime.spawn(crowd(self.target()?))),
+            (Kind::ServerCrowded, _) => Ending::Task(self.runtime.spawn(crowd(self.target()?))),
             (Kind::ServerDiskFull, Some(disk)) => {
                 let (disk, token) = (Arc::clone(disk), self.rig.token.clone());
-                Ending::Told(self.runtime.spawn(fill_up(disk, listen, token, time)))
+                Ending::Task(self.runtime.spawn(fill_up(disk, listen, token, time)))
             }
-            (Kind::Overload, _) => Ending::Told(self.overload(listen)),
+            (Kind::Overload, _) => Ending::Task(self.overload(listen)),
             _ => Ending::At(now.plus(time)),
         };
         let whose = match kind.needs(number)[0] {
@@ -313,7 +313,7 @@ impl<'a> Stage<'a> {
         };
         let lasting = match ending {
             Ending::At(_) => format!("for {:.1} s", time.as_secs_f64()),
-            Ending::Told(_) => "…".to_owned(),
+            Ending::Task(_) => "…".to_owned(),
         };
         self.console.note(&format!("{}{whose} {lasting}", kind.label()));
         *self.report.counts.entry(kind).or_default() += 1;
@@ -330,7 +330,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn overload(&self, listen: String) -> JoinHandle<Result<Told>> {
+    fn overload(&self, listen: String) -> JoinHandle<Result<FaultReport>> {
         let (crowd, is_on) = (Arc::clone(&self.crowd), Arc::clone(&self.is_overloaded));
         let mut from = self.next_message;
         self.runtime.spawn(async move {
@@ -343,24 +343,24 @@ impl<'a> Stage<'a> {
                 outcome.acknowledged.len(),
                 outcome.put_off
             );
-            Ok(Told { note, overload: Some((outcome, from)), ..Told::default() })
+            Ok(FaultReport { note, overload: Some((outcome, from)), ..FaultReport::default() })
         })
     }
 
     fn finish_due(&mut self, now: MonoMs) -> Result<()> {
         let is_due = |active: &mut Active| match &active.ending {
             Ending::At(at) => *at <= now,
-            Ending::Told(task) => task.is_finished(),
+            Ending::Task(task) => task.is_finished(),
         };
         let due: Vec<Active> = self.active.extract_if(.., is_due).collect();
         for Active { kind, number, ending } in due {
-            if let Ending::Told(task) = ending {
-                let told = self.runtime.block_on(task).context("a fault's task")?;
-                let told = told.with_context(|| kind.label())?;
-                self.console.note(&told.note);
-                self.report.violations.extend(told.violation);
-                self.report.put_off_full += told.put_off_full;
-                if let Some((outcome, from)) = told.overload {
+            if let Ending::Task(task) = ending {
+                let report = self.runtime.block_on(task).context("a fault's task")?;
+                let report = report.with_context(|| kind.label())?;
+                self.console.note(&report.note);
+                self.report.violations.extend(report.violation);
+                self.report.put_off_full += report.put_off_full;
+                if let Some((outcome, from)) = report.overload {
                     self.report.overloads.push(outcome);
                     self.next_message = from;
                 }
