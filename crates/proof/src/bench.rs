@@ -107,7 +107,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         "≥ 8,000,000",
     );
     // With few devices each waits for its quota: the rate above is then the quota's.
-    row("  answers 429 (over quota)", &sent.put_off.to_string(), "");
+    row("  answers 429 (over quota)", &sent.over_quota.to_string(), "");
     row("server memory, after that load (PSS)", &mebibytes(server.process.pss()?), "≤ 1 GiB");
     queries(&server.client, &runtime, &fleet, &day, &server.listen)?;
     agent_memory(&program, &server, folder.path())?;
@@ -146,7 +146,7 @@ struct Sent {
     messages: u32,
     rows: u32,
     /// How often a device had to wait for its quota.
-    put_off: u64,
+    over_quota: u64,
 }
 
 struct Sender<'a> {
@@ -162,7 +162,7 @@ impl Sender<'_> {
         let count: usize = connections.iter().map(Vec::len).sum();
         let run = send(listen, connections, None).await?;
         ensure!(run.accepted + run.turned_away == count as u64, "every message is answered");
-        sent.put_off += run.put_off;
+        sent.over_quota += run.over_quota;
         ensure!(run.turned_away == 0, "64 connections do not overload a server");
         Ok(run)
     }
@@ -172,7 +172,7 @@ impl Sender<'_> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
         let messages = (rate * 10.0) as u32;
         let run = send(listen, self.messages(messages, sent)?, Some(rate)).await?;
-        sent.put_off += run.put_off;
+        sent.over_quota += run.over_quota;
         Ok(run)
     }
 

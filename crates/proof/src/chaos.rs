@@ -126,9 +126,9 @@ fn violations(report: &Report) -> Vec<String> {
     check(verdict.persisted > 0, "no sample was taken, so nothing was tested".into());
     check(verdict.is_clean(), "stored samples differ from the persisted ones".into());
     for outcome in &report.overloads {
-        let Outcome { put_off, put_off_without_time, not_acknowledged, .. } = outcome;
-        check(*put_off > 0, "no message got 503, so there was no overload".into());
-        check(*put_off_without_time == 0, "503 without Retry-After".into());
+        let Outcome { rejected, rejected_without_time, not_acknowledged, .. } = outcome;
+        check(*rejected > 0, "no message got 503, so there was no overload".into());
+        check(*rejected_without_time == 0, "503 without Retry-After".into());
         check(*not_acknowledged == 0, "200 without an acknowledgement".into());
         check(outcome.other_statuses.is_empty(), "a status other than 200 and 503".into());
         check(outcome.unanswered == 0, "a message was never answered".into());
@@ -144,7 +144,7 @@ fn violations(report: &Report) -> Vec<String> {
     }
     check(
         !report.counts.contains_key(&Kind::ServerDiskFull)
-            || report.put_off_full + report.failed_starts > 0,
+            || report.rejected_full + report.failed_starts > 0,
         "no request got 503 while the server's disk was full".into(),
     );
     check(report.kept.missing == 0, "acknowledged under overload, and not stored".into());
@@ -183,7 +183,7 @@ fn table(report: &Report) {
     }
     row("agent–inverter: bytes corrupted", "left out, Modbus TCP has no checksum");
     row("starts that failed on a full disk", &report.failed_starts.to_string());
-    row("on a full disk: 503 with Retry-After", &report.put_off_full.to_string());
+    row("on a full disk: 503 with Retry-After", &report.rejected_full.to_string());
 
     heading("samples");
     let verdict = &report.verdict;
@@ -205,8 +205,8 @@ fn table(report: &Report) {
         row("offered", &factor(outcome.offered_rate));
         row("messages offered", &outcome.offered.to_string());
         row("accepted and acknowledged", &outcome.acknowledged.len().to_string());
-        row("503 with Retry-After", &outcome.put_off.to_string());
-        row("503 without Retry-After", &outcome.put_off_without_time.to_string());
+        row("503 with Retry-After", &outcome.rejected.to_string());
+        row("503 without Retry-After", &outcome.rejected_without_time.to_string());
         row("200 without acknowledgement", &outcome.not_acknowledged.to_string());
         row("other statuses", &format!("{:?}", outcome.other_statuses));
         row("connection refused or ended before the answer", &outcome.cut_off.to_string());

@@ -23,7 +23,7 @@ pub(crate) struct Run {
     pub(crate) turned_away: u64,
     /// Answered 429, as for a device over its quota, and sent again when the server asked. The
     /// pauses are part of `elapsed`.
-    pub(crate) put_off: u64,
+    pub(crate) over_quota: u64,
     /// Latencies of the accepted messages, ascending: from when a message was due, even if the
     /// previous one was not yet answered; without a pace, or after a pause, from sending.
     pub(crate) latencies: Vec<Duration>,
@@ -66,7 +66,7 @@ pub(crate) async fn send(
         let part = done.context("a connection's task")??;
         run.accepted += part.accepted;
         run.turned_away += part.turned_away;
-        run.put_off += part.put_off;
+        run.over_quota += part.over_quota;
         run.latencies.extend(part.latencies);
     }
     run.elapsed = start.elapsed();
@@ -110,7 +110,7 @@ async fn connection(
                 Answer { status: 429, retry_after: Some(pause), .. } => {
                     ensure!(pause <= PAUSE_MAX, "the server asks for a pause of {pause:?}");
                     ensure!(tried < TRIES_MAX, "a message was rejected {tried} times");
-                    run.put_off += 1;
+                    run.over_quota += 1;
                     tokio::time::sleep(pause).await;
                 }
                 Answer { status, .. } => bail!("the server answered {status}"),
@@ -167,7 +167,7 @@ mod tests {
         let taken = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         let (run, given) = answer(&[taken, wait, wait, taken]).await;
         let run = run.unwrap();
-        assert_eq!((given, run.accepted, run.put_off, run.turned_away), (4, 2, 2, 0));
+        assert_eq!((given, run.accepted, run.over_quota, run.turned_away), (4, 2, 2, 0));
         assert!(run.elapsed >= Duration::from_secs(2), "{:?}", run.elapsed);
         assert!(run.quantile(1.0) < Duration::from_secs(1), "pauses are not latency");
 

@@ -79,8 +79,8 @@ pub(crate) struct Outcome {
     /// Answered 200 with anything else.
     pub(crate) not_acknowledged: u64,
     /// 503 with Retry-After, and without.
-    pub(crate) put_off: u64,
-    pub(crate) put_off_without_time: u64,
+    pub(crate) rejected: u64,
+    pub(crate) rejected_without_time: u64,
     pub(crate) other_statuses: BTreeMap<u16, u64>,
     /// No connection, or one that ended before the answer.
     pub(crate) cut_off: u64,
@@ -235,9 +235,9 @@ impl Crowd {
                 }
             }
             Fate::Answered(Answer { status: 503, retry_after: Some(_), .. }) => {
-                outcome.put_off += 1;
+                outcome.rejected += 1;
             }
-            Fate::Answered(Answer { status: 503, .. }) => outcome.put_off_without_time += 1,
+            Fate::Answered(Answer { status: 503, .. }) => outcome.rejected_without_time += 1,
             Fate::Answered(answer) => {
                 *outcome.other_statuses.entry(answer.status).or_default() += 1;
             }

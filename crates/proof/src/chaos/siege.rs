@@ -134,7 +134,7 @@ pub(super) async fn fill_up(
         disk.fill()?;
         match timeout(ASK_MAX, write(&listen, &token)).await {
             Ok(Ok(Answer { status: 503, retry_after: Some(_), .. })) => {
-                report.put_off_full += 1;
+                report.rejected_full += 1;
                 noticed.get_or_insert(passed);
                 tokio::time::sleep(LOOK).await;
             }
@@ -154,7 +154,7 @@ pub(super) async fn fill_up(
     let seconds = clock.mono().since(freed).as_secs_f64();
     report.note = format!(
         "space is free again: {} requests were rejected; the server accepted writes after {seconds:.1} s",
-        report.put_off_full
+        report.rejected_full
     );
     report.violation = match (others.is_empty(), is_well) {
         (false, _) => Some(format!("answers on a full disk other than 201 and 503: {others:?}")),

@@ -60,7 +60,7 @@ pub(crate) struct Report {
     /// Starts that failed because the disk was full.
     pub(crate) failed_starts: u64,
     /// Requests that a server on a full disk rejected with 503 and Retry-After.
-    pub(crate) put_off_full: u64,
+    pub(crate) rejected_full: u64,
     pub(crate) overloads: Vec<Outcome>,
     pub(crate) kept: Kept,
     /// Peak memory of the server, at all times and under overload.
@@ -76,7 +76,7 @@ pub(crate) struct FaultReport {
     pub(crate) note: String,
     pub(crate) violation: Option<String>,
     pub(crate) overload: Option<(Outcome, u32)>,
-    pub(crate) put_off_full: u64,
+    pub(crate) rejected_full: u64,
 }
 
 enum Ending {
@@ -341,7 +341,7 @@ impl<'a> Stage<'a> {
                 outcome.capacity,
                 outcome.offered_rate,
                 outcome.acknowledged.len(),
-                outcome.put_off
+                outcome.rejected
             );
             Ok(FaultReport { note, overload: Some((outcome, from)), ..FaultReport::default() })
         })
@@ -359,7 +359,7 @@ impl<'a> Stage<'a> {
                 let report = report.with_context(|| kind.label())?;
                 self.console.note(&report.note);
                 self.report.violations.extend(report.violation);
-                self.report.put_off_full += report.put_off_full;
+                self.report.rejected_full += report.rejected_full;
                 if let Some((outcome, from)) = report.overload {
                     self.report.overloads.push(outcome);
                     self.next_message = from;
