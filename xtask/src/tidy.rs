@@ -1,5 +1,6 @@
 //! The mechanical half of ARCHITECTURE.md's rules, checked over the manifests and the sources.
 
+mod circles;
 mod language;
 
 use std::collections::BTreeSet;
@@ -66,6 +67,7 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     let mut faults = Vec::new();
     manifests(root, &mut faults)?;
     sources(root, &mut faults)?;
+    circles::check(root, &mut faults)?;
     language::check(root, &mut faults)?;
     // A change that moves the place of a mutation fails here, before the mutations are tried.
     mutations::check_places(root, &mut faults)?;

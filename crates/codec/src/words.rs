@@ -7,7 +7,7 @@
 //! register.
 
 use crate::predictor::{FRACTION_BITS, Predictor, Surprises};
-use crate::priors::PRIORS;
+use crate::priors::{CONTEXTS, PRIORS};
 use crate::range_coder::{Coder, Steady};
 
 /// State kept for one column's words.
@@ -40,7 +40,7 @@ const SIGN: usize = DIFFERS + AGES * SPREADS * DISTANCES;
 const LONGER: usize = SIGN + SPREADS * DISTANCES;
 const UPPER: usize = LONGER + SPREADS * LENGTHS;
 const LOWER: usize = UPPER + OCTAVES * LENGTHS;
-pub(crate) const CONTEXTS: usize = LOWER + OCTAVES * LENGTHS * 2;
+const _: () = assert!(CONTEXTS == LOWER + OCTAVES * LENGTHS * 2);
 
 /// The adaptive part of the words, shared by all columns.
 #[derive(Debug, Clone)]

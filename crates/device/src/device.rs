@@ -14,12 +14,12 @@ use heapless::Vec;
 
 use crate::acquire::{ReadOutcome, Source, SourceConfig};
 use crate::buffer::{Buffer, Cut, CutError, Sample};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, LinkFailure};
 use crate::kept::{Asleep, Slot};
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
 use crate::uplink::{
-    Acknowledged, ComposeError, Credentials, FollowUp, LinkFailure, Outgoing, ReplyError, Tail,
-    Uplink, UplinkConfig, batch_rows_max,
+    Acknowledged, ComposeError, Credentials, FollowUp, Outgoing, ReplyError, Tail, Uplink,
+    UplinkConfig, batch_rows_max,
 };
 use crate::wall::{Heard, Wall};
 

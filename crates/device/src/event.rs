@@ -8,7 +8,19 @@ use ecowatt_wire::{Refusal, SourceState};
 use heapless::Deque;
 
 use crate::limits::EVENTS_MAX;
-use crate::uplink::LinkFailure;
+
+/// Why a message brought no valid reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkFailure {
+    /// No connection, a broken one, or no answer in time.
+    Unreachable,
+    /// The server is overloaded or stopping; it may say when to retry.
+    Busy { retry_after: Option<Duration> },
+    /// The server answered with another status than that of a reply.
+    Refused { status: u16 },
+    /// The answer is not the sealed reply to the message.
+    BadReply,
+}
 
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

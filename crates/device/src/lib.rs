@@ -32,10 +32,10 @@ mod wall;
 pub use acquire::{ReadOutcome, ReadResult, SourceConfig};
 pub use buffer::{Cut, CutError, Sample};
 pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started};
-pub use event::Event;
+pub use event::{Event, LinkFailure};
 pub use kept::Slot;
 pub use uplink::{
-    Acknowledged, ComposeError, Credentials, LinkFailure, Outgoing, ReplyError, UplinkConfig,
-    batch_bytes_max, batch_rows_max,
+    Acknowledged, ComposeError, Credentials, Outgoing, ReplyError, UplinkConfig, batch_bytes_max,
+    batch_rows_max,
 };
 pub use wall::Wall;

@@ -23,7 +23,7 @@ use ecowatt_wire::{
 };
 use heapless::Vec;
 
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, LinkFailure};
 use crate::limits::{
     ANNOUNCED_MAX, CHECK_IN_MAX, CHECK_IN_MIN, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION,
     LINK_RETRY_MAX, LINK_RETRY_MIN, MESSAGE_BYTES_MIN, RETRY_AFTER_MAX, START_SPREAD,
@@ -48,19 +48,6 @@ pub struct UplinkConfig {
     /// Different for each device and start; spreads what devices would otherwise do at the same
     /// time.
     pub seed: u32,
-}
-
-/// Why a message got no valid reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkFailure {
-    /// No connection, a broken one, or no answer in time.
-    Unreachable,
-    /// The server is overloaded or stopping; it may say when to retry.
-    Busy { retry_after: Option<Duration> },
-    /// The server answered with another status than that of a reply.
-    Refused { status: u16 },
-    /// The answer is not the sealed reply to the message.
-    BadReply,
 }
 
 /// A sealed message.

@@ -136,6 +136,8 @@ pub(crate) struct Device {
 
 /// Most bytes of a message.
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// Longest wait of the agent for connection, request and reply together.
+const EXCHANGE_TIMEOUT_MS: u64 = 20_000;
 /// Longest interval between two samples where messages are small.
 const SMALL_MESSAGES_INTERVAL: Duration = Duration::from_secs(20);
 /// Longest interval between two samples where the spool is small.

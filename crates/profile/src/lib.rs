@@ -30,6 +30,7 @@ mod scaled;
 mod source;
 #[cfg(feature = "std")]
 mod write;
+mod write_rule;
 
 pub use kind::{Kind, RawWords, Table, WordOrder};
 #[cfg(feature = "alloc")]
@@ -51,4 +52,5 @@ pub use profile::{
 };
 pub use scaled::{ParseScaledError, Scaled};
 #[cfg(feature = "std")]
-pub use write::{Verify, WriteError, WriteFunction, WriteRequest, WriteRule};
+pub use write::{WriteError, WriteRequest};
+pub use write_rule::{Verify, WriteFunction, WriteRule};

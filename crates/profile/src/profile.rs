@@ -15,7 +15,7 @@ use crate::layout::CounterKind;
 use crate::plan::{Group, Transport};
 use crate::scaled::Scaled;
 use crate::sunspec::Found;
-use crate::write::WriteRule;
+use crate::write_rule::WriteRule;
 
 pub use parse::RATED_W;
 pub use resolve::ResolveError;

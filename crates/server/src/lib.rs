@@ -20,6 +20,7 @@ pub mod packing;
 mod presence;
 mod running;
 mod sparing;
+mod stopping;
 mod telemetry;
 mod text;
 mod throttle;

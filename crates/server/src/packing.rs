@@ -12,7 +12,7 @@ use ecowatt_store::{Pack, Store, StoreError, TimeRange};
 use tokio::sync::watch;
 
 use crate::limits::{PACK_AFTER, PACK_PAUSE};
-use crate::running::stopped;
+use crate::stopping::stopped;
 
 /// How often all inverters are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::fleet::Fleet;
 use crate::limits::{LINES_MAX, SWEEP_PAGE};
 use crate::live::Live;
-use crate::running::stopped;
+use crate::stopping::stopped;
 
 /// Time between two looks, in the world's time: readers are people.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -218,12 +218,6 @@ pub(crate) fn shared(
     }
 }
 
-/// Waits until the server is to stop.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that whoever would say so is gone, which says so too.
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
 impl Running {
     /// Waits until the server has stopped. Nothing of it uses the store after this.
     ///

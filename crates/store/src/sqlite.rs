@@ -34,6 +34,7 @@ mod writer;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ecowatt_model::{DeviceNumber, KeyGeneration};
@@ -528,6 +529,11 @@ fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+/// Starts a thread of the engine.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(OpenError::Thread)
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
 use ecowatt_wire::Certainty;
 
-use super::exchange::EXCHANGE_TIMEOUT_MS;
-use super::{Device, DeviceNode, Life, cycle, medium};
+use super::{Device, DeviceNode, EXCHANGE_TIMEOUT_MS, Life, cycle, medium};
 use crate::network::Message;
 use crate::trace::What;
 use crate::violation::{Invariant, Violation};

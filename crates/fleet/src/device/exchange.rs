@@ -6,14 +6,12 @@ use ecowatt_device::LinkFailure;
 use ecowatt_model::{BatchId, Counter, UnixMs};
 
 use super::checks::RIGHT_CLOCK_ERROR_MS;
-use super::{Device, Life};
+use super::{Device, EXCHANGE_TIMEOUT_MS, Life};
 use crate::fleetwide::after;
 use crate::network::{Answer, Delivered, Delivery, Message, Response};
 use crate::trace::What;
 use crate::violation::Invariant;
 
-/// Longest wait of the agent for connection, request and reply together.
-pub(super) const EXCHANGE_TIMEOUT_MS: u64 = 20_000;
 /// How long a connection attempt into a partition or to a dead server takes.
 const REFUSED_AFTER_MS: u64 = 3_000;
 

@@ -23,7 +23,7 @@ use crate::plan::{GROUPS_MAX, Group, READ_REGISTERS_MAX, SLEEP_CONDITIONS_MAX, S
 use crate::scaled::Scaled;
 use crate::source::{Problems, Section, decimal, not_one_of};
 use crate::sunspec;
-use crate::write::{Verify, WriteFunction, WriteRule};
+use crate::write_rule::{Verify, WriteFunction, WriteRule};
 
 /// Range of an inverter's rated power, in watts.
 pub const RATED_W: core::ops::RangeInclusive<u32> = 50..=10_000_000;

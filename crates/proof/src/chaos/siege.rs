@@ -15,11 +15,19 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::stage::FaultReport;
 use crate::answers::{Answer, Answers};
-use crate::overload::is_healthy;
+use crate::overload::{Outcome, is_healthy};
 use crate::process::{limit_files, open_files};
 use crate::volume::Volume;
+
+/// Result of a fault that runs as its own task.
+#[derive(Default)]
+pub(super) struct FaultReport {
+    pub(super) note: String,
+    pub(super) violation: Option<String>,
+    pub(super) overload: Option<(Outcome, u32)>,
+    pub(super) rejected_full: u64,
+}
 
 /// Descriptors left to the starved server, besides one for each agent: after the starvers have
 /// gone, its health must be checked over a new connection.

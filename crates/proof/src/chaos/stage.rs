@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::console::Console;
 use super::kind::{Deck, KINDS, Kind, Part};
-use super::siege::{Target, crowd, fill_up, starve};
+use super::siege::{FaultReport, Target, crowd, fill_up, starve};
 use crate::overload::{Crowd, Kept, Outcome, is_healthy};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Trouble, Weather};
 use crate::rig::{Rig, Routes, STOP_MAX};
@@ -68,15 +68,6 @@ pub(crate) struct Report {
     pub(crate) memory_overloaded: u64,
     pub(crate) verdict: Verdict,
     pub(crate) violations: Vec<String>,
-}
-
-/// Result of a fault that runs as its own task.
-#[derive(Default)]
-pub(crate) struct FaultReport {
-    pub(crate) note: String,
-    pub(crate) violation: Option<String>,
-    pub(crate) overload: Option<(Outcome, u32)>,
-    pub(crate) rejected_full: u64,
 }
 
 enum Ending {

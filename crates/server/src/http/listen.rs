@@ -30,8 +30,8 @@ use crate::limits::{
     HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, LINGER, LINGER_BYTES_MAX, PUT_OFF_LINE_EVERY,
     SHUTDOWN_DEADLINE, WRITE_TIMEOUT,
 };
-use crate::running::stopped;
 use crate::sparing::Sparing;
+use crate::stopping::stopped;
 
 /// Waits out a shortage of file descriptors or memory, in which `accept` fails at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

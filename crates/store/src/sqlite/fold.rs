@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::threads::spawn;
+use super::spawn;
 use crate::OpenError;
 
 /// The thread that makes the passes, and what the writer knows of it.

@@ -6,8 +6,7 @@ use ecowatt_codec::State;
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::query;
-use super::row::{corrupt, signed};
+use super::row::{block, corrupt, signed};
 use crate::StoreError;
 use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
 use crate::pack::{Pack, Place, blocks, stretches};
@@ -66,7 +65,7 @@ pub(super) fn walk(
     form: Form,
     mut take: impl FnMut(Stretch) -> bool,
 ) -> Result<(), StoreError> {
-    let (first, epoch, sequence) = query::key_after(after);
+    let (first, epoch, sequence) = key_after(after);
     let mut alone = db.prepare_cached(
         "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
              bytes
@@ -127,9 +126,16 @@ pub(super) fn walk(
     }
 }
 
+/// The key that blocks after one of them are above, or all blocks: no batch has an epoch below 0.
+fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
+    after.map_or((i64::MIN, -1, 0), |(first, id)| {
+        (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
+    })
+}
+
 fn next_block(rows: &mut Rows<'_>) -> Result<Option<Stretch>, StoreError> {
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(query::block(row)?.into()))
+    Ok(Some(block(row)?.into()))
 }
 
 fn next_pack(rows: &mut Rows<'_>) -> Result<Option<(Place, Vec<u8>)>, StoreError> {
@@ -234,7 +240,7 @@ pub(crate) fn loose_blocks(
     let mut found: Vec<Block> = Vec::new();
     let (mut row_count, mut byte_count) = (0, 0);
     while let Some(row) = rows.next()? {
-        let block = query::block(row)?;
+        let block = block(row)?;
         let day = |block: &Block| block.first.0.div_euclid(DAY_MS);
         row_count += u32::from(block.rows);
         byte_count += block.bytes.len();

@@ -1,11 +1,12 @@
 //! Statements that read telemetry.
 
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceNumber, UnixMs};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::fleet::point;
 use super::pack::{self, Form};
-use super::row::{corrupt, count};
+use super::row::count;
+use crate::StoreError;
 use crate::latest::Latest;
 use crate::limits::{
     BLOCK_BYTES_PER_QUERY, BLOCK_ROWS_PER_QUERY, BLOCKS_PER_QUERY_MAX, BUCKET_CELLS_PER_QUERY_MAX,
@@ -14,23 +15,8 @@ use crate::limits::{
 use crate::rollup::{Aggregate, Day, LocalDate, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
 use crate::telemetry::{
     Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LatestReading, PointId,
-    SourceLatest, Stretch, TimeQuality, TimeRange,
+    SourceLatest, Stretch, TimeRange,
 };
-use crate::{StoreError, StreamId};
-
-pub(super) fn block(row: &Row<'_>) -> rusqlite::Result<Block> {
-    Ok(Block {
-        first: UnixMs(row.get(0)?),
-        id: BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) },
-        last: UnixMs(row.get(3)?),
-        rows: row.get(4)?,
-        stream: StreamId::from_code(row.get(5)?),
-        time_offset_ms: row.get(6)?,
-        time_quality: TimeQuality::from_code(row.get(7)?)
-            .ok_or_else(|| corrupt(7, "time quality"))?,
-        bytes: row.get(8)?,
-    })
-}
 
 /// Batches as they were sent.
 pub(crate) fn blocks(
@@ -72,13 +58,6 @@ fn bounded(
             && found.len() < BLOCKS_PER_QUERY_MAX as usize
     })?;
     Ok(found)
-}
-
-/// The key that blocks after one of them are above, or all blocks: no batch has an epoch below 0.
-pub(super) fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
-    after.map_or((i64::MIN, -1, 0), |(first, id)| {
-        (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
-    })
 }
 
 /// Batches as they were sent, in the order of their key, from after one of them on.

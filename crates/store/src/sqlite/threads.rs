@@ -8,12 +8,13 @@
 use std::fs::File;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::fold::Fold;
+use super::spawn;
 use super::writer::{Job, Writer};
 use crate::limits::{GROUP_MAX, LOOK_UP_QUEUE_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
 use crate::{OpenError, StoreError};
@@ -161,13 +162,6 @@ fn send<T>(queue: Option<&SyncSender<T>>, item: T) -> Result<(), StoreError> {
         TrySendError::Full(_) => StoreError::Busy,
         TrySendError::Disconnected(_) => StoreError::Closed,
     })
-}
-
-pub(super) fn spawn(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, OpenError> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(OpenError::Thread)
 }
 
 /// Works until every sender is gone and the queue is empty.
