@@ -1,4 +1,4 @@
-//! The Python client of `examples/python-client`, which was written from `docs/wire-protocol.md` alone:
+//! The Python client of `examples/python-client`, which shares no code with the product:
 //! as a device of the real server, as the server of a real agent, and with the vectors of both.
 //!
 //! Runs with the interpreter that `ECOWATT_PYTHON` names (`cargo xtask test` provides one with what
