@@ -31,7 +31,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "(block.stream, block.time_offset_ms, block.time_quality)",
             "(block.stream, block.time_quality)",
         )],
-        breaks: "WellPlaced",
+        breaks: "RebuildChangesNothing",
         seed: 1,
     },
     Mutation {
