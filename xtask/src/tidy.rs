@@ -21,7 +21,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("envelope", &["model"]),
     ("wire", &["model"]),
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
-    ("agent", &["model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device"]),
+    ("node", &["model", "profile", "codec", "envelope", "wire", "device"]),
+    (
+        "agent",
+        &["model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device", "node"],
+    ),
     ("inverter", &["model", "clock", "modbus", "profile"]),
     ("store", &["model", "codec"]),
     ("vfs", &[]),
@@ -31,14 +35,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "fleet",
         &[
-            "model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device", "agent",
+            "model", "clock", "modbus", "profile", "codec", "envelope", "wire", "device", "node",
             "inverter", "store", "vfs", "server",
         ],
     ),
 ];
 
 /// Crates that run on a microcontroller.
-const NO_STD: &[&str] = &["model", "modbus", "profile", "codec", "envelope", "wire", "device"];
+const NO_STD: &[&str] =
+    &["model", "modbus", "profile", "codec", "envelope", "wire", "device", "node"];
 
 /// An external crate, the crates that may use it, and where in their sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[

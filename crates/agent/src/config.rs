@@ -14,13 +14,13 @@ use ecowatt_device::batch_bytes_max;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
 use ecowatt_model::SOURCES_MAX;
+use ecowatt_node::storage::{Order, spool_bytes_min};
 use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
 pub use self::document::Document;
 use crate::bus::Address;
 use crate::link::ServerUrl;
-use crate::storage::{Order, spool_bytes_min};
 
 /// Everything the agent is told before it starts.
 #[derive(Debug, Clone)]

@@ -11,10 +11,11 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX};
 use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::DeviceNumber;
+use ecowatt_node::storage::{Identity, Ledger, LedgerError, PendingEnrolment};
 
+use crate::folder::Folder;
 use crate::link::Link;
 use crate::standing::{Teller, Trouble};
-use crate::storage::{Folder, Identity, Ledger, LedgerError, PendingEnrolment};
 
 /// Why the agent has no identity and cannot get one.
 #[derive(Debug, thiserror::Error)]

@@ -1,24 +1,23 @@
-//! The Linux shell around the device core: buses, network, and what survives a power cut.
+//! The Linux shell around a node: buses, network, and the folder that its disk is.
 //!
-//! [`run()`] carries out what `ecowatt-device` decides. It decides nothing itself but how: which
-//! task owns a bus, which file holds a batch, when to give up on a socket. What needs neither tasks
-//! nor sockets is a [`node`], which the simulation of a fleet drives as well.
+//! [`run()`] carries out what `ecowatt-node` gives it. It decides nothing itself but how: which task
+//! owns a bus, when to give up on a socket, what the log says.
 
 mod bus;
 mod config;
 mod enrol;
+mod folder;
 mod link;
-pub mod node;
 mod rated;
 mod run;
 mod sample_log;
 mod standing;
-pub mod storage;
 mod survey;
 
 pub use bus::{Address, ParseAddressError, Serial};
 pub use config::{Config, ConfigError, Document, InverterConfig, Problem, list as list_problems};
 pub use enrol::EnrolError;
+pub use folder::{Folder, FolderError};
 pub use link::{ParseServerUrlError, ServerUrl};
 pub use run::{RunError, run, run_and_tell};
 pub use standing::{Standing, Trouble};

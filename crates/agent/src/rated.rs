@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use ecowatt_device::Sample;
 use ecowatt_model::{Mark, MonoMs, SourceNumber};
+use ecowatt_node::storage::{Disk, Fault, Pair};
 use ecowatt_profile::{Compiled, Layout, RATED_W, Read};
 
 use crate::config::InverterConfig;
-use crate::storage::{Disk, Pair};
 use crate::survey::{self, Survey, SurveyError};
 
 const KEPT_BYTES_MAX: usize = 256;
@@ -187,7 +187,7 @@ pub(crate) fn keep<D: Disk + Clone>(
     source: SourceNumber,
     inverter: &InverterConfig,
     watts: u32,
-) -> std::io::Result<()> {
+) -> Result<(), Fault> {
     let (mut pair, _) = open(disk, source);
     pair.store(format!("{}\n{watts}", title(inverter)).as_bytes())
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_model::SourceNumber;
+use ecowatt_node::StartError;
+use ecowatt_node::storage::{Disk, Ledger, LedgerError, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -16,12 +18,11 @@ use self::epoch::{Carried, Ended, Epoch};
 use crate::bus::{Address, Bus, Job, Pace};
 use crate::config::{Config, InverterConfig};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
+use crate::folder::{Folder, FolderError};
 use crate::link::Link;
-use crate::node::StartError;
 use crate::rated;
 use crate::sample_log::SampleLog;
 use crate::standing::{Standing, Teller};
-use crate::storage::{Disk, Folder, FolderError, Ledger, LedgerError, StorageError};
 use crate::survey::{self, News, Survey, Surveyor};
 
 /// Why the agent ended by itself.

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::SourceNumber;
+use ecowatt_node::storage::Disk;
 use ecowatt_profile::sunspec::{self, Discovery, Found, NoModels, ProbeAnswer};
 use ecowatt_profile::{Compiled, Profile, Read, Table};
 use tokio::sync::{Notify, mpsc};
 
 use crate::bus::{Answer, Job};
 use crate::config::InverterConfig;
-use crate::storage::Disk;
 
 pub(crate) use self::kept::recall;
 

@@ -18,12 +18,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ecowatt_agent::node::{Next, Node, SourceSetup};
-use ecowatt_agent::storage::{Dropped, Order, SPOOL_BYTES_MIN};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
 use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
+use ecowatt_node::storage::{Dropped, Order, SPOOL_BYTES_MIN};
+use ecowatt_node::{Next, Node, SourceSetup};
 use ecowatt_wire::SourceState;
 
 use crate::disk::Disk;

@@ -1,7 +1,7 @@
 //! A simulated disk: what is written, what of it is durable, and what a power cut leaves.
 //!
-//! One disk serves both halves of the product: the agent's durable structures stand on it
-//! ([`ecowatt_agent::storage::Disk`]), and the server's database through SQLite's VFS
+//! One disk serves both halves of the product: the node's durable structures stand on it
+//! ([`ecowatt_node::storage::Disk`]), and the server's database through SQLite's VFS
 //! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
 //! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost, torn or, on flash, garbled by the seed, each operation by itself, so
 //! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contents::Contents;
+use ecowatt_node::storage::Fault;
 use fate::Fates;
 use names::Names;
 
@@ -343,7 +344,7 @@ enum Passage {
 }
 
 fn off() -> io::Error {
-    io::Error::other("the power is off")
+    io::Error::new(io::ErrorKind::NotConnected, "the power is off")
 }
 
 fn missing() -> io::Error {
@@ -542,59 +543,75 @@ impl State {
     }
 }
 
-impl ecowatt_agent::storage::Disk for Disk {
-    fn list(&self) -> io::Result<Vec<String>> {
+/// Runs an operation for the node.
+fn for_node<T>(work: impl FnOnce() -> io::Result<T>) -> Result<T, Fault> {
+    work().map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull => Fault::Full,
+        io::ErrorKind::NotConnected => Fault::Closed,
+        io::ErrorKind::InvalidData => Fault::Unreadable,
+        _ => Fault::Failed,
+    })
+}
+
+impl ecowatt_node::storage::Disk for Disk {
+    fn list(&self) -> Result<Vec<String>, Fault> {
         let state = self.state();
-        state.powered()?;
+        for_node(|| state.powered())?;
         Ok(state.names.iter().map(|(name, _)| name.to_owned()).collect())
     }
 
-    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+    fn len(&self, name: &str) -> Result<Option<u64>, Fault> {
         let mut state = self.state();
-        state.powered()?;
+        for_node(|| state.powered())?;
         let Some(file) = state.names.find(name) else { return Ok(None) };
-        state.medium(file, |contents| contents.known_len()).map(Some)
+        for_node(|| state.medium(file, |contents| contents.known_len()).map(Some))
     }
 
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         let mut state = self.state();
-        state.powered()?;
-        let (file, offset) = (state.find(name)?, place(offset)?);
-        state.medium(file, |contents| contents.read(offset, buffer))
+        for_node(|| {
+            state.powered()?;
+            let (file, offset) = (state.find(name)?, place(offset)?);
+            state.medium(file, |contents| contents.read(offset, buffer))
+        })
     }
 
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         let file = |state: &mut State| match state.names.find(name) {
             Some(file) => file,
             None => state.create(name),
         };
-        self.state().write(file, offset, bytes)
+        for_node(|| self.state().write(file, offset, bytes))
     }
 
-    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+    fn truncate(&self, name: &str, len: u64) -> Result<(), Fault> {
         let mut state = self.state();
-        state.powered()?;
-        let file = state.find(name)?;
-        state.truncate(file, len)
+        for_node(|| {
+            state.powered()?;
+            let file = state.find(name)?;
+            state.truncate(file, len)
+        })
     }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.state().remove(name)
+    fn remove(&self, name: &str) -> Result<(), Fault> {
+        for_node(|| self.state().remove(name))
     }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.state().rename(from, to)
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+        for_node(|| self.state().rename(from, to))
     }
 
-    fn sync(&self, name: &str) -> io::Result<()> {
+    fn sync(&self, name: &str) -> Result<(), Fault> {
         let mut state = self.state();
-        state.powered()?;
-        let file = state.find(name)?;
-        state.sync(file)
+        for_node(|| {
+            state.powered()?;
+            let file = state.find(name)?;
+            state.sync(file)
+        })
     }
 
-    fn sync_names(&self) -> io::Result<()> {
-        self.state().sync_names()
+    fn sync_names(&self) -> Result<(), Fault> {
+        for_node(|| self.state().sync_names())
     }
 }
 

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use ecowatt_agent::storage::Dropped;
 use ecowatt_device::Slot;
 use ecowatt_model::{BatchId, BootEpoch, Counter, UnixMs};
+use ecowatt_node::storage::Dropped;
 
 /// Events that are kept in words, unless the whole trace was asked for.
 const KEPT: usize = 200;

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use ecowatt_agent::storage::{Batch, Dropped};
 use ecowatt_codec::{Decoder, State, TimeBase};
 use ecowatt_model::{BatchId, BootEpoch, COLUMNS_MAX, Mark, Sequence, SourceNumber, UnixMs};
+use ecowatt_node::storage::{Batch, Dropped};
 use ecowatt_store::{Block, TimeQuality};
 
 use crate::trace::Digest;

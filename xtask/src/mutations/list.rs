@@ -205,7 +205,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device ignores a corrected system clock",
-        file: "crates/agent/src/node.rs",
+        file: "crates/node/src/node.rs",
         changes: &[("        if self.storage.is_possible(system) {", "        if false {")],
         breaks: "WellPlaced",
         seed: 6,
@@ -259,7 +259,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device goes on waiting after a refused reply",
-        file: "crates/agent/src/node.rs",
+        file: "crates/node/src/node.rs",
         changes: &[(
             "                self.core.handle_link_failure(at, LinkFailure::BadReply);\n",
             "",
@@ -269,7 +269,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "draft forgets samples before the spool has them",
-        file: "crates/agent/src/storage.rs",
+        file: "crates/node/src/storage.rs",
         changes: &[(
             "        self.spool.append(batch)?;
         let witness",
@@ -287,7 +287,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device goes on with an epoch that ended in good order",
-        file: "crates/agent/src/storage/ledger.rs",
+        file: "crates/node/src/storage/ledger.rs",
         changes: &[(
             "        record.epoch = last.checked_add(1).ok_or(LedgerError::Exhausted(\"start\"))?;",
             "        let next = if record.is_stopped { last } else { last.saturating_add(1) };
@@ -298,7 +298,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "agent does not open a torn spool",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "                true => self.disk.truncate(&name, segment.bytes),
 ",
@@ -310,7 +310,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger is not synced",
-        file: "crates/agent/src/storage/pair.rs",
+        file: "crates/node/src/storage/pair.rs",
         changes: &[(
             "unwrap_or(0))?;
         self.disk.sync(name)
@@ -323,7 +323,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger is written over its only copy",
-        file: "crates/agent/src/storage/pair.rs",
+        file: "crates/node/src/storage/pair.rs",
         changes: &[("        let copy = if is_sound { 1 - self.current } else { self.current };", "        let copy = self.current;")],
         breaks: "DeviceStarts",
         seed: 3,
@@ -337,7 +337,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "counters are used before their reservation",
-        file: "crates/agent/src/storage/ledger.rs",
+        file: "crates/node/src/storage/ledger.rs",
         changes: &[(
             "        record.reserved = limit.0.max(record.reserved);\n",
             "        let _ = limit;\n",
@@ -347,7 +347,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "draft is not synced",
-        file: "crates/agent/src/storage/draft.rs",
+        file: "crates/node/src/storage/draft.rs",
         changes: &[(
             "&self.record)
             .and_then(|()| self.disk.sync(&journal.name));
@@ -360,7 +360,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "draft's checksums are not checked",
-        file: "crates/agent/src/storage/draft.rs",
+        file: "crates/node/src/storage/draft.rs",
         changes: &[(
             "    if u32::from_le_bytes(*crc) != checksum(epoch, source, rest) {",
             "    if u32::from_le_bytes(*crc) == 0 && checksum(epoch, source, rest) == 1 {",
@@ -370,7 +370,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "draft calls every register read",
-        file: "crates/agent/src/storage/draft.rs",
+        file: "crates/node/src/storage/draft.rs",
         changes: &[(
             "map(|code| Mark::from_code(*code))",
             "map(|code| Mark::from_code(*code).map(|_| Mark::Read))",
@@ -380,7 +380,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool is not synced",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "if is_synced { self.disk.sync(&name) } else { Ok(()) }",
             "{ let _ = is_synced; Ok(()) }",
@@ -390,14 +390,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool trusts the length of a torn record",
-        file: "crates/agent/src/storage/spool/record.rs",
+        file: "crates/node/src/storage/spool/record.rs",
         changes: &[("    let body = from.0.get(..len)?;", "    let body = &from.0[..len];")],
         breaks: "NoPanic",
         seed: 4,
     },
     Mutation {
         name: "spool drops nothing when it is full",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes",
             "self.bytes().saturating_add(len) <= 64 * self.limit_bytes",
@@ -407,7 +407,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool drops its newest segment but one when it is full",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "            for gap in self.contents(0) {
 ",
@@ -421,7 +421,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool drops before it is full",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes",
             "self.bytes().saturating_add(len) <= self.limit_bytes / 4",
@@ -431,7 +431,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gap is not noted before its batches go",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "                let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);",
             "                let noted: io::Result<()> = Ok(());",
@@ -441,14 +441,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gap is reported as one batch",
-        file: "crates/agent/src/storage/spool/gaps.rs",
+        file: "crates/node/src/storage/spool/gaps.rs",
         changes: &[("        self.last = next.last;\n", "")],
         breaks: "NothingLost",
         seed: 2,
     },
     Mutation {
         name: "samples of the last epoch are thrown away",
-        file: "crates/agent/src/storage.rs",
+        file: "crates/node/src/storage.rs",
         changes: &[(
             "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
             "samples.clear();",
@@ -458,7 +458,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "samples that are in batches already are recovered again",
-        file: "crates/agent/src/storage.rs",
+        file: "crates/node/src/storage.rs",
         changes: &[(
             "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
             "samples.reverse();\n            samples.reverse();",
@@ -468,7 +468,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a reply frees one batch more",
-        file: "crates/agent/src/node/done.rs",
+        file: "crates/node/src/node/done.rs",
         changes: &[(
             "    (id(range.first), id(range.last))\n",
             "    (id(range.first), id(ecowatt_model::Sequence(range.last.0 + 1)))\n",
@@ -478,7 +478,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "node keeps room for four messages",
-        file: "crates/agent/src/node.rs",
+        file: "crates/node/src/node.rs",
         changes: &[("buffer: vec![0; BUFFER_BYTES],", "buffer: vec![0; 4 * BUFFER_BYTES],")],
         breaks: "MemoryWithinLimit",
         seed: 1,
@@ -539,7 +539,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gaps are not repeated at the head of later segments",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[("gaps, cut, ..self.head.clone()", "gaps: Vec::new(), cut, ..self.head.clone()")],
         breaks: "NothingLost",
         seed: 2,
@@ -567,7 +567,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "samples that went out of memory are forgotten on disk too",
-        file: "crates/agent/src/node.rs",
+        file: "crates/node/src/node.rs",
         changes: &[(
             "self.storage.left_behind(cut.id, source, first);",
             "self.storage.left_behind(cut.id, source, first.min(1));",
@@ -587,7 +587,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "loss of a damaged segment is not reported",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "        let _ = self.append_record(|number| Record::Dropped(gap).encode(number), true);
         self.note_dropped(gap);
@@ -600,7 +600,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "one unreadable segment closes the spool",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "            let _ = put_aside(&self.disk, &name);
             return Ok(());
@@ -613,16 +613,16 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a segment is given up for one bad record",
-        file: "crates/agent/src/storage/spool/record.rs",
+        file: "crates/node/src/storage/spool/record.rs",
         changes: &[("            self.at += 1;\n", "            break;\n")],
         breaks: "DamageIsContained",
         seed: 2,
     },
     Mutation {
         name: "a damaged segment is written on",
-        file: "crates/agent/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool.rs",
         changes: &[(
-            "active.is_sealed |= error.kind() != io::ErrorKind::StorageFull && is_to_be_sealed;",
+            "active.is_sealed |= error != Fault::Full && is_to_be_sealed;",
             "let _ = is_to_be_sealed;",
         )],
         breaks: "Delivered",

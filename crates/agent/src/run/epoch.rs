@@ -13,6 +13,8 @@ use ecowatt_clock::Clock;
 use ecowatt_device::{Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
+use ecowatt_node::storage::{Damage, Ledger, Postponed, StorageError};
+use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
 use ecowatt_wire::SourceState;
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -20,12 +22,11 @@ use tokio::sync::{Notify, mpsc};
 use super::{RunError, Site};
 use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
+use crate::folder::Folder;
 use crate::link::{Link, LinkError};
-use crate::node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
 use crate::rated::{self, Watch};
 use crate::sample_log::SampleLog;
 use crate::standing::{Teller, Trouble};
-use crate::storage::{Damage, Folder, Ledger, StorageError};
 use crate::survey;
 
 type Disk = Arc<Folder>;
@@ -151,6 +152,7 @@ impl Epoch {
         let recovered: u64 = node.take_recovered().iter().map(|batch| u64::from(batch.rows)).sum();
         let device = node.device();
         node.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
+        node.take_postponed().iter().for_each(log_postponed);
         tracing::info!(
             device = %node.device(),
             epoch = %node.epoch(),
@@ -346,6 +348,7 @@ impl Epoch {
         }
         let device = self.node()?.device();
         self.node()?.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
+        self.node()?.take_postponed().iter().for_each(log_postponed);
         match done {
             Done::Drafted { source, result: Ok(()) } => {
                 self.log_sample(source);
@@ -640,6 +643,18 @@ impl Epoch {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }
         }
+    }
+}
+
+fn log_postponed(what: &Postponed) {
+    let (Postponed::Recovery(error) | Postponed::Start(error) | Postponed::Emptying(error)) = what;
+    let error: &dyn std::error::Error = error;
+    match what {
+        Postponed::Recovery(_) => {
+            tracing::warn!(error, "samples of the last run are not in batches yet");
+        }
+        Postponed::Start(_) => tracing::debug!(error, "start of the epoch is in memory alone"),
+        Postponed::Emptying(_) => tracing::debug!(error, "draft was not emptied"),
     }
 }
 

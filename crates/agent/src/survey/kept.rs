@@ -7,11 +7,11 @@
 use std::fmt::Write as _;
 
 use ecowatt_model::SourceNumber;
+use ecowatt_node::storage::{Disk, Fault, Pair};
 use ecowatt_profile::sunspec::{Found, MODELS_MAX};
 
 use super::Survey;
 use crate::config::InverterConfig;
-use crate::storage::{Disk, Pair};
 
 const BYTES_MAX: usize = 4096;
 const COMPLETE: &str = "complete";
@@ -33,7 +33,7 @@ pub(crate) fn keep<D: Disk + Clone>(
     source: SourceNumber,
     inverter: &InverterConfig,
     survey: &Survey,
-) -> std::io::Result<()> {
+) -> Result<(), Fault> {
     let (mut pair, _) = open(disk, source);
     let mut text = title(inverter);
     text.push('\n');
@@ -76,7 +76,7 @@ fn title(inverter: &InverterConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Folder;
+    use crate::folder::Folder;
 
     fn inverter(unit: u8) -> InverterConfig {
         InverterConfig {

@@ -1,17 +1,15 @@
 //! The agent against real sockets and files: a Modbus server of another make, and a link server
-//! that keeps what it was sent. Its node and its storage by themselves, on a disk in memory.
+//! that keeps what it was sent.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agents;
-mod disk;
 mod field;
 mod inverter;
+#[path = "../../../node/tests/it/kept.rs"]
+mod kept;
 mod models;
-mod node;
 mod process;
 mod refused;
 mod server;
 mod slice;
-mod storage;
-mod sweep;

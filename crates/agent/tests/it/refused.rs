@@ -19,7 +19,7 @@ async fn revoked_device_says_so_and_keeps_its_samples_until_it_is_taken_again() 
     let before = logged(data.path()).len();
     until("samples meanwhile", || logged(data.path()).len() >= before + 60).await;
     // Five minutes of the agent's clock: 2 s, 4 s, 8 s and so on fit eight times.
-    let tries = server.kept.lock().unwrap().refused;
+    let tries = server.door.lock().unwrap().refused;
     assert!(tries <= 20, "{tries} messages in the time of 60 samples");
 
     // Trouble of another kind is not hidden by the one before.
@@ -43,12 +43,12 @@ async fn refused_claim_code_is_said_with_what_is_wrong_and_not_tried_at_once() {
         ("404 Not Found", Trouble::NoLink),
     ] {
         server.set_mode(Mode::Refuses(status));
-        let tried = server.kept.lock().unwrap().refused;
+        let tried = server.door.lock().unwrap().refused;
         let data = tempfile::tempdir().unwrap();
         let (agent, stands) = Agent::start_told(config(&server, &inverter, data.path()));
         until(status, || *stands.borrow() == Standing::NotEnrolled(trouble)).await;
         agent.stop().await;
-        assert_eq!(server.kept.lock().unwrap().refused, tried + 1, "{status}");
+        assert_eq!(server.door.lock().unwrap().refused, tried + 1, "{status}");
         assert!(logged(data.path()).is_empty());
     }
 }

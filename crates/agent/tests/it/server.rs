@@ -1,53 +1,26 @@
 //! The least of a link server: enrols, opens, keeps, acknowledges. Not our server's code, but the
 //! same envelope and wire crates.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ecowatt_codec::{Decoder, State, TimeBase};
+use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Grant, Request};
-use ecowatt_envelope::{ClaimCode, DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
-use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, StreamNumber, UnixMs,
-};
-use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, SourceState, Uplink};
+use ecowatt_model::{BootEpoch, StreamNumber, UnixMs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// One row as the server has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Row {
-    pub(crate) epoch: u32,
-    pub(crate) is_unix: bool,
-    pub(crate) t_ms: i64,
-    pub(crate) words: Vec<u16>,
-    pub(crate) marks: Vec<u8>,
-}
+use crate::kept::take;
+pub(crate) use crate::kept::{KID, Kept, Row};
 
+/// What devices were told that gave no sealed message.
 #[derive(Default)]
-pub(crate) struct Kept {
-    pub(crate) batches: BTreeMap<BatchId, Vec<Row>>,
-    pub(crate) counters: Vec<u64>,
-    pub(crate) layouts: BTreeMap<u16, Vec<u8>>,
-    /// The layout of each batch.
-    pub(crate) streams: BTreeMap<BatchId, u16>,
-    pub(crate) resent: usize,
+pub(crate) struct Door {
     pub(crate) enrolments: usize,
     pub(crate) refused: usize,
-    pub(crate) violations: Vec<String>,
     enrolled: Option<(Vec<u8>, Vec<u8>)>,
-    /// The last message and its reply: the same bytes get the same answer.
-    answered: Option<(Vec<u8>, Vec<u8>)>,
-    pub(crate) key: Option<DeviceKey>,
-    /// What it tells devices, if it knows.
-    pub(crate) time: Option<UnixMs>,
-    /// Where epochs began, by number.
-    pub(crate) starts: BTreeMap<u32, EpochStart>,
-    /// The states of the inverters that a message told last.
-    pub(crate) states: Vec<SourceState>,
 }
 
 /// What goes wrong with replies.
@@ -70,11 +43,10 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) claim: ClaimCode,
     pub(crate) kept: Arc<Mutex<Kept>>,
+    pub(crate) door: Arc<Mutex<Door>>,
     mode: Arc<Mutex<Mode>>,
     task: Option<JoinHandle<()>>,
 }
-
-pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
 
 impl Server {
     pub(crate) async fn start() -> Self {
@@ -83,6 +55,7 @@ impl Server {
             address: listener.local_addr().unwrap(),
             claim: ClaimCode::from_random(&[7; 20]),
             kept: Arc::default(),
+            door: Arc::default(),
             mode: Arc::new(Mutex::new(Mode::Well)),
             task: None,
         };
@@ -119,12 +92,14 @@ impl Server {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let (kept, mode, claim) = (self.kept.clone(), self.mode.clone(), self.claim.clone());
+        let (kept, door) = (self.kept.clone(), self.door.clone());
+        let (mode, claim) = (self.mode.clone(), self.claim.clone());
         self.task = Some(tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(converse(stream, kept.clone(), mode.clone(), claim.clone()));
+                let states = (kept.clone(), door.clone());
+                connections.spawn(converse(stream, states, mode.clone(), claim.clone()));
             }
         }));
     }
@@ -138,7 +113,7 @@ impl Drop for Server {
 
 async fn converse(
     mut stream: TcpStream,
-    kept: Arc<Mutex<Kept>>,
+    (kept, door): (Arc<Mutex<Kept>>, Arc<Mutex<Door>>),
     mode: Arc<Mutex<Mode>>,
     claim: ClaimCode,
 ) {
@@ -152,7 +127,7 @@ async fn converse(
             continue;
         }
         if let Mode::Refuses(status) = mode {
-            kept.lock().unwrap().refused += 1;
+            door.lock().unwrap().refused += 1;
             let refused = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
             if stream.write_all(refused.as_bytes()).await.is_err() {
                 return;
@@ -160,7 +135,9 @@ async fn converse(
             continue;
         }
         let reply = match path.as_str() {
-            "/link/enrol" => enrol(&mut kept.lock().unwrap(), &claim, &body),
+            "/link/enrol" => {
+                enrol(&mut door.lock().unwrap(), &mut kept.lock().unwrap(), &claim, &body)
+            }
             "/link" => take(&mut kept.lock().unwrap(), &body),
             _ => None,
         };
@@ -192,9 +169,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((path, body))
 }
 
-fn enrol(kept: &mut Kept, claim: &ClaimCode, body: &[u8]) -> Option<Vec<u8>> {
+fn enrol(door: &mut Door, kept: &mut Kept, claim: &ClaimCode, body: &[u8]) -> Option<Vec<u8>> {
     let request = Request::parse(body).ok()?;
-    if let Some((first, answer)) = &kept.enrolled {
+    if let Some((first, answer)) = &door.enrolled {
         return (first == body).then(|| answer.clone());
     }
     let grant = Grant {
@@ -206,93 +183,8 @@ fn enrol(kept: &mut Kept, claim: &ClaimCode, body: &[u8]) -> Option<Vec<u8>> {
     };
     let mut out = [0; ENROL_MESSAGE_MAX];
     let (len, key) = request.answer(claim, &grant, [3; 32], &mut out).ok()?;
-    kept.enrolled = Some((body.to_vec(), out[..len].to_vec()));
-    kept.enrolments += 1;
+    door.enrolled = Some((body.to_vec(), out[..len].to_vec()));
+    door.enrolments += 1;
     kept.key = Some(key);
     Some(out[..len].to_vec())
-}
-
-/// Takes a message in and answers it.
-pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
-    if let Some((message, reply)) = &kept.answered
-        && message == body
-    {
-        return Some(reply.clone());
-    }
-    let sealed = Sealed::parse(body).ok()?;
-    let keys = LinkKeys::derive(kept.key.as_ref()?, KID);
-    let mut plain = vec![0; body.len()];
-    let uplink = Uplink::parse(sealed.open(&keys, &mut plain).ok()?).unwrap();
-    let Counter(counter) = sealed.request().counter;
-    if kept.counters.last().is_some_and(|last| *last >= counter) {
-        kept.violations.push(format!("counter {counter} after {:?}", kept.counters.last()));
-    }
-    kept.counters.push(counter);
-    for stream in uplink.streams() {
-        kept.layouts.insert(stream.number.0, stream.layout.to_vec());
-    }
-    if let Some(status) = uplink.status() {
-        kept.states = status.sources.iter().map(|source| source.state).collect();
-    }
-    let mut wanted = Vec::new();
-    for batch in uplink.batches() {
-        if !kept.layouts.contains_key(&batch.stream.0) {
-            wanted.push(batch.stream);
-            continue;
-        }
-        let rows = rows(batch.id.epoch.0, batch.bytes);
-        if batch.start.is_some() == rows[0].is_unix {
-            kept.violations.push(format!("batch {} starts at {:?}", batch.id, batch.start));
-        }
-        if let (Some(start), Some(_)) = (batch.start, kept.time)
-            && *kept.starts.entry(batch.id.epoch.0).or_insert(start) != start
-        {
-            kept.violations.push(format!("batch {} has another start", batch.id));
-        }
-        match kept.batches.get(&batch.id) {
-            Some(known) if *known == rows => kept.resent += 1,
-            Some(_) => kept.violations.push(format!("batch {} has two contents", batch.id)),
-            None => {
-                kept.batches.insert(batch.id, rows);
-                kept.streams.insert(batch.id, batch.stream.0);
-            }
-        }
-    }
-    let mut acks: Vec<AckRange> = Vec::new();
-    let is_asked = |id: &&BatchId| uplink.batches().any(|batch| batch.id.epoch == id.epoch);
-    for id in kept.batches.keys().filter(is_asked) {
-        match acks.last_mut() {
-            Some(last) if last.epoch == id.epoch && last.last.0 + 1 == id.sequence.0 => {
-                last.last = id.sequence;
-            }
-            _ => acks.push(AckRange { epoch: id.epoch, first: id.sequence, last: id.sequence }),
-        }
-    }
-    let mut reply = vec![0; 1024];
-    let mut writer = ReplyWriter::new(&mut reply);
-    writer.acks(&mut acks.into_iter()).unwrap();
-    if let Some(time) = kept.time {
-        writer.time(time).unwrap();
-    }
-    writer.wanted(&mut wanted.into_iter()).unwrap();
-    let len = writer.finish();
-    assert!(Reply::parse(&reply[..len]).is_ok());
-    let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();
-    reply.truncate(len);
-    kept.answered = Some((body.to_vec(), reply.clone()));
-    Some(reply)
-}
-
-fn rows(epoch: u32, bytes: &[u8]) -> Vec<Row> {
-    let mut state: Box<State> = Box::new(State::new());
-    let mut decoder = Decoder::new(bytes, &mut state).unwrap();
-    let columns = decoder.columns();
-    let is_unix = decoder.base() == TimeBase::Unix;
-    let (mut words, mut marks) = (vec![0; columns], vec![Mark::Read; columns]);
-    let mut rows = Vec::new();
-    while let Some(t_ms) = decoder.next_row(&mut words, &mut marks).unwrap() {
-        let marks = marks.iter().map(|mark| mark.code()).collect();
-        rows.push(Row { epoch, is_unix, t_ms, words: words.clone(), marks });
-    }
-    rows
 }

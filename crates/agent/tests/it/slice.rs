@@ -42,7 +42,7 @@ async fn lost_replies_and_kills_lose_nothing() {
     until("the backlog", || server.rows().len() >= logged(data.path()).len()).await;
     agent.stop().await;
     assert_eq!(server.rows(), logged(data.path()));
-    assert_eq!(server.kept.lock().unwrap().enrolments, 1);
+    assert_eq!(server.door.lock().unwrap().enrolments, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ecowatt_agent::storage::{Folder, Ledger};
+use ecowatt_agent::Folder;
 use ecowatt_clock::Clock;
 use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_node::storage::Ledger;
 use ecowatt_profile::{Transport, catalogue};
 use ecowatt_wire::{
     Batch, BootReason, ClockReport, Dropped, SourceState, SourceStatus, Sources, Status, Stream,

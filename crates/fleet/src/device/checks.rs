@@ -1,9 +1,9 @@
 //! What must hold of a device whatever befalls it, checked at each thing that it does.
 
-use ecowatt_agent::node::{Done, Message as AgentMessage};
 use ecowatt_device::Slot;
 use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_model::{BatchId, Counter, MonoMs, SourceNumber, UnixMs};
+use ecowatt_node::{Done, Message as AgentMessage};
 use ecowatt_wire::Certainty;
 
 use super::{Device, DeviceNode, EXCHANGE_TIMEOUT_MS, Life, cycle, medium};

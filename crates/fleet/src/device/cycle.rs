@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use ecowatt_agent::node::SourceSetup;
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{ReadOutcome, ReadResult, Sample, limits};
 use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
+use ecowatt_node::SourceSetup;
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};

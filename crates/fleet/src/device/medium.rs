@@ -9,8 +9,8 @@ mod held;
 
 use std::ops::Range;
 
-use ecowatt_agent::storage::{Disk as _, Ledger};
 use ecowatt_model::UnixMs;
+use ecowatt_node::storage::{Disk as _, Ledger};
 
 use super::{Device, Life};
 use crate::disk::{Closed, FileState};

@@ -1,9 +1,9 @@
 //! How a device comes to life, and how it ends: in order, or where the power goes.
 
-use ecowatt_agent::node::{NodeConfig, StartError};
-use ecowatt_agent::storage::{Identity, Ledger, LedgerError, Recovered, StorageError};
 use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::UnixMs;
+use ecowatt_node::storage::{Identity, Ledger, LedgerError, Recovered, StorageError};
+use ecowatt_node::{NodeConfig, StartError};
 
 use super::checks::ordinals;
 use super::clock::DeviceClock;

@@ -30,7 +30,7 @@ pub enum Closed {
 }
 
 pub(super) fn failed() -> io::Error {
-    io::Error::other("input/output error")
+    io::Error::new(io::ErrorKind::InvalidData, "input/output error")
 }
 
 /// The sectors that a range of bytes lies in.

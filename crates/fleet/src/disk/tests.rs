@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use ecowatt_agent::storage::Disk as Durable;
+use ecowatt_node::storage::Disk as Durable;
 use ecowatt_vfs::{File as _, Files as _};
 
 use super::*;
@@ -131,7 +131,8 @@ fn truncations_and_growth_are_undone_like_writes() {
 
 #[test]
 fn cut_falls_in_the_middle_of_the_operation_and_everything_fails_until_the_restart() {
-    let operations: [fn(&Disk) -> io::Result<()>; 5] = [
+    type Operation = fn(&Disk) -> Result<(), Fault>;
+    let operations: [Operation; 5] = [
         |disk| disk.write_at("a", 0, b"later"),
         |disk| disk.truncate("a", 0),
         |disk| Durable::remove(disk, "a"),
@@ -218,11 +219,10 @@ fn death_of_a_process_keeps_what_was_written_but_not_durable() {
 fn full_disk_takes_what_fits() {
     let disk = with_file(1, b"1234");
     disk.set_room(Some(6));
-    let error = disk.write_at("a", 2, b"abcdef").unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(disk.write_at("a", 2, b"abcdef"), Err(Fault::Full));
     assert_eq!(read(&disk, "a"), b"12abcd");
     disk.write_at("a", 0, b"within").unwrap();
-    assert_eq!(disk.write_at("b", 0, b"b").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(disk.write_at("b", 0, b"b"), Err(Fault::Full));
     disk.set_room(None);
     disk.write_at("a", 6, b"more").unwrap();
     assert_eq!((disk.bytes(), disk.counts().full), (10, 2));

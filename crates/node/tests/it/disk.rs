@@ -1,10 +1,9 @@
 //! A disk in memory that remembers every operation, so that a power cut can be placed at each.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ecowatt_agent::storage::Disk;
+use ecowatt_node::storage::{Disk, Fault};
 
 /// One operation that changed or was to change the disk.
 #[derive(Debug, Clone)]
@@ -227,17 +226,17 @@ impl TestDisk {
         file.durable.clone_from(&file.seen);
     }
 
-    fn lives(&self, name: &str) -> io::Result<()> {
+    fn lives(&self, name: &str) -> Result<(), Fault> {
         let is_dead = self.inner().dead.as_deref() == Some(name);
-        if is_dead { Err(io::Error::other("input/output error")) } else { Ok(()) }
+        if is_dead { Err(Fault::Unreadable) } else { Ok(()) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.inner().platter.bytes()
     }
 
-    fn works(&self) -> io::Result<()> {
-        if self.inner().is_failing { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    fn works(&self) -> Result<(), Fault> {
+        if self.inner().is_failing { Err(Fault::Failed) } else { Ok(()) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -258,21 +257,21 @@ impl Inner {
 }
 
 impl Disk for TestDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
+    fn list(&self) -> Result<Vec<String>, Fault> {
         let inner = self.inner();
         let files = inner.platter.0.iter().filter(|(_, file)| !file.is_removed);
         Ok(files.map(|(name, _)| name.clone()).collect())
     }
 
-    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+    fn len(&self, name: &str) -> Result<Option<u64>, Fault> {
         let inner = self.inner();
         if inner.closed.as_deref() == Some(name) {
-            return Err(io::Error::other("input/output error"));
+            return Err(Fault::Unreadable);
         }
         Ok(inner.file(name).map(|file| u64::try_from(file.seen.len()).unwrap()))
     }
 
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         self.works()?;
         self.lives(name)?;
         let inner = self.inner();
@@ -283,17 +282,17 @@ impl Disk for TestDisk {
             && range.start < to
             && from < range.end
         {
-            return Err(io::Error::other("input/output error"));
+            return Err(Fault::Unreadable);
         }
         let buffer = &mut buffer[..to - from];
-        let file = inner.file(name).ok_or(io::ErrorKind::NotFound)?;
+        let file = inner.file(name).ok_or(Fault::Failed)?;
         let rest = file.seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
         buffer[..len].copy_from_slice(&rest[..len]);
         Ok(len)
     }
 
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         self.lives(name)?;
         let offset = usize::try_from(offset).unwrap();
         let inner = self.inner();
@@ -307,26 +306,26 @@ impl Disk for TestDisk {
             let bytes = bytes[..written].to_vec();
             self.act(Op::Write { name: name.to_owned(), offset, bytes });
         }
-        if written < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if written < bytes.len() { Err(Fault::Full) } else { Ok(()) }
     }
 
-    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+    fn truncate(&self, name: &str, len: u64) -> Result<(), Fault> {
         self.works()?;
         self.lives(name)?;
         self.act(Op::Truncate { name: name.to_owned(), len: usize::try_from(len).unwrap() });
         Ok(())
     }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
+    fn remove(&self, name: &str) -> Result<(), Fault> {
         self.works()?;
-        self.inner().file(name).ok_or(io::ErrorKind::NotFound)?;
+        self.inner().file(name).ok_or(Fault::Failed)?;
         self.act(Op::Remove(name.to_owned()));
         Ok(())
     }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
         self.works()?;
-        self.inner().file(from).ok_or(io::ErrorKind::NotFound)?;
+        self.inner().file(from).ok_or(Fault::Failed)?;
         self.act(Op::Rename(from.to_owned(), to.to_owned()));
         let mut inner = self.inner();
         if let Some((bad, _)) = inner.bad.as_mut().filter(|(bad, _)| bad == from) {
@@ -341,14 +340,14 @@ impl Disk for TestDisk {
         Ok(())
     }
 
-    fn sync(&self, name: &str) -> io::Result<()> {
+    fn sync(&self, name: &str) -> Result<(), Fault> {
         self.works()?;
         self.lives(name)?;
         self.act(Op::Sync(name.to_owned()));
         Ok(())
     }
 
-    fn sync_names(&self) -> io::Result<()> {
+    fn sync_names(&self) -> Result<(), Fault> {
         self.works()?;
         self.act(Op::SyncNames);
         Ok(())

@@ -6,10 +6,12 @@
 //! back a step asks how many were damaged. So that it is one step at most, the copy that counts is read before
 //! each write, and both are written when either was found damaged.
 
-use std::io;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::checksum::crc32;
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::media::put_aside;
 
 /// Longest first line of a copy.
@@ -17,7 +19,7 @@ const HEAD_BYTES_MAX: usize = 128;
 
 /// Two files of one name.
 #[derive(Debug)]
-pub(crate) struct Pair<D> {
+pub struct Pair<D> {
     disk: D,
     name: String,
     len_max: usize,
@@ -29,19 +31,19 @@ pub(crate) struct Pair<D> {
 
 /// What the files held when they were opened.
 #[derive(Debug)]
-pub(crate) struct Opened<T> {
-    pub(crate) value: Option<T>,
+pub struct Opened<T> {
+    pub value: Option<T>,
     /// Files that are there.
-    pub(crate) found: usize,
+    pub found: usize,
     /// Those that cannot be read or understood, or should be there.
-    pub(crate) damaged: usize,
+    pub damaged: usize,
     /// Why the disk could not read one of them.
-    pub(crate) failure: Option<io::Error>,
+    pub failure: Option<Fault>,
 }
 
 impl<D: Disk> Pair<D> {
     /// Reads the newer whole copy that `parse` understands, of at most `len_max` bytes.
-    pub(crate) fn open<T>(
+    pub fn open<T>(
         disk: D,
         name: impl Into<String>,
         len_max: usize,
@@ -76,12 +78,12 @@ impl<D: Disk> Pair<D> {
         (pair, opened)
     }
 
-    pub(crate) fn disk(&self) -> &D {
+    pub(super) fn disk(&self) -> &D {
         &self.disk
     }
 
     /// Replaces the older copy; on an error the newer one still counts, or these bytes do.
-    pub(crate) fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn store(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         // Of two copies the damaged one is written over, and then the other.
         let is_sound = self.is_sound();
         let copy = if is_sound { 1 - self.current } else { self.current };
@@ -102,7 +104,7 @@ impl<D: Disk> Pair<D> {
         self.generation == 0 || decoded.is_some_and(|(held, ())| held == self.generation)
     }
 
-    fn store_copy(&mut self, copy: usize, bytes: &[u8]) -> io::Result<()> {
+    fn store_copy(&mut self, copy: usize, bytes: &[u8]) -> Result<(), Fault> {
         let generation = self.generation + 1;
         let name = self.file(copy);
         let bytes = self.encode(generation, bytes);
@@ -110,7 +112,7 @@ impl<D: Disk> Pair<D> {
         let mut is_named = generation > 2 && self.disk.len(&name).is_ok_and(|len| len.is_some());
         let mut written = self.write(&name, &bytes);
         // Where the file is damaged, the next one is elsewhere on the disk.
-        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)
+        if written.as_ref().is_err_and(|error| *error != Fault::Full)
             && put_aside(&self.disk, &name).is_ok()
         {
             is_named = false;
@@ -124,7 +126,7 @@ impl<D: Disk> Pair<D> {
         Ok(())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         self.disk.write_at(name, 0, bytes)?;
         self.disk.truncate(name, u64::try_from(bytes.len()).unwrap_or(0))?;
         self.disk.sync(name)
@@ -146,7 +148,7 @@ impl<D: Disk> Pair<D> {
 
     fn decode<T>(&self, bytes: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Option<(u64, T)> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
-        let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+        let (line, body) = (core::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
         let (head, crc) = line.split_once(" crc=")?;
         let mut words = head.split(' ');
         if words.next()? != self.magic() {
@@ -157,50 +159,5 @@ impl<D: Disk> Pair<D> {
         let body = body.get(..length)?;
         let is_whole = u32::from_str_radix(crc, 16).ok()? == crc32(&[head.as_bytes(), body]);
         Some((generation, parse(body).filter(|_| is_whole)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::Folder;
-
-    fn text(bytes: &[u8]) -> Option<String> {
-        String::from_utf8(bytes.to_vec()).ok()
-    }
-
-    #[test]
-    fn the_newer_copy_counts_and_a_torn_one_leaves_the_older() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = std::sync::Arc::new(Folder::open(folder.path()).unwrap());
-        let open = || Pair::open(disk.clone(), "thing", 64, text);
-        let (mut pair, opened) = open();
-        assert_eq!((opened.value, opened.found), (None, 0));
-        for value in ["one", "", "three\n3", "four"] {
-            pair.store(value.as_bytes()).unwrap();
-            assert_eq!(open().1.value.as_deref(), Some(value));
-        }
-        let rewritten = folder.path().join("thing.1");
-        let after = std::fs::read(&rewritten).unwrap();
-        for cut in 0..after.len() {
-            // The longer old copy shows behind what was written.
-            let mut torn = after[..cut].to_vec();
-            torn.resize(after.len() + 9, b'x');
-            std::fs::write(&rewritten, &torn).unwrap();
-            let (_, opened) = open();
-            let left = (opened.value.as_deref(), opened.found, opened.damaged);
-            assert_eq!(left, (Some("three\n3"), 2, 1), "{cut}");
-        }
-        // It is written over, and counts.
-        let (mut pair, _) = open();
-        pair.store(b"five").unwrap();
-        assert_eq!(open().1.value.as_deref(), Some("five"));
-        // Of another thing.
-        for copy in 0..2 {
-            let path = |name| folder.path().join(format!("{name}.{copy}"));
-            std::fs::copy(path("thing"), path("other")).unwrap();
-        }
-        let (_, other) = Pair::open(disk, "other", 64, text);
-        assert_eq!((other.value, other.damaged), (None, 2));
     }
 }

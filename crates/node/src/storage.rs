@@ -1,4 +1,4 @@
-//! Everything the agent keeps across a power cut.
+//! Everything a device keeps across a power cut.
 //!
 //! Four structures, each recoverable from a cut at any byte of any write: the [`Ledger`] (identity,
 //! boot epoch, reserved counters), the slots of the device core, the [`Draft`] journal (samples that are in no batch yet) and the
@@ -17,11 +17,16 @@ mod draft;
 mod ledger;
 mod media;
 mod pair;
+mod postponed;
 mod slots;
 mod spool;
 mod starts;
 
-use std::io;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
@@ -32,13 +37,14 @@ use ecowatt_model::{
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
 use media::{answers_elsewhere, put_aside};
-pub(crate) use pair::Pair;
 use slots::Slots;
 
 pub use damage::Damage;
-pub use disk::{Disk, Folder, FolderError};
+pub use disk::{Disk, Fault};
 pub use draft::{Draft, DraftError, Drafted, Left};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
+pub use pair::{Opened, Pair};
+pub use postponed::Postponed;
 pub use spool::{
     Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport, Witness,
     spool_bytes_min,
@@ -55,9 +61,9 @@ pub enum StorageError {
     #[error(transparent)]
     Draft(#[from] DraftError),
     #[error("{} cannot be kept", .0.name())]
-    Slot(Slot, #[source] io::Error),
+    Slot(Slot, #[source] Fault),
     #[error("layout cannot be {0}")]
-    Layout(&'static str, #[source] io::Error),
+    Layout(&'static str, #[source] Fault),
 }
 
 /// All structures of one boot epoch, and the layouts that batches refer to.
@@ -74,10 +80,13 @@ pub struct Storage<D> {
     slots: Slots<D>,
     recovered: Vec<Recovered>,
     damage: Vec<Damage>,
+    postponed: Vec<Postponed>,
 }
 
 /// Kinds of damage that wait to be asked for; beyond that the newest are not said.
 const DAMAGE_MAX: usize = 64;
+/// Failed writes that are kept for [`Storage::take_postponed`]; each retry may add one.
+const POSTPONED_MAX: usize = 8;
 
 /// A batch that was made of samples which an earlier epoch left in the draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +137,7 @@ impl<D: Disk + Clone> Storage<D> {
             slots,
             recovered: Vec::new(),
             damage: Vec::new(),
+            postponed: Vec::new(),
         };
         storage.starts = storage.ledger.record().starts.clone();
         if is_damaged {
@@ -138,8 +148,7 @@ impl<D: Disk + Clone> Storage<D> {
             opened.map_err(StorageError::from).and_then(|()| storage.recover_drafts())
         {
             // They stay where they are and are tried again before the next batch.
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "samples of the last run are not in batches yet");
+            storage.postpone(Postponed::Recovery(error));
         }
         storage.look_back(epoch);
         Ok((storage, epoch, reason))
@@ -150,8 +159,7 @@ impl<D: Disk + Clone> Storage<D> {
     pub fn place(&mut self, epoch: (BootEpoch, MonoMs), start: EpochStart) {
         let is_news = self.starts.place(self.ledger.first_epoch(), epoch, start);
         if is_news && let Err(error) = self.keep_starts() {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "start of the epoch is in memory alone");
+            self.postpone(Postponed::Start(error));
         }
     }
 
@@ -241,8 +249,7 @@ impl<D: Disk + Clone> Storage<D> {
         };
         if let Err(error) = self.draft.forget(witness) {
             // The samples are in the spool, which covers their ordinals; they only take up room.
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "draft was not emptied");
+            self.postpone(Postponed::Emptying(error.into()));
         }
         Ok(())
     }
@@ -385,10 +392,21 @@ impl<D: Disk + Clone> Storage<D> {
 
     /// What was lost or put aside since it was last asked.
     pub fn take_damage(&mut self) -> Vec<Damage> {
-        let mut damage = std::mem::take(&mut self.damage);
+        let mut damage = core::mem::take(&mut self.damage);
         damage.extend(self.spool.take_damage());
         damage.truncate(DAMAGE_MAX);
         damage
+    }
+
+    /// Returns the writes that failed since the last call and will be retried.
+    pub fn take_postponed(&mut self) -> Vec<Postponed> {
+        core::mem::take(&mut self.postponed)
+    }
+
+    fn postpone(&mut self, what: Postponed) {
+        if self.postponed.len() < POSTPONED_MAX {
+            self.postponed.push(what);
+        }
     }
 
     /// The server has heard of the first `count` gaps that were offered.
@@ -403,10 +421,10 @@ impl<D: Disk + Clone> Storage<D> {
 
     /// Batches that were made of what earlier epochs left in the draft, since it was last asked.
     pub fn take_recovered(&mut self) -> Vec<Recovered> {
-        std::mem::take(&mut self.recovered)
+        core::mem::take(&mut self.recovered)
     }
 
-    /// Bytes on the heap, what [`Storage::take_recovered`] will give aside.
+    /// Bytes on the heap, what the `take_` functions will give aside.
     pub fn memory_bytes(&self) -> usize {
         self.ledger.memory_bytes()
             + self.starts.memory_bytes()

@@ -3,14 +3,17 @@
 //! A [`Node`] is the device core together with what it keeps across power cuts. It says what is next
 //! ([`Node::poll`]), does the disk's part of it itself ([`Node::carry_out`]), and is told what became
 //! of the rest (`handle_*`). The agent runs it between its buses and its link; the simulation of a
-//! fleet runs the same glue in virtual time, on disks that fail.
+//! fleet runs the same node in virtual time, on disks that fail.
 //!
 //! Whatever touches the disk blocks and returns when it is durable or has failed. Time is an
 //! argument: a function where an instant after a write is wanted.
 
 mod done;
 
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use ecowatt_codec::{State, TimeBase, time_base};
 use ecowatt_device::{
@@ -27,7 +30,7 @@ use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Strea
 
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
-    Batch, Damage, Disk, Ledger, Offer, Order, Record, Recovered, SpoolReport, Storage,
+    Batch, Damage, Disk, Ledger, Offer, Order, Postponed, Record, Recovered, SpoolReport, Storage,
     StorageError, held,
 };
 
@@ -363,6 +366,11 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     /// What storage lost, or put aside because it could not be read, since it was last asked.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         self.storage.take_damage()
+    }
+
+    /// Returns the writes that failed since the last call and will be retried.
+    pub fn take_postponed(&mut self) -> Vec<Postponed> {
+        self.storage.take_postponed()
     }
 
     /// Bytes that are held between calls, what [`Node::take_recovered`] will give aside.

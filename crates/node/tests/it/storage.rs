@@ -1,8 +1,8 @@
 //! Where storage reaches its limits: batches of every size, and layouts without number.
 
-use ecowatt_agent::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
 use ecowatt_device::batch_bytes_max;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
+use ecowatt_node::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
 
 use crate::disk::TestDisk;
 

@@ -19,7 +19,8 @@ mod segment;
 mod series;
 mod survey;
 
-use std::io;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use ecowatt_model::{BatchId, BootEpoch, SOURCES_MAX, Sequence, SourceNumber, StreamNumber};
 
@@ -29,7 +30,7 @@ use self::record::{Before, Covered, Head, Record, encode_batch};
 use self::segment::{Mark, Segment, file_name, file_number};
 use self::survey::Survey;
 use super::damage::Damage;
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::media::{Reading, answers_elsewhere, put_aside};
 use super::{grown, held};
 
@@ -108,7 +109,7 @@ pub struct SpoolReport {
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     #[error("spool cannot be {0}")]
-    Disk(&'static str, #[source] io::Error),
+    Disk(&'static str, #[source] Fault),
     #[error("batch {id} does not follow {last}")]
     OutOfOrder { id: BatchId, last: BatchId },
     #[error("batch of {0} bytes is too large for the spool")]
@@ -317,7 +318,7 @@ impl<D: Disk> Spool<D> {
         order: Order,
         mut take: impl FnMut(Batch<&[u8]>) -> bool,
         hurt: &mut Vec<u64>,
-    ) -> io::Result<()> {
+    ) -> Result<(), Fault> {
         let places =
             (0..self.segments.len()).filter(|place| self.segments[*place].live_batches > 0);
         let mut bytes = Vec::new();
@@ -398,7 +399,7 @@ impl<D: Disk> Spool<D> {
 
     /// What was lost or put aside since it was last asked.
     pub fn take_damage(&mut self) -> Vec<Damage> {
-        std::mem::take(&mut self.damage)
+        core::mem::take(&mut self.damage)
     }
 
     /// The newest batch that was ever appended.
@@ -495,7 +496,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Drops oldest segments until `len` more bytes fit the limit.
-    fn make_room(&mut self, len: usize) -> io::Result<()> {
+    fn make_room(&mut self, len: usize) -> Result<(), Fault> {
         self.note_rest()?;
         while !self.has_room(len) && self.segments.len() > 1 {
             for gap in self.contents(0) {
@@ -505,9 +506,7 @@ impl<D: Disk> Spool<D> {
                 self.note_dropped(gap);
                 match noted {
                     Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                        self.unnoted.push(gap);
-                    }
+                    Err(Fault::Full) => self.unnoted.push(gap),
                     Err(error) => return Err(error),
                 }
             }
@@ -518,7 +517,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Notes what a full disk had no room for. While it has none, nothing more is dropped.
-    fn note_rest(&mut self) -> io::Result<()> {
+    fn note_rest(&mut self) -> Result<(), Fault> {
         while let Some(gap) = self.unnoted.last().copied() {
             self.append_record(|number| Record::Dropped(gap).encode(number), true)?;
             self.unnoted.pop();
@@ -540,7 +539,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Removes a segment; on an error it stays and is removed later.
-    fn remove(&mut self, place: usize) -> io::Result<()> {
+    fn remove(&mut self, place: usize) -> Result<(), Fault> {
         let segment = &self.segments[place];
         let name = file_name(segment.number);
         let removed = match segment.is_damaged {
@@ -549,7 +548,7 @@ impl<D: Disk> Spool<D> {
         };
         match removed {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if matches!(self.disk.len(&name), Ok(None)) => {}
             Err(error) => return Err(error),
         }
         self.segments.remove(place);
@@ -605,7 +604,7 @@ impl<D: Disk> Spool<D> {
         &mut self,
         encode: impl Fn(u64) -> Vec<u8>,
         is_synced: bool,
-    ) -> io::Result<()> {
+    ) -> Result<(), Fault> {
         if let Err(error) = self.clean_tail()
             && !self.segments.last().is_some_and(|active| active.is_sealed)
         {
@@ -637,7 +636,7 @@ impl<D: Disk> Spool<D> {
             }
             Err(error) => {
                 // Where the file is damaged, the next one is elsewhere on the disk.
-                active.is_sealed |= error.kind() != io::ErrorKind::StorageFull && is_to_be_sealed;
+                active.is_sealed |= error != Fault::Full && is_to_be_sealed;
                 // A whole record may be on the disk although the sync failed. It must go before the
                 // same id is used for other contents.
                 self.is_tail_dirty = true;
@@ -652,7 +651,7 @@ impl<D: Disk> Spool<D> {
         self.segments.iter().filter(|segment| segment.is_sealed).count() < SEALED_MAX
     }
 
-    fn clean_tail(&mut self) -> io::Result<()> {
+    fn clean_tail(&mut self) -> Result<(), Fault> {
         if let Some(active) = self.segments.last()
             && self.is_tail_dirty
         {
@@ -665,7 +664,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Starts a segment.
-    fn roll(&mut self) -> io::Result<()> {
+    fn roll(&mut self) -> Result<(), Fault> {
         let number = self.segments.last().map_or(0, |s| s.number).max(self.head.segment) + 1;
         let gaps = self.gaps.as_slice().to_vec();
         // What could not be removed from the end of the segment before must not count.
@@ -692,7 +691,7 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Removes segments, the active one excepted, in which nothing is left to send.
-    fn remove_empty(&mut self) -> io::Result<()> {
+    fn remove_empty(&mut self) -> Result<(), Fault> {
         let mut place = 0;
         while place + 1 < self.segments.len() {
             if self.segments[place].live_batches == 0 {
@@ -708,7 +707,7 @@ impl<D: Disk> Spool<D> {
 
     /// Counts what is left in segments of which batches were freed. What cannot be read is left as it
     /// is, to be looked into when it is to be sent.
-    fn recount(&mut self) -> io::Result<()> {
+    fn recount(&mut self) -> Result<(), Fault> {
         let mut outcome = Ok(());
         let mut bytes = Vec::new();
         for place in 0..self.segments.len() {
@@ -747,7 +746,7 @@ impl<D: Disk> Spool<D> {
         place: usize,
         bytes: &'a mut Vec<u8>,
         hurt: &mut Vec<u64>,
-    ) -> io::Result<Vec<Live<'a>>> {
+    ) -> Result<Vec<Live<'a>>, Fault> {
         let segment = &self.segments[place];
         let reading = match segment::read_live(&self.disk, segment) {
             Ok(reading) => reading,
@@ -832,7 +831,7 @@ impl<D: Disk> Spool<D> {
         let _ = self.remove_empty();
     }
 
-    fn recover(&mut self) -> io::Result<()> {
+    fn recover(&mut self) -> Result<(), Fault> {
         let mut numbers: Vec<u64> =
             self.disk.list()?.iter().filter_map(|name| file_number(name)).collect();
         numbers.sort_unstable();
@@ -859,7 +858,7 @@ impl<D: Disk> Spool<D> {
         number: u64,
         next: Option<u64>,
         survey: &mut Survey,
-    ) -> io::Result<()> {
+    ) -> Result<(), Fault> {
         let (name, is_newest) = (file_name(number), next.is_none());
         let mut reading = segment::read(&self.disk, number).unwrap_or_default();
         let cut = next.and_then(|next| segment::read_head(&self.disk, next)).and_then(|h| h.cut);
@@ -1006,7 +1005,7 @@ impl Head {
 
     /// Takes over what a later head says; counts of losses are totals there.
     fn merge(&mut self, later: &Self) {
-        let covered = std::mem::take(&mut self.covered);
+        let covered = core::mem::take(&mut self.covered);
         let (last, samples) = match later.last < self.last {
             true => (self.last, self.samples),
             false => (later.last, later.samples),

@@ -5,10 +5,13 @@
 //! damaged file is renamed, not removed, once nothing is left to take from it: its bad sectors stay in
 //! use and are not given to another file.
 
-use std::io;
-use std::ops::Range;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 
 /// What a file is read by where it cannot be read as a whole.
 const PIECE: usize = 4096;
@@ -50,7 +53,7 @@ pub(super) fn read_around(
     name: &str,
     offset: u64,
     len: usize,
-) -> io::Result<Reading> {
+) -> Result<Reading, Fault> {
     let mut bytes = vec![0; len];
     let error = match disk.read_full(name, offset, &mut bytes) {
         Ok(read) => {
@@ -106,7 +109,7 @@ pub(super) fn answers_elsewhere(disk: &impl Disk, name: &str) -> bool {
 
 /// Renames a damaged file out of the way, and removes the oldest of those renamed before that are too
 /// many.
-pub(super) fn put_aside(disk: &impl Disk, name: &str) -> io::Result<()> {
+pub(super) fn put_aside(disk: &impl Disk, name: &str) -> Result<(), Fault> {
     let number = |name: &str| -> Option<u64> {
         name.strip_prefix(ASIDE_PREFIX)?.split_once('-')?.0.parse().ok()
     };

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ecowatt_agent::node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
-use ecowatt_agent::storage::{Disk, Identity, Ledger, Order, Record, Recovered};
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
+use ecowatt_node::storage::{Disk, Identity, Ledger, Order, Record, Recovered};
+use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{TransportKind, catalogue};
 use ecowatt_wire::{BootReason, Certainty, SourceState};
 
 use crate::disk::TestDisk;
-use crate::server::{KID, Kept, Row, take};
+use crate::kept::{KID, Kept, Row, take};
 
 const COLUMNS: usize = 16;
 const ROWS: usize = 256;

@@ -1,16 +1,18 @@
 //! The small durable state: identity, boot epoch, reserved counters, streams.
 //!
-//! It is one [`Pair`]. A copy that cannot be read, or is gone, may be the newer one, damaged later: the
+//! It is one [`Pair`] of bytes with a version ([`bytes`]). A copy that cannot be read, or is gone, may be the newer one, damaged later: the
 //! other counts then, and what one write may have given out is passed over. If copies exist and neither can be
 //! read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
 
-use std::io;
+mod bytes;
+
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use ecowatt_device::limits::COUNTERS_PER_RESERVATION;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
-use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::pair::Pair;
 use super::{Starts, grown, held};
 
@@ -28,58 +30,52 @@ pub(super) const STREAMS_IN_USE_MAX: usize = 512;
 const TEXT_BYTES_MAX: usize = 64;
 
 /// What the ledger holds.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Number of the latest start.
     pub epoch: u32,
     /// Whether the latest epoch was ended in good order.
-    #[serde(default)]
     pub is_stopped: bool,
     /// Every counter below this one may have been used under the present key.
     pub reserved: u64,
     /// The number that the next stream gets.
     pub next_stream: u16,
     /// Where boot epochs began of which samples may wait.
-    #[serde(default)]
     pub starts: Starts,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
-    #[serde(default)]
     pub streams: Vec<Stream>,
 }
 
 /// Who the device is to its server.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     pub device: u32,
     pub key_generation: u16,
     /// The claim code's public part that was redeemed for it; another one in the configuration
     /// means that the operator wants the device enrolled again.
     pub claim_id: String,
-    #[serde(with = "hex")]
     pub key: Vec<u8>,
 }
 
 /// An enrolment whose answer has not arrived; repeated with the same bytes until it does.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PendingEnrolment {
     pub claim_id: String,
-    #[serde(with = "hex")]
     pub secret: Vec<u8>,
 }
 
 /// A layout that has been given a number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     pub number: u16,
     pub source: u8,
     /// Fingerprint of the layout.
-    #[serde(default)]
     pub layout: i64,
 }
 
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Identity")
             .field("device", &self.device)
             .field("key_generation", &self.key_generation)
@@ -88,14 +84,14 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-impl std::fmt::Debug for PendingEnrolment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for PendingEnrolment {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("PendingEnrolment").field("claim_id", &self.claim_id).finish_non_exhaustive()
     }
 }
 
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for Record {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Record")
             .field("epoch", &self.epoch)
             .field("reserved", &self.reserved)
@@ -124,7 +120,7 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("ledger cannot be {0}")]
-    Disk(&'static str, #[source] io::Error),
+    Disk(&'static str, #[source] Fault),
     #[error(
         "both copies of the ledger are damaged: remove ledger.0 and ledger.1 from the data folder and \
          enrol the device again under its name (ecowatt device enrol --device dev-N)"
@@ -150,7 +146,7 @@ pub struct Ledger<D> {
 impl<D: Disk> Ledger<D> {
     /// Reads the newer whole copy; an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
-        let (pair, opened) = Pair::open(disk, NAME, SIZE_MAX, parse);
+        let (pair, opened) = Pair::open(disk, NAME, SIZE_MAX, Record::decode);
         let is_damaged = opened.value.is_some() && opened.damaged > 0;
         let record = match (opened.value, opened.failure) {
             (Some(mut record), _) => {
@@ -198,11 +194,9 @@ impl<D: Disk> Ledger<D> {
 
     /// Makes a changed record durable; on an error the former one still counts.
     pub fn store(&mut self, record: Record) -> Result<(), LedgerError> {
-        let text = toml::to_string(&record).map_err(|_| LedgerError::TooLarge)?;
-        if text.len() > SIZE_MAX {
-            return Err(LedgerError::TooLarge);
-        }
-        self.pair.store(text.as_bytes()).map_err(|error| LedgerError::Disk("written", error))?;
+        let bytes = record.encode().filter(|bytes| bytes.len() <= SIZE_MAX);
+        let bytes = bytes.ok_or(LedgerError::TooLarge)?;
+        self.pair.store(&bytes).map_err(|error| LedgerError::Disk("written", error))?;
         self.record = record;
         Ok(())
     }
@@ -283,32 +277,4 @@ fn is_untouched(disk: &impl Disk) -> Result<bool, LedgerError> {
     let names = disk.list().map_err(|error| LedgerError::Disk("read", error))?;
     let left = ["spool-", "draft-", "layout-", "bad-"];
     Ok(!names.iter().any(|name| left.iter().any(|prefix| name.starts_with(prefix))))
-}
-
-fn parse(bytes: &[u8]) -> Option<Record> {
-    toml::from_str(std::str::from_utf8(bytes).ok()?).ok()
-}
-
-/// Bytes as hexadecimal text.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(bytes.len() * 2);
-        for byte in bytes {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        to.serialize_str(&text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-        let digits = digits.ok_or_else(|| D::Error::custom("not hexadecimal"))?;
-        if digits.len() % 2 == 1 {
-            return Err(D::Error::custom("odd number of hexadecimal digits"));
-        }
-        Ok(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
-    }
 }

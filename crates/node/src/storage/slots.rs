@@ -1,8 +1,10 @@
 //! What the device core keeps, a pair of files each. What is in them is the core's affair.
 
+use alloc::vec::Vec;
+
 use ecowatt_device::Slot;
 
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::pair::Pair;
 
 /// All slots.
@@ -38,7 +40,7 @@ impl<D: Disk + Clone> Slots<D> {
     }
 
     /// Makes a slot's bytes durable; on an error the former ones still count.
-    pub(super) fn keep(&mut self, slot: Slot, bytes: &[u8]) -> std::io::Result<()> {
+    pub(super) fn keep(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), Fault> {
         for held in self.0.iter_mut().filter(|held| held.slot == slot) {
             held.pair.store(bytes)?;
             held.bytes = Some(bytes.to_vec());

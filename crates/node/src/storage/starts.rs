@@ -6,45 +6,30 @@
 //! what its clock said last. Once a later epoch knows the time, an earlier one cannot have ended after
 //! that one began, whatever its clock said.
 
+use alloc::vec::Vec;
+
 use ecowatt_model::{BootEpoch, MonoMs, UnixMs};
 use ecowatt_wire::{Certainty, EpochStart};
-use serde::{Deserialize, Serialize};
 
 /// Epochs that are remembered: more than a year of a restart a day without a server. Of an epoch that
 /// was forgotten the next remembered one says when it had ended.
 pub const STARTS_MAX: usize = 512;
 
 /// All epochs that samples may wait of, by number.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Starts(Vec<Start>);
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Starts(pub(super) Vec<Start>);
 
-/// One epoch. An array in the ledger, for there may be hundreds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Fields", into = "Fields")]
-struct Start {
-    epoch: u32,
+/// One epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) epoch: u32,
     /// The time of day at zero of its monotonic clock.
-    unix_ms: i64,
-    is_confirmed: bool,
+    pub(super) unix_ms: i64,
+    pub(super) is_confirmed: bool,
     /// What that clock showed when it began.
-    began_ms: u64,
+    pub(super) began_ms: u64,
     /// And what it showed later, as far as is known.
-    reached_ms: u64,
-}
-
-type Fields = (u32, i64, bool, u64, u64);
-
-impl From<Fields> for Start {
-    fn from((epoch, unix_ms, is_confirmed, began_ms, reached_ms): Fields) -> Self {
-        Self { epoch, unix_ms, is_confirmed, began_ms, reached_ms }
-    }
-}
-
-impl From<Start> for Fields {
-    fn from(start: Start) -> Self {
-        (start.epoch, start.unix_ms, start.is_confirmed, start.began_ms, start.reached_ms)
-    }
+    pub(super) reached_ms: u64,
 }
 
 impl Start {

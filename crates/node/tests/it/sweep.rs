@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_agent::storage::{
-    Batch, Disk as _, Dropped, Ledger, LedgerError, Order, Storage, StorageError,
-};
 use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
 use ecowatt_device::{Sample, Slot, limits};
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
+use ecowatt_node::storage::{
+    Batch, Disk as _, Dropped, Ledger, LedgerError, Order, Storage, StorageError,
+};
 
 use crate::disk::{Op, Platter, TestDisk, Unsynced};
 

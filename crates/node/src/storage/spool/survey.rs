@@ -3,6 +3,8 @@
 //! Each batch's record and each segment's head say which batch came before and how many samples there
 //! were by then. Where something could not be read in between, the difference is what is lost.
 
+use alloc::vec::Vec;
+
 use ecowatt_model::{BatchId, Sequence};
 
 use super::freed::{Freed, linear};
@@ -41,7 +43,7 @@ impl Survey {
 
     /// A place that is known: everything up to it was appended.
     pub(super) fn reach(&mut self, mark: Option<Mark>) {
-        if std::mem::take(&mut self.is_broken)
+        if core::mem::take(&mut self.is_broken)
             && let Some(mark) = mark
             && self.at.is_some_and(|at| at.id < mark.id)
         {
@@ -53,7 +55,7 @@ impl Survey {
 
     /// A batch that can be read, and the samples before it.
     pub(super) fn pass(&mut self, id: BatchId, rows: u16, samples_before: u32) {
-        if std::mem::take(&mut self.is_broken) && id.sequence.0 > 0 {
+        if core::mem::take(&mut self.is_broken) && id.sequence.0 > 0 {
             let before = BatchId { sequence: Sequence(id.sequence.0 - 1), ..id };
             match (self.at, series::first(id) == id) {
                 // Only the batches of the series before it can be missing.

@@ -3,6 +3,8 @@
 //! Disjoint ranges of ids in one dimension, ascending. What is forgotten here is sent again, and the
 //! server stores it once; so the oldest may be forgotten, and the set is bounded.
 
+use alloc::vec::Vec;
+
 use ecowatt_model::BatchId;
 
 use crate::storage::{grown, held};

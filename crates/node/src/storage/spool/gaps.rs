@@ -4,6 +4,8 @@
 //! to keep them apart, so that the server can count those that it has not got. Samples in no batch are
 //! told as the total of their epoch. Telling a thing twice does no harm; forgetting it would.
 
+use alloc::vec::Vec;
+
 use ecowatt_model::{BatchId, BootEpoch, Sequence};
 use ecowatt_wire::ITEMS_MAX;
 

@@ -9,7 +9,10 @@
 //! already covers, and recovery passes over them. Files of earlier epochs stay until their samples are
 //! in batches of that epoch.
 
-use std::io;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use ecowatt_codec::TimeBase;
 use ecowatt_device::Sample;
@@ -18,7 +21,7 @@ use ecowatt_model::{
 };
 
 use super::checksum::crc32;
-use super::disk::Disk;
+use super::disk::{Disk, Fault};
 use super::media::{answers_elsewhere, put_aside, read_around};
 use super::spool::Witness;
 use super::{grown, held};
@@ -80,7 +83,7 @@ pub struct Drafted {
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     #[error("draft journal cannot be {0}")]
-    Disk(&'static str, #[source] io::Error),
+    Disk(&'static str, #[source] Fault),
     #[error("draft journal is full")]
     Full,
 }
@@ -156,7 +159,7 @@ impl<D: Disk> Draft<D> {
             .write_at(&journal.name, journal.len, &self.record)
             .and_then(|()| self.disk.sync(&journal.name));
         if let Err(error) = written {
-            journal.has_failed |= error.kind() != io::ErrorKind::StorageFull;
+            journal.has_failed |= error != Fault::Full;
             return Err(DraftError::Disk("written", error));
         }
         if !journal.is_named {
@@ -217,7 +220,7 @@ impl<D: Disk> Draft<D> {
                 (journal.len, journal.is_named, journal.has_failed) = (0, false, false);
             }
             Err(error) => {
-                journal.has_failed |= error.kind() != io::ErrorKind::StorageFull;
+                journal.has_failed |= error != Fault::Full;
                 return Err(DraftError::Disk("emptied", error));
             }
         }

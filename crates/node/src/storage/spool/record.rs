@@ -6,6 +6,8 @@
 //! in the name of the file: a later one takes another name, so that software that does not know it
 //! leaves it alone.
 
+use alloc::vec::Vec;
+
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
 
 use super::super::checksum::crc32;
@@ -14,7 +16,7 @@ use super::{Batch, Dropped};
 /// Most bytes of one record.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 const FRAME_BYTES: usize = 9;
-const KINDS: std::ops::RangeInclusive<u8> = 1..=4;
+const KINDS: core::ops::RangeInclusive<u8> = 1..=4;
 /// What stands before a batch's own bytes in the body of its record.
 const BATCH_HEAD_BYTES: usize = 25;
 
@@ -324,6 +326,6 @@ impl<'a> Reader<'a> {
     }
 
     fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
+        core::mem::take(&mut self.0)
     }
 }

@@ -1,12 +1,13 @@
 //! One file of the spool: its name, and what is in it as far as memory keeps it.
 
-use std::io;
+use alloc::format;
+use alloc::string::String;
 
 use ecowatt_model::{BatchId, SOURCES_MAX};
 
 use super::freed::linear;
 use super::gaps::GAPS_MAX;
-use super::{Batch, Disk, SEGMENT_BYTES_MAX, record};
+use super::{Batch, Disk, Fault, SEGMENT_BYTES_MAX, record};
 use crate::storage::media::{self, Reading};
 
 /// A place in the run of all batches: after this one, with so many samples up to it.
@@ -106,7 +107,7 @@ pub(super) fn file_number(name: &str) -> Option<u64> {
 }
 
 /// All of a segment, whatever its length, around what cannot be read.
-pub(super) fn read(disk: &impl Disk, number: u64) -> io::Result<Reading> {
+pub(super) fn read(disk: &impl Disk, number: u64) -> Result<Reading, Fault> {
     // A segment exceeds its size by at most the one record that it had no room for.
     let limit = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX) + record::RECORD_BYTES_MAX;
     let name = file_name(number);
@@ -124,7 +125,7 @@ pub(super) fn read_head(disk: &impl Disk, number: u64) -> Option<record::Head> {
 }
 
 /// Reads the part of a segment that may hold batches which are not freed.
-pub(super) fn read_live(disk: &impl Disk, segment: &Segment) -> io::Result<Reading> {
+pub(super) fn read_live(disk: &impl Disk, segment: &Segment) -> Result<Reading, Fault> {
     let len = segment.bytes.saturating_sub(segment.live_from);
     let len = usize::try_from(len).unwrap_or(0);
     media::read_around(disk, &file_name(segment.number), segment.live_from, len)

@@ -1,5 +1,7 @@
 //! What came of a node's work: enough to send it, to log it, and to check it.
 
+use alloc::vec::Vec;
+
 use ecowatt_device::{ComposeError, CutError, Slot};
 use ecowatt_envelope::RequestId;
 use ecowatt_model::{BatchId, Counter, SourceNumber, StreamNumber};

@@ -1,0 +1,10 @@
+//! A node and its storage by themselves, on a disk in memory that can be cut at every byte.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod disk;
+mod kept;
+mod node;
+mod pair;
+mod storage;
+mod sweep;
