@@ -2,7 +2,7 @@
 //! as a device of the real server, as the server of a real agent, and with the vectors of both.
 //!
 //! Runs with the interpreter that `ECOWATT_PYTHON` names (`cargo xtask test` provides one with what
-//! the client needs), and says loudly when there is none.
+//! the client needs), and prints a warning without one.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
