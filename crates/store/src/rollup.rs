@@ -183,18 +183,17 @@ impl Quarter {
         let mut out = Vec::with_capacity(16 + self.cells.len() * 12);
         let mut entry = Vec::with_capacity(256);
         let mut before = 0;
+        let mut shared = Vec::new();
         for (place, point) in self.points.iter().enumerate() {
             entry.clear();
-            let column = self.cells.iter().skip(place).step_by(width);
-            let minutes = (self.first..).zip(column);
-            put_minutes(
-                start,
-                minutes.filter_map(|(m, cell)| Some((m, cell.as_ref()?))),
-                &mut entry,
-            );
-            if entry.is_empty() {
+            let column = (self.first..).zip(self.cells.iter().skip(place).step_by(width));
+            let held = column.filter_map(|(minute, cell)| Some((minute, cell.as_ref()?)));
+            let (times, values): (Vec<_>, Vec<_>) =
+                held.map(|(minute, cell)| (MinuteTimes::of(start, minute, cell), cell)).unzip();
+            if values.is_empty() {
                 continue;
             }
+            put_minutes(times, &values, &mut shared, &mut entry);
             put_u64(&mut out, u64::from(point.0 - before));
             put_u64(&mut out, length(&entry));
             out.extend_from_slice(&entry);
@@ -206,9 +205,11 @@ impl Quarter {
     pub(crate) fn decode(number: i64, bytes: &[u8]) -> Option<Self> {
         let start = number * QUARTER_MS;
         let mut columns = Vec::new();
+        let mut shared = Vec::new();
         for entry in Entries::new(bytes) {
-            let (point, entry) = entry?;
-            columns.push((point, take_minutes(start, entry)?));
+            let (point, mut entry) = entry?;
+            take_times(&mut entry, &mut shared)?;
+            columns.push((point, take_values(start, &shared, entry)?));
         }
         if !columns.is_sorted_by(|(before, _), (after, _)| before < after) {
             return None;
@@ -230,76 +231,125 @@ impl Quarter {
     ) -> Option<Vec<Minutes>> {
         let start = number * QUARTER_MS;
         let mut found = vec![Vec::new(); wanted.len()];
+        let mut shared = Vec::new();
         for entry in Entries::new(bytes) {
-            let (point, entry) = entry?;
+            let (point, mut entry) = entry?;
+            take_times(&mut entry, &mut shared)?;
             if let Some(place) = wanted.iter().position(|w| *w == point) {
-                found[place] = take_minutes(start, entry)?;
+                found[place] = take_values(start, &shared, entry)?;
             }
         }
         Some(found)
     }
 }
 
-/// What the next minute of a point is written as a distance from.
-#[derive(Default)]
-struct Before {
+/// When the readings of one minute were taken. Points that are read together share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct MinuteTimes {
     minute: u8,
-    /// Time of the last reading within its minute.
+    /// Time of the last reading within the minute.
     offset: i64,
-    last: i64,
+    /// None of a single reading, which is minimum, maximum and sum as well.
+    count: Option<u32>,
 }
 
-/// Each minute as twice the distance from the one before, plus one if it holds more than one reading;
-/// then the distances of its last reading's time within the minute and of its last value from those
-/// of the minute before; and, of more than one reading, the count and the distances of minimum,
-/// maximum and sum from what they were if all readings were like the last.
-fn put_minutes<'a>(
-    start: i64,
-    minutes: impl Iterator<Item = (u8, &'a Aggregate)>,
+impl MinuteTimes {
+    fn of(start: i64, minute: u8, aggregate: &Aggregate) -> Self {
+        let is_one = *aggregate == Aggregate::of(aggregate.last_at, aggregate.last);
+        let minute_start = start + i64::from(minute) * MINUTE_MS;
+        let offset = aggregate.last_at.0.wrapping_sub(minute_start);
+        Self { minute, offset, count: (!is_one).then_some(aggregate.count) }
+    }
+}
+
+/// Writes the minutes of a point: zero if their times are those of the point before (`shared`),
+/// otherwise their number and times; then the values of each.
+///
+/// The times of a minute are twice the distance from the minute before, plus one if it holds more
+/// than one reading; the distance of the last reading's time within the minute from the same of the
+/// minute before; and the count, if there is more than one. Its values are the distance of the last
+/// value from that of the minute before and, of more than one reading, how far the minimum is below
+/// and the maximum above it, and the distance of the sum from what it were if every reading lay in
+/// the middle of both.
+fn put_minutes(
+    times: Vec<MinuteTimes>,
+    values: &[&Aggregate],
+    shared: &mut Vec<MinuteTimes>,
     out: &mut Vec<u8>,
 ) {
-    let mut before = Before::default();
-    for (minute, aggregate) in minutes {
-        let Aggregate { count, sum, min, max, last, last_at } = *aggregate;
-        let is_one = *aggregate == Aggregate::of(last_at, last);
-        put_u64(out, u64::from(minute.wrapping_sub(before.minute)) << 1 | u64::from(!is_one));
-        let offset = last_at.0.wrapping_sub(start + i64::from(minute) * MINUTE_MS);
-        put_i64(out, offset.wrapping_sub(before.offset));
-        put_i64(out, last.wrapping_sub(before.last));
-        if !is_one {
-            put_u64(out, u64::from(count));
-            put_i64(out, last.wrapping_sub(min));
-            put_i64(out, max.wrapping_sub(last));
-            put_i64(out, sum.wrapping_sub(last.wrapping_mul(i64::from(count))));
+    if times == *shared {
+        put_u64(out, 0);
+    } else {
+        put_u64(out, u64::try_from(times.len()).unwrap_or(u64::MAX));
+        let mut before = MinuteTimes::default();
+        for at in &times {
+            let distance = u64::from(at.minute.wrapping_sub(before.minute));
+            put_u64(out, distance << 1 | u64::from(at.count.is_some()));
+            put_i64(out, at.offset.wrapping_sub(before.offset));
+            if let Some(count) = at.count {
+                put_u64(out, u64::from(count));
+            }
+            before = *at;
         }
-        before = Before { minute, offset, last };
+        *shared = times;
+    }
+    let mut last_before = 0i64;
+    for (at, aggregate) in shared.iter().zip(values) {
+        let Aggregate { min, max, last, sum, .. } = **aggregate;
+        put_i64(out, last.wrapping_sub(last_before));
+        if let Some(count) = at.count {
+            put_u64(out, last.wrapping_sub(min).cast_unsigned());
+            put_u64(out, max.wrapping_sub(last).cast_unsigned());
+            put_i64(out, sum.wrapping_sub(middle_sum(min, max, count)));
+        }
+        last_before = last;
     }
 }
 
-fn take_minutes(start: i64, mut bytes: &[u8]) -> Option<Minutes> {
-    let mut minutes = Vec::with_capacity(MINUTES);
-    let mut before = Before::default();
-    while !bytes.is_empty() {
-        let head = take_u64(&mut bytes)?;
+/// The sum of so many readings in the middle between minimum and maximum.
+fn middle_sum(min: i64, max: i64, count: u32) -> i64 {
+    let middle = min.wrapping_add(max.wrapping_sub(min) / 2);
+    middle.wrapping_mul(i64::from(count))
+}
+
+/// Reads the times of a point's minutes into `shared`, or leaves those of the point before there.
+fn take_times(bytes: &mut &[u8], shared: &mut Vec<MinuteTimes>) -> Option<()> {
+    let number = usize::try_from(take_u64(bytes)?).ok()?;
+    if number == 0 {
+        return (!shared.is_empty()).then_some(());
+    }
+    shared.clear();
+    let mut before = MinuteTimes::default();
+    for _ in 0..number {
+        let head = take_u64(bytes)?;
         let minute = before.minute.checked_add(u8::try_from(head >> 1).ok()?)?;
-        if usize::from(minute) >= MINUTES {
+        if usize::from(minute) >= MINUTES || shared.len() >= MINUTES {
             return None;
         }
-        let offset = before.offset.wrapping_add(take_i64(&mut bytes)?);
-        let last = before.last.wrapping_add(take_i64(&mut bytes)?);
-        let last_at = (start + i64::from(minute) * MINUTE_MS).wrapping_add(offset);
-        let mut aggregate = Aggregate::of(UnixMs(last_at), last);
-        if head & 1 == 1 {
-            aggregate.count = take_u32(&mut bytes)?;
-            aggregate.min = last.wrapping_sub(take_i64(&mut bytes)?);
-            aggregate.max = last.wrapping_add(take_i64(&mut bytes)?);
-            let flat = last.wrapping_mul(i64::from(aggregate.count));
-            aggregate.sum = flat.wrapping_add(take_i64(&mut bytes)?);
-        }
-        minutes.push((minute, aggregate));
-        before = Before { minute, offset, last };
+        let offset = before.offset.wrapping_add(take_i64(bytes)?);
+        let count = if head & 1 == 1 { Some(take_u32(bytes)?) } else { None };
+        before = MinuteTimes { minute, offset, count };
+        shared.push(before);
     }
-    Some(minutes)
+    Some(())
+}
+
+fn take_values(start: i64, times: &[MinuteTimes], mut bytes: &[u8]) -> Option<Minutes> {
+    let mut minutes = Vec::with_capacity(times.len());
+    let mut last = 0i64;
+    for MinuteTimes { minute, offset, count } in times {
+        last = last.wrapping_add(take_i64(&mut bytes)?);
+        let last_at = (start + i64::from(*minute) * MINUTE_MS).wrapping_add(*offset);
+        let mut aggregate = Aggregate::of(UnixMs(last_at), last);
+        if let Some(count) = *count {
+            let min = last.wrapping_sub(take_u64(&mut bytes)?.cast_signed());
+            let max = last.wrapping_add(take_u64(&mut bytes)?.cast_signed());
+            let sum = middle_sum(min, max, count).wrapping_add(take_i64(&mut bytes)?);
+            aggregate = Aggregate { count, sum, min, max, ..aggregate };
+        }
+        minutes.push((*minute, aggregate));
+    }
+    bytes.is_empty().then_some(minutes)
 }
 
 /// Number of the UTC quarter hour that an instant is in, and the minute within it.
