@@ -43,7 +43,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::audit::Audited;
-use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, READERS};
+use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, PAGE_BYTES, READERS};
 use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
 use absent::AbsentKeys;
 use failure::cause;
@@ -495,6 +495,8 @@ fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Of a new database; one that is there keeps its own.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // NORMAL would lose acknowledged uploads at a power cut, and the device has deleted them by then.
     connection.pragma_update(None, "synchronous", "full")?;
