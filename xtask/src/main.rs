@@ -7,6 +7,7 @@
 
 mod dashboard;
 mod install;
+mod microcontroller;
 mod mutations;
 mod run;
 mod tidy;
@@ -35,6 +36,7 @@ Usage: cargo xtask COMMAND
   chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            only the browser tests
+  microcontroller    builds the node for riscv32imc and runs it in emulation; prints sizes and costs
   fuzz [SECONDS]     runs each fuzz target for a while (needs cargo-fuzz and a nightly toolchain)
 
 Environment: CARGO_TARGET_DIR shares compiled code between clones.
@@ -73,6 +75,11 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "dashboard" => dashboard::build(&root),
         "browser" => dashboard::browser_is_there(&root, Missing::Install)
             .and_then(|()| dashboard::browser(&root)),
+        "microcontroller" => {
+            let mut untested = Untested::new();
+            microcontroller(&root, Missing::Install, &mut untested)?;
+            nothing_untested(&untested)
+        }
         "fuzz" => fuzz(&root, rest),
         "" | "help" | "--help" | "-h" => {
             eprint!("{HELP}");
@@ -97,11 +104,36 @@ fn test(root: &Root, missing: Missing) -> Result<Untested> {
         Err(error) => untested.push(format!("pymodbus and the Python client: {error:#}")),
     }
     step("tests", || run::check(&mut tests))?;
+    // Its compiler comes from rustup, which not every machine that may install packages can reach.
+    let mut without_tools = Untested::new();
+    microcontroller(root, missing, &mut without_tools)?;
+    say(&without_tools);
     match step("a browser", || dashboard::browser_is_there(root, missing)) {
         Ok(()) => step("pages in a real browser", || dashboard::browser(root))?,
         Err(error) => untested.push(format!("pages in a browser: {error:#}")),
     }
     Ok(untested)
+}
+
+/// Builds the node for a microcontroller and runs it in emulation, as far as the machine allows.
+fn microcontroller(root: &Root, missing: Missing, untested: &mut Untested) -> Result<()> {
+    let target = step("a compiler for a microcontroller", || {
+        microcontroller::target_is_there(root, missing)
+    });
+    if let Err(error) = target {
+        untested.push(format!("the node on a microcontroller: {error:#}"));
+        return Ok(());
+    }
+    let program = step("the node on a microcontroller", || microcontroller::build(root))?;
+    match step("an emulator", || microcontroller::emulator_is_there(root, missing)) {
+        Ok(()) => step("one sample and one upload in emulation", || {
+            microcontroller::emulate(root, &program)
+        }),
+        Err(error) => {
+            untested.push(format!("the node in emulation: {error:#}"));
+            Ok(())
+        }
+    }
 }
 
 fn say(untested: &Untested) {
