@@ -30,6 +30,7 @@ mod scaled;
 mod source;
 #[cfg(feature = "std")]
 mod write;
+#[cfg(feature = "std")]
 mod write_rule;
 
 pub use kind::{Kind, RawWords, Table, WordOrder};
@@ -53,4 +54,5 @@ pub use profile::{
 pub use scaled::{ParseScaledError, Scaled};
 #[cfg(feature = "std")]
 pub use write::{WriteError, WriteRequest};
+#[cfg(feature = "std")]
 pub use write_rule::{Verify, WriteFunction, WriteRule};
