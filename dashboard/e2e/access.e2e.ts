@@ -211,7 +211,7 @@ describe("a claim code", () => {
       const key = panel(page, "Key");
       const question = page.getByRole("dialog");
       await key.getByRole("button", { name: "Revoke key" }).click();
-      await question.getByText("nothing that").waitFor();
+      await question.getByText("sends what it kept once it is enrolled again").waitFor();
       await question.getByRole("button", { name: "Cancel" }).click();
       await key.getByRole("button", { name: "Revoke key" }).click();
       await question.getByRole("button", { name: "Revoke key" }).click();

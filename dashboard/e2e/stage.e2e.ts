@@ -386,12 +386,12 @@ describe("trouble", () => {
     on(DESK, async ({ page, answers, asked }) => {
       const trouble = { cause: "key_revoked" as const, inverters: [], quality: null, since: iso(NOW - MINUTE), last_good: null };
       answers["GET /devices/dev-1"] = detail({ trouble }, []);
-      answers["POST /devices"] = { device: "dev-1", claim_code: "AAAAA-BBBBB-CCCCC-DDDDD", expires: iso(NOW + MINUTE) };
+      answers["POST /devices/dev-1/claim"] = { device: "dev-1", claim_code: "AAAAA-BBBBB-CCCCC-DDDDD", expires: iso(NOW + MINUTE) };
       await page.goto("/devices/dev-1");
       await page.getByRole("button", { name: "New claim code" }).click();
       await page.getByRole("dialog").getByRole("button", { name: "Create claim code" }).click();
       await page.getByLabel("Configuration").getByText('claim_code = "AAAAA-BBBBB-CCCCC-DDDDD"').waitFor();
-      expect(asked.find(({ route }) => route === "POST /devices")?.body).toMatchObject({ device: "dev-1" });
+      expect(asked.filter(({ route }) => route === "POST /devices/dev-1/claim")).toHaveLength(1);
     }));
 });
 
@@ -449,7 +449,7 @@ describe("the settings", () => {
         body.keep_past_days ? {} : new Refusal(409, "past_days", "energy of past days is cut by the present time zone");
       await site.getByLabel("Site's time zone").fill("Asia/Kolkata");
       await site.getByRole("button", { name: "Save site" }).click();
-      await site.getByText(/Past days stay as they were counted/).waitFor();
+      await site.getByText(/Past days keep the bounds of the old zone/).waitFor();
       await site.getByRole("button", { name: "Change anyway" }).click();
       await site.getByText("Saved.").waitFor();
       expect(sent(stage, "PATCH /sites/1")).toEqual([
