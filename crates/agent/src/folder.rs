@@ -18,7 +18,7 @@ pub struct Folder {
     /// The system's last error code, 0 after a successful sync: a reason is logged once, not with each
     /// sample.
     said: AtomicI32,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data folder cannot be used.
@@ -46,7 +46,7 @@ impl Folder {
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
         let directory = File::open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), directory, said: AtomicI32::new(0), _lock: lock })
+        Ok(Self { path: path.to_owned(), directory, said: AtomicI32::new(0), lock })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -103,6 +103,14 @@ fn fault(error: &io::Error) -> Fault {
         Some(Errno::IO) => Fault::Unreadable,
         Some(Errno::NODEV | Errno::NXIO) => Fault::Closed,
         _ => Fault::Failed,
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A process that is being started shares the open file until it has begun its own program,
+        // and the lock would last as long (flock(2)).
+        let _ = self.lock.unlock();
     }
 }
 

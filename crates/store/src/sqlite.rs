@@ -14,6 +14,7 @@ pub(crate) mod edit;
 mod failure;
 pub(crate) mod fleet;
 mod fold;
+mod folder_lock;
 #[cfg(test)]
 mod growth;
 pub(crate) mod ingest;
@@ -31,7 +32,7 @@ pub(crate) mod steps;
 mod threads;
 mod writer;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -48,13 +49,13 @@ use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
 use absent::AbsentKeys;
 use failure::cause;
 use fold::Fold;
+use folder_lock::{FolderLock, LOCK};
 use journal::Journal;
 use steps::{Stepper, Steps};
 use threads::{Lane, Query, Reader, Readers, Threads};
 use writer::{Change, Job, Writer};
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
-const LOCK: &str = "ecowatt.lock";
 
 /// How long a statement waits for another process (an administrator's command, a backup).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,7 +123,7 @@ impl Sqlite {
                     .and_then(|()| close(dir))
                     .map_err(|cause| OpenError::Folder { path: dir.to_owned(), cause })?;
                 refuse_links(dir)?;
-                Some(lock(dir)?)
+                Some(FolderLock::take(dir)?)
             }
             Sharing::Beside => {
                 refuse_links(dir)?;
@@ -454,22 +455,6 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     options.open(path).map(drop)
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join(LOCK);
-    make_private(&path)
-        .and_then(|()| OpenOptions::new().write(true).open(&path))
-        .map_err(|cause| OpenError::Folder { path: path.clone(), cause })
-        .and_then(|file| held(file, dir))
-}
-
-fn held(file: File, dir: &Path) -> Result<File, OpenError> {
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(OpenError::Folder { path: dir.join(LOCK), cause }),
-    }
 }
 
 /// Whether the database is in write-ahead mode. A file system without shared memory refuses it, and

@@ -16,8 +16,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::failure::cause;
+use super::folder_lock::FolderLock;
 use super::journal::{self, Entries, JOURNAL, Journal, sync_folder};
-use super::{BUSY_TIMEOUT, DATABASE, create_private, lock, schema};
+use super::{BUSY_TIMEOUT, DATABASE, create_private, schema};
 use crate::limits::BACKUP_STEP_PAGES;
 use crate::revocation::{BadLine, Revocation};
 use crate::{Cause, OpenError, StoreError};
@@ -135,7 +136,7 @@ pub fn restore(
     go_on: impl FnMut(CopyProgress) -> bool,
 ) -> Result<Restored, BackupError> {
     create_private(data).map_err(|cause| file(data, cause))?;
-    let _lock = lock(data)?;
+    let _lock = FolderLock::take(data)?;
     let to = data.join(DATABASE);
     refuse_if_there(&to)?;
     for suffix in ["-wal", "-journal"] {

@@ -5,7 +5,6 @@
 //! their own, so that no number of charts keeps a device or a person out. A query whose asker has gone
 //! is not begun, and one that runs is broken off. Dropping the value finishes what is queued.
 
-use std::fs::File;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -14,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::fold::Fold;
+use super::folder_lock::FolderLock;
 use super::spawn;
 use super::writer::{Job, Writer};
 use crate::limits::{GROUP_MAX, LOOK_UP_QUEUE_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
@@ -81,11 +81,12 @@ pub(super) struct Threads {
     writer: Option<SyncSender<Job>>,
     charts: Option<SyncSender<Query>>,
     look_ups: Option<SyncSender<Query>>,
-    threads: Vec<JoinHandle<()>>,
+    reading: Vec<JoinHandle<()>>,
+    writing: Option<JoinHandle<()>>,
     /// Its other end goes with the thread that writes.
     writes: watch::Receiver<()>,
-    // Held as long as the database is open; the operating system lets go of it after a kill.
-    _lock: Option<File>,
+    // Held as long as the database is open.
+    _lock: Option<FolderLock>,
 }
 
 /// The connections of the threads that read.
@@ -99,30 +100,31 @@ impl Threads {
         writer: Writer,
         fold: Fold,
         readers: Readers,
-        lock: Option<File>,
+        lock: Option<FolderLock>,
     ) -> Result<Self, OpenError> {
         let is_alone = lock.is_some();
-        let mut threads = Vec::with_capacity(2 + readers.charts.len());
         let (jobs, queued) = mpsc::sync_channel(WRITE_QUEUE_MAX);
         let (lives, writes) = watch::channel(());
-        threads.push(spawn("store-write", move || {
+        let writing = spawn("store-write", move || {
             let _lives = lives;
             write(writer, fold, &queued, is_alone);
-        })?);
+        })?;
         let (charts, asked) = mpsc::sync_channel(READ_QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
+        let mut reading = Vec::with_capacity(1 + readers.charts.len());
         for reader in readers.charts {
             let asked = Arc::clone(&asked);
-            threads.push(spawn("store-read", move || read(&reader, &asked))?);
+            reading.push(spawn("store-read", move || read(&reader, &asked))?);
         }
         let (look_ups, asked) = mpsc::sync_channel(LOOK_UP_QUEUE_MAX);
         let asked = Mutex::new(asked);
-        threads.push(spawn("store-look-up", move || read(&readers.look_ups, &asked))?);
+        reading.push(spawn("store-look-up", move || read(&readers.look_ups, &asked))?);
         Ok(Self {
             writer: Some(jobs),
             charts: Some(charts),
             look_ups: Some(look_ups),
-            threads,
+            reading,
+            writing: Some(writing),
             writes,
             _lock: lock,
         })
@@ -147,13 +149,20 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        drop(self.writer.take());
+        // The connection that writes is closed last: SQLite removes the log when the last connection
+        // goes, but not if that one can only read.
         drop(self.charts.take());
         drop(self.look_ups.take());
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has printed why, and whoever waits for `writes` was told.
-            let _ = thread.join();
-        }
+        join(self.reading.drain(..));
+        drop(self.writer.take());
+        join(self.writing.take());
+    }
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        // A thread that panicked has printed why, and closed `writes` if it was the one that writes.
+        let _ = thread.join();
     }
 }
 
@@ -252,6 +261,28 @@ mod tests {
         };
         assert_eq!(asked.unwrap(), 42);
         assert_eq!(has_run.load(Ordering::Relaxed), 0, "nobody waited for these");
+    }
+
+    /// An empty log would be left beside the database, and `store restore` refuses a folder with one.
+    #[tokio::test]
+    async fn log_is_gone_after_closing_even_if_a_reader_was_at_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(dir.path(), Sharing::Alone).unwrap();
+        let (begin, begun) = mpsc::channel();
+        let mut slow = Box::pin(sqlite.read(move |db| {
+            let answered = answer(db);
+            begin.send(()).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            answered
+        }));
+        assert!(poll_once(slow.as_mut()).is_pending());
+        begun.recv().unwrap();
+        drop(slow);
+        drop(sqlite);
+        let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["ecowatt.db", "ecowatt.lock"]);
     }
 
     #[tokio::test]
