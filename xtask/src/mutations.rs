@@ -2,12 +2,14 @@
 //! notices.
 //!
 //! Each mutation is a change of source text in a copy of the repository, never a switch in the
-//! code. The copy is built and simulated under the seed that is known to catch it; the run must
-//! break the promise that the mistake is listed with, and the unchanged copy must break none.
+//! code. The copy is built and simulated under the seed that caught it last, and then under others; a
+//! run must break the promise that the mistake is listed with, and the unchanged copy must break none.
 
 mod list;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::iter;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -18,8 +20,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::run::{Root, cargo, command, output, step};
 use list::{MUTATIONS, Mutation};
 
-/// A simulation that takes longer hangs: a normal one takes seconds.
-const SIMULATION_MAX: Duration = Duration::from_secs(600);
+/// Simulations of all seeds that take longer hang: one takes seconds.
+const SIMULATION_MAX: Duration = Duration::from_secs(1200);
+/// Seeds that are tried after the one that a mutation is listed with. Which seed shows a mistake
+/// changes with everything that changes what the simulated devices do.
+const SEEDS_TRIED: u64 = 12;
 /// How often a running simulation is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -44,28 +49,42 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
     let tree = root.target().join("mutations");
     copy(root, &tree)?;
     let simulation = Simulation { root, tree: &tree };
+    let as_it_is = |seeds: Vec<u64>| {
+        let verdict = simulation.run(None, &seeds)?;
+        ensure!(verdict.is_none(), "breaks a promise: {}", verdict.unwrap_or_default());
+        Ok(())
+    };
+    let listed: BTreeSet<u64> = wanted.iter().map(|mutation| mutation.seed).collect();
     if seeds_max.is_none() {
-        step("the product as it is", || {
-            let mut seeds: Vec<u64> = wanted.iter().map(|mutation| mutation.seed).collect();
-            seeds.sort_unstable();
-            seeds.dedup();
-            let verdict = simulation.run(None, &seeds)?;
-            ensure!(verdict.is_none(), "breaks a promise: {}", verdict.unwrap_or_default());
-            Ok(())
-        })?;
+        step("the product as it is", || as_it_is(listed.iter().copied().collect()))?;
     }
     let mut missed = Vec::new();
+    let mut others = BTreeSet::new();
     for mutation in wanted {
-        let seeds = seeds_max.map_or(vec![mutation.seed], |max| (1..=max).collect());
+        let seeds: Vec<u64> = match seeds_max {
+            Some(max) => (1..=max).collect(),
+            None => iter::once(mutation.seed)
+                .chain((1..=SEEDS_TRIED).filter(|seed| *seed != mutation.seed))
+                .collect(),
+        };
         // The others are still tried.
-        match step(mutation.name, || simulation.is_caught(mutation, &seeds)) {
-            Ok(true) => {}
-            Ok(false) => missed.push(mutation.name),
+        match step(mutation.name, || simulation.catches(mutation, &seeds)) {
+            Ok(Some(seed)) if seed == mutation.seed => {}
+            Ok(Some(seed)) => {
+                eprintln!("    caught under seed {seed}, listed with {}", mutation.seed);
+                others.extend((!listed.contains(&seed)).then_some(seed));
+            }
+            Ok(None) => missed.push(mutation.name),
             Err(error) => {
                 eprintln!("    {error:#}");
                 missed.push(mutation.name);
             }
         }
+    }
+    if !others.is_empty() {
+        step("the product as it is, seeds that are not listed", || {
+            as_it_is(others.into_iter().collect())
+        })?;
     }
     ensure!(missed.is_empty(), "{} were not caught: {}", missed.len(), missed.join("; "));
     Ok(())
@@ -121,8 +140,8 @@ struct Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// Whether one of the seeds breaks the promise in a product with this mistake.
-    fn is_caught(&self, mutation: &Mutation, seeds: &[u64]) -> Result<bool> {
+    /// Returns the first of the seeds that breaks the promise in a product with this mistake.
+    fn catches(&self, mutation: &Mutation, seeds: &[u64]) -> Result<Option<u64>> {
         let path = self.tree.join(mutation.file);
         let whole =
             std::fs::read_to_string(&path).with_context(|| format!("reading {}", mutation.file))?;
@@ -132,11 +151,12 @@ impl Simulation<'_> {
         let said = said?.unwrap_or_default();
         said.lines().for_each(|line| eprintln!("    {line}"));
         let promise = format!(": {}: ", mutation.breaks);
-        let is_caught = said.lines().any(|line| line.contains(&promise));
-        if !is_caught {
+        let caught = said.lines().find(|line| line.contains(&promise));
+        let seed = caught.and_then(|line| line.split_once(':')?.0.parse().ok());
+        if seed.is_none() {
             eprintln!("    {} is not broken under the seeds {seeds:?}", mutation.breaks);
         }
-        Ok(is_caught)
+        Ok(seed)
     }
 
     /// Returns the broken promise, if any. Seeds are tried until one breaks the wanted promise or,

@@ -1,4 +1,4 @@
-//! The mistakes, each with the promise that it breaks and the smallest seed under which that shows.
+//! The mistakes, each with the promise that it breaks and a seed under which that shows.
 //!
 //! To add one: write a mistake that an engineer could make in good faith, as a change of one
 //! stretch of text; name the promise (`ecowatt_fleet::Invariant`); let `cargo xtask mutations
