@@ -4,7 +4,7 @@ use ecowatt_model::{COLUMNS_MAX, Mark};
 
 use crate::header::{self, Header, TimeBase};
 use crate::range_coder::{self, EndError};
-use crate::state::State;
+use crate::state::{ColumnSet, State};
 use crate::times::Times;
 
 /// Why bytes are not a valid batch.
@@ -56,7 +56,7 @@ impl<'a, const N: usize> Decoder<'a, N> {
         if columns > N {
             return Err(DecodeError::State { room: N, columns });
         }
-        state.clear(columns);
+        state.clear(columns, ColumnSet::first(columns));
         let times = Times::new(header.shape, rows);
         Ok(Self { header, rows, columns, row: 0, has_unread: false, times, coder, state })
     }
@@ -109,7 +109,7 @@ impl<'a, const N: usize> Decoder<'a, N> {
             }
         };
         let Header { format, is_marked, .. } = self.header;
-        let nothing = |_| (Mark::Read, 0);
+        let nothing = || (Mark::Read, 0);
         self.state.row(&mut self.coder, format, is_marked, self.columns, nothing, put);
         if self.coder.is_rejected() {
             return Err(DecodeError::Malformed);

@@ -4,10 +4,25 @@ use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 
 use crate::header::{self, Format, Header, TimeBase};
 use crate::range_coder::Encoder;
-use crate::state::{PLAIN_MARK_BITS, PLAIN_WORD_BITS, State};
+use crate::state::{ColumnSet, PLAIN_MARK_BITS, PLAIN_WORD_BITS, State};
 use crate::times::{Shape, Times};
 
-/// Contents of one batch; tables are row by row.
+/// A batch that is read where it is kept. The encoder goes through it more than once and must get
+/// the same each time.
+pub trait Rows {
+    fn base(&self) -> TimeBase;
+
+    /// Cells per row.
+    fn columns(&self) -> usize;
+
+    /// Milliseconds, one per row; constant steps are cheapest, any order is allowed.
+    fn times(&self) -> &[i64];
+
+    /// All cells, row by row; the word of a cell that was not read is not stored.
+    fn cells(&self) -> impl Iterator<Item = (Mark, u16)>;
+}
+
+/// A batch in tables, row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub base: TimeBase,
@@ -20,6 +35,26 @@ pub struct Batch<'a> {
     pub marks: Option<&'a [Mark]>,
 }
 
+impl Rows for Batch<'_> {
+    fn base(&self) -> TimeBase {
+        self.base
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn times(&self) -> &[i64] {
+        self.times
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (Mark, u16)> {
+        let mark = |at: usize| self.marks.and_then(|marks| marks.get(at).copied());
+        let cells = self.words.iter().enumerate();
+        cells.map(move |(at, word)| (mark(at).unwrap_or_default(), *word))
+    }
+}
+
 /// Why a batch was not encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -27,7 +62,7 @@ pub enum EncodeError {
     Rows(usize),
     #[error("a batch has 1 to {COLUMNS_MAX} columns, not {0}")]
     Columns(usize),
-    #[error("the state has room for {room} columns, the batch has {columns}")]
+    #[error("the state has room for {room} columns, the batch reads {columns} more than once")]
     State { room: usize, columns: usize },
     #[error("{cells} cells, but {words} words")]
     Words { cells: usize, words: usize },
@@ -40,8 +75,18 @@ pub enum EncodeError {
 /// Buffer size that is enough for any batch of this size.
 #[must_use]
 pub const fn encoded_len_max(rows: usize, columns: usize) -> usize {
-    let cell_bits = (PLAIN_MARK_BITS + PLAIN_WORD_BITS) as usize;
-    HEADER_MAX + rows * TIME_MAX + (rows * columns * cell_bits).div_ceil(8) + LAST_WORD
+    encoded_len_max_of(rows, columns, rows * columns)
+}
+
+/// The same for a batch in which at most this many cells were read.
+#[must_use]
+pub const fn encoded_len_max_of(rows: usize, columns: usize, words: usize) -> usize {
+    let marks = (rows * columns * PLAIN_MARK_BITS as usize).div_ceil(8);
+    HEADER_MAX
+        + rows * TIME_MAX
+        + marks
+        + (words * PLAIN_WORD_BITS as usize).div_ceil(8)
+        + LAST_WORD
 }
 
 /// First byte, rows, columns, first time; the three bits of each class rounded up.
@@ -65,43 +110,7 @@ pub fn encode<const N: usize>(
     state: &mut State<N>,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
-    check(batch, N)?;
-    let marks = batch.marks.filter(|marks| marks.iter().any(|&mark| mark != Mark::Read));
-    let header = Header {
-        format: Format::Adaptive,
-        shape: Shape::of(batch.base, batch.times),
-        is_marked: marks.is_some(),
-    };
-    let plain = Header { format: Format::Plain, ..header };
-
-    let adaptive = write(batch, marks, header, state, out);
-    let words = marks.map_or(batch.words.len(), |marks| {
-        marks.iter().filter(|&&mark| mark == Mark::Read).count()
-    });
-    if adaptive.is_some_and(|len| len <= 2 * words + ADAPTIVE_SLACK) {
-        return adaptive.ok_or(EncodeError::Full(out.len()));
-    }
-    match (adaptive, write(batch, marks, plain, state, out)) {
-        (Some(adaptive), Some(plain)) if plain < adaptive => Some(plain),
-        (Some(_), _) => write(batch, marks, header, state, out),
-        (None, plain) => plain,
-    }
-    .ok_or(EncodeError::Full(out.len()))
-}
-
-fn check(batch: &Batch<'_>, room: usize) -> Result<(), EncodeError> {
-    let rows = batch.times.len();
-    let columns = batch.columns;
-    if !(1..=ROWS_MAX).contains(&rows) {
-        return Err(EncodeError::Rows(rows));
-    }
-    if !(1..=COLUMNS_MAX).contains(&columns) {
-        return Err(EncodeError::Columns(columns));
-    }
-    if columns > room {
-        return Err(EncodeError::State { room, columns });
-    }
-    let cells = rows * columns;
+    let cells = batch.times.len() * batch.columns;
     if batch.words.len() != cells {
         return Err(EncodeError::Words { cells, words: batch.words.len() });
     }
@@ -109,14 +118,79 @@ fn check(batch: &Batch<'_>, room: usize) -> Result<(), EncodeError> {
         Some(marks) if marks.len() != cells => {
             Err(EncodeError::Marks { cells, marks: marks.len() })
         }
-        _ => Ok(()),
+        _ => encode_rows(batch, state, out),
+    }
+}
+
+/// Encodes a batch that is not kept in tables, to the same bytes as [`encode`].
+///
+/// # Errors
+/// When the batch is too large, or does not fit the state or `out`.
+pub fn encode_rows<const N: usize>(
+    batch: &impl Rows,
+    state: &mut State<N>,
+    out: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let (rows, columns) = (batch.times().len(), batch.columns());
+    if !(1..=ROWS_MAX).contains(&rows) {
+        return Err(EncodeError::Rows(rows));
+    }
+    if !(1..=COLUMNS_MAX).contains(&columns) {
+        return Err(EncodeError::Columns(columns));
+    }
+    let census = Census::of(batch);
+    if census.repeated.len() > N {
+        return Err(EncodeError::State { room: N, columns: census.repeated.len() });
+    }
+    let header = Header {
+        format: Format::Adaptive,
+        shape: Shape::of(batch.base(), batch.times()),
+        is_marked: census.words < rows * columns,
+    };
+    let plain = Header { format: Format::Plain, ..header };
+    let mut write = |header| write(batch, census.repeated, header, state, out);
+
+    let adaptive = write(header);
+    if let Some(len) = adaptive.filter(|len| *len <= 2 * census.words + ADAPTIVE_SLACK) {
+        return Ok(len);
+    }
+    match (adaptive, write(plain)) {
+        (Some(adaptive), Some(plain)) if plain < adaptive => Some(plain),
+        (Some(_), _) => write(header),
+        (None, plain) => plain,
+    }
+    .ok_or(EncodeError::Full(out.len()))
+}
+
+/// What is counted before a batch is encoded.
+struct Census {
+    /// Cells that were read.
+    words: usize,
+    /// Columns that were read more than once. The word of any other column is not predicted, and
+    /// nothing is predicted from it, so it needs no state.
+    repeated: ColumnSet,
+}
+
+impl Census {
+    fn of(batch: &impl Rows) -> Self {
+        let (mut words, mut once, mut repeated) = (0, ColumnSet::NONE, ColumnSet::NONE);
+        let columns = batch.columns();
+        for (at, (mark, _)) in batch.cells().enumerate() {
+            if mark == Mark::Read {
+                words += 1;
+                if !once.insert(at % columns) {
+                    repeated.insert(at % columns);
+                }
+            }
+        }
+        Self { words, repeated }
     }
 }
 
 /// Encodes the batch in one format; `None` if `out` is too small.
 fn write<const N: usize>(
-    batch: &Batch<'_>,
-    marks: Option<&[Mark]>,
+    batch: &impl Rows,
+    repeated: ColumnSet,
     header: Header,
     state: &mut State<N>,
     out: &mut [u8],
@@ -124,17 +198,14 @@ fn write<const N: usize>(
     let (first, rest) = out.split_first_mut()?;
     *first = header.to_byte();
     let mut coder = Encoder::new(rest);
-    let columns = batch.columns;
-    header::size(&mut coder, batch.times.len(), columns);
-    let mut times = Times::new(header.shape, batch.times.len());
-    state.clear(columns);
-    for (row, (&time, words)) in batch.times.iter().zip(batch.words.chunks(columns)).enumerate() {
+    let columns = batch.columns();
+    header::size(&mut coder, batch.times().len(), columns);
+    let mut times = Times::new(header.shape, batch.times().len());
+    state.clear(columns, repeated);
+    let mut cells = batch.cells();
+    for &time in batch.times() {
         times.code(&mut coder, time);
-        let marks = marks.and_then(|marks| marks.get(row * columns..));
-        let cell = |at: usize| {
-            let mark = marks.and_then(|marks| marks.get(at).copied()).unwrap_or_default();
-            (mark, words.get(at).copied().unwrap_or_default())
-        };
+        let cell = || cells.next().unwrap_or_default();
         state.row(&mut coder, header.format, header.is_marked, columns, cell, |_, _, _| ());
     }
     coder.finish().map(|len| len + 1)
@@ -159,7 +230,7 @@ mod tests {
         change(&mut header);
         let mut state: State<2> = State::new();
         let mut out = [0; 100];
-        let len = write(&batch, None, header, &mut state, &mut out).unwrap();
+        let len = write(&batch, ColumnSet::first(2), header, &mut state, &mut out).unwrap();
         let mut decoder = Decoder::new(&out[..len], &mut state)?;
         while decoder.next_row(&mut [0; 2], &mut [Mark::Read; 2])?.is_some() {}
         Ok(())

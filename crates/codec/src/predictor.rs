@@ -45,7 +45,7 @@ pub(crate) type Surprises = [i8; NEIGHBOURS];
 pub(crate) struct Predictor {
     /// Words seen, up to 255.
     seen: u8,
-    last: u16,
+    /// The first is the last word itself.
     averages: [i32; AVERAGES],
     /// Mean distance of the words from each average, in 1/32.
     errors: [i32; AVERAGES],
@@ -70,7 +70,6 @@ pub(crate) struct Prediction {
 impl Predictor {
     pub(crate) const NEW: Self = Self {
         seen: 0,
-        last: 0,
         averages: [0; AVERAGES],
         errors: [0; AVERAGES],
         step: 0,
@@ -85,7 +84,7 @@ impl Predictor {
     }
 
     pub(crate) fn last(&self) -> u16 {
-        self.last
+        u16::try_from(self.averages[0] >> FRACTION_BITS).unwrap_or(u16::MAX)
     }
 
     pub(crate) fn spread(&self) -> i32 {
@@ -94,11 +93,11 @@ impl Predictor {
 
     /// Takes a column's first word.
     pub(crate) fn start(&mut self, word: u16) {
-        *self = Self { seen: 1, last: word, averages: [fixed(word); AVERAGES], ..Self::NEW };
+        *self = Self { seen: 1, averages: [fixed(word); AVERAGES], ..Self::NEW };
     }
 
     pub(crate) fn predict(&self, left: &Surprises) -> Prediction {
-        let last = fixed(self.last);
+        let last = self.averages[0];
         let (mut sum, mut weights) = (0_i64, 0_i64);
         let mut weigh = |ahead: i32, error: i32| {
             // The inverse of the squared error, at most 2^24.
@@ -138,6 +137,7 @@ impl Predictor {
         left.copy_within(..NEIGHBOURS - 1, 1);
         left[0] = told;
 
+        let step = i32::from(word.wrapping_sub(self.last()).cast_signed()) << FRACTION_BITS;
         let pace = |long_run: i32| long_run.max(256 / (i32::from(self.seen) + 1));
         let error_pace = if self.seen == 1 { 256 } else { pace(ERROR_PACE) };
         let limit =
@@ -153,7 +153,6 @@ impl Predictor {
                 _ => off.clamp(-limit, limit) * pace(long_run) / 256,
             };
         }
-        let step = i32::from(word.wrapping_sub(self.last).cast_signed()) << FRACTION_BITS;
         let limit_step = limit(self.step_error);
         let off_step = step - self.step;
         self.step_error += (off_step.abs().min(limit_step) - self.step_error) * error_pace / 256;
@@ -162,7 +161,6 @@ impl Predictor {
             * STEP_PACE.max(256 / i32::from(self.seen))
             / 256;
         self.spread += (off.abs().min(limit(self.spread)) - self.spread) * error_pace / 256;
-        self.last = word;
         self.seen = self.seen.saturating_add(1);
     }
 

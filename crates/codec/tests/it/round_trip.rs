@@ -1,6 +1,9 @@
 //! Every batch round-trips, within the promised length.
 
-use ecowatt_codec::{COLUMNS_MAX, EncodeError, Mark, ROWS_MAX, State, TimeBase, encoded_len_max};
+use ecowatt_codec::{
+    Batch, COLUMNS_MAX, EncodeError, Mark, ROWS_MAX, State, TimeBase, encode, encoded_len_max,
+    encoded_len_max_of,
+};
 use proptest::prelude::*;
 
 use crate::owned::Owned;
@@ -139,6 +142,32 @@ fn slow_groups_cost_little() {
     let bytes = marked.encode();
     assert!(bytes.len() <= all_read + 30, "{} against {all_read}", bytes.len());
     assert_eq!(Owned::decode(&bytes), Ok(marked));
+}
+
+#[test]
+fn columns_that_are_read_once_need_no_state() {
+    let (rows, columns) = (40, 60);
+    let words = (0..rows * columns).map(|cell| u16::try_from(cell * cell % 9_973).unwrap());
+    let mut batch = Owned::regular(columns, words.collect());
+    for (cell, mark) in batch.marks.iter_mut().enumerate() {
+        // Columns 7 to 49 are read in row 12 alone, if at all.
+        if (7..50).contains(&(cell % columns)) && (cell / columns != 12 || cell % 11 == 0) {
+            *mark = Mark::NotDue;
+        }
+    }
+    let table = Batch {
+        base: batch.base,
+        columns,
+        times: &batch.times,
+        words: &batch.words,
+        marks: Some(&batch.marks),
+    };
+    let mut bytes = vec![0; encoded_len_max_of(rows, columns, rows * 17 + 43)];
+    let len = encode(&table, &mut State::<17>::new(), &mut bytes).unwrap();
+    assert_eq!(bytes[..len], batch.encode());
+    assert_eq!(Owned::decode(&bytes[..len]), Ok(batch.clone().canonical()));
+    let refused = encode(&table, &mut State::<16>::new(), &mut bytes);
+    assert_eq!(refused, Err(EncodeError::State { room: 16, columns: 17 }));
 }
 
 #[test]
