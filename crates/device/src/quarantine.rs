@@ -19,7 +19,8 @@ struct Entry {
     count: u16,
     columns: u16,
     retry_at: MonoMs,
-    pause: Duration,
+    /// How often the first pause has been doubled.
+    doublings: u8,
     is_tentative: bool,
 }
 
@@ -52,8 +53,8 @@ impl Quarantine {
     /// hears that the inverter answered another read properly.
     pub(crate) fn add(&mut self, read: &Read, now: MonoMs) -> bool {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.is(read)) {
-            entry.pause = (entry.pause * 2).min(QUARANTINE_RETRY_MAX);
-            entry.retry_at = now.plus(entry.pause);
+            entry.doublings = entry.doublings.saturating_add(1);
+            entry.retry_at = now.plus(pause(entry.doublings));
             return true;
         }
         let entry = Entry {
@@ -61,8 +62,8 @@ impl Quarantine {
             address: read.address,
             count: read.count,
             columns: u16::try_from(read.column_count()).unwrap_or(u16::MAX),
-            retry_at: now.plus(QUARANTINE_RETRY_MIN),
-            pause: QUARANTINE_RETRY_MIN,
+            retry_at: now.plus(pause(0)),
+            doublings: 0,
             is_tentative: true,
         };
         self.0.push(entry).is_ok()
@@ -102,6 +103,11 @@ impl Quarantine {
     pub(crate) fn columns(&self) -> u16 {
         self.0.iter().map(|entry| entry.columns).sum()
     }
+}
+
+fn pause(doublings: u8) -> Duration {
+    let times = 1u32.checked_shl(doublings.into()).unwrap_or(u32::MAX);
+    QUARANTINE_RETRY_MIN.saturating_mul(times).min(QUARANTINE_RETRY_MAX)
 }
 
 impl Entry {
