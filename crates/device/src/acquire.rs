@@ -70,15 +70,16 @@ pub(crate) struct CycleSample<'a> {
 
 /// The polling of one inverter.
 #[derive(Debug)]
-pub(crate) struct Source<const COLUMNS: usize> {
+pub(crate) struct Source {
     number: SourceNumber,
     stream: StreamNumber,
     plan: Plan,
     schedule: Schedule,
     timeout: Duration,
     cycle: Option<Cycle>,
-    words: [u16; COLUMNS],
-    marks: [Mark; COLUMNS],
+    /// The sample of the cycle; it stays until the next cycle begins.
+    words: [u16; COLUMNS_MAX],
+    marks: [Mark; COLUMNS_MAX],
     link: LinkState,
     unanswered: Unanswered,
     lengths: Lengths,
@@ -87,29 +88,24 @@ pub(crate) struct Source<const COLUMNS: usize> {
     failures: u32,
 }
 
-impl<const COLUMNS: usize> Source<COLUMNS> {
-    /// Returns `None` if the plan has no columns, or more than there is room for.
-    pub(crate) fn new(config: SourceConfig, now: MonoMs) -> Option<Self> {
-        let columns = config.plan.column_count();
-        if columns == 0 || columns > COLUMNS || COLUMNS > COLUMNS_MAX {
-            return None;
-        }
-        Some(Self {
+impl Source {
+    pub(crate) fn new(config: SourceConfig, now: MonoMs) -> Self {
+        Self {
             number: config.number,
             stream: config.stream,
             schedule: Schedule::new(&config.plan, config.interval, now),
             plan: config.plan,
             timeout: config.timeout_max.max(TIMEOUT_MIN),
             cycle: None,
-            words: [0; COLUMNS],
-            marks: [Mark::NotDue; COLUMNS],
+            words: [0; COLUMNS_MAX],
+            marks: [Mark::NotDue; COLUMNS_MAX],
             link: LinkState::new(None),
             unanswered: Unanswered::default(),
             lengths: Lengths::new(),
             quarantine: Quarantine::default(),
             requests: 0,
             failures: 0,
-        })
+        }
     }
 
     /// Starts in the state of an inverter that had been asleep for so long when the epoch began.
@@ -245,6 +241,12 @@ impl<const COLUMNS: usize> Source<COLUMNS> {
             }
             ReadResult::Unreachable => self.give_up(&read, Mark::Unreachable),
         }
+    }
+
+    /// The words and marks of the cycle that ended last, until the next one begins.
+    pub(crate) fn newest(&self) -> Option<(&[u16], &[Mark])> {
+        let columns = self.plan.column_count();
+        self.cycle.is_none().then(|| (&self.words[..columns], &self.marks[..columns]))
     }
 
     /// Whether a cycle has nothing left to request.

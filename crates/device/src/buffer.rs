@@ -1,9 +1,12 @@
 //! Samples of one source that are not yet in a persisted batch.
 //!
 //! A fixed table, oldest first. All its samples have one layout and one time base, as a batch must.
-//! If no batch can be persisted until the table is full, the oldest sample is dropped and counted.
+//! A sample takes room for the words that were read in it: runs of cells with the same mark, each
+//! followed by its words if the mark is [`Mark::Read`]. So registers that are read once per
+//! connection cost the samples between nothing. If no batch can be persisted until the table is
+//! full, the oldest samples are dropped and counted.
 
-use ecowatt_codec::{Batch, EncodeError, State, TimeBase, encode};
+use ecowatt_codec::{EncodeError, Rows, State, TimeBase, encode_rows};
 use ecowatt_model::{BatchId, Mark, SourceNumber, StreamNumber};
 
 /// One sample, as the shell drafts it.
@@ -44,16 +47,27 @@ pub enum CutError {
     Encode(#[source] EncodeError),
 }
 
-/// The table.
+/// Most cells that a sample takes: every second register was read, each in a run of its own.
+pub(crate) const fn sample_cells_max(columns: usize) -> usize {
+    (3 * columns).div_ceil(2)
+}
+
+/// Most registers of a sample of which one fits into a table of so many cells.
+pub(crate) const fn columns_max(cells: usize) -> usize {
+    2 * cells / 3
+}
+
+/// The table: at most `ROWS` samples, and `ROWS` × `COLUMNS` cells for their words and runs.
 #[derive(Debug)]
 pub(crate) struct Buffer<const COLUMNS: usize, const ROWS: usize> {
     columns: usize,
     base: TimeBase,
     len: usize,
     times: [i64; ROWS],
-    /// Rows of `columns` words each, from the start; the rest is unused.
-    words: [[u16; COLUMNS]; ROWS],
-    marks: [[Mark; COLUMNS]; ROWS],
+    /// The samples' runs and words, one after the other.
+    cells: [[u16; COLUMNS]; ROWS],
+    /// Cells in use, from the start.
+    used: usize,
     last_ordinal: u32,
     is_flushed: bool,
 }
@@ -61,12 +75,12 @@ pub(crate) struct Buffer<const COLUMNS: usize, const ROWS: usize> {
 impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
     pub(crate) fn new(columns: usize) -> Self {
         Self {
-            columns: columns.clamp(1, COLUMNS),
+            columns,
             base: TimeBase::SinceBoot,
             len: 0,
             times: [0; ROWS],
-            words: [[0; COLUMNS]; ROWS],
-            marks: [[Mark::NotDue; COLUMNS]; ROWS],
+            cells: [[0; COLUMNS]; ROWS],
+            used: 0,
             last_ordinal: 0,
             is_flushed: false,
         }
@@ -89,45 +103,39 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.last_ordinal
     }
 
-    /// Adds a sample; returns whether the oldest was dropped to make room.
+    /// When the sample that was added last was taken, if it is still here.
+    pub(crate) fn last_time(&self) -> Option<i64> {
+        Some(self.times[self.len.checked_sub(1)?])
+    }
+
+    /// Adds a sample; returns how many of the oldest were dropped to make room.
     pub(crate) fn push(
         &mut self,
         base: TimeBase,
         t_ms: i64,
         words: &[u16],
         marks: &[Mark],
-    ) -> bool {
-        let is_full = self.len == ROWS;
-        if is_full {
+    ) -> usize {
+        let runs = || marks.chunk_by(|one, other| one == other);
+        let needed = runs().map(|run| 1 + if run[0] == Mark::Read { run.len() } else { 0 }).sum();
+        let mut dropped = 0;
+        while self.len > 0 && (self.len == ROWS || self.left() < needed) {
             self.drop_front(1);
+            dropped += 1;
         }
         self.base = base;
-        let cells = self.len * self.columns..(self.len + 1) * self.columns;
         self.times[self.len] = t_ms;
-        if let Some(row) = self.words.as_flattened_mut().get_mut(cells.clone()) {
-            row.copy_from_slice(words);
-        }
-        if let Some(row) = self.marks.as_flattened_mut().get_mut(cells) {
-            row.copy_from_slice(marks);
+        let mut column = 0;
+        for run in runs() {
+            self.put(Run { mark: run[0], len: run.len() }.to_cell());
+            if run[0] == Mark::Read {
+                words.iter().skip(column).take(run.len()).for_each(|word| self.put(*word));
+            }
+            column += run.len();
         }
         self.len += 1;
         self.last_ordinal = self.last_ordinal.saturating_add(1);
-        is_full
-    }
-
-    /// The sample that was added last.
-    pub(crate) fn newest(&self, source: SourceNumber, stream: StreamNumber) -> Option<Sample<'_>> {
-        let row = self.len.checked_sub(1)?;
-        let cells = row * self.columns..(row + 1) * self.columns;
-        Some(Sample {
-            source,
-            stream,
-            ordinal: self.last_ordinal,
-            base: self.base,
-            t_ms: self.times[row],
-            words: self.words.as_flattened().get(cells.clone())?,
-            marks: self.marks.as_flattened().get(cells)?,
-        })
+        dropped
     }
 
     /// Makes a cut due, however few samples there are.
@@ -135,39 +143,119 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.is_flushed = self.len > 0;
     }
 
-    /// Whether a cut is due regardless of the link. Age does not count: every sample is drafted,
-    /// and a message that is about to be sent takes what there is.
+    /// Whether a cut is due regardless of the link: the batch is full, or the next sample might not
+    /// fit. Age does not count: every sample is drafted, and a message that is about to be sent
+    /// takes what there is.
     pub(crate) fn is_due(&self, rows_max: usize) -> bool {
-        self.len > 0 && (self.is_flushed || self.len >= rows_max.min(ROWS))
+        let is_full =
+            self.len >= rows_max.min(ROWS) || self.left() < sample_cells_max(self.columns);
+        self.len > 0 && (self.is_flushed || is_full)
     }
 
-    /// Encodes the oldest `rows` into `out`.
+    /// Encodes the oldest samples into `out`, at most `rows_max` and as many as `state` has room
+    /// for: two samples with registers that are read once per connection are two batches. Returns
+    /// how many, and the number of bytes.
     pub(crate) fn encode<const N: usize>(
         &self,
-        rows: usize,
+        rows_max: usize,
         state: &mut State<N>,
         out: &mut [u8],
-    ) -> Result<usize, EncodeError> {
-        let rows = rows.min(self.len);
-        let cells = rows * self.columns;
-        let batch = Batch {
-            base: self.base,
-            columns: self.columns,
-            times: &self.times[..rows],
-            words: self.words.as_flattened().get(..cells).unwrap_or_default(),
-            marks: self.marks.as_flattened().get(..cells),
-        };
-        encode(&batch, state, out)
+    ) -> Result<(usize, usize), EncodeError> {
+        let mut rows = rows_max.min(self.len);
+        loop {
+            match encode_rows(&Oldest { buffer: self, rows }, state, out) {
+                Err(EncodeError::State { .. }) if rows > 1 => rows -= 1,
+                result => return result.map(|len| (rows, len)),
+            }
+        }
     }
 
     /// Drops the oldest samples after they were persisted.
     pub(crate) fn drop_front(&mut self, rows: usize) {
         let rows = rows.min(self.len);
-        let kept = rows * self.columns..self.len * self.columns;
+        let mut cells = Cells { rest: self.cells.as_flattened(), run: None };
+        cells.by_ref().take(rows * self.columns).for_each(|_| ());
+        let start = self.cells.as_flattened().len() - cells.rest.len();
+        self.cells.as_flattened_mut().copy_within(start..self.used, 0);
+        self.used -= start;
         self.times.copy_within(rows..self.len, 0);
-        self.words.as_flattened_mut().copy_within(kept.clone(), 0);
-        self.marks.as_flattened_mut().copy_within(kept, 0);
         self.len -= rows;
         self.is_flushed &= self.len > 0;
+    }
+
+    fn left(&self) -> usize {
+        (COLUMNS * ROWS).saturating_sub(self.used)
+    }
+
+    fn put(&mut self, cell: u16) {
+        // There is room: the oldest samples made it, and one fits by itself.
+        if let Some(place) = self.cells.as_flattened_mut().get_mut(self.used) {
+            *place = cell;
+            self.used += 1;
+        }
+    }
+}
+
+/// Neighbouring cells of a sample with one mark.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    mark: Mark,
+    len: usize,
+}
+
+impl Run {
+    fn to_cell(self) -> u16 {
+        u16::from(self.mark.code()) << 8 | u16::try_from(self.len).unwrap_or(0)
+    }
+
+    fn from_cell(cell: u16) -> Self {
+        let [mark, len] = cell.to_be_bytes();
+        Self { mark: Mark::from_code(mark).unwrap_or_default(), len: len.into() }
+    }
+}
+
+/// The cells of samples, one after the other.
+struct Cells<'a> {
+    rest: &'a [u16],
+    run: Option<Run>,
+}
+
+impl Iterator for Cells<'_> {
+    type Item = (Mark, u16);
+
+    fn next(&mut self) -> Option<(Mark, u16)> {
+        let mut next = || self.rest.split_off_first().copied();
+        let run = match self.run.take() {
+            Some(run) => run,
+            None => Run::from_cell(next()?),
+        };
+        let word = if run.mark == Mark::Read { next()? } else { 0 };
+        self.run = (run.len > 1).then(|| Run { len: run.len - 1, ..run });
+        Some((run.mark, word))
+    }
+}
+
+/// The oldest samples of a table, as a batch.
+struct Oldest<'a, const COLUMNS: usize, const ROWS: usize> {
+    buffer: &'a Buffer<COLUMNS, ROWS>,
+    rows: usize,
+}
+
+impl<const COLUMNS: usize, const ROWS: usize> Rows for Oldest<'_, COLUMNS, ROWS> {
+    fn base(&self) -> TimeBase {
+        self.buffer.base
+    }
+
+    fn columns(&self) -> usize {
+        self.buffer.columns
+    }
+
+    fn times(&self) -> &[i64] {
+        &self.buffer.times[..self.rows]
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (Mark, u16)> {
+        let cells = Cells { rest: self.buffer.cells.as_flattened(), run: None };
+        cells.take(self.rows * self.buffer.columns)
     }
 }

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use ecowatt_codec::{State, TimeBase};
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, MonoMs, SOURCES_MAX, Sequence, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, COLUMNS_MAX, Counter, MonoMs, SOURCES_MAX, Sequence, SourceNumber,
+    StreamNumber, UnixMs,
 };
 use ecowatt_profile::Read;
 use ecowatt_wire::{
@@ -13,7 +14,7 @@ use ecowatt_wire::{
 use heapless::Vec;
 
 use crate::acquire::{ReadOutcome, Source, SourceConfig};
-use crate::buffer::{Buffer, Cut, CutError, Sample};
+use crate::buffer::{Buffer, Cut, CutError, Sample, columns_max};
 use crate::event::{Event, Events, LinkFailure};
 use crate::kept::{Asleep, Slot};
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
@@ -92,9 +93,14 @@ pub enum Action {
 }
 
 /// One inverter: its polling and its samples.
+///
+/// It has room for at most `ROWS` samples, which share `ROWS` × `COLUMNS` cells: a sample takes one
+/// for each register that was read and one for each run of neighbours with the same mark. `COLUMNS`
+/// is the number of registers that are read more than once per connection; the others need room in
+/// one sample of hundreds.
 #[derive(Debug)]
 pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
-    source: Source<COLUMNS>,
+    source: Source,
     buffer: Buffer<COLUMNS, ROWS>,
     /// Rows of a full batch; small enough that a message has room for it.
     rows_max: usize,
@@ -111,13 +117,12 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
     /// If its plan has no columns, or more than there is room for.
     pub fn new(config: SourceConfig, now: MonoMs) -> Result<Self, StartError> {
         let (source_number, columns) = (config.number, config.plan.column_count());
-        let source = Source::new(config, now).ok_or(StartError::Columns {
-            source_number,
-            columns,
-            room: COLUMNS,
-        })?;
+        let room = columns_max(COLUMNS * ROWS).min(COLUMNS_MAX);
+        if columns == 0 || columns > room {
+            return Err(StartError::Columns { source_number, columns, room });
+        }
         Ok(Self {
-            source,
+            source: Source::new(config, now),
             buffer: Buffer::new(columns),
             rows_max: ROWS,
             is_draft_due: false,
@@ -311,11 +316,20 @@ where
         true
     }
 
-    /// The sample that was taken last.
+    /// The sample that was taken last, until the inverter is asked for the next one.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
         let mut inverters = self.inverters.as_ref().iter();
         let inverter = inverters.find(|inverter| inverter.source.number() == source)?;
-        inverter.buffer.newest(source, inverter.source.stream())
+        let (buffer, (words, marks)) = (&inverter.buffer, inverter.source.newest()?);
+        Some(Sample {
+            source,
+            stream: inverter.source.stream(),
+            ordinal: buffer.last_ordinal(),
+            base: buffer.base()?,
+            t_ms: buffer.last_time()?,
+            words,
+            marks,
+        })
     }
 
     /// Writes the contents of a slot to the start of `out`, at most [`Slot::LEN_MAX`] bytes;
@@ -359,10 +373,9 @@ where
             return Err(CutError::NotDue(source));
         };
         let buffer = &inverter.buffer;
-        let rows = buffer.len().min(inverter.rows_max);
-        let left = u32::try_from(buffer.len() - rows).unwrap_or(0);
-        match buffer.encode(rows, state, out) {
-            Ok(len) => {
+        match buffer.encode(inverter.rows_max, state, out) {
+            Ok((rows, len)) => {
+                let left = u32::try_from(buffer.len() - rows).unwrap_or(0);
                 let cut = Cut {
                     id: BatchId { epoch: self.started.epoch, sequence: self.sequence },
                     source,
@@ -584,15 +597,13 @@ where
                     (TimeBase::Unix, Some(unix)) => unix.0,
                     (TimeBase::Unix | TimeBase::SinceBoot, _) => wall.since_start(taken.at),
                 };
-                let is_one_lost = inverter.buffer.push(base, t_ms, taken.words, taken.marks);
-                if is_one_lost
-                    && let Some(cutting) = self.cutting.as_mut().filter(|cut| cut.source == number)
-                {
-                    // It is also in the batch being persisted, so it is not lost, but the buffer
-                    // has one row less to drop.
-                    cutting.rows = cutting.rows.saturating_sub(1);
-                } else if is_one_lost {
-                    self.events.push(Event::SampleDropped { source: number });
+                for _ in 0..inverter.buffer.push(base, t_ms, taken.words, taken.marks) {
+                    match self.cutting.as_mut().filter(|cut| cut.source == number && cut.rows > 0) {
+                        // It is also in the batch being persisted, so it is not lost, but the
+                        // buffer has one row less to drop.
+                        Some(cutting) => cutting.rows -= 1,
+                        None => self.events.push(Event::SampleDropped { source: number }),
+                    }
                 }
                 self.samples = self.samples.saturating_add(1);
                 inverter.is_draft_due = true;

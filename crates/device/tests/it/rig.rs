@@ -40,7 +40,9 @@ use ecowatt_wire::{
 
 pub(crate) const COLUMNS: usize = 10;
 pub(crate) const ROWS: usize = 16;
-type Core = Device<[Inverter<COLUMNS, ROWS>; 1], COLUMNS, ROWS>;
+/// A sample has at most three runs of cells with one mark, but for the quarantine.
+const CELLS: usize = COLUMNS + 3;
+type Core = Device<[Inverter<CELLS, ROWS>; 1], CELLS, ROWS>;
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const STREAM: StreamNumber = StreamNumber(1);
