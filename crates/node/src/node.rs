@@ -16,9 +16,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ecowatt_codec::{State, TimeBase, time_base};
+use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
     Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome,
-    ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig,
+    ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig, batch_bytes_max,
 };
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{
@@ -31,17 +32,13 @@ use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Strea
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
     Batch, Damage, Disk, Ledger, Offer, Order, Postponed, Record, Recovered, SpoolReport, Storage,
-    StorageError, held,
+    StorageError,
 };
 
 /// Rows that the agent has room for per inverter: a batch, and as many again twice over while the
 /// disk is full.
 pub const ROWS: usize = 512;
 const _: () = assert!(ROWS <= ROWS_MAX);
-
-/// Room for a batch, a message or a reply.
-const BUFFER_BYTES: usize = MESSAGE_MAX;
-const _: () = assert!(ecowatt_codec::encoded_len_max(1, COLUMNS_MAX) <= BUFFER_BYTES);
 
 /// How a device works.
 #[derive(Debug, Clone, Copy)]
@@ -112,13 +109,13 @@ pub enum Work {
 pub type Core<const COLUMNS: usize, const ROWS: usize> =
     Device<Vec<Inverter<COLUMNS, ROWS>>, COLUMNS, ROWS>;
 
-/// A device in one boot epoch, on its disk, with room for inverters of `COLUMNS` registers and for
-/// `ROWS` samples of each that are in no batch.
+/// A device in one boot epoch, on its disk, with room for `ROWS` samples of each inverter that are
+/// in no batch; see [`Inverter`] for `COLUMNS`.
+///
+/// The codec's state and a message are on the heap while they are used, and never both.
 pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { self::ROWS }> {
     core: Core<COLUMNS, ROWS>,
     storage: Storage<D>,
-    codec: Box<State<COLUMNS>>,
-    buffer: Vec<u8>,
     device: DeviceNumber,
     epoch: BootEpoch,
     began: MonoMs,
@@ -188,8 +185,6 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         let mut node = Self {
             core,
             storage,
-            codec: Box::new(State::new()),
-            buffer: vec![0; BUFFER_BYTES],
             device: credentials.kid.device,
             epoch,
             began: now,
@@ -251,7 +246,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         now: impl Fn() -> MonoMs,
     ) -> Result<Freed, ReplyError> {
         let at = now();
-        let acknowledged = match self.core.handle_reply(at, reply, &mut self.buffer) {
+        let mut scratch = vec![0; reply.len().min(MESSAGE_MAX)];
+        let acknowledged = match self.core.handle_reply(at, reply, &mut scratch) {
             Ok(acknowledged) => acknowledged,
             Err(error) => {
                 self.core.handle_link_failure(at, LinkFailure::BadReply);
@@ -377,8 +373,6 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.core.sources().count() * size_of::<Inverter<COLUMNS, ROWS>>()
-            + size_of::<State<COLUMNS>>()
-            + held(&self.buffer)
             + self.storage.memory_bytes()
     }
 
@@ -387,8 +381,6 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     pub const fn memory_bytes_max(spool_bytes: u64, sources: usize) -> usize {
         size_of::<Self>()
             + sources * size_of::<Inverter<COLUMNS, ROWS>>()
-            + size_of::<State<COLUMNS>>()
-            + BUFFER_BYTES
             + Storage::<D>::memory_bytes_max(spool_bytes)
     }
 
@@ -410,10 +402,16 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     }
 
     fn cut(&mut self, source: SourceNumber, now: impl Fn() -> MonoMs) -> Done {
-        let cut = match self.core.cut(now(), source, &mut self.codec, &mut self.buffer) {
+        // A constant: built by a call, the state would be on the stack before it is on the heap.
+        let mut codec = Box::new(const { State::<COLUMNS>::new() });
+        let mut bytes = vec![0; batch_bytes_max(self.message_bytes)];
+        let cut = match self.core.cut(now(), source, &mut codec, &mut bytes) {
             Ok(cut) => cut,
             Err(error) => return Done::NotCut(error),
         };
+        drop(codec);
+        bytes.truncate(cut.len);
+        bytes.shrink_to_fit();
         let first = (cut.last_ordinal + 1).saturating_sub(u32::from(cut.rows));
         let left = self.storage.left_behind(cut.id, source, first);
         let is_left = matches!(left, Ok(Some(_)));
@@ -421,13 +419,13 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             Ok(left) => (left, Ok(())),
             Err(error) => (None, Err(error)),
         };
-        let batch = left.unwrap_or_else(|| Batch {
+        let batch = left.unwrap_or(Batch {
             id: cut.id,
             source,
             stream: cut.stream,
             rows: cut.rows,
             last_ordinal: cut.last_ordinal,
-            bytes: self.buffer[..cut.len].to_vec(),
+            bytes,
         });
         let result = read.and_then(|()| self.storage.persist(&batch));
         let now = now();
@@ -465,6 +463,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             .iter()
             .map(|(number, source, layout)| WireStream { number: *number, source: *source, layout })
             .collect();
+        let mut bytes = vec![0; self.message_bytes.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX)];
         let composed = self.core.compose(
             now(),
             &mut batches.iter().map(|batch| WireBatch {
@@ -480,10 +479,12 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                 batches: gap.is_batched().then_some((gap.first.sequence, gap.last.sequence)),
                 samples: gap.samples,
             }),
-            &mut self.buffer,
+            &mut bytes,
         );
         match composed {
             Ok(outgoing) => {
+                bytes.truncate(outgoing.len);
+                bytes.shrink_to_fit();
                 dropped.truncate(outgoing.dropped);
                 layouts.truncate(outgoing.streams);
                 let message = Message {
@@ -491,7 +492,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
                     batches: batches.iter().take(outgoing.batches).map(|batch| batch.id).collect(),
                     layouts: layouts.iter().map(|(number, _, _)| *number).collect(),
                     dropped,
-                    bytes: self.buffer[..outgoing.len].to_vec(),
+                    bytes,
                 };
                 Done::Composed { message, offered }
             }

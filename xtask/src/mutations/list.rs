@@ -477,9 +477,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "node keeps room for four messages",
-        file: "crates/node/src/node.rs",
-        changes: &[("buffer: vec![0; BUFFER_BYTES],", "buffer: vec![0; 4 * BUFFER_BYTES],")],
+        name: "draft keeps room for thousands of samples",
+        file: "crates/node/src/storage/draft.rs",
+        changes: &[(
+            "Vec::with_capacity(2 * RECORD_BYTES_MAX)",
+            "Vec::with_capacity(4096 * RECORD_BYTES_MAX)",
+        )],
         breaks: "MemoryWithinLimit",
         seed: 1,
     },
