@@ -56,16 +56,20 @@ impl ColumnSet {
 }
 
 impl<const N: usize> State<N> {
+    /// Unused working memory. A constant, because it is large: what a function returns is on the
+    /// stack first.
+    pub const NEW: Self = Self {
+        marks: Marks::NEW,
+        words: Words::NEW,
+        column_marks: [ColumnMarks::NEW; COLUMNS_MAX],
+        column_words: [ColumnWords::NEW; N],
+        repeated: ColumnSet::NONE,
+    };
+
     /// Creates working memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            marks: Marks::NEW,
-            words: Words::NEW,
-            column_marks: [ColumnMarks::NEW; COLUMNS_MAX],
-            column_words: [ColumnWords::NEW; N],
-            repeated: ColumnSet::NONE,
-        }
+        Self::NEW
     }
 
     /// Prepares for a batch of so many columns, of which no other than `repeated` are read more

@@ -89,28 +89,36 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(config: SourceConfig, now: MonoMs) -> Self {
-        Self {
-            number: config.number,
-            stream: config.stream,
-            schedule: Schedule::new(&config.plan, config.interval, now),
-            plan: config.plan,
-            timeout: config.timeout_max.max(TIMEOUT_MIN),
-            cycle: None,
-            words: [0; COLUMNS_MAX],
-            marks: [Mark::NotDue; COLUMNS_MAX],
-            link: LinkState::new(None),
-            unanswered: Unanswered::default(),
-            lengths: Lengths::new(),
-            quarantine: Quarantine::default(),
-            requests: 0,
-            failures: 0,
-        }
+    /// Nothing to poll.
+    pub(crate) const IDLE: Self = Self {
+        number: SourceNumber(0),
+        stream: StreamNumber(0),
+        plan: Plan::EMPTY,
+        schedule: Schedule::IDLE,
+        timeout: TIMEOUT_MIN,
+        cycle: None,
+        words: [0; COLUMNS_MAX],
+        marks: [Mark::NotDue; COLUMNS_MAX],
+        link: LinkState::UNKNOWN,
+        unanswered: Unanswered::NONE,
+        lengths: Lengths::new(),
+        quarantine: Quarantine::EMPTY,
+        requests: 0,
+        failures: 0,
+    };
+
+    /// Begins polling, from [`Source::IDLE`].
+    pub(crate) fn configure(&mut self, config: &SourceConfig, now: MonoMs) {
+        self.number = config.number;
+        self.stream = config.stream;
+        self.plan = config.plan;
+        self.schedule = Schedule::new(&config.plan, config.interval, now);
+        self.timeout = config.timeout_max.max(TIMEOUT_MIN);
     }
 
     /// Starts in the state of an inverter that had been asleep for so long when the epoch began.
     pub(crate) fn was_asleep(&mut self, asleep_for: Duration) {
-        self.link = LinkState::new(Some(asleep_for));
+        self.link = LinkState::asleep(asleep_for);
     }
 
     pub(crate) fn number(&self) -> SourceNumber {

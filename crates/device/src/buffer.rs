@@ -73,17 +73,20 @@ pub(crate) struct Buffer<const COLUMNS: usize, const ROWS: usize> {
 }
 
 impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
-    pub(crate) fn new(columns: usize) -> Self {
-        Self {
-            columns,
-            base: TimeBase::SinceBoot,
-            len: 0,
-            times: [0; ROWS],
-            cells: [[0; COLUMNS]; ROWS],
-            used: 0,
-            last_ordinal: 0,
-            is_flushed: false,
-        }
+    pub(crate) const EMPTY: Self = Self {
+        columns: 0,
+        base: TimeBase::SinceBoot,
+        len: 0,
+        times: [0; ROWS],
+        cells: [[0; COLUMNS]; ROWS],
+        used: 0,
+        last_ordinal: 0,
+        is_flushed: false,
+    };
+
+    /// Prepares the empty table for samples of so many registers.
+    pub(crate) fn configure(&mut self, columns: usize) {
+        self.columns = columns;
     }
 
     pub(crate) fn columns(&self) -> usize {

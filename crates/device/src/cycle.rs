@@ -147,7 +147,7 @@ impl Cycle {
 }
 
 /// The reads that got no answer when they were last requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unanswered {
     reads: ReadSet,
     /// The most recently requested of them.
@@ -155,6 +155,8 @@ pub(crate) struct Unanswered {
 }
 
 impl Unanswered {
+    pub(crate) const NONE: Self = Self { reads: 0, last: 0 };
+
     pub(crate) fn add(&mut self, index: u8) {
         self.reads |= 1 << index;
         self.last = index;

@@ -111,23 +111,29 @@ pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
 }
 
 impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
-    /// Begins polling at `now`.
+    /// An inverter to be configured where it is kept, before it is part of a device. A constant,
+    /// because it is large: what a function returns is on the stack first.
+    pub const IDLE: Self = Self {
+        source: Source::IDLE,
+        buffer: Buffer::EMPTY,
+        rows_max: ROWS,
+        is_draft_due: false,
+        reported: SourceState::Unknown,
+    };
+
+    /// Begins polling at `now`, from [`Inverter::IDLE`].
     ///
     /// # Errors
     /// If its plan has no columns, or more than there is room for.
-    pub fn new(config: SourceConfig, now: MonoMs) -> Result<Self, StartError> {
+    pub fn configure(&mut self, config: &SourceConfig, now: MonoMs) -> Result<(), StartError> {
         let (source_number, columns) = (config.number, config.plan.column_count());
         let room = columns_max(COLUMNS * ROWS).min(COLUMNS_MAX);
         if columns == 0 || columns > room {
             return Err(StartError::Columns { source_number, columns, room });
         }
-        Ok(Self {
-            source: Source::new(config, now),
-            buffer: Buffer::new(columns),
-            rows_max: ROWS,
-            is_draft_due: false,
-            reported: SourceState::Unknown,
-        })
+        self.source.configure(config, now);
+        self.buffer.configure(columns);
+        Ok(())
     }
 }
 

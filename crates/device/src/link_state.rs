@@ -47,15 +47,24 @@ pub(crate) enum Sleep {
 }
 
 impl LinkState {
-    /// `asleep_for` is how long it had been asleep when this epoch began. A clock that is ahead
+    /// Of an inverter that was awake when this epoch began, or of which nothing is known.
+    pub(crate) const UNKNOWN: Self = Self {
+        state: SourceState::Unknown,
+        failed_cycles: 0,
+        sleep: Sleep::No,
+        quiet_since: None,
+        quiet_before: Duration::ZERO,
+    };
+
+    /// Of an inverter that had been asleep for so long when this epoch began. A clock that is ahead
     /// does not end its sleep at once: it has at least [`WAKE_UP_MIN`] to answer.
-    pub(crate) fn new(asleep_for: Option<Duration>) -> Self {
-        let (state, sleep) = match asleep_for {
-            Some(_) => (SourceState::Asleep, Sleep::Yes),
-            None => (SourceState::Unknown, Sleep::No),
-        };
-        let quiet_before = asleep_for.unwrap_or_default().min(NIGHT_MAX - WAKE_UP_MIN);
-        Self { state, failed_cycles: 0, sleep, quiet_since: None, quiet_before }
+    pub(crate) fn asleep(asleep_for: Duration) -> Self {
+        Self {
+            state: SourceState::Asleep,
+            sleep: Sleep::Yes,
+            quiet_before: asleep_for.min(NIGHT_MAX - WAKE_UP_MIN),
+            ..Self::UNKNOWN
+        }
     }
 
     pub(crate) fn state(&self) -> SourceState {
@@ -133,7 +142,7 @@ mod tests {
     use super::*;
 
     fn after(is_sleepy: bool, outcomes: &[CycleOutcome]) -> (SourceState, Duration) {
-        let mut link = LinkState::new(None);
+        let mut link = LinkState::UNKNOWN;
         link.cycle_ended(MonoMs(0), CycleOutcome::Read);
         link.set_sleep(if is_sleepy { Sleep::Yes } else { Sleep::No });
         for outcome in outcomes {
@@ -158,7 +167,7 @@ mod tests {
     #[test]
     fn sleep_longer_than_a_night_is_a_failure_even_across_restarts() {
         use SourceState::{Asleep, Offline};
-        let mut dusk = LinkState::new(None);
+        let mut dusk = LinkState::UNKNOWN;
         dusk.set_sleep(Sleep::Soon);
         dusk.cycle_ended(MonoMs(0), CycleOutcome::Read);
         assert_eq!(dusk.state(), SourceState::Online, "it makes power");
@@ -167,7 +176,7 @@ mod tests {
             [Asleep, Asleep, Asleep, Offline, Offline]
         );
         // Restarted after ten hours of silence, by the clock.
-        let asleep = |hours: u64| LinkState::new(Some(Duration::from_secs(hours * 3600)));
+        let asleep = |hours: u64| LinkState::asleep(Duration::from_secs(hours * 3600));
         assert_eq!(asleep(10).state(), Asleep);
         assert_eq!(quiet_at(asleep(10), &[0, 9, 10, 11]), [Asleep, Asleep, Asleep, Offline]);
         // A clock that is months ahead.

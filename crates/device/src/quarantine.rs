@@ -25,7 +25,7 @@ struct Entry {
 }
 
 /// The bad registers of one source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Quarantine(Vec<Entry, QUARANTINE_MAX>);
 
 /// What to do about a read.
@@ -42,6 +42,8 @@ pub(crate) enum Verdict {
 }
 
 impl Quarantine {
+    pub(crate) const EMPTY: Self = Self(Vec::new());
+
     pub(crate) fn judge(&self, read: &Read, now: MonoMs) -> Verdict {
         if let Some(entry) = self.0.iter().find(|entry| entry.is(read)) {
             return if entry.retry_at <= now { Verdict::Retry } else { Verdict::Skip };

@@ -30,6 +30,14 @@ const _: () = assert!(GROUPS_MAX <= 8, "a set of groups has eight bits");
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
 impl Schedule {
+    /// Without any cycle.
+    pub(crate) const IDLE: Self = Self {
+        fastest: Duration::ZERO,
+        interval: Duration::ZERO,
+        due: [NEVER; GROUPS_MAX],
+        next_cycle: NEVER,
+    };
+
     /// The first cycle begins at once. `interval` replaces the fastest group's.
     pub(crate) fn new(plan: &Plan, interval: Option<Duration>, now: MonoMs) -> Self {
         let used = plan.reads().iter().map(|read| usize::from(read.group));

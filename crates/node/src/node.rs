@@ -162,7 +162,8 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
             let SourceSetup { number, plan, interval, timeout_max, layout: _ } = source;
             let stream = *stream;
             let source = SourceConfig { number, stream, plan, interval, timeout_max };
-            inverters.push(Inverter::new(source, now)?);
+            inverters.push(Inverter::IDLE);
+            inverters.last_mut().map_or(Ok(()), |inverter| inverter.configure(&source, now))?;
         }
         let mut core_config = CoreConfig::new(UplinkConfig {
             interval: config.upload_interval,
@@ -402,8 +403,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
     }
 
     fn cut(&mut self, source: SourceNumber, now: impl Fn() -> MonoMs) -> Done {
-        // A constant: built by a call, the state would be on the stack before it is on the heap.
-        let mut codec = Box::new(const { State::<COLUMNS>::new() });
+        let mut codec = Box::new(State::<COLUMNS>::NEW);
         let mut bytes = vec![0; batch_bytes_max(self.message_bytes)];
         let cut = match self.core.cut(now(), source, &mut codec, &mut bytes) {
             Ok(cut) => cut,

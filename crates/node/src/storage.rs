@@ -275,7 +275,7 @@ impl<D: Disk + Clone> Storage<D> {
         };
         samples.retain(|sample| covered < sample.ordinal && sample.ordinal < first);
         let (table, _) = self.alike(&samples);
-        Ok(self.batch_of(id, source, table, &mut Box::new(State::new())))
+        Ok(self.batch_of(id, source, table, &mut Box::new(State::NEW)))
     }
 
     /// Forgets acknowledged batches.
@@ -472,7 +472,7 @@ impl<D: Disk + Clone> Storage<D> {
             while !rest.is_empty() {
                 let (table, later) = self.alike(rest);
                 rest = later;
-                let codec = codec.get_or_insert_with(|| Box::new(State::new()));
+                let codec = codec.get_or_insert_with(|| Box::new(State::NEW));
                 let id = self.spool.next_recovered(epoch, self.draft.epoch());
                 if let Some(batch) = self.batch_of(id, source, table, codec) {
                     self.spool.append(&batch)?;
@@ -533,7 +533,7 @@ impl Drafted {
 
 /// When the last sample of a batch was taken, by the monotonic clock of its epoch.
 fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
-    let mut state: Box<State> = Box::default();
+    let mut state: Box<State> = Box::new(State::NEW);
     let mut decoder = Decoder::new(bytes, &mut state).ok()?;
     let (base, columns) = (decoder.base(), decoder.columns());
     let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);

@@ -314,6 +314,27 @@ pub struct Plan {
 const _: () = assert!(COLUMNS_MAX <= 128, "a plan keeps a bit per column");
 
 impl Plan {
+    /// A plan without reads.
+    pub const EMPTY: Self = Self {
+        reads: [Read {
+            table: Table::Holding,
+            address: 0,
+            count: 0,
+            group: 0,
+            first_column: 0,
+            wanted: 0,
+            cuts: 0,
+        }; READS_MAX],
+        read_count: 0,
+        groups: [Group { every_ms: 0 }; GROUPS_MAX],
+        group_count: 0,
+        column_count: 0,
+        sleep: None,
+        guards: [Guard { model: Found { id: 0, address: 0, length: 0 }, column: 0 }; GUARDS_MAX],
+        guard_count: 0,
+        texts: 0,
+    };
+
     /// A plan of these reads, whose columns are numbered in the given order.
     ///
     /// # Errors
@@ -323,18 +344,11 @@ impl Plan {
         reads: &[Read],
         sleep: Option<SleepRule>,
     ) -> Result<Self, PlanError> {
-        let none = Read::of_all(Table::Holding, 0, 0, 0, 0);
         let mut plan = Self {
-            reads: [none; READS_MAX],
             read_count: u8::try_from(reads.len()).map_err(|_| PlanError::TooManyReads)?,
-            groups: [Group::default(); GROUPS_MAX],
             group_count: u8::try_from(groups.len()).map_err(|_| PlanError::TooManyGroups)?,
-            column_count: 0,
             sleep,
-            guards: [Guard { model: Found { id: 0, address: 0, length: 0 }, column: 0 };
-                GUARDS_MAX],
-            guard_count: 0,
-            texts: 0,
+            ..Self::EMPTY
         };
         plan.groups
             .get_mut(..groups.len())

@@ -132,7 +132,8 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
         key: DeviceKey::new([5; 32]),
         reserved: Counter(0),
     };
-    let inverters = [Inverter::<COLUMNS, ROWS>::new(config, MonoMs(0)).unwrap()];
+    let mut inverters = [Inverter::<COLUMNS, ROWS>::IDLE];
+    inverters[0].configure(&config, MonoMs(0)).unwrap();
     let none = &|_| None;
     let mut core =
         Device::new(Config::new(uplink), started, &credentials, inverters, none, MonoMs(0));

@@ -101,7 +101,8 @@ fn poll(
         key: DeviceKey::new([5; 32]),
         reserved: Counter(1 << 40),
     };
-    let source = Box::new([Inverter::<COLUMNS, ROWS>::new(config, MonoMs(0)).unwrap()]);
+    let mut source = Box::new([Inverter::<COLUMNS, ROWS>::IDLE]);
+    source[0].configure(&config, MonoMs(0)).unwrap();
     let mut core = Device::<_, COLUMNS, ROWS>::new(
         core_config,
         started,

@@ -309,15 +309,10 @@ impl Rig {
             reserved: Counter(self.flash.reserved),
         };
         let now = self.mono();
-        let inverter = Inverter::new(source, now).unwrap();
-        let mut core = Core::new(
-            config,
-            started,
-            &credentials,
-            [inverter],
-            &|slot| self.flash.kept(slot),
-            now,
-        );
+        let mut inverters = [Inverter::IDLE];
+        inverters[0].configure(&source, now).unwrap();
+        let mut core =
+            Core::new(config, started, &credentials, inverters, &|slot| self.flash.kept(slot), now);
         if reason == BootReason::First {
             core.announce(STREAM);
         }
