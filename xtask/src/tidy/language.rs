@@ -9,6 +9,8 @@ const PAGE: &str = "docs/writing.md";
 
 /// Files and folders that follow the page throughout. The others join folder by folder.
 const PLAIN: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
@@ -31,15 +33,28 @@ const PLAIN: &[&str] = &[
     "dashboard/src/pages/",
     "docs/adding-",
     "docs/agent.md",
+    "docs/api.md",
     "docs/dashboard.md",
+    "docs/decisions/000",
+    "docs/decisions/001",
+    "docs/decisions/0020",
+    "docs/decisions/0021",
+    "docs/decisions/0024",
+    "docs/decisions/003",
+    "docs/figures.md",
     "docs/operating.md",
+    "docs/simulation.md",
+    "docs/wire-protocol.md",
     "docs/writing.md",
     "examples/",
+    "firmware/",
+    "packaging/",
     "profiles/",
+    "testdata/",
     "xtask/",
 ];
 
-const ENDINGS: &[&str] = &[".rs", ".md", ".ts", ".tsx", ".toml", ".html"];
+const ENDINGS: &[&str] = &[".rs", ".md", ".ts", ".tsx", ".toml", ".html", ".service"];
 
 pub(super) fn check(root: &Root, faults: &mut Vec<String>) -> Result<()> {
     let page = std::fs::read_to_string(root.join(PAGE)).context(PAGE)?;
