@@ -24,12 +24,12 @@ PRIORS = [int(word) for word in PRIORS_FILE.read_text().split()]
 
 
 class Malformed(ValueError):
-    """The bytes are no batch."""
+    """The bytes are not a valid batch."""
 
 
 @dataclass
 class Batch:
-    """`times` in milliseconds, one a row; `words` and `marks` are lists of rows."""
+    """`times` in milliseconds, one per row; `words` and `marks` are lists of rows."""
 
     times: list
     words: list
@@ -38,7 +38,7 @@ class Batch:
 
 
 def encode(batch):
-    """The shorter of the two formats."""
+    """Returns the batch in the shorter of the two formats."""
     return min((_encode(batch, format) for format in (ADAPTIVE, PLAIN)), key=len)
 
 
@@ -49,7 +49,7 @@ def decode(data):
     reader = _Reader(data[1:])
     times, words, marks = _code(reader, data[0] >> 4, flags, None)
     batch = Batch(times, words, marks, bool(flags & SINCE_BOOT))
-    # There is one way to write a table in each format, so that writing it again shows any other.
+    # Each format has one way to write a table, so writing it again detects any other.
     if _encode(batch, data[0] >> 4) != data:
         raise Malformed("not what an encoder writes")
     return batch

@@ -1,4 +1,4 @@
-"""The part of CBOR (RFC 8949) that the link protocol uses, in its one permitted spelling.
+"""The part of CBOR (RFC 8949) that the link protocol uses, in the one permitted encoding.
 
 Definite lengths, shortest heads, and map keys that ascend; everything else is refused, as the server
 refuses it. Python's types stand for CBOR's: int, bytes, str, list, dict, bool and None.
@@ -8,7 +8,7 @@ DEPTH_MAX = 16
 
 
 class Malformed(ValueError):
-    """The bytes are not what the protocol says."""
+    """The bytes are not in the encoding that the protocol permits."""
 
 
 def encode(value):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A device: redeems a claim code, sends what a plan says, and prints the server's replies.
+"""A device: redeems a claim code, sends the batches of a plan, and prints the server's replies.
 
     device.py http://HOST:PORT CLAIM-CODE < plan.json
 
@@ -43,7 +43,7 @@ class Device:
         self.started = time.monotonic()
 
     def send(self, message):
-        """Sends a message and returns the reply. It goes twice, as if the network had doubled it."""
+        """Sends a message and returns the reply. It is sent twice, as if doubled on the way."""
         self.counter += 1
         envelope = self.link.seal_uplink(self.counter, cbor.encode(message))
         replies = [post(self.server + "/link", envelope) for _ in range(2)]
@@ -94,7 +94,7 @@ def main():
         link.DROPPED: [[device.epoch, *lost] for lost in plan["dropped"]],
     }
     replies.append(device.send(message))
-    # The same batches under a fresh counter, as after a reply that was lost.
+    # The same batches under a new counter, as after a lost reply.
     replies.append(device.send(message))
     json.dump({"device": device.grant.device, "epoch": device.epoch, "replies": replies}, sys.stdout)
 

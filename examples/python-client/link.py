@@ -35,7 +35,7 @@ class Refused(Exception):
 
 
 def claim_code(text):
-    """Splits a claim code, as people write it, into the claim's id and its secret."""
+    """Splits a claim code, as operators write it, into the claim's id and its secret."""
     symbols = text.strip().upper().replace("-", "").translate(str.maketrans("OIL", "011"))
     if len(symbols) != 20 or any(symbol not in CROCKFORD for symbol in symbols):
         raise ValueError("a claim code has 20 symbols")
@@ -44,7 +44,7 @@ def claim_code(text):
 
 @dataclass
 class Grant:
-    """What a device gets by enrolment."""
+    """What enrolment grants to a device."""
 
     key: bytes
     device: int
@@ -80,7 +80,7 @@ class Enrolment:
 
 
 def answer(code, request, grant, private=None):
-    """The server's half: the device's key, and the answer to the request of who holds the code.
+    """The server's half: the device's key, and the answer to a request that proves the code.
 
     `grant` is device, generation, first epoch, first stream and time.
     """
@@ -156,7 +156,7 @@ class Link:
         return cbor.encode([protected, {KID: self.kid, PARTIAL_IV: partial}, sealed])
 
     def open_uplink(self, envelope):
-        """The counter and the message of an uplink, as the server reads them."""
+        """Returns the counter and the message of an uplink, as the server reads them."""
         protected, unprotected, sealed = cbor.decode(envelope)
         if protected != cbor.encode({ALGORITHM: UPLINK_ALGORITHM}):
             raise Refused("another algorithm")
@@ -176,7 +176,7 @@ class Link:
         return cbor.encode([protected, {PARTIAL_IV: nonce}, sealed])
 
     def open_reply(self, counter, envelope):
-        """The message of the reply to the uplink that was sealed under `counter`."""
+        """Returns the message of the reply to the uplink that was sealed under `counter`."""
         protected, unprotected, sealed = cbor.decode(envelope)
         if protected != cbor.encode({ALGORITHM: REPLY_ALGORITHM}):
             raise Refused("another algorithm")

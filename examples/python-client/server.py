@@ -47,7 +47,7 @@ class Server:
             elif (epoch, sequence) not in self.received:
                 self.received.add((epoch, sequence))
                 self.print(epoch, stream, batch.decode(encoded), rest)
-        # A range for each batch is what the protocol allows at the least.
+        # One range per batch is the least that the protocol allows.
         acks = [
             [epoch, sequence, sequence]
             for epoch, sequence, *_ in message.get(link.BATCHES, [])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the messages of `testdata/link/vectors.json` and reads them, and compares both with the file.
+"""Writes and reads the messages of `testdata/link/vectors.json` and compares both with the file.
 
     vectors.py vectors.json
 """
