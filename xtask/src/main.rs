@@ -1,9 +1,9 @@
 //! The project's own commands: `cargo xtask test`, `ci`, `tidy`, `bench`, `crash`.
 //!
-//! Each command is a list of steps. What tests need and the machine lacks is installed from the
-//! machine's package registries by `ci`, and by others on request. Tests that could not be run are
-//! listed at the end; `ci` then fails, and so does a step that was named explicitly.
-#![expect(clippy::print_stderr, reason = "a command line tool tells people what it does")]
+//! Each command is a list of steps. `ci` installs missing test programs from the machine's package
+//! registries; other commands do so on request. Tests that could not be run are listed at the end;
+//! `ci` then fails, and so does a step that was named explicitly.
+#![expect(clippy::print_stderr, reason = "a command line tool prints what it does")]
 
 mod dashboard;
 mod install;
@@ -30,10 +30,10 @@ Usage: cargo xtask COMMAND
   bench [ARGS]       measures the figures of docs/figures.md (release build); with
                      --cold-build it also times a clean build of the binary
   crash [ARGS]       kills server and agents at random under load and counts lost and doubled samples
-  fleet [ARGS]       simulates fleets in trouble under new seeds, for --minutes M (10)
+  fleet [ARGS]       simulates fleets with faults under random seeds, for --minutes M (10)
   mutations [NAME]   breaks the product on purpose and checks that the simulation notices; with
                      --seeds N it looks for the seed that does. ci tries three, all take minutes
-  chaos [ARGS]       real processes behind bad networks, with full disks and overload, for --minutes M
+  chaos [ARGS]       runs real processes with bad networks, full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            only the browser tests
   microcontroller    builds the node for riscv32imc and runs it in emulation; prints sizes and costs
@@ -142,7 +142,7 @@ fn say(untested: &Untested) {
     }
 }
 
-/// Fails if something could not be tested: a green run's list would go unread.
+/// Fails if something could not be tested: a list in a successful run would go unread.
 fn nothing_untested(untested: &Untested) -> Result<()> {
     say(untested);
     anyhow::ensure!(untested.is_empty(), "not everything was tested");

@@ -34,7 +34,7 @@ impl Root {
 /// Prints a step's name, runs it, and prints how it ended.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     eprintln!("==> {name}");
-    #[expect(clippy::disallowed_methods, reason = "people want to know how long a step took")]
+    #[expect(clippy::disallowed_methods, reason = "prints how long a step took")]
     let start = std::time::Instant::now();
     let result = work().with_context(|| name.to_owned());
     let verdict = if result.is_ok() { "done" } else { "FAILED" };

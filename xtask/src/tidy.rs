@@ -63,11 +63,11 @@ const RESERVED: &[(&str, &[(&str, &str)])] = &[
 /// one.
 const UNSAFE: &str = "vfs";
 
-/// Names that mean the noun has not been found yet.
+/// Names that show that the right noun has not been found yet.
 const FILE_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "shared"];
 const TYPE_ENDINGS: &[&str] = &["Manager", "Handler", "Service", "Helper", "Utils"];
 
-/// Checks everything and reports all that is wrong at once.
+/// Checks all rules and reports every fault at once.
 pub(crate) fn check(root: &Root) -> Result<()> {
     let mut faults = Vec::new();
     manifests(root, &mut faults)?;
@@ -120,7 +120,7 @@ fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
                 text.contains("[lints]\nworkspace = true")
             };
             if !takes_lints {
-                faults.push(format!("{short} does not take the workspace's lints"));
+                faults.push(format!("{short} does not inherit the workspace's lints"));
             }
         }
     }
@@ -156,11 +156,11 @@ fn sources(root: &Root, faults: &mut Vec<String>) -> Result<()> {
         let Ok(text) = std::fs::read_to_string(root.join(path)) else { continue };
         let first = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!["));
         if !first.is_some_and(|line| line.starts_with("//!")) {
-            faults.push(format!("{path} does not say what it is for"));
+            faults.push(format!("{path} does not start with a comment that states its purpose"));
         }
         let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
         if FILE_NAMES.contains(&stem) || stem == "mod" {
-            faults.push(format!("{path} has a name that says nothing"));
+            faults.push(format!("{path} has a name that does not tell its subject"));
         }
         for line in text.lines() {
             let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -168,7 +168,7 @@ fn sources(root: &Root, faults: &mut Vec<String>) -> Result<()> {
                 && let Some(name) = words.next()
                 && TYPE_ENDINGS.iter().any(|ending| name.ends_with(ending))
             {
-                faults.push(format!("{path}: {name} is not a noun of the field"));
+                faults.push(format!("{path}: {name} has a vague ending; use a noun of the field"));
             }
         }
         let Some((krate, inside)) = path.strip_prefix("crates/").and_then(|p| p.split_once('/'))

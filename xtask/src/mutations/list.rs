@@ -18,14 +18,14 @@ pub(super) struct Mutation {
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
-        name: "server leaves what it has packed where it was",
+        name: "server does not delete the blocks that it has packed",
         file: "crates/store/src/sqlite/pack.rs",
         changes: &[("\"DELETE FROM block WHERE device", "\"UPDATE block SET rows = rows WHERE device")],
         breaks: "NothingDoubled",
         seed: 1,
     },
     Mutation {
-        name: "server packs batches together whose clocks differ",
+        name: "server packs batches from different clocks together",
         file: "crates/store/src/pack.rs",
         changes: &[(
             "(block.stream, block.time_offset_ms, block.time_quality)",
@@ -67,7 +67,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server keeps counters in memory alone",
+        name: "server keeps counters only in memory",
         file: "crates/store/src/sqlite/rows.rs",
         changes: &[(
             "let counter = signed(link.counter.0);",
@@ -77,7 +77,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
-        name: "server keeps rows in memory of a group that was not committed",
+        name: "server keeps rows of an uncommitted group in memory",
         file: "crates/store/src/sqlite/writer.rs",
         changes: &[("            self.rows.clear();\n", "")],
         breaks: "AcknowledgedIsStored",
@@ -122,7 +122,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 7,
     },
     Mutation {
-        name: "wild counter moves the energy: every rise is added up",
+        name: "every rise of a misread counter counts as energy",
         file: "crates/store/src/counter.rs",
         changes: &[
             (
@@ -135,7 +135,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "wild reading enters a mean",
+        name: "implausible reading enters a mean",
         file: "crates/profile/src/layout/decode.rs",
         changes: &[(
             "Ok(Some(value)) if (self.min..=self.max).contains(&value) => {",
@@ -162,7 +162,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server restarts a day that is not in memory",
+        name: "server starts a day afresh that is not in memory",
         file: "crates/store/src/sqlite/load.rs",
         changes: &[(
             "inverter.days.replace(date, day.unwrap_or_default());",
@@ -184,7 +184,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "server places samples without regard to when their epoch began",
+        name: "server ignores the start of an epoch when it places samples",
         file: "crates/server/src/ingest/decode.rs",
         changes: &[(
             "Certainty::Confirmed => (start.unix.0, TimeQuality::Anchored),",
@@ -222,7 +222,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device leaves no room for the status behind the batches",
+        name: "device leaves no room for the status after the batches",
         file: "crates/device/src/uplink.rs",
         changes: &[(
             "            let leave = KEPT_BYTES + layout_bytes;\n",
@@ -258,7 +258,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device goes on waiting after a refused reply",
+        name: "device keeps waiting after a refused reply",
         file: "crates/node/src/node.rs",
         changes: &[(
             "                self.core.handle_link_failure(at, LinkFailure::BadReply);\n",
@@ -286,7 +286,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "device goes on with an epoch that ended in good order",
+        name: "device continues an epoch that ended cleanly",
         file: "crates/node/src/storage/ledger.rs",
         changes: &[(
             "        record.epoch = last.checked_add(1).ok_or(LedgerError::Exhausted(\"start\"))?;",
@@ -322,7 +322,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "ledger is written over its only copy",
+        name: "ledger overwrites its only copy",
         file: "crates/node/src/storage/pair.rs",
         changes: &[("        let copy = if is_sound { 1 - self.current } else { self.current };", "        let copy = self.current;")],
         breaks: "DeviceStarts",
@@ -369,7 +369,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 24,
     },
     Mutation {
-        name: "draft calls every register read",
+        name: "draft marks every register as read",
         file: "crates/node/src/storage/draft.rs",
         changes: &[(
             "map(|code| Mark::from_code(*code))",
@@ -430,7 +430,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
-        name: "gap is not noted before its batches go",
+        name: "gap is not noted before its batches are dropped",
         file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "                let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);",
@@ -447,7 +447,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
-        name: "samples of the last epoch are thrown away",
+        name: "samples of the last epoch are discarded",
         file: "crates/node/src/storage.rs",
         changes: &[(
             "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
@@ -457,7 +457,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "samples that are in batches already are recovered again",
+        name: "samples that are already in batches are recovered again",
         file: "crates/node/src/storage.rs",
         changes: &[(
             "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
@@ -524,7 +524,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 3,
     },
     Mutation {
-        name: "server stores a batch again that it has",
+        name: "server stores a repeated batch again",
         file: "crates/store/src/ingest.rs",
         changes: &[(
             "                Added::Known => receipt.duplicates += 1,
@@ -558,7 +558,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
-        name: "device keeps its own time once it has one",
+        name: "device never corrects its time once it has one",
         file: "crates/device/src/wall.rs",
         changes: &[(
             "        self.offset_ms = Some(offset);
@@ -569,7 +569,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 1,
     },
     Mutation {
-        name: "samples that went out of memory are forgotten on disk too",
+        name: "samples that fell out of memory are discarded on disk too",
         file: "crates/node/src/node.rs",
         changes: &[(
             "self.storage.left_behind(cut.id, source, first);",
@@ -615,14 +615,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 4,
     },
     Mutation {
-        name: "a segment is given up for one bad record",
+        name: "a segment is abandoned after one bad record",
         file: "crates/node/src/storage/spool/record.rs",
         changes: &[("            self.at += 1;\n", "            break;\n")],
         breaks: "DamageIsContained",
         seed: 2,
     },
     Mutation {
-        name: "a damaged segment is written on",
+        name: "a damaged segment is appended to",
         file: "crates/node/src/storage/spool.rs",
         changes: &[(
             "active.is_sealed |= error != Fault::Full && is_to_be_sealed;",

@@ -1,4 +1,4 @@
-//! Refuses circles between the files of a crate: two files that use each other, over however many
+//! Refuses circles between the files of a crate: files that use each other, directly or through
 //! others, can only be read, tested and changed together.
 //!
 //! A file and the files below it (`uplink.rs` and `uplink/choice.rs`) are one subject and may use each
@@ -17,8 +17,8 @@ type Module = Vec<String>;
 /// The files that each file of a crate uses.
 type Uses = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Circles that exist: crate, the files in it, and why it is still there. A circle may become smaller,
-/// and then its entry has to; it may not grow. New entries are not accepted in a review.
+/// Circles that exist: crate, the files in it, and why it is still there. A circle may shrink,
+/// and its entry with it; it may not grow. Reviews accept no new entries.
 const KNOWN: &[(&str, &[&str], &str)] = &[
     (
         "fleet",
@@ -99,7 +99,10 @@ fn compare(
     for (name, files, _) in known {
         let circle: BTreeSet<String> = files.iter().map(|&file| file.to_owned()).collect();
         if !found.iter().any(|(its, is)| its == name && *is == circle) {
-            faults.push(format!("{name}: {} are no such circle any more", files.join(", ")));
+            faults.push(format!(
+                "{name}: {} no longer form this circle; correct its entry in KNOWN",
+                files.join(", ")
+            ));
         }
     }
 }
@@ -112,7 +115,7 @@ fn uses(files: &BTreeMap<Module, String>) -> Uses {
             while !files.contains_key(&target) {
                 target.pop();
             }
-            // The root's own items are declared by everyone; files above and below are one subject.
+            // Every file may use the root's own items; files above and below are one subject.
             if !target.is_empty() && !target.starts_with(own) && !own.starts_with(&target) {
                 used.insert(target);
             }
@@ -122,7 +125,7 @@ fn uses(files: &BTreeMap<Module, String>) -> Uses {
     files.iter().filter(|(own, _)| !is_test(own)).map(of).collect()
 }
 
-/// Whether a module holds tests alone.
+/// Whether a module holds only tests.
 fn is_test(module: &Module) -> bool {
     module.last().is_some_and(|name| name == "tests")
 }
@@ -226,7 +229,7 @@ fn circles(uses: &Uses) -> Vec<BTreeSet<String>> {
     circles
 }
 
-/// Everything that a file uses, directly or over others.
+/// Everything that a file uses, directly or through others.
 fn reach<'a>(uses: &'a Uses, file: &'a Module) -> BTreeSet<&'a Module> {
     let mut reached = BTreeSet::new();
     let mut open = vec![file];
