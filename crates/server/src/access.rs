@@ -1,11 +1,11 @@
 //! Who may use the API: tokens, browser sessions and the one-time set-up code.
 //!
-//! Secrets are 256 random bits. The store has only their SHA-256: they need no slow hash, because
-//! nobody can try 2^256 of them. All are found by their hash, so how long a look-up takes says
-//! nothing about a secret.
+//! Secrets are 256 random bits. The store has only their SHA-256; a slow hash is not needed,
+//! because 2^256 values cannot be tried. Secrets are looked up by their hash, so the time of a
+//! look-up reveals nothing about them.
 //!
-//! Nothing that was withdrawn is remembered here: each request asks the store, so what another
-//! process revokes (`ecowatt token revoke --data DIR`) is void at once as well.
+//! Nothing is cached here: each request asks the store, so what another process revokes
+//! (`ecowatt token revoke --data DIR`) is void at once.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,14 +29,14 @@ use crate::limits::{SESSION_LIFETIME, TOKEN_LIFETIME_MAX, USES_HELD_MAX, USES_KE
 use crate::stopping::stopped;
 use crate::text::checked_name;
 
-/// Name of the token that a redeemed set-up code gives.
+/// Name of the token that redeeming the set-up code creates.
 const SETUP_TOKEN: &str = "set-up";
 
-/// Who replaces the set-up code, and whoever has it, in the lines that say who changed what.
+/// Actors in the audit log: who replaces the set-up code, and who redeems it.
 const SERVER: &str = "server";
 const SETUP_LINK: &str = "set-up link";
 
-/// Whoever sent a request.
+/// The authenticated sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub role: Role,
@@ -48,21 +48,21 @@ pub struct Principal {
     pub expires: Option<UnixMs>,
 }
 
-/// What a route lets its caller do. Each right contains those before it.
+/// What a route lets its caller do. Each right includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Right {
-    /// To be somebody: to see and to end the session that one has.
+    /// To see and to end one's own session.
     Enter,
-    /// To read the server's own counts.
+    /// To read the server's metrics.
     Measure,
-    /// To look at devices, sites and measurements.
+    /// To see devices, sites and measurements.
     Read,
     /// To change things, and to see who else has access.
     Write,
 }
 
 impl Right {
-    /// The word for it in the API's document.
+    /// The right's name in the API document.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Enter => "enter",
@@ -72,7 +72,7 @@ impl Right {
         }
     }
 
-    /// The highest right of a role.
+    /// Returns the highest right of a role.
     fn of(role: Role) -> Self {
         match role {
             Role::Owner => Self::Write,
@@ -88,20 +88,20 @@ impl Principal {
     }
 }
 
-/// What of the fleet somebody may see. A read asks for one, and nobody has one but a
-/// [`Principal`] who was let in: what is read for nobody cannot be written.
+/// The part of the fleet that a caller may see. Every read takes one, and only an authenticated
+/// [`Principal`] can make one, so a read on behalf of no caller does not compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scope(pub(in crate::access) Reach);
 
-/// How far a scope reaches. Reads take it apart, so that the compiler leads whoever adds a narrower
-/// one to all of them.
+/// How far a scope reaches. Reads match on it, so that the compiler points to all of them when a
+/// narrower one is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Fleet,
 }
 
 impl Principal {
-    /// What of the fleet they may see.
+    /// Returns the part of the fleet that the caller may see.
     pub(crate) fn scope(&self) -> Scope {
         Scope(Reach::Fleet)
     }
@@ -123,7 +123,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Why somebody is not let in.
+/// Why access is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     #[error("no such token or session")]
@@ -132,11 +132,11 @@ pub enum AccessError {
     SetupCode,
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[from] getrandom::Error),
 }
 
-/// Why a token was not made.
+/// Why a token was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeTokenError {
     #[error(
@@ -144,38 +144,38 @@ pub enum MakeTokenError {
         crate::limits::NAME_CHARS_MAX
     )]
     Name,
-    #[error("a token is valid for a minute at least and {} days at most, or without end", TOKEN_LIFETIME_MAX.as_secs() / 86_400)]
+    #[error("a token is valid for at least a minute and at most {} days, or without end", TOKEN_LIFETIME_MAX.as_secs() / 86_400)]
     Lifetime,
     #[error("there is a token of that name")]
     NameTaken,
     #[error(
-        "there are {} tokens already; revoke one that nobody needs",
+        "there are {} tokens already; revoke one that is not needed",
         ecowatt_store::limits::TOKENS_MAX
     )]
     TooMany,
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[from] getrandom::Error),
 }
 
-/// A token that is to be.
+/// A request for a new token.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
     pub name: String,
     pub role: Role,
-    /// Without end if absent.
+    /// If absent, the token does not expire.
     pub valid_for: Option<Duration>,
 }
 
-/// A token just made, and the only time that its text is seen.
+/// A new token with its text, which cannot be shown again.
 #[derive(Debug, Clone)]
 pub struct MadeToken {
     pub token: Token,
     pub text: TokenText,
 }
 
-/// 256 random bits that are nobody else's business.
+/// 256 random bits that only their owner may see.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
@@ -190,7 +190,7 @@ impl Secret {
         Sha256::digest(self.0).into()
     }
 
-    /// The secret as its owner sees it. It must not reach a log.
+    /// Returns the secret as its owner sees it. It must not reach a log.
     #[must_use]
     pub fn expose(&self) -> String {
         let mut text = String::with_capacity(64);
@@ -226,18 +226,18 @@ impl FromStr for Secret {
     }
 }
 
-/// What a session cookie holds.
+/// The content of a session cookie.
 pub type SessionSecret = Secret;
 
 /// A token as its owner holds it: `ew_<id>_<secret>`.
 ///
-/// The id is the beginning of the secret's hash, so it gives nothing away, tells tokens apart and
-/// shows a mistyped one without asking the store.
+/// The id is the beginning of the secret's hash. So it reveals nothing, tells tokens apart, and
+/// lets a mistyped token be rejected without asking the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenText(Secret);
 
 impl TokenText {
-    /// The token as its owner sees it. It must not reach a log.
+    /// Returns the token as its owner sees it. It must not reach a log.
     #[must_use]
     pub fn expose(&self) -> String {
         format!("ew_{}_{}", self.id(), self.0.expose())
@@ -267,14 +267,14 @@ impl FromStr for TokenText {
     }
 }
 
-/// A session that was just made.
+/// A new session.
 #[derive(Debug)]
 pub struct Opened {
     pub principal: Principal,
     pub session: SessionSecret,
 }
 
-/// Decides who is who.
+/// Authenticates callers, and manages tokens and sessions.
 #[derive(Debug, Clone)]
 pub struct Access {
     store: Store,
@@ -282,7 +282,8 @@ pub struct Access {
     uses: Arc<Mutex<Uses>>,
 }
 
-/// When tokens and sessions were used, until that is stored: a request that reads writes nothing.
+/// When tokens and sessions were last used. Kept in memory until it is stored, so that a request
+/// that reads does not cause a write.
 type Uses = HashMap<(TokenId, Option<SessionId>), UnixMs>;
 
 impl Access {
@@ -291,10 +292,10 @@ impl Access {
         Self { store, clock, uses: Arc::default() }
     }
 
-    /// Whose token this is.
+    /// Returns whose token this is.
     ///
     /// # Errors
-    /// [`AccessError::Unknown`] for whatever is not a valid token.
+    /// [`AccessError::Unknown`] if it is not a valid token.
     pub async fn principal_of_token(&self, text: &str) -> Result<Principal, AccessError> {
         let TokenText(secret) = text.parse()?;
         let now = self.clock.now();
@@ -304,10 +305,10 @@ impl Access {
         Ok(principal)
     }
 
-    /// Whose session this is.
+    /// Returns whose session this is.
     ///
     /// # Errors
-    /// [`AccessError::Unknown`] for whatever is not a running session.
+    /// [`AccessError::Unknown`] if it is not a running session.
     pub async fn principal_of_session(
         &self,
         secret: &SessionSecret,
@@ -320,7 +321,7 @@ impl Access {
         Ok(principal)
     }
 
-    /// Whether what a request showed is still valid, for answers that go on.
+    /// Whether a request's token or session is still valid, for event streams.
     ///
     /// # Errors
     /// If the store fails.
@@ -331,13 +332,13 @@ impl Access {
     /// Exchanges a token for a session.
     ///
     /// # Errors
-    /// [`AccessError::Unknown`] for whatever is not a valid token.
+    /// [`AccessError::Unknown`] if it is not a valid token.
     pub async fn open_session(&self, token: &str, request: String) -> Result<Opened, AccessError> {
         let principal = self.principal_of_token(token).await?;
         self.session_of(principal, request).await
     }
 
-    /// Sessions that run, the youngest first.
+    /// Returns the running sessions, the newest first.
     ///
     /// # Errors
     /// If the store fails.
@@ -351,7 +352,7 @@ impl Access {
         Ok(sessions)
     }
 
-    /// Ends a session; says whether it ran.
+    /// Ends a session; returns whether it was running.
     ///
     /// # Errors
     /// If the store fails.
@@ -359,7 +360,7 @@ impl Access {
         self.store.delete_session(by, id).await
     }
 
-    /// Ends all sessions but one; gives their number.
+    /// Ends all sessions but one; returns how many it ended.
     ///
     /// # Errors
     /// If the store fails.
@@ -367,10 +368,10 @@ impl Access {
         self.store.delete_sessions(by, but).await
     }
 
-    /// Makes a token.
+    /// Creates a token.
     ///
     /// # Errors
-    /// If the name is taken or is none, or the lifetime is none.
+    /// If the name or lifetime is invalid, the name is taken, or there are too many tokens.
     pub async fn make_token(
         &self,
         by: By,
@@ -391,7 +392,7 @@ impl Access {
         }
     }
 
-    /// All tokens, those that expired included.
+    /// Returns all tokens, expired ones included.
     ///
     /// # Errors
     /// If the store fails.
@@ -405,8 +406,8 @@ impl Access {
         Ok(tokens)
     }
 
-    /// Revokes a token with its sessions, but not the last one of an owner: that would leave nobody
-    /// to give access back over the network.
+    /// Revokes a token with its sessions. The last valid owner token stays: without one, access
+    /// could not be restored over the network.
     ///
     /// # Errors
     /// If there is no such token or it must stay.
@@ -414,8 +415,8 @@ impl Access {
         self.store.delete_token(by, id, Some(self.clock.now())).await
     }
 
-    /// The code for the set-up link, as long as there is no owner. Each start ends the code of the
-    /// one before, so that a link in an old log is worth nothing.
+    /// Returns the code for the set-up link while there is no owner. Each start replaces the code,
+    /// so that a link in an old log is useless.
     ///
     /// # Errors
     /// If the store fails.
@@ -425,9 +426,10 @@ impl Access {
         let replaced = self.store.replace_setup_code(By::new(SERVER, now), code.hash(), now).await;
         let is_owned = self.store.is_owned().await?;
         match replaced {
-            // Nobody can redeem a code of a server that is owned, so it starts on a full disk too.
+            // A code cannot be redeemed once there is an owner, so the old one may stay: an owned
+            // server starts on a full disk too.
             Err(error) if is_owned && error.is_transient() => {
-                tracing::warn!(%error, "the set-up code of the last start is not replaced");
+                tracing::warn!(%error, "set-up code of the last start not replaced");
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -457,7 +459,8 @@ impl Access {
         };
         let (token, id) = match self.store.redeem_setup(by, redeem).await {
             Ok(token) => token,
-            // Whoever made a token of that name already has access to the folder.
+            // A token of that name can only have been created by someone with access to the folder,
+            // so there is no need to tell the two cases apart.
             Err(RedeemSetupError::Unknown | RedeemSetupError::NameTaken) => {
                 return Err(AccessError::SetupCode);
             }
@@ -481,7 +484,7 @@ impl Access {
             expires: principal.expires.map_or(expires, |end| end.min(expires)),
         };
         let by = By { who: principal.to_string(), request: Some(request), at: created };
-        // A token that was revoked in between gives no session.
+        // None if the token was revoked in between.
         let id = self.store.create_session(by, new).await?.ok_or(AccessError::Unknown)?;
         Ok(Opened { principal: Principal { session: Some(id), ..principal }, session })
     }
@@ -511,8 +514,8 @@ impl Access {
         }
     }
 
-    /// Stores when tokens and sessions were used. What the store does not take is noted no more: it
-    /// is for people, and the next use says as much.
+    /// Stores when tokens and sessions were last used. What the store does not take is dropped: it
+    /// is only shown to operators, and the next use replaces it.
     async fn keep_uses(&self) {
         let uses = std::mem::take(&mut *self.lock());
         if uses.is_empty() {
@@ -520,7 +523,7 @@ impl Access {
         }
         let uses = uses.into_iter().map(|((token, session), at)| Use { token, session, at });
         if let Err(error) = self.store.note_uses(uses.collect()).await {
-            tracing::debug!(%error, "last uses of tokens not stored");
+            tracing::debug!(%error, "last use of tokens not stored");
         }
     }
 
@@ -529,7 +532,8 @@ impl Access {
     }
 }
 
-/// Stores now and then when tokens and sessions were used, until `stop` says so.
+/// Stores every [`USES_KEPT_EVERY`] when tokens and sessions were last used, until the server
+/// stops.
 pub(crate) async fn keep_uses(access: Access, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(USES_KEPT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! What an operator may choose about the server.
+//! The server's configuration.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -10,30 +10,31 @@ use serde::Deserialize;
 const SILENT_AFTER_MIN: Duration = Duration::from_secs(10);
 const SILENT_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The server's part of the configuration file, as it stands there.
+/// The server's part of the configuration file, as it is written there.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table, such as [server], with its keys")]
 pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// Address and port for devices alone, beside the former: messages, enrolment and health are
-    /// answered there and nothing else.
+    /// A second address and port, for devices only: it answers messages, enrolment and health, and
+    /// nothing else.
     #[serde(deserialize_with = "some_address")]
     pub listen_devices: Option<SocketAddr>,
-    /// The address under which people reach the server, if that is another: behind a proxy that ends
-    /// TLS, say. With `https://` session cookies are kept off plain connections.
+    /// The URL under which browsers reach the server, if it differs from `listen`, for example
+    /// behind a proxy that ends TLS. With `https://` session cookies are never sent over plain
+    /// connections.
     pub public_url: Option<String>,
-    /// Further names under which browsers may use the server, beside the host of `public_url`,
-    /// `localhost` and addresses.
+    /// Further names under which browsers may use the server, besides the host of `public_url`,
+    /// `localhost` and IP addresses.
     pub hosts: Vec<String>,
-    /// Proxies that are believed when they say for whom they ask, as addresses or networks.
+    /// Proxies that are trusted to name the client, as addresses or networks.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<Network>,
-    /// How much of the server's connections and of its places for requests of each kind one source
-    /// address may take, in percent.
+    /// Share of the server's connections, and of its places for requests of each kind, that one
+    /// source address may take, in percent.
     pub address_share: u32,
-    /// How long a device may say nothing before it counts as silent.
+    /// How long a device may send nothing before it counts as silent.
     #[serde(deserialize_with = "duration")]
     pub silent_after: Duration,
 }
@@ -46,9 +47,9 @@ impl Default for Config {
             public_url: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
-            // A fleet may come from one address, and somebody else must still get in.
+            // A whole fleet may share one address, and other clients must still get in.
             address_share: 75,
-            // Two uploads at the usual five minutes may fail.
+            // Two uploads may fail at the usual interval of five minutes.
             silent_after: Duration::from_secs(15 * 60),
         }
     }
@@ -68,7 +69,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The key that it is about.
+    /// The configuration key concerned.
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
@@ -81,7 +82,7 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Everything that is wrong with it.
+    /// Returns everything that is wrong with it.
     #[must_use]
     pub fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
@@ -107,9 +108,9 @@ impl Config {
         problems
     }
 
-    /// The names under which people reach the server.
+    /// Returns the names under which browsers reach the server.
     pub(crate) fn host_names(&self) -> impl Iterator<Item = String> {
-        // A bracket begins an address, which needs no name.
+        // A bracket begins an IPv6 address, which is always answered.
         let public = self.public_url.as_ref().and_then(|url| {
             let authority = url.split_once("://")?.1.trim_end_matches('/');
             authority.split(':').next().filter(|host| !host.starts_with('[')).map(str::to_owned)
@@ -121,7 +122,7 @@ impl Config {
         self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
-    /// The address for links, without a slash at the end.
+    /// Returns the base URL for links, without a slash at the end.
     pub(crate) fn base_url(&self, address: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').into(),
@@ -130,7 +131,7 @@ impl Config {
     }
 }
 
-/// Addresses that begin with the same bits.
+/// The addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,

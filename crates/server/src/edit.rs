@@ -1,4 +1,4 @@
-//! Correcting what was entered: names, places and time zones, devices that are reset or go.
+//! Corrects what an operator entered: names, sites and time zones; resets and deletes devices.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::stopping::stopped;
 use crate::text::checked_name;
 use crate::time::checked_zone;
 
-/// How often the store is asked for devices that were deleted.
+/// Pause between looks for deleted devices.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why something was not changed.
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum ChangeError {
     #[error("a name has 1 to {NAME_CHARS_MAX} characters and no control characters")]
     Name,
-    #[error("{0:?} is no IANA time zone such as Europe/Berlin")]
+    #[error("{0:?} is not an IANA time zone such as Europe/Berlin")]
     TimeZone(String),
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -40,7 +40,8 @@ impl Editor {
     /// Changes a device's name and site.
     ///
     /// # Errors
-    /// If the change is not sensible or the store fails.
+    /// If a name or time zone is invalid, the change conflicts with stored data, or the store
+    /// fails.
     pub(crate) async fn device(&self, by: By, change: EditDevice) -> Result<(), ChangeError> {
         let site = match change.site {
             Some((site, zone)) => Some((name(&site)?, zone.map(zone_name).transpose()?)),
@@ -53,7 +54,8 @@ impl Editor {
     /// Changes a site's name and time zone.
     ///
     /// # Errors
-    /// If the change is not sensible or the store fails.
+    /// If a name or time zone is invalid, the change conflicts with stored data, or the store
+    /// fails.
     pub(crate) async fn site(&self, by: By, change: EditSite) -> Result<(), ChangeError> {
         let name = change.name.as_deref().map(name).transpose()?;
         let time_zone = change.time_zone.map(zone_name).transpose()?;
@@ -63,7 +65,7 @@ impl Editor {
     /// Deletes a site without devices.
     ///
     /// # Errors
-    /// If there is none, it has devices, or the store fails.
+    /// If there is no such site, it has devices, or the store fails.
     pub(crate) async fn delete_site(&self, by: By, site: SiteId) -> Result<(), ChangeError> {
         Ok(self.store.delete_site(by, site).await?)
     }
@@ -77,7 +79,8 @@ impl Editor {
         self.store.reset_device(by, device).await
     }
 
-    /// Deletes a device; false if there is none. What it has stored is removed by and by.
+    /// Deletes a device; false if there is no such device. Its stored data is removed later, by
+    /// [`sweep`].
     ///
     /// # Errors
     /// If the store fails.
@@ -85,7 +88,7 @@ impl Editor {
         self.store.delete_device(by, device).await
     }
 
-    /// What may be wrong with a device's name, for the operator to see.
+    /// Returns what may be wrong with a device's name, to be shown to the operator.
     ///
     /// # Errors
     /// If the store fails.
@@ -107,8 +110,8 @@ fn zone_name(text: String) -> Result<String, ChangeError> {
     checked_zone(&text).ok_or(ChangeError::TimeZone(text))
 }
 
-/// Removes what deleted devices have stored, until `stop` says so. It takes a little of the writer's
-/// time and leaves it the rest; a server that stops goes on with it when it starts again.
+/// Removes the stored data of deleted devices, until the server stops. It pauses between commits so
+/// that the writer stays free for ingest. What a stop leaves is removed after the next start.
 pub(crate) async fn sweep(store: Store, mut stop: watch::Receiver<bool>) {
     let mut pause = Duration::ZERO;
     loop {
@@ -120,7 +123,7 @@ pub(crate) async fn sweep(store: Store, mut stop: watch::Receiver<bool>) {
             Ok(true) => SWEEP_PAUSE,
             Ok(false) => LOOK_EVERY,
             Err(error) => {
-                tracing::warn!(%error, "what deleted devices have stored is not removed yet");
+                tracing::warn!(%error, "data of deleted devices not removed yet");
                 LOOK_EVERY
             }
         };

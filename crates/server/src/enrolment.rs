@@ -1,8 +1,9 @@
-//! Giving devices identities: claim codes made for operators, redeemed by devices.
+//! Gives devices their identities: claim codes are created for operators and redeemed by devices.
 //!
-//! The handshake's cryptography is `ecowatt-envelope`'s. Here is what is around it: which claim, how
-//! long, how often. Who does not hold the code is told nothing but no; who does, also whether it was used
-//! or has expired.
+//! The handshake's cryptography is in `ecowatt-envelope`. This module decides what surrounds it:
+//! which claim, how long it is valid, how often it can be redeemed. A caller that cannot prove that
+//! it holds the code only learns that it was refused. One that can also learns whether the code was
+//! used or has expired.
 
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
 use crate::text::checked_name;
 use crate::time::checked_zone;
 
-/// How often a claim id is drawn again when it is taken: one in 33 million is, per claim stored.
+/// Draws of a claim id before giving up. Each stored claim occupies one id in 33 million.
 const ID_DRAWS: usize = 4;
 
-/// A claim that an operator wants.
+/// An operator's request for a claim code.
 #[derive(Debug, Clone)]
 pub(crate) struct ClaimRequest {
     pub(crate) claim_for: ClaimFor,
@@ -30,7 +31,7 @@ pub(crate) struct ClaimRequest {
     pub(crate) valid_for: Option<Duration>,
 }
 
-/// A claim code to hand on. The only time that it is seen.
+/// A claim code to show to the operator. It cannot be shown again.
 #[derive(Debug, Clone)]
 pub(crate) struct NewClaimCode {
     pub(crate) device: DeviceNumber,
@@ -38,14 +39,14 @@ pub(crate) struct NewClaimCode {
     pub(crate) expires: UnixMs,
 }
 
-/// Why no claim code was made.
+/// Why no claim code was created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimError {
     #[error("a {0} has 1 to {NAME_CHARS_MAX} characters and no control characters")]
     Name(&'static str),
-    #[error("{0:?} is no IANA time zone such as Europe/Berlin")]
+    #[error("{0:?} is not an IANA time zone such as Europe/Berlin")]
     TimeZone(String),
-    #[error("a claim code is valid for a second at least and {} days at most", CLAIM_LIFETIME_MAX.as_secs() / 86_400)]
+    #[error("a claim code is valid for at least a second and at most {} days", CLAIM_LIFETIME_MAX.as_secs() / 86_400)]
     Lifetime,
     #[error("there is no site of that name yet; give its time zone to make it")]
     UnknownSite,
@@ -53,15 +54,13 @@ pub(crate) enum ClaimError {
     OtherTimeZone(String),
     #[error("there is no such device")]
     UnknownDevice,
-    #[error(
-        "this device was enrolled so often that it has no further key; enrol it as another one"
-    )]
+    #[error("this device has used all its key generations; enrol it as a new device")]
     Exhausted,
     #[error("no free claim id found")]
     NoFreeId,
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[from] getrandom::Error),
 }
 
@@ -76,16 +75,16 @@ pub(crate) enum RedeemError {
     Expired,
     #[error("the claim was redeemed by another device")]
     RedeemedByOther,
-    #[error("the device has no further number for a key or a start")]
+    #[error("the device has used all its key generations or boot epochs")]
     Exhausted,
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[from] getrandom::Error),
 }
 
 impl RedeemError {
-    /// One word for metrics.
+    /// The label in metrics.
     #[must_use]
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
@@ -101,7 +100,7 @@ impl RedeemError {
     }
 }
 
-/// Makes and redeems claims.
+/// Creates and redeems claims.
 #[derive(Debug, Clone)]
 pub(crate) struct Enrolment {
     store: Store,
@@ -114,10 +113,10 @@ impl Enrolment {
         Self { store, clock }
     }
 
-    /// Makes a claim code, and the device and site that it is for if they are not there.
+    /// Creates a claim code, and its device and site if they do not exist.
     ///
     /// # Errors
-    /// If the request is not sensible or the store fails.
+    /// If the request is invalid or the store fails.
     pub(crate) async fn make_claim(
         &self,
         by: By,
@@ -156,7 +155,7 @@ impl Enrolment {
         Err(ClaimError::NoFreeId)
     }
 
-    /// Claims that can be redeemed, the youngest first.
+    /// Returns the claims that can be redeemed, the newest first.
     ///
     /// # Errors
     /// If the store fails.
@@ -164,7 +163,7 @@ impl Enrolment {
         self.store.list_claims(self.clock.now()).await
     }
 
-    /// Voids a claim that was not redeemed; says whether there was one. `id` is the code's first
+    /// Voids a claim that was not redeemed; returns whether there was one. `id` is the code's first
     /// group.
     ///
     /// # Errors
@@ -174,8 +173,8 @@ impl Enrolment {
         self.store.delete_claim(by, id.as_str().into()).await
     }
 
-    /// Revokes all keys of a device and voids its claim codes; false if there is no such device. One
-    /// without either is as it should be.
+    /// Revokes all keys of a device and voids its claim codes; false if there is no such device.
+    /// Succeeds also if the device has neither.
     ///
     /// # Errors
     /// If the store fails.
@@ -187,10 +186,10 @@ impl Enrolment {
         Ok(true)
     }
 
-    /// Answers a device's enrolment message and says which device it is. Its key is committed before
-    /// this returns, and its earlier ones are revoked.
+    /// Answers a device's enrolment message; returns which device it is, and the answer. When it
+    /// returns, the device's key is committed and its earlier keys are revoked.
     ///
-    /// A device that lost the answer and asks again with the same key gets the same answer.
+    /// A device that lost the answer and sends the same message again gets the same answer.
     ///
     /// # Errors
     /// If the message does not redeem a claim.
@@ -203,7 +202,7 @@ impl Enrolment {
         let id = request.claim();
         let claim = self.store.find_claim(id.as_str().into()).await?.ok_or(RedeemError::Unknown)?;
         let code = code_of(&claim)?;
-        // Whoever does not hold the code learns nothing about the claim's fate.
+        // Before any look at the claim's state: a caller without the code learns nothing of it.
         request.verify(&code)?;
         if let Some(redemption) = claim.redeemed {
             return if redemption.public_key == *request.device_public() {
@@ -219,7 +218,8 @@ impl Enrolment {
         if claim.next_generation == KeyGeneration::default() {
             return Err(RedeemError::Exhausted);
         }
-        // Whoever holds the present key may use it meanwhile and go beyond the first; not the second.
+        // The device may still use its current key and start epochs until this commits, so it may
+        // pass the first candidate. It cannot pass the second.
         let firsts = [claim.first_epoch, claim.safe_epoch];
         for first_epoch in firsts {
             let grant = Grant {
@@ -256,7 +256,7 @@ impl Enrolment {
                     );
                     return Ok((claim.device, reply));
                 }
-                // The same device was quicker over another connection.
+                // The same device redeemed it over another connection in the meantime.
                 Err(RedeemClaimError::Repeated(redemption)) => {
                     return Ok((claim.device, redemption.reply));
                 }
@@ -267,7 +267,7 @@ impl Enrolment {
                 Err(RedeemClaimError::Store(error)) => return Err(error.into()),
             }
         }
-        // Another claim of the device was redeemed in between; the device tries again.
+        // Another claim of this device was redeemed in between; the device will try again.
         Err(StoreError::Busy.into())
     }
 }

@@ -1,4 +1,4 @@
-//! Where nonces come from: the operating system, or whoever must be able to run everything again.
+//! Where nonces come from: the operating system, or a simulation that must be repeatable.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ type Fill = dyn Fn(&mut [u8]) -> Result<(), getrandom::Error> + Send + Sync;
 pub struct Entropy(Arc<Fill>);
 
 impl Entropy {
-    /// The operating system's.
+    /// Takes bytes from the operating system.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(getrandom::fill))
     }
 
-    /// Bytes of a simulation. Two replies must not get the same ones under one key.
+    /// Takes bytes from a simulation. Two replies under one key must not get the same bytes.
     #[must_use]
     pub fn simulated(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(move |bytes| {
@@ -28,7 +28,7 @@ impl Entropy {
     /// Fills `bytes`.
     ///
     /// # Errors
-    /// If the operating system has none to give.
+    /// If the operating system has no random bytes.
     pub(crate) fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
         (self.0)(bytes)
     }

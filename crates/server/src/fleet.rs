@@ -1,8 +1,8 @@
-//! Sites and devices as an operator sees them: is each one well, and how much does it make?
+//! Sites and devices as an operator sees them: is each one well, and how much does it produce?
 //!
-//! A device's state is derived from what the store holds and the present time, by [`state_of`]
-//! alone. The store keeps the derived word so that lists can be filtered by it and say since when it
-//! holds; the presence reconciler brings it up to date.
+//! A device's state is derived from what the store holds and the current time, by [`state_of`]
+//! alone. The store keeps the derived state so that lists can be filtered by it and show since when
+//! it holds; the presence reconciler keeps it up to date.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::access::{Reach, Scope};
 use crate::time::{local_date, rfc3339, zone_of};
 use crate::trouble::{Key, Trouble, trouble_of};
 
-/// How much newer than its last good reading a failed attempt may be for the reading to stand.
+/// A good reading counts until failed attempts have gone on for longer than this.
 const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
 
-/// The word in the label of a state that is a fault.
+/// The word in a state's label that marks the state as a fault.
 const FAULT_WORD: &str = "fault";
 
 /// Reads the fleet.
@@ -41,11 +41,11 @@ pub(crate) struct Overview {
     pub(crate) state: DeviceState,
     pub(crate) state_since: Option<UnixMs>,
     pub(crate) power_w: Option<f64>,
-    /// The site's present day; absent before anything was received for it.
+    /// The site's current day; absent until something was received for it.
     pub(crate) today: Option<DeviceDay>,
     /// When that day began.
     pub(crate) midnight: UnixMs,
-    /// Its newest key, which need not be the one that it was heard with.
+    /// Its newest key; its last message may have used an older one.
     pub(crate) key: Key,
     pub(crate) trouble: Option<Trouble>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Page {
     pub(crate) total: u64,
 }
 
-/// A device with everything that was last measured.
+/// A device with its latest readings.
 #[derive(Debug, Clone)]
 pub(crate) struct Detail {
     pub(crate) overview: Overview,
@@ -66,7 +66,7 @@ pub(crate) struct Detail {
     pub(crate) streams: Vec<Stream>,
 }
 
-/// A device that somebody may see, as it was found.
+/// A device that the caller may see, as it was found in the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Reached(Device);
 
@@ -80,7 +80,7 @@ impl Reached {
     }
 }
 
-/// The fleet as far as somebody may see it.
+/// The part of the fleet that a caller may see.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Within<'a> {
     fleet: &'a Fleet,
@@ -88,7 +88,7 @@ pub(crate) struct Within<'a> {
 }
 
 impl Within<'_> {
-    /// All sites by name.
+    /// Returns all sites by name.
     ///
     /// # Errors
     /// If the store fails.
@@ -98,7 +98,7 @@ impl Within<'_> {
         }
     }
 
-    /// One page of devices.
+    /// Returns one page of devices.
     ///
     /// # Errors
     /// If the store fails.
@@ -111,8 +111,8 @@ impl Within<'_> {
         Ok(Page { devices, next, total: page.total })
     }
 
-    /// A device, if there is one of that number that may be seen. Whatever else is to be read or
-    /// changed of a device begins here.
+    /// Returns a device, if it exists and the caller may see it. Every other read or change of a
+    /// device begins here.
     ///
     /// # Errors
     /// If the store fails.
@@ -124,18 +124,18 @@ impl Within<'_> {
 }
 
 impl Fleet {
-    /// `silent_after` is how long a device may say nothing before it counts as silent.
+    /// `silent_after` is how long a device may send nothing before it counts as silent.
     #[must_use]
     pub(crate) fn new(store: Store, clock: Clock, silent_after: Duration) -> Self {
         Self { store, clock, silent_after }
     }
 
-    /// The fleet for somebody.
+    /// Returns the part of the fleet that is within a caller's scope.
     pub(crate) fn within(&self, scope: Scope) -> Within<'_> {
         Within { fleet: self, reach: scope.reach() }
     }
 
-    /// A device with everything that was last measured; none if it went in the meantime.
+    /// Returns a device with its latest readings; none if it was deleted in the meantime.
     ///
     /// # Errors
     /// If the store fails.
@@ -147,7 +147,7 @@ impl Fleet {
         Ok(Some(Detail { overview, latest, streams }))
     }
 
-    /// A device as the fleet's list shows it.
+    /// Returns a device as the fleet's list shows it.
     ///
     /// # Errors
     /// If the store fails.
@@ -156,8 +156,8 @@ impl Fleet {
         Ok(self.overviews(vec![device]).await?.pop())
     }
 
-    /// Derives a page's states and stores those that changed; the devices that did, and the place
-    /// to go on from.
+    /// Derives the states of a page of devices and stores those that changed. Returns the devices
+    /// that changed, and the device after which the next page begins.
     ///
     /// # Errors
     /// If the store fails.
@@ -231,16 +231,16 @@ impl Fleet {
         Ok(devices.into_iter().map(overview).collect())
     }
 
-    /// Takes an inverter for faulty that says so itself, whatever its device says of it.
+    /// Marks inverters as faulty whose own state reading is a fault, whatever their device reports.
     async fn mark_faults(&self, devices: &mut [Device]) -> Result<(), StoreError> {
         let numbers = devices.iter().map(|device| device.number).collect();
-        let said: HashMap<_, _> = self.store.states(numbers).await?.into_iter().collect();
-        let ids: HashSet<_> = said.values().flatten().map(|reading| reading.layout).collect();
+        let states: HashMap<_, _> = self.store.states(numbers).await?.into_iter().collect();
+        let ids: HashSet<_> = states.values().flatten().map(|reading| reading.layout).collect();
         let layouts = self.store.layouts(ids.into_iter().collect()).await?;
         let faults: HashMap<_, _> =
             layouts.into_iter().map(|(id, cbor)| (id, fault_codes(&cbor))).collect();
         for device in devices {
-            let readings = said.get(&device.number).map_or(&[][..], Vec::as_slice);
+            let readings = states.get(&device.number).map_or(&[][..], Vec::as_slice);
             mark_faulty(&mut device.link.inverters, readings, &faults);
         }
         Ok(())
@@ -267,7 +267,7 @@ impl Overview {
     }
 }
 
-/// The API's word for a state.
+/// The API's name for a state.
 #[must_use]
 pub(crate) fn api_state(state: DeviceState) -> ecowatt_api::DeviceState {
     match state {
@@ -280,7 +280,7 @@ pub(crate) fn api_state(state: DeviceState) -> ecowatt_api::DeviceState {
     }
 }
 
-/// The store's word for a state.
+/// The store's name for a state.
 #[must_use]
 pub(crate) fn stored_state(state: ecowatt_api::DeviceState) -> DeviceState {
     match state {
@@ -293,7 +293,7 @@ pub(crate) fn stored_state(state: ecowatt_api::DeviceState) -> DeviceState {
     }
 }
 
-/// The values of the state point that mean a fault. A layout that cannot be read names none.
+/// Returns the values of the state point that mean a fault; none for a layout that cannot be read.
 fn fault_codes(cbor: &[u8]) -> Vec<i64> {
     let Ok(layout) = Layout::from_cbor(cbor) else { return Vec::new() };
     let point = layout.find(STATE_POINT).and_then(|at| layout.points().get(at));
@@ -302,24 +302,25 @@ fn fault_codes(cbor: &[u8]) -> Vec<i64> {
     labels.iter().filter(|(_, label)| is_fault(label)).map(|(code, _)| i64::from(*code)).collect()
 }
 
-/// One that does not answer stays offline: that is worse, and newer.
+/// Marks inverters whose state reading is a fault. One that does not answer stays offline: that is
+/// worse, and newer.
 fn mark_faulty(
     inverters: &mut [(SourceNumber, InverterState)],
     readings: &[StateReading],
     faults: &HashMap<LayoutId, Vec<i64>>,
 ) {
     for (source, state) in inverters {
-        let said = readings.iter().find(|reading| reading.source == *source);
+        let reading = readings.iter().find(|reading| reading.source == *source);
         let is_fault = |reading: &StateReading| {
             faults.get(&reading.layout).is_some_and(|codes| codes.contains(&reading.code))
         };
-        if *state != InverterState::Offline && said.is_some_and(is_fault) {
+        if *state != InverterState::Offline && reading.is_some_and(is_fault) {
             *state = InverterState::Faulty;
         }
     }
 }
 
-/// A device's state. The worst that is known of it wins.
+/// Derives a device's state. The worst known condition wins.
 #[must_use]
 pub(crate) fn state_of(
     link: &Link,
@@ -346,7 +347,8 @@ pub(crate) fn state_of(
     DeviceState::Idle
 }
 
-/// The sum of the inverters' AC power, of those whose latest good reading stands.
+/// Returns the sum of the inverters' AC power in watts, of those whose latest good reading still
+/// counts.
 #[must_use]
 pub(crate) fn power_of(powers: &[SourcePower], now: UnixMs, recent: Duration) -> Option<f64> {
     let standing_mw = powers.iter().filter_map(|power| {
@@ -359,10 +361,10 @@ pub(crate) fn power_of(powers: &[SourcePower], now: UnixMs, recent: Duration) ->
     standing_mw.reduce(i64::saturating_add).map(|mw| scaled(mw, -3))
 }
 
-/// A point's integer in the point's unit.
+/// Converts a point's integer to the point's unit.
 ///
-/// Dividing by a power of ten gives the nearest number there is to the decimal one; multiplying by
-/// its inexact inverse would not.
+/// Dividing by a power of ten yields the double nearest to the decimal value; multiplying by the
+/// power's inexact inverse would not.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "integers of points stay far below 2^53")]
 pub(crate) fn scaled(value: i64, exponent: i8) -> f64 {
@@ -370,7 +372,7 @@ pub(crate) fn scaled(value: i64, exponent: i8) -> f64 {
     if exponent < 0 { value as f64 / power } else { value as f64 * power }
 }
 
-/// Decimals of a point's values.
+/// Returns the number of decimals of a point's values.
 #[must_use]
 pub(crate) fn decimals(exponent: i8) -> u8 {
     u8::try_from(-i16::from(exponent)).unwrap_or(0)

@@ -1,9 +1,9 @@
-//! HTTP: the one route table and what stands around it.
+//! HTTP: the one route table and what surrounds it.
 //!
-//! A route is registered once, with `routes!`, and is thereby in the OpenAPI document. What a route
-//! does is said in one file per resource: extract, call a subject module, convert. Authorisation is
-//! not a route's business: all but the routes in [`open`] are behind [`auth::guard`], in the group
-//! of the right that they need.
+//! A route is registered once, with `routes!`, which also adds it to the OpenAPI document. Handlers
+//! are in one file per resource: they extract, call a subject module, and convert. They do not
+//! authorise: all routes but those in [`open`] are behind [`auth::guard`], grouped by the right
+//! that they need.
 
 mod admission;
 mod answer;
@@ -62,7 +62,7 @@ use crate::sparing::Sparing;
 use crate::telemetry::History;
 use crate::throttle::Throttle;
 
-/// What routes work with.
+/// The state of the routes.
 pub(crate) type App = Arc<Shared>;
 
 /// The subject modules and the places that requests compete for.
@@ -82,23 +82,23 @@ pub(crate) struct Shared {
     pub(crate) ingest: Ingest,
     /// Wrong codes for claims.
     pub(crate) wrong_codes: Mutex<Throttle>,
-    /// Places for requests in flight and for answers that go on.
+    /// Places for requests in flight and for event streams.
     pub(crate) admission: Admission,
-    /// Who may say for whom he asks.
+    /// The proxies that may name the client.
     pub(crate) proxies: Proxies,
-    /// The names that the server goes by.
+    /// The host names that the server answers to.
     pub(crate) hosts: Hosts,
-    /// Says in the log that requests are put off.
+    /// Limits the log line about requests rejected because of overload.
     pub(crate) put_off: Sparing,
-    /// Says in the log that somebody was not let in.
+    /// Limits the log line about refused log-ins and enrolments.
     pub(crate) refused: Sparing,
-    /// Says in the log that the disk is full.
+    /// Logs that the disk is full, and that it has space again.
     pub(crate) space: Space,
-    /// Turns and room for large answers.
+    /// Turns and memory for large answers.
     pub(crate) answers: Answers,
-    /// Whether the store does what it is asked.
+    /// Whether the store can be written and read.
     pub(crate) readiness: Readiness,
-    /// Whether people reach the server through TLS.
+    /// Whether browsers reach the server through TLS.
     pub(crate) is_https: bool,
     /// Becomes true when the server stops.
     pub(crate) stop: watch::Receiver<bool>,
@@ -149,7 +149,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
     [(Right::Enter, enter), (Right::Measure, measure), (Right::Read, read), (Right::Write, write)]
 }
 
-/// All routes and the document that describes them; `guard` puts those that need a right behind it.
+/// Returns all routes and the document that describes them; `guard` wraps those that need a right.
 fn table(
     guard: impl Fn(Right, OpenApiRouter<App>) -> OpenApiRouter<App>,
 ) -> (Router<App>, OpenApi) {
@@ -163,7 +163,7 @@ fn table(
     table.merge(open).split_for_parts()
 }
 
-/// The router that serves `app` behind a door.
+/// Returns the router that serves `app` behind a door.
 pub(crate) fn router(app: &App, door: Door) -> Router {
     let (router, _) = table(|right, routes| {
         routes.route_layer(from_fn_with_state((Arc::clone(app), right), auth::guard))

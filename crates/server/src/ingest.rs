@@ -1,13 +1,13 @@
-//! What devices send: opened, checked, stored, acknowledged.
+//! Opens, checks, stores and acknowledges what devices send.
 //!
-//! One message makes one transaction, and the reply is made from what that transaction committed.
-//! A message that comes again is opened and answered again and changes nothing. What cannot be read
-//! is refused batch by batch, never the whole message for one of them. A message that is not the
-//! device's next is refused before any of it is decoded, and so is one of a device that has had more
-//! than its share. Nothing here knows of HTTP.
+//! One message is one transaction, and the reply is built from what that transaction committed. A
+//! repeated message is opened and answered again and changes nothing. An unreadable batch is
+//! refused alone, never the whole message because of it. A message that is not the device's next is
+//! refused before any of it is decoded, and so is one of a device that has exceeded its quota.
+//! Nothing here knows of HTTP.
 //!
-//! [`link`] opens messages and seals replies, [`intake`] does the rest: a device of another protocol
-//! needs another module like the former, which makes a [`delivery::Delivery`] of what it opens.
+//! [`link`] opens messages and seals replies, [`intake`] does the rest. Another protocol needs only
+//! another module like [`link`], which makes a [`delivery::Delivery`] of what it opens.
 
 mod calendar;
 mod decode;
@@ -37,7 +37,7 @@ use link::Link;
 
 pub use rebuild::{RebuildError, rebuild};
 
-/// Why a message got no reply. The sender is told nothing of this.
+/// Why a message got no reply. The sender does not learn the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     #[error("not an envelope")]
@@ -48,9 +48,9 @@ pub enum IngestError {
     Seal(#[source] OpenError),
     #[error("the message cannot be read")]
     Message(#[source] ParseError),
-    #[error("it speaks of boot epochs that no device reaches under one key")]
+    #[error("the message names boot epochs that a device cannot reach under one key")]
     Epoch,
-    #[error("no counter goes that far")]
+    #[error("the counter is too large")]
     Counter,
     #[error("the counter is not above the last")]
     Stale,
@@ -58,13 +58,13 @@ pub enum IngestError {
     OverQuota(Duration),
     #[error("too many messages wait for their turn")]
     Busy,
-    #[error("the store has not taken it")]
+    #[error("the store has not taken the message")]
     Store(#[from] StoreError),
-    #[error("no random numbers from the system")]
+    #[error("the operating system has no random numbers")]
     Random(#[source] getrandom::Error),
-    #[error("decoding was cut short")]
+    #[error("decoding was interrupted")]
     Cut,
-    #[error("the reply has no room")]
+    #[error("the reply does not fit")]
     Reply,
 }
 
@@ -94,7 +94,7 @@ impl From<WriteError> for IngestError {
     }
 }
 
-/// The way of every device message.
+/// Takes the messages of devices.
 #[derive(Debug)]
 pub struct Ingest {
     link: Link,
@@ -118,18 +118,18 @@ impl Ingest {
         }
     }
 
-    /// Looks up anew where devices stand and in which time zone.
+    /// Forgets the sites and time zones of devices; they are looked up again.
     pub(crate) fn forget_places(&self) {
         self.link.forget_all();
     }
 
-    /// Looks up anew which keys of a device are revoked.
+    /// Forgets the keys of a device; they are looked up again.
     pub(crate) fn forget_keys(&self, device: DeviceNumber) {
         self.link.forget_device(device);
     }
 
-    /// Takes a sealed message and gives the sealed reply, after the commit that holds everything
-    /// the message brought.
+    /// Takes a sealed message and returns the sealed reply, after the commit of everything that the
+    /// message brought.
     ///
     /// # Errors
     /// If nothing was stored.

@@ -1,9 +1,9 @@
-//! The server: takes what devices send, keeps it, and answers operators.
+//! The server: takes and stores what devices send, and answers operators.
 //!
 //! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
 //! `enrolment`, `fleet`, `telemetry`, `access`, `live`) over `ecowatt-store`. Subject modules know
-//! neither axum nor status codes; only `http` does. `presence` and `packing` are reconcilers: they take no
-//! input and may run any time.
+//! neither axum nor status codes; only `http` does. `presence` and `packing` are reconcilers: they
+//! take no input and may run at any time.
 
 pub mod access;
 mod config;

@@ -1,11 +1,11 @@
-//! Every bound of the server that is not part of its configuration, in one place.
+//! All limits of the server that are not part of its configuration.
 
 use std::time::Duration;
 
-/// Live events that a slow reader may be behind before it is told to reload.
+/// Live events that a slow reader may be behind before it has to reload.
 pub const LIVE_EVENTS_MAX: usize = 1024;
 
-/// Answers that go on (event streams) at once.
+/// Event streams open at once.
 pub const WAITING_MAX: u32 = 256;
 
 /// Longest JSON body of a request.
@@ -17,15 +17,16 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request.
 pub const HEADERS_MAX: usize = 64;
 
-/// Connections open at once; a further one takes the place of one that idles.
+/// Connections open at once; a further one replaces an idle one.
 pub const CONNECTIONS_MAX: u32 = 4096;
 
 /// Connections of devices open at once, where they have an address of their own. With those above and
 /// the store's files they stay below the 8,192 descriptors of the unit in `packaging/`.
 pub const DEVICE_CONNECTIONS_MAX: u32 = 3072;
 
-/// Connections that wait to be accepted, where the system allows as many (`net.core.somaxconn`):
-/// enough for a fleet that comes back at once. One that finds no room tries again after a second.
+/// Connections that wait to be accepted, if the system allows as many (`net.core.somaxconn`):
+/// enough for a fleet that reconnects all at once. A client that finds no room tries again after a
+/// second.
 pub const BACKLOG: u32 = 1024;
 
 /// Device messages worked on at once; further ones are answered 503.
@@ -48,9 +49,9 @@ pub const PAGE_REQUESTS_MAX: u32 = 256;
 /// executor's thread can spare.
 pub const DECODE_INLINE_VALUES_MAX: usize = 4_000;
 
-/// Cells of roll-ups that messages being decoded may fill, in [`TURN_CELLS`]: each has some 60 bytes,
-/// so the memory is bounded at about 120 MiB, and a thousand messages decoded side by side would be
-/// done no sooner.
+/// Cells of roll-ups that messages being decoded may fill, in units of [`TURN_CELLS`]. A cell takes
+/// about 60 bytes, so this bounds the memory at about 120 MiB. Decoding more messages in parallel
+/// would not finish sooner.
 pub const TURNS_MAX: u32 = 2048;
 pub const TURN_CELLS: usize = 1024;
 
@@ -60,27 +61,27 @@ pub const TURNS_WAITING_MAX: usize = 256;
 /// Messages of one device that have or wait for a turn; further ones are answered 429.
 pub const TURNS_OF_DEVICE_MAX: u32 = 2;
 
-/// Cells of roll-ups that are decoded and wait for the store, in [`TURN_CELLS`]; a message with more
-/// is answered 503.
+/// Cells of roll-ups that are decoded and wait for the store, in units of [`TURN_CELLS`]; a message
+/// beyond that is answered 503.
 pub const CELLS_WAITING_MAX: u32 = 4096;
 
-/// Longest time from the first to the last sample of a batch. Agents sample once a day at least and
-/// put 512 samples into a batch at most.
+/// Longest time from the first to the last sample of a batch. Agents sample at least once a day and
+/// put at most 512 samples into a batch.
 pub const BATCH_SPAN_MAX: Duration = Duration::from_secs(600 * 24 * 3600);
 
-/// Values of one message that are decoded: so many, and so many more for each of its bytes. Real
-/// samples have four to a byte.
+/// Values of one message that are decoded: a minimum, and more for each of its bytes. Real samples
+/// have four values to a byte.
 pub const MESSAGE_VALUES_MIN: usize = 256 * 1024;
 pub const MESSAGE_VALUES_PER_BYTE: usize = 16;
 
 /// Cells of roll-ups (minutes × points) that one message may bring, likewise: at one sample a minute
-/// real ones have four to a byte, less often a few more. Batches beyond that come again.
+/// real messages have four to a byte, sometimes a few more. The device sends batches beyond that
+/// again.
 pub const MESSAGE_CELLS_MIN: usize = 32 * 1024;
 pub const MESSAGE_CELLS_PER_BYTE: usize = 32;
 pub const MESSAGE_CELLS_MAX: usize = 512 * 1024;
 
-/// What taking a message costs beside its values: its share of a commit is as long as decoding so
-/// many.
+/// Cost of a message besides its values: its share of a commit takes as long as decoding this many.
 pub const MESSAGE_COST_VALUES: usize = 1_000;
 
 /// Values that a device may have decoded at once, and in a second: a month of 82 points each 5 s is
@@ -93,7 +94,7 @@ pub const DEVICE_VALUES_PER_S: i64 = 500_000;
 pub const DEVICE_CELLS_BURST: i64 = 4_000_000;
 pub const DEVICE_CELLS_PER_S: i64 = 5_000;
 
-/// How often the log says of one device that its announcements were refused.
+/// Shortest time between log lines about refused announcements of one device.
 pub const REFUSED_LAYOUT_LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// Time for a request's head to arrive, and for an idle connection to send another.
@@ -108,61 +109,60 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a reader may refuse to take bytes before its connection is closed.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long, and how many bytes, the server goes on reading what a client still sends after it was
-/// refused: closed at once, the connection would be reset, and the answer could be lost with it.
+/// How long, and how many bytes, the server goes on reading after it has refused a request: if it
+/// closed at once, the connection would be reset and the answer could be lost.
 pub const LINGER: Duration = Duration::from_secs(5);
 pub const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Time between comments that keep a silent event stream alive.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long an event stream lasts; its reader comes again and shows its token again.
+/// Longest lifetime of an event stream; its reader connects and authenticates again.
 pub const STREAM_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How long the store may take to answer that the server is ready.
+/// How long the store may take before the server counts as not ready.
 pub const READY_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long that answer counts for others who ask.
+/// How long a readiness answer is reused.
 pub const READY_FOR: Duration = Duration::from_secs(1);
 
-/// How often the server looks whether its disk does what it is told, and for how long it may fail before
-/// the server ends, so that its supervisor opens the store anew.
+/// How often the server checks that its disk works, and how long the disk may fail before the
+/// server stops, so that its supervisor restarts it and the store is opened again.
 pub const LOOK_AT_MEDIUM_EVERY: Duration = Duration::from_secs(1);
 pub const MEDIUM_FAILS_MAX: Duration = Duration::from_secs(15);
 
-/// What a 503 tells its reader to wait.
+/// `Retry-After` of a 503.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// How often the log says that requests are put off or connections not accepted, with how many.
+/// Shortest time between log lines about rejected requests or connections not accepted.
 pub const PUT_OFF_LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the log says that the disk is full, at most.
+/// Shortest time between log lines about a full disk.
 pub const FULL_LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long requests in flight may take to finish when the server stops.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Devices whose states are derived at each look of the presence reconciler: a fleet of 10,000 is
-/// swept in 20 seconds, at a few percent of one processor.
+/// Devices whose states the presence reconciler derives at each pass: a fleet of 10,000 is swept in
+/// 20 seconds, at a few percent of one processor.
 pub const SWEEP_PAGE: u32 = 500;
 
-/// Rest between two commits that remove what deleted devices have stored.
+/// Pause between two commits that remove the data of deleted devices.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long after its end a day may still get batches before it is packed; what comes later gets a
-/// pack of its own.
+/// Time from a day's end until its batches are packed; later batches get a pack of their own.
 pub const PACK_AFTER: Duration = Duration::from_secs(6 * 3600);
 
-/// Rest between two commits that pack batches: each takes the writer some 10 ms.
+/// Pause between two commits that pack batches: each takes the writer about 10 ms.
 pub const PACK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Devices whose lines are published at each look.
+/// Devices whose lines are published at each pass.
 pub const LINES_MAX: usize = 200;
 
-/// Devices on a page unless the request says otherwise.
+/// Devices on a page by default.
 pub const DEVICES_PAGE_DEFAULT: usize = 100;
 
-/// Longest text that a device list is searched for.
+/// Longest search text of a device list.
 pub const SEARCH_CHARS_MAX: usize = 80;
 
 /// Most points that one telemetry request may name.
@@ -171,35 +171,35 @@ pub const POINTS_MAX: usize = 128;
 /// Longest JSON of an answer, before it is compressed.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Most values (instants × points) in an answer with samples, and JSON of one at most: a number of 24
-/// characters, or none and the quality that says why.
+/// Most values (instants × points) in an answer with samples, and the longest JSON of one: a number
+/// of 24 characters, or null and the quality that says why.
 pub const RAW_CELLS_MAX: usize = 400_000;
 const RAW_CELL_BYTES_MAX: usize = 40;
 
-/// Most values (instants × points) in an answer with a roll-up, and JSON of one at most: four such
-/// numbers and a count.
+/// Most values (instants × points) in an answer with a roll-up, and the longest JSON of one: four
+/// such numbers and a count.
 pub const BUCKET_CELLS_MAX: usize = 140_000;
 const BUCKET_CELL_BYTES_MAX: usize = 4 * 25 + 11;
 
-/// JSON of an instant, and of what is said of a point besides its values, at most.
+/// Longest JSON of an instant, and of a point's fields besides its values.
 const INSTANT_BYTES_MAX: usize = 20;
 const POINT_BYTES_MAX: usize = 512;
 
 /// Most gaps that an energy answer lists.
 pub const ENERGY_GAPS_MAX: usize = 5_000;
 
-/// Answers with history, energy or a list of devices that are made at once: each takes a processor and
-/// one of the store's readers. Others wait their turn.
+/// Answers with history, energy or a list of devices that are built at once: each takes a processor
+/// and one of the store's readers. Others wait for their turn.
 pub const ANSWERS_MADE_MAX: usize = 2;
 
-/// Answers of more than a piece, as they are kept until their readers have taken them, altogether.
+/// Memory for all answers of more than one piece that wait for their readers.
 pub const ANSWERS_KEPT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// A large answer is handed to its connection in pieces of this size.
 pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 
-/// How long a reader may take for a large answer, and a second more for each piece; its connection is
-/// closed then.
+/// How long a reader may take for a large answer, plus a second for each piece; after that its
+/// connection is closed.
 pub const ANSWER_SEND_TIME: Duration = Duration::from_secs(30);
 
 /// Shortest answer that is compressed.
@@ -211,33 +211,33 @@ pub const NAME_CHARS_MAX: usize = 80;
 /// How long a browser session lasts.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long a token that ends may be valid.
+/// Longest lifetime of a token that expires.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// Tokens and sessions whose last use waits to be stored, and how often it is.
+/// Tokens and sessions whose last use waits to be stored, and how often they are stored.
 pub const USES_HELD_MAX: usize = 4096;
 pub const USES_KEPT_EVERY: Duration = Duration::from_secs(60);
 
-/// How often an event stream looks whether its reader may still read. Two looks fit into the second
-/// within which it must end.
+/// How often an event stream checks that its reader may still read. A revoked stream must end
+/// within a second, into which two checks fit.
 pub const STREAM_LOOK_EVERY: Duration = Duration::from_millis(400);
 
 /// How long an event stream goes on while the store cannot say whether its reader may read.
 pub const STREAM_UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
 
-/// How often the log tells of refused log-ins and claim codes.
+/// Shortest time between log lines about refused log-ins and claim codes.
 pub const REFUSED_LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a claim code is valid unless told otherwise, and at most.
+/// Default and longest lifetime of a claim code.
 pub const CLAIM_LIFETIME_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 pub const CLAIM_LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Wrong codes for one claim that are answered as such in a row, and the time after which one more
-/// is. The right code is taken whenever it comes.
+/// Wrong codes for one claim that are answered in a row, and the time after which one more is. The
+/// right code is always accepted.
 pub const WRONG_CODES_BURST: u32 = 10;
 pub const WRONG_CODE_EVERY: Duration = Duration::from_secs(3);
 
-/// Claims whose wrong codes are remembered; beyond that the one idle for longest is forgotten.
+/// Claims whose wrong codes are remembered; beyond that the claim idle for longest is forgotten.
 pub const WRONG_CODES_CLAIMS_MAX: usize = 4096;
 
 const _: () =

@@ -1,8 +1,8 @@
-//! What the server tells its readers as it happens (`GET /api/v1/events`).
+//! The live events of `GET /api/v1/events`.
 //!
-//! Ingest publishes here after its commit; nothing published here is ever the only copy. A reader
-//! that falls behind loses events and is told so. [`Live::heard`] only notes that a device's line in
-//! the fleet may have changed: the presence reconciler derives the line, so ingest does not.
+//! Ingest publishes here after its commit; no event is the only copy of its data. A reader that
+//! falls behind loses events and gets a `reload`. [`Live::heard`] only notes that a device's line
+//! in the fleet may have changed; the presence reconciler derives and publishes the line later.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use crate::access::{Reach, Scope};
 use crate::limits::LIVE_EVENTS_MAX;
 
-/// One event and the device it is about.
+/// One event and its device.
 #[derive(Debug, Clone)]
 pub struct LiveEvent {
     pub device: DeviceNumber,
@@ -35,8 +35,8 @@ pub struct Live {
     heard: Arc<Mutex<Heard>>,
 }
 
-/// Devices whose line is to be told, in the order in which they were heard of, each once: however many
-/// there are, each has its turn.
+/// Devices whose line is to be published, each once, in the order in which they were heard from, so
+/// that each has its turn however many there are.
 #[derive(Debug, Default)]
 struct Heard {
     queue: VecDeque<DeviceNumber>,
@@ -50,7 +50,7 @@ impl Default for Live {
 }
 
 impl Live {
-    /// Whether anybody listens; building an event for nobody can be saved.
+    /// Whether there are readers; without any, events need not be built.
     #[must_use]
     pub fn has_readers(&self) -> bool {
         self.sender.receiver_count() > 0
@@ -66,7 +66,7 @@ impl Live {
         self.publish(LiveEvent { device, what: What::Device(Arc::new(changed)) });
     }
 
-    /// Notes that a message of the device was just committed.
+    /// Notes that a message of the device was committed.
     pub fn heard(&self, device: DeviceNumber) {
         if self.has_readers() {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ impl Live {
         }
     }
 
-    /// Takes up to `max` of the devices heard of, those that wait for longest.
+    /// Takes up to `max` of the devices heard from, those that have waited for longest.
     pub(crate) fn take_heard(&self, max: usize) -> Vec<DeviceNumber> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let count = max.min(heard.queue.len());
@@ -87,7 +87,7 @@ impl Live {
         taken
     }
 
-    /// Every event within a scope from here on.
+    /// Returns a receiver of all later events within a scope.
     #[must_use]
     pub(crate) fn subscribe(&self, scope: Scope) -> broadcast::Receiver<LiveEvent> {
         let Reach::Fleet = scope.reach();
@@ -95,7 +95,7 @@ impl Live {
     }
 
     fn publish(&self, event: LiveEvent) {
-        // An error means that nobody listens.
+        // An error means that there are no readers.
         let _ = self.sender.send(event);
     }
 }
@@ -108,13 +108,13 @@ mod tests {
     fn heard_devices_are_taken_once_and_in_portions() {
         let live = Live::default();
         live.heard(DeviceNumber(9));
-        assert!(live.take_heard(9).is_empty(), "nobody reads");
+        assert!(live.take_heard(9).is_empty(), "there are no readers");
         let _reader = live.sender.subscribe();
         for number in [3, 1, 2, 3] {
             live.heard(DeviceNumber(number));
         }
         assert_eq!(live.take_heard(2), [3, 1].map(DeviceNumber));
-        // Low numbers that come again and again do not keep the others waiting.
+        // Low numbers that come again and again do not delay the others.
         live.heard(DeviceNumber(1));
         assert_eq!(live.take_heard(2), [2, 1].map(DeviceNumber));
         assert!(live.take_heard(2).is_empty());

@@ -1,5 +1,5 @@
-//! What the server counts of itself, and the Prometheus text format (0.0.4) that `GET /metrics`
-//! gives it out in.
+//! The server's metrics, and the Prometheus text format (0.0.4) in which `GET /metrics` returns
+//! them.
 //!
 //! Labels come from enums and other fixed words, never from what a client sent, so the number of
 //! series is bounded by the code.
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Counts up.
+/// A count that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -24,24 +24,24 @@ impl Counter {
     }
 }
 
-/// Goes up and down.
+/// A value that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Sets it to what was counted elsewhere.
+    /// Sets the value to one counted elsewhere.
     pub fn set(&self, value: u64) {
         self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts one more until the answer is dropped.
+    /// Counts one more until the returned guard is dropped.
     pub fn enter(&self) -> Entered<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Entered(self)
     }
 }
 
-/// One that a [`Gauge`] counts.
+/// See [`Gauge::enter`].
 #[derive(Debug)]
 pub struct Entered<'a>(&'a Gauge);
 
@@ -51,7 +51,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Holds or does not.
+/// A condition that holds or not.
 #[derive(Debug, Default)]
 pub struct Flag(AtomicBool);
 
@@ -88,7 +88,7 @@ const BOUNDS_US: [u64; 12] = [
     10_000_000,
 ];
 
-/// How long things take.
+/// A distribution of durations.
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [AtomicU64; BOUNDS_US.len()],
@@ -107,7 +107,7 @@ impl Histogram {
     }
 }
 
-/// All that the server counts.
+/// All metrics of the server.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Answered requests by kind (`api`, `link`, `page`, `own`) and class of status (`2xx`…).
@@ -118,23 +118,23 @@ pub struct Metrics {
     pub streams: Gauge,
     pub devices: Gauge,
     pub database_bytes: Gauge,
-    /// The last thing to be stored found no space.
+    /// Whether the last write found no space.
     pub storage_full: Flag,
     pub panics: Counter,
-    /// Link messages by what became of them.
+    /// Link messages by outcome.
     pub link_messages: Family<1>,
     pub link_bytes: Counter,
-    /// Batches by what became of them.
+    /// Batches by outcome.
     pub batches: Family<1>,
     pub samples: Counter,
-    /// Enrolment attempts by what became of them.
+    /// Enrolment attempts by outcome.
     pub enrolments: Family<1>,
-    /// Log-ins and set-up attempts, and what became of them.
+    /// Log-ins and set-up attempts by outcome.
     pub log_ins: Family<2>,
 }
 
 impl Metrics {
-    /// The text that Prometheus reads.
+    /// Returns the text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Text::default();
@@ -262,7 +262,7 @@ impl Text {
             let bound = Duration::from_micros(*bound).as_secs_f64();
             self.line(format_args!("{name}_bucket{{le=\"{bound}\"}} {below}"));
         }
-        // A request counted between two reads must not make a bucket smaller than the one below it.
+        // A request counted between two loads must not make a bucket smaller than the one below it.
         let count = histogram.count.load(Ordering::Relaxed).max(below);
         self.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {count}"));
         let sum = Duration::from_micros(histogram.sum_us.load(Ordering::Relaxed)).as_secs_f64();

@@ -30,27 +30,27 @@ use crate::presence;
 use crate::sparing::Sparing;
 use crate::telemetry::History;
 
-/// A server that answers.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where devices alone are answered, if anywhere.
+    /// The address that answers devices only, if there is one.
     pub device_address: Option<SocketAddr>,
-    /// How people reach it.
+    /// The base URL for operators.
     pub url: String,
-    /// The one-time set-up link, as long as there is no token. It is a secret.
+    /// The one-time set-up link, while there is no token. It is a secret.
     pub setup_link: Option<String>,
     tasks: JoinHandle<Result<(), StoreLost>>,
 }
 
-/// The server stopped because it cannot store anything any more; started again it can.
+/// The server stopped because it can store nothing more. A new start opens the store again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreLost {
-    #[error("the store's writer has ended, so nothing can be stored; why is said above")]
+    #[error("the store's writer has ended, so nothing can be stored; the log has the cause")]
     Writer,
     #[error(
-        "the store has failed for {} s, so nothing can be stored; it may work when it is opened anew",
+        "the store has failed for {} s, so nothing can be stored; it may work after a restart",
         MEDIUM_FAILS_MAX.as_secs()
     )]
     Medium(#[source] StoreError),
@@ -67,12 +67,12 @@ pub enum ServeError {
         #[source]
         cause: std::io::Error,
     },
-    #[error("cannot make the set-up code")]
+    #[error("cannot create the set-up code")]
     Access(#[from] AccessError),
 }
 
-/// Starts the server. It runs until `shutdown` is ready or the store's writer has ended; then it accepts nothing more, finishes what
-/// it is at, ends event streams and lets go of the store.
+/// Starts the server. It runs until `shutdown` is ready or the store is lost. Then it accepts no
+/// more connections, finishes the requests in flight, ends event streams and releases the store.
 ///
 /// # Errors
 /// If the configuration is wrong, the address is taken, or the store fails.
@@ -128,11 +128,11 @@ pub async fn serve(
                 tracing::error!(error = error as &dyn std::error::Error, "server stops");
             }
         }
-        // All hold a receiver until they are done.
+        // Fails only if every task has already ended.
         let _ = stop.send(true);
         for task in listen.into_iter().chain([presence, uses, sweep, packing]) {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a part of the server ended badly");
+                tracing::error!(%error, "server task failed");
             }
         }
         outcome
@@ -140,8 +140,9 @@ pub async fn serve(
     Ok(Running { address, device_address, url, setup_link, tasks })
 }
 
-/// Ready when the medium has failed at every look for a while. A disk that was taken off and is back has
-/// other files than those that are open; what is left of a log that was cut is found at a start.
+/// Ready when the medium has failed at every check for [`MEDIUM_FAILS_MAX`]. Going on would not
+/// help: a disk that was detached and attached again has other files than the open ones, and only
+/// a start finds what is left of a log that was cut.
 async fn failing_medium(store: &Store, world: Clock) -> StoreError {
     let mut since = None;
     loop {
@@ -158,7 +159,7 @@ async fn failing_medium(store: &Store, world: Clock) -> StoreError {
     }
 }
 
-/// Listens with room for a fleet that comes back at once.
+/// Listens with a backlog for a fleet that reconnects all at once.
 fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let bound = open(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (local, listener) = bound.map_err(|cause| ServeError::Listen { address, cause })?;
@@ -167,15 +168,15 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
 
 fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started again finds connections of the one before still closing. Windows
-    // allows that without, and with it would share the port.
+    // After a restart, connections of the previous process are still closing. Windows allows
+    // binding without the option, and with it would share the port with another process.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The subject modules on one store.
+/// Builds the subject modules on one store.
 pub(crate) fn shared(
     config: &Config,
     store: Store,
@@ -219,13 +220,13 @@ pub(crate) fn shared(
 }
 
 impl Running {
-    /// Waits until the server has stopped. Nothing of it uses the store after this.
+    /// Waits until the server has stopped. No part of it uses the store after that.
     ///
     /// # Errors
     /// If it stopped by itself because it lost its store.
     pub async fn stopped(self) -> Result<(), StoreLost> {
         self.tasks.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the server ended badly");
+            tracing::error!(%error, "server task failed");
             Err(StoreLost::Writer)
         })
     }

@@ -1,39 +1,39 @@
-//! Log lines that an overload would make by the thousand, said now and then with their number: a log
-//! that fills the disk or takes the processor would make things worse.
+//! Limits the rate of a log line and counts how many were suppressed. An overload would otherwise
+//! write thousands of them, and a log that fills the disk or takes the processor makes it worse.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ecowatt_model::MonoMs;
 
-/// Decides when such a line is due.
+/// Decides when the line may be written.
 #[derive(Debug)]
 pub(crate) struct Sparing {
     every: Duration,
-    said: Mutex<Said>,
+    written: Mutex<Written>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct Written {
     last: Option<MonoMs>,
-    kept_back: u64,
+    suppressed: u64,
 }
 
 impl Sparing {
-    /// One line in `every`.
+    /// Allows one line in each `every`.
     pub(crate) fn new(every: Duration) -> Self {
-        Self { every, said: Mutex::default() }
+        Self { every, written: Mutex::default() }
     }
 
-    /// Whether to say it at `now`: then how often it was kept back since the last line.
+    /// Whether to write the line at `now`; if so, how many were suppressed since the last one.
     pub(crate) fn speak(&self, now: MonoMs) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.last.is_some_and(|last| now.since(last) < self.every) {
-            said.kept_back += 1;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.last.is_some_and(|last| now.since(last) < self.every) {
+            written.suppressed += 1;
             return None;
         }
-        said.last = Some(now);
-        Some(std::mem::take(&mut said.kept_back))
+        written.last = Some(now);
+        Some(std::mem::take(&mut written.suppressed))
     }
 }
 
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_it_at_once_then_now_and_then_with_what_was_kept_back() {
+    fn first_line_is_written_at_once_and_later_ones_count_the_suppressed() {
         let sparing = Sparing::new(Duration::from_secs(1));
-        let said = [5, 6, 1_004, 1_005, 1_006, 9_000].map(|ms| sparing.speak(MonoMs(ms)));
-        assert_eq!(said, [Some(0), None, None, Some(2), None, Some(1)]);
+        let counts = [5, 6, 1_004, 1_005, 1_006, 9_000].map(|ms| sparing.speak(MonoMs(ms)));
+        assert_eq!(counts, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

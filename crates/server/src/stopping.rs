@@ -1,4 +1,4 @@
-//! The signal to stop, for the parts of a running server that wait for it.
+//! The stop signal, for the parts of a running server that wait for it.
 
 use tokio::sync::watch;
 

@@ -1,9 +1,9 @@
-//! History: what was measured in a stretch of time, as columns, and energy by local day.
+//! History: what was measured in a range of time, as columns, and energy by local day.
 //!
 //! Raw history is decoded from the batches as devices encoded them; coarser history comes from the
-//! roll-ups. A series is named by its point: where a layout changed its scale on the way, the values
-//! still are in the point's unit. The store gives a little at a time, so that an answer's size bounds
-//! what is held for it.
+//! roll-ups. A series is named by its point: if a layout changed the scale within the range, all
+//! values still are in the point's unit. The store is read in small portions, so that an answer's
+//! size bounds the memory held for it.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -30,27 +30,28 @@ use crate::fleet::{Reached, decimals, scaled};
 use crate::limits::{BUCKET_CELLS_MAX, ENERGY_GAPS_MAX, RAW_CELLS_MAX};
 use crate::time::{Range, civil, local_date, rfc3339, start_of_day, zone_of};
 
-/// Decimals that a mean has beyond those of its readings.
+/// Decimals of a mean beyond those of its readings.
 const MEAN_DECIMALS: i32 = 2;
 
-/// Instants that history is looked for between: 2000-01-01 and 2100-01-01. No sample is outside.
+/// History is read between 2000-01-01 and 2100-01-01. No sample is outside.
 const BOUNDS: Range = Range { from: UnixMs(946_684_800_000), to: UnixMs(4_102_444_800_000) };
 
-/// What is asked for.
+/// A request for history.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) device: Reached,
     pub(crate) inverter: SourceNumber,
     pub(crate) range: Range,
     pub(crate) resolution: Resolution,
-    /// All, if empty.
+    /// Empty means all.
     pub(crate) points: Vec<String>,
-    /// The last row of the answer before.
+    /// The last row of the previous answer.
     pub(crate) cursor: Option<Place>,
 }
 
 impl Query {
-    /// The part of the range that is still to be answered. Of buckets, the next begins later.
+    /// Returns the part of the range that is still to be answered. The next bucket begins after the
+    /// cursor's; further samples may have the cursor's own instant.
     fn wanted(&self) -> Range {
         let range = self.range.within(BOUNDS);
         let from = self.cursor.map_or(range.from, |cursor| {
@@ -61,7 +62,7 @@ impl Query {
     }
 }
 
-/// Why there is no answer.
+/// Why history cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HistoryError {
     #[error("the device has no inverter {0}")]
@@ -74,9 +75,9 @@ pub(crate) enum HistoryError {
     Batch(#[from] DecodeError),
     #[error("a stored layout cannot be read")]
     Layout(#[from] ecowatt_profile::LayoutError),
-    #[error("batch of stream {0}, which is not there")]
+    #[error("a stored batch names stream {0}, which does not exist")]
     UnknownStream(StreamId),
-    #[error("the decoding was cut off")]
+    #[error("decoding was interrupted")]
     Cut,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,7 +90,7 @@ pub(crate) struct History {
     clock: Clock,
 }
 
-/// One point of the answer, under all the scales that it was stored with.
+/// One point of the answer, with all the scales that it was stored with.
 #[derive(Debug, Clone)]
 struct Column {
     name: String,
@@ -104,7 +105,7 @@ impl History {
         Self { store, clock }
     }
 
-    /// The history of one inverter.
+    /// Returns the history of one inverter.
     ///
     /// # Errors
     /// If the inverter or a point does not exist, or the store fails.
@@ -145,7 +146,7 @@ impl History {
         Ok(answer)
     }
 
-    /// Energy of a device by the days of its site that the range touches.
+    /// Returns the energy of a device by the days of its site that the range touches.
     ///
     /// # Errors
     /// If the range is too long or the store fails.
@@ -180,7 +181,7 @@ impl History {
                 (Some(day), Some(sum)) if day.date == date => {
                     *sum = sum.saturating_add(mwh);
                     day.refused_steps = day.refused_steps.saturating_add(refused);
-                    // A sum is as good as its weakest part.
+                    // A sum is only as reliable as its least reliable part.
                     if source == EnergySource::Integrated {
                         day.source = source;
                     }
@@ -213,7 +214,7 @@ impl History {
         })
     }
 
-    /// The points that the answer has, as the newest layout orders them.
+    /// Returns the points of the answer, in the order of the newest layout.
     async fn columns(
         &self,
         query: &Query,
@@ -280,7 +281,7 @@ impl History {
         let names: Arc<[String]> = columns.iter().map(|column| column.name.clone()).collect();
         let range = query.wanted();
         let wanted = TimeRange { from: range.from, to: range.to };
-        // One more tells that there are more.
+        // One row more shows that the answer has a next page.
         let mut rows = FirstRows::new(rows_max + 1, range, query.cursor);
         let mut after = None;
         loop {
@@ -294,7 +295,7 @@ impl History {
             let (layouts, names) = (Arc::clone(&layouts), Arc::clone(&names));
             let decode = move || decode(&blocks, &layouts, &names, rows);
             rows = tokio::task::spawn_blocking(decode).await.map_err(|_| HistoryError::Cut)??;
-            // No sample of what is left is before the beginning of this one.
+            // No sample of the remaining blocks is earlier than this block's beginning.
             if rows.are_all_before(begins) {
                 break;
             }
@@ -358,7 +359,7 @@ impl History {
             from = LocalDate(last.date.0.saturating_add(1));
             for day in days {
                 let start = start_of_day(day.date, &zone);
-                // A day belongs to the range that holds its beginning, as every bucket does.
+                // A day belongs to the range that contains its beginning, like every bucket.
                 if start < range.from || start >= range.to {
                     continue;
                 }
@@ -370,21 +371,21 @@ impl History {
         }
     }
 
-    /// The present instant.
+    /// Returns the current instant.
     #[must_use]
     pub(crate) fn now(&self) -> UnixMs {
         self.clock.now()
     }
 }
 
-/// The gaps of a range, given out by days that ascend.
+/// The gaps of a range, handed out day by day in ascending order.
 struct Gaps {
-    /// Ascending by their beginning.
+    /// Gaps not handed out yet, ascending by their beginning.
     coming: Peekable<vec::IntoIter<ecowatt_store::EnergyGap>>,
-    /// Those that reach into the day that was asked for last.
+    /// Gaps that reach into the last requested day.
     open: Vec<ecowatt_store::EnergyGap>,
     listed: usize,
-    /// Where the first day begins whose gaps are not all listed.
+    /// Beginning of the first day whose gaps are not all listed.
     listed_until: Option<UnixMs>,
 }
 
@@ -398,7 +399,7 @@ impl Gaps {
         }
     }
 
-    /// The parts of gaps in a day, as long as an answer may list them.
+    /// Returns the parts of gaps in a day, up to the number that an answer may list.
     fn within(&mut self, begins: UnixMs, ends: UnixMs) -> Vec<EnergyGap> {
         self.open.retain(|gap| gap.to > begins);
         while let Some(gap) = self.coming.next_if(|gap| gap.from < ends) {
@@ -422,10 +423,10 @@ impl Gaps {
     }
 }
 
-/// How an answer comes to its end.
+/// How an answer is split into pages.
 trait Paged {
     fn go_on_after(&mut self, last: Option<Place>);
-    /// Whether it holds all that it may, in which case it says where the rest begins.
+    /// Whether the answer is full; if so, sets the cursor of the next page.
     fn is_full(&mut self, rows_max: usize) -> bool;
 }
 
@@ -445,8 +446,8 @@ impl Paged for Telemetry {
     }
 }
 
-/// Where a row stands among all: by its time, and among those of one instant by the batch that brought
-/// it and its row there. Buckets have their beginning alone.
+/// A row's place in the order of all rows: by its time, and within one instant by its batch and its
+/// row in that batch. A bucket's place is only its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     t: UnixMs,
@@ -467,7 +468,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A cursor that no answer gave.
+/// A cursor that did not come from an answer.
 #[derive(Debug)]
 pub(crate) struct BadCursor;
 
@@ -488,7 +489,7 @@ impl FromStr for Place {
     }
 }
 
-/// One sample: its place, and a reading per column; none where the layout has no such point.
+/// One sample: its place, and a reading per column, empty where the layout lacks the point.
 struct Row {
     place: Place,
     unsure: Option<UnsureTime>,
@@ -515,8 +516,8 @@ impl Ord for Row {
     }
 }
 
-/// The first rows of a range among all that are offered, in whatever order they come. Blocks ascend by
-/// their beginning, but those of a device whose clock was set back overlap.
+/// Keeps the first rows of a range among all that are offered, in any order. Blocks ascend by their
+/// beginning, but those of a device whose clock was set back overlap.
 struct FirstRows {
     rows: BinaryHeap<Row>,
     rows_max: usize,
@@ -545,7 +546,7 @@ impl FirstRows {
         }
     }
 
-    /// Whether no row from `at` on is wanted.
+    /// Whether no row at or after `at` is wanted.
     fn are_all_before(&self, at: UnixMs) -> bool {
         self.rows.len() >= self.rows_max && self.rows.peek().is_some_and(|last| last.place.t < at)
     }
@@ -572,7 +573,7 @@ fn decode(
         let mut decoder = Decoder::new(&block.bytes, &mut state)?;
         let mut words = vec![0; decoder.columns()];
         let mut marks = vec![Mark::default(); decoder.columns()];
-        // Of each row, its batch and its number in it.
+        // A row's place has its batch and its number in it.
         let mut numbers =
             block.batches.iter().flat_map(|(id, rows)| (0..*rows).map(move |number| (*id, number)));
         while let Some(t) = decoder.next_row(&mut words, &mut marks)? {
@@ -655,7 +656,7 @@ fn push_to(column: &mut Option<Vec<Option<f64>>>, value: Option<f64>) {
     }
 }
 
-/// An aggregate in the point's unit.
+/// An aggregate converted to the point's unit.
 #[derive(Clone, Copy)]
 struct Figures {
     count: u32,
@@ -676,16 +677,16 @@ impl Figures {
         }
     }
 
-    /// The mean, with two digits more than its readings have: further ones are noise.
+    /// Returns the mean with two digits more than its readings have; further digits are noise.
     fn mean(self, decimals: u8) -> f64 {
         let power = 10f64.powi(i32::from(decimals) + MEAN_DECIMALS);
         let mean = self.sum / f64::from(self.count);
         let rounded = (mean * power).round() / power;
-        // Far beyond what an inverter says, there are no such digits.
+        // Values this large have no such digits; no inverter reports them.
         if rounded.is_finite() { rounded } else { mean }
     }
 
-    /// Of a bucket in which the layout changed.
+    /// Merges two aggregates of a bucket in which the layout changed.
     fn merged(self, other: Self) -> Self {
         Self {
             count: self.count.saturating_add(other.count),
@@ -724,7 +725,7 @@ mod tests {
 
     #[test]
     fn worst_answers_stay_within_their_limit() {
-        // As long as a number gets, and more than any point has.
+        // The longest number, with more decimals than any point has.
         let longest = -1.234_567_890_123_456_7e-300;
         let column = |i: usize| Column {
             name: format!("a.very.long.name.of.a.point.number.{i:060}"),

@@ -1,11 +1,11 @@
-//! Names that people give.
+//! Names that operators enter.
 
 use ecowatt_model::is_plain;
 
 use crate::limits::NAME_CHARS_MAX;
 
-/// A name without the blanks around it, if it is one: 1 to [`NAME_CHARS_MAX`] characters, all of
-/// which can be seen.
+/// Returns the name without surrounding blanks, if it is valid: 1 to [`NAME_CHARS_MAX`] characters,
+/// all of them visible.
 pub(crate) fn checked_name(text: &str) -> Option<String> {
     let text = text.trim();
     let is_name = !text.is_empty()

@@ -1,8 +1,8 @@
-//! Slows down who tries wrong codes for a claim.
+//! Slows down guessing of claim codes.
 //!
-//! A token bucket per claim id, in a table of bounded size. Only wrong tries are counted, and only
-//! they are refused: whoever has the right code is never asked here, whatever others tried from the
-//! same address or for the same claim. Tokens and set-up codes of 256 bits need no such bound.
+//! A token bucket per claim id, in a table of bounded size. Only wrong tries are counted and
+//! refused. The right code never passes through here, so it is accepted whatever others tried for
+//! the same claim. Tokens and set-up codes have 256 bits and need no such bound.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::limits::{WRONG_CODE_EVERY, WRONG_CODES_BURST, WRONG_CODES_CLAIMS_MAX}
 /// Wrong tries by claim id.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// When the claim will have all its tries back. Its distance from the present, in steps of
+    /// When the claim will have all its tries back. Its distance from now, in steps of
     /// [`WRONG_CODE_EVERY`], is the number of tries spent.
     full_at: HashMap<String, MonoMs>,
 }
 
 impl Throttle {
-    /// Notes a wrong try; if there were too many, how long until the next is answered as one.
+    /// Counts a wrong try.
     ///
     /// # Errors
-    /// The time to wait.
+    /// If there were too many: the time until the next wrong try is answered as one.
     pub(crate) fn wrong(&mut self, claim: &str, now: MonoMs) -> Result<(), Duration> {
         let held = self.full_at.get(claim).copied().unwrap_or(now).max(now);
         let full_at = held.plus(WRONG_CODE_EVERY);
@@ -39,7 +39,7 @@ impl Throttle {
         Ok(())
     }
 
-    /// Makes room: forgets all that have their tries back, or else the one nearest to it.
+    /// Makes room: forgets all claims that have their tries back, or else the one nearest to that.
     fn forget(&mut self, now: MonoMs) {
         let before = self.full_at.len();
         self.full_at.retain(|_, full_at| *full_at > now);

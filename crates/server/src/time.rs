@@ -1,4 +1,4 @@
-//! Instants as text, days of a site's calendar, and the ranges that are asked for.
+//! Instants as text, days of a site's calendar, and the ranges of requests.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 const EPOCH: Date = Date::constant(1970, 1, 1);
 
-/// The instant in UTC with milliseconds.
+/// Formats an instant in UTC with milliseconds.
 #[must_use]
 pub(crate) fn rfc3339(instant: UnixMs) -> String {
     // Instants beyond jiff's years (-9999 to 9999) can only come from a damaged store.
@@ -18,26 +18,26 @@ pub(crate) fn rfc3339(instant: UnixMs) -> String {
     format!("{timestamp:.3}")
 }
 
-/// A zone's name in one spelling, whatever case it was given in.
+/// Returns a zone's name in its canonical spelling, whatever case it was entered in.
 pub(crate) fn checked_zone(text: &str) -> Option<String> {
     let zone = find_zone(text)?;
     Some(zone.iana_name().unwrap_or(text).to_owned())
 }
 
-/// The zone of that IANA name, if there is one.
+/// Returns the zone of that IANA name, if there is one.
 #[must_use]
 pub(crate) fn find_zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some())
 }
 
-/// A stored site's zone. Names were checked before they were stored; a name that a later version of
-/// the zone database dropped falls back to UTC rather than hiding the site.
+/// Returns a stored site's zone. Names were checked before they were stored; if a later version of
+/// the zone database has dropped a name, UTC is used rather than hiding the site.
 #[must_use]
 pub(crate) fn zone_of(site: &ecowatt_store::Site) -> TimeZone {
     find_zone(&site.time_zone).unwrap_or(TimeZone::UTC)
 }
 
-/// The day that an instant lies in.
+/// Returns the local day of an instant.
 #[must_use]
 pub(crate) fn local_date(instant: UnixMs, zone: &TimeZone) -> LocalDate {
     let timestamp = Timestamp::from_millisecond(instant.0).unwrap_or_default();
@@ -45,28 +45,28 @@ pub(crate) fn local_date(instant: UnixMs, zone: &TimeZone) -> LocalDate {
     LocalDate(i32::try_from(days).unwrap_or_default())
 }
 
-/// The day in the calendar.
+/// Returns the day as a calendar date.
 #[must_use]
 pub(crate) fn civil(date: LocalDate) -> Date {
     let since_epoch = SignedDuration::from_hours(i64::from(date.0) * 24);
     EPOCH.checked_add(since_epoch).unwrap_or(EPOCH)
 }
 
-/// The instant at which the day begins: midnight, or what comes right after where clocks skip it.
+/// Returns the instant at which a day begins: midnight, or the next instant where clocks skip it.
 #[must_use]
 pub(crate) fn start_of_day(date: LocalDate, zone: &TimeZone) -> UnixMs {
     let start = civil(date).to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
     UnixMs(start.unwrap_or_default().as_millisecond())
 }
 
-/// From an instant up to, but not including, another.
+/// From an instant up to, but not including, a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) from: UnixMs,
     pub(crate) to: UnixMs,
 }
 
-/// Why text is no range.
+/// Why text is not a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RangeError {
     #[error(
@@ -78,11 +78,11 @@ pub(crate) enum RangeError {
 }
 
 impl Range {
-    /// Reads a range: RFC 3339 instants, or dates that stand for the site's midnight. Without `to`
+    /// Parses a range: RFC 3339 instants, or dates that stand for the site's midnight. Without `to`
     /// it ends at `now`; without `from` it is `default` long.
     ///
     /// # Errors
-    /// If either is no time, or they are the wrong way round.
+    /// If either is not a time, or `from` is later than `to`.
     pub(crate) fn parse(
         from: Option<&str>,
         to: Option<&str>,
@@ -101,7 +101,7 @@ impl Range {
         Ok(Self { from, to })
     }
 
-    /// The part of it that lies in `bounds`; empty if none does.
+    /// Returns the part that is within `bounds`; empty if they do not overlap.
     #[must_use]
     pub(crate) fn within(self, bounds: Self) -> Self {
         let from = self.from.max(bounds.from).min(bounds.to);

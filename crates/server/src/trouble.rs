@@ -1,21 +1,21 @@
-//! Why a device needs somebody: what is known of the cause, since when, and what was last read well.
+//! Why a device needs attention: the known cause, since when, and the last good reading.
 //!
-//! A pure function of what the store holds. It says no more than the server knows; what to try is for
-//! the pages and the command line to say.
+//! A pure function of what the store holds. It states only what the server knows; the pages and the
+//! command line add what to try.
 
 use ecowatt_model::{Quality, SourceNumber, UnixMs};
 use ecowatt_store::{DeviceState, InverterState, Link, SourcePower};
 
-/// What is the matter with a device.
+/// What is wrong with a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) cause: Cause,
-    /// The inverters that it is about; none if it is about the device itself.
+    /// The inverters concerned; none if the device itself is.
     pub(crate) inverters: Vec<SourceNumber>,
     /// How the latest attempt to read the power of one of them ended.
     pub(crate) quality: Option<Quality>,
     pub(crate) since: Option<UnixMs>,
-    /// When power was last read well, of these inverters or of any.
+    /// When power was last read with good quality, of these inverters or else of any.
     pub(crate) last_good: Option<UnixMs>,
 }
 
@@ -29,16 +29,16 @@ pub(crate) enum Cause {
     InverterFaulty,
 }
 
-/// What became of the key that a device was given last.
+/// State of the newest key of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// It was given none.
+    /// It has no key yet.
     Absent,
     Valid,
     Revoked(UnixMs),
 }
 
-/// What is the matter, if anything is.
+/// Returns what is wrong with a device, if anything is.
 #[must_use]
 pub(crate) fn trouble_of(
     state: DeviceState,
@@ -67,7 +67,7 @@ pub(crate) fn trouble_of(
     }
 }
 
-/// Inverters that do not answer come before those that answer wrongly: the former make nothing.
+/// Inverters that do not answer come before faulty ones: nothing is known of the former's power.
 fn of_inverters(
     state_since: Option<UnixMs>,
     link: &Link,
@@ -90,7 +90,7 @@ fn of_inverters(
     let concerned = || powers.iter().filter(|power| inverters.contains(&power.source));
     let last_good = concerned().filter_map(|power| Some(power.good_mw?.0)).max();
     let quality = concerned().map(|power| power.tried.1).find(|quality| *quality != Quality::Good);
-    // An inverter is silent from its last good reading on; the state is only noticed later.
+    // An inverter is offline from its last good reading on; the device notices later.
     let since = match cause {
         Cause::InverterOffline => last_good.or(state_since),
         _ => state_since,

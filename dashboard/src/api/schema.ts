@@ -106,7 +106,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Energy of a device by the days of its site that the range touches. */
+        /** Returns the energy of a device by the days of its site that the range touches. */
         get: operations["list_energy"];
         put?: never;
         post?: never;
@@ -146,8 +146,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Resets a device whose key somebody else may have had: revokes its keys and claim codes, and forgets
-         *     what was reported under them. What it has stored stays.
+         * Resets a device whose key may have been stolen: revokes its keys and claim codes, and forgets
+         *     what was reported under them. Its stored data stays.
          */
         post: operations["reset_device"];
         delete?: never;
@@ -163,7 +163,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** History of one inverter of a device, as columns. */
+        /** Returns the history of one inverter of a device, as columns. */
         get: operations["list_telemetry"];
         put?: never;
         post?: never;
@@ -220,7 +220,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the profiles that every agent knows, by title. */
+        /** Lists the profiles that every agent has, by title. */
         get: operations["list_profiles"];
         put?: never;
         post?: never;
@@ -237,7 +237,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who the token or session of this request belongs to. */
+        /** Shows who the token or session of this request belongs to. */
         get: operations["find_session"];
         put?: never;
         /** Exchanges a token for a session cookie. */
@@ -256,11 +256,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the browser sessions that run, the youngest first. */
+        /** Lists the running browser sessions, the newest first. */
         get: operations["list_sessions"];
         put?: never;
         post?: never;
-        /** Ends all sessions but the one that this request was made with. */
+        /** Ends all sessions but the one of this request. */
         delete: operations["delete_sessions"];
         options?: never;
         head?: never;
@@ -364,10 +364,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists all tokens, those that expired included; their secrets are not kept. */
+        /** Lists all tokens, expired ones included; their secrets are not stored. */
         get: operations["list_tokens"];
         put?: never;
-        /** Makes a token. */
+        /** Creates a token. */
         post: operations["create_token"];
         delete?: never;
         options?: never;
@@ -399,10 +399,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * The process answers, and says if the disk is full. That is no reason to start it again, so the
-         *     status is 200 all the same.
-         */
+        /** Reports that the process is alive. */
         get: operations["check_health"];
         put?: never;
         post?: never;
@@ -422,7 +419,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Takes one sealed message of a device and gives the sealed reply.
+         * Takes one sealed message of a device and returns the sealed reply.
          * @description See `docs/wire-protocol.md`. Everything the message brings is committed before the reply.
          */
         post: operations["take_message"];
@@ -459,7 +456,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the server counts, as Prometheus reads it. */
+        /** Returns the server's metrics for Prometheus. */
         get: operations["show_metrics"];
         put?: never;
         post?: never;
@@ -476,7 +473,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is stored is stored: the writer was asked, and what is read was read. */
+        /** Reports whether the server can store and read. */
         get: operations["check_ready"];
         put?: never;
         post?: never;
@@ -1385,7 +1382,7 @@ export interface operations {
     list_devices: {
         parameters: {
             query?: {
-                /** @description Devices on the page: 1 to 500, 100 unless told otherwise. */
+                /** @description Devices on the page: 1 to 500. Default: 100. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
@@ -1919,12 +1916,9 @@ export interface operations {
     list_energy: {
         parameters: {
             query?: {
-                /**
-                 * @description An instant (RFC 3339) in the first day, or that date; 30 days before `to` unless told
-                 *     otherwise.
-                 */
+                /** @description An instant (RFC 3339) in the first day, or its date. Default: 30 days before `to`. */
                 from?: string;
-                /** @description End, itself not included; the present unless told otherwise. */
+                /** @description End, exclusive. Default: now. */
                 to?: string;
             };
             header?: never;
@@ -2126,16 +2120,16 @@ export interface operations {
     list_telemetry: {
         parameters: {
             query?: {
-                /**
-                 * @description First instant (RFC 3339), or a date that stands for the site's midnight; a day before `to`
-                 *     unless told otherwise.
-                 */
+                /** @description First instant (RFC 3339), or a date for the site's midnight. Default: a day before `to`. */
                 from?: string;
-                /** @description End, itself not included; the present unless told otherwise. */
+                /** @description End, exclusive. Default: now. */
                 to?: string;
-                /** @description How finely. Unless told otherwise: raw up to 6 hours, 1m up to 3 days, 15m up to 60, else 1d. */
+                /**
+                 * @description Default by length of the range: `raw` up to 6 hours, `1m` up to 3 days, `15m` up to 60, else
+                 *     `1d`.
+                 */
                 resolution?: components["schemas"]["Resolution"];
-                /** @description Names of points with commas between them; all unless told otherwise. */
+                /** @description Names of points, separated by commas. Default: all. */
                 points?: string;
                 /** @description `next_cursor` of the answer before, for the rest of the same range. */
                 cursor?: string;

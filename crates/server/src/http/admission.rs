@@ -1,13 +1,15 @@
-//! Who gets in when: the one place that decides it.
+//! Decides which connections and requests are served; the one place for it.
 //!
 //! Every connection has a place ([`connections`]), and so has every request while it is worked on.
-//! Requests are of a few kinds ([`Kind`]), each with a budget of its own, so that many of one kind
-//! leave the others alone: devices that come back from an outage do not keep an operator out. Of each
-//! budget one source address has a share and no more, loopback being an address like any other.
-//! A request takes its place once it is there as a whole: who sends slowly holds a connection, which
-//! is cut before others are turned away, but no place. It gives it back with the head of its answer:
-//! an answer that goes on for as long as nothing happens takes a place among those who wait instead
-//! ([`Kind::Waiting`]), so that a fleet that waits keeps nobody from working.
+//! Requests are of a few kinds ([`Kind`]), each with its own budget, so that a flood of one kind
+//! does not affect the others: devices that come back from an outage do not lock an operator out.
+//! One source address gets at most a share of each budget; loopback is treated like any other
+//! address.
+//!
+//! A request takes its place when it has been received completely. A client that sends slowly only
+//! holds a connection, which is closed before others are refused. The place is released with the
+//! head of the answer. An event stream then takes a place of its own ([`Kind::Waiting`]), so that
+//! idle streams never use up the places of requests.
 //!
 //! Devices may have a [`Door`] of their own.
 
@@ -37,29 +39,29 @@ use crate::limits::{
 pub(crate) enum Kind {
     /// A device's message.
     Message,
-    /// A device that redeems a claim code, and whatever else is sent below `/link`.
+    /// A device that redeems a claim code, and any other path below `/link`.
     Enrolment,
-    /// Log-in and set-up: what anybody may try.
+    /// Log-in and set-up, which need no token.
     Access,
     /// The rest of the API.
     Api,
     /// Files of the dashboard.
     Page,
-    /// Health, readiness, metrics: answered however full the house is.
+    /// Health, readiness, metrics: answered under any load.
     Own,
-    /// An answer that goes on: an event stream. No request is of this kind; one of another kind moves
-    /// here when its answer has begun.
+    /// An event stream. No request begins as this kind; one of another kind moves here when its
+    /// answer has begun.
     Waiting,
 }
 
-/// What a kind may take.
+/// What a kind may use.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
     /// Requests worked on at once.
     places: u32,
     /// Longest body.
     body_bytes: usize,
-    /// From the request's end to the head of its answer; of what waits, to its end.
+    /// From the request's end to the head of its answer; for an event stream, to its end.
     deadline: Duration,
 }
 
@@ -100,7 +102,7 @@ impl Kind {
         matches!(self, Self::Message | Self::Enrolment)
     }
 
-    /// Whether a browser may be made to send it by another site's page.
+    /// Whether a page of another site can make a browser send it.
     pub(crate) fn is_for_browsers(self) -> bool {
         matches!(self, Self::Access | Self::Api | Self::Page | Self::Waiting)
     }
@@ -129,17 +131,18 @@ impl Kind {
     }
 }
 
-/// Where a connection came in.
+/// The listening address that a connection came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// The server's own address: everybody.
+    /// The server's own address, for all clients.
     Main,
     /// The address for devices.
     Devices,
 }
 
 impl Door {
-    /// Whether such a request is answered here. At the devices' door nothing else can be tried.
+    /// Whether such a request is answered here. The devices' door answers nothing but the link and
+    /// `/health`.
     pub(crate) fn lets_in(self, kind: Kind, path: &str) -> bool {
         match self {
             Self::Main => true,
@@ -170,13 +173,13 @@ impl Admission {
         Self { kinds: Kind::ALL.map(|kind| Arc::new(Places::new(kind.budget().places, share))) }
     }
 
-    /// A place for a request of this kind from this address, unless all are taken or the address has
-    /// its share. Without a socket there is no address.
+    /// Returns a place for a request of this kind from this address, unless all are taken or the
+    /// address has its share. Without a socket there is no address.
     pub(crate) fn admit(&self, kind: Kind, address: Option<IpAddr>) -> Option<Place> {
         self.places(kind).take(address.map(Network::of))
     }
 
-    /// How many of a kind there are.
+    /// Returns how many places of a kind are taken.
     pub(crate) fn taken(&self, kind: Kind) -> u64 {
         let free = self.places(kind).free.available_permits();
         u64::from(kind.budget().places).saturating_sub(u64::try_from(free).unwrap_or(u64::MAX))
@@ -227,7 +230,7 @@ impl Places {
     }
 }
 
-/// A place, given back when it is dropped.
+/// A place, released when it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Place {
@@ -284,9 +287,9 @@ mod tests {
         assert!(admission.admit(Kind::Message, here).is_some(), "another kind");
         assert!(admission.admit(Kind::Api, there).is_some(), "another address");
         places.pop();
-        assert!(admission.admit(Kind::Api, here).is_some(), "one was given back");
+        assert!(admission.admit(Kind::Api, here).is_some(), "one was released");
         drop(places);
-        assert!(admission.places(Kind::Api).lock().is_empty(), "nothing is remembered of nobody");
+        assert!(admission.places(Kind::Api).lock().is_empty(), "no address is remembered");
     }
 
     #[test]

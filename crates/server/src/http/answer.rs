@@ -1,9 +1,9 @@
 //! Answers that may be large: history, energy, lists of devices.
 //!
-//! Few are made at once, because each takes a processor and as much memory as its limit allows. What is
-//! made is kept until its reader has taken it, and readers may be slow; all that is kept so stays
-//! within one budget, and a reader that takes too long is cut off. Writing JSON and compressing it are
-//! done away from the threads that serve requests.
+//! Few are built at once, because each takes a processor and as much memory as its limit allows. A
+//! built answer is kept until its reader has taken it, and readers may be slow; all kept answers
+//! share one memory budget, and a reader that takes too long is cut off. Writing and compressing
+//! JSON happens off the threads that serve requests.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,10 @@ use crate::limits::{
     COMPRESSED_BYTES_MIN,
 };
 
-/// Up to this size the better level of compression is worth its time: some 10 ms.
+/// Up to this size the better level of compression is worth its time, about 10 ms.
 const BETTER_LEVEL_BYTES_MAX: usize = 512 * 1024;
 
-/// Turns to make an answer, and room for what is made.
+/// Turns to build an answer, and memory for built answers.
 #[derive(Debug)]
 pub(crate) struct Answers {
     turns: Arc<Semaphore>,
@@ -44,7 +44,7 @@ impl Default for Answers {
     }
 }
 
-/// A turn to make an answer.
+/// A turn to build an answer.
 pub(super) struct Turn {
     _turn: OwnedSemaphorePermit,
     room: Arc<Semaphore>,
@@ -52,7 +52,7 @@ pub(super) struct Turn {
 }
 
 impl Answers {
-    /// Waits for a turn; to be asked before anything is read for the answer.
+    /// Waits for a turn; call it before anything is read for the answer.
     pub(super) async fn turn(&self, request: &HeaderMap) -> Result<Turn, ApiError> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         Ok(Turn {
@@ -64,7 +64,7 @@ impl Answers {
 }
 
 impl Turn {
-    /// Makes JSON of a value and gives the turn back once there is room to keep it.
+    /// Converts a value to JSON; releases the turn once there is memory to keep the answer.
     pub(super) async fn answer<T: Serialize + Send + 'static>(
         self,
         value: T,
@@ -76,7 +76,7 @@ impl Turn {
             .map_err(|error| ApiError::internal(error.into()))?;
         let length = bytes.len();
         let body = if length <= ANSWER_PIECE_BYTES {
-            // As large as what any connection has in its buffers.
+            // No larger than a connection's own buffers, so it does not count.
             Body::from(bytes)
         } else {
             let pieces = u32::try_from(length.div_ceil(ANSWER_PIECE_BYTES)).unwrap_or(u32::MAX);
@@ -104,15 +104,15 @@ fn make(value: &impl Serialize, takes_gzip: bool) -> serde_json::Result<(Vec<u8>
     Ok((gzip(&bytes, level), true))
 }
 
-/// What is left of an answer, and its room.
+/// The unsent rest of an answer, and its permits.
 type Rest = Arc<Mutex<Option<(Bytes, OwnedSemaphorePermit)>>>;
 
-/// A body that holds its room until its last piece is taken or its time is over.
+/// Returns a body that holds its permits until its last piece is taken or its time is over.
 fn kept(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
     let time = send_time(bytes.len());
     let rest: Rest = Arc::new(Mutex::new(Some((bytes, room))));
     let late = Arc::clone(&rest);
-    // A connection whose reader takes nothing asks for no piece either, so this cannot wait for that.
+    // A task of its own, because a connection whose reader takes nothing never polls the stream.
     let task = tokio::spawn(async move {
         tokio::time::sleep(time).await;
         take_all(&late);
@@ -127,7 +127,7 @@ fn kept(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
     Body::from_stream(pieces)
 }
 
-/// Time to send an answer: what a reader of 64 KiB a second needs, and a little to begin.
+/// Returns the time to send an answer: what a reader of 64 KiB/s needs, and a margin to begin.
 fn send_time(length: usize) -> Duration {
     let pieces = u32::try_from(length / ANSWER_PIECE_BYTES).unwrap_or(u32::MAX);
     ANSWER_SEND_TIME + pieces * Duration::from_secs(1)
@@ -143,7 +143,7 @@ fn next_piece(rest: &Rest) -> (io::Result<Bytes>, bool) {
     if is_last {
         *held = None;
     }
-    // A slice would keep all of it in memory, whoever gives the room back.
+    // Copied: a slice would keep the whole answer in memory after its permits are released.
     (Ok(Bytes::copy_from_slice(&piece)), is_last)
 }
 
@@ -151,7 +151,7 @@ fn take_all(rest: &Rest) {
     rest.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
-/// What a body holds, and the task that ends its time.
+/// What a body holds, and the task that cuts it off.
 struct Kept {
     rest: Rest,
     task: JoinHandle<()>,
@@ -196,7 +196,7 @@ mod tests {
         let bytes = to_bytes(first.into_body(), usize::MAX).await.unwrap();
         assert_eq!((bytes.len(), bytes.len()), (length, 2 * ANSWER_PIECE_BYTES + 2));
         let third = third.await;
-        // A reader that goes gives its room back, too.
+        // A reader that disconnects releases its permits, too.
         drop((second, third));
         assert_eq!(answers.room.available_permits(), 7);
     }

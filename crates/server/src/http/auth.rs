@@ -1,5 +1,5 @@
-//! Who is asking: the bearer token or session cookie of a request, and the guard that keeps one
-//! site's pages from using a session of ours.
+//! Authenticates requests by bearer token or session cookie, and keeps pages of other sites from
+//! using our sessions.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
@@ -19,14 +19,14 @@ use crate::limits::SESSION_LIFETIME;
 /// Name of the session cookie.
 const COOKIE: &str = "ecowatt_session";
 
-/// Its name where people come through TLS: a browser takes it from this host alone, so that a
-/// neighbouring one cannot put one of its own in front of it (RFC 6265bis, section 4.1.3.2).
+/// Its name behind TLS: browsers accept it from this host only, so a neighbouring host cannot plant
+/// one of its own (RFC 6265bis, section 4.1.3.2).
 const HOST_COOKIE: &str = "__Host-ecowatt_session";
 
-/// Session cookies of one request that are tried.
+/// Most session cookies of one request that are tried.
 const COOKIES_TRIED_MAX: usize = 4;
 
-/// Lets a request through to a guarded route if it shows who it is from, and they have the right.
+/// Lets a request through to a guarded route if its caller is known and has the right.
 pub(crate) async fn guard(
     State((app, right)): State<(App, Right)>,
     request: Request,
@@ -66,7 +66,7 @@ async fn principal(app: &App, request: &Parts) -> Result<Principal, ApiError> {
     if sessions.peek().is_some() && !request.method.is_safe() && !is_same_origin(&request.headers) {
         return Err(cross_site());
     }
-    // What else sends cookies of that name may have put a stale or foreign one first.
+    // A stale cookie, or one of that name from a neighbouring host, may come first.
     for session in sessions.take(COOKIES_TRIED_MAX) {
         match app.access.principal_of_session(&session).await {
             Err(AccessError::Unknown) => {}
@@ -76,7 +76,7 @@ async fn principal(app: &App, request: &Parts) -> Result<Principal, ApiError> {
     Err(ApiError::unauthorized())
 }
 
-/// Refuses what another site's page sends to the open routes that set a cookie.
+/// Refuses requests of other sites' pages to the open routes that set a cookie.
 ///
 /// Programs send neither header and are let through: they have no cookie to abuse.
 pub(crate) async fn refuse_cross_site(request: Request, next: Next) -> Response {
@@ -97,12 +97,12 @@ fn cross_site() -> ApiError {
     )
 }
 
-/// Whether the browser says that one of our own pages sent this.
+/// Whether the browser reports that one of our own pages sent this.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin";
     }
-    // Browsers without Fetch Metadata. The scheme is left aside: a proxy may have ended TLS.
+    // Browsers without Fetch Metadata. The scheme is not compared: a proxy may have ended TLS.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let origin = headers
         .get(header::ORIGIN)
@@ -112,7 +112,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     host.is_some() && host == origin
 }
 
-/// What the request's session cookies hold, as far as it can be a session's secret.
+/// Returns the session secrets in the request's cookies; malformed ones are skipped.
 fn session_secrets(app: &App, headers: &HeaderMap) -> impl Iterator<Item = SessionSecret> {
     let name = cookie_name(app);
     headers
@@ -129,12 +129,12 @@ fn cookie_name(app: &App) -> &'static str {
     if app.is_https { HOST_COOKIE } else { COOKIE }
 }
 
-/// The header that gives a browser its session.
+/// Returns the header that gives a browser its session.
 pub(crate) fn set_cookie(app: &App, secret: &SessionSecret) -> Result<HeaderValue, ApiError> {
     cookie(app, &secret.expose(), SESSION_LIFETIME.as_secs())
 }
 
-/// The header that takes it away.
+/// Returns the header that removes a browser's session.
 pub(crate) fn clear_cookie(app: &App) -> Result<HeaderValue, ApiError> {
     cookie(app, "", 0)
 }
@@ -150,7 +150,7 @@ fn cookie(app: &App, value: &str, age_s: u64) -> Result<HeaderValue, ApiError> {
     Ok(header)
 }
 
-/// Whom [`guard`] let through. A route outside the guard that asks for it fails closed.
+/// The caller that [`guard`] let through. On a route outside the guard, extracting it fails.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(pub(crate) Principal);
 
@@ -162,7 +162,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Who makes a change, and on which request.
+/// Who makes a change, and with which request.
 #[derive(Debug, Clone)]
 pub(crate) struct Acting(pub(crate) By);
 

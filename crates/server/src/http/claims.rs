@@ -1,4 +1,4 @@
-//! `/api/v1/claims`: claim codes that nobody has redeemed yet.
+//! `/api/v1/claims`: claim codes that were not redeemed yet.
 
 use axum::Json;
 use axum::extract::State;

@@ -36,7 +36,7 @@ use crate::trouble::{Cause, Key, Trouble};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DevicesQuery {
-    /// Devices on the page: 1 to 500, 100 unless told otherwise.
+    /// Devices on the page: 1 to 500. Default: 100.
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -172,7 +172,7 @@ async fn make_claim(
         by = who,
         device_id = %made.device,
         claim = made.code.id().as_str(),
-        "claim code made"
+        "claim code created"
     );
     let enrolment = Enrolment {
         device: made.device.to_string(),
@@ -275,8 +275,8 @@ pub(super) async fn delete_device(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Resets a device whose key somebody else may have had: revokes its keys and claim codes, and forgets
-/// what was reported under them. What it has stored stays.
+/// Resets a device whose key may have been stolen: revokes its keys and claim codes, and forgets
+/// what was reported under them. Its stored data stays.
 #[utoipa::path(
     post,
     path = "/api/v1/devices/{id}/reset",
@@ -302,7 +302,7 @@ pub(super) async fn reset_device(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why a device or site was not changed; `unknown` says that there is none.
+/// Converts why a device or site was not changed; `unknown` makes the error for a missing one.
 pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> ApiError {
     let text = error.to_string();
     let conflict = |code, text| ApiError::new(StatusCode::CONFLICT, code, text);
@@ -430,8 +430,9 @@ fn device_detail(detail: &Detail) -> DeviceDetail {
     }
 }
 
-/// One summary per source that announced a stream under the present key, reported a state or gave a
-/// reading. What was only announced under an earlier key may be somebody else's invention.
+/// Returns one summary per source that announced a stream under the current key, has a reported
+/// state or has a reading. Sources announced only under an earlier key are left out: if that key
+/// was stolen, they may be invented.
 fn inverters(detail: &Detail) -> Vec<InverterSummary> {
     let link = &detail.overview.device.link;
     let announced = detail.streams.iter();
@@ -447,7 +448,7 @@ fn inverters(detail: &Detail) -> Vec<InverterSummary> {
 fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
     let reported = &detail.overview.device.link.inverters;
     let state = reported.iter().find(|(known, _)| *known == source).map(|(_, state)| *state);
-    // Streams ascend, so the last one of a source is the layout it has.
+    // Streams ascend, so the last one of a source has its current layout.
     let layout = detail
         .streams
         .iter()
@@ -459,7 +460,7 @@ fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
         .flat_map(|latest| &latest.readings)
         .map(|reading| point_value(reading, layout.as_ref()))
         .collect();
-    // As the profile orders them; points of earlier layouts come last.
+    // In the profile's order; points of earlier layouts come last.
     let place = |point: &PointValue| {
         layout.as_ref().and_then(|layout| layout.find(&point.point)).unwrap_or(usize::MAX)
     };
@@ -474,7 +475,7 @@ fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
     }
 }
 
-/// A profile's title; its id, if it is not one of the catalogue.
+/// Returns a profile's title, or its id if the catalogue does not have it.
 fn title(profile: &str) -> String {
     static TITLES: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
         let title = |entry: &catalogue::Entry| {

@@ -40,7 +40,7 @@ pub(super) fn head() -> OpenApi {
             "token",
             SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
         )
-        // Named `__Host-ecowatt_session` where people come through TLS.
+        // Named `__Host-ecowatt_session` where browsers come through TLS.
         .security_scheme(
             "session",
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("ecowatt_session"))),
@@ -49,8 +49,8 @@ pub(super) fn head() -> OpenApi {
     head
 }
 
-/// Says of every operation which right a token or a session must have, none if it is open, and how
-/// whatever stands before it may refuse a request.
+/// Adds to every operation the right that a token or session must have (none if it is open), and
+/// the refusals of the layers in front of it.
 pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
     for item in document.paths.paths.values_mut() {
         let slots = [
@@ -80,8 +80,8 @@ pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
     }
 }
 
-/// How a request may be refused before or after its handler decides, by what the operation takes: the
-/// guard, the extractors and the frame around all of it.
+/// Returns how the guard, the extractors and the frame may refuse a request, judging by what the
+/// operation takes.
 fn refusals(
     operation: &Operation,
     right: Option<Right>,
@@ -135,7 +135,7 @@ fn refusal(description: &str) -> Response {
     ResponseBuilder::new().description(description).content("application/json", error).build()
 }
 
-/// The document as it is committed and served.
+/// Returns the document as it is committed and served.
 #[must_use]
 pub fn document() -> String {
     let (_, document) = super::table(|_, routes| routes);

@@ -1,4 +1,4 @@
-//! The one conversion from what went wrong to what the client is told.
+//! The one conversion from internal errors to answers for clients.
 //!
 //! An [`ApiError`] becomes a response that carries a [`Failure`]; the frame around every request
 //! writes the JSON body, because only it knows the request id. Causes go to the log and nowhere else.
@@ -13,7 +13,7 @@ use ecowatt_store::StoreError;
 
 use super::error_code::ErrorCode;
 
-/// Why a request is not answered with what it asked for.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -89,7 +89,7 @@ impl ApiError {
         )
     }
 
-    /// Nothing can be stored until somebody makes room.
+    /// Nothing can be stored until space is freed.
     pub(crate) fn storage_full() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -98,7 +98,7 @@ impl ApiError {
         )
     }
 
-    /// The disk does not do what it is told.
+    /// Reading or writing the database fails.
     pub(crate) fn storage_failed() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -107,7 +107,7 @@ impl ApiError {
         )
     }
 
-    /// Our own fault: the client gets a constant text, the log gets `cause`.
+    /// A fault of the server: the client gets a constant text, the log gets `cause`.
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -131,7 +131,7 @@ impl IntoResponse for ApiError {
 }
 
 impl Failure {
-    /// What is said of a status that a layer below gave without more words.
+    /// Describes a status that a layer below returned without a body.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {
             StatusCode::NOT_FOUND => (ErrorCode::RouteUnknown, "there is no such route"),

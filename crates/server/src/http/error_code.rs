@@ -1,6 +1,6 @@
 //! The codes of the API's errors, which `docs/api.md` lists for clients.
 
-/// What went wrong, for programs. A code keeps its meaning for ever; a later version may add others.
+/// What went wrong, for programs. A code keeps its meaning; later versions may add codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     BadRequest,
@@ -54,7 +54,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code as it stands in JSON and in the log.
+    /// The code in JSON and in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",

@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: what happens, as server-sent events.
+//! `GET /api/v1/events`: live changes as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -70,8 +70,8 @@ pub(super) async fn follow_events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// Waits until the stream has lasted long enough, or its reader may read no longer: who was let in
-/// is asked again and again, whoever withdrew it, here or in another process.
+/// Waits until the stream has reached its longest lifetime, or its reader's token or session is no
+/// longer valid. It asks the store, because another process may have revoked it.
 async fn ended(app: App, caller: Principal) {
     let mut looks = interval(STREAM_LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,8 +86,8 @@ async fn ended(app: App, caller: Principal) {
         match app.access.is_valid(&caller).await {
             Ok(true) => confirmed = now,
             Ok(false) => return,
-            // A store that has no time is no reason to let everybody connect again at once, but what
-            // cannot be confirmed for long does not go on.
+            // If every stream ended when the store is busy, all readers would reconnect at once.
+            // But a stream that has not been confirmed for long ends.
             Err(_) if now.since(confirmed) < STREAM_UNCONFIRMED_MAX => {}
             Err(_) => return,
         }
@@ -114,7 +114,7 @@ impl Reader {
                 Ok(event) if self.device.is_none_or(|device| device == event.device) => event,
                 Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => {
-                    // What it missed is gone; what waits is about to be.
+                    // The missed events are lost, and the reload makes the queued ones useless.
                     self.events = self.app.live.subscribe(self.scope);
                     return Some((
                         Ok(Event::default().event(name(EventKind::Reload)).data("")),
@@ -140,7 +140,8 @@ fn name(kind: EventKind) -> &'static str {
     }
 }
 
-/// An event with its data; a value that JSON cannot hold becomes a reload, which is always right.
+/// Builds an event with its data; a value that JSON cannot hold becomes a reload, which is always
+/// right.
 fn json(kind: EventKind, data: &impl Serialize) -> Event {
     Event::default()
         .event(name(kind))

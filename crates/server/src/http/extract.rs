@@ -1,4 +1,4 @@
-//! Extractors that refuse in the API's own words.
+//! Extractors that refuse with the API's own errors.
 
 use std::convert::Infallible;
 
@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use crate::fleet::Reached;
 
-/// A JSON body, which the frame has read.
+/// A JSON body; the frame has already read its bytes.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -27,8 +27,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// The query string; parameters that the route does not have are refused, so that a misspelt one
-/// is not taken for an absent one.
+/// The query string. Unknown parameters are refused, so that a misspelt one is not silently
+/// ignored.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -40,7 +40,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The device that the path names, found and within what the caller may see.
+/// The device that the path names, found in the store and visible to the caller.
 pub(crate) struct DevicePath(pub(crate) Reached);
 
 impl FromRequestParts<App> for DevicePath {
@@ -58,7 +58,7 @@ impl FromRequestParts<App> for DevicePath {
     }
 }
 
-/// The number that the path names a thing by.
+/// The path's last part as a number.
 pub(crate) struct NumberPath(pub(crate) i64);
 
 impl<S: Send + Sync> FromRequestParts<S> for NumberPath {
@@ -72,7 +72,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NumberPath {
     }
 }
 
-/// The text that the path names a thing by.
+/// The path's last part as text.
 pub(crate) struct TextPath(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TextPath {
@@ -87,14 +87,15 @@ impl<S: Send + Sync> FromRequestParts<S> for TextPath {
     }
 }
 
-/// The device that `text` names.
+/// Parses a device id.
 pub(crate) fn device_number(text: &str) -> Result<DeviceNumber, ApiError> {
     text.parse().map_err(|error: ecowatt_model::ParseDeviceIdError| {
         ApiError::bad_request(ErrorCode::InvalidDevice, error.to_string())
     })
 }
 
-/// The address that the request came from, by the word of a trusted proxy if it came through one; absent where there is no socket.
+/// The address that the request came from; behind a trusted proxy, the one that the proxy names.
+/// Absent where there is no socket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) Option<std::net::IpAddr>);
 

@@ -1,6 +1,6 @@
-//! What every request passes through, outermost: a request id, a span, the look at its host, the
-//! reading of its body, a place among the requests in flight, a deadline, a net for panics, the JSON
-//! of errors, and the headers of safe answers.
+//! The outermost layer around every request: assigns a request id and a span, checks the host,
+//! reads the body, takes a place among the requests in flight, enforces the deadline, catches
+//! panics, writes errors as JSON, and sets the security headers.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -27,7 +27,7 @@ use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names a request in answers and in the log.
+/// Identifies a request in answers and in the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestId(u64);
 
@@ -71,8 +71,8 @@ pub(crate) async fn frame(
     response
 }
 
-/// A device's messages come by the thousand a second and seldom leave a line; the few that do carry
-/// the id themselves.
+/// Device messages come by the thousand a second and are seldom logged, so they get a span at debug
+/// level; the few lines about them carry the id themselves.
 fn span(kind: Kind, id: RequestId, request: &Request) -> tracing::Span {
     let (method, path) = (request.method(), request.uri().path());
     if kind.is_link() {
@@ -114,11 +114,11 @@ async fn answer(app: &App, (door, kind): (Door, Kind), request: Request, next: N
     run(app, kind, Request::from_parts(parts, body), next).await
 }
 
-/// Reads a body to its end, so that from here on nobody waits for a client. A client that asks first
-/// (`Expect: 100-continue`) is told to go on only if what it announces is not too long.
+/// Reads a body to its end, so that handlers never wait for a client. A client that sent
+/// `Expect: 100-continue` is asked to continue only if the length it announces is allowed.
 async fn receive(kind: Kind, body: Body) -> Result<Body, ApiError> {
     let length_max = kind.body_bytes_max();
-    // What has no body budget has no use for a body, and it is left to the connection.
+    // A kind without a body budget ignores its body; the connection deals with what is unread.
     if length_max == 0 || body.is_end_stream() {
         return Ok(body);
     }
@@ -155,7 +155,7 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
     let failure = response.extensions_mut().remove::<Failure>();
     app.space.note(&app.metrics, app.world.mono(), status, failure.as_ref());
     if status.is_client_error() || status.is_server_error() {
-        // The link answers devices, which read the status alone.
+        // Devices read only the status of a link answer.
         if !kind.is_link() || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));
             log(app, status, &failure, id);
@@ -170,12 +170,12 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
         headers.insert(REQUEST_ID, value);
     }
     if kind.is_link() && status.is_success() {
-        // No browser reads it, and the device pays for every byte.
+        // Only devices read it, and a device may pay for every byte.
         return response;
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // Pages set their own; nothing else is ever a document.
+    // Pages set their own policy; no other answer is a document.
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
@@ -192,7 +192,7 @@ fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
         },
     };
     let mut rendered = (response.status(), axum::Json(body)).into_response();
-    // `Allow` of a 405, `Retry-After` of a 429 and the like.
+    // Keep headers such as `Allow` of a 405 and `Retry-After` of a 429.
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
             rendered.headers_mut().insert(name, value.clone());
@@ -219,7 +219,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
                 cause = cause.map(tracing::field::display),
                 request_id,
                 others,
-                "request put off"
+                "request rejected: overloaded"
             );
         }
     } else {
@@ -227,7 +227,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
     }
 }
 
-/// An error with all its causes, on one line.
+/// Prints an error with all its causes on one line.
 struct Chain(Arc<anyhow::Error>);
 
 impl fmt::Display for Chain {
@@ -246,7 +246,7 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// Whole seconds, rounded up, as `Retry-After` wants them.
+/// Returns whole seconds, rounded up, for `Retry-After`.
 pub(crate) fn seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn full_house_is_said_and_does_not_hide_the_servers_health() {
+    async fn overload_is_reported_and_does_not_hide_the_servers_health() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let taken = app.admission.fill(Kind::Api);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn message_that_is_put_off_is_read_so_that_its_connection_stays() {
+    async fn rejected_message_is_read_so_that_its_connection_stays() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let _taken = app.admission.fill(Kind::Message);

@@ -1,8 +1,9 @@
 //! The gzip format (RFC 1952) around deflate, for pages and large answers.
 //!
-//! What is compressed must not hold a secret beside words that a stranger chose, or its length tells
-//! the secret (BREACH). So only the dashboard's own files and the answers of [`super::answer`] are:
-//! history, energy and lists of devices. Tokens and claim codes are in none of them.
+//! A compressed answer must not contain a secret together with text that an attacker chose, because
+//! its length would reveal the secret (BREACH). So only the dashboard's files and the answers of
+//! [`super::answer`] are compressed: history, energy and lists of devices. None of them contains
+//! tokens or claim codes.
 
 use axum::http::header::{self, HeaderMap};
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
@@ -18,13 +19,13 @@ pub(super) fn gzip(bytes: &[u8], level: u8) -> Vec<u8> {
     let mut out = HEAD.to_vec();
     out.append(&mut compress_to_vec(bytes, level));
     out.extend(CHECKSUM.checksum(bytes).to_le_bytes());
-    // The length modulo 2^32, as the format wants it.
+    // The length modulo 2^32, as the format requires.
     let length = u32::try_from(bytes.len() & 0xffff_ffff).unwrap_or_default();
     out.extend(length.to_le_bytes());
     out
 }
 
-/// Whether who asks takes gzip (RFC 9110, section 12.5.3).
+/// Whether the client accepts gzip (RFC 9110, section 12.5.3).
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     let lists =
         headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
@@ -34,7 +35,7 @@ pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
         let weight = weight.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
         let is_wanted = weight.is_some_and(|weight| weight > 0.0);
         match name.trim() {
-            // Named itself, it is not for the star to say.
+            // A weight of its own takes precedence over the star's.
             name if name.eq_ignore_ascii_case("gzip") => return is_wanted,
             "*" => any = is_wanted,
             _ => {}

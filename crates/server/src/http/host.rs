@@ -1,9 +1,9 @@
 //! Whether a request is meant for this server.
 //!
-//! A page of another site can make a browser ask this server under a name that the site's owner
-//! has pointed here (DNS rebinding), and the browser would take the answer for that site's own. It
-//! cannot change the name: so what browsers use is answered under names that are known, and under
-//! addresses, which nobody can point elsewhere.
+//! A page of another site can make a browser send requests here under a name that the site's owner
+//! has pointed to this server (DNS rebinding); the browser would treat the answers as that site's
+//! own. It cannot change the name. So the routes for browsers answer only under known names, and
+//! under IP addresses, which cannot be rebound.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use super::admission::Kind;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 
-/// Names under which the server answers browsers, beside addresses and `localhost`.
+/// Names under which the server answers browsers, besides IP addresses and `localhost`.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts(Vec<String>);
 
@@ -23,8 +23,8 @@ impl Hosts {
         Self(names.into_iter().map(|name| plain(&name)).collect())
     }
 
-    /// Refuses a request that does not say which server it is for (RFC 9112, 3.2), and a browser's
-    /// that is for another.
+    /// Refuses a request that does not name its server (RFC 9112, section 3.2), and a browser's
+    /// request for another server.
     pub(super) fn check(
         &self,
         kind: Kind,
@@ -42,7 +42,7 @@ impl Hosts {
         if !kind.is_for_browsers() {
             return Ok(());
         }
-        // A target in absolute form names a server too.
+        // A request target in absolute form names a server too.
         let in_target = match uri.authority() {
             Some(authority) => Some(host_of(authority.as_str()).ok_or_else(invalid)?),
             None => None,
@@ -53,7 +53,7 @@ impl Hosts {
         Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             ErrorCode::HostUnknown,
-            "the server does not know itself by this name; set public_url or hosts",
+            "the server does not answer to this host name; set public_url or hosts",
         ))
     }
 
@@ -67,7 +67,7 @@ impl Hosts {
     }
 }
 
-/// The host of `host[:port]`; none if that is not what `authority` is.
+/// Returns the host of `host[:port]`; none if `authority` has another form.
 fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -83,7 +83,7 @@ fn host_of(authority: &str) -> Option<&str> {
     (is_name && (port.is_empty() || port.parse::<u16>().is_ok())).then_some(host)
 }
 
-/// As names are compared: in lower case, without the dot of the root.
+/// Returns a name as names are compared: in lower case, without the final dot of the root.
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,7 +1,7 @@
 //! The devices' own routes: `POST /link` and `POST /link/enrol`, binary both ways.
 //!
-//! Whoever is refused gets one constant answer, and the reason becomes a metric label; only who proves
-//! that it holds the key or the claim code is told more.
+//! Every refused sender gets the same answer, and the reason becomes a metric label. Only a sender
+//! that has proved that it holds the key or the claim code learns more.
 
 use std::sync::PoisonError;
 
@@ -24,7 +24,7 @@ use crate::ingest::IngestError;
 
 const COSE: &str = "application/cose";
 
-/// Takes one sealed message of a device and gives the sealed reply.
+/// Takes one sealed message of a device and returns the sealed reply.
 ///
 /// See `docs/wire-protocol.md`. Everything the message brings is committed before the reply.
 #[utoipa::path(
@@ -54,7 +54,7 @@ pub(super) async fn take_message(
             Err(ApiError::internal(error.into()))
         }
         Err(IngestError::Busy) => Err(ApiError::busy()),
-        // Who sealed it holds the key, so it may know.
+        // The sender holds the key, so it may know.
         Err(IngestError::OverQuota(wait)) => Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::OverQuota,
@@ -116,7 +116,7 @@ pub(super) async fn enrol(
                 tracing::warn!(%error, from, others, "enrolment refused");
             }
             let status = match error {
-                // Who made the tag holds the code, so it may know what became of it.
+                // The sender has proved that it holds the code, so it may know the outcome.
                 RedeemError::RedeemedByOther => StatusCode::CONFLICT,
                 RedeemError::Expired => StatusCode::GONE,
                 _ => {
@@ -129,7 +129,7 @@ pub(super) async fn enrol(
     }
 }
 
-/// Notes a wrong code, whether or not there is such a claim.
+/// Counts a wrong code, whether or not the claim exists.
 fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
     let Ok(request) = Request::parse(message) else { return Ok(()) };
     let claim = request.claim();
@@ -144,7 +144,7 @@ fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
     })
 }
 
-/// The body, which the frame has read.
+/// Returns the body, which the frame has already read.
 async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<u8>, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);

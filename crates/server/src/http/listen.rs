@@ -1,7 +1,7 @@
-//! Takes connections and serves HTTP/1.1 on them, within the limits that keep slow or greedy
-//! clients from costing others anything, and ends them in order when the server stops.
+//! Accepts connections and serves HTTP/1.1 on them, within limits that keep slow or greedy clients
+//! from affecting others, and ends them in order when the server stops.
 //!
-//! Who has a place, and who makes way for whom, is `admission`'s.
+//! `admission` decides which connection gets a place and which is closed for another.
 
 use std::io;
 use std::net::IpAddr;
@@ -33,10 +33,11 @@ use crate::limits::{
 use crate::sparing::Sparing;
 use crate::stopping::stopped;
 
-/// Waits out a shortage of file descriptors or memory, in which `accept` fails at once.
+/// Pause after `accept` failed, which it does at once while file descriptors or memory are short.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` says so, then lets requests in flight finish, at most for the deadline.
+/// Serves until the server stops, then lets requests in flight finish within
+/// [`SHUTDOWN_DEADLINE`].
 pub(crate) async fn listen(
     listener: TcpListener,
     places: Arc<Connections>,
@@ -48,7 +49,7 @@ pub(crate) async fn listen(
     let all_at_work = Sparing::new(PUT_OFF_LINE_EVERY);
     let mut connections = JoinSet::new();
     loop {
-        // Finished ones are taken out as others come.
+        // Reap finished connections here, so that the set stays as small as what is open.
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             _ = stopped(&mut stop) => break,
@@ -60,7 +61,7 @@ pub(crate) async fn listen(
                 let held = places.open(address, app.proxies.trust(address));
                 let Some(held) = held else {
                     if let Some(others) = all_at_work.speak(app.world.mono()) {
-                        tracing::warn!(%address, others, "connection closed: all others work");
+                        tracing::warn!(%address, others, "connection closed: all others are busy");
                     }
                     continue;
                 };
@@ -76,7 +77,7 @@ pub(crate) async fn listen(
                 if let Some(others) = not_accepted.speak(app.world.mono()) {
                     tracing::warn!(%error, others, "connection not accepted");
                 }
-                // Most often descriptors have run out, and one that idles has one.
+                // Usually file descriptors have run out; closing an idle connection frees one.
                 places.make_room();
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
@@ -99,7 +100,7 @@ async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let _open = app.metrics.connections.enter();
-    // Answers are small and waited for.
+    // Answers are small and the client waits for them.
     let _ = stream.set_nodelay(true);
     let stream = Guarded::new(stream, Arc::clone(&place));
     let (of_request, of_service) = (Arc::clone(&place), Arc::clone(&app));
@@ -131,12 +132,12 @@ async fn serve(
                 tracing::debug!(%error, "connection ended early");
             }
         }
-        () = place.cut() => tracing::debug!(%address, "idle connection makes way"),
+        () = place.cut() => tracing::debug!(%address, "idle connection closed for another"),
     }
 }
 
-/// A stream that notes when bytes move, whose other end must take bytes within [`WRITE_TIMEOUT`],
-/// and that is read on for a while when it ends with a request that was not read whole.
+/// A stream that records when bytes move and fails if the client takes no bytes for
+/// [`WRITE_TIMEOUT`]. If it ends while a request is partly unread, it is read on for a while.
 struct Guarded {
     stream: TcpStream,
     connection: Arc<Connection>,
@@ -150,7 +151,7 @@ impl Guarded {
         Self { stream, connection, stuck: None, linger: None, linger_bytes: LINGER_BYTES_MAX }
     }
 
-    /// Passes `outcome` on; an unfinished one starts or checks the clock.
+    /// Passes `outcome` on; a pending one starts or checks the write timeout.
     fn watch<T>(
         &mut self,
         outcome: Poll<io::Result<T>>,
@@ -166,7 +167,8 @@ impl Guarded {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads and forgets, until the other end closes or has had its time.
+    /// Reads and discards until the client closes, or [`LINGER`] or [`LINGER_BYTES_MAX`] is used
+    /// up.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 8192];
         while self.linger_bytes > 0 {

@@ -1,4 +1,4 @@
-//! The server's own state, for whoever runs it: alive, ready, and its counts.
+//! The server's own state, for its operator: health, readiness and metrics.
 
 use axum::extract::State;
 use axum::http::header;
@@ -14,22 +14,22 @@ use super::admission::Kind;
 use super::error::ApiError;
 use crate::limits::{READY_DEADLINE, READY_FOR};
 
-/// The process answers, and says if the disk is full. That is no reason to start it again, so the
-/// status is 200 all the same.
+/// Reports that the process is alive.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "own",
     responses((status = OK, description = "`ok`, or that the disk is full", body = String, content_type = "text/plain")),
 )]
+// A full disk is reported in the body only: a restart would not help, so the status stays 200.
 pub(super) async fn check_health(State(app): State<App>) -> &'static str {
     if app.metrics.storage_full.holds() {
-        return "the disk is full: what must be stored is put off until there is space\n";
+        return "the disk is full: writes are rejected until space is freed\n";
     }
     "ok\n"
 }
 
-/// What is stored is stored: the writer was asked, and what is read was read.
+/// Reports whether the server can store and read.
 #[utoipa::path(
     get,
     path = "/ready",
@@ -50,8 +50,8 @@ pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, 
     }
 }
 
-/// Whether the store answered when it was last asked. Anybody may ask for it at any rate, so the store
-/// is asked once for all who ask within [`READY_FOR`].
+/// Whether the store answered when it was last asked. Clients without a token may ask at any rate,
+/// so the answer is shared for [`READY_FOR`].
 #[derive(Debug, Default)]
 pub(crate) struct Readiness(Mutex<Option<(MonoMs, bool)>>);
 
@@ -70,11 +70,11 @@ impl Readiness {
         let is_ready = match timeout(READY_DEADLINE, asked).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the store does not do what it is asked");
+                tracing::warn!(%error, "not ready: store check failed");
                 false
             }
             Err(_) => {
-                tracing::warn!("the store does not answer");
+                tracing::warn!("not ready: store does not answer");
                 false
             }
         };
@@ -83,7 +83,7 @@ impl Readiness {
     }
 }
 
-/// What the server counts, as Prometheus reads it.
+/// Returns the server's metrics for Prometheus.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -92,7 +92,7 @@ impl Readiness {
 )]
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
     app.metrics.streams.set(app.admission.taken(Kind::Waiting));
-    // Without the store's counts the others are still worth having.
+    // If the store fails, the other counts are still useful.
     if let Ok(counts) = app.store.counts().await {
         app.metrics.devices.set(counts.devices);
         app.metrics.database_bytes.set(counts.database_bytes);

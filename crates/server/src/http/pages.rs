@@ -1,7 +1,7 @@
 //! The dashboard's files, embedded in the binary.
 //!
-//! Names are stable, so every answer is to be revalidated and carries the hash of its content. Paths
-//! without a file are the dashboard's own routes and get its index.
+//! File names are stable, so browsers must revalidate every answer by the hash of its content.
+//! Paths without a file are the dashboard's own routes and get its index.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ use super::gzip::{gzip, is_accepted};
 #[folder = "../../dashboard/dist"]
 struct Dist;
 
-/// No inline script, nothing from elsewhere, no frames.
+/// Allows no inline script, nothing from other origins, no frames.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Answers what no route does.
+/// Answers requests that match no route.
 pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if is_ours(path) {
@@ -52,11 +52,11 @@ pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Respon
 struct Asset {
     kind: &'static str,
     plain: Form,
-    /// Absent where it would be no smaller.
+    /// Absent where it would not be smaller.
     gzip: Option<Form>,
 }
 
-/// The bytes of a file in one encoding, and the tag that names them.
+/// The bytes of a file in one encoding, and their entity tag.
 struct Form {
     bytes: Bytes,
     tag: HeaderValue,

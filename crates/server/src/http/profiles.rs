@@ -4,7 +4,7 @@ use axum::Json;
 use ecowatt_api::Profile;
 use ecowatt_profile::catalogue;
 
-/// Lists the profiles that every agent knows, by title.
+/// Lists the profiles that every agent has, by title.
 #[utoipa::path(
     get,
     path = "/api/v1/profiles",

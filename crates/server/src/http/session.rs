@@ -36,7 +36,7 @@ pub(super) async fn create_session(
     Body(body): Body<CreateSession>,
 ) -> Result<Response, ApiError> {
     let opened = app.access.open_session(&body.token, id.to_string()).await;
-    tell(&app, peer, "session", opened.as_ref());
+    record(&app, peer, "session", opened.as_ref());
     let opened = opened?;
     let cookie = set_cookie(&app, &opened.session)?;
     Ok(([(header::SET_COOKIE, cookie)], Json(session(&opened.principal))).into_response())
@@ -60,14 +60,14 @@ pub(super) async fn redeem_setup(
     Body(body): Body<RedeemSetup>,
 ) -> Result<Response, ApiError> {
     let redeemed = app.access.redeem_setup(&body.code, id.to_string()).await;
-    tell(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
+    record(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
     let (token, opened) = redeemed?;
     let cookie = set_cookie(&app, &opened.session)?;
     let session = Session { token: Some(token.expose()), ..session(&opened.principal) };
     Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
 }
 
-/// Who the token or session of this request belongs to.
+/// Shows who the token or session of this request belongs to.
 #[utoipa::path(
     get,
     path = "/api/v1/session",
@@ -97,7 +97,7 @@ pub(super) async fn delete_session(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, clear_cookie(&app)?)]))
 }
 
-/// Lists the browser sessions that run, the youngest first.
+/// Lists the running browser sessions, the newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -121,7 +121,7 @@ pub(super) async fn list_sessions(
     Ok(Json(listed.collect()))
 }
 
-/// Ends all sessions but the one that this request was made with.
+/// Ends all sessions but the one of this request.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",
@@ -162,8 +162,8 @@ pub(super) async fn delete_other_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Counts and logs what became of somebody who wanted in.
-fn tell(app: &App, Peer(from): Peer, what: &'static str, outcome: Result<&Opened, &AccessError>) {
+/// Counts and logs the outcome of a log-in or set-up attempt.
+fn record(app: &App, Peer(from): Peer, what: &'static str, outcome: Result<&Opened, &AccessError>) {
     let from = from.map(tracing::field::display);
     let outcome = match outcome {
         Ok(Opened { principal, .. }) => {

@@ -25,14 +25,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TelemetryQuery {
-    /// First instant (RFC 3339), or a date that stands for the site's midnight; a day before `to`
-    /// unless told otherwise.
+    /// First instant (RFC 3339), or a date for the site's midnight. Default: a day before `to`.
     from: Option<String>,
-    /// End, itself not included; the present unless told otherwise.
+    /// End, exclusive. Default: now.
     to: Option<String>,
-    /// How finely. Unless told otherwise: raw up to 6 hours, 1m up to 3 days, 15m up to 60, else 1d.
+    /// Default by length of the range: `raw` up to 6 hours, `1m` up to 3 days, `15m` up to 60, else
+    /// `1d`.
     resolution: Option<Resolution>,
-    /// Names of points with commas between them; all unless told otherwise.
+    /// Names of points, separated by commas. Default: all.
     points: Option<String>,
     /// `next_cursor` of the answer before, for the rest of the same range.
     cursor: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct TelemetryQuery {
     inverter: u8,
 }
 
-/// History of one inverter of a device, as columns.
+/// Returns the history of one inverter of a device, as columns.
 #[utoipa::path(
     get,
     path = "/api/v1/devices/{id}/telemetry",
@@ -84,7 +84,7 @@ pub(super) async fn list_telemetry(
     turn.answer(app.history.telemetry(query).await?).await
 }
 
-/// The finest resolution at which a range is still a chart rather than an export.
+/// Returns the finest resolution at which a range is still a chart rather than an export.
 fn fitting(range: Range) -> Resolution {
     let length = range.to.since(range.from);
     if length <= 6 * HOUR {
@@ -102,14 +102,13 @@ fn fitting(range: Range) -> Resolution {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EnergyQuery {
-    /// An instant (RFC 3339) in the first day, or that date; 30 days before `to` unless told
-    /// otherwise.
+    /// An instant (RFC 3339) in the first day, or its date. Default: 30 days before `to`.
     from: Option<String>,
-    /// End, itself not included; the present unless told otherwise.
+    /// End, exclusive. Default: now.
     to: Option<String>,
 }
 
-/// Energy of a device by the days of its site that the range touches.
+/// Returns the energy of a device by the days of its site that the range touches.
 #[utoipa::path(
     get,
     path = "/api/v1/devices/{id}/energy",

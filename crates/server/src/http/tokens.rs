@@ -1,4 +1,4 @@
-//! `/api/v1/tokens`: who has access, and taking it away.
+//! `/api/v1/tokens`: lists, creates and revokes access.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::extract::{Body, NumberPath};
 use crate::access::{MakeTokenError, Principal, TokenRequest};
 use crate::time::rfc3339;
 
-/// Lists all tokens, those that expired included; their secrets are not kept.
+/// Lists all tokens, expired ones included; their secrets are not stored.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens",
@@ -31,7 +31,7 @@ pub(super) async fn list_tokens(
     Ok(Json(tokens.into_iter().map(|listed| token(listed, &caller)).collect()))
 }
 
-/// Makes a token.
+/// Creates a token.
 #[utoipa::path(
     post,
     path = "/api/v1/tokens",
@@ -60,7 +60,7 @@ pub(super) async fn create_token(
         token = made.token.id.0,
         name = made.token.name,
         role = made.token.role.as_str(),
-        "token made"
+        "token created"
     );
     let secret = made.text.expose();
     Ok((StatusCode::CREATED, Json(CreatedToken { token: token(made.token, &caller), secret })))
@@ -101,7 +101,7 @@ fn token(token: stored::Token, caller: &Principal) -> Token {
     }
 }
 
-/// The API's word for a role.
+/// The API's name for a role.
 pub(super) fn api_role(role: stored::Role) -> Role {
     match role {
         stored::Role::Owner => Role::Owner,

@@ -1,4 +1,4 @@
-//! Which local day an instant belongs to, for many instants of few days.
+//! Finds the local day of an instant, for many instants of few days.
 
 use ecowatt_model::UnixMs;
 use ecowatt_store::LocalDate;
@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 
 use crate::time::{local_date, start_of_day};
 
-/// Remembers the last day's bounds: the zone's rules are asked once a day, not once a sample.
+/// Remembers the last day's bounds, so that the zone's rules are evaluated once a day, not once a
+/// sample.
 #[derive(Debug)]
 pub(super) struct Calendar<'z> {
     zone: &'z TimeZone,

@@ -1,7 +1,7 @@
-//! Batches as they came into blocks for the store.
+//! Turns batches as they were received into blocks for the store.
 //!
-//! Every batch is decoded whole before anything of it counts: one that breaks off in its last row is
-//! refused like one that never made sense.
+//! A batch is decoded completely before any of it counts: one that breaks off in its last row is
+//! refused like one that cannot be read at all.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,13 +19,13 @@ use super::sender::Sender;
 use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
 
-/// 2020-01-01T00:00:00Z. No device of ours is older, so a clock that says so was not set.
+/// 2020-01-01T00:00:00Z. No device of ours is older, so a clock before it was never set.
 const EARLIEST: UnixMs = UnixMs(1_577_836_800_000);
 
-/// How far a device's clock may be ahead before its times are suspect.
+/// How far a device's clock may be ahead before its times are suspect, in milliseconds.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
 
-/// Sets of working memory kept for the next message; more are made when more are needed at once.
+/// Sets of working memory kept for later messages; more are allocated when more are needed at once.
 const SCRATCH_MAX: usize = 8;
 
 /// A batch with its layout, not yet decoded.
@@ -35,12 +35,11 @@ pub(super) struct Encoded {
     stream_id: StreamId,
     stream: KnownStream,
     bytes: Vec<u8>,
-    /// What its times count from, if its head can be read.
+    /// What its times count from; none if its head cannot be read.
     base: Option<TimeBase>,
-    /// Rows times columns or points, whichever are more, as its head says; none if that cannot be
-    /// read.
+    /// Rows times columns or points, whichever are more, by its head; 0 if that cannot be read.
     values: usize,
-    /// Start of its epoch, as the device knows it.
+    /// Start of its epoch, if the device reported it.
     start: Option<EpochStart>,
 }
 
@@ -68,14 +67,14 @@ impl Encoded {
         }
     }
 
-    /// How many values decoding it gives.
+    /// Returns how many values there are to decode.
     pub(super) fn values(&self) -> usize {
         self.values
     }
 
-    /// Where its times start, as far as that does not depend on them. The device knows, because it
-    /// asks for the time before it sends any batch; a message that was under way for long says so
-    /// as well as any other.
+    /// Returns the offset to add to its times, in milliseconds, and how reliable it is. The device
+    /// reports its epoch's start, because it asks for the time before it sends any batch; so it
+    /// does not matter how long the message was under way.
     fn offset(&self) -> Result<(i64, TimeQuality), Refusal> {
         match (self.base, self.start) {
             (Some(TimeBase::SinceBoot), Some(start)) => Ok(match start.certainty {
@@ -101,8 +100,7 @@ struct Codec {
     marks: Vec<Mark>,
 }
 
-/// Working memory, made once and used again: the largest layout needs too much to make it anew for
-/// every message.
+/// Working memory for reuse: the largest layout needs too much to allocate it for every message.
 #[derive(Default)]
 pub(super) struct Scratch(Mutex<Vec<Box<Working>>>);
 
@@ -141,7 +139,7 @@ impl Scratch {
 /// Why a batch does not become a block.
 enum Stop {
     Refused(Refusal),
-    /// It brings more cells than are left.
+    /// It brings more cells than the message may still bring.
     TooMany,
 }
 
@@ -151,7 +149,7 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// A sample as it was read.
+/// A sample as the device read it.
 #[derive(Debug)]
 pub(super) struct Newest {
     stream: KnownStream,
@@ -161,7 +159,7 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    /// What live views are told of it.
+    /// Returns the sample for live views.
     pub(super) fn live(&self, device: DeviceNumber) -> LiveSample {
         LiveSample {
             device: device.to_string(),
@@ -172,8 +170,8 @@ impl Newest {
     }
 }
 
-/// Decodes, checks and summarises the batches of a message that are sorted, as many as bring
-/// `cells_max` cells, but at least one. Gives the cells that they bring.
+/// Decodes, checks and summarises the sorted batches of a message, as many as bring `cells_max`
+/// cells, but at least one. Returns the cells that they bring.
 pub(super) fn decode(
     batches: &mut [Batch],
     scratch: &Scratch,
@@ -205,7 +203,7 @@ pub(super) fn decode(
     cells.unwrap_or(0)
 }
 
-/// Decodes and summarises a batch that was taken before; none if it cannot be read.
+/// Decodes and summarises a stored batch; none if it cannot be read.
 pub(super) fn summarise(
     bytes: &[u8],
     offset: i64,
@@ -233,6 +231,7 @@ pub(super) fn summarise(
     })
 }
 
+/// Keeps the live sample only in the batch with the newest sample of each inverter.
 fn keep_newest(batches: &mut [Batch]) {
     let newest = |batch: &Batch| match &batch.stage {
         Stage::Decoded(_, Samples { live: Some(live), .. }) => Some((live.stream.source, live.at)),
@@ -262,6 +261,7 @@ fn block(
     let columns = decoding.layout.columns().len();
     let Working { codec, summarise } = working;
     summarise.begin(&decoding.points, decoding.energy);
+    // One pass over the rows checks the times, fills the roll-ups and keeps the newest sample.
     let mut bounds: Option<(UnixMs, UnixMs)> = None;
     let mut rows = 0u16;
     let mut newest: Option<Newest> = None;
@@ -271,7 +271,7 @@ fn block(
         |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
         |time, words, marks| {
             let at = UnixMs(time.saturating_add(offset));
-            // A day that no calendar has can only come from a device's clock gone mad.
+            // A time outside the calendar can only come from a broken clock.
             if Timestamp::from_millisecond(at.0).is_err() {
                 return Err(Refusal::Undecodable.into());
             }
@@ -294,6 +294,7 @@ fn block(
         },
     )?;
     let (first, last) = bounds.ok_or(Refusal::Undecodable)?;
+    // Implausible times are stored, because the readings are good, but they are marked.
     if first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS) {
         quality = TimeQuality::Suspect;
     }
@@ -314,7 +315,7 @@ fn block(
     Ok((block, samples))
 }
 
-/// Keeps a sample in place of the one before.
+/// Keeps a sample in place of the previous one, reusing its memory.
 fn note(
     newest: &mut Option<Newest>,
     stream: &KnownStream,
@@ -333,7 +334,7 @@ fn note(
     held.marks.extend_from_slice(marks);
 }
 
-/// Hands out every row of a batch, and fails unless all of it is well formed.
+/// Passes every row of a batch to `take`; fails unless the whole batch is well formed.
 fn each_row(
     bytes: &[u8],
     codec: &mut Codec,
@@ -362,11 +363,11 @@ fn values(stream: &KnownStream, words: &[u16], marks: &[Mark]) -> Vec<(String, f
         .collect()
 }
 
-/// The value in the point's unit, as near as a binary fraction comes.
+/// Converts a value to the point's unit, to the nearest double.
 #[expect(clippy::cast_precision_loss, reason = "readings on a screen; the store keeps integers")]
 fn scaled(value: i64, exponent: i8) -> f64 {
     let value = value as f64;
     let power = 10f64.powi(i32::from(exponent.unsigned_abs()));
-    // Dividing by a whole power gives the double that the decimal text would give.
+    // Dividing by an exact power yields the same double as parsing the decimal text.
     if exponent < 0 { value / power } else { value * power }
 }

@@ -1,9 +1,9 @@
-//! What a device brings and what it is told, whatever protocol it speaks.
+//! What a device delivers and what it is answered, independent of its protocol.
 //!
-//! A protocol is a module that opens its messages, makes a [`Delivery`] of each, and says in its own
-//! words what became of it ([`Accepted`]). [`super::intake`] takes deliveries and knows no protocol.
-//! A protocol whose batches have no names gives them some: of a device that sends one batch with each
-//! message, the message's number is one.
+//! A protocol is a module that opens its messages, makes a [`Delivery`] of each, and translates the
+//! outcome ([`Accepted`]) into its own reply. [`super::intake`] takes deliveries and knows no
+//! protocol. A protocol whose batches have no names must assign them: if each message has one
+//! batch, the message's number can be the name.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use super::IngestError;
 use super::decode::{Encoded, Newest};
 use super::sender::{Sender, Turn};
 
-/// Shows which of its sender's messages one is.
+/// Identifies a message among those of its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Proof {
     /// A number that grows with every message under one key.
     pub(super) counter: Counter,
-    /// Tells two messages of one number apart.
+    /// Tells two messages with the same number apart.
     pub(super) digest: [u8; 32],
 }
 
-/// A message of a device, opened and found to be its own, with nothing of it decoded.
+/// An opened and authenticated message of a device, with no batch decoded yet.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) sender: Arc<Sender>,
     pub(super) proof: Proof,
     pub(super) turn: Turn,
     pub(super) received_at: UnixMs,
-    /// What it took on the way.
+    /// Length of the message on the wire.
     pub(super) size_bytes: usize,
     pub(super) streams: Vec<Announcement>,
     pub(super) batches: Vec<Batch>,
@@ -39,11 +39,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Begins one, to be filled by whoever reads the message.
+    /// Begins a delivery, to be filled by the module that reads the message.
     ///
     /// # Errors
-    /// If the message is not its sender's next and not its last one again: nothing else of it need be
-    /// read then.
+    /// If the message is neither its sender's next nor its last one repeated. The rest of it need
+    /// not be read then.
     pub(super) fn begin(
         sender: Arc<Sender>,
         proof: Proof,
@@ -55,7 +55,7 @@ impl Delivery {
         Ok(Self { sender, proof, turn, received_at, size_bytes, streams, batches, reports })
     }
 
-    /// Every boot epoch that it speaks of.
+    /// Returns every boot epoch that it names.
     pub(super) fn epochs(&self) -> impl Iterator<Item = BootEpoch> {
         let batches = self.batches.iter().map(|batch| batch.id.epoch);
         let reports = self.reports.iter().filter_map(|report| match report {
@@ -67,7 +67,7 @@ impl Delivery {
     }
 }
 
-/// What a stream number stands for, as the device says.
+/// A device's announcement of what a stream number stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Announcement {
     pub(super) number: StreamNumber,
@@ -76,18 +76,18 @@ pub(super) struct Announcement {
     pub(super) layout: Vec<u8>,
 }
 
-/// What a device says of itself; it moves in the transaction of the message that brings it.
+/// What a device reports of itself; stored in the transaction of its message.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The boot epoch that it is in.
+    /// Its current boot epoch.
     Boot(BootEpoch),
-    /// Batches that it gave up.
+    /// Batches that it has dropped.
     Lost(Dropped),
-    /// How it is.
+    /// Its condition.
     Status(Reported),
 }
 
-/// A batch on its way from the message into the store and into the answer.
+/// A batch on its way from the message to the store and to the reply.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) id: BatchId,
@@ -97,27 +97,28 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// As it came, in our codec, with the start of its epoch as the device knows it.
+    /// As received, in our codec, with the start of its epoch if the device reported it.
     Sent(Vec<u8>, Option<EpochStart>),
-    /// With its layout.
+    /// Its layout was found.
     Sorted(Box<Encoded>),
     Decoded(Box<NewBlock>, Samples),
-    /// With the store.
+    /// Handed to the store.
     Given(Samples),
-    /// Part of a message that was taken before.
+    /// Part of a message that was stored before.
     Repeated,
-    /// More than the message may bring; it may come again.
+    /// Beyond the message's allowance; the device sends it again.
     PutOff,
-    /// Its layout is not known.
+    /// Its layout is unknown.
     Wanted,
     Refused(Refusal),
 }
 
-/// What live views and counters want of a batch once it is stored.
+/// What live views and metrics need of a batch once it is stored.
 #[derive(Debug)]
 pub(super) struct Samples {
     pub(super) rows: u64,
-    /// Its newest sample, in the message's newest batch of each inverter and if anybody watches.
+    /// Its newest sample; only in the message's newest batch of each inverter, and only if there
+    /// are live readers.
     pub(super) live: Option<Newest>,
 }
 
@@ -126,7 +127,8 @@ impl Batch {
         self.stage = Stage::Refused(reason);
     }
 
-    /// The batch as it came, if nobody has taken it; until it is sorted, it is put off.
+    /// Takes the batch as received; none if it was taken. Until it is sorted, it counts as
+    /// deferred.
     pub(super) fn take_sent(&mut self) -> Option<(Vec<u8>, Option<EpochStart>)> {
         match std::mem::replace(&mut self.stage, Stage::PutOff) {
             Stage::Sent(bytes, start) => Some((bytes, start)),
@@ -137,7 +139,7 @@ impl Batch {
         }
     }
 
-    /// What is to be decoded, if anything is; until it has been, the batch is put off.
+    /// Takes what is to be decoded, if anything. Until it is decoded, the batch counts as deferred.
     pub(super) fn take_sorted(&mut self) -> Option<Encoded> {
         match std::mem::replace(&mut self.stage, Stage::PutOff) {
             Stage::Sorted(encoded) => Some(*encoded),
@@ -148,7 +150,7 @@ impl Batch {
         }
     }
 
-    /// The block for the store, if it was decoded.
+    /// Takes the block for the store, if it was decoded.
     pub(super) fn give(&mut self) -> Option<NewBlock> {
         match std::mem::replace(&mut self.stage, Stage::PutOff) {
             Stage::Decoded(block, samples) => {
@@ -163,7 +165,7 @@ impl Batch {
     }
 }
 
-/// The batches that were refused, each once.
+/// Returns the refused batches, each once.
 pub(super) fn refused(batches: &[Batch]) -> Vec<Refused> {
     let mut refused: Vec<Refused> = Vec::new();
     for batch in batches {
@@ -176,7 +178,7 @@ pub(super) fn refused(batches: &[Batch]) -> Vec<Refused> {
     refused
 }
 
-/// The streams whose layouts are wanted, each once.
+/// Returns the streams whose layouts are unknown, each once.
 pub(super) fn wanted(batches: &[Batch]) -> Vec<StreamNumber> {
     let mut wanted = Vec::new();
     for batch in batches {
@@ -187,18 +189,18 @@ pub(super) fn wanted(batches: &[Batch]) -> Vec<StreamNumber> {
     wanted
 }
 
-/// What became of a delivery, after the commit that holds it.
+/// Outcome of a delivery, after its commit.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    /// Whether it is the last message again.
+    /// Whether it is the last message repeated.
     pub(super) is_duplicate: bool,
     pub(super) receipt: Receipt,
     pub(super) batches: Vec<Batch>,
     pub(super) down: Down,
 }
 
-/// What the server has for the device beside the acknowledgement. A protocol says as much of it as it
-/// has words for.
+/// What the server has for the device besides the acknowledgement. A protocol sends the part that
+/// it can express.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Down {
     /// The server's time when the message was stored.

@@ -1,5 +1,5 @@
-//! What every delivery passes through, whatever protocol it came by: its layouts are looked up, as
-//! much of it as it may bring is decoded, and it is stored with everything that it says.
+//! Takes deliveries of every protocol: looks up their layouts, decodes as much as the quota allows,
+//! and stores everything in one transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use crate::limits::{
 use crate::live::Live;
 use crate::metrics::Metrics;
 
-/// What a device is told to wait that has too many large messages under way.
+/// The wait for a device that has too many large messages in progress.
 const TURN_RETRY: Duration = Duration::from_secs(1);
 
-/// Cells of a quarter hour's grid for each value, at most: two samples may span 15 minutes.
+/// Most cells of a quarter hour's grid for each value: two samples may span 15 minutes.
 const CELLS_PER_VALUE: usize = 8;
 
-/// Takes deliveries, with what it remembers of layouts.
+/// Takes deliveries; remembers layouts.
 #[derive(Debug)]
 pub(super) struct Intake {
     store: Store,
@@ -40,14 +40,14 @@ pub(super) struct Intake {
     pub(super) turns: Turns,
 }
 
-/// What large messages compete for.
+/// The permits that large messages compete for.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// Working memory of those that are decoded.
+    /// Working memory of the messages being decoded.
     pub(super) decoding: Semaphore,
-    /// Places to wait for that.
+    /// Places to wait for that memory.
     pub(super) waiting: Semaphore,
-    /// Memory of what is decoded and waits for the store.
+    /// Memory of decoded messages that wait for the store.
     decoded: Semaphore,
 }
 
@@ -62,7 +62,7 @@ impl Default for Turns {
     }
 }
 
-/// Cells as permits, at least one and at most all.
+/// Converts cells to permits, at least one and at most `max`.
 fn permits(cells: usize, max: u32) -> u32 {
     u32::try_from(cells.div_ceil(TURN_CELLS)).unwrap_or(max).clamp(1, max)
 }
@@ -90,6 +90,7 @@ impl Intake {
             return Err(IngestError::Epoch);
         }
         let mut named = Named::default();
+        // A repeated message needs no decoding: the store has its batches already.
         let cells = match std::mem::replace(&mut delivery.turn, Turn::Next) {
             Turn::Repeated(refused) => {
                 self.recall(&mut delivery, &mut named, &refused).await?;
@@ -97,6 +98,7 @@ impl Intake {
             }
             Turn::Next => self.prepare(&mut delivery, &mut named).await?,
         };
+        // The permit is held until the commit, so a slow store bounds what waits for it.
         let waiting = self.turns.decoded.try_acquire_many(permits(cells, CELLS_WAITING_MAX));
         let _waiting = waiting.map_err(|_| IngestError::Busy)?;
 
@@ -104,6 +106,7 @@ impl Intake {
         let batches = delivery.batches;
         let (receipt, is_duplicate) = match self.store.ingest(upload).await? {
             Outcome::Stored(receipt) => {
+                // Only committed streams are remembered; the store may have had no place for some.
                 for (new, stream) in named.new {
                     if !receipt.unannounced.contains(&new.id) {
                         self.streams.accepted(sender.device, new.id, stream);
@@ -125,7 +128,8 @@ impl Intake {
         Ok(Accepted { is_duplicate, receipt, batches, down: Down { time: self.clock.now() } })
     }
 
-    /// The same message again: it is answered as it was, and nothing of it is decoded.
+    /// Sorts the batches of a repeated message for the same answer as before, without decoding
+    /// them.
     async fn recall(
         &self,
         delivery: &mut Delivery,
@@ -145,7 +149,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Makes of a message what the store will add; gives the cells of roll-ups in it.
+    /// Prepares what the store will add; returns the cells of roll-ups in it.
     async fn prepare(
         &self,
         delivery: &mut Delivery,
@@ -162,7 +166,7 @@ impl Intake {
         Ok(cells)
     }
 
-    /// Looks at what the device says its streams are.
+    /// Checks the streams that the device announces.
     async fn announce(&self, delivery: &Delivery, named: &mut Named) -> Result<(), StoreError> {
         let sender = &delivery.sender;
         for stream in &delivery.streams {
@@ -185,8 +189,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Gives the batches their layouts. Of those that have one it takes as many as are within the
-    /// allowance, but at least one; gives the values that decoding them makes.
+    /// Finds the layouts of the batches. Of the batches with a layout it selects as many as are
+    /// within the allowance, but at least one; returns the values to decode in them.
     async fn sort(
         &self,
         delivery: &mut Delivery,
@@ -218,7 +222,7 @@ impl Intake {
         Ok(taken.unwrap_or(0))
     }
 
-    /// What a stream number of the message stands for.
+    /// Returns what a stream number of the message stands for.
     async fn meaning(
         &self,
         sender: &Sender,
@@ -255,7 +259,7 @@ impl Intake {
             return Ok(cells);
         }
         let _begun = delivery.sender.begin().ok_or(IngestError::OverQuota(TURN_RETRY))?;
-        // A quarter hour's grid has room for 15 minutes even if a batch has two samples in it.
+        // A quarter hour's grid is allocated for 15 minutes even if a batch has two samples in it.
         let cells = values.saturating_mul(CELLS_PER_VALUE).min(2 * cells_max);
         let wanted = permits(cells, TURNS_MAX);
         let _turn = match self.turns.decoding.try_acquire_many(wanted) {
@@ -285,7 +289,7 @@ impl Intake {
         add("layout_wanted", wanted(batches).len());
     }
 
-    /// Tells live views what was stored.
+    /// Publishes to live views what was stored.
     fn show(&self, sender: &Sender, receipt: &Receipt, batches: &[Batch]) {
         self.live.heard(sender.device);
         for batch in batches {
@@ -300,7 +304,7 @@ impl Intake {
     }
 }
 
-/// What the stream numbers of a message stand for, as far as somebody asked.
+/// What the stream numbers of a message stand for, as far as they were looked up.
 #[derive(Debug, Default)]
 struct Named {
     meanings: Vec<(StreamNumber, Meaning)>,
@@ -312,12 +316,12 @@ struct Named {
 enum Meaning {
     Known(KnownStream),
     Unknown,
-    /// The message says something of it that cannot be.
+    /// The message contradicts itself or the store about it, or its layout is unusable.
     Refused,
 }
 
 impl Named {
-    /// A refusal stands, whatever else the message says of the stream.
+    /// Notes a meaning. A refusal stays, whatever else the message says of the stream.
     fn note(&mut self, number: StreamNumber, meaning: Meaning) {
         match self.meanings.iter_mut().find(|(known, _)| *known == number) {
             Some((_, Meaning::Refused)) => {}
@@ -327,7 +331,7 @@ impl Named {
     }
 }
 
-/// What the store is given of a delivery: its blocks, which it gives away, and what it says.
+/// Builds the store's upload of a delivery, moving the blocks out of it.
 fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
     let ask: Vec<_> = delivery.batches.iter().map(|batch| batch.id.epoch).collect();
     let blocks: Vec<NewBlock> = delivery.batches.iter_mut().filter_map(Batch::give).collect();

@@ -1,4 +1,4 @@
-//! Our devices' own protocol (`docs/wire-protocol.md`): COSE envelopes around CBOR.
+//! The protocol of our own devices (`docs/wire-protocol.md`): COSE envelopes around CBOR.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,8 @@ use super::delivery::{
 use super::keyring::{Keyring, Known};
 use crate::entropy::Entropy;
 
-/// What a reply took to be written that is told to the device, whose clock it would put wrong by half.
+/// The shortest time from message to reply that the reply reports. The device takes the server's
+/// time to be from the middle of the exchange, so a delay here would shift its clock by half of it.
 const HELD_TOLD_MIN: Duration = Duration::from_millis(100);
 
 /// Opens messages and seals replies.
@@ -32,12 +33,12 @@ pub(super) struct Link {
     keyring: Keyring,
 }
 
-/// Which message a reply answers, and the keys for it.
+/// The message that a reply answers, and the keys for it.
 #[derive(Debug)]
 pub(super) struct ReplyTo {
     known: Arc<Known>,
     request: RequestId,
-    /// When the message was there.
+    /// When the message had arrived.
     began: MonoMs,
 }
 
@@ -46,7 +47,7 @@ impl Link {
         Self { clock, entropy, keyring: Keyring::new(store) }
     }
 
-    /// Opens a message and reads it, batches aside.
+    /// Opens and parses a message, without decoding its batches.
     ///
     /// # Errors
     /// If it is not the next or last message of an enrolled device, or cannot be read.
@@ -70,10 +71,10 @@ impl Link {
         Ok((delivery, ReplyTo { known, request, began }))
     }
 
-    /// Says what became of a message.
+    /// Writes and seals the reply to a message.
     ///
     /// # Errors
-    /// If there are no random numbers.
+    /// If the operating system has no random numbers, or the reply does not fit.
     pub(super) fn reply(&self, to: &ReplyTo, accepted: &Accepted) -> Result<Vec<u8>, IngestError> {
         let mut buffer = [0; Reply::LEN_MAX + REPLY_OVERHEAD_MAX];
         let mut writer = ReplyWriter::new(&mut buffer);
@@ -102,17 +103,17 @@ impl Link {
         Ok(buffer[..sealed].to_vec())
     }
 
-    /// Looks the key of a message up anew when it is used next.
+    /// Forgets the key of a message; it is looked up again at its next use.
     pub(super) fn forget(&self, to: &ReplyTo) {
         self.keyring.forget(to.request.kid);
     }
 
-    /// Looks the keys of a device up anew.
+    /// Forgets the keys of a device; they are looked up again.
     pub(super) fn forget_device(&self, device: DeviceNumber) {
         self.keyring.forget_device(device);
     }
 
-    /// Looks all keys up anew, and where the devices stand.
+    /// Forgets all keys and the sites of devices; they are looked up again.
     pub(super) fn forget_all(&self) {
         self.keyring.forget_all();
     }
@@ -137,7 +138,8 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
     delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
 }
 
-/// First the ranges that hold what was sent, then the others while there is room.
+/// Returns the acknowledged ranges: first those with the batches of this message, then others while
+/// there is room.
 fn acks(accepted: &Accepted) -> Vec<AckRange> {
     let all = accepted.receipt.received.iter().flat_map(|(epoch, ranges)| {
         ranges.iter().map(|range| AckRange {
@@ -185,7 +187,7 @@ fn reported(status: &Status<'_>) -> Reported {
         inverters.push((source.source, state));
     }
     Reported {
-        // Shown in lists and terminals; what cannot be shown as it is has no place in it.
+        // The text is shown in lists and terminals, so control characters are replaced.
         firmware: Some(status.firmware.replace(|c| !ecowatt_model::is_plain(c), "\u{fffd}")),
         diagnostics: Some(diagnostics),
         inverters: Some(inverters),

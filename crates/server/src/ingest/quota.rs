@@ -1,9 +1,9 @@
-//! What one device may make the server do.
+//! Limits the work that one device may cause.
 //!
-//! A few bytes can ask for much: a batch of constant words has a thousand rows in eleven bytes, and
-//! each row may begin a quarter hour of its own. So a message is bounded twice: by what its bytes
-//! can be worth ([`Allowance`]), and by what its device has left of a budget that refills with time
-//! ([`Quota`]). Neither loses anything: what is not taken is not acknowledged, and comes again.
+//! A few bytes can cause much work: a batch of constant words has a thousand rows in eleven bytes,
+//! and each row may begin a quarter hour of its own. So a message is limited twice: by its length
+//! ([`Allowance`]), and by its device's budget, which refills with time ([`Quota`]). Neither loses
+//! data: what is not taken is not acknowledged, and the device sends it again.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::limits::{
     MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE,
 };
 
-/// How much of one message is taken. Its first batch always is, however much it brings, so that a
-/// device gets on with whatever it has.
+/// How much of one message is taken. Its first batch always is, however much it brings, so that
+/// every device makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
     /// Values to decode.
@@ -37,7 +37,7 @@ impl Allowance {
     }
 }
 
-/// What a device has left. It may run into debt by one message, and then waits until it has not.
+/// What a device has left. One message may put it into debt; it then waits until the debt is paid.
 #[derive(Debug)]
 pub(super) struct Quota {
     at: MonoMs,
@@ -67,7 +67,7 @@ impl Bucket {
         self.left = self.left.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// How long until there is no debt.
+    /// Returns the time until there is no debt.
     fn wait(&self) -> Duration {
         let debt = self.left.min(0).unsigned_abs();
         Duration::from_secs(debt.div_ceil(self.per_s.unsigned_abs().max(1)))
@@ -83,13 +83,14 @@ impl Quota {
         }
     }
 
-    /// Spends a message that has so many values to decode, unless there is debt.
+    /// Spends quota for a message with this many values to decode, unless there is debt.
     ///
     /// # Errors
-    /// How long until there is none.
+    /// The time until the debt is paid.
     pub(super) fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
         let elapsed = now.since(self.at);
-        // Less than it takes to earn one of either would be lost to rounding again and again.
+        // Time too short to earn one value and one cell is kept, or rounding would lose it each
+        // time.
         if elapsed >= Duration::from_millis(1) {
             self.at = now;
             self.values.refill(elapsed);
@@ -103,7 +104,7 @@ impl Quota {
         Ok(())
     }
 
-    /// Charges what the message turned out to bring.
+    /// Charges the cells that a message turned out to bring.
     pub(super) fn charge(&mut self, cells: usize) {
         self.cells.spend(cells);
     }
@@ -116,7 +117,8 @@ mod tests {
     #[test]
     fn backlog_of_a_month_passes_at_full_speed() {
         let mut quota = Quota::full(MonoMs(0));
-        // 82 points, a sample each 5 s: 23 batches of 180 rows at a time, a minute's cells for each.
+        // 82 points sampled every 5 s: 23 batches of 180 rows per message, with the cells of their
+        // minutes.
         let (rows, minutes) = (23 * 180, 23 * 15);
         for _ in 0..30 * 86_400 / 5 / rows {
             assert_eq!(quota.spend(MonoMs(0), rows * 82), Ok(()));
@@ -134,7 +136,7 @@ mod tests {
         assert_eq!(quota.spend(MonoMs(0), 1), Err(Duration::from_secs(3)));
         assert_eq!(quota.spend(MonoMs(1_000), 1), Err(Duration::from_secs(2)));
         assert_eq!(quota.spend(MonoMs(3_000), 1), Ok(()));
-        // A clock that is set back earns nothing and takes nothing.
+        // A clock that is set back earns nothing and costs nothing.
         assert_eq!(quota.spend(MonoMs(1), 1), Ok(()));
     }
 

@@ -1,5 +1,5 @@
-//! Roll-ups made again from stored batches: after a site's time zone was corrected, or where stored
-//! roll-ups are damaged. The batches are decoded by the very code that decoded them when they came.
+//! Rebuilds roll-ups from stored batches: after a site's time zone was corrected, or where stored
+//! roll-ups are damaged. The batches are decoded by the same code as when they were received.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::decode::{Scratch, summarise};
 use super::streams::Decoding;
 use crate::time::zone_of;
 
-/// Why the roll-ups are as they were.
+/// Why the roll-ups were not rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     #[error("there is no such device")]
@@ -22,8 +22,8 @@ pub enum RebuildError {
     Store(#[from] StoreError),
 }
 
-/// Makes the roll-ups of a device again, by the days of its site's present time zone; if nobody has it
-/// done, it only says what would change. All of a device is one transaction.
+/// Rebuilds the roll-ups of a device, by the days of its site's current time zone. Without `by`
+/// nothing is changed, and the result is what would change. All of a device is one transaction.
 ///
 /// # Errors
 /// If nothing was changed.

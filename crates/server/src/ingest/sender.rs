@@ -1,5 +1,5 @@
-//! A device under one of its keys, as far as taking its messages goes: where it stands on the map, in
-//! the order of its messages, and in what it may still ask of the server.
+//! A device under one of its keys, as ingest knows it: the time zone of its site, its last message,
+//! and what is left of its quota.
 
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,16 @@ use super::quota::Quota;
 use crate::limits::{REFUSED_LAYOUT_LINE_EVERY, TURNS_OF_DEVICE_MAX};
 use crate::sparing::Sparing;
 
-/// Whoever sealed a message.
+/// The device and key that sealed a message.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) device: DeviceNumber,
     pub(super) generation: KeyGeneration,
-    /// The zone of its site.
+    /// The time zone of its site.
     pub(super) zone: TimeZone,
     /// The first boot epoch that the device cannot be in under this key.
     pub(super) end_epoch: BootEpoch,
-    /// Says in the log that what it announced was refused.
+    /// Limits the log line about its refused announcements.
     pub(super) refused_line: Sparing,
     standing: Mutex<Standing>,
 }
@@ -37,22 +37,22 @@ struct Standing {
     turns: u32,
 }
 
-/// The last message that was accepted under the key, as far as it is remembered.
+/// What is remembered of the last message that was accepted under the key.
 #[derive(Debug, Clone, Default)]
 struct Last {
     counter: Counter,
     digest: Option<[u8; 32]>,
-    /// The batches of it that were refused; unknown after a start.
+    /// The refused batches of that message; unknown after a start.
     refused: Option<Vec<Refused>>,
 }
 
-/// What a message is by its counter and digest. The store decides when it takes the message; this
-/// spares it, and the decoding, what is plain before.
+/// Whether a message is new, judging by its counter and digest. The store decides for good when it
+/// takes the message; this check saves the store and the decoder the obvious cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It may be the next one.
     Next,
-    /// It is the last one again, of which these batches were refused.
+    /// It is the last one repeated, of which these batches were refused.
     Repeated(Vec<Refused>),
 }
 
@@ -69,7 +69,7 @@ impl Sender {
         }
     }
 
-    /// How the store names a stream of the device.
+    /// Returns the store's id of a stream of the device.
     pub(super) fn stream(&self, number: StreamNumber) -> StreamId {
         StreamId::new(self.generation, number)
     }
@@ -89,7 +89,7 @@ impl Sender {
         }
     }
 
-    /// The store has accepted a message.
+    /// Notes that the store has accepted a message.
     pub(super) fn accepted(&self, proof: &Proof, refused: Vec<Refused>) {
         let last = &mut self.lock().last;
         if proof.counter >= last.counter {
@@ -98,7 +98,8 @@ impl Sender {
         }
     }
 
-    /// The store has accepted a message with this counter from somebody else.
+    /// Notes that the store has accepted a message with this counter through another server
+    /// process.
     pub(super) fn passed(&self, counter: Counter) {
         let last = &mut self.lock().last;
         if counter > last.counter {
@@ -106,20 +107,20 @@ impl Sender {
         }
     }
 
-    /// Spends what decoding so many values costs.
+    /// Spends quota for decoding this many values.
     ///
     /// # Errors
-    /// How long the device has to wait for that.
+    /// The time that the device has to wait, if its quota is used up.
     pub(super) fn spend(&self, now: MonoMs, values: usize) -> Result<(), Duration> {
         self.lock().quota.spend(now, values)
     }
 
-    /// Charges the cells that a message brought.
+    /// Charges the quota for the cells that a message brought.
     pub(super) fn charge(&self, cells: usize) {
         self.lock().quota.charge(cells);
     }
 
-    /// Lets the device have one of its turns, as long as the guard is held.
+    /// Takes one of the device's turns, until the guard is dropped; none if all are taken.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Begun> {
         let turns = &mut self.lock().turns;
         if *turns >= TURNS_OF_DEVICE_MAX {

@@ -1,4 +1,4 @@
-//! Layouts that devices announced. Devices of one model share one layout in memory.
+//! Caches the layouts that devices announced. Devices of one model share one layout in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use ecowatt_store::{
 use super::delivery::Announcement;
 use super::sender::Sender;
 
-/// Streams held at once, of about 100 bytes each; beyond that all are forgotten and found again.
+/// Streams cached at once, about 100 bytes each; beyond that the cache is emptied.
 const STREAMS_MAX: usize = 262_144;
 
-/// Layouts held at once, of some 10 KiB each; likewise.
+/// Layouts cached at once, about 10 KiB each; likewise.
 const LAYOUTS_MAX: usize = 1024;
 
-/// A layout and what the store calls its points.
+/// A layout, and the store's ids of its points.
 #[derive(Debug)]
 pub(super) struct Decoding {
     pub(super) layout: Layout,
@@ -41,7 +41,7 @@ struct Held {
     layouts: HashMap<Vec<u8>, Arc<Decoding>>,
 }
 
-/// A cache in front of the store, which has every stream for good.
+/// A cache in front of the store, which keeps every stream.
 #[derive(Debug)]
 pub(super) struct Streams {
     store: Store,
@@ -49,13 +49,13 @@ pub(super) struct Streams {
     held: Mutex<Held>,
 }
 
-/// What an announcement comes to.
+/// Result of checking an announcement.
 #[derive(Debug)]
 pub(super) enum Announced {
-    /// The stream was announced so before.
+    /// The stream was announced before with the same layout.
     Before,
     New(NewStream, KnownStream),
-    /// Its layout cannot be used, or the stream has another.
+    /// Its layout cannot be used, or the stream already has another.
     Refused,
 }
 
@@ -64,8 +64,8 @@ impl Streams {
         Self { store, clock, held: Mutex::default() }
     }
 
-    /// Looks at an announcement. The first announcement of a stream stands: a device never gives a
-    /// number to two layouts. A new one is stored with the message, if that is accepted.
+    /// Checks an announcement. The first announcement of a stream counts: a device never uses one
+    /// number for two layouts. A new one is stored with its message, if that is accepted.
     pub(super) async fn look(
         &self,
         sender: &Sender,
@@ -76,7 +76,7 @@ impl Streams {
         let refuse = |why: &dyn std::fmt::Display| {
             if let Some(others) = sender.refused_line.speak(self.clock.mono()) {
                 let stream = stream.number;
-                tracing::warn!(%device, %stream, %why, others, "announcement of a stream refused");
+                tracing::warn!(%device, %stream, %why, others, "stream announcement refused");
             }
             Ok(Announced::Refused)
         };
@@ -85,7 +85,7 @@ impl Streams {
             Err(error) => return refuse(&error),
         };
         if !is_plain_text(&layout) {
-            return refuse(&"a name or label of it has control characters");
+            return refuse(&"a name or label has control characters");
         }
         if let Some(held) = self.find(sender, stream.number).await? {
             if held.source == stream.source && held.decoding.layout == layout {
@@ -119,7 +119,7 @@ impl Streams {
         Ok(Announced::New(new, KnownStream { source: stream.source, decoding }))
     }
 
-    /// A new stream is stored.
+    /// Notes that a new stream is stored.
     pub(super) fn accepted(&self, device: DeviceNumber, id: StreamId, stream: KnownStream) {
         self.hold(device, id, stream);
     }
@@ -170,7 +170,7 @@ impl Streams {
     }
 }
 
-/// Whether all that is shown of a layout can be shown as it is.
+/// Whether all texts of a layout can be shown as they are.
 fn is_plain_text(layout: &Layout) -> bool {
     let points = layout.points().iter();
     let shown = points.flat_map(|point| {

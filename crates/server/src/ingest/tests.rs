@@ -1,4 +1,4 @@
-//! Messages of a device, sealed as devices seal them, against a store of their own.
+//! Sends a device's messages, sealed as devices seal them, each test with a store of its own.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
-/// A message in the making.
+/// A message being built.
 #[derive(Default)]
 struct Message {
     counter: u64,
@@ -79,7 +79,7 @@ fn unsealed(keys: &LinkKeys, request: RequestId, reply: &[u8]) -> Heard {
     }
 }
 
-/// Enrols a device; its number.
+/// Enrols a device; returns its number.
 async fn enrol(store: &Store, id: &str) -> DeviceNumber {
     let claim = NewClaim {
         claim_for: ClaimFor::New {
@@ -106,8 +106,8 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
     device
 }
 
-/// The bytes of a layout of so many columns and points, which lie on the columns in turn; made by
-/// hand, because not every one is allowed.
+/// Returns the bytes of a layout with this many columns and points, the points on the columns in
+/// turn. Written by hand, because not every such layout is valid.
 fn layout_of(columns: u8, points: u8) -> Vec<u8> {
     let head = |major: u8, n: u8| match n {
         0..24 => vec![major | n],
@@ -129,7 +129,7 @@ fn layout_of(columns: u8, points: u8) -> Vec<u8> {
     bytes
 }
 
-/// A batch of constant words, one sample each `step_ms`.
+/// A batch of constant words, one sample every `step_ms`.
 fn constant(columns: usize, rows: i64, from: i64, step_ms: i64) -> Vec<u8> {
     let times: Vec<i64> = (0..rows).map(|row| from + row * step_ms).collect();
     let words = vec![7; times.len() * columns];
@@ -141,7 +141,7 @@ fn constant(columns: usize, rows: i64, from: i64, step_ms: i64) -> Vec<u8> {
     bytes
 }
 
-/// 23 batches of 1,024 constant samples each.
+/// Returns 23 batches of 1,024 constant samples each.
 fn bomb(counter: u64, columns: u8, points: u8, step_ms: i64) -> Message {
     let first = u32::try_from(counter).unwrap() * 23;
     let span = 1024 * step_ms;
@@ -155,7 +155,7 @@ fn bomb(counter: u64, columns: u8, points: u8, step_ms: i64) -> Message {
     Message { counter, batches, starts: Vec::new(), layouts, clock: None }
 }
 
-/// A batch of ten columns: samples at these times, with 1,000 W more from each to the next.
+/// A batch of ten columns: samples at these times, each with 1,000 W more than the one before.
 fn batch(base: TimeBase, times: &[i64]) -> Vec<u8> {
     batch_of(base, times, 10)
 }
@@ -181,7 +181,7 @@ impl World {
         Self::at_speed(0.001).await
     }
 
-    /// Its clock runs so many times as fast as the world's.
+    /// A world whose clock runs this many times as fast as real time.
     async fn at_speed(speed: f64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// Bytes of the store's files.
+    /// Returns the size of the store's files in bytes.
     fn size(&self) -> u64 {
         let files = std::fs::read_dir(self._dir.path()).unwrap();
         files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
@@ -268,14 +268,14 @@ fn times(from: i64, count: i64) -> Vec<i64> {
 #[tokio::test]
 async fn message_is_stored_answered_and_shown() {
     let world = World::new().await;
-    let somebody = Principal {
+    let reader = Principal {
         role: Role::Viewer,
         token: TokenId(1),
         token_name: "viewer".into(),
         session: None,
         expires: None,
     };
-    let mut events = world.live.subscribe(somebody.scope());
+    let mut events = world.live.subscribe(reader.scope());
     let first = batch(TimeBase::Unix, &times(NOW.0 - 70_000, 7));
     let second = batch(TimeBase::Unix, &times(NOW.0 - 35_000, 7));
     let message = world.announced(1, vec![(id(1, 2), second), (id(1, 1), first.clone())]);
@@ -298,7 +298,7 @@ async fn message_is_stored_answered_and_shown() {
     assert!(sample.values.contains(&("ac.frequency".into(), 50.01)), "{sample:?}");
     assert!(events.try_recv().is_err(), "one sample an inverter, the newest");
 
-    // The reply got lost: the device sends the same bytes.
+    // The reply was lost: the device sends the same bytes.
     let reply = world.ingest.take(&sealed).await.unwrap();
     assert_eq!(unsealed(&keys, request, &reply), expected);
     assert_eq!(world.blocks().await.len(), 2);
@@ -307,9 +307,9 @@ async fn message_is_stored_answered_and_shown() {
     assert_eq!((link.messages, link.batches), (1, 2));
 }
 
-/// A server for which a day is over before it has stored anything.
+/// At the second speed, hours pass on the server's clock before the message is stored.
 #[tokio::test]
-async fn a_reply_that_took_long_says_so() {
+async fn a_reply_that_took_long_reports_it() {
     for (speed, is_slow) in [(0.001, false), (1e8, true)] {
         let world = World::at_speed(speed).await;
         let bytes = batch(TimeBase::Unix, &times(NOW.0 - 70_000, 7));
@@ -449,7 +449,7 @@ async fn epoch_stands_where_its_device_says_and_as_surely() {
         (5, start(-100_000, Certainty::Confirmed)),
         (4, start(-7_300_000, Certainty::Estimated)),
     ];
-    // When the message arrives, and what its clock says by then, is of no account.
+    // The time at which the message arrives, and the device's clock at that time, do not matter.
     let clock = |unix| ClockReport { epoch: BootEpoch(5), mono: MonoMs(999_000_000), unix };
     message.clock = Some(clock(Some(UnixMs(NOW.0 - 5_000_000))));
     world.send(&message).await;
@@ -499,7 +499,7 @@ async fn clock_that_cannot_be_right_is_suspect_and_kept() {
         (id(1, 3), batch(TimeBase::Unix, &times(NOW.0 + day / 2, 3))),
     ];
     let mut message = world.announced(1, batches);
-    // A start that cannot be is no better, whatever the device says of it.
+    // An impossible start is no better, even if the device calls it confirmed.
     message.batches.push((id(2, 4), STREAM, batch(TimeBase::SinceBoot, &times(0, 3))));
     let start = EpochStart { unix: UnixMs(1000), certainty: Certainty::Confirmed };
     message.starts = vec![(2, start)];
@@ -526,7 +526,7 @@ async fn long_message_is_taken_whole() {
     assert_eq!(rows, 20_000);
 }
 
-/// The label of what became of a message.
+/// Returns the label of a message's outcome.
 async fn fate(world: &World, message: &[u8]) -> &'static str {
     world.ingest.take(message).await.map_or_else(|error| error.as_str(), |_| "taken")
 }
@@ -579,7 +579,7 @@ async fn message_that_brings_more_than_its_bytes_are_worth_is_taken_in_parts() {
     let taken = world.blocks().await.len();
     assert!((1..6).contains(&taken), "{taken} batches of 131,072 cells each");
     assert!(world.size() - before < 24 << 20, "{} bytes", world.size() - before);
-    // What was not taken comes again.
+    // The device sends again what was not taken.
     let is_there = |id: &BatchId| heard.acks.iter().any(|ack| ack.contains(*id));
     message.batches.retain(|(id, ..)| !is_there(id));
     assert_eq!(message.batches.len(), 23 - taken);
@@ -727,7 +727,7 @@ async fn large_messages_wait_for_their_turn_and_small_ones_pass_them() {
             vec![(id(1, u32::try_from(counter).unwrap()), constant(10, rows, NOW.0, 1000))];
         world.seal(&world.announced(counter, batches))
     };
-    // Large by what is in them: none has a hundred bytes beside its layout.
+    // Large by their content: none has a hundred bytes besides its layout.
     let large = [1, 2, 3].map(|counter| message(&world, counter, 1000));
     assert!(large[0].len() < 1024, "{} bytes", large[0].len());
     world.device = other;

@@ -1,4 +1,4 @@
-//! Set-up link, tokens, sessions, and what other sites' pages may not do.
+//! Set-up link, tokens, sessions, and requests that pages of other sites may not make.
 
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
@@ -60,7 +60,7 @@ async fn start_ends_the_set_up_link_of_the_start_before() {
     second.stop();
     second.stopped().await;
     let third = World::start_in(folder.path(), Config::default()).await;
-    assert_eq!(third.setup_link, None, "somebody owns it");
+    assert_eq!(third.setup_link, None, "the server has an owner");
 }
 
 #[tokio::test]
@@ -119,13 +119,13 @@ async fn pages_of_other_sites_cannot_use_a_session() {
             assert_eq!(answer.code(), "cross_site");
         }
     }
-    // A foreign page cannot log its visitor in either.
+    // A page of another site cannot log its visitor in either.
     let body = format!(r#"{{"token":"{}"}}"#, world.token);
     let foreign = [JSON, ("origin", "http://evil.example")];
     assert_eq!(world.send("POST", "/api/v1/session", &foreign, body).await.status, 403);
 }
 
-/// What somebody tries who guesses: every kind of secret that is taken without another, and nothing.
+/// Guesses at every kind of secret that is accepted without another one, and no secret at all.
 async fn guess(world: &World, n: usize) -> u16 {
     let cose = [("content-type", "application/cose")];
     let token = format!(r#"{{"token":"ew_00000000_{n:064x}"}}"#);
@@ -167,7 +167,7 @@ async fn wrong_codes_for_one_claim_are_slowed_down_and_its_right_one_is_taken() 
     let right = enrolment["claim_code"].as_str().unwrap();
     let half = DeviceHalf::new([9; 32]);
     let mut statuses = Vec::new();
-    // Codes of the same claim with another secret; some alphabets have look-alikes that are one.
+    // Codes of the same claim with another secret; some alphabets have look-alikes for one symbol.
     for symbol in ['0', '1', '2', '3', '4', '5', '6', '7'].into_iter().cycle().take(40) {
         let mut wrong: Vec<char> = right.chars().collect();
         let last = wrong.len() - 1;
@@ -190,7 +190,7 @@ async fn wrong_codes_for_one_claim_are_slowed_down_and_its_right_one_is_taken() 
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// Makes a token over the API; gives its number and text.
+/// Creates a token through the API; returns its number and text.
 async fn token(world: &World, name: &str, role: &str, valid_for_s: Option<u64>) -> (i64, String) {
     let mut body = serde_json::json!({ "name": name, "role": role });
     body["valid_for_s"] = valid_for_s.into();
@@ -247,7 +247,7 @@ async fn revoked_token_is_void_with_its_sessions_and_streams() {
     }
     let again = delete(&world, &format!("/api/v1/tokens/{id}")).await;
     assert_eq!((again.status, again.code().as_str()), (404, "token_unknown"));
-    // What others follow goes on.
+    // Streams of other readers go on.
     let mut device = TestDevice::enrol(&world, "Roof").await;
     let now = Clock::system().now();
     device.deliver(&world, now, &[(now, Some(5))]).await;
@@ -282,14 +282,14 @@ async fn stream_ends_with_its_session_however_it_ends() {
         find(&listed, "is_own", true)["id"].as_i64().unwrap()
     };
 
-    // Logged out.
+    // Ended by logging out.
     let session = log_in(&world, &world.token).await;
     let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
     let out = [("cookie", session.as_str()), ("sec-fetch-site", "same-origin")];
     assert_eq!(world.send("DELETE", "/api/v1/session", &out, "").await.status, 204);
     stream.ends().await;
 
-    // Ended by somebody else.
+    // Ended by another caller.
     let session = log_in(&world, &world.token).await;
     let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
     let id = id_of(&session).await;
@@ -297,7 +297,7 @@ async fn stream_ends_with_its_session_however_it_ends() {
     stream.ends().await;
     assert_eq!(delete(&world, &format!("/api/v1/sessions/{id}")).await.status, 404);
 
-    // Ended with all others, and whoever does it stays.
+    // Ended together with all others; the caller's own session stays.
     let session = log_in(&world, &text).await;
     let mut stream = Reader::open_as(&world, ("cookie", &session)).await;
     let mut kept = Reader::open_as(&world, ("cookie", &own)).await;
@@ -330,7 +330,7 @@ async fn token_that_another_process_revokes_or_time_ends_is_void_at_once() {
     beside.delete_token(by.clone(), ecowatt_store::TokenId(id), None).await.unwrap();
     stream.ends().await;
 
-    // One that expires: made beside the server too, since the API wants a minute at least.
+    // One that expires: created directly in the store, since the API requires at least a minute.
     let access = ecowatt_server::access::Access::new(beside, Clock::system());
     let short = ecowatt_server::access::TokenRequest {
         name: "short".into(),
@@ -392,7 +392,7 @@ async fn outstanding_claim_codes_are_listed_voided_and_go_with_the_keys() {
     let gone = delete(&world, &target).await;
     assert_eq!((gone.status, gone.code().as_str()), (404, "claim_unknown"));
 
-    // A redeemed one is no longer outstanding; a second code of the device goes with its keys.
+    // A redeemed code is no longer listed; a second code of the device is voided with its keys.
     assert_eq!(TestDevice::redeem(&world, &half, &second).await.status, 200);
     assert_eq!(world.get_json("/api/v1/claims").await, serde_json::json!([]));
     let third = claim("/api/v1/devices/dev-2/claim", "{}").await;
@@ -416,7 +416,7 @@ async fn session_is_found_behind_cookies_that_are_none() {
         let answer = world.send("GET", "/api/v1/sites", &[("cookie", &cookies)], "").await;
         assert_eq!(answer.status, 200, "{cookies}");
     }
-    // Not any number of them is tried.
+    // Only a limited number of cookies is tried.
     let many = format!("{}{cookie}", format!("{unknown}; ").repeat(20));
     let answer = world.send("GET", "/api/v1/sites", &[("cookie", &many)], "").await;
     assert_eq!(answer.status, 401);
@@ -438,7 +438,7 @@ async fn cookie_behind_tls_is_this_hosts_alone() {
         async move { world.send("GET", "/api/v1/sites", &[("cookie", &cookie)], "").await.status }
     };
     assert_eq!(ask(cookie.clone()).await, 200);
-    // A neighbouring host may set this one.
+    // A neighbouring host can set this cookie.
     assert_eq!(ask(cookie.trim_start_matches("__Host-").to_owned()).await, 401);
 }
 
@@ -474,7 +474,7 @@ async fn change_leaves_who_made_it_and_on_which_request() {
     );
 }
 
-/// A demonstration's clock is not the world's: what the pages compare goes by the server's own.
+/// A demonstration's clock is not the wall clock; the pages compare times with the server's clock.
 #[tokio::test]
 async fn changes_are_dated_by_the_server_s_own_clock() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Clients without a key that take what they can get, beside others who must be served.
+//! Clients without a key that take all they can get, while others must still be served.
 
 use ecowatt_model::UnixMs;
 use ecowatt_server::Config;
@@ -13,7 +13,7 @@ use crate::world::{HERE, World, within};
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
 const THERE: [u8; 4] = [127, 0, 0, 3];
 
-/// Both ends of all connections are in this process.
+/// File descriptors that the test needs: both ends of all connections are in this process.
 fn allow_many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -39,7 +39,7 @@ async fn crowd(world: &World, source: [u8; 4], count: usize, says: &[u8]) -> Vec
     crowd
 }
 
-/// A device's upload and an operator's read, from the address of the crowd and from another.
+/// A device's upload and an operator's read, from the crowd's address and from another one.
 async fn others_are_served(world: &World, device: &mut TestDevice, what: &str) {
     let now = ecowatt_clock::Clock::system().now();
     device.deliver(world, now, &[(UnixMs(now.0 - 5_000), Some(1_000))]).await;
@@ -65,7 +65,7 @@ async fn heads_without_bodies_keep_nobody_out() {
     for target in ["/link", "/api/v1/session", "/link/enrol"] {
         held.push(crowd(&world, HERE, 1_100, head(target).as_bytes()).await);
         others_are_served(&world, &mut device, target).await;
-        // Files of both ends of more than so many may not be allowed.
+        // The process may not be allowed the descriptors for both ends of more connections.
         if held.len() > 1 {
             held.remove(0);
         }
@@ -90,7 +90,7 @@ async fn address_with_its_share_of_connections_loses_its_idlest() {
     let line = metrics.lines().find(|line| line.starts_with("ecowatt_http_connections "));
     let open: usize = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(open <= 40 + 2, "{open} of 480 are open");
-    // One that idles under another address was left alone.
+    // An idle connection of another address was not closed.
     elsewhere.write_all(get.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     within("an answer", elsewhere.read_exact(&mut answer)).await.unwrap();

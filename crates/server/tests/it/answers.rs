@@ -36,8 +36,8 @@ async fn pages(world: &World, target: &str) -> Vec<(Vec<i64>, Vec<f64>)> {
 async fn dense_samples_come_in_pages_none_left_out_and_none_twice() {
     let world = World::start().await;
     let mut device = TestDevice::enrol(&world, "Roof").await;
-    // The shortest interval that there may be; each batch begins at the instant at which the one before
-    // it ends, so that a page ends between two samples of one instant.
+    // The shortest allowed interval. Each batch begins at the instant at which the one before it
+    // ends, so that a page ends between two samples of one instant.
     let mut expected = Vec::new();
     for batch in 0..21i64 {
         let samples: Vec<Sample> = (0..1000i64)
@@ -100,7 +100,7 @@ async fn get_gzip(world: &World, target: &str) -> Answer {
     world.send("GET", target, &[(name, &value), ("accept-encoding", "gzip, br")], "").await
 }
 
-/// The bytes of a compressed answer, whose checksum is checked.
+/// Unpacks a compressed answer and verifies its checksum.
 fn inflated(answer: &Answer) -> Vec<u8> {
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
     let body = &answer.body;
@@ -126,7 +126,7 @@ async fn pages_are_compressed_for_those_who_take_it() {
         let headers = [("accept-encoding", encoding), ("if-none-match", tag.as_str())];
         assert_eq!(world.send("GET", "/app.js", &headers, "").await.status, status, "{encoding}");
     }
-    // What carries a secret is not.
+    // An answer with a secret is not compressed.
     let session = format!(r#"{{"token":"{}"}}"#, world.token);
     let headers = [gzip, crate::world::JSON];
     let answer = world.send("POST", "/api/v1/session", &headers, &session).await;

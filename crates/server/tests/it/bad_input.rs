@@ -1,4 +1,4 @@
-//! What clients get wrong is said to be theirs: a status from 400 to 499 and a JSON error.
+//! Faults of clients are reported as theirs: a status from 400 to 499 and a JSON error.
 
 use crate::world::{JSON, World};
 

@@ -1,4 +1,4 @@
-//! A device as small as can be: enrols itself and delivers samples of the ten-register inverter.
+//! A minimal device: enrols itself and delivers samples of the ten-register inverter.
 
 use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Identity};
@@ -24,24 +24,24 @@ pub(crate) struct TestDevice {
     identity: Identity,
     keys: LinkKeys,
     layout: Layout,
-    /// How many streams it had before this one.
+    /// How many streams the device had before this one.
     stream: u16,
     epoch: BootEpoch,
     counter: u64,
     sequence: u32,
 }
 
-/// One sample: when, and what the inverter said of its power; nothing if it did not answer.
+/// One sample: its time, and the inverter's power; none if the inverter did not answer.
 pub(crate) type Sample = (UnixMs, Option<u16>);
 
 impl TestDevice {
-    /// Makes a claim as an operator does and redeems it as a device does.
+    /// Creates a claim as an operator does and redeems it as a device does.
     pub(crate) async fn enrol(world: &World, name: &str) -> Self {
         let claim = Self::claim(world, name).await;
         Self::redeemed(world, claim).await
     }
 
-    /// The answer to an operator who makes a claim.
+    /// Creates a claim; returns the operator's answer.
     pub(crate) async fn claim(world: &World, name: &str) -> Value {
         let body =
             format!(r#"{{"name":"{name}","site":{{"name":"Home","time_zone":"Europe/Berlin"}}}}"#);
@@ -80,12 +80,12 @@ impl TestDevice {
         world.send("POST", "/link/enrol", &[COSE], &message[..length]).await
     }
 
-    /// Who it is.
+    /// Returns the device's id.
     pub(crate) fn identity(&self) -> Identity {
         self.identity.clone()
     }
 
-    /// The same device with another identity, which it counts from the start under.
+    /// Returns the same device under another identity, with its counters at the start.
     pub(crate) fn with(&self, identity: Identity) -> Self {
         let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
         Self {
@@ -100,17 +100,17 @@ impl TestDevice {
         }
     }
 
-    /// Goes on where another one with the same identity is.
+    /// Continues where another copy with the same identity is.
     pub(crate) fn continue_from(&mut self, other: &Self) {
         (self.counter, self.sequence) = (other.counter, other.sequence);
     }
 
-    /// Goes on in the epoch of another one, after so many batches.
+    /// Continues in the epoch of another copy, after this many batches.
     pub(crate) fn continue_names_of(&mut self, other: &Self, batches: u32) {
         (self.epoch, self.sequence) = (other.epoch, batches);
     }
 
-    /// The same device with an inverter of this layout, on a stream of its own.
+    /// Returns the same device with an inverter of this layout, on a stream of its own.
     pub(crate) fn use_layout(&mut self, layout: Layout) {
         self.layout = layout;
         self.stream += 1;
@@ -120,7 +120,7 @@ impl TestDevice {
         self.layout.to_cbor()
     }
 
-    /// Sends a message with whatever `write` puts into it.
+    /// Sends a message with what `write` puts into it.
     pub(crate) async fn report(
         &mut self,
         world: &World,
@@ -156,7 +156,7 @@ impl TestDevice {
         assert!(reply.acks().any(|ack| ack.contains(id)), "batch is acknowledged");
     }
 
-    /// Sends samples as one batch; the sealed answer.
+    /// Sends samples as one batch; returns the sealed answer.
     pub(crate) async fn send(
         &mut self,
         world: &World,
@@ -168,7 +168,7 @@ impl TestDevice {
         self.send_batch(world, now, &bytes, state).await
     }
 
-    /// Delivers one sample in which the inverter said its state and nothing else.
+    /// Delivers one sample in which the inverter reported only its state.
     pub(crate) async fn deliver_state(&mut self, world: &World, at: UnixMs, code: u16) {
         let point = self.layout.find("state").unwrap();
         let column = usize::from(self.layout.points()[point].first_column);
@@ -180,7 +180,7 @@ impl TestDevice {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Delivers samples as one batch, with every register of the layout as it was read.
+    /// Delivers samples as one batch, with all registers of the layout given.
     pub(crate) async fn deliver_words(&mut self, world: &World, samples: &[(UnixMs, Vec<u16>)]) {
         let times: Vec<i64> = samples.iter().map(|(at, _)| at.0).collect();
         let words: Vec<u16> = samples.iter().flat_map(|(_, words)| words.clone()).collect();
@@ -191,7 +191,7 @@ impl TestDevice {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Delivers samples that lie so many milliseconds after a start that nobody confirmed.
+    /// Delivers samples at these milliseconds after a start whose time the server never confirmed.
     pub(crate) async fn deliver_estimated(
         &mut self,
         world: &World,
@@ -220,12 +220,12 @@ impl TestDevice {
         world.send("POST", "/link", &[COSE], &message).await
     }
 
-    /// The batch sent last.
+    /// Returns the id of the last batch sent.
     fn batch(&self) -> BatchId {
         BatchId { epoch: self.epoch, sequence: Sequence(self.sequence) }
     }
 
-    /// The message sent last.
+    /// Returns the last message sent.
     fn request(&self) -> RequestId {
         let grant = &self.identity.grant;
         let kid = Kid { device: grant.device, generation: grant.generation };
@@ -271,7 +271,7 @@ impl TestDevice {
         buffer
     }
 
-    /// All registers as on a fine day but the power, which is the last.
+    /// Registers of a sunny day; the last one is the power.
     pub(crate) fn encode(&self, samples: &[Sample]) -> Vec<u8> {
         self.encode_from(TimeBase::Unix, samples)
     }

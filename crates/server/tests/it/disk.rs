@@ -1,4 +1,4 @@
-//! A disk without space: who asks is put off, and nobody has to do anything but make room.
+//! A full disk: writes are rejected, and freeing space is all that the operator has to do.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,7 +47,7 @@ async fn enrol(world: &World) -> Answer {
         .await
 }
 
-/// Space that the database has already may last for a while.
+/// Writes until the disk is full; free space inside the database may last for a while.
 async fn enrol_until(world: &World, status: u16) -> Answer {
     within(&format!("an answer {status}"), async {
         loop {

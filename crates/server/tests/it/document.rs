@@ -1,4 +1,4 @@
-//! The OpenAPI document, and that every route it names is guarded as it says.
+//! The OpenAPI document, and that every route in it is guarded as documented.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::world::{JSON, World};
 
-/// Routes that need no token; whoever adds one says so here.
+/// Routes that need no token. A new one must be added here.
 const OPEN: [&str; 7] = [
     "get /api/v1/openapi.json",
     "get /health",
@@ -73,7 +73,7 @@ async fn every_other_route_wants_a_token() {
         ] {
             let answer = world.send(&method, &target, &headers, "").await;
             if OPEN.contains(&name.as_str()) {
-                // The link answers every message that it cannot open this way.
+                // The link answers this to every message that it cannot open.
                 assert!(answer.status != 401 || path == "/link", "{name}: {answer:?}");
             } else {
                 assert_eq!(answer.status, 401, "{name} {headers:?}");
@@ -83,10 +83,10 @@ async fn every_other_route_wants_a_token() {
     }
 }
 
-/// Operations beside those that write which only an owner may do: they say who has access.
+/// Reads that only an owner may do, because they show who has access.
 const OWNERS: [&str; 3] = ["get /api/v1/claims", "get /api/v1/sessions", "get /api/v1/tokens"];
 
-/// What anybody may do who has a token: it is about that token's own session.
+/// Operations that every token may do, because they concern its own session.
 const ANYBODYS: [&str; 2] = ["delete /api/v1/session", "get /api/v1/session"];
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn roles_may_do_what_the_document_says_and_no_more() {
         let security = &operation["security"];
         assert_eq!(security[0]["token"], security[1]["session"], "{name}");
         let right = security[0]["token"][0].as_str().unwrap();
-        // Reading is what does not change anything; whoever adds an exception says so above.
+        // Safe methods need the right to read; exceptions are listed above.
         let expected = match name.as_str() {
             name if ANYBODYS.contains(&name) => "enter",
             "get /metrics" => "measure",
@@ -132,7 +132,7 @@ async fn roles_may_do_what_the_document_says_and_no_more() {
             for shown in [("authorization", bearer.as_str()), ("cookie", cookie.as_str())] {
                 let headers = [shown, ("sec-fetch-site", "same-origin")];
                 let method = method.to_uppercase();
-                // The owner's sessions are still needed.
+                // The owner's sessions are needed for the rest of the test.
                 if *role == "owner" && name == "delete /api/v1/sessions" {
                     continue;
                 }
@@ -151,11 +151,11 @@ fn every_field_has_an_example_of_its_type() {
     let document: Value = serde_json::from_str(&ecowatt_server::openapi()).unwrap();
     let mut fields = 0;
     for (schema, described) in document["components"]["schemas"].as_object().unwrap() {
-        // A flattened type brings its own fields.
+        // A flattened type adds its own fields.
         let parts = described["allOf"].as_array().into_iter().flatten().chain([described]);
         let properties = parts.filter_map(|part| part["properties"].as_object()).flatten();
         for (field, property) in properties {
-            // A field of another named type has that type's examples.
+            // A field of another named type takes the examples of that type.
             if property.to_string().contains("$ref") {
                 continue;
             }
@@ -246,7 +246,7 @@ async fn no_operation_answers_what_the_document_does_not_say() {
     let large = vec![b' '; 70 * 1024];
     for (method, path, operation) in operations(&document) {
         let documented = statuses(&operation);
-        // These two answer with a stream, or end the session.
+        // These either answer with a stream or end the session.
         if path.ends_with("/events") || path.ends_with("/openapi.json") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! An address for devices alone.
+//! An address for devices only.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::device::TestDevice;
 use crate::world::World;
 
-/// What devices are answered; whoever adds an operation says so here.
+/// Operations that are answered at the devices' address. A new one must be added here.
 const FOR_DEVICES: [&str; 3] = ["get /health", "post /link", "post /link/enrol"];
 
 async fn world() -> World {

@@ -19,7 +19,7 @@ impl Reader {
         Self::open_with(world, query, (name, &value)).await
     }
 
-    /// Opens the stream of all events as whoever shows this header.
+    /// Opens the stream of all events with this header for authentication.
     pub(crate) async fn open_as(world: &World, shown: (&str, &str)) -> Self {
         Self::open_with(world, "", shown).await
     }
@@ -37,12 +37,12 @@ impl Reader {
         reader
     }
 
-    /// The next line; none at the stream's end.
+    /// Returns the next line; none at the stream's end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         within("a line comes", self.0.next_line()).await.unwrap()
     }
 
-    /// Waits until the stream ends, which it must soon: a second, and what a busy machine takes.
+    /// Waits until the stream ends, which it must within a second, plus what a busy machine needs.
     pub(crate) async fn ends(&mut self) {
         let world = Clock::system();
         let begun = world.mono();
@@ -52,7 +52,7 @@ impl Reader {
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
-    /// The data of the next event of that name.
+    /// Returns the data of the next event with this name.
     pub(crate) async fn event(&mut self, name: &str) -> Value {
         let head = format!("event: {name}");
         while self.line().await.expect("stream goes on") != head {}
@@ -86,12 +86,12 @@ async fn delivered_sample_is_told_at_once() {
 async fn stopping_ends_streams_and_lets_the_server_go() {
     let mut world = World::start().await;
     let mut reader = Reader::open(&world, "").await;
-    // A connection that is kept open without a request must not hold the server up.
+    // A connection that is kept open without a request must not delay the server's end.
     let _idle = TcpStream::connect(world.address).await.unwrap();
     world.stop();
     while let Some(line) = reader.line().await {
         assert!(!line.starts_with("event"), "{line}");
     }
     world.stopped().await;
-    assert!(TcpStream::connect(world.address).await.is_err(), "nobody listens");
+    assert!(TcpStream::connect(world.address).await.is_err(), "the server still listens");
 }

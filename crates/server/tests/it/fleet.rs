@@ -1,4 +1,4 @@
-//! What operators see of devices that deliver.
+//! What operators see of devices that deliver samples.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ async fn inverter_that_says_that_it_has_a_fault_is_faulty_until_it_says_otherwis
         catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap()
     };
     let profile = |id: &str| catalogue::find(id).unwrap();
-    // Runs, has a fault.
+    // States "running" and "fault".
     let cases = [
         (sunspec(101, 50), 4, 7),
         (sunspec(103, 50), 8, 7),
@@ -308,7 +308,7 @@ async fn claim_code_is_redeemed_by_one_device() {
     let other = TestDevice::redeem(&world, &DeviceHalf::new([2; 32]), &code).await;
     assert_eq!((other.status, other.body.len()), (409, 0));
 
-    // A second code for the device gives it a second key.
+    // With a second code the device gets a second key.
     let enrolment = world.post("/api/v1/devices/dev-1/claim", "{}").await;
     assert_eq!(enrolment.status, 201, "{}", enrolment.text());
     let code: ClaimCode = enrolment.json()["claim_code"].as_str().unwrap().parse().unwrap();
@@ -332,7 +332,7 @@ async fn only_who_holds_a_claim_code_learns_that_it_was_used_or_has_expired() {
             let left = u64::try_from(expires.as_millisecond() - now().0).unwrap_or(0);
             tokio::time::sleep(Duration::from_millis(left + 1)).await;
         }
-        // The same claim, and a secret that differs in its last symbol.
+        // The same claim with a secret that differs in its last symbol.
         let last = if code.ends_with('A') { 'B' } else { 'A' };
         let guess = format!("{}{last}", &code[..code.len() - 1]);
         (code.parse().unwrap(), guess.parse().unwrap())

@@ -1,4 +1,4 @@
-//! What a request must say of the server that it is for, and what is not read of one.
+//! How a request must name its server, and which bodies are not read.
 
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_server::Config;
@@ -44,7 +44,7 @@ async fn browsers_get_nothing_under_a_name_that_is_not_the_servers() {
     assert_eq!(answer.status, 421);
     let answer = world.send_raw(&request("GET", "http://evil/", &[&here], "")).await;
     assert_eq!(answer.status, 421);
-    // Devices and probes may know it by any name, but name it once.
+    // Devices and probes may use any name, but exactly one.
     for (method, target, status) in [("POST", "/link", 415), ("GET", "/health", 200)] {
         let answer = world.send_raw(&request(method, target, &["eco.intern"], "")).await;
         assert_eq!(answer.status, status, "{target}");
@@ -91,12 +91,12 @@ async fn refusal_arrives_whatever_the_client_still_sends() {
         bytes.extend(&body);
         assert_eq!(world.send_raw(&bytes).await.status, status, "{target} {more}");
     }
-    // As long as allowed, and of the wrong kind.
+    // As long as allowed, and of the wrong content type.
     let more = format!("content-type: text/plain\r\ncontent-length: {MESSAGE_MAX}\r\n");
     let mut bytes = request("POST", "/link", &[&here], &more);
     bytes.extend(&body[..MESSAGE_MAX]);
     assert_eq!(world.send_raw(&bytes).await.status, 415);
-    // In pieces, whose sum nobody announced.
+    // In chunks, whose total length was not announced.
     let mut bytes =
         request("POST", "/link", &[&here], &format!("{cose}transfer-encoding: chunked\r\n"));
     for piece in body.chunks(1 << 16) {

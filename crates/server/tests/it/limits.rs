@@ -1,4 +1,4 @@
-//! Places that clients compete for.
+//! Limits on what clients compete for.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -77,7 +77,7 @@ async fn ready_while_the_store_answers() {
     assert_eq!(world.send("GET", "/health", &[], "").await.text(), "ok\n");
 }
 
-/// Makes the store work until `future` is ready.
+/// Steps the store until `future` is ready.
 async fn stepped<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
@@ -90,8 +90,7 @@ async fn stepped<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A writer that is stuck is what a disk that does not answer makes, one that is gone what a panic
-/// does.
+/// A stuck writer stands for a disk that does not answer, a missing one for a panic of the writer.
 #[tokio::test]
 async fn ready_is_whoever_can_store_and_a_server_that_never_will_again_ends() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! False readings, as an operator meets them: which are marked, and what days say of them.
+//! Misread values, as an operator sees them: which are marked, and how they affect daily energy.
 
 use ecowatt_model::UnixMs;
 use ecowatt_profile::{Profile, Transport};
@@ -12,11 +12,11 @@ const START: i64 = 1_782_036_000_000;
 const INTERVAL_MS: i64 = 5_000;
 const SAMPLES: i64 = 12;
 const BATCHES: i64 = 60;
-/// What the inverter makes all the time, and what its counter shows at the beginning.
+/// The inverter's constant power, and its counter's first value.
 const POWER_W: u32 = 600;
 const COUNTER_WH: u32 = 1_204_300;
 
-/// A counter and a power of two registers each, of an inverter that is rated for 5,000 W.
+/// A layout with a counter and a power of two registers each, for an inverter rated 5,000 W.
 const PROFILE: &str = r#"
 schema = 1
 id = "test/counter"
@@ -37,8 +37,8 @@ every_s = 5
 "ac.power" = { address = 2, type = "i32", unit = "W", group = "live", min_rated = -0.1, max_rated = 1.5 }
 "#;
 
-/// An hour of an inverter in batches of a minute. `misread` says what is shown of (batch, sample) in
-/// place of (counter, power).
+/// Delivers an hour of an inverter in batches of a minute. `misread` may replace the counter and
+/// power of a batch's sample.
 async fn hour(
     world: &World,
     misread: impl Fn(i64, i64, (u32, u32)) -> (u32, u32),
@@ -106,7 +106,7 @@ async fn a_day_says_how_many_steps_of_the_counter_were_refused() {
 #[tokio::test]
 async fn a_power_that_cannot_be_is_marked_and_enters_nothing() {
     let world = World::start().await;
-    // A wrong high word, the smallest number there is, and a little more than the inverter can.
+    // A wrong high word, the smallest number, and slightly more than the inverter can produce.
     for wrong in [130 * 65_536 + POWER_W, 0x8000_0000, 7_501] {
         let (device, made_wh) = hour(&world, |batch, sample, (counter, power)| {
             (counter, if (batch, sample) == (20, 5) { wrong } else { power })

@@ -24,7 +24,7 @@ async fn client_routes_get_the_index_and_missing_files_do_not() {
     assert_eq!((missing.status, missing.code().as_str()), (404, "page_unknown"));
     assert_eq!(world.send("POST", "/", &[], "").await.status, 405);
     if index.status == 404 {
-        // A working tree without the dashboard's built files.
+        // The working tree lacks the dashboard's built files.
         assert_eq!(index.code(), "page_unknown");
         return;
     }

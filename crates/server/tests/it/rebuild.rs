@@ -1,4 +1,4 @@
-//! Roll-ups made again from the stored batches.
+//! Roll-ups rebuilt from stored batches.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn by() -> By {
     By::new("test", UnixMs(0))
 }
 
-/// Two days of a device, with a night's gap, a batch that came late and one from a clock far ahead.
+/// Delivers two days of a device, with a gap at night, a late batch and one from a clock far ahead.
 async fn stored(folder: &std::path::Path) {
     let mut world = World::start_in(folder, Config::default()).await;
     let setup = format!(r#"{{"code":"{}"}}"#, world.code());
@@ -40,7 +40,7 @@ async fn stored(folder: &std::path::Path) {
     world.stopped().await;
 }
 
-/// Everything that is shown of the device's past.
+/// Returns everything that the API shows of the device's past.
 async fn shown(store: &Store) -> String {
     let energy = store.energy_days(DEVICE, ALL).await.unwrap();
     let points = store.list_points(DEVICE, ecowatt_model::SourceNumber(0)).await.unwrap();
@@ -80,7 +80,7 @@ async fn packed_batches_are_as_they_were_sent() {
     assert_eq!(stretches.len(), 3, "{stretches:?}");
     assert_eq!(store.list_blocks(DEVICE, source, None).await.unwrap(), sent);
     assert_eq!(store.list_batches(DEVICE).await.unwrap(), names);
-    // From the middle of the pack on, and up to there.
+    // From the middle of the pack on, and up to the middle.
     let after = Some((sent[2].first, sent[2].id));
     assert_eq!(store.list_blocks(DEVICE, source, after).await.unwrap(), sent[3..]);
     let until = TimeRange { from: sent[1].last, to: sent[3].first };
@@ -122,7 +122,7 @@ async fn past_days_follow_a_time_zone_that_was_corrected() {
     assert!(rebuild(&store, None, DEVICE).await.unwrap().rows_changed > 0);
     assert_eq!(shown(&store).await, berlin, "a check changes nothing");
     assert!(rebuild(&store, Some(by()), DEVICE).await.unwrap().rows_changed > 0);
-    // When the sun shines in Berlin in the afternoon, it is the next day in Auckland.
+    // An afternoon in Berlin is already the next day in Auckland.
     let after = dates().await;
     assert_eq!(after.last().unwrap().0, before.last().unwrap().0 + 1, "{before:?} {after:?}");
     assert_eq!(rebuild(&store, None, DEVICE).await.unwrap().rows_changed, 0);

@@ -1,4 +1,4 @@
-//! A device whose key somebody else has can be enrolled again, whatever was reported under it.
+//! A device whose key was stolen can be enrolled again, whatever was reported under that key.
 
 use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
@@ -13,7 +13,7 @@ fn now() -> UnixMs {
     UnixMs(Clock::system().now().0 / 1000 * 1000)
 }
 
-/// Gives the device another key, as an operator and an agent do.
+/// Enrols the device again, as an operator and an agent do.
 pub(crate) async fn enrol_again(world: &World, device: &TestDevice) -> TestDevice {
     let enrolment = world.post(&format!("/api/v1/devices/{}/claim", device.id), "{}").await;
     assert_eq!(enrolment.status, 201, "{}", enrolment.text());
@@ -29,7 +29,7 @@ async fn samples_of(world: &World, id: &str) -> usize {
     world.get_json(&target).await["t_ms"].as_array().unwrap().len()
 }
 
-/// Something that a thief may send.
+/// A message that a thief may send.
 type Report = fn(&mut UplinkWriter<'_>, &TestDevice);
 
 fn clock(writer: &mut UplinkWriter<'_>, epoch: u32) {
@@ -114,7 +114,7 @@ async fn whatever_was_reported_under_the_old_key_the_next_one_works() {
         let answer = thief.report(&world, |writer| report(writer, &device)).await;
         assert!([200, 401].contains(&answer.status), "{what}: {answer:?}");
 
-        // A new device in its place, and the same one with what it knows.
+        // A new device in its place, and the same one with its memory.
         for round in 0..2 {
             let before = samples_of(&world, &device.id).await;
             let mut next = enrol_again(&world, &device).await;
@@ -154,7 +154,7 @@ async fn rest_of_a_spool_arrives_once_under_the_next_key() {
         device.deliver(&world, start, &[(at(i), Some(1000))]).await;
     }
     let mut next = enrol_again(&world, &device).await;
-    // The acknowledgement of the third was lost; two more were sampled before the agent was stopped.
+    // The third batch's acknowledgement was lost; two more were cut before the agent was stopped.
     next.continue_names_of(&device, 2);
     for i in 2..5 {
         next.deliver(&world, start, &[(at(i), Some(1000))]).await;
@@ -162,7 +162,7 @@ async fn rest_of_a_spool_arrives_once_under_the_next_key() {
     assert_eq!(samples_of(&world, &device.id).await, 5);
     let seen = world.get_json(&format!("/api/v1/devices/{}", device.id)).await;
     assert_eq!((&seen["link"]["batches"], &seen["link"]["duplicates"]), (&5.into(), &1.into()));
-    // And under the one after that, the other way round.
+    // And under the key after that, in the other order.
     let mut third = enrol_again(&world, &next).await;
     for last in (0..7).rev() {
         third.continue_names_of(&device, u32::try_from(last).unwrap());
@@ -200,9 +200,9 @@ async fn reset_device_sends_the_rest_of_its_spool_whatever_has_taken_its_names()
         for i in 0..3 {
             device.deliver(&world, start, &[(at(i), Some(1000))]).await;
         }
-        // What is sent again is known by its bytes, wherever they are.
+        // Repeated batches are recognised by their bytes, wherever those are stored.
         if number % 2 == 0 {
-            // Around midnight UTC one of the three stays alone.
+            // Around midnight UTC one of the three is in a day of its own.
             assert!(world.pack().await >= 2);
         }
         let mut thief = device.with(device.identity());
@@ -213,7 +213,7 @@ async fn reset_device_sends_the_rest_of_its_spool_whatever_has_taken_its_names()
         let seen = world.get_json(&format!("/api/v1/devices/{}", device.id)).await;
         assert!(seen["link"]["key_revoked"].is_string() && seen["firmware"].is_null(), "{seen}");
         assert_eq!(samples_of(&world, &device.id).await, stolen, "{what}: its history stays");
-        // Newest first, some of it sent before; and once more, as after lost acknowledgements.
+        // Newest first, some of it sent before; then repeated, as after lost acknowledgements.
         let mut next = enrol_again(&world, &device).await;
         for _ in 0..2 {
             for i in (1..9).rev() {
@@ -277,7 +277,7 @@ async fn names_places_and_time_zones_are_corrected() {
     let sites = world.get_json("/api/v1/sites").await;
     let site = format!("/api/v1/sites/{}", sites[0]["id"]);
 
-    // Without days the zone is simply wrong and can be put right; with days it takes a word.
+    // Without stored days the zone can simply be corrected; with days the request must confirm it.
     assert_eq!(patch(&site, r#"{"time_zone":"europe/PARIS"}"#).await.status, 200);
     assert_eq!(world.get_json(&target).await["site"]["time_zone"], "Europe/Paris");
     let start = now();
@@ -294,7 +294,7 @@ async fn names_places_and_time_zones_are_corrected() {
     assert_eq!(patch(&target, body).await.status, 200, "days are cut alike there");
     let body = r#"{"site":{"name":"Far","time_zone":"Asia/Tokyo"},"keep_past_days":true}"#;
     assert_eq!(patch(&target, body).await.status, 200);
-    // What comes from now on is cut by the zone of the new place.
+    // Samples received from here on are cut by the zone of the new site.
     let at = UnixMs(start.0 / 86_400_000 * 86_400_000 - 86_400_000 + 16 * 3_600_000);
     device.deliver(&world, start, &[(at, Some(1000))]).await;
     let tomorrow = jiff::Timestamp::from_millisecond(at.0 + 3_600_000).unwrap();

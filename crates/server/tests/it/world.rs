@@ -16,16 +16,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-/// Where most requests come from.
+/// The address that most requests come from.
 pub(crate) const HERE: [u8; 4] = [127, 0, 0, 1];
 
-/// Longest wait for a state that must come.
+/// Longest wait for an expected state.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server on a port of its own, with an owner's token.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
-    /// Where devices alone are answered, if anywhere.
+    /// The address for devices only, if there is one.
     pub(crate) device_address: Option<SocketAddr>,
     pub(crate) setup_link: Option<String>,
     pub(crate) token: String,
@@ -34,11 +34,11 @@ pub(crate) struct World {
     folder: Option<TempDir>,
 }
 
-/// What came back.
+/// The server's answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Names in lower case.
+    /// The names are in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl World {
         Self::start_with(Config::default()).await
     }
 
-    /// The same with a configuration.
+    /// Does the same with a configuration.
     pub(crate) async fn start_with(config: Config) -> Self {
         let mut world = Self::start_unclaimed(config).await;
         let answer = world
@@ -60,7 +60,7 @@ impl World {
         world
     }
 
-    /// Starts a server that nobody has a token for.
+    /// Starts a server without any token.
     pub(crate) async fn start_unclaimed(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self::start_in(folder.path(), config).await;
@@ -68,7 +68,7 @@ impl World {
         world
     }
 
-    /// A server that somebody has started.
+    /// Wraps a server that the test has started.
     pub(crate) fn of(running: Running) -> Self {
         Self {
             address: running.address,
@@ -81,17 +81,17 @@ impl World {
         }
     }
 
-    /// How it ended by itself.
+    /// Returns how the server ended by itself.
     pub(crate) async fn ended(&mut self) -> Result<(), StoreLost> {
         within("the server ends", self.running.take().unwrap().stopped()).await
     }
 
-    /// Starts a server on a store that outlives it.
+    /// Starts a server on a store that the test keeps.
     pub(crate) async fn start_in(folder: &Path, config: Config) -> Self {
         Self::start_by(Clock::system(), folder, config).await
     }
 
-    /// A server that goes by a clock of its own.
+    /// Starts a server with a clock of its own.
     pub(crate) async fn start_by(clock: Clock, folder: &Path, config: Config) -> Self {
         let store = Store::open(folder).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -111,14 +111,14 @@ impl World {
         }
     }
 
-    /// Packs all that is stored, as a server does days later.
+    /// Packs all stored batches, as a server does days later.
     pub(crate) async fn pack(&self) -> u64 {
         let folder = self.folder.as_ref().unwrap().path();
         let store = Store::open_beside(folder).unwrap();
         pack_all(&store, UnixMs(i64::MAX), Duration::ZERO).await.unwrap()
     }
 
-    /// The code of the set-up link.
+    /// Returns the code of the set-up link.
     pub(crate) fn code(&self) -> String {
         let link = self.setup_link.as_ref().unwrap();
         link.split_once("/setup#code=").unwrap().1.into()
@@ -135,7 +135,7 @@ impl World {
         within("the server stops", running.stopped()).await.unwrap();
     }
 
-    /// The header that shows the owner's token.
+    /// Returns the header with the owner's token.
     pub(crate) fn bearer(&self) -> (&'static str, String) {
         ("authorization", format!("Bearer {}", self.token))
     }
@@ -163,22 +163,22 @@ impl World {
         self.send_raw(&bytes).await
     }
 
-    /// A connection from another of the machine's own addresses.
+    /// Connects from another of the machine's own addresses.
     pub(crate) async fn connect_from(&self, source: [u8; 4]) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((source, 0))).unwrap();
         within("a connection is made", socket.connect(self.address)).await.unwrap()
     }
 
-    /// Sends bytes as they are and reads what comes back to its end.
+    /// Sends bytes unchanged and reads the answer to its end.
     pub(crate) async fn send_raw(&self, bytes: &[u8]) -> Answer {
         self.send_raw_from(HERE, bytes).await
     }
 
-    /// The same from another address.
+    /// Does the same from another address.
     pub(crate) async fn send_raw_from(&self, source: [u8; 4], bytes: &[u8]) -> Answer {
         let mut stream = self.connect_from(source).await;
-        // A server that refuses early may close before all is sent.
+        // A server that refuses early may close before everything is sent.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         within("an answer ends", async {
@@ -204,7 +204,7 @@ impl World {
         self.send("GET", target, &[(name, &value)], "").await
     }
 
-    /// Reads a route that must answer.
+    /// Reads a route that must succeed.
     pub(crate) async fn get_json(&self, target: &str) -> Value {
         let answer = self.get(target).await;
         assert_eq!(answer.status, 200, "{target}: {}", answer.text());
@@ -218,7 +218,7 @@ impl World {
     }
 }
 
-/// The header of a JSON body.
+/// The content type of a JSON body.
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
 impl Answer {
@@ -250,7 +250,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
-    /// The error's code, once it is one in the API's shape.
+    /// Returns the error's code, after checking that the body has the API's shape.
     pub(crate) fn code(&self) -> String {
         let body = self.json();
         assert_eq!(self.header("content-type"), Some("application/json"));
@@ -260,7 +260,7 @@ impl Answer {
     }
 }
 
-/// Waits for what must happen.
+/// Waits for something that must happen.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("in time: {what}"))
 }

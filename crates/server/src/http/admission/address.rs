@@ -1,5 +1,5 @@
-//! Which address a request came from: that of its socket, or behind a proxy that is trusted, the one
-//! that the proxy names.
+//! Finds the address that a request came from: its socket's, or behind a trusted proxy the one that
+//! the proxy names.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use crate::config::Network as Trusted;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Whom an address belongs to: whoever has one IPv6 address usually has its whole /64.
+/// What counts as one address: the owner of an IPv6 address usually has its whole /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Network(IpAddr);
 
@@ -23,7 +23,7 @@ impl Network {
     }
 }
 
-/// The proxies that may say whom they speak for.
+/// The proxies that may name the client.
 #[derive(Debug, Default)]
 pub(crate) struct Proxies(Vec<Trusted>);
 
@@ -36,12 +36,12 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// Who sent the request that came through a socket from `peer`.
+    /// Returns the client's address of a request that came through a socket from `peer`.
     ///
-    /// Each proxy adds the address that it was spoken to from at the end of a list, so the list is
-    /// true from its end up to the first address that is not a trusted proxy's, and that is the
-    /// client's. If both `Forwarded` and `X-Forwarded-For` are there, one of them may have come from
-    /// the client; if they name two clients, neither is believed.
+    /// Each proxy appends the address of its own peer to a list. So the list can be trusted from
+    /// its end up to the first address that is not a trusted proxy's, which is the client's. If
+    /// both `Forwarded` and `X-Forwarded-For` are present, the client may have sent one of them; if
+    /// they name different clients, neither is believed.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trust(peer) {
@@ -60,7 +60,7 @@ impl Proxies {
         }
     }
 
-    /// The last address that is not a trusted proxy's; what cannot be read hides what is before it.
+    /// Returns the last address that is not a trusted proxy's; an unreadable entry ends the search.
     fn nearest(
         &self,
         peer: IpAddr,
@@ -137,7 +137,7 @@ mod tests {
             ("127.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
             ("127.0.0.1", "2001:db8::1", "2001:db8::1"),
             ("2001:db8:ff::5", "2001:db8::1", "2001:db8::1"),
-            // Nobody else may say who he is.
+            // Only trusted proxies are believed.
             ("192.0.2.9", "192.0.2.1", "192.0.2.9"),
             ("127.0.0.2", "192.0.2.1", "127.0.0.2"),
         ];

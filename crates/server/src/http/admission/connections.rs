@@ -1,9 +1,9 @@
-//! Open connections, and which of them makes way when there are too many.
+//! Open connections, and which of them is closed when there are too many.
 //!
-//! Nobody is turned away while somebody idles: a connection that comes to a full house takes the
-//! place of the one that has been still for longest, among those of its own address if that has its
-//! share, else among those of the address that has most. A connection whose request is being worked
-//! on is not cut.
+//! No connection is refused while another one is idle: when all places are taken, a new one
+//! replaces the one that has been idle for longest. It is taken from the same address if that has
+//! used up its share, else from the address with the most connections. A connection whose request
+//! is being worked on is not closed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,18 +28,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Bytes were read or written.
+    /// Notes that bytes were read or written.
     pub(crate) fn moved(&self) {
         self.moved_ms.store(self.clock.mono().0, Ordering::Relaxed);
     }
 
-    /// A request of it is worked on until the guard is dropped.
+    /// Marks the connection as working on a request until the guard is dropped.
     pub(crate) fn work(self: &Arc<Self>) -> AtWork {
         self.is_at_work.store(true, Ordering::Relaxed);
         AtWork(Arc::clone(self))
     }
 
-    /// A request was answered before all of it was read.
+    /// Notes that a request was answered before all of it was read.
     pub(crate) fn leave_unread(&self) {
         self.has_unread.store(true, Ordering::Relaxed);
     }
@@ -48,7 +48,7 @@ impl Connection {
         self.has_unread.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection has to make way.
+    /// Waits until the connection has to close for another.
     pub(crate) async fn cut(&self) {
         self.cut.notified().await;
     }
@@ -83,13 +83,13 @@ struct Open {
 /// The connections of one address.
 #[derive(Debug, Default)]
 struct Peer {
-    /// A trusted proxy's, which speaks for many and has no share.
+    /// Whether it is a trusted proxy, which carries many clients and is not limited to a share.
     is_proxy: bool,
     connections: Vec<Arc<Connection>>,
 }
 
 impl Peer {
-    /// The one that has been still for longest and is not at work.
+    /// Returns the connection that has been idle for longest and is not at work.
     fn idlest(&self) -> Option<usize> {
         (self.connections.iter().enumerate())
             .filter(|(_, connection)| !connection.is_at_work.load(Ordering::Relaxed))
@@ -99,7 +99,7 @@ impl Peer {
 }
 
 impl Open {
-    /// Cuts the idlest connection of an address; says whether there was one.
+    /// Cuts the idlest connection of an address; returns whether there was one.
     fn cut(&mut self, network: Network) -> bool {
         let Some(peer) = self.of.get_mut(&network) else { return false };
         let Some(place) = peer.idlest() else { return false };
@@ -112,7 +112,7 @@ impl Open {
         true
     }
 
-    /// Cuts a connection of the address that has most of them; a proxy's only if there is no other.
+    /// Cuts a connection of the address with the most; a proxy's only if there is no other.
     fn cut_any(&mut self) -> bool {
         let mut networks: Vec<_> = (self.of.iter())
             .filter(|(_, peer)| peer.idlest().is_some())
@@ -130,7 +130,7 @@ impl Connections {
         Arc::new(Self { clock, max, of_one_max, open: Mutex::default() })
     }
 
-    /// A place for a connection; none if all others, or all of its address, are at work.
+    /// Returns a place for a connection; none if all others, or all of its address, are at work.
     pub(crate) fn open(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Held> {
         let network = Network::of(address);
         let mut open = self.lock();
@@ -158,7 +158,7 @@ impl Connections {
         Some(Held { connections: Arc::clone(self), connection })
     }
 
-    /// Cuts one that idles, because something else than places has run out.
+    /// Cuts an idle connection, because something other than places has run out.
     pub(crate) fn make_room(&self) {
         self.lock().cut_any();
     }
@@ -168,7 +168,7 @@ impl Connections {
     }
 }
 
-/// A connection's place, given back when it is dropped.
+/// A connection's place, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     connections: Arc<Connections>,
@@ -181,7 +181,7 @@ impl Drop for Held {
         let network = self.connection.network;
         let Some(peer) = open.of.get_mut(&network) else { return };
         let is_this = |held: &Arc<Connection>| Arc::ptr_eq(held, &self.connection);
-        // One that was cut has no place any more.
+        // A connection that was cut has already lost its place.
         let Some(place) = peer.connections.iter().position(is_this) else { return };
         peer.connections.swap_remove(place);
         if peer.connections.is_empty() {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn idlest_of_an_address_makes_way_for_its_next() {
+    fn idlest_of_an_address_is_cut_for_its_next() {
         let (clock, driver) = Clock::driven(UnixMs(0));
         let connections = Connections::new(clock, Share(50), 64);
         let share = connections.of_one_max;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn full_house_takes_from_whoever_has_most_and_refuses_only_when_all_work() {
+    fn newcomer_takes_from_the_address_with_most_and_is_refused_only_when_all_work() {
         let connections = Connections::new(Clock::system(), Share(50), 64);
         let mut held = Vec::new();
         for n in [1, 1, 2, 3] {
