@@ -1,6 +1,6 @@
 //! Keeps the fleet's stored states true and tells readers what changed.
 //!
-//! Nothing happens in the store when a device falls silent, so somebody has to look. This reconciler
+//! When a device falls silent, nothing happens in the store, so the server looks. This reconciler
 //! takes no input but the store and the time; it may run any time and any number of times. Besides
 //! its sweep over all devices it publishes the line of each device that was just heard of, gathered
 //! for a second so that a busy fleet does not drown its readers.
@@ -17,10 +17,10 @@ use crate::limits::{LINES_MAX, SWEEP_PAGE};
 use crate::live::Live;
 use crate::stopping::stopped;
 
-/// Time between two looks, in the world's time: readers are people.
+/// Time between two looks, in real time: readers are people.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until `stop` says so.
+/// Runs until the server stops.
 pub(crate) async fn reconcile(fleet: Fleet, live: Live, mut stop: watch::Receiver<bool>) {
     let mut presence = Presence { fleet, live, next: None };
     let mut ticks = interval(LOOK_EVERY);

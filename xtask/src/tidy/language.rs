@@ -26,6 +26,7 @@ const PLAIN: &[&str] = &[
     "crates/model/",
     "crates/profile/",
     "crates/proof/",
+    "crates/server/",
     "crates/vfs/",
     "crates/wire/",
     "dashboard/src/components/",

@@ -72,7 +72,7 @@ impl Keyring {
         if held.version != version {
             return Ok(Some(known));
         }
-        // Somebody else may have been first, and his is in use.
+        // Another message may have been first, and its entry is in use.
         Ok(Some(Arc::clone(held.keys.entry(place).or_insert(known))))
     }
 
