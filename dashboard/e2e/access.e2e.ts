@@ -1,4 +1,4 @@
-/** Getting in, and being kept out again; a device from its claim code to its first reading. */
+/** Log-in, log-out and revoked access; a device from its claim code to its first reading. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -172,7 +172,7 @@ describe("a claim code", () => {
       await page.goto("/");
       await page.getByRole("row", { name: new RegExp(`Roof ${stamp}.*Estate ${stamp}`) }).waitFor();
 
-      // A name that is taken is refused in words, and nothing is said to be saved.
+      // A name that is taken is refused with a message, and the page does not report success.
       await page.goto(`/devices/${id}?tab=settings`);
       await panel(page, `Site Estate ${stamp}`).getByLabel("Site's name").fill("Havelberg");
       await page.getByRole("button", { name: "Save site" }).click();
@@ -192,7 +192,7 @@ describe("a claim code", () => {
   });
 
   const ecowatt = process.env.ECOWATT;
-  /** An agent sends once a minute unless told otherwise. */
+  /** By default an agent sends once a minute. */
   const FIRST_READING_MS = 90_000;
   it.runIf(ecowatt)("and its configuration, pasted as they are, start an agent, whose key can be revoked", async () => {
     const folder = mkdtempSync(join(tmpdir(), "ecowatt-e2e-"));
@@ -200,11 +200,11 @@ describe("a claim code", () => {
     let agent: ReturnType<typeof spawn> | undefined;
     try {
       const { id, configuration } = await enrol(page, `Pasted ${Date.now()}`);
-      // The one thing that is this test's own: not to write where a real agent would.
+      // The only change to the configuration: the test must not write where a real agent would.
       writeFileSync(join(folder, "agent.toml"), configuration.replace("/var/lib/ecowatt-agent", folder));
       agent = spawn(ecowatt!, ["agent", "--config", join(folder, "agent.toml")], { stdio: "ignore" });
       await page.goto(`/devices/${id}`);
-      // Not the power now: this agent goes by the world's clock, the demonstration by its own.
+      // Not the current power: this agent uses the wall clock, the demonstration a clock of its own.
       await page.locator(`tr[data-point="ac.power"] td`).first().getByText(/\d/).waitFor({ timeout: FIRST_READING_MS });
 
       await page.getByRole("button", { name: "Settings" }).click();

@@ -1,4 +1,4 @@
-/** What people do on the pages, end to end. */
+/** What operators do on the pages, end to end. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { DEADLINE_MS, demo, DESK, firstDevice, launch, PHONE, picture, signedIn, visit, type Visit } from "./browser";
@@ -30,7 +30,7 @@ async function span(page: Page): Promise<number> {
   return to - from;
 }
 
-/** Asks until the answer is as wanted. */
+/** Repeats a request until the answer is as expected. */
 async function eventually<T>(ask: () => Promise<T>, isWanted: (answer: T) => boolean): Promise<T> {
   const end = Date.now() + DEADLINE_MS;
   for (;;) {
@@ -161,7 +161,7 @@ it("choosing a quantity adds its chart, and the address keeps it", () =>
     expect(page.url()).toContain("voltage");
   }));
 
-it("the search narrows the list from the keyboard, and says so when nothing is left", () =>
+it("the search narrows the list from the keyboard, and shows when nothing matches", () =>
   during(signedIn(browser, DESK), async ({ page }) => {
     const rows = page.locator("tbody tr");
     await rows.first().waitFor();
@@ -213,7 +213,7 @@ it("after log-out nothing is shown", () =>
     expect(answer.status()).toBe(401);
   }));
 
-it("a broken stream is said loudly and mended by itself", () =>
+it("a broken stream is shown clearly and recovers by itself", () =>
   during(signedIn(browser, DESK), async ({ page }) => {
     await page.route("**/api/v1/events*", (route) => route.abort());
     await page.reload();

@@ -22,7 +22,7 @@ export interface View {
   isPhone: boolean;
 }
 
-/** Every page is looked at in these four. */
+/** Every page is tested in these four views. */
 export const VIEWS: View[] = (["light", "dark"] as const).flatMap((scheme) => [
   { name: `desk-${scheme}`, width: 1440, height: 900, scheme, isPhone: false },
   { name: `phone-${scheme}`, width: 390, height: 844, scheme, isPhone: true },
@@ -34,7 +34,7 @@ export const PHONE_SIDEWAYS: View = { ...PHONE, name: "phone-sideways", width: 8
 export const TABLET: View = { ...DESK, name: "tablet", width: 820, height: 1180 };
 export const WALL: View = { ...DESK, name: "wall", width: 2560, height: 1440 };
 
-/** Everything that is shown comes from a real server, which may be starting. */
+/** All data comes from a real server, which may still be starting. */
 export const DEADLINE_MS = 30_000;
 
 const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
@@ -118,12 +118,12 @@ export async function expectAccessible(page: Page): Promise<void> {
   expect(broken).toEqual([]);
 }
 
-/** What cannot be hit with a finger within 44 by 44 pixels; links within sentences are exempt. */
+/** Returns targets smaller than 44 by 44 pixels; links within sentences are exempt. */
 export async function expectTouchable(page: Page): Promise<void> {
   const small = await page.evaluate(() => {
     const REACH = 21;
     const found: string[] = [];
-    // Behind an open dialog nothing can be touched.
+    // Nothing behind an open dialog can be touched.
     const scope = document.querySelector("dialog[open]") ?? document;
     for (const element of scope.querySelectorAll<HTMLElement>("a[href], button, input, select, summary")) {
       if (element.matches(":disabled") || element.closest("[inert]")) continue;
@@ -133,7 +133,7 @@ export async function expectTouchable(page: Page): Promise<void> {
       target.scrollIntoView({ block: "center", inline: "center" });
       const { left, top, width, height } = target.getBoundingClientRect();
       if (top + height < 0) continue;
-      // A sticky header may lie over the edges of what is scrolled to; only the target's own size is asked for.
+      // A sticky header may cover the edges of what is scrolled to; only the target's own size matters.
       const [x, y] = [left + width / 2, top + height / 2];
       const hits = (dx: number, dy: number) => {
         const [px, py] = [x + dx, y + dy];
@@ -150,7 +150,7 @@ export async function expectTouchable(page: Page): Promise<void> {
   expect(small).toEqual([]);
 }
 
-/** Wider than the screen means that something sticks out at the side. */
+/** A page wider than the screen has an element that overflows at the side. */
 export async function expectNoSideways(page: Page): Promise<void> {
   const { content, screen } = await page.evaluate(() => ({
     content: document.documentElement.scrollWidth,

@@ -1,4 +1,4 @@
-/** Every page in every view: loads without errors, breaks no rule of accessibility, fits the screen. */
+/** Every page in every view loads without errors, breaks no accessibility rule, and fits the screen. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -18,9 +18,9 @@ interface Case {
   name: string;
   path: string;
   isSignedIn: boolean;
-  /** Resolves when the page shows what it is for. */
+  /** Resolves when the page shows its main content. */
   ready: (page: Page) => Promise<unknown>;
-  /** Answers that the page is expected to ask for in vain. */
+  /** Requests of the page that are expected to fail. */
   allows?: RegExp;
 }
 

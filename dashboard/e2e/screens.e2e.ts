@@ -1,4 +1,4 @@
-/** What fits on a screen, and what a finger hits. */
+/** What fits on a screen, and the size of touch targets. */
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { expectNoSideways, expectTouchable, firstDevice, launch, PHONE, PHONE_SIDEWAYS, signedIn, TABLET, visit, WALL } from "./browser";

@@ -1,4 +1,4 @@
-/** The pages in front of answers that a healthy demonstration never gives. */
+/** The pages with answers that a healthy demonstration never returns. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DESK, launch, PHONE, TABLET, VIEWS, WALL, type View } from "./browser";
@@ -140,7 +140,7 @@ describe("the fleet", () => {
 });
 
 describe("the chart", () => {
-  it("marks exactly the stretches without readings, up to the present, and says so", () =>
+  it("marks exactly the stretches without readings, up to the present, with a text", () =>
     on(DESK, async (stage) => {
       const { page } = stage;
       const [from, to] = [DAWN + 60 * MINUTE, DAWN + 90 * MINUTE];
@@ -300,7 +300,7 @@ describe("trouble", () => {
   };
   const faulty = device({ id: "dev-1", name: "Barn", state: "faulty", power_w: null, trouble: offline });
 
-  it("is said with its cause, since when, the last good reading and what to try, in the fleet and on the page", async () => {
+  it("is shown with its cause, since when, the last good reading and what to try, in the fleet and on the page", async () => {
     for (const view of [DESK, PHONE]) {
       await on(view, async ({ page, answers }) => {
         answers["GET /devices"] = fleetOf([faulty, device({ id: "dev-2", name: "Atelier" })]);
@@ -502,7 +502,7 @@ describe("the settings", () => {
 });
 
 describe("an address", () => {
-  it.each(["/devices/%E0%A4%A", "/devices/%", "/devices/%ff%fe"])("that cannot be read is said to be none: %s", (path) =>
+  it.each(["/devices/%E0%A4%A", "/devices/%", "/devices/%ff%fe"])("that cannot be read is shown as not found: %s", (path) =>
     on(DESK, async ({ page, errors }) => {
       await page.goto("/");
       // As typed; a browser's library would refuse to send some of these.

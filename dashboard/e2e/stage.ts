@@ -1,6 +1,6 @@
 /**
- * The pages in front of answers that a test chooses: the built files, the API's routes as data, and a
- * stream of events that the test sends. For what a healthy demonstration never shows.
+ * The pages with answers that a test chooses: the built files, the API's routes as data, and a stream
+ * of events that the test sends. For states that a healthy demonstration never shows.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
@@ -18,7 +18,7 @@ const TYPES: Record<string, string> = { js: "text/javascript", css: "text/css", 
 /** An answer, or a function that makes one, at once or later, of `{ url, body }`. */
 type Answer = unknown;
 
-/** A refusal as the API words it. */
+/** An error in the API's format. */
 export class Refusal {
   constructor(
     readonly status: number,
@@ -31,7 +31,7 @@ export interface Stage {
   page: Page;
   /** By method and path below `/api/v1`, such as `GET /devices`. */
   answers: Record<string, Answer>;
-  /** What was asked, in order. */
+  /** The requests, in order. */
   asked: { route: string; url: URL; body: unknown }[];
   send: (kind: Schemas["EventKind"], data: unknown) => void;
   /** Errors on the console and uncaught exceptions. */
