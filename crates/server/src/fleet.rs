@@ -196,6 +196,7 @@ impl Fleet {
         let numbers: Vec<_> = devices.iter().map(|device| device.number).collect();
         let keys: HashMap<_, _> =
             self.store.newest_keys(numbers.clone()).await?.into_iter().collect();
+        // One query for each kind of fact, whatever the number of devices.
         let mut powers: HashMap<_, _> = self.store.powers(numbers).await?.into_iter().collect();
         let mut days: HashMap<_, _> = self
             .store
@@ -210,6 +211,8 @@ impl Fleet {
             let powers = powers.remove(&device.number).unwrap_or_default();
             let power_w = power_of(&powers, now, self.silent_after);
             let state = state_of(&device.link, power_w, now, self.silent_after);
+            // The stored instant belongs to the stored state; the beginning of a newer state is
+            // unknown.
             let is_stored = state == device.state;
             let state_since = device.state_since.filter(|_| is_stored);
             let key = match keys.get(&device.number) {

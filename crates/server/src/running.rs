@@ -110,6 +110,8 @@ pub async fn serve(
             let (app, stopping) = (Arc::clone(&app), stopping.clone());
             Some(tokio::spawn(http::listen(listener?, connections, router, app, stopping)))
         });
+        // Collecting starts the listeners. The app is dropped then, so that only they keep it
+        // alive.
         let listen: Vec<_> = listen.collect();
         drop(app);
         let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));

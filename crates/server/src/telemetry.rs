@@ -201,6 +201,7 @@ impl History {
                 }
             }
         }
+        // Rounded once, after the inverters are added up.
         for (day, mwh) in days.iter_mut().zip(mwh_sums) {
             day.energy_wh = mwh.div_euclid(1000);
         }
@@ -235,6 +236,7 @@ impl History {
             let id = (id, def.exponent);
             let decimals = decimals(def.exponent);
             match columns.iter_mut().find(|column| column.name == def.name) {
+                // Another scale of the same point: one column with the finer decimals.
                 Some(column) => {
                     column.ids.push(id);
                     column.decimals = column.decimals.max(decimals);

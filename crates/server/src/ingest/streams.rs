@@ -87,6 +87,7 @@ impl Streams {
         if !is_plain_text(&layout) {
             return refuse(&"a name or label has control characters");
         }
+        // The first layout of a number stays, or blocks of it would be decoded with another one.
         if let Some(held) = self.find(sender, stream.number).await? {
             if held.source == stream.source && held.decoding.layout == layout {
                 return Ok(Announced::Before);
@@ -108,6 +109,8 @@ impl Streams {
             points: points.collect(),
             at,
         };
+        // The layout is stored before the message is accepted: decoding its batches needs the point
+        // ids.
         let held = self.lock().layouts.get(&stream.layout).cloned();
         let decoding = match held {
             Some(decoding) => decoding,
