@@ -217,14 +217,19 @@ fn close(data: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts an inverter. Every third one has SunSpec registers, the others the original's ten.
+/// Starts an inverter. Every third one has SunSpec registers, of the older and the newer models by
+/// turns; the others have the original's ten.
 async fn start_inverter(
     seed: u64,
     index: u16,
     clock: Clock,
 ) -> anyhow::Result<(RunningInverter, Map)> {
     let mut plant = Plant::varied(seed, index.into(), Site::BERLIN);
-    plant.map = if index % 3 == 2 { Map::SunSpec } else { Map::Seed };
+    plant.map = match index % 6 {
+        2 => Map::SunSpec,
+        5 => Map::Der,
+        _ => Map::Seed,
+    };
     // The site observes summer time.
     plant.site.utc_offset_s = 7_200;
     let map = plant.map;
@@ -266,14 +271,11 @@ fn agent_config(
     inverter: SocketAddr,
     map: Map,
 ) -> anyhow::Result<AgentConfig> {
-    let (profile, unit) = match map {
-        Map::Seed => ("ecowatt/seed-sim", 17),
-        Map::SunSpec => ("sunspec/generic-pv", 17),
-    };
+    let profile = map.profile();
     let inverter = InverterConfig {
         name: "inverter".into(),
         address: format!("tcp://{inverter}").parse()?,
-        unit,
+        unit: Plant::default().unit,
         profile: catalogue::find(profile).with_context(|| format!("no profile {profile}"))?,
         rated_w: None,
     };

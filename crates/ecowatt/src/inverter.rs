@@ -52,8 +52,8 @@ pub(crate) struct InverterArgs {
     /// With --serial: take as long for an answer as a line at this speed.
     #[arg(long, value_name = "BD", requires = "serial", value_parser = clap::value_parser!(u32).range(50..=4_000_000))]
     baud: Option<u32>,
-    /// Register map: ecowatt/seed-sim (ten registers) or sunspec (models 1, 120, 121, 103, 123, 160
-    /// from 40000 on).
+    /// Register map: ecowatt/seed-sim (ten registers), sunspec (models 1, 120, 121, 103, 123, 160
+    /// from 40000 on) or sunspec/der (models 1, 701 to 705, 711, 714; read by sunspec/generic-pv).
     #[arg(long, value_name = "NAME", conflicts_with = "replay")]
     profile: Option<Map>,
     /// Unit identifier [default: 17].

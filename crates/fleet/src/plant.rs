@@ -146,10 +146,7 @@ impl Plants {
 
 impl Plant {
     fn new(table: Tabulation) -> Result<Self, PlantError> {
-        let id = match table.map() {
-            Map::Seed => "ecowatt/seed-sim",
-            Map::SunSpec => "sunspec/generic-pv",
-        };
+        let id = table.map().profile();
         let failed = |problem: String| PlantError::Profile { profile: id, problem };
         let profile = catalogue::find(id).ok_or_else(|| failed("there is none".to_owned()))?;
         let models = if profile.needs_discovery() {

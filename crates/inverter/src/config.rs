@@ -57,6 +57,20 @@ pub enum Map {
     /// SunSpec at 40000: common, 120, 121, 103, 123, 160.
     #[serde(rename = "sunspec/generic-pv", alias = "sunspec")]
     SunSpec,
+    /// SunSpec at 40000 as in inverters since IEEE 1547-2018: common, 701 to 705, 711, 714.
+    #[serde(rename = "sunspec/der")]
+    Der,
+}
+
+impl Map {
+    /// Id of the profile that reads it.
+    #[must_use]
+    pub fn profile(self) -> &'static str {
+        match self {
+            Self::Seed => "ecowatt/seed-sim",
+            Self::SunSpec | Self::Der => "sunspec/generic-pv",
+        }
+    }
 }
 
 /// Location of a plant.
@@ -330,13 +344,14 @@ impl std::fmt::Display for Map {
         f.write_str(match self {
             Self::Seed => "ecowatt/seed-sim",
             Self::SunSpec => "sunspec/generic-pv",
+            Self::Der => "sunspec/der",
         })
     }
 }
 
 /// A name that is not a register map's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown register map {0:?}; known are ecowatt/seed-sim and sunspec")]
+#[error("unknown register map {0:?}; known are ecowatt/seed-sim, sunspec and sunspec/der")]
 pub struct UnknownMap(pub String);
 
 impl std::str::FromStr for Map {
@@ -346,6 +361,7 @@ impl std::str::FromStr for Map {
         match name {
             "ecowatt/seed-sim" | "seed-sim" | "seed" => Ok(Self::Seed),
             "sunspec/generic-pv" | "sunspec" => Ok(Self::SunSpec),
+            "sunspec/der" => Ok(Self::Der),
             _ => Err(UnknownMap(name.to_owned())),
         }
     }
@@ -378,7 +394,7 @@ mod tests {
 
     #[test]
     fn map_names_round_trip() {
-        for map in [Map::Seed, Map::SunSpec] {
+        for map in [Map::Seed, Map::SunSpec, Map::Der] {
             assert_eq!(map.to_string().parse(), Ok(map));
         }
     }

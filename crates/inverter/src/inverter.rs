@@ -7,10 +7,8 @@ use ecowatt_model::UnixMs;
 use serde::Serialize;
 
 use crate::config::{Config, ConfigError, Map};
-use crate::physics::limit::LimitOrder;
 use crate::physics::plant::{OperatingState, Plant, Reading, Weather};
-use crate::registers::sunspec::Controls;
-use crate::registers::{Image, seed};
+use crate::registers::{Image, Registers};
 use crate::replayed::{Replayed, Rows};
 use crate::series::Series;
 use crate::tabulated::Tabulation;
@@ -42,12 +40,11 @@ pub struct Inverter {
     body: Body,
     unit: u8,
     map: Map,
-    revert_after_s: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
 enum Body {
-    Simulated { plant: Box<Plant>, controls: Controls },
+    Simulated { plant: Box<Plant>, registers: Registers },
     Replayed(Replayed),
 }
 
@@ -58,21 +55,21 @@ impl Inverter {
     /// When the models or registers do not support the configuration.
     pub fn new(config: Config, source: RegisterSource, start: UnixMs) -> Result<Self, ConfigError> {
         config.check()?;
-        let (unit, revert_after_s) = (config.unit, config.limit.revert_after_s);
+        let unit = config.unit;
         let replayed = |rows| {
             let replayed = Replayed::new(rows, start);
             (replayed.map(), Body::Replayed(replayed))
         };
         let (map, body) = match source {
             RegisterSource::Simulated(weather) => {
-                let map = config.map;
+                let (map, registers) = (config.map, Registers::new(&config));
                 let plant = Box::new(Plant::new(config, weather, start));
-                (map, Body::Simulated { plant, controls: Controls::default() })
+                (map, Body::Simulated { plant, registers })
             }
             RegisterSource::Recorded(series) => replayed(Rows::Recorded(series)),
             RegisterSource::Tabulated(table) => replayed(Rows::Tabulated(table)),
         };
-        Ok(Self { body, unit, map, revert_after_s })
+        Ok(Self { body, unit, map })
     }
 
     /// Its unit identifier.
@@ -108,10 +105,7 @@ impl Inverter {
     #[must_use]
     pub fn image(&self) -> Image {
         match &self.body {
-            Body::Simulated { plant, controls } => match self.map {
-                Map::Seed => seed::image(plant.reading()),
-                Map::SunSpec => controls.image(plant),
-            },
+            Body::Simulated { plant, registers } => registers.image(plant),
             Body::Replayed(replayed) => replayed.image(),
         }
     }
@@ -146,20 +140,9 @@ impl Inverter {
     ) -> Result<(), ExceptionCode> {
         self.advance(now);
         match &mut self.body {
-            Body::Simulated { plant, controls } => match self.map {
-                Map::Seed => {
-                    let target_pct = f64::from(seed::limit(address, values)?);
-                    let revert_after_s = self.revert_after_s;
-                    plant.order_limit(LimitOrder { target_pct, revert_after_s, ramp_s: None });
-                }
-                Map::SunSpec => {
-                    let change = controls.written(plant, address, values)?;
-                    controls.apply(change, plant);
-                }
-            },
-            Body::Replayed(replayed) => replayed.write(address, values)?,
+            Body::Simulated { plant, registers } => registers.write(plant, address, values),
+            Body::Replayed(replayed) => replayed.write(address, values),
         }
-        Ok(())
     }
 
     /// Checks whether a write would be accepted, without carrying it out.
@@ -167,12 +150,9 @@ impl Inverter {
     /// # Errors
     /// As [`Inverter::write`].
     pub fn check_write(&self, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
-        match (&self.body, self.map) {
-            (Body::Simulated { plant, controls }, Map::SunSpec) => {
-                controls.written(plant, address, values).map(|_| ())
-            }
-            (Body::Simulated { .. }, Map::Seed) => seed::limit(address, values).map(|_| ()),
-            (Body::Replayed(replayed), _) => replayed.check_write(address, values),
+        match &self.body {
+            Body::Simulated { plant, registers } => registers.check(plant, address, values),
+            Body::Replayed(replayed) => replayed.check_write(address, values),
         }
     }
 
@@ -188,9 +168,9 @@ impl Inverter {
     /// Simulates a loss of power at `now`.
     pub fn lose_power(&mut self, now: UnixMs) {
         match &mut self.body {
-            Body::Simulated { plant, controls } => {
+            Body::Simulated { plant, registers } => {
                 plant.lose_power(now);
-                *controls = Controls::default();
+                *registers = Registers::new(plant.config());
             }
             Body::Replayed(replayed) => replayed.lose_power(),
         }

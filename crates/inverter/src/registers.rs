@@ -5,10 +5,16 @@
 //! whole before any of it takes effect: a register that cannot be written is an illegal address
 //! (2), a value out of range an illegal value (3).
 
-pub(crate) mod seed;
-pub(crate) mod sunspec;
+mod der;
+mod models;
+mod seed;
+mod sunspec;
 
 use ecowatt_modbus::ExceptionCode;
+
+use crate::config::{Config, Map};
+use crate::physics::limit::LimitOrder;
+use crate::physics::plant::Plant;
 
 /// Consecutive registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +23,92 @@ pub struct Image {
     pub first: u16,
     /// Words of the registers.
     pub words: Vec<u16>,
+}
+
+/// The map of an inverter, and what masters have set in it.
+#[derive(Debug, Clone)]
+pub(crate) enum Registers {
+    /// Seconds after which a limit expires.
+    Seed(Option<u32>),
+    SunSpec(sunspec::Controls),
+    Der(der::Controls),
+}
+
+impl Registers {
+    /// The registers of an inverter to which nothing was written.
+    pub(crate) fn new(config: &Config) -> Self {
+        match config.map {
+            Map::Seed => Self::Seed(config.limit.revert_after_s),
+            Map::SunSpec => Self::SunSpec(sunspec::Controls::default()),
+            Map::Der => Self::Der(der::Controls::default()),
+        }
+    }
+
+    /// All of them at present.
+    pub(crate) fn image(&self, plant: &Plant) -> Image {
+        match self {
+            Self::Seed(_) => seed::image(plant.reading()),
+            Self::SunSpec(controls) => controls.image(plant),
+            Self::Der(controls) => controls.image(plant),
+        }
+    }
+
+    /// Checks whether a write would be accepted, without carrying it out.
+    ///
+    /// # Errors
+    /// Illegal data address for a read-only register, illegal data value for a value out of range.
+    pub(crate) fn check(
+        &self,
+        plant: &Plant,
+        address: u16,
+        values: &[u16],
+    ) -> Result<(), ExceptionCode> {
+        match self {
+            Self::Seed(_) => seed::limit(address, values).map(|_| ()),
+            Self::SunSpec(controls) => controls.written(plant, address, values).map(|_| ()),
+            Self::Der(controls) => controls.written(plant, address, values).map(|_| ()),
+        }
+    }
+
+    /// Carries out a write, all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Registers::check`].
+    pub(crate) fn write(
+        &mut self,
+        plant: &mut Plant,
+        address: u16,
+        values: &[u16],
+    ) -> Result<(), ExceptionCode> {
+        match self {
+            Self::Seed(revert_after_s) => {
+                let target_pct = f64::from(seed::limit(address, values)?);
+                let revert_after_s = *revert_after_s;
+                plant.order_limit(LimitOrder { target_pct, revert_after_s, ramp_s: None });
+            }
+            Self::SunSpec(controls) => {
+                let change = controls.written(plant, address, values)?;
+                controls.apply(change, plant);
+            }
+            Self::Der(controls) => {
+                let change = controls.written(plant, address, values)?;
+                controls.apply(change, plant);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks whether a write to a map would be accepted, regardless of any plant's state.
+///
+/// # Errors
+/// As [`Registers::check`].
+pub(crate) fn check(map: Map, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
+    match map {
+        Map::Seed => seed::limit(address, values).map(|_| ()),
+        Map::SunSpec => sunspec::check(address, values),
+        Map::Der => der::check(address, values),
+    }
 }
 
 impl Image {

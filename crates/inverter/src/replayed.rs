@@ -8,7 +8,7 @@ use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::UnixMs;
 
 use crate::config::Map;
-use crate::registers::{Image, seed, slice, sunspec};
+use crate::registers::{self, Image, slice};
 use crate::series::Series;
 use crate::tabulated::Tabulation;
 
@@ -86,10 +86,7 @@ impl Replayed {
     }
 
     pub(crate) fn check_write(&self, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
-        match self.map() {
-            Map::Seed => seed::limit(address, values)?,
-            Map::SunSpec => return sunspec::check(address, values),
-        };
+        registers::check(self.map(), address, values)?;
         // A recording may have fewer columns than the map has registers.
         let (first, words) = self.rows.at(self.now);
         slice(first, words, address, 1).map(|_| ())

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_row_is_what_the_physics_shows() {
-        for map in [Map::Seed, Map::SunSpec] {
+        for map in [Map::Seed, Map::SunSpec, Map::Der] {
             let table = table(map, NOON, 200);
             let config = Config { map, ..Config::default() };
             let mut live =

@@ -1,14 +1,19 @@
 //! What happens in the field: other transports, inverters that are not there, bad registers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_agent::{Config, RunError};
 use ecowatt_clock::Clock;
-use ecowatt_inverter::{Config as Plant, Map, SerialConfig, ServeConfig, Simulation, serve};
+use ecowatt_inverter::{
+    Config as Plant, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Tabulation,
+    Weather, serve,
+};
 use ecowatt_model::{Mark, UnixMs};
 
 use crate::agents::{Agent, config, logged, text, until};
 use crate::inverter::Inverter;
+use crate::models::good;
 use crate::server::{Mode, Server};
 
 /// A simulated plant around noon, at the pace of the agents here.
@@ -99,6 +104,52 @@ async fn a_sunspec_inverter_is_searched_once_and_remembered() {
     agent.stop().await;
     assert_eq!(server.rows(), logged(data.path()));
     assert_eq!(layouts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inverter_of_the_newer_sunspec_models_is_read_as_it_measures() {
+    const NOON: UnixMs = UnixMs(1_782_039_600_000);
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    // It stands still, so that every sample can be compared.
+    let config = Plant { map: Map::Der, ..Plant::default() };
+    let second = Duration::from_secs(1);
+    let table = Tabulation::compute(config.clone(), Weather::Modelled, NOON, second, 1).unwrap();
+    let physics = RegisterSource::Simulated(Weather::Modelled);
+    let physics = ecowatt_inverter::Inverter::new(config.clone(), physics, NOON).unwrap();
+    let measured = physics.reading().unwrap();
+    let simulation = Simulation { source: Arc::new(table).into(), ..Simulation::healthy(config) };
+    let tcp = ServeConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), ..ServeConfig::default() };
+    let clock = Clock::simulated(NOON, 100.0);
+    let inverter = serve(simulation, &tcp, clock, std::future::pending()).await.unwrap();
+
+    let transport = format!("tcp://{}", inverter.addresses().tcp.unwrap());
+    let mut text = text(&server, &[(&transport, Map::Der.profile())], data.path());
+    text += &format!("unit = {}\n", Plant::default().unit);
+    let agent = Agent::start(Config::parse(&text, data.path()).unwrap());
+    let is_read = |point| good(&server, point).len() >= 3;
+    until("samples of its models", || is_read("ac.power") && is_read("control.p_limit")).await;
+    agent.stop().await;
+    inverter.stop().await;
+    // Points are integers in units of their decimals.
+    let [first, second] = &measured.strings[..] else { panic!("two strings") };
+    for (point, value, digits) in [
+        ("ac.power", f64::from(measured.ac_w), 0),
+        ("ac.l2.voltage", measured.ac_v[1], 1),
+        ("ac.frequency", measured.hz, 2),
+        ("pv.power", measured.dc_w, 0),
+        ("pv.1.voltage", first.volts, 1),
+        ("pv.2.current", second.amps, 2),
+        ("temp.internal", measured.internal_c, 1),
+        ("control.p_limit", 100.0, 1),
+        ("info.rated_power", 5_000.0, 0),
+    ] {
+        let shown = good(&server, point);
+        // Half a unit, and as much again where the registers have another number of digits.
+        let is_it = |shown: &i64| (*shown as f64 - value * 10_f64.powi(digits)).abs() <= 1.0;
+        assert!(!shown.is_empty() && shown.iter().all(is_it), "{point}: {shown:?} for {value}");
+    }
+    let lifetime = i64::try_from(measured.lifetime_wh).unwrap();
+    assert!(good(&server, "ac.energy.total").iter().all(|shown| *shown == lifetime));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

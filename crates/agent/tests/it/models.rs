@@ -176,7 +176,8 @@ fn readings(server: &Server, point: &str) -> Vec<Reading> {
     found
 }
 
-fn good(server: &Server, point: &str) -> Vec<i64> {
+/// The good values of a point, oldest first.
+pub(crate) fn good(server: &Server, point: &str) -> Vec<i64> {
     readings(server, point).iter().filter_map(Reading::good).collect()
 }
 

@@ -34,17 +34,17 @@ const VOLTS_TAU_S: f64 = 60.0;
 const HERTZ_DEVIATION: f64 = 0.015;
 const HERTZ_TAU_S: f64 = 45.0;
 /// Protection: outside these limits the inverter disconnects at once.
-const VOLTS_LOW: f64 = 184.0;
-const VOLTS_HIGH: f64 = 264.5;
-const HERTZ_LOW: f64 = 47.5;
-const HERTZ_HIGH: f64 = 51.5;
+pub(crate) const VOLTS_LOW: f64 = 184.0;
+pub(crate) const VOLTS_HIGH: f64 = 264.5;
+pub(crate) const HERTZ_LOW: f64 = 47.5;
+pub(crate) const HERTZ_HIGH: f64 = 51.5;
 /// Above this the inverter reduces its power: by 40 % of rated power per Hz.
-const HERTZ_DROOP: f64 = 50.2;
-const DROOP_PER_HERTZ: f64 = 0.4;
+pub(crate) const HERTZ_DROOP: f64 = 50.2;
+pub(crate) const DROOP_PER_HERTZ: f64 = 0.4;
 /// How long the grid must be stable before the inverter reconnects, and how fast its power then
 /// rises.
-const RECONNECT_S: f64 = 60.0;
-const RECONNECT_PER_S: f64 = 0.10 / 60.0;
+pub(crate) const RECONNECT_S: f64 = 60.0;
+pub(crate) const RECONNECT_PER_S: f64 = 0.10 / 60.0;
 
 /// The grid at one connection point.
 #[derive(Debug, Clone)]

@@ -1,25 +1,17 @@
 //! A SunSpec map at 40000: common, nameplate (120), settings (121), three-phase inverter (103),
 //! controls (123), one module per string (160).
 //!
-//! Lengths, order of points, scale factors and "not implemented" values are those of the SunSpec
-//! model definitions (github.com/sunspec/models, `json/model_*.json`) and of the SunSpec Device
-//! Information Model Specification. Scale factors are constants of this device.
+//! Scale factors are constants of this device.
 
 use ecowatt_modbus::ExceptionCode;
 
 use super::Image;
+use super::models::{BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, switch};
 use crate::config::Config;
-use crate::physics::grid::Trip;
 use crate::physics::limit::LimitOrder;
 use crate::physics::plant::{OperatingState, Plant, Reading};
 use crate::scale::{to_i16_bits, to_u16, to_u32, words};
 
-/// Address of the marker.
-pub(crate) const BASE: u16 = 40_000;
-
-const NOT_U16: u16 = 0xFFFF;
-/// For a signed point, a scale factor and a pad.
-const NOT_I16: u16 = 0x8000;
 /// Seconds from 1970 to 2000, the epoch of model 160's time stamps.
 const EPOCH_2000_S: i64 = 946_684_800;
 
@@ -79,15 +71,14 @@ impl Controls {
     /// The whole map.
     pub(crate) fn image(&self, plant: &Plant) -> Image {
         let (config, reading) = (plant.config(), plant.reading());
-        let mut map = Writer { words: vec![0x5375, 0x6E53] };
+        let mut map = Writer::new();
         map.model(1, |m| common(m, config));
         map.model(120, |m| nameplate(m, config));
         map.model(121, |m| settings(m, config));
         map.model(103, |m| inverter(m, reading));
         map.model(123, |m| self.show(m, plant));
         map.model(160, |m| strings(m, reading));
-        map.words.extend([NOT_U16, 0]);
-        Image { first: BASE, words: map.words }
+        map.finish()
     }
 
     fn show(&self, m: &mut Writer, plant: &Plant) {
@@ -154,11 +145,6 @@ impl Change {
     }
 
     fn point(&mut self, offset: u16, value: u16) -> Result<(), ExceptionCode> {
-        let switch = |value: u16| match value {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(ExceptionCode::IllegalDataValue),
-        };
         let controls = &mut self.controls;
         match offset {
             point::CONN_WINDOW => controls.conn_window_s = value,
@@ -180,15 +166,6 @@ impl Change {
 /// Offset of model 123 from [`BASE`]: the marker and the models before it, each with its two header
 /// words.
 const CONTROLS_AT: u16 = 2 + (2 + 66) + (2 + 26) + (2 + 30) + (2 + 50);
-
-fn common(m: &mut Writer, config: &Config) {
-    m.text("EcoWatt", 16);
-    m.text(&format!("Simulator {}", config.rated_w), 16);
-    m.text("", 8);
-    m.text(env!("CARGO_PKG_VERSION"), 8);
-    m.text(&config.serial, 16);
-    m.put([u16::from(config.unit), NOT_I16]);
-}
 
 fn nameplate(m: &mut Writer, config: &Config) {
     let rated = f64::from(config.rated_w);
@@ -222,9 +199,7 @@ fn inverter(m: &mut Writer, reading: &Reading) {
     m.put([to_u16(amps.iter().sum(), 100.0)]);
     m.put(amps.map(|a| to_u16(a, 100.0)));
     m.put([factor(-2)]);
-    // Between two phases 120 degrees apart.
-    let between = |a: f64, b: f64| to_u16((a * a + b * b + a * b).sqrt(), 10.0);
-    m.put([between(volts[0], volts[1]), between(volts[1], volts[2]), between(volts[2], volts[0])]);
+    m.put([(0, 1), (1, 2), (2, 0)].map(|(a, b)| to_u16(between(volts[a], volts[b]), 10.0)));
     m.put(volts.map(|v| to_u16(v, 10.0)));
     m.put([factor(-1)]);
     m.put([to_i16_bits(watts, 1.0), factor(0)]);
@@ -239,7 +214,7 @@ fn inverter(m: &mut Writer, reading: &Reading) {
     m.put([to_i16_bits(reading.dc_w, 1.0), factor(0)]);
     m.put([to_i16_bits(reading.internal_c, 10.0), NOT_I16, NOT_I16, NOT_I16, factor(-1)]);
     m.put([state(reading.state), NOT_U16]);
-    m.put(words(events(reading)));
+    m.put(words(alarms(reading)));
     m.put([0; 2]);
     m.put([NOT_U16; 8]);
 }
@@ -270,49 +245,6 @@ fn state(state: OperatingState) -> u16 {
         OperatingState::Throttled => 5,
         OperatingState::Fault => 7,
         OperatingState::Standby => 8,
-    }
-}
-
-/// Model 103 `Evt1`.
-fn events(reading: &Reading) -> u64 {
-    const HALF: f64 = 0.5;
-    let grid = reading.tripped.map_or(0, |trip| match trip {
-        Trip::GridLoss => 1 << 4,
-        Trip::OverFrequency => 1 << 8,
-        Trip::UnderFrequency => 1 << 9,
-        Trip::OverVoltage => 1 << 10,
-        Trip::UnderVoltage => 1 << 11,
-    });
-    grid | if reading.derated_to < HALF { 1 << 7 } else { 0 }
-}
-
-/// A scale factor: a power of ten.
-fn factor(power: i16) -> u16 {
-    power.cast_unsigned()
-}
-
-struct Writer {
-    words: Vec<u16>,
-}
-
-impl Writer {
-    fn model(&mut self, id: u16, fill: impl FnOnce(&mut Self)) {
-        let at = self.words.len();
-        self.words.extend([id, 0]);
-        fill(self);
-        self.words[at + 1] = u16::try_from(self.words.len() - at - 2).unwrap_or(0);
-    }
-
-    fn put<const N: usize>(&mut self, words: [u16; N]) {
-        self.words.extend(words);
-    }
-
-    /// ASCII, two characters per register, padded with NUL, truncated to `registers`.
-    fn text(&mut self, text: &str, registers: usize) {
-        let bytes = text.as_bytes();
-        let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
-        self.words
-            .extend((0..registers).map(|r| u16::from_be_bytes([byte(2 * r), byte(2 * r + 1)])));
     }
 }
 
