@@ -418,6 +418,40 @@ async fn a_power_that_cannot_be_is_marked_and_kept_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scale_factor_that_moves_holds_for_its_own_sample() {
+    let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
+    let inverter = Scripted::start(move |address, count| usual().answer(address, count));
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until_power(&server, 3_600).await;
+    // The word stays, as at dawn, when the inverter finds its range.
+    let shows = |factor: i16| {
+        let words = [(14, 412), (15, factor.cast_unsigned()), (38, 4), (24, 1), (25, 0)];
+        let map = Map::of(40_000, &[COMMON, (103, 50, &words), NAMEPLATE]).ended();
+        inverter.becomes(move |address, count| map.answer(address, count));
+    };
+    let mut expected = vec![3_600];
+    for (factor, watts) in [(0, 412), (-1, 41), (-2, 4), (1, 4_120)] {
+        shows(factor);
+        until_power(&server, watts).await;
+        expected.push(watts);
+    }
+    // "Not implemented", and a power that no inverter has.
+    for factor in [i16::MIN, 77] {
+        shows(factor);
+        let before = readings(&server, "ac.power").len();
+        until("samples without a power", || {
+            let all = readings(&server, "ac.power");
+            all[before..].iter().filter(|reading| reading.good().is_none()).count() >= 2
+        })
+        .await;
+    }
+    agent.stop().await;
+    let mut powers = good(&server, "ac.power");
+    powers.dedup();
+    assert_eq!(powers, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_carries_few_registers_is_found_out() {
     for answer in [Answer::Exception(3), Answer::Silence] {
         let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
