@@ -20,7 +20,8 @@ use crate::access::{Reach, Scope};
 use crate::time::{local_date, rfc3339, zone_of};
 use crate::trouble::{Key, Trouble, trouble_of};
 
-/// A good reading counts until failed attempts have gone on for longer than this.
+/// How much newer than its last good reading a failed attempt may be for the reading to stand, as
+/// long as the device has not given the inverter up: a lost frame or two are no change of power.
 const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
 
 /// The word in a state's label that marks the state as a fault.
@@ -209,7 +210,7 @@ impl Fleet {
             let zone = zone_of(&device.site);
             let midnight = crate::time::start_of_day(local_date(now, &zone), &zone);
             let powers = powers.remove(&device.number).unwrap_or_default();
-            let power_w = power_of(&powers, now, self.silent_after);
+            let power_w = power_of(&powers, &device.link, now, self.silent_after);
             let state = state_of(&device.link, power_w, now, self.silent_after);
             // The stored instant belongs to the stored state; the beginning of a newer state is
             // unknown.
@@ -353,15 +354,33 @@ pub(crate) fn state_of(
 /// Returns the sum of the inverters' AC power in watts, of those whose latest good reading still
 /// counts.
 #[must_use]
-pub(crate) fn power_of(powers: &[SourcePower], now: UnixMs, recent: Duration) -> Option<f64> {
+pub(crate) fn power_of(
+    powers: &[SourcePower],
+    link: &Link,
+    now: UnixMs,
+    recent: Duration,
+) -> Option<f64> {
     let standing_mw = powers.iter().filter_map(|power| {
         let (at, mw) = power.good_mw?;
-        let (tried_at, quality) = power.tried;
-        let has_failed_since = !matches!(quality, Quality::Good | Quality::NotDue)
-            && tried_at.since(at) > FAILED_ATTEMPTS_MAX;
-        (!has_failed_since && now.since(at) <= recent).then_some(mw)
+        let known = link.inverters.iter().find(|(source, _)| *source == power.source);
+        let stands = stands(power, at, known.map(|(_, state)| *state));
+        (stands && now.since(at) <= recent).then_some(mw)
     });
     standing_mw.reduce(i64::saturating_add).map(|mw| scaled(mw, -3))
+}
+
+/// Whether the good reading of `at` tells what the inverter makes.
+fn stands(power: &SourcePower, at: UnixMs, state: Option<InverterState>) -> bool {
+    let (tried_at, quality) = power.tried;
+    let has_failed = !matches!(quality, Quality::Good | Quality::NotDue);
+    match state {
+        // The status may come before the samples that failed.
+        Some(InverterState::Offline) => false,
+        Some(InverterState::Asleep | InverterState::Faulty) => !has_failed,
+        Some(InverterState::Online | InverterState::Unknown) | None => {
+            !has_failed || tried_at.since(at) <= FAILED_ATTEMPTS_MAX
+        }
+    }
 }
 
 /// Converts a point's integer to the point's unit.
@@ -445,7 +464,26 @@ mod tests {
             ),
         ];
         for (powers, expected) in cases {
-            assert_eq!(power_of(&powers, NOW, QUIET), expected, "{powers:?}");
+            let link = Link::default();
+            assert_eq!(power_of(&powers, &link, NOW, QUIET), expected, "{powers:?}");
+        }
+    }
+
+    #[test]
+    fn power_of_an_inverter_that_was_given_up_does_not_stand() {
+        use InverterState::{Asleep, Faulty, Offline, Online};
+        let at = NOW.0 - 5_000;
+        let good = power(Some((at, 1_000)), (at, Quality::Good));
+        let failed = power(Some((at, 1_000)), (NOW.0, Quality::Timeout));
+        for (state, of_good, of_failed) in [
+            (Online, Some(1.0), Some(1.0)),
+            (Asleep, Some(1.0), None),
+            (Faulty, Some(1.0), None),
+            (Offline, None, None),
+        ] {
+            let link = link(NOW.0, &[state]);
+            assert_eq!(power_of(&[good], &link, NOW, QUIET), of_good, "{state:?}");
+            assert_eq!(power_of(&[failed], &link, NOW, QUIET), of_failed, "{state:?}");
         }
     }
 

@@ -22,6 +22,23 @@ fn ago(now: UnixMs, seconds: i64) -> UnixMs {
 }
 
 #[tokio::test]
+async fn power_of_an_inverter_that_stopped_answering_is_not_shown() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let target = format!("/api/v1/devices/{}", device.id);
+    let now = now();
+    device.deliver(&world, now, &[(ago(now, 20), Some(3_000))]).await;
+    assert_eq!(world.get_json(&target).await["power_w"], 3_000.0);
+    // Three failed cycles after it, all within the tolerance for lost frames.
+    let failed = [(ago(now, 15), None), (ago(now, 10), None), (ago(now, 5), None)];
+    device.deliver_as(&world, now, &failed, SourceState::Offline).await;
+    let seen = world.get_json(&target).await;
+    assert_eq!((&seen["state"], &seen["power_w"]), (&"faulty".into(), &serde_json::Value::Null));
+    let list = world.get_json("/api/v1/devices").await;
+    assert!(list["devices"][0]["power_w"].is_null());
+}
+
+#[tokio::test]
 async fn device_waits_and_then_produces() {
     let world = World::start().await;
     let mut device = TestDevice::enrol(&world, "Roof").await;
