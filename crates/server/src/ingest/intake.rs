@@ -160,9 +160,9 @@ impl Intake {
         let values = self.sort(delivery, named, allowance).await?;
         let sender = &delivery.sender;
         let cost = values + delivery.size_bytes;
-        sender.spend(self.clock.mono(), cost).map_err(IngestError::OverQuota)?;
+        sender.account.spend(self.clock.mono(), cost).map_err(IngestError::OverQuota)?;
         let cells = self.decode(delivery, values, allowance).await?;
-        delivery.sender.charge(cells);
+        delivery.sender.account.charge(cells);
         Ok(cells)
     }
 
@@ -258,8 +258,8 @@ impl Intake {
             delivery.batches = batches;
             return Ok(cells);
         }
-        let _begun = delivery.sender.begin().ok_or(IngestError::OverQuota(TURN_RETRY))?;
-        // A quarter hour's grid is allocated for 15 minutes even if a batch has two samples in it.
+        let _begun = delivery.sender.account.begin().ok_or(IngestError::OverQuota(TURN_RETRY))?;
+        // A quarter hour's grid has room for 15 minutes even if a batch has two samples in it.
         let cells = values.saturating_mul(CELLS_PER_VALUE).min(2 * cells_max);
         let wanted = permits(cells, TURNS_MAX);
         let _turn = match self.turns.decoding.try_acquire_many(wanted) {

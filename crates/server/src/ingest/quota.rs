@@ -1,10 +1,11 @@
 //! Limits the work that one device may cause.
 //!
-//! A few bytes can cause much work: a batch of constant words has a thousand rows in eleven bytes,
-//! and each row may begin a quarter hour of its own. So a message is limited twice: by its length
-//! ([`Allowance`]), and by its device's budget, which refills with time ([`Quota`]). Neither loses
-//! data: what is not taken is not acknowledged, and the device sends it again.
+//! A few bytes can ask for much: a batch of constant words has a thousand rows in eleven bytes, and
+//! each row may begin a quarter hour of its own. So a message is bounded twice: by what its bytes
+//! can be worth ([`Allowance`]), and by what its device has left of a budget that refills with time
+//! ([`Account`]). Neither loses anything: what is not taken is not acknowledged, and comes again.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecowatt_model::MonoMs;
@@ -12,7 +13,7 @@ use ecowatt_model::MonoMs;
 use crate::limits::{
     DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S, DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S,
     MESSAGE_CELLS_MAX, MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE, MESSAGE_COST_VALUES,
-    MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE,
+    MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE, TURNS_OF_DEVICE_MAX,
 };
 
 /// How much of one message is taken. Its first batch always is, however much it brings, so that
@@ -37,9 +38,63 @@ impl Allowance {
     }
 }
 
-/// What a device has left. One message may put it into debt; it then waits until the debt is paid.
+/// What a device may still ask for, whatever key it uses.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(super) struct Account(Mutex<Spending>);
+
+#[derive(Debug)]
+struct Spending {
+    quota: Quota,
+    /// Turns that it has at present.
+    turns: u32,
+}
+
+impl Account {
+    pub(super) fn full(now: MonoMs) -> Self {
+        Self(Mutex::new(Spending { quota: Quota::full(now), turns: 0 }))
+    }
+
+    /// Spends what decoding so many values costs.
+    ///
+    /// # Errors
+    /// How long the device has to wait for that.
+    pub(super) fn spend(&self, now: MonoMs, values: usize) -> Result<(), Duration> {
+        self.lock().quota.spend(now, values)
+    }
+
+    /// Charges the cells that a message brought.
+    pub(super) fn charge(&self, cells: usize) {
+        self.lock().quota.charge(cells);
+    }
+
+    /// Lets the device have one of its turns, as long as the guard is held.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<Begun> {
+        let turns = &mut self.lock().turns;
+        if *turns >= TURNS_OF_DEVICE_MAX {
+            return None;
+        }
+        *turns += 1;
+        Some(Begun(Arc::clone(self)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spending> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Account::begin`].
+#[derive(Debug)]
+pub(super) struct Begun(Arc<Account>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.lock().turns -= 1;
+    }
+}
+
+/// What a device has left. It may run into debt by one message, and then waits until it has not.
+#[derive(Debug)]
+struct Quota {
     at: MonoMs,
     values: Bucket,
     cells: Bucket,
@@ -75,7 +130,7 @@ impl Bucket {
 }
 
 impl Quota {
-    pub(super) fn full(now: MonoMs) -> Self {
+    fn full(now: MonoMs) -> Self {
         Self {
             at: now,
             values: Bucket::full(DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S),
@@ -86,8 +141,8 @@ impl Quota {
     /// Spends quota for a message with this many values to decode, unless there is debt.
     ///
     /// # Errors
-    /// The time until the debt is paid.
-    pub(super) fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
+    /// How long until there is none.
+    fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
         let elapsed = now.since(self.at);
         // Time too short to earn one value and one cell is kept, or rounding would lose it each
         // time.
@@ -104,8 +159,8 @@ impl Quota {
         Ok(())
     }
 
-    /// Charges the cells that a message turned out to bring.
-    pub(super) fn charge(&mut self, cells: usize) {
+    /// Charges what the message turned out to bring.
+    fn charge(&mut self, cells: usize) {
         self.cells.spend(cells);
     }
 }

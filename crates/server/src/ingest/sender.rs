@@ -3,17 +3,16 @@
 
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, StreamNumber};
+use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, StreamNumber};
 use ecowatt_store::StreamId;
 use ecowatt_wire::Refused;
 use jiff::tz::TimeZone;
 
 use super::IngestError;
 use super::delivery::Proof;
-use super::quota::Quota;
-use crate::limits::{REFUSED_LAYOUT_LINE_EVERY, TURNS_OF_DEVICE_MAX};
+use super::quota::Account;
+use crate::limits::REFUSED_LAYOUT_LINE_EVERY;
 use crate::sparing::Sparing;
 
 /// The device and key that sealed a message.
@@ -27,14 +26,9 @@ pub(super) struct Sender {
     pub(super) end_epoch: BootEpoch,
     /// Limits the log line about its refused announcements.
     pub(super) refused_line: Sparing,
-    standing: Mutex<Standing>,
-}
-
-#[derive(Debug)]
-struct Standing {
-    last: Last,
-    quota: Quota,
-    turns: u32,
+    /// Shared with the device's other keys.
+    pub(super) account: Arc<Account>,
+    last: Mutex<Last>,
 }
 
 /// What is remembered of the last message that was accepted under the key.
@@ -57,7 +51,11 @@ pub(super) enum Turn {
 }
 
 impl Sender {
-    pub(super) fn new(key: &ecowatt_store::DeviceKey, zone: TimeZone, now: MonoMs) -> Self {
+    pub(super) fn new(
+        key: &ecowatt_store::DeviceKey,
+        zone: TimeZone,
+        account: Arc<Account>,
+    ) -> Self {
         let last = Last { counter: key.counter, digest: key.digest, refused: None };
         Self {
             device: key.device,
@@ -65,7 +63,8 @@ impl Sender {
             zone,
             end_epoch: key.end_epoch(),
             refused_line: Sparing::new(REFUSED_LAYOUT_LINE_EVERY),
-            standing: Mutex::new(Standing { last, quota: Quota::full(now), turns: 0 }),
+            account,
+            last: Mutex::new(last),
         }
     }
 
@@ -77,7 +76,7 @@ impl Sender {
     /// # Errors
     /// If a later message was accepted, or another one of this number.
     pub(super) fn turn(&self, proof: &Proof) -> Result<Turn, IngestError> {
-        let last = &self.lock().last;
+        let last = self.lock();
         match proof.counter.cmp(&last.counter) {
             Ordering::Greater => Ok(Turn::Next),
             Ordering::Less => Err(IngestError::Stale),
@@ -91,7 +90,7 @@ impl Sender {
 
     /// Notes that the store has accepted a message.
     pub(super) fn accepted(&self, proof: &Proof, refused: Vec<Refused>) {
-        let last = &mut self.lock().last;
+        let mut last = self.lock();
         if proof.counter >= last.counter {
             let digest = Some(proof.digest);
             *last = Last { counter: proof.counter, digest, refused: Some(refused) };
@@ -101,46 +100,13 @@ impl Sender {
     /// Notes that the store has accepted a message with this counter through another server
     /// process.
     pub(super) fn passed(&self, counter: Counter) {
-        let last = &mut self.lock().last;
+        let mut last = self.lock();
         if counter > last.counter {
             *last = Last { counter, ..Last::default() };
         }
     }
 
-    /// Spends quota for decoding this many values.
-    ///
-    /// # Errors
-    /// The time that the device has to wait, if its quota is used up.
-    pub(super) fn spend(&self, now: MonoMs, values: usize) -> Result<(), Duration> {
-        self.lock().quota.spend(now, values)
-    }
-
-    /// Charges the quota for the cells that a message brought.
-    pub(super) fn charge(&self, cells: usize) {
-        self.lock().quota.charge(cells);
-    }
-
-    /// Takes one of the device's turns, until the guard is dropped; none if all are taken.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Begun> {
-        let turns = &mut self.lock().turns;
-        if *turns >= TURNS_OF_DEVICE_MAX {
-            return None;
-        }
-        *turns += 1;
-        Some(Begun(Arc::clone(self)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// See [`Sender::begin`].
-#[derive(Debug)]
-pub(super) struct Begun(Arc<Sender>);
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.lock().turns -= 1;
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -600,6 +600,12 @@ async fn device_over_its_quota_waits_and_another_is_served() {
         }
     }
     assert_eq!(fates.last(), Some(&"over_quota"), "{fates:?}");
+    // A change of its site or of its other keys does not pay its debt.
+    let next = u64::try_from(fates.len()).unwrap() + 1;
+    world.ingest.forget_places();
+    assert_eq!(fate(&world, &world.seal(&bomb(next, 32, 128, 900_000))).await, "over_quota");
+    world.ingest.forget_keys(world.device);
+    assert_eq!(fate(&world, &world.seal(&bomb(next, 32, 128, 900_000))).await, "over_quota");
     assert_eq!(fates[0], "taken");
     let grown = world.size() - before;
     assert!(grown < 160 << 20, "{grown} bytes for {} messages", fates.len());
