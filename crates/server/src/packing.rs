@@ -1,9 +1,10 @@
 //! Keeps what is stored small: batches of days that are over are encoded together.
 //!
 //! This reconciler takes no input but the store and the time; it may run any time and any number of
-//! times, and stop anywhere. A pack and the blocks that it replaces change in one commit, so each
+//! times, and stop anywhere. Where it goes on is a matter of work, not of truth. A pack and the blocks that it replaces change in one commit, so each
 //! batch is there once whatever happens. Batches that come late for a day get a pack of their own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
@@ -11,7 +12,7 @@ use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_store::{Pack, Store, StoreError, TimeRange};
 use tokio::sync::watch;
 
-use crate::limits::{PACK_AFTER, PACK_PAUSE};
+use crate::limits::{PACK_AFTER, PACK_LOOKS_MAX, PACK_PAUSE};
 use crate::stopping::stopped;
 
 /// How often all inverters are looked at.
@@ -21,6 +22,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Runs until `stop` is true.
 pub(crate) async fn reconcile(store: Store, clock: Clock, mut stop: watch::Receiver<bool>) {
+    let mut packing = Packing::new(store, PACK_PAUSE);
     let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
@@ -30,7 +32,7 @@ pub(crate) async fn reconcile(store: Store, clock: Clock, mut stop: watch::Recei
         pause = LOOK_EVERY;
         let packed = tokio::select! {
             _ = stopped(&mut stop) => return,
-            packed = pack_all(&store, is_over_before(clock.now()), PACK_PAUSE) => packed,
+            packed = packing.pass(is_over_before(clock.now())) => packed,
         };
         match packed {
             Ok(0) => {}
@@ -53,41 +55,81 @@ fn is_over_before(now: UnixMs) -> UnixMs {
 /// # Errors
 /// If the store fails; what is packed stays packed.
 pub async fn pack_all(store: &Store, before: UnixMs, pause: Duration) -> Result<u64, StoreError> {
-    let mut packed = 0;
-    let mut after = None;
-    loop {
-        let inverters = store.list_inverters(after).await?;
-        let Some(last) = inverters.last() else { return Ok(packed) };
-        after = Some(*last);
-        for (device, source) in inverters {
-            packed += pack_inverter(store, (device, source), before, pause).await?;
-        }
+    let mut packing = Packing::new(store.clone(), pause);
+    let mut packed = packing.pass(before).await?;
+    while !packing.goes_on_at.is_empty() {
+        packed += packing.pass(before).await?;
     }
+    Ok(packed)
 }
 
-async fn pack_inverter(
-    store: &Store,
-    (device, source): (DeviceNumber, SourceNumber),
-    before: UnixMs,
+/// Passes over all inverters.
+#[derive(Debug)]
+pub struct Packing {
+    store: Store,
+    /// Rest after a commit.
     pause: Duration,
-) -> Result<u64, StoreError> {
-    let mut range = TimeRange { from: UnixMs(i64::MIN), to: before };
-    let mut packed = 0;
-    loop {
-        let blocks = store.loose_blocks(device, source, range).await?;
-        let Some(last) = blocks.last() else { return Ok(packed) };
-        // What does not fit into a pack stays as it is.
-        range.from = UnixMs(last.first.0.saturating_add(1));
-        let Ok(pack) = tokio::task::spawn_blocking(move || Pack::new(&blocks)).await else {
-            return Err(StoreError::Closed);
-        };
-        let Some(pack) = pack else { continue };
-        let batches = pack.batches();
-        if store.keep_pack(device, source, pack).await? {
-            packed += batches;
+    /// Where the next pass goes on with inverters that had more days than a pass looks at; the others
+    /// are looked at from their first batch on.
+    goes_on_at: BTreeMap<(DeviceNumber, SourceNumber), UnixMs>,
+}
+
+impl Packing {
+    #[must_use]
+    pub fn new(store: Store, pause: Duration) -> Self {
+        Self { store, pause, goes_on_at: BTreeMap::new() }
+    }
+
+    /// Packs what begins before an instant; returns how many batches were packed. Batches that are
+    /// alone in their day are looked at in vain, [`PACK_LOOKS_MAX`] times for an inverter: the rest
+    /// waits for the next pass, so that no inverter holds up the others.
+    ///
+    /// # Errors
+    /// If the store fails; what is packed stays packed.
+    pub async fn pass(&mut self, before: UnixMs) -> Result<u64, StoreError> {
+        let mut packed = 0;
+        let mut after = None;
+        loop {
+            let inverters = self.store.list_inverters(after).await?;
+            let Some(last) = inverters.last() else { return Ok(packed) };
+            after = Some(*last);
+            for inverter in inverters {
+                packed += self.pack_inverter(inverter, before).await?;
+            }
         }
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+    }
+
+    async fn pack_inverter(
+        &mut self,
+        (device, source): (DeviceNumber, SourceNumber),
+        before: UnixMs,
+    ) -> Result<u64, StoreError> {
+        let from = self.goes_on_at.remove(&(device, source)).unwrap_or(UnixMs(i64::MIN));
+        let mut range = TimeRange { from, to: before };
+        let (mut packed, mut in_vain) = (0, 0);
+        loop {
+            let blocks = self.store.loose_blocks(device, source, range).await?;
+            let Some(last) = blocks.last() else { return Ok(packed) };
+            // What does not fit into a pack stays as it is.
+            range.from = UnixMs(last.first.0.saturating_add(1));
+            let Ok(pack) = tokio::task::spawn_blocking(move || Pack::new(&blocks)).await else {
+                return Err(StoreError::Closed);
+            };
+            let Some(pack) = pack else {
+                in_vain += 1;
+                if in_vain == PACK_LOOKS_MAX {
+                    self.goes_on_at.insert((device, source), range.from);
+                    return Ok(packed);
+                }
+                continue;
+            };
+            let batches = pack.batches();
+            if self.store.keep_pack(device, source, pack).await? {
+                packed += batches;
+            }
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_server::Config;
 use ecowatt_server::ingest::{RebuildError, rebuild};
-use ecowatt_server::packing::pack_all;
+use ecowatt_server::limits::PACK_LOOKS_MAX;
+use ecowatt_server::packing::{Packing, pack_all};
 use ecowatt_store::{By, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
 
 use crate::device::{Sample, TestDevice};
@@ -129,4 +130,31 @@ async fn past_days_follow_a_time_zone_that_was_corrected() {
     zone(to_berlin).await;
     rebuild(&store, Some(by()), DEVICE).await.unwrap();
     assert_eq!(shown(&store).await, berlin, "there and back again");
+}
+
+#[tokio::test]
+async fn inverter_with_many_lone_batches_is_packed_in_several_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start_in(folder.path(), Config::default()).await;
+    let setup = format!(r#"{{"code":"{}"}}"#, world.code());
+    let owner = world.send("POST", "/api/v1/setup", &[crate::world::JSON], &setup).await;
+    world.token = owner.json()["token"].as_str().unwrap().into();
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = ecowatt_clock::Clock::system().now();
+    // One batch a day, and two in the last.
+    let first = now.0 / (24 * HOUR) * (24 * HOUR) - (i64::from(PACK_LOOKS_MAX) + 9) * 24 * HOUR;
+    let days = (0..i64::from(PACK_LOOKS_MAX)).map(|day| first + day * 24 * HOUR);
+    let last = first + i64::from(PACK_LOOKS_MAX) * 24 * HOUR;
+    for at in days.chain([last, last + HOUR]) {
+        device.deliver(&world, now, &[(UnixMs(at), Some(1_000))]).await;
+    }
+    world.stop();
+    world.stopped().await;
+    let store = Store::open(folder.path()).unwrap();
+    let mut packing = Packing::new(store, Duration::ZERO);
+    let mut packed = Vec::new();
+    for _ in 0..4 {
+        packed.push(packing.pass(UnixMs(i64::MAX)).await.unwrap());
+    }
+    assert_eq!(packed, [0, 2, 0, 0]);
 }
