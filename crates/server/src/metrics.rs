@@ -120,6 +120,8 @@ pub struct Metrics {
     pub database_bytes: Gauge,
     /// Whether the last write found no space.
     pub storage_full: Flag,
+    /// A damaged page of the database was met.
+    pub storage_damaged: Flag,
     pub panics: Counter,
     /// Link messages by outcome.
     pub link_messages: Family<1>,
@@ -162,6 +164,11 @@ impl Metrics {
             "ecowatt_store_full",
             "1 if the last thing to be stored found no space.",
             &self.storage_full,
+        );
+        text.flag(
+            "ecowatt_store_damaged",
+            "1 if the database is damaged and nothing more is stored.",
+            &self.storage_damaged,
         );
         text.counter("ecowatt_http_panics_total", "Requests that ended in a panic.", &self.panics);
         text.family(

@@ -16,6 +16,8 @@ pub enum StoreError {
     Full,
     #[error("reading or writing the database failed")]
     Io(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the database is damaged")]
+    Damaged(#[source] Arc<dyn Error + Send + Sync>),
     #[error("a statement failed")]
     Sql(#[source] Arc<dyn Error + Send + Sync>),
     #[error("writing down what was revoked failed")]
@@ -36,11 +38,19 @@ impl StoreError {
         matches!(self, Self::Io(_))
     }
 
-    /// Whether the same request may succeed a little later without anybody's help, or with nothing
-    /// more than space on the disk.
+    /// Whether the same request may succeed later without a change of its own: at once, with space on
+    /// the disk, or with a backup in the place of a damaged database.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full | Self::Io(_) | Self::Journal(_) | Self::RolledBack)
+        matches!(
+            self,
+            Self::Busy
+                | Self::Full
+                | Self::Io(_)
+                | Self::Damaged(_)
+                | Self::Journal(_)
+                | Self::RolledBack
+        )
     }
 }
 

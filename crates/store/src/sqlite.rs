@@ -30,11 +30,12 @@ mod rows;
 mod schema;
 pub(crate) mod steps;
 mod threads;
+mod wal;
 mod writer;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -82,6 +83,7 @@ pub(crate) struct Sqlite {
     absent: AbsentKeys,
     uploads: LastFailure,
     queries: LastFailure,
+    damage: Arc<Damage>,
     /// Turns of look-ups of keys, of which anybody may cause as many as there are numbers; people's
     /// tokens find room beside them.
     key_turns: Semaphore,
@@ -105,6 +107,30 @@ impl LastFailure {
     fn get(&self) -> Result<(), StoreError> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.as_ref().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+}
+
+/// Damage of the database that was met. It does not heal: nothing is written from then on, so that
+/// devices keep what the backup that takes the database's place will lack, and pages of a damaged tree
+/// are not written over sound ones. What can still be read is read.
+#[derive(Debug, Default)]
+struct Damage(OnceLock<StoreError>);
+
+impl Damage {
+    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+        if let Err(failure @ StoreError::Damaged(_)) = outcome
+            && self.0.set(failure.clone()).is_ok()
+        {
+            tracing::error!(
+                error = failure as &dyn std::error::Error,
+                "the database is damaged and nothing more is stored; stop the server and put a \
+                 backup in its place with `ecowatt store restore`"
+            );
+        }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.0.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 }
 
@@ -162,15 +188,16 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let own = Connection::open_with_flags(&path, flags).map_err(cannot)?;
         configure(&own).map_err(cannot)?;
-        let fold = Fold::start(own, CHECKPOINT_PAGES)?;
+        let damage = Arc::<Damage>::default();
+        let fold = Fold::start(own, CHECKPOINT_PAGES, Arc::clone(&damage))?;
         fold.watch(&mut connection).map_err(cannot)?;
         let journal = Arc::new(Journal::in_folder(dir));
         let writer = Writer::new(connection, Arc::clone(&journal));
         let threads = Threads::start(writer, fold, readers, lock)?;
-        Ok(Self::new(Drive::Threads(threads), path, journal))
+        Ok(Self::new(Drive::Threads(threads), path, journal, damage))
     }
 
-    fn new(drive: Drive, path: PathBuf, journal: Arc<Journal>) -> Self {
+    fn new(drive: Drive, path: PathBuf, journal: Arc<Journal>, damage: Arc<Damage>) -> Self {
         let key_turns = Semaphore::new(KEY_LOOK_UPS_MAX);
         Self {
             drive,
@@ -179,6 +206,7 @@ impl Sqlite {
             absent: AbsentKeys::default(),
             uploads: LastFailure::default(),
             queries: LastFailure::default(),
+            damage,
             key_turns,
         }
     }
@@ -202,7 +230,8 @@ impl Sqlite {
         schema::migrate(&mut connection, path)?;
         let journal = Arc::new(Journal::none());
         let (stepper, steps) = Stepper::new(Writer::new(connection, Arc::clone(&journal)));
-        Ok((Self::new(Drive::Steps(steps), path.to_owned(), journal), stepper))
+        let damage = Arc::default();
+        Ok((Self::new(Drive::Steps(steps), path.to_owned(), journal, damage), stepper))
     }
 
     /// Size of the database, the write-ahead log aside.
@@ -320,6 +349,7 @@ impl Sqlite {
         self.queue(Job::Upload(Box::new(upload), answer))?;
         let taken = answered.await.unwrap_or(Err(StoreError::Closed));
         self.uploads.note(&taken);
+        self.damage.note(&taken);
         taken
     }
 
@@ -328,7 +358,13 @@ impl Sqlite {
         self.uploads.get().and_then(|()| self.queries.get())
     }
 
+    /// Whether damage of the database was met.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damage.check().is_err()
+    }
+
     fn queue(&self, job: Job) -> Result<(), StoreError> {
+        self.damage.check()?;
         match &self.drive {
             Drive::Threads(threads) => threads.queue(job),
             Drive::Steps(steps) => steps.queue(job),
@@ -370,6 +406,7 @@ impl Sqlite {
         threads.read(lane, query)?;
         let read = answered.await.unwrap_or(Err(StoreError::Closed));
         self.queries.note(&read);
+        self.damage.note(&read);
         read
     }
 }

@@ -103,6 +103,13 @@ impl Store {
         self.sqlite().look_up(query::nothing).await
     }
 
+    /// Whether a damaged page was met since the store was opened. Nothing is written from then on; what
+    /// can be read is read.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.sqlite().is_damaged()
+    }
+
     /// Ready when nothing will be written any more: the thread that writes has panicked, or whoever
     /// steps the store is gone. It does not keep the store open.
     pub fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {

@@ -107,7 +107,16 @@ impl ApiError {
         )
     }
 
-    /// A fault of the server: the client gets a constant text, the log gets `cause`.
+    /// Nothing is stored until a backup is in the place of the database.
+    pub(crate) fn storage_damaged() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::StorageFailed,
+            "the server's database is damaged; put a backup in its place with `ecowatt store restore`",
+        )
+    }
+
+    /// Our own fault: the client gets a constant text, the log gets `cause`.
     pub(crate) fn internal(cause: anyhow::Error) -> Self {
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -161,6 +170,7 @@ impl From<StoreError> for ApiError {
             let mut later = match error {
                 StoreError::Full => Self::storage_full(),
                 StoreError::Io(_) => Self::storage_failed(),
+                StoreError::Damaged(_) => Self::storage_damaged(),
                 _ => Self::busy(),
             };
             later.failure.cause = Some(Arc::new(error.into()));

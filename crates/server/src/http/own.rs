@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ecowatt_clock::Clock;
 use ecowatt_model::MonoMs;
-use ecowatt_store::Store;
+use ecowatt_store::{Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -43,43 +43,45 @@ pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, 
     if *app.stop.borrow() {
         return Err(ApiError::busy());
     }
-    if app.readiness.check(&app.store, app.world).await {
-        Ok("ready\n")
-    } else {
-        Err(ApiError::busy())
+    match app.readiness.check(&app.store, app.world).await {
+        Ok(()) => Ok("ready\n"),
+        Err(StoreError::Io(_)) => Err(ApiError::storage_failed()),
+        Err(StoreError::Damaged(_)) => Err(ApiError::storage_damaged()),
+        Err(_) => Err(ApiError::busy()),
     }
 }
 
 /// Whether the store answered when it was last asked. Clients without a token may ask at any rate,
 /// so the answer is shared for [`READY_FOR`].
 #[derive(Debug, Default)]
-pub(crate) struct Readiness(Mutex<Option<(MonoMs, bool)>>);
+pub(crate) struct Readiness(Mutex<Option<(MonoMs, Result<(), StoreError>)>>);
 
 impl Readiness {
-    async fn check(&self, store: &Store, world: Clock) -> bool {
+    async fn check(&self, store: &Store, world: Clock) -> Result<(), StoreError> {
         let mut last = self.0.lock().await;
-        if let Some((at, is_ready)) = *last
-            && world.mono().since(at) < READY_FOR
+        if let Some((at, known)) = &*last
+            && world.mono().since(*at) < READY_FOR
         {
-            return is_ready;
+            return known.clone();
         }
         let asked = async {
             store.check_writer().await?;
             store.check_reader().await
         };
-        let is_ready = match timeout(READY_DEADLINE, asked).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "not ready: store check failed");
-                false
+        let answered = match timeout(READY_DEADLINE, asked).await {
+            Ok(answered) => {
+                if let Err(error) = &answered {
+                    tracing::warn!(%error, "the store does not do what it is asked");
+                }
+                answered
             }
             Err(_) => {
-                tracing::warn!("not ready: store does not answer");
-                false
+                tracing::warn!("the store does not answer");
+                Err(StoreError::Busy)
             }
         };
-        *last = Some((world.mono(), is_ready));
-        is_ready
+        *last = Some((world.mono(), answered.clone()));
+        answered
     }
 }
 
@@ -91,6 +93,7 @@ impl Readiness {
     responses((status = OK, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
+    app.metrics.storage_damaged.set(app.store.is_damaged());
     app.metrics.streams.set(app.admission.taken(Kind::Waiting));
     // If the store fails, the other counts are still useful.
     if let Ok(counts) = app.store.counts().await {

@@ -7,16 +7,18 @@
 //! between two groups. The log thereby stays as short as with SQLite's own checkpoints; a long read
 //! lets it grow either way.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 
-use super::spawn;
-use crate::OpenError;
+use super::{Damage, spawn, wal};
+use crate::{OpenError, StoreError};
 
 /// The thread that makes the passes, and what the writer knows of it.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(super) struct Fold {
     asked_at: u32,
     /// Whether a pass has ended since the writer last looked.
     has_passed: Arc<AtomicBool>,
+    damage: Arc<Damage>,
     // Dropping the sender ends the thread.
     ask: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -36,18 +39,19 @@ pub(super) struct Fold {
 
 impl Fold {
     /// Starts the thread on a connection of its own; a pass is due after so many pages.
-    pub(super) fn start(own: Connection, due: u32) -> Result<Self, OpenError> {
+    pub(super) fn start(own: Connection, due: u32, damage: Arc<Damage>) -> Result<Self, OpenError> {
         let has_passed = Arc::new(AtomicBool::new(false));
         let passed = Arc::clone(&has_passed);
+        let noted = Arc::clone(&damage);
         let (ask, asked) = mpsc::sync_channel(1);
         let thread = spawn("store-fold", move || {
             while asked.recv().is_ok() {
                 // The second moves what came during the first, and leaves the writer that much less.
-                passed.fetch_or(pass(&own) && pass(&own), Ordering::Release);
+                passed.fetch_or(pass(&own, &noted) && pass(&own, &noted), Ordering::Release);
             }
         })?;
         let (ask, thread) = (Some(ask), Some(thread));
-        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_passed, ask, thread })
+        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_passed, damage, ask, thread })
     }
 
     /// Takes the checkpoints over from the connection that writes, which does none by itself any
@@ -63,7 +67,7 @@ impl Fold {
     /// What the writer does after each group.
     pub(super) fn look(&mut self, writer: &Connection) {
         if self.has_passed.swap(false, Ordering::Acquire) {
-            pass(writer);
+            pass(writer, &self.damage);
         }
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.asked_at {
@@ -88,18 +92,50 @@ impl Drop for Fold {
 }
 
 /// Moves what can be moved without waiting for anybody; says whether it did.
-fn pass(connection: &Connection) -> bool {
-    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+fn pass(connection: &Connection, damage: &Damage) -> bool {
+    let moved = check(connection).and_then(|()| {
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(Into::into)
+    });
+    damage.note(&moved);
     if let Err(error) = &moved {
-        tracing::warn!(%error, "the log was not moved into the database; later again");
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(error, "the log was not moved into the database; later again");
     }
     moved.is_ok()
 }
 
+/// Moves all of the log at the end, so that the database is one file and copying it after a stop in
+/// good order is enough. A damaged log is left beside the database: the next start takes what is sound.
+pub(super) fn finish(connection: &Connection) {
+    let moved = check(connection).and_then(|()| {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(Into::into)
+    });
+    let Err(error) = moved else { return };
+    // Otherwise the last connection moves it when it is closed.
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::error!(%error, "the log may be moved into the database although it is damaged");
+    }
+    let error = &error as &dyn std::error::Error;
+    tracing::error!(error, "the log stays beside the database until the next start");
+}
+
+/// Fails if the log is not as it was written.
+fn check(connection: &Connection) -> Result<(), StoreError> {
+    let Some(path) = connection.path() else { return Ok(()) };
+    match wal::is_sound(Path::new(path)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Damaged(Arc::new(DamagedLog))),
+        Err(cause) => Err(StoreError::Io(Arc::new(cause))),
+    }
+}
+
+/// The log's file was changed by something else than SQLite, or by a failing disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the write-ahead log is not as it was written")]
+struct DamagedLog;
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::configure;
     use super::*;
 
@@ -115,7 +151,7 @@ mod tests {
 
     fn start(path: &Path) -> (Connection, Fold) {
         let mut writer = open(path);
-        let fold = Fold::start(open(path), DUE).unwrap();
+        let fold = Fold::start(open(path), DUE, Arc::default()).unwrap();
         fold.watch(&mut writer).unwrap();
         writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
         (writer, fold)

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::fold::Fold;
+use super::fold::{self, Fold};
 use super::folder_lock::FolderLock;
 use super::spawn;
 use super::writer::{Job, Writer};
@@ -185,7 +185,7 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: boo
     drop(fold);
     // Beside a server this would hold its writer up while it waits for its readers.
     if is_alone {
-        writer.fold();
+        fold::finish(writer.connection());
     }
 }
 

@@ -96,14 +96,6 @@ impl Writer {
         self.rows.bound();
         Settled { answers, committed }
     }
-
-    /// Makes the database one file, so that copying it after a stop in good order is enough.
-    pub(super) fn fold(&self) {
-        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = folded {
-            tracing::warn!(%error, "the log stays beside the database until the next start");
-        }
-    }
 }
 
 /// A group whose fate is known.

@@ -109,6 +109,30 @@ async fn damaged_database_is_an_error() {
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Database { .. })));
 }
 
+#[tokio::test]
+async fn log_that_was_cut_under_a_running_store_is_not_moved_into_the_database() {
+    let numbered = |n: u8| NewToken { hash: [n; 32], ..token(&format!("token {n}")) };
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create_token(by(), numbered(1)).await.unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    store.create_token(by(), numbered(2)).await.unwrap();
+    let log = dir.path().join("ecowatt.db-wal");
+    std::fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
+    // What is written next leaves a hole before it.
+    store.create_token(by(), numbered(3)).await.unwrap();
+    drop(store);
+    let database = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
+    let check: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    drop(database);
+    let store = Store::open(dir.path()).unwrap();
+    let names: Vec<_> =
+        store.list_tokens().await.unwrap().into_iter().map(|token| token.name).collect();
+    assert_eq!(names, ["token 1"], "of the others there is no sound copy");
+}
+
 /// What a test database must not lose on the way to a later schema: made by schema 1, opened by
 /// this program.
 #[tokio::test]
