@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use ecowatt_client::ClientError;
+use ecowatt_store::OpenError;
 
 /// An error with a hint. In a chain of causes it looks like the error itself.
 struct Hinted {
@@ -46,9 +47,21 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
 pub(crate) fn hints(error: &anyhow::Error) -> Vec<String> {
     let of_cause = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<Hinted>() {
         Some(hinted) => Some(hinted.hint.clone()),
-        None => of_client(cause.downcast_ref::<ClientError>()?),
+        None => match cause.downcast_ref::<OpenError>() {
+            Some(error) => of_store(error),
+            None => of_client(cause.downcast_ref::<ClientError>()?),
+        },
     };
     error.chain().filter_map(of_cause).collect()
+}
+
+/// What an operator can do about a folder that cannot be opened.
+fn of_store(error: &OpenError) -> Option<String> {
+    let OpenError::Gone { trace, .. } = error else { return None };
+    let trace = trace.display();
+    Some(format!(
+        "put a backup in its place with `ecowatt store restore`; for an empty server, move {trace} away"
+    ))
 }
 
 /// What the flags of the operator's verbs can do about an error of the client.

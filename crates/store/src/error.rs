@@ -79,6 +79,8 @@ pub enum OpenError {
         #[source]
         cause: Cause,
     },
+    #[error("there is no database in {path}, but {trace} shows that there was one")]
+    Gone { path: PathBuf, trace: PathBuf },
     #[error("cannot read what was revoked from {path}")]
     Journal {
         path: PathBuf,

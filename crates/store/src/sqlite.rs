@@ -163,6 +163,7 @@ impl Sqlite {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
         if matches!(sharing, Sharing::Alone) {
+            refuse_loss(dir, &path)?;
             make_private(&path).map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
         }
         let mut connection = Connection::open_with_flags(&path, flags).map_err(cannot)?;
@@ -475,6 +476,22 @@ fn refuse_links(dir: &Path) -> Result<(), OpenError> {
         let path = dir.join(name);
         if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
             return Err(OpenError::Link(path));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a folder that had a database and has none: a new one in its place would hide the loss, and
+/// SQLite would throw away what is left in the log.
+fn refuse_loss(dir: &Path, path: &Path) -> Result<(), OpenError> {
+    let is_empty = |path: &Path| fs::metadata(path).map_or(true, |found| found.len() == 0);
+    if !is_empty(path) {
+        return Ok(());
+    }
+    for trace in [format!("{DATABASE}-wal"), journal::JOURNAL.to_owned()] {
+        let trace = dir.join(trace);
+        if !is_empty(&trace) {
+            return Err(OpenError::Gone { path: path.to_owned(), trace });
         }
     }
     Ok(())

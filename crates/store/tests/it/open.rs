@@ -133,6 +133,25 @@ async fn log_that_was_cut_under_a_running_store_is_not_moved_into_the_database()
     assert_eq!(names, ["token 1"], "of the others there is no sound copy");
 }
 
+#[tokio::test]
+async fn folder_that_lost_its_database_is_no_new_server() {
+    for trace in ["ecowatt.db-wal", "revoked"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("ecowatt.db"), "").unwrap();
+        std::fs::write(path(trace), "something").unwrap();
+        let refused = Store::open(dir.path()).unwrap_err();
+        assert!(matches!(&refused, OpenError::Gone { trace: t, .. } if *t == path(trace)));
+        std::fs::remove_file(path("ecowatt.db")).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(OpenError::Gone { .. })));
+        assert_eq!(std::fs::read(path(trace)).unwrap(), b"something");
+        // A first start that was killed leaves an empty file and nothing else.
+        std::fs::remove_file(path(trace)).unwrap();
+        std::fs::write(path("ecowatt.db"), "").unwrap();
+        Store::open(dir.path()).unwrap();
+    }
+}
+
 /// What a test database must not lose on the way to a later schema: made by schema 1, opened by
 /// this program.
 #[tokio::test]
