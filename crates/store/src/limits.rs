@@ -1,5 +1,7 @@
 //! Every bound of the store in one place.
 
+use std::time::Duration;
+
 /// Requests that may wait for the writer; one more is answered `Busy`.
 pub const WRITE_QUEUE_MAX: usize = 4096;
 
@@ -73,6 +75,13 @@ pub const BUCKET_CELLS_PER_QUERY_MAX: usize = 200_000;
 
 /// Most gaps that one query returns.
 pub const GAPS_PER_QUERY_MAX: u32 = 20_000;
+
+/// How long it is kept who changed what: a year, and the leap day of it.
+pub const AUDIT_KEPT: Duration = Duration::from_secs(366 * 86_400);
+
+/// Most lines of who changed what that go when one is written. More than one, so that lines go faster
+/// than they come; few, because a change waits for it.
+pub const AUDIT_REMOVED_MAX: u32 = 16;
 
 /// Most lines of who changed what that one query returns.
 pub const AUDIT_LINES_PER_QUERY_MAX: u32 = 1000;

@@ -5,13 +5,22 @@ use rusqlite::{Connection, params};
 
 use crate::StoreError;
 use crate::audit::{AuditLine, Audited, By};
+use crate::limits::{AUDIT_KEPT, AUDIT_REMOVED_MAX};
 
+/// Writes a line, and removes some of those that are older than [`AUDIT_KEPT`].
 pub(super) fn note(db: &Connection, audited: &Audited, subject: &str) -> Result<(), StoreError> {
     let By { who, request, at } = audited.by();
     db.prepare_cached(
         "INSERT INTO audit (at, who, request, change, subject) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![at.0, who, request, audited.change(), subject])?;
+    // The oldest lines have the lowest numbers, so that nothing else is looked at.
+    let kept_ms = i64::try_from(AUDIT_KEPT.as_millis()).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "DELETE FROM audit WHERE id IN (
+             SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?1) WHERE at < ?2)",
+    )?
+    .execute(params![AUDIT_REMOVED_MAX, at.0.saturating_sub(kept_ms)])?;
     Ok(())
 }
 

@@ -74,3 +74,21 @@ async fn every_change_says_who_made_it_on_which_request() {
     while store.sweep().await.unwrap() {}
     assert_eq!(store.list_audit(None, 1000).await.unwrap()[0].subject, "dev-1");
 }
+
+#[tokio::test]
+async fn lines_go_after_a_year() {
+    let fixture = Fixture::new().await;
+    let rename = async |days: u64, name: &str| {
+        let at = DAY.plus(std::time::Duration::from_secs(days * 86_400));
+        let (device, new_name) = (fixture.device(), Some(name.into()));
+        let edit = EditDevice { device, name: new_name, site: None, keeps_past_days: false };
+        fixture.store.edit_device(By::new(name, at), edit).await.unwrap();
+        fixture.store.list_audit(None, 1000).await.unwrap()
+    };
+    let before = fixture.store.list_audit(None, 1000).await.unwrap();
+    assert_eq!(rename(365, "a year later").await.len(), before.len() + 1);
+    let left = rename(367, "two days on").await;
+    let names: Vec<_> = left.iter().map(|line| line.by.who.as_str()).collect();
+    assert_eq!(names, ["two days on", "a year later"]);
+    assert!(left[1].id > before[0].id, "numbers are not given twice");
+}
