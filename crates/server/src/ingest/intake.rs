@@ -259,7 +259,7 @@ impl Intake {
             return Ok(cells);
         }
         let _begun = delivery.sender.account.begin().ok_or(IngestError::OverQuota(TURN_RETRY))?;
-        // A quarter hour's grid has room for 15 minutes even if a batch has two samples in it.
+        // A quarter hour's grid is allocated for 15 minutes even if a batch has two samples in it.
         let cells = values.saturating_mul(CELLS_PER_VALUE).min(2 * cells_max);
         let wanted = permits(cells, TURNS_MAX);
         let _turn = match self.turns.decoding.try_acquire_many(wanted) {

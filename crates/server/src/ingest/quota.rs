@@ -1,9 +1,9 @@
 //! Limits the work that one device may cause.
 //!
-//! A few bytes can ask for much: a batch of constant words has a thousand rows in eleven bytes, and
-//! each row may begin a quarter hour of its own. So a message is bounded twice: by what its bytes
-//! can be worth ([`Allowance`]), and by what its device has left of a budget that refills with time
-//! ([`Account`]). Neither loses anything: what is not taken is not acknowledged, and comes again.
+//! A few bytes can cause much work: a batch of constant words has a thousand rows in eleven bytes,
+//! and each row may begin a quarter hour of its own. So a message is limited twice: by its length
+//! ([`Allowance`]), and by its device's budget, which refills with time ([`Account`]). Neither loses
+//! data: what is not taken is not acknowledged, and the device sends it again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Quota {
     /// Spends quota for a message with this many values to decode, unless there is debt.
     ///
     /// # Errors
-    /// How long until there is none.
+    /// How long until the debt is paid.
     fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
         let elapsed = now.since(self.at);
         // Time too short to earn one value and one cell is kept, or rounding would lose it each
