@@ -110,9 +110,12 @@ impl LastFailure {
     }
 }
 
-/// Damage of the database that was met. It does not heal: nothing is written from then on, so that
-/// devices keep what the backup that takes the database's place will lack, and pages of a damaged tree
-/// are not written over sound ones. What can still be read is read.
+/// Damage of the database or of its log that was met. It does not heal: nothing is written from then
+/// on, so that devices keep what the backup that takes the database's place will lack, and pages of a
+/// damaged tree are not written over sound ones. What can still be read is read.
+///
+/// A damaged log is a failure of the medium ([`StoreError::Io`]): a restart takes what is sound of it.
+/// A restart does not help a damaged database ([`StoreError::Damaged`]).
 #[derive(Debug, Default)]
 struct Damage(OnceLock<StoreError>);
 
@@ -125,6 +128,15 @@ impl Damage {
                 error = failure as &dyn std::error::Error,
                 "the database is damaged and nothing more is stored; stop the server and put a \
                  backup in its place with `ecowatt store restore`"
+            );
+        }
+    }
+
+    fn note_log(&self) {
+        if self.0.set(StoreError::Io(Arc::new(wal::DamagedLog))).is_ok() {
+            tracing::error!(
+                "the database's log is damaged and nothing more is stored; a restart takes what is \
+                 sound of it, and what was stored since may be lost"
             );
         }
     }
@@ -350,16 +362,33 @@ impl Sqlite {
         self.queue(Job::Upload(Box::new(upload), answer))?;
         let taken = answered.await.unwrap_or(Err(StoreError::Closed));
         self.uploads.note(&taken);
-        self.damage.note(&taken);
+        self.note_damage(&taken);
         taken
     }
 
     /// Fails if the last upload or the last query met a medium that does not do what it is told.
     pub(crate) fn check_medium(&self) -> Result<(), StoreError> {
-        self.uploads.get().and_then(|()| self.queries.get())
+        let of_medium = self
+            .damage
+            .check()
+            .or_else(|failure| if failure.is_of_medium() { Err(failure) } else { Ok(()) });
+        of_medium.and_then(|()| self.uploads.get()).and_then(|()| self.queries.get())
     }
 
-    /// Whether damage of the database was met.
+    /// A page that cannot be right may come from a damaged log.
+    fn note_damage<T>(&self, outcome: &Result<T, StoreError>) {
+        if !matches!(outcome, Err(StoreError::Damaged(_))) {
+            return;
+        }
+        match &self.drive {
+            Drive::Threads(_) if matches!(wal::is_sound(&self.path), Ok(false)) => {
+                self.damage.note_log();
+            }
+            Drive::Threads(_) | Drive::Steps(_) => self.damage.note(outcome),
+        }
+    }
+
+    /// Whether damage of the database or its log was met.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damage.check().is_err()
     }
@@ -407,7 +436,7 @@ impl Sqlite {
         threads.read(lane, query)?;
         let read = answered.await.unwrap_or(Err(StoreError::Closed));
         self.queries.note(&read);
-        self.damage.note(&read);
+        self.note_damage(&read);
         read
     }
 }

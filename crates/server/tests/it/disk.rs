@@ -11,6 +11,9 @@ use ecowatt_wire::SourceState;
 use crate::device::TestDevice;
 use crate::world::{Answer, JSON, World, within};
 
+/// Bytes of a page of a new database.
+const PAGE_BYTES: usize = 2048;
+
 /// A file system of 4 MiB.
 struct SmallDisk(PathBuf);
 
@@ -118,4 +121,52 @@ async fn full_disk_puts_writers_off_and_does_not_keep_an_owned_server_from_start
     send_until(&world, &mut device, 200).await;
     assert_eq!(world.get("/health").await.text(), "ok\n");
     assert!(world.get("/metrics").await.text().contains("ecowatt_store_full 0\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_database_is_named_and_takes_nothing_that_devices_still_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start_in(folder.path(), Config::default()).await;
+    let code = format!(r#"{{"code":"{}"}}"#, world.code());
+    let answer = world.send("POST", "/api/v1/setup", &[JSON], &code).await;
+    world.token = answer.json()["token"].as_str().unwrap().into();
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let now = Clock::system().now();
+    device.deliver(&world, now, &[(now, Some(1))]).await;
+    let token = std::mem::take(&mut world.token);
+    world.stop();
+    world.stopped().await;
+    drop(world);
+
+    // The pages that hold the device, and so its name. While the server runs they may be in its log.
+    let path = folder.path().join("ecowatt.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    for page in bytes.chunks_mut(PAGE_BYTES).skip(1) {
+        if page.windows(4).any(|word| word == b"Roof") {
+            page.fill(0x55);
+        }
+    }
+    let mut file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, &bytes).unwrap();
+
+    let mut world = World::start_in(folder.path(), Config::default()).await;
+    world.token = token;
+    let ready = within("an answer that it is damaged", async {
+        loop {
+            device.send(&world, now, &[(now, Some(2))], SourceState::Online).await;
+            world.get("/api/v1/devices").await;
+            let ready = world.get("/ready").await;
+            if ready.status != 200 {
+                return ready;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!((ready.status, ready.code().as_str()), (503, "storage_failed"));
+    assert!(ready.text().contains("ecowatt store restore"), "{ready:?}");
+    assert!(world.get("/metrics").await.text().contains("ecowatt_store_damaged 1\n"));
+    let answer = device.send(&world, now, &[(now, Some(2))], SourceState::Online).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "storage_failed"));
+    assert_eq!(world.get("/health").await.status, 200);
 }

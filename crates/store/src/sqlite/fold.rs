@@ -7,6 +7,7 @@
 //! between two groups. The log thereby stays as short as with SQLite's own checkpoints; a long read
 //! lets it grow either way.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -93,9 +94,19 @@ impl Drop for Fold {
 
 /// Moves what can be moved without waiting for anybody; says whether it did.
 fn pass(connection: &Connection, damage: &Damage) -> bool {
-    let moved = check(connection).and_then(|()| {
-        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(Into::into)
-    });
+    match is_log_sound(connection) {
+        Ok(true) => {}
+        Ok(false) => {
+            damage.note_log();
+            return false;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the log cannot be read; it is moved into the database later");
+            return false;
+        }
+    }
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    let moved = moved.map_err(StoreError::from);
     damage.note(&moved);
     if let Err(error) = &moved {
         let error = error as &dyn std::error::Error;
@@ -107,32 +118,21 @@ fn pass(connection: &Connection, damage: &Damage) -> bool {
 /// Moves all of the log at the end, so that the database is one file and copying it after a stop in
 /// good order is enough. A damaged log is left beside the database: the next start takes what is sound.
 pub(super) fn finish(connection: &Connection) {
-    let moved = check(connection).and_then(|()| {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(Into::into)
-    });
-    let Err(error) = moved else { return };
+    if is_log_sound(connection).unwrap_or(false) {
+        let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let Err(error) = moved else { return };
+        tracing::error!(%error, "the log was not moved into the database");
+    }
     // Otherwise the last connection moves it when it is closed.
     if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
         tracing::error!(%error, "the log may be moved into the database although it is damaged");
     }
-    let error = &error as &dyn std::error::Error;
-    tracing::error!(error, "the log stays beside the database until the next start");
+    tracing::error!("the log stays beside the database until the next start");
 }
 
-/// Fails if the log is not as it was written.
-fn check(connection: &Connection) -> Result<(), StoreError> {
-    let Some(path) = connection.path() else { return Ok(()) };
-    match wal::is_sound(Path::new(path)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(StoreError::Damaged(Arc::new(DamagedLog))),
-        Err(cause) => Err(StoreError::Io(Arc::new(cause))),
-    }
+fn is_log_sound(connection: &Connection) -> io::Result<bool> {
+    connection.path().map_or(Ok(true), |path| wal::is_sound(Path::new(path)))
 }
-
-/// The log's file was changed by something else than SQLite, or by a failing disk.
-#[derive(Debug, thiserror::Error)]
-#[error("the write-ahead log is not as it was written")]
-struct DamagedLog;
 
 #[cfg(test)]
 mod tests {

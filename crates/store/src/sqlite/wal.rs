@@ -7,7 +7,12 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The log's file was changed by something else than SQLite, or by a failing disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the write-ahead log is not as it was written")]
+pub(super) struct DamagedLog;
 
 /// Length of the log's header, and of the header before each page.
 const HEADER: usize = 32;
@@ -19,32 +24,58 @@ const PAGE_BYTES_MAX: usize = 65_536;
 /// Length of the index up to the counts that are read here, and their places, in native byte order.
 const INDEX: usize = 100;
 const LAST_FRAME_AT: usize = 16;
+const SALTS_AT: usize = 32;
 const MOVED_AT: usize = 96;
 
 /// Whether every page that the log has and the database has not is as it was written.
 ///
 /// # Errors
-/// If a file cannot be read, or ends before it should.
+/// If a file cannot be read.
 pub(super) fn is_sound(database: &Path) -> io::Result<bool> {
-    let beside = |end: &str| {
-        let mut path = database.as_os_str().to_owned();
-        path.push(end);
-        path
+    let Some(index) = Index::read(database)? else { return Ok(true) };
+    let is_sound = match are_frames_sound(&beside(database, "-wal"), &index) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        checked => checked?,
     };
-    let mut index = [0; INDEX];
-    match File::open(beside("-shm")) {
-        Ok(mut file) => file.read_exact(&mut index)?,
-        // Nothing was ever written.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(error),
+    // Another connection may have moved the log meanwhile, and begun it again at its start.
+    Ok(is_sound || Index::read(database)?.is_none_or(|later| later.is_of_other_frames(&index)))
+}
+
+/// What SQLite's index in shared memory says of the log.
+struct Index {
+    salts: [u8; 8],
+    /// Frames in the log, and how many of them the database has.
+    last: u32,
+    moved: u32,
+}
+
+impl Index {
+    /// Returns `None` if nothing was ever written.
+    fn read(database: &Path) -> io::Result<Option<Self>> {
+        let mut bytes = [0; INDEX];
+        match File::open(beside(database, "-shm")) {
+            Ok(mut file) => file.read_exact(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let (salts, _) = bytes[SALTS_AT..].split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+        let count = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Ok(Some(Self { salts: *salts, last: count(LAST_FRAME_AT), moved: count(MOVED_AT) }))
     }
-    let count =
-        |at: usize| u32::from_ne_bytes([index[at], index[at + 1], index[at + 2], index[at + 3]]);
-    let (last, moved) = (count(LAST_FRAME_AT), count(MOVED_AT));
+
+    fn is_of_other_frames(&self, earlier: &Self) -> bool {
+        self.salts != earlier.salts || self.moved != earlier.moved
+    }
+}
+
+fn are_frames_sound(path: &Path, index: &Index) -> io::Result<bool> {
+    let Index { salts, last, moved } = *index;
     if moved >= last {
         return Ok(true);
     }
-    let mut log = File::open(beside("-wal"))?;
+    let mut log = File::open(path)?;
     let mut header = [0; HEADER];
     log.read_exact(&mut header)?;
     let (magic, page_bytes) = (big_endian(&header[..4]), big_endian(&header[8..12]));
@@ -54,7 +85,7 @@ pub(super) fn is_sound(database: &Path) -> io::Result<bool> {
     }
     let order: fn([u8; 4]) -> u32 =
         if magic & 1 == 1 { u32::from_be_bytes } else { u32::from_le_bytes };
-    let (salts, mut sum) = (&header[16..24], sum_in(&header[24..32]));
+    let mut sum = sum_in(&header[24..32]);
     if moved > 0 {
         // Each checksum continues that of the frame before.
         log.seek(SeekFrom::Start(place_of(moved - 1, page_bytes)))?;
@@ -69,11 +100,17 @@ pub(super) fn is_sound(database: &Path) -> io::Result<bool> {
         log.read_exact(&mut frame)?;
         let (head, page) = frame.split_at(FRAME_HEADER);
         sum = add(add(sum, &head[..8], order), page, order);
-        if head[8..16] != *salts || sum_in(&head[16..24]) != sum {
+        if head[8..16] != salts || sum_in(&head[16..24]) != sum {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(end);
+    path.into()
 }
 
 /// Where a frame begins, counted from 0.
@@ -140,12 +177,15 @@ mod tests {
         }
         assert!(is_sound(&path).unwrap());
 
+        let earlier = Index::read(&path).unwrap().unwrap();
         let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         moved.unwrap();
         write(&connection);
         assert!(is_sound(&path).unwrap(), "the log began again");
+        assert!(!are_frames_sound(&log, &earlier).unwrap(), "frames that are no more");
+        assert!(Index::read(&path).unwrap().unwrap().is_of_other_frames(&earlier));
         file.set_len(0).unwrap();
-        assert!(is_sound(&path).is_err());
+        assert!(!is_sound(&path).unwrap());
         write(&connection);
         assert!(!is_sound(&path).unwrap(), "zeros stand where pages were");
     }
