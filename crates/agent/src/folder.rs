@@ -1,13 +1,13 @@
-//! The agent's data folder, as the disk of its node.
+//! The agent's data folder, as the areas of its node: a file for each.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 
-use ecowatt_node::storage::{Disk, Fault};
+use ecowatt_node::storage::{Area, Areas, Fault};
 use rustix::io::Errno;
 
 /// A folder of the file system, locked against a second process.
@@ -18,6 +18,9 @@ pub struct Folder {
     /// The system's last error code, 0 after a successful sync: a reason is logged once, not with each
     /// sample.
     said: AtomicI32,
+    /// Whether a file may have a name, or have lost it, that a power cut would undo. True at first: the
+    /// process before this one may have ended between a file and its name.
+    are_names_unsynced: AtomicBool,
     lock: File,
 }
 
@@ -31,6 +34,10 @@ pub enum FolderError {
 }
 
 const LOCK_FILE: &str = "lock";
+/// Most damaged files that are set aside, and most bytes in them; the oldest go first.
+const ASIDE_FILES_MAX: usize = 8;
+const ASIDE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+const ASIDE_PREFIX: &str = "bad-";
 
 impl Folder {
     /// Opens `path`, creating it if need be, and takes its lock until the value is dropped.
@@ -46,20 +53,26 @@ impl Folder {
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
         let directory = File::open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), directory, said: AtomicI32::new(0), lock })
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            said: AtomicI32::new(0),
+            are_names_unsynced: AtomicBool::new(true),
+            lock,
+        })
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    fn file(&self, area: Area) -> PathBuf {
+        self.path.join(area.to_string())
     }
 
     /// Logs the system's reason, which the node does not see, and returns the fault.
-    fn refused(&self, name: &str, error: &io::Error) -> Fault {
+    fn refused(&self, name: impl std::fmt::Display, error: &io::Error) -> Fault {
         let code = error.raw_os_error().unwrap_or(0);
         if error.kind() == io::ErrorKind::NotFound || self.said.swap(code, Relaxed) == code {
-            tracing::debug!(file = name, %error, "file operation failed in the data folder");
+            tracing::debug!(file = %name, %error, "file operation failed in the data folder");
         } else {
-            tracing::warn!(file = name, %error, "file operation failed in the data folder");
+            tracing::warn!(file = %name, %error, "file operation failed in the data folder");
         }
         fault(error)
     }
@@ -74,8 +87,8 @@ impl Folder {
         Ok(names)
     }
 
-    fn read_file(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = File::open(self.file(name))?;
+    fn read_file(&self, area: Area, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = File::open(self.file(area))?;
         let mut read = 0;
         while read < buffer.len() {
             let position = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
@@ -87,6 +100,63 @@ impl Folder {
             }
         }
         Ok(read)
+    }
+
+    fn append_file(&self, area: Area, bytes: &[u8]) -> io::Result<()> {
+        let path = self.file(area);
+        let existing = OpenOptions::new().append(true).open(&path);
+        let mut file = match existing {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.are_names_unsynced.store(true, Relaxed);
+                OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?
+            }
+            opened => opened?,
+        };
+        let len = file.metadata()?.len();
+        file.write_all(bytes).inspect_err(|_| {
+            // What fitted on a full disk is taken back: it would take the room of what may follow.
+            let _ = file.set_len(len);
+        })
+    }
+
+    fn sync_file(&self, area: Area) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.file(area))?.sync_data()?;
+        if self.are_names_unsynced.swap(false, Relaxed) {
+            let synced = self.directory.sync_all();
+            self.are_names_unsynced.fetch_or(synced.is_err(), Relaxed);
+            synced?;
+        }
+        Ok(())
+    }
+
+    /// Renames a file out of the way, so that its bad sectors stay in use and are not given to another
+    /// file, and removes the oldest of those renamed before that are too many.
+    fn rename_aside(&self, area: Area) -> io::Result<()> {
+        let number = |name: &str| -> Option<u64> {
+            name.strip_prefix(ASIDE_PREFIX)?.split_once('-')?.0.parse().ok()
+        };
+        let mut aside: Vec<(u64, String)> =
+            self.names()?.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
+        aside.sort_unstable();
+        let next = aside.last().map_or(0, |(number, _)| number + 1);
+        let new = format!("{ASIDE_PREFIX}{next:06}-{area}");
+        std::fs::rename(self.file(area), self.path.join(&new))?;
+        aside.push((next, new));
+        let len = |name: &str| std::fs::metadata(self.path.join(name)).map_or(0, |file| file.len());
+        let mut bytes: u64 = aside.iter().map(|(_, name)| len(name)).sum();
+        let mut files = aside.len();
+        for (_, oldest) in &aside {
+            if files <= ASIDE_FILES_MAX && bytes <= ASIDE_BYTES_MAX {
+                break;
+            }
+            let freed = len(oldest);
+            // One that cannot be removed either takes up room.
+            if std::fs::remove_file(self.path.join(oldest)).is_ok() {
+                files -= 1;
+                bytes = bytes.saturating_sub(freed);
+            }
+        }
+        self.directory.sync_all()
     }
 }
 
@@ -114,51 +184,42 @@ impl Drop for Folder {
     }
 }
 
-impl Disk for Folder {
-    fn list(&self) -> Result<Vec<String>, Fault> {
-        self.names().map_err(|error| self.refused("", &error))
+impl Areas for Folder {
+    fn list(&self) -> Result<Vec<Area>, Fault> {
+        let names = self.names().map_err(|error| self.refused("", &error))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    fn len(&self, name: &str) -> Result<Option<u64>, Fault> {
-        match std::fs::metadata(self.file(name)) {
+    fn len(&self, area: Area) -> Result<Option<u64>, Fault> {
+        match std::fs::metadata(self.file(area)) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.refused(name, &error)),
+            Err(error) => Err(self.refused(area, &error)),
         }
     }
 
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        self.read_file(name, offset, buffer).map_err(|error| self.refused(name, &error))
+    fn read_at(&self, area: Area, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        self.read_file(area, offset, buffer).map_err(|error| self.refused(area, &error))
     }
 
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let file = options().open(self.file(name));
-        file.and_then(|file| file.write_all_at(bytes, offset))
-            .map_err(|error| self.refused(name, &error))
+    fn append(&self, area: Area, bytes: &[u8]) -> Result<(), Fault> {
+        self.append_file(area, bytes).map_err(|error| self.refused(area, &error))
     }
 
-    fn truncate(&self, name: &str, len: u64) -> Result<(), Fault> {
-        let file = OpenOptions::new().write(true).open(self.file(name));
-        file.and_then(|file| file.set_len(len)).map_err(|error| self.refused(name, &error))
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Fault> {
-        std::fs::remove_file(self.file(name)).map_err(|error| self.refused(name, &error))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
-        std::fs::rename(self.file(from), self.file(to)).map_err(|error| self.refused(from, &error))
-    }
-
-    fn sync(&self, name: &str) -> Result<(), Fault> {
-        let file = OpenOptions::new().write(true).open(self.file(name));
-        file.and_then(|file| file.sync_data()).map_err(|error| self.refused(name, &error))?;
+    fn sync(&self, area: Area) -> Result<(), Fault> {
+        self.sync_file(area).map_err(|error| self.refused(area, &error))?;
         self.said.store(0, Relaxed);
         Ok(())
     }
 
-    fn sync_names(&self) -> Result<(), Fault> {
-        self.directory.sync_all().map_err(|error| self.refused("", &error))
+    fn erase(&self, area: Area) -> Result<(), Fault> {
+        std::fs::remove_file(self.file(area)).map_err(|error| self.refused(area, &error))?;
+        self.are_names_unsynced.store(true, Relaxed);
+        Ok(())
+    }
+
+    fn set_aside(&self, area: Area) -> Result<(), Fault> {
+        self.rename_aside(area).map_err(|error| self.refused(area, &error))
     }
 }
 
@@ -188,7 +249,33 @@ mod tests {
         ] {
             assert_eq!(fault(&errno.into()), expected);
         }
-        assert_eq!(disk.len("draft"), Ok(None));
-        assert_eq!(disk.read_at("draft", 0, &mut [0]), Err(Fault::Failed));
+        assert_eq!(disk.len(Area::Segment(1)), Ok(None));
+        assert_eq!(disk.read_at(Area::Segment(1), 0, &mut [0]), Err(Fault::Failed));
+    }
+
+    #[test]
+    fn an_area_is_a_file_that_is_appended_to_erased_or_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::open(folder.path()).unwrap();
+        std::fs::write(folder.path().join("notes"), "of the operator").unwrap();
+        assert_eq!(disk.list(), Ok(vec![]));
+        for number in 0..20 {
+            let area = Area::Segment(number);
+            disk.append(area, b"one").unwrap();
+            disk.append(area, b"two").unwrap();
+            disk.sync(area).unwrap();
+            assert_eq!(disk.read(area, 100), Ok(Some(b"onetwo".to_vec())));
+            assert_eq!(disk.list(), Ok(vec![area]));
+            match number % 2 {
+                0 => disk.erase(area).unwrap(),
+                _ => disk.set_aside(area).unwrap(),
+            }
+            assert_eq!(disk.len(area), Ok(None));
+        }
+        let aside = |name: &String| name.starts_with(ASIDE_PREFIX);
+        assert_eq!(
+            disk.names().unwrap().iter().filter(|name| aside(name)).count(),
+            ASIDE_FILES_MAX
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ecowatt_device::Sample;
 use ecowatt_model::{Mark, MonoMs, SourceNumber};
-use ecowatt_node::storage::{Disk, Fault, Pair};
+use ecowatt_node::storage::{Areas, Fault, Pair, Thing};
 use ecowatt_profile::{Compiled, Layout, RATED_W, Read};
 
 use crate::config::InverterConfig;
@@ -171,7 +171,7 @@ pub(crate) fn known(inverter: &InverterConfig, said: Option<u32>) -> InverterCon
 }
 
 /// What this inverter said when it was asked before.
-pub(crate) fn recall<D: Disk + Clone>(
+pub(crate) fn recall<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
@@ -182,7 +182,7 @@ pub(crate) fn recall<D: Disk + Clone>(
 }
 
 /// Keeps what an inverter said.
-pub(crate) fn keep<D: Disk + Clone>(
+pub(crate) fn keep<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
@@ -193,13 +193,13 @@ pub(crate) fn keep<D: Disk + Clone>(
 }
 
 /// Which inverter said what.
-fn open<D: Disk + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<(String, u32)>) {
+fn open<D: Areas + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<(String, u32)>) {
     let parse = |bytes: &[u8]| {
         let (title, watts) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
         let watts = watts.parse().ok().filter(|watts| RATED_W.contains(watts))?;
         Some((title.to_owned(), watts))
     };
-    let (pair, opened) = Pair::open(disk.clone(), format!("rated-{source}"), KEPT_BYTES_MAX, parse);
+    let (pair, opened) = Pair::open(disk.clone(), Thing::Rated(source), KEPT_BYTES_MAX, parse);
     (pair, opened.value)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_model::SourceNumber;
 use ecowatt_node::StartError;
-use ecowatt_node::storage::{Disk, Ledger, LedgerError, StorageError};
+use ecowatt_node::storage::{Areas, Ledger, LedgerError, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -146,7 +146,7 @@ impl Site {
     }
 }
 
-fn connect<D: Disk + Clone>(
+fn connect<D: Areas + Clone>(
     config: &Config,
     clock: &Clock,
     disk: &D,

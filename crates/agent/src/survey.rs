@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::SourceNumber;
-use ecowatt_node::storage::Disk;
+use ecowatt_node::storage::Areas;
 use ecowatt_profile::sunspec::{self, Discovery, Found, NoModels, ProbeAnswer};
 use ecowatt_profile::{Compiled, Profile, Read, Table};
 use tokio::sync::{Notify, mpsc};
@@ -115,7 +115,7 @@ enum Worth {
     Nothing,
 }
 
-impl<D: Disk + Clone> Surveyor<D> {
+impl<D: Areas + Clone> Surveyor<D> {
     /// Searches, and tells what is new, until nobody listens.
     pub(crate) async fn run(mut self) {
         if self.known.as_ref().is_some_and(|known| known.is_complete) {

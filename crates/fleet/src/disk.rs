@@ -1,7 +1,7 @@
 //! A simulated disk: what is written, what of it is durable, and what a power cut leaves.
 //!
 //! One disk serves both halves of the product: the node's durable structures stand on it
-//! ([`ecowatt_node::storage::Disk`]), and the server's database through SQLite's VFS
+//! ([`ecowatt_node::storage::Areas`], a file for each), and the server's database through SQLite's VFS
 //! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
 //! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost, torn or, on flash, garbled by the seed, each operation by itself, so
 //! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contents::Contents;
-use ecowatt_node::storage::Fault;
+use ecowatt_node::storage::{Area, Areas, Fault};
 use fate::Fates;
 use names::Names;
 
@@ -553,65 +553,68 @@ fn for_node<T>(work: impl FnOnce() -> io::Result<T>) -> Result<T, Fault> {
     })
 }
 
-impl ecowatt_node::storage::Disk for Disk {
-    fn list(&self) -> Result<Vec<String>, Fault> {
+/// What is set aside keeps its flaws under a name that is no area's.
+const ASIDE_PREFIX: &str = "bad-";
+
+impl Areas for Disk {
+    fn list(&self) -> Result<Vec<Area>, Fault> {
         let state = self.state();
         for_node(|| state.powered())?;
-        Ok(state.names.iter().map(|(name, _)| name.to_owned()).collect())
+        Ok(state.names.iter().filter_map(|(name, _)| name.parse().ok()).collect())
     }
 
-    fn len(&self, name: &str) -> Result<Option<u64>, Fault> {
+    fn len(&self, area: Area) -> Result<Option<u64>, Fault> {
         let mut state = self.state();
         for_node(|| state.powered())?;
-        let Some(file) = state.names.find(name) else { return Ok(None) };
+        let Some(file) = state.names.find(&area.to_string()) else { return Ok(None) };
         for_node(|| state.medium(file, |contents| contents.known_len()).map(Some))
     }
 
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+    fn read_at(&self, area: Area, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         let mut state = self.state();
         for_node(|| {
             state.powered()?;
-            let (file, offset) = (state.find(name)?, place(offset)?);
+            let (file, offset) = (state.find(&area.to_string())?, place(offset)?);
             state.medium(file, |contents| contents.read(offset, buffer))
         })
     }
 
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let file = |state: &mut State| match state.names.find(name) {
-            Some(file) => file,
-            None => state.create(name),
-        };
-        for_node(|| self.state().write(file, offset, bytes))
-    }
-
-    fn truncate(&self, name: &str, len: u64) -> Result<(), Fault> {
-        let mut state = self.state();
+    fn append(&self, area: Area, bytes: &[u8]) -> Result<(), Fault> {
+        let (name, mut state) = (area.to_string(), self.state());
+        let found = state.names.find(&name);
+        let end = found.and_then(|file| state.files.get(&file)).map_or(0, Contents::len);
+        let file = |state: &mut State| found.unwrap_or_else(|| state.create(&name));
         for_node(|| {
-            state.powered()?;
-            let file = state.find(name)?;
-            state.truncate(file, len)
+            let written = state.write(file, end, bytes);
+            if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+                // As a folder does: what fitted would take the room of what may follow.
+                let file = state.find(&name)?;
+                state.truncate(file, end)?;
+            }
+            written
         })
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
-        for_node(|| self.state().remove(name))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
-        for_node(|| self.state().rename(from, to))
-    }
-
-    fn sync(&self, name: &str) -> Result<(), Fault> {
+    /// Names that are not durable are synced with it, as a folder does.
+    fn sync(&self, area: Area) -> Result<(), Fault> {
         let mut state = self.state();
         for_node(|| {
             state.powered()?;
-            let file = state.find(name)?;
-            state.sync(file)
+            let file = state.find(&area.to_string())?;
+            state.sync(file)?;
+            let are_names_durable = state.names.numbers().next().is_none();
+            if are_names_durable { Ok(()) } else { state.sync_names() }
         })
     }
 
-    fn sync_names(&self) -> Result<(), Fault> {
-        for_node(|| self.state().sync_names())
+    fn erase(&self, area: Area) -> Result<(), Fault> {
+        for_node(|| self.state().remove(&area.to_string()))
+    }
+
+    fn set_aside(&self, area: Area) -> Result<(), Fault> {
+        let mut state = self.state();
+        let to = format!("{ASIDE_PREFIX}{}-{area}", state.number());
+        for_node(|| state.rename(&area.to_string(), &to))
     }
 }
 
@@ -670,7 +673,8 @@ impl ecowatt_vfs::Files for Disk {
 
 impl ecowatt_vfs::File for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state()?.contents(self.file)?.read(place(offset)?, buffer)
+        let offset = place(offset)?;
+        self.state()?.medium(self.file, |contents| contents.read(offset, buffer))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -686,6 +690,6 @@ impl ecowatt_vfs::File for OpenFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.state()?.contents(self.file)?.len())
+        self.state()?.medium(self.file, |contents| contents.known_len())
     }
 }

@@ -31,7 +31,7 @@ use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Strea
 
 pub use self::done::{Done, Freed, Message};
 use crate::storage::{
-    Batch, Damage, Disk, Ledger, Offer, Order, Postponed, Record, Recovered, SpoolReport, Storage,
+    Areas, Batch, Damage, Ledger, Offer, Order, Postponed, Record, Recovered, SpoolReport, Storage,
     StorageError,
 };
 
@@ -125,7 +125,7 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
     spool_bytes: u64,
 }
 
-impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, ROWS> {
+impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, ROWS> {
     /// Starts an epoch: recovers what the one before left, numbers the layouts, and begins at the
     /// instant that `started_at` gives when that is done, with what the system clock shows then.
     /// The monotonic clock goes on between epochs of one ledger.
@@ -360,7 +360,7 @@ impl<D: Disk + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, 
         self.storage.take_recovered()
     }
 
-    /// What storage lost, or put aside because it could not be read, since it was last asked.
+    /// What storage lost, or set aside because it could not be read, since it was last asked.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         self.storage.take_damage()
     }

@@ -10,9 +10,9 @@
 //! A medium may fail in any place: what cannot be read is lost alone, is told to the server as a gap,
 //! and is said once as [`Damage`].
 
+mod areas;
 mod checksum;
 mod damage;
-mod disk;
 mod draft;
 mod ledger;
 mod media;
@@ -23,8 +23,6 @@ mod spool;
 mod starts;
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -36,11 +34,12 @@ use ecowatt_model::{
 };
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
-use media::{answers_elsewhere, put_aside};
+use media::answers_elsewhere;
 use slots::Slots;
 
+pub use areas::{AREA_BYTES, Area, Areas, Fault, JournalName, Thing, UnknownArea};
+pub(crate) use checksum::crc32;
 pub use damage::Damage;
-pub use disk::{Disk, Fault};
 pub use draft::{Draft, DraftError, Drafted, Left};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
 pub use pair::{Opened, Pair};
@@ -106,7 +105,7 @@ pub struct Offer {
     pub dropped: Vec<Dropped>,
 }
 
-impl<D: Disk + Clone> Storage<D> {
+impl<D: Areas + Clone> Storage<D> {
     /// Starts a boot epoch: what the one before left is recovered as far as the disk allows.
     pub fn start(
         mut ledger: Ledger<D>,
@@ -270,7 +269,7 @@ impl<D: Disk + Clone> Storage<D> {
         let mut samples = match self.draft.read(source) {
             Ok(samples) => samples,
             // What cannot be read is lost, unless the disk does not work for a while.
-            Err(_) if answers_elsewhere(&self.disk, "") => Vec::new(),
+            Err(_) if answers_elsewhere(&self.disk, None) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         samples.retain(|sample| covered < sample.ordinal && sample.ordinal < first);
@@ -325,7 +324,9 @@ impl<D: Disk + Clone> Storage<D> {
             let source = known.map(|stream| SourceNumber(stream.source));
             match (source, self.layout(*number)) {
                 (Some(source), Ok(Some(layout))) => offer.layouts.push((*number, source, layout)),
-                (Some(_), Err(error)) if !answers_elsewhere(&self.disk, &layout_name(*number)) => {
+                (Some(_), Err(error))
+                    if !answers_elsewhere(&self.disk, Some(Area::Layout(*number))) =>
+                {
                     return Err(error);
                 }
                 // Without their layout the server can do nothing with its batches.
@@ -349,10 +350,10 @@ impl<D: Disk + Clone> Storage<D> {
         let known = streams.rev().find(|s| s.source == source.0 && s.layout == fingerprint);
         if let Some(number) = known.map(|stream| StreamNumber(stream.number)) {
             if self.layout(number).ok().flatten().as_deref() != Some(layout) {
-                let name = layout_name(number);
-                if !matches!(self.disk.len(&name), Ok(None)) {
+                let area = Area::Layout(number);
+                if !matches!(self.disk.len(area), Ok(None)) {
                     self.damage.push(Damage::Layout(number));
-                    let _ = put_aside(&self.disk, &name);
+                    let _ = self.disk.set_aside(area);
                 }
                 self.write_layout(number, layout)?;
             }
@@ -368,29 +369,26 @@ impl<D: Disk + Clone> Storage<D> {
 
     fn write_layout(&mut self, number: StreamNumber, layout: &[u8]) -> Result<(), StorageError> {
         let failed = |error| StorageError::Layout("written", error);
-        let name = layout_name(number);
-        self.disk.write_at(&name, 0, layout).map_err(failed)?;
-        self.disk.truncate(&name, u64::try_from(layout.len()).unwrap_or(0)).map_err(failed)?;
-        self.disk.sync(&name).map_err(failed)?;
-        self.disk.sync_names().map_err(failed)
+        self.disk.replace(Area::Layout(number), layout).map_err(failed)
     }
 
-    /// Removes the files of layouts that neither an inverter has at present nor a batch needs.
+    /// Erases the layouts that neither an inverter has at present nor a batch needs.
     pub fn forget_layouts(&mut self, present: &[StreamNumber]) {
         if !self.is_recovered {
             return;
         }
-        for name in self.disk.list().unwrap_or_default() {
-            let number = name.strip_prefix(LAYOUT_PREFIX).and_then(|number| number.parse().ok());
-            let Some(number) = number.map(StreamNumber) else { continue };
-            if !present.contains(&number) && !self.spool.may_need(number) {
-                // One that cannot be removed does no harm.
-                let _ = self.disk.remove(&name);
+        for area in self.disk.list().unwrap_or_default() {
+            if let Area::Layout(number) = area
+                && !present.contains(&number)
+                && !self.spool.may_need(number)
+            {
+                // One that cannot be erased does no harm.
+                let _ = self.disk.erase(area);
             }
         }
     }
 
-    /// What was lost or put aside since it was last asked.
+    /// What was lost or set aside since it was last asked.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         let mut damage = core::mem::take(&mut self.damage);
         damage.extend(self.spool.take_damage());
@@ -447,7 +445,7 @@ impl<D: Disk + Clone> Storage<D> {
     fn layout(&self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
         let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
         let Some(fingerprinted) = known.map(|stream| stream.layout) else { return Ok(None) };
-        let read = self.disk.read(&layout_name(number), LAYOUT_MAX);
+        let read = self.disk.read(Area::Layout(number), LAYOUT_MAX);
         let layout = read.map_err(|error| StorageError::Layout("read", error))?;
         Ok(layout.filter(|layout| fingerprint(layout) == fingerprinted))
     }
@@ -463,7 +461,7 @@ impl<D: Disk + Clone> Storage<D> {
         }
         let mut codec: Option<Box<State>> = None;
         while let Some(mut left) = self.draft.recover()? {
-            let (epoch, source) = (left.epoch, left.source);
+            let (epoch, source) = (left.name.epoch, left.name.source);
             if left.is_damaged {
                 self.damage.push(Damage::Journal { epoch, source });
             }
@@ -546,11 +544,6 @@ fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
         TimeBase::Unix => last?.saturating_sub(start.0),
     };
     u64::try_from(last).ok().map(MonoMs)
-}
-const LAYOUT_PREFIX: &str = "layout-";
-
-fn layout_name(number: StreamNumber) -> String {
-    format!("{LAYOUT_PREFIX}{}", number.0)
 }
 
 /// Tells layouts apart, and a damaged one from what it was (FNV-1a, 64 bits).

@@ -298,11 +298,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "agent does not open a torn spool",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/recover.rs",
         changes: &[(
-            "                true => self.disk.truncate(&name, segment.bytes),
+            "            self.torn_bytes += bytes.saturating_sub(parsed.end);
 ",
-            "                true => return Err(io::ErrorKind::InvalidData.into()),
+            "            if parsed.end < bytes {
+                return Err(Fault::Unreadable);
+            }
 ",
         )],
         breaks: "NothingLost",
@@ -312,11 +314,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "ledger is not synced",
         file: "crates/node/src/storage/pair.rs",
         changes: &[(
-            "unwrap_or(0))?;
-        self.disk.sync(name)
-",
-            "unwrap_or(0))
-",
+            "self.disk.append(area, record).and_then(|()| self.disk.sync(area)).map(|()| end)",
+            "self.disk.append(area, record).map(|()| end)",
         )],
         breaks: "DeviceStarts",
         seed: 1,
@@ -349,11 +348,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "draft is not synced",
         file: "crates/node/src/storage/draft.rs",
         changes: &[(
-            "&self.record)
-            .and_then(|()| self.disk.sync(&journal.name));
-        if let Err(error) = written",
-            "&self.record);
-        if let Err(error) = written",
+            "self.disk.append(area, &self.record).and_then(|()| self.disk.sync(area));",
+            "self.disk.append(area, &self.record);",
         )],
         breaks: "NothingLost",
         seed: 1,
@@ -362,8 +358,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "draft's checksums are not checked",
         file: "crates/node/src/storage/draft.rs",
         changes: &[(
-            "    if u32::from_le_bytes(*crc) != checksum(epoch, source, rest) {",
-            "    if u32::from_le_bytes(*crc) == 0 && checksum(epoch, source, rest) == 1 {",
+            "    if u32::from_le_bytes(*crc) != checksum(name, rest) {",
+            "    if u32::from_le_bytes(*crc) == 0 && checksum(name, rest) == 1 {",
         )],
         breaks: "NothingInvented",
         seed: 24,
@@ -380,9 +376,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool is not synced",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
-            "if is_synced { self.disk.sync(&name) } else { Ok(()) }",
+            "if is_synced { self.disk.sync(area) } else { Ok(()) }",
             "{ let _ = is_synced; Ok(()) }",
         )],
         breaks: "NothingLost",
@@ -397,7 +393,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool drops nothing when it is full",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes",
             "self.bytes().saturating_add(len) <= 64 * self.limit_bytes",
@@ -407,7 +403,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool drops its newest segment but one when it is full",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "            for gap in self.contents(0) {
 ",
@@ -421,7 +417,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "spool drops before it is full",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes",
             "self.bytes().saturating_add(len) <= self.limit_bytes / 4",
@@ -431,10 +427,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gap is not noted before its batches are dropped",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "                let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);",
-            "                let noted: io::Result<()> = Ok(());",
+            "                let noted: Result<(), Fault> = Ok(());",
         )],
         breaks: "NothingLost",
         seed: 2,
@@ -542,7 +538,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gaps are not repeated at the head of later segments",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[("gaps, cut, ..self.head.clone()", "gaps: Vec::new(), cut, ..self.head.clone()")],
         breaks: "NothingLost",
         seed: 2,
@@ -590,7 +586,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "loss of a damaged segment is not reported",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "        let _ = self.append_record(|number| Record::Dropped(gap).encode(number), true);
         self.note_dropped(gap);
@@ -603,12 +599,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "one unreadable segment closes the spool",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/recover.rs",
         changes: &[(
-            "            let _ = put_aside(&self.disk, &name);
+            "            let _ = self.disk.set_aside(area);
             return Ok(());
 ",
-            "            return Err(io::ErrorKind::InvalidData.into());
+            "            return Err(Fault::Unreadable);
 ",
         )],
         breaks: "Delivered",
@@ -617,13 +613,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a segment is abandoned after one bad record",
         file: "crates/node/src/storage/spool/record.rs",
-        changes: &[("            self.at += 1;\n", "            break;\n")],
+        changes: &[("                    at += 1;\n                    continue;\n", "                    break;\n")],
         breaks: "DamageIsContained",
         seed: 2,
     },
     Mutation {
         name: "a damaged segment is appended to",
-        file: "crates/node/src/storage/spool.rs",
+        file: "crates/node/src/storage/spool/write.rs",
         changes: &[(
             "active.is_sealed |= error != Fault::Full && is_to_be_sealed;",
             "let _ = is_to_be_sealed;",

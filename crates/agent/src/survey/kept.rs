@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use ecowatt_model::SourceNumber;
-use ecowatt_node::storage::{Disk, Fault, Pair};
+use ecowatt_node::storage::{Areas, Fault, Pair, Thing};
 use ecowatt_profile::sunspec::{Found, MODELS_MAX};
 
 use super::Survey;
@@ -18,7 +18,7 @@ const COMPLETE: &str = "complete";
 const INCOMPLETE: &str = "incomplete";
 
 /// What an earlier search of this inverter found.
-pub(crate) fn recall<D: Disk + Clone>(
+pub(crate) fn recall<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
@@ -28,7 +28,7 @@ pub(crate) fn recall<D: Disk + Clone>(
 }
 
 /// Keeps what a search found; on an error what was kept before still counts.
-pub(crate) fn keep<D: Disk + Clone>(
+pub(crate) fn keep<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
     inverter: &InverterConfig,
@@ -45,9 +45,9 @@ pub(crate) fn keep<D: Disk + Clone>(
     pair.store(text.as_bytes())
 }
 
-fn open<D: Disk + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<String>) {
+fn open<D: Areas + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<String>) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    let (pair, opened) = Pair::open(disk.clone(), format!("models-{source}"), BYTES_MAX, text);
+    let (pair, opened) = Pair::open(disk.clone(), Thing::Models(source), BYTES_MAX, text);
     (pair, opened.value)
 }
 
@@ -119,11 +119,9 @@ mod tests {
         let before = std::fs::read(&rewritten).unwrap();
         keep(&disk, SourceNumber(0), &inverter(1), &survey(&[77, 88, 99])).unwrap();
         let after = std::fs::read(&rewritten).unwrap();
-        for cut in 0..after.len() {
-            // As many bytes of the new copy, and of the old one what lies behind them.
-            let mut torn = after[..cut].to_vec();
-            torn.extend(before.get(cut..).unwrap_or_default());
-            std::fs::write(&rewritten, &torn).unwrap();
+        assert_eq!(after[..before.len()], before);
+        for cut in before.len()..after.len() {
+            std::fs::write(&rewritten, &after[..cut]).unwrap();
             assert_eq!(recall(&disk, SourceNumber(0), &inverter(1)), Some(former.clone()), "{cut}");
         }
         std::fs::write(&rewritten, &after).unwrap();

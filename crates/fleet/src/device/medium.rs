@@ -10,7 +10,7 @@ mod held;
 use std::ops::Range;
 
 use ecowatt_model::UnixMs;
-use ecowatt_node::storage::{Disk as _, Ledger};
+use ecowatt_node::storage::{Area, Areas as _, Ledger};
 
 use super::{Device, Life};
 use crate::disk::{Closed, FileState};
@@ -129,7 +129,7 @@ impl Device {
         let is_journal = file == "journal";
         // Of a journal its length tells how much there was; of a segment what was written after it.
         let told_to = match is_journal {
-            true if self.disk.len(name).is_ok() => usize::MAX,
+            true if area(name).is_some_and(|area| self.disk.len(area).is_ok()) => usize::MAX,
             true => 0,
             false if self.is_followed(name) => usize::MAX,
             false => {
@@ -159,8 +159,9 @@ impl Device {
     /// Whether the records of a segment are the same as ever.
     fn is_sound(&self, name: &str, before: &[u8], range: &Range<usize>) -> bool {
         let mut bytes = vec![0; range.len()];
-        let read = self.disk.read_full(name, u64::try_from(range.start).unwrap_or(0), &mut bytes);
-        read.is_ok() && before.get(range.clone()) == Some(&bytes)
+        let start = u64::try_from(range.start).unwrap_or(0);
+        let is_read = area(name).is_some_and(|a| self.disk.read_full(a, start, &mut bytes).is_ok());
+        is_read && before.get(range.clone()) == Some(&bytes)
     }
 
     /// Whether something sound says how far the spool went: a later segment, or a journal.
@@ -181,4 +182,8 @@ impl Device {
 /// Whether a file is one whose loss can be told: not what was put aside, nor the core's slots.
 fn is_kept(name: &str) -> bool {
     ["ledger", "spool", "draft", "layout"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn area(name: &str) -> Option<Area> {
+    name.parse().ok()
 }

@@ -3,13 +3,45 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use ecowatt_node::storage::Disk as Durable;
-use ecowatt_vfs::{File as _, Files as _};
+use ecowatt_vfs::{File as _, Files};
 
 use super::*;
 
+impl Disk {
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        if self.exists(name)? { self.open(name, false)?.size().map(Some) } else { Ok(None) }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.state().rename(from, to)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.files().into_iter().map(|file| file.name).collect()
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.open(name, false)?.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.open(name, true)?.write_at(offset, bytes)
+    }
+
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        self.open(name, false)?.truncate(len)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.open(name, false)?.sync()
+    }
+}
+
 fn read(disk: &Disk, name: &str) -> Vec<u8> {
-    disk.read(name, 1 << 20).unwrap().unwrap_or_default()
+    let Ok(file) = disk.open(name, false) else { return Vec::new() };
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
 }
 
 /// A disk with a durable file.
@@ -17,7 +49,7 @@ fn with_file(seed: u64, bytes: &[u8]) -> Disk {
     let disk = Disk::new(seed);
     disk.write_at("a", 0, bytes).unwrap();
     disk.sync("a").unwrap();
-    Durable::sync_names(&disk).unwrap();
+    Files::sync_names(&disk).unwrap();
     disk
 }
 
@@ -40,11 +72,11 @@ fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
     let mut found = BTreeSet::new();
     for seed in 0..200 {
         let disk = with_file(seed, b"old");
-        Durable::remove(&disk, "a").unwrap();
+        Files::remove(&disk, "a").unwrap();
         disk.write_at("b", 0, b"new").unwrap();
         disk.sync("b").unwrap();
         disk.restart();
-        let names: BTreeSet<String> = disk.list().unwrap().into_iter().collect();
+        let names: BTreeSet<String> = disk.names().into_iter().collect();
         for (name, contents) in [("a", b"old"), ("b", b"new")] {
             assert!(!names.contains(name) || read(&disk, name) == contents);
         }
@@ -53,9 +85,9 @@ fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
     assert_eq!(found.len(), 4, "names are kept and lost independently: {found:?}");
 
     let disk = with_file(1, b"old");
-    Durable::remove(&disk, "a").unwrap();
+    Files::remove(&disk, "a").unwrap();
     disk.write_at("a", 0, b"new").unwrap();
-    Durable::sync_names(&disk).unwrap();
+    Files::sync_names(&disk).unwrap();
     disk.restart_with(Fate::Lost);
     assert_eq!(read(&disk, "a"), b"", "the name is the other file's");
 }
@@ -131,13 +163,13 @@ fn truncations_and_growth_are_undone_like_writes() {
 
 #[test]
 fn cut_falls_in_the_middle_of_the_operation_and_everything_fails_until_the_restart() {
-    type Operation = fn(&Disk) -> Result<(), Fault>;
+    type Operation = fn(&Disk) -> io::Result<()>;
     let operations: [Operation; 5] = [
         |disk| disk.write_at("a", 0, b"later"),
         |disk| disk.truncate("a", 0),
-        |disk| Durable::remove(disk, "a"),
+        |disk| Files::remove(disk, "a"),
         |disk| disk.sync("a"),
-        Durable::sync_names,
+        Files::sync_names,
     ];
     for (place, operation) in operations.iter().enumerate() {
         let mut left = BTreeSet::new();
@@ -149,7 +181,7 @@ fn cut_falls_in_the_middle_of_the_operation_and_everything_fails_until_the_resta
             assert!(!disk.is_off());
             operation(&disk).unwrap_err();
             assert!(disk.is_off());
-            assert!(disk.list().is_err() && disk.read("a", 9).is_err());
+            assert!(disk.list().is_err() && disk.read_at("a", 0, &mut [0]).is_err());
             assert!(disk.write_at("c", 0, b"c").is_err() && disk.sync("a").is_err());
             assert!(disk.open("a", true).is_err() && disk.exists("a").is_err());
             disk.restart();
@@ -219,10 +251,10 @@ fn death_of_a_process_keeps_what_was_written_but_not_durable() {
 fn full_disk_takes_what_fits() {
     let disk = with_file(1, b"1234");
     disk.set_room(Some(6));
-    assert_eq!(disk.write_at("a", 2, b"abcdef"), Err(Fault::Full));
+    assert_eq!(disk.write_at("a", 2, b"abcdef").unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(read(&disk, "a"), b"12abcd");
     disk.write_at("a", 0, b"within").unwrap();
-    assert_eq!(disk.write_at("b", 0, b"b"), Err(Fault::Full));
+    assert_eq!(disk.write_at("b", 0, b"b").unwrap_err().kind(), io::ErrorKind::StorageFull);
     disk.set_room(None);
     disk.write_at("a", 6, b"more").unwrap();
     assert_eq!((disk.bytes(), disk.counts().full), (10, 2));
@@ -235,9 +267,9 @@ fn failing_disk_changes_nothing_and_makes_nothing_durable() {
     disk.set_failing(true);
     assert!(disk.write_at("a", 0, b"y").is_err() && disk.truncate("a", 0).is_err());
     assert!(
-        Durable::remove(&disk, "a").is_err()
+        Files::remove(&disk, "a").is_err()
             && disk.sync("a").is_err()
-            && Durable::sync_names(&disk).is_err()
+            && Files::sync_names(&disk).is_err()
     );
     assert!(disk.open("new", true).is_err());
     assert_eq!(read(&disk, "a"), b"x234");
@@ -353,6 +385,27 @@ fn closed_file_can_be_moved_and_removed() {
     disk.write_at("a", 0, b"another").unwrap();
     assert_eq!(read(&disk, "a"), b"another");
     disk.close("b", Closed::Everything);
-    assert!(disk.len("b").is_err() && disk.list().unwrap().contains(&"b".to_owned()));
-    Durable::remove(&disk, "b").unwrap();
+    assert!(disk.len("b").is_err() && disk.names().contains(&"b".to_owned()));
+    Files::remove(&disk, "b").unwrap();
+}
+
+#[test]
+fn an_area_that_was_synced_outlasts_every_cut_and_one_that_was_set_aside_is_none() {
+    let (area, other) = (Area::Segment(1), Area::Segment(2));
+    for seed in 0..200 {
+        let disk = Disk::new(seed);
+        disk.append(area, b"durable").unwrap();
+        Areas::sync(&disk, area).unwrap();
+        disk.append(area, b" and more").unwrap();
+        disk.restart();
+        assert_eq!(&read(&disk, "spool-000000000001")[..7], b"durable");
+        disk.append(other, b"x").unwrap();
+        disk.erase(area).unwrap();
+        Areas::sync(&disk, other).unwrap();
+        disk.restart_with(Fate::Lost);
+        assert_eq!(disk.list(), Ok(vec![other]));
+        disk.set_aside(other).unwrap();
+        disk.restart_with(Fate::Lost);
+        assert_eq!((disk.list(), disk.files().len()), (Ok(vec![]), 1));
+    }
 }

@@ -1,4 +1,4 @@
-//! What storage lost, or put aside because it could not be read.
+//! What storage lost, or set aside because it could not be read.
 
 use ecowatt_device::Slot;
 use ecowatt_model::{BootEpoch, SourceNumber, StreamNumber};

@@ -1,16 +1,14 @@
 //! The journal of samples that are in no batch yet.
 //!
-//! One file per source and boot epoch; its name also says which format it has, and how many registers
-//! a sample of it: a later format takes another name, so that software that does not know it leaves it
-//! alone. A sample counts as persisted when [`Draft::append`] returned. All records of a file have one
-//! length, so that what cannot be read is so many samples. Once a batch is in the spool, the journal of
-//! what it covers is emptied, but for its first record, the mark, which says which batch that was: it
-//! tells of a spool that has lost its end. A cut before that leaves samples whose ordinals the spool
-//! already covers, and recovery passes over them. Files of earlier epochs stay until their samples are
-//! in batches of that epoch.
+//! One area per source and boot epoch; its name also says how many registers a sample of it has. A
+//! sample counts as persisted when [`Draft::append`] returned. All records of an area have one length,
+//! so that what cannot be read is so many samples. Once a batch is in the spool, the journal goes on in
+//! another area, its next turn, which begins with the mark, a record that says which batch that was,
+//! and with the samples that the batch does not hold; then the former turn is erased. The mark tells of
+//! a spool that has lost its end. A cut before all that leaves samples whose ordinals the spool already
+//! covers, and recovery passes over them. Areas of earlier epochs stay until their samples are in
+//! batches of that epoch.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -20,21 +18,22 @@ use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, Mark, SOURCES_MAX, Sequence, SourceNumber, StreamNumber,
 };
 
+use super::areas::{Area, Areas, Fault, JournalName};
 use super::checksum::crc32;
-use super::disk::{Disk, Fault};
-use super::media::{answers_elsewhere, put_aside, read_around};
+use super::media::{answers_elsewhere, read_around};
 use super::spool::Witness;
 use super::{grown, held};
 
 /// Most bytes of one journal. The core's buffer of one source fits several times over, so that only
 /// a spool that refuses batches for long fills it.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
-const PREFIX: &str = "draft-";
+const JOURNAL_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Checksum and kind of a record.
 const HEAD_BYTES: usize = 4 + 1;
 /// Stands at the end of each record, which was written to its end if its last byte is not zero: a cut
 /// leaves zeros there, or nothing.
 const END: [u8; 2] = [0xa5, 0x5a];
+/// Ends what an append that failed has left in the place of a record, filled up to its length.
+const VOID: u8 = 0xa5;
 const RECORD_BYTES_MAX: usize = record_len(COLUMNS_MAX);
 
 /// Length of the records of a source with so many registers; a mark is shorter and filled up.
@@ -45,7 +44,7 @@ const fn record_len(columns: usize) -> usize {
 /// Most samples of so many registers that a journal holds.
 #[cfg(test)]
 pub(super) fn samples_max(columns: usize) -> usize {
-    usize::try_from(FILE_BYTES_MAX).unwrap() / record_len(columns)
+    usize::try_from(JOURNAL_BYTES_MAX).unwrap() / record_len(columns)
 }
 
 const _: () = assert!(MARK_BYTES <= record_len(1) - HEAD_BYTES - END.len());
@@ -58,8 +57,7 @@ const KIND_SAMPLE: u8 = 2;
 /// What an earlier epoch left in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    pub epoch: BootEpoch,
-    pub source: SourceNumber,
+    pub name: JournalName,
     /// What can be read, in order.
     pub samples: Vec<Drafted>,
     /// Samples after them, or in their place if there are none, that cannot be read.
@@ -101,19 +99,35 @@ pub struct Draft<D> {
 /// A source's journal of the present epoch.
 #[derive(Debug)]
 struct Journal {
-    source: SourceNumber,
-    columns: usize,
-    name: String,
-    /// Length of its whole records; 0 before there is a file.
+    name: JournalName,
+    /// Length of its area; 0 before there is one.
     len: u64,
-    /// Whether the file's name is durable.
-    is_named: bool,
+    /// An append failed, and what it left at the end is not known.
+    is_end_unsure: bool,
     last_ordinal: u32,
-    /// Something could not be written to it.
+    /// Something could not be written to its area.
     has_failed: bool,
 }
 
-impl<D: Disk> Draft<D> {
+impl Journal {
+    fn area(&self) -> Area {
+        Area::Journal(self.name)
+    }
+
+    fn columns(&self) -> usize {
+        self.name.columns.into()
+    }
+}
+
+impl Drafted {
+    fn of(&self, source: SourceNumber) -> Sample<'_> {
+        let Self { stream, ordinal, base, t_ms, words, marks } = self;
+        let (stream, ordinal, base, t_ms) = (*stream, *ordinal, *base, *t_ms);
+        Sample { source, stream, ordinal, base, t_ms, words, marks }
+    }
+}
+
+impl<D: Areas> Draft<D> {
     /// Starts the journals of an epoch; those of earlier ones are left to [`Draft::recover`].
     pub fn open(disk: D, epoch: BootEpoch) -> Self {
         Self { disk, epoch, journals: Vec::new(), record: Vec::with_capacity(2 * RECORD_BYTES_MAX) }
@@ -127,16 +141,14 @@ impl<D: Disk> Draft<D> {
     /// Makes a sample durable.
     pub fn append(&mut self, sample: &Sample<'_>) -> Result<(), DraftError> {
         let source = sample.source;
-        let place = match self.journals.iter().position(|journal| journal.source == source) {
+        let place = match self.journals.iter().position(|journal| journal.name.source == source) {
             Some(place) => place,
             None => {
-                let columns = sample.words.len();
+                let columns = u8::try_from(sample.words.len()).unwrap_or(u8::MAX);
                 self.journals.push(Journal {
-                    source,
-                    columns,
-                    name: file_name(self.epoch, source, columns),
+                    name: JournalName { epoch: self.epoch, source, columns, turn: 0 },
                     len: 0,
-                    is_named: false,
+                    is_end_unsure: false,
                     last_ordinal: 0,
                     has_failed: false,
                 });
@@ -144,29 +156,35 @@ impl<D: Disk> Draft<D> {
             }
         };
         let journal = &mut self.journals[place];
+        let area = journal.area();
+        let failed = |error| DraftError::Disk("written", error);
         self.record.clear();
+        if journal.is_end_unsure {
+            let len = self.disk.len(area).map_err(failed)?.unwrap_or(0);
+            if journal.len > 0 {
+                journal.len = len;
+                fill_up(len, journal.columns(), &mut self.record);
+            } else if len > 0 {
+                // Nothing in it is durable, and it may not begin with a mark.
+                self.disk.erase(area).map_err(failed)?;
+            }
+        }
         if journal.len == 0 {
             let nothing = Emptied { ordinal: 0, sequence: Sequence(0), samples: 0 };
-            encode_mark(self.epoch, source, journal.columns, nothing, &mut self.record);
+            encode_mark(journal.name, nothing, &mut self.record);
         }
-        encode(self.epoch, sample, &mut self.record);
+        encode(journal.name, sample, &mut self.record);
         let end = journal.len + u64::try_from(self.record.len()).unwrap_or(u64::MAX);
-        if end > FILE_BYTES_MAX || sample.words.len() != journal.columns {
+        if end > JOURNAL_BYTES_MAX || sample.words.len() != journal.columns() {
             return Err(DraftError::Full);
         }
-        let written = self
-            .disk
-            .write_at(&journal.name, journal.len, &self.record)
-            .and_then(|()| self.disk.sync(&journal.name));
+        let written = self.disk.append(area, &self.record).and_then(|()| self.disk.sync(area));
         if let Err(error) = written {
+            journal.is_end_unsure = true;
             journal.has_failed |= error != Fault::Full;
-            return Err(DraftError::Disk("written", error));
+            return Err(failed(error));
         }
-        if !journal.is_named {
-            self.disk.sync_names().map_err(|error| DraftError::Disk("written", error))?;
-            journal.is_named = true;
-        }
-        journal.len = end;
+        (journal.len, journal.is_end_unsure) = (end, false);
         journal.last_ordinal = sample.ordinal;
         Ok(())
     }
@@ -176,174 +194,156 @@ impl<D: Disk> Draft<D> {
     /// # Errors
     /// If nothing of them can be read.
     pub fn read(&self, source: SourceNumber) -> Result<Vec<Drafted>, DraftError> {
-        let mut journals = self.journals.iter();
-        let Some(journal) = journals.find(|journal| journal.source == source) else {
-            return Ok(Vec::new());
-        };
-        let len = usize::try_from(journal.len).unwrap_or(usize::MAX);
-        let reading = read_around(&self.disk, &journal.name, 0, len);
-        let reading = reading.map_err(|error| DraftError::Disk("read", error))?;
-        Ok(parse(&reading.bytes, self.epoch, source, journal.columns).samples)
+        match self.journals.iter().find(|journal| journal.name.source == source) {
+            Some(journal) => self.read_journal(journal),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// Forgets the present epoch's samples of a source if they all are in batches, and notes the batch
-    /// that they are in up to `witness.ordinal`.
+    fn read_journal(&self, journal: &Journal) -> Result<Vec<Drafted>, DraftError> {
+        let len = usize::try_from(journal.len).unwrap_or(usize::MAX);
+        let reading = read_around(&self.disk, journal.area(), 0, len);
+        let reading = reading.map_err(|error| DraftError::Disk("read", error))?;
+        Ok(parse(&reading.bytes, journal.name).samples)
+    }
+
+    /// Forgets the present epoch's samples of a source that are in batches, and notes the batch that
+    /// they are in up to `witness.ordinal`.
     pub fn forget(&mut self, witness: Witness) -> Result<(), DraftError> {
-        let mut journals = self.journals.iter_mut();
-        let Some(journal) = journals.find(|journal| journal.source == witness.source) else {
-            return Ok(());
+        let its = |journal: &Journal| journal.name.source == witness.source && journal.len > 0;
+        let Some(place) = self.journals.iter().position(its) else { return Ok(()) };
+        let journal = &self.journals[place];
+        let rest = match journal.last_ordinal <= witness.ordinal {
+            true => Vec::new(),
+            false => self.read_journal(journal)?,
         };
-        if journal.len == 0 {
-            return Ok(());
-        }
         let emptied = Emptied {
             ordinal: witness.ordinal,
             sequence: witness.id.sequence,
             samples: witness.samples,
         };
-        self.record.clear();
-        encode_mark(self.epoch, journal.source, journal.columns, emptied, &mut self.record);
-        let is_all = journal.last_ordinal <= witness.ordinal;
-        let len = u64::try_from(self.record.len()).unwrap_or(u64::MAX);
-        let emptied = self
-            .disk
-            .write_at(&journal.name, 0, &self.record)
-            .and_then(|()| if is_all { self.disk.truncate(&journal.name, len) } else { Ok(()) })
-            .and_then(|()| self.disk.sync(&journal.name));
-        match emptied {
-            Ok(()) if is_all => journal.len = len,
-            Ok(()) => {}
-            // Where the file is damaged, the next one is elsewhere on the disk.
-            Err(_) if is_all && journal.has_failed => {
-                let failed = |error| DraftError::Disk("put aside", error);
-                put_aside(&self.disk, &journal.name).map_err(failed)?;
-                (journal.len, journal.is_named, journal.has_failed) = (0, false, false);
-            }
-            Err(error) => {
-                journal.has_failed |= error != Fault::Full;
-                return Err(DraftError::Disk("emptied", error));
-            }
+        let next = JournalName { turn: journal.name.turn.wrapping_add(1), ..journal.name };
+        let mut records = core::mem::take(&mut self.record);
+        records.clear();
+        encode_mark(next, emptied, &mut records);
+        for sample in rest.iter().filter(|sample| sample.ordinal > witness.ordinal) {
+            encode(next, &sample.of(witness.source), &mut records);
+        }
+        let area = Area::Journal(next);
+        // An attempt that failed may have left a part of it.
+        let written = self.disk.replace(area, &records);
+        let len = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        records.truncate(2 * RECORD_BYTES_MAX);
+        records.shrink_to(2 * RECORD_BYTES_MAX);
+        self.record = records;
+        written.map_err(|error| DraftError::Disk("emptied", error))?;
+        let journal = &mut self.journals[place];
+        let (former, has_failed) = (journal.area(), journal.has_failed);
+        (journal.name, journal.len) = (next, len);
+        (journal.is_end_unsure, journal.has_failed) = (false, false);
+        // One that stays only takes up room, until the epoch's journals are recovered.
+        let is_aside = has_failed && self.disk.set_aside(former).is_ok();
+        if !is_aside {
+            self.disk.erase(former).map_err(|error| DraftError::Disk("emptied", error))?;
         }
         Ok(())
     }
 
     /// Bytes on the heap.
     pub(super) fn memory_bytes(&self) -> usize {
-        let names: usize = self.journals.iter().map(|journal| journal.name.capacity()).sum();
-        held(&self.journals) + held(&self.record) + names
+        held(&self.journals) + held(&self.record)
     }
 
     /// Most of [`Draft::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
-        grown::<Journal>(SOURCES_MAX) + 2 * RECORD_BYTES_MAX + SOURCES_MAX * 2 * NAME_BYTES_MAX
+        grown::<Journal>(SOURCES_MAX) + 2 * RECORD_BYTES_MAX
     }
 
     /// What the journals of earlier epochs say of the spool, in no order.
     pub fn witnesses(&self) -> Result<Vec<Witness>, DraftError> {
         let mut witnesses = Vec::new();
         for name in self.earlier()? {
-            let Name { epoch, source, columns } = name;
-            let file = file_name(epoch, source, columns);
-            let reading = read_around(&self.disk, &file, 0, record_len(columns));
-            let bytes = reading.map(|reading| reading.bytes).unwrap_or_default();
-            if let Some(emptied) = parse_mark(&bytes, epoch, source)
+            if let Some(emptied) = self.mark(name)
                 && emptied.sequence > Sequence(0)
             {
                 let Emptied { ordinal, sequence, samples } = emptied;
-                witnesses.push(Witness {
-                    source,
-                    ordinal,
-                    id: BatchId { epoch, sequence },
-                    samples,
-                });
+                let id = BatchId { epoch: name.epoch, sequence };
+                witnesses.push(Witness { source: name.source, ordinal, id, samples });
             }
         }
         Ok(witnesses)
     }
 
-    /// The newest epoch that left a journal.
-    pub fn last_epoch(disk: &D) -> Option<BootEpoch> {
-        let names = disk.list().ok()?;
-        names.iter().filter_map(|name| parse_name(name)).map(|name| name.epoch).max()
+    /// The mark that a journal begins with, if it can be read.
+    fn mark(&self, name: JournalName) -> Option<Emptied> {
+        let len = record_len(name.columns.into());
+        let reading = read_around(&self.disk, Area::Journal(name), 0, len).ok()?;
+        parse_mark(&reading.bytes, name)
     }
 
-    fn earlier(&self) -> Result<Vec<Name>, DraftError> {
-        let names = self.disk.list().map_err(|error| DraftError::Disk("read", error))?;
-        let mut found: Vec<_> = names
-            .iter()
-            .filter_map(|name| parse_name(name))
-            .filter(|name| name.epoch < self.epoch)
-            .collect();
+    /// The newest epoch that left a journal.
+    pub fn last_epoch(disk: &D) -> Option<BootEpoch> {
+        journals(&disk.list().ok()?).map(|name| name.epoch).max()
+    }
+
+    /// The journals of earlier epochs, oldest first.
+    fn earlier(&self) -> Result<Vec<JournalName>, DraftError> {
+        let areas = self.disk.list().map_err(|error| DraftError::Disk("read", error))?;
+        let mut found: Vec<_> = journals(&areas).filter(|name| name.epoch < self.epoch).collect();
         found.sort_unstable();
         Ok(found)
     }
 
     /// The oldest journal of an earlier epoch, if there is one.
     pub fn recover(&self) -> Result<Option<Left>, DraftError> {
-        let Some(name) = self.earlier()?.into_iter().next() else { return Ok(None) };
-        let Name { epoch, source, columns } = name;
-        let file = file_name(epoch, source, columns);
+        let earlier = self.earlier()?;
+        let Some((name, others)) = earlier.split_first() else { return Ok(None) };
+        let (name, area) = (*name, Area::Journal(*name));
         let failed = |error| DraftError::Disk("read", error);
-        let len = match self.disk.len(&file) {
-            Ok(len) => len.unwrap_or(0).min(FILE_BYTES_MAX),
-            // Nothing tells how many samples there were; that some are lost is told all the same.
-            Err(_) if answers_elsewhere(&self.disk, &file) => {
-                let samples = Vec::new();
-                return Ok(Some(Left { epoch, source, samples, lost: 1, is_damaged: true }));
+        // What it held is in batches or in its next turn.
+        let is_former = others.iter().any(|other| {
+            (other.epoch, other.source) == (name.epoch, name.source) && self.mark(*other).is_some()
+        });
+        let len = match self.disk.len(area) {
+            Ok(len) => len.unwrap_or(0).min(JOURNAL_BYTES_MAX),
+            // Nothing tells how many samples there were; the server still hears that some are lost.
+            Err(_) if answers_elsewhere(&self.disk, Some(area)) => {
+                let (samples, lost) = (Vec::new(), u32::from(!is_former));
+                return Ok(Some(Left { name, samples, lost, is_damaged: true }));
             }
             Err(error) => return Err(failed(error)),
         };
         let len = usize::try_from(len).unwrap_or(0);
-        let reading = read_around(&self.disk, &file, 0, len);
+        let reading = read_around(&self.disk, area, 0, len);
         // Of a journal of which nothing can be read, its length tells how much there was.
         let (bytes, is_whole) = match reading {
             Ok(reading) => (reading.bytes, reading.holes.is_empty()),
             Err(_) => (vec![0; len], false),
         };
-        let parsed = parse(&bytes, epoch, source, columns);
+        let parsed = parse(&bytes, name);
         // A record that a cut has torn was never durable, unless a part of it cannot be read.
         let lost = if is_whole { parsed.lost } else { parsed.lost.max(parsed.unfinished) };
         let is_damaged = !is_whole || lost > 0 || parsed.is_damaged;
-        Ok(Some(Left { epoch, source, samples: parsed.samples, lost, is_damaged }))
+        let lost = if is_former { 0 } else { lost };
+        Ok(Some(Left { name, samples: parsed.samples, lost, is_damaged }))
     }
 
-    /// Removes the oldest journal of an earlier epoch, which [`Draft::recover`] gave, once its samples
-    /// are in the spool; a damaged one is put aside.
+    /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a damaged
+    /// one is set aside.
     pub fn remove(&self, left: &Left) -> Result<(), DraftError> {
-        let name = self
-            .earlier()?
-            .into_iter()
-            .find(|name| (name.epoch, name.source) == (left.epoch, left.source));
-        let Some(Name { epoch, source, columns }) = name else { return Ok(()) };
-        let file = file_name(epoch, source, columns);
-        if left.is_damaged && put_aside(&self.disk, &file).is_ok() {
+        let area = Area::Journal(left.name);
+        if left.is_damaged && self.disk.set_aside(area).is_ok() {
             return Ok(());
         }
-        self.disk.remove(&file).map_err(|error| DraftError::Disk("removed", error))
+        self.disk.erase(area).map_err(|error| DraftError::Disk("removed", error))
     }
 }
 
-/// What a journal is of, in the order in which journals are recovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    epoch: BootEpoch,
-    source: SourceNumber,
-    columns: usize,
-}
-
-/// Prefix, epoch, source, columns, and dashes.
-const NAME_BYTES_MAX: usize = PREFIX.len() + 10 + 1 + 3 + 1 + 3;
-
-fn file_name(epoch: BootEpoch, source: SourceNumber, columns: usize) -> String {
-    format!("{PREFIX}{:010}-{}-{columns}", epoch.0, source.0)
-}
-
-fn parse_name(name: &str) -> Option<Name> {
-    let (epoch, rest) = name.strip_prefix(PREFIX)?.split_once('-')?;
-    let (source, columns) = rest.split_once('-')?;
-    let columns = columns.parse().ok().filter(|columns| (1..=COLUMNS_MAX).contains(columns))?;
-    let (epoch, source) = (BootEpoch(epoch.parse().ok()?), SourceNumber(source.parse().ok()?));
-    Some(Name { epoch, source, columns })
+fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
+    areas.iter().filter_map(|area| match area {
+        Area::Journal(name) => Some(*name),
+        Area::Copy(..) | Area::Segment(_) | Area::Layout(_) => None,
+    })
 }
 
 /// Up to where a journal was emptied: last sample, the batch that it is in, samples in all batches.
@@ -357,7 +357,7 @@ struct Emptied {
 /// `CRC-32 of name and all the rest (4, little endian) | kind (1) | body | end (2)`, where the body of
 /// a sample is `ordinal (4) | stream (2) | is_unix (1) | t_ms (8) | columns × word (2) | columns ×
 /// mark (1)`.
-fn encode(epoch: BootEpoch, sample: &Sample<'_>, out: &mut Vec<u8>) {
+fn encode(name: JournalName, sample: &Sample<'_>, out: &mut Vec<u8>) {
     let at = begin(KIND_SAMPLE, out);
     out.extend_from_slice(&sample.ordinal.to_le_bytes());
     out.extend_from_slice(&sample.stream.0.to_le_bytes());
@@ -365,23 +365,27 @@ fn encode(epoch: BootEpoch, sample: &Sample<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&sample.t_ms.to_le_bytes());
     out.extend(sample.words.iter().flat_map(|word| word.to_le_bytes()));
     out.extend(sample.marks.iter().map(|mark| mark.code()));
-    finish(epoch, sample.source, at, out);
+    finish(name, at, out);
 }
 
 /// As [`encode`], with the body `ordinal (4) | sequence (4) | samples (4) | zeros`.
-fn encode_mark(
-    epoch: BootEpoch,
-    source: SourceNumber,
-    columns: usize,
-    emptied: Emptied,
-    out: &mut Vec<u8>,
-) {
+fn encode_mark(name: JournalName, emptied: Emptied, out: &mut Vec<u8>) {
     let at = begin(KIND_MARK, out);
     for number in [emptied.ordinal, emptied.sequence.0, emptied.samples] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    out.resize(at + record_len(columns) - END.len(), 0);
-    finish(epoch, source, at, out);
+    out.resize(at + record_len(name.columns.into()) - END.len(), 0);
+    finish(name, at, out);
+}
+
+/// Fills up what was left of a record at the end of a journal of so many bytes.
+fn fill_up(len: u64, columns: usize, out: &mut Vec<u8>) {
+    let record = record_len(columns);
+    let torn = usize::try_from(len).unwrap_or(0) % record;
+    if torn > 0 {
+        out.resize(record - torn - 1, 0);
+        out.push(VOID);
+    }
 }
 
 fn begin(kind: u8, out: &mut Vec<u8>) -> usize {
@@ -391,9 +395,9 @@ fn begin(kind: u8, out: &mut Vec<u8>) -> usize {
     at
 }
 
-fn finish(epoch: BootEpoch, source: SourceNumber, at: usize, out: &mut Vec<u8>) {
+fn finish(name: JournalName, at: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&END);
-    let crc = checksum(epoch, source, &out[at + 4..]);
+    let crc = checksum(name, &out[at + 4..]);
     out[at..at + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -408,26 +412,27 @@ struct Parsed {
     is_damaged: bool,
 }
 
-fn parse(bytes: &[u8], epoch: BootEpoch, source: SourceNumber, columns: usize) -> Parsed {
+fn parse(bytes: &[u8], name: JournalName) -> Parsed {
     let mut parsed = Parsed::default();
     let mut emptied = 0;
-    for (place, record) in bytes.chunks_exact(record_len(columns)).enumerate() {
+    for (place, record) in bytes.chunks_exact(record_len(name.columns.into())).enumerate() {
         if place == 0 {
-            let mark = parse_mark(record, epoch, source);
+            let mark = parse_mark(record, name);
             emptied = mark.map_or(0, |mark| mark.ordinal);
             parsed.is_damaged |= mark.is_none();
             continue;
         }
-        match parse_sample(record, epoch, source) {
+        match parse_sample(record, name) {
             Some(sample) => {
                 parsed.is_damaged |= parsed.unfinished > 0;
                 (parsed.lost, parsed.unfinished) = (0, 0);
-                // What a journal held before it was emptied may be there again after a cut.
                 let last = parsed.samples.last().map_or(emptied, |last| last.ordinal);
                 if sample.ordinal > last {
                     parsed.samples.push(sample);
                 }
             }
+            // An append that failed, which was told so.
+            None if record.last() == Some(&VOID) => {}
             None => {
                 let is_finished = record.last().is_some_and(|last| *last != 0);
                 parsed.unfinished += 1;
@@ -439,16 +444,16 @@ fn parse(bytes: &[u8], epoch: BootEpoch, source: SourceNumber, columns: usize) -
 }
 
 /// The body of a record that is whole.
-fn body(record: &[u8], epoch: BootEpoch, source: SourceNumber, kind: u8) -> Option<&[u8]> {
+fn body(record: &[u8], name: JournalName, kind: u8) -> Option<&[u8]> {
     let (crc, rest) = record.split_first_chunk::<4>()?;
-    if u32::from_le_bytes(*crc) != checksum(epoch, source, rest) {
+    if u32::from_le_bytes(*crc) != checksum(name, rest) {
         return None;
     }
     rest.strip_suffix(&END)?.strip_prefix(&[kind])
 }
 
-fn parse_mark(bytes: &[u8], epoch: BootEpoch, source: SourceNumber) -> Option<Emptied> {
-    let body = body(bytes, epoch, source, KIND_MARK)?;
+fn parse_mark(bytes: &[u8], name: JournalName) -> Option<Emptied> {
+    let body = body(bytes, name, KIND_MARK)?;
     let (ordinal, body) = body.split_first_chunk::<4>()?;
     let (sequence, body) = body.split_first_chunk::<4>()?;
     let (samples, _) = body.split_first_chunk::<4>()?;
@@ -459,8 +464,8 @@ fn parse_mark(bytes: &[u8], epoch: BootEpoch, source: SourceNumber) -> Option<Em
     })
 }
 
-fn parse_sample(record: &[u8], epoch: BootEpoch, source: SourceNumber) -> Option<Drafted> {
-    let body = body(record, epoch, source, KIND_SAMPLE)?;
+fn parse_sample(record: &[u8], name: JournalName) -> Option<Drafted> {
+    let body = body(record, name, KIND_SAMPLE)?;
     let (ordinal, body) = body.split_first_chunk::<4>()?;
     let (stream, body) = body.split_first_chunk::<2>()?;
     let ([is_unix], body) = body.split_first_chunk::<1>()?;
@@ -477,7 +482,7 @@ fn parse_sample(record: &[u8], epoch: BootEpoch, source: SourceNumber) -> Option
     })
 }
 
-/// The name is part of it: a block of another file that a file system puts here does not pass.
-fn checksum(epoch: BootEpoch, source: SourceNumber, rest: &[u8]) -> u32 {
-    crc32(&[&epoch.0.to_le_bytes(), &[source.0], rest])
+/// The name is part of it: a block of another area that a disk puts here does not pass.
+fn checksum(name: JournalName, rest: &[u8]) -> u32 {
+    crc32(&[&Area::Journal(name).to_bytes(), rest])
 }

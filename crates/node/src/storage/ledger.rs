@@ -12,12 +12,10 @@ use alloc::vec::Vec;
 use ecowatt_device::limits::COUNTERS_PER_RESERVATION;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
 
-use super::disk::{Disk, Fault};
+use super::areas::{Area, Areas, Fault, Thing};
 use super::pair::Pair;
 use super::{Starts, grown, held};
 
-/// Of the files `ledger.0` and `ledger.1`.
-const NAME: &str = "ledger";
 /// Room for every stream with its hash and an identity many times over.
 const SIZE_MAX: usize = 64 * 1024;
 /// Layouts that are remembered; beyond that the oldest that no batch needs is forgotten, and announced
@@ -143,10 +141,10 @@ pub struct Ledger<D> {
     is_damaged: bool,
 }
 
-impl<D: Disk> Ledger<D> {
+impl<D: Areas> Ledger<D> {
     /// Reads the newer whole copy; an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
-        let (pair, opened) = Pair::open(disk, NAME, SIZE_MAX, Record::decode);
+        let (pair, opened) = Pair::open(disk, Thing::Ledger, SIZE_MAX, Record::decode);
         let is_damaged = opened.value.is_some() && opened.damaged > 0;
         let record = match (opened.value, opened.failure) {
             (Some(mut record), _) => {
@@ -272,9 +270,8 @@ impl Record {
     }
 }
 
-/// Whether the folder holds nothing that a device leaves there after its first start.
-fn is_untouched(disk: &impl Disk) -> Result<bool, LedgerError> {
-    let names = disk.list().map_err(|error| LedgerError::Disk("read", error))?;
-    let left = ["spool-", "draft-", "layout-", "bad-"];
-    Ok(!names.iter().any(|name| left.iter().any(|prefix| name.starts_with(prefix))))
+/// Whether there is nothing that a device leaves after its first start.
+fn is_untouched(disk: &impl Areas) -> Result<bool, LedgerError> {
+    let areas = disk.list().map_err(|error| LedgerError::Disk("read", error))?;
+    Ok(areas.iter().all(|area| matches!(area, Area::Copy(..))))
 }

@@ -1,10 +1,10 @@
-//! What the device core keeps, a pair of files each. What is in them is the core's affair.
+//! What the device core keeps, a pair of copies each. What is in them is the core's affair.
 
 use alloc::vec::Vec;
 
 use ecowatt_device::Slot;
 
-use super::disk::{Disk, Fault};
+use super::areas::{Areas, Fault, Thing};
 use super::pair::Pair;
 
 /// All slots.
@@ -19,12 +19,12 @@ struct Held<D> {
     is_damaged: bool,
 }
 
-impl<D: Disk + Clone> Slots<D> {
+impl<D: Areas + Clone> Slots<D> {
     /// Reads them. One that cannot be read is empty, or what it was before.
     pub(super) fn open(disk: &D) -> Self {
         let open = |slot: Slot| {
             let whole = |bytes: &[u8]| Some(bytes.to_vec());
-            let (pair, opened) = Pair::open(disk.clone(), slot.name(), Slot::LEN_MAX, whole);
+            let (pair, opened) = Pair::open(disk.clone(), Thing::of(slot), Slot::LEN_MAX, whole);
             Held { slot, pair, bytes: opened.value, is_damaged: opened.damaged > 0 }
         };
         Self(Slot::ALL.into_iter().map(open).collect())

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ecowatt_node::storage::{Disk, Fault};
+use ecowatt_node::storage::{Area, Areas, Fault};
 
 /// One operation that changed or was to change the disk.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Write { name: String, offset: usize, bytes: Vec<u8> },
-    Truncate { name: String, len: usize },
-    Remove(String),
-    Rename(String, String),
+    /// At the end of the area, which is at this offset.
+    Append {
+        name: String,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Erase(String),
+    SetAside(String),
     Sync(String),
-    SyncNames,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -54,45 +57,41 @@ pub(crate) enum Unsynced {
 impl Platter {
     pub(crate) fn apply(&mut self, op: &Op) {
         match op {
-            Op::Write { name, offset, bytes } => {
+            Op::Append { name, bytes, .. } => {
                 let file = self.0.entry(name.clone()).or_default();
                 if file.is_removed {
                     file.is_removed = false;
                     file.seen.clear();
                 }
-                let end = offset + bytes.len();
-                if file.seen.len() < end {
-                    file.seen.resize(end, 0);
-                }
-                file.seen[*offset..end].copy_from_slice(bytes);
+                file.seen.extend_from_slice(bytes);
             }
-            Op::Truncate { name, len } => {
-                if let Some(file) = self.0.get_mut(name) {
-                    file.seen.resize(*len, 0);
-                }
-            }
-            Op::Remove(name) => {
+            Op::Erase(name) => {
                 if let Some(file) = self.0.get_mut(name) {
                     file.is_removed = true;
                 }
             }
-            Op::Rename(from, to) => {
-                if let Some(file) = self.0.get_mut(from) {
+            Op::SetAside(name) => {
+                let aside = self.aside(name);
+                if let Some(file) = self.0.get_mut(name) {
                     let moved = File { is_named: true, is_removed: false, ..file.clone() };
                     file.is_removed = true;
-                    self.0.insert(to.clone(), moved);
+                    self.0.insert(aside, moved);
                 }
             }
             Op::Sync(name) => {
+                self.0.retain(|_, file| !file.is_removed);
                 if let Some(file) = self.0.get_mut(name) {
                     file.durable.clone_from(&file.seen);
+                    file.is_named = true;
                 }
             }
-            Op::SyncNames => {
-                self.0.retain(|_, file| !file.is_removed);
-                self.0.values_mut().for_each(|file| file.is_named = true);
-            }
         }
+    }
+
+    /// The name of what is set aside next.
+    fn aside(&self, name: &str) -> String {
+        let number = self.0.keys().filter(|name| name.starts_with("bad-")).count();
+        format!("bad-{number:06}-{name}")
     }
 
     /// What is found after a cut in the middle of `torn`, of which `bytes` bytes were written.
@@ -106,18 +105,18 @@ impl Platter {
             }
         }
         match torn {
-            Op::Write { name, offset, bytes: whole } => {
+            Op::Append { name, offset, bytes: whole } => {
                 let has_holes = unsynced == Unsynced::Holes;
                 let mut bytes = whole[..bytes].to_vec();
                 if has_holes {
                     bytes.resize(whole.len(), 0);
                 }
                 if !bytes.is_empty() {
-                    left.apply(&Op::Write { name: name.clone(), offset: *offset, bytes });
+                    left.apply(&Op::Append { name: name.clone(), offset: *offset, bytes });
                 }
             }
-            Op::Truncate { .. } | Op::Remove(_) | Op::Rename(..) if bytes > 0 => left.apply(torn),
-            Op::Truncate { .. } | Op::Remove(_) | Op::Rename(..) | Op::Sync(_) | Op::SyncNames => {}
+            Op::Erase(_) | Op::SetAside(_) if bytes > 0 => left.apply(torn),
+            Op::Erase(_) | Op::SetAside(_) | Op::Sync(_) => {}
         }
         left.0.retain(|_, file| !file.is_removed);
         for file in left.0.values_mut() {
@@ -136,9 +135,9 @@ impl Op {
     /// Places where it can be cut: every byte of a write, before and after anything else.
     pub(crate) fn cuts(&self) -> usize {
         match self {
-            Self::Write { bytes, .. } => bytes.len() + 1,
-            Self::Truncate { .. } | Self::Remove(_) | Self::Rename(..) => 2,
-            Self::Sync(_) | Self::SyncNames => 1,
+            Self::Append { bytes, .. } => bytes.len() + 1,
+            Self::Erase(_) | Self::SetAside(_) => 2,
+            Self::Sync(_) => 1,
         }
     }
 }
@@ -148,6 +147,8 @@ struct Inner {
     platter: Platter,
     ops: Vec<Op>,
     room: Option<usize>,
+    /// Files whose names begin so have no room.
+    full: Option<&'static str>,
     is_failing: bool,
     /// Sectors that cannot be read: the file's name, and from where to where.
     bad: Option<(String, std::ops::Range<usize>)>,
@@ -173,13 +174,13 @@ impl TestDisk {
         self.inner().platter.clone()
     }
 
+    pub(crate) fn op_count(&self) -> usize {
+        self.inner().ops.len()
+    }
+
     /// Operations so far.
     pub(crate) fn ops(&self) -> Vec<Op> {
         self.inner().ops.clone()
-    }
-
-    pub(crate) fn op_count(&self) -> usize {
-        self.inner().ops.len()
     }
 
     /// Lets the disk be full at this many bytes.
@@ -187,7 +188,12 @@ impl TestDisk {
         self.inner().room = room;
     }
 
-    /// Lets every read, sync, cut and removal fail; what is written gets there all the same.
+    /// Lets the disk have no room for files whose names begin so.
+    pub(crate) fn set_full(&self, prefix: Option<&'static str>) {
+        self.inner().full = prefix;
+    }
+
+    /// Lets every read, sync and removal fail; what is appended gets there all the same.
     pub(crate) fn set_failing(&self, is_failing: bool) {
         self.inner().is_failing = is_failing;
     }
@@ -216,6 +222,18 @@ impl TestDisk {
     /// Lets one read give so many bytes at most.
     pub(crate) fn set_read_max(&self, read_max: usize) {
         self.inner().read_max = Some(read_max);
+    }
+
+    /// Lets a file hold this, as if it had never held anything else.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
+        let (seen, durable) = (bytes.to_vec(), bytes.to_vec());
+        let file = File { seen, durable, is_named: true, is_removed: false };
+        self.inner().platter.0.insert(name.to_owned(), file);
+    }
+
+    /// What a file holds.
+    pub(crate) fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        self.inner().file(name).map(|file| file.seen.clone())
     }
 
     /// Puts another byte where one is.
@@ -256,100 +274,90 @@ impl Inner {
     }
 }
 
-impl Disk for TestDisk {
-    fn list(&self) -> Result<Vec<String>, Fault> {
+impl Areas for TestDisk {
+    fn list(&self) -> Result<Vec<Area>, Fault> {
         let inner = self.inner();
         let files = inner.platter.0.iter().filter(|(_, file)| !file.is_removed);
-        Ok(files.map(|(name, _)| name.clone()).collect())
+        Ok(files.filter_map(|(name, _)| name.parse().ok()).collect())
     }
 
-    fn len(&self, name: &str) -> Result<Option<u64>, Fault> {
-        let inner = self.inner();
-        if inner.closed.as_deref() == Some(name) {
+    fn len(&self, area: Area) -> Result<Option<u64>, Fault> {
+        let (name, inner) = (area.to_string(), self.inner());
+        if inner.closed.as_ref() == Some(&name) {
             return Err(Fault::Unreadable);
         }
-        Ok(inner.file(name).map(|file| u64::try_from(file.seen.len()).unwrap()))
+        Ok(inner.file(&name).map(|file| u64::try_from(file.seen.len()).unwrap()))
     }
 
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+    fn read_at(&self, area: Area, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let name = area.to_string();
         self.works()?;
-        self.lives(name)?;
+        self.lives(&name)?;
         let inner = self.inner();
         let from = usize::try_from(offset).unwrap();
         let to = from + buffer.len().min(inner.read_max.unwrap_or(usize::MAX));
         if let Some((bad, range)) = &inner.bad
-            && bad == name
+            && *bad == name
             && range.start < to
             && from < range.end
         {
             return Err(Fault::Unreadable);
         }
         let buffer = &mut buffer[..to - from];
-        let file = inner.file(name).ok_or(Fault::Failed)?;
-        let rest = file.seen.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let file = inner.file(&name).ok_or(Fault::Failed)?;
+        let rest = file.seen.get(from..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
         buffer[..len].copy_from_slice(&rest[..len]);
         Ok(len)
     }
 
-    fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        self.lives(name)?;
-        let offset = usize::try_from(offset).unwrap();
+    fn append(&self, area: Area, bytes: &[u8]) -> Result<(), Fault> {
+        let name = area.to_string();
+        self.lives(&name)?;
         let inner = self.inner();
-        let len = inner.file(name).map_or(0, |file| file.seen.len());
-        let grown = (offset + bytes.len()).saturating_sub(len);
+        let offset = inner.file(&name).map_or(0, |file| file.seen.len());
         let room = inner.room.map_or(usize::MAX, |r| r.saturating_sub(inner.platter.bytes()));
+        let is_full = inner.full.is_some_and(|prefix| name.starts_with(prefix));
         drop(inner);
-        // A full disk takes what fits, as a file system does.
-        let written = bytes.len() - grown.saturating_sub(room);
-        if written > 0 {
-            let bytes = bytes[..written].to_vec();
-            self.act(Op::Write { name: name.to_owned(), offset, bytes });
+        if is_full || room < bytes.len() {
+            return Err(Fault::Full);
         }
-        if written < bytes.len() { Err(Fault::Full) } else { Ok(()) }
-    }
-
-    fn truncate(&self, name: &str, len: u64) -> Result<(), Fault> {
-        self.works()?;
-        self.lives(name)?;
-        self.act(Op::Truncate { name: name.to_owned(), len: usize::try_from(len).unwrap() });
+        if !bytes.is_empty() {
+            self.act(Op::Append { name, offset, bytes: bytes.to_vec() });
+        }
         Ok(())
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
+    fn sync(&self, area: Area) -> Result<(), Fault> {
+        let name = area.to_string();
         self.works()?;
-        self.inner().file(name).ok_or(Fault::Failed)?;
-        self.act(Op::Remove(name.to_owned()));
+        self.lives(&name)?;
+        self.act(Op::Sync(name));
         Ok(())
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+    fn erase(&self, area: Area) -> Result<(), Fault> {
+        let name = area.to_string();
         self.works()?;
-        self.inner().file(from).ok_or(Fault::Failed)?;
-        self.act(Op::Rename(from.to_owned(), to.to_owned()));
+        self.inner().file(&name).ok_or(Fault::Failed)?;
+        self.act(Op::Erase(name));
+        Ok(())
+    }
+
+    fn set_aside(&self, area: Area) -> Result<(), Fault> {
+        let name = area.to_string();
+        self.works()?;
+        self.inner().file(&name).ok_or(Fault::Failed)?;
+        let to = self.inner().platter.aside(&name);
+        self.act(Op::SetAside(name.clone()));
         let mut inner = self.inner();
-        if let Some((bad, _)) = inner.bad.as_mut().filter(|(bad, _)| bad == from) {
-            to.clone_into(bad);
-        }
         let inner = &mut *inner;
-        for gone in [&mut inner.dead, &mut inner.closed].into_iter().flatten() {
-            if gone == from {
+        let bad = inner.bad.as_mut().map(|(bad, _)| bad);
+        for gone in [bad, inner.dead.as_mut(), inner.closed.as_mut()].into_iter().flatten() {
+            if *gone == name {
                 to.clone_into(gone);
             }
         }
-        Ok(())
-    }
-
-    fn sync(&self, name: &str) -> Result<(), Fault> {
-        self.works()?;
-        self.lives(name)?;
-        self.act(Op::Sync(name.to_owned()));
-        Ok(())
-    }
-
-    fn sync_names(&self) -> Result<(), Fault> {
-        self.works()?;
-        self.act(Op::SyncNames);
         Ok(())
     }
 }

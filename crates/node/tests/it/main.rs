@@ -5,6 +5,7 @@
 mod disk;
 mod kept;
 mod node;
+mod nor;
 mod pair;
 mod storage;
 mod sweep;

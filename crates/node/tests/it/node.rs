@@ -7,7 +7,7 @@ use ecowatt_codec::TimeBase;
 use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Disk, Identity, Ledger, Order, Record, Recovered};
+use ecowatt_node::storage::{Identity, Ledger, Order, Record, Recovered};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{TransportKind, catalogue};
 use ecowatt_wire::{BootReason, Certainty, SourceState};
@@ -453,11 +453,11 @@ fn what_an_earlier_epoch_left_goes_before_later_samples_once_there_is_room() {
     let mut rig = Rig::new(1024 * 1024);
     rig.run(10);
     // Room for the ledger, not for a batch.
-    rig.disk.set_room(Some(rig.disk.bytes() + 40));
+    rig.disk.set_full(Some("spool"));
     rig.start();
     rig.run(10);
     assert_eq!((rig.node().epoch().0, rig.recovered.len()), (2, 0));
-    rig.disk.set_room(None);
+    rig.disk.set_full(None);
     rig.run(20);
     assert!(rig.recovered.len() == 1 && rig.recovered[0].id.epoch.0 == 1, "{:?}", rig.recovered);
     rig.check_all_stored_from(0);
@@ -530,12 +530,12 @@ fn files_of_a_later_format_are_left_alone() {
     rig.run(5);
     let later = ["spool2-000000000001", "draft2-0000000001-0"];
     for name in later {
-        rig.disk.write_at(name, 0, b"as it is").unwrap();
+        rig.disk.put(name, b"as it is");
     }
     rig.start();
     rig.run(20);
     for name in later {
-        assert_eq!(rig.disk.read(name, 100).unwrap().as_deref(), Some(b"as it is".as_slice()));
+        assert_eq!(rig.disk.contents(name).as_deref(), Some(b"as it is".as_slice()));
     }
 }
 

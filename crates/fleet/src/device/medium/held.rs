@@ -1,6 +1,7 @@
 //! What lies where in a device's files: an account of its own of the two formats that hold samples, so
 //! that the product's reader does not judge itself.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber};
@@ -26,7 +27,7 @@ pub(super) enum Held<'a> {
 pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held<'a>)> {
     match name.split('-').collect::<Vec<_>>()[..] {
         ["spool", _] => batches(bytes),
-        ["draft", epoch, source, columns] => {
+        ["draft", epoch, source, columns, _] => {
             let name = (epoch.parse(), source.parse(), columns.parse());
             let (Ok(epoch), Ok(source), Ok(columns)) = name else { return Vec::new() };
             samples((BootEpoch(epoch), SourceNumber(source)), columns, bytes)
@@ -40,7 +41,14 @@ pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held
 fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
     let mut found = Vec::new();
     let mut at = 0;
+    let cuts = cuts(bytes);
     while let Some(len) = number(bytes, at + 1) {
+        if let Some(cut) = cuts.get(&at) {
+            at = *cut;
+            found.push((at..at + CUT_BYTES, Held::Note));
+            at += CUT_BYTES;
+            continue;
+        }
         let end = at + 9 + usize::try_from(len).unwrap_or(0);
         let Some(body) = bytes.get(at + 9..end) else { break };
         if bytes[at] == 2
@@ -57,6 +65,19 @@ fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
         at = end;
     }
     found
+}
+
+const CUT_BYTES: usize = 9 + 8;
+
+/// Where what does not count begins, and the record that ends it: kind 5, whose body is that offset
+/// (8).
+fn cuts(bytes: &[u8]) -> BTreeMap<usize, usize> {
+    let cut = |(at, record): (usize, &[u8])| {
+        let is_cut = record.starts_with(&[5, 8, 0, 0, 0]) && number(record, 13) == Some(0);
+        let from = usize::try_from(number(record, 9).filter(|_| is_cut)?).ok()?;
+        (from < at).then_some((from, at))
+    };
+    bytes.windows(CUT_BYTES).enumerate().filter_map(cut).collect()
 }
 
 /// `CRC (4) | kind (1) | ordinal (4) | 11 more | 3 for each register | 2 more`, kind 2.

@@ -1,10 +1,9 @@
 //! Records of a segment as bytes.
 //!
 //! `kind (1) | length of the body (4, little endian) | CRC-32 of the segment's number and all the rest
-//! (4) | body`. Where a record is not whole, reading goes on with the next one that is: a cut tears the
-//! last record alone, so that what stands after another was damaged later. The version of the format is
-//! in the name of the file: a later one takes another name, so that software that does not know it
-//! leaves it alone.
+//! (4) | body`. A cut (kind 5, `offset (8)`) says that what is between that offset and the cut does not
+//! count: an append that failed, or that a power cut has torn. Elsewhere, where a record is not whole, reading goes on with the next one that is: a cut tears the
+//! last record alone, so that what stands after another, and no cut says why, was damaged later.
 
 use alloc::vec::Vec;
 
@@ -16,7 +15,8 @@ use super::{Batch, Dropped};
 /// Most bytes of one record.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 const FRAME_BYTES: usize = 9;
-const KINDS: core::ops::RangeInclusive<u8> = 1..=4;
+const KINDS: core::ops::RangeInclusive<u8> = 1..=KIND_CUT;
+const KIND_CUT: u8 = 5;
 /// What stands before a batch's own bytes in the body of its record.
 const BATCH_HEAD_BYTES: usize = 25;
 
@@ -31,6 +31,8 @@ pub(super) enum Record<'a> {
     Batch(Batch<&'a [u8]>, Before),
     Freed(Vec<(u64, u64)>),
     Dropped(Dropped),
+    /// What is from this offset up to this record does not count.
+    Cut(u64),
 }
 
 /// What had happened when a batch was appended, which tells what was in records that are lost.
@@ -54,7 +56,7 @@ pub(super) struct Head {
     pub(super) dropped_batches: u64,
     pub(super) dropped_samples: u64,
     pub(super) covered: Vec<Covered>,
-    /// An earlier segment of which just so many bytes count: what is behind them could not be removed.
+    /// An earlier segment of which just so many bytes count: what is behind them was not written whole.
     pub(super) cut: Option<(u64, u64)>,
     /// Gaps that the server has not heard of; held by the spool itself, not by the head that it keeps.
     pub(super) gaps: Vec<Dropped>,
@@ -69,6 +71,44 @@ pub(super) struct Covered {
 }
 
 impl Head {
+    /// Takes a batch in that was appended; whether its epoch has lost more before it than was known.
+    pub(super) fn append<B>(&mut self, batch: &Batch<B>, before: Before) -> bool {
+        self.last = self.last.max(Some(batch.id));
+        self.samples = before.samples.wrapping_add(batch.rows.into());
+        self.cover(batch.source, batch.id.epoch, batch.last_ordinal);
+        let (of, total) = self.unbatched;
+        let has_lost = before.unbatched > if of == batch.id.epoch { total } else { 0 };
+        if has_lost {
+            self.unbatched = (batch.id.epoch, before.unbatched);
+        }
+        has_lost
+    }
+
+    pub(super) fn cover(&mut self, source: SourceNumber, epoch: BootEpoch, ordinal: u32) {
+        match self.covered.iter_mut().find(|known| known.source == source) {
+            Some(known) if (known.epoch, known.ordinal) < (epoch, ordinal) => {
+                *known = Covered { source, epoch, ordinal };
+            }
+            Some(_) => {}
+            None => self.covered.push(Covered { source, epoch, ordinal }),
+        }
+    }
+
+    /// Takes over what a later head says; counts of losses are totals there.
+    pub(super) fn merge(&mut self, later: &Self) {
+        let covered = core::mem::take(&mut self.covered);
+        let (last, samples) = match later.last < self.last {
+            true => (self.last, self.samples),
+            false => (later.last, later.samples),
+        };
+        let unbatched = self.unbatched.max(later.unbatched);
+        let later = later.clone();
+        *self = Self { last, samples, unbatched, cut: None, gaps: Vec::new(), ..later };
+        for known in covered {
+            self.cover(known.source, known.epoch, known.ordinal);
+        }
+    }
+
     /// Length of its record with so many gaps.
     pub(super) fn len(&self, gaps: usize) -> u64 {
         u64::try_from(head_len(self.covered.len(), gaps)).unwrap_or(u64::MAX)
@@ -139,6 +179,10 @@ impl<'a> Record<'a> {
                 put_gap(&mut body, dropped);
                 4
             }
+            Self::Cut(from) => {
+                put(&mut body, &from.to_le_bytes());
+                KIND_CUT
+            }
         };
         frame(number, kind, &body)
     }
@@ -201,56 +245,86 @@ impl<'a> Record<'a> {
                 Self::Freed(intervals)
             }
             4 => Self::Dropped(from.gap()?),
+            KIND_CUT => Self::Cut(u64::from_le_bytes(from.take()?)),
             _ => return None,
         };
         from.0.is_empty().then_some(record)
     }
 }
 
-/// The whole records in `bytes` of a segment, each with its offset; `bytes` begin with a record.
-pub(super) fn parse(bytes: &[u8], segment: u64) -> Records<'_> {
-    Records { bytes, segment, at: 0, whole: 0, is_damaged: false }
+/// A whole record and where it begins.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    /// Within the segment.
+    pub(super) offset: u64,
+    pub(super) record: Record<'a>,
+    /// Whether something that was no record, and should be one, came before it.
+    is_after_damage: bool,
 }
 
-/// See [`parse`].
+impl Placed<'_> {
+    pub(super) fn is_after_damage(&self) -> bool {
+        self.is_after_damage
+    }
+}
+
+/// What a part of a segment holds.
+#[derive(Debug)]
 pub(super) struct Records<'a> {
-    bytes: &'a [u8],
-    segment: u64,
-    at: usize,
-    whole: usize,
-    is_damaged: bool,
+    pub(super) records: Vec<Placed<'a>>,
+    /// Where the last record ends, in the segment.
+    pub(super) end: u64,
+    /// Whether something between the records is damaged.
+    pub(super) is_damaged: bool,
 }
 
-impl Records<'_> {
-    /// Where the last record that was given ends.
-    pub(super) fn whole(&self) -> usize {
-        self.whole
-    }
-
-    /// Whether something between the records given was no record.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.is_damaged
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    /// Offset, and whether something that was no record came before it.
-    type Item = (usize, Record<'a>, bool);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.at < self.bytes.len() {
-            let at = self.at;
-            if let Some((record, len)) = parse_one(&self.bytes[at..], self.segment) {
-                let is_after_damage = at > self.whole;
-                self.is_damaged |= is_after_damage;
-                self.at = at + len;
-                self.whole = self.at;
-                return Some((at, record, is_after_damage));
-            }
-            self.at += 1;
+/// The records that count in `bytes` of a segment, which begin with a record at offset `from`.
+pub(super) fn parse(bytes: &[u8], segment: u64, from: u64) -> Records<'_> {
+    let place = |at: usize| from.saturating_add(u64::try_from(at).unwrap_or(u64::MAX));
+    // They come first: what was torn may look whole with the bytes that follow it.
+    let cuts = cuts(bytes, segment);
+    let mut records: Vec<Placed<'_>> = Vec::new();
+    let (mut whole, mut is_after_damage, mut at) = (0, false, 0);
+    while at < bytes.len() {
+        let cut = cuts.iter().rfind(|cut| cut.from <= place(at) && at < cut.at);
+        let (len, record) = match cut {
+            Some(cut) => (cut.at + CUT_BYTES - at, None),
+            None => match parse_one(&bytes[at..], segment) {
+                Some((record, len)) => (len, Some(record)),
+                None => {
+                    at += 1;
+                    continue;
+                }
+            },
+        };
+        is_after_damage |= at > whole;
+        if let Some(record) = record {
+            records.push(Placed { offset: place(at), record, is_after_damage });
+            is_after_damage = false;
         }
-        None
+        at += len;
+        whole = at;
     }
+    let is_damaged = is_after_damage || records.iter().any(|placed| placed.is_after_damage);
+    Records { records, end: place(whole), is_damaged }
+}
+
+/// A record of kind 5 and where it is in the bytes.
+struct Cut {
+    from: u64,
+    at: usize,
+}
+
+const CUT_BYTES: usize = FRAME_BYTES + 8;
+
+fn cuts(bytes: &[u8], segment: u64) -> Vec<Cut> {
+    let is_like_one = |window: &[u8]| window.starts_with(&[KIND_CUT, 8, 0, 0, 0]);
+    let cut = |(at, window)| match parse_one(window, segment) {
+        Some((Record::Cut(from), _)) => Some(Cut { from, at }),
+        _ => None,
+    };
+    let windows = bytes.windows(CUT_BYTES).enumerate();
+    windows.filter(|(_, window)| is_like_one(window)).filter_map(cut).collect()
 }
 
 fn parse_one(bytes: &[u8], segment: u64) -> Option<(Record<'_>, usize)> {

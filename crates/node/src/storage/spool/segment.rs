@@ -1,13 +1,12 @@
-//! One file of the spool: its name, and what is in it as far as memory keeps it.
-
-use alloc::format;
-use alloc::string::String;
+//! One area of the spool: what is in it as far as memory keeps it, and how it is read.
 
 use ecowatt_model::{BatchId, SOURCES_MAX};
 
 use super::freed::linear;
-use super::gaps::GAPS_MAX;
-use super::{Batch, Disk, Fault, SEGMENT_BYTES_MAX, record};
+use super::gaps::{Dropped, GAPS_MAX};
+use super::record::Record;
+use super::{Batch, SEGMENT_BYTES_MAX, record, series};
+use crate::storage::areas::{Area, Areas, Fault};
 use crate::storage::media::{self, Reading};
 
 /// A place in the run of all batches: after this one, with so many samples up to it.
@@ -22,8 +21,11 @@ pub(super) struct Mark {
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     pub(super) number: u64,
-    /// Length of its whole records.
+    /// Length of its area.
     pub(super) bytes: u64,
+    /// Where what does not count begins: an append that failed or was cut. The next record in it, or
+    /// the head of the next segment, says so.
+    pub(super) torn_from: Option<u64>,
     /// Where the first batch that is not freed begins, or an earlier record.
     pub(super) live_from: u64,
     /// The last batch before its first, if there is one and it is known.
@@ -49,6 +51,7 @@ impl Segment {
         Self {
             number,
             bytes,
+            torn_from: None,
             live_from: bytes,
             start,
             ids: None,
@@ -77,7 +80,7 @@ impl Segment {
     pub(super) fn count(&mut self, live: &[(u64, u16)]) {
         self.live_batches = u32::try_from(live.len()).unwrap_or(u32::MAX);
         self.live_samples = live.iter().map(|(_, rows)| u64::from(*rows)).sum();
-        self.live_from = live.first().map_or(self.bytes, |(offset, _)| *offset);
+        self.live_from = live.first().map_or(self.bytes_whole(), |(offset, _)| *offset);
         self.is_stale = false;
     }
 
@@ -86,47 +89,70 @@ impl Segment {
         self.ids.is_some_and(|(first, last)| from <= linear(last) && to >= linear(first))
     }
 
+    /// Length of what counts of it.
+    pub(super) fn bytes_whole(&self) -> u64 {
+        self.torn_from.unwrap_or(self.bytes)
+    }
+
+    pub(super) fn area(&self) -> Area {
+        Area::Segment(self.number)
+    }
+
     /// The place after its last batch.
     pub(super) fn end(&self) -> Option<Mark> {
         self.ids.map(|(_, id)| Mark { id, samples: self.end_samples })
     }
 }
 
+/// All batches of a segment as one gap, from what memory knows.
+pub(super) fn hull(segment: &Segment) -> Option<Dropped> {
+    let (first, last) = segment.ids?;
+    let samples = match segment.start {
+        Some(start) => segment.end_samples.wrapping_sub(start.samples),
+        None => u32::try_from(segment.live_samples).unwrap_or(u32::MAX),
+    };
+    let first = first.max(series::first(last)).sequence.0;
+    Some(Dropped::run(last.epoch, (first, last.sequence.0), samples))
+}
+
 /// Room for a head with all sources and gaps.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const _: () = assert!(record::head_len(SOURCES_MAX, GAPS_MAX + 1) <= HEAD_BYTES_MAX);
 
-const PREFIX: &str = "spool-";
-
-pub(super) fn file_name(number: u64) -> String {
-    format!("{PREFIX}{number:012}")
-}
-
-pub(super) fn file_number(name: &str) -> Option<u64> {
-    name.strip_prefix(PREFIX)?.parse().ok()
+/// The number of a segment, if the area is one.
+pub(super) fn number(area: Area) -> Option<u64> {
+    match area {
+        Area::Segment(number) => Some(number),
+        Area::Copy(..) | Area::Journal(_) | Area::Layout(_) => None,
+    }
 }
 
 /// All of a segment, whatever its length, around what cannot be read.
-pub(super) fn read(disk: &impl Disk, number: u64) -> Result<Reading, Fault> {
+pub(super) fn read(disk: &impl Areas, number: u64) -> Result<Reading, Fault> {
     // A segment exceeds its size by at most the one record that it had no room for.
     let limit = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX) + record::RECORD_BYTES_MAX;
-    let name = file_name(number);
-    let len = disk.len(&name)?.unwrap_or(0);
-    media::read_around(disk, &name, 0, usize::try_from(len).unwrap_or(limit).min(limit))
+    let area = Area::Segment(number);
+    let len = disk.len(area)?.unwrap_or(0);
+    media::read_around(disk, area, 0, usize::try_from(len).unwrap_or(limit).min(limit))
 }
 
 /// The record that a segment begins with.
-pub(super) fn read_head(disk: &impl Disk, number: u64) -> Option<record::Head> {
-    let reading = media::read_around(disk, &file_name(number), 0, HEAD_BYTES_MAX).ok()?;
-    match record::parse(&reading.bytes, number).next()? {
-        (0, record::Record::Head(head), _) => Some(head),
-        _ => None,
+pub(super) fn read_head(disk: &impl Areas, number: u64) -> Option<record::Head> {
+    let reading = media::read_around(disk, Area::Segment(number), 0, HEAD_BYTES_MAX).ok()?;
+    let first = record::parse(&reading.bytes, number, 0).records.into_iter().next()?;
+    match first.record {
+        Record::Head(head) if first.offset == 0 => Some(head),
+        Record::Head(_)
+        | Record::Batch(..)
+        | Record::Freed(_)
+        | Record::Dropped(_)
+        | Record::Cut(_) => None,
     }
 }
 
 /// Reads the part of a segment that may hold batches which are not freed.
-pub(super) fn read_live(disk: &impl Disk, segment: &Segment) -> Result<Reading, Fault> {
-    let len = segment.bytes.saturating_sub(segment.live_from);
+pub(super) fn read_live(disk: &impl Areas, segment: &Segment) -> Result<Reading, Fault> {
+    let len = segment.bytes_whole().saturating_sub(segment.live_from);
     let len = usize::try_from(len).unwrap_or(0);
-    media::read_around(disk, &file_name(segment.number), segment.live_from, len)
+    media::read_around(disk, segment.area(), segment.live_from, len)
 }

@@ -1,0 +1,262 @@
+//! Areas on NOR flash: a simulated chip that keeps its rules, and the sweeps on it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ecowatt_codec::State;
+use ecowatt_model::{BootEpoch, SourceNumber};
+use ecowatt_node::nor::{Flash, Nor, SECTOR_BYTES, WORD_BYTES};
+use ecowatt_node::storage::{Area, Areas, Fault, JournalName, Thing};
+
+use crate::sweep::{Life, check_on, live_on};
+
+/// One operation that changed the chip.
+#[derive(Debug, Clone)]
+enum Op {
+    Program(usize, Vec<u8>),
+    Erase(usize),
+}
+
+/// A chip; clones share it.
+#[derive(Debug, Clone)]
+struct Chip(Rc<RefCell<Silicon>>);
+
+#[derive(Debug)]
+struct Silicon {
+    bytes: Vec<u8>,
+    ops: Vec<Op>,
+    erasures: Vec<u32>,
+}
+
+const SECTOR: usize = SECTOR_BYTES as usize;
+
+impl Chip {
+    fn blank(sectors: usize) -> Self {
+        Self::holding(vec![0xff; sectors * SECTOR])
+    }
+
+    fn holding(bytes: Vec<u8>) -> Self {
+        let erasures = vec![0; bytes.len() / SECTOR];
+        Self(Rc::new(RefCell::new(Silicon { bytes, ops: Vec::new(), erasures })))
+    }
+
+    fn ops(&self) -> Vec<Op> {
+        self.0.borrow().ops.clone()
+    }
+}
+
+impl Flash for Chip {
+    fn sectors(&self) -> u32 {
+        u32::try_from(self.0.borrow().bytes.len()).unwrap() / SECTOR_BYTES
+    }
+
+    fn read(&self, address: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+        let at = usize::try_from(address).unwrap();
+        buffer.copy_from_slice(&self.0.borrow().bytes[at..at + buffer.len()]);
+        Ok(())
+    }
+
+    fn program(&self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
+        let at = usize::try_from(address).unwrap();
+        let word = usize::try_from(WORD_BYTES).unwrap();
+        assert!(at.is_multiple_of(word) && bytes.len().is_multiple_of(word) && !bytes.is_empty());
+        let mut state = self.0.borrow_mut();
+        for (held, byte) in state.bytes[at..].iter_mut().zip(bytes) {
+            assert_eq!(*held & *byte, *byte, "a bit rises without an erasure");
+            *held = *byte;
+        }
+        state.ops.push(Op::Program(at, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn erase(&self, sector: u32) -> Result<(), Fault> {
+        let sector = usize::try_from(sector).unwrap();
+        let mut state = self.0.borrow_mut();
+        state.bytes[sector * SECTOR..(sector + 1) * SECTOR].fill(0xff);
+        state.erasures[sector] += 1;
+        state.ops.push(Op::Erase(sector));
+        Ok(())
+    }
+}
+
+impl Op {
+    /// Places where it can be cut: every byte of a program, and stages of an erasure.
+    fn cuts(&self) -> usize {
+        match self {
+            Self::Program(_, bytes) => bytes.len(),
+            Self::Erase(_) => 4,
+        }
+    }
+
+    fn apply(&self, chip: &mut [u8]) {
+        match self {
+            Self::Program(at, bytes) => chip[*at..*at + bytes.len()].copy_from_slice(bytes),
+            Self::Erase(sector) => chip[sector * SECTOR..(sector + 1) * SECTOR].fill(0xff),
+        }
+    }
+
+    /// What a cut leaves of it: bytes up to the cut and one of which some bits fell, or any bits.
+    fn cut(&self, chip: &mut [u8], at: usize) {
+        match self {
+            Self::Program(start, bytes) => {
+                chip[*start..start + at].copy_from_slice(&bytes[..at]);
+                chip[start + at] &= bytes[at] | 0x5a;
+            }
+            Self::Erase(sector) => {
+                let sector = &mut chip[sector * SECTOR..(sector + 1) * SECTOR];
+                for (place, byte) in sector.iter_mut().enumerate() {
+                    let noise = u8::try_from((place * 151 + at * 89 + place / 7) % 256).unwrap();
+                    match at {
+                        0 => *byte |= noise,
+                        1 => *byte = noise,
+                        2 => *byte |= if place < 14 { 0xff } else { 0 },
+                        _ => *byte |= if place < 2_000 { 0 } else { 0xff },
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn journal(turn: u32) -> Area {
+    let (epoch, source) = (BootEpoch(1), SourceNumber(0));
+    Area::Journal(JournalName { epoch, source, columns: 9, turn })
+}
+
+#[test]
+fn bytes_come_back_whatever_they_are_and_however_they_are_read() {
+    let chip = Chip::blank(16);
+    let nor = Nor::open(chip.clone()).unwrap();
+    let mut all = Vec::new();
+    for len in [1, 2, 3, 4, 5, 700, 4_060, 4_061, 9_000, 1] {
+        let bytes: Vec<u8> = (0..len).map(|at| if at % 3 == 2 { 0 } else { 0xff }).collect();
+        nor.append(Area::Segment(1), &bytes).unwrap();
+        nor.append(Area::Segment(2), &bytes[..1]).unwrap();
+        all.extend(bytes);
+    }
+    for nor in [nor, Nor::open(chip).unwrap()] {
+        assert_eq!(nor.read(Area::Segment(1), 1 << 20), Ok(Some(all.clone())));
+        assert_eq!(nor.len(Area::Segment(1)), Ok(Some(u64::try_from(all.len()).unwrap())));
+        for from in (0..all.len()).step_by(97) {
+            let mut some = [0; 150];
+            let read = nor.read_at(Area::Segment(1), u64::try_from(from).unwrap(), &mut some);
+            assert_eq!(some[..read.unwrap()], all[from..(from + 150).min(all.len())]);
+        }
+    }
+}
+
+#[test]
+fn a_full_partition_takes_nothing_until_an_area_goes() {
+    let nor = Nor::open(Chip::blank(4)).unwrap();
+    nor.append(Area::Segment(1), &[1; 8_000]).unwrap();
+    nor.append(Area::Segment(2), &[2; 10]).unwrap();
+    assert_eq!(nor.append(Area::Segment(2), &[2; 9_000]), Err(Fault::Full));
+    assert_eq!(nor.append(Area::Segment(3), &[3; 5_000]), Err(Fault::Full));
+    assert_eq!((nor.len(Area::Segment(2)), nor.len(Area::Segment(3))), (Ok(Some(10)), Ok(None)));
+    nor.erase(Area::Segment(1)).unwrap();
+    nor.append(Area::Segment(3), &[3; 5_000]).unwrap();
+    assert_eq!(nor.list(), Ok(vec![Area::Segment(2), Area::Segment(3)]));
+}
+
+#[test]
+fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
+    let chip = Chip::blank(6);
+    let nor = Nor::open(chip.clone()).unwrap();
+    // What each area holds after each operation of the chip.
+    let mut held: Vec<(usize, Area, Option<Vec<u8>>)> = Vec::new();
+    for turn in 0..6 {
+        let mut bytes = Vec::new();
+        for part in 0..3u8 {
+            let more = vec![0xff - part; 1_000 + 777 * usize::from(part)];
+            bytes.extend(&more);
+            nor.append(journal(turn), &more).unwrap();
+            held.push((chip.ops().len(), journal(turn), Some(bytes.clone())));
+        }
+        if turn > 0 {
+            nor.erase(journal(turn - 1)).unwrap();
+            held.push((chip.ops().len(), journal(turn - 1), None));
+        }
+    }
+    let mut image = vec![0xff; 6 * SECTOR];
+    for (done, op) in chip.ops().iter().enumerate() {
+        for at in 0..op.cuts() {
+            let mut left = image.clone();
+            op.cut(&mut left, at);
+            let nor = Nor::open(Chip::holding(left)).unwrap();
+            for turn in 0..6 {
+                let its = || held.iter().filter(|(_, area, _)| *area == journal(turn));
+                let before =
+                    its().rfind(|(by, ..)| *by <= done).and_then(|(.., held)| held.clone());
+                let after = its().find(|(by, ..)| *by > done).and_then(|(.., held)| held.clone());
+                let found = nor.read(journal(turn), 1 << 20).unwrap();
+                let is_part = match (&found, &before, &after) {
+                    (None, None, _) | (None, _, None) => true,
+                    (None, Some(_), Some(_)) => false,
+                    (Some(found), _, Some(after)) => {
+                        after.starts_with(found)
+                            && before.as_ref().is_none_or(|before| found.starts_with(before))
+                    }
+                    (Some(found), before, None) => Some(found) == before.as_ref(),
+                };
+                assert!(is_part, "turn {turn}, operation {done}, cut {at}");
+            }
+            // It goes on.
+            nor.append(Area::Copy(Thing::Ledger, 0), &[0xff; 100]).unwrap();
+            assert_eq!(nor.read(Area::Copy(Thing::Ledger, 0), 200), Ok(Some(vec![0xff; 100])));
+        }
+        op.apply(&mut image);
+    }
+}
+
+#[test]
+fn a_node_on_flash_loses_and_doubles_nothing_wherever_the_power_goes() {
+    let sectors = 40;
+    let chip = Chip::blank(sectors);
+    let life = Life {
+        epochs: 3,
+        samples: 10,
+        rows: 4,
+        spool_bytes: 64 * 1024,
+        freed_each: Some(3),
+        silent_after: u32::MAX,
+    };
+    let nor = Nor::open(chip.clone()).unwrap();
+    let history = live_on(life, &nor, |_| chip.0.borrow().ops.len(), |_| chip.ops());
+    let (mut state, mut image, mut cuts) = (State::new(), vec![0xff; sectors * SECTOR], 0);
+    for (done, op) in history.ops.iter().enumerate() {
+        for at in 0..op.cuts() {
+            let mut left = image.clone();
+            op.cut(&mut left, at);
+            let nor = Nor::open(Chip::holding(left)).unwrap();
+            check_on(&nor, |_| Vec::new(), done, &history, &mut state);
+            cuts += 1;
+        }
+        op.apply(&mut image);
+    }
+    println!("{cuts} cuts on flash");
+    assert!(cuts > 5_000, "{cuts}");
+}
+
+#[test]
+fn a_year_of_quarter_hours_wears_the_sectors_alike() {
+    let chip = Chip::blank(64);
+    let nor = Nor::open(chip.clone()).unwrap();
+    for batch in 0..365 * 96 {
+        for _ in 0..3 {
+            nor.append(journal(batch), &[7; 70]).unwrap();
+        }
+        nor.append(Area::Segment(u64::from(batch / 8)), &[5; 450]).unwrap();
+        if batch > 0 {
+            nor.erase(journal(batch - 1)).unwrap();
+        }
+        if batch % 8 == 7 {
+            nor.erase(Area::Segment(u64::from(batch / 8))).unwrap();
+        }
+    }
+    let wear = nor.wear();
+    let counted = chip.0.borrow().erasures.iter().map(|count| u64::from(*count)).sum::<u64>();
+    println!("{wear:?} over 64 sectors");
+    assert_eq!(wear.total, counted);
+    assert!(wear.max <= wear.min + wear.min / 10 && wear.total < 45_000, "{wear:?}");
+    assert_eq!(Nor::open(chip).unwrap().wear(), wear);
+}
