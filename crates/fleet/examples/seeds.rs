@@ -1,8 +1,8 @@
-//! Runs small fleets in trouble under the given seeds and ends with 1 at the first broken promise.
+//! Runs small fleets in trouble under the given seeds; exits with 1 at the first broken promise.
 //!
 //! `cargo xtask mutations` runs it on sources that it has broken on purpose. It prints each promise
-//! that the seed breaks once, as `seed: promise: how`. With `--breaks PROMISE` before the seeds, only
-//! one under which that promise is broken ends it.
+//! that a seed breaks once, as `seed: promise: how`. With `--breaks PROMISE` before the seeds, it
+//! exits only at a seed that breaks that promise.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use ecowatt_fleet::plant::Plants;
 use ecowatt_fleet::scenario::{Level, START, Scenario};
 use ecowatt_fleet::{Threads, run};
 
-#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+#[expect(clippy::print_stdout, reason = "the output is its purpose")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let wanted = args.iter().position(|arg| arg == "--breaks").and_then(|at| args.get(at + 1));

@@ -1,4 +1,4 @@
-//! The closing audit of one device: blocks, roll-ups and energy in the store against what was
+//! The closing audit of one device: compares blocks, roll-ups and energy in the store with what was
 //! sampled.
 
 mod energy;
@@ -23,14 +23,14 @@ use energy::{Energy, Reading};
 pub(crate) struct Held {
     sources: Vec<HeldSource>,
     states: Vec<(SourceNumber, InverterState)>,
-    /// Rows of roll-ups that come out otherwise when they are made again from the blocks.
+    /// Rows of roll-ups that change when they are rebuilt from the blocks.
     rows_changed: u64,
 }
 
 struct HeldSource {
     source: SourceNumber,
     blocks: Vec<Block>,
-    /// The power in all days together, and in all quarter hours.
+    /// The power over all days, and over all quarter hours.
     days: Totals,
     quarters: Totals,
     energy: Vec<EnergyFigure>,
@@ -62,14 +62,15 @@ impl Totals {
     }
 }
 
-/// How many inverters' energy was compared.
+/// Counts of the energy audit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct EnergyCounts {
     /// Inverters whose counter was compared with the store's energy.
     pub compared: u64,
     /// Inverters without a counter.
     pub without_counter: u64,
-    /// Of those compared, inverters that gave an old answer, so that the counter falls somewhere.
+    /// Of those compared, inverters that repeated an old answer, so that the counter falls
+    /// somewhere.
     pub old_answers: u64,
     /// Largest difference found, in milliwatt-hours.
     pub difference_max_mwh: u64,
@@ -87,10 +88,10 @@ impl EnergyCounts {
 const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
 const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
 
-/// Devices whose roll-ups are made again: that takes as long as their uploads did.
+/// Devices whose roll-ups are rebuilt, which takes as long as their uploads did.
 const REBUILT_MAX: u32 = 4;
 
-/// Reads everything of a device.
+/// Reads everything that the store holds of a device.
 pub(crate) async fn hold(
     store: &Store,
     device: DeviceNumber,
@@ -137,7 +138,7 @@ pub(crate) async fn hold(
     Ok(Held { sources: held, states, rows_changed })
 }
 
-/// Compares; whatever is wrong is told to the device.
+/// Compares the store with the device's truth; violations are noted with the device.
 pub(crate) fn check(
     device: &mut Device,
     held: &Held,
@@ -169,6 +170,7 @@ pub(crate) fn check(
         }
         check_source(device, held, &summary, rated_w, end, energy);
     }
+    // Facts that the store holds of the device as a whole.
     let last_states: Vec<_> = device.last_states().iter().map(|s| (s.0, shown(s.1))).collect();
     if held.states != last_states {
         let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
@@ -178,6 +180,7 @@ pub(crate) fn check(
         let detail = format!("{} rows come out otherwise", held.rows_changed);
         device.violate(end, Invariant::RebuildChangesNothing, detail);
     }
+    // Every block has been compared, so what is missing can be counted.
     let may_drop = device.may_drop();
     device.truth.finish(may_drop, &mut verdict);
     stored.sort_unstable();
@@ -216,14 +219,14 @@ pub(crate) fn check(
             truth.needless,
             verdict.needless,
             Invariant::DamageIsContained,
-            "samples are told as lost that nothing destroyed",
+            "samples are reported as lost that nothing destroyed",
         ),
     ];
     for (missing, count, invariant, what) in missing {
         let Some(Missing { epoch, first }) = missing else { continue };
         let of = match first {
             Some((source, ordinal)) => format!("sample {ordinal} of inverter {}", source.0),
-            None => "in batches that nobody heard of".to_owned(),
+            None => "in unknown batches".to_owned(),
         };
         let detail = format!("{count} {what}, the first of epoch {epoch}, {of}");
         device.violate(end, invariant, detail);
@@ -236,7 +239,7 @@ pub(crate) fn check(
     verdict
 }
 
-/// What a server shows of a state that a device reports.
+/// Returns how the server shows a state that a device reports.
 fn shown(state: SourceState) -> InverterState {
     match state {
         SourceState::Unknown => InverterState::Unknown,
@@ -247,13 +250,13 @@ fn shown(state: SourceState) -> InverterState {
     }
 }
 
-/// What an inverter's rows say of power and counter.
+/// Power and counter readings in an inverter's rows.
 struct Summary<'a> {
     layout: &'a Layout,
     power_point: Option<usize>,
     counter: Option<usize>,
     power: Totals,
-    /// The counter's readings in the batch at hand, in the order in which they were taken.
+    /// The counter's readings in the current batch, in the order in which they were taken.
     readings: Vec<Reading>,
     energy: Energy,
 }
@@ -270,7 +273,7 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// Takes a row; of batches whose times are suspect nothing counts.
+    /// Adds a row; batches whose times are suspect do not count.
     fn row(&mut self, words: &[u16], marks: &[Mark], plant_wh: u32, is_suspect: bool) {
         if is_suspect {
             return;
@@ -294,8 +297,8 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Powers that an inverter may show, in watts: more than profiles permit, and less than a register
-/// with any number in it most often has.
+/// Returns the powers that roll-ups may show, in watts: more than profiles permit, less than what a
+/// register with an arbitrary number usually has.
 fn possible_w(rated_w: u32) -> std::ops::RangeInclusive<i64> {
     let rated_w = i64::from(rated_w);
     -rated_w / 2..=2 * rated_w

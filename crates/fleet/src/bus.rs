@@ -1,12 +1,12 @@
-//! One device's way to its inverter: a Modbus TCP connection in memory and in virtual time.
+//! The connection from one device to its inverter: Modbus TCP in memory and in virtual time.
 //!
-//! A read goes through real frames both ways: the device's transaction encodes and judges, the
-//! inverter's station decodes, answers and misbehaves. What a connection does follows the agent's bus
-//! (`ecowatt_agent::bus`): after a timeout or garbage it is closed, a connection that turns out to be
-//! closed is opened once more, and what came beyond an answer waits for the next exchange. Every
-//! answer that is taken is compared with what the station said it answered and with what the table
-//! held at that instant. Inverters answer at the speed of a serial line, or as dongles do that are slow
-//! now and then; an answer within the time that the profile allows must be waited for.
+//! A read uses real frames both ways: the device's transaction encodes and checks, the inverter's
+//! station decodes, answers and misbehaves. Connections behave like those of the agent's bus
+//! (`ecowatt_agent::bus`): one is closed after a timeout or garbage, one that turns out to be
+//! closed is opened once more, and bytes beyond an answer wait for the next exchange. Every
+//! accepted answer is compared with what the station answered and with what the table held at that
+//! instant. Inverters answer at the speed of a serial line, or like dongles that are sometimes
+//! slow; the device must wait for every answer within the time that the profile allows.
 
 mod misreading;
 
@@ -30,18 +30,18 @@ use crate::random::Random;
 use crate::scenario::Level;
 use misreading::Misreadings;
 
-/// One way through the local network, in microseconds; now and then it takes much longer.
+/// Usual time of one way through the local network, in microseconds.
 const WAY_US: (u64, u64) = (200, 3_000);
 const SLOW_WAY_US: (u64, u64) = (20_000, 400_000);
-/// In millionths: how often a way is slow, and how often an answer comes in two pieces.
+/// In millionths: how often a way is slow, and how often an answer arrives in two pieces.
 const SLOW_WAY: u32 = 5_000;
 const IN_TWO: u32 = 60_000;
 /// Where the words of a frame begin: after its header, function and length.
 const WORDS_AT: usize = 9;
-/// What the device takes from a connection at a time.
+/// Bytes that the device takes from a connection at a time.
 const TAKEN_MAX: usize = 512;
 
-/// Kinds of faults that make sense on a line that is only read, over registers computed ahead.
+/// Kinds of faults that are possible on a line that is only read, with precomputed registers.
 const LINE_KINDS: [Kind; 15] = [
     Kind::WrongCrc,
     Kind::Truncated,
@@ -60,7 +60,7 @@ const LINE_KINDS: [Kind; 15] = [
     Kind::NightSleep,
 ];
 
-/// Refusals that inverters and gateways give to well-formed reads.
+/// Exceptions with which inverters and gateways answer well-formed reads.
 const EXCEPTION_CODES: [u8; 4] = [2, 4, 6, 0x0B];
 
 /// One device's bus with its inverter.
@@ -70,7 +70,7 @@ pub struct Bus {
     table: Arc<Tabulation>,
     connect_delay: Duration,
     gap_min: Duration,
-    /// How long the profile lets an answer take.
+    /// Longest wait for an answer, by the profile.
     patience: Duration,
     pace: Pace,
     misreadings: Misreadings,
@@ -78,33 +78,33 @@ pub struct Bus {
     decoder: RequestDecoder,
     transaction: u16,
     last_byte: UnixMs,
-    /// The last read ended before an answer that was within the profile's time.
+    /// The last read was given up before an answer arrived that was within the profile's time.
     is_missed: bool,
     /// The last answer took longer than the profile allows.
     is_slow: bool,
-    /// The last answer says what the inverter did not hold.
+    /// The last answer has words that the inverter did not hold.
     is_misread: bool,
     /// How the last read ended.
     ending: Ending,
-    /// Of the answer that was taken last.
+    /// Words of the answer that was accepted last.
     words: Vec<u16>,
     answered: Option<AnsweredRead>,
     counts: Counts,
 }
 
-/// How long answers take beyond what the network does.
+/// How long answers take besides the network.
 #[derive(Debug, Clone)]
 pub enum Pace {
     /// No time.
     Prompt,
-    /// As long as requests and answers are, at this many bauds.
+    /// The time of request and answer on a serial line of this many baud.
     Wire { baud: u32 },
-    /// Most often no time, one in eight up to nearly all that the profile allows.
+    /// Usually no time; one answer in eight takes up to nearly all that the profile allows.
     Dongle { random: Random },
 }
 
 impl Pace {
-    /// One that belongs to a line; it takes nothing from other random numbers.
+    /// Returns the pace of a line; it draws from a stream of its own.
     #[must_use]
     pub fn of(line: u64) -> Self {
         let mut random = Random::new(line, PACE_STREAM);
@@ -134,7 +134,7 @@ impl Pace {
     }
 }
 
-/// Of the random numbers of a [`Pace`].
+/// Number of the random stream of a [`Pace`].
 const PACE_STREAM: u64 = 1 << 42;
 /// 8N1.
 const BITS_PER_CHAR: u8 = 10;
@@ -142,61 +142,61 @@ const BITS_PER_CHAR: u8 = 10;
 /// An open connection.
 #[derive(Debug)]
 struct Connection {
-    /// The inverter takes it and resets it.
+    /// The inverter accepts the connection and resets it.
     is_refused: bool,
     used_at: UnixMs,
-    /// What came beyond the answer that was taken last.
+    /// Bytes beyond the answer that was accepted last.
     left_over: Vec<u8>,
 }
 
-/// What became of a read.
+/// Outcome of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered<'a> {
     /// When the request left, counted from the call.
     pub sent_after: Duration,
-    /// From the request to the answer; zero without one.
+    /// Time from the request to the answer; zero without one.
     pub latency: Duration,
-    /// When the device knows, counted from the call.
+    /// When the device has the result, counted from the call.
     pub after: Duration,
-    /// What it knows.
+    /// The device's result.
     pub result: ReadResult<'a>,
-    /// What the inverter says it answered, if it answered words, damaged or in time or not.
+    /// The words that the inverter sent, if any, even if they were damaged or late.
     pub answered: Option<&'a AnsweredRead>,
-    /// The device took what the inverter did not answer, or the inverter answered what it did not
-    /// hold. It must not happen.
+    /// The device accepted words that the inverter did not send, or the inverter sent words that it
+    /// did not hold. Must not happen.
     pub is_false: bool,
-    /// An answer was on its way within the time that the profile allows, and was not waited for.
+    /// The device did not wait for an answer that was within the time that the profile allows.
     pub is_missed: bool,
-    /// The answer took longer than the profile allows, so that nobody need wait for it.
+    /// The answer took longer than the profile allows, so the device need not wait for it.
     pub is_slow: bool,
-    /// The device took words that the inverter answered and did not hold.
+    /// The device accepted words that the inverter sent by a misreading, and did not hold.
     pub is_misread: bool,
 }
 
-/// What has happened on one bus, or on many.
+/// Counts of one bus, or of many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
-    /// Reads that devices asked for.
+    /// Reads requested by devices.
     pub reads: u64,
-    /// Reads that brought words.
+    /// Reads that returned words.
     pub words: u64,
     /// Reads that were refused.
     pub exceptions: u64,
     /// Reads without an answer in time.
     pub timeouts: u64,
-    /// Reads that brought bytes and no valid answer.
+    /// Reads that returned bytes but no valid answer.
     pub garbled: u64,
     /// Reads whose connection broke.
     pub unreachable: u64,
-    /// Answers that were taken and were false.
+    /// Accepted answers that were false.
     pub false_answers: u64,
-    /// Answers that were taken and said what the inverter did not hold.
+    /// Accepted answers with words that the inverter did not hold.
     pub misreadings: u64,
     /// Connections that were opened.
     pub connections: u64,
     /// Faults that were added.
     pub faults: FaultCounts,
-    /// How often faults struck.
+    /// How often faults took effect.
     pub struck: FaultCounts,
 }
 
@@ -214,7 +214,8 @@ enum Ending {
 struct Closed;
 
 impl Bus {
-    /// A healthy inverter of this plant; `seed` decides which requests faults will strike.
+    /// Returns the bus of a healthy inverter of this plant; `seed` decides which requests faults
+    /// affect.
     ///
     /// # Errors
     /// Never for a plant that was computed.
@@ -245,19 +246,19 @@ impl Bus {
         })
     }
 
-    /// The same with answers at another pace.
+    /// Sets the pace of answers.
     #[must_use]
     pub fn at_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
 
-    /// The same with misreadings as often as `level` has it.
+    /// Sets the rate of misreadings by `level`.
     #[must_use]
     pub fn misread(self, level: Level, seed: u64) -> Self {
         Self { misreadings: Misreadings::at(level, seed), ..self }
     }
 
-    /// Carries out a read that begins at `now`; the one before must be over.
+    /// Carries out a read that begins at `now`; the previous read must have ended.
     pub fn read(
         &mut self,
         read: &Read,
@@ -269,6 +270,7 @@ impl Bus {
         self.is_missed = false;
         self.is_slow = false;
         self.is_misread = false;
+        // An exception that the station did not send is a false answer.
         let refused_before = self.station.counts().exceptions;
         let mut times = Times { began: now, sent: Duration::ZERO, end: Duration::ZERO };
         self.ending = self.carry_out(read, timeout, random, &mut times);
@@ -306,7 +308,7 @@ impl Bus {
         }
     }
 
-    /// What the device knows of the last read.
+    /// Returns the device's result of the last read.
     pub fn result(&self) -> ReadResult<'_> {
         match self.ending {
             Ending::Words => ReadResult::Words(&self.words),
@@ -317,12 +319,12 @@ impl Bus {
         }
     }
 
-    /// The device has stopped: its connection is gone.
+    /// Closes the connection, because the device has stopped.
     pub fn disconnect(&mut self) {
         self.connection = None;
     }
 
-    /// Adds faults for a while: some of those that happen on a line, as `level` has it.
+    /// Adds some faults for a limited time, by `level`.
     pub fn disturb(&mut self, random: &mut Random, now: UnixMs, level: Level) {
         let (faults, lasting_s) = match level {
             Level::None => return,
@@ -331,7 +333,7 @@ impl Bus {
         };
         for _ in 0..faults {
             let spec = self.trouble(random, lasting_s);
-            // A list that is full holds trouble enough.
+            // A full list of faults is trouble enough.
             let _ = self.add_fault(&spec, now);
         }
     }
@@ -339,30 +341,30 @@ impl Bus {
     /// Adds one fault; its relative times count from `now`.
     ///
     /// # Errors
-    /// When it does not fit, or there are too many.
+    /// If its values are invalid, or there are too many faults.
     pub fn add_fault(&mut self, spec: &FaultSpec, now: UnixMs) -> Result<(), FaultError> {
         self.station.add_fault(spec.check(now)?, now)?;
         self.counts.faults.count(spec.kind);
         Ok(())
     }
 
-    /// No more answers are misread.
+    /// Stops all misreadings.
     pub fn misread_never(&mut self) {
         self.misreadings = Misreadings::never();
     }
 
-    /// Ends all faults; an inverter that is away comes back.
+    /// Ends all faults; an absent inverter comes back.
     pub fn calm(&mut self) {
         self.station.clear_faults();
     }
 
-    /// What has happened so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts { struck: self.station.effect_counts(), ..self.counts }
     }
 
-    /// What the inverter holds, by time.
+    /// Returns the inverter's registers by time.
     #[must_use]
     pub fn table(&self) -> &Arc<Tabulation> {
         &self.table
@@ -386,9 +388,9 @@ impl Bus {
                     spec.addresses = Some(self.some_registers(random));
                 }
             }
-            // Below and above what devices wait.
+            // Below and above the time that devices wait.
             Kind::Delay => spec.delay_ms = Some(random.between(50, 6_000)),
-            // For a night rather than for minutes; a line that sleeps does so every time.
+            // Lasts a night rather than minutes, and affects every request.
             Kind::NightSleep => {
                 spec.for_s = spec.for_s.map(|seconds| seconds * 20.0);
                 spec.probability = 1.0;
@@ -412,7 +414,7 @@ impl Bus {
         spec
     }
 
-    /// One to four neighbours among the inverter's registers, the first and the last of them.
+    /// Draws one to four neighbouring registers; returns the first and the last.
     fn some_registers(&self, random: &mut Random) -> [u16; 2] {
         let width = self.table.registers(self.table.start()).len();
         let first = u16::try_from(pick(random, width)).unwrap_or(0);
@@ -420,7 +422,8 @@ impl Bus {
         [first, last].map(|register| self.table.first_register().saturating_add(register))
     }
 
-    /// Whether the words are what the inverter answered, and that is what it held unless it was misread.
+    /// Whether the device has the words that the inverter sent, and the inverter held them or they
+    /// were misread on purpose.
     fn is_true(&self, read: &Read) -> bool {
         self.answered.as_ref().is_some_and(|answered| {
             let held = self.table.words(answered.shown_at, read.address, read.count);
@@ -437,8 +440,8 @@ impl Bus {
         random: &mut Random,
         times: &mut Times,
     ) -> Ending {
-        // A connection that was idle may have been closed by the other side meanwhile; that is no
-        // failure of the inverter, so it is opened once more.
+        // The other side may have closed an idle connection in the meantime. That is not a failure
+        // of the inverter, so the connection is opened once more.
         for _ in 0..2 {
             let was_idle = self.connection.is_some();
             self.open(random, times);
@@ -511,8 +514,8 @@ impl Bus {
         Ok(self.listen(&mut exchange, &arrival, timeout, times))
     }
 
-    /// What the inverter does about a request that reaches it at `at`: it sends nothing, or bytes some
-    /// time later.
+    /// Returns what the inverter does about a request that reaches it at `at`: nothing, or bytes
+    /// that it sends some time later.
     fn ask(&mut self, request: &[u8], at: UnixMs) -> Result<Option<(Duration, Vec<u8>)>, Closed> {
         self.decoder.push(request);
         let Some(incoming) = self.decoder.next_request().map_err(|_| Closed)? else {
@@ -530,7 +533,7 @@ impl Bus {
         }
     }
 
-    /// Another answer than that of the inverter, in the same frame.
+    /// Replaces the inverter's words in a frame by a misreading.
     fn put_misreading(&mut self, frame: &mut [u8]) {
         let Some(answered) = self.answered.as_mut().filter(|answered| answered.is_intact) else {
             return;
@@ -543,7 +546,7 @@ impl Bus {
         self.is_misread = true;
     }
 
-    /// Takes what arrives until there is an answer or the wait is over.
+    /// Takes arriving bytes until there is an answer or the wait is over.
     fn listen(
         &mut self,
         exchange: &mut Transaction,
@@ -593,7 +596,7 @@ impl Bus {
     }
 }
 
-/// When what happens, counted from the call.
+/// Times of a read's steps, counted from the call.
 struct Times {
     began: UnixMs,
     sent: Duration,
@@ -609,12 +612,12 @@ impl Times {
 /// Bytes on their way to the device.
 struct Arrival {
     bytes: Vec<u8>,
-    /// How long after the request bytes up to here arrive.
+    /// When the bytes up to each place arrive, counted from the request.
     pieces: [(Duration, usize); 3],
 }
 
 impl Arrival {
-    /// Bytes leave the inverter so long after the request did, in one piece or in two.
+    /// Adds bytes that leave the inverter at this time after the request, in one piece or in two.
     fn add(&mut self, leaves: Duration, bytes: Vec<u8>, random: &mut Random) {
         let before = self.bytes.len();
         if before == 0 {
@@ -635,7 +638,7 @@ impl Arrival {
 }
 
 impl Counts {
-    /// Takes another bus's in.
+    /// Adds the counts of another bus.
     pub fn add(&mut self, other: &Self) {
         self.reads += other.reads;
         self.words += other.words;
@@ -651,13 +654,13 @@ impl Counts {
     }
 }
 
-/// How long bytes take one way.
+/// Draws how long bytes take one way.
 fn way(random: &mut Random) -> Duration {
     let (shortest, longest) = if random.happens(SLOW_WAY) { SLOW_WAY_US } else { WAY_US };
     Duration::from_micros(random.between(shortest, longest))
 }
 
-/// An index below `count`.
+/// Draws an index below `count`.
 fn pick(random: &mut Random, count: usize) -> usize {
     usize::try_from(random.below(u64::try_from(count).unwrap_or(1))).unwrap_or(0)
 }

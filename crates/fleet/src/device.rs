@@ -1,8 +1,8 @@
-//! One device in virtual time: the real node on a simulated disk, its inverters, its clock, its power
-//! and its way to the server.
+//! One device in virtual time: the real node on a simulated disk, with its inverters, clock, power
+//! and network.
 //!
-//! A device runs ahead of the others until what comes next may depend on an answer that it has not
-//! got; [`Device::horizon`] says how far that is. Nothing it does depends on how far others are.
+//! A device runs ahead of the others until the next event may depend on an answer that it does not
+//! have; [`Device::horizon`] is that instant. Nothing it does depends on how far the others are.
 
 mod checks;
 mod clock;
@@ -43,12 +43,12 @@ use medium::Medium;
 use states::States;
 use trouble::Relief;
 
-/// Registers that one inverter has room for: SunSpec's take the most.
+/// Most registers of one inverter; SunSpec inverters have the most.
 const COLUMNS: usize = ecowatt_model::COLUMNS_MAX;
-/// Samples in no batch: two quarters of an hour at 5 s, less than the largest batch twice over.
+/// Room for samples not yet in a batch: half an hour at 5 s, less than two of the largest batches.
 const ROWS: usize = 400;
 
-/// The real thing, on a simulated disk.
+/// The product's node on a simulated disk.
 pub(crate) type DeviceNode = Node<Disk, COLUMNS, ROWS>;
 
 /// What a device is doing.
@@ -62,17 +62,17 @@ enum Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Ready,
-    /// For an answer of the server.
+    /// It waits for an answer of the server.
     Waits,
     Ended,
 }
 
-/// A device that runs.
+/// The state of a device that is on.
 struct Running {
     node: DeviceNode,
     epoch: BootEpoch,
     clock: DeviceClock,
-    /// The message under way and when the shell gives up on it.
+    /// The current message, and when the shell gives up on it.
     sent: Option<(Counter, UnixMs)>,
     is_stopping: bool,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Device {
     lines: Vec<Line>,
     setups: Vec<SourceSetup>,
     spool_bytes: u64,
-    /// Most bytes of a message.
+    /// Longest message, in bytes.
     message_bytes: usize,
     order: Order,
     network: Network,
@@ -108,45 +108,46 @@ pub(crate) struct Device {
     responses: BTreeMap<u64, Response>,
     serial: u64,
     counter_last: Option<Counter>,
-    /// Newest message that the server replied to, with the instant, and the newest before that.
+    /// Newest message that the server replied to, with the instant; and the newest before that
+    /// instant.
     replied: Option<(UnixMs, Counter)>,
     replied_before: Option<Counter>,
-    /// Gaps in the message under way.
+    /// Gaps in the current message.
     told: Vec<Dropped>,
-    /// The newest batch that was dropped, and how many ever were.
+    /// The newest dropped batch, and the number of all dropped ones.
     dropped_to: Option<BatchId>,
     dropped_batches: u64,
-    /// Whether its spool ever held half of what it may: from then on it may drop its oldest.
+    /// Whether its spool was ever half full: from then on it may drop its oldest batches.
     was_full: bool,
-    /// Last sequence of each epoch that is durable.
+    /// Last durable sequence of each epoch.
     given: BTreeMap<u32, u32>,
-    /// What is durable of each slot, where that is known.
+    /// Durable content of each slot, where it is known.
     kept: BTreeMap<&'static str, Vec<u8>>,
-    /// Batches that were sent and are not acknowledged.
+    /// Batches that were sent and not acknowledged.
     offered: BTreeSet<BatchId>,
-    /// Of the inverters, at the end.
+    /// State of each inverter at the end.
     last_states: Vec<(SourceNumber, SourceState)>,
     pub(crate) truth: Truth,
     pub(crate) trace: Trace,
     pub(crate) counts: DeviceCounts,
     pub(crate) violations: Vec<Violation>,
-    /// With those that are not kept.
+    /// Number of all violations, including those that are not kept.
     pub(crate) violations_found: u64,
 }
 
-/// Most bytes of a message.
+/// Longest message, in bytes, except on devices with small messages.
 const MESSAGE_BYTES: usize = 16 * 1024;
-/// Longest wait of the agent for connection, request and reply together.
+/// The agent's longest wait for connection, request and reply together.
 const EXCHANGE_TIMEOUT_MS: u64 = 20_000;
-/// Longest interval between two samples where messages are small.
+/// Longest sampling interval of devices with small messages.
 const SMALL_MESSAGES_INTERVAL: Duration = Duration::from_secs(20);
-/// Longest interval between two samples where the spool is small.
+/// Longest sampling interval of devices with a small spool.
 const SMALL_SPOOL_INTERVAL: Duration = Duration::from_secs(8);
-/// Devices with higher indices have room, for batches and in messages.
+/// Devices with this index or a higher one have normal spools and messages.
 const SMALL_BELOW: u32 = 16;
 
 impl Device {
-    /// A device that has been enrolled and never ran.
+    /// Returns a device that is enrolled and has never run.
     pub(crate) fn new(
         scenario: Scenario,
         index: u32,
@@ -161,7 +162,7 @@ impl Device {
         let lines: Vec<Line> = (0..sources_of(index))
             .map(|source| Line::new(plants, &mut random, SourceNumber(source), scenario.faults))
             .collect();
-        // Every third device sends the newest first.
+        // Every third device sends the newest batch first.
         let has_small_spool = has_small_spool(index);
         let has_small_messages = has_small_messages(index);
         let interval = match (has_small_spool, has_small_messages) {
@@ -230,12 +231,12 @@ impl Device {
         device
     }
 
-    /// Everything before this has happened.
+    /// Returns the instant up to which the device has run.
     pub(crate) fn horizon(&self) -> UnixMs {
         self.horizon
     }
 
-    /// Ends it as it stands.
+    /// Ends the device in its current state.
     pub(crate) fn give_up(&mut self) {
         self.life = Life::Ended;
         self.horizon = FAR;
@@ -253,12 +254,12 @@ impl Device {
         &self.lines
     }
 
-    /// How the link to each inverter was at the end.
+    /// Returns the state of each inverter at the end.
     pub(crate) fn last_states(&self) -> &[(SourceNumber, SourceState)] {
         &self.last_states
     }
 
-    /// Whether it may have lost what no medium destroyed.
+    /// Whether it may have dropped batches that no medium destroyed.
     pub(crate) fn may_drop(&self) -> bool {
         self.was_full
     }
@@ -271,11 +272,11 @@ impl Device {
         self.index
     }
 
-    /// Runs up to `until`, or until an answer that is not there may matter, or to its end.
+    /// Runs up to `until`, or until a missing answer may matter, or to its end.
     pub(crate) fn advance(&mut self, until: UnixMs, out: &mut Vec<Message>) -> Standing {
         while !self.has_ended() {
             let at = self.next_event();
-            // An answer leaves when its message has arrived, and takes the shortest way at least.
+            // An answer leaves when its message has arrived, and takes at least the shortest way.
             let next = self.in_flight.iter().map(|(serial, copy)| (copy.arrives, *serial)).min();
             if let Some((arrives, serial)) = next {
                 let earliest = after(arrives, self.scenario.latency_min_ms());
@@ -317,11 +318,13 @@ impl Device {
         let calm = if self.is_calm { FAR } else { self.scenario.calm_at() };
         let trouble = self.trouble_at.min(self.medium.fails_at);
         let event = own.min(delivery).min(relief).min(shared).min(trouble).min(calm);
-        // A timer may be due since before the last event.
+        // A timer may have been due before the last event.
         event.max(self.horizon)
     }
 
     fn happen(&mut self, now: UnixMs, out: &mut Vec<Message>) {
+        // Ends of troubles come before new ones, and both before deliveries, so that what arrives
+        // at an instant meets the world of that instant.
         if now >= self.scenario.calm_at() && !self.is_calm {
             self.calm(now);
         }
@@ -391,7 +394,7 @@ impl Device {
         }
     }
 
-    /// Carries out all that the node wants at present.
+    /// Carries out everything that the node asks for.
     fn act(&mut self, now: UnixMs, out: &mut Vec<Message>) {
         loop {
             self.note_events(now);
@@ -412,7 +415,7 @@ impl Device {
                 }
             };
             let done = running.node.carry_out(work, || mono);
-            // What the disk said counts even if the power goes right after.
+            // The disk's results count even if the power fails right after.
             self.record(now, mono, done, out);
             if self.disk.is_off() {
                 self.counts.power_cuts_at_step += 1;
@@ -423,29 +426,29 @@ impl Device {
     }
 }
 
-/// Whether the device with this index has little room for a backlog, much to put there, and long
-/// outages: its spool is full now and then. A few are enough; they sample more often than is asked.
+/// Whether the device with this index has a small spool, many samples and long outages, so that its
+/// spool is sometimes full. A few are enough; they sample more often than the scenario asks.
 fn has_small_spool(index: u32) -> bool {
     index % 8 == 2 && index < SMALL_BELOW
 }
 
-/// Whether the device with this index makes the smallest messages there may be, as a microcontroller
-/// does. Its backlogs fill many.
+/// Whether the device with this index builds the smallest allowed messages, as a microcontroller
+/// does, so that its backlogs fill many.
 fn has_small_messages(index: u32) -> bool {
     index % 8 == 7 && index < SMALL_BELOW
 }
 
-/// Whether the device with this index is away from the server for long, again and again.
+/// Whether the device with this index often has long outages of its network.
 fn is_cut_off_for_long(index: u32) -> bool {
     has_small_spool(index) || has_small_messages(index)
 }
 
-/// Whether the device with this index has no battery for its clock, and a modem that takes its time.
+/// Whether the device with this index has no battery for its clock, and a modem that starts slowly.
 fn has_no_battery(index: u32) -> bool {
     index % 8 == 6
 }
 
-/// How many inverters the device with this index has: every eighth has two.
+/// Returns how many inverters the device with this index has: every eighth has two.
 pub(crate) fn sources_of(index: u32) -> u8 {
     if index % 8 == 5 { 2 } else { 1 }
 }

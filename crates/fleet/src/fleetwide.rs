@@ -1,37 +1,37 @@
 //! Troubles that many devices share: a grid that fails, a carrier that goes down.
 //!
-//! They are drawn before the simulation begins, so that devices which are simulated one after the
-//! other live through the same ones.
+//! They are drawn before the simulation begins, so that all devices see the same ones although they
+//! are simulated one after the other.
 
 use ecowatt_model::UnixMs;
 
 use crate::random::Random;
 use crate::scenario::{START, Scenario};
 
-/// What many devices go through at once.
+/// What happens to many devices at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shared {
     PowerCut,
     Partition,
 }
 
-/// One such trouble.
+/// One shared trouble.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FleetTrouble {
     pub(crate) from: UnixMs,
-    /// When power or network are back, for all within a few seconds.
+    /// When power or network are back, within a few seconds for all devices.
     pub(crate) until: UnixMs,
     pub(crate) what: Shared,
-    /// How many of a million devices are concerned.
+    /// Share of the devices concerned, in millionths.
     share: u32,
     salt: u64,
 }
 
-/// The stream of random numbers that they are drawn from.
+/// Number of the random stream for shared troubles.
 const STREAM: u64 = 1 << 41;
 
 impl FleetTrouble {
-    /// All of a simulation, in their order.
+    /// Draws all shared troubles of a simulation, in order of time.
     pub(crate) fn all(scenario: &Scenario) -> Vec<Self> {
         let mean_ms = scenario.rates().fleet_trouble_ms;
         let mut random = Random::new(scenario.seed, STREAM);
@@ -62,10 +62,10 @@ impl FleetTrouble {
     }
 }
 
-/// Never.
+/// An instant that is never reached.
 pub(crate) const FAR: UnixMs = UnixMs(i64::MAX);
 
-/// `ms` after an instant.
+/// Returns the instant `ms` milliseconds later.
 pub(crate) fn after(at: UnixMs, ms: u64) -> UnixMs {
     UnixMs(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))
 }

@@ -1,8 +1,8 @@
-//! The network between one device and the server: late, lossy, and not to be trusted.
+//! The network between one device and the server: late, lossy and untrusted.
 //!
-//! A message becomes none, one or two copies with a time of arrival each; so does a reply. What
-//! connection-bound transports would never do, such as the reply to an earlier request coming in
-//! place of the right one, happens too: the link does not rest on its transport.
+//! A message becomes none, one or two copies with a time of arrival each; so does a reply. Some
+//! faults cannot happen on a real connection, such as an earlier request's reply in place of the
+//! right one: the link must not rely on its transport.
 
 use std::collections::VecDeque;
 
@@ -17,22 +17,22 @@ pub(crate) struct Message {
     pub(crate) arrives: UnixMs,
     /// Index of the device that sent it.
     pub(crate) device: u32,
-    /// Number of the copy among all that the device has sent.
+    /// Number of the copy among all copies that the device has sent.
     pub(crate) serial: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What the server did with a message.
+/// The server's answer to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Reply(Vec<u8>),
-    /// 503 with the seconds after which to come again.
+    /// 503 with the seconds after which to try again.
     Busy {
         retry_after_s: u64,
     },
     /// Another status than success.
     Refused(u16),
-    /// Nothing: the server is down, or went down in the middle.
+    /// No answer: the server is down, or went down before it answered.
     Nothing,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct Response {
     pub(crate) device: u32,
     pub(crate) serial: u64,
     pub(crate) answer: Answer,
-    /// What the server's clock showed.
+    /// The server's clock at that moment.
     pub(crate) clock: UnixMs,
 }
 
-/// Something that reaches the device.
+/// An answer that reaches the device.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     /// The request that it answers.
@@ -59,7 +59,7 @@ pub(crate) struct Delivery {
 
 #[derive(Debug)]
 pub(crate) enum Delivered {
-    /// Whether the bytes are what the server made for this request.
+    /// Whether the bytes are the server's reply to this request.
     Reply {
         bytes: Vec<u8>,
         is_genuine: bool,
@@ -73,7 +73,7 @@ pub(crate) enum Delivered {
     Unreachable,
 }
 
-/// What befell messages and replies.
+/// Counts of what happened to messages and replies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct NetworkCounts {
     pub lost: u64,
@@ -97,10 +97,10 @@ impl NetworkCounts {
 
 /// Longest time that a copy is held back.
 const HELD_BACK_MAX_MS: u64 = 30 * 60_000;
-/// Earlier replies that may come in place of the right one.
+/// Earlier replies that may arrive in place of the right one.
 const REPLIES_KEPT: usize = 4;
 
-/// One device's way to the server and back.
+/// The network between one device and the server, both ways.
 #[derive(Debug)]
 pub(crate) struct Network {
     random: Random,
@@ -116,12 +116,13 @@ impl Network {
         Self { random, latency_min_ms, rates, earlier: VecDeque::new(), counts }
     }
 
-    /// From here on nothing goes wrong any more.
+    /// Stops all faults.
     pub(crate) fn calm(&mut self, calm: Rates) {
         self.rates = calm;
     }
 
-    /// Copies that reach the other side, by their delay. None if it is lost.
+    /// Returns the copies that reach the other side, each with its delay; none if the message is
+    /// lost.
     pub(crate) fn copies(&mut self, bytes: Vec<u8>) -> Vec<(u64, Vec<u8>, bool)> {
         let Rates { lost, doubled, corrupted, held_back, .. } = self.rates;
         if self.random.happens(lost) {
@@ -148,7 +149,7 @@ impl Network {
         copies
     }
 
-    /// The same for a reply, which may also be swapped for an earlier one.
+    /// Does the same for a reply, which may also be swapped for an earlier one.
     pub(crate) fn reply_copies(
         &mut self,
         counter: Counter,
@@ -169,7 +170,7 @@ impl Network {
         self.copies(bytes)
     }
 
-    /// How long one way takes.
+    /// Draws how long one way takes.
     pub(crate) fn delay(&mut self) -> u64 {
         self.latency_min_ms + self.random.waiting_ms((self.latency_min_ms / 4).max(5))
     }
@@ -184,7 +185,7 @@ impl Network {
             bytes.truncate(left);
             return bytes;
         }
-        // A run of neighbours, each changed once, so that no change takes another back.
+        // A run of neighbouring bytes, each changed once, so that no change undoes another.
         let run = self.random.between(1, 4).min(len);
         let first = usize::try_from(self.random.below(len - run + 1)).unwrap_or(0);
         for byte in bytes.iter_mut().skip(first).take(usize::try_from(run).unwrap_or(1)) {

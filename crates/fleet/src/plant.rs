@@ -1,9 +1,9 @@
 //! The plants that a fleet is made of: a few inverters, each with its registers computed ahead and
 //! with what a device must know to read them.
 //!
-//! Physics is what would take longest in a simulation and what least depends on its seed, so a few
-//! plants are computed once and shared by all devices and seeds. Plan and layout come from the
-//! catalogue's profiles by the way that a device goes, the search for SunSpec models included.
+//! Physics would take most of a simulation's time and depends least on its seed, so a few plants
+//! are computed once and shared by all devices and seeds. Plan and layout come from the catalogue's
+//! profiles in the same way as on a device, including the search for SunSpec models.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,11 @@ use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
 use crate::world::Threads;
 
-/// Rows between two reports of progress.
+/// Rows between two calls of `progress`.
 const REPORT_ROWS: usize = 500;
 
-/// Register map and place of each plant; those that take longest to compute are not all at the end.
+/// Register map and site of each plant. The slow ones are not all at the end, so that the threads
+/// finish together.
 const KINDS: [(Map, Site); 8] = [
     (Map::Seed, Site::BERLIN),
     (Map::SunSpec, Site::BERLIN),
@@ -38,15 +39,15 @@ pub const PLANTS: usize = KINDS.len();
 /// One plant with its inverter, shared by many devices.
 #[derive(Debug)]
 pub struct Plant {
-    /// What the inverter shows, by time.
+    /// The inverter's registers by time.
     pub table: Arc<Tabulation>,
     /// Id of the profile that reads it.
     pub profile: &'static str,
     /// The SunSpec models that a search found; none if it has another map.
     pub models: Vec<Found>,
-    /// What to read.
+    /// The registers to read.
     pub plan: Plan,
-    /// What it means.
+    /// The meaning of the registers.
     pub layout: Layout,
     /// The layout in the form that devices send.
     pub layout_cbor: Vec<u8>,
@@ -81,8 +82,8 @@ pub enum PlantError {
 impl Plants {
     /// Computes all plants from `start` on, a row every `step`.
     ///
-    /// The same arguments give the same plants. `progress` is told now and then how many rows of how
-    /// many there are, from any of the threads.
+    /// The same arguments yield the same plants. `progress` is called with the rows done and the
+    /// rows in total, every [`REPORT_ROWS`] rows of a plant, from any of the threads.
     ///
     /// # Errors
     /// When `step` or `rows` does not fit.
@@ -131,13 +132,13 @@ impl Plants {
         Ok(Self(computed.into_iter().map(|(_, plant)| plant).collect()))
     }
 
-    /// The plant of a device.
+    /// Returns the plant of a device.
     #[must_use]
     pub fn of(&self, device: usize) -> &Plant {
         &self.0[device % self.0.len()]
     }
 
-    /// All of them.
+    /// Returns all plants.
     #[must_use]
     pub fn all(&self) -> &[Plant] {
         &self.0
@@ -148,7 +149,8 @@ impl Plant {
     fn new(table: Tabulation) -> Result<Self, PlantError> {
         let id = table.map().profile();
         let failed = |problem: String| PlantError::Profile { profile: id, problem };
-        let profile = catalogue::find(id).ok_or_else(|| failed("there is none".to_owned()))?;
+        let profile = catalogue::find(id)
+            .ok_or_else(|| failed("the catalogue does not have it".to_owned()))?;
         let models = if profile.needs_discovery() {
             search(&table).ok_or_else(|| failed("there are no SunSpec models".to_owned()))?
         } else {
@@ -177,14 +179,14 @@ impl Plant {
         })
     }
 
-    /// The unit identifier that the inverter answers to.
+    /// Returns the unit identifier that the inverter answers to.
     #[must_use]
     pub fn unit(&self) -> u8 {
         self.table.config().unit
     }
 }
 
-/// The models that a device would find.
+/// Returns the SunSpec models that a device would find.
 fn search(table: &Tabulation) -> Option<Vec<Found>> {
     let mut discovery = Discovery::new();
     while let Some(probe) = discovery.next_read() {

@@ -1,7 +1,7 @@
 //! Random numbers that follow from a seed (SplitMix64; Steele, Lea, Flood, 2014).
 //!
-//! Each part of the simulated world draws from a stream of its own, so that what happens to one
-//! does not depend on how often another has drawn.
+//! Each part of the simulation draws from a stream of its own, so that its draws do not depend on
+//! how often other parts have drawn.
 
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
@@ -18,36 +18,36 @@ fn mixed(mut z: u64) -> u64 {
 }
 
 impl Random {
-    /// The stream of `part` under `seed`.
+    /// Returns the stream of `part` under `seed`.
     #[must_use]
     pub fn new(seed: u64, part: u64) -> Self {
         Self { state: mixed(seed ^ mixed(part.wrapping_mul(GOLDEN).wrapping_add(1))) }
     }
 
-    /// The next number.
+    /// Draws the next number.
     pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
         mixed(self.state)
     }
 
-    /// A number below `limit`, which is above 0.
+    /// Draws a number below `limit`; a `limit` of 0 counts as 1.
     pub fn below(&mut self, limit: u64) -> u64 {
-        // The highest bits of a product; the bias is of no matter here.
+        // The highest bits of a product; the bias does not matter here.
         u64::try_from((u128::from(self.draw()) * u128::from(limit.max(1))) >> 64).unwrap_or(0)
     }
 
-    /// A number from `first` to `last`, both included.
+    /// Draws a number from `first` to `last`, both included.
     pub fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last.saturating_sub(first).saturating_add(1))
     }
 
-    /// Whether something of this probability happens, in millionths.
+    /// Draws whether something with this probability, in millionths, happens.
     pub fn happens(&mut self, millionths: u32) -> bool {
         self.below(1_000_000) < u64::from(millionths)
     }
 
-    /// A waiting time around `mean_ms`, exponentially distributed, at least 1 and at most 20 times
-    /// the mean.
+    /// Draws a waiting time in milliseconds, exponentially distributed around `mean_ms`: at least 1
+    /// ms, at most 20 times the mean.
     pub fn waiting_ms(&mut self, mean_ms: u64) -> u64 {
         // 53 bits make a number in (0, 1] that f64 holds exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]

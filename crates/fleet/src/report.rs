@@ -1,4 +1,4 @@
-//! What came of a simulation, for people and for programs.
+//! The report of a simulation, for readers and for programs.
 
 use std::fmt;
 
@@ -24,24 +24,24 @@ pub struct Report {
     pub faults: Level,
     pub sample_interval_s: u64,
     pub upload_interval_s: u64,
-    /// The shortest way between device and server, one way.
+    /// Shortest time of one way between device and server.
     pub latency_min_ms: u64,
     pub verdict: Verdict,
     pub counts: Counts,
-    /// All that were found.
+    /// Number of all violations.
     pub violations_found: u64,
-    /// By virtual time; of many, the first ones and the first of each promise.
+    /// By virtual time. If there are many: the first ones, and the first of each promise.
     pub violations: Vec<Violation>,
-    /// What the server went through last, if a promise was broken.
+    /// The server's last events, if a promise was broken.
     pub server: Vec<String>,
-    /// Everything that the device went through that was to be traced.
+    /// The whole trace of the traced device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
-    /// Over everything that happened: the same for the same seed and program.
+    /// Digest of everything that happened: the same for the same seed and program.
     pub digest: u64,
 }
 
-/// What was done and what went wrong.
+/// What happened, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub devices: DeviceCounts,
@@ -51,7 +51,7 @@ pub struct Counts {
     pub device_disks: disk::Counts,
     pub server_disk: disk::Counts,
     pub energy: EnergyCounts,
-    /// Size of the database and its log at the end; of several runs, the largest.
+    /// Size of the database and its log at the end; the largest of several runs.
     pub store_bytes: u64,
 }
 
@@ -88,7 +88,7 @@ impl Report {
         }
     }
 
-    /// Takes another run in, so that the report is of both.
+    /// Adds another run, so that the report covers both.
     pub fn add(&mut self, other: &Self) {
         self.verdict.add(&other.verdict);
         self.counts.add(&other.counts);
@@ -104,7 +104,7 @@ impl Report {
         self.violations.push(violation);
     }
 
-    /// Keeps so many violations, by virtual time, and the first of each promise beside them.
+    /// Keeps this many violations, by virtual time, and besides the first of each promise.
     pub(crate) fn keep_violations(&mut self, most: usize) {
         self.violations.sort_by_key(|violation| (violation.at_ms, violation.device.clone()));
         let mut kept: Vec<Violation> = Vec::new();
@@ -231,7 +231,7 @@ fn join(values: &[u64]) -> String {
     values.iter().map(|value| grouped(*value)).collect::<Vec<_>>().join(" / ")
 }
 
-/// With a comma after every three digits.
+/// Formats a number with a comma after every three digits.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

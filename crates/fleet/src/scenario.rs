@@ -28,7 +28,7 @@ pub struct Scenario {
     pub faults: Level,
     pub sample_interval: Duration,
     pub upload_interval: Duration,
-    /// Everything that this device goes through is told in the end. It changes nothing else.
+    /// The report has the whole trace of this device. It changes nothing else.
     pub traced: Option<DeviceNumber>,
 }
 
@@ -40,20 +40,20 @@ pub const DEVICES_MAX: u32 = 10_000;
 /// Most days of one simulation.
 pub const DAYS_MAX: u32 = 366;
 
-/// How long the fleet may take to deliver everything once the faults have stopped: two of the longest
-/// pauses between attempts (5 min each), an upload interval of 15 min, and the backlog of a full
-/// spool at a message every 20 s.
+/// Time for the fleet to deliver everything once the faults have stopped: two of the longest pauses
+/// between attempts (5 min each), an upload interval of 15 min, and the backlog of a full spool at
+/// a message every 20 s.
 pub const SETTLE: Duration = Duration::from_secs(3600);
 
-/// Fleets above this size have the slow network alone, which is what lets devices and server run on
-/// two cores at once, and a server whose commits take long, so that several messages share one.
+/// Larger fleets always have the slow network, which lets devices and server run in parallel on two
+/// cores, and a server whose commits take long, so that several messages share one.
 const SLOW_NETWORK_DEVICES: u32 = 100;
 const SLOW_GROUP_SPAN_MS: u64 = 2_000;
 
 const GROUP_SPAN_MAX_MS: u64 = 50;
 
 impl Scenario {
-    /// A sample a minute and an upload each quarter of an hour.
+    /// Returns a scenario with a sample a minute and an upload every 15 minutes.
     #[must_use]
     pub fn new(seed: u64, devices: u32, days: u32, faults: Level) -> Self {
         Self {
@@ -67,24 +67,24 @@ impl Scenario {
         }
     }
 
-    /// The end of the days, when all faults stop.
+    /// Returns the end of the last day, when all faults stop.
     #[must_use]
     pub fn calm_at(&self) -> UnixMs {
         START.plus(Duration::from_secs(u64::from(self.days) * 86_400))
     }
 
-    /// When sampling ends and what is buffered is flushed.
+    /// Returns when sampling ends and buffers are flushed.
     pub(crate) fn flush_at(&self) -> UnixMs {
         self.calm_at().plus(SETTLE / 2)
     }
 
-    /// The end of everything.
+    /// Returns the end of the simulation.
     #[must_use]
     pub fn end(&self) -> UnixMs {
         self.calm_at().plus(SETTLE)
     }
 
-    /// The shortest way between device and server and back takes twice this.
+    /// Returns the shortest time of one way between device and server.
     pub(crate) fn latency_min_ms(&self) -> u64 {
         if self.devices > SLOW_NETWORK_DEVICES {
             return 4_000;
@@ -93,8 +93,8 @@ impl Scenario {
         latencies[usize::try_from(Random::new(self.seed, u64::MAX).below(3)).unwrap_or(0)]
     }
 
-    /// Messages that arrive within this share a group at the server; never longer than the shortest
-    /// way.
+    /// Messages that arrive within this time share a commit of the server; it is never longer than
+    /// the shortest way.
     pub(crate) fn group_span_ms(&self) -> u64 {
         if self.devices > SLOW_NETWORK_DEVICES {
             return SLOW_GROUP_SPAN_MS;
@@ -107,7 +107,7 @@ impl Scenario {
     }
 }
 
-/// How often what goes wrong: mean times in milliseconds (0: never), probabilities in millionths.
+/// Rates of faults: mean times in milliseconds (0: never), probabilities in millionths.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rates {
     /// Between two troubles of one device.
@@ -116,16 +116,16 @@ pub(crate) struct Rates {
     pub(crate) medium_fault_ms: u64,
     /// Between two troubles of the server.
     pub(crate) server_trouble_ms: u64,
-    /// Between two times at which the server's clock is wrong by hours or days.
+    /// Between two periods in which the server's clock is wrong by hours or days.
     pub(crate) server_astray_ms: u64,
     /// Between two troubles that many devices share.
     pub(crate) fleet_trouble_ms: u64,
-    /// Of one message or reply.
+    /// Probabilities of one message or reply.
     pub(crate) lost: u32,
     pub(crate) doubled: u32,
     pub(crate) corrupted: u32,
     pub(crate) held_back: u32,
-    /// Of a reply: that of another request comes in its place.
+    /// Of a reply: the reply to another request arrives in its place.
     pub(crate) swapped: u32,
     /// Of a start: the system clock is unset, or wrong by minutes to days.
     pub(crate) clock_unset: u32,

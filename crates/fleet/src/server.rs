@@ -1,9 +1,9 @@
-//! The server: the real ingest on the real store, on a disk and a clock that are simulated.
+//! The server: the real ingest on the real store, with a simulated disk and clock.
 //!
-//! It is driven by hand: messages that arrive close together are opened, checked and queued one after
-//! the other, then their group is committed and everybody is answered. Its power goes in the middle
-//! of any write, its process is killed, its disk fills up and fails; then it starts again on what is
-//! left.
+//! It is stepped by hand: messages that arrive close together are opened, checked and queued one
+//! after the other, then their group is committed and each of them is answered. Its power can fail
+//! in the middle of any write, its process is killed, its disk fills up and fails; then it starts
+//! again on what is left.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,32 +29,32 @@ use crate::scenario::{Level, Rates, START, Scenario};
 use crate::trace::{Digest, Instant};
 use crate::truth::ClockError;
 
-/// Seconds that a server which cannot take a message asks for.
+/// `Retry-After` of a server that cannot take a message.
 const RETRY_AFTER_S: u64 = 5;
-/// How long after a start a power cut counts as one that disturbed it.
+/// Time after a start in which a power cut counts as disturbing it.
 const AFTER_START_MS: i64 = 60_000;
 /// Devices whose batches are looked up after each start of the server.
 const AUDITED_PER_START: u64 = 20;
 
-/// How far the server's clock goes astray at most, and for how long on average.
+/// Largest error of the server's clock when it is wrong, and how long it stays wrong on average.
 const ASTRAY_MAX_MS: u64 = 3 * 86_400_000;
 const ASTRAY_FOR_MS: u64 = 2 * 3_600_000;
 
-/// How often the server packs batches, and how old they are then. It is far sooner than in earnest,
-/// so that many batches come too late for their pack.
+/// How often the server packs batches, and how old they are then. Far sooner than in production, so
+/// that many batches come too late for their pack.
 const PACK_EVERY_MS: i64 = 3 * 3_600_000;
 const PACK_AFTER_MS: i64 = 1_800_000;
 
 const DATABASE: &str = "ecowatt.db";
 
-/// What befell the server.
+/// Counts of what happened to the server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ServerCounts {
     pub messages: u64,
     pub groups: u64,
     pub power_cuts: u64,
-    /// Power cuts within a minute of a start, while the log of the life before is folded in. The start
-    /// itself reads it and writes nothing.
+    /// Power cuts within a minute of a start, while the log of the previous life is checkpointed.
+    /// The start itself only reads the log.
     pub power_cuts_after_start: u64,
     pub kills: u64,
     pub restarts: u64,
@@ -63,7 +63,7 @@ pub struct ServerCounts {
     pub clock_steps: u64,
     /// Batches that were packed.
     pub packed: u64,
-    /// Messages by what became of them.
+    /// Messages by outcome.
     pub answered: u64,
     pub busy: u64,
     pub stale: u64,
@@ -91,11 +91,11 @@ impl ServerCounts {
     }
 }
 
-/// What the server has to say to the devices.
+/// What the server sends to the simulation of the devices.
 #[derive(Debug)]
 pub(crate) enum FromServer {
     Response(Response),
-    /// After a start: all batches that are stored of a device, ascending.
+    /// After a start: all stored batches of a device, ascending.
     Audit {
         at: UnixMs,
         device: u32,
@@ -110,7 +110,7 @@ struct Up {
     ingest: Ingest,
 }
 
-/// What has gone wrong beyond repair: the server cannot even start.
+/// A failure that ends the simulation: the server cannot start or its store cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerError {
     #[error("server does not start")]
@@ -129,7 +129,7 @@ pub(crate) struct Server {
     driver: ClockDriver,
     clock_error_ms: i64,
     clock_right_at: Option<UnixMs>,
-    /// When and how far it was wrong.
+    /// When and by how much its clock was wrong.
     pub(crate) clock_errors: Vec<ClockError>,
     entropy: Entropy,
     runtime: tokio::runtime::Runtime,
@@ -147,7 +147,7 @@ pub(crate) struct Server {
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
     pub(crate) trace: Vec<String>,
-    // Last: connections must be gone before their files.
+    // Last, because connections must be dropped before their files.
     _files: ecowatt_vfs::Registered,
 }
 
@@ -202,7 +202,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Makes all devices in the store; gives their keys.
+    /// Enrols all devices in the store; returns their keys.
     pub(crate) fn enrol(&mut self) -> Result<Vec<(Kid, DeviceKey)>, ServerError> {
         let up = self.up.as_ref().expect("it was just started");
         let mut keys = Vec::new();
@@ -216,15 +216,15 @@ impl Server {
         Ok(keys)
     }
 
-    /// Takes messages that will arrive.
+    /// Queues messages that will arrive.
     pub(crate) fn expect(&mut self, messages: impl IntoIterator<Item = Message>) {
         for Message { arrives, device, serial, bytes } in messages {
             self.pending.insert((arrives, device, serial), bytes);
         }
     }
 
-    /// Deals with the next group of messages; whether there was one that cannot change any more: no
-    /// message that is not known will arrive before `safe`.
+    /// Processes the next group of messages, if it is complete; returns whether there was one. No
+    /// further message will arrive before `safe`.
     pub(crate) fn step(
         &mut self,
         safe: UnixMs,
@@ -249,7 +249,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Restarts, troubles and their ends up to `now`.
+    /// Carries out restarts, troubles and their ends up to `now`.
     fn live_until(&mut self, now: UnixMs, out: &mut Vec<FromServer>) -> Result<(), ServerError> {
         loop {
             let restart = if self.up.is_none() { self.up_at } else { FAR };
@@ -294,7 +294,7 @@ impl Server {
         if self.disk.is_off() {
             self.disk.restart();
         }
-        // The power may go again while it recovers.
+        // The power may fail again during recovery.
         if self.random.happens(200_000) && now < self.scenario.calm_at() {
             let operations = self.random.between(1, 60);
             self.disk.cut_after(operations);
@@ -307,7 +307,7 @@ impl Server {
                 self.up_at = after(now, self.random.waiting_ms(20_000));
                 return Ok(());
             }
-            // A full or failing disk keeps it from starting; it is tried again.
+            // A full or failing disk prevents the start; it is tried again later.
             Err(_) if self.disk_well_at.is_some() => {
                 self.up_at = UnixMs(now.0 + 10_000);
                 return Ok(());
@@ -346,8 +346,8 @@ impl Server {
         Ok(())
     }
 
-    /// Packs what is over, as the reconciler of a server does. What gets in its way is met by the next
-    /// message, too.
+    /// Packs old batches, as the server's reconciler does. An error is ignored here: the next
+    /// message meets it, too.
     fn pack(&mut self, now: UnixMs) {
         self.pack_at = after(now, PACK_EVERY_MS.unsigned_abs());
         self.set_clock(now);
@@ -380,7 +380,7 @@ impl Server {
                 self.lose_power(now);
             }
             5 | 6 => {
-                // What a killed process wrote is with the operating system.
+                // What a killed process has written is in the operating system's cache.
                 self.counts.kills += 1;
                 self.disk.cut();
                 self.up = None;
@@ -410,7 +410,7 @@ impl Server {
         }
     }
 
-    /// The clock is wrong by hours, or by days, for hours.
+    /// Sets the clock wrong by hours or days, for hours.
     fn go_astray(&mut self, now: UnixMs) {
         let random = &mut self.astray;
         self.astray_at = next_trouble(random, now, self.rates.server_astray_ms);
@@ -442,7 +442,7 @@ impl Server {
         self.driver.set(UnixMs(now.0 + self.clock_error_ms));
     }
 
-    /// One group, from arrival to answers.
+    /// Processes one group, from arrival to answers.
     fn take(
         &mut self,
         group: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
@@ -462,6 +462,7 @@ impl Server {
         };
         let _entered = self.runtime.enter();
         let waker = unpark();
+        // All messages of the group are queued before the first commit, so that they share it.
         let mut under_way: Vec<_> = group
             .iter()
             .map(|(key, bytes)| (*key, Some(Box::pin(up.ingest.take(bytes))), None))
@@ -498,7 +499,7 @@ impl Server {
         }
     }
 
-    /// As `http::link` answers.
+    /// Converts a result to an answer as `http::link` does.
     fn answer(&mut self, result: Result<Vec<u8>, IngestError>) -> Answer {
         let error = match result {
             Ok(reply) => {
@@ -536,16 +537,16 @@ impl Server {
         }
     }
 
-    /// The store, for the closing audit.
+    /// Returns the store, for the closing audit.
     pub(crate) fn store(&mut self) -> Result<(&Store, &Stepper), ServerError> {
-        let mut nobody = Vec::new();
+        let mut undelivered = Vec::new();
         let end = self.scenario.end();
-        self.live_until(end, &mut nobody)?;
+        self.live_until(end, &mut undelivered)?;
         let up = self.up.as_ref().expect("nothing fails any more");
         Ok((&up.store, &up.stepper))
     }
 
-    /// What its disk went through.
+    /// Returns its disk, for the counts.
     pub(crate) fn disk(&self) -> &Disk {
         &self.disk
     }
@@ -560,7 +561,7 @@ impl Server {
     }
 }
 
-/// The server's stream of random numbers; devices have those of their index.
+/// Number of the server's random stream; a device's is its index.
 const SERVER_STREAM: u64 = 1 << 40;
 
 fn next_trouble(random: &mut Random, now: UnixMs, mean_ms: u64) -> UnixMs {
@@ -570,7 +571,7 @@ fn next_trouble(random: &mut Random, now: UnixMs, mean_ms: u64) -> UnixMs {
     after(now, random.waiting_ms(mean_ms))
 }
 
-/// The number that a new store gives to the device with this index.
+/// Returns the number that a new store assigns to the device with this index.
 pub(crate) fn number(index: u32) -> DeviceNumber {
     DeviceNumber(index + 1)
 }
@@ -607,7 +608,7 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
     Ok(kid)
 }
 
-/// Runs something that needs the store alone, committing whatever it queues.
+/// Runs a future that waits only for the store, committing what it queues.
 pub(crate) fn drive<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = unpark();
@@ -619,15 +620,15 @@ pub(crate) fn drive<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T 
     }
 }
 
-/// Commits group after group until nobody waits.
+/// Commits group after group until none is queued.
 fn commit_all(stepper: &Stepper) {
     while stepper.queued() > 0 {
         stepper.commit();
     }
 }
 
-/// Polls until the future is done or waits for a commit. Between lies work on another thread, which
-/// is waited for: nothing else may be queued before it.
+/// Polls until the future is done or waits for a commit. Decoding on another thread is waited for,
+/// because nothing else may be queued before it.
 fn until_queued<F: Future>(
     stepper: &Stepper,
     mut future: Pin<&mut F>,
@@ -657,7 +658,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Simulations of one process share SQLite's table of file systems.
+/// Returns a name of its own: the simulations of one process share SQLite's table of file systems.
 fn vfs_name() -> String {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

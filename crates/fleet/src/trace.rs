@@ -1,6 +1,6 @@
-//! What happened to one device, the last of it in words and all of it as a number.
+//! The trace of one device: its last events as text, and all of them as a digest.
 //!
-//! The number makes two runs comparable: same seed, same digest.
+//! The digest makes two runs comparable: same seed, same digest.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +9,7 @@ use ecowatt_device::Slot;
 use ecowatt_model::{BatchId, BootEpoch, Counter, UnixMs};
 use ecowatt_node::storage::Dropped;
 
-/// Events that are kept in words, unless the whole trace was asked for.
+/// Events that are kept, unless the whole trace was requested.
 const KEPT: usize = 200;
 
 /// Something that happened.
@@ -63,7 +63,7 @@ pub(crate) enum What {
         counter: Counter,
     },
     Trouble(&'static str),
-    /// What a medium lost lay in a file of this kind, from this batch on, with so many samples.
+    /// A medium destroyed this many samples in a file of this kind, from this batch on.
     Destroyed {
         file: &'static str,
         batch: Option<BatchId>,
@@ -134,7 +134,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Of a device of which everything is to be told.
+    /// Returns a trace that keeps every event.
     pub(crate) fn whole() -> Self {
         Self { is_whole: true, ..Self::default() }
     }
@@ -152,7 +152,7 @@ impl Trace {
         self.digest.add(what.number());
     }
 
-    /// Bytes that were exchanged, in full.
+    /// Adds bytes that were exchanged to the digest.
     pub(crate) fn note_bytes(&mut self, bytes: &[u8]) {
         self.digest.add_bytes(bytes);
     }
@@ -161,12 +161,12 @@ impl Trace {
         self.digest.0
     }
 
-    /// The last events.
+    /// Returns the last events.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines_from(self.kept.len().saturating_sub(KEPT))
     }
 
-    /// All events, if they were to be kept.
+    /// Returns all events, if the whole trace was requested.
     pub(crate) fn all_lines(&self) -> Vec<String> {
         self.lines_from(0)
     }
@@ -177,7 +177,7 @@ impl Trace {
 }
 
 impl What {
-    /// A number that tells it from others of its kind.
+    /// Returns a number for the digest that differs between events of one kind.
     fn number(&self) -> u64 {
         let id = |id: BatchId| (u64::from(id.epoch.0) << 32) | u64::from(id.sequence.0);
         match *self {
@@ -217,7 +217,7 @@ impl What {
     }
 }
 
-/// A running number over everything added, in its order. It protects nothing.
+/// A running hash over everything added, in order. Not cryptographic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) u64);
 
@@ -243,7 +243,7 @@ impl Digest {
     }
 }
 
-/// An instant of virtual time as people read it: day of the simulation and time of day.
+/// Displays an instant of virtual time as day of the simulation and time of day.
 pub(crate) struct Instant(pub(crate) UnixMs);
 
 impl fmt::Display for Instant {

@@ -1,8 +1,8 @@
 //! What one device sampled, and whether the store holds exactly that.
 //!
-//! Every sample leaves a hash of its time, words and marks. At the end each stored row must be one of
-//! them, once; each sample that was durable must be stored, unless the server was told that its batch
-//! was dropped because the spool was full.
+//! Every sample leaves a hash of its time, words and marks. At the end each stored row must match
+//! one of them, once; each durable sample must be stored, unless its device reported to the server
+//! that its batch was dropped.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use ecowatt_store::{Block, TimeQuality};
 
 use crate::trace::Digest;
 
-/// The simulation's view of when an epoch of a device began and how fast its clock runs.
+/// When an epoch of a device truly began, and how fast its clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Birth {
     pub(crate) boot: UnixMs,
@@ -21,7 +21,7 @@ pub(crate) struct Birth {
 }
 
 impl Birth {
-    /// True time of a monotonic instant of the epoch.
+    /// Returns the true time of a monotonic instant of the epoch.
     pub(crate) fn true_time(&self, mono_ms: i64) -> UnixMs {
         let elapsed = i128::from(mono_ms) * 1_000_000 / i128::from(1_000_000 + self.drift_ppm);
         UnixMs(self.boot.0 + i64::try_from(elapsed).unwrap_or(i64::MAX))
@@ -32,18 +32,19 @@ impl Birth {
 #[derive(Debug, Default)]
 struct Samples {
     hashes: Vec<u64>,
-    /// Of words and marks without the time, to tell a re-stamped row from an invented one.
+    /// Hashes of words and marks without the time, to tell a re-stamped row from an invented one.
     contents: Vec<u32>,
-    /// What the plant's lifetime counter was, in watt-hours.
+    /// The plant's lifetime counter, in watt-hours.
     plant_wh: Vec<u32>,
     is_durable: Vec<bool>,
-    /// Whether its last durable copy lay where a medium failed.
+    /// Whether a medium destroyed its last durable copy.
     ends: Vec<End>,
     is_stored: Vec<bool>,
-    /// When the device believed it took those that count from a start which was confirmed by then, in
-    /// Unix milliseconds: by place. Until it hears the server again it cannot know better.
+    /// By place: when the device believed it took a sample, in Unix milliseconds, where the start
+    /// of the epoch was confirmed by then. Until it hears from the server again it cannot know
+    /// better.
     believed: BTreeMap<usize, i64>,
-    /// Ordinals by hash, made when the epoch is first audited.
+    /// Ordinals by hash, built when the epoch is first audited.
     by_hash: Vec<(u64, u32)>,
 }
 
@@ -52,7 +53,7 @@ struct Samples {
 enum End {
     Spared,
     Destroyed,
-    /// With everything that told of it.
+    /// Destroyed, together with every record that could report it.
     Untellable,
 }
 
@@ -69,56 +70,56 @@ struct Batched {
 pub(crate) struct Truth {
     births: BTreeMap<u32, Birth>,
     samples: BTreeMap<(u32, u8), Samples>,
-    /// What went into batches, by epoch and inverter. One sequence may be tried twice with other
-    /// contents.
+    /// Samples in batches, by epoch and inverter. One sequence may be tried twice with different
+    /// content.
     batches: BTreeMap<(u32, u8), Vec<Batched>>,
-    /// By epoch, what was durable with its last durable sample: whether the server had confirmed where
-    /// the epoch began, and whether the clock that said so was right.
+    /// By epoch, at its last durable sample: whether the server had confirmed where the epoch
+    /// began, and whether the clock it was derived from was right.
     places: BTreeMap<u32, (bool, bool)>,
-    /// Whether a server whose clock was wrong ever told the time.
+    /// Whether a server whose clock was wrong ever sent its time.
     is_misled: bool,
-    /// Of epochs up to this one a damaged medium may have forgotten the places.
+    /// For epochs up to this one, a damaged medium may have lost where they began.
     displaced_to: Option<u32>,
-    /// What the server was told of dropped batches, by epoch and first sequence.
+    /// Gaps reported to the server, by epoch and first sequence.
     gaps: BTreeMap<(u32, u32), Dropped>,
     acknowledged: BTreeMap<u32, Vec<(u32, u32)>>,
-    /// The first batch that was found at another time, and how many milliseconds after its own.
+    /// The first batch that was found at a wrong time, and by how many milliseconds it is late.
     pub(crate) misplaced: Option<(BatchId, i64)>,
-    /// The first that is missing and was not told of.
+    /// The first sample that is missing without a gap.
     pub(crate) lost: Option<Missing>,
-    /// The same of samples that a medium destroyed.
+    /// The first sample that a medium destroyed without a gap.
     pub(crate) untold: Option<Missing>,
-    /// The first that is missing although no medium destroyed it; it was told of.
+    /// The first sample that is missing with a gap although no medium destroyed it.
     pub(crate) needless: Option<Missing>,
 }
 
-/// An epoch from which samples are missing, and one of them if that is known.
+/// An epoch with missing samples, and one of the samples if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) epoch: BootEpoch,
     pub(crate) first: Option<(SourceNumber, u32)>,
 }
 
-/// What the store has of a device, compared with what was sampled.
+/// The stored samples of a device, compared with those it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Verdict {
     /// Samples that the device took.
     pub taken: u64,
-    /// Of them, those that it had made durable.
+    /// Of them, durable ones.
     pub durable: u64,
     /// Rows in the store.
     pub stored: u64,
-    /// Durable samples that the store has not, although no gap was reported for them.
+    /// Durable samples that are not stored, although no gap was reported for them.
     pub lost: u64,
     /// Durable samples in reported gaps.
     pub dropped: u64,
     /// Of them, those that a medium destroyed.
     pub destroyed: u64,
-    /// Durable samples that a medium destroyed with everything that told of them.
+    /// Durable samples that a medium destroyed together with every record that could report them.
     pub untellable: u64,
-    /// Durable samples that a medium destroyed and no gap was reported for.
+    /// Durable samples that a medium destroyed and for which no gap was reported.
     pub untold: u64,
-    /// Durable samples in reported gaps although neither a medium nor a full spool cost them.
+    /// Durable samples in reported gaps although neither a medium nor a full spool lost them.
     pub needless: u64,
     /// Rows stored more than once.
     pub doubled: u64,
@@ -126,14 +127,14 @@ pub struct Verdict {
     pub restamped: u64,
     /// Rows that were never sampled.
     pub invented: u64,
-    /// Rows whose epoch was placed in time by the server further off than it may be.
+    /// Rows whose epoch the server placed in time with too large an error.
     pub misplaced: u64,
-    /// Batches that were acknowledged and are not stored.
+    /// Acknowledged batches that are not stored.
     pub unkept: u64,
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
+    /// Whether every comparison succeeded.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let wrong = [
@@ -149,7 +150,7 @@ impl Verdict {
         wrong.iter().all(|count| *count == 0)
     }
 
-    /// Takes another device's in.
+    /// Adds the verdict on another device.
     pub fn add(&mut self, other: &Self) {
         self.taken += other.taken;
         self.durable += other.durable;
@@ -168,7 +169,7 @@ impl Verdict {
     }
 }
 
-/// A sample as device or store holds it.
+/// A sample as the device or the store holds it.
 pub(crate) struct Row<'a> {
     pub(crate) epoch: u32,
     pub(crate) source: SourceNumber,
@@ -200,22 +201,22 @@ impl Row<'_> {
     }
 }
 
-/// How far off samples may be placed that were taken before the server was heard: by half of the
-/// longest exchange twice over, by the deviation that a clock is permitted, and by the drift of a
-/// crystal over the longest time without a server.
+/// Largest error of the time of samples taken before the server was heard from: half of the longest
+/// exchange twice, the deviation that a clock may have, and the drift of a crystal over the longest
+/// time without a server.
 pub(crate) const ANCHOR_ERROR_MAX_MS: i64 = 45_000;
 
-/// The server's own clock was off for a while, and what it placed by it.
+/// A period in which the server's own clock was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClockError {
     pub(crate) until: UnixMs,
     pub(crate) by_ms: i64,
 }
 
-/// Whether a sample of this instant was put there in good faith.
+/// Whether the stored time is right, or wrong only because the server's clock was.
 fn is_well_placed(placed: i64, truth: i64, server: &[ClockError]) -> bool {
     let is_near = |by_ms: i64| placed.abs_diff(truth + by_ms) <= ANCHOR_ERROR_MAX_MS.unsigned_abs();
-    // What is placed was sampled before.
+    // A sample is placed after it was taken, so errors that ended before it do not count.
     is_near(0) || server.iter().any(|error| error.until.0 >= truth && is_near(error.by_ms))
 }
 
@@ -224,7 +225,7 @@ impl Truth {
         self.births.insert(epoch, birth);
     }
 
-    /// Where an epoch began is durable, with a sample of it.
+    /// Notes that the start of an epoch is durable, together with one of its samples.
     pub(crate) fn placed(&mut self, epoch: u32, is_confirmed: bool, is_right: bool) {
         if self.displaced_to.is_some_and(|to| epoch <= to) {
             return;
@@ -233,20 +234,20 @@ impl Truth {
         *place = (place.0 || is_confirmed, is_right);
     }
 
-    /// A server whose clock is wrong told the time.
+    /// Notes that a server whose clock is wrong sent its time.
     pub(crate) fn misled(&mut self) {
         self.is_misled = true;
     }
 
-    /// What is durable of the places of epochs may be that of a while ago.
+    /// Notes that the durable starts of epochs may be older ones.
     pub(crate) fn displace(&mut self) {
         self.displaced_to = self.births.keys().next_back().copied();
         self.places.clear();
     }
 
-    /// A sample was taken when the plant's counter was at `plant_wh`; samples of an inverter come in
-    /// the order of their ordinals. If the start of the epoch is `confirmed` by now, this is where the
-    /// device has it. Returns the ordinal that the sample should have.
+    /// Notes a sample, taken when the plant's counter was at `plant_wh`; samples of an inverter
+    /// come in the order of their ordinals. `confirmed` is the start of the epoch as the device has
+    /// it, if the server has confirmed it. Returns the ordinal that the sample should have.
     pub(crate) fn taken(&mut self, row: &Row<'_>, plant_wh: u32, confirmed: Option<UnixMs>) -> u32 {
         let samples = self.samples.entry((row.epoch, row.source.0)).or_default();
         if let Some(start) = confirmed.filter(|_| !row.is_unix) {
@@ -262,7 +263,7 @@ impl Truth {
         u32::try_from(samples.hashes.len()).unwrap_or(u32::MAX)
     }
 
-    /// A sample is durable.
+    /// Notes that a sample is durable.
     pub(crate) fn durable(&mut self, epoch: u32, source: SourceNumber, ordinal: u32) {
         let samples = self.samples.get_mut(&(epoch, source.0));
         let place = usize::try_from(ordinal).ok().and_then(|ordinal| ordinal.checked_sub(1));
@@ -271,8 +272,9 @@ impl Truth {
         }
     }
 
-    /// A batch is durable, and so are its samples: most often those up to its last one, without a gap.
-    /// Of samples that left memory before they were in a batch, it has those that were durable.
+    /// Notes that a batch and its samples are durable. Usually they are those up to its last one
+    /// without a hole. Of samples that left memory before they were in a batch, it has only the
+    /// durable ones.
     pub(crate) fn persisted(&mut self, batch: &Batch) {
         let (epoch, source) = (batch.id.epoch.0, batch.source);
         let Some(samples) = self.samples.get_mut(&(epoch, source.0)) else { return };
@@ -288,7 +290,8 @@ impl Truth {
         }
     }
 
-    /// The medium lost a batch of a source's samples up to the last; returns how many were in it.
+    /// Notes that the medium destroyed a batch of a source's samples up to the last; returns how
+    /// many were in it.
     pub(crate) fn destroyed_batch(
         &mut self,
         id: BatchId,
@@ -305,7 +308,7 @@ impl Truth {
         hashes.len()
     }
 
-    /// The medium lost a sample that was in no batch.
+    /// Notes that the medium destroyed a sample that was in no batch.
     pub(crate) fn destroyed_sample(
         &mut self,
         epoch: BootEpoch,
@@ -320,23 +323,24 @@ impl Truth {
         }
     }
 
-    /// The medium lost notes of what it had lost before.
+    /// Notes that the medium destroyed records of earlier losses.
     pub(crate) fn destroyed_notes(&mut self) {
         let ends = self.samples.values_mut().flat_map(|samples| &mut samples.ends);
         ends.filter(|end| **end == End::Destroyed).for_each(|end| end.worsen(false));
     }
 
-    /// Samples from `first` to `last` went into a batch, whether or not it could be kept.
+    /// Notes that the samples from `first` to `last` are in a batch, whether or not it could be
+    /// stored.
     pub(crate) fn batched(&mut self, id: BatchId, source: SourceNumber, (first, last): (u32, u32)) {
         let batches = self.batches.entry((id.epoch.0, source.0)).or_default();
         let batched = Batched { first, last, sequence: id.sequence };
-        // A disk that is full is tried with the same batch again and again.
+        // On a full disk the same batch is tried again and again.
         if batches.last() != Some(&batched) {
             batches.push(batched);
         }
     }
 
-    /// The server was told that these batches are gone, and said that it knows.
+    /// Notes that the server has acknowledged the report of these dropped batches.
     pub(crate) fn dropped(&mut self, gap: Dropped) {
         let key = (gap.first.epoch.0, gap.first.sequence.0);
         let known = self.gaps.entry(key).or_insert(gap);
@@ -345,7 +349,7 @@ impl Truth {
         }
     }
 
-    /// The device was told that these are stored, and has forgotten them.
+    /// Notes that the device got the acknowledgement of these batches and freed them.
     pub(crate) fn acknowledged(&mut self, first: BatchId, last: BatchId) {
         let ranges = self.acknowledged.entry(first.epoch.0).or_default();
         let mut merged = (first.sequence.0, last.sequence.0);
@@ -359,8 +363,8 @@ impl Truth {
         ranges.push(merged);
     }
 
-    /// Acknowledged batches that are neither in `stored` nor in a reported gap; `stored` ascends.
-    /// `given` says up to which sequence batches of an epoch ever existed.
+    /// Returns the acknowledged batches that are neither in `stored` nor in a reported gap;
+    /// `stored` ascends. `given` has the last sequence that each epoch ever used.
     pub(crate) fn unkept(&self, stored: &[BatchId], given: &BTreeMap<u32, u32>) -> Vec<BatchId> {
         let mut missing = Vec::new();
         for (epoch, ranges) in &self.acknowledged {
@@ -382,8 +386,8 @@ impl Truth {
         gaps.any(|(_, gap)| gap.last.epoch == id.epoch && id.sequence <= gap.last.sequence)
     }
 
-    /// Compares one stored block with what was sampled, and hands on the words and marks of its rows,
-    /// and what the plant's counter was then.
+    /// Compares one stored block with what was sampled, and passes on the words and marks of its
+    /// rows, and the plant's counter at that time.
     pub(crate) fn audit(
         &mut self,
         source: SourceNumber,
@@ -417,6 +421,7 @@ impl Truth {
                 verdict.invented += 1;
                 continue;
             };
+            // Rows of a batch are usually neighbours, so the next place is tried first.
             let place = samples.find(hash, next);
             let plant_wh = place.and_then(|place| samples.plant_wh.get(place));
             row(words, marks, plant_wh.copied().unwrap_or(0));
@@ -437,7 +442,7 @@ impl Truth {
                 let (is_confirmed, is_right) = self.places.get(&epoch).copied().unwrap_or_default();
                 let is_sure = match block.time_quality {
                     TimeQuality::Anchored => true,
-                    // A server whose clock was wrong may have moved it.
+                    // A server whose clock was wrong may have shifted it.
                     TimeQuality::Estimated => is_right && !self.is_misled,
                     TimeQuality::Device | TimeQuality::Suspect => false,
                 };
@@ -454,14 +459,15 @@ impl Truth {
         Ok(())
     }
 
-    /// What remains to be said once every block has been audited. `may_drop` if the device's spool was
-    /// ever full.
+    /// Completes the verdict once every block has been audited. `may_drop` if the device's spool
+    /// was ever full.
     pub(crate) fn finish(&mut self, may_drop: bool, verdict: &mut Verdict) {
         let (mut lost, mut untold, mut needless) = (None, None, None);
-        // What is told of an epoch's end, destroyed, may stand with the epoch after it.
+        // The gap of an epoch's destroyed end may be reported under the next epoch, so surplus and
+        // shortage are added up over all epochs.
         let (mut spare, mut short) = (0, 0);
         for (epoch, sources) in by_epoch(&self.samples) {
-            let told: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
+            let reported: u64 = (self.gaps.range((epoch, 0)..=(epoch, u32::MAX)))
                 .map(|(_, gap)| u64::from(gap.samples))
                 .sum();
             let (mut excused, mut unknown, mut destroyed) = (0, 0, 0);
@@ -479,15 +485,15 @@ impl Truth {
                     let is_destroyed = *end != End::Spared;
                     destroyed += u64::from(*end == End::Destroyed);
                     let here = missing(Some((SourceNumber(source), ordinal)));
-                    let is_told = self.is_dropped(epoch, batches, ordinal);
-                    if !may_drop && !is_destroyed && is_told != Some(false) {
+                    let is_reported = self.is_dropped(epoch, batches, ordinal);
+                    if !may_drop && !is_destroyed && is_reported != Some(false) {
                         verdict.needless += 1;
                         needless.get_or_insert(here);
                     }
-                    match is_told {
+                    match is_reported {
                         Some(true) => excused += 1,
                         Some(false) | None if *end == End::Untellable => verdict.untellable += 1,
-                        // It was in the journal, and the batch was made without it.
+                        // It was destroyed in the journal, and the batch was cut without it.
                         Some(false) if is_destroyed => unknown += 1,
                         Some(false) => {
                             verdict.lost += 1;
@@ -497,10 +503,11 @@ impl Truth {
                     }
                 }
             }
-            // The power may go before anybody hears which samples a recovery put into which batch.
-            // A gap counts those that were stored and acknowledged in vain too, so it may count more
-            // than is missing, never less.
-            let left = told.saturating_sub(excused);
+            // A power cut may hide from the simulation which samples a recovery put into which
+            // batch, so those are compared by number. A gap also counts samples that were stored
+            // although their acknowledgement was lost, so it may count more than is missing, never
+            // less.
+            let left = reported.saturating_sub(excused);
             verdict.dropped += excused + unknown.min(left);
             spare += left.saturating_sub(unknown);
             let missed = unknown.saturating_sub(left);
@@ -520,7 +527,7 @@ impl Truth {
         (self.lost, self.untold, self.needless) = (lost, untold, needless);
     }
 
-    /// Whether a sample is in a batch that is in a gap; none if nobody knows its batch.
+    /// Whether a sample is in a batch that is in a gap; none if its batch is unknown.
     fn is_dropped(&self, epoch: u32, batches: &[Batched], ordinal: u32) -> Option<bool> {
         let mut its = batches.iter().filter(|batch| (batch.first..=batch.last).contains(&ordinal));
         let mut is_known = false;
@@ -532,7 +539,7 @@ impl Truth {
     }
 }
 
-/// Epochs, each with its inverters and their samples.
+/// Returns the epochs, each with its inverters and their samples.
 fn by_epoch(
     samples: &BTreeMap<(u32, u8), Samples>,
 ) -> impl Iterator<Item = (u32, impl Iterator<Item = (u8, &Samples)>)> {
@@ -554,7 +561,7 @@ impl End {
     }
 }
 
-/// Of all samples in a batch, as they are held.
+/// Returns the hashes of all samples in a batch.
 fn hashes(epoch: u32, source: SourceNumber, bytes: &[u8]) -> Vec<u64> {
     let mut state: Box<State> = Box::default();
     let mut hashes = Vec::new();
@@ -570,7 +577,8 @@ fn hashes(epoch: u32, source: SourceNumber, bytes: &[u8]) -> Vec<u64> {
 }
 
 impl Samples {
-    /// Where the samples with these hashes are, the last first, before `end`. Both are in order.
+    /// Returns the places of the samples with these hashes before `end`, the last first. Both are
+    /// in order.
     fn places(&self, hashes: &[u64], end: usize) -> Vec<usize> {
         let mut held = (0..end).rev();
         let place = |hash: &u64| held.find(|place| self.hashes[*place] == *hash);
@@ -585,7 +593,7 @@ impl Samples {
         self.by_hash.sort_unstable();
     }
 
-    /// The sample with this hash; `likely` is looked at first.
+    /// Returns the place of the sample with this hash; `likely` is tried first.
     fn find(&self, hash: u64, likely: Option<usize>) -> Option<usize> {
         if let Some(place) = likely
             && self.hashes.get(place) == Some(&hash)
@@ -596,7 +604,7 @@ impl Samples {
         let same = self.by_hash[first..].iter().take_while(|(held, _)| *held == hash);
         let places: Vec<usize> =
             same.filter_map(|(_, place)| usize::try_from(*place).ok()).collect();
-        // Of samples that are alike, one that is not stored yet, and was not destroyed if possible.
+        // Among equal samples: one that is not stored yet, if possible one that was not destroyed.
         let free = || places.iter().filter(|place| !self.is_stored[**place]);
         let spared = free().find(|place| self.ends[**place] == End::Spared);
         spared.or(free().next()).or(places.first()).copied()
@@ -661,7 +669,7 @@ mod tests {
 
     #[test]
     fn of_two_samples_that_are_alike_the_destroyed_one_is_missing() {
-        // A clock that is stepped back has the same instant twice.
+        // A clock that is stepped back shows the same instant twice.
         for destroyed in [1, 2] {
             let mut truth = Truth::default();
             let batches = [1, 2].map(|number| batch(number, &[(60_000, 7)], number));

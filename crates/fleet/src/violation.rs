@@ -1,4 +1,4 @@
-//! A broken promise: which, when, and what the device concerned went through before.
+//! A broken promise: which, when, and what happened to the device before.
 
 use std::fmt;
 
@@ -10,34 +10,34 @@ use crate::trace::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invariant {
-    /// What was durable on the device is stored, once it could be delivered.
+    /// Samples that were durable on the device are stored, once they could be delivered.
     NothingLost,
     /// What is stored is stored once.
     NothingDoubled,
     /// What is stored was sampled.
     NothingInvented,
-    /// A sample's time and quality are those at which it was taken, from register to store.
+    /// A sample keeps the time and quality with which it was taken, from register to store.
     NothingRestamped,
-    /// A sample that was placed in time afterwards is where it belongs, if its device heard the server
-    /// in that boot epoch, or had a clock that was right.
+    /// A sample whose time was determined afterwards has the right time, if its device heard from
+    /// the server in that boot epoch, or had a correct clock.
     WellPlaced,
-    /// A device that has just heard the server has its time.
+    /// A device that has just heard from the server has the server's time.
     ClockFollows,
-    /// What was acknowledged is stored from then on.
+    /// What was acknowledged stays stored.
     AcknowledgedIsStored,
     /// No counter seals two messages under one key.
     CounterUsedOnce,
-    /// No batch name stands for two batches.
+    /// No two batches have the same name.
     BatchNamedOnce,
-    /// A message that is older than one that was taken gets no reply, whatever befell the server.
+    /// A message older than an accepted one gets no reply, whatever happened to the server.
     OldIsRefused,
-    /// Only the reply to the message under way is accepted.
+    /// A device accepts only the reply to its current message.
     ReplyIsBound,
-    /// What an enrolled device sent, and arrived as it was sent, is not refused.
+    /// A message of an enrolled device that arrives unchanged is not refused.
     IntactIsTaken,
-    /// What a failing medium destroys of what was durable is told as a gap.
+    /// Durable samples that a failing medium destroys are reported as a gap.
     DamageIsTold,
-    /// A failing medium costs what it destroys, and nothing else.
+    /// A failing medium loses what it destroys, and nothing else.
     DamageIsContained,
     /// The spool stays within its limit.
     SpoolWithinLimit,
@@ -47,42 +47,42 @@ pub enum Invariant {
     MemoryWithinLimit,
     /// Everything is delivered within a bound once faults have stopped.
     Delivered,
-    /// The state of an inverter that the server shows is the last that its device saw, within a bound
-    /// once faults have stopped; until then every message tells of it unless the server knows.
+    /// The server shows the last inverter state that the device saw, within a bound once faults
+    /// have stopped; until then every message reports the state unless the server has it.
     StatesArrive,
-    /// A message can always be made.
+    /// A device can always build a message.
     MessageIsMade,
-    /// Energy equals what the inverter's counter has moved by; where the device's clock was wrong for
-    /// a while, it equals what the batches hold in the order of their times.
+    /// Energy equals the increase of the inverter's counter; where the device's clock was wrong for
+    /// a while, it equals the increase in the batches, ordered by their times.
     EnergyIsCounted,
-    /// No day and no quarter hour has a power that the inverter cannot make, whatever was misread.
+    /// No day or quarter hour shows a power that the inverter cannot produce, whatever was misread.
     NothingImpossible,
-    /// Days and quarter hours have number, sum and extremes of the stored readings.
+    /// Days and quarter hours have the number, sum and extremes of the stored readings.
     RollUpsAddUp,
-    /// Roll-ups that are made again from the batches are what they were, to the byte.
+    /// Roll-ups that are rebuilt from the batches are equal to the stored ones, to the byte.
     RebuildChangesNothing,
-    /// What the device core has had kept is handed back to it.
+    /// What the device core has stored in a slot is handed back to it at the next start.
     KeptIsHandedBack,
-    /// The device starts whatever a power cut has left.
+    /// The device starts whatever a power cut has left on its disk.
     DeviceStarts,
-    /// The server starts whatever a power cut has left.
+    /// The server starts whatever a power cut has left on its disk.
     ServerStarts,
-    /// An inverter that answers correctly within its profile's limits has its registers stored, whatever
-    /// the length and speed of its reads.
+    /// The registers of an inverter that answers correctly within its profile's limits are stored,
+    /// whatever the length and speed of its reads.
     HealthyIsRead,
-    /// Words that reach the device are those that the inverter sent.
+    /// The device takes only words that the inverter sent.
     WordsAreTrue,
     /// Nothing panics.
     NoPanic,
 }
 
-/// A promise broken.
+/// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
     pub invariant: Invariant,
     /// Virtual time.
     pub at_ms: i64,
-    /// The device as the store names it; none if it is the server's.
+    /// The device's id in the store; none if the server broke the promise.
     pub device: Option<String>,
     pub detail: String,
     /// What happened before, oldest first.

@@ -1,8 +1,8 @@
-//! Devices and server together, from the first start to the closing audit.
+//! Runs devices and server, from the first start to the closing audit.
 //!
-//! The server may deal with a message once no device can send one that arrives before it; a device
-//! may go on until an answer could matter. Both bounds rest on the shortest way that the network has,
-//! and neither on which thread is quicker: with one thread or two, a seed gives the same run.
+//! The server may process a message once no device can send one that arrives before it; a device
+//! may go on until an answer could matter. Both bounds follow from the network's shortest way, and
+//! neither depends on which thread is faster: with one thread or two, a seed yields the same run.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -27,16 +27,16 @@ use crate::trace::Digest;
 use crate::truth::Verdict;
 use crate::violation::{Invariant, Violation};
 
-/// How the work is spread.
+/// How the work is spread over threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
     One,
-    /// Devices on a thread of their own beside the server.
+    /// Devices on one thread, the server on another.
     Two,
 }
 
 impl Threads {
-    /// How many may compute at one time.
+    /// Returns how many threads may compute at once.
     pub(crate) fn count(self) -> usize {
         match self {
             Self::One => 1,
@@ -45,16 +45,16 @@ impl Threads {
     }
 }
 
-/// Told how much of the simulation is done, from 0 to 1, and what is at hand.
+/// Called with the fraction done, from 0 to 1, and the current phase.
 pub type Progress<'a> = &'a (dyn Fn(f64, &'static str) + Sync);
 
-/// The stream of random numbers beside those of devices and server.
+/// Number of the random stream for SQLite's salts; devices and server have streams of their own.
 const SALTS_STREAM: u64 = 1 << 41;
-/// Violations that a report holds.
+/// Most violations in a report.
 const VIOLATIONS_MAX: usize = 16;
-/// Sampling intervals for which a device goes on before it is another's turn.
+/// Sampling intervals that a device runs before the next device has its turn.
 const STRETCH_SAMPLES: u32 = 5;
-/// How often an empty queue is looked at before its reader sleeps.
+/// Tries on an empty queue before its reader sleeps.
 const LOOKS: u32 = 1_000;
 /// Groups of messages between two reports of progress.
 const REPORT_GROUPS: u64 = 512;
@@ -68,7 +68,8 @@ pub fn run(
     progress: Progress<'_>,
 ) -> Report {
     let mut report = Report::new(scenario);
-    // Salts of write-ahead logs alone come from there: no answer depends on them, bytes on the disk do.
+    // Only the salts of write-ahead logs are drawn there: bytes on the disk depend on them, answers
+    // not.
     let salts = Random::new(scenario.seed, SALTS_STREAM).below(u64::from(u32::MAX));
     ecowatt_vfs::seed_randomness(u32::try_from(salts).unwrap_or(1));
     let prepared = Server::new(*scenario).and_then(|mut server| {
@@ -86,10 +87,10 @@ pub fn run(
     let (mut fleet, ran) = match threads {
         Threads::One => {
             let mut fleet = make_fleet();
-            let ran = alone(&mut fleet, &mut server, progress);
+            let ran = run_on_one_thread(&mut fleet, &mut server, progress);
             (fleet, ran)
         }
-        Threads::Two => together(scenario, make_fleet, &mut server, progress),
+        Threads::Two => run_on_two_threads(scenario, make_fleet, &mut server, progress),
     };
     if let Err((at, error)) = ran {
         report.violate(server_violation(at, &error, server.trace.clone()));
@@ -123,14 +124,14 @@ fn server_violation(at: UnixMs, error: &ServerError, trace: Vec<String>) -> Viol
     Violation { invariant: Invariant::ServerStarts, at_ms: at.0, device: None, detail, trace }
 }
 
-/// All devices, and how far each has got.
+/// All devices, and how far each has run.
 struct Fleet {
     scenario: Scenario,
     devices: Vec<Device>,
     horizons: BTreeSet<(UnixMs, u32)>,
-    /// Those of them that can go on.
+    /// The devices that can go on.
     ready: BTreeSet<(UnixMs, u32)>,
-    /// When messages arrive that the server has not dealt with.
+    /// Arrivals of messages that the server has not processed.
     due: BTreeSet<(UnixMs, u32, u64)>,
 }
 
@@ -152,10 +153,10 @@ impl Fleet {
         }
     }
 
-    /// Hands over what the server said; whoever it concerns can go on.
-    fn hear(&mut self, said: Vec<FromServer>) {
-        for said in said {
-            match said {
+    /// Hands the server's answers to their devices, which can then go on.
+    fn deliver(&mut self, responses: Vec<FromServer>) {
+        for response in responses {
+            match response {
                 FromServer::Response(response) => {
                     let number = response.device;
                     self.due.remove(&(response.arrives, number, response.serial));
@@ -172,7 +173,7 @@ impl Fleet {
         }
     }
 
-    /// Lets the device that is furthest behind go on for a while; whether there was one that can.
+    /// Runs the device that is furthest behind for a while; returns whether one could go on.
     fn advance(&mut self, out: &mut Vec<Message>) -> bool {
         let Some(before) = self.ready.pop_first() else { return false };
         let device = &mut self.devices[place(before.1)];
@@ -197,16 +198,16 @@ impl Fleet {
         true
     }
 
-    /// No message that has not been given out will arrive before this.
+    /// Returns the instant before which no message can arrive that was not yet handed over.
     fn safe(&self) -> UnixMs {
         let slowest = self.horizons.first().map_or(FAR, |(at, _)| *at);
         if slowest == FAR { FAR } else { after(slowest, self.scenario.latency_min_ms()) }
     }
 
-    /// Whether the server can deal with a message if it hears of `safe`, and could not with `told`.
-    fn is_news(&self, told: UnixMs, safe: UnixMs) -> bool {
+    /// Whether knowing `safe` lets the server process a message that `announced` did not.
+    fn is_news(&self, announced: UnixMs, safe: UnixMs) -> bool {
         let span = i64::try_from(self.scenario.group_span_ms()).unwrap_or(0);
-        let first = self.due.range((UnixMs(told.0 - span + 1), 0, 0)..).next();
+        let first = self.due.range((UnixMs(announced.0 - span + 1), 0, 0)..).next();
         first.is_some_and(|(arrives, ..)| arrives.0 + span <= safe.0)
     }
 
@@ -240,18 +241,18 @@ fn share(scenario: &Scenario, at: UnixMs) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
-/// Whether the server always started again.
+/// Fails if the server could not start again.
 type Ran = Result<(), (UnixMs, ServerError)>;
 
-fn alone(fleet: &mut Fleet, server: &mut Server, progress: Progress<'_>) -> Ran {
+fn run_on_one_thread(fleet: &mut Fleet, server: &mut Server, progress: Progress<'_>) -> Ran {
     let mut messages = Vec::new();
-    let mut said = Vec::new();
+    let mut responses = Vec::new();
     loop {
         while fleet.advance(&mut messages) {}
         server.expect(messages.drain(..));
         let safe = fleet.safe();
         let mut has_worked = false;
-        while server.step(safe, &mut said).map_err(|error| (safe, error))? {
+        while server.step(safe, &mut responses).map_err(|error| (safe, error))? {
             has_worked = true;
         }
         if !has_worked {
@@ -260,35 +261,37 @@ fn alone(fleet: &mut Fleet, server: &mut Server, progress: Progress<'_>) -> Ran 
         if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
             progress(share(&fleet.scenario, safe), "simulating");
         }
-        fleet.hear(std::mem::take(&mut said));
+        fleet.deliver(std::mem::take(&mut responses));
     }
 }
 
-/// What the devices' thread tells the server's.
+/// What the devices' thread sends to the server's.
 struct Portion {
     messages: Vec<Message>,
     safe: UnixMs,
 }
 
-/// Both queues are bounded by the messages that devices have under way, a few each.
-fn together(
+/// Runs devices and server on a thread each. Both queues are bounded by the messages in flight, a
+/// few per device.
+fn run_on_two_threads(
     scenario: &Scenario,
     make_fleet: impl FnOnce() -> Fleet + Send,
     server: &mut Server,
     progress: Progress<'_>,
 ) -> (Fleet, Ran) {
-    let (say, heard) = channel();
+    let (respond, answers) = channel();
     let (send, arrived) = channel();
     thread::scope(|scope| {
-        // Memory is best asked for where it is used and given back: allocators keep it by thread.
+        // The fleet is built on the thread that uses and frees it: allocators keep memory per
+        // thread.
         let devices = scope.spawn(move || {
             let mut fleet = make_fleet();
-            run_devices(&mut fleet, &heard, &send);
+            run_devices(&mut fleet, &answers, &send);
             fleet
         });
-        let ran = run_server(scenario, server, &arrived, &say, progress);
-        // The devices' thread ends with its queues.
-        drop((arrived, say));
+        let ran = run_server(scenario, server, &arrived, &respond, progress);
+        // Closing the queues ends the devices' thread.
+        drop((arrived, respond));
         let fleet = devices.join().unwrap_or_else(|panic| resume_unwind(panic));
         (fleet, ran)
     })
@@ -298,19 +301,19 @@ fn run_server(
     scenario: &Scenario,
     server: &mut Server,
     arrived: &Receiver<Portion>,
-    say: &Sender<Vec<FromServer>>,
+    respond: &Sender<Vec<FromServer>>,
     progress: Progress<'_>,
 ) -> Ran {
     let mut safe = START;
-    let mut said = Vec::new();
+    let mut responses = Vec::new();
     loop {
         while let Ok(portion) = arrived.try_recv() {
             server.expect(portion.messages);
             safe = portion.safe;
         }
-        if server.step(safe, &mut said).map_err(|error| (safe, error))? {
-            if say.send(std::mem::take(&mut said)).is_err() {
-                // The devices' thread has panicked; whoever waits for it says so.
+        if server.step(safe, &mut responses).map_err(|error| (safe, error))? {
+            if respond.send(std::mem::take(&mut responses)).is_err() {
+                // The devices' thread has panicked; joining it will report that.
                 return Ok(());
             }
             if server.counts.groups.is_multiple_of(REPORT_GROUPS) {
@@ -321,15 +324,15 @@ fn run_server(
         if safe == FAR {
             return Ok(());
         }
-        let Ok(portion) = soon(arrived) else { return Ok(()) };
+        let Ok(portion) = recv_spinning(arrived) else { return Ok(()) };
         server.expect(portion.messages);
         safe = portion.safe;
     }
 }
 
-/// The next of a queue that is seldom empty for long: sleeping and being woken takes both sides more
-/// time than looking again.
-fn soon<T>(queue: &Receiver<T>) -> Result<T, RecvError> {
+/// Receives from a queue that is seldom empty for long: sleeping and being woken costs both sides
+/// more time than trying again.
+fn recv_spinning<T>(queue: &Receiver<T>) -> Result<T, RecvError> {
     for _ in 0..LOOKS {
         match queue.try_recv() {
             Ok(next) => return Ok(next),
@@ -340,25 +343,25 @@ fn soon<T>(queue: &Receiver<T>) -> Result<T, RecvError> {
     queue.recv()
 }
 
-/// Devices run ahead of the server as far as they can.
-fn run_devices(fleet: &mut Fleet, heard: &Receiver<Vec<FromServer>>, send: &Sender<Portion>) {
+/// Runs the devices ahead of the server as far as they can go.
+fn run_devices(fleet: &mut Fleet, answers: &Receiver<Vec<FromServer>>, send: &Sender<Portion>) {
     let mut messages = Vec::new();
-    let mut told = START;
+    let mut announced = START;
     loop {
-        while let Ok(said) = heard.try_recv() {
-            fleet.hear(said);
+        while let Ok(responses) = answers.try_recv() {
+            fleet.deliver(responses);
         }
         let has_worked = fleet.advance(&mut messages);
         let safe = fleet.safe();
-        if !has_worked || fleet.is_news(told, safe) {
-            told = safe;
+        if !has_worked || fleet.is_news(announced, safe) {
+            announced = safe;
             if send.send(Portion { messages: std::mem::take(&mut messages), safe }).is_err() {
                 return;
             }
         }
         if !has_worked {
-            match soon(heard) {
-                Ok(said) => fleet.hear(said),
+            match recv_spinning(answers) {
+                Ok(responses) => fleet.deliver(responses),
                 Err(_) => return,
             }
         }
@@ -378,6 +381,8 @@ fn close(
     let end = scenario.end();
     let clock_errors = server.clock_errors.clone();
     let (store, stepper) = server.store()?;
+    // The store is read on one thread; decoding and comparing is done on all. The channel is short,
+    // so that only a few devices' data are in memory.
     let (send, read) = sync_channel::<(&mut Device, Held)>(2 * threads.count());
     let read = Mutex::new(read);
     let count = scenario.devices;

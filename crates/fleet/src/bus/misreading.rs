@@ -1,8 +1,8 @@
 //! Wrong values in well-formed answers.
 //!
-//! Inverters and gateways sometimes answer with words that the inverter does not hold, in frames with
-//! nothing wrong: one word of a 32-bit number from another moment, an older answer, filler, a register
-//! with any number in it. The device cannot tell such an answer from a right one by its frame.
+//! Inverters and gateways sometimes answer in correct frames with words that the inverter does not
+//! hold: one word of a 32-bit number from another moment, an older answer, filler, a register with
+//! an arbitrary number. The device cannot tell such an answer from a correct one by its frame.
 
 use ecowatt_inverter::Tabulation;
 use ecowatt_inverter::journal::AnsweredRead;
@@ -11,16 +11,16 @@ use ecowatt_model::UnixMs;
 use crate::random::Random;
 use crate::scenario::Level;
 
-/// Of the random numbers of a bus, so that no other draw depends on how many misreadings there are.
+/// Number of the random stream of misreadings, so that no other draw depends on how many there are.
 const STREAM: u64 = 1 << 43;
-/// Oldest answer that comes again: that of the day before.
+/// Age of the oldest answer that is repeated: a day.
 const OLD_MAX_MS: u64 = 24 * 3_600_000;
 
 /// Decides which answers are misread, and how.
 #[derive(Debug)]
 pub(super) struct Misreadings {
     random: Random,
-    /// Of all answers, in millionths.
+    /// Share of all answers, in millionths.
     rate: u32,
 }
 
@@ -29,7 +29,7 @@ impl Misreadings {
         Self { random: Random::new(0, STREAM), rate: 0 }
     }
 
-    /// About one in a week of an inverter that is read once a minute, or several a day.
+    /// About one a week for an inverter that is read once a minute, or several a day, by level.
     pub(super) fn at(level: Level, seed: u64) -> Self {
         let rate = match level {
             Level::None => 0,
@@ -39,7 +39,7 @@ impl Misreadings {
         Self { random: Random::new(seed, STREAM), rate }
     }
 
-    /// The words that are answered instead, if this answer is misread.
+    /// Returns the words that are sent instead, if this answer is misread.
     pub(super) fn strike(&mut self, table: &Tabulation, read: &AnsweredRead) -> Option<Vec<u16>> {
         let random = &mut self.random;
         if self.rate == 0 || !random.happens(self.rate) {

@@ -1,4 +1,4 @@
-//! What each fault does to a read, and that no answer is ever false.
+//! Effects of each fault on a read, and that no answer is ever false.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use crate::plant::Plants;
 /// 2026-06-21T10:00Z.
 const START: UnixMs = UnixMs(1_782_036_000_000);
 const STEP: Duration = Duration::from_secs(60);
-/// Into the night at both places.
+/// Until night at both sites.
 const ROWS: usize = 900;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ fn first_read(plant: usize) -> Read {
     plants().of(plant).plan.reads()[0]
 }
 
-/// An answer that does not borrow.
+/// An answer that owns its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     after: Duration,
@@ -60,7 +60,7 @@ fn ask(bus: &mut Bus, plant: usize, now: UnixMs, random: &mut Random) -> Seen {
     seen(&bus.read(&first_read(plant), TIMEOUT, now, random))
 }
 
-/// What a device sees of reads at 60, 120, … seconds while a fault is there.
+/// Returns what a device sees of reads at 60, 120, … seconds while a fault is active.
 fn under(spec: &FaultSpec, reads: u64) -> (Vec<Seen>, Bus) {
     let (mut bus, mut random) = (bus(0), Random::new(9, 9));
     ask(&mut bus, 0, START, &mut random).result.unwrap();
@@ -244,7 +244,8 @@ fn what_is_left_of_a_long_duplicate_does_no_harm() {
         assert!(!answered.is_false);
         match answered.result {
             ReadResult::Words(_) => kinds[0] += 1,
-            // Six bytes of two answers do not fit what is taken at once and start the next exchange.
+            // Six bytes of the two answers exceed what is taken at once and begin the next
+            // exchange.
             ReadResult::Garbled | ReadResult::Timeout => kinds[1] += 1,
             ReadResult::Exception(_) | ReadResult::Unreachable => panic!("{answered:?}"),
         }
@@ -252,7 +253,7 @@ fn what_is_left_of_a_long_duplicate_does_no_harm() {
     assert!(kinds.iter().all(|times| *times > 100), "{kinds:?}");
 }
 
-/// A device's weeks in a storm of faults: what it saw, in one number, and what happened.
+/// Runs a device for weeks in a storm of faults; returns a digest of what it saw, and the counts.
 fn storm(seed: u64, plant: usize, reads: u64) -> (u64, Counts) {
     let mut bus = Bus::new(plants().of(plant), seed, START).unwrap();
     let mut random = Random::new(seed, 1);
@@ -310,7 +311,7 @@ fn false_words_would_be_noticed() {
     assert!(bus.is_true(&read));
     bus.words[0] ^= 1;
     assert!(!bus.is_true(&read));
-    // Taken and answered alike, and not what the table holds.
+    // Sent and accepted alike, but not what the table holds.
     if let Some(answered) = &mut bus.answered {
         answered.words[0] ^= 1;
     }
@@ -328,7 +329,7 @@ fn without_faults_a_level_of_none_disturbs_nothing() {
     assert_eq!(bus.counts().faults.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 
-/// A slow line and a slow way may take longer than the profile allows, without any fault.
+/// A slow line and a slow way together may exceed the profile's time, without any fault.
 #[test]
 fn an_answer_that_was_not_had_was_missed_or_slow() {
     let mut bus = bus(0).at_pace(Pace::Wire { baud: 600 });

@@ -1,4 +1,4 @@
-//! What must hold of a device whatever befalls it, checked at each thing that it does.
+//! Promises that a device must keep whatever happens to it, checked at each of its actions.
 
 use ecowatt_device::Slot;
 use ecowatt_device::limits::CLOCK_STEP_MIN;
@@ -11,10 +11,10 @@ use crate::network::Message;
 use crate::trace::What;
 use crate::violation::{Invariant, Violation};
 
-/// A clock this near to the truth is right.
+/// Largest error of a clock that counts as right.
 pub(super) const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;
 
-/// Most violations that one device reports, the first of each promise aside.
+/// Most violations that one device reports, besides the first of each promise.
 const VIOLATIONS_MAX: usize = 8;
 
 impl Device {
@@ -32,7 +32,7 @@ impl Device {
         }
     }
 
-    /// The server has just started and holds these batches, ascending.
+    /// Checks the batches that the server holds after a start; `stored` ascends.
     pub(crate) fn audit(&mut self, at: UnixMs, stored: &[BatchId]) {
         for id in self.truth.unkept(stored, &self.given) {
             let detail = format!("batch {id} was acknowledged and is gone after a restart");
@@ -40,12 +40,13 @@ impl Device {
         }
     }
 
-    /// Acknowledged batches that the store has not at the end; `stored` ascends.
+    /// Returns the acknowledged batches that the store lacks at the end; `stored` ascends.
     pub(crate) fn unkept(&self, stored: &[BatchId]) -> Vec<BatchId> {
         self.truth.unkept(stored, &self.given)
     }
 
-    /// The server replies in the order in which it takes messages, but for those that came together.
+    /// Checks that the server replies in the order in which messages arrived, except within a
+    /// group.
     pub(super) fn check_reply_order(&mut self, leaves: UnixMs, counter: Counter) {
         if let Some((at, newest)) = self.replied
             && at < leaves
@@ -60,8 +61,8 @@ impl Device {
         self.replied = Some((leaves, newest));
     }
 
-    /// The server's time has come with a reply. The device cannot know when on the way of message and
-    /// reply it was read, and leaves small deviations alone.
+    /// Checks the clock after a reply brought the server's time. The device cannot know at which
+    /// moment of the exchange the server read its clock, and ignores small deviations.
     pub(super) fn check_clock(&mut self, now: UnixMs, until: UnixMs, server_error_ms: i64) {
         let Life::On(running) = &self.life else { return };
         let taken_ms = EXCHANGE_TIMEOUT_MS.saturating_sub(until.0.abs_diff(now.0));
@@ -74,7 +75,7 @@ impl Device {
         }
     }
 
-    /// A device that starts has what was kept before.
+    /// Checks that a device starts with the slots that were stored before.
     pub(super) fn check_kept(&mut self, now: UnixMs, node: &DeviceNode) {
         for slot in Slot::ALL {
             let held = kept(node, slot);
@@ -85,7 +86,7 @@ impl Device {
         }
     }
 
-    /// A message tells how each inverter is, unless the server knows.
+    /// Checks that a message reports the state of each inverter, unless the server has it.
     fn check_states(&mut self, now: UnixMs, message: &[u8]) {
         let Life::On(running) = &self.life else { return };
         let sources = running.node.core().sources();
@@ -118,7 +119,7 @@ impl Device {
             }
             Done::Kept { slot, result } => {
                 self.trace.note(now, What::Kept { slot, is_durable: result.is_ok() });
-                // A write that failed may be there nevertheless.
+                // A failed write may have reached the disk.
                 self.kept.remove(slot.name());
                 if let Life::On(running) = &self.life
                     && result.is_ok()
@@ -149,7 +150,7 @@ impl Device {
         }
     }
 
-    /// A batch of this name is durable.
+    /// Notes the name of a durable batch.
     pub(super) fn note_name(&mut self, now: UnixMs, id: BatchId) {
         let last = self.given.entry(id.epoch.0).or_default();
         if id.sequence.0 <= *last {
@@ -215,7 +216,7 @@ impl Device {
             let detail = format!("spool holds {} of {} bytes", report.bytes, self.spool_bytes);
             self.violate(now, Invariant::SpoolWithinLimit, detail);
         }
-        // A drop makes room for one batch: a quarter of the limit at most, as is a segment.
+        // A drop makes room for one batch, at most a quarter of the limit, like a segment.
         let was_full = report.bytes >= self.spool_bytes / 2;
         self.was_full |= was_full;
         let is_dropped = report.dropped_batches > self.dropped_batches;
@@ -231,7 +232,7 @@ impl Device {
         }
     }
 
-    /// Nothing that is older than a dropped batch waits any more.
+    /// Checks that no batch older than a dropped one still waits.
     pub(super) fn check_oldest_dropped(&mut self, now: UnixMs, offered: &[BatchId]) {
         let Some(dropped) = self.dropped_to.filter(|_| !medium::is_bad(self.index)) else { return };
         if let Some(older) = offered.iter().find(|id| **id <= dropped) {
@@ -241,17 +242,17 @@ impl Device {
     }
 }
 
-/// How far a clock was stepped since it was confirmed where the epoch began.
+/// Returns by how many milliseconds a clock was stepped since the epoch's start was confirmed.
 fn stepped_ms(start: UnixMs, wall: UnixMs, now: MonoMs) -> i64 {
     wall.0 - start.0 - i64::try_from(now.0).unwrap_or(i64::MAX)
 }
 
-/// First and last sample of so many up to the last.
+/// Returns the first and last ordinal of `rows` samples that end with `last`.
 pub(super) fn ordinals(last: u32, rows: u16) -> (u32, u32) {
     ((last + 1).saturating_sub(u32::from(rows)), last)
 }
 
-/// What the core has in a slot.
+/// Returns what the core has in a slot.
 fn kept(node: &DeviceNode, slot: Slot) -> Vec<u8> {
     let mut bytes = vec![0; Slot::LEN_MAX];
     let len = node.core().kept(slot, &mut bytes);

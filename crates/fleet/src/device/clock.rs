@@ -6,29 +6,29 @@ use crate::random::Random;
 use crate::scenario::Rates;
 use crate::truth::Birth;
 
-/// Most that a crystal is off, in parts per million.
+/// Largest drift of a crystal, in parts per million.
 const DRIFT_PPM_MAX: u64 = 100;
-/// A clock that a battery kept is this good.
+/// Largest error of a clock with a battery.
 const SMALL_ERROR_MS: u64 = 300;
-/// One that was set by hand is this bad.
+/// Largest error of a clock that was set by hand.
 const LARGE_ERROR_MS: u64 = 3 * 86_400_000;
 
 /// The clocks of one epoch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeviceClock {
     birth: Birth,
-    /// What the system clock shows beyond the truth; none if it was never set.
+    /// Error of the system clock; none if it was never set.
     error_ms: Option<i64>,
-    /// When a time server is found, whether or not ours is, and puts the system clock right.
+    /// When a time server corrects the system clock, whether or not our server is reachable.
     right_from: Option<UnixMs>,
 }
 
-/// Of the clocks that are wrong at the start, this share is put right, within the time.
+/// One in this many clocks that are wrong at the start is corrected by a time server.
 const PUT_RIGHT_ONE_IN: u64 = 2;
 const PUT_RIGHT_WITHIN_MS: u64 = 3 * 3_600_000;
-/// Draws that a start makes beside the device's own.
+/// Number of the random stream for time servers, apart from the device's own.
 const TIME_SERVERS: u64 = 0x7469_6d65;
-/// Within this time a board without a battery has found a time server.
+/// Longest time until a board without a battery finds a time server.
 const SET_WITHIN_MS: u64 = 30 * 60_000;
 
 impl DeviceClock {
@@ -53,8 +53,8 @@ impl DeviceClock {
         Self { birth: Birth { boot: now, drift_ppm }, error_ms, right_from }
     }
 
-    /// The same on a board that has no battery for its clock: it is unset at every start, and right once a
-    /// time server is found.
+    /// Makes it the clock of a board without a battery: unset at every start, and right once a time
+    /// server is found.
     pub(crate) fn without_battery(self) -> Self {
         let boot = self.birth.boot;
         let mut others = Random::new(boot.0.cast_unsigned(), TIME_SERVERS);
@@ -70,23 +70,23 @@ impl DeviceClock {
         self.error_ms
     }
 
-    /// What the system clock shows.
+    /// Returns what the system clock shows.
     pub(crate) fn system(&self, now: UnixMs) -> UnixMs {
         if self.right_from.is_some_and(|from| now >= from) {
             return now;
         }
-        // An unset clock shows when its device was made: 2000-01-01.
+        // An unset clock shows 2000-01-01.
         self.error_ms.map_or(UnixMs(946_684_800_000), |error| UnixMs(now.0 + error))
     }
 
-    /// Time since the start as the device measures it.
+    /// Returns the time since the start as the device measures it.
     pub(crate) fn mono(&self, now: UnixMs) -> MonoMs {
         let elapsed = now.0 - self.birth.boot.0;
         let shown = i128::from(elapsed) * i128::from(1_000_000 + self.birth.drift_ppm) / 1_000_000;
         MonoMs(u64::try_from(shown).unwrap_or(0))
     }
 
-    /// The first true instant at which [`DeviceClock::mono`] has reached `at`.
+    /// Returns the first true instant at which [`DeviceClock::mono`] has reached `at`.
     pub(crate) fn true_time(&self, at: MonoMs) -> UnixMs {
         let Ok(mono) = i64::try_from(at.0) else { return UnixMs(i64::MAX) };
         if mono > i64::MAX / 4 {

@@ -1,6 +1,6 @@
-//! What befell a device, and what it did, in numbers.
+//! Counts of what happened to a device and what it did.
 
-/// What befell a device, and what it did.
+/// Counts of what happened to a device and what it did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct DeviceCounts {
     pub starts: u64,
@@ -14,19 +14,19 @@ pub struct DeviceCounts {
     pub inverter_disturbed: u64,
     pub clocks_unset: u64,
     pub clocks_wrong: u64,
-    /// Messages made, with those for which there was no connection.
+    /// Messages built, including those for which there was no connection.
     pub messages: u64,
-    /// Of messages that went out, the seal and all within included, HTTP and below not.
+    /// Bytes of messages sent, including the seal but not HTTP and the layers below.
     pub bytes: u64,
     pub batches: u64,
-    /// Batches that were sent again.
+    /// Batches that were sent more than once.
     pub resent: u64,
     pub recovered_samples: u64,
-    /// Samples that were in memory alone when the power went, or that no storage could take.
+    /// Samples that were only in memory when the power failed, or that no storage could take.
     pub not_durable: u64,
     pub backlog_max: u64,
     pub memory_max_bytes: u64,
-    /// Replies that were not made for the message under way, or came to no message.
+    /// Replies to other messages than the current one, or without a current one.
     pub foreign_replies_refused: u64,
 }
 

@@ -1,7 +1,7 @@
-//! One inverter of a device: its bus, the read under way, and what a sample of it must hold.
+//! One inverter of a device: its bus, the current read, and what its next sample must hold.
 //!
-//! Every word that reaches the node is remembered until the cycle's sample is there; the sample must
-//! hold those words under the instant at which the first of them was asked for, and nothing else.
+//! Every word that reaches the node is remembered until the cycle's sample is complete. The sample
+//! must hold exactly those words, under the instant at which the first of them was requested.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) struct Line {
     under_way: Option<Exchange>,
     cycle: Cycle,
     is_false: bool,
-    /// An answer within the profile's time was not waited for.
+    /// The device did not wait for an answer that was within the profile's time.
     is_missed: bool,
     /// An answer took longer than the profile allows.
     is_slow: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Line {
     calm_at: Option<UnixMs>,
 }
 
-/// A read whose answer is on the bus and has not reached the node.
+/// A read whose answer has not reached the node yet.
 struct Exchange {
     read: Read,
     answers_at: UnixMs,
@@ -46,7 +46,7 @@ struct Exchange {
     latency: Duration,
 }
 
-/// What the present cycle brought so far.
+/// What the current cycle has brought so far.
 struct Cycle {
     words: Vec<Option<u16>>,
     began: Option<MonoMs>,
@@ -85,12 +85,12 @@ impl Line {
         self.number
     }
 
-    /// Index of its plant.
+    /// Returns the index of its plant.
     pub(crate) fn plant(&self) -> usize {
         self.plant
     }
 
-    /// The plant's lifetime counter, in watt-hours.
+    /// Returns the plant's lifetime counter, in watt-hours.
     pub(super) fn plant_wh(&self, at: UnixMs) -> u32 {
         u32::try_from(self.bus.table().lifetime_wh(at)).unwrap_or(u32::MAX)
     }
@@ -113,14 +113,14 @@ impl Line {
         self.under_way.as_ref().map(|exchange| exchange.answers_at)
     }
 
-    /// The node asks for registers.
+    /// Begins a read that the node requests.
     pub(super) fn ask(&mut self, read: Read, timeout: Duration, now: UnixMs, clock: &DeviceClock) {
         let answered = self.bus.read(&read, timeout, now, &mut self.random);
         self.is_false |= answered.is_false;
         self.is_missed |= answered.is_missed;
         self.is_slow |= answered.is_slow;
         if answered.is_misread {
-            // A state or a model's header that is misread keeps registers from being read for a while.
+            // A misread state or model header keeps registers from being read for a while.
             self.calm_at = self.calm_at.map(|calm| calm.max(now));
         }
         let began = clock.mono(now.plus(answered.sent_after));
@@ -130,10 +130,10 @@ impl Line {
         self.under_way = Some(Exchange { read, answers_at, began, latency });
     }
 
-    /// The answer reaches the node.
+    /// Passes the answer to the node.
     pub(super) fn answer(&mut self, now: MonoMs, node: &mut DeviceNode) {
         let Some(exchange) = self.under_way.take() else { return };
-        // What was asked in vain before the first words is no part of the sample.
+        // Reads without an answer before the first words are not part of the sample.
         if self.cycle.words.iter().all(Option::is_none) {
             self.cycle.began = Some(exchange.began);
         }
@@ -147,8 +147,8 @@ impl Line {
         node.handle_read(now, self.number, &ReadOutcome { began, latency, result });
     }
 
-    /// Compares a sample with what the cycle brought, and begins the next cycle. `stepped_ms` is how far
-    /// the clock was stepped since it was confirmed where the epoch began.
+    /// Compares a sample with what the cycle brought, and begins the next cycle. `stepped_ms` is by
+    /// how much the clock was stepped since the epoch's start was confirmed.
     pub(super) fn check(
         &mut self,
         sample: &Sample<'_>,
@@ -176,7 +176,7 @@ impl Line {
         let is_healthy =
             is_within_profile && self.calm_at.is_some_and(|calm| at >= calm.plus(RECOVERY));
         let is_whole = sample.marks.iter().all(|mark| {
-            // What was refused while there were faults is tried again hours later.
+            // Registers that were refused during faults are tried again only hours later.
             matches!(mark, Mark::Read | Mark::NotDue | Mark::Quarantined)
         });
         if is_healthy && !is_whole {
@@ -184,11 +184,11 @@ impl Line {
             return Err((Invariant::HealthyIsRead, detail));
         }
         if !words_are_true {
-            let detail = format!("sample {} holds words that nobody read", sample.ordinal);
+            let detail = format!("sample {} holds words that were not read", sample.ordinal);
             return Err((Invariant::NothingRestamped, detail));
         }
         let Some(began) = began else { return Ok(()) };
-        // The node's present reading of the time of day, moved back to when the cycle began.
+        // The node's current time of day, moved back to the beginning of the cycle.
         let age = i64::try_from(now.0.saturating_sub(began.0)).unwrap_or(i64::MAX);
         let expected = match (sample.base, wall) {
             (TimeBase::Unix, Some(wall)) => wall.0 - age,
@@ -213,7 +213,7 @@ impl Line {
         Err((Invariant::NothingRestamped, detail))
     }
 
-    /// The device has lost its power or stopped.
+    /// Drops the current read, because the device has lost its power or stopped.
     pub(super) fn drop_exchange(&mut self) {
         self.under_way = None;
         self.cycle.began = None;
@@ -226,7 +226,7 @@ impl Line {
         self.bus.disturb(random, now, self.level);
     }
 
-    /// Whatever it answers is what it holds, from here on.
+    /// Stops misreadings: from here on the inverter answers what it holds.
     pub(super) fn misread_never(&mut self) {
         self.bus.misread_never();
     }
@@ -237,8 +237,8 @@ impl Line {
     }
 }
 
-/// How long a device may take to read an inverter whole again after its faults: the longest pause and
-/// some cycles.
+/// Time until a device must read an inverter completely again after its faults: the longest pause
+/// and some cycles.
 const RECOVERY: Duration = Duration::from_secs(900);
 
 /// Instants are whole milliseconds on clocks that drift.

@@ -1,4 +1,4 @@
-//! A device's messages on their way to the server, and what comes back.
+//! A device's messages on their way to the server, and the answers.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::network::{Answer, Delivered, Delivery, Message, Response};
 use crate::trace::What;
 use crate::violation::Invariant;
 
-/// How long a connection attempt into a partition or to a dead server takes.
+/// Time until a connection attempt fails in a partition or while the server is down.
 const REFUSED_AFTER_MS: u64 = 3_000;
 
-/// A copy of a message that the server has not dealt with.
+/// A copy of a message that the server has not processed.
 pub(super) struct InFlight {
     pub(super) arrives: UnixMs,
     pub(super) counter: Counter,
-    /// Whether the server's answer comes back over the connection that the device waits on.
+    /// Whether the server's answer returns over the connection that the device waits on.
     is_first: bool,
     is_intact: bool,
 }
 
 impl Device {
-    /// The server has dealt with a copy. It is looked at when the device has got so far that it may
-    /// matter, however early it is known.
+    /// Takes the server's response to a copy. It is processed when the device has reached the
+    /// instant at which it matters, however early it arrives here.
     pub(crate) fn hear(&mut self, response: Response) {
         if self.in_flight.contains_key(&response.serial) {
             self.responses.insert(response.serial, response);
@@ -107,7 +107,7 @@ impl Device {
                         return;
                     }
                     Err(_) => {
-                        // Whatever comes over its connection ends the exchange.
+                        // Anything that arrives over its connection ends the exchange.
                         running.sent = None;
                         self.counts.foreign_replies_refused += 1;
                         self.trace.note(now, What::Answered { counter, accepted: false });
@@ -125,7 +125,7 @@ impl Device {
             Delivered::Refused(status) => LinkFailure::Refused { status },
             Delivered::Unreachable => LinkFailure::Unreachable,
         };
-        // What comes late or unasked is no failure of the message under way.
+        // A late or unrequested answer is not a failure of the current message.
         if is_awaited {
             running.sent = None;
             running.node.handle_link_failure(mono, failure);
@@ -161,7 +161,7 @@ impl Device {
             self.deliver(after(now, REFUSED_AFTER_MS), Delivery { counter, what });
             return;
         }
-        // Into a partition there is no connection over which anything could go.
+        // In a partition there is no connection, so no bytes are sent.
         self.counts.bytes += u64::try_from(bytes.len()).unwrap_or(0);
         for id in batches {
             self.counts.resent += u64::from(!self.offered.insert(*id));

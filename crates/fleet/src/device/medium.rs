@@ -1,9 +1,9 @@
-//! How the medium under a device fails, and what that destroys.
+//! Failures of the medium under a device, and what they destroy.
 //!
-//! Every fourth device has a card that loses sectors, lets bits rot and closes files. What was durable
-//! in the place is noted before it goes: that, and nothing else, may be missing in the end, and must
-//! have been told. Of the two copies of the ledger one is spared while the other is damaged: no device
-//! goes on without either.
+//! Every fourth device has a card that loses sectors, flips bits and makes files unreadable. What
+//! is durable in the affected place is noted before it is destroyed: only that may be missing in
+//! the end, and it must be reported as a gap. One copy of the ledger is spared while the other is
+//! damaged, because a device cannot go on without both.
 
 mod held;
 
@@ -20,15 +20,15 @@ use crate::scenario::Scenario;
 use crate::trace::What;
 use held::Held;
 
-/// The streams of random numbers of the media.
+/// Numbers of the random streams of the media begin here.
 const STREAM: u64 = 1 << 42;
-/// Sectors in a row that go at once, at most.
+/// Most neighbouring sectors that fail at once.
 const SECTORS_MAX: u64 = 8;
 const SECTOR: usize = 512;
-/// What is near the end of a file is what still matters.
+/// Bytes at the end of a file that are hit more often, because newer records still matter.
 const TAIL: usize = 2_048;
 
-/// When the medium of a device fails next, and how.
+/// When and how the medium of a device fails next.
 pub(super) struct Medium {
     random: Random,
     mean_ms: u64,
@@ -43,7 +43,7 @@ impl Medium {
         Self { random, mean_ms, fails_at }
     }
 
-    /// It fails no more.
+    /// Stops all failures.
     pub(super) fn calm(&mut self) {
         self.fails_at = FAR;
     }
@@ -53,14 +53,14 @@ fn next(random: &mut Random, mean_ms: u64, now: UnixMs) -> UnixMs {
     if mean_ms == 0 { FAR } else { after(now, random.waiting_ms(mean_ms)) }
 }
 
-/// Whether the device with this index has a card that fails. None of them has a small spool: what
-/// theirs drop is what the card lost.
+/// Whether the device with this index has a failing card. None of them has a small spool, so
+/// whatever they report as dropped was lost by the card.
 pub(super) fn is_bad(index: u32) -> bool {
     index % 4 == 1
 }
 
 impl Device {
-    /// Something on the medium is gone.
+    /// Destroys something on the medium.
     pub(super) fn fail_medium(&mut self, now: UnixMs) {
         self.medium.fails_at = next(&mut self.medium.random, self.medium.mean_ms, now);
         let may_hit = |file: &FileState| file.len > 0 && file.is_durable && is_kept(&file.name);
@@ -107,7 +107,7 @@ impl Device {
         self.note_destroyed(now, name, &before, &hit);
     }
 
-    /// Both copies of the ledger can be read, and the last write to them was whole.
+    /// Whether both copies of the ledger can be read and the last write to them was complete.
     fn has_two_ledgers(&self) -> bool {
         matches!(self.life, Life::On(_))
             && Ledger::open(self.disk.fork(0)).is_ok_and(|ledger| !ledger.is_damaged())
@@ -121,13 +121,14 @@ impl Device {
             _ => "layout",
         };
         if file == "ledger" {
-            // With its newer copy goes where the epoch began.
+            // The newer copy of the ledger holds the start of the epoch, which may be lost with it.
             self.truth.displace();
         }
         let pieces = held::pieces(name, before);
         let is_hit = |range: &Range<usize>| hit.start < range.end && range.start < hit.end;
         let is_journal = file == "journal";
-        // Of a journal its length tells how much there was; of a segment what was written after it.
+        // A journal's length shows how much there was; a segment's content is shown by what follows
+        // it.
         let told_to = match is_journal {
             true if area(name).is_some_and(|area| self.disk.len(area).is_ok()) => usize::MAX,
             true => 0,
@@ -156,7 +157,7 @@ impl Device {
         self.trace.note(now, What::Destroyed { file, batch: None, samples });
     }
 
-    /// Whether the records of a segment are the same as ever.
+    /// Whether the records of a segment are unchanged.
     fn is_sound(&self, name: &str, before: &[u8], range: &Range<usize>) -> bool {
         let mut bytes = vec![0; range.len()];
         let start = u64::try_from(range.start).unwrap_or(0);
@@ -164,7 +165,7 @@ impl Device {
         is_read && before.get(range.clone()) == Some(&bytes)
     }
 
-    /// Whether something sound says how far the spool went: a later segment, or a journal.
+    /// Whether something intact shows how far the spool went: a later segment, or a journal.
     fn is_followed(&self, name: &str) -> bool {
         let files = self.disk.files();
         let names = files.iter().map(|file| file.name.as_str());
@@ -179,7 +180,7 @@ impl Device {
     }
 }
 
-/// Whether a file is one whose loss can be told: not what was put aside, nor the core's slots.
+/// Whether the loss of a file can be reported: not of files put aside, nor of the core's slots.
 fn is_kept(name: &str) -> bool {
     ["ledger", "spool", "draft", "layout"].iter().any(|prefix| name.starts_with(prefix))
 }

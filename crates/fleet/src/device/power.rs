@@ -1,4 +1,4 @@
-//! How a device comes to life, and how it ends: in order, or where the power goes.
+//! Starts and ends of a device: in order, or by a power cut.
 
 use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::UnixMs;
@@ -15,10 +15,10 @@ use crate::network::Message;
 use crate::trace::What;
 use crate::violation::Invariant;
 
-/// How much longer boards without a battery are without power than others, so that the end of the epoch
-/// before says little of the time.
+/// Factor by which boards without a battery are without power for longer than others, so that the
+/// end of the previous epoch says little about the time.
 const NO_BATTERY_AWAY: u64 = 30;
-/// Pause of the service supervisor before it starts an agent that gave up.
+/// The service supervisor's pause before it restarts an agent that gave up.
 const SUPERVISOR_PAUSE_MS: u64 = 10_000;
 
 impl Device {
@@ -26,7 +26,7 @@ impl Device {
         if self.disk.is_off() {
             self.disk.restart();
         }
-        // The power may go again while it recovers.
+        // The power may fail again during recovery.
         if !self.is_calm && self.random.happens(100_000) {
             let operations = self.random.between(1, 30);
             self.disk.cut_after(operations);
@@ -83,7 +83,7 @@ impl Device {
             }
         };
         self.counts.starts += 1;
-        // Recovery may have finished a removal.
+        // Recovery may have completed a removal.
         self.dropped_batches = node.report().dropped_batches;
         let epoch = node.epoch();
         let recovered = self.take_recovered(now, &mut node);
@@ -96,15 +96,15 @@ impl Device {
         }
         self.given.insert(epoch.0, 0);
         self.states = States::default();
-        // Where a disk failed, neither a removal nor its note may have outlasted the cut: then what was
-        // to be dropped is there again.
+        // After a failure of the disk, neither a removal nor its note may have survived the cut;
+        // then the dropped batches are back.
         self.dropped_to = None;
         self.truth.born(epoch.0, clock.birth());
         self.life =
             Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
     }
 
-    /// Batches that recovery made are of earlier epochs and stand in the spool.
+    /// Takes the batches that recovery made; they are of earlier epochs and already in the spool.
     pub(super) fn take_recovered(&mut self, now: UnixMs, node: &mut DeviceNode) -> u64 {
         let mut samples = 0;
         for batch in node.take_recovered() {
@@ -121,12 +121,12 @@ impl Device {
         self.counts.recovered_samples += u64::from(rows);
     }
 
-    /// Cuts what is buffered, as far as the disk plays along.
+    /// Cuts and persists what is buffered, as far as the disk works.
     pub(super) fn persist_all(&mut self, now: UnixMs) {
         let Life::On(running) = &mut self.life else { return };
         running.node.flush(running.clock.mono(now));
         let mut unsent = Vec::new();
-        // A message that comes about here is lost with the connection.
+        // A message built here is lost with the connection.
         self.act(now, &mut unsent);
         for message in unsent {
             self.in_flight.remove(&message.serial);
@@ -161,7 +161,7 @@ impl Device {
         self.trace.note(now, What::PowerCut { is_at_step });
     }
 
-    /// Sampling ends and everything is flushed; later the device stops for good.
+    /// Ends sampling and flushes everything; the device stops for good later.
     pub(super) fn wind_up(&mut self, now: UnixMs, out: &mut Vec<Message>) {
         let Life::On(running) = &mut self.life else { return };
         if !running.is_stopping {

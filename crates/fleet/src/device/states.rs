@@ -1,23 +1,23 @@
-//! How a device's inverters are, as far as its messages have told.
+//! The states of a device's inverters as its messages have reported them.
 
 use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, Sealed};
 use ecowatt_model::SourceNumber;
 use ecowatt_wire::{SourceState, Uplink};
 
-/// Inverters and how they are.
+/// Inverters and their states.
 type All = Vec<(SourceNumber, SourceState)>;
 
-/// What the server knows of the inverters of one epoch, and what it will know.
+/// The states that the server has for one epoch, and those that the current message reports.
 #[derive(Default)]
 pub(super) struct States {
     known: Option<All>,
-    /// In the message under way.
-    told: Option<All>,
+    /// Reported by the current message.
+    reported: Option<All>,
 }
 
 impl States {
-    /// A message goes out while the inverters are as `present` says. It tells that, unless the server
-    /// has answered a message that did.
+    /// Checks a message that is sent while the inverters are as in `present`. It must report that,
+    /// unless the server has answered a message that did.
     pub(super) fn sent(
         &mut self,
         keys: &LinkKeys,
@@ -28,19 +28,19 @@ impl States {
         let sealed = Sealed::parse(message).map_err(|error| error.to_string())?;
         let plain = sealed.open(keys, &mut plain).map_err(|error| error.to_string())?;
         let uplink = Uplink::parse(plain).map_err(|error| error.to_string())?;
-        self.told = uplink.status().map(|status| {
+        self.reported = uplink.status().map(|status| {
             status.sources.iter().map(|source| (source.source, source.state)).collect()
         });
-        match self.told.as_ref().or(self.known.as_ref()) {
+        match self.reported.as_ref().or(self.known.as_ref()) {
             Some(shown) if *shown == present => Ok(()),
             shown => Err(format!("inverters are {present:?}, the server is left with {shown:?}")),
         }
     }
 
-    /// The server has answered the message under way.
+    /// Notes that the server has answered the current message.
     pub(super) fn answered(&mut self) {
-        if let Some(told) = self.told.take() {
-            self.known = Some(told);
+        if let Some(reported) = self.reported.take() {
+            self.known = Some(reported);
         }
     }
 }

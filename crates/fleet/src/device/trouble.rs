@@ -1,4 +1,4 @@
-//! What goes wrong around one device, when it begins and when it ends.
+//! Troubles of one device: when they begin and when they end.
 
 use ecowatt_model::UnixMs;
 
@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::scenario::{Level, Scenario};
 use crate::trace::What;
 
-/// The end of a trouble that lasts.
+/// The end of a lasting trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relief {
     Disk,
@@ -16,7 +16,8 @@ pub(super) enum Relief {
 }
 
 const MINUTE_MS: u64 = 60_000;
-/// Draws that a start makes beside the device's own; how often in a million it is late, and for how long.
+/// Number of the random stream for modems, apart from the device's own; how often a modem is late,
+/// in millionths, and for how long.
 const MODEM_STREAM: u64 = 0x6d6f_6465;
 const MODEM_LATE: u32 = 700_000;
 const MODEM_LATE_MS: u64 = 12 * 60 * MINUTE_MS;
@@ -29,7 +30,7 @@ impl Device {
         }
     }
 
-    /// Something goes wrong.
+    /// Begins a trouble.
     pub(super) fn trouble(&mut self, now: UnixMs) {
         self.trouble_at = self.next_trouble(now);
         match self.random.below(20) {
@@ -41,7 +42,8 @@ impl Device {
             6..=8 => self.go_off(now, false),
             9 => self.restart_in_order(now),
             10..=12 => {
-                // Where media fail, something must be waiting on them.
+                // Outages are longer where media fail, so that a backlog is on the medium when it
+                // fails.
                 let (long, mean) =
                     match (is_cut_off_for_long(self.index), medium::is_bad(self.index)) {
                         (true, _) => (900_000, 36),
@@ -76,7 +78,7 @@ impl Device {
         }
     }
 
-    /// A trouble that many devices share begins.
+    /// Begins a trouble that many devices share.
     pub(super) fn share(&mut self, now: UnixMs) {
         let trouble = self.shared[self.next_shared];
         self.next_shared += 1;
@@ -112,7 +114,7 @@ impl Device {
         }
     }
 
-    /// All troubles end, for good.
+    /// Ends all troubles for good.
     pub(super) fn calm(&mut self, now: UnixMs) {
         self.is_calm = true;
         self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
@@ -137,7 +139,8 @@ impl Device {
         self.reliefs.insert((at, self.next_relief), relief);
     }
 
-    /// The modem of a board without a battery comes up with time servers alone, more often than not.
+    /// Lets the modem of a board without a battery come up late, usually with only time servers
+    /// reachable.
     pub(super) fn find_network_late(&mut self, now: UnixMs) {
         let mut modem = Random::new(now.0.cast_unsigned(), MODEM_STREAM);
         if modem.happens(MODEM_LATE) {
@@ -151,7 +154,7 @@ impl Device {
         self.trace.note(now, What::Trouble("no way to the server"));
     }
 
-    /// As a supervisor restarts a service: what is buffered is persisted, the epoch ends.
+    /// Restarts the device in order, as a supervisor does: buffers are persisted, the epoch ends.
     fn restart_in_order(&mut self, now: UnixMs) {
         let Life::On(_) = &self.life else { return };
         self.persist_all(now);
@@ -166,7 +169,7 @@ impl Device {
         for line in &mut self.lines {
             line.drop_exchange();
         }
-        // A disk that fails here makes the next start an unclean one.
+        // If the disk fails here, the next start is an unclean one.
         let _ = running.node.stop();
         if self.disk.is_off() {
             self.turn_off(now, after(now, 20_000), true);

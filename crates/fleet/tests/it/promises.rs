@@ -1,4 +1,4 @@
-//! Whole fleets under seeds: every promise holds, and a seed gives one run.
+//! Whole fleets under seeds: every promise holds, and a seed always yields the same run.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use ecowatt_fleet::plant::Plants;
 use ecowatt_fleet::scenario::{Level, START, Scenario};
 use ecowatt_fleet::{Report, Threads, run};
 
-/// Plants for every scenario here: two days and the hour after them, a row each minute.
+/// Returns the plants for all scenarios here: two days and the hour after them, a row a minute.
 fn plants() -> &'static Plants {
     static PLANTS: OnceLock<Plants> = OnceLock::new();
     PLANTS.get_or_init(|| {
@@ -50,7 +50,7 @@ fn fleet_in_trouble_keeps_every_promise() {
 
 #[test]
 fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
-    // The records of the first gaps were dropped with the segments that they stood in.
+    // The records of the first gaps were dropped together with their segments.
     let report = keeps_every_promise(&Scenario::new(2, 10, 2, Level::High));
     assert!(report.verdict.dropped > 0, "{report}");
 }
@@ -79,7 +79,7 @@ fn server_whose_clock_was_wrong_placed_samples_by_it() {
     keeps_every_promise(&Scenario::new(25, 10, 2, Level::High));
 }
 
-/// The first message to arrive was under way for 12 minutes, and an epoch was placed by it.
+/// The first message to arrive took 12 minutes, and the epoch was placed in time by it.
 #[test]
 fn seed_30_places_no_sample_by_a_message_that_came_late() {
     let scenario = Scenario {
@@ -97,7 +97,8 @@ fn seed_30_places_no_sample_by_a_message_that_came_late() {
 
 #[test]
 fn seed_gives_one_run_whatever_the_threads() {
-    // The ways of their networks take at least 20, 200 and 4,000 ms: how far devices run ahead.
+    // One way in their networks takes at least 20, 200 and 4,000 ms, which is how far devices run
+    // ahead.
     let mut digests = BTreeSet::new();
     for seed in [77, 79, 78] {
         let scenario = Scenario::new(seed, 12, 1, Level::High);

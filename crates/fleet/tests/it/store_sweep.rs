@@ -1,10 +1,10 @@
 //! Power cuts at every operation of a store's life: what was answered is there, once and whole.
 //!
-//! A life of a store is recorded once, with all that can be read after each commit. Then the power
-//! goes in the middle of each of its operations; what was not synced is kept, lost or torn. The store
-//! that opens on the rest must show one of two pictures to the last bit: the one after the last
-//! commit that was answered, or, if a commit was under way, the one after that. Then everything is
-//! sent again, as devices would, and the end must be that of a life without a cut.
+//! A life of a store is recorded once, with everything that can be read after each commit. Then the
+//! power fails in the middle of each of its operations; unsynced writes are kept, lost or torn. The
+//! store that opens on the rest must match, to the last bit, the picture after the last answered
+//! commit or, if a commit was in progress, the picture after that one. Then everything is sent
+//! again, as devices would, and the end must be the same as without a cut.
 #![expect(clippy::print_stdout, reason = "the numbers of cuts and of what they did are results")]
 
 mod life;
@@ -23,7 +23,7 @@ use life::{DATABASE, DEVICES, Picture, Running, Step, short, upload, voluminous}
 use recorder::{Event, Op, Recorder, tally};
 use rusqlite::{Connection, OpenFlags};
 
-/// A life, and what could be seen after each of its commits; the first picture is the empty one.
+/// A life, and the picture after each of its commits; the first picture is of the empty store.
 struct Recording {
     steps: Vec<Step>,
     events: Vec<Event>,
@@ -31,40 +31,40 @@ struct Recording {
     outcomes: Vec<Vec<Outcome>>,
 }
 
-/// One place where the power goes.
+/// One place where the power fails.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     /// Which of the life's events.
     at: usize,
-    /// How much of a write reaches the disk; nothing is said for anything else.
+    /// How much of a write reaches the disk; none for other operations.
     bytes: Option<usize>,
     fate: Fate,
     seed: u64,
 }
 
-/// What may be seen after a cut.
+/// The pictures that are allowed after a cut.
 #[derive(Debug, Clone)]
 struct May {
-    /// The picture after as many commits of the life.
+    /// The picture after any of these numbers of commits.
     commits: BTreeSet<usize>,
-    /// The end of the life, brought about by sending everything again.
+    /// The end of the life, reached by sending everything again.
     be_end: bool,
 }
 
-/// What was tried.
+/// Counts of what was tried.
 #[derive(Debug, Default)]
 struct Tried {
     cuts: u64,
     second: u64,
     resent: u64,
-    /// Cuts after which the commit under way was there all the same.
+    /// Cuts that the commit in progress survived.
     ahead: u64,
     disks: Counts,
 }
 
 static VOLUMES: AtomicU64 = AtomicU64::new(0);
 
-/// Puts a disk under SQLite, under a name that no other test has.
+/// Puts a disk under SQLite, under a name that no other test uses.
 fn mounted(disk: &Disk) -> (String, Registered) {
     let name = format!("sweep-{}", VOLUMES.fetch_add(1, Ordering::Relaxed));
     let registered = ecowatt_vfs::register(&name, disk.clone()).unwrap();
@@ -96,12 +96,12 @@ fn record(steps: Vec<Step>) -> Recording {
 }
 
 impl Recording {
-    /// Steps that are commits, in their order.
+    /// Returns the steps that are commits, in order.
     fn commits(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| !matches!(step, Step::Reopen))
     }
 
-    /// Every message of the life.
+    /// Returns every message of the life.
     fn uploads(&self) -> impl Iterator<Item = &Upload> {
         self.commits().flat_map(|step| match step {
             Step::Uploads(uploads) => uploads.as_slice(),
@@ -109,7 +109,7 @@ impl Recording {
         })
     }
 
-    /// The last message that was stored for a device in the first `commits` commits.
+    /// Returns the last message that was stored for a device in the first `commits` commits.
     fn last_stored(&self, device: u32, commits: usize) -> Option<&Upload> {
         let done = self.commits().zip(&self.outcomes).take(commits);
         done.flat_map(|(step, outcomes)| match step {
@@ -123,7 +123,7 @@ impl Recording {
         .last()
     }
 
-    /// Walks through the life on a disk of its own and cuts at each of the places, which ascend.
+    /// Replays the life on a disk of its own and cuts at each of the places, which ascend.
     fn sweep(&self, cuts: &[Cut]) -> Tried {
         let mut tried = Tried::default();
         let now = Disk::new(0);
@@ -153,14 +153,14 @@ impl Recording {
         tried
     }
 
-    /// Opens what a cut has left.
+    /// Opens and checks what a cut has left.
     fn check(&self, cut: Cut, disk: &Disk, (answered, begun): (usize, usize), tried: &mut Tried) {
         let described = || format!("{cut:?} in commits {answered}..={begun}");
         tried.cuts += 1;
         let mut random = Random::new(cut.seed, 7);
         let mut may = May { commits: [answered, begun].into(), be_end: false };
         if random.below(4) == 0 {
-            // Once more, while it recovers, goes on, or stops.
+            // Cut once more, during recovery, work or stop.
             tried.second += 1;
             may = self.interrupt(disk, &mut random, &may);
         }
@@ -188,7 +188,7 @@ impl Recording {
         tried.disks.add(&disk.counts());
     }
 
-    /// Lets the power go again; gives what may be seen afterwards.
+    /// Cuts the power again; returns what may be seen afterwards.
     fn interrupt(&self, disk: &Disk, random: &mut Random, may: &May) -> May {
         let (name, _registered) = mounted(disk);
         disk.cut_after(1 + random.below(120));
@@ -207,7 +207,7 @@ impl Recording {
         may.commits.iter().copied().find(|commits| self.pictures[*commits] == *picture)
     }
 
-    /// Sends everything again as devices would that heard nothing, and checks the answers.
+    /// Sends everything again, like devices that got no answer, and checks the answers.
     fn resend(&self, running: &Running, commits: usize) {
         for device in 1..=DEVICES {
             let Some(last) = self.last_stored(device, commits) else { continue };
@@ -223,9 +223,9 @@ impl Recording {
         assert!(after.be_end && after.commits.is_empty(), "the disk works: {after:?}");
     }
 
-    /// Does what is missing of the other steps, then sends every batch of the life under counters
-    /// that were not used. If the disk gets in the way, what may be seen is what was answered, or
-    /// that and what was asked last.
+    /// Does the missing other steps, then sends every batch of the life under unused counters. If
+    /// the disk fails, the picture may be that of what was answered, with or without the last
+    /// request.
     fn try_resend(&self, running: &Running, mut commits: usize) -> May {
         for step in self.commits().skip(commits) {
             if matches!(step, Step::Uploads(_)) {
@@ -273,14 +273,14 @@ impl Recording {
         May { commits: BTreeSet::new(), be_end: true }
     }
 
-    /// Whether the picture is the last one, but for how often a device spoke.
+    /// Whether the picture is the last one, apart from the number of messages.
     fn is_end(&self, picture: &Picture) -> bool {
         let end = &self.pictures[self.pictures.len() - 1];
         picture.0.iter().map(|seen| seen.lasting()).eq(end.0.iter().map(|seen| seen.lasting()))
     }
 }
 
-/// What SQLite itself says of the database.
+/// Returns SQLite's own integrity report.
 fn integrity(vfs: &str) -> String {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags_and_vfs(DATABASE, flags, vfs).unwrap();
@@ -302,8 +302,8 @@ fn header_bytes(op: &Op) -> usize {
     }
 }
 
-/// Places to cut at: at least one for each operation in `range`, all that matter by themselves, and
-/// for the rest as many as make `count`.
+/// Returns places to cut at: at least one for each operation in `range`, all header bytes, and
+/// others up to `count`.
 fn places(
     recording: &Recording,
     is_wanted: impl Fn(usize, &Op) -> bool,
@@ -403,7 +403,7 @@ fn what_was_answered_outlasts_a_cut_at_every_operation() {
 #[test]
 fn log_is_moved_into_the_database_under_power_cuts() {
     let recording = record(voluminous(40));
-    // The first write to the database after the log has begun, and all until the log is begun anew.
+    // From the first write to the database after the log has begun, until the log is restarted.
     let is_page = |op: &Op| matches!(op, Op::Write { name, .. } if name == DATABASE);
     let begun = recording.events.iter().position(|event| matches!(event, Event::Begun(_))).unwrap();
     let pages = recording.events.iter().enumerate().skip(begun);
@@ -415,7 +415,7 @@ fn log_is_moved_into_the_database_under_power_cuts() {
     let restarted = recording.events[last..].iter().any(|event| {
         matches!(event, Event::Op(Op::Write { name, offset: 0, .. }) if name.ends_with("-wal"))
     });
-    assert!(restarted, "the log was not begun anew");
+    assert!(restarted, "the log was not restarted");
     let around = first.saturating_sub(4)..last + 120;
     let all = places(&recording, |at, _| around.contains(&at), 0, 6);
     let every = all.len().div_ceil(CHECKPOINT_CUTS);
@@ -464,7 +464,8 @@ fn full_or_failing_disk_refuses_whole_groups_and_nothing_else() {
                 assert!(running.look().unwrap() == recording.pictures[commits], "half of a group");
                 well();
                 if random.below(2) == 0 {
-                    // What was refused may be there after a cut: it was written, but not answered.
+                    // Refused uploads may be there after a cut: they were written, but not
+                    // answered.
                     cut += 1;
                     disk.cut();
                     drop(running);

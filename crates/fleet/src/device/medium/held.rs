@@ -1,12 +1,12 @@
-//! What lies where in a device's files: an account of its own of the two formats that hold samples, so
-//! that the product's reader does not judge itself.
+//! Finds the records in a device's files. An independent reader of the two formats that hold
+//! samples, so that the product's reader is not its own judge.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber};
 
-/// What a record is for.
+/// What a record holds.
 pub(super) enum Held<'a> {
     Batch {
         id: BatchId,
@@ -19,11 +19,11 @@ pub(super) enum Held<'a> {
         source: SourceNumber,
         ordinal: u32,
     },
-    /// Says what was lost, or up to where everything was written, or which batches are gone.
+    /// A record of what was lost, up to where everything was written, or which batches are gone.
     Note,
 }
 
-/// All records of a file that nothing has damaged yet, with the bytes that they depend on.
+/// Returns all intact records of a file, with the bytes that they depend on.
 pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held<'a>)> {
     match name.split('-').collect::<Vec<_>>()[..] {
         ["spool", _] => batches(bytes),

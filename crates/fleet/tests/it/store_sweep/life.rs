@@ -1,4 +1,4 @@
-//! What a store goes through in the sweep, step by step, and all that can be read from it.
+//! The steps of a store's life in the sweep, and everything that can be read from the store.
 
 use std::future::Future;
 use std::path::Path;
@@ -23,25 +23,26 @@ pub(crate) const DEVICES: u32 = 2;
 const GENERATION: KeyGeneration = KeyGeneration(1);
 const SOURCE: SourceNumber = SourceNumber(0);
 const STREAM: StreamId = StreamId::new(KeyGeneration(1), StreamNumber(1));
-/// A little before 2026-06-22T00:00:00Z, so that batches lie on two days.
+/// A minute before 2026-06-22T00:00:00Z, so that batches are on two days.
 const START: i64 = 20_626 * 86_400_000 - 60_000;
 const POINTS: [PointId; 2] = [PointId(1), PointId(2)];
 
-/// One thing after the other. Each but [`Step::Reopen`] is one commit.
+/// A step of the life. Each but [`Step::Reopen`] is one commit.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Claim(u32),
     Redeem(u32),
     Announce(u32),
     Uploads(Vec<Upload>),
-    /// All of a device's batches that are in no pack are packed.
+    /// All batches of a device that are not in a pack are packed.
     Pack(u32),
-    /// The store is closed in good order, so its log is moved into the database.
+    /// The store is closed in order, so its log is checkpointed.
     Reopen,
 }
 
-/// Steps in which two devices are enrolled and deliver: some batches late, some twice, some dropped,
-/// messages repeated and passed, some packed before others come, and a restart in between.
+/// Returns steps in which two devices are enrolled and deliver: some batches late, some twice, some
+/// dropped, messages repeated and out of order, some packed before others come, and a restart in
+/// between.
 pub(crate) fn short(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed, 1);
     let mut steps = vec![Step::Claim(1), Step::Redeem(1), Step::Announce(1)];
@@ -50,13 +51,13 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
     for group in 0..10u32 {
         let mut uploads = Vec::new();
         for device in 1..=DEVICES {
-            // The order within a group of three is turned around: out of order, then filled.
+            // Each group of three is out of order, so the second leaves a gap that the third fills.
             let sequences = [group * 3 + 3, group * 3 + 1, group * 3 + 2];
             let taken = if group % 4 == 3 { &sequences[..2] } else { &sequences };
             for sequence in taken {
                 let mut batches = vec![Writer::block(device, *sequence)];
                 if group > 0 && random.below(3) == 0 {
-                    // One that was stored before comes again.
+                    // A batch that was stored before is repeated.
                     batches.push(Writer::block(device, 1));
                 }
                 let mut upload = writer.upload(device, batches);
@@ -72,7 +73,7 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
             if let Some(last) = uploads.last().cloned()
                 && group % 3 == 1
             {
-                // The same message again, and one that was passed.
+                // The same message repeated, and an older one.
                 let mut passed = last.clone();
                 passed.counter = Counter(1);
                 uploads.extend([last, passed]);
@@ -90,14 +91,14 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Steps whose messages carry so much that the log is moved into the database while the store works.
+/// Returns steps whose messages are so large that the log is checkpointed while the store works.
 pub(crate) fn voluminous(groups: u32) -> Vec<Step> {
     let mut steps = vec![Step::Claim(1), Step::Redeem(1), Step::Announce(1)];
     let mut writer = Writer::default();
     for group in 1..=groups {
         let batches = vec![Writer::block(1, group)];
         let mut upload = writer.upload(1, batches);
-        // Replaced by each message, so that the log grows and the database does not.
+        // Each message replaces this text, so that the log grows and the database does not.
         let text = format!("{group:04}").repeat(250_000);
         upload.reported.diagnostics = Some(vec![("report".to_owned(), text)]);
         steps.push(Step::Uploads(vec![upload]));
@@ -110,7 +111,7 @@ struct Writer {
     counters: [u64; DEVICES as usize + 1],
 }
 
-/// Words that no codec makes smaller, so that batches fill pages.
+/// Encodes words that cannot be compressed, so that batches fill pages.
 fn encoded(times: &[UnixMs], columns: usize, random: &mut Random) -> Vec<u8> {
     let mut noise = vec![0; 2 * columns * times.len()];
     random.fill(&mut noise);
@@ -129,7 +130,7 @@ fn index(device: u32) -> usize {
 }
 
 impl Writer {
-    /// A batch; the same device and sequence give the same.
+    /// Returns a batch; the same device and sequence yield the same batch.
     fn block(device: u32, sequence: u32) -> NewBlock {
         let mut own = Random::new(u64::from(device), 1000 + u64::from(sequence));
         let rows = 5 + i64::try_from(own.below(8)).unwrap();
@@ -165,7 +166,7 @@ impl Writer {
     }
 }
 
-/// A message; its digest follows from its counter.
+/// Returns a message; its digest follows from its counter.
 pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Upload {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&counter.to_be_bytes());
@@ -174,7 +175,7 @@ pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Uploa
         generation: GENERATION,
         counter: Counter(counter),
         digest,
-        // After all samples: which reading is the newest does not hang on when it came.
+        // After all samples, so that the newest reading does not depend on when it arrived.
         received_at: UnixMs(START + 86_400_000 + i64::try_from(counter).unwrap()),
         size_bytes: 100,
         epoch: BootEpoch(1),
@@ -187,13 +188,13 @@ pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Uploa
     }
 }
 
-/// A store that is stepped.
+/// A store that is stepped by hand.
 pub(crate) struct Running {
     pub(crate) store: Store,
     pub(crate) stepper: Stepper,
 }
 
-/// Whether a step was done, or the disk was in the way.
+/// Result of a step; an error if the disk failed.
 pub(crate) type Done<T> = Result<T, StoreError>;
 
 fn poll<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
@@ -209,12 +210,12 @@ impl Running {
         Ok(Self { store, stepper })
     }
 
-    /// A query: ready at once.
+    /// Runs a query, which is ready at once.
     fn read<T>(&self, query: impl Future<Output = Done<T>>) -> Done<T> {
         poll(pin!(query)).expect("reads do not wait")
     }
 
-    /// One change in a commit of its own.
+    /// Makes one change in a commit of its own.
     fn change<T>(&self, change: impl Future<Output = T>) -> T {
         let mut change = pin!(change);
         assert!(poll(change.as_mut()).is_none(), "answered before its commit");
@@ -222,7 +223,7 @@ impl Running {
         poll(change).expect("answered after its commit")
     }
 
-    /// Messages that share a commit; each is answered after it and not before.
+    /// Ingests messages in one commit; each is answered after it and not before.
     pub(crate) fn ingest(&self, uploads: &[Upload]) -> Vec<Done<Outcome>> {
         let mut asked: Vec<_> =
             uploads.iter().map(|upload| Box::pin(self.store.ingest(upload.clone()))).collect();
@@ -307,7 +308,7 @@ impl Running {
             range.from = UnixMs(last.first.0 + 1);
             blocks.extend(day);
         }
-        // What was packed before a cut stays packed; the step is a commit even so.
+        // What was packed before a cut stays packed; the step counts as a commit nevertheless.
         let Some(pack) = Pack::new(&blocks) else {
             return self.change(self.store.set_states(Vec::new(), UnixMs(0))).map(|_| ());
         };
@@ -315,7 +316,7 @@ impl Running {
         Ok(())
     }
 
-    /// How many batches of a device are in packs, and how many stand alone.
+    /// Returns how many batches of a device are in packs, and how many are not.
     fn forms(&self, device: DeviceNumber) -> Done<(usize, usize)> {
         let range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
         let (mut packed, mut alone) = (0, 0);
@@ -359,11 +360,11 @@ impl Running {
     }
 }
 
-/// All that a store shows.
+/// Everything that a store shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Picture(pub(crate) Vec<Seen>);
 
-/// All of a device.
+/// Everything that it shows of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) counter: Option<Counter>,
@@ -373,7 +374,7 @@ pub(crate) struct Seen {
     pub(crate) telemetry: Telemetry,
 }
 
-/// What was delivered, and what was made of it.
+/// What was delivered, and what was derived from it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Telemetry {
     pub(crate) blocks: Vec<Block>,
@@ -386,7 +387,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Seen {
-    /// What must be the same however the messages came.
+    /// Returns what must not depend on the order of the messages.
     pub(crate) fn lasting(&self) -> (&Telemetry, [u64; 4], Option<UnixMs>) {
         let link = &self.device.link;
         let counts = [link.batches, link.samples, link.refused, link.dropped_samples];

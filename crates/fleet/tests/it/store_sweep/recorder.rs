@@ -1,5 +1,5 @@
-//! Files under SQLite that write down what is done to them, so that it can be done again on another
-//! disk up to any place.
+//! Files under SQLite that record every operation, so that it can be replayed on another disk up to
+//! any place.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use ecowatt_fleet::disk::{Disk, OpenFile};
 use ecowatt_vfs::{File, Files};
 
-/// What was done, and where in the life it was done.
+/// An operation, or a mark of the life's progress.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     /// The commit of this number begins.
     Begun(usize),
-    /// Everybody in the commit of this number was answered.
+    /// Every request in the commit of this number was answered.
     Answered(usize),
     Open {
         name: String,
@@ -21,7 +21,7 @@ pub(crate) enum Event {
     Op(Op),
 }
 
-/// An operation at which the power can go.
+/// An operation at which the power can fail.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Write { name: String, offset: u64, bytes: Arc<[u8]> },
@@ -32,7 +32,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// Does it on a disk.
+    /// Applies the operation to a disk.
     pub(crate) fn apply(&self, disk: &Disk) -> io::Result<()> {
         match self {
             Self::Write { name, offset, bytes } => disk.open(name, false)?.write_at(*offset, bytes),
@@ -125,7 +125,7 @@ impl File for Recorded {
     }
 }
 
-/// How often each kind of operation was recorded.
+/// Counts how often each kind of operation was recorded.
 pub(crate) fn tally(events: &[Event]) -> BTreeMap<&'static str, usize> {
     let mut tally = BTreeMap::new();
     for event in events {
