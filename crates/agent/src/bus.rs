@@ -1,9 +1,10 @@
 //! One owner task per bus: a serial line, or a TCP connection to an inverter or gateway.
 //!
-//! Inverters that share a bus share its task, so exchanges never overlap and a command can only ever
-//! come between two of them. No answer to another request passes for the one that is waited for:
-//! Modbus TCP numbers its exchanges, and [`guard`] says what is believed on other buses. Waits for
-//! answers and between frames are the world's, whatever pace the agent's own clock runs at.
+//! Inverters that share a bus share its task, so exchanges never overlap, and a command can only
+//! come between two of them. An answer to another request is never taken for the expected one:
+//! Modbus TCP numbers its exchanges, and [`guard`] decides which answers count on other buses.
+//! Waits for answers and between frames are in real time, whatever the speed of the agent's own
+//! clock.
 
 mod guard;
 mod line;
@@ -30,7 +31,7 @@ pub(crate) struct Pace {
     pub(crate) connect_delay: Duration,
     /// Pause between an answer and the next request.
     pub(crate) gap_min: Duration,
-    /// Longest time that any of them may take to answer.
+    /// Longest time that any of the inverters may take to answer.
     pub(crate) answer_max: Duration,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct Job {
     pub(crate) done: mpsc::Sender<Done>,
 }
 
-/// What became of a [`Job`].
+/// Outcome of a [`Job`].
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) source: SourceNumber,
@@ -59,31 +60,29 @@ pub(crate) enum Answer {
     Words(Vec<u16>),
     Exception(ExceptionCode),
     Timeout,
-    /// An answer came, but under the number of another request.
+    /// An answer came with the transaction number of another request.
     OtherNumber,
     Garbled,
     Unreachable,
 }
 
 impl Answer {
-    /// What an installer may look for, if the read did not succeed.
+    /// Returns what an installer should check, if the read did not succeed.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Words(_) => None,
             Self::Exception(
                 ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailedToRespond,
-            ) => Some("the gateway finds no such unit behind it"),
-            Self::Exception(_) => {
-                Some("it refuses what it is asked for: is it an inverter of this profile?")
-            }
+            ) => Some("the gateway does not reach a unit with this number"),
+            Self::Exception(_) => Some("the inverter refuses the read: does it fit this profile?"),
             Self::Timeout => Some("no answer: is the unit right, and is the inverter on?"),
             Self::OtherNumber => Some(
                 "answers come under the wrong transaction number: if the gateway does not return \
                  it, add ?transactions=any to the transport",
             ),
             Self::Garbled => Some(
-                "answers are damaged: are speed, format and wiring right, and does nobody else ask \
-                 on this bus?",
+                "answers are damaged: are speed, format and wiring right, and is there no other \
+                 master on this bus?",
             ),
             Self::Unreachable => Some("the bus cannot be reached"),
         }
@@ -91,7 +90,7 @@ impl Answer {
 }
 
 impl Done {
-    /// As the core takes it.
+    /// Converts the result for the device core.
     pub(crate) fn outcome(&self) -> ReadOutcome<'_> {
         let result = match &self.answer {
             Answer::Words(words) => ReadResult::Words(words),
@@ -110,7 +109,7 @@ pub(crate) struct Bus {
     pace: Pace,
     /// The agent's time, for the instant of a reading.
     clock: Clock,
-    /// The world's time, for latencies and gaps.
+    /// Real time, for latencies and gaps.
     world: Clock,
     line: Option<Line>,
     guard: Guard,
@@ -118,7 +117,7 @@ pub(crate) struct Bus {
     transaction: u16,
     /// Exchanges in a row without an answer.
     silent_exchanges: u8,
-    /// Bytes at the beginning of the buffer that came behind an answer of Modbus TCP.
+    /// Bytes at the beginning of the buffer that followed an answer of Modbus TCP.
     unread: usize,
     buffer: [u8; 512],
     is_failure_logged: bool,
@@ -126,18 +125,18 @@ pub(crate) struct Bus {
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long after its time an answer may be noticed. A busy processor must not look like a dead
-/// inverter; but if the process stood still, nobody knows of which instant the words are.
+/// How long after its deadline an answer may be noticed. A busy processor must not look like a dead
+/// inverter; but if the process was stopped for longer, the instant of the words is unknown.
 const LATE_MAX: Duration = Duration::from_secs(1);
-/// How long to listen for bytes that came unasked. Their arrival is noticed at once; it takes this
-/// long to be sure that the executor has looked.
+/// How long to listen for unrequested bytes. They are noticed as soon as the executor polls, which
+/// this time makes sure of.
 const LISTEN: Duration = Duration::from_millis(2);
-/// Longest wait for a bus on which somebody speaks to fall silent.
+/// Longest wait for a busy bus to fall silent.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
-/// Most bytes that are looked at behind an answer: two of the longest frames.
+/// Most bytes after an answer that are inspected: two of the longest frames.
 const FOLLOWING_MAX: usize = 512;
-/// Exchanges without an answer after which a connection is made anew. One late answer is no reason:
-/// many dongles ignore requests for a second or more after they were connected to.
+/// Exchanges without an answer after which the connection is opened again. One late answer is not
+/// enough: many dongles ignore requests for a second or more after a connection is opened.
 const SILENT_EXCHANGES_MAX: u8 = 2;
 
 impl Bus {
@@ -158,11 +157,11 @@ impl Bus {
         }
     }
 
-    /// Carries out jobs in their order until all senders are gone.
+    /// Carries out jobs in order until all senders are dropped.
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.recv().await {
             let done = self.carry_out(&job).await;
-            // Who asked may have stopped in the meantime.
+            // The sender of the job may have stopped in the meantime.
             let _ = job.done.send(done).await;
         }
     }
@@ -174,9 +173,9 @@ impl Bus {
             latency: Duration::ZERO,
             answer: Answer::Unreachable,
         };
-        // A connection that was open before may have been closed by the other side meanwhile; that
-        // is no failure of the inverter, so it is opened once more. Asking twice is right for reads
-        // alone: what was written may have arrived.
+        // The other side may have closed an open connection in the meantime. That is not a failure
+        // of the inverter, so the connection is opened once more. Only reads may be repeated: a
+        // write may have arrived.
         for _ in 0..2 {
             let was_open = self.line.is_some();
             if let Err(error) = self.open().await {
@@ -232,8 +231,8 @@ impl Bus {
                 return Ok(Answer::Garbled);
             }
         }
-        // Before the request is sent, or a standstill in between would make the words younger than
-        // they are.
+        // Taken before the request is sent; a pause of the process in between would otherwise make
+        // the words look newer than they are.
         done.began = self.clock.mono();
         let sent = self.world.mono();
         let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
@@ -246,12 +245,12 @@ impl Bus {
                 self.silent_exchanges = 0;
                 self.guard.answered(done.latency);
             }
-            // Nobody knows where the next frame begins.
+            // The beginning of the next frame is unknown.
             Answer::Garbled if self.address.framing() == Framing::Tcp => self.line = None,
             Answer::Garbled => {}
             Answer::Timeout | Answer::OtherNumber | Answer::Unreachable => {
                 self.silent_exchanges = self.silent_exchanges.saturating_add(1);
-                // The other side may have forgotten the connection without a word.
+                // The other side may have dropped the connection without closing it.
                 if self.silent_exchanges >= SILENT_EXCHANGES_MAX && !self.address.is_serial() {
                     self.silent_exchanges = 0;
                     self.line = None;
@@ -261,8 +260,8 @@ impl Bus {
         Ok(answer)
     }
 
-    /// Takes what comes until it is the answer, or no answer. Also how many of the bytes read last
-    /// lie behind the answer; they are at the beginning of the buffer.
+    /// Receives until there is an answer or none can come. Also returns how many of the last bytes
+    /// follow the answer; they are at the beginning of the buffer.
     async fn receive(
         &mut self,
         job: &Job,
@@ -271,8 +270,8 @@ impl Bus {
     ) -> std::io::Result<(Answer, usize)> {
         let Some(line) = self.line.as_mut() else { return Ok((Answer::Unreachable, 0)) };
         let hush = self.address.hush();
-        // The wait is for the first byte. An answer that is on its way is let in, however long the
-        // line takes to carry it.
+        // The timeout is for the first byte. An answer that has begun is received to its end,
+        // however slow the line is.
         let latest = sent.plus(job.timeout + hush + self.address.time_for(&job.read));
         let mut deadline = sent.plus(job.timeout);
         let mut has_bytes = false;
@@ -289,7 +288,7 @@ impl Bus {
                 self.last_byte = self.world.mono();
                 match received {
                     Ok(Ok(_)) if self.last_byte.since(deadline) > LATE_MAX => {
-                        // The answer is thrown away in the middle of the stream.
+                        // The answer is discarded in the middle of the stream.
                         self.silent_exchanges = SILENT_EXCHANGES_MAX;
                         return Ok((Answer::Timeout, 0));
                     }
@@ -318,7 +317,7 @@ impl Bus {
         }
     }
 
-    /// Decides whether an answer is this request's, on a bus that does not number them.
+    /// Decides whether an answer belongs to this request, on a bus without transaction numbers.
     async fn judge(
         &mut self,
         job: &Job,
@@ -333,7 +332,8 @@ impl Bus {
         }
         match answer {
             Answer::Words(_) | Answer::Exception(_) => {
-                // Whoever speaks before the answer makes it his.
+                // If a request of another master precedes the answer, the answer is to that
+                // request.
                 let is_alone = exchange.skipped() < FRAME_MIN;
                 if is_alone && self.is_last(job.unit, exchange.frame(), behind).await? {
                     return Ok(answer);
@@ -359,8 +359,8 @@ impl Bus {
         }
     }
 
-    /// Waits until no answer to an earlier request can be under way, and drops what has come
-    /// unasked. Whether the bus is silent then.
+    /// Waits until no answer to an earlier request can still arrive, and drops unrequested bytes.
+    /// Returns whether the bus is silent then.
     async fn fall_silent(&mut self, unit: u8) -> std::io::Result<bool> {
         let now = self.world.mono();
         let mut until = now.plus(self.guard.late_for(unit, now).max(LISTEN));
@@ -391,8 +391,8 @@ impl Bus {
         }
     }
 
-    /// Whether no other answer follows the one that came: of two, nobody knows which is ours. A
-    /// gateway that doubles an answer does no harm.
+    /// Whether no different answer follows: of two, it is unknown which is ours. A gateway that
+    /// repeats an answer does no harm.
     async fn is_last(&mut self, unit: u8, frame: &[u8], behind: usize) -> std::io::Result<bool> {
         let doubt = self.guard.doubt_for(unit, self.world.mono());
         let mut others = self.buffer[..behind].to_vec();
@@ -428,13 +428,13 @@ impl Bus {
         if self.guard.heard_stray(self.world.mono()) {
             tracing::warn!(
                 bus = %self.address,
-                "answers come that nobody here asked for: does another master ask on this bus? \
-                 readings take longer while it does"
+                "unrequested answers on the bus: is there another master? \
+                 readings take longer while there is"
             );
         }
     }
 
-    /// Says why a bus cannot be reached, once until it can again.
+    /// Logs why a bus cannot be reached, once until it can be reached again.
     fn log_failure(&mut self, error: &OpenError) {
         if !self.is_failure_logged {
             self.is_failure_logged = true;
@@ -444,7 +444,7 @@ impl Bus {
     }
 }
 
-/// What the progress of an exchange means; none while it goes on.
+/// Converts the progress of an exchange to an answer; none while the exchange goes on.
 fn answer(progress: Progress<'_>) -> Option<Answer> {
     Some(match progress {
         Progress::NeedMore => return None,

@@ -1,7 +1,7 @@
 //! The agent's TOML file, checked into types once.
 //!
-//! What is wrong is reported all at once, each with the path of its key. The boot configuration
-//! lives here; what a server may desire of a device is another type and arrives another way.
+//! All problems are reported together, each with the path of its key. This is the boot
+//! configuration; a server's desired configuration is another type and arrives over the link.
 
 mod document;
 mod humane;
@@ -22,7 +22,7 @@ pub use self::document::Document;
 use crate::bus::Address;
 use crate::link::ServerUrl;
 
-/// Everything the agent is told before it starts.
+/// The agent's boot configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: ServerUrl,
@@ -30,7 +30,7 @@ pub struct Config {
     pub data: PathBuf,
     /// Redeemed once; not needed when the data folder already holds an identity.
     pub claim: Option<ClaimCode>,
-    /// Takes the place of the fastest interval of each profile.
+    /// Replaces the fastest interval of each profile.
     pub sample_interval: Option<Duration>,
     pub upload_interval: Duration,
     pub order: Order,
@@ -48,16 +48,16 @@ pub struct InverterConfig {
     pub address: Address,
     pub unit: u8,
     pub profile: Profile,
-    /// Rated power in watts, where the file says it; otherwise the inverter may.
+    /// Rated power in watts, if the file has it; otherwise the inverter may report it.
     pub rated_w: Option<u32>,
 }
 
-/// Shortest wait for an answer over a network, where nobody else is kept waiting.
+/// Shortest wait for an answer over a network, where waiting does not block other inverters.
 const NETWORK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 impl InverterConfig {
-    /// How long an answer may take to begin: as long as the profile says, and no less than what
-    /// networks and busy gateways need.
+    /// Returns how long an answer may take to begin: the profile's time, but no less than networks
+    /// and busy gateways need.
     pub(crate) fn patience(&self) -> Duration {
         let timeout = self.profile.transport().timeout;
         match self.address.kind() {
@@ -76,12 +76,12 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
-/// One thing that is wrong.
+/// One problem in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Path of the key, such as `inverter[1].unit`; empty for what is no TOML.
+    /// Path of the key, such as `inverter[1].unit`; empty if the text is not valid TOML.
     pub path: String,
-    /// Where that is in the file, from 1.
+    /// Line in the file, from 1.
     pub line: Option<usize>,
     pub text: String,
 }
@@ -98,7 +98,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Problems for people: one in a sentence, several on lines of their own.
+/// Formats problems for display: one in a sentence, several on a line each.
 #[must_use]
 pub fn list(problems: &[Problem]) -> String {
     match problems {
@@ -118,7 +118,7 @@ const _: () = assert!(MESSAGE_BYTES_MIN >= ecowatt_device::limits::MESSAGE_BYTES
 const SPOOL_BYTES: u64 = 64 * 1024 * 1024;
 const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(200);
 
-/// What must be given is asked for by [`Check`], so that it is one problem among others.
+/// [`Check`] requires the mandatory keys, so that a missing one is a problem among others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -161,7 +161,7 @@ struct Inverter {
 }
 
 impl Config {
-    /// Reads a file; paths in it are relative to its folder.
+    /// Reads a configuration file; paths in it are relative to its folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(ConfigError::Read)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("")))
@@ -172,6 +172,7 @@ impl Config {
         let document = Document::parse(text).map_err(ConfigError::Invalid)?;
         let (file, problems) = document.read::<File>();
         let Some(file) = file else { return Err(ConfigError::Invalid(problems)) };
+        // Every value is checked even if another is wrong, so that all problems are listed.
         let mut check = Check { folder, document, problems, addresses: Vec::new() };
         let server = check
             .given("server", file.server.as_deref())
@@ -196,7 +197,7 @@ impl Config {
             check.size("upload.message", text, MESSAGE_BYTES_MIN, message_max)
         });
         let spool_bytes = file.spool.limit.as_deref().map_or(Some(SPOOL_BYTES), |text| {
-            // The largest batch that a message has room for must fit.
+            // The spool must hold the largest batch that fits a message.
             let message = usize::try_from(message.unwrap_or(MESSAGE_BYTES)).unwrap_or(MESSAGE_MAX);
             check.size("spool.limit", text, spool_bytes_min(batch_bytes_max(message)), 1 << 50)
         });
@@ -234,7 +235,7 @@ impl Config {
         }
     }
 
-    /// A configuration with the defaults of the file, for a process that makes its own.
+    /// Returns a configuration with the file's defaults, for a process that builds its own.
     #[must_use]
     pub fn new(server: ServerUrl, data: PathBuf, inverters: Vec<InverterConfig>) -> Self {
         Self {
@@ -256,7 +257,7 @@ struct Check<'a> {
     folder: &'a Path,
     document: Document<'a>,
     problems: Vec<Problem>,
-    /// Those of the inverters so far.
+    /// The addresses of the inverters checked so far.
     addresses: Vec<Address>,
 }
 
@@ -267,7 +268,7 @@ impl Check<'_> {
         None
     }
 
-    /// Whether a key was given and could not be read.
+    /// Whether a key is present and invalid.
     fn is_wrong(&self, path: &str) -> bool {
         self.problems.iter().any(|problem| problem.path == path)
     }
@@ -365,7 +366,8 @@ impl Check<'_> {
         Some(InverterConfig { name, address: address?, unit: unit?, profile, rated_w })
     }
 
-    /// Inverters share a bus if their transports are the same; one bus cannot be used in two ways.
+    /// Checks an address: inverters with the same transport share a bus, and one bus cannot be used
+    /// in two ways.
     fn address(&mut self, path: &str, address: Address) -> Option<Address> {
         let place = address.place();
         let other =

@@ -1,8 +1,8 @@
-//! Redeeming the claim code for a key of its own.
+//! Redeems the claim code for the device's own key.
 //!
-//! The ephemeral key is durable before its first message leaves, so that a lost answer is asked for
-//! again with the same bytes; the server gives the same answer to those and to no others. A device
-//! that was never enrolled does not sample: only the grant tells it which boot epochs are free.
+//! The ephemeral key is durable before its first message is sent, so that after a lost answer the
+//! same bytes are sent again; only for these does the server repeat its answer. A device that was
+//! never enrolled does not sample: only the grant tells it which boot epochs are free.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,20 +32,20 @@ pub enum EnrolError {
          its own, and another code, since this one is used up: `ecowatt device enrol --device {granted}`"
     )]
     OtherDevice { held: DeviceNumber, granted: DeviceNumber },
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[source] getrandom::Error),
 }
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Whether the ledger's identity is the one that the configuration asks for.
+/// Whether the ledger's identity is the configured one.
 pub(crate) fn is_enrolled(ledger: &Ledger<Arc<Folder>>, claim: Option<&ClaimCode>) -> bool {
     let Some(identity) = &ledger.record().identity else { return false };
     claim.is_none_or(|claim| identity.claim_id == claim.id().as_str())
 }
 
-/// Asks the server until it grants an identity, and makes that durable.
+/// Sends requests until the server grants an identity, and makes that durable.
 pub(crate) async fn enrol(
     ledger: &mut Ledger<Arc<Folder>>,
     claim: Option<&ClaimCode>,
@@ -66,7 +66,7 @@ pub(crate) async fn enrol(
                 Ok(granted) => {
                     let grant = granted.grant;
                     let mut record = ledger.record().clone();
-                    // Streams and spool speak for the device that made them.
+                    // Streams and spool belong to the device that made them.
                     if let Some(held) = held.filter(|held| *held != grant.device) {
                         return Err(EnrolError::OtherDevice { held, granted: grant.device });
                     }
@@ -77,7 +77,7 @@ pub(crate) async fn enrol(
                         key: granted.key.expose().to_vec(),
                     });
                     record.enrolment = None;
-                    // Counters start again under the key; epochs and streams never go back.
+                    // Counters start again under a new key; epochs and streams never go back.
                     record.reserved = 0;
                     record.epoch = record.epoch.max(grant.first_epoch.0.saturating_sub(1));
                     record.next_stream = record.next_stream.max(grant.first_stream.0);
@@ -90,7 +90,7 @@ pub(crate) async fn enrol(
             Err(error) => (Trouble::of_claim(&error), error.into()),
         };
         teller.not_enrolled(clock.mono(), held, trouble, &*failure);
-        // A refused code stays refused, unless the server is being put right.
+        // A refused code stays refused, unless the server is being corrected.
         if trouble.remedy(held).is_some() {
             pause = RETRY_MAX;
         }
@@ -99,7 +99,7 @@ pub(crate) async fn enrol(
     }
 }
 
-/// The ephemeral key of this claim, made durable at its first use.
+/// Returns the ephemeral key of this claim; it is made durable at its first use.
 fn secret(ledger: &mut Ledger<Arc<Folder>>, claim: ClaimId) -> Result<[u8; 32], EnrolError> {
     if let Some(pending) = &ledger.record().enrolment
         && pending.claim_id == claim.as_str()

@@ -1,7 +1,7 @@
-//! The Linux shell around a node: buses, network, and the folder that its disk is.
+//! The Linux shell around a node: buses, network, and the folder that serves as its disk.
 //!
-//! [`run()`] carries out what `ecowatt-node` gives it. It decides nothing itself but how: which task
-//! owns a bus, when to give up on a socket, what the log says.
+//! [`run()`] carries out the actions of `ecowatt-node`. It decides only how: which task owns a bus,
+//! when to give up on a socket, what is logged.
 
 mod bus;
 mod config;

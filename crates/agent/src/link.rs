@@ -1,7 +1,7 @@
 //! HTTP to the server: one connection, kept open, one message at a time.
 //!
-//! Messages are sealed before they come here and replies are opened after they left, so nothing
-//! rests on the transport. Waits are the world's, whatever pace the agent's clock runs at.
+//! Messages are sealed before they come here and replies are opened later, so nothing relies on the
+//! transport. Waits are in real time, whatever the speed of the agent's clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -110,7 +110,7 @@ impl Link {
         Self { server, connection: None }
     }
 
-    /// Posts bytes to a path below the server's and gives the reply's, `reply_max` at most.
+    /// Posts bytes to a path below the server's and returns the reply's bytes, at most `reply_max`.
     pub(crate) async fn post(
         &mut self,
         path: &str,
@@ -122,7 +122,7 @@ impl Link {
         let result = result.unwrap_or(Err(LinkError::Timeout));
         match &result {
             Ok(_) | Err(LinkError::Busy { .. } | LinkError::Status(_)) => {}
-            // What is left of a broken exchange must not meet the next one.
+            // The rest of a broken exchange must not reach the next one.
             Err(_) => self.connection = None,
         }
         result
@@ -136,8 +136,8 @@ impl Link {
     ) -> Result<Bytes, LinkError> {
         let was_open = self.connection.is_some();
         let response = match self.send(path, message.clone()).await {
-            // A server may close an idle connection while a request is on its way. The same bytes
-            // do no harm if they arrived after all: the server gives them the same answer.
+            // A server may close an idle connection while a request is on its way. Sending the same
+            // bytes again is safe even if they did arrive: the server repeats its answer.
             Err(LinkError::Broken(_)) if was_open => {
                 self.connection = None;
                 self.send(path, message).await?
@@ -182,7 +182,7 @@ async fn connect(host_port: &str) -> Result<Connection, LinkError> {
     stream.set_nodelay(true).map_err(LinkError::Connect)?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(LinkError::Broken)?;
-    // Its end shows in the sender; the error comes back with the request that met it.
+    // The sender shows its end; the error is returned by the request that met it.
     let driver = tokio::spawn(async move { drop(connection.await) });
     Ok(Connection { sender, driver })
 }

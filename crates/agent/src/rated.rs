@@ -1,10 +1,10 @@
-//! What an inverter is rated for, as it says itself.
+//! The rated power that an inverter reports itself.
 //!
-//! The register that a profile names `info.rated_power` is read with the others. What it says becomes
-//! part of the layout, which limits what is plausible; so it is believed only once it was read twice
-//! in a row, some seconds apart, and so is what contradicts it later. The second reading is
-//! asked for here, beside the samples: they hold what does not change once. What is believed is kept in
-//! the data folder, because an inverter that sleeps says nothing.
+//! The register that a profile names `info.rated_power` is read with the others. Its value becomes
+//! part of the layout and limits which readings are plausible. So it counts only once it was read
+//! twice in a row, some seconds apart, and so does a later value that contradicts it. The second
+//! read is requested here, outside the samples, which hold constant registers only once. The value
+//! is kept in the data folder, because a sleeping inverter does not answer.
 
 use std::time::Duration;
 
@@ -21,32 +21,32 @@ const KEPT_BYTES_MAX: usize = 256;
 /// The name of the point.
 const POINT: &str = "info.rated_power";
 
-/// Pause between two readings. What is wrong for an instant is over by then.
+/// Pause between two readings. A momentary misreading is over by then.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Most readings beside the samples before the matter rests until a sample says it again.
+/// Most extra readings before the claim is dropped until a sample repeats it.
 const ASKS_MAX: u8 = 8;
 
-/// Looks for the rated power in an inverter's samples.
+/// Watches an inverter's samples for its rated power.
 pub(crate) struct Watch {
     inverter: InverterConfig,
     survey: Option<Survey>,
     layout: Layout,
     point: usize,
-    /// The registers of the point alone.
+    /// A read of only the point's registers.
     read: Read,
-    /// What is believed.
+    /// The confirmed rated power, in watts.
     known: Option<u32>,
     claim: Option<Claim>,
 }
 
-/// What the inverter said, if that is not what is believed.
+/// A rated power read from the inverter that differs from the confirmed one.
 struct Claim {
     /// In a sample.
     sampled: u32,
-    /// When it was asked last.
+    /// In the last extra reading.
     said: u32,
-    /// None while it is being asked.
+    /// When to read again; none while a reading is in progress.
     ask_at: Option<MonoMs>,
     asks_left: u8,
 }
@@ -54,14 +54,14 @@ struct Claim {
 /// How a claim ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// What the inverter is rated for, if that is news.
+    /// The newly confirmed rated power, in watts.
     pub(crate) learned: Option<u32>,
-    /// The group to read again, since a sample holds a false reading.
+    /// The group to read again, because a sample has a misread value.
     pub(crate) misread: Option<u8>,
 }
 
 impl Watch {
-    /// None where the profile has no such point, or the configuration says the rated power.
+    /// Returns none if the profile has no such point, or the configuration has the rated power.
     pub(crate) fn new(
         compiled: &Compiled,
         inverter: &InverterConfig,
@@ -75,7 +75,7 @@ impl Watch {
         Some(Self { inverter, survey, layout: layout.clone(), point, read, known, claim: None })
     }
 
-    /// Takes a sample. What it says is a claim until it is settled.
+    /// Takes a sample. Its rated power is a claim until it is settled.
     pub(crate) fn take(&mut self, now: MonoMs, sample: &Sample<'_>) {
         let Some(watts) = self.watts(sample.words, sample.marks) else { return };
         if self.claim.is_some() || self.known == Some(watts) {
@@ -85,19 +85,19 @@ impl Watch {
         self.claim = Some(Claim { sampled: watts, said: watts, ask_at, asks_left: ASKS_MAX });
     }
 
-    /// When [`Watch::poll`] has something to ask.
+    /// Returns when [`Watch::poll`] has a read to request.
     pub(crate) fn ask_at(&self) -> Option<MonoMs> {
         self.claim.as_ref()?.ask_at
     }
 
-    /// What to ask the inverter for; the answer is for [`Watch::handle`].
+    /// Returns the read to carry out; its answer goes to [`Watch::handle`].
     pub(crate) fn poll(&mut self, now: MonoMs) -> Option<Read> {
         let claim = self.claim.as_mut()?;
         claim.ask_at.take_if(|ask_at| *ask_at <= now)?;
         Some(self.read)
     }
 
-    /// Takes the words that were asked for, or that there are none.
+    /// Takes the words of the requested read; none if it failed.
     pub(crate) fn handle(&mut self, now: MonoMs, answer: Option<&[u16]>) -> Option<Settled> {
         let columns = self.layout.columns().len();
         let (mut words, mut marks) = (vec![0; columns], vec![Mark::NotDue; columns]);
@@ -127,10 +127,10 @@ impl Watch {
         &self.inverter
     }
 
-    /// The inverter's layout with what is believed.
+    /// Returns the inverter's layout with the confirmed rated power.
     ///
     /// # Errors
-    /// When that cannot be compiled.
+    /// If it cannot be compiled.
     pub(crate) fn layout(&self) -> Result<Layout, SurveyError> {
         let inverter = known(&self.inverter, self.known);
         Ok(survey::compile(&inverter, self.survey.as_ref())?.layout)
@@ -144,7 +144,7 @@ impl Watch {
     }
 }
 
-/// The read of one point alone, with its scale factor.
+/// Returns a read of only one point, with its scale factor.
 fn read_of(compiled: &Compiled, point: usize) -> Option<Read> {
     let point = compiled.layout.points().get(point)?;
     let first = usize::from(point.first_column);
@@ -161,7 +161,7 @@ fn read_of(compiled: &Compiled, point: usize) -> Option<Read> {
     })
 }
 
-/// The inverter as its configuration has it, with what it said that it is rated for.
+/// Returns the inverter's configuration with the rated power that the inverter reported.
 pub(crate) fn known(inverter: &InverterConfig, said: Option<u32>) -> InverterConfig {
     let inverter = inverter.clone();
     match said.filter(|_| inverter.rated_w.is_none()) {
@@ -170,7 +170,7 @@ pub(crate) fn known(inverter: &InverterConfig, said: Option<u32>) -> InverterCon
     }
 }
 
-/// What this inverter said when it was asked before.
+/// Returns the stored rated power of this inverter.
 pub(crate) fn recall<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
@@ -181,7 +181,7 @@ pub(crate) fn recall<D: Areas + Clone>(
     (of == title(inverter)).then_some(watts)
 }
 
-/// Keeps what an inverter said.
+/// Stores the rated power of an inverter.
 pub(crate) fn keep<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
@@ -192,7 +192,7 @@ pub(crate) fn keep<D: Areas + Clone>(
     pair.store(format!("{}\n{watts}", title(inverter)).as_bytes())
 }
 
-/// Which inverter said what.
+/// Opens the stored rated power, with the inverter that reported it.
 fn open<D: Areas + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<(String, u32)>) {
     let parse = |bytes: &[u8]| {
         let (title, watts) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
@@ -203,7 +203,8 @@ fn open<D: Areas + Clone>(disk: &D, source: SourceNumber) -> (Pair<D>, Option<(S
     (pair, opened.value)
 }
 
-/// Another inverter or profile at the same place is asked anew.
+/// Identifies the inverter: for another inverter or profile at the same place the stored value does
+/// not count.
 fn title(inverter: &InverterConfig) -> String {
     format!("{} {} {}", inverter.address, inverter.unit, inverter.profile.id())
 }

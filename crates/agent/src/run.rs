@@ -1,4 +1,4 @@
-//! The agent's life: identity, then epochs of sampling and sending, until it is told to stop.
+//! The agent's life: identity, then epochs of sampling and sending, until shutdown.
 
 mod epoch;
 
@@ -40,26 +40,26 @@ pub enum RunError {
     Start(#[from] StartError),
     #[error("sample log cannot be opened")]
     SampleLog(#[source] std::io::Error),
-    #[error("no random numbers")]
+    #[error("the operating system has no random numbers")]
     Random(#[source] getrandom::Error),
     #[error("a task of the agent ended early")]
     Task,
 }
 
-/// Jobs that wait on one bus: each inverter has at most one of a sample, one of a search and one of its
-/// rated power. More wait for room.
+/// Jobs that wait on one bus: each inverter has at most one for a sample, one for a search and one
+/// for its rated power. Further ones wait for room.
 const JOBS_MAX: usize = 16;
 /// How long the start waits for SunSpec inverters that were never searched.
 const FIRST_SURVEY_MAX: Duration = Duration::from_secs(3);
 
-/// Polls, keeps and sends until `shutdown` is ready.
+/// Polls, stores and sends samples until `shutdown` is ready.
 ///
-/// Samples that are durable survive whatever ends the process. After `shutdown` what is buffered is
+/// Durable samples survive however the process ends. After `shutdown` buffered samples are
 /// persisted, and sent if the server answers within a few seconds.
 ///
 /// # Errors
-/// When the data folder cannot be used, or when the device has no identity and no way to get one.
-/// A missing server, a missing inverter and a full disk are no errors.
+/// If the data folder cannot be used, or the device has no identity and no way to get one. A
+/// missing server, a missing inverter and a full disk are not errors.
 pub async fn run(
     config: Config,
     clock: Clock,
@@ -69,7 +69,7 @@ pub async fn run(
     run_and_tell(config, clock, standing, shutdown).await
 }
 
-/// As [`run`], and says in `standing` how the agent stands with its server.
+/// Does the same as [`run`], and publishes the agent's relation to its server in `standing`.
 ///
 /// # Errors
 /// See [`run`].
@@ -98,8 +98,9 @@ pub async fn run_and_tell(
     let mut tasks = JoinSet::new();
     let mut sites = connect(&config, &clock, &disk, &mut tasks);
     let (mut news, surveyors) = survey_all(&config, &sites, &disk);
+    // A short wait here usually saves a second epoch right after the first.
     tokio::select! {
-        _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
+    _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
         () = &mut shutdown => return Ok(()),
     }
     let mut carried = Carried { ledger, link, log, teller };
@@ -121,22 +122,22 @@ pub async fn run_and_tell(
             Ended::Failed => return Err(RunError::Task),
         }
     }
-    // The buses end when nobody can send them jobs any more.
+    // The buses end when all senders of jobs are dropped.
     drop(surveyors);
     drop(sites);
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-/// One configured inverter, the bus that leads to it, and what is known of its models.
+/// One configured inverter, its bus, and what is known of its models.
 struct Site {
     source: SourceNumber,
     bus: mpsc::Sender<Job>,
     survey: Option<Survey>,
     needs_survey: bool,
-    /// What it said that it is rated for.
+    /// The rated power that it reported, in watts.
     rated_w: Option<u32>,
-    /// Told when samples say that the models are not where they were.
+    /// Notified when samples show that the models have moved.
     moved: Arc<Notify>,
 }
 
@@ -168,7 +169,7 @@ fn connect<D: Areas + Clone>(
             }
         };
         let needs_survey = inverter.profile.needs_discovery();
-        // A list that the profile has no use for is as good as none.
+        // A stored list that the profile cannot use is ignored.
         let is_of_use = |survey: &Survey| survey::compile(inverter, Some(survey)).is_ok();
         let kept = if needs_survey { survey::recall(disk, source, inverter) } else { None };
         let survey = kept.filter(is_of_use);
@@ -179,7 +180,7 @@ fn connect<D: Areas + Clone>(
     sites
 }
 
-/// Has every inverter searched that needs it, for as long as the tasks are held.
+/// Searches every inverter that needs it, as long as the returned tasks are held.
 fn survey_all(
     config: &Config,
     sites: &[Site],
@@ -204,7 +205,7 @@ fn survey_all(
     (told, surveyors)
 }
 
-/// Ready when every inverter of which nothing was kept has been searched once.
+/// Ready when every inverter without stored models has been searched once.
 async fn first_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
     let mut waiting = sites.iter().filter(|site| site.is_missing()).count();
     while waiting > 0
@@ -215,7 +216,7 @@ async fn first_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
     }
 }
 
-/// Ready when an inverter is to be polled in another way.
+/// Ready when an inverter must be polled in another way.
 async fn later_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
     while let Some(news) = news.recv().await {
         if take_news(sites, news) {
@@ -233,7 +234,7 @@ fn take_news(sites: &mut [Site], news: News) -> bool {
     true
 }
 
-/// The slowest of those who share a bus sets its pace.
+/// Returns the pace of a bus, which its slowest inverter sets.
 fn pace(inverters: &[InverterConfig], address: &Address) -> Pace {
     inverters.iter().filter(|inverter| inverter.address == *address).fold(
         Pace::default(),

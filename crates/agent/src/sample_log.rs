@@ -1,4 +1,4 @@
-//! A line of CSV for every sample that became durable, for comparison with what a server stores.
+//! Writes a line of CSV for every durable sample, for comparison with what a server stores.
 //!
 //! `epoch,-,source,time,word|word|…,mark|mark|…`, where the dash keeps the place of the sequence
 //! that the sample's batch does not have yet, time is in Unix milliseconds, and marks are their codes.
@@ -23,7 +23,7 @@ impl SampleLog {
         OpenOptions::new().create(true).append(true).open(path).map(Self)
     }
 
-    /// Appends a sample. Written with one call, so that a kill leaves whole lines.
+    /// Appends a sample with a single write, so that a kill leaves whole lines.
     pub(crate) fn append(
         &mut self,
         epoch: BootEpoch,

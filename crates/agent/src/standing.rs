@@ -1,6 +1,6 @@
-//! How the agent stands with its server, and what somebody must do about it.
+//! The agent's relation to its server, and what the operator must do about it.
 //!
-//! Words for the log and for whoever supervises the process. Nothing is decided by them.
+//! For the log and for the process's supervisor. Nothing is decided by it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 use crate::link::LinkError;
 
-/// Answers of one kind, over how long, before somebody is told what may have to be done: a refusal is not
-/// authenticated, and whoever sits between device and server can forge one.
+/// Number of equal refusals, and their time span, before the log advises what to do: a refusal is
+/// not authenticated, and anyone between device and server can forge one.
 const REFUSALS_MIN: u32 = 3;
 const REFUSED_FOR_MIN: Duration = Duration::from_secs(300);
 
-/// How often a trouble that somebody must end is said again while it lasts.
+/// How often a trouble that the operator must end is logged again while it lasts.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
-/// How the agent stands with its server.
+/// The agent's relation to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Standing {
     /// Nothing was sent yet.
@@ -29,7 +29,7 @@ pub enum Standing {
     NotEnrolled(Trouble),
     /// The last message was answered.
     Answered(DeviceNumber),
-    /// The last message was not. Samples are taken and kept.
+    /// The last message was not answered. Samples are taken and kept.
     Unanswered(DeviceNumber, Trouble),
 }
 
@@ -51,19 +51,19 @@ impl fmt::Display for Standing {
 pub enum Trouble {
     /// No connection, or it broke, or no answer in time.
     Unreachable,
-    /// It has no time, or no space.
+    /// It is overloaded, or has no space.
     Busy,
     /// It answered 401, which is not authenticated: the key need not be revoked.
     KeyRefused,
-    /// It heard later messages of this device than the data folder knows of.
+    /// It has later messages of this device than the data folder.
     CounterUsed,
     /// It knows no such claim code.
     ClaimUnknown,
-    /// Somebody redeemed the claim code.
+    /// The claim code was redeemed.
     ClaimUsed,
     /// The claim code was not redeemed in time.
     ClaimExpired,
-    /// Whatever answers, it has no place for devices' messages.
+    /// What answers there is not an EcoWatt server.
     NoLink,
     /// It answered something else.
     Status(u16),
@@ -75,7 +75,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("the server cannot be reached"),
-            Self::Busy => f.write_str("the server asks to come again later"),
+            Self::Busy => f.write_str("the server asks to try again later"),
             Self::KeyRefused => f.write_str(
                 "the server answered 401: this device's key may have been revoked, or another \
                  server answers at this address",
@@ -93,7 +93,7 @@ impl fmt::Display for Trouble {
             }
             Self::ClaimExpired => f.write_str("this claim code has expired"),
             Self::NoLink => {
-                f.write_str("what answers at the server's address is no EcoWatt server")
+                f.write_str("the configured address does not belong to an EcoWatt server")
             }
             Self::Status(status) => write!(f, "the server answered {status}"),
             Self::BadReply => f.write_str("the server's answer is not meant for this device"),
@@ -134,7 +134,7 @@ impl Trouble {
         }
     }
 
-    /// What somebody must do, if waiting does not help.
+    /// Returns what the operator must do, if waiting does not help.
     pub(crate) fn remedy(self, device: Option<DeviceNumber>) -> Option<String> {
         let device = device.map_or_else(|| "dev-N".to_owned(), |device| device.to_string());
         match self {
@@ -143,7 +143,7 @@ impl Trouble {
                  code; give it as claim_file or claim_code and restart the agent"
             )),
             Self::ClaimUnknown => Some(
-                "compare the code and `server` with what `ecowatt device enrol` was told, or make \
+                "compare the code and `server` with those of `ecowatt device enrol`, or make \
                  another code, and restart the agent"
                     .to_owned(),
             ),
@@ -157,29 +157,30 @@ impl Trouble {
     }
 }
 
-/// Says how things stand when that changes, and troubles that somebody must end now and then.
+/// Logs changes of the standing, and repeats troubles that the operator must end.
 #[derive(Debug)]
 pub(crate) struct Teller {
     standing: watch::Sender<Standing>,
-    said: Option<(Trouble, MonoMs)>,
-    /// The kind of the last answers, since when, and how many.
+    /// The trouble that was logged last, and when; cleared by an answer.
+    logged: Option<(Trouble, MonoMs)>,
+    /// The kind of the last answers, since when, and how many; cleared by a proper answer.
     met: Option<(Trouble, MonoMs, u32)>,
-    /// What somebody was told to end.
+    /// The trouble for which the log has advised what to do.
     advised: Option<Trouble>,
 }
 
 impl Teller {
     pub(crate) fn new(standing: watch::Sender<Standing>) -> Self {
-        Self { standing, said: None, met: None, advised: None }
+        Self { standing, logged: None, met: None, advised: None }
     }
 
-    /// The server answered.
+    /// Notes that the server answered.
     pub(crate) fn answered(&mut self, device: DeviceNumber) {
-        (self.said, self.met) = (None, None);
+        (self.logged, self.met) = (None, None);
         self.stand(Standing::Answered(device));
     }
 
-    /// The device samples, and its message was not answered.
+    /// Notes that a message of a sampling device was not answered.
     pub(crate) fn unanswered(
         &mut self,
         now: MonoMs,
@@ -203,7 +204,7 @@ impl Teller {
         }
     }
 
-    /// The claim code was not redeemed.
+    /// Notes that the claim code was not redeemed.
     pub(crate) fn not_enrolled(
         &mut self,
         now: MonoMs,
@@ -239,17 +240,17 @@ impl Teller {
         count >= REFUSALS_MIN && now.since(since) >= REFUSED_FOR_MIN
     }
 
-    /// Something is said when it begins, and what somebody may have to do when it has lasted and every
-    /// hour after that.
+    /// Whether to log a trouble: when it begins; and with advice, when it has lasted and every hour
+    /// after that.
     fn is_due(&mut self, now: MonoMs, trouble: Trouble, is_lasting: bool) -> bool {
-        let needs_somebody = is_lasting && trouble.remedy(None).is_some();
-        let is_due = self.said.is_none_or(|(said, at)| {
+        let needs_action = is_lasting && trouble.remedy(None).is_some();
+        let is_due = self.logged.is_none_or(|(logged, at)| {
             let was_advised = self.advised == Some(trouble);
-            said != trouble || (needs_somebody && (!was_advised || now.since(at) >= REMIND_EVERY))
+            logged != trouble || (needs_action && (!was_advised || now.since(at) >= REMIND_EVERY))
         });
-        self.advised = needs_somebody.then_some(trouble);
+        self.advised = needs_action.then_some(trouble);
         if is_due {
-            self.said = Some((trouble, now));
+            self.logged = Some((trouble, now));
         }
         is_due
     }
@@ -260,15 +261,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_is_said_when_it_changes_and_a_refusal_that_lasts_every_hour() {
+    fn trouble_is_logged_when_it_changes_and_a_lasting_refusal_every_hour() {
         let mut teller = Teller::new(watch::channel(Standing::default()).0);
         let hour = 3_600_000;
         let (min, at) = (60_000, 2 * hour);
-        // When, which, whether it is said, and whether somebody is told what to do.
-        let told = [
+        // When, which, whether it is logged, and whether with advice.
+        let cases = [
             (0, Trouble::Unreachable, true, false),
             (at, Trouble::Unreachable, false, false),
-            // One forged answer, or several in a row, call nobody.
+            // One forged answer, or several in a row, cause no advice.
             (at + 1, Trouble::KeyRefused, true, false),
             (at + min, Trouble::KeyRefused, false, false),
             (at + 4 * min, Trouble::KeyRefused, false, false),
@@ -278,7 +279,7 @@ mod tests {
             (at + 67 * min, Trouble::Busy, true, false),
             (at + 99 * min, Trouble::KeyRefused, true, false),
         ];
-        for (ms, trouble, is_due, is_lasting) in told {
+        for (ms, trouble, is_due, is_lasting) in cases {
             let lasting = teller.is_lasting(MonoMs(ms), trouble) && trouble.remedy(None).is_some();
             let due = teller.is_due(MonoMs(ms), trouble, lasting);
             assert_eq!((due, lasting), (is_due, is_lasting), "{ms} {trouble:?}");
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_device_that_is_to_be_enrolled() {
+    fn refusals_name_the_device_to_enrol() {
         let refused = |status| LinkError::Status(status);
         let trouble = Trouble::of_message(&refused(StatusCode::UNAUTHORIZED));
         assert_eq!(trouble, Trouble::KeyRefused);

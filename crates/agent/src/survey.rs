@@ -1,10 +1,10 @@
-//! From a profile to a plan: SunSpec inverters are searched for their models first.
+//! Makes a plan from a profile; SunSpec inverters are searched for their models first.
 //!
-//! A search runs beside the polling, on the same bus. It is made when nothing is known of an inverter,
-//! again and again while its list of models is incomplete, whenever the samples say that the models
-//! are no longer where they were, and when an inverter goes offline or is faulty, since another may
-//! have come in its place. An inverter that was never searched is left out until it
-//! answers; the agent then starts an epoch in which it takes part.
+//! A search shares the bus with the polling. It runs when nothing is known of an inverter,
+//! repeatedly while its list of models is incomplete, when samples show that the models have moved,
+//! and when an inverter goes offline or is faulty, because another one may have replaced it. An
+//! inverter that was never searched is skipped until it answers; the agent then starts an epoch
+//! with it.
 
 mod kept;
 
@@ -28,7 +28,7 @@ pub(crate) use self::kept::recall;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Survey {
     pub(crate) models: Vec<Found>,
-    /// The inverter said where its list of models ends.
+    /// Whether the end of the list of models was found.
     pub(crate) is_complete: bool,
 }
 
@@ -43,16 +43,16 @@ pub(crate) enum SurveyError {
     NoBus,
 }
 
-/// Pause before a register is asked for again that was not answered, or answered "busy".
+/// Pause before a register is read again that was not answered, or answered with "busy".
 const AGAIN: Duration = Duration::from_secs(1);
 /// First pause between two searches of one inverter; it doubles.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// Longest pause of an inverter that does not answer, or whose samples do not fit what was found.
+/// Longest pause for an inverter that does not answer, or whose samples do not fit its models.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Longest pause of one that answers, but does not say all that there may be.
+/// Longest pause for one that answers with an incomplete list.
 const PAUSE_ANSWERED_MAX: Duration = Duration::from_secs(3600);
 
-/// The plan and layout of an inverter whose models are known or need not be.
+/// Returns the plan and layout of an inverter whose models are known or not needed.
 pub(crate) fn compile(
     inverter: &InverterConfig,
     survey: Option<&Survey>,
@@ -60,7 +60,7 @@ pub(crate) fn compile(
     resolve(inverter, survey).map(|(_, compiled)| compiled)
 }
 
-/// As [`compile`], with the profile that it is of.
+/// Does the same as [`compile`], and also returns the resolved profile.
 fn resolve(
     inverter: &InverterConfig,
     survey: Option<&Survey>,
@@ -86,37 +86,37 @@ fn resolve(
 #[derive(Debug)]
 pub(crate) struct News {
     pub(crate) source: SourceNumber,
-    /// Of the first search of an inverter of which nothing was kept.
+    /// Whether it is from the first search of an inverter without stored models.
     pub(crate) is_first: bool,
-    /// None if a first search found nothing that can be polled; others follow.
+    /// None if a first search found nothing that can be polled; further searches follow.
     pub(crate) survey: Option<Survey>,
 }
 
-/// Who searches one inverter, for as long as the agent runs.
+/// Searches one inverter, as long as the agent runs.
 pub(crate) struct Surveyor<D> {
     pub(crate) source: SourceNumber,
     pub(crate) inverter: InverterConfig,
     pub(crate) bus: mpsc::Sender<Job>,
     pub(crate) disk: D,
-    /// What the polling goes by.
+    /// The models that the polling uses.
     pub(crate) known: Option<Survey>,
-    /// Told when samples say that the models are not where they were, or when there are none.
+    /// Notified when samples show that the models have moved, or have none.
     pub(crate) moved: Arc<Notify>,
     pub(crate) news: mpsc::Sender<News>,
 }
 
-/// What a search was good for.
+/// How much a search has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Worth {
     /// The whole list.
     Whole,
-    /// It answered, and there may be more.
+    /// A part; there may be more models.
     Part,
     Nothing,
 }
 
 impl<D: Areas + Clone> Surveyor<D> {
-    /// Searches, and tells what is new, until nobody listens.
+    /// Searches, and sends what is new, until the receiver is dropped.
     pub(crate) async fn run(mut self) {
         if self.known.as_ref().is_some_and(|known| known.is_complete) {
             self.moved.notified().await;
@@ -155,7 +155,8 @@ impl<D: Areas + Clone> Surveyor<D> {
         }
     }
 
-    /// What a search is good for, and what it found if polling is to go by that from here on.
+    /// Returns how much a search has found, and its models if the polling should use them from here
+    /// on.
     fn weigh(
         &mut self,
         searched: Result<Survey, SurveyError>,
@@ -170,7 +171,7 @@ impl<D: Areas + Clone> Surveyor<D> {
             Err(error) => {
                 let text = error.to_string();
                 let is_silent = matches!(error, SurveyError::NoModels(NoModels::Unanswered));
-                // That an inverter which is polled does not answer, the polling says.
+                // The polling already logs that a known inverter does not answer.
                 if text != *said && !(is_silent && self.known.is_some()) {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(inverter = %self.inverter.name, error, "inverter is searched again");
@@ -231,8 +232,8 @@ impl<D: Areas + Clone> Surveyor<D> {
 }
 
 impl Survey {
-    /// Whether it says more, or other things, than what is known: a list that breaks off within that
-    /// says nothing.
+    /// Whether it has more or other models than are known: an incomplete list of the known ones
+    /// does not count.
     fn replaces(&self, known: &Self) -> bool {
         self.is_complete || !known.models.starts_with(&self.models)
     }
@@ -246,7 +247,7 @@ fn log(inverter: &str, survey: &Survey, profile: &Profile) {
         tracing::warn!(
             inverter,
             models,
-            "inverter did not say where its list of models ends; it is searched again"
+            "end of the list of models not found; the inverter is searched again"
         );
     }
     let out_of_reach = profile.out_of_reach();
@@ -264,7 +265,7 @@ fn of_models(models: &[Found]) -> String {
     if models.is_empty() { String::new() } else { format!("; its models are {}", list(models)) }
 }
 
-/// Models by number and, where it is known, name; each once.
+/// Lists models by number and, if known, name; each once.
 fn list(models: &[Found]) -> String {
     let mut text = String::new();
     for (index, model) in models.iter().enumerate() {

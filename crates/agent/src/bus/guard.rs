@@ -1,15 +1,16 @@
-//! What an answer is worth on a bus whose frames do not say which request they answer.
+//! Decides whether an answer can be trusted on a bus whose frames do not name their request.
 //!
 //! RTU frames carry no transaction number. A late answer to an earlier request, an answer that a
-//! gateway doubles, and the answer to another master of the same inverter all look right if unit,
-//! function and length fit. Three rules keep them out:
+//! gateway repeats, and the answer to another master all look right if unit, function and length
+//! fit. Three rules keep them out:
 //!
-//! - Bytes that come before a request is sent belong to no answer.
+//! - Bytes that arrive before a request is sent do not belong to its answer.
 //! - After a request without an answer, its unit is not asked again until that answer can no longer
-//!   come.
-//! - An answer that may be somebody else's counts only if no other follows it: our own would.
+//!   arrive.
+//! - An answer that may be to another master counts only if no other answer follows: ours would.
 //!
-//! There is no clock and no line in here: [`Guard`] is told what happened and says how long to wait.
+//! [`Guard`] uses no clock and no line: it gets events with their times, and returns how long to
+//! wait.
 
 use std::time::Duration;
 
@@ -18,20 +19,20 @@ use ecowatt_model::MonoMs;
 /// Shortest frame: unit, function, exception code, checksum. Fewer bytes are noise.
 pub(super) const FRAME_MIN: usize = 5;
 
-/// How long a bus counts as shared after bytes that nobody here had asked for. Other masters poll at
-/// least every quarter hour, or they are rare enough to be caught by [`DOUBT_MIN`] each time.
+/// How long a bus counts as shared after unrequested bytes. Other masters poll at least every
+/// quarter hour, or so rarely that [`DOUBT_MIN`] catches them each time.
 const SHARED_FOR: Duration = Duration::from_secs(15 * 60);
 
-/// How long answers of a unit are doubted after one of its requests was given up: an answer may come
+/// How long answers of a unit are doubted after a request to it was given up: an answer may arrive
 /// later than its profile allows.
 const DOUBTED_FOR: Duration = Duration::from_secs(60);
 
-/// Shortest and, where nothing gives rise to doubt, longest wait for a second answer.
+/// Shortest wait for a second answer, and the only one if there is no reason for doubt.
 const DOUBT_MIN: Duration = Duration::from_millis(60);
 const DOUBT_CALM_MAX: Duration = Duration::from_millis(250);
 
-/// Units remembered after requests without an answer; the oldest goes first. A bus leads to eight
-/// inverters at most.
+/// Units remembered after requests without an answer; the oldest is dropped first. A bus has at
+/// most eight inverters.
 const SILENT_MAX: usize = 16;
 
 /// A unit that did not answer.
@@ -44,10 +45,10 @@ struct Silent {
     has_come: bool,
 }
 
-/// What is known of a bus that bears on the next answer.
+/// What is known of a bus and matters for the next answer.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Whether several masters may hear what one asked for, as behind a transparent gateway.
+    /// Whether a master may receive answers to other masters, as behind a transparent gateway.
     is_gateway: bool,
     /// Longest time that an answer may take on this bus.
     answer_max: Duration,
@@ -62,7 +63,7 @@ impl Guard {
         Self { is_gateway, answer_max, silent: Vec::new(), stray_at: None, latency: Duration::ZERO }
     }
 
-    /// A request had no proper answer, which may still come.
+    /// Notes a request without a valid answer, which may still arrive.
     pub(super) fn gave_up(&mut self, unit: u8, asked: MonoMs) {
         self.silent.retain(|silent| silent.unit != unit);
         if self.silent.len() >= SILENT_MAX {
@@ -71,14 +72,15 @@ impl Guard {
         self.silent.push(Silent { unit, asked, has_come: false });
     }
 
-    /// A request had its answer.
+    /// Notes that a request was answered.
     pub(super) fn answered(&mut self, latency: Duration) {
         self.latency = latency.max(self.latency - self.latency / 8);
     }
 
-    /// At least [`FRAME_MIN`] bytes came that nobody here had asked for. Whether that is news.
+    /// Notes at least [`FRAME_MIN`] unrequested bytes. Returns whether the bus was not known to be
+    /// shared.
     pub(super) fn heard_stray(&mut self, now: MonoMs) -> bool {
-        // It may be what was waited for; then the bus is not shared.
+        // It may be a late answer; then the bus is not shared.
         let late = self.silent.iter_mut().find(|silent| {
             !silent.has_come && now.since(silent.asked) <= DOUBTED_FOR.max(self.answer_max)
         });
@@ -91,12 +93,12 @@ impl Guard {
         is_news
     }
 
-    /// Whether somebody else asks on this bus.
+    /// Whether another master uses this bus.
     pub(super) fn is_shared(&self, now: MonoMs) -> bool {
         self.stray_at.is_some_and(|at| now.since(at) < SHARED_FOR)
     }
 
-    /// How long a late answer of the unit may still be under way.
+    /// Returns how long a late answer of the unit may still arrive.
     pub(super) fn late_for(&self, unit: u8, now: MonoMs) -> Duration {
         let silent = self.silent.iter().find(|silent| silent.unit == unit && !silent.has_come);
         silent.map_or(Duration::ZERO, |silent| {
@@ -104,7 +106,7 @@ impl Guard {
         })
     }
 
-    /// How long to wait for a second answer before the first is believed.
+    /// Returns how long to wait for a second answer before the first one counts.
     pub(super) fn doubt_for(&self, unit: u8, now: MonoMs) -> Duration {
         let is_late_possible = self.silent.iter().any(|silent| {
             silent.unit == unit && now.since(silent.asked) < DOUBTED_FOR + self.answer_max

@@ -1,4 +1,4 @@
-//! What bytes go through: a TCP stream or a serial port.
+//! The byte stream of a bus: a TCP connection or a serial port.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -54,7 +54,7 @@ pub enum ParseAddressError {
 }
 
 impl Address {
-    /// How frames are wrapped, as profiles speak of it.
+    /// Returns the transport in the terms of profiles.
     #[must_use]
     pub fn kind(&self) -> TransportKind {
         match self {
@@ -64,14 +64,14 @@ impl Address {
         }
     }
 
-    /// The place itself, whatever way it is spoken to: two buses must not share it.
+    /// Returns the place without the way it is used: two buses must not share it.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
             Self::Tcp(host_port) | Self::UnnumberedTcp(host_port) | Self::RtuOverTcp(host_port) => {
                 host_port.to_ascii_lowercase()
             }
-            // Names under /dev/serial lead to the same device file.
+            // Names under /dev/serial are links to the device file.
             Self::Serial(Serial { path, .. }) => {
                 let lexical = || {
                     path.components().fold(PathBuf::new(), |mut so_far, part| {
@@ -94,7 +94,7 @@ impl Address {
         }
     }
 
-    /// Whether answers say which request they answer.
+    /// Whether answers carry the number of their request.
     pub(super) fn is_numbered(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
@@ -103,12 +103,12 @@ impl Address {
         matches!(self, Self::Serial(_))
     }
 
-    /// Whether answers to other masters may come here without a sign of their requests.
+    /// Whether answers to other masters may arrive here without their requests.
     pub(super) fn is_gateway(&self) -> bool {
         matches!(self, Self::RtuOverTcp(_) | Self::UnnumberedTcp(_))
     }
 
-    /// Pause that frames need between them.
+    /// Returns the pause that frames need between them.
     pub(super) fn silence(&self) -> Duration {
         match self {
             Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => Duration::ZERO,
@@ -116,8 +116,8 @@ impl Address {
         }
     }
 
-    /// Silence after bytes that tells that no more of an answer follows. Far above 3.5 characters:
-    /// USB adapters hold bytes back for up to 16 ms, and networks for longer.
+    /// Returns the silence after which an answer counts as complete. Far above 3.5 characters: USB
+    /// adapters delay bytes by up to 16 ms, and networks by more.
     pub(super) fn hush(&self) -> Duration {
         match self {
             Self::Serial(_) => Duration::from_millis(60),
@@ -127,12 +127,12 @@ impl Address {
         }
     }
 
-    /// Time that the answer to a read takes on the line, once it has begun.
+    /// Returns how long the answer to a read takes on the line, once it has begun.
     pub(super) fn time_for(&self, read: &RegisterRead) -> Duration {
         let bytes = usize::from(read.count) * 2 + FRAME_MIN;
         match self {
             Self::Serial(serial) => time_on_wire(bytes, serial.baud, serial.format.bits_per_char()),
-            // The bus behind a gateway cannot be seen.
+            // The speed of the bus behind a gateway is unknown.
             Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => {
                 time_on_wire(bytes, GATEWAY_BAUD_MIN, SerialFormat::NoneTwo.bits_per_char())
             }
@@ -140,7 +140,7 @@ impl Address {
     }
 }
 
-/// The slowest bus behind a gateway that is waited for.
+/// Slowest speed assumed for a bus behind a gateway.
 const GATEWAY_BAUD_MIN: u32 = 1_200;
 
 impl FromStr for Address {
@@ -237,7 +237,7 @@ impl Line {
             | Address::UnnumberedTcp(host_port)
             | Address::RtuOverTcp(host_port) => {
                 let stream = TcpStream::connect(host_port).await.map_err(OpenError::Connect)?;
-                // Requests are small and waited for; delaying them gains nothing.
+                // Requests are small and their answers are waited for; delaying them gains nothing.
                 stream.set_nodelay(true).map_err(OpenError::Connect)?;
                 Ok(Self::Tcp(stream))
             }
@@ -298,7 +298,7 @@ fn open_serial(serial: &Serial) -> io::Result<AsyncFd<File>> {
         SerialFormat::OddOne => ControlModes::PARENB | ControlModes::PARODD,
     });
     termios::tcsetattr(&port, OptionalActions::Now, &settings)?;
-    // What the port received while nobody listened.
+    // Discard what the port received before it was opened.
     termios::tcflush(&port, QueueSelector::IFlush)?;
     #[expect(deprecated, reason = "its successor is unsafe; a File keeps what that asks for")]
     AsyncFd::new(port)

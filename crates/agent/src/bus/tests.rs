@@ -158,7 +158,7 @@ async fn answer_that_came_during_a_standstill_is_a_timeout() {
     let stand_still = async {
         requests.recv().await.unwrap();
         answer.send(()).unwrap();
-        // The executor is this thread, so nobody sees the answer before it goes on.
+        // The executor is this thread, so the answer is not seen before the sleep ends.
         std::thread::sleep(TIMEOUT + LATE_MAX + Duration::from_millis(100));
     };
     let (done, ()) = tokio::join!(read(&mut bus, 0, 1), stand_still);
@@ -317,7 +317,7 @@ async fn a_connection_outlives_one_late_answer() {
     assert_eq!(read(&mut bus, 4, 1).await, Answer::Timeout);
     assert_eq!(read(&mut bus, 5, 1).await, Answer::Timeout);
     assert_eq!(read(&mut bus, 6, 1).await, Answer::Timeout);
-    connections.recv_timeout(Duration::from_secs(10)).expect("two in a row make it anew");
+    connections.recv_timeout(Duration::from_secs(10)).expect("two in a row open it again");
 }
 
 #[tokio::test]

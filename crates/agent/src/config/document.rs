@@ -1,7 +1,7 @@
-//! A TOML document read into a type, with everything that is wrong with it and where.
+//! Reads a TOML document into a type, and reports all its problems with their lines.
 //!
-//! A reader of TOML stops at its first error. Here what it stopped at is noted and taken out, and the
-//! rest is read again, so that whoever writes a configuration has to come back once.
+//! A TOML reader stops at its first error. Here the offending key is noted and removed, and the
+//! rest is read again, so that the operator sees all problems at once.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Problem;
 
-/// Most problems that are looked for: each costs a reading of the document.
+/// Most problems that are reported: each costs another reading of the document.
 const PROBLEMS_MAX: usize = 64;
 
 /// A parsed document.
@@ -25,7 +25,7 @@ impl<'t> Document<'t> {
     /// Parses TOML.
     ///
     /// # Errors
-    /// With the first error of each line that is no TOML.
+    /// The first error of each line that is not valid TOML.
     pub fn parse(text: &'t str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
@@ -45,8 +45,8 @@ impl<'t> Document<'t> {
         Err(problems)
     }
 
-    /// What the document says, without the keys that `T` does not know or cannot take, and those.
-    /// `T` must not insist on any key, or nothing comes of a document that lacks it.
+    /// Reads the document without the keys that `T` does not know or cannot take; these are
+    /// returned as problems. `T` must not require any key, or a document without it yields nothing.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Problem>) {
         let mut problems = Vec::new();
@@ -73,7 +73,7 @@ impl<'t> Document<'t> {
         (None, problems)
     }
 
-    /// The line of a key such as `inverter[1].unit`, or of the table that lacks it.
+    /// Returns the line of a key such as `inverter[1].unit`, or of the table that lacks it.
     #[must_use]
     pub fn line_of(&self, path: &str) -> Option<usize> {
         let mut table = self.root.get_ref();
@@ -97,7 +97,7 @@ impl<'t> Document<'t> {
     }
 }
 
-/// Removes the innermost key whose name or value holds `at`; its path.
+/// Removes the innermost key whose name or value contains `at`; returns its path.
 fn take_out(table: &mut DeTable<'_>, at: &Range<usize>) -> Option<String> {
     for (key, value) in table.iter_mut() {
         let inner = match value.get_mut() {
@@ -121,7 +121,7 @@ fn take_out(table: &mut DeTable<'_>, at: &Range<usize>) -> Option<String> {
     Some(key)
 }
 
-/// The line of a place in the text, from 1.
+/// Returns the line of a place in the text, from 1.
 fn line_at(text: &str, at: &Range<usize>) -> usize {
     let before = text.as_bytes().get(..at.start).unwrap_or(text.as_bytes());
     before.split(|byte| *byte == b'\n').count()

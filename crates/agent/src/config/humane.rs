@@ -1,8 +1,8 @@
-//! Durations and sizes as people write them.
+//! Durations and sizes with units.
 
 use std::time::Duration;
 
-/// `250ms`, `5s`, `15m`, `1h`, `1d`.
+/// Parses `250ms`, `5s`, `15m`, `1h`, `1d`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let ms = match unit {
@@ -16,7 +16,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     number.checked_mul(ms).map(Duration::from_millis)
 }
 
-/// `512KiB`, `64MiB`, `1GiB`, `100B`.
+/// Parses `512KiB`, `64MiB`, `1GiB`, `100B`.
 pub(super) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let bytes = match unit {

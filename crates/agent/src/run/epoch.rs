@@ -1,8 +1,7 @@
-//! One boot epoch between buses, link and clock.
+//! One boot epoch: connects the node with buses, link and clock.
 //!
-//! The node lives here, in one task, and decides; what touches its disk runs on a blocking thread,
-//! one call after the other and waited for, so that nothing the core was told is durable can come to
-//! be otherwise.
+//! The node is owned by one task and decides. Its disk work runs on a blocking thread, one call at
+//! a time and awaited, so that what the core takes for durable is durable.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,21 +31,21 @@ use crate::survey;
 type Disk = Arc<Folder>;
 type Exchange = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LinkError>)> + Send>>;
 
-/// How long the last message of an orderly stop is waited for.
+/// Longest wait for the last message of an orderly stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// What an installer may look for if samples do not fit the models that were found.
+/// Hint for the installer if samples do not fit the models that were found.
 const MOVED_HINT: &str = "its SunSpec models are not where they were: it is searched again";
 
 /// How an epoch ended.
 pub(super) enum Ended {
     Stopped,
-    /// More is known of an inverter: it takes part in the next epoch, or in another way.
+    /// A search found new models: the next epoch polls the inverter with them.
     Surveyed,
     Failed,
 }
 
-/// What one epoch leaves to the next.
+/// What one epoch passes to the next.
 pub(super) struct Carried {
     pub(super) ledger: Ledger<Disk>,
     pub(super) link: Link,
@@ -54,19 +53,19 @@ pub(super) struct Carried {
     pub(super) teller: Teller,
 }
 
-/// What is said of an inverter, in the order of the configuration.
+/// What the log says of an inverter, in the order of the configuration.
 struct Inverter {
     name: String,
     address: String,
     unit: u8,
-    /// Of the read that failed last.
+    /// Hint for the read that failed last.
     hint: &'static str,
 }
 
-/// What the node has to be told.
+/// An event for the node.
 enum Happened {
     Read(bus::Done),
-    /// What was asked for beside the samples.
+    /// A read of the rated power ended.
     Asked(bus::Done),
     Reply(Link, Result<Bytes, LinkError>),
     Surveyed,
@@ -75,18 +74,18 @@ enum Happened {
 
 /// A running epoch.
 pub(super) struct Epoch {
-    /// Away while a blocking thread has it.
+    /// None while a blocking thread has it.
     node: Option<Box<Node<Disk>>>,
     disk: Disk,
     clock: Clock,
     log: Option<SampleLog>,
     buses: Vec<(SourceNumber, u8, mpsc::Sender<Job>)>,
     watches: Vec<(SourceNumber, Watch)>,
-    /// What inverters are found to be rated for.
+    /// Rated powers learned since [`Epoch::take_rated`] was last called, in watts.
     rated: Vec<(SourceNumber, u32)>,
-    /// Those whose layouts do not say so yet.
+    /// Inverters whose layouts do not have their rated power yet.
     unlabelled: Vec<SourceNumber>,
-    /// Told when the models of an inverter are not where they were.
+    /// Notified when the models of an inverter have moved.
     moved: Vec<(SourceNumber, Arc<Notify>)>,
     inverters: Vec<Inverter>,
     reads: mpsc::Receiver<bus::Done>,
@@ -117,7 +116,7 @@ impl Epoch {
             message_bytes: config.message_bytes,
             upload_interval: config.upload_interval,
             order: config.order,
-            // The tolerance is for this shell's own lateness, which is the world's.
+            // The tolerance covers delays of this process, which are in real time.
             start_tolerance: limits::START_TOLERANCE.mul_f64(clock.speed().max(1.0)),
             firmware: FIRMWARE,
             seed: u32::from_le_bytes(seed),
@@ -132,10 +131,12 @@ impl Epoch {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(inverter = %inverter.name, error, "inverter is left out");
+                    tracing::error!(inverter = %inverter.name, error, "inverter skipped");
                     continue;
                 }
             };
+            // The rated power is checked again even if it is known: the inverter may have been
+            // replaced.
             let watch = Watch::new(&compiled, inverter, site.survey.as_ref(), site.rated_w);
             watches.extend(watch.map(|watch| (site.source, watch)));
             sources.push(SourceSetup {
@@ -147,6 +148,7 @@ impl Epoch {
             });
             buses.push((site.source, inverter.unit, site.bus.clone()));
         }
+        // A closure, because recovery takes time and the epoch begins after it.
         let started_at = || (clock.mono(), Some(clock.now()));
         let mut node = Node::start(&node_config, ledger, disk, sources, started_at)?;
         let recovered: u64 = node.take_recovered().iter().map(|batch| u64::from(batch.rows)).sum();
@@ -186,7 +188,7 @@ impl Epoch {
         })
     }
 
-    /// Runs until told to stop, or until `surveyed` is ready and every sample is persisted.
+    /// Runs until shutdown, or until `surveyed` is ready and every sample is persisted.
     pub(super) async fn run(
         &mut self,
         shutdown: &mut Pin<&mut (impl Future<Output = ()> + Send)>,
@@ -223,7 +225,7 @@ impl Epoch {
         self.node()?.flush(now);
         let mut deadline = std::pin::pin!(tokio::time::sleep(STOP_MAX));
         loop {
-            // The answer to the last request may make one more sample while others are sent.
+            // The answer to the last read may complete one more sample while others are sent.
             if self.node()?.core().buffered() > 0 {
                 let now = self.clock.mono();
                 self.node()?.flush(now);
@@ -248,7 +250,8 @@ impl Epoch {
         Ok(())
     }
 
-    /// Leaves everything as a power cut would, but for what another epoch goes on with.
+    /// Ends the epoch without a clean shutdown, like a power cut; returns what the next epoch
+    /// reuses.
     pub(super) async fn break_off(mut self) -> Result<Carried, RunError> {
         if let Some(exchange) = self.exchange.take() {
             let (link, result) = exchange.await;
@@ -260,7 +263,7 @@ impl Epoch {
         Ok(Carried { ledger: node.into_ledger(), link, log: self.log, teller: self.teller })
     }
 
-    /// Carries out all that the node wants at present.
+    /// Carries out everything that the node asks for.
     async fn act(&mut self) -> Result<(), RunError> {
         self.ask().await?;
         loop {
@@ -292,7 +295,8 @@ impl Epoch {
         }
     }
 
-    /// Waits for something to tell the node. Nothing is lost if this is given up.
+    /// Waits for the next event for the node. Cancel-safe: no event is lost if the future is
+    /// dropped.
     async fn wait(&mut self) -> Happened {
         let poll_at = self.node.as_ref().map_or(MonoMs(0), |node| node.poll_at());
         let ask_at = self.watches.iter().filter_map(|(_, watch)| watch.ask_at()).min();
@@ -314,7 +318,7 @@ impl Epoch {
         }
     }
 
-    /// Tells the node.
+    /// Passes an event to the node.
     async fn take(&mut self, happened: Happened) -> Result<(), RunError> {
         match happened {
             Happened::Read(done) => {
@@ -331,7 +335,7 @@ impl Epoch {
                 self.take_reply(result).await?;
             }
             Happened::Surveyed => {
-                // Samples may be in memory alone, and the next epoch has only what is on the disk.
+                // Samples may only be in memory, and the next epoch has only what is on the disk.
                 let now = self.clock.mono();
                 self.node()?.flush(now);
             }
@@ -391,7 +395,7 @@ impl Epoch {
         }
     }
 
-    /// Asks inverters that said what they are rated for once more.
+    /// Reads the rated power again of inverters that have reported one.
     async fn ask(&mut self) -> Result<(), RunError> {
         let now = self.clock.mono();
         for (source, watch) in &mut self.watches {
@@ -408,7 +412,7 @@ impl Epoch {
         Ok(())
     }
 
-    /// Takes what an inverter said when it was asked once more what it is rated for.
+    /// Takes the answer to such a read.
     async fn settle(&mut self, done: &bus::Done) -> Result<(), RunError> {
         let (now, source) = (self.clock.mono(), done.source);
         let watch = self.watches.iter_mut().find(|(watched, _)| *watched == source);
@@ -430,7 +434,7 @@ impl Epoch {
             tracing::info!(
                 inverter = self.name(source),
                 watts,
-                "inverter said what it is rated for"
+                "rated power learned from the inverter"
             );
             let disk = self.disk.clone();
             let keep = move |_: &mut Node<Disk>| rated::keep(&disk, source, &inverter, watts);
@@ -446,7 +450,7 @@ impl Epoch {
         Ok(())
     }
 
-    /// Gives inverters whose rated power was learned a layout that says so, between two batches.
+    /// Replaces the layouts of inverters whose rated power was learned, between two batches.
     async fn relabel(&mut self) -> Result<(), RunError> {
         for source in std::mem::take(&mut self.unlabelled) {
             let watch = self.watches.iter().find(|(watched, _)| *watched == source);
@@ -454,7 +458,7 @@ impl Epoch {
                 Some(Ok(layout)) => layout.to_cbor(),
                 Some(Err(error)) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(inverter = self.name(source), error, "layout stays as it is");
+                    tracing::error!(inverter = self.name(source), error, "layout not changed");
                     continue;
                 }
                 None => continue,
@@ -475,7 +479,7 @@ impl Epoch {
         Ok(())
     }
 
-    /// What inverters were found to be rated for since it was last asked.
+    /// Takes the rated powers that were learned since the last call.
     pub(super) fn take_rated(&mut self) -> Vec<(SourceNumber, u32)> {
         std::mem::take(&mut self.rated)
     }
@@ -554,7 +558,7 @@ impl Epoch {
         Ok(result)
     }
 
-    /// Says once that storage fails, and once that it works again.
+    /// Logs once that storage fails, and once that it works again.
     fn note_storage<T>(&mut self, result: &Result<T, StorageError>) {
         match result {
             Ok(_) if self.storage_failures > 0 => {
@@ -576,7 +580,7 @@ impl Epoch {
         self.inverters.get(usize::from(source.0)).map_or("", |inverter| inverter.name.as_str())
     }
 
-    /// Has the models of an inverter searched again, if it has models.
+    /// Requests a new search for the models of an inverter, if it has models.
     fn search(&self, source: SourceNumber) {
         if let Some((_, moved)) = self.moved.iter().find(|(number, _)| *number == source) {
             moved.notify_one();
@@ -590,7 +594,7 @@ impl Epoch {
                 from,
                 to: to @ (SourceState::Offline | SourceState::Faulty),
             } => {
-                // Another inverter may be in its place, which is silent where this one answered.
+                // Another inverter may have replaced it, which is silent where this one answered.
                 self.search(source);
                 let Some(inverter) = self.inverters.get(usize::from(source.0)) else { return };
                 let Inverter { name, address, unit, hint } = inverter;
@@ -653,7 +657,7 @@ fn log_postponed(what: &Postponed) {
         Postponed::Recovery(_) => {
             tracing::warn!(error, "samples of the last run are not in batches yet");
         }
-        Postponed::Start(_) => tracing::debug!(error, "start of the epoch is in memory alone"),
+        Postponed::Start(_) => tracing::debug!(error, "start of the epoch is in memory only"),
         Postponed::Emptying(_) => tracing::debug!(error, "draft was not emptied"),
     }
 }
@@ -662,12 +666,12 @@ fn log_damage(device: DeviceNumber, damage: Damage) {
     match damage {
         Damage::Ledger => tracing::error!(
             %device,
-            "a copy of the ledger is damaged; the other is used, and numbers are passed over"
+            "one copy of the ledger is damaged; the other is used, and some numbers are skipped"
         ),
         Damage::Slot(slot) => tracing::error!(
             %device,
             slot = slot.name(),
-            "a copy of what the device notes is damaged; the other is used"
+            "one copy of a slot is damaged; the other is used"
         ),
         Damage::Segment(number) => {
             tracing::error!(%device, number, "a part of the spool cannot be read");

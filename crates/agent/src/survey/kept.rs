@@ -1,8 +1,8 @@
-//! What a search found, across restarts: an inverter that sleeps cannot be searched.
+//! Keeps what a search found across restarts: a sleeping inverter cannot be searched.
 //!
-//! It is one [`Pair`], so a cut at any byte leaves what was there before. It is of one inverter at one
-//! address under one profile; another one there is searched afresh. Even a whole one may be out of
-//! date, which the headers in the samples tell.
+//! It is one [`Pair`], so a cut at any byte leaves the previous state. It belongs to one inverter
+//! at one address with one profile; another one there is searched again. It may be out of date,
+//! which the headers in the samples show.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4096;
 const COMPLETE: &str = "complete";
 const INCOMPLETE: &str = "incomplete";
 
-/// What an earlier search of this inverter found.
+/// Returns what an earlier search of this inverter found.
 pub(crate) fn recall<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
@@ -27,7 +27,7 @@ pub(crate) fn recall<D: Areas + Clone>(
     newest?.strip_prefix(&title(inverter))?.strip_prefix('\n').and_then(parse)
 }
 
-/// Keeps what a search found; on an error what was kept before still counts.
+/// Stores what a search found; after an error the previous state still counts.
 pub(crate) fn keep<D: Areas + Clone>(
     disk: &D,
     source: SourceNumber,
@@ -119,9 +119,11 @@ mod tests {
         let before = std::fs::read(&rewritten).unwrap();
         keep(&disk, SourceNumber(0), &inverter(1), &survey(&[77, 88, 99])).unwrap();
         let after = std::fs::read(&rewritten).unwrap();
-        assert_eq!(after[..before.len()], before);
-        for cut in before.len()..after.len() {
-            std::fs::write(&rewritten, &after[..cut]).unwrap();
+        for cut in 0..after.len() {
+            // The first bytes of the new copy, followed by the rest of the old one.
+            let mut torn = after[..cut].to_vec();
+            torn.extend(before.get(cut..).unwrap_or_default());
+            std::fs::write(&rewritten, &torn).unwrap();
             assert_eq!(recall(&disk, SourceNumber(0), &inverter(1)), Some(former.clone()), "{cut}");
         }
         std::fs::write(&rewritten, &after).unwrap();

@@ -1,4 +1,4 @@
-//! Agents in this process, and what they say is durable.
+//! Agents in this process, and the samples that they log as durable.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::inverter::Inverter;
 use crate::server::{Row, Server};
 
-/// An agent in this process, a hundred times as fast as the world.
+/// An agent in this process, a hundred times as fast as real time.
 pub(crate) struct Agent {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), RunError>>,
@@ -72,7 +72,7 @@ pub(crate) fn text(server: &Server, inverters: &[(&str, &str)], data: &Path) -> 
     text
 }
 
-/// The rows that the agent says are durable.
+/// Returns the rows that the agent logged as durable.
 pub(crate) fn logged(data: &Path) -> Vec<Row> {
     let numbers = |text: &str| text.split('|').map(|n| n.parse().unwrap()).collect::<Vec<u16>>();
     let text = std::fs::read_to_string(data.join("samples.csv")).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! SunSpec inverters as they are: silent beyond their map, busy, moved, exchanged, or of other models.
+//! SunSpec inverters as in the field: silent beyond their map, busy, moved, exchanged, or with
+//! other models.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -25,7 +26,7 @@ enum Answer {
 
 type Behaviour = Box<dyn FnMut(u16, u16) -> Answer + Send>;
 
-/// A Modbus TCP inverter that does as it is told.
+/// A scripted Modbus TCP inverter.
 struct Scripted {
     address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
@@ -123,12 +124,12 @@ impl Map {
         (address..address.checked_add(count)?).map(|at| self.0.get(&at).copied()).collect()
     }
 
-    /// What it does not have, it refuses.
+    /// Refuses registers that it does not have.
     fn answer(&self, address: u16, count: u16) -> Answer {
         self.read(address, count).map_or(Answer::Exception(2), Answer::Words)
     }
 
-    /// What it does not have, it is silent about.
+    /// Does not answer reads of registers that it does not have.
     fn answer_or_not(&self, address: u16, count: u16) -> Answer {
         self.read(address, count).map_or(Answer::Silence, Answer::Words)
     }

@@ -20,7 +20,7 @@ const CONFIG: &str = "ECOWATT_TEST_AGENT_CONFIG";
 fn process_of_an_agent() {
     let Some(path) = std::env::var_os(CONFIG).map(PathBuf::from) else { return };
     let config = Config::load(&path).unwrap();
-    // Every start is later than the one before, as it would be in the world.
+    // Every start is later than the one before, as in reality.
     let started = Clock::system().now().0 - 1_700_000_000_000;
     let clock = Clock::simulated(UnixMs(1_767_268_800_000 + started * 100), 100.0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

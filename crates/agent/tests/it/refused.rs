@@ -1,4 +1,4 @@
-//! A server that wants nothing of this device: that is said, and nothing is lost by it.
+//! A server that refuses this device: the refusal is reported, and no sample is lost.
 
 use ecowatt_agent::{Standing, Trouble};
 
@@ -15,7 +15,7 @@ async fn revoked_device_says_so_and_keeps_its_samples_until_it_is_taken_again() 
 
     server.set_mode(Mode::Refuses("401 Unauthorized"));
     let refused = Standing::Unanswered(KID.device, Trouble::KeyRefused);
-    until("the refusal is said", || *stands.borrow() == refused).await;
+    until("the refusal is reported", || *stands.borrow() == refused).await;
     let before = logged(data.path()).len();
     until("samples meanwhile", || logged(data.path()).len() >= before + 60).await;
     // Five minutes of the agent's clock: 2 s, 4 s, 8 s and so on fit eight times.
@@ -25,7 +25,7 @@ async fn revoked_device_says_so_and_keeps_its_samples_until_it_is_taken_again() 
     // Trouble of another kind is not hidden by the one before.
     server.set_mode(Mode::Refuses("409 Conflict"));
     let copied = Standing::Unanswered(KID.device, Trouble::CounterUsed);
-    until("the other refusal is said", || *stands.borrow() == copied).await;
+    until("the other refusal is reported", || *stands.borrow() == copied).await;
 
     server.set_mode(Mode::Well);
     until("an answer", || *stands.borrow() == Standing::Answered(KID.device)).await;

@@ -1,5 +1,5 @@
-//! The least of a link server: enrols, opens, keeps, acknowledges. Not our server's code, but the
-//! same envelope and wire crates.
+//! A minimal link server: enrols, opens, stores, acknowledges. Not our server's code, but the same
+//! envelope and wire crates.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ pub(crate) enum Mode {
     Slow(Duration),
     /// Stores and does not answer.
     LosesReplies,
-    /// Closes the connection after each reply, without a word before.
+    /// Closes the connection after each reply, without announcing it.
     Closes,
     Busy,
     /// Answers everything with this status line.
