@@ -114,10 +114,13 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "batch of false readings is believed",
         file: "crates/store/src/counter/lines.rs",
-        changes: &[(
-            "let Some((_, before, after)) = rival else {",
-            "let Some((_, before, after)) = rival.filter(|_| false) else {",
-        )],
+        changes: &[
+            (
+                "let Some((_, before, after)) = rival else {",
+                "let Some((_, before, after)) = rival.filter(|_| false) else {",
+            ),
+            ("window.is_spanned(&mut reaches, &judged, place))", "false)"),
+        ],
         breaks: "EnergyIsCounted",
         seed: 7,
     },
@@ -557,9 +560,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "device never corrects its time once it has one",
         file: "crates/device/src/wall.rs",
         changes: &[(
-            "        self.offset_ms = Some(offset);
-        Heard::Stepped",
-            "        Heard::Stepped",
+            "                    self.offset_ms = Some(offset);
+                    Heard::Stepped",
+            "                    Heard::Stepped",
         )],
         breaks: "ClockFollows",
         seed: 1,
