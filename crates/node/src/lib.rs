@@ -1,8 +1,8 @@
-//! The device core together with what it keeps across power cuts: the same node for the Linux agent,
-//! the simulation of a fleet and a microcontroller.
+//! The device core together with its durable state. The Linux agent, the fleet simulation and a
+//! microcontroller run the same node.
 //!
-//! A shell gives it [`Areas`](storage::Areas) and the time, carries out its reads and sends its
-//! messages. It logs nothing: what people should know comes out as values.
+//! A shell provides [`Areas`](storage::Areas) and the time, carries out the node's reads and sends
+//! its messages. The node logs nothing: events for the log are returned as values.
 #![no_std]
 #![deny(clippy::wildcard_enum_match_arm)]
 

@@ -1,12 +1,12 @@
 //! One boot epoch of a device, without tasks, sockets and clocks.
 //!
-//! A [`Node`] is the device core together with what it keeps across power cuts. It says what is next
-//! ([`Node::poll`]), does the disk's part of it itself ([`Node::carry_out`]), and is told what became
-//! of the rest (`handle_*`). The agent runs it between its buses and its link; the simulation of a
-//! fleet runs the same node in virtual time, on disks that fail.
+//! A [`Node`] is the device core together with its durable state. It returns what to do next
+//! ([`Node::poll`]), does the disk's part of it itself ([`Node::carry_out`]), and takes the outcome
+//! of the rest (`handle_*`). The agent runs it between its buses and its link; the fleet simulation
+//! runs the same node in virtual time, on disks that fail.
 //!
-//! Whatever touches the disk blocks and returns when it is durable or has failed. Time is an
-//! argument: a function where an instant after a write is wanted.
+//! A method that uses the disk blocks until the write is durable or has failed. Time is an
+//! argument: a function where the time after a write is needed.
 
 mod done;
 
@@ -35,25 +35,25 @@ use crate::storage::{
     StorageError,
 };
 
-/// Rows that the agent has room for per inverter: a batch, and as many again twice over while the
-/// disk is full.
+/// Rows that the agent has room for per inverter: a batch, and twice as many again for the time
+/// while the disk is full.
 pub const ROWS: usize = 512;
 const _: () = assert!(ROWS <= ROWS_MAX);
 
-/// How a device works.
+/// Settings of a device.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeConfig {
     pub spool_bytes: u64,
-    /// Most bytes of one message.
+    /// Maximum length of a message in bytes.
     pub message_bytes: usize,
     pub upload_interval: Duration,
-    /// Which batches go first.
+    /// Which batches are sent first.
     pub order: Order,
-    /// A cycle that begins this late still counts as its scheduled instant.
+    /// A cycle that begins at most this late still counts as its scheduled instant.
     pub start_tolerance: Duration,
     /// Name and version of the software.
     pub firmware: &'static str,
-    /// Different for each device and start; spreads what would otherwise happen at once.
+    /// Different for each device and start; spreads what would otherwise happen at the same time.
     pub seed: u32,
 }
 
@@ -64,7 +64,7 @@ pub struct SourceSetup {
     pub plan: Plan,
     /// The layout that `plan` belongs to, as CBOR.
     pub layout: Vec<u8>,
-    /// Takes the place of the fastest group's interval.
+    /// Replaces the interval of the fastest group.
     pub interval: Option<Duration>,
     /// Longest wait for an answer.
     pub timeout_max: Duration,
@@ -81,27 +81,28 @@ pub enum StartError {
     Identity,
 }
 
-/// What is next.
+/// What the shell does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Read registers, waiting `timeout` for the answer; then [`Node::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
-    /// Something for [`Node::carry_out`].
+    /// Work for [`Node::carry_out`].
     Work(Work),
 }
 
-/// What a node does itself, on its disk.
+/// Work that a node does itself, on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Make what the core keeps in a slot durable.
+    /// Make the contents of one of the core's slots durable.
     Keep(Slot),
     /// Make the newest sample of a source durable.
     Draft(SourceNumber),
     /// Make a batch of a source's samples and persist it.
     Cut(SourceNumber),
-    /// Reserve counters below this one.
+    /// Reserve the counters below this one.
     Reserve(Counter),
-    /// Make a message; then send it, and [`Node::handle_reply`] or [`Node::handle_link_failure`].
+    /// Compose a message. The shell sends it and calls [`Node::handle_reply`] or
+    /// [`Node::handle_link_failure`].
     Send,
 }
 
@@ -110,9 +111,9 @@ pub type Core<const COLUMNS: usize, const ROWS: usize> =
     Device<Vec<Inverter<COLUMNS, ROWS>>, COLUMNS, ROWS>;
 
 /// A device in one boot epoch, on its disk, with room for `ROWS` samples of each inverter that are
-/// in no batch; see [`Inverter`] for `COLUMNS`.
+/// not in a batch yet; see [`Inverter`] for `COLUMNS`.
 ///
-/// The codec's state and a message are on the heap while they are used, and never both.
+/// The codec's state and a message are on the heap while they are used, never both at once.
 pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { self::ROWS }> {
     core: Core<COLUMNS, ROWS>,
     storage: Storage<D>,
@@ -126,12 +127,12 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
 }
 
 impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS, ROWS> {
-    /// Starts an epoch: recovers what the one before left, numbers the layouts, and begins at the
-    /// instant that `started_at` gives when that is done, with what the system clock shows then.
-    /// The monotonic clock goes on between epochs of one ledger.
+    /// Starts an epoch: recovers what the previous one left and numbers the layouts. `started_at`
+    /// is called after that and returns the instant at which the epoch begins, with the system
+    /// clock's time. The monotonic clock continues across the epochs of one ledger.
     ///
     /// # Errors
-    /// If the ledger names no device, an inverter has more registers than there is room for, or the
+    /// If the ledger has no identity, an inverter has more registers than there is room for, or the
     /// disk fails. The number of the epoch may then be used up.
     pub fn start(
         config: &NodeConfig,
@@ -149,12 +150,14 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         };
         let (mut storage, epoch, boot_reason) =
             Storage::start(ledger, disk, config.spool_bytes, config.message_bytes)?;
+        // Streams are numbered first: a layout's number is durable before a sample refers to it.
         let mut streams = Vec::with_capacity(sources.len());
         for source in &sources {
             streams.push(storage.stream(source.number, &source.layout)?);
         }
         let present: Vec<_> = streams.iter().map(|(stream, _)| *stream).collect();
         storage.forget_layouts(&present);
+        // Writes above take time, so the epoch begins only here.
         let (now, system) = started_at();
         let system = storage.estimate(system);
         let mut inverters = Vec::with_capacity(sources.len());
@@ -199,7 +202,8 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         Ok(node)
     }
 
-    /// What is next, or `None` until [`Node::poll_at`] or something is told. Each is given once.
+    /// Returns what to do next, each action once. `None`: nothing until [`Node::poll_at`] or the
+    /// next `handle_*` call.
     pub fn poll(&mut self, now: MonoMs) -> Option<Next> {
         Some(match self.core.poll_action(now)? {
             Action::Read { source, read, timeout } => Next::Read { source, read, timeout },
@@ -216,12 +220,13 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.core.poll_at()
     }
 
-    /// What people should know.
+    /// Returns the next event for the log.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.core.poll_event()
     }
 
-    /// Does what [`Node::poll`] gave, and says what came of it. The core knows by then.
+    /// Does the work that [`Node::poll`] returned and reports its outcome, which the core has
+    /// already been given.
     pub fn carry_out(&mut self, work: Work, now: impl Fn() -> MonoMs) -> Done {
         match work {
             Work::Keep(slot) => self.keep(slot, now),
@@ -232,15 +237,16 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         }
     }
 
-    /// A read was carried out.
+    /// Takes the outcome of a read.
     pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
         self.core.handle_read(now, source, outcome);
     }
 
-    /// Takes the answer to the message under way and frees what it acknowledges; blocks.
+    /// Takes the reply to the message in flight and frees what it acknowledges; blocks.
     ///
     /// # Errors
-    /// If the bytes are not the reply to that message. It has failed then, and another follows.
+    /// If the bytes are not the reply to that message. The message then counts as failed, and
+    /// another follows.
     pub fn handle_reply(
         &mut self,
         reply: &[u8],
@@ -266,34 +272,35 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         Ok(Freed { ranges, drops_known, result })
     }
 
-    /// What the system clock shows, to be told whenever the shell looks at it. A clock that is behind what
-    /// the server has confirmed once is not believed.
+    /// Takes the time of the system clock; the shell calls this whenever it reads that clock. A
+    /// clock that is behind a time that the server has confirmed is ignored.
     pub fn handle_clock(&mut self, now: MonoMs, system: UnixMs) {
         if self.storage.is_possible(system) {
             self.core.handle_clock(now, system);
         }
     }
 
-    /// No reply to the message under way will come.
+    /// The message in flight will get no reply.
     pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
         self.core.handle_link_failure(now, failure);
     }
 
-    /// Has everything that is buffered cut and persisted, and sent soon: before an orderly end.
+    /// Cuts and persists everything that is buffered, and sends it soon: before an orderly stop.
     pub fn flush(&mut self, now: MonoMs) {
         self.core.flush(now);
     }
 
-    /// A group of a source's registers is read in its next cycle, although it is not due.
+    /// Reads a group of a source's registers in its next cycle, although it is not due.
     pub fn read_again(&mut self, now: MonoMs, source: SourceNumber, group: u8) {
         self.core.read_again(now, source, group);
     }
 
-    /// Gives a source another layout of the same columns, for its samples from here on; blocks. Says
-    /// no while samples of the present one are in no batch: see [`Node::flush`].
+    /// Changes a source's layout to another one of the same columns, from its next sample on;
+    /// blocks. Returns false while samples under the current layout are in no batch: see
+    /// [`Node::flush`].
     ///
     /// # Errors
-    /// If the disk fails; the present layout stays.
+    /// If the disk fails; the current layout stays.
     pub fn relabel(&mut self, source: SourceNumber, layout: &[u8]) -> Result<bool, StorageError> {
         if self.core.buffered_of(source) > 0 {
             return Ok(false);
@@ -306,30 +313,30 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         Ok(is_taken)
     }
 
-    /// Notes the orderly end; blocks.
+    /// Records the orderly stop; blocks.
     ///
     /// # Errors
-    /// If that cannot be made durable: the next start calls this one a crash.
+    /// If that cannot be made durable: the next start then reports a crash.
     pub fn stop(self) -> Result<Ledger<D>, StorageError> {
         self.storage.stop()
     }
 
-    /// Leaves everything as a power cut would, but for the ledger that another epoch goes on with.
+    /// Ends the epoch as a power cut would, and returns the ledger for the next one.
     pub fn into_ledger(self) -> Ledger<D> {
         self.storage.into_ledger()
     }
 
-    /// The core, to look at.
+    /// The core, for inspection.
     pub fn core(&self) -> &Core<COLUMNS, ROWS> {
         &self.core
     }
 
-    /// The sample of a source that was taken last: after [`Done::Drafted`], the one it is about.
+    /// The newest sample of a source. After [`Done::Drafted`] it is the sample that was drafted.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
         self.core.newest(source)
     }
 
-    /// Who it is to its server.
+    /// The device's number at its server.
     pub fn device(&self) -> DeviceNumber {
         self.device
     }
@@ -339,28 +346,28 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.epoch
     }
 
-    /// How the epoch before ended.
+    /// How the previous epoch ended.
     pub fn boot_reason(&self) -> BootReason {
         self.boot_reason
     }
 
-    /// What is durable about identity, epochs, counters and layouts.
+    /// The durable record of identity, epochs, counters and layouts.
     pub fn record(&self) -> &Record {
         self.storage.ledger.record()
     }
 
-    /// What the spool holds and has lost.
+    /// Contents and losses of the spool.
     pub fn report(&self) -> SpoolReport {
         self.storage.report()
     }
 
-    /// Batches that were made of samples which earlier epochs left in the draft, since it was last
-    /// asked: at the start or, if the disk failed then, before a later batch.
+    /// Returns the batches made of samples that earlier epochs left in the draft, since the last
+    /// call. They are made at the start or, if the disk failed then, before a later batch.
     pub fn take_recovered(&mut self) -> Vec<Recovered> {
         self.storage.take_recovered()
     }
 
-    /// What storage lost, or set aside because it could not be read, since it was last asked.
+    /// Returns what storage has lost, or set aside as unreadable, since the last call.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         self.storage.take_damage()
     }
@@ -370,14 +377,14 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.storage.take_postponed()
     }
 
-    /// Bytes that are held between calls, what [`Node::take_recovered`] will give aside.
+    /// Bytes held between calls, without the batches for [`Node::take_recovered`].
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.core.sources().count() * size_of::<Inverter<COLUMNS, ROWS>>()
             + self.storage.memory_bytes()
     }
 
-    /// Most of [`Node::memory_bytes`] with this spool and so many inverters.
+    /// Upper limit of [`Node::memory_bytes`] with this spool and this many inverters.
     #[must_use]
     pub const fn memory_bytes_max(spool_bytes: u64, sources: usize) -> usize {
         size_of::<Self>()
@@ -394,7 +401,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     }
 
     fn draft(&mut self, source: SourceNumber) -> Done {
-        // A sample's place is durable no later than the sample.
+        // The start of the epoch, which places the sample in time, is durable before the sample.
         self.note_start();
         let sample = self.core.newest(source);
         let result = sample.map_or(Ok(()), |sample| self.storage.draft(&sample));

@@ -1,15 +1,16 @@
 //! A partition of NOR flash as areas, for microcontrollers.
 //!
-//! A sector is erased as a whole, to ones; between erasures bits only fall, by programs of whole words.
-//! Each sector belongs to one area and begins with a head that says how often it was erased, to which
-//! area it belongs and at which place in it. Behind that are frames, one for each append or part of one:
-//! a word with the length, the bytes, and a word that is programmed last. Where that one is still blank
-//! the power failed, and the frame does not count. What has bits that changed later is returned as it
-//! is: the structures above check their own records.
+//! A sector is erased as a whole, which sets all bits to one; until the next erasure, programs of
+//! whole words can only clear bits. Each sector belongs to one area and begins with a head: its
+//! number of erasures, the area it belongs to and its place in that area. Frames follow, one for
+//! each append or part of one: a word with the length, the bytes, and an end word, which is
+//! programmed last. If the end word is still blank, the power failed in between and the frame does
+//! not count. Bits that changed later are not detected here: the structures above check their own
+//! records.
 //!
-//! An area is given up by programming its sectors' heads, the first sector's first, so that a cut in
-//! between leaves no part of it; a sector is erased when it is taken again. Of the free ones the one
-//! with the fewest erasures is taken, so that they wear alike.
+//! An area is erased by clearing the heads of its sectors, the first sector's first, so that a cut
+//! in between leaves no part of it; the sectors themselves are erased when they are used again. The
+//! free sector with the fewest erasures is used first, so that sectors wear evenly.
 
 mod sector;
 
@@ -22,10 +23,10 @@ use sector::{DATA_FROM, FRAME_BYTES, Head, Walk};
 
 /// Bytes of a sector, the unit of erasure.
 pub const SECTOR_BYTES: u32 = 4096;
-/// Addresses and lengths of programs are multiples of it, as the ESP32 requires.
+/// Addresses and lengths of programs are multiples of this, as the ESP32 requires.
 pub const WORD_BYTES: u32 = 4;
 
-/// A flash chip, or the part of it that belongs to the partition.
+/// A flash chip, or the part of it that the partition occupies.
 pub trait Flash {
     /// Sectors in the partition; those beyond 65,536 are not used.
     fn sectors(&self) -> u32;
@@ -34,25 +35,25 @@ pub trait Flash {
     /// # Errors
     /// If the chip does not answer.
     fn read(&self, address: u32, buffer: &mut [u8]) -> Result<(), Fault>;
-    /// Lets bits fall: each byte becomes what it was AND what is given. Address and length are multiples
+    /// Clears bits: each byte becomes its value AND the given one. Address and length are multiples
     /// of [`WORD_BYTES`]. Durable when it returns.
     ///
     /// # Errors
-    /// If the chip does not answer, or could not program.
+    /// If the chip does not answer or could not program.
     fn program(&self, address: u32, bytes: &[u8]) -> Result<(), Fault>;
-    /// Sets all bits of a sector. A power cut may leave any bits.
+    /// Sets all bits of a sector to one. A power cut may leave any bits.
     ///
     /// # Errors
-    /// If the chip does not answer, or could not erase.
+    /// If the chip does not answer or could not erase.
     fn erase(&self, sector: u32) -> Result<(), Fault>;
 }
 
 /// How worn the sectors are: erasures since the partition was formatted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wear {
-    /// Of the sector that was erased least often.
+    /// Erasures of the sector that was erased least often.
     pub min: u32,
-    /// Of the one that was erased most often; a sector bears some 100,000.
+    /// Erasures of the sector that was erased most often; a sector endures about 100,000.
     pub max: u32,
     pub total: u64,
 }
@@ -72,23 +73,23 @@ struct Partition<F> {
 struct Sector {
     erasures: u32,
     is_free: bool,
-    /// It failed when it was taken, and is not taken again until the next start.
+    /// An erasure or program of its head failed; it is not used until the next start.
     is_bad: bool,
 }
 
-/// Where an area is.
+/// Sectors and length of an area.
 #[derive(Debug)]
 struct Extent {
     area: Area,
-    /// In their order.
+    /// Ascending by their place in the area.
     sectors: Vec<u32>,
     len: u64,
-    /// Where the next frame goes in the last sector.
+    /// Offset of the next frame in the last sector.
     tail: u32,
 }
 
 impl<F: Flash> Nor<F> {
-    /// Reads which sectors hold what. A partition that was never used is empty.
+    /// Reads the heads of all sectors. A partition that was never used is empty.
     ///
     /// # Errors
     /// If the chip does not answer.
@@ -98,7 +99,7 @@ impl<F: Flash> Nor<F> {
         Ok(Self(Rc::new(RefCell::new(partition))))
     }
 
-    /// How worn the sectors are.
+    /// Wear of the sectors.
     #[must_use]
     pub fn wear(&self) -> Wear {
         let partition = self.0.borrow();
@@ -129,7 +130,7 @@ impl<F: Flash> Areas for Nor<F> {
         self.0.borrow_mut().append(area, bytes)
     }
 
-    /// What was programmed is durable.
+    /// A program is durable when it returns, so there is nothing left to do.
     fn sync(&self, area: Area) -> Result<(), Fault> {
         self.0.borrow().find(area).map(|_| ()).ok_or(Fault::Failed)
     }
@@ -138,7 +139,7 @@ impl<F: Flash> Areas for Nor<F> {
         self.0.borrow_mut().give_up(area)
     }
 
-    /// Flash loses bits, not the way to them: the sectors are erased and tried again.
+    /// A damaged sector of flash loses bits but stays usable: it is erased and used again.
     fn set_aside(&self, area: Area) -> Result<(), Fault> {
         self.erase(area)
     }
@@ -161,7 +162,8 @@ impl<F: Flash> Partition<F> {
             let erasures = head.erasures.unwrap_or(0);
             self.sectors.push(Sector { erasures, is_free: true, is_bad: false });
         }
-        // An erasure was cut, or this was never one of ours. It must not look less worn than it is.
+        // An erasure was cut, or this sector was never used by us. Assume the highest count, so
+        // that it does not look less worn than it is.
         let most = self.sectors.iter().map(|sector| sector.erasures).max().unwrap_or(0);
         for sector in unknown {
             self.state(sector).erasures = most;
@@ -169,8 +171,8 @@ impl<F: Flash> Partition<F> {
         held.sort_unstable();
         for part in held.chunk_by(|one, next| one.0 == next.0) {
             let (area, first, _) = part[0];
-            // Without its first sector it was being given up. It must not count as a part of an area
-            // of that name that is begun later.
+            // The first sector is missing, so a power cut interrupted the erasure of this area.
+            // Finish it: the rest must not become part of a later area of the same name.
             if first > 0 {
                 for (_, _, sector) in part {
                     sector::give_up(&self.flash, *sector)?;
@@ -216,7 +218,7 @@ impl<F: Flash> Partition<F> {
         Ok(read)
     }
 
-    /// All of it or, where there is no room, nothing.
+    /// Appends all bytes or, if there is no room for them, none.
     fn append(&mut self, area: Area, bytes: &[u8]) -> Result<(), Fault> {
         let held = self.areas.iter().position(|extent| extent.area == area);
         let tail = held.map_or(SECTOR_BYTES, |at| self.areas[at].tail);
@@ -251,7 +253,8 @@ impl<F: Flash> Partition<F> {
                 let (now, later) = rest.split_at(part);
                 let sector = extent.sectors.last().copied().unwrap_or(0);
                 let start = extent.tail;
-                // What fails in between leaves an end that is not known.
+                // If programming fails, the end of the frames is unknown and the sector takes no
+                // more.
                 extent.tail = SECTOR_BYTES;
                 sector::program_frame(&self.flash, sector, start, now)?;
                 extent.tail = start + sector::frame_len(now.len());
@@ -266,7 +269,7 @@ impl<F: Flash> Partition<F> {
         }
     }
 
-    /// Gives an area one more sector, the least worn of the free ones that works.
+    /// Adds one sector to an area: the least worn free one that works.
     fn grow(&mut self, at: usize) -> Result<(), Fault> {
         loop {
             let free = self.sectors.iter().enumerate();
@@ -287,7 +290,8 @@ impl<F: Flash> Partition<F> {
                 }
                 Err(Fault::Closed) => return Err(Fault::Closed),
                 Err(_) => {
-                    // It must not be found in this place beside the one that is taken instead.
+                    // Otherwise a start could find both this sector and its substitute at the same
+                    // place.
                     let _ = sector::give_up(&self.flash, sector);
                     self.sectors[place].is_bad = true;
                 }
@@ -308,12 +312,12 @@ impl<F: Flash> Partition<F> {
     }
 }
 
-/// Bytes that one frame from here to the end of the sector holds.
+/// Bytes of one frame that fit between `tail` and the end of the sector.
 fn room(tail: u32) -> u32 {
     SECTOR_BYTES.saturating_sub(tail + FRAME_BYTES) / WORD_BYTES * WORD_BYTES
 }
 
-/// A `u32` as an index; the node's processors have 32 bits at least.
+/// A `u32` as an index; the node's processors have at least 32 bits.
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! What came of a node's work: enough to send it, to log it, and to check it.
+//! Outcomes of a node's work: enough to send a message, to log the outcome and to check it.
 
 use alloc::vec::Vec;
 
@@ -9,13 +9,13 @@ use ecowatt_wire::AckRange;
 
 use crate::storage::{Batch, Dropped, StorageError};
 
-/// What came of [`Work`](super::Work).
+/// Outcome of [`Work`](super::Work).
 #[derive(Debug)]
 pub enum Done {
-    /// What the core keeps in a slot is durable, or is what it was before.
+    /// The slot is durable, or has its former contents.
     Kept { slot: Slot, result: Result<(), StorageError> },
-    /// The newest sample is durable, or is in memory alone; [`Node::newest`](super::Node::newest)
-    /// is that sample until the next call.
+    /// The newest sample is durable, or only in memory; [`Node::newest`](super::Node::newest)
+    /// returns it until the next call.
     Drafted { source: SourceNumber, result: Result<(), StorageError> },
     /// A batch is durable, or its samples stay in the buffer.
     Persisted { batch: Batch, result: Result<(), StorageError> },
@@ -23,9 +23,9 @@ pub enum Done {
     NotCut(CutError),
     /// Counters below `limit` may be used, or may not yet.
     Reserved { limit: Counter, result: Result<(), StorageError> },
-    /// A message is to be sent. Where the spool could not be read, it carries no batches.
+    /// A message is ready to be sent. It carries no batches if the spool could not be read.
     Composed { message: Message, offered: Result<(), StorageError> },
-    /// No message could be made. It counts as one that failed.
+    /// No message could be composed. It counts as a failed one.
     NotComposed { error: ComposeError, offered: Result<(), StorageError> },
 }
 
@@ -40,19 +40,19 @@ pub struct Message {
     pub bytes: Vec<u8>,
 }
 
-/// What a reply acknowledged.
+/// What a reply has acknowledged.
 #[derive(Debug)]
 pub struct Freed {
-    /// First and last batch of each range, both included; refused batches too.
+    /// First and last batch of each range, both included; refused batches are among them.
     pub ranges: Vec<(BatchId, BatchId)>,
-    /// How many gaps the message told of; the server knows them.
+    /// How many of the message's gaps the server knows about.
     pub drops_known: usize,
-    /// On an error the batches are not sent again in this epoch, and perhaps in the next.
+    /// On an error the batches are not sent again in this epoch, but may be in the next.
     pub result: Result<(), StorageError>,
 }
 
 impl Done {
-    /// How storage took it, if it was asked.
+    /// The result of the storage operation, if there was one.
     #[must_use]
     pub fn storage(&self) -> Option<&Result<(), StorageError>> {
         match self {

@@ -12,18 +12,18 @@ const OWNER_BYTES: usize = 20;
 const HEAD_BYTES: usize = COUNT_BYTES + OWNER_BYTES;
 /// Where the first frame begins.
 pub(super) const DATA_FROM: u32 = 28;
-/// What a frame needs besides its bytes.
+/// Bytes of a frame besides its contents.
 pub(super) const FRAME_BYTES: u32 = 8;
 const BLANK: [u8; 4] = [0xff; 4];
 const ENDED: [u8; 4] = [0; 4];
 
 const _: () = assert!(HEAD_BYTES == 28 && DATA_FROM.is_multiple_of(WORD_BYTES));
 
-/// What a sector's head says.
+/// Contents of a sector's head.
 pub(super) struct Head {
     /// `None` if an erasure was cut.
     pub(super) erasures: Option<u32>,
-    /// The area and the place in it; `None` if it is free.
+    /// The area and the sector's place in it; `None` if the sector is free.
     pub(super) owner: Option<(Area, u32)>,
 }
 
@@ -45,13 +45,13 @@ impl Head {
     }
 }
 
-/// The bytes before a checksum that is right.
+/// The bytes before the checksum, if it is correct.
 fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     (crc32(&[body]) == u32::from_le_bytes(*crc)).then_some(body)
 }
 
-/// Erases a sector and gives it to an area.
+/// Erases a sector and assigns it to an area.
 pub(super) fn take(
     flash: &impl Flash,
     sector: u32,
@@ -70,25 +70,25 @@ pub(super) fn take(
             *crc = crc32(&[body]).to_le_bytes();
         }
     }
-    // The count first: it is known whatever happens to the rest.
+    // The count is programmed first, so that it survives a cut in the owner.
     flash.program(address, count)?;
     flash.program(address + DATA_FROM - OWNER_BYTES_U32, owner)
 }
 
 const OWNER_BYTES_U32: u32 = 20;
 
-/// Lets a sector belong to no area. A cut leaves it as it was, or free.
+/// Detaches a sector from its area. A power cut leaves it attached or free.
 pub(super) fn give_up(flash: &impl Flash, sector: u32) -> Result<(), Fault> {
     flash.program(sector * SECTOR_BYTES + DATA_FROM - WORD_BYTES, &[0; 4])
 }
 
-/// Length of the frame of so many bytes.
+/// Length of a frame with this many bytes of contents.
 pub(super) fn frame_len(bytes: usize) -> u32 {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     bytes.next_multiple_of(WORD_BYTES) + FRAME_BYTES
 }
 
-/// Programs a frame of at most a sector's bytes, its length first and its end last.
+/// Programs a frame of at most a sector's bytes, its length first and its end word last.
 pub(super) fn program_frame(
     flash: &impl Flash,
     sector: u32,
@@ -116,20 +116,20 @@ pub(super) fn program_frame(
 
 /// A frame of a sector.
 pub(super) struct Frame {
-    /// Of its first byte in the partition.
+    /// Address of its first byte in the partition.
     pub(super) address: u32,
     len: u32,
     has_ended: bool,
 }
 
 impl Frame {
-    /// Bytes that count of it.
+    /// Bytes of it that count: none without the end word.
     pub(super) fn counted(&self) -> u32 {
         if self.has_ended { self.len } else { 0 }
     }
 }
 
-/// Goes through the frames of a sector.
+/// Iterates over the frames of a sector.
 pub(super) struct Walk {
     sector: u32,
     at: u32,
@@ -152,7 +152,7 @@ impl Walk {
             let (length, complement) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
             let end = self.at + frame_len(length.into());
             if length != !complement || end > SECTOR_BYTES {
-                // A cut in this word; nothing of its frame was programmed.
+                // The power failed while this word was programmed, so nothing of its frame was.
                 self.at += WORD_BYTES;
                 continue;
             }
@@ -164,7 +164,7 @@ impl Walk {
         Ok(None)
     }
 
-    /// Where the next frame can go: here, if everything behind is blank, and otherwise nowhere.
+    /// Where the next frame can be written: here if everything behind is blank, otherwise nowhere.
     pub(super) fn tail(&self, flash: &impl Flash) -> Result<u32, Fault> {
         let mut chunk = [0; 64];
         let mut at = self.at;
