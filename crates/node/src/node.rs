@@ -477,6 +477,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
                 id: batch.id,
                 stream: batch.stream,
                 bytes: &batch.bytes,
+                // These batches have times since the start of their epoch.
                 start: (time_base(&batch.bytes) == Some(TimeBase::SinceBoot))
                     .then(|| starts.of(batch.id.epoch)),
             }),
@@ -490,6 +491,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         );
         match composed {
             Ok(outgoing) => {
+                // The core takes what fits; only that is in the message.
                 bytes.truncate(outgoing.len);
                 bytes.shrink_to_fit();
                 dropped.truncate(outgoing.dropped);

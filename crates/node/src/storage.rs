@@ -1,14 +1,15 @@
 //! Everything a device keeps across a power cut.
 //!
 //! Four structures, each recoverable from a cut at any byte of any write: the [`Ledger`] (identity,
-//! boot epoch, reserved counters), the slots of the device core, the [`Draft`] journal (samples that are in no batch yet) and the
-//! [`Spool`] (batches that the server has not acknowledged). A sample is in the draft before it is
-//! in a batch, the batch is in the spool before the draft forgets the sample, and the spool frees a
-//! batch only after an acknowledgement. Samples that a cut left in the draft become batches of their
-//! own epoch before any later batch is persisted, so batch ids only ever grow.
+//! boot epoch, reserved counters), the slots of the device core, the [`Draft`] journal (samples
+//! that are in no batch yet) and the [`Spool`] (batches that the server has not acknowledged). A
+//! sample is written to the draft before it is put into a batch, the batch is in the spool before
+//! the draft forgets the sample, and the spool frees a batch only after an acknowledgement. Samples
+//! that a cut left in the draft become batches of their own epoch before any later batch is
+//! persisted, so batch ids only ever grow.
 //!
-//! A medium may fail in any place: what cannot be read is lost alone, is told to the server as a gap,
-//! and is said once as [`Damage`].
+//! A medium may fail anywhere: only what is unreadable is lost. The loss is reported to the server
+//! as a gap, and once to the caller as [`Damage`].
 
 mod areas;
 mod checksum;
@@ -73,7 +74,8 @@ pub struct Storage<D> {
     spool: Spool<D>,
     draft: Draft<D>,
     message_bytes_max: usize,
-    /// Whether no samples of earlier epochs are left in the draft.
+    /// Whether all samples of earlier epochs are in batches. False until a recovery has succeeded;
+    /// it is tried before each batch.
     is_recovered: bool,
     starts: Starts,
     slots: Slots<D>,
@@ -82,12 +84,12 @@ pub struct Storage<D> {
     postponed: Vec<Postponed>,
 }
 
-/// Kinds of damage that wait to be asked for; beyond that the newest are not said.
+/// Entries kept for [`Storage::take_damage`]; later ones are discarded.
 const DAMAGE_MAX: usize = 64;
-/// Failed writes that are kept for [`Storage::take_postponed`]; each retry may add one.
+/// Failed writes kept for [`Storage::take_postponed`]; each retry may add one.
 const POSTPONED_MAX: usize = 8;
 
-/// A batch that was made of samples which an earlier epoch left in the draft.
+/// A batch made of samples that an earlier epoch left in the draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovered {
     pub id: BatchId,
@@ -97,7 +99,7 @@ pub struct Recovered {
     pub last_ordinal: u32,
 }
 
-/// What goes into a message.
+/// Contents of a message.
 #[derive(Debug, Default)]
 pub struct Offer {
     pub batches: Vec<Batch>,
@@ -106,7 +108,7 @@ pub struct Offer {
 }
 
 impl<D: Areas + Clone> Storage<D> {
-    /// Starts a boot epoch: what the one before left is recovered as far as the disk allows.
+    /// Starts a boot epoch and recovers what the previous one left, as far as the disk allows.
     pub fn start(
         mut ledger: Ledger<D>,
         disk: D,
@@ -119,7 +121,8 @@ impl<D: Areas + Clone> Storage<D> {
             (_, false) => BootReason::Unclean,
         };
         let (spool, opened) = Spool::open(disk.clone(), spool_bytes);
-        // An older ledger may count than the one that gave these their numbers.
+        // The ledger may have fallen back to an older copy. The new epoch must still be above all
+        // epochs that the spool and the draft know.
         let is_damaged = ledger.is_damaged();
         let known = spool.last().map(|last| last.epoch).max(Draft::last_epoch(&disk));
         let epoch = ledger.start_epoch(known)?;
@@ -146,15 +149,15 @@ impl<D: Areas + Clone> Storage<D> {
         if let Err(error) =
             opened.map_err(StorageError::from).and_then(|()| storage.recover_drafts())
         {
-            // They stay where they are and are tried again before the next batch.
+            // The samples stay in the draft; recovery is tried again before the next batch.
             storage.postpone(Postponed::Recovery(error));
         }
         storage.look_back(epoch);
         Ok((storage, epoch, reason))
     }
 
-    /// Notes where the present epoch began, and at which instant of its monotonic clock. If that cannot be made durable, it is tried again before
-    /// the next batch is.
+    /// Records where the current epoch began, and the monotonic clock at that time. If that cannot
+    /// be made durable, it is tried again before the next batch.
     pub fn place(&mut self, epoch: (BootEpoch, MonoMs), start: EpochStart) {
         let is_news = self.starts.place(self.ledger.first_epoch(), epoch, start);
         if is_news && let Err(error) = self.keep_starts() {
@@ -162,8 +165,8 @@ impl<D: Areas + Clone> Storage<D> {
         }
     }
 
-    /// Whether the system clock may be right. An epoch does not begin before one that the server
-    /// confirmed had ended.
+    /// Whether the system clock may be right. An epoch cannot begin before the confirmed end of an
+    /// earlier one.
     pub fn is_possible(&self, system: UnixMs) -> bool {
         self.starts.earliest().is_none_or(|earliest| system >= earliest)
     }
@@ -174,17 +177,17 @@ impl<D: Areas + Clone> Storage<D> {
         system.filter(is_set).or_else(|| self.starts.latest())
     }
 
-    /// What the core keeps in a slot.
+    /// Contents of a slot of the core.
     pub fn kept(&self, slot: Slot) -> Option<&[u8]> {
         self.slots.kept(slot)
     }
 
-    /// Makes what the core keeps in a slot durable; on an error the former bytes still count.
+    /// Makes the contents of a slot durable; on an error the former contents still count.
     pub fn keep(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StorageError> {
         self.slots.keep(slot, bytes).map_err(|error| StorageError::Slot(slot, error))
     }
 
-    /// Where boot epochs began.
+    /// Starts of the boot epochs.
     pub fn starts(&self) -> &Starts {
         &self.starts
     }
@@ -197,17 +200,18 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(self.ledger.store(record)?)
     }
 
-    /// Takes from the spool how long the last epoch went on, and which epochs nothing waits of.
+    /// Learns from the spool how long the last epoch lasted, and which epochs have no waiting
+    /// batches.
     fn look_back(&mut self, present: BootEpoch) {
         let (mut oldest, mut newest) = (None, None);
-        // The newest batch leads, then comes the oldest.
+        // This order begins with the newest batch, so the oldest is the second.
         let oldest_seen =
             self.spool.offer(Order::OldestFirst, |batch| oldest.replace(batch.id.epoch).is_none());
         let newest_seen = self.spool.offer(Order::NewestFirst, |batch| {
             newest = Some((batch.id.epoch, batch.bytes.to_vec()));
             false
         });
-        // A spool that cannot be read costs an estimate its accuracy, and memory of old epochs.
+        // If the spool cannot be read, an estimate is less accurate and old epochs stay in memory.
         if let (Ok(_), Ok(_)) = (oldest_seen, newest_seen) {
             if let Some((epoch, bytes)) = newest {
                 let last = last_of(&bytes, self.starts.of(epoch).unix);
@@ -219,13 +223,13 @@ impl<D: Areas + Clone> Storage<D> {
         }
     }
 
-    /// Ends the epoch in good order and gives the ledger back.
+    /// Ends the epoch in good order and returns the ledger.
     pub fn stop(mut self) -> Result<Ledger<D>, StorageError> {
         self.ledger.stop()?;
         Ok(self.ledger)
     }
 
-    /// Gives the ledger back for another epoch.
+    /// Returns the ledger for another epoch.
     pub fn into_ledger(self) -> Ledger<D> {
         self.ledger
     }
@@ -235,7 +239,7 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(self.draft.append(sample)?)
     }
 
-    /// Makes a batch durable; the draft forgets its samples.
+    /// Makes a batch durable; the draft then forgets its samples.
     pub fn persist(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.recover_drafts()?;
         self.keep_starts()?;
@@ -247,15 +251,17 @@ impl<D: Areas + Clone> Storage<D> {
             samples: self.spool.samples(),
         };
         if let Err(error) = self.draft.forget(witness) {
-            // The samples are in the spool, which covers their ordinals; they only take up room.
+            // The samples are in the spool, which covers their ordinals. In the draft they only
+            // take up room.
             self.postpone(Postponed::Emptying(error.into()));
         }
         Ok(())
     }
 
-    /// A batch, under this name, of durable samples of the present epoch that went out of memory
-    /// before they were in one: while no batch could be persisted. They come before sample `first` of
-    /// their source; what is not like the oldest of them is left to the next call.
+    /// Makes a batch, with this id, of durable samples of the current epoch that left the memory
+    /// before they were in a batch, because no batch could be persisted. They come before sample
+    /// `first` of their source. Only samples like the oldest one are taken; the others are left to
+    /// the next call.
     pub fn left_behind(
         &self,
         id: BatchId,
@@ -268,7 +274,7 @@ impl<D: Areas + Clone> Storage<D> {
         }
         let mut samples = match self.draft.read(source) {
             Ok(samples) => samples,
-            // What cannot be read is lost, unless the disk does not work for a while.
+            // Unreadable samples are lost, unless the whole disk is failing for a while.
             Err(_) if answers_elsewhere(&self.disk, None) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
@@ -282,7 +288,7 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(self.spool.free(intervals)?)
     }
 
-    /// Batches for a message, at most `bytes_max` of them, and the layouts asked for.
+    /// Returns batches for a message, at most `bytes_max` bytes of them, and the requested layouts.
     pub fn offer(
         &mut self,
         order: Order,
@@ -307,7 +313,7 @@ impl<D: Areas + Clone> Storage<D> {
             is_taken
         });
         if is_one_too_large {
-            // No message has room for it, nor will one ever have.
+            // It can never be sent: no message will have room for it.
             self.spool.give_up(|batch| batch.bytes.len() > sendable)?;
         }
         if offer.batches.is_empty() {
@@ -316,7 +322,7 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(offer)
     }
 
-    /// The layouts asked for, for a message that carries no batches.
+    /// Returns the requested layouts, for a message that carries no batches.
     pub fn offer_no_batches(&mut self, announced: &[StreamNumber]) -> Result<Offer, StorageError> {
         let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
         for number in announced {
@@ -329,7 +335,7 @@ impl<D: Areas + Clone> Storage<D> {
                 {
                     return Err(error);
                 }
-                // Without their layout the server can do nothing with its batches.
+                // The server cannot decode the batches without their layout.
                 (None, _) | (Some(_), Ok(None) | Err(_)) => {
                     self.damage.push(Damage::Layout(*number));
                     self.spool.give_up(|batch| batch.stream == *number)?;
@@ -339,7 +345,7 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(offer)
     }
 
-    /// The number of a source's layout, and whether this is its first appearance.
+    /// Returns the number of a source's layout, and whether the layout is new.
     pub fn stream(
         &mut self,
         source: SourceNumber,
@@ -359,7 +365,7 @@ impl<D: Areas + Clone> Storage<D> {
             }
             return Ok((number, false));
         }
-        // A cut before the layout is whole leaves a number that no sample refers to.
+        // A power cut before the layout is complete leaves a number that no sample refers to.
         let spool = &self.spool;
         let number =
             self.ledger.add_stream(source, fingerprint, |stream| spool.may_need(stream))?;
@@ -372,7 +378,7 @@ impl<D: Areas + Clone> Storage<D> {
         self.disk.replace(Area::Layout(number), layout).map_err(failed)
     }
 
-    /// Erases the layouts that neither an inverter has at present nor a batch needs.
+    /// Erases the layouts that no inverter uses and no batch needs.
     pub fn forget_layouts(&mut self, present: &[StreamNumber]) {
         if !self.is_recovered {
             return;
@@ -382,13 +388,13 @@ impl<D: Areas + Clone> Storage<D> {
                 && !present.contains(&number)
                 && !self.spool.may_need(number)
             {
-                // One that cannot be erased does no harm.
+                // A layout that cannot be erased does no harm.
                 let _ = self.disk.erase(area);
             }
         }
     }
 
-    /// What was lost or set aside since it was last asked.
+    /// Returns what was lost or set aside since the last call.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         let mut damage = core::mem::take(&mut self.damage);
         damage.extend(self.spool.take_damage());
@@ -407,22 +413,22 @@ impl<D: Areas + Clone> Storage<D> {
         }
     }
 
-    /// The server has heard of the first `count` gaps that were offered.
+    /// The server knows the first `count` gaps that were offered.
     pub fn drops_are_known(&mut self, count: usize) {
         self.spool.drops_are_known(count);
     }
 
-    /// What the spool holds and has lost.
+    /// Contents and losses of the spool.
     pub fn report(&self) -> SpoolReport {
         self.spool.report()
     }
 
-    /// Batches that were made of what earlier epochs left in the draft, since it was last asked.
+    /// Returns the batches made of what earlier epochs left in the draft, since the last call.
     pub fn take_recovered(&mut self) -> Vec<Recovered> {
         core::mem::take(&mut self.recovered)
     }
 
-    /// Bytes on the heap, what the `take_` functions will give aside.
+    /// Bytes on the heap, without what the `take_` functions will return.
     pub fn memory_bytes(&self) -> usize {
         self.ledger.memory_bytes()
             + self.starts.memory_bytes()
@@ -431,7 +437,7 @@ impl<D: Areas + Clone> Storage<D> {
             + self.draft.memory_bytes()
     }
 
-    /// Most of [`Storage::memory_bytes`] between calls, with a spool of this limit.
+    /// Upper limit of [`Storage::memory_bytes`] between calls, with a spool of this limit.
     #[must_use]
     pub const fn memory_bytes_max(spool_bytes: u64) -> usize {
         Ledger::<D>::memory_bytes_max()
@@ -441,7 +447,7 @@ impl<D: Areas + Clone> Storage<D> {
             + Draft::<D>::memory_bytes_max()
     }
 
-    /// A layout that is there and undamaged.
+    /// Returns a layout if it exists and is undamaged.
     fn layout(&self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
         let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
         let Some(fingerprinted) = known.map(|stream| stream.layout) else { return Ok(None) };
@@ -456,6 +462,8 @@ impl<D: Areas + Clone> Storage<D> {
             return Ok(());
         }
         self.spool.reopen()?;
+        // A journal may know of batches that the spool has lost. They are a gap, and no later batch
+        // may reuse their ids.
         for witness in self.draft.witnesses()? {
             self.spool.hear(witness);
         }
@@ -465,6 +473,8 @@ impl<D: Areas + Clone> Storage<D> {
             if left.is_damaged {
                 self.damage.push(Damage::Journal { epoch, source });
             }
+            // A cut between the writes to spool and draft leaves samples that are already in
+            // batches.
             left.samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));
             let mut rest = left.samples.as_slice();
             while !rest.is_empty() {
@@ -479,13 +489,15 @@ impl<D: Areas + Clone> Storage<D> {
                 }
             }
             self.spool.lose_unbatched(epoch, left.lost)?;
+            // Last: after a cut before this the recovery is repeated, and skips what the spool
+            // covers.
             self.draft.remove(&left)?;
         }
         self.is_recovered = true;
         Ok(())
     }
 
-    /// Parts what fits one batch from the rest.
+    /// Splits the samples after the first run that fits into one batch.
     fn alike<'s>(&self, samples: &'s [Drafted]) -> (&'s [Drafted], &'s [Drafted]) {
         let Some(first) = samples.first() else { return (samples, samples) };
         let rows_max = batch_rows_max(first.words.len(), self.message_bytes_max);
@@ -529,7 +541,7 @@ impl Drafted {
     }
 }
 
-/// When the last sample of a batch was taken, by the monotonic clock of its epoch.
+/// The time of a batch's last sample, by the monotonic clock of its epoch.
 fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
     let mut state: Box<State> = Box::new(State::NEW);
     let mut decoder = Decoder::new(bytes, &mut state).ok()?;
@@ -546,7 +558,7 @@ fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
     u64::try_from(last).ok().map(MonoMs)
 }
 
-/// Tells layouts apart, and a damaged one from what it was (FNV-1a, 64 bits).
+/// Distinguishes layouts, and a damaged one from the original (FNV-1a, 64 bits).
 fn fingerprint(layout: &[u8]) -> i64 {
     let hash = layout.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -554,13 +566,13 @@ fn fingerprint(layout: &[u8]) -> i64 {
     hash.cast_signed()
 }
 
-/// Bytes that a vector holds.
+/// Bytes allocated by a vector.
 pub(crate) fn held<T>(vector: &Vec<T>) -> usize {
     vector.capacity() * size_of::<T>()
 }
 
-/// Most bytes that a vector holds which grew to `len_max` elements.
+/// Upper limit of the bytes allocated by a vector that grew to `len_max` elements.
 pub(crate) const fn grown<T>(len_max: usize) -> usize {
-    // Growing doubles, from four elements.
+    // A vector's capacity doubles, from four elements.
     2 * if len_max > 4 { len_max } else { 4 } * size_of::<T>()
 }

@@ -1,9 +1,9 @@
-//! The areas that durable structures stand on: what a device keeps, appended to and erased.
+//! The storage interface below all durable structures: areas that are appended to and erased.
 //!
-//! A shell implements [`Areas`]: the agent with a folder of the file system, tests and the simulation
-//! with disks that cut and lose writes, a microcontroller with its flash. An area grows by
-//! [`Areas::append`] alone and goes as a whole; nothing is written in place, for flash cannot. Nothing
-//! is durable before [`Areas::sync`] returned.
+//! A shell implements [`Areas`]: the agent with a folder of the file system, tests and the
+//! simulation with disks that tear and lose writes, a microcontroller with its flash. An area grows
+//! only by [`Areas::append`] and is erased as a whole; nothing is overwritten in place, because
+//! flash cannot do that. Nothing is durable before [`Areas::sync`] returns.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,19 +19,19 @@ pub enum Fault {
     /// There is no room. Erasing an area may make some.
     #[error("the disk is full")]
     Full,
-    /// The medium fails in this place. Other places may work.
+    /// The medium fails at this place. Other places may work.
     #[error("the medium fails")]
     Unreadable,
     /// The disk is switched off or gone.
     #[error("the disk is gone")]
     Closed,
-    /// Anything else, an area that is missing included.
+    /// Any other failure, including a missing area.
     #[error("the disk does not work")]
     Failed,
 }
 
-/// The name of an area, which says what is in it and in which format: a later format gets another
-/// name, so that software that does not know it leaves it alone.
+/// The name of an area, which identifies its contents and their format. A later format gets another
+/// name, so that older software leaves it alone.
 ///
 /// Its text is the name of the file in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,20 +51,20 @@ pub enum Thing {
     Ledger,
     /// What the device core keeps while inverters sleep.
     Sleep,
-    /// The models that a search found behind a source.
+    /// The inverter models that a search has found behind a source.
     Models(SourceNumber),
-    /// What a source is rated for.
+    /// The ratings of a source.
     Rated(SourceNumber),
 }
 
-/// What a journal is of, in the order in which journals are recovered.
+/// Identifies a journal; the order is that in which journals are recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalName {
     pub epoch: BootEpoch,
     pub source: SourceNumber,
     /// Registers in a sample.
     pub columns: u8,
-    /// How often the journal of this source had been emptied in this epoch; wraps around after
+    /// How often the journal of this source was emptied in this epoch; wraps around after
     /// centuries.
     pub turn: u32,
 }
@@ -72,7 +72,7 @@ pub struct JournalName {
 const _: () = assert!(COLUMNS_MAX <= 0xff);
 
 impl Thing {
-    /// The thing that holds a slot of the device core.
+    /// Returns the thing that stores a slot of the device core.
     #[must_use]
     pub fn of(slot: Slot) -> Self {
         match slot {
@@ -193,7 +193,7 @@ impl Area {
         bytes
     }
 
-    /// Returns `None` for bytes that [`Area::to_bytes`] does not return.
+    /// Returns `None` for bytes that [`Area::to_bytes`] never returns.
     #[must_use]
     pub fn from_bytes(bytes: [u8; AREA_BYTES]) -> Option<Self> {
         let [kind, a, b, c, d, e, f, g, h, i, j] = bytes;
@@ -224,26 +224,26 @@ impl Area {
 
 /// A set of areas that one process owns.
 pub trait Areas {
-    /// All areas, in no order. What was set aside is not among them.
+    /// Lists all areas, in no order, without those that were set aside.
     fn list(&self) -> Result<Vec<Area>, Fault>;
-    /// The end of what was appended, in bytes, or `None` if there is no such area. After a failed
-    /// append or a power cut, a part of what was to be appended may be there.
+    /// Returns the length of an area in bytes, or `None` if it does not exist. After a failed
+    /// append or a power cut it may include a part of what was being appended.
     fn len(&self, area: Area) -> Result<Option<u64>, Fault>;
-    /// Reads up to `buffer.len()` bytes; none only at the end of the area.
+    /// Reads up to `buffer.len()` bytes; returns 0 only at the end of the area.
     fn read_at(&self, area: Area, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault>;
-    /// Adds bytes to the end; creates the area if it is missing. Where there is no room for all of them,
-    /// none is added; after any other failure some of them may be there.
+    /// Appends bytes; creates the area if it is missing. If there is no room for all of them, none
+    /// is appended; after any other failure some of them may be there.
     fn append(&self, area: Area, bytes: &[u8]) -> Result<(), Fault>;
-    /// Makes what was appended to the area durable, its existence included.
+    /// Makes everything appended to the area durable, and the existence of the area.
     fn sync(&self, area: Area) -> Result<(), Fault>;
-    /// Removes an area and all that is in it. After a power cut it may be there again, unless an area
-    /// was synced since.
+    /// Removes an area and its contents. After a power cut it may exist again, unless any area was
+    /// synced since.
     fn erase(&self, area: Area) -> Result<(), Fault>;
-    /// Takes a damaged area away so that its place on the medium is not used again, as far as the
-    /// medium has room for that. It takes effect at once and is durable when it returns.
+    /// Moves a damaged area out of the way so that its place on the medium is not used again, as
+    /// far as the medium has room for that. Takes effect at once and is durable when it returns.
     fn set_aside(&self, area: Area) -> Result<(), Fault>;
 
-    /// Reads until `buffer` is full or the area ends, however much one read returns.
+    /// Reads until `buffer` is full or the area ends, with as many reads as that takes.
     fn read_full(&self, area: Area, offset: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
         let mut read = 0;
         while read < buffer.len() {
@@ -256,8 +256,8 @@ pub trait Areas {
         Ok(read)
     }
 
-    /// Lets an area hold just these bytes, durable when it returns. On an error it may hold what it held
-    /// before, a part of them, or nothing.
+    /// Replaces the contents of an area; durable when it returns. After an error the area may hold
+    /// its former contents, a part of the new ones, or nothing.
     fn replace(&self, area: Area, bytes: &[u8]) -> Result<(), Fault> {
         if self.len(area)?.is_some() {
             self.erase(area)?;
@@ -266,7 +266,7 @@ pub trait Areas {
         self.sync(area)
     }
 
-    /// Reads a whole area, at most `limit` bytes of it; `None` if there is no such area.
+    /// Reads a whole area, at most `limit` bytes of it; `None` if it does not exist.
     fn read(&self, area: Area, limit: usize) -> Result<Option<Vec<u8>>, Fault> {
         let Some(len) = self.len(area)? else { return Ok(None) };
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(limit).min(limit)];
@@ -276,7 +276,7 @@ pub trait Areas {
     }
 }
 
-/// On processors with atomic compare-and-swap, which riscv32imc lacks.
+/// Needs atomic compare-and-swap, which riscv32imc lacks.
 #[cfg(target_has_atomic = "ptr")]
 impl<T: Areas> Areas for alloc::sync::Arc<T> {
     fn list(&self) -> Result<Vec<Area>, Fault> {

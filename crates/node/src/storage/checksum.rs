@@ -1,6 +1,7 @@
-//! CRC-32 of records, to tell a torn write from a whole one.
+//! CRC-32 of records, to distinguish a torn write from a complete one.
 //!
-//! It guards against power cuts, not against people: whatever matters for security is sealed.
+//! It protects against power cuts, not against attackers: everything that matters for security is
+//! sealed.
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 

@@ -1,13 +1,15 @@
 //! The journal of samples that are in no batch yet.
 //!
-//! One area per source and boot epoch; its name also says how many registers a sample of it has. A
-//! sample counts as persisted when [`Draft::append`] returned. All records of an area have one length,
-//! so that what cannot be read is so many samples. Once a batch is in the spool, the journal goes on in
-//! another area, its next turn, which begins with the mark, a record that says which batch that was,
-//! and with the samples that the batch does not hold; then the former turn is erased. The mark tells of
-//! a spool that has lost its end. A cut before all that leaves samples whose ordinals the spool already
-//! covers, and recovery passes over them. Areas of earlier epochs stay until their samples are in
-//! batches of that epoch.
+//! One area per source and boot epoch; its name includes the number of registers in a sample. A
+//! sample is durable when [`Draft::append`] returns. All records of an area have the same length,
+//! so the length of an unreadable part is a number of samples.
+//!
+//! Once a batch is in the spool, the journal continues in another area, its next turn. That area
+//! begins with the mark, a record that names the batch, and with the samples that the batch does
+//! not contain; then the former turn is erased. The mark makes it known when the spool has lost its
+//! end. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
+//! and recovery skips them. Areas of earlier epochs stay until their samples are in batches of that
+//! epoch.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -24,24 +26,24 @@ use super::media::{answers_elsewhere, read_around};
 use super::spool::Witness;
 use super::{grown, held};
 
-/// Most bytes of one journal. The core's buffer of one source fits several times over, so that only
-/// a spool that refuses batches for long fills it.
+/// Maximum length of one journal in bytes. It holds several times the core's buffer of one source,
+/// so it fills only if the spool refuses batches for a long time.
 const JOURNAL_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Checksum and kind of a record.
 const HEAD_BYTES: usize = 4 + 1;
-/// Stands at the end of each record, which was written to its end if its last byte is not zero: a cut
-/// leaves zeros there, or nothing.
+/// Ends each record. A record whose last byte is not zero was written completely: a cut leaves
+/// zeros there, or no byte at all.
 const END: [u8; 2] = [0xa5, 0x5a];
-/// Ends what an append that failed has left in the place of a record, filled up to its length.
+/// Ends the remains of a failed append, which are filled up to the length of a record.
 const VOID: u8 = 0xa5;
 const RECORD_BYTES_MAX: usize = record_len(COLUMNS_MAX);
 
-/// Length of the records of a source with so many registers; a mark is shorter and filled up.
+/// Length of a record of a source with this many registers; a mark is shorter and is filled up.
 const fn record_len(columns: usize) -> usize {
     HEAD_BYTES + 15 + 3 * columns + END.len()
 }
 
-/// Most samples of so many registers that a journal holds.
+/// The most samples with this many registers that fit into a journal.
 #[cfg(test)]
 pub(super) fn samples_max(columns: usize) -> usize {
     usize::try_from(JOURNAL_BYTES_MAX).unwrap() / record_len(columns)
@@ -58,14 +60,14 @@ const KIND_SAMPLE: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     pub name: JournalName,
-    /// What can be read, in order.
+    /// The readable samples, in order.
     pub samples: Vec<Drafted>,
-    /// Samples after them, or in their place if there are none, that cannot be read.
+    /// Unreadable samples after them, or all of them if none is readable.
     pub lost: u32,
     pub is_damaged: bool,
 }
 
-/// One sample as recovery finds it.
+/// One sample as recovery reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drafted {
     pub stream: StreamNumber,
@@ -92,20 +94,22 @@ pub struct Draft<D> {
     disk: D,
     epoch: BootEpoch,
     journals: Vec<Journal>,
-    /// The record that is written.
+    /// Buffer for the record that is being written.
     record: Vec<u8>,
 }
 
-/// A source's journal of the present epoch.
+/// A source's journal of the current epoch.
 #[derive(Debug)]
 struct Journal {
     name: JournalName,
     /// Length of its area; 0 before there is one.
     len: u64,
-    /// An append failed, and what it left at the end is not known.
+    /// An append failed, so the end of the area is unknown. Cleared by the next append that
+    /// succeeds.
     is_end_unsure: bool,
     last_ordinal: u32,
-    /// Something could not be written to its area.
+    /// A write to its area failed, so the area is set aside when the journal moves to its next
+    /// turn.
     has_failed: bool,
 }
 
@@ -128,12 +132,12 @@ impl Drafted {
 }
 
 impl<D: Areas> Draft<D> {
-    /// Starts the journals of an epoch; those of earlier ones are left to [`Draft::recover`].
+    /// Starts the journals of an epoch; those of earlier epochs are left to [`Draft::recover`].
     pub fn open(disk: D, epoch: BootEpoch) -> Self {
         Self { disk, epoch, journals: Vec::new(), record: Vec::with_capacity(2 * RECORD_BYTES_MAX) }
     }
 
-    /// The epoch whose samples it takes.
+    /// The epoch of the samples that are appended.
     pub fn epoch(&self) -> BootEpoch {
         self.epoch
     }
@@ -159,16 +163,19 @@ impl<D: Areas> Draft<D> {
         let area = journal.area();
         let failed = |error| DraftError::Disk("written", error);
         self.record.clear();
+        // The rest of a failed append is filled up, so that the records after it are at multiples
+        // of their length.
         if journal.is_end_unsure {
             let len = self.disk.len(area).map_err(failed)?.unwrap_or(0);
             if journal.len > 0 {
                 journal.len = len;
                 fill_up(len, journal.columns(), &mut self.record);
             } else if len > 0 {
-                // Nothing in it is durable, and it may not begin with a mark.
+                // Nothing in the area is durable, and it may not begin with a mark.
                 self.disk.erase(area).map_err(failed)?;
             }
         }
+        // Every journal begins with a mark; that of the first turn names no batch.
         if journal.len == 0 {
             let nothing = Emptied { ordinal: 0, sequence: Sequence(0), samples: 0 };
             encode_mark(journal.name, nothing, &mut self.record);
@@ -189,10 +196,10 @@ impl<D: Areas> Draft<D> {
         Ok(())
     }
 
-    /// The present epoch's samples of a source that are durable.
+    /// Returns the durable samples of a source in the current epoch.
     ///
     /// # Errors
-    /// If nothing of them can be read.
+    /// If none of them can be read.
     pub fn read(&self, source: SourceNumber) -> Result<Vec<Drafted>, DraftError> {
         match self.journals.iter().find(|journal| journal.name.source == source) {
             Some(journal) => self.read_journal(journal),
@@ -207,8 +214,8 @@ impl<D: Areas> Draft<D> {
         Ok(parse(&reading.bytes, journal.name).samples)
     }
 
-    /// Forgets the present epoch's samples of a source that are in batches, and notes the batch that
-    /// they are in up to `witness.ordinal`.
+    /// Forgets the samples of a source in the current epoch that are in batches, up to
+    /// `witness.ordinal`, and records the batch that contains the last of them.
     pub fn forget(&mut self, witness: Witness) -> Result<(), DraftError> {
         let its = |journal: &Journal| journal.name.source == witness.source && journal.len > 0;
         let Some(place) = self.journals.iter().position(its) else { return Ok(()) };
@@ -230,7 +237,7 @@ impl<D: Areas> Draft<D> {
             encode(next, &sample.of(witness.source), &mut records);
         }
         let area = Area::Journal(next);
-        // An attempt that failed may have left a part of it.
+        // A failed attempt may have left a part of the area, so it is replaced.
         let written = self.disk.replace(area, &records);
         let len = u64::try_from(records.len()).unwrap_or(u64::MAX);
         records.truncate(2 * RECORD_BYTES_MAX);
@@ -241,7 +248,7 @@ impl<D: Areas> Draft<D> {
         let (former, has_failed) = (journal.area(), journal.has_failed);
         (journal.name, journal.len) = (next, len);
         (journal.is_end_unsure, journal.has_failed) = (false, false);
-        // One that stays only takes up room, until the epoch's journals are recovered.
+        // If the former turn stays, it only takes up room until the epoch's journals are recovered.
         let is_aside = has_failed && self.disk.set_aside(former).is_ok();
         if !is_aside {
             self.disk.erase(former).map_err(|error| DraftError::Disk("emptied", error))?;
@@ -254,12 +261,12 @@ impl<D: Areas> Draft<D> {
         held(&self.journals) + held(&self.record)
     }
 
-    /// Most of [`Draft::memory_bytes`].
+    /// Upper limit of [`Draft::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         grown::<Journal>(SOURCES_MAX) + 2 * RECORD_BYTES_MAX
     }
 
-    /// What the journals of earlier epochs say of the spool, in no order.
+    /// Returns what the journals of earlier epochs know about the spool, in no order.
     pub fn witnesses(&self) -> Result<Vec<Witness>, DraftError> {
         let mut witnesses = Vec::new();
         for name in self.earlier()? {
@@ -274,7 +281,7 @@ impl<D: Areas> Draft<D> {
         Ok(witnesses)
     }
 
-    /// The mark that a journal begins with, if it can be read.
+    /// The mark at the beginning of a journal, if it can be read.
     fn mark(&self, name: JournalName) -> Option<Emptied> {
         let len = record_len(name.columns.into());
         let reading = read_around(&self.disk, Area::Journal(name), 0, len).ok()?;
@@ -300,13 +307,13 @@ impl<D: Areas> Draft<D> {
         let Some((name, others)) = earlier.split_first() else { return Ok(None) };
         let (name, area) = (*name, Area::Journal(*name));
         let failed = |error| DraftError::Disk("read", error);
-        // What it held is in batches or in its next turn.
+        // Its samples are in batches or in its next turn.
         let is_former = others.iter().any(|other| {
             (other.epoch, other.source) == (name.epoch, name.source) && self.mark(*other).is_some()
         });
         let len = match self.disk.len(area) {
             Ok(len) => len.unwrap_or(0).min(JOURNAL_BYTES_MAX),
-            // Nothing tells how many samples there were; the server still hears that some are lost.
+            // The number of samples is unknown; report one, so that the server learns of the loss.
             Err(_) if answers_elsewhere(&self.disk, Some(area)) => {
                 let (samples, lost) = (Vec::new(), u32::from(!is_former));
                 return Ok(Some(Left { name, samples, lost, is_damaged: true }));
@@ -315,21 +322,21 @@ impl<D: Areas> Draft<D> {
         };
         let len = usize::try_from(len).unwrap_or(0);
         let reading = read_around(&self.disk, area, 0, len);
-        // Of a journal of which nothing can be read, its length tells how much there was.
+        // If nothing can be read, the length of the journal gives the number of its samples.
         let (bytes, is_whole) = match reading {
             Ok(reading) => (reading.bytes, reading.holes.is_empty()),
             Err(_) => (vec![0; len], false),
         };
         let parsed = parse(&bytes, name);
-        // A record that a cut has torn was never durable, unless a part of it cannot be read.
+        // A record that a cut has torn was never durable, unless a part of it is unreadable.
         let lost = if is_whole { parsed.lost } else { parsed.lost.max(parsed.unfinished) };
         let is_damaged = !is_whole || lost > 0 || parsed.is_damaged;
         let lost = if is_former { 0 } else { lost };
         Ok(Some(Left { name, samples: parsed.samples, lost, is_damaged }))
     }
 
-    /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a damaged
-    /// one is set aside.
+    /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a
+    /// damaged one is set aside.
     pub fn remove(&self, left: &Left) -> Result<(), DraftError> {
         let area = Area::Journal(left.name);
         if left.is_damaged && self.disk.set_aside(area).is_ok() {
@@ -346,7 +353,8 @@ fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
     })
 }
 
-/// Up to where a journal was emptied: last sample, the batch that it is in, samples in all batches.
+/// State of the spool when a journal was emptied: the last sample in a batch, that batch's
+/// sequence, and the samples in all batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Emptied {
     ordinal: u32,
@@ -378,7 +386,7 @@ fn encode_mark(name: JournalName, emptied: Emptied, out: &mut Vec<u8>) {
     finish(name, at, out);
 }
 
-/// Fills up what was left of a record at the end of a journal of so many bytes.
+/// Fills up a partial record at the end of a journal of this many bytes.
 fn fill_up(len: u64, columns: usize, out: &mut Vec<u8>) {
     let record = record_len(columns);
     let torn = usize::try_from(len).unwrap_or(0) % record;
@@ -401,13 +409,13 @@ fn finish(name: JournalName, at: usize, out: &mut Vec<u8>) {
     out[at..at + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// What can be read of a journal.
+/// The readable part of a journal.
 #[derive(Debug, Default)]
 struct Parsed {
     samples: Vec<Drafted>,
-    /// Samples after the last that was read which were written to their end and are damaged.
+    /// Damaged samples after the last readable one, up to the last one that was written completely.
     lost: u32,
-    /// Records after it, written to their end or not.
+    /// Records after the last readable one, complete or not.
     unfinished: u32,
     is_damaged: bool,
 }
@@ -431,7 +439,7 @@ fn parse(bytes: &[u8], name: JournalName) -> Parsed {
                     parsed.samples.push(sample);
                 }
             }
-            // An append that failed, which was told so.
+            // The remains of a failed append; its caller got the error.
             None if record.last() == Some(&VOID) => {}
             None => {
                 let is_finished = record.last().is_some_and(|last| *last != 0);
@@ -443,7 +451,7 @@ fn parse(bytes: &[u8], name: JournalName) -> Parsed {
     parsed
 }
 
-/// The body of a record that is whole.
+/// The body of a complete record.
 fn body(record: &[u8], name: JournalName, kind: u8) -> Option<&[u8]> {
     let (crc, rest) = record.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*crc) != checksum(name, rest) {
@@ -482,7 +490,7 @@ fn parse_sample(record: &[u8], name: JournalName) -> Option<Drafted> {
     })
 }
 
-/// The name is part of it: a block of another area that a disk puts here does not pass.
+/// The name is included, so that a block of another area that a disk returns here is refused.
 fn checksum(name: JournalName, rest: &[u8]) -> u32 {
     crc32(&[&Area::Journal(name).to_bytes(), rest])
 }

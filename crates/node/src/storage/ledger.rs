@@ -1,8 +1,9 @@
 //! The small durable state: identity, boot epoch, reserved counters, streams.
 //!
-//! It is one [`Pair`] of bytes with a version ([`bytes`]). A copy that cannot be read, or is gone, may be the newer one, damaged later: the
-//! other counts then, and what one write may have given out is passed over. If copies exist and neither can be
-//! read, the ledger refuses to open: starting afresh could use a counter or a batch number twice.
+//! It is one [`Pair`] of bytes with a version ([`bytes`]). A copy that cannot be read or is missing
+//! may be the newer one, damaged later. The other copy is then used, and the numbers that one write
+//! may have given out are skipped. If copies exist and neither can be read, the ledger refuses to
+//! open: starting from zero could use a counter or a batch number twice.
 
 mod bytes;
 
@@ -16,54 +17,54 @@ use super::areas::{Area, Areas, Fault, Thing};
 use super::pair::Pair;
 use super::{Starts, grown, held};
 
-/// Room for every stream with its hash and an identity many times over.
+/// Room for every stream with its fingerprint, and for an identity many times over.
 const SIZE_MAX: usize = 64 * 1024;
-/// Layouts that are remembered; beyond that the oldest that no batch needs is forgotten, and announced
-/// again if it returns, under a number of its own.
+/// Layouts that are remembered. Beyond that the oldest that no batch needs is forgotten; if it
+/// returns it is announced again, with another number.
 const STREAMS_MAX: usize = 64;
 /// Layouts that are remembered while batches need them.
 pub(super) const STREAMS_IN_USE_MAX: usize = 512;
 
-/// Most bytes of a claim code's public part, a key or a secret.
+/// Maximum length of a claim code's public part, a key or a secret.
 const TEXT_BYTES_MAX: usize = 64;
 
-/// What the ledger holds.
+/// Contents of the ledger.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Number of the latest start.
     pub epoch: u32,
-    /// Whether the latest epoch was ended in good order.
+    /// Whether the latest epoch ended in good order.
     pub is_stopped: bool,
-    /// Every counter below this one may have been used under the present key.
+    /// Every counter below this one may have been used under the current key.
     pub reserved: u64,
-    /// The number that the next stream gets.
+    /// The number of the next stream.
     pub next_stream: u16,
-    /// Where boot epochs began of which samples may wait.
+    /// Starts of the boot epochs that may have waiting samples.
     pub starts: Starts,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
     pub streams: Vec<Stream>,
 }
 
-/// Who the device is to its server.
+/// The device's identity at its server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     pub device: u32,
     pub key_generation: u16,
-    /// The claim code's public part that was redeemed for it; another one in the configuration
-    /// means that the operator wants the device enrolled again.
+    /// The public part of the claim code that was redeemed for it. A different one in the
+    /// configuration means that the operator wants the device enrolled again.
     pub claim_id: String,
     pub key: Vec<u8>,
 }
 
-/// An enrolment whose answer has not arrived; repeated with the same bytes until it does.
+/// An enrolment without an answer yet; repeated with the same bytes until the answer arrives.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PendingEnrolment {
     pub claim_id: String,
     pub secret: Vec<u8>,
 }
 
-/// A layout that has been given a number.
+/// A layout that has a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     pub number: u16,
@@ -101,13 +102,13 @@ impl core::fmt::Debug for Record {
 }
 
 impl Identity {
-    /// The number that the server gave.
+    /// The number that the server assigned.
     #[must_use]
     pub fn device(&self) -> DeviceNumber {
         DeviceNumber(self.device)
     }
 
-    /// Which of the device's keys this is.
+    /// The generation of the device's key.
     #[must_use]
     pub fn key_generation(&self) -> KeyGeneration {
         KeyGeneration(self.key_generation)
@@ -142,7 +143,7 @@ pub struct Ledger<D> {
 }
 
 impl<D: Areas> Ledger<D> {
-    /// Reads the newer whole copy; an empty record if there has never been one.
+    /// Reads the newer complete copy; returns an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
         let (pair, opened) = Pair::open(disk, Thing::Ledger, SIZE_MAX, Record::decode);
         let is_damaged = opened.value.is_some() && opened.damaged > 0;
@@ -153,10 +154,10 @@ impl<D: Areas> Ledger<D> {
                 }
                 record
             }
-            // The first write ever was torn: nothing had been decided before it.
+            // The very first write was torn, so no number had been given out before it.
             (None, None) if opened.found == 0 => Record::default(),
             (None, None) if opened.found == 1 && is_untouched(pair.disk())? => Record::default(),
-            // It may be the disk that does not work for a while.
+            // The disk may be failing only for a while.
             (None, Some(error)) => return Err(LedgerError::Disk("read", error)),
             (None, None) => return Err(LedgerError::Damaged),
         };
@@ -164,13 +165,13 @@ impl<D: Areas> Ledger<D> {
         Ok(Self { pair, record, opened_after, is_damaged })
     }
 
-    /// Whether a copy could not be read when the ledger was opened. The other one counts, with the
-    /// numbers passed over that a later write may have given out.
+    /// Whether a copy could not be read when the ledger was opened. The other one is used, and the
+    /// numbers that a later write may have given out are skipped.
     pub fn is_damaged(&self) -> bool {
         self.is_damaged
     }
 
-    /// What is durable.
+    /// The durable record.
     pub fn record(&self) -> &Record {
         &self.record
     }
@@ -183,7 +184,7 @@ impl<D: Areas> Ledger<D> {
         held(streams) + starts.memory_bytes() + identity.chain(enrolment).sum::<usize>()
     }
 
-    /// Most of [`Ledger::memory_bytes`].
+    /// Upper limit of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         grown::<Stream>(STREAMS_IN_USE_MAX)
             + Starts::memory_bytes_max()
@@ -199,13 +200,12 @@ impl<D: Areas> Ledger<D> {
         Ok(())
     }
 
-    /// The first epoch since the ledger was opened. Those that follow have their monotonic clock in
-    /// common with it.
+    /// The first epoch since the ledger was opened. The epochs after it share its monotonic clock.
     pub fn first_epoch(&self) -> BootEpoch {
         BootEpoch(self.opened_after.saturating_add(1))
     }
 
-    /// Starts a boot epoch, above `known` and all before, and returns its number.
+    /// Starts a boot epoch above `known` and all earlier ones, and returns its number.
     pub fn start_epoch(&mut self, known: Option<BootEpoch>) -> Result<BootEpoch, LedgerError> {
         let mut record = self.record.clone();
         let last = record.epoch.max(known.unwrap_or_default().0);
@@ -222,21 +222,21 @@ impl<D: Areas> Ledger<D> {
         self.store(record)
     }
 
-    /// Notes that the epoch ends in good order.
+    /// Records that the epoch ended in good order.
     pub fn stop(&mut self) -> Result<(), LedgerError> {
         let record = Record { is_stopped: true, ..self.record.clone() };
         self.store(record)
     }
 
-    /// Remembers an enrolment before its first message leaves.
+    /// Remembers an enrolment before its first message is sent.
     pub fn set_enrolment(&mut self, enrolment: PendingEnrolment) -> Result<(), LedgerError> {
         let mut record = self.record.clone();
         record.enrolment = Some(enrolment);
         self.store(record)
     }
 
-    /// Gives a number to a layout of a source and makes that durable. One that `is_needed` is not
-    /// forgotten for it, as long as there is room.
+    /// Assigns a number to a layout of a source and makes that durable. Layouts for which
+    /// `is_needed` returns true are kept as long as there is room.
     pub fn add_stream(
         &mut self,
         source: SourceNumber,
@@ -260,17 +260,17 @@ impl<D: Areas> Ledger<D> {
 }
 
 impl Record {
-    /// Passes over what one write may have given out that is not known of.
+    /// Skips the numbers that one lost write may have given out.
     fn pass_over(&mut self) {
         self.reserved = self.reserved.saturating_add(COUNTERS_PER_RESERVATION);
         self.epoch = self.epoch.saturating_add(1);
         self.next_stream = self.next_stream.saturating_add(1);
-        // Nobody knows how the last epoch ended.
+        // It is unknown how the last epoch ended.
         self.is_stopped = false;
     }
 }
 
-/// Whether there is nothing that a device leaves after its first start.
+/// Whether the disk holds nothing that a device leaves after its first start.
 fn is_untouched(disk: &impl Areas) -> Result<bool, LedgerError> {
     let areas = disk.list().map_err(|error| LedgerError::Disk("read", error))?;
     Ok(areas.iter().all(|area| matches!(area, Area::Copy(..))))

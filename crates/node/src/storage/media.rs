@@ -1,7 +1,7 @@
-//! What is left to do where a disk has lost something: read around it.
+//! Reads around the parts of a disk that cannot be read.
 //!
-//! Cards and disks lose sectors, and sectors lose bits. Whatever is read is checked by its own
-//! checksum; this module sees to it that one unreadable sector costs what lies in it and no more.
+//! Cards and disks lose sectors, and sectors lose bits. Records have their own checksums; this
+//! module limits the loss from an unreadable sector to what is in it.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,22 +9,22 @@ use core::ops::Range;
 
 use super::areas::{Area, Areas, Fault};
 
-/// What an area is read by where it cannot be read as a whole.
+/// Size of the pieces that are read if an area cannot be read as a whole.
 const PIECE: usize = 4096;
-/// What a piece is read by where it cannot be read as a whole.
+/// Size of the parts that are read if a piece cannot be read as a whole.
 const SECTOR: usize = 512;
 
-/// What was read of an area.
+/// Result of reading an area.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// Zeros stand where nothing could be read.
+    /// Zeros in the places that could not be read.
     pub(super) bytes: Vec<u8>,
     /// Ranges of the bytes that could not be read, ascending.
     pub(super) holes: Vec<Range<usize>>,
 }
 
 impl Reading {
-    /// Forgets what is behind so many bytes.
+    /// Discards everything after this many bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
         self.holes.retain(|hole| hole.start < len);
@@ -35,7 +35,7 @@ impl Reading {
     }
 }
 
-/// Reads `len` bytes from `offset`, or up to the end of the area, around what cannot be read.
+/// Reads `len` bytes from `offset`, or up to the end of the area, around unreadable places.
 ///
 /// # Errors
 /// If nothing of it can be read.
@@ -85,13 +85,14 @@ fn place(offset: u64, at: usize) -> u64 {
     offset.saturating_add(u64::try_from(at).unwrap_or(u64::MAX))
 }
 
-/// The end of the piece of the area that `at` is in.
+/// The end of the piece that contains `at`.
 fn step(offset: u64, at: usize, end: usize, size: usize) -> usize {
     let within = usize::try_from(place(offset, at) % u64::try_from(size).unwrap_or(1)).unwrap_or(0);
     (at + size - within).min(end)
 }
 
-/// Whether the disk can be read elsewhere than in this area, so that it is this area that cannot be.
+/// Whether the disk can be read outside this area, so that the fault is in the area and not in the
+/// whole disk.
 pub(super) fn answers_elsewhere(disk: &impl Areas, area: Option<Area>) -> bool {
     let areas = disk.list().unwrap_or_default();
     let mut others = areas.into_iter().filter(|other| Some(*other) != area);

@@ -1,23 +1,25 @@
-//! A few bytes that are replaced as a whole: two copies, written in turn, each an area of its own.
+//! A few bytes that are replaced as a whole: two copies, written in turn, each in an area of its
+//! own.
 //!
-//! A copy is a run of records, of which the last whole one counts; once it has no room for another it
-//! is erased first, while the other copy holds what came before. Each record has a generation, a length
-//! and a checksum; of the two copies the one with the higher generation counts. A record torn at any
-//! byte leaves the other copy, which is what was there before. A copy that cannot be read, or is gone,
-//! may also be the newer one, damaged later: a caller that must not go back a step asks how many were
-//! damaged. So that it is one step at most, the copy that counts is read before each write, and both are
-//! written when either was found damaged.
+//! A copy is a run of records, of which the last complete one counts; a copy without room for
+//! another record is erased first, while the other copy holds the previous value. Each record has a
+//! generation, a length and a checksum; the copy with the higher generation counts. A record torn
+//! at any byte leaves the other copy, which has the previous value.
+//!
+//! A copy that is unreadable or missing may also be the newer one, damaged later, so a caller that
+//! must not go back a step checks how many copies were damaged. To limit that to one step, the copy
+//! that counts is read before each write, and both are written if either was damaged.
 
 use alloc::vec::Vec;
 
 use super::areas::{Area, Areas, Fault, Thing};
 use super::checksum::crc32;
 
-/// Most bytes of a run of more than one record: what a sector of flash holds besides its own head. A
-/// run that is cut off at the end of a sector is then never taken for a whole one.
+/// Maximum length of a run of more than one record: what a sector of flash holds besides its own
+/// head. A run that is cut off at the end of a sector is then never taken for a complete one.
 const RUN_BYTES_MAX: usize = 4_000;
 
-/// The record's version; a later format gets another number.
+/// Version of the record; a later format gets another number.
 const VERSION: u8 = 1;
 /// `version (1) | generation (8, little endian) | length of the body (4) | CRC-32 of the thing's name
 /// and all the rest (4) | body`.
@@ -32,49 +34,49 @@ pub struct Pair<D> {
     generation: u64,
     current: u8,
     ends: [End; 2],
-    /// A copy was found damaged, and not both have been written since.
+    /// A copy was damaged when it was read. Cleared once both copies have been written.
     is_damaged: bool,
 }
 
-/// Where the next record of a copy goes.
+/// Where the next record of a copy is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     At(usize),
-    /// It is to be erased before: something in it is no record, or it is not there.
+    /// The copy is erased first: it is missing, or a part of it is not a record.
     Unsure,
-    /// As that, and its place on the medium is not to be used again.
+    /// Like `Unsure`, and its place on the medium must not be used again.
     Unreadable,
 }
 
-/// What the copies held when they were opened.
+/// State of the copies when they were opened.
 #[derive(Debug)]
 pub struct Opened<T> {
     pub value: Option<T>,
-    /// Copies that are there.
+    /// Copies that exist.
     pub found: usize,
-    /// Those that cannot be read or understood, or should be there.
+    /// Copies that are unreadable or invalid, or are missing although they were written.
     pub damaged: usize,
     /// Why the disk could not read one of them.
     pub failure: Option<Fault>,
 }
 
-/// The last whole record of a copy.
+/// The last complete record of a copy.
 struct Last<'a> {
     generation: u64,
     body: &'a [u8],
-    /// Where it ends.
+    /// Offset of its end in the copy.
     end: usize,
 }
 
 impl<D: Areas> Pair<D> {
-    /// Reads the newer whole copy that `parse` understands, of at most `len_max` bytes.
+    /// Reads the newer complete copy that `parse` accepts, of at most `len_max` bytes.
     pub fn open<T>(
         disk: D,
         thing: Thing,
         len_max: usize,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> (Self, Opened<T>) {
-        // Where there is no copy, the first is the next to be written.
+        // Without any copy, the first one is written next.
         let mut pair = Self {
             disk,
             thing,
@@ -98,6 +100,7 @@ impl<D: Areas> Pair<D> {
             opened.found += 1;
             let last = pair.last(&bytes);
             let is_whole = last.as_ref().is_some_and(|last| last.end == bytes.len());
+            // A copy that does not end with a complete record was torn or damaged.
             opened.damaged += usize::from(!is_whole);
             let value = last.as_ref().and_then(|last| parse(last.body));
             let (Some(last), Some(value)) = (last, value) else {
@@ -112,7 +115,7 @@ impl<D: Areas> Pair<D> {
                 (pair.generation, pair.current) = (last.generation, copy);
             }
         }
-        // The second write ever made the second copy; from then on there are two.
+        // The second write ever creates the second copy; from then on both exist.
         opened.damaged += usize::from(opened.found == 1 && pair.generation > 1);
         pair.is_damaged = opened.damaged > 0;
         (pair, opened)
@@ -124,7 +127,7 @@ impl<D: Areas> Pair<D> {
 
     /// Replaces the older copy; on an error the newer one still counts, or these bytes do.
     pub fn store(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        // Of two copies the damaged one is written over, and then the other.
+        // If a copy is damaged, it is written first and then the other one.
         let is_sound = self.is_sound();
         let copy = if is_sound { 1 - self.current } else { self.current };
         if !is_sound {
@@ -140,7 +143,7 @@ impl<D: Areas> Pair<D> {
         Ok(())
     }
 
-    /// Whether the copy that counts, if there is one, is what was written.
+    /// Whether the copy that counts, if there is one, still has what was written.
     fn is_sound(&self) -> bool {
         let bytes = self.read(self.current).ok().flatten().unwrap_or_default();
         self.generation == 0
@@ -153,7 +156,7 @@ impl<D: Areas> Pair<D> {
         let generation = self.generation + 1;
         let record = self.encode(generation, bytes);
         let mut written = self.write(copy, &record);
-        // Where the copy is damaged, the next one is elsewhere on the disk.
+        // If the copy's place is damaged, the second attempt uses another place on the disk.
         if written.as_ref().is_err_and(|error| *error != Fault::Full)
             && self.disk.set_aside(self.area(copy)).is_ok()
         {
@@ -164,7 +167,8 @@ impl<D: Areas> Pair<D> {
         Ok(())
     }
 
-    /// Appends a record to a copy, which is erased before if it has no room or an unsure end.
+    /// Appends a record to a copy. The copy is erased first if it has no room or its end is
+    /// unknown.
     fn write(&mut self, copy: u8, record: &[u8]) -> Result<(), Fault> {
         let area = self.area(copy);
         let end = core::mem::replace(&mut self.ends[usize::from(copy)], End::Unsure);
@@ -174,7 +178,7 @@ impl<D: Areas> Pair<D> {
             }
             End::At(_) | End::Unsure => Err(Fault::Full),
             End::Unreadable => {
-                // One that cannot be moved is erased.
+                // A copy that cannot be moved is erased.
                 let _ = self.disk.set_aside(area);
                 Err(Fault::Full)
             }
@@ -187,12 +191,12 @@ impl<D: Areas> Pair<D> {
         Ok(())
     }
 
-    /// Begins a copy with a record.
+    /// Erases a copy and begins it again with a record.
     fn restart(&self, copy: u8, record: &[u8]) -> Result<(), Fault> {
         let area = self.area(copy);
         if self.disk.len(area)?.is_some() {
             self.disk.erase(area)?;
-            // What it held makes room on a full disk, once it is gone for good.
+            // On a full disk the erased contents make room only once the erasure is durable.
             let _ = self.disk.sync(self.area(1 - copy));
         }
         self.disk.append(area, record)?;
@@ -219,7 +223,7 @@ impl<D: Areas> Pair<D> {
         [&[VERSION], &generation[..], &length, &crc, body].concat()
     }
 
-    /// Records before the last do not count, so that damage to them costs nothing.
+    /// Only the last complete record counts, so damage to earlier ones has no effect.
     fn last<'a>(&self, bytes: &'a [u8]) -> Option<Last<'a>> {
         let (mut last, mut at) = (None, 0);
         while at < bytes.len() {

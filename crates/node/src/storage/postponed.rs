@@ -1,15 +1,15 @@
-//! Writes that failed and will be retried.
+//! Failed writes that will be retried.
 
 use super::StorageError;
 
-/// A write that failed. It is retried before or with the next batch; nothing is lost meanwhile unless
-/// the power fails.
+/// A write that failed. It is retried before or with the next batch; until then nothing is lost
+/// unless the power fails.
 #[derive(Debug)]
 pub enum Postponed {
-    /// Samples that an earlier epoch left in the draft are in no batch yet.
+    /// Samples that an earlier epoch left in the draft are not in batches yet.
     Recovery(StorageError),
-    /// Where the present epoch began is known in memory alone.
+    /// The start of the current epoch is only in memory.
     Start(StorageError),
-    /// The draft still holds samples that are in a batch. They take up room and nothing else.
+    /// The draft still holds samples that are in a batch. They only take up room.
     Emptying(StorageError),
 }

@@ -1,4 +1,4 @@
-//! What the device core keeps, a pair of copies each. What is in them is the core's affair.
+//! The slots of the device core, a pair of copies each. Their contents are opaque here.
 
 use alloc::vec::Vec;
 
@@ -20,7 +20,7 @@ struct Held<D> {
 }
 
 impl<D: Areas + Clone> Slots<D> {
-    /// Reads them. One that cannot be read is empty, or what it was before.
+    /// Reads all slots. An unreadable one is empty or has its former contents.
     pub(super) fn open(disk: &D) -> Self {
         let open = |slot: Slot| {
             let whole = |bytes: &[u8]| Some(bytes.to_vec());
@@ -30,7 +30,7 @@ impl<D: Areas + Clone> Slots<D> {
         Self(Slot::ALL.into_iter().map(open).collect())
     }
 
-    /// Those of which a copy could not be read.
+    /// The slots of which a copy could not be read.
     pub(super) fn damaged(&self) -> impl Iterator<Item = Slot> {
         self.0.iter().filter(|held| held.is_damaged).map(|held| held.slot)
     }
@@ -54,7 +54,7 @@ impl<D: Areas + Clone> Slots<D> {
         super::held(&self.0) + bytes.sum::<usize>()
     }
 
-    /// Most of [`Slots::memory_bytes`].
+    /// Upper limit of [`Slots::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         super::grown::<Held<D>>(Slot::ALL.len()) + Slot::ALL.len() * Slot::LEN_MAX
     }

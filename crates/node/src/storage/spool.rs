@@ -1,16 +1,16 @@
 //! Batches that the server has not acknowledged, in segments of bounded total size.
 //!
-//! A segment is a run of records, each with length and checksum; the first repeats what must outlive
-//! older segments. A batch counts as persisted when [`Spool::append`] has returned: the record is
-//! durable. Batches are appended in the order of their ids. An acknowledgement is
-//! remembered on a best effort only: forgetting one leads to a resend, which the server stores once.
-//! When the limit is reached the oldest segment goes, and what was in it is counted. The gap is
-//! repeated at the head of each later segment until the server has heard of it, for the segment that
-//! tells of it first may go too.
+//! A segment is a run of records, each with length and checksum; the first one repeats what must
+//! outlive older segments. A batch is durable when [`Spool::append`] returns. Batches are appended
+//! in the order of their ids. Acknowledgements are only recorded as far as that succeeds: after a
+//! lost one the batch is sent again, and the server stores it once. At the limit the oldest segment
+//! is dropped and its batches are counted as a gap. The gap is repeated at the head of each later
+//! segment until the server knows it, because the segment that recorded it first may be dropped
+//! too.
 //!
-//! What cannot be read is lost alone: the records around it tell which batches it held and how many
-//! samples ([`survey`]), which makes it a gap like any other, and everything else goes on. A damaged
-//! segment is not appended to, and is set aside once nothing in it waits.
+//! Only what is unreadable is lost: the records around it show which batches it held and how many
+//! samples ([`survey`]), so it becomes a gap like any other. A damaged segment is not appended to,
+//! and is set aside once none of its batches waits.
 
 mod choose;
 mod freed;
@@ -36,45 +36,46 @@ use super::{grown, held};
 
 pub use self::gaps::Dropped;
 
-/// Gaps of one segment that are told apart; beyond that batches of different size share one.
+/// Gaps recorded separately for one segment; beyond that batches of different size share one.
 const RUNS_PER_SEGMENT_MAX: usize = 8;
-/// Segments that the limit is divided into: what is dropped at a time when the spool is full.
+/// Segments that the limit is divided into; one of them is dropped at a time when the spool is
+/// full.
 const SEGMENTS_PER_LIMIT: u64 = 64;
 const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 256 * 1024;
-/// Smallest limit that leaves room for whole segments.
+/// The smallest limit with room for whole segments.
 pub const SPOOL_BYTES_MIN: u64 = 8 * SEGMENT_BYTES_MIN;
-/// Shares of the limit that one batch may take.
+/// A batch may take at most one of this many shares of the limit.
 const BATCHES_PER_LIMIT_MIN: u64 = 4;
-/// How often in a row something may be unreadable, while the rest of the disk is not, before it counts
-/// as lost.
+/// Failed reads in a row, with the rest of the disk readable, before the unreadable part counts as
+/// lost. Fewer could be a passing fault.
 const READ_FAILURES_MAX: u8 = 3;
-/// Segments that are left early because something could not be written to them.
+/// Segments that are abandoned early because a write to them failed.
 const SEALED_MAX: usize = 16;
-/// Streams that waiting batches are known to belong to; there are as many layouts at most.
+/// Streams remembered as having waiting batches; there are at most as many layouts.
 const STREAMS_MAX: usize = super::ledger::STREAMS_IN_USE_MAX;
 
-/// The smallest limit under which batches of so many bytes can be kept.
+/// The smallest limit under which batches of this many bytes can be kept.
 #[must_use]
 pub const fn spool_bytes_min(batch_bytes: usize) -> u64 {
     let needed = record::batch_record_len(batch_bytes) as u64 * BATCHES_PER_LIMIT_MIN;
     if needed > SPOOL_BYTES_MIN { needed } else { SPOOL_BYTES_MIN }
 }
 
-/// One encoded batch and the samples that it holds; `B` are bytes, its own or where they were read.
+/// One encoded batch and its samples; `B` is owned bytes, or a slice of what was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<B = Vec<u8>> {
     pub id: BatchId,
     pub source: SourceNumber,
     pub stream: StreamNumber,
     pub rows: u16,
-    /// Ordinal of the last sample of its source that it holds; the draft forgets up to it.
+    /// Ordinal of its last sample; the draft forgets the samples up to it.
     pub last_ordinal: u32,
     pub bytes: B,
 }
 
 impl Batch<&[u8]> {
-    /// The same with bytes of its own.
+    /// Copies the bytes.
     #[must_use]
     pub fn into_owned(self) -> Batch {
         let Self { id, source, stream, rows, last_ordinal, bytes } = self;
@@ -82,26 +83,28 @@ impl Batch<&[u8]> {
     }
 }
 
-/// Which batches are offered first.
+/// The order in which batches are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// The newest batch, so that the server shows the present, then the backlog from its oldest end.
+    /// The newest batch, so that the server has the current values, then the backlog from its
+    /// oldest end.
     #[default]
     OldestFirst,
-    /// From the newest backwards.
+    /// From the newest batch backwards.
     NewestFirst,
 }
 
-/// What the spool holds and has lost.
+/// Contents and losses of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SpoolReport {
     pub batches: u64,
     pub samples: u64,
     pub bytes: u64,
-    /// Lost because the limit was reached or the disk is damaged, since the data folder was made.
+    /// Lost because the limit was reached or the disk is damaged, since the data folder was
+    /// created.
     pub dropped_batches: u64,
     pub dropped_samples: u64,
-    /// Bytes at the end of segments that were no whole record when the spool was opened.
+    /// Bytes of incomplete records at the end of segments when the spool was opened.
     pub torn_bytes: u64,
 }
 
@@ -116,7 +119,7 @@ pub enum SpoolError {
     TooLarge(usize),
 }
 
-/// Up to which sample and batch a journal of samples was emptied: what it says of the spool.
+/// What a journal of samples shows about the spool: up to which sample and batch it was emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Witness {
     pub source: SourceNumber,
@@ -132,25 +135,27 @@ pub struct Spool<D> {
     disk: D,
     limit_bytes: u64,
     segment_bytes: u64,
-    /// Oldest first; the last one is appended to, unless it is damaged.
+    /// Oldest first; the last one is appended to, unless it is sealed.
     segments: Vec<Segment>,
-    /// Whether what is on the disk has been read.
+    /// Whether the disk has been read. False after a failed attempt; each use of the spool retries
+    /// it.
     is_open: bool,
     freed: Freed,
-    /// What the next segment will begin with, its gaps aside.
+    /// Head of the next segment, without its gaps.
     head: Head,
     gaps: Gaps,
-    /// Those of a segment that a full disk had no room to note before it was removed.
+    /// Gaps of a dropped segment that a full disk had no room to record before the removal. Emptied
+    /// as soon as there is room.
     unnoted: Vec<Dropped>,
-    /// Streams that batches belong to which wait, or waited when the spool was opened.
+    /// Streams of batches that wait, or waited when the spool was opened.
     streams: Vec<StreamNumber>,
     torn_bytes: u64,
     damage: Vec<Damage>,
 }
 
 impl<D: Areas> Spool<D> {
-    /// Opens or creates the spool; what a power cut left of unfinished writes does not count. If its disk
-    /// cannot be read, that is tried again before anything else is done with it.
+    /// Opens or creates the spool; writes that a power cut left unfinished are ignored. If the disk
+    /// cannot be read, that is retried before the next use of the spool.
     pub fn open(disk: D, limit_bytes: u64) -> (Self, Result<(), SpoolError>) {
         let (limit_bytes, segment_bytes) = sizes(limit_bytes);
         let mut spool = Self {
@@ -171,7 +176,7 @@ impl<D: Areas> Spool<D> {
         (spool, opened)
     }
 
-    /// Reads what is on the disk, unless that was done.
+    /// Reads the disk, unless that has already succeeded.
     pub fn reopen(&mut self) -> Result<(), SpoolError> {
         if self.is_open {
             return Ok(());
@@ -186,13 +191,13 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Whether batches wait that belong to this stream, or waited when the spool was opened; true if
-    /// nobody knows.
+    /// Whether batches of this stream wait, or waited when the spool was opened; true if that is
+    /// unknown.
     pub fn may_need(&self, stream: StreamNumber) -> bool {
         !self.is_open || self.streams.len() >= STREAMS_MAX || self.streams.contains(&stream)
     }
 
-    /// What was lost or set aside since it was last asked.
+    /// Returns what was lost or set aside since the last call.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         core::mem::take(&mut self.damage)
     }
@@ -207,7 +212,8 @@ impl<D: Areas> Spool<D> {
         self.head.samples
     }
 
-    /// The name of the next batch of samples that an earlier epoch took, made by the start of epoch `by`.
+    /// The id of the next batch of samples that an earlier epoch took, made by the start of epoch
+    /// `by`.
     pub fn next_recovered(&self, epoch: BootEpoch, by: BootEpoch) -> BatchId {
         let begin = BatchId { epoch, sequence: series::first_recovered(by) };
         match self.head.last {
@@ -218,7 +224,7 @@ impl<D: Areas> Spool<D> {
         }
     }
 
-    /// The last sample of an epoch that is in a batch which was appended; 0 if there is none.
+    /// The last sample of an epoch that is in an appended batch; 0 if there is none.
     pub fn covered(&self, source: SourceNumber, epoch: BootEpoch) -> u32 {
         let mut covered = self.head.covered.iter();
         let its = covered.find(|covered| covered.source == source && covered.epoch == epoch);
@@ -232,12 +238,12 @@ impl<D: Areas> Spool<D> {
         })
     }
 
-    /// Losses that the server has not been told of, oldest first, as many as a message can list.
+    /// The losses that the server does not know yet, oldest first, as many as a message can list.
     pub fn offer_drops(&mut self) -> &[Dropped] {
         self.gaps.offer()
     }
 
-    /// The server knows of the first `count` losses that [`Spool::offer_drops`] gave, not of later
+    /// The server knows the first `count` losses that [`Spool::offer_drops`] returned, but no later
     /// ones.
     pub fn drops_are_known(&mut self, count: usize) {
         self.gaps.are_known(count);
@@ -259,7 +265,7 @@ impl<D: Areas> Spool<D> {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Bytes on the heap, what [`Spool::take_damage`] will give aside.
+    /// Bytes on the heap, without what [`Spool::take_damage`] will return.
     pub(super) fn memory_bytes(&self) -> usize {
         held(&self.segments)
             + self.freed.memory_bytes()
@@ -269,10 +275,10 @@ impl<D: Areas> Spool<D> {
             + held(&self.streams)
     }
 
-    /// Most of [`Spool::memory_bytes`] under a limit.
+    /// Upper limit of [`Spool::memory_bytes`] with this limit of the spool.
     pub(super) const fn memory_bytes_max(limit_bytes: u64) -> usize {
         let (limit_bytes, segment_bytes) = sizes(limit_bytes);
-        // All but the last are at least half full.
+        // All segments but the last are at least half full.
         #[expect(clippy::cast_possible_truncation, reason = "the quotient is at most 2^45")]
         let segments = (limit_bytes / (segment_bytes / 2)) as usize + 2 + SEALED_MAX;
         grown::<Segment>(segments)
@@ -283,13 +289,13 @@ impl<D: Areas> Spool<D> {
             + grown::<StreamNumber>(STREAMS_MAX)
     }
 
-    /// The place after the newest batch.
+    /// The position after the newest batch.
     fn end(&self) -> Option<Mark> {
         self.head.last.map(|id| Mark { id, samples: self.head.samples })
     }
 }
 
-/// The limit, and the size of a segment under it.
+/// The limit, at least the smallest one, and the segment size under it.
 const fn sizes(limit_bytes: u64) -> (u64, u64) {
     let limit = if limit_bytes > SPOOL_BYTES_MIN { limit_bytes } else { SPOOL_BYTES_MIN };
     let share = limit / SEGMENTS_PER_LIMIT;

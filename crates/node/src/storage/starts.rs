@@ -1,21 +1,21 @@
-//! Where boot epochs began.
+//! The starts of boot epochs in the time of day.
 //!
-//! Samples that were taken before the server confirmed the clock are kept by the time since the start
-//! of their epoch, and so the place of the epoch must outlast a power cut as they do. The place of the
-//! present epoch moves with the clock until it is confirmed; that of an epoch which ended before is
-//! what its clock said last. Once a later epoch knows the time, an earlier one cannot have ended after
-//! that one began, whatever its clock said.
+//! Samples that were taken before the server confirmed the clock are stored with the time since the
+//! start of their epoch, so the start of the epoch must survive a power cut as they do. The start
+//! of the current epoch follows the clock until it is confirmed; the start of an epoch that ended
+//! unconfirmed is the last value of its clock. Once a later epoch knows the time, an earlier one
+//! cannot have ended after that one began, whatever its clock showed.
 
 use alloc::vec::Vec;
 
 use ecowatt_model::{BootEpoch, MonoMs, UnixMs};
 use ecowatt_wire::{Certainty, EpochStart};
 
-/// Epochs that are remembered: more than a year of a restart a day without a server. Of an epoch that
-/// was forgotten the next remembered one says when it had ended.
+/// Epochs that are remembered: more than a year of one restart a day without a server. For a
+/// forgotten epoch the next remembered one limits when it ended.
 pub const STARTS_MAX: usize = 512;
 
-/// All epochs that samples may wait of, by number.
+/// All epochs that may have waiting samples, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Starts(pub(super) Vec<Start>);
 
@@ -26,9 +26,9 @@ pub(super) struct Start {
     /// The time of day at zero of its monotonic clock.
     pub(super) unix_ms: i64,
     pub(super) is_confirmed: bool,
-    /// What that clock showed when it began.
+    /// Its monotonic clock when it began.
     pub(super) began_ms: u64,
-    /// And what it showed later, as far as is known.
+    /// The latest known value of its monotonic clock.
     pub(super) reached_ms: u64,
 }
 
@@ -43,8 +43,8 @@ impl Start {
 }
 
 impl Starts {
-    /// Where an epoch began; for one that is not remembered, before which instant. The first bound of
-    /// all is the beginning of time, which nobody takes for true.
+    /// Returns where an epoch began; for one that is not remembered, the instant before which it
+    /// began. Without a later epoch it is 1970, which is not a plausible time.
     pub fn of(&self, epoch: BootEpoch) -> EpochStart {
         let place = self.0.partition_point(|start| start.epoch < epoch.0);
         let next = self.0.get(place);
@@ -59,28 +59,28 @@ impl Starts {
         EpochStart { unix: UnixMs(unix_ms), certainty }
     }
 
-    /// The earliest instant that the next epoch can begin at. Only what the server confirmed counts:
-    /// a clock that was ahead must not push one that is right.
+    /// The earliest instant at which the next epoch can begin. Only confirmed starts count: a clock
+    /// that was ahead must not shift a clock that is right.
     pub fn earliest(&self) -> Option<UnixMs> {
         let last = self.0.iter().rev().find(|start| start.is_confirmed);
         last.map(|start| UnixMs(start.last_ms()))
     }
 
-    /// The best guess for a start without a clock: where the epoch before had got to.
+    /// The best estimate for a start without a clock: the end of the previous epoch.
     pub fn latest(&self) -> Option<UnixMs> {
         self.0.last().map(|start| UnixMs(start.last_ms())).max(self.earliest())
     }
 
-    /// Notes that an epoch went on until its monotonic clock showed this.
+    /// Records that an epoch lasted until its monotonic clock showed `until`.
     pub fn lasted(&mut self, epoch: BootEpoch, until: MonoMs) {
         if let Some(start) = self.0.iter_mut().find(|start| start.epoch == epoch.0) {
             start.reached_ms = start.reached_ms.max(until.0);
         }
     }
 
-    /// Places epochs: the one with this number, which began when its monotonic clock showed `began`, and
-    /// those before it since `first`, with which it has that clock in common. Gives whether anything
-    /// changed.
+    /// Places epochs in the time of day: the one with this number, which began when its monotonic
+    /// clock showed `began`, and the earlier ones since `first`, which share that clock. Returns
+    /// whether anything changed.
     pub fn place(
         &mut self,
         first: BootEpoch,
@@ -108,7 +108,7 @@ impl Starts {
         self.0 != before
     }
 
-    /// No epoch ended after the next one began.
+    /// Moves estimates back so that no epoch ends after the next one began.
     fn limit_estimates(&mut self) {
         let mut next: Option<i64> = None;
         for start in self.0.iter_mut().rev() {
@@ -118,7 +118,7 @@ impl Starts {
             {
                 start.unix_ms -= start.last_ms().saturating_sub(next);
             }
-            // An estimate that nothing confirmed after it limits nothing.
+            // An estimate without a confirmed start after it limits nothing.
             next = match next {
                 None if !start.is_confirmed => None,
                 _ => Some(start.first_ms()),
@@ -126,7 +126,7 @@ impl Starts {
         }
     }
 
-    /// Forgets epochs before `oldest`, of which nothing waits; of confirmed ones the last stays.
+    /// Forgets epochs before `oldest`, which have no waiting samples; the last confirmed one stays.
     pub fn forget_before(&mut self, oldest: BootEpoch) {
         let last = self.0.iter().rev().find(|start| start.is_confirmed).map(|start| start.epoch);
         self.0.retain(|start| start.epoch >= oldest.0 || Some(start.epoch) == last);
@@ -137,7 +137,7 @@ impl Starts {
         super::held(&self.0)
     }
 
-    /// Most of [`Starts::memory_bytes`].
+    /// Upper limit of [`Starts::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         super::grown::<Start>(STARTS_MAX + 1)
     }
@@ -175,7 +175,7 @@ mod tests {
             starts(&[(1, confirmed(NOON - 30 * HOUR), 0), (2, slow, 5), (3, confirmed(NOON), 0)]);
         assert_eq!(starts.of(BootEpoch(2)), slow);
         assert_eq!(starts.of(BootEpoch(3)), confirmed(NOON));
-        // Of one that is forgotten it is known before when it ended.
+        // A forgotten epoch ended before the first remembered one began.
         assert_eq!(starts.of(BootEpoch(0)), estimated(NOON - 30 * HOUR));
         assert_eq!(starts.of(BootEpoch(4)), estimated(0));
     }

@@ -1,4 +1,4 @@
-//! Choosing batches to send: what waits, in the order that is asked for.
+//! Selects batches to send, in the requested order.
 
 use alloc::vec::Vec;
 
@@ -7,14 +7,14 @@ use super::record::{self, Record};
 use super::{Batch, Order, RUNS_PER_SEGMENT_MAX, Spool, SpoolError, segment};
 use crate::storage::areas::{Areas, Fault};
 
-/// A batch that waits, and where its record begins.
+/// A batch that waits, and the offset of its record.
 type Live<'a> = (u64, Batch<&'a [u8]>);
 
 impl<D: Areas> Spool<D> {
-    /// Hands batches that are not freed to `take` until it returns false.
+    /// Passes batches that are not freed to `take` until it returns false.
     ///
-    /// In [`Order::OldestFirst`] the newest batch leads; it is not given a second time. What cannot be
-    /// read is passed over.
+    /// In [`Order::OldestFirst`] the newest batch comes first, and only once. Unreadable batches
+    /// are skipped.
     ///
     /// # Errors
     /// If batches wait and none of them can be read.
@@ -44,6 +44,7 @@ impl<D: Areas> Spool<D> {
         let mut outcome = Ok(());
         let mut is_any_read = false;
         let mut leading = None;
+        // The newest readable batch.
         if order == Order::OldestFirst {
             for place in places.clone().rev() {
                 match self.live(place, &mut bytes, hurt).map(|mut batches| batches.pop()) {
@@ -81,7 +82,7 @@ impl<D: Areas> Spool<D> {
         if is_any_read { Ok(()) } else { outcome }
     }
 
-    /// Gives up batches that can never be sent, and tells which.
+    /// Gives up the matching batches, which can never be sent, and returns them as gaps.
     pub fn give_up(
         &mut self,
         is_hopeless: impl Fn(&Batch<&[u8]>) -> bool,
@@ -110,8 +111,9 @@ impl<D: Areas> Spool<D> {
         Ok(gaps)
     }
 
-    /// The batches of a segment that are not freed, with their offsets; `bytes` is room to read them.
-    /// If some of them cannot be read, and nobody knows that, the segment is hurt.
+    /// Returns the batches of a segment that are not freed, with their offsets; `bytes` is a buffer
+    /// for them. If some are unreadable and not yet recorded as lost, the segment is added to
+    /// `hurt`.
     pub(super) fn live<'a>(
         &self,
         place: usize,

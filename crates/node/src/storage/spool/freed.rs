@@ -1,7 +1,7 @@
-//! Which batches need not be sent any more: acknowledged ones, and lost ones.
+//! The batches that need not be sent any more: acknowledged ones and lost ones.
 //!
-//! Disjoint ranges of ids in one dimension, ascending. What is forgotten here is sent again, and the
-//! server stores it once; so the oldest may be forgotten, and the set is bounded.
+//! Disjoint ranges of ids as single numbers, ascending. A range that is forgotten here is sent
+//! again, and the server stores it once. So the oldest may be forgotten, which bounds the set.
 
 use alloc::vec::Vec;
 
@@ -12,12 +12,12 @@ use crate::storage::{grown, held};
 /// Ranges that are remembered; beyond that the oldest is forgotten.
 const RANGES_MAX: usize = 256;
 
-/// An id in one dimension; their order is that of the ids.
+/// An id as one number, in the same order as the ids.
 pub(super) fn linear(id: BatchId) -> u64 {
     (u64::from(id.epoch.0) << 32) | u64::from(id.sequence.0)
 }
 
-/// The set.
+/// The set of freed ids.
 #[derive(Debug, Default)]
 pub(super) struct Freed(Vec<(u64, u64)>);
 
@@ -30,7 +30,7 @@ impl Freed {
         self.0.iter().any(|(first, last)| *first <= from && to <= *last)
     }
 
-    /// The end of the last range that ends before `id`, in its epoch.
+    /// The end of the last range before `id`, if it is in the same epoch.
     pub(super) fn end_before(&self, id: u64) -> Option<u64> {
         let before = self.0.iter().map(|(_, last)| *last).filter(|last| *last < id).max()?;
         (before >> 32 == id >> 32).then_some(before)
@@ -51,7 +51,7 @@ impl Freed {
         }
     }
 
-    /// Forgets what is below the oldest id that is there, or everything.
+    /// Forgets the ranges below the oldest id that still exists, or all of them.
     pub(super) fn forget_below(&mut self, oldest: Option<u64>) {
         match oldest {
             Some(oldest) => self.0.retain(|(_, last)| *last >= oldest),

@@ -1,8 +1,9 @@
-//! What the server is to be told of samples that will never come.
+//! The losses to report to the server: samples that will never arrive.
 //!
-//! Batches are told as runs: none is missing in a run, and all are of one size as far as there is room
-//! to keep them apart, so that the server can count those that it has not got. Samples in no batch are
-//! told as the total of their epoch. Telling a thing twice does no harm; forgetting it would.
+//! Lost batches are reported as runs. A run has no missing batch in it, and all its batches are of
+//! one size as long as there is room to keep sizes apart, so that the server can count the samples
+//! that it does not have. Samples in no batch are reported as the total of their epoch. Reporting a
+//! loss twice does no harm; not reporting it would.
 
 use alloc::vec::Vec;
 
@@ -11,7 +12,8 @@ use ecowatt_wire::ITEMS_MAX;
 
 use crate::storage::{grown, held};
 
-/// Losses that wait to be told. Beyond that neighbours are joined. A segment begins with all of them.
+/// Losses that wait to be reported; beyond that neighbours are joined. Each segment begins with all
+/// of them.
 pub(super) const GAPS_MAX: usize = 64;
 
 /// A loss: batches of one epoch, none missing from the first to the last, or samples in no batch.
@@ -21,12 +23,13 @@ pub struct Dropped {
     pub first: BatchId,
     pub last: BatchId,
     pub batches: u32,
-    /// All samples in the batches; of samples in no batch, all that the epoch has lost so far.
+    /// All samples in the batches; for samples in no batch, the total that the epoch has lost so
+    /// far.
     pub samples: u32,
 }
 
 impl Dropped {
-    /// Samples of an epoch that were in no batch.
+    /// A loss of samples that were in no batch; `samples` is the epoch's total.
     pub(super) fn unbatched(epoch: BootEpoch, total: u32) -> Self {
         let none = BatchId { epoch, sequence: Sequence(0) };
         Self { first: none, last: none, batches: 0, samples: total }
@@ -57,7 +60,7 @@ impl Dropped {
             == u64::from(other.samples) * u64::from(self.batches)
     }
 
-    /// Takes the run that follows in.
+    /// Joins the run that follows.
     fn extend(&mut self, next: &Self) {
         self.last = next.last;
         self.batches = self.batches.saturating_add(next.batches);
@@ -72,8 +75,8 @@ impl Dropped {
     }
 }
 
-/// Runs of one epoch joined where they follow each other; at most `max` of them, if that can be had by
-/// joining batches of different size.
+/// Joins runs of one epoch that follow each other. Returns at most `max` runs, if joining batches
+/// of different size can achieve that.
 pub(super) fn runs(batches: impl Iterator<Item = (BatchId, u16)>, max: usize) -> Vec<Dropped> {
     let mut runs: Vec<Dropped> = Vec::new();
     for (BatchId { epoch, sequence }, rows) in batches {
@@ -101,16 +104,16 @@ fn join(runs: &mut Vec<Dropped>, may: impl Fn(&Dropped, &Dropped) -> bool) {
     });
 }
 
-/// Losses, oldest first as far as they were found in that order.
+/// The losses, oldest first as far as they were found in that order.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     waiting: Vec<Dropped>,
-    /// How many of them, from the first, are in the message under way.
+    /// How many of them, from the first, are in the message in flight.
     offered: usize,
 }
 
 impl Gaps {
-    /// Starts again with what a segment says is to be told.
+    /// Replaces the losses by those at the head of a segment.
     pub(super) fn restart(&mut self, waiting: &[Dropped]) {
         self.waiting = waiting.to_vec();
         self.offered = 0;
@@ -140,20 +143,21 @@ impl Gaps {
         self.bound();
     }
 
-    /// What to tell, as much as a message can list.
+    /// Returns the losses to report, as many as a message can list.
     pub(super) fn offer(&mut self) -> &[Dropped] {
         join(&mut self.waiting, Dropped::is_of_the_size_of);
         self.offered = self.waiting.len().min(ITEMS_MAX);
         &self.waiting[..self.offered]
     }
 
-    /// The server knows the first `count` of those that were offered, not later ones.
+    /// The server knows the first `count` of the losses that were offered, but no later ones.
     pub(super) fn are_known(&mut self, count: usize) {
         self.waiting.drain(..count.min(self.offered));
         self.offered = 0;
     }
 
-    /// Joins neighbours of different size, then those of different epochs. No sample goes uncounted.
+    /// Joins neighbours of different size, then those of different epochs. No sample stays
+    /// uncounted.
     fn bound(&mut self) {
         while self.waiting.len() > GAPS_MAX {
             let from = self.offered.min(self.waiting.len() - 2);
@@ -212,7 +216,7 @@ mod tests {
         gaps.note(run(1, 3, 4, 5));
         gaps.are_known(1);
         assert_eq!(gaps.as_slice(), [run(1, 11, 12, 5)]);
-        // A reply that got lost: both are told again, as one.
+        // The reply was lost: both are reported again, as one.
         gaps.note(run(1, 13, 13, 5));
         gaps.offer();
         gaps.note(run(1, 14, 14, 5));

@@ -1,9 +1,10 @@
 //! Records of a segment as bytes.
 //!
-//! `kind (1) | length of the body (4, little endian) | CRC-32 of the segment's number and all the rest
-//! (4) | body`. A cut (kind 5, `offset (8)`) says that what is between that offset and the cut does not
-//! count: an append that failed, or that a power cut has torn. Elsewhere, where a record is not whole, reading goes on with the next one that is: a cut tears the
-//! last record alone, so that what stands after another, and no cut says why, was damaged later.
+//! `kind (1) | length of the body (4, little endian) | CRC-32 of the segment's number and all the
+//! rest (4) | body`. A cut (kind 5, `offset (8)`) cancels the bytes between that offset and itself:
+//! an append that failed or that a power cut has torn. Where a record is incomplete and no cut
+//! cancels it, reading continues with the next complete one. A power cut tears only the last
+//! record, so a place before another record was damaged later.
 
 use alloc::vec::Vec;
 
@@ -12,15 +13,15 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
 use super::super::checksum::crc32;
 use super::{Batch, Dropped};
 
-/// Most bytes of one record.
+/// Maximum length of a record in bytes.
 pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
 const FRAME_BYTES: usize = 9;
 const KINDS: core::ops::RangeInclusive<u8> = 1..=KIND_CUT;
 const KIND_CUT: u8 = 5;
-/// What stands before a batch's own bytes in the body of its record.
+/// Bytes before a batch's own bytes in the body of its record.
 const BATCH_HEAD_BYTES: usize = 25;
 
-/// Length of the record of a batch of so many bytes.
+/// Length of the record of a batch of this many bytes.
 pub(super) const fn batch_record_len(bytes: usize) -> usize {
     FRAME_BYTES + BATCH_HEAD_BYTES + bytes
 }
@@ -31,16 +32,16 @@ pub(super) enum Record<'a> {
     Batch(Batch<&'a [u8]>, Before),
     Freed(Vec<(u64, u64)>),
     Dropped(Dropped),
-    /// What is from this offset up to this record does not count.
+    /// The bytes from this offset up to this record do not count.
     Cut(u64),
 }
 
-/// What had happened when a batch was appended, which tells what was in records that are lost.
+/// State before a batch was appended. It shows what was in lost records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Before {
-    /// Samples in all batches before it, since the folder was made; wraps around.
+    /// Samples in all batches before it, since the folder was created; wraps around.
     pub(super) samples: u32,
-    /// Samples of its epoch that are in no batch up to it.
+    /// Samples of its epoch before it that are in no batch.
     pub(super) unbatched: u32,
 }
 
@@ -56,13 +57,14 @@ pub(super) struct Head {
     pub(super) dropped_batches: u64,
     pub(super) dropped_samples: u64,
     pub(super) covered: Vec<Covered>,
-    /// An earlier segment of which just so many bytes count: what is behind them was not written whole.
+    /// An earlier segment and how many of its bytes count: the rest was not written completely.
     pub(super) cut: Option<(u64, u64)>,
-    /// Gaps that the server has not heard of; held by the spool itself, not by the head that it keeps.
+    /// Gaps that the server does not know yet; the spool keeps them itself, not in its current
+    /// head.
     pub(super) gaps: Vec<Dropped>,
 }
 
-/// Up to which sample a source's samples are in batches.
+/// A source's samples are in batches up to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Covered {
     pub(super) source: SourceNumber,
@@ -71,7 +73,8 @@ pub(super) struct Covered {
 }
 
 impl Head {
-    /// Takes a batch in that was appended; whether its epoch has lost more before it than was known.
+    /// Takes an appended batch into account. Returns whether its epoch had lost more samples before
+    /// it than was known.
     pub(super) fn append<B>(&mut self, batch: &Batch<B>, before: Before) -> bool {
         self.last = self.last.max(Some(batch.id));
         self.samples = before.samples.wrapping_add(batch.rows.into());
@@ -94,7 +97,7 @@ impl Head {
         }
     }
 
-    /// Takes over what a later head says; counts of losses are totals there.
+    /// Takes over a later head; its counts of losses are totals.
     pub(super) fn merge(&mut self, later: &Self) {
         let covered = core::mem::take(&mut self.covered);
         let (last, samples) = match later.last < self.last {
@@ -109,18 +112,18 @@ impl Head {
         }
     }
 
-    /// Length of its record with so many gaps.
+    /// Length of its record with this many gaps.
     pub(super) fn len(&self, gaps: usize) -> u64 {
         u64::try_from(head_len(self.covered.len(), gaps)).unwrap_or(u64::MAX)
     }
 }
 
-/// Length of the record of a head that covers so many sources and lists so many gaps.
+/// Length of the record of a head with this many covered sources and gaps.
 pub(super) const fn head_len(covered: usize, gaps: usize) -> usize {
     FRAME_BYTES + 62 + covered * 9 + gaps * 24
 }
 
-/// A batch's record.
+/// The record of a batch.
 pub(super) fn encode_batch<B: AsRef<[u8]>>(
     segment: u64,
     batch: &Batch<B>,
@@ -252,13 +255,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A whole record and where it begins.
+/// A complete record and its place.
 #[derive(Debug)]
 pub(super) struct Placed<'a> {
-    /// Within the segment.
+    /// Offset within the segment.
     pub(super) offset: u64,
     pub(super) record: Record<'a>,
-    /// Whether something that was no record, and should be one, came before it.
+    /// Whether a damaged place, which should be a record, comes before it.
     is_after_damage: bool,
 }
 
@@ -268,20 +271,20 @@ impl Placed<'_> {
     }
 }
 
-/// What a part of a segment holds.
+/// Contents of a part of a segment.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     pub(super) records: Vec<Placed<'a>>,
-    /// Where the last record ends, in the segment.
+    /// Offset of the end of the last record in the segment.
     pub(super) end: u64,
-    /// Whether something between the records is damaged.
+    /// Whether a place between the records is damaged.
     pub(super) is_damaged: bool,
 }
 
 /// The records that count in `bytes` of a segment, which begin with a record at offset `from`.
 pub(super) fn parse(bytes: &[u8], segment: u64, from: u64) -> Records<'_> {
     let place = |at: usize| from.saturating_add(u64::try_from(at).unwrap_or(u64::MAX));
-    // They come first: what was torn may look whole with the bytes that follow it.
+    // Cuts are searched first: a torn record may look complete together with the bytes after it.
     let cuts = cuts(bytes, segment);
     let mut records: Vec<Placed<'_>> = Vec::new();
     let (mut whole, mut is_after_damage, mut at) = (0, false, 0);
@@ -309,7 +312,7 @@ pub(super) fn parse(bytes: &[u8], segment: u64, from: u64) -> Records<'_> {
     Records { records, end: place(whole), is_damaged }
 }
 
-/// A record of kind 5 and where it is in the bytes.
+/// A record of kind 5 and its place in the bytes.
 struct Cut {
     from: u64,
     at: usize,

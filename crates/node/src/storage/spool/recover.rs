@@ -1,5 +1,5 @@
-//! What the spool learns of itself: from its segments at a start, from the journals, from what cannot be
-//! read, and from acknowledgements.
+//! Rebuilds what the spool knows: from its segments at a start, from the journals, from unreadable
+//! places, and from acknowledgements.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use crate::storage::damage::Damage;
 use crate::storage::media::{Reading, answers_elsewhere};
 
 impl<D: Areas> Spool<D> {
-    /// What a journal says of the spool. If the spool knows less, the rest is lost.
+    /// Takes what a journal shows about the spool. If the spool knows less, the difference is lost.
     pub fn hear(&mut self, witness: Witness) {
         let Witness { source, ordinal, id, samples } = witness;
         if self.head.last.is_none_or(|last| last < id) {
@@ -26,8 +26,8 @@ impl<D: Areas> Spool<D> {
             let mark = Mark { id, samples };
             match self.end() {
                 Some(_) => survey.reach(Some(mark)),
-                // Nothing is left to compare with. All of the epoch is told; what the server has of it
-                // does not count.
+                // Nothing is left to compare with, so the whole epoch is reported. The server does
+                // not count the batches that it has.
                 None => self.lose(Dropped::run(id.epoch, (1, id.sequence.0), samples)),
             }
             for gap in survey.losses(&self.freed) {
@@ -57,7 +57,8 @@ impl<D: Areas> Spool<D> {
             newly.iter().any(|interval| self.segments.iter().any(|s| s.overlaps(*interval)));
         if is_worth_noting {
             let record = Record::Freed(newly);
-            // Where the limit leaves no room, forgetting costs less than dropping a batch.
+            // If the limit leaves no room, a forgotten acknowledgement costs less than a dropped
+            // batch.
             if self.has_room(record.encode(0).len()) {
                 self.append_record(|number| record.encode(number), false).map_err(failed)?;
             }
@@ -89,7 +90,7 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Removes segments, the active one excepted, in which nothing is left to send.
+    /// Removes all segments without waiting batches, except the active one.
     pub(super) fn remove_empty(&mut self) -> Result<(), Fault> {
         let mut place = 0;
         while place + 1 < self.segments.len() {
@@ -104,8 +105,8 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Counts what is left in segments of which batches were freed. What cannot be read is left as it
-    /// is, to be looked into when it is to be sent.
+    /// Recounts the waiting batches in segments of which batches were freed. An unreadable segment
+    /// keeps its count and is examined when it is sent.
     pub(super) fn recount(&mut self) -> Result<(), Fault> {
         let mut outcome = Ok(());
         let mut bytes = Vec::new();
@@ -138,13 +139,13 @@ impl<D: Areas> Spool<D> {
         outcome
     }
 
-    /// Looks into a segment of which something cannot be read. What stays so is lost.
+    /// Examines a segment that cannot be read completely. What stays unreadable is lost.
     pub(super) fn examine(&mut self, number: u64) {
         let Some(place) = self.segments.iter().position(|s| s.number == number) else { return };
         let reading = segment::read(&self.disk, number);
         let segment = &mut self.segments[place];
         if !reading.as_ref().is_ok_and(Reading::is_whole) {
-            // It may be the disk that does not work for a while.
+            // The whole disk may be failing for a while.
             segment.failures = segment.failures.saturating_add(1);
             let is_tried_again = segment.failures < READ_FAILURES_MAX;
             if is_tried_again || !answers_elsewhere(&self.disk, Some(Area::Segment(number))) {
@@ -153,6 +154,7 @@ impl<D: Areas> Spool<D> {
         }
         let mut reading = reading.unwrap_or_default();
         reading.truncate(usize::try_from(segment.bytes_whole()).unwrap_or(usize::MAX));
+        // The readable records around the damaged places show which batches were in them.
         let mut survey = Survey::from(segment.start);
         let mut readable = Vec::new();
         for placed in record::parse(&reading.bytes, number, 0).records {
@@ -168,7 +170,7 @@ impl<D: Areas> Spool<D> {
         survey.reach(segment.end());
         let losses = match readable.is_empty() {
             true => {
-                // The gap names batches of its last epoch alone.
+                // A gap names batches of one epoch only, the segment's last.
                 let all = segment.ids.map(|(first, last)| (linear(first), linear(last)));
                 all.into_iter().for_each(|all| self.freed.mark(all));
                 hull(segment).into_iter().collect()
@@ -181,14 +183,14 @@ impl<D: Areas> Spool<D> {
         segment.is_stale = true;
         self.damage.push(Damage::Segment(number));
         losses.into_iter().for_each(|gap| self.lose(gap));
-        // Counted from what was read: another reading may fail, and what is lost and told would be
-        // waited for without end.
+        // Counted from this reading: another one may fail, and batches already reported as lost
+        // would then count as waiting for ever.
         readable.retain(|(_, id, _)| !self.freed.contains(*id));
         let left: Vec<(u64, u16)> = readable.into_iter().map(|(at, _, rows)| (at, rows)).collect();
         if let Some(segment) = self.segments.iter_mut().find(|s| s.number == number) {
             segment.count(&left);
         }
-        // A disk that fails here leaves something that is tried again.
+        // If the disk fails here, both are tried again later.
         let _ = self.recount();
         let _ = self.remove_empty();
     }
@@ -197,14 +199,14 @@ impl<D: Areas> Spool<D> {
         let areas = self.disk.list()?;
         let mut numbers: Vec<u64> = areas.into_iter().filter_map(segment::number).collect();
         numbers.sort_unstable();
-        // Before the first segment there was nothing.
+        // There was nothing before the first segment.
         let nothing = BatchId { epoch: BootEpoch(0), sequence: Sequence(0) };
         let is_complete = numbers.first() == Some(&1);
         let mut survey = Survey::from(is_complete.then_some(Mark { id: nothing, samples: 0 }));
         for (place, number) in numbers.iter().copied().enumerate() {
             let next = numbers.get(place + 1).copied();
             self.recover_segment(number, next, &mut survey)?;
-            // A number whose area could not be moved out of the way is not used again.
+            // The number of an area that could not be moved away is not used again.
             self.head.segment = self.head.segment.max(number);
         }
         self.recount()?;
@@ -223,6 +225,7 @@ impl<D: Areas> Spool<D> {
         let (area, is_newest) = (Area::Segment(number), next.is_none());
         let mut reading = segment::read(&self.disk, number).unwrap_or_default();
         let bytes_all = u64::try_from(reading.bytes.len()).unwrap_or(u64::MAX);
+        // The next segment's head may limit how many bytes of this one count.
         let cut = next.and_then(|next| segment::read_head(&self.disk, next)).and_then(|h| h.cut);
         if let Some((_, bytes)) = cut.filter(|(segment, _)| *segment == number) {
             reading.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -233,18 +236,20 @@ impl<D: Areas> Spool<D> {
         let is_torn = parsed.end < bytes;
         if parsed.records.is_empty() {
             if is_newest && is_readable && (is_torn || self.disk.len(area)? == Some(0)) {
-                // Cut while the segment was being started; nothing had been appended to it.
+                // The power failed while the segment was being created; nothing had been appended
+                // to it.
                 self.torn_bytes += bytes;
                 return self.disk.erase(area);
             }
             survey.break_off();
             self.damage.push(Damage::Segment(number));
-            // One that cannot be moved stays where it is.
+            // A segment that cannot be moved stays in place.
             let _ = self.disk.set_aside(area);
             return Ok(());
         }
         let first = parsed.records.first();
         let has_head = first.is_some_and(|p| p.offset == 0 && matches!(p.record, Record::Head(_)));
+        // A power cut can only tear the end of the newest segment; anything else is damage.
         let is_damaged = !is_readable || parsed.is_damaged || !has_head || (is_torn && !is_newest);
         if !has_head {
             survey.break_off();
@@ -265,7 +270,7 @@ impl<D: Areas> Spool<D> {
                     segment.start = head.last.map(|id| Mark { id, samples: head.samples });
                     survey.reach(segment.start);
                     self.head.merge(&head);
-                    // Those that earlier segments speak of are among them, or known to the server.
+                    // The head repeats the gaps of earlier segments, or the server knows them.
                     self.gaps.restart(&head.gaps);
                     for gap in head.gaps.iter().filter(|gap| gap.is_batched()) {
                         self.freed.mark((linear(gap.first), linear(gap.last)));
@@ -283,7 +288,7 @@ impl<D: Areas> Spool<D> {
                     ranges.into_iter().for_each(|range| self.freed.mark(range))
                 }
                 Record::Dropped(gap) => self.note_dropped(gap),
-                // It took away what does not count.
+                // The bytes that it cancels were skipped when the segment was parsed.
                 Record::Cut(_) => {}
             }
         }
@@ -293,7 +298,7 @@ impl<D: Areas> Spool<D> {
             segment.is_sealed = true;
             self.damage.push(Damage::Segment(number));
         } else {
-            // What was read is appended to or relied on; it must be as durable as it looks.
+            // The segment is appended to and relied on, so what was read must be durable.
             segment.is_sealed = self.disk.sync(area).is_err();
         }
         segment.is_stale = true;
@@ -301,7 +306,7 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Which layouts the server may ask for.
+    /// Remembers the layouts that the server may ask for.
     pub(super) fn remember_streams(&mut self) {
         let mut streams = Vec::new();
         let note = |batch: Batch<&[u8]>| {
@@ -312,7 +317,7 @@ impl<D: Areas> Spool<D> {
         };
         match self.walk(Order::NewestFirst, note, &mut Vec::new()) {
             Ok(()) => self.streams = streams,
-            // Nobody knows: all of them are kept.
+            // Unknown, so all layouts are kept.
             Err(_) => self.streams = vec![StreamNumber(0); STREAMS_MAX],
         }
     }

@@ -1,4 +1,4 @@
-//! One area of the spool: what is in it as far as memory keeps it, and how it is read.
+//! One area of the spool: what memory holds about it, and how it is read.
 
 use ecowatt_model::{BatchId, SOURCES_MAX};
 
@@ -9,7 +9,7 @@ use super::{Batch, SEGMENT_BYTES_MAX, record, series};
 use crate::storage::areas::{Area, Areas, Fault};
 use crate::storage::media::{self, Reading};
 
-/// A place in the run of all batches: after this one, with so many samples up to it.
+/// A position in the sequence of all batches: the batch before it, and the samples up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) id: BatchId,
@@ -23,26 +23,27 @@ pub(super) struct Segment {
     pub(super) number: u64,
     /// Length of its area.
     pub(super) bytes: u64,
-    /// Where what does not count begins: an append that failed or was cut. The next record in it, or
-    /// the head of the next segment, says so.
+    /// Start of the bytes that do not count: an append that failed or was cut. The next record in
+    /// the segment, or the head of the next segment, records this.
     pub(super) torn_from: Option<u64>,
-    /// Where the first batch that is not freed begins, or an earlier record.
+    /// Offset of the first batch that is not freed, or of an earlier record.
     pub(super) live_from: u64,
-    /// The last batch before its first, if there is one and it is known.
+    /// The last batch before its first one, if there is one and it is known.
     pub(super) start: Option<Mark>,
     /// First and last batch, freed ones included.
     pub(super) ids: Option<(BatchId, BatchId)>,
-    /// After its last batch.
+    /// Samples up to its last batch; wraps around.
     pub(super) end_samples: u32,
     pub(super) live_batches: u32,
     pub(super) live_samples: u64,
-    /// Batches were freed since it was counted.
+    /// Batches were freed since the last count.
     pub(super) is_stale: bool,
-    /// Something in it cannot be read, and is accounted for.
+    /// Some of it is unreadable, and the loss has been recorded.
     pub(super) is_damaged: bool,
     /// Nothing more is appended to it.
     pub(super) is_sealed: bool,
-    /// How often in a row something in it could not be read that is not accounted for.
+    /// Failed reads in a row of a part whose loss has not been recorded. Cleared when it is
+    /// recorded.
     pub(super) failures: u8,
 }
 
@@ -65,7 +66,7 @@ impl Segment {
         }
     }
 
-    /// Counts a batch that was appended at `offset` after so many samples.
+    /// Counts a batch that was appended at `offset` after this many samples.
     pub(super) fn add<B>(&mut self, offset: u64, batch: &Batch<B>, samples_before: u32) {
         if self.live_batches == 0 && !self.is_stale {
             self.live_from = offset;
@@ -76,7 +77,7 @@ impl Segment {
         self.live_samples += u64::from(batch.rows);
     }
 
-    /// Counts again after batches were freed; `live` are the offsets and rows of those that are left.
+    /// Recounts after batches were freed; `live` has the offsets and rows of the remaining ones.
     pub(super) fn count(&mut self, live: &[(u64, u16)]) {
         self.live_batches = u32::try_from(live.len()).unwrap_or(u32::MAX);
         self.live_samples = live.iter().map(|(_, rows)| u64::from(*rows)).sum();
@@ -89,7 +90,7 @@ impl Segment {
         self.ids.is_some_and(|(first, last)| from <= linear(last) && to >= linear(first))
     }
 
-    /// Length of what counts of it.
+    /// Length of the part that counts.
     pub(super) fn bytes_whole(&self) -> u64 {
         self.torn_from.unwrap_or(self.bytes)
     }
@@ -98,13 +99,13 @@ impl Segment {
         Area::Segment(self.number)
     }
 
-    /// The place after its last batch.
+    /// The position after its last batch.
     pub(super) fn end(&self) -> Option<Mark> {
         self.ids.map(|(_, id)| Mark { id, samples: self.end_samples })
     }
 }
 
-/// All batches of a segment as one gap, from what memory knows.
+/// All batches of a segment as one gap, as far as memory knows them.
 pub(super) fn hull(segment: &Segment) -> Option<Dropped> {
     let (first, last) = segment.ids?;
     let samples = match segment.start {
@@ -115,11 +116,11 @@ pub(super) fn hull(segment: &Segment) -> Option<Dropped> {
     Some(Dropped::run(last.epoch, (first, last.sequence.0), samples))
 }
 
-/// Room for a head with all sources and gaps.
+/// Room for a head with the maximum number of sources and gaps.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const _: () = assert!(record::head_len(SOURCES_MAX, GAPS_MAX + 1) <= HEAD_BYTES_MAX);
 
-/// The number of a segment, if the area is one.
+/// The number of a segment; `None` for other areas.
 pub(super) fn number(area: Area) -> Option<u64> {
     match area {
         Area::Segment(number) => Some(number),
@@ -127,16 +128,16 @@ pub(super) fn number(area: Area) -> Option<u64> {
     }
 }
 
-/// All of a segment, whatever its length, around what cannot be read.
+/// Reads a whole segment of any length, around what is unreadable.
 pub(super) fn read(disk: &impl Areas, number: u64) -> Result<Reading, Fault> {
-    // A segment exceeds its size by at most the one record that it had no room for.
+    // A segment exceeds its size by at most the one record that did not fit.
     let limit = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX) + record::RECORD_BYTES_MAX;
     let area = Area::Segment(number);
     let len = disk.len(area)?.unwrap_or(0);
     media::read_around(disk, area, 0, usize::try_from(len).unwrap_or(limit).min(limit))
 }
 
-/// The record that a segment begins with.
+/// Reads the first record of a segment, if it is a head.
 pub(super) fn read_head(disk: &impl Areas, number: u64) -> Option<record::Head> {
     let reading = media::read_around(disk, Area::Segment(number), 0, HEAD_BYTES_MAX).ok()?;
     let first = record::parse(&reading.bytes, number, 0).records.into_iter().next()?;

@@ -1,30 +1,30 @@
-//! The numbers that a boot epoch gives its batches, and those that recovery gives.
+//! The sequence numbers of batches: those that a boot epoch assigns, and those of recovery.
 //!
-//! A batch of recovered samples belongs to the epoch that took them. Which numbers that epoch had used
-//! by then is not certain: a damaged medium may have destroyed its last batches after the server took
-//! them. So recovery numbers its batches apart, and each start that recovers begins a series of its own:
-//! no name is given to two batches, whatever was destroyed.
+//! A batch of recovered samples belongs to the epoch that took them. It is uncertain which numbers
+//! that epoch had used: a damaged medium may have destroyed its last batches after the server took
+//! them. So recovery uses a range of its own, and each start that recovers begins its own series in
+//! it. No id is then used for two batches, whatever was destroyed.
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence};
 
-/// The first number that no epoch gives itself: at a batch a second it would take 68 years to get there.
+/// The first number that no epoch reaches by itself: with one batch a second that takes 68 years.
 const RECOVERED: u32 = 1 << 31;
-/// Numbers of one series: more than full journals of all inverters make batches.
+/// Numbers in one series: more than the batches in the full journals of all inverters.
 const LEN: u32 = 1 << 12;
 
-/// The first number for batches of earlier epochs that the start of this epoch recovers. Series repeat
-/// after half a million starts; no journal waits that long.
+/// The first number for the batches of earlier epochs that the start of epoch `by` recovers. Series
+/// repeat after half a million starts; no journal waits that long.
 pub(super) fn first_recovered(by: BootEpoch) -> Sequence {
     Sequence(RECOVERED | (by.0.wrapping_mul(LEN) % RECOVERED))
 }
 
-/// Where the series of a batch begins.
+/// The first id of a batch's series.
 pub(super) fn first(id: BatchId) -> BatchId {
     let first = if id.sequence.0 < RECOVERED { 1 } else { id.sequence.0 / LEN * LEN };
     BatchId { sequence: Sequence(first), ..id }
 }
 
-/// Whether two batches are of one series; batches of different epochs never are.
+/// Whether two batches are in the same series; batches of different epochs never are.
 pub(super) fn is_one(one: BatchId, other: BatchId) -> bool {
     first(one) == first(other)
 }

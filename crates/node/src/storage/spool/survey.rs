@@ -1,7 +1,7 @@
-//! What was in records that cannot be read, told by those that can.
+//! Finds out what unreadable records held, from the readable ones around them.
 //!
-//! Each batch's record and each segment's head say which batch came before and how many samples there
-//! were by then. Where something could not be read in between, the difference is what is lost.
+//! Each batch's record and each segment's head contain the batch before it and the number of
+//! samples up to there. Across an unreadable place, the difference is what is lost.
 
 use alloc::vec::Vec;
 
@@ -12,17 +12,17 @@ use super::gaps::Dropped;
 use super::segment::Mark;
 use super::series;
 
-/// Batches that were between two records.
+/// Missing batches between two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hole {
     first: BatchId,
     last: Sequence,
-    /// None if only the size of the batch after it tells.
+    /// `None` if only the size of the batch after it is known.
     samples: Option<u32>,
     rows_after: u16,
 }
 
-/// Goes through the records of all segments in their order.
+/// Visits the records of all segments in order.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     at: Option<Mark>,
@@ -31,17 +31,17 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// A survey of what comes after a place.
+    /// Starts a survey after this position.
     pub(super) fn from(at: Option<Mark>) -> Self {
         Self { at, ..Self::default() }
     }
 
-    /// Something cannot be read here.
+    /// Something is unreadable here.
     pub(super) fn break_off(&mut self) {
         self.is_broken = true;
     }
 
-    /// A place that is known: everything up to it was appended.
+    /// A known position: everything up to it was appended.
     pub(super) fn reach(&mut self, mark: Option<Mark>) {
         if core::mem::take(&mut self.is_broken)
             && let Some(mark) = mark
@@ -53,12 +53,12 @@ impl Survey {
         self.at = mark.or(self.at);
     }
 
-    /// A batch that can be read, and the samples before it.
+    /// A readable batch, and the number of samples before it.
     pub(super) fn pass(&mut self, id: BatchId, rows: u16, samples_before: u32) {
         if core::mem::take(&mut self.is_broken) && id.sequence.0 > 0 {
             let before = BatchId { sequence: Sequence(id.sequence.0 - 1), ..id };
             match (self.at, series::first(id) == id) {
-                // Only the batches of the series before it can be missing.
+                // Only batches of the previous series can be missing.
                 (Some(at), true) if at.id < id => {
                     let next = at.id.sequence.0.saturating_add(1);
                     let last = BatchId { sequence: Sequence(next), ..at.id };
@@ -74,7 +74,8 @@ impl Survey {
         self.at = Some(Mark { id, samples: samples_before.wrapping_add(rows.into()) });
     }
 
-    /// Perhaps the series before `id`'s went on too; its samples are counted with those of that one.
+    /// The series before `id`'s may have continued too; its samples are counted with those of
+    /// `id`'s.
     fn end_series(&mut self, id: BatchId) {
         if let Some(Mark { id: end, .. }) = self.at.filter(|at| at.id < series::first(id))
             && end.sequence.0 > 0
@@ -85,7 +86,7 @@ impl Survey {
         }
     }
 
-    /// Everything after `at` up to `last` is missing.
+    /// Everything after `at`, up to `last`, is missing.
     fn note(&mut self, last: BatchId, samples: u32, rows_after: u16) {
         let at = self.at.filter(|at| at.id <= last);
         let samples = at.map(|at| samples.wrapping_sub(at.samples));
@@ -100,7 +101,7 @@ impl Survey {
         }
     }
 
-    /// What is lost, but for batches that need not be sent any more.
+    /// The lost batches, without those that need not be sent any more.
     pub(super) fn losses(&self, freed: &Freed) -> Vec<Dropped> {
         self.holes.iter().filter_map(|hole| hole.loss(freed)).collect()
     }
@@ -111,7 +112,7 @@ impl Hole {
         let last = BatchId { sequence: self.last, ..self.first };
         let mut first = self.first.sequence.0;
         if first == 0 {
-            // Nothing tells where it begins, but what was acknowledged is not in it.
+            // Its beginning is unknown, but acknowledged batches are not part of it.
             let end = freed.end_before(linear(last) + 1).map_or(0, |end| end & u64::from(u32::MAX));
             first = u32::try_from(end).unwrap_or(0).saturating_add(1);
             first = first.max(series::first(last).sequence.0);
@@ -150,7 +151,7 @@ mod tests {
         survey.pass(id(1, 5), 10, 40);
         survey.break_off();
         survey.pass(id(1, 8), 10, 71);
-        // Whole again: a batch that was freed and removed in between is no loss.
+        // Readable again: a batch that was freed and removed in between is not lost.
         survey.reach(Some(mark(1, 20, 200)));
         survey.pass(id(1, 21), 7, 200);
         survey.break_off();
@@ -160,7 +161,7 @@ mod tests {
         survey.pass(id(2, 1), 5, 260);
         survey.break_off();
         survey.pass(id(3, 3), 5, 300);
-        // Nothing was lost but the end of a record that nobody needs.
+        // Only the end of a record is damaged, and no batch was in it.
         survey.break_off();
         survey.pass(id(3, 4), 5, 305);
         let expected = [

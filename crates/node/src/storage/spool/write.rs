@@ -1,4 +1,4 @@
-//! Making batches durable: records at the end of the newest segment, and room for them.
+//! Makes batches durable: appends records to the newest segment and makes room for them.
 
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ use crate::storage::damage::Damage;
 use crate::storage::spool::freed::linear;
 
 impl<D: Areas> Spool<D> {
-    /// Samples of an epoch, beyond those that are known, are lost that were in no batch. Durable when
+    /// Records that an epoch has lost this many more samples, which were in no batch. Durable when
     /// it returns.
     pub fn lose_unbatched(&mut self, epoch: BootEpoch, samples: u32) -> Result<(), SpoolError> {
         if samples == 0 {
@@ -32,7 +32,7 @@ impl<D: Areas> Spool<D> {
 
     /// Makes a batch durable.
     ///
-    /// On an error it is not in the spool and the same id may be tried again.
+    /// On an error the batch is not in the spool, and the same id may be tried again.
     pub fn append(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         self.reopen()?;
         if let Some(last) = self.head.last
@@ -49,7 +49,7 @@ impl<D: Areas> Spool<D> {
         let epoch = batch.id.epoch;
         let (of, total) = self.head.unbatched;
         let total = if of == epoch { total } else { 0 };
-        // What is between the last batch of its source and this one is in no batch, for good.
+        // Samples between the last batch of the source and this one will never be in a batch.
         let covered = self.covered(batch.source, epoch).saturating_add(batch.rows.into());
         let missing = batch.last_ordinal.saturating_sub(covered);
         let unbatched = total.saturating_add(missing);
@@ -67,20 +67,20 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Whether the limit has room for a record, and for the head of a segment that it may begin.
+    /// Whether a record fits the limit, with the head of a segment that it may begin.
     pub(super) fn has_room(&self, len: usize) -> bool {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         let head = self.head.len(self.gaps.as_slice().len() + RUNS_PER_SEGMENT_MAX);
         self.bytes().saturating_add(len).saturating_add(head) <= self.limit_bytes
     }
 
-    /// Drops oldest segments until `len` more bytes fit the limit.
+    /// Drops the oldest segments until `len` more bytes fit the limit.
     pub(super) fn make_room(&mut self, len: usize) -> Result<(), Fault> {
         self.note_rest()?;
         while !self.has_room(len) && self.segments.len() > 1 {
             for gap in self.contents(0) {
-                // Said before it is done: after a cut in between, recovery finishes the removal. On
-                // a full disk the removal comes first, for it is what makes room.
+                // Recorded before the removal: after a cut in between, recovery completes it. On a
+                // full disk the removal must come first, because it makes the room.
                 let noted = self.append_record(|number| Record::Dropped(gap).encode(number), true);
                 self.note_dropped(gap);
                 match noted {
@@ -95,7 +95,8 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// Notes what a full disk had no room for. While it has none, nothing more is dropped.
+    /// Records the gaps that a full disk had no room for. While that fails, nothing more is
+    /// dropped.
     pub(super) fn note_rest(&mut self) -> Result<(), Fault> {
         while let Some(gap) = self.unnoted.last().copied() {
             self.append_record(|number| Record::Dropped(gap).encode(number), true)?;
@@ -104,7 +105,7 @@ impl<D: Areas> Spool<D> {
         Ok(())
     }
 
-    /// The batches of a segment that wait, as gaps.
+    /// The waiting batches of a segment, as gaps.
     pub(super) fn contents(&self, place: usize) -> Vec<Dropped> {
         let segment = &self.segments[place];
         let (mut bytes, mut hurt) = (Vec::new(), Vec::new());
@@ -117,8 +118,8 @@ impl<D: Areas> Spool<D> {
         }
     }
 
-    /// Counts a loss and tells it: for good, if the disk plays along; otherwise it is found again at
-    /// the next start.
+    /// Counts and reports a loss. If the disk fails, the record of it is missing and the loss is
+    /// found again at the next start.
     pub(super) fn lose(&mut self, gap: Dropped) {
         if !self.damage.contains(&Damage::Lost(gap)) {
             self.damage.push(Damage::Lost(gap));
@@ -158,7 +159,8 @@ impl<D: Areas> Spool<D> {
         self.measure_tail()?;
         let mut bytes = self.encode_next(&encode);
         let has_room = self.segments.last().is_some_and(|active| {
-            // A segment is left at least half full, so that their number is bounded by their bytes.
+            // Every segment is filled at least half, so that the limit also bounds the number of
+            // segments.
             let is_filling = active.bytes < self.segment_bytes / 2;
             let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             !active.is_sealed && (active.bytes + len <= self.segment_bytes || is_filling)
@@ -181,17 +183,18 @@ impl<D: Areas> Spool<D> {
                 Ok(())
             }
             Err(error) => {
-                // Where the area is damaged, the next one is elsewhere on the disk.
+                // If the area is damaged, the next segment is elsewhere on the disk.
                 active.is_sealed |= error != Fault::Full && is_to_be_sealed;
-                // A whole record may be on the disk although the sync failed. It does not count, for
-                // the same id may be used for other contents.
+                // A complete record may be on the disk although the sync failed. It does not count,
+                // because the same id may be used for other contents.
                 active.torn_from = Some(active.bytes_whole());
                 Err(error)
             }
         }
     }
 
-    /// A record for the end of the active segment, and before it what of the segment does not count.
+    /// Encodes a record for the end of the active segment, after a cut for its bytes that do not
+    /// count.
     pub(super) fn encode_next(&self, encode: impl Fn(u64) -> Vec<u8>) -> Vec<u8> {
         let active = self.segments.last();
         let number = active.map_or(0, |active| active.number);
@@ -202,7 +205,7 @@ impl<D: Areas> Spool<D> {
         bytes
     }
 
-    /// Learns where the active segment ends, if an append to it has failed.
+    /// Measures the active segment if an append to it has failed.
     pub(super) fn measure_tail(&mut self) -> Result<(), Fault> {
         let Some(active) = self.segments.last_mut().filter(|active| active.torn_from.is_some())
         else {
@@ -214,13 +217,13 @@ impl<D: Areas> Spool<D> {
                 active.torn_from = active.torn_from.filter(|from| *from < active.bytes);
                 Ok(())
             }
-            // It is left for the next one.
+            // The next segment is used instead.
             Err(_) if active.is_sealed => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether there may be one more segment that is left before it is half full.
+    /// Whether one more segment may be abandoned before it is half full.
     pub(super) fn may_seal(&self) -> bool {
         self.segments.iter().filter(|segment| segment.is_sealed).count() < SEALED_MAX
     }
@@ -234,7 +237,7 @@ impl<D: Areas> Spool<D> {
         let mut head = Head { segment: number, gaps, cut, ..self.head.clone() };
         let bytes = Record::Head(head.clone()).encode(number);
         let area = Area::Segment(number);
-        // An attempt that failed may have left a part of it.
+        // A failed attempt may have left a part of the area.
         if let Err(error) = self.disk.replace(area, &bytes) {
             let _ = self.disk.erase(area);
             return Err(error);
