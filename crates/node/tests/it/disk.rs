@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use ecowatt_node::storage::{Area, Areas, Fault};
 
-/// One operation that changed or was to change the disk.
+/// One operation that changed the disk, or would have.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    /// At the end of the area, which is at this offset.
+    /// Appends at the end of the area, which is at this offset.
     Append {
         name: String,
         offset: usize,
@@ -43,14 +43,15 @@ impl Unsynced {
     pub(crate) const ALL: [Self; 3] = [Self::Kept, Self::Lost, Self::Holes];
 }
 
-/// What a power cut does to operations that were not synced.
+/// How a power cut treats operations that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsynced {
-    /// They reached the disk in their order.
+    /// They reach the disk in their order.
     Kept,
-    /// They are lost, all but what was written last.
+    /// They are lost, except for the last write.
     Lost,
-    /// They reached the disk, and the file has its length; what did not get there is zeros.
+    /// They reach the disk and the file has its full length, but the rest of the torn write is
+    /// zeros.
     Holes,
 }
 
@@ -88,13 +89,13 @@ impl Platter {
         }
     }
 
-    /// The name of what is set aside next.
+    /// The name under which a file is set aside.
     fn aside(&self, name: &str) -> String {
         let number = self.0.keys().filter(|name| name.starts_with("bad-")).count();
         format!("bad-{number:06}-{name}")
     }
 
-    /// What is found after a cut in the middle of `torn`, of which `bytes` bytes were written.
+    /// Returns the disk after a cut in the middle of `torn`, of which `bytes` bytes were written.
     pub(crate) fn cut(&self, torn: &Op, bytes: usize, unsynced: Unsynced) -> Self {
         let mut left = self.clone();
         if unsynced == Unsynced::Lost {
@@ -132,7 +133,7 @@ impl Platter {
 }
 
 impl Op {
-    /// Places where it can be cut: every byte of a write, before and after anything else.
+    /// Number of places for a cut: each byte of a write; before and after any other operation.
     pub(crate) fn cuts(&self) -> usize {
         match self {
             Self::Append { bytes, .. } => bytes.len() + 1,
@@ -147,16 +148,16 @@ struct Inner {
     platter: Platter,
     ops: Vec<Op>,
     room: Option<usize>,
-    /// Files whose names begin so have no room.
+    /// Files whose names begin with this have no room.
     full: Option<&'static str>,
     is_failing: bool,
-    /// Sectors that cannot be read: the file's name, and from where to where.
+    /// Unreadable sectors: the file's name and the range.
     bad: Option<(String, std::ops::Range<usize>)>,
-    /// What cannot be read or written any more, whatever is done with it.
+    /// A file that can no longer be read or written, also under another name.
     dead: Option<String>,
-    /// Of what nothing but the name is known.
+    /// A file of which only the name is known.
     closed: Option<String>,
-    /// One read gives this much at most.
+    /// Maximum number of bytes of one read.
     read_max: Option<usize>,
 }
 
@@ -169,7 +170,7 @@ impl TestDisk {
         Self(Arc::new(Mutex::new(Inner { platter, ..Inner::default() })))
     }
 
-    /// All that is on it.
+    /// The contents of the disk.
     pub(crate) fn platter(&self) -> Platter {
         self.inner().platter.clone()
     }
@@ -178,65 +179,65 @@ impl TestDisk {
         self.inner().ops.len()
     }
 
-    /// Operations so far.
+    /// The operations so far.
     pub(crate) fn ops(&self) -> Vec<Op> {
         self.inner().ops.clone()
     }
 
-    /// Lets the disk be full at this many bytes.
+    /// Makes the disk full at this many bytes.
     pub(crate) fn set_room(&self, room: Option<usize>) {
         self.inner().room = room;
     }
 
-    /// Lets the disk have no room for files whose names begin so.
+    /// Leaves no room for files whose names begin with `prefix`.
     pub(crate) fn set_full(&self, prefix: Option<&'static str>) {
         self.inner().full = prefix;
     }
 
-    /// Lets every read, sync and removal fail; what is appended gets there all the same.
+    /// Makes every read, sync and removal fail; appended bytes still reach the disk.
     pub(crate) fn set_failing(&self, is_failing: bool) {
         self.inner().is_failing = is_failing;
     }
 
-    /// Lets these bytes of a file be unreadable, wherever it is renamed to.
+    /// Makes these bytes of a file unreadable, also after it is renamed.
     pub(crate) fn set_bad(&self, name: &str, range: std::ops::Range<usize>) {
         self.inner().bad = Some((name.to_owned(), range));
     }
 
-    /// Lets whatever is done with a file's contents fail.
+    /// Makes every access to a file's contents fail.
     pub(crate) fn set_dead(&self, name: &str) {
         self.inner().dead = Some(name.to_owned());
     }
 
-    /// As [`TestDisk::set_dead`], and nothing can be learned about it.
+    /// Like [`TestDisk::set_dead`], and the length of the file is unknown, too.
     pub(crate) fn set_closed(&self, name: &str) {
         self.set_dead(name);
         self.inner().closed = Some(name.to_owned());
     }
 
-    /// Lets a file be gone.
+    /// Deletes a file without a trace.
     pub(crate) fn lose(&self, name: &str) {
         self.inner().platter.0.remove(name);
     }
 
-    /// Lets one read give so many bytes at most.
+    /// Limits one read to this many bytes.
     pub(crate) fn set_read_max(&self, read_max: usize) {
         self.inner().read_max = Some(read_max);
     }
 
-    /// Lets a file hold this, as if it had never held anything else.
+    /// Replaces a file and its history.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         let (seen, durable) = (bytes.to_vec(), bytes.to_vec());
         let file = File { seen, durable, is_named: true, is_removed: false };
         self.inner().platter.0.insert(name.to_owned(), file);
     }
 
-    /// What a file holds.
+    /// Contents of a file.
     pub(crate) fn contents(&self, name: &str) -> Option<Vec<u8>> {
         self.inner().file(name).map(|file| file.seen.clone())
     }
 
-    /// Puts another byte where one is.
+    /// Changes some bits of one byte.
     pub(crate) fn flip(&self, name: &str, at: usize, bits: u8) {
         let mut inner = self.inner();
         let file = inner.platter.0.get_mut(name).unwrap();

@@ -1,5 +1,5 @@
-//! The least of a server's memory: opens messages, keeps what is in them, acknowledges. Not our
-//! server's code, but the same envelope and wire crates.
+//! The minimum of a server's memory: opens messages, keeps their contents, acknowledges them. It
+//! shares only the envelope and wire crates with our server.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, SourceState, Uplink
 
 pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
 
-/// One row as the server has it.
+/// One row as the server stores it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) epoch: u32,
@@ -29,18 +29,18 @@ pub(crate) struct Kept {
     pub(crate) streams: BTreeMap<BatchId, u16>,
     pub(crate) resent: usize,
     pub(crate) violations: Vec<String>,
-    /// The last message and its reply: the same bytes get the same answer.
+    /// The last message and its reply: the same bytes get the same reply.
     answered: Option<(Vec<u8>, Vec<u8>)>,
     pub(crate) key: Option<DeviceKey>,
-    /// What it tells devices, if it knows.
+    /// The time that it sends to devices, if it knows the time.
     pub(crate) time: Option<UnixMs>,
-    /// Where epochs began, by number.
+    /// Starts of the epochs, by number.
     pub(crate) starts: BTreeMap<u32, EpochStart>,
     /// The states of the inverters in the latest message.
     pub(crate) states: Vec<SourceState>,
 }
 
-/// Takes a message in and answers it.
+/// Takes a message and returns the reply.
 pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     if let Some((message, reply)) = &kept.answered
         && message == body
@@ -51,6 +51,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     let keys = LinkKeys::derive(kept.key.as_ref()?, KID);
     let mut plain = vec![0; body.len()];
     let uplink = Uplink::parse(sealed.open(&keys, &mut plain).ok()?).unwrap();
+    // A device must never use a counter twice.
     let Counter(counter) = sealed.request().counter;
     if kept.counters.last().is_some_and(|last| *last >= counter) {
         kept.violations.push(format!("counter {counter} after {:?}", kept.counters.last()));
@@ -62,6 +63,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     if let Some(status) = uplink.status() {
         kept.states = status.sources.iter().map(|source| source.state).collect();
     }
+    // Without its layout a batch is not stored; the reply asks for the layout.
     let mut wanted = Vec::new();
     for batch in uplink.batches() {
         if !kept.layouts.contains_key(&batch.stream.0) {
@@ -86,6 +88,8 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
             }
         }
     }
+    // Acknowledges everything stored of the epochs in this message, so that a lost reply costs
+    // nothing.
     let mut acks: Vec<AckRange> = Vec::new();
     let is_asked = |id: &&BatchId| uplink.batches().any(|batch| batch.id.epoch == id.epoch);
     for id in kept.batches.keys().filter(is_asked) {

@@ -1,4 +1,4 @@
-//! A node and its storage by themselves, on a disk in memory that can be cut at every byte.
+//! A node and its storage alone, on a disk in memory that can be cut at every byte.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

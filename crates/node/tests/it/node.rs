@@ -1,4 +1,4 @@
-//! A node by itself: its core on a disk in memory, in virtual time, with a server at hand.
+//! A node alone: its core on a disk in memory, in virtual time, with a simple server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,45 +24,45 @@ const NOON: i64 = 1_767_268_800_000;
 const MINUTE: u64 = 60_000;
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// What the server does with a message.
+/// How the server treats a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replies {
     Well,
-    /// It is not there.
+    /// The server is unreachable.
     Away,
-    /// It stores, and what comes back has a flipped bit.
+    /// The server stores the message, but one bit of its reply is flipped.
     Corrupt,
 }
 
-/// What the inverter does.
+/// How the inverter behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
-    /// It answers and makes power.
+    /// It answers and produces power.
     Well,
-    /// It answers and makes nothing.
+    /// It answers and produces nothing.
     Dark,
     Silent,
 }
 
-/// A node and the world around it.
+/// A node and its surroundings.
 struct Rig {
     node: Option<TestNode>,
     disk: TestDisk,
     spool_bytes: u64,
     now: MonoMs,
-    /// What the system clock shows beyond the truth.
+    /// Error of the system clock.
     clock_error_ms: i64,
     reads: u16,
     inverter: Answers,
     replies: Replies,
-    /// The inverter falls silent while the next message is under way, which takes ten minutes.
+    /// The inverter stops answering during the next exchange, which takes ten minutes.
     falls_silent: bool,
-    /// The disk has no room while a reply is taken in.
+    /// The disk has no room while a reply is processed.
     is_full_at_reply: bool,
     kept: Kept,
-    /// Samples that were taken, and of them those that the draft took.
+    /// Samples that were taken; `drafted` has those that the draft accepted.
     taken: Vec<Row>,
-    /// When each of them was taken, by epoch and the time that it bears.
+    /// The true time of each sample, by epoch and the sample's own time.
     truths: BTreeMap<(u32, i64), i64>,
     drafted: Vec<Row>,
     recovered: Vec<Recovered>,
@@ -151,7 +151,7 @@ impl Rig {
         self.node.as_mut().unwrap()
     }
 
-    /// The state of the inverter.
+    /// The state of the inverter in the node.
     fn state(&mut self) -> SourceState {
         self.node().core().sources().next().unwrap().state
     }
@@ -176,7 +176,7 @@ impl Rig {
             match next {
                 Next::Read { source, read, timeout: _ } => {
                     self.reads = self.reads.wrapping_add(1);
-                    // Of no pattern, so that they do not compress.
+                    // Without a pattern, so that they do not compress.
                     let word = |at: u16| (at + 1).wrapping_mul(self.reads).wrapping_mul(40_503);
                     let words: Vec<u16> = match self.inverter {
                         Answers::Dark => vec![0; read.count.into()],
@@ -265,7 +265,7 @@ impl Rig {
         self.messages.push(message);
     }
 
-    /// After what is buffered was cut and sent: the server has all samples from `first` on.
+    /// Has everything cut and sent, and checks that the server has all samples from `first` on.
     #[track_caller]
     fn check_all_stored_from(&mut self, first: usize) {
         let now = self.now;
@@ -326,7 +326,7 @@ fn a_reply_frees_what_it_acknowledges_and_nothing_else_does() {
     rig.run(30);
     rig.check_all_stored_from(0);
     assert_eq!(rig.freed, rig.persisted);
-    // A reply that nobody waits for frees nothing either.
+    // An unexpected reply frees nothing either.
     let now = rig.now;
     let late = rig.node().handle_reply(&[0; 40], || now);
     assert!(matches!(late, Err(ReplyError::NotExpected)), "{late:?}");
@@ -340,7 +340,7 @@ fn an_inverter_that_sleeps_still_sleeps_after_a_restart_and_not_for_ever() {
     rig.inverter = Answers::Dark;
     rig.run(20);
     rig.inverter = Answers::Silent;
-    // Three restarts in one night, and the server is never told of a failure.
+    // Three restarts in one night, and no failure is reported to the server.
     for _ in 0..3 {
         rig.run(4 * 60);
         rig.start();
@@ -350,7 +350,7 @@ fn an_inverter_that_sleeps_still_sleeps_after_a_restart_and_not_for_ever() {
             (SourceState::Asleep, &[SourceState::Asleep][..])
         );
     }
-    // No night is that long.
+    // Longer than any night.
     rig.run(9 * 60);
     assert_eq!(
         (rig.state(), &rig.kept.states[..]),
@@ -401,7 +401,7 @@ fn a_disk_that_is_full_for_long_costs_no_sample_that_was_on_it() {
     rig.run(45);
     let before = rig.drafted.len();
     rig.disk.set_room(Some(rig.disk.bytes()));
-    // Longer than memory has room for.
+    // Longer than the buffer in memory lasts.
     rig.run(u64::try_from(2 * ROWS).unwrap());
     rig.disk.set_room(None);
     rig.replies = Replies::Well;
@@ -427,7 +427,7 @@ fn samples_that_no_storage_could_take_are_told_to_the_last() {
         rig.run(45);
         for _ in 0..outages {
             rig.disk.set_room(Some(rig.disk.bytes()));
-            // Longer than memory has room for, with nothing in the draft.
+            // Longer than the buffer in memory lasts, with nothing in the draft.
             rig.run(u64::try_from(2 * ROWS).unwrap());
             rig.disk.set_room(None);
             rig.run(60);
@@ -439,7 +439,7 @@ fn samples_that_no_storage_could_take_are_told_to_the_last() {
         let stored: usize = rig.kept.batches.values().map(Vec::len).sum();
         let lost = u32::try_from(rig.taken.len() - stored).unwrap();
         assert!(lost > outages * 100, "{lost}");
-        // They were in no batch: the epoch's total, which only grows.
+        // They were in no batch, so each gap has the epoch's total, which only grows.
         let told: Vec<_> = rig.messages.iter().flat_map(|message| &message.dropped).collect();
         assert!(told.iter().all(|gap| !gap.is_batched()), "{told:?}");
         assert_eq!(told.iter().map(|gap| gap.samples).max(), Some(lost), "{told:?}");
@@ -452,7 +452,7 @@ fn samples_that_no_storage_could_take_are_told_to_the_last() {
 fn what_an_earlier_epoch_left_goes_before_later_samples_once_there_is_room() {
     let mut rig = Rig::new(1024 * 1024);
     rig.run(10);
-    // Room for the ledger, not for a batch.
+    // Room for the ledger, but not for a batch.
     rig.disk.set_full(Some("spool"));
     rig.start();
     rig.run(10);
@@ -467,7 +467,7 @@ fn what_an_earlier_epoch_left_goes_before_later_samples_once_there_is_room() {
 fn a_disk_that_fails_for_a_while_costs_no_sample() {
     let mut rig = Rig::new(64 * 1024);
     for _ in 0..8 {
-        // Not at the same point of an upload every time.
+        // At a different point of an upload each time.
         rig.run(23);
         rig.disk.set_failing(true);
         rig.run(41);
@@ -542,8 +542,8 @@ fn files_of_a_later_format_are_left_alone() {
 const HOUR_MS: i64 = 3_600_000;
 
 impl Rig {
-    /// How far each stored row of an epoch is from when it was taken, as (least, most) milliseconds, and
-    /// what its batches say of where it began.
+    /// Errors of the stored times of an epoch's rows in milliseconds, as (least, most), and the
+    /// certainty of its start.
     fn placed(&self, epoch: u32) -> (i64, i64, Option<Certainty>) {
         let start = self.kept.starts.get(&epoch);
         let errors =
@@ -557,7 +557,7 @@ impl Rig {
         (*least, *most, start.map(|start| start.certainty))
     }
 
-    /// The server is back, and after an hour has everything.
+    /// The server is back, and has everything an hour later.
     fn deliver(&mut self) {
         self.replies = Replies::Well;
         self.run(60);
@@ -565,7 +565,7 @@ impl Rig {
     }
 }
 
-/// A second is what sampling on the grid and the rounding of an interval may make.
+/// Sampling on the grid and the rounding of an interval may add up to a second.
 fn is_right((least, most, _): (i64, i64, Option<Certainty>)) -> bool {
     least >= -1_000 && most <= 1_000
 }
@@ -598,7 +598,7 @@ fn step_of_the_system_clock_without_a_server_counts_for_the_whole_epoch() {
         rig.replies = Replies::Away;
         rig.start();
         rig.run(4 * 60);
-        // NTP, and soon after the power goes.
+        // NTP sets the clock, and soon afterwards the power fails.
         rig.clock_error_ms = 0;
         rig.run(2);
         rig.start();
@@ -611,7 +611,7 @@ fn step_of_the_system_clock_without_a_server_counts_for_the_whole_epoch() {
 
 #[test]
 fn epoch_that_nobody_confirmed_is_marked_and_stays_within_what_is_known() {
-    // Slow: nothing tells that it is.
+    // Slow: the error cannot be detected.
     let mut rig = Rig::new(1024 * 1024);
     rig.run(26 * 60);
     rig.replies = Replies::Away;
@@ -623,7 +623,7 @@ fn epoch_that_nobody_confirmed_is_marked_and_stays_within_what_is_known() {
     rig.start();
     rig.deliver();
     assert_eq!(rig.placed(2), (-2 * HOUR_MS, -2 * HOUR_MS, Some(Certainty::Estimated)));
-    // Fast: it ended before the next one began.
+    // Fast: the epoch ended before the next one began, which limits the error.
     let mut rig = Rig::new(1024 * 1024);
     rig.run(26 * 60);
     rig.replies = Replies::Away;
@@ -636,7 +636,8 @@ fn epoch_that_nobody_confirmed_is_marked_and_stays_within_what_is_known() {
     let (least, most, certainty) = rig.placed(2);
     assert!(least >= 0 && most <= 61_000, "{least} {most}");
     assert_eq!(certainty, Some(Certainty::Estimated));
-    // The time of the last shutdown, hours before the last sample: it is later than that.
+    // The clock has the time of the last shutdown, hours before the last sample, which limits the
+    // error.
     let mut rig = Rig::new(1024 * 1024);
     rig.run(26 * 60);
     rig.replies = Replies::Away;
@@ -657,7 +658,7 @@ fn months_without_a_server_and_a_restart_a_day_lose_no_accuracy() {
     rig.run(10);
     rig.replies = Replies::Away;
     for day in 0..70_i64 {
-        // Some days the clock is a second fast, or a good one.
+        // On some days the clock is up to 0.8 s fast, on others right.
         rig.clock_error_ms = (day % 3) * 400;
         rig.start();
         rig.run(24 * 60);
@@ -686,7 +687,7 @@ fn clock_that_is_never_set_keeps_epochs_in_order() {
     }
     rig.start();
     rig.deliver();
-    // No power was away, so each begins where the one before ended.
+    // There were no pauses, so each epoch begins where the previous one ended.
     for epoch in 2..=6 {
         let (least, most, _) = rig.placed(epoch);
         assert!(least >= -10 * 61_000 && most <= 0, "{epoch}: {least} {most}");

@@ -1,4 +1,4 @@
-//! Areas on NOR flash: a simulated chip that keeps its rules, and the sweeps on it.
+//! Areas on NOR flash: a simulated chip with its rules, and power cuts at every place.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -80,7 +80,7 @@ impl Flash for Chip {
 }
 
 impl Op {
-    /// Places where it can be cut: every byte of a program, and stages of an erasure.
+    /// Number of places for a cut: every byte of a program, and the stages of an erasure.
     fn cuts(&self) -> usize {
         match self {
             Self::Program(_, bytes) => bytes.len(),
@@ -95,7 +95,8 @@ impl Op {
         }
     }
 
-    /// What a cut leaves of it: bytes up to the cut and one of which some bits fell, or any bits.
+    /// Applies the operation up to a cut: a program leaves the bytes before it and one with some of
+    /// its bits cleared, an erasure leaves any bits.
     fn cut(&self, chip: &mut [u8], at: usize) {
         match self {
             Self::Program(start, bytes) => {
@@ -162,7 +163,7 @@ fn a_full_partition_takes_nothing_until_an_area_goes() {
 fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
     let chip = Chip::blank(6);
     let nor = Nor::open(chip.clone()).unwrap();
-    // What each area holds after each operation of the chip.
+    // Contents of each area after each operation of the chip.
     let mut held: Vec<(usize, Area, Option<Vec<u8>>)> = Vec::new();
     for turn in 0..6 {
         let mut bytes = Vec::new();
@@ -200,7 +201,7 @@ fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
                 };
                 assert!(is_part, "turn {turn}, operation {done}, cut {at}");
             }
-            // It goes on.
+            // The partition is still usable.
             nor.append(Area::Copy(Thing::Ledger, 0), &[0xff; 100]).unwrap();
             assert_eq!(nor.read(Area::Copy(Thing::Ledger, 0), 200), Ok(Some(vec![0xff; 100])));
         }

@@ -1,4 +1,4 @@
-//! Two copies of a few bytes, of which a torn write leaves one.
+//! Two copies of a few bytes; a torn write leaves one of them.
 
 use ecowatt_model::SourceNumber;
 use ecowatt_node::storage::{Opened, Pair, Thing};
@@ -36,7 +36,7 @@ fn the_newer_copy_counts_and_a_torn_one_leaves_the_older() {
     assert_eq!(open(&disk, THING).1.value.as_deref(), Some("four"));
     let after = disk.contents("rated-3.1").unwrap();
     for cut in from..after.len() {
-        // What was to be appended is there in part, or in length alone.
+        // The bytes to be appended are there in part, or only as length.
         for rest in [0, after.len() - cut] {
             let mut torn = after[..cut].to_vec();
             torn.resize(cut + rest, 0);
@@ -47,11 +47,11 @@ fn the_newer_copy_counts_and_a_torn_one_leaves_the_older() {
             assert_eq!(left, (Some("three\n3"), 2, damaged), "{cut}");
         }
     }
-    // It is written over, and counts.
+    // The next write replaces the damaged copy, and counts.
     let (mut pair, _) = open(&disk, THING);
     pair.store(b"five").unwrap();
     assert_eq!(open(&disk, THING).1.value.as_deref(), Some("five"));
-    // Of another thing.
+    // Copies of another thing are refused.
     for copy in 0..2 {
         let bytes = disk.contents(&format!("rated-3.{copy}")).unwrap();
         disk.put(&format!("rated-4.{copy}"), &bytes);

@@ -1,4 +1,4 @@
-//! Where storage reaches its limits: batches of every size, and layouts without number.
+//! The limits of storage: batches of every size, and any number of layouts.
 
 use ecowatt_device::batch_bytes_max;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
@@ -17,7 +17,7 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
     BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
 }
 
-/// A batch of two samples and so many bytes.
+/// A batch of two samples with this many bytes.
 fn sized(id: BatchId, stream: StreamNumber, bytes: usize) -> Batch {
     Batch {
         id,
@@ -29,7 +29,7 @@ fn sized(id: BatchId, stream: StreamNumber, bytes: usize) -> Batch {
     }
 }
 
-/// Everything that is offered, message by message, each acknowledged.
+/// Takes all batches, message by message, and acknowledges each.
 fn delivered(storage: &mut Storage<TestDisk>, order: Order, bytes_max: usize) -> Vec<BatchId> {
     let mut all = Vec::new();
     loop {
@@ -51,7 +51,7 @@ fn batches_that_no_message_has_room_for_hold_up_none_and_are_told() {
             let disk = TestDisk::default();
             let mut storage = start(&disk, 1 << 20);
             for sequence in 1..=7 {
-                // As after `upload.message` was lowered.
+                // Too large, as after `upload.message` was lowered.
                 let bytes = if large.contains(&sequence) { most + 1 } else { most };
                 storage.persist(&sized(id(1, sequence), StreamNumber(1), bytes)).unwrap();
             }
@@ -68,7 +68,7 @@ fn batches_that_no_message_has_room_for_hold_up_none_and_are_told() {
             let told: u32 = gaps.iter().map(|gap| gap.samples).sum();
             assert_eq!(told, 2 * u32::try_from(large.len()).unwrap());
             assert_eq!(storage.report().batches, 0);
-            // It goes on, and a start brings nothing back.
+            // The storage still works, and a start brings nothing back.
             drop(storage);
             let mut storage = start(&disk, 1 << 20);
             storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
@@ -86,7 +86,7 @@ fn the_least_limit_has_room_for_the_largest_batch() {
         storage.persist(&sized(id(1, sequence), StreamNumber(1), largest)).unwrap();
         assert!(storage.report().bytes <= spool_bytes_min(largest));
     }
-    // And a batch that has none is refused as such, and blocks none.
+    // A batch without room is refused with an error and does not block later ones.
     storage.persist(&sized(id(1, 13), StreamNumber(1), 4 * largest)).unwrap_err();
     storage.persist(&sized(id(1, 13), StreamNumber(1), largest)).unwrap();
     let report = storage.report();
@@ -99,7 +99,7 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
     let disk = TestDisk::default();
     let source = SourceNumber(0);
     let layout = |number: u32| format!("layout {number}").into_bytes();
-    // More layouts than are remembered without need; a batch waits for every fifth.
+    // More layouts than are remembered without need; batches wait for every fifth.
     let (layouts, mut streams) = (1..=200u32, Vec::new());
     let mut storage = start(&disk, 1 << 20);
     for number in layouts.clone() {
@@ -120,7 +120,8 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
     let sent = delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES);
     assert_eq!(sent.len(), 40);
     assert_eq!(storage.offer(Order::OldestFirst, 1, &[]).unwrap().dropped, []);
-    // Then they go, but for those that the ledger remembers; one that returns gets another number.
+    // Then the layouts are erased, except those that the ledger remembers; one that returns later
+    // gets another number.
     drop(storage);
     let mut storage = start(&disk, 1 << 20);
     storage.forget_layouts(&[]);

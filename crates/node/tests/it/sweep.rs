@@ -1,9 +1,9 @@
-//! Power cuts at every byte of every write of ledger, slots, draft and spool, once and again during the
-//! recovery, with unsynced writes kept, lost, and there in length only.
+//! Power cuts at every byte of every write of ledger, slots, draft and spool, also a second one
+//! during recovery, with unsynced writes kept, lost, or there only as length.
 //!
-//! After each cut the storage starts again, and then: no epoch, counter or batch id is used twice;
-//! every sample that was durable is in exactly one batch, unless that was freed or dropped because
-//! the spool was full; nothing is there that was not taken.
+//! After each cut the storage starts again. Then no epoch, counter or batch id is used twice; every
+//! sample that was durable is in exactly one batch, unless the batch was freed, or dropped because
+//! the spool was full; there is no sample that was never taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use crate::disk::{Op, Platter, TestDisk, Unsynced};
 pub(crate) const COLUMNS: usize = 4;
 const MESSAGE_BYTES: usize = 8 * 1024;
 
-/// A sample by what identifies it; words follow from that.
+/// Identifies a sample, and determines its words.
 type Key = (u32, u8, u32);
 
-/// What the storage said was durable, in its order, each with the number of operations by then.
+/// What the storage has reported as durable, in order, each with the number of operations by then.
 #[derive(Debug, Clone)]
 enum Promise {
     Epoch(u32),
@@ -107,11 +107,11 @@ fn start<D: Areas + Clone>(disk: &D, spool_bytes: u64) -> (Storage<D>, u32) {
     (storage, epoch.0)
 }
 
-/// Everything that waits, in order of ids.
+/// All waiting batches, in the order of their ids.
 fn waiting<D: Areas + Clone>(storage: &mut Storage<D>) -> Vec<Batch> {
     let mut batches: BTreeMap<BatchId, Batch> = BTreeMap::new();
     loop {
-        // Messages hold 23 batches; what was seen is freed to see the rest.
+        // Messages hold 23 batches, so the batches of each offer are freed to see the next ones.
         let offer = storage.offer(Order::OldestFirst, usize::MAX, &[]).unwrap();
         if offer.batches.is_empty() {
             return batches.into_values().collect();
@@ -125,16 +125,16 @@ fn waiting<D: Areas + Clone>(storage: &mut Storage<D>) -> Vec<Batch> {
     }
 }
 
-/// Several epochs with two sources, uploads now and then, and no orderly stop.
+/// Several epochs with two sources, uploads from time to time, and no orderly stop.
 #[derive(Clone, Copy)]
 pub(crate) struct Life {
     pub(crate) epochs: u32,
     pub(crate) samples: u32,
     pub(crate) rows: usize,
     pub(crate) spool_bytes: u64,
-    /// One in so many batches is acknowledged.
+    /// One of this many batches is acknowledged.
     pub(crate) freed_each: Option<u32>,
-    /// Samples after which the first source falls silent.
+    /// The first source stops after this many samples.
     pub(crate) silent_after: u32,
 }
 
@@ -142,7 +142,7 @@ fn live(life: Life) -> History<Op> {
     live_on(life, &TestDisk::default(), TestDisk::op_count, TestDisk::ops)
 }
 
-/// On a disk that remembers its operations.
+/// Lives on a disk that records its operations.
 pub(crate) fn live_on<D: Areas + Clone, O>(
     life: Life,
     disk: &D,
@@ -175,7 +175,7 @@ pub(crate) fn live_on<D: Areas + Clone, O>(
                 storage.persist(&batch).unwrap();
                 promise(Promise::Persisted(id, std::mem::take(buffer), batch.bytes));
                 if freed_each.is_some_and(|each| sequence % each == 0) {
-                    // From here on it may be gone, and may be there again after a cut.
+                    // From here on the batch may be gone, and may be there again after a cut.
                     promise(Promise::Freed(id));
                     storage.free(&[(id, id)]).unwrap();
                 }
@@ -193,7 +193,7 @@ pub(crate) fn live_on<D: Areas + Clone, O>(
     History { ops: ops(disk), promises, spool_bytes }
 }
 
-/// Where the record of each batch was written.
+/// The place of each batch's record.
 fn records(history: &History<Op>) -> BTreeMap<BatchId, (String, std::ops::Range<usize>)> {
     let mut places = BTreeMap::new();
     for (by, promise) in &history.promises {
@@ -211,17 +211,16 @@ fn records(history: &History<Op>) -> BTreeMap<BatchId, (String, std::ops::Range<
     places
 }
 
-/// What a fault hits.
+/// A fault of the medium.
 #[derive(Debug, Clone)]
 enum Fault {
     /// These bytes cannot be read.
     Unreadable(String, std::ops::Range<usize>),
-    /// This byte is another.
+    /// Some bits of this byte have changed.
     Flipped(String, usize, u8),
 }
 
-/// Starts on a disk of which something is damaged: everything else is delivered, and what is not is
-/// told, to the sample.
+/// Starts on a damaged disk: everything undamaged is delivered, and every other sample is reported.
 fn check_damaged(
     platter: &Platter,
     fault: &Fault,
@@ -256,7 +255,7 @@ fn check_damaged(
             Promise::Freed(_) => panic!("this history frees nothing"),
         }
     }
-    // Where a copy is hit, the one before it counts.
+    // If a copy is damaged, the previous value counts.
     let steps_back = usize::from(file.starts_with("sleep."));
     let newest = noted.iter().rev().take(1 + steps_back);
     assert!(newest.copied().any(|n| Some(n) == kept_number(&storage)), "{fault:?}");
@@ -273,15 +272,15 @@ fn check_damaged(
         let (name, range) = &records[id];
         let is_hit = *name == file && range.start < hit.end && hit.start < range.end;
         assert!(is_hit, "{id} is lost and was not hit: {fault:?}");
-        // Where an epoch ended nobody knows if its last batches are lost: their samples are in the gap
-        // of the first of them.
+        // If the last batches of an epoch are lost, its end is unknown: their samples are in the
+        // gap of the first of them.
         let is_end = |gap: &&Dropped| gap.last.epoch == id.epoch && gap.batches == 1;
         let is_told = gaps.iter().any(|gap| gap.first <= *id && (*id <= gap.last || is_end(&gap)));
         assert!(is_told, "{id} is in no gap of {gaps:?}: {fault:?}");
     }
     let told: usize = gaps.iter().map(|gap| usize::try_from(gap.samples).unwrap()).sum();
     assert_eq!(told, durable.len() - found.len(), "{fault:?}: {gaps:?}");
-    // What is told once is told by the next start too, and counts the same.
+    // The next start reports the same gaps.
     drop(storage);
     let (mut storage, _) = start(&disk, history.spool_bytes);
     let again = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
@@ -292,7 +291,7 @@ fn check_damaged(
     storage.persist(&batch(id, &[key], state)).unwrap();
 }
 
-/// A life that leaves several segments and something in the journals.
+/// A life that leaves several segments, and samples in the journals.
 fn damaged_life() -> History<Op> {
     live(Life {
         epochs: 2,
@@ -340,7 +339,7 @@ fn a_flipped_byte_costs_what_lies_in_it_and_is_told() {
     let (records, platter, mut state) = (records(&history), left_by(&history), State::new());
     let mut faults = 0;
     for (name, len) in platter.files() {
-        // Bytes of the larger files in turn, all of the first records.
+        // All bytes of the first records; every eleventh byte of the rest.
         for at in (0..len).filter(|at| *at < 300 || at % 11 == 0 || at + 60 > len) {
             let bits = u8::try_from(at % 7 + 1).unwrap();
             check_damaged(
@@ -384,7 +383,7 @@ fn a_file_that_cannot_be_read_or_written_stops_nothing() {
         if is_known || !name.starts_with("draft") {
             assert_eq!(delivered + told, all + 1, "{name}: {gaps:?}");
         } else {
-            // How many were in the journal nobody knows; that some are lost is told.
+            // The number of samples in the journal is unknown, but a loss is reported.
             assert!(told > 0 && delivered + told <= all + 1, "{name}: {gaps:?}");
         }
         assert!(told < all, "{name}");
@@ -399,7 +398,8 @@ fn a_segment_that_fails_while_it_is_written_stops_nothing_and_brings_nothing_bac
         let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
         let key = |ordinal| (epoch, 0, ordinal);
         storage.persist(&batch(id(1), &[key(1)], &mut state)).unwrap();
-        // The record is on the disk, and nobody knows; then the file fails for good.
+        // The record is on the disk although the write was reported as failed. Then the file fails
+        // for good.
         disk.set_failing(true);
         storage.persist(&batch(id(2), &[key(2)], &mut state)).unwrap_err();
         disk.set_failing(false);
@@ -413,7 +413,7 @@ fn a_segment_that_fails_while_it_is_written_stops_nothing_and_brings_nothing_bac
         storage.persist(&longer).unwrap();
         storage.persist(&batch(id(3), &[key(4)], &mut state)).unwrap();
         drop(storage);
-        // It can be read again: the batch of its end is the later one all the same.
+        // Once the file can be read again, the later batch still counts.
         let disk = TestDisk::holding(disk.platter());
         let (mut storage, _) = start(&disk, 1 << 20);
         let waiting = waiting(&mut storage);
@@ -486,7 +486,7 @@ fn recovery_never_repeats_the_name_of_a_batch_that_was_destroyed() {
                 "closed" => disk.set_closed(segment),
                 _ => disk.lose(segment),
             }
-            // The journals' marks name the last batches.
+            // The journals' marks contain the last batches.
             marks.iter().for_each(|journal| disk.flip(journal, 9, 1));
             let (mut storage, _) = start(&disk, history.spool_bytes);
             let recovered = storage.take_recovered();
@@ -513,7 +513,7 @@ fn a_gap_that_a_full_disk_could_not_note_is_told_after_a_cut() {
         let before = storage.report().dropped_samples;
         disk.set_room(Some(disk.bytes() + room));
         for _ in 0..12 {
-            // Dropping the oldest is what makes room.
+            // Succeeds when dropping the oldest segment has made room.
             next += u32::from(storage.persist(&kilobyte(id(next))).is_ok());
         }
         let dropped = storage.report().dropped_samples;
@@ -528,7 +528,7 @@ fn a_gap_that_a_full_disk_could_not_note_is_told_after_a_cut() {
     assert!(drops > 10, "{drops}");
 }
 
-/// What each write of a ledger gives out: an epoch and a block of counters.
+/// Uses up an epoch and a block of counters, as each write of a ledger may.
 fn give_out(ledger: &mut Ledger<TestDisk>) -> (u32, u64) {
     let limit = ledger.record().reserved + limits::COUNTERS_PER_RESERVATION;
     ledger.reserve(Counter(limit)).unwrap();
@@ -538,7 +538,7 @@ fn give_out(ledger: &mut Ledger<TestDisk>) -> (u32, u64) {
 #[test]
 fn a_ledger_whose_newer_copy_is_lost_gives_nothing_out_twice() {
     let newer = |disk: &TestDisk| {
-        // Generations go by the copy alone: the one that can be read without the other and knows more.
+        // The newer copy: opened alone, it has the higher numbers.
         let given = |name: &&str| {
             let copy = TestDisk::holding(disk.platter());
             copy.lose(if *name == "ledger.0" { "ledger.1" } else { "ledger.0" });
@@ -553,7 +553,8 @@ fn a_ledger_whose_newer_copy_is_lost_gives_nothing_out_twice() {
             let mut ledger = Ledger::open(disk.clone()).unwrap();
             ledger.start_epoch(None).unwrap();
             let mut given = give_out(&mut ledger);
-            // Once while it is open, with writes after it, and once more before it is opened again.
+            // Damaged once while the ledger is open, with writes after it, and once before it is
+            // opened again.
             for _ in 0..2 {
                 for _ in 0..writes {
                     given = give_out(&mut ledger);
@@ -569,7 +570,7 @@ fn a_ledger_whose_newer_copy_is_lost_gives_nothing_out_twice() {
             assert!(ledger.record().reserved >= given.1, "{how} after {writes}");
             let epoch = ledger.start_epoch(None).unwrap();
             assert!(epoch.0 > given.0, "{how} after {writes}");
-            // Both copies are sound again: either alone tells all.
+            // Both copies are sound again: each of them alone is enough.
             for name in ["ledger.0", "ledger.1"] {
                 let copy = TestDisk::holding(disk.platter());
                 copy.lose(name);
@@ -605,7 +606,7 @@ fn a_ledger_of_which_both_copies_are_damaged_is_not_begun_anew() {
     }
 }
 
-/// What was kept, which only grows in these lives.
+/// The number in a slot, which only grows in these lives.
 fn kept_number<D: Areas + Clone>(storage: &Storage<D>) -> Option<u32> {
     storage.kept(Slot::Sleep).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()))
 }
@@ -620,7 +621,7 @@ fn check(
     check_on(&TestDisk::holding(left), TestDisk::ops, cut_at, history, state)
 }
 
-/// As [`check`], on any disk.
+/// Like [`check`], on any disk.
 pub(crate) fn check_on<D: Areas + Clone, O>(
     disk: &D,
     ops: impl FnOnce(&D) -> Vec<O>,
@@ -689,7 +690,7 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
         }
     }
     let missing = durable.iter().filter(|key| !found.contains(key) && !freed.contains(key));
-    // No server has heard of any gap, so all of them are still to be told.
+    // The server knows no gap yet, so all of them are offered.
     let is_in_gap = |id: &BatchId| gaps.iter().any(|gap| gap.first <= *id && *id <= gap.last);
     for key in missing.clone() {
         assert!(places.get(key).is_none_or(is_in_gap), "{key:?} is in no gap of {gaps:?}");
@@ -701,7 +702,7 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
     if report.dropped_batches == 0 {
         assert_eq!(missing, 0);
     }
-    // An epoch that begins can go on: its first sample and batch become durable.
+    // The new epoch works: its first sample and batch become durable.
     let key = (epoch, 0, 1);
     draft(&mut storage, key).unwrap();
     let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
@@ -709,7 +710,8 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
     recovery
 }
 
-/// Cuts a history everywhere that `is_cut_at(operation, byte)` says; gives how many cuts were made.
+/// Cuts a history wherever `is_cut_at(operation, byte)` is true; returns the numbers of first and
+/// second cuts.
 fn sweep(
     history: &History<Op>,
     is_cut_at: impl Fn(&Op, usize) -> bool,
@@ -761,7 +763,7 @@ fn a_cut_at_any_byte_loses_and_doubles_nothing() {
 
 #[test]
 fn a_cut_while_a_full_spool_drops_its_oldest_is_survived() {
-    // Many rows in a batch fill the smallest spool several times over.
+    // With many rows in a batch, the smallest spool fills several times.
     let history = live(Life {
         epochs: 2,
         samples: 1_600,
@@ -799,7 +801,7 @@ fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
     let (disk, spool_bytes) = (TestDisk::default(), 32 * 1024);
     let (mut storage, epoch) = start(&disk, spool_bytes);
     let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
-    // Six times what the spool holds.
+    // Six times the capacity of the spool.
     for sequence in 1..=200 {
         storage.persist(&kilobyte(id(sequence))).unwrap();
     }
@@ -818,7 +820,7 @@ fn the_gaps_of_many_starts_in_one_outage_are_all_told() {
     let (disk, spool_bytes) = (TestDisk::default(), 32 * 1024);
     for _ in 0..40 {
         let (mut storage, epoch) = start(&disk, spool_bytes);
-        // More than the spool holds, so that something of every epoch is dropped.
+        // More than the capacity of the spool, so that some batches of every epoch are dropped.
         for sequence in 1..=40 {
             let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
             storage.persist(&kilobyte(id)).unwrap();
@@ -842,8 +844,8 @@ fn the_gaps_of_many_starts_in_one_outage_are_all_told() {
 
 #[test]
 fn what_was_freed_long_ago_does_not_come_back_from_the_draft() {
-    // The draft of a source that falls silent is emptied and not written again, so that a cut may
-    // bring its samples back after their batch and its segment are gone.
+    // The draft of a source that stops is emptied and never written again. A cut may bring its
+    // samples back after their batch and its segment are gone.
     let history = live(Life {
         epochs: 1,
         samples: 600,
@@ -909,13 +911,13 @@ fn what_is_dropped_on_a_full_disk_is_noted_once_there_is_room() {
         }
         storage
     };
-    // Wherever in a segment that happens.
+    // At any place in a segment.
     for len in (400..1_000).step_by(50) {
         let dropped = |batches| fill(&TestDisk::default(), (batches, len)).report().dropped_batches;
         let one_too_many = (1..).find(|batches| dropped(*batches) > 0).unwrap();
         let disk = TestDisk::default();
         let mut storage = fill(&disk, (one_too_many - 1, len));
-        // There is room for what is there, and for no note.
+        // There is no room for the record of the gap.
         disk.set_room(Some(disk.bytes()));
         let batch = |len| Batch { bytes: vec![0; len], ..kilobyte(id(one_too_many)) };
         storage.persist(&batch(len)).unwrap_err();
