@@ -105,9 +105,9 @@ impl fmt::Display for Area {
     }
 }
 
-/// The text is not the name of an area.
+/// A text does not name an area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("name is not one of an area")]
+#[error("not the name of an area")]
 pub struct UnknownArea;
 
 impl FromStr for Area {

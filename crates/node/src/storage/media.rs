@@ -54,6 +54,8 @@ pub(super) fn read_around(
         Err(error) if len == 0 => return Err(error),
         Err(error) => error,
     };
+    // Large pieces first, because damage is rare and small; only a piece that fails is read by
+    // sectors.
     let mut reading = Reading { bytes, holes: Vec::new() };
     let mut is_any_read = false;
     let mut at = 0;

@@ -224,7 +224,7 @@ impl<D: Areas> Spool<D> {
         }
     }
 
-    /// The last sample of an epoch that is in an appended batch; 0 if there is none.
+    /// The last sample of an epoch that is in an appended batch, or 0.
     pub fn covered(&self, source: SourceNumber, epoch: BootEpoch) -> u32 {
         let mut covered = self.head.covered.iter();
         let its = covered.find(|covered| covered.source == source && covered.epoch == epoch);

@@ -60,6 +60,7 @@ impl<D: Areas> Spool<D> {
                 }
             }
         }
+        // Then all batches in the requested order, without the one that was passed already.
         let forwards: Vec<usize> = match order {
             Order::OldestFirst => places.collect(),
             Order::NewestFirst => places.rev().collect(),
@@ -82,7 +83,7 @@ impl<D: Areas> Spool<D> {
         if is_any_read { Ok(()) } else { outcome }
     }
 
-    /// Gives up the matching batches, which can never be sent, and returns them as gaps.
+    /// Drops the matching batches, which can never be sent, and returns them as gaps.
     pub fn give_up(
         &mut self,
         is_hopeless: impl Fn(&Batch<&[u8]>) -> bool,
