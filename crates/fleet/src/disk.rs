@@ -1,12 +1,13 @@
 //! A simulated disk: what is written, what of it is durable, and what a power cut leaves.
 //!
-//! One disk serves both halves of the product: the node's durable structures stand on it
-//! ([`ecowatt_node::storage::Areas`], a file for each), and the server's database through SQLite's VFS
-//! ([`ecowatt_vfs::Files`]). Contents and length of a file are durable when it was synced, names when
-//! the names were; nothing else makes a name durable, as POSIX has it. What was not synced is, after a cut, kept, lost, torn or, on flash, garbled by the seed, each operation by itself, so
-//! in any order. Bytes outside the range of a torn write never change (powersafe overwrite), and what
-//! was durable stays, unless it is taken away on purpose: [`Disk::lose_sector`], [`Disk::rot`] and
-//! [`Disk::close`] let the medium fail.
+//! One disk serves both halves of the product: the node's durable structures use it through
+//! [`ecowatt_node::storage::Areas`], with a file for each area, and the server's database through
+//! SQLite's VFS ([`ecowatt_vfs::Files`]). Contents and length of a file are durable after a sync of
+//! the file, names after a sync of the names; nothing else makes a name durable, as in POSIX. After
+//! a cut, each operation that was not synced is kept, lost, torn or, on flash, garbled, as the seed
+//! decides for each of them alone, so in any order. Bytes outside the range of a torn write never
+//! change (powersafe overwrite), and durable contents stay, unless the medium is made to fail on
+//! purpose: [`Disk::lose_sector`], [`Disk::rot`] and [`Disk::close`].
 
 mod contents;
 mod fate;
@@ -30,19 +31,19 @@ pub use flaws::Closed;
 
 use crate::random::Random;
 
-/// The stream of random numbers beside the disk's own.
+/// The second stream of random numbers, besides the disk's own.
 const GARBLING: u64 = 1;
-/// Largest file. Offsets beyond it are a fault of whoever writes.
+/// Largest file. An offset beyond it is a fault of the writing code.
 const FILE_BYTES_MAX: u64 = 1 << 40;
 
 /// A handle on a disk; clones share it.
 #[derive(Debug, Clone)]
 pub struct Disk(Arc<Mutex<State>>);
 
-/// What a disk went through.
+/// Counts of what happened to a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Operations that changed the disk or were to change it.
+    /// Operations that changed the disk or would have.
     pub operations: u64,
     pub cuts_between_operations: u64,
     pub cuts_in_write: u64,
@@ -50,32 +51,32 @@ pub struct Counts {
     pub cuts_in_remove: u64,
     pub cuts_in_sync: u64,
     pub cuts_in_sync_names: u64,
-    /// What became of operations that were not synced.
+    /// Outcome of the operations that were not synced.
     pub damage: Damage,
-    /// Writes that did not fit.
+    /// Writes without enough room.
     pub full: u64,
     /// Operations that a failing disk refused.
     pub failed: u64,
-    /// What the medium lost.
+    /// Failures of the medium.
     pub sectors_lost: u64,
     pub bits_rotted: u64,
     pub files_closed: u64,
-    /// Reads and writes that failed for it.
+    /// Reads and writes that failed because of them.
     pub media_errors: u64,
 }
 
-/// What a disk has under a name.
+/// A name and its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileState {
     pub name: String,
     pub len: usize,
-    /// Nothing of it was written since it was synced last.
+    /// Nothing was written since the last sync.
     pub is_durable: bool,
-    /// The medium under it has lost something that was not written anew.
+    /// The medium has damaged a part of it that was not rewritten since.
     pub is_flawed: bool,
 }
 
-/// Operations that change something.
+/// Operations that change the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Write,
@@ -85,28 +86,28 @@ enum Operation {
     SyncNames,
 }
 
-/// When the power goes by itself.
+/// A planned power cut.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
-    /// Operations until then, the one that is cut included.
+    /// Operations until the cut, including the one that is cut.
     operations: u64,
-    /// How much of it reaches the disk if it is a write; otherwise the seed decides.
+    /// How many bytes of it reach the disk, if it is a write; `None`: the seed decides.
     bytes: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
 struct State {
     random: Random,
-    /// Draws which writes are garbled, if any are.
+    /// Decides which writes are garbled; only on flash.
     garbling: Option<Random>,
     is_off: bool,
-    /// Starts of the machine and of its processes: what was open before them is not open any longer.
+    /// Starts of the machine and of its processes; files opened before the latest one are closed.
     start: u64,
     names: Names,
     files: BTreeMap<u64, Contents>,
-    /// Numbers files and operations.
+    /// The next number of a file or an operation.
     next: u64,
-    /// Sum of all files that have names.
+    /// Bytes of all files that have names.
     bytes: u64,
     cut: Option<Cut>,
     room: Option<u64>,
@@ -115,7 +116,7 @@ struct State {
 }
 
 impl Disk {
-    /// An empty disk; what its power cuts leave follows from the seed.
+    /// Creates an empty disk; the seed determines what its power cuts leave.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -134,15 +135,15 @@ impl Disk {
         })))
     }
 
-    /// The same on flash whose cells may be half written when the power goes: of a write that was not
-    /// synced, all may be there and some bits of it changed.
+    /// Makes the disk flash whose cells may be half written at a power cut: a write that was not
+    /// synced may be complete except for some changed bits.
     #[must_use]
     pub fn garbling(self, seed: u64) -> Self {
         self.state().garbling = Some(Random::new(seed, GARBLING));
         self
     }
 
-    /// Another disk that holds the same, synced and unsynced, and draws from another seed.
+    /// Returns another disk with the same contents, synced and unsynced, and another seed.
     #[must_use]
     pub fn fork(&self, seed: u64) -> Self {
         let mut state = self.state().clone();
@@ -150,8 +151,8 @@ impl Disk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Lets the power go in the middle of the n-th changing operation (write, truncate, remove, sync,
-    /// sync of the names) from here on; 0 is at once. Everything fails from then until a restart.
+    /// Cuts the power in the middle of the n-th changing operation (write, truncate, remove, sync,
+    /// sync of the names) from here on; 0: immediately. Everything fails from then until a restart.
     pub fn cut_after(&self, operations: u64) {
         if operations == 0 {
             return self.cut();
@@ -159,17 +160,18 @@ impl Disk {
         self.state().cut = Some(Cut { operations, bytes: None });
     }
 
-    /// As [`Disk::cut_after`]; if the operation is a write, just its first `bytes` reach the disk.
+    /// Like [`Disk::cut_after`]; if the operation is a write, only its first `bytes` reach the
+    /// disk.
     pub fn cut_within(&self, operations: u64, bytes: usize) {
         self.state().cut = Some(Cut { operations: operations.max(1), bytes: Some(bytes) });
     }
 
-    /// Takes back [`Disk::cut_after`].
+    /// Cancels [`Disk::cut_after`].
     pub fn cut_never(&self) {
         self.state().cut = None;
     }
 
-    /// Lets the power go at once.
+    /// Cuts the power immediately.
     pub fn cut(&self) {
         let mut state = self.state();
         if !state.is_off {
@@ -185,14 +187,14 @@ impl Disk {
         self.state().is_off
     }
 
-    /// Power is back, and what was not synced is what the seed makes of it. Files that were open
-    /// are not open any longer. If the power was on, it was off for a moment.
+    /// Restores the power; the seed decides what is left of operations that were not synced. Open
+    /// files are closed. If the power was on, it is cut briefly.
     pub fn restart(&self) -> Damage {
         let fate = Fate::draw(&mut self.state().random);
         self.restart_with(fate)
     }
 
-    /// As [`Disk::restart`], with the manner of the damage given.
+    /// Like [`Disk::restart`], with a given kind of damage.
     pub fn restart_with(&self, fate: Fate) -> Damage {
         let mut state = self.state();
         if !state.is_off {
@@ -201,8 +203,8 @@ impl Disk {
         state.settle(fate)
     }
 
-    /// A process died and starts again, the machine did not: everything written is there, and what
-    /// was not synced still is not.
+    /// Restarts a process, but not the machine: everything written is there, and what was not
+    /// synced still is not durable.
     pub fn restart_kept(&self) {
         let mut state = self.state();
         state.is_off = false;
@@ -210,17 +212,17 @@ impl Disk {
         state.start += 1;
     }
 
-    /// Lets the disk be full at this many bytes: writes take what fits and fail.
+    /// Makes the disk full at this many bytes: a write stores what fits and fails.
     pub fn set_room(&self, room: Option<u64>) {
         self.state().room = room;
     }
 
-    /// Lets every changing operation fail without effect.
+    /// Makes every changing operation fail without effect.
     pub fn set_failing(&self, is_failing: bool) {
         self.state().is_failing = is_failing;
     }
 
-    /// All files, by name.
+    /// Returns all files, by name.
     #[must_use]
     pub fn files(&self) -> Vec<FileState> {
         let state = self.state();
@@ -236,8 +238,8 @@ impl Disk {
         state.names.iter().filter_map(file).collect()
     }
 
-    /// Lets the sector of a file that this byte lies in be unreadable, until it is written anew.
-    /// Gives the range of it.
+    /// Makes the sector that contains this byte of a file unreadable until it is rewritten. Returns
+    /// the sector's range.
     pub fn lose_sector(&self, name: &str, at: usize) -> Range<usize> {
         let sector = at / flaws::SECTOR;
         self.hurt(name, |contents, counts| {
@@ -247,7 +249,7 @@ impl Disk {
         sector * flaws::SECTOR..(sector + 1) * flaws::SECTOR
     }
 
-    /// Flips bits of a byte, until it is written anew.
+    /// Flips bits of a byte; a later write of the byte repairs it.
     pub fn rot(&self, name: &str, at: usize, bits: u8) {
         self.hurt(name, |contents, counts| {
             contents.rot(at, bits);
@@ -255,7 +257,7 @@ impl Disk {
         });
     }
 
-    /// Makes every later attempt to open a file fail.
+    /// Makes the contents of a file, or everything but its name, inaccessible for good.
     pub fn close(&self, name: &str, closed: Closed) {
         self.hurt(name, |contents, counts| {
             contents.flaws().close(closed);
@@ -263,7 +265,7 @@ impl Disk {
         });
     }
 
-    /// What a file would hold on a sound medium.
+    /// Returns the contents that a file would have on a sound medium.
     #[must_use]
     pub fn pristine(&self, name: &str) -> Vec<u8> {
         let state = self.state();
@@ -280,19 +282,19 @@ impl Disk {
         }
     }
 
-    /// What the disk went through.
+    /// Returns the counts.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state().counts
     }
 
-    /// Bytes in all files.
+    /// Returns the bytes of all files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.state().bytes
     }
 
-    /// Bytes in the files whose names begin so.
+    /// Returns the bytes of the files whose names begin with `prefix`.
     #[must_use]
     pub fn bytes_of(&self, prefix: &str) -> u64 {
         let state = self.state();
@@ -306,7 +308,7 @@ impl Disk {
 }
 
 impl Counts {
-    /// Adds what another disk went through.
+    /// Adds the counts of another disk.
     pub fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.cuts_between_operations += other.cuts_between_operations;
@@ -336,10 +338,10 @@ impl Counts {
     }
 }
 
-/// Whether an operation is carried out.
+/// How an operation is carried out.
 enum Passage {
     Whole,
-    /// The power goes in the middle of it; of a write just this many bytes reach the disk, if given.
+    /// The power fails in the middle; if given, this many bytes of a write reach the disk.
     Cut(Option<usize>),
 }
 
@@ -364,7 +366,7 @@ impl State {
         if self.is_off { Err(off()) } else { Ok(()) }
     }
 
-    /// Before every changing operation.
+    /// Counts a changing operation and decides whether it fails or is cut.
     fn pass(&mut self, operation: Operation) -> io::Result<Passage> {
         self.powered()?;
         self.counts.operations += 1;
@@ -409,7 +411,7 @@ impl State {
         self.files.get_mut(&file).ok_or_else(missing)
     }
 
-    /// Asks the medium under a file; what it refuses is counted.
+    /// Calls the medium under a file and counts its refusals.
     fn medium<T>(
         &mut self,
         file: u64,
@@ -424,7 +426,7 @@ impl State {
         self.names.find(name).ok_or_else(missing)
     }
 
-    /// `file` is given by what it is once it is known that there will be a write.
+    /// `file` returns the file; it is called only once it is certain that the write is attempted.
     fn write(
         &mut self,
         file: impl FnOnce(&mut Self) -> u64,
@@ -501,8 +503,9 @@ impl State {
         self.powered()
     }
 
-    /// Both names are durable at once: a file system does not lose a file that it renames. No cut falls
-    /// in the middle, so that disks that nobody damages draw what they always drew.
+    /// Makes both names durable at once: a file system does not lose a file that it renames. A
+    /// rename is never cut and draws no random number, so that the runs of undamaged disks do not
+    /// depend on it.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.powered()?;
         if self.is_failing {
@@ -514,7 +517,7 @@ impl State {
         Ok(())
     }
 
-    /// What a power cut leaves, all of it durable.
+    /// Applies a power cut; everything that is left is durable.
     fn settle(&mut self, fate: Fate) -> Damage {
         let logs = self.files.values().flat_map(Contents::numbers);
         let (first, last) = logs
@@ -543,7 +546,7 @@ impl State {
     }
 }
 
-/// Runs an operation for the node.
+/// Converts the result of an operation for the node.
 fn for_node<T>(work: impl FnOnce() -> io::Result<T>) -> Result<T, Fault> {
     work().map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull => Fault::Full,
@@ -553,7 +556,7 @@ fn for_node<T>(work: impl FnOnce() -> io::Result<T>) -> Result<T, Fault> {
     })
 }
 
-/// What is set aside keeps its flaws under a name that is no area's.
+/// Prefix of files that were set aside: not the name of an area. They keep their flaws.
 const ASIDE_PREFIX: &str = "bad-";
 
 impl Areas for Disk {
@@ -587,7 +590,8 @@ impl Areas for Disk {
         for_node(|| {
             let written = state.write(file, end, bytes);
             if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
-                // As a folder does: what fitted would take the room of what may follow.
+                // As the agent's folder does: the bytes that fitted would take room from later
+                // writes.
                 let file = state.find(&name)?;
                 state.truncate(file, end)?;
             }
@@ -595,7 +599,7 @@ impl Areas for Disk {
         })
     }
 
-    /// Names that are not durable are synced with it, as a folder does.
+    /// Also syncs names that are not durable, as the agent's folder does.
     fn sync(&self, area: Area) -> Result<(), Fault> {
         let mut state = self.state();
         for_node(|| {
@@ -618,17 +622,17 @@ impl Areas for Disk {
     }
 }
 
-/// A file that SQLite has open.
+/// A file that SQLite has opened.
 #[derive(Debug)]
 pub struct OpenFile {
     disk: Disk,
     file: u64,
-    /// The start of the machine in which it was opened.
+    /// The start of the machine at which it was opened.
     start: u64,
 }
 
 impl OpenFile {
-    /// The disk, if the file is still open there.
+    /// The disk, if the file has not been closed by a restart.
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.state();
         state.powered()?;

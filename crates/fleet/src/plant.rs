@@ -43,7 +43,7 @@ pub struct Plant {
     pub table: Arc<Tabulation>,
     /// Id of the profile that reads it.
     pub profile: &'static str,
-    /// The SunSpec models that a search found; none if it has another map.
+    /// The SunSpec models that a search found; empty if it has another map.
     pub models: Vec<Found>,
     /// The registers to read.
     pub plan: Plan,
@@ -103,6 +103,7 @@ impl Plants {
                 progress(done.fetch_add(more, Ordering::Relaxed) + more, total);
             }
         };
+        // Each thread takes the next plant until none is left.
         let compute_some = || -> Result<_, PlantError> {
             let mut computed = Vec::new();
             loop {
@@ -128,6 +129,7 @@ impl Plants {
             Ok(computed)
         });
         let mut computed = computed?;
+        // The order must not depend on which thread was faster.
         computed.sort_unstable_by_key(|(index, _)| *index);
         Ok(Self(computed.into_iter().map(|(_, plant)| plant).collect()))
     }
@@ -150,7 +152,7 @@ impl Plant {
         let id = table.map().profile();
         let failed = |problem: String| PlantError::Profile { profile: id, problem };
         let profile = catalogue::find(id)
-            .ok_or_else(|| failed("the catalogue does not have it".to_owned()))?;
+            .ok_or_else(|| failed("the catalogue does not list it".to_owned()))?;
         let models = if profile.needs_discovery() {
             search(&table).ok_or_else(|| failed("there are no SunSpec models".to_owned()))?
         } else {

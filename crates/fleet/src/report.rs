@@ -137,16 +137,16 @@ impl fmt::Display for Report {
         rows.push(("  lost", grouped(verdict.lost)));
         rows.push(("  doubled", grouped(verdict.doubled)));
         rows.push(("  re-stamped", grouped(verdict.restamped)));
-        rows.push(("  never sampled, and stored", grouped(verdict.invented)));
+        rows.push(("  stored but never sampled", grouped(verdict.invented)));
         rows.push((
             "  dropped by a full spool, with a gap record",
             grouped(verdict.dropped.saturating_sub(verdict.destroyed)),
         ));
         rows.push(("  destroyed by a medium, with a gap record", grouped(verdict.destroyed)));
-        rows.push(("  and with all that told of them", grouped(verdict.untellable)));
+        rows.push(("  destroyed with every record of them", grouped(verdict.untellable)));
         rows.push(("  destroyed by a medium, in no gap", grouped(verdict.untold)));
-        rows.push(("  in a gap record without need", grouped(verdict.needless)));
-        rows.push(("  in memory alone when the power went", grouped(devices.not_durable)));
+        rows.push(("  in a gap record without a loss", grouped(verdict.needless)));
+        rows.push(("  only in memory at a power cut", grouped(devices.not_durable)));
         rows.push(("batches made", grouped(devices.batches)));
         rows.push(("  sent again", grouped(devices.resent)));
         rows.push(("  longest backlog of a device", grouped(devices.backlog_max)));
@@ -194,7 +194,7 @@ impl fmt::Display for Report {
             "media: sectors lost, bits rotted, files closed",
             join(&[device_disks.sectors_lost, device_disks.bits_rotted, device_disks.files_closed]),
         ));
-        rows.push(("  reads and writes that failed for it", grouped(device_disks.media_errors)));
+        rows.push(("  reads and writes that failed", grouped(device_disks.media_errors)));
         rows.push((
             "clocks unset, wrong by more than 10 s, server's set wrong",
             join(&[devices.clocks_unset, devices.clocks_wrong, server.clock_steps]),
@@ -207,7 +207,7 @@ impl fmt::Display for Report {
         rows.push(("  corrupted", grouped(network.corrupted)));
         rows.push(("  swapped for an earlier one", grouped(network.swapped)));
         rows.push(("  sent into a partition", grouped(network.partitioned)));
-        rows.push(("  refused by devices as not theirs", grouped(devices.foreign_replies_refused)));
+        rows.push(("  refused by devices as foreign", grouped(devices.foreign_replies_refused)));
         rows.push(("inverters disturbed", grouped(devices.inverter_disturbed)));
         rows.push((
             "  reads timed out, garbled, refused, broken off",

@@ -162,6 +162,7 @@ impl Server {
         let files = ecowatt_vfs::register(&vfs, disk.clone())
             .expect("every simulation has a name of its own");
         let (clock, driver) = Clock::driven(START);
+        // A stream of its own, so that nonces do not shift the other draws.
         let nonces = Mutex::new(Random::new(scenario.seed, SERVER_STREAM ^ 1));
         let entropy = Entropy::simulated(move |bytes| {
             nonces.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
@@ -346,8 +347,8 @@ impl Server {
         Ok(())
     }
 
-    /// Packs old batches, as the server's reconciler does. An error is ignored here: the next
-    /// message meets it, too.
+    /// Packs old batches, as the server's reconciler does. An error is ignored here, because the
+    /// next message gets it, too.
     fn pack(&mut self, now: UnixMs) {
         self.pack_at = after(now, PACK_EVERY_MS.unsigned_abs());
         self.set_clock(now);
@@ -450,6 +451,7 @@ impl Server {
         out: &mut Vec<FromServer>,
     ) {
         self.counts.groups += 1;
+        // A server that is down answers nothing.
         let Some(up) = &self.up else {
             for (arrives, device, serial) in group.into_keys() {
                 self.counts.messages += 1;
@@ -467,6 +469,7 @@ impl Server {
             .iter()
             .map(|(key, bytes)| (*key, Some(Box::pin(up.ingest.take(bytes))), None))
             .collect();
+        // A message may need several commits, so this repeats until all of them have a result.
         loop {
             for (_, future, result) in &mut under_way {
                 if let Some(waiting) = future

@@ -110,7 +110,7 @@ impl fmt::Display for What {
             Self::Lost { counter } => write!(f, "message {counter} or its reply lost on the way"),
             Self::Answered { counter, accepted: true } => write!(f, "reply to {counter}"),
             Self::Answered { counter, accepted: false } => {
-                write!(f, "bytes for {counter} that are no reply to it, refused")
+                write!(f, "refused bytes that are not the reply to {counter}")
             }
             Self::Acknowledged { first, last } => write!(f, "{first} to {last} acknowledged"),
             Self::Failed { counter } => write!(f, "message {counter} failed"),

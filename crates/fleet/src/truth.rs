@@ -412,7 +412,7 @@ impl Truth {
         let mut rows = 0u16;
         loop {
             let (words, marks) = (&mut words[..columns], &mut marks[..columns]);
-            let time = decoder.next_row(words, marks).map_err(|_| "block breaks off")?;
+            let time = decoder.next_row(words, marks).map_err(|_| "block is damaged")?;
             let Some(t_ms) = time else { break };
             rows += 1;
             verdict.stored += 1;
@@ -454,7 +454,7 @@ impl Truth {
             }
         }
         if rows != block.rows {
-            return Err("block holds another number of rows than it says");
+            return Err("number of rows in the block differs from the recorded one");
         }
         Ok(())
     }
@@ -527,7 +527,7 @@ impl Truth {
         (self.lost, self.untold, self.needless) = (lost, untold, needless);
     }
 
-    /// Whether a sample is in a batch that is in a gap; none if its batch is unknown.
+    /// Whether a sample is in a batch that is in a gap; `None` if its batch is unknown.
     fn is_dropped(&self, epoch: u32, batches: &[Batched], ordinal: u32) -> Option<bool> {
         let mut its = batches.iter().filter(|batch| (batch.first..=batch.last).contains(&ordinal));
         let mut is_known = false;

@@ -82,7 +82,7 @@ pub struct Violation {
     pub invariant: Invariant,
     /// Virtual time.
     pub at_ms: i64,
-    /// The device's id in the store; none if the server broke the promise.
+    /// The device's id in the store; `None` if the server broke the promise.
     pub device: Option<String>,
     pub detail: String,
     /// What happened before, oldest first.

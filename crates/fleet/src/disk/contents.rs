@@ -1,7 +1,8 @@
-//! One file: what is read from it, and what of that is not durable.
+//! One file: its contents, and which of them are not durable.
 //!
-//! The contents are held once, as written. Beside them lies what each write since the last sync has
-//! overwritten, so that a large file costs its own size and a power cut costs what it can undo.
+//! The contents are stored once, as written, together with the bytes that each write since the last
+//! sync has overwritten. So a large file costs its own size, and a power cut costs what it can
+//! undo.
 
 use std::io;
 use std::ops::Range;
@@ -9,9 +10,9 @@ use std::ops::Range;
 use super::fate::{Fates, Reached};
 use super::flaws::Flaws;
 
-/// Room that a file grows by at least.
+/// A file's buffer grows by at least this much.
 const GROWTH_MIN: usize = 4096;
-/// Memory for what was overwritten that a sync of a small file does not give back.
+/// Memory for overwritten bytes that a sync of a small file keeps allocated.
 const UNDONE_KEPT: usize = 4096;
 
 /// Contents of a file.
@@ -20,16 +21,16 @@ pub(super) struct Contents {
     seen: Vec<u8>,
     /// Changes since the last sync, oldest first.
     log: Vec<Change>,
-    /// What they have overwritten or cut off, one after the other.
+    /// The bytes that they have overwritten or cut off, in the same order.
     undone: Vec<u8>,
-    /// Most files have none.
+    /// `None` for most files.
     flaws: Option<Box<Flaws>>,
 }
 
 #[derive(Debug, Clone)]
 struct Change {
     number: u64,
-    /// Length of the file before.
+    /// Length of the file before the change.
     len_before: usize,
     kind: Kind,
 }
@@ -40,7 +41,7 @@ enum Kind {
         offset: usize,
         len: usize,
         overwritten: Range<usize>,
-        /// The power went when this many bytes were on the disk.
+        /// The power failed when this many bytes were on the disk.
         limit: Option<usize>,
     },
     Truncate {
@@ -54,7 +55,7 @@ impl Contents {
         u64::try_from(self.seen.len()).unwrap_or(u64::MAX)
     }
 
-    /// Memory that it takes.
+    /// Allocated memory.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let log = self.log.capacity() * size_of::<Change>();
@@ -74,24 +75,24 @@ impl Contents {
         Ok(len)
     }
 
-    /// As [`Contents::len`], if the medium gives so much.
+    /// Like [`Contents::len`], if the medium can still return it.
     pub(super) fn known_len(&self) -> io::Result<u64> {
         self.flaws.as_ref().map_or(Ok(()), |flaws| flaws.is_known())?;
         Ok(self.len())
     }
 
-    /// Whether the medium takes a write; flaws that it covers are gone then.
+    /// Checks whether the medium accepts a write, and removes the flaws that it covers.
     pub(super) fn takes(&mut self, offset: usize, len: usize) -> io::Result<()> {
         let held = self.seen.len();
         self.flaws.as_mut().map_or(Ok(()), |flaws| flaws.writes(&(offset..offset + len), held))
     }
 
-    /// Whether the medium takes a cut; flaws behind it are gone then.
+    /// Checks whether the medium accepts a truncation, and removes the flaws behind it.
     pub(super) fn takes_cut(&mut self, len: usize) -> io::Result<()> {
         self.flaws.as_mut().map_or(Ok(()), |flaws| flaws.truncates(len))
     }
 
-    /// Whether the file can be opened at all.
+    /// Checks whether the file can be opened.
     pub(super) fn opens(&self) -> io::Result<()> {
         self.flaws.as_ref().map_or(Ok(()), |flaws| flaws.is_open())
     }
@@ -108,7 +109,7 @@ impl Contents {
         self.flaws.get_or_insert_default()
     }
 
-    /// Puts another byte where one is, durable at once.
+    /// Flips bits of a byte, durable immediately.
     pub(super) fn rot(&mut self, at: usize, bits: u8) {
         let Some(byte) = self.seen.get_mut(at) else { return };
         let (was, is) = (*byte, *byte ^ bits);
@@ -116,7 +117,7 @@ impl Contents {
         self.flaws().rot(at, was, is);
     }
 
-    /// What it would hold on a sound medium.
+    /// The contents that it would have on a sound medium.
     pub(super) fn pristine(&self) -> Vec<u8> {
         let mut bytes = self.seen.clone();
         if let Some(flaws) = &self.flaws {
@@ -150,14 +151,14 @@ impl Contents {
         self.undone.shrink_to(UNDONE_KEPT.max(self.seen.len() / 16));
     }
 
-    /// Keeps what is about to go until the next sync.
+    /// Stores bytes that are about to be overwritten, until the next sync.
     fn keep(&mut self, range: Range<usize>) -> Range<usize> {
         let from = self.undone.len();
         self.undone.extend_from_slice(&self.seen[range]);
         from..self.undone.len()
     }
 
-    /// Grows by a little more than what is asked, not to twice the size: files can be large.
+    /// Grows by a little more than requested instead of doubling: files can be large.
     fn grow(&mut self, len: usize) {
         if len > self.seen.capacity() {
             let more = len - self.seen.len() + (len / 8).max(GROWTH_MIN);
@@ -168,11 +169,12 @@ impl Contents {
         }
     }
 
-    /// Leaves what a power cut leaves; all of it is durable.
+    /// Applies a power cut; everything that is left is durable.
     pub(super) fn settle(&mut self, fates: &mut Fates<'_>) {
         let log = std::mem::take(&mut self.log);
         let undone = std::mem::take(&mut self.undone);
-        // Backwards to the last sync; on the way, what each write brought is taken along.
+        // First back to the last sync, keeping the bytes of each write; then forward again with
+        // those that reached the disk.
         let mut brought = Vec::with_capacity(log.len());
         for change in log.iter().rev() {
             match &change.kind {

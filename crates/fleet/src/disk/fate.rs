@@ -1,28 +1,28 @@
-//! What becomes of operations that were not synced when the power went.
+//! Outcome of operations that were not synced when the power failed.
 
 use crate::random::Random;
 
-/// Sectors that a torn write reaches the disk in.
+/// A torn write reaches the disk in sectors of this size.
 const SECTOR: usize = 512;
-/// How many writes that were not synced arrive garbled, and how many bytes of one are at most.
+/// One in this many unsynced writes is garbled, in at most this many bytes.
 const GARBLED_ONE_IN: u64 = 3;
 const GARBLED_BYTES_MAX: u64 = 4;
 
-/// The manner of the damage.
+/// The kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Everything had reached the disk.
+    /// Everything has reached the disk.
     Kept,
-    /// Nothing had.
+    /// Nothing has.
     Lost,
-    /// What came before a moment had, in the order in which it came.
+    /// The operations before a certain moment have, in their order.
     Ordered,
-    /// Each operation had, had not, or, being a write, had in part.
+    /// Each operation has or has not; a write also in part.
     Mixed,
 }
 
 impl Fate {
-    /// Every manner.
+    /// All kinds of damage.
     pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::Ordered, Self::Mixed];
 
     pub(super) fn draw(random: &mut Random) -> Self {
@@ -35,7 +35,7 @@ impl Fate {
     }
 }
 
-/// What became of operations that were not synced.
+/// Counts of the outcomes of operations that were not synced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Damage {
     pub writes_kept: u64,
@@ -61,33 +61,33 @@ impl Damage {
     }
 }
 
-/// Which parts of a write reached the disk, as ranges of it.
+/// Which ranges of a write have reached the disk.
 pub(super) enum Reached {
     Whole,
-    /// Nothing of it; the file may have grown all the same.
+    /// No byte of it, although the file may have grown.
     Nothing {
         has_grown: bool,
     },
     Parts(Vec<std::ops::Range<usize>>),
-    /// All of it, with these bits of these bytes changed.
+    /// The whole write, with these bits of these bytes changed.
     Garbled(Vec<(usize, u8)>),
 }
 
-/// Decides, one operation after the other.
+/// Decides about one operation after the other.
 pub(super) struct Fates<'a> {
     fate: Fate,
     random: &'a mut Random,
-    /// Draws which writes are garbled, if any are.
+    /// Decides which writes are garbled; only on flash.
     garbling: Option<&'a mut Random>,
-    /// Operations from this one on are lost, if they kept their order.
+    /// For [`Fate::Ordered`]: operations from this one on are lost.
     moment: u64,
-    /// How many of ten operations are kept, if they did not.
+    /// For [`Fate::Mixed`]: this many of ten operations are kept.
     kept_of_ten: u64,
     damage: Damage,
 }
 
 impl<'a> Fates<'a> {
-    /// `numbers` are the first and the last operation that there is to decide about.
+    /// `numbers` are the first and the last operation to decide about.
     pub(super) fn new(
         fate: Fate,
         random: &'a mut Random,
@@ -112,7 +112,8 @@ impl<'a> Fates<'a> {
         }
     }
 
-    /// A write of `len` bytes at `offset`; `limit` if it was cut behind that many.
+    /// Decides about a write of `len` bytes at `offset`; `limit` if it was cut after that many
+    /// bytes.
     pub(super) fn write(
         &mut self,
         number: u64,
@@ -136,7 +137,8 @@ impl<'a> Fates<'a> {
         Reached::Nothing { has_grown }
     }
 
-    /// The same on a disk whose cells may be left half written. What else befalls the disk stays as it is.
+    /// Like [`Fates::write`], on flash whose cells may be half written. The draws for all other
+    /// damage stay the same.
     pub(super) fn write_or_garble(
         &mut self,
         number: u64,
@@ -166,7 +168,7 @@ impl<'a> Fates<'a> {
             0 => std::iter::once(0..within(len)).collect(),
             1 => std::iter::once(within(len)..len).collect(),
             _ => {
-                // The sectors are the disk's, not the write's.
+                // Sectors are aligned to the disk, not to the write.
                 let mut parts = Vec::new();
                 let mut from = 0;
                 while from < len {
@@ -191,7 +193,8 @@ impl<'a> Fates<'a> {
         is_kept
     }
 
-    /// How many of a name's changes reached the disk: those before the first that did not.
+    /// Returns how many of a name's changes reached the disk: those before the first one that did
+    /// not.
     pub(super) fn changes(&mut self, numbers: impl ExactSizeIterator<Item = u64>) -> usize {
         let all = numbers.len();
         let mut kept = 0;

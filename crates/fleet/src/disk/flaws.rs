@@ -1,31 +1,31 @@
-//! What the medium under a file has lost: sectors that cannot be read, bits that have changed, a file
-//! that cannot be opened.
+//! The flaws of the medium under a file: unreadable sectors, changed bits, a file that cannot be
+//! opened.
 //!
-//! A flaw stays until what it hit is written anew, as a drive replaces a sector that is written; a file
-//! that cannot be opened stays so under whatever name it is given.
+//! A flaw stays until its place is rewritten, because a drive then replaces the sector. A file that
+//! cannot be opened stays so, also under another name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
-/// Sectors that fail as a whole.
+/// The medium fails in units of this many bytes.
 pub(super) const SECTOR: usize = 512;
 
 /// The flaws of one file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flaws {
     unreadable: BTreeSet<usize>,
-    /// Where a byte has changed, what it was and what it became.
+    /// Bytes that have changed: their place, the original and the current value.
     rotted: BTreeMap<usize, (u8, u8)>,
     closed: Option<Closed>,
 }
 
-/// How far a file is closed to whoever wants it.
+/// Which parts of a file are inaccessible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// Its contents can be neither read nor written.
+    /// Its contents can neither be read nor written.
     Contents,
-    /// Nor can anything be learned about it but its name.
+    /// Its length is unknown, too; only the name remains.
     Everything,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn failed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "input/output error")
 }
 
-/// The sectors that a range of bytes lies in.
+/// The sectors that overlap a range of bytes.
 fn sectors(range: &Range<usize>) -> Range<usize> {
     if range.is_empty() {
         return 0..0;
@@ -59,7 +59,7 @@ impl Flaws {
         self.rotted.insert(at, (was, is));
     }
 
-    /// Whether anything but the name can be had.
+    /// Fails if only the name is accessible.
     pub(super) fn is_known(&self) -> io::Result<()> {
         if self.closed == Some(Closed::Everything) { Err(failed()) } else { Ok(()) }
     }
@@ -76,7 +76,8 @@ impl Flaws {
         }
     }
 
-    /// Before a write to a file of this length: what is left of a sector must be read to be kept.
+    /// Checks a write to a file of length `len`: a sector that is only partly overwritten must be
+    /// readable.
     pub(super) fn writes(&mut self, range: &Range<usize>, len: usize) -> io::Result<()> {
         self.is_open()?;
         let is_covered = |sector: usize| {
@@ -98,7 +99,7 @@ impl Flaws {
         Ok(())
     }
 
-    /// Takes back what has changed in the contents.
+    /// Restores the original bytes in the contents.
     pub(super) fn undo(&self, contents: &mut [u8]) {
         for (at, (was, is)) in &self.rotted {
             if let Some(byte) = contents.get_mut(*at).filter(|byte| **byte == *is) {

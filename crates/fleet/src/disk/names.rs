@@ -1,6 +1,6 @@
-//! Which name is which file, and which of that is durable.
+//! Which name belongs to which file, and what of that is durable.
 //!
-//! Changes of one name reach the disk in their order, changes of different names in any.
+//! Changes of one name reach the disk in their order, changes of different names in any order.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Names(BTreeMap<String, Name>);
 #[derive(Debug, Clone, Default)]
 struct Name {
     file: Option<u64>,
-    /// What the name stood for before each change since it was last durable, and the change's number.
+    /// The file before each change since the name was last durable, and the number of the change.
     before: Vec<(Option<u64>, u64)>,
 }
 
@@ -22,7 +22,7 @@ impl Names {
         self.0.get(name)?.file
     }
 
-    /// Names and files, by name.
+    /// Names with their files, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(name, held)| Some((name.as_str(), held.file?)))
     }
@@ -32,20 +32,20 @@ impl Names {
         self.0.values().flat_map(|name| name.before.iter().map(|(_, number)| *number))
     }
 
-    /// Lets a name stand for a file or for none.
+    /// Assigns a file to a name, or none.
     pub(super) fn change(&mut self, name: &str, file: Option<u64>, number: u64) {
         let held = self.0.entry(name.to_owned()).or_default();
         held.before.push((held.file, number));
         held.file = file;
     }
 
-    /// Lets another name stand for a file, for good.
+    /// Renames a file, durable immediately.
     pub(super) fn rename(&mut self, from: &str, to: &str, file: u64) {
         self.0.remove(from);
         self.0.insert(to.to_owned(), Name { file: Some(file), before: Vec::new() });
     }
 
-    /// Makes all changes durable; gives the files that no name stands for.
+    /// Makes all changes durable; returns the files that no longer have a name.
     pub(super) fn sync(&mut self) -> Vec<u64> {
         let mut gone = Vec::new();
         for name in self.0.values_mut() {
@@ -55,7 +55,7 @@ impl Names {
         gone
     }
 
-    /// Leaves what a power cut leaves.
+    /// Applies a power cut.
     pub(super) fn settle(&mut self, fates: &mut Fates<'_>) {
         for name in self.0.values_mut() {
             let kept = fates.changes(name.before.iter().map(|(_, number)| *number));

@@ -1,4 +1,4 @@
-//! What the disk promises, and what it does with what it has not promised.
+//! Tests the disk's promises, and what it does where it promises nothing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -60,7 +60,7 @@ fn what_was_synced_outlasts_every_cut() {
         disk.write_at("a", 7, b" and more").unwrap();
         disk.restart();
         assert_eq!(&read(&disk, "a")[..7], b"durable");
-        // What a restart left is durable.
+        // What is left after a restart is durable.
         let left = read(&disk, "a");
         disk.restart();
         assert_eq!(read(&disk, "a"), left);
@@ -147,7 +147,7 @@ fn truncations_and_growth_are_undone_like_writes() {
         assert_eq!(read(&disk, "a"), expected);
         assert_eq!(disk.bytes(), u64::try_from(expected.len()).unwrap());
     }
-    // Whatever is left is made of what was written, and the count of bytes is right.
+    // Everything left was written at some time, and the count of bytes is right.
     for seed in 0..500 {
         let disk = with_file(seed, b"abcdef");
         disk.truncate("a", 2).unwrap();
@@ -331,7 +331,7 @@ fn cells_that_were_half_written_are_changed_within_the_write_alone() {
     assert!((100..250).contains(&garbled), "{garbled}");
 }
 
-/// A durable file of four sectors and a bit.
+/// A durable file of a little more than four sectors.
 fn with_sectors() -> Disk {
     with_file(1, &[7; 2_100])
 }
