@@ -89,7 +89,7 @@ fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
     disk.write_at("a", 0, b"new").unwrap();
     Files::sync_names(&disk).unwrap();
     disk.restart_with(Fate::Lost);
-    assert_eq!(read(&disk, "a"), b"", "the name is the other file's");
+    assert_eq!(read(&disk, "a"), b"", "the name has the other file");
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn file_that_sqlite_has_open_ends_with_the_power() {
     disk.open("db-wal", true).unwrap().write_at(0, b"frame").unwrap();
     disk.restart_with(Fate::Lost);
     assert_eq!((read(&disk, "db"), disk.exists("db-wal").unwrap()), (b"page".to_vec(), false));
-    assert!(file.write_at(0, b"late").is_err(), "what was open before the cut is not open");
+    assert!(file.write_at(0, b"late").is_err(), "a restart closes open files");
     assert!(file.size().is_err() && file.read_at(0, &mut [0]).is_err());
 
     disk.open("db", false).unwrap().write_at(4, b"more").unwrap();
@@ -343,9 +343,9 @@ fn unreadable_sector_costs_itself_until_it_is_written_anew() {
     let reads = |at: u64, len: usize| disk.read_at("a", at, &mut vec![0; len]).is_ok();
     assert!(!reads(0, 2_100) && !reads(511, 2) && !reads(1_023, 1));
     assert!(reads(0, 512) && reads(1_024, 1_076) && reads(600, 0));
-    assert!(disk.write_at("a", 600, &[1; 10]).is_err(), "the rest of the sector is not known");
+    assert!(disk.write_at("a", 600, &[1; 10]).is_err(), "the rest of the sector is lost");
     disk.restart_with(Fate::Lost);
-    assert!(!reads(600, 1), "no restart mends it");
+    assert!(!reads(600, 1), "a restart repairs nothing");
     disk.write_at("a", 500, &[1; 600]).unwrap();
     assert!(reads(0, 2_100));
 
@@ -357,7 +357,7 @@ fn unreadable_sector_costs_itself_until_it_is_written_anew() {
     assert!(reads(0, 2_148));
     disk.lose_sector("a", 2_100);
     disk.write_at("a", 2_048, &[3; 100]).unwrap();
-    assert!(reads(0, 2_148), "what is written up to its end needs nothing of what was there");
+    assert!(reads(0, 2_148), "a write to the end of the file needs no old bytes");
     assert!(disk.files().iter().all(|file| !file.is_flawed));
     assert_eq!((disk.counts().sectors_lost, disk.counts().media_errors), (3, 6));
 }
