@@ -1,7 +1,7 @@
-//! Keys that were asked for and do not exist, remembered so that asking again costs no query.
+//! Remembers keys that were looked up and do not exist, so that asking again costs no query.
 //!
-//! Anybody may name any key. One that does not exist may be given later, so whoever gives keys says
-//! so, and an answer that was looked up before that is not remembered.
+//! Anyone can name any key. A missing key may be created later: the caller that creates keys
+//! reports it here, and results of look-ups that began earlier are not remembered.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,20 @@ use crate::limits::ABSENT_KEYS_MAX;
 
 type Key = (DeviceNumber, KeyGeneration);
 
-/// The keys that do not exist.
+/// The keys known not to exist.
 #[derive(Debug, Default)]
 pub(crate) struct AbsentKeys(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     keys: HashSet<Key>,
-    /// Oldest first; it may name some that are not in `keys` any more.
+    /// Oldest first; may contain some that were already removed from `keys`.
     order: VecDeque<Key>,
-    /// How often keys were given.
+    /// How often keys were created. A look-up that sees it change is not remembered.
     given: u64,
 }
 
-/// When a look-up began.
+/// Value of `State::given` when a look-up began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun(u64);
 
@@ -34,7 +34,7 @@ impl AbsentKeys {
         self.lock().keys.contains(&key)
     }
 
-    /// To be asked before a key is looked up.
+    /// Must be called before a key is looked up.
     pub(crate) fn begin(&self) -> Begun {
         Begun(self.lock().given)
     }
@@ -53,7 +53,7 @@ impl AbsentKeys {
         }
     }
 
-    /// A device was given keys; their commit is done.
+    /// Must be called after the commit that creates keys of a device.
     pub(crate) fn given(&self, device: DeviceNumber) {
         let mut state = self.lock();
         state.given += 1;

@@ -81,8 +81,8 @@ pub(crate) fn list_tokens(db: &Connection) -> Result<Vec<Token>, StoreError> {
     Ok(tokens)
 }
 
-/// Deletes a token and its sessions. With `keep_owner`, the last token of an owner that is valid at
-/// that time stays.
+/// Deletes a token and its sessions. With `keep_owner`, the last owner token that is valid at that
+/// time is not deleted.
 pub(crate) fn delete_token(
     db: &Connection,
     journal: &Journal,
@@ -110,7 +110,7 @@ pub(crate) fn delete_token(
     Ok(())
 }
 
-/// Makes a session; the oldest of its token make way.
+/// Creates a session; beyond the limit it replaces the oldest of its token.
 pub(crate) fn create_session(
     db: &Connection,
     new: &NewSession,
@@ -147,7 +147,7 @@ pub(crate) fn find_session(
     Ok(db.prepare_cached(&sql)?.query_row(params![hash, now.0], found).optional()?)
 }
 
-/// Whether a token, or a session of it, is still valid.
+/// Returns whether a token or one of its sessions is valid.
 pub(crate) fn is_valid(
     db: &Connection,
     id: TokenId,
@@ -163,7 +163,7 @@ pub(crate) fn is_valid(
         .exists(params![id.0, session.map(|session| session.0), now.0])?)
 }
 
-/// Sessions that run at `now`, the youngest first.
+/// Returns the sessions that are valid at `now`, newest first.
 pub(crate) fn list_sessions(db: &Connection, now: UnixMs) -> Result<Vec<Session>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT session.id, token.id, token.name, session.created, session.expires,
@@ -202,7 +202,7 @@ pub(crate) fn delete_session(
     Ok(deleted.is_some())
 }
 
-/// Deletes all sessions but one; gives their number.
+/// Deletes all sessions but one; returns how many.
 pub(crate) fn delete_sessions(
     db: &Connection,
     journal: &Journal,
@@ -219,7 +219,7 @@ pub(crate) fn delete_sessions(
     Ok(deleted.len())
 }
 
-/// Notes when tokens and sessions were used last.
+/// Stores when tokens and sessions were last used.
 pub(crate) fn note_uses(db: &Connection, uses: &[Use]) -> Result<(), StoreError> {
     let mut tokens = db.prepare_cached(
         "UPDATE token SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1",
@@ -236,7 +236,7 @@ pub(crate) fn note_uses(db: &Connection, uses: &[Use]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Whether somebody owns the server: then its set-up link is void, printed or not.
+/// Returns whether the server has an owner token: then its set-up link is void, printed or not.
 pub(crate) fn is_owned(db: &Connection) -> Result<bool, StoreError> {
     Ok(db.prepare_cached("SELECT 1 FROM token WHERE role = ?1")?.exists([Role::Owner.as_str()])?)
 }

@@ -1,4 +1,4 @@
-//! Statements on the lines that say who changed what.
+//! Statements on the audit log.
 
 use ecowatt_model::UnixMs;
 use rusqlite::{Connection, params};
@@ -7,14 +7,14 @@ use crate::StoreError;
 use crate::audit::{AuditLine, Audited, By};
 use crate::limits::{AUDIT_KEPT, AUDIT_REMOVED_MAX};
 
-/// Writes a line, and removes some of those that are older than [`AUDIT_KEPT`].
+/// Writes a line, and removes some that are older than [`AUDIT_KEPT`].
 pub(super) fn note(db: &Connection, audited: &Audited, subject: &str) -> Result<(), StoreError> {
     let By { who, request, at } = audited.by();
     db.prepare_cached(
         "INSERT INTO audit (at, who, request, change, subject) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![at.0, who, request, audited.change(), subject])?;
-    // The oldest lines have the lowest numbers, so that nothing else is looked at.
+    // The oldest lines have the lowest ids, so this reads no other lines.
     let kept_ms = i64::try_from(AUDIT_KEPT.as_millis()).unwrap_or(i64::MAX);
     db.prepare_cached(
         "DELETE FROM audit WHERE id IN (
@@ -24,7 +24,7 @@ pub(super) fn note(db: &Connection, audited: &Audited, subject: &str) -> Result<
     Ok(())
 }
 
-/// Lines below one of them, the youngest first.
+/// Returns the lines below the given one, newest first.
 pub(crate) fn list(
     db: &Connection,
     before: Option<i64>,

@@ -1,9 +1,9 @@
-//! Copies of the database: made beside a server that goes on, and put in place of a lost one.
+//! Backups of the database: made while a server runs, and restored in place of a lost database.
 //!
 //! A copy is made under one read transaction, so that it is the database of one commit and no later
-//! commit makes it begin again. The write-ahead log cannot begin again either for as long as that
-//! lasts, so its growth is watched. A finished copy is sealed with a checksum of everything in it: that
-//! SQLite finds a file in order says nothing about the bytes in its rows.
+//! commit restarts it. Until it ends, the write-ahead log cannot be restarted either, so its growth
+//! is reported. A finished copy is sealed with a checksum of all its contents: SQLite's integrity
+//! check does not verify the bytes inside rows.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -25,7 +25,7 @@ use crate::{Cause, OpenError, StoreError};
 
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
-/// How far a copy is.
+/// Progress of a copy.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyProgress {
     pub pages: u64,
@@ -34,7 +34,7 @@ pub struct CopyProgress {
     pub log_growth: u64,
 }
 
-/// What a copy holds.
+/// Contents of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     pub schema: u32,
@@ -42,39 +42,37 @@ pub struct Contents {
     pub devices: u64,
     pub keys: u64,
     pub tokens: u64,
-    /// Batches that devices were told are stored.
+    /// Batches that were acknowledged to devices.
     pub batches: u64,
     pub samples: u64,
 }
 
-/// A copy that was put in place.
+/// Result of restoring a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restored {
     pub contents: Contents,
-    /// Lines of what was revoked that were looked at.
+    /// Revocations in the journals that were applied.
     pub revocations: usize,
-    /// Whether the copy carried a checksum, that is, was made by [`back_up`].
+    /// Whether the copy had a checksum, that is, was made by [`back_up`].
     pub was_sealed: bool,
 }
 
-/// Why there is no copy.
+/// Why a copy was not made or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("{0} is there already; nothing is overwritten")]
+    #[error("{0} exists already; nothing is overwritten")]
     Exists(PathBuf),
-    #[error(
-        "{0} is left of another database and would be taken for a part of this one; move it away"
-    )]
+    #[error("{0} belongs to another database, and SQLite would use it with this one; move it away")]
     Left(PathBuf),
-    #[error("{0} is no database of this program")]
+    #[error("{0} is not a database of this program")]
     Foreign(PathBuf),
     #[error("{path} was written by a later version (schema {found}, this one knows {known})")]
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("{path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
-    #[error("line {line} of {path} cannot be used: {error}; repair it or take it out by hand")]
+    #[error("line {line} of {path} is invalid: {error}; correct or delete the line")]
     Revocations { path: PathBuf, line: usize, error: BadLineError },
-    #[error("it was broken off")]
+    #[error("the copy was abandoned")]
     BrokenOff,
     #[error("cannot use {path}")]
     File {
@@ -94,19 +92,20 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// Why a line of a journal says nothing.
+/// Why a line of a journal is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct BadLineError(#[from] BadLine);
 
-/// Copies the database in the folder `data` to the file `to`, which appears when it is whole and
-/// checked. What was acknowledged before this is called is in it. A server may run on the folder.
+/// Copies the database in the folder `data` to the file `to`, which appears when it is complete and
+/// checked. It contains everything acknowledged before this call. A server may be running on the
+/// folder.
 ///
-/// `go_on` is asked again and again; once it answers no, the copy is given up.
+/// `go_on` is called repeatedly; when it returns false, the copy is abandoned.
 ///
 /// # Errors
-/// If `to` exists, the copy is given up, or something cannot be read or written. Nothing is at `to`
-/// then.
+/// Fails if `to` exists, if the copy is abandoned, or if something cannot be read or written.
+/// Nothing is left at `to` then.
 pub fn back_up(
     data: &Path,
     to: &Path,
@@ -123,12 +122,12 @@ pub fn back_up(
     Ok(contents)
 }
 
-/// Puts a copy into the folder `data` as its database, once it was found whole. What the folder's
-/// journal and the one given say is revoked is revoked in it; its sessions and claim codes end.
+/// Checks a copy and puts it into the folder `data` as its database. Applies the revocations in the
+/// folder's journal and in the given one, and deletes the copy's sessions and unredeemed claims.
 ///
 /// # Errors
-/// If a server runs on the folder or has left a database in it, or the copy cannot be relied on. The
-/// folder has no database then.
+/// Fails if a server is running on the folder, if it has a database, or if the copy is damaged. No
+/// database is added to the folder then.
 pub fn restore(
     from: &Path,
     data: &Path,
@@ -180,7 +179,7 @@ fn entries(path: &Path) -> Result<Entries, BackupError> {
     }
 }
 
-/// Ends in a copy what may have been ended since it was made.
+/// Revokes in a copy what may have been revoked since it was made.
 fn revoke(
     connection: &mut Connection,
     own: &[Revocation],
@@ -190,13 +189,14 @@ fn revoke(
     let transaction = connection.transaction()?;
     journal::apply(&transaction, own)?;
     journal::apply(&transaction, given)?;
-    // These are soon made anew, and a journal that was copied an hour ago does not know the last ones.
+    // Sessions and claims are easily created again, and a journal that was copied an hour ago lacks
+    // the latest revocations.
     transaction.execute("DELETE FROM session", [])?;
     transaction.execute("DELETE FROM claim WHERE redeemed IS NULL", [])?;
     transaction.commit()
 }
 
-/// Adds to the folder's journal what the one given says more.
+/// Appends revocations to the folder's journal that only the given one has.
 fn keep(data: &Path, own: &[Revocation], given: &[Revocation]) -> Result<(), StoreError> {
     let journal = Journal::in_folder(data);
     for revocation in given.iter().filter(|line| !own.contains(line)) {
@@ -205,7 +205,7 @@ fn keep(data: &Path, own: &[Revocation], given: &[Revocation]) -> Result<(), Sto
     journal.sync()
 }
 
-/// Copies a database as it is at one commit.
+/// Copies a database as of one commit.
 fn copy(
     from: &Path,
     to: &Path,
@@ -229,15 +229,16 @@ fn copy(
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags).map_err(cannot_read)?;
     source.busy_timeout(BUSY_TIMEOUT).map_err(cannot_read)?;
-    // Held to the end of the copy; without it each commit would make the copy begin again.
+    // Held to the end of the copy; without it each commit would restart the copy.
     source.execute_batch("BEGIN").map_err(cannot_read)?;
     let contents = read_contents(&source, from, cannot_read)?;
+    // The read transaction keeps the log from restarting, so its growth is reported to the caller.
     let log = with_suffix(from, "-wal");
     let log_length = || fs::metadata(&log).map_or(0, |metadata| metadata.len());
     let log_at_first = log_length();
 
     let mut target = Connection::open(to).map_err(cannot_write)?;
-    // A copy that is broken off is thrown away, and a whole one is synced at its end.
+    // An abandoned copy is deleted, and a complete one is synced at the end.
     target
         .pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))
         .map_err(cannot_write)?;
@@ -261,7 +262,7 @@ fn copy(
             StepResult::Done => break,
             _ if !is_wanted => return Err(BackupError::BrokenOff),
             StepResult::More => {}
-            // Somebody looks at the copy that is being made.
+            // Another process is reading the copy.
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -298,8 +299,8 @@ fn read_contents(
     })
 }
 
-/// Opens a copy, as one file that wants none beside it: it may have to be read from a medium that
-/// cannot be written to.
+/// Opens a copy in a journal mode that needs no second file: it may have to be read from a
+/// read-only medium.
 fn open_copy(path: &Path) -> Result<Connection, BackupError> {
     let cannot = |cause| database(path, cause);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -310,7 +311,7 @@ fn open_copy(path: &Path) -> Result<Connection, BackupError> {
     Ok(connection)
 }
 
-/// Whether a copy is in order and holds what its source held; `named` is what the error names.
+/// Checks that a copy is intact and has the contents of its source; `named` is the path for errors.
 fn check(connection: &Connection, named: &Path, expected: &Contents) -> Result<(), BackupError> {
     let damaged = |what: String| BackupError::Damaged { path: named.to_owned(), what };
     let cannot = |cause: rusqlite::Error| damaged(cause.to_string());
@@ -324,7 +325,7 @@ fn check(connection: &Connection, named: &Path, expected: &Contents) -> Result<(
         .optional()
         .map_err(cannot)?;
     if let Some(table) = orphan {
-        return Err(damaged(format!("a row of {table} refers to one that is not there")));
+        return Err(damaged(format!("a row of {table} refers to a missing row")));
     }
     let held = read_contents(connection, named, cannot)?;
     if held != *expected {
@@ -333,7 +334,7 @@ fn check(connection: &Connection, named: &Path, expected: &Contents) -> Result<(
     Ok(())
 }
 
-/// Writes the checksum of a copy into it.
+/// Writes a copy's checksum into it.
 fn seal(connection: &mut Connection) -> rusqlite::Result<()> {
     let checksum = checksum(connection)?;
     let transaction = connection.transaction()?;
@@ -342,7 +343,7 @@ fn seal(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Checks the checksum of a copy and takes it out; says whether there was one.
+/// Verifies the checksum of a copy and removes it; returns whether there was one.
 fn unseal(connection: &mut Connection, named: &Path) -> Result<bool, BackupError> {
     let damaged = |what: &str| BackupError::Damaged { path: named.to_owned(), what: what.into() };
     let cannot = |cause: rusqlite::Error| damaged(&cause.to_string());
@@ -362,7 +363,7 @@ fn unseal(connection: &mut Connection, named: &Path) -> Result<bool, BackupError
     Ok(true)
 }
 
-/// Checksum of the schema and all rows, the seal aside.
+/// Checksum of the schema and all rows, without the seal.
 fn checksum(connection: &Connection) -> rusqlite::Result<u32> {
     let mut digest = CHECKSUM.digest();
     let mut tables = connection.prepare(
@@ -404,15 +405,15 @@ fn close(connection: Connection, path: &Path) -> Result<(), BackupError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|cause| file(path, cause))
 }
 
-/// A file that goes unless it gets its name.
+/// A file that is deleted on drop unless it was renamed to its final name.
 struct Partial {
     path: PathBuf,
-    /// Locked, so that what a kill has left is told from what somebody is making.
+    /// Locked, to tell a file left by a killed process from one in use.
     _file: File,
 }
 
 impl Partial {
-    /// Makes it in place of one that a kill has left.
+    /// Creates the file, replacing one left by a killed process.
     fn create(path: PathBuf) -> Result<Self, BackupError> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
@@ -425,7 +426,7 @@ impl Partial {
         if held.try_lock().is_err() {
             return Err(BackupError::Exists(path));
         }
-        // Whoever held it until just now may have given it its name.
+        // Its previous owner may have renamed it a moment ago, so the opened file cannot be used.
         remove(&path);
         options.create_new(true);
         let made = options.open(&path).map_err(|cause| file(&path, cause))?;
@@ -451,7 +452,7 @@ impl Drop for Partial {
 
 fn remove(partial: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        // Most are not there.
+        // Most of these do not exist.
         let _ = fs::remove_file(with_suffix(partial, suffix));
     }
 }

@@ -1,8 +1,8 @@
-//! What operators correct: names, places and time zones of devices and sites, devices that are reset,
-//! and those that go.
+//! Changes by operators: names, places and time zones of devices and sites, and resetting and
+//! deleting devices.
 //!
-//! A device that is deleted is gone at once for everybody who looks, and its keys are void. What it has
-//! stored goes afterwards, so many rows a commit, so that nobody's message waits for it.
+//! A deleted device is hidden at once, and its keys are void. Its stored data is removed
+//! afterwards, a limited number of rows per commit, so that no message waits long.
 
 use ecowatt_model::{DeviceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -16,8 +16,8 @@ use crate::latest::Latest;
 use crate::limits::DELETED_ROWS_PER_COMMIT;
 use crate::reported::SelfReport;
 
-/// Tables with rows of a device, and what of their keys comes after the device. The device's own row
-/// goes last.
+/// Tables with rows of a device, and the columns of their keys after the device. The device's own
+/// row is deleted last.
 const TABLES: [(&str, &str); 14] = [
     ("claim", "id"),
     ("device_key", "generation"),
@@ -35,7 +35,7 @@ const TABLES: [(&str, &str); 14] = [
     ("device", "number"),
 ];
 
-/// Changes a device's name and site.
+/// Changes the name and site of a device.
 pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<(), EditError> {
     let device = edit.device.0;
     let held: Option<(i64, String)> = db
@@ -66,7 +66,7 @@ pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<(), Edit
     Ok(())
 }
 
-/// Changes a site's name and time zone.
+/// Changes the name and time zone of a site.
 pub(crate) fn edit_site(db: &Connection, edit: &EditSite) -> Result<(), EditError> {
     let site = edit.site.0;
     let held: Option<String> = db
@@ -97,7 +97,7 @@ fn has_days(db: &Connection, of: &str, value: i64) -> Result<bool, StoreError> {
     Ok(db.prepare_cached(&format!("SELECT 1 FROM inverter_state WHERE {of}"))?.exists([value])?)
 }
 
-/// Deletes a site without devices.
+/// Deletes a site that has no devices.
 pub(crate) fn delete_site(db: &Connection, site: SiteId) -> Result<(), EditError> {
     if db.prepare_cached("SELECT 1 FROM device WHERE site = ?1")?.exists([site.0])? {
         return Err(EditError::InUse);
@@ -108,8 +108,8 @@ pub(crate) fn delete_site(db: &Connection, site: SiteId) -> Result<(), EditError
     }
 }
 
-/// Revokes a device's keys and believes nothing any more of what was reported under them; what they
-/// have stored stays. Says whether there is such a device.
+/// Revokes a device's keys and discards what was reported under them; its stored samples stay.
+/// Returns whether the device exists.
 pub(crate) fn reset_device(
     db: &Connection,
     journal: &Journal,
@@ -134,7 +134,8 @@ pub(crate) fn reset_device(
     Ok(true)
 }
 
-/// Revokes a device's keys, marks it as deleted and takes it from its site, which is free at once. Says whether there is such a device.
+/// Revokes a device's keys, marks it as deleted and removes it from its site, which is then free.
+/// Returns whether the device exists.
 pub(crate) fn delete_device(
     db: &Connection,
     journal: &Journal,
@@ -150,7 +151,7 @@ pub(crate) fn delete_device(
     Ok(true)
 }
 
-/// Removes some rows of a device that is deleted; says whether there may be more.
+/// Removes some rows of a deleted device; returns whether there may be more.
 pub(crate) fn sweep(db: &Connection) -> Result<bool, StoreError> {
     let device: Option<u32> = db
         .prepare_cached("SELECT number FROM device WHERE deleted IS NOT NULL LIMIT 1")?
@@ -173,7 +174,7 @@ pub(crate) fn sweep(db: &Connection) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Whether a device is deleted whose rows are not all gone.
+/// Returns whether a deleted device still has rows.
 pub(crate) fn has_deleted(db: &Connection) -> Result<bool, StoreError> {
     Ok(db.prepare_cached("SELECT 1 FROM device WHERE deleted IS NOT NULL")?.exists([])?)
 }
@@ -184,7 +185,7 @@ fn is_there(db: &Connection, device: DeviceNumber) -> Result<bool, StoreError> {
         .exists([device.0])?)
 }
 
-/// Other devices of the same name at the same site, a few of them.
+/// Returns a few other devices with the same name at the same site.
 pub(crate) fn namesakes(
     db: &Connection,
     device: DeviceNumber,

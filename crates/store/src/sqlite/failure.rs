@@ -1,4 +1,4 @@
-//! What SQLite says when it fails, as the store's errors.
+//! Converts SQLite's errors into the store's.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(
                 ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
-                // Nobody waits for the answer.
+                // The caller no longer waits for the answer.
                 | ErrorCode::OperationInterrupted,
             ) => Self::Busy,
             _ => Self::Sql(Arc::new(error)),
@@ -41,7 +41,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Errors of operations that can also fail as every statement can.
+/// Converts statement errors into errors of operations that can also fail for reasons of their own.
 macro_rules! store_failures {
     ($($error:ty),* $(,)?) => {
         $(

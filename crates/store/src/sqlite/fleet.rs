@@ -17,7 +17,7 @@ use crate::reported::SelfReport;
 use crate::revocation::Revocation;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId};
 
-/// Whose everything is until people are kept apart.
+/// Owner of everything; there is one tenant until users are kept apart.
 const TENANT: i64 = 1;
 
 fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
@@ -40,7 +40,8 @@ pub(super) fn find_or_create_site(
         .query_row(params![TENANT, name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match (found, time_zone) {
-        // Days are rolled up by the site's zone as they come, so it cannot change in passing.
+        // Days are rolled up in the site's zone as they arrive, so the zone is only changed by an
+        // edit of the site.
         (Some((_, held)), Some(wanted)) if held != wanted => {
             Err(CreateClaimError::OtherTimeZone(held))
         }
@@ -88,6 +89,7 @@ pub(crate) fn create_claim(
             "INSERT INTO claim (id, device, secret, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![new.id, device.0, new.secret, new.created.0, new.expires.0]);
+    // The savepoint around a change also takes back the device and site created above.
     match inserted {
         Ok(_) => Ok(device),
         Err(error) if is_unique_violation(&error) => Err(CreateClaimError::IdTaken),
@@ -95,7 +97,7 @@ pub(crate) fn create_claim(
     }
 }
 
-/// Deletes claims, and with them the secrets of their codes, that nobody has a use for: a device that
+/// Deletes claims, including the secrets of their codes, that are no longer needed: a device that
 /// lost the answer to its redemption has asked again by then.
 fn forget_claims(db: &Connection, now: UnixMs) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM claim WHERE expires < ?1")?
@@ -128,10 +130,10 @@ pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, Sto
 }
 
 /// What the device's next key is granted: its generation, the first boot epoch above all that the
-/// device was heard of in, and the first above all that its present key can speak of. None if it has
-/// used up its numbers.
+/// device was seen in, and the first above all that its present key allows. `None` if its numbers
+/// are used up.
 ///
-/// The epoch just below is left free, for batches that get a name of their own (see
+/// The epoch just below is left free, for batches that are stored under an id of their own (see
 /// [`super::ingest`]).
 pub(super) fn next_grant(
     db: &Connection,
@@ -174,12 +176,12 @@ pub(crate) fn redeem_claim(
     if held.expires <= claim.at {
         return Err(RedeemClaimError::Expired);
     }
-    // The device may have been heard of in further epochs since the reply was made.
+    // The device may have been seen in further epochs since the reply was made.
     if held.next_generation != claim.generation || held.first_epoch > claim.first_epoch {
         return Err(RedeemClaimError::Overtaken);
     }
     let (device, generation, at) = (held.device.0, claim.generation.0, claim.at.0);
-    // The code's secret is kept for as long as a repetition may have to prove that it knows it.
+    // The code's secret is kept as long as a repeated request may have to prove that it knows it.
     db.prepare_cached(
         "UPDATE claim SET redeemed = ?2, public_key = ?3, generation = ?4, reply = ?5
          WHERE id = ?1",
@@ -195,7 +197,7 @@ pub(crate) fn redeem_claim(
     Ok(held.device)
 }
 
-/// The newest key of each device that has one, and when it was revoked.
+/// Returns for each device with a key when its newest key was revoked, if it was.
 pub(crate) fn newest_keys(
     db: &Connection,
     devices: &[DeviceNumber],
@@ -259,7 +261,7 @@ pub(crate) fn revoke_keys(
     Ok(revoked + void_claims(db, journal, device)? > 0)
 }
 
-/// Claims of a device that were not redeemed can be redeemed no more.
+/// Voids the unredeemed claims of a device.
 fn void_claims(
     db: &Connection,
     journal: &Journal,
@@ -330,7 +332,7 @@ fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
     })
 }
 
-/// The link's columns in the order of [`DEVICE`], from column `at` on.
+/// Reads the link's columns, in the order of [`DEVICE`], from column `at` on.
 fn link(row: &Row<'_>, at: usize) -> rusqlite::Result<Link> {
     let reported: Vec<u8> = row.get(at + 12)?;
     let reported =
@@ -385,7 +387,8 @@ pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<Devic
     Ok(DevicePage { devices, has_more, total })
 }
 
-/// Devices from after one of them on, without counting all that there are.
+/// Returns devices in the order of their numbers, starting after the given one, without counting
+/// all of them.
 pub(crate) fn sweep_devices(
     db: &Connection,
     after: Option<DeviceNumber>,
@@ -465,7 +468,7 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
     Ok(layout_points(db, create_stream(db, new)?)?)
 }
 
-/// Enters a stream that is not there; gives its layout.
+/// Inserts a stream that does not exist; returns its layout.
 pub(super) fn create_stream(db: &Connection, new: &NewStreamOf) -> Result<i64, StoreError> {
     let NewStreamOf { device, stream } = new;
     let layout = find_or_create_layout(db, stream)?;
@@ -477,14 +480,14 @@ pub(super) fn create_stream(db: &Connection, new: &NewStreamOf) -> Result<i64, S
     Ok(layout)
 }
 
-/// A stream and whose it is.
+/// A stream and its device.
 pub(crate) struct NewStreamOf {
     pub(crate) device: DeviceNumber,
     pub(crate) stream: NewStream,
 }
 
-/// The dictionary's ids of a layout's points, both entered if they are not there. The dictionary is
-/// shared by all devices and says nothing of any.
+/// Returns the dictionary's ids of a layout's points, inserting the layout and its points if they
+/// are missing. The dictionary is shared by all devices and does not refer to any.
 pub(crate) fn enter_layout(
     db: &Connection,
     stream: &NewStream,
@@ -501,7 +504,7 @@ fn find_or_create_layout(db: &Connection, stream: &NewStream) -> Result<i64, Sto
     held.map_or_else(|| create_layout(db, stream), Ok)
 }
 
-/// How many streams a device has announced under the key that `id` belongs to.
+/// Counts the streams that a device has announced under the key that `id` belongs to.
 pub(crate) fn count_streams(
     db: &Connection,
     device: DeviceNumber,
@@ -570,7 +573,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
     })
 }
 
-/// The stream and the dictionary's ids of its points, in the layout's order.
+/// Returns a stream and the dictionary's ids of its points, in the order of the layout.
 pub(crate) fn find_stream(
     db: &Connection,
     device: DeviceNumber,
@@ -599,7 +602,7 @@ pub(crate) fn point(row: &Row<'_>, at: usize) -> rusqlite::Result<Point> {
     })
 }
 
-/// Every point that a source's layouts ever had.
+/// Returns every point that a source's layouts have ever had.
 pub(crate) fn list_points(
     db: &Connection,
     device: DeviceNumber,

@@ -1,11 +1,11 @@
-//! Moves the write-ahead log into the database beside the writer, so that nobody who waits for a
-//! commit waits for that.
+//! Moves the write-ahead log into the database on its own thread, so that commits never wait for
+//! it.
 //!
-//! A pass on a connection of its own and the writer do not wait for each other. By the end of a pass
-//! the writer has appended more, and the log begins again at its start only when all of it was moved
-//! (<https://www.sqlite.org/wal.html>, section 2.3), so the writer moves the short rest itself
-//! between two groups. The log thereby stays as short as with SQLite's own checkpoints; a long read
-//! lets it grow either way.
+//! A pass runs on a connection of its own, and neither it nor the writer waits for the other. By
+//! the end of a pass the writer has appended more, and the log only restarts at its beginning once
+//! all of it was moved (<https://www.sqlite.org/wal.html>, section 2.3), so the writer moves the
+//! short rest itself between two groups. The log thereby stays as short as with SQLite's own
+//! checkpoints; a long read lets it grow in both cases.
 
 use std::io;
 use std::path::Path;
@@ -21,16 +21,16 @@ use rusqlite::hooks::Wal;
 use super::{Damage, spawn, wal};
 use crate::{OpenError, StoreError};
 
-/// The thread that makes the passes, and what the writer knows of it.
+/// The thread that makes the passes, and the writer's side of it.
 #[derive(Debug)]
 pub(super) struct Fold {
     /// Pages of the log after which a pass is due.
     due: u32,
     /// Pages in the log after the last commit.
     pages: Arc<AtomicU32>,
-    /// Pages in the log when the last pass was asked for.
+    /// Pages in the log when the last pass was requested.
     asked_at: u32,
-    /// Whether a pass has ended since the writer last looked.
+    /// Whether a pass has ended since the writer last checked.
     has_passed: Arc<AtomicBool>,
     damage: Arc<Damage>,
     // Dropping the sender ends the thread.
@@ -39,7 +39,7 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Starts the thread on a connection of its own; a pass is due after so many pages.
+    /// Starts the thread on a connection of its own; a pass is due after `due` pages.
     pub(super) fn start(own: Connection, due: u32, damage: Arc<Damage>) -> Result<Self, OpenError> {
         let has_passed = Arc::new(AtomicBool::new(false));
         let passed = Arc::clone(&has_passed);
@@ -47,7 +47,8 @@ impl Fold {
         let (ask, asked) = mpsc::sync_channel(1);
         let thread = spawn("store-fold", move || {
             while asked.recv().is_ok() {
-                // The second moves what came during the first, and leaves the writer that much less.
+                // The second pass moves what arrived during the first, which leaves less to the
+                // writer.
                 passed.fetch_or(pass(&own, &noted) && pass(&own, &noted), Ordering::Release);
             }
         })?;
@@ -55,8 +56,8 @@ impl Fold {
         Ok(Self { due, pages: Arc::default(), asked_at: 0, has_passed, damage, ask, thread })
     }
 
-    /// Takes the checkpoints over from the connection that writes, which does none by itself any
-    /// more.
+    /// Takes over the checkpoints of the connection that writes, and thereby disables SQLite's
+    /// automatic ones.
     pub(super) fn watch(&self, writer: &mut Connection) -> rusqlite::Result<()> {
         let counted = Arc::clone(&self.pages);
         writer.wal_hook(Some(move |_: &mut Wal, pages| {
@@ -65,14 +66,14 @@ impl Fold {
         }))
     }
 
-    /// What the writer does after each group.
+    /// Must be called by the writer after each group.
     pub(super) fn look(&mut self, writer: &Connection) {
         if self.has_passed.swap(false, Ordering::Acquire) {
             pass(writer, &self.damage);
         }
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.asked_at {
-            // The log has begun again.
+            // The log has restarted at its beginning.
             self.asked_at = 0;
         }
         let is_due = pages - self.asked_at >= self.due;
@@ -86,13 +87,13 @@ impl Drop for Fold {
     fn drop(&mut self) {
         drop(self.ask.take());
         if let Some(thread) = self.thread.take() {
-            // If it panicked, the log stays longer than it need be, and nothing is lost.
+            // If it panicked, the log stays longer than necessary, and nothing is lost.
             let _ = thread.join();
         }
     }
 }
 
-/// Moves what can be moved without waiting for anybody; says whether it did.
+/// Moves as much as is possible without waiting; returns whether it succeeded.
 fn pass(connection: &Connection, damage: &Damage) -> bool {
     match is_log_sound(connection) {
         Ok(true) => {}
@@ -101,7 +102,7 @@ fn pass(connection: &Connection, damage: &Damage) -> bool {
             return false;
         }
         Err(error) => {
-            tracing::warn!(%error, "the log cannot be read; it is moved into the database later");
+            tracing::warn!(%error, "cannot read the write-ahead log; checkpoint delayed");
             return false;
         }
     }
@@ -110,24 +111,25 @@ fn pass(connection: &Connection, damage: &Damage) -> bool {
     damage.note(&moved);
     if let Err(error) = &moved {
         let error = error as &dyn std::error::Error;
-        tracing::warn!(error, "the log was not moved into the database; later again");
+        tracing::warn!(error, "checkpoint failed and will be repeated");
     }
     moved.is_ok()
 }
 
-/// Moves all of the log at the end, so that the database is one file and copying it after a stop in
-/// good order is enough. A damaged log is left beside the database: the next start takes what is sound.
+/// Moves the whole log when the store closes, so that the database is one file and can be copied
+/// alone after a clean stop. A damaged log is left in place: the next start recovers its sound
+/// part.
 pub(super) fn finish(connection: &Connection) {
     if is_log_sound(connection).unwrap_or(false) {
         let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let Err(error) = moved else { return };
-        tracing::error!(%error, "the log was not moved into the database");
+        tracing::error!(%error, "checkpoint at the end failed");
     }
-    // Otherwise the last connection moves it when it is closed.
+    // Otherwise SQLite moves it when the last connection is closed.
     if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-        tracing::error!(%error, "the log may be moved into the database although it is damaged");
+        tracing::error!(%error, "cannot prevent the checkpoint of the damaged log");
     }
-    tracing::error!("the log stays beside the database until the next start");
+    tracing::error!("the log is left beside the database for the next start");
 }
 
 fn is_log_sound(connection: &Connection) -> io::Result<bool> {
@@ -157,7 +159,7 @@ mod tests {
         (writer, fold)
     }
 
-    /// Writes some pages, as a group does; gives the length of the log.
+    /// Writes some pages, as a group does; returns the length of the log.
     fn write(writer: &Connection, fold: &mut Fold) -> u32 {
         writer.execute("INSERT INTO t (bytes) VALUES (zeroblob(10000))", []).unwrap();
         let pages = fold.pages.load(Ordering::Relaxed);
@@ -165,7 +167,7 @@ mod tests {
         pages
     }
 
-    /// Writes until the log has begun again; gives how often it wrote, and how long the log was.
+    /// Writes until the log restarts; returns how often it wrote, and how long the log was.
     fn write_until_restart(writer: &Connection, fold: &mut Fold) -> (u32, u32) {
         let mut longest = 0;
         for written in 1..100_000 {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::make_private;
 use crate::OpenError;
 
-/// Name of the file that is locked.
+/// Name of the lock file.
 pub(super) const LOCK: &str = "ecowatt.lock";
 
 /// Held until it is dropped; the operating system releases it after a kill.
@@ -14,7 +14,7 @@ pub(super) const LOCK: &str = "ecowatt.lock";
 pub(super) struct FolderLock(File);
 
 impl FolderLock {
-    /// Takes the lock, without waiting for another process that has it.
+    /// Takes the lock; does not wait if another process has it.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(LOCK);
         let file = make_private(&path)
@@ -30,9 +30,9 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that is being started shares it until it has
-        // begun its own program, and the lock lasts as long as anything shares it (flock(2)).
-        // If it cannot be unlocked, it is released when the last of them closes the file.
+        // Closing the file is not enough: a child process shares it between fork and exec, and the
+        // lock lasts as long as the file is open anywhere (flock(2)). If unlocking fails, it is
+        // released when the last of them closes the file.
         let _ = self.0.unlock();
     }
 }

@@ -1,4 +1,4 @@
-//! What is done for one device, code or session takes no longer for all the others that there are.
+//! Work for one device, code or session does not grow with the number of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,8 @@ const DEVICE: DeviceNumber = DeviceNumber(150);
 const NOW: UnixMs = UnixMs(1_000_000_000_000);
 const LATER: UnixMs = UnixMs(NOW.0 + 1);
 
-/// As many devices of one site, each with a key, a link, a redeemed code, an open one and a session.
+/// Creates `count` devices at one site, each with a key, a link, a redeemed code, an open one and a
+/// session.
 fn filled(folder: &tempfile::TempDir, count: u32) -> Connection {
     let path = folder.path().join("test.db");
     let mut db = Connection::open(&path).unwrap();
@@ -121,7 +122,7 @@ fn claim(claim_for: ClaimFor) -> NewClaim {
     NewClaim { claim_for, id: "id".into(), secret: vec![0], created: NOW, expires: LATER }
 }
 
-/// Steps of SQLite's machine.
+/// Counts the steps of SQLite's virtual machine.
 fn steps(db: &mut Connection, work: Work) -> usize {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);

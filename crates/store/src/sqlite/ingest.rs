@@ -1,5 +1,5 @@
-//! One upload within a group: decided in memory ([`crate::ingest`]), its rows loaded as they are
-//! asked for. What it changes is written at the end of the group.
+//! One upload within a group: decided in memory ([`crate::ingest`]), loading rows as it needs them.
+//! Its changes are written at the end of the group.
 
 use rusqlite::Connection;
 
@@ -9,8 +9,8 @@ use crate::StoreError;
 use crate::ingest::{Decision, decide};
 use crate::telemetry::{Outcome, Upload};
 
-/// How often an upload can ask for rows: for its key, its epochs, its inverters, and twice for each
-/// batch that stands between others.
+/// How often an upload can request rows: for its key, its epochs, its inverters, and twice for each
+/// batch that arrives between others.
 const ROUNDS_MAX: u32 = 4096;
 
 pub(super) fn ingest(

@@ -1,8 +1,8 @@
-//! The file `revoked` beside the database: written and synced before a revocation is acknowledged,
+//! The file `revoked` next to the database: written and synced before a revocation is acknowledged,
 //! applied when a folder is opened.
 //!
-//! A line is written before the commit that it belongs to. If that commit fails, the file is ahead of
-//! the database, and the next start revokes what was asked to be revoked.
+//! A line is written before the commit that it belongs to. If that commit fails, the file is ahead
+//! of the database, and the next start applies the requested revocation.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -17,10 +17,10 @@ use crate::revocation::{BadLine, Revocation, line, parse};
 /// Name of the file.
 pub(crate) const JOURNAL: &str = "revoked";
 
-/// Longest line that is looked at; those that are written are shorter.
+/// Longest line that is read; the lines written here are shorter.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// Where revocations are written.
+/// Appends revocations to the file.
 #[derive(Debug)]
 pub(crate) struct Journal {
     /// Absent for a database without a folder.
@@ -32,29 +32,29 @@ pub(crate) struct Journal {
 struct State {
     file: Option<File>,
     is_dirty: bool,
-    /// The last line may be cut short.
+    /// Whether the last line may be cut short.
     is_torn: bool,
 }
 
 impl Journal {
-    /// The journal in a folder. The file is made with the first revocation.
+    /// Returns the journal of a folder. The file is created with the first revocation.
     pub(super) fn in_folder(dir: &Path) -> Self {
         Self { path: Some(dir.join(JOURNAL)), state: Mutex::default() }
     }
 
-    /// Keeps nothing.
+    /// Returns a journal that stores nothing.
     pub(super) fn none() -> Self {
         Self { path: None, state: Mutex::default() }
     }
 
-    /// Writes a line. It is durable after [`Journal::sync`].
+    /// Appends a line. It is durable after [`Journal::sync`].
     pub(crate) fn append(&self, revocation: &Revocation) -> Result<(), StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
         let mut state = self.lock();
         state.append(path, &line(revocation)).map_err(failed)
     }
 
-    /// Makes durable what was appended.
+    /// Makes the appended lines durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.lock();
         if !state.is_dirty {
@@ -82,7 +82,7 @@ impl State {
                 self.file.insert(file)
             }
         };
-        // One write a line: another process may append at the same time.
+        // One write per line: another process may append at the same time.
         let text = if self.is_torn { format!("\n{line}") } else { line.to_owned() };
         self.is_dirty = true;
         self.is_torn = true;
@@ -92,7 +92,7 @@ impl State {
     }
 }
 
-/// Opens the file for appending and says whether its last line is cut short.
+/// Opens the file for appending; returns whether its last line is cut short.
 fn open(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).read(true);
@@ -109,13 +109,13 @@ fn open(path: &Path) -> io::Result<(File, bool)> {
         file.read_exact(&mut last)?;
         is_torn = last != *b"\n";
     } else if let Some(folder) = path.parent() {
-        // Its name must survive a power cut, too.
+        // The file's name must survive a power cut, too.
         sync_folder(folder)?;
     }
     Ok((file, is_torn))
 }
 
-/// Makes durable which names a folder has.
+/// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -131,15 +131,15 @@ fn failed(error: io::Error) -> StoreError {
     StoreError::Journal(Arc::new(error))
 }
 
-/// What a journal says, and its lines that say nothing, by their number from 1.
+/// Contents of a journal, with its invalid lines by line number from 1.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub(super) revocations: Vec<Revocation>,
     pub(super) bad: Vec<(usize, BadLine)>,
 }
 
-/// Reads a journal; a file that is not there says nothing. A last line without its end was never
-/// acknowledged.
+/// Reads a journal; a missing file is an empty one. A last line without its line end was never
+/// acknowledged and is ignored.
 pub(super) fn read(path: &Path) -> io::Result<Entries> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -166,8 +166,7 @@ pub(super) fn read(path: &Path) -> io::Result<Entries> {
     Ok(entries)
 }
 
-/// Revokes in the database what is revoked in the journal. Where all is revoked already, nothing is
-/// written.
+/// Applies the journal's revocations to the database. Writes nothing if all are in effect already.
 pub(super) fn apply(db: &Connection, revocations: &[Revocation]) -> rusqlite::Result<()> {
     for revocation in revocations {
         match revocation {
@@ -180,7 +179,8 @@ pub(super) fn apply(db: &Connection, revocations: &[Revocation]) -> rusqlite::Re
             Revocation::Session(hash) => {
                 db.prepare_cached("DELETE FROM session WHERE hash = ?1")?.execute([hash])?;
             }
-            // One that the database knows to be redeemed stays, to answer its device again.
+            // A claim already redeemed in the database stays, so that its device can get the same
+            // reply again.
             Revocation::Claim(id) => {
                 db.prepare_cached("DELETE FROM claim WHERE id = ?1 AND redeemed IS NULL")?
                     .execute([id])?;
@@ -192,7 +192,7 @@ pub(super) fn apply(db: &Connection, revocations: &[Revocation]) -> rusqlite::Re
 
 fn apply_keys(db: &Connection, device: u32, generation: i64, at: i64) -> rusqlite::Result<()> {
     if !db.prepare_cached("SELECT 1 FROM device WHERE number = ?1")?.exists([device])? {
-        // A device of that number is made neither now nor later, so its key cannot be another's.
+        // Reserves the device number, so that a device created later cannot have this key.
         let reserved = db
             .prepare_cached("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'device'")?
             .execute([device])?;
@@ -207,8 +207,7 @@ fn apply_keys(db: &Connection, device: u32, generation: i64, at: i64) -> rusqlit
          WHERE device = ?1 AND generation <= ?2 AND revoked IS NULL",
     )?
     .execute(params![device, generation, at])?;
-    // A key that the database does not know keeps its generation, so that the next one given has
-    // another.
+    // A key missing in the database keeps its generation, so that the next key gets another one.
     db.prepare_cached(
         "INSERT INTO device_key (device, generation, secret, created, revoked)
          SELECT ?1, ?2, zeroblob(32), ?3, ?3 WHERE NOT EXISTS (

@@ -1,4 +1,4 @@
-//! Loads what an upload is decided by into the state of its device.
+//! Loads the rows that a decision needs into the state of a device.
 
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
@@ -37,7 +37,7 @@ pub(super) fn load(
         let forgotten = state.key(*generation).flatten().map_or(0, |key| key.forgotten.0.0);
         let (after, before) = (KeyGeneration(forgotten), *generation);
         let mut former = load_former(db, device, *epoch, (after, before))?;
-        // The last of all has no row of its own.
+        // The last one of all is part of the device's row.
         let last = state
             .received
             .last()
@@ -45,6 +45,7 @@ pub(super) fn load(
         former.extend(last.map(|(_, received)| received.clone()));
         state.former.replace((*epoch, *generation), former);
     }
+    // A batch that is not stored is held as `None`, which is an answer, too.
     for name in &wants.bytes {
         state.bytes.replace(*name, load_bytes(db, device, name)?);
     }
@@ -56,6 +57,7 @@ pub(super) fn load(
     }
     for (source, wants) in wants.inverters.iter() {
         let key = (device, *source);
+        // The row replaces the inverter, so it is loaded before what is added to it.
         if wants.row {
             state.inverters.replace(*source, load_row(db, key)?);
         }
@@ -88,7 +90,7 @@ fn load_inverter(
     Ok(())
 }
 
-/// The key, and what is known of the device if that is not held.
+/// Loads the key, and the device's own row unless it is held.
 fn load_device(
     db: &Connection,
     device: DeviceNumber,
@@ -150,12 +152,12 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
         dropped_samples: count(row, 15)?,
         bytes: count(row, 16)?,
         firmware: row.get(17)?,
-        // What cannot be read is replaced by the device's next report.
+        // An unreadable report is replaced by the device's next one.
         reported: SelfReport::decode(&reported).unwrap_or_default(),
     })
 }
 
-/// The truth behind exactly-once: unreadable ranges stop the upload.
+/// Received ranges are the basis of exactly-once, so unreadable ones fail the upload.
 fn load_received(
     db: &Connection,
     device: DeviceNumber,
@@ -171,7 +173,7 @@ fn load_received(
     bytes.map_or_else(|| Ok(Received::default()), |bytes| received(&bytes))
 }
 
-/// What was received of an epoch under the keys between these generations, both left out.
+/// Loads the received sets of an epoch under the keys between these generations, exclusive.
 fn load_former(
     db: &Connection,
     device: DeviceNumber,
@@ -243,7 +245,7 @@ fn load_day(
     Ok(bytes.and_then(decode).unwrap_or_default())
 }
 
-/// An inverter's own row.
+/// Loads an inverter's own row.
 fn load_row(db: &Connection, (device, source): InverterKey) -> Result<Inverter, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT readings, date, totals, quarter, minutes, counter, power FROM inverter_state
@@ -343,14 +345,14 @@ fn load_powers(
     Ok(found)
 }
 
-/// A damaged roll-up must not stop deliveries: it begins again from nothing. What it held is in the
-/// blocks, and `rebuild` makes it of them again.
+/// Replaces an unreadable roll-up by an empty one, because it must not stop deliveries. Its
+/// contents are still in the blocks, and `rebuild` restores them.
 fn readable<T>(decoded: Option<T>, device: DeviceNumber, what: &'static str) -> Option<T> {
     if decoded.is_none() {
         tracing::error!(
             device = device.0,
             what,
-            "stored bytes cannot be read; starting afresh (`ecowatt store rebuild` restores them)"
+            "stored roll-up is unreadable and was emptied (`ecowatt store rebuild` restores it)"
         );
     }
     decoded

@@ -1,4 +1,4 @@
-//! The newest edges of an inverter as the bytes of its own row: what the next batch continues.
+//! Encodes the newest edges of an inverter, which the next batch continues, for the inverter's row.
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 

@@ -1,4 +1,5 @@
-//! Reads blocks and packs of an inverter in one order, by first sample and name, and stores packs.
+//! Reads the blocks and packs of an inverter in one order, by first sample and id, and stores
+//! packs.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ use crate::telemetry::{Block, Stretch, TimeRange};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Longest time that a block can span and still be found by a query that begins inside it: a
-/// thousand rows at one a minute take 17 hours.
+/// Longest time that a block may span and still be found by a query that begins inside it: a
+/// thousand rows at one per minute take 17 hours.
 const BLOCK_SPAN_MAX_MS: i64 = 2 * DAY_MS;
 
-/// The same of a pack, whose blocks begin within one day.
+/// The same for a pack, whose blocks begin within one day.
 const PACK_SPAN_MAX_MS: i64 = DAY_MS + BLOCK_SPAN_MAX_MS;
 
 /// The form in which packed batches are returned.
@@ -56,7 +57,8 @@ impl From<Stretch> for Block {
     }
 }
 
-/// Goes through what touches the range, from after a place on, until `take` has enough.
+/// Passes the stretches that touch the range to `take`, starting after the given place, until it
+/// returns false.
 pub(super) fn walk(
     db: &Connection,
     (device, source): (DeviceNumber, SourceNumber),
@@ -65,6 +67,7 @@ pub(super) fn walk(
     form: Form,
     mut take: impl FnMut(Stretch) -> bool,
 ) -> Result<(), StoreError> {
+    // A block or pack can begin before the range and reach into it, hence the earlier lower bounds.
     let (first, epoch, sequence) = key_after(after);
     let mut alone = db.prepare_cached(
         "SELECT first_ms, epoch, sequence, last_ms, rows, stream, time_offset_ms, time_quality,
@@ -93,12 +96,13 @@ pub(super) fn walk(
     let earliest = from.saturating_sub(PACK_SPAN_MAX_MS);
     let mut packs = packs.query(params![device.0, source.0, earliest, range.to.0, from])?;
     let mut state = Box::new(State::new());
+    // Stretches of packs that were opened and not passed on yet: packs and blocks overlap in time.
     let mut opened: BTreeMap<Place, Stretch> = BTreeMap::new();
     let (mut block, mut pack) = (next_block(&mut alone)?, next_pack(&mut packs)?);
     loop {
         let least = opened.keys().next().copied();
         let least = least.into_iter().chain(block.as_ref().map(Stretch::place)).min();
-        // Nothing in a pack is before its place.
+        // A pack contains nothing before its place, so it is opened once its place is reached.
         if let Some((place, bytes)) = &pack
             && least.is_none_or(|least| *place <= least)
         {
@@ -110,6 +114,7 @@ pub(super) fn walk(
             pack = next_pack(&mut packs)?;
             continue;
         }
+        // The lower of the next block and the lowest opened stretch.
         let next = match (&block, opened.first_key_value()) {
             (Some(block), Some((place, _))) if *place < block.place() => opened.pop_first(),
             (None, _) => opened.pop_first(),
@@ -126,7 +131,7 @@ pub(super) fn walk(
     }
 }
 
-/// The key that blocks after one of them are above, or all blocks: no batch has an epoch below 0.
+/// Lower bound of the key of blocks after the given one, or of all blocks: no epoch is below 0.
 fn key_after(after: Option<(UnixMs, BatchId)>) -> (i64, i64, i64) {
     after.map_or((i64::MIN, -1, 0), |(first, id)| {
         (first.0, i64::from(id.epoch.0), i64::from(id.sequence.0))
@@ -161,7 +166,7 @@ fn open(bytes: &[u8], form: Form, state: &mut State) -> Result<Vec<Stretch>, Sto
     Ok(each)
 }
 
-/// Names and rows of the batches in all packs of a device.
+/// Returns ids and row counts of the batches in all packs of a device.
 pub(super) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
@@ -179,7 +184,7 @@ pub(super) fn list_batches(
     Ok(found)
 }
 
-/// The bytes of a batch that is in a pack.
+/// Returns the bytes of a batch that is in a pack.
 pub(super) fn find_bytes(
     db: &Connection,
     (device, source): (DeviceNumber, SourceNumber),
@@ -202,7 +207,7 @@ pub(super) fn find_bytes(
     Ok(None)
 }
 
-/// Inverters that have stored something, ascending, from after one of them on.
+/// Returns the inverters with stored data, ascending, starting after the given one.
 pub(crate) fn list_inverters(
     db: &Connection,
     after: Option<(DeviceNumber, SourceNumber)>,
@@ -221,8 +226,8 @@ pub(crate) fn list_inverters(
     Ok(found)
 }
 
-/// Blocks that stand alone and begin in the stretch: those of the first UTC day that has any, as many
-/// as a pack may hold.
+/// Returns unpacked blocks that begin in the range: those of the first UTC day that has any, as
+/// many as a pack may hold.
 pub(crate) fn loose_blocks(
     db: &Connection,
     device: DeviceNumber,
@@ -253,8 +258,8 @@ pub(crate) fn loose_blocks(
     Ok(found)
 }
 
-/// Puts a pack in the place of its blocks; says whether they were all there. If one was not,
-/// nothing changes.
+/// Replaces blocks by their pack; returns whether all of them existed. If one was missing, nothing
+/// changes.
 pub(crate) fn keep(
     db: &Connection,
     device: DeviceNumber,
@@ -291,7 +296,7 @@ pub(crate) fn keep(
     kept
 }
 
-/// Takes the blocks of a pack away, and says whether each was there.
+/// Deletes the blocks of a pack; returns whether all of them existed.
 fn take_out(
     db: &Connection,
     device: DeviceNumber,

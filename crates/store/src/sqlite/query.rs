@@ -18,7 +18,7 @@ use crate::telemetry::{
     SourceLatest, Stretch, TimeRange,
 };
 
-/// Batches as they were sent.
+/// Returns batches as they were sent.
 pub(crate) fn blocks(
     db: &Connection,
     device: DeviceNumber,
@@ -60,7 +60,7 @@ fn bounded(
     Ok(found)
 }
 
-/// Batches as they were sent, in the order of their key, from after one of them on.
+/// Returns batches as they were sent, in the order of their key, starting after the given one.
 pub(crate) fn list_blocks(
     db: &Connection,
     device: DeviceNumber,
@@ -76,7 +76,8 @@ pub(crate) fn list_blocks(
     Ok(found)
 }
 
-/// Names and rows of all batches of a device, by what is stored rather than by what was received.
+/// Returns ids and row counts of all batches of a device, from what is stored and not from what was
+/// received.
 pub(crate) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
@@ -94,7 +95,7 @@ pub(crate) fn list_batches(
     Ok(batches)
 }
 
-/// One-minute buckets, ascending, as (minute's start, aggregates by place).
+/// Returns one-minute buckets, ascending, as (minute's start, aggregates by place).
 pub(crate) fn minutes(
     db: &Connection,
     device: DeviceNumber,
@@ -129,7 +130,8 @@ pub(crate) fn minutes(
     Ok(buckets)
 }
 
-/// Quarter hours, merged from their minutes; all of a quarter hour that begins in the range counts.
+/// Returns quarter hours, merged from their minutes; one that begins in the range is included
+/// whole.
 pub(crate) fn quarters(
     db: &Connection,
     device: DeviceNumber,
@@ -149,7 +151,7 @@ pub(crate) fn quarters(
     Ok(buckets)
 }
 
-/// Buckets of so many points that one query returns.
+/// How many buckets of these points one query returns.
 fn buckets_max(points: &[PointId]) -> usize {
     (BUCKET_CELLS_PER_QUERY_MAX / points.len().max(1)).max(1)
 }
@@ -163,7 +165,7 @@ fn merged(minutes: &[(u8, Aggregate)]) -> Option<Aggregate> {
     Some(all)
 }
 
-/// Goes through quarter hours until `take` has enough.
+/// Passes quarter hours to `take` until it returns false.
 fn each_quarter(
     db: &Connection,
     device: DeviceNumber,
@@ -180,7 +182,7 @@ fn each_quarter(
     )?;
     let (first, _) = quarter_of(range.from);
     let (last, _) = quarter_of(range.to);
-    // The open one comes after all others.
+    // The open quarter hour comes after all others.
     let mut open = db.prepare_cached(
         "SELECT quarter, minutes FROM inverter_state
          WHERE device = ?1 AND source = ?2 AND quarter >= ?3 AND quarter * 900000 < ?4
@@ -234,7 +236,7 @@ pub(crate) fn energy_days(
     device: DeviceNumber,
     (from, to): (LocalDate, LocalDate),
 ) -> Result<Vec<EnergyDay>, StoreError> {
-    // The sources first: the key begins (device, source, date).
+    // Lists the sources first: the key begins (device, source, date).
     let mut statement = db.prepare_cached(
         "SELECT day.source AS source, day.date AS date, day.totals
          FROM inverter_state AS state
@@ -256,7 +258,7 @@ pub(crate) fn energy_days(
     Ok(days)
 }
 
-/// Gaps that touch the range.
+/// Returns the gaps that touch the range.
 pub(crate) fn energy_gaps(
     db: &Connection,
     device: DeviceNumber,
@@ -329,7 +331,7 @@ pub(crate) fn latest(
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
-        // A device that was reset has reported nothing.
+        // A device that was reset has no readings.
         if held.points.is_empty() {
             continue;
         }
@@ -350,8 +352,8 @@ fn find_point(db: &Connection, id: PointId) -> Result<Option<crate::Point>, Stor
         .optional()?)
 }
 
-/// For each device the newest good readings of its AC power: inverter, time, milliwatts, and the
-/// quality of the newest attempt.
+/// Returns for each device the newest good readings of its AC power: inverter, time, milliwatts,
+/// and the quality of the newest attempt.
 pub(crate) fn powers(
     db: &Connection,
     devices: &[DeviceNumber],
@@ -397,7 +399,7 @@ pub struct SourcePower {
     pub tried: (UnixMs, Quality),
 }
 
-/// For each device the newest good reading of every inverter's state.
+/// Returns for each device the newest good reading of every inverter's state.
 pub(crate) fn states(
     db: &Connection,
     devices: &[DeviceNumber],
@@ -431,20 +433,20 @@ pub(crate) fn states(
     Ok(all)
 }
 
-/// The state that an inverter said it was in.
+/// The state that an inverter reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateReading {
     pub source: SourceNumber,
     pub code: i64,
-    /// The inverter's newest layout, which names the code.
+    /// The inverter's newest layout, which names the state's code.
     pub layout: LayoutId,
 }
 
-/// A layout in the dictionary of all devices.
+/// Number of a layout in the dictionary of all devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayoutId(i64);
 
-/// Layouts as they were announced.
+/// Returns layouts as they were announced.
 pub(crate) fn layouts(
     db: &Connection,
     ids: &[LayoutId],
@@ -458,18 +460,19 @@ pub(crate) fn layouts(
     Ok(layouts)
 }
 
-/// Reads what is always there.
+/// A query without tables, to check that reading works.
 pub(crate) fn nothing(db: &Connection) -> Result<(), StoreError> {
     Ok(db.prepare_cached("SELECT 1")?.query_row([], |_| Ok(()))?)
 }
 
-/// How many devices there are.
+/// Returns the number of devices.
 pub(crate) fn count_devices(db: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM device WHERE deleted IS NULL";
     Ok(db.prepare_cached(sql)?.query_row([], |row| count(row, 0))?)
 }
 
-/// What the database takes, by its pages; whatever of them is still in the write-ahead log.
+/// Returns the size of the database from its page count; some pages may still be in the write-ahead
+/// log.
 pub(crate) fn size_bytes(db: &Connection) -> Result<u64, StoreError> {
     let of = |pragma: &str| -> Result<u64, StoreError> {
         Ok(db.pragma_query_value(None, pragma, |row| count(row, 0))?)

@@ -1,8 +1,7 @@
-//! Makes a device's roll-ups again from its blocks.
+//! Rebuilds a device's roll-ups from its blocks.
 //!
-//! All of it is one transaction: whatever stops it, the old roll-ups stand or the new ones do. What was
-//! there before is put aside in temporary tables, so that it can be said how much was not as it should
-//! be.
+//! It is one transaction: if it stops for any reason, either the old roll-ups are in effect or the
+//! new ones. The old rows are moved to temporary tables to count the differences.
 
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
@@ -14,8 +13,8 @@ use crate::state::DeviceState;
 use crate::summary::Summary;
 use crate::telemetry::{Block, NewBlock, Rebuilt, TimeQuality, TimeRange};
 
-/// Tables that are made again whole, and what of them must come out as it was: all but how calm a
-/// counter was, which is known "at the least" and depends on the order in which batches came.
+/// Tables that are rebuilt completely, and the columns that must come out unchanged: all but the
+/// calm of a counter, which is a lower bound and depends on the order in which batches arrived.
 const MADE: [(&str, &str); 5] = [
     ("quarter", "*"),
     ("day", "*"),
@@ -24,15 +23,15 @@ const MADE: [(&str, &str); 5] = [
     ("power_edge", "*"),
 ];
 
-/// The table that holds what is open, and the newest readings, which stay. Its newest edge of a counter
-/// says how calm it was as well, so [`count_other_counters`] compares it.
+/// The table with the open day and quarter hour, and with the newest readings, which stay. Its
+/// newest counter edge also has a calm, so [`count_other_counters`] compares it.
 const OPEN: (&str, &str) =
     ("inverter_state", "device, source, readings, date, totals, quarter, minutes, power");
 
-/// How often a block can ask for rows: for its inverter, and for what stands around it.
+/// How often a block can request rows: for its inverter, and for the edges around it.
 const ROUNDS_MAX: u32 = 64;
 
-/// Decodes a block; none if it cannot be read.
+/// Decodes a block; `None` if it cannot be read.
 pub(crate) type Summarise<'a> = &'a mut dyn FnMut(&Block) -> Option<Summary>;
 
 pub(crate) fn rebuild(
@@ -71,7 +70,7 @@ fn put_aside(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes in all blocks, those of an inverter in the order of time.
+/// Adds all blocks, those of an inverter in the order of time.
 fn make(
     db: &Connection,
     device: DeviceNumber,
@@ -134,7 +133,7 @@ fn with(block: Block, source: SourceNumber, summary: Summary) -> NewBlock {
     NewBlock { id, stream, source, rows, first, last, time_offset_ms, time_quality, bytes, summary }
 }
 
-/// How many rows are not what they were; what was put aside goes.
+/// Counts the rows that differ and drops the temporary tables.
 fn compare(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
     let mut changed = count_other_counters(db, device)?;
     for (table, columns) in MADE.into_iter().chain([OPEN]) {
@@ -153,7 +152,7 @@ fn compare(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
     Ok(changed)
 }
 
-/// How many inverters have another newest edge of a counter.
+/// Counts the inverters whose newest counter edge differs.
 fn count_other_counters(db: &Connection, device: DeviceNumber) -> Result<u64, StoreError> {
     let mut both = db.prepare(
         "SELECT was.counter, made.counter FROM temp.was_inverter_state AS was

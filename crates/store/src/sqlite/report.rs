@@ -1,4 +1,4 @@
-//! How many bytes of the database go to what.
+//! Reports how the bytes of the database are used.
 
 use rusqlite::Connection;
 
@@ -17,8 +17,8 @@ fn kind(table: &str) -> Kind {
     }
 }
 
-/// Whole pages of tables and their indexes, as SQLite counts them (<https://sqlite.org/dbstat.html>).
-/// It reads every page.
+/// Counts whole pages of tables and their indexes with SQLite's `dbstat`
+/// (<https://sqlite.org/dbstat.html>). Reads every page.
 pub(crate) fn report(db: &Connection) -> Result<StoreReport, StoreError> {
     let mut statement = db.prepare(
         "SELECT coalesce(tbl_name, name), sum(pgsize)

@@ -1,4 +1,4 @@
-//! Between columns and types.
+//! Converts columns to types and back.
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 use rusqlite::types::{FromSqlError, Type};
@@ -7,7 +7,7 @@ use rusqlite::{ErrorCode, Row};
 use crate::StreamId;
 use crate::telemetry::{Block, TimeQuality};
 
-/// A column holds what this program never writes.
+/// The error for a column with a value that this program never writes.
 pub(super) fn corrupt(column: usize, what: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         column,
@@ -20,12 +20,12 @@ pub(super) fn is_unique_violation(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-/// A count; negative numbers are never written.
+/// Reads a count; negative numbers are never written.
 pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.try_into().unwrap_or(0))
 }
 
-/// A count as a column.
+/// Converts a count for a column.
 pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,8 @@
-//! The states of devices, held in memory between reading and writing them.
+//! Keeps the states of devices in memory between reading and writing them.
 //!
-//! Many uploads of one device in a group change each of its rows once, at the group's end. After a
-//! commit the states stay, up to a bound, so that the next group need not read them; a group that
-//! fails clears them all.
+//! Many uploads of one device in a group write each of its rows once, at the group's end. After a
+//! commit the states stay in memory, up to a limit, so that the next group need not read them; a
+//! group that fails clears all of them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,15 +18,15 @@ use crate::limits::STATES_BYTES_MAX;
 use crate::received::Received;
 use crate::state::{DeviceState, Inverter, LinkState};
 
-/// What is held, and what of it the database does not have.
+/// The held states, and their changes that are not in the database yet.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     held: HashMap<DeviceNumber, Held>,
     changed: BTreeMap<DeviceNumber, Changes>,
-    /// Devices that this group has asked for.
+    /// Devices that this group has used.
     used: Vec<DeviceNumber>,
     group: u64,
-    /// Bytes of what is held, about.
+    /// Approximate size of the held states, bytes.
     weight: usize,
 }
 
@@ -34,12 +34,12 @@ pub(super) struct Rows {
 struct Held {
     state: DeviceState,
     weight: usize,
-    /// The last group that asked for it.
+    /// The last group that used it.
     used: Option<u64>,
 }
 
 impl Rows {
-    /// A device's state, as far as it is held.
+    /// Returns a device's state with the parts that are held.
     pub(super) fn state(&mut self, device: DeviceNumber) -> &mut DeviceState {
         let held = self.held.entry(device).or_default();
         if held.used != Some(self.group) {
@@ -49,22 +49,24 @@ impl Rows {
         &mut held.state
     }
 
-    /// Rows of a device's state are to be written.
+    /// Marks rows of a device's state as changed.
     pub(super) fn changed(&mut self, device: DeviceNumber, changes: Changes) {
         self.changed.entry(device).or_default().also(changes);
     }
 
-    /// After a failed group, and before a change of what is otherwise ingest's alone.
+    /// Drops everything: after a failed group, and before a change of rows that otherwise only
+    /// ingest changes.
     pub(super) fn clear(&mut self) {
         *self = Self { group: self.group, ..Self::default() };
     }
 
-    /// Before a change of the control plane, which may touch keys; everything else is ingest's alone.
+    /// Drops the keys before a change of the control plane, which may affect them; all other held
+    /// rows are only changed by ingest.
     pub(super) fn forget_keys(&mut self) {
         self.held.values_mut().for_each(|held| held.state.forget_key());
     }
 
-    /// Between groups: forgets what the next ones will hardly need.
+    /// Drops, between groups, what the next ones will hardly need.
     pub(super) fn bound(&mut self) {
         self.group += 1;
         for device in self.used.drain(..) {
@@ -80,7 +82,7 @@ impl Rows {
         }
     }
 
-    /// Forgets those that were not asked for the longest.
+    /// Drops the least recently used half.
     fn forget_half(&mut self) {
         let mut used: Vec<Option<u64>> = self.held.values().map(|held| held.used).collect();
         let middle = used.len() / 2;
@@ -94,8 +96,8 @@ impl Rows {
         self.weight = self.held.values().map(|held| held.weight).sum();
     }
 
-    /// Writes everything that the database does not have yet, in the order of the keys: neighbours
-    /// share pages.
+    /// Writes all changes that the database does not have yet, in the order of the keys, because
+    /// neighbours share pages.
     pub(super) fn flush(&mut self, db: &Connection) -> Result<(), StoreError> {
         if self.changed.is_empty() {
             return Ok(());
@@ -110,7 +112,7 @@ impl Rows {
     }
 }
 
-/// Writes rows of a device that is held by somebody else.
+/// Writes rows of a device whose state is not held here.
 pub(super) fn write(
     db: &Connection,
     device: DeviceNumber,
@@ -163,6 +165,7 @@ impl<'a> Write<'a> {
                      stream, time_offset_ms, time_quality, bytes)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
+            // A later batch changes only the calm of an edge, never the edge itself.
             counter: db.prepare_cached(
                 "INSERT INTO counter_edge (device, source, epoch, sequence, calm, edge)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -204,6 +207,7 @@ impl<'a> Write<'a> {
         if let Some(link) = &state.link {
             self.state(device, link, state.received.last())?;
         }
+        // The last set is part of the device's row, which was just written.
         let last = state.received.last().map(|(place, _)| *place);
         let received = changes.received.into_iter().filter(|(place, ())| Some(*place) != last);
         for ((epoch, generation), ()) in received {
@@ -233,6 +237,7 @@ impl<'a> Write<'a> {
             let Some(inverter) = state.inverters.get(&source) else { continue };
             self.inverter(device, source, inverter)?;
             let (device, source) = (device.0, source.0);
+            // The open quarter hour and day are part of the inverter's row and are skipped below.
             let quarter = inverter.quarters.last().map(|(number, _)| *number);
             let day = inverter.days.last().map(|(date, _)| *date);
             for (id, ()) in changes.counters {
@@ -253,6 +258,7 @@ impl<'a> Write<'a> {
                     )?;
                 }
             }
+            // In order: a gap can be added and taken in one group.
             for gap in changes.gaps {
                 match gap {
                     GapChange::Add(from, to) => {

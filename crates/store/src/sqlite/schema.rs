@@ -1,7 +1,7 @@
 //! Migrations: embedded, forward only, each in a transaction of its own.
 //!
-//! `PRAGMA user_version` is the number of migrations done. The application id tells the file from
-//! any other SQLite database.
+//! `PRAGMA user_version` is the number of migrations done. The application id distinguishes the
+//! file from other SQLite databases.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
-/// Brings the database to the schema of this program.
+/// Migrates the database to the schema of this program.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     migrate_with(connection, path, MIGRATIONS)
 }

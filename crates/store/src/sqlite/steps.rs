@@ -1,8 +1,8 @@
-//! The store that works only when it is told to: no threads, one connection.
+//! The stepped store: no threads, one connection, and no work except when called.
 //!
-//! What is to be written waits in a queue until [`Stepper::commit`] does a group of it; what is to be
-//! read is read at once, between groups. In a program with one thread, everything then happens in an
-//! order that the caller alone decides.
+//! Writes wait in a queue until [`Stepper::commit`] does a group of them; reads are done at once,
+//! between groups. In a program with one thread, the caller therefore decides the order of
+//! everything.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,27 +16,27 @@ use super::writer::{Job, Writer};
 use crate::StoreError;
 use crate::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
 
-/// Makes a stepped [`Store`](crate::Store) work.
+/// Drives a stepped [`Store`](crate::Store).
 ///
-/// The database is closed when this and the last clone of the store are gone. What is queued by then
-/// is not done, and whoever waits for it is told [`StoreError::Closed`].
+/// The database is closed when this and the last clone of the store are dropped. Writes queued by
+/// then are not done and fail with [`StoreError::Closed`].
 #[derive(Debug)]
 pub struct Stepper {
     steps: Arc<Steps>,
-    // Goes with whoever would commit.
+    // Dropped with the stepper, which closes `Steps::writes`.
     _lives: watch::Sender<()>,
 }
 
 impl Stepper {
-    /// What is queued, and who works it off.
+    /// Creates the stepper and the queue that it works off.
     pub(super) fn new(writer: Writer) -> (Self, Arc<Steps>) {
         let (lives, writes) = watch::channel(());
         let steps = Arc::new(Steps { queue: Mutex::default(), writer: Mutex::new(writer), writes });
         (Self { steps: Arc::clone(&steps), _lives: lives }, steps)
     }
 
-    /// Does what has waited longest, at most [`GROUP_MAX`] requests, in one transaction, and answers
-    /// everybody in it after its commit. Gives their number.
+    /// Does the oldest queued requests, at most [`GROUP_MAX`], in one transaction, and answers all
+    /// of them after its commit. Returns their number.
     pub fn commit(&self) -> usize {
         let group: Vec<Job> = {
             let mut queue = self.steps.lock_queue();
@@ -46,19 +46,19 @@ impl Stepper {
         if group.is_empty() {
             return 0;
         }
-        // Whoever is woken finds the store at rest.
+        // The lock is released before the answers are sent, so a woken caller can use the store.
         let settled = self.steps.lock_writer().commit(group);
         settled.answer()
     }
 
-    /// Requests that wait for a commit.
+    /// Returns the number of requests that wait for a commit.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.steps.lock_queue().len()
     }
 }
 
-/// The queue and what works it off.
+/// The queue and the writer.
 pub(crate) struct Steps {
     queue: Mutex<VecDeque<Job>>,
     writer: Mutex<Writer>,
@@ -66,7 +66,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Closed when the [`Stepper`] is gone.
+    /// Closed when the [`Stepper`] is dropped.
     pub(super) fn writes(&self) -> watch::Receiver<()> {
         self.writes.clone()
     }

@@ -1,9 +1,9 @@
-//! The store that works by itself: one thread that writes, one that folds the log into the database,
-//! a few that read, and one that looks up single rows for whoever is let in by them.
+//! Drives the store with threads: one writes, one moves the log into the database, a few read, and
+//! one looks up the single rows that authentication needs.
 //!
-//! Queues are bounded and refuse at once what they cannot hold. Charts and look-ups wait in queues of
-//! their own, so that no number of charts keeps a device or a person out. A query whose asker has gone
-//! is not begun, and one that runs is broken off. Dropping the value finishes what is queued.
+//! Queues are bounded, and requests beyond the limit fail at once. Charts and look-ups have
+//! separate queues, so that charts never lock out a device or a user. A query whose caller has gone
+//! is skipped, or interrupted if it is running. Dropping the value finishes the queued work.
 
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,30 +19,30 @@ use super::writer::{Job, Writer};
 use crate::limits::{GROUP_MAX, LOOK_UP_QUEUE_MAX, READ_QUEUE_MAX, WRITE_QUEUE_MAX};
 use crate::{OpenError, StoreError};
 
-/// Steps of SQLite's machine between two looks at whether somebody still waits: some 10 us.
+/// Steps of SQLite's virtual machine between two checks whether the caller still waits: some 10 us.
 const STEPS_BETWEEN_LOOKS: i32 = 1000;
 
-/// Something to be read; it answers whoever asked.
+/// A read; it sends its answer itself.
 pub(super) struct Query {
-    /// Held by whoever asked, as long as the answer is wanted.
+    /// Held by the caller as long as it wants the answer.
     asker: Weak<()>,
     run: Box<dyn FnOnce(&Connection) + Send>,
 }
 
 impl Query {
-    /// A query, and what its asker drops with the wish for an answer.
+    /// Returns a query, and the value that its caller drops to cancel it.
     pub(super) fn new(run: impl FnOnce(&Connection) + Send + 'static) -> (Self, Arc<()>) {
         let asker = Arc::new(());
         (Self { asker: Arc::downgrade(&asker), run: Box::new(run) }, asker)
     }
 }
 
-/// Which queue a query waits in.
+/// The queue that a query waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// For people: lists and charts, some of which take long.
+    /// For users: lists and charts, some of which take long.
     Charts,
-    /// Single rows that decide whether somebody is let in: keys, tokens, sessions.
+    /// Single rows needed for authentication: keys, tokens, sessions.
     LookUps,
 }
 
@@ -74,7 +74,7 @@ fn lock(asker: &Mutex<Weak<()>>) -> MutexGuard<'_, Weak<()>> {
     asker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The threads and the ways to them.
+/// The threads and their queues.
 #[derive(Debug)]
 pub(super) struct Threads {
     // Dropping the senders ends the threads once their queues are empty.
@@ -83,7 +83,7 @@ pub(super) struct Threads {
     look_ups: Option<SyncSender<Query>>,
     reading: Vec<JoinHandle<()>>,
     writing: Option<JoinHandle<()>>,
-    /// Its other end goes with the thread that writes.
+    /// The other end is dropped with the thread that writes.
     writes: watch::Receiver<()>,
     // Held as long as the database is open.
     _lock: Option<FolderLock>,
@@ -149,8 +149,8 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // The connection that writes is closed last: SQLite removes the log when the last connection
-        // goes, but not if that one can only read.
+        // The writing connection must be closed last: SQLite removes the log with the last
+        // connection, but only if that connection can write.
         drop(self.charts.take());
         drop(self.look_ups.take());
         join(self.reading.drain(..));
@@ -161,7 +161,7 @@ impl Drop for Threads {
 
 fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     for thread in threads {
-        // A thread that panicked has printed why, and closed `writes` if it was the one that writes.
+        // A panicking thread has printed its panic, and the writer thread has closed `writes`.
         let _ = thread.join();
     }
 }
@@ -173,7 +173,7 @@ fn send<T>(queue: Option<&SyncSender<T>>, item: T) -> Result<(), StoreError> {
     })
 }
 
-/// Works until every sender is gone and the queue is empty.
+/// Works until every sender is dropped and the queue is empty.
 fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: bool) {
     while let Ok(first) = jobs.recv() {
         let mut group = Vec::with_capacity(GROUP_MAX);
@@ -183,7 +183,7 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: boo
         fold.look(writer.connection());
     }
     drop(fold);
-    // Beside a server this would hold its writer up while it waits for its readers.
+    // While a server is running, this would block its writer until its readers are done.
     if is_alone {
         fold::finish(writer.connection());
     }
@@ -191,7 +191,7 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: boo
 
 fn read(reader: &Reader, queries: &Mutex<Receiver<Query>>) {
     loop {
-        // Whoever holds the lock waits for a query; the others wait for the lock.
+        // The thread that holds the lock waits for a query; the others wait for the lock.
         let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(query) = next else { return };
         reader.run(query);
@@ -246,7 +246,8 @@ mod tests {
         }
         assert!(charts.iter_mut().all(|chart| poll_once(chart.as_mut()).is_pending()));
         for asked in &mut waiting {
-            // Some may find the queue full, as many as there are charts that no thread has taken up.
+            // Some may find the queue full, as many as there are charts not yet picked up by a
+            // thread.
             let _ = poll_once(asked.as_mut());
         }
         assert_eq!(sqlite.look_up(answer).await.unwrap(), 42);
@@ -260,10 +261,10 @@ mod tests {
             }
         };
         assert_eq!(asked.unwrap(), 42);
-        assert_eq!(has_run.load(Ordering::Relaxed), 0, "nobody waited for these");
+        assert_eq!(has_run.load(Ordering::Relaxed), 0, "no caller waited for these");
     }
 
-    /// An empty log would be left beside the database, and `store restore` refuses a folder with one.
+    /// An empty log would be left next to the database, and `store restore` refuses such a folder.
     #[tokio::test]
     async fn log_is_gone_after_closing_even_if_a_reader_was_at_work() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,15 +1,15 @@
 //! Checks the write-ahead log before it is moved into the database.
 //!
-//! SQLite verifies the log's checksums when it opens a database, not when it moves pages: it trusts its
-//! index in shared memory. If the log's file was cut or damaged under the running process, it would
-//! copy what is there, zeros included, over sound pages. Formats:
+//! SQLite verifies the log's checksums when it opens a database, but not when it moves pages: there
+//! it trusts its index in shared memory. If the log's file was cut or damaged while the process was
+//! running, it would copy the damaged pages, even zeros, over sound ones. Formats:
 //! <https://www.sqlite.org/fileformat2.html#walformat> and <https://www.sqlite.org/walformat.html>.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The log's file was changed by something else than SQLite, or by a failing disk.
+/// The log's file was changed by another program, or by a failing disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the write-ahead log is not as it was written")]
 pub(super) struct DamagedLog;
@@ -17,31 +17,32 @@ pub(super) struct DamagedLog;
 /// Length of the log's header, and of the header before each page.
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
-/// The log's first four bytes; the last bit tells the byte order of its checksums.
+/// The log's first four bytes; the last bit is the byte order of its checksums.
 const MAGIC: u32 = 0x377F_0682;
 /// Largest page of SQLite.
 const PAGE_BYTES_MAX: usize = 65_536;
-/// Length of the index up to the counts that are read here, and their places, in native byte order.
+/// Length of the index up to the counts that are read here, and their offsets, in native byte
+/// order.
 const INDEX: usize = 100;
 const LAST_FRAME_AT: usize = 16;
 const SALTS_AT: usize = 32;
 const MOVED_AT: usize = 96;
 
-/// Whether every page that the log has and the database has not is as it was written.
+/// Returns whether every page that is in the log and not yet in the database is as it was written.
 ///
 /// # Errors
-/// If a file cannot be read.
+/// Fails if a file cannot be read.
 pub(super) fn is_sound(database: &Path) -> io::Result<bool> {
     let Some(index) = Index::read(database)? else { return Ok(true) };
     let is_sound = match are_frames_sound(&beside(database, "-wal"), &index) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
         checked => checked?,
     };
-    // Another connection may have moved the log meanwhile, and begun it again at its start.
+    // Another connection may have moved and restarted the log meanwhile.
     Ok(is_sound || Index::read(database)?.is_none_or(|later| later.is_of_other_frames(&index)))
 }
 
-/// What SQLite's index in shared memory says of the log.
+/// The part of SQLite's index in shared memory that describes the log.
 struct Index {
     salts: [u8; 8],
     /// Frames in the log, and how many of them the database has.
@@ -50,7 +51,7 @@ struct Index {
 }
 
 impl Index {
-    /// Returns `None` if nothing was ever written.
+    /// Reads the index; `None` if nothing was ever written.
     fn read(database: &Path) -> io::Result<Option<Self>> {
         let mut bytes = [0; INDEX];
         match File::open(beside(database, "-shm")) {
@@ -113,7 +114,7 @@ fn beside(database: &Path, end: &str) -> PathBuf {
     path.into()
 }
 
-/// Where a frame begins, counted from 0.
+/// Offset of a frame, counted from 0.
 fn place_of(frame: u32, page_bytes: usize) -> u64 {
     let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     bytes(HEADER) + u64::from(frame) * bytes(FRAME_HEADER + page_bytes)

@@ -1,9 +1,9 @@
-//! What writes: groups of jobs, one transaction and one fsync a group.
+//! The writer: groups of jobs, one transaction and one fsync per group.
 //!
-//! A job that is refused takes nothing of its group with it: uploads are decided in memory before
-//! anything is written, changes run inside a savepoint. If the database itself fails (no space, a
-//! broken disk), the whole group is rolled back, everybody in it is told, and the next group is
-//! tried as if nothing had happened.
+//! A rejected job does not affect the others in its group: uploads are decided in memory before
+//! anything is written, and changes run inside a savepoint. If the database itself fails (no space,
+//! a broken disk), the whole group is rolled back, all of its jobs fail, and the next group starts
+//! from the last commit.
 
 use std::sync::Arc;
 
@@ -15,21 +15,22 @@ use super::journal::Journal;
 use super::rows::Rows;
 use crate::{Outcome, StoreError, Upload};
 
-/// Tells whoever asked, once the fate of the group is known.
+/// Sends the answer to the caller once the group is committed or rolled back.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// A change that gives the answer its result makes; without a transaction it only answers.
+/// A change that returns the answer for its result; without a transaction it only builds the
+/// answer.
 pub(super) type Change = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Answer + Send>;
 
 pub(super) enum Job {
     /// A change of the control plane.
     Change(Change),
-    /// A change of rows that are otherwise ingest's alone, and held in memory.
+    /// A change of rows that otherwise only ingest changes, and that are held in memory.
     Rewrite(Change),
     Upload(Box<Upload>, oneshot::Sender<Result<Outcome, StoreError>>),
 }
 
-/// Packs a typed change and the channel of its result.
+/// Wraps a typed change and the channel for its result.
 pub(super) fn change<T, E>(
     change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     answer: oneshot::Sender<Result<T, E>>,
@@ -41,9 +42,9 @@ where
     Box::new(move |transaction| {
         let result = transaction.map_err(E::from).and_then(|t| in_savepoint(t, change));
         Box::new(move |committed| {
-            // What the change itself refused stays refused, whatever became of the group.
+            // A rejection by the change itself is returned even if the group failed.
             let result = result.and_then(|done| committed.map(|()| done).map_err(E::from));
-            // Whoever asked may have gone away.
+            // The caller may have dropped its future.
             let _ = answer.send(result);
         })
     })
@@ -56,14 +57,14 @@ fn in_savepoint<T, E: From<StoreError>>(
     let run = |sql| transaction.execute_batch(sql).map_err(|e| E::from(e.into()));
     run("SAVEPOINT change")?;
     let result = change(transaction);
-    // After some failures SQLite has rolled back everything, the savepoint included.
+    // After some failures SQLite has rolled back everything, including the savepoint.
     if !transaction.is_autocommit() {
         run(if result.is_ok() { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" })?;
     }
     result
 }
 
-/// The connection that writes, and what it holds in memory between groups.
+/// The connection that writes, and the state kept in memory between groups.
 pub(super) struct Writer {
     connection: Connection,
     rows: Rows,
@@ -75,22 +76,22 @@ impl Writer {
         Self { connection, rows: Rows::default(), journal }
     }
 
-    /// The connection, between groups.
+    /// Returns the connection, for use between groups.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Does a group in one transaction. Everybody in it waits for [`Settled::answer`].
+    /// Does a group in one transaction. Its callers wait for [`Settled::answer`].
     pub(super) fn commit(&mut self, group: Vec<Job>) -> Settled {
         let mut answers = Vec::with_capacity(group.len());
         let committed = commit(self, group, &mut answers);
         if let Err(failure) = &committed {
-            // What is held may be from the transaction that is no more.
+            // Held states may contain changes that were rolled back.
             self.rows.clear();
             tracing::error!(
                 error = failure as &dyn std::error::Error,
                 jobs = answers.len(),
-                "a group was not committed"
+                "group not committed"
             );
         }
         self.rows.bound();
@@ -98,15 +99,15 @@ impl Writer {
     }
 }
 
-/// A group whose fate is known.
-#[must_use = "somebody waits for the answers"]
+/// A group that was committed or rolled back.
+#[must_use = "the callers wait for the answers"]
 pub(super) struct Settled {
     answers: Vec<Answer>,
     committed: Result<(), StoreError>,
 }
 
 impl Settled {
-    /// Tells everybody; gives their number.
+    /// Sends all answers; returns their number.
     pub(super) fn answer(self) -> usize {
         let count = self.answers.len();
         for answer in self.answers {
@@ -133,10 +134,11 @@ fn commit(
         };
         match job {
             job @ (Job::Change(_) | Job::Rewrite(_)) => {
-                // What was decided so far must be there for the change to see.
+                // The change must see the uploads decided before it.
                 let transaction = transaction.and_then(|t| rows.flush(t).map(|()| t));
                 let change = match job {
                     Job::Rewrite(change) => {
+                        // It changes rows that are held, so all are loaded again afterwards.
                         rows.clear();
                         change
                     }
@@ -152,6 +154,7 @@ fn commit(
             Job::Upload(upload, answer) => {
                 let outcome = transaction.and_then(|t| ingest::ingest(t, rows, *upload));
                 if let (Ok(()), Err(failure)) = (&state, &outcome)
+                    // Unreadable rows fail only their own upload; other failures fail the group.
                     && !matches!(failure, StoreError::Corrupt(_))
                 {
                     state = Err(failure.clone());
@@ -162,6 +165,8 @@ fn commit(
             }
         }
     }
+    // The journal is durable before the commit: a revocation must not be lost once it was
+    // acknowledged.
     state?;
     let transaction = begun?;
     rows.flush(&transaction)?;
@@ -170,8 +175,8 @@ fn commit(
     Ok(())
 }
 
-/// Whether the group's transaction is still there: some failures make SQLite roll back all of it, and
-/// whoever met one is told which.
+/// Checks that the group's transaction still exists: some failures make SQLite roll back all of it,
+/// and only the statement that failed reports it.
 fn alive(transaction: &Connection) -> Result<(), StoreError> {
     if transaction.is_autocommit() { Err(StoreError::RolledBack) } else { Ok(()) }
 }
