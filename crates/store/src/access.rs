@@ -1,6 +1,7 @@
-//! Who may use the API, as it is stored: tokens, browser sessions and the one-time set-up code.
+//! Who may use the API, as stored: tokens, browser sessions and the one-time set-up code.
 //!
-//! Secrets never come here, only their SHA-256 hashes; comparing and making them is the caller's.
+//! The store only sees SHA-256 hashes of secrets; creating and comparing secrets is the caller's
+//! task.
 
 use ecowatt_model::UnixMs;
 
@@ -15,16 +16,16 @@ pub type SecretHash = [u8; 32];
 pub enum Role {
     /// Everything.
     Owner,
-    /// Looking at devices, sites and measurements.
+    /// Read devices, sites and measurements.
     Viewer,
-    /// The server's own counts.
+    /// Read the server's own metrics.
     Metrics,
 }
 
 impl Role {
     const ALL: [Self; 3] = [Self::Owner, Self::Viewer, Self::Metrics];
 
-    /// The word that is stored.
+    /// The word stored in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,18 +40,18 @@ impl Role {
     }
 }
 
-/// Names a token for ever.
+/// Number of a token, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(pub i64);
 
-/// A token that is to be.
+/// A new token.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     pub name: String,
     pub role: Role,
     pub hash: SecretHash,
     pub created: UnixMs,
-    /// Never, if absent.
+    /// Absent: the token never expires.
     pub expires: Option<UnixMs>,
 }
 
@@ -62,11 +63,11 @@ pub struct Token {
     pub role: Role,
     pub created: UnixMs,
     pub expires: Option<UnixMs>,
-    /// When it was last shown, itself or through one of its sessions; some minutes late.
+    /// When the token or one of its sessions was last used; up to some minutes late.
     pub last_used: Option<UnixMs>,
 }
 
-/// Names a session for ever.
+/// Number of a session, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub i64);
 
@@ -81,7 +82,7 @@ pub struct Session {
     pub last_used: Option<UnixMs>,
 }
 
-/// A token or a session of it, and when it was used.
+/// A use of a token or of one of its sessions, with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Use {
     pub token: TokenId,
@@ -89,7 +90,7 @@ pub struct Use {
     pub at: UnixMs,
 }
 
-/// A browser session that is to be.
+/// A new browser session.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     pub hash: SecretHash,
@@ -98,7 +99,7 @@ pub struct NewSession {
     pub expires: UnixMs,
 }
 
-/// Spends the set-up code for a token and a session of it.
+/// Spends the set-up code to create a token with a session.
 #[derive(Debug, Clone)]
 pub struct RedeemSetup {
     pub code: SecretHash,
@@ -107,12 +108,12 @@ pub struct RedeemSetup {
     pub session_expires: UnixMs,
 }
 
-/// Why a token was not made.
+/// Why a token was not created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateTokenError {
     #[error("there is a token of that name")]
     NameTaken,
-    #[error("there are {TOKENS_MAX} tokens already; revoke one that nobody needs")]
+    #[error("there are {TOKENS_MAX} tokens already; revoke an unused one")]
     TooMany,
     #[error(transparent)]
     Store(#[from] StoreError),

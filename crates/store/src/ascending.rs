@@ -1,5 +1,5 @@
-//! A small map as one sorted list: what an upload brings and the writer holds is a few dozen entries
-//! that mostly come in order, and one piece of memory costs less than a tree of them.
+//! A small map as one sorted list. An upload and the writer's state have a few dozen entries that
+//! mostly arrive in order, for which one allocation costs less than a tree.
 
 /// Entries in ascending order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl<K: Ord, V> Ascending<K, V> {
         self.0.get(place).map(|(_, value)| value)
     }
 
-    /// The entry of a key, made if there is none.
+    /// Returns the entry of a key, creating it if it is missing.
     pub(crate) fn entry(&mut self, key: K) -> &mut V
     where
         V: Default,
@@ -40,7 +40,7 @@ impl<K: Ord, V> Ascending<K, V> {
         &mut self.0[place].1
     }
 
-    /// Takes an entry in, in place of one that has its key.
+    /// Inserts an entry, replacing one with the same key.
     pub(crate) fn replace(&mut self, key: K, value: V) {
         self.add(key, value, |held, later| *held = later);
     }
@@ -67,7 +67,7 @@ impl<K: Ord, V> Ascending<K, V> {
         &self.0[self.0.partition_point(|(held, _)| held <= key)..]
     }
 
-    /// Forgets all but the last few.
+    /// Drops all entries but the last few.
     pub(crate) fn keep_last(&mut self, count: usize) {
         self.0.drain(..self.0.len().saturating_sub(count));
     }
@@ -80,12 +80,12 @@ impl<K: Ord, V> Ascending<K, V> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
-    /// Takes an entry in: joined with the one that has its key, if there is one.
+    /// Inserts an entry, joining it with an existing one of the same key.
     pub(crate) fn add(&mut self, key: K, value: V, join: impl FnOnce(&mut V, V)) {
         self.add_near(self.0.len().saturating_sub(1), key, value, join);
     }
 
-    /// Takes in all of another map's entries.
+    /// Adds all entries of another map.
     pub(crate) fn merge(
         &mut self,
         others: impl IntoIterator<Item = (K, V)>,
@@ -97,7 +97,7 @@ impl<K: Ord, V> Ascending<K, V> {
         }
     }
 
-    /// Looks at `near` first; gives the entry's place.
+    /// Adds an entry, trying the index `near` first; returns the entry's index.
     fn add_near(&mut self, near: usize, key: K, value: V, join: impl FnOnce(&mut V, V)) -> usize {
         let place = match (self.0.get(near), self.0.last()) {
             (Some((held, _)), _) if *held == key => Ok(near),

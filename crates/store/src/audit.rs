@@ -1,29 +1,29 @@
-//! Who changed what: a line for every change of the control plane, written in its transaction.
+//! The audit log: one line for every change of the control plane, written in its transaction.
 
 use ecowatt_model::UnixMs;
 
-/// Who changes something.
+/// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By {
     /// A token's name and number, a device, or the server itself.
     pub who: String,
-    /// The request as answers and logs name it, if there was one.
+    /// Id of the request as in answers and logs, if there was one.
     pub request: Option<String>,
     pub at: UnixMs,
 }
 
 impl By {
-    /// Somebody, without a request.
+    /// An author without a request.
     #[must_use]
     pub fn new(who: impl Into<String>, at: UnixMs) -> Self {
         Self { who: who.into(), request: None, at }
     }
 }
 
-/// A change that was made.
+/// An audit line as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditLine {
-    /// Ascends with time, and is never given twice.
+    /// Ascends with time and is never reused.
     pub id: i64,
     pub by: By,
     /// Noun and verb, such as `device.edit`.
@@ -32,7 +32,7 @@ pub struct AuditLine {
     pub subject: String,
 }
 
-/// A change that is to be made.
+/// A change about to be made, with its author.
 #[derive(Debug)]
 pub(crate) struct Audited {
     by: By,

@@ -1,10 +1,11 @@
-//! Energy by an inverter's lifetime counter, whatever is misread and in whatever order batches come.
+//! Energy from an inverter's lifetime counter, correct despite misread values and for every order
+//! of arrival.
 //!
-//! A counter continues in the order in which it was read, which the names of batches, (epoch,
-//! sequence), tell without a clock. Each batch is one *link*: its first and last believed reading and
-//! what lies between. Links that can follow one another form *lines*. Which links are believed is a
-//! function of the links around (`lines`), and the energy is what the believed ones moved by, one
-//! after the other (`docs/decisions/0007-counters-continue-in-the-order-of-reading.md`).
+//! A counter continues in the order in which it was read. Batch ids, (epoch, sequence), have that
+//! order without needing a clock. Each batch is one *link*: its first and last believed reading and
+//! the energy between. Links that can follow one another form *lines*. Which links are believed is
+//! a function of the surrounding links (`lines`), and the energy is the sum of the steps from one
+//! believed link to the next (`docs/decisions/0007-counters-continue-in-the-order-of-reading.md`).
 
 mod lines;
 
@@ -14,26 +15,28 @@ use crate::energy::EnergySums;
 use crate::rollup::LocalDate;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
-/// Counters of many inverters move only every few minutes, so a step may hold the energy of a longer
-/// time than has passed between its two readings; 15 minutes is the slowest we know of.
+/// Counters of many inverters move only every few minutes, so a step may contain the energy of a
+/// longer time than passed between its two readings; the slowest counter known moves every 15
+/// minutes.
 const LAG_MS: i64 = 15 * 60_000;
 
-/// The least time assumed between two batches where no clock measured it: across a restart, and where
-/// the clock ran backwards. A clock that was set by hand, to local time or by a server whose own clock
-/// was wrong is off by hours, and few devices are without power for more than a day. For those that
-/// are, the batches around tell what the counter moved by.
+/// Least time assumed between two batches where no clock measured it: across a restart, and where
+/// the clock ran backwards. A clock set to local time by hand, or by a server whose own clock was
+/// wrong, is off by hours, and few devices are without power for more than a day. For longer
+/// outages the surrounding batches show how far the counter moved.
 const UNKNOWN_ELAPSED_MS: i64 = 24 * 60 * 60_000;
 
-/// Rated power to judge a step by when no layout says one: 1 MW, a large inverter.
+/// Rated power for judging a step if no layout has one: 1 MW, a large inverter.
 const RATED_W_DEFAULT: u32 = 1_000_000;
 
-/// Readings of a batch before the one at hand that it may continue.
+/// How many earlier readings of its batch a reading may continue.
 const READINGS_BACK_MAX: usize = 32;
 
-/// Batches on either side of one that it is judged by, and how far back a believed one is looked for.
+/// Batches on either side that a batch is judged by, and how far back a believed one is searched
+/// for.
 const WINDOW: u32 = 24;
 
-/// A reading of the lifetime counter, which is not zero.
+/// A reading of the lifetime counter; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CounterReading {
     pub(crate) at: UnixMs,
@@ -41,7 +44,7 @@ pub(crate) struct CounterReading {
     pub(crate) mwh: i64,
 }
 
-/// What an inverter's counter can do.
+/// Limits of an inverter's counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct CounterLimits {
     pub(crate) rated_w: Option<u32>,
@@ -50,7 +53,7 @@ pub(crate) struct CounterLimits {
 }
 
 impl CounterLimits {
-    /// The wider ones of both.
+    /// Returns the wider of both limits.
     fn or(&self, other: &Self) -> Self {
         Self {
             rated_w: self.rated_w.max(other.rated_w),
@@ -58,11 +61,12 @@ impl CounterLimits {
         }
     }
 
-    /// Milliwatt-hours of a step; none if it goes backwards, or is more than the inverter can make in
-    /// this time.
+    /// Returns the milliwatt-hours of a step, or `None` if it goes backwards or exceeds what the
+    /// inverter can produce in this time.
     fn step(&self, from: CounterReading, to: CounterReading, elapsed_ms: i64) -> Option<i64> {
         let mwh = to.mwh.checked_sub(from.mwh).filter(|mwh| *mwh >= 0)?;
-        // W × ms / 3600 is milliwatt-hours; a fifth more than rated, as inverters can.
+        // W × ms / 3600 is milliwatt-hours; a fifth above rated power, which inverters can exceed
+        // briefly.
         let rated_w = i128::from(self.rated_w.unwrap_or(RATED_W_DEFAULT));
         let time_ms = i128::from(elapsed_ms.saturating_add(LAG_MS));
         let possible = rated_w * time_ms * 12 / 36_000 + 2 * i128::from(self.quantum_mwh);
@@ -70,7 +74,7 @@ impl CounterLimits {
     }
 }
 
-/// The believed readings of a batch, as far as other batches need to know them.
+/// What other batches need to know of the believed readings of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link {
     epoch: BootEpoch,
@@ -85,8 +89,9 @@ struct Ends {
 }
 
 impl Link {
-    /// What the counter moved by from the end of this batch to that of a later one; none if the later
-    /// one does not continue it. A batch that begins with readings which are too low continues it too.
+    /// Returns how far the counter moved from the end of this batch to the end of a later one, or
+    /// `None` if the later one does not continue it. A batch that begins with readings that are too
+    /// low still continues it.
     fn step(&self, later: &Self) -> Option<i64> {
         let (from, to) = (&self.ends, &later.ends);
         let elapsed_ms = to.last.at.0.saturating_sub(from.last.at.0);
@@ -104,7 +109,7 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CounterDay {
     date: LocalDate,
-    /// What the believed readings moved by.
+    /// Sum of the steps between believed readings.
     mwh: i64,
     believed: u32,
     passed_over: u32,
@@ -113,13 +118,13 @@ struct CounterDay {
 /// A batch of counter readings as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CounterEdge {
-    /// How many steps in a row up to it were continued, at the least; no more than [`CALM`] are
-    /// counted, and the first batch of all has that many.
+    /// At least so many consecutive steps up to this batch are continuous; counted up to [`CALM`],
+    /// which the first batch of all starts with.
     pub(crate) calm: u32,
     pub(crate) batch: CounterBatch,
 }
 
-/// Everything that a batch says of the counter.
+/// Everything that a batch contributes to the counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CounterBatch {
     ends: Ends,
@@ -127,7 +132,7 @@ pub(crate) struct CounterBatch {
 }
 
 impl CounterBatch {
-    /// Of readings in the order in which they were taken; none if there are none.
+    /// Builds a batch from readings in the order in which they were taken; `None` without readings.
     pub(crate) fn new(readings: &[CounterReading], limits: CounterLimits) -> Option<Self> {
         let believed = believed_readings(readings, limits);
         let mut days: Vec<CounterDay> = Vec::with_capacity(1);
@@ -156,12 +161,12 @@ impl CounterBatch {
         Some(Self { ends: ends?, days })
     }
 
-    /// The batch as a link; its epoch is part of its name.
+    /// Returns the batch as a link; the epoch comes from its id.
     pub(crate) fn link(&self, epoch: BootEpoch) -> Link {
         Link { epoch, ends: self.ends }
     }
 
-    /// The energy of the batch, which is believed and follows `before`, the last believed one.
+    /// Returns the energy of this believed batch after `before`, the last believed one.
     pub(crate) fn after(
         &self,
         epoch: BootEpoch,
@@ -189,7 +194,7 @@ impl CounterBatch {
             first.counter_mwh = first.counter_mwh.saturating_add(join);
             return days;
         }
-        // The batch begins too low: what it counted below the last reading was counted before.
+        // The batch begins too low: its energy below the last reading was counted before.
         let mut twice = join.saturating_neg();
         for (_, sums) in &mut days {
             let taken = twice.min(sums.counter_mwh);
@@ -199,7 +204,7 @@ impl CounterBatch {
         days
     }
 
-    /// What is left of the batch if it is not believed.
+    /// Returns what a batch counts if it is not believed.
     fn passed_over(&self) -> Vec<(LocalDate, EnergySums)> {
         let day = |day: &CounterDay| {
             let refused_steps = i64::from(day.believed) + i64::from(day.passed_over);
@@ -269,17 +274,18 @@ impl CounterBatch {
 const FORMAT: u8 = 0x10;
 const HAS_RATED: u8 = 1;
 
-/// Which readings of a batch are believed: most of them that can follow one another, and of as many
-/// those that reach further.
+/// Returns which readings of a batch are believed: the longest line of readings that can follow one
+/// another, and among equally long ones the line that reaches further.
 fn believed_readings(readings: &[CounterReading], limits: CounterLimits) -> Vec<bool> {
-    // Within a batch the clock was not set; where it seems so, no time has passed.
+    // The clock was not set within a batch; where it seems so, no time has passed.
     let follows = |from: &CounterReading, to: &CounterReading| {
         limits.step(*from, *to, to.at.0.saturating_sub(from.at.0).max(0)).is_some()
     };
     if readings.windows(2).all(|pair| follows(&pair[0], &pair[1])) {
         return vec![true; readings.len()];
     }
-    // Of each reading: the length of the longest line that ends with it, and the one before it there.
+    // Per reading: the length of the longest line that ends with it, and the reading before it in
+    // that line.
     let mut lines: Vec<(u32, Option<usize>)> = Vec::with_capacity(readings.len());
     for (place, to) in readings.iter().enumerate() {
         let mut longest = (1, None);
@@ -301,18 +307,17 @@ fn believed_readings(readings: &[CounterReading], limits: CounterLimits) -> Vec<
     believed
 }
 
-/// Batches on either side of a new one that may change by it, or that must be known to tell how: it
-/// touches the judgement of those within one window and what spans those within two, and the energy of
-/// a window more rests on theirs. To tell whether the farthest are spanned takes a window, and to judge
-/// what may span them another.
+/// Batches on either side of a new one that may change because of it, or that must be known to
+/// decide how. It affects the judgement of those within one window and the spans of those within
+/// two; the energy of one window more depends on theirs. Deciding whether the farthest are spanned
+/// takes another window, and judging what may span them a fifth.
 pub(crate) const REACH: u32 = 5 * WINDOW;
 
-/// Steps in a row that must have been continued before a further batch can be added without a look at
-/// those before.
+/// Continuous steps after which a further batch can be added without examining those before.
 pub(crate) const CALM: u32 = 2 * WINDOW;
 
-/// What the batches, in the order of their names, say in all. What the first ones say depends on what
-/// came before them.
+/// Returns the total energy of batches in the order of their ids. The energy of the first ones
+/// depends on batches before them.
 pub(crate) fn energy_of(batches: &[(BootEpoch, &CounterBatch)]) -> Vec<(LocalDate, EnergySums)> {
     let links: Vec<Link> = batches.iter().map(|(epoch, batch)| batch.link(*epoch)).collect();
     let believed = lines::believed(&links);
@@ -375,7 +380,7 @@ mod tests {
 
     #[test]
     fn step_is_judged_by_what_the_inverter_can_make() {
-        // 5 kW for the 15 minutes that a counter may lag, and a fifth: 1,500 Wh.
+        // 5 kW for the 15 minutes that a counter may lag, plus a fifth: 1,500 Wh.
         let limits = CounterLimits { rated_w: Some(5000), quantum_mwh: 0 };
         let reading = |mwh| CounterReading { at: UnixMs(0), date: LocalDate(0), mwh };
         let mwh = |to| limits.step(reading(0), reading(to), 0);

@@ -1,13 +1,13 @@
-//! Energy of one inverter as exact integers, whatever the order in which batches arrive.
+//! Energy of one inverter as exact integers, independent of the order in which batches arrive.
 //!
-//! The energy of a day is by the lifetime counter (`counter`), or power over time where there is none.
-//! Power goes by time: each block brings what happened inside it and its *edges*, its first and last
-//! observation, and between two blocks that follow each other in time lies a *join*, a function of
-//! their edges alone. A block that arrives late between two others replaces their join by two. An
-//! energy belongs to the local day of the later of the two readings that it lies between.
+//! The energy of a day comes from the lifetime counter (`counter`), or from power over time
+//! without a counter. Power is ordered by time: each block has the energy inside it and its *edges*,
+//! its first and last observation. Between two blocks that follow each other in time there is a
+//! *join*, a function of their edges alone. A block that arrives late between two others replaces
+//! their join by two. Energy between two readings belongs to the local day of the later one.
 //!
 //! Blocks of one inverter do not overlap in time, and times within a block ascend, unless the
-//! device's clock was set back; an integrated figure then counts the overlap twice.
+//! device's clock was set back; integration then counts the overlap twice.
 
 use ecowatt_model::UnixMs;
 
@@ -20,16 +20,16 @@ pub const GAP_MIN_MS: i64 = 60_000;
 /// Two readings of power further apart than this many typical intervals have a gap between them.
 pub const GAP_INTERVALS: i64 = 10;
 
-/// Longest distance between two readings of a sleeping inverter that is not a gap: devices look in
-/// on it less often.
+/// Longest distance between two readings of a sleeping inverter that is not a gap: devices poll it
+/// less often.
 pub const ASLEEP_GAP_MIN_MS: i64 = 60 * 60_000;
 
-/// An observation of AC power: a good reading, or the knowledge that the inverter sleeps.
+/// An observation of AC power: a good reading, or the knowledge that the inverter is asleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PowerReading {
     pub(crate) at: UnixMs,
     pub(crate) date: LocalDate,
-    /// Absent for inverters without a power point; then only gaps are watched.
+    /// Absent for inverters without a power point; then only gaps are tracked.
     pub(crate) mw: Option<i64>,
     pub(crate) is_asleep: bool,
 }
@@ -39,22 +39,22 @@ pub(crate) struct PowerReading {
 pub(crate) struct PowerEdges {
     pub(crate) first: PowerReading,
     pub(crate) last: PowerReading,
-    /// Median distance of two observations, without those where the clock was set back.
+    /// Median distance of two observations, ignoring those where the clock was set back.
     pub(crate) typical_ms: u32,
 }
 
 /// Energy of a day, or a change of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct EnergySums {
-    /// By the lifetime counter, milliwatt-hours.
+    /// From the lifetime counter, milliwatt-hours.
     pub(crate) counter_mwh: i64,
-    /// Readings of the counter that are believed.
+    /// Believed readings of the counter.
     pub(crate) counter_readings: i64,
-    /// By integration, 2 × milliwatt × millisecond (the 2 spares the trapezoid its half).
+    /// From integration, 2 × milliwatt × millisecond (the factor 2 avoids halving each trapezoid).
     pub(crate) integrated: i64,
     /// Observations of power.
     pub(crate) power_readings: i64,
-    /// Readings of the counter that were passed over, and steps at which another counter began.
+    /// Readings of the counter that were not believed, and steps at which another counter began.
     pub(crate) refused_steps: i64,
 }
 
@@ -116,7 +116,7 @@ impl EnergySums {
 /// Energy of one inverter in one local day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnergyFigure {
-    /// Differences of the lifetime counter. Readings that were passed over add nothing.
+    /// Differences of the lifetime counter. Readings that were not believed add nothing.
     Counter { mwh: i64, refused_steps: i64 },
     /// Power over time, rounded down to whole milliwatt-hours.
     Integrated { mwh: i64 },
@@ -125,7 +125,7 @@ pub enum EnergyFigure {
 }
 
 impl EnergyFigure {
-    /// Milliwatt-hours; `None` if nothing was read.
+    /// Returns milliwatt-hours; `None` if nothing was read.
     #[must_use]
     pub fn mwh(&self) -> Option<i64> {
         match self {
@@ -135,14 +135,14 @@ impl EnergyFigure {
     }
 }
 
-/// What lies between two blocks that follow each other.
+/// The energy and the gap between two blocks that follow each other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Change {
     pub(crate) days: Vec<(LocalDate, EnergySums)>,
     pub(crate) gap: Option<(UnixMs, UnixMs)>,
 }
 
-/// The join of powers between two blocks.
+/// Returns the join of the powers of two blocks.
 pub(crate) fn power_join(earlier: &PowerEdges, later: &PowerEdges) -> Change {
     let (last, next) = (earlier.last, later.first);
     match stretch(last, next, earlier.typical_ms.max(later.typical_ms)) {
@@ -176,7 +176,7 @@ fn stretch(from: PowerReading, to: PowerReading, typical_ms: u32) -> Stretch {
     Stretch::Covered(EnergySums { integrated, ..EnergySums::default() })
 }
 
-/// What power did inside a block.
+/// Energy and gaps of power inside a block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Inside {
     pub(crate) days: Vec<(LocalDate, EnergySums)>,
@@ -184,8 +184,7 @@ pub(crate) struct Inside {
     pub(crate) edges: Option<PowerEdges>,
 }
 
-/// Everything that a block's readings say about power. Readings are in the order in which they were
-/// taken.
+/// Evaluates a block's readings of power, which are in the order in which they were taken.
 pub(crate) fn inside(powers: &[PowerReading]) -> Inside {
     let distances = powers.windows(2).map(|pair| pair[1].at.0.saturating_sub(pair[0].at.0));
     let mut distances: Vec<i64> = distances.filter(|distance| *distance >= 0).collect();
@@ -213,7 +212,7 @@ pub(crate) fn inside(powers: &[PowerReading]) -> Inside {
 }
 
 fn add_day(days: &mut Vec<(LocalDate, EnergySums)>, date: LocalDate, sums: &EnergySums) {
-    // The day at hand is nearly always the last one.
+    // The wanted day is nearly always the last one.
     if let Some((_, held)) = days.iter_mut().rev().find(|(held, _)| *held == date) {
         held.add(sums);
     } else {
@@ -225,7 +224,7 @@ fn add_day(days: &mut Vec<(LocalDate, EnergySums)>, date: LocalDate, sums: &Ener
 const EDGES_FORMAT: u8 = 0x20;
 
 impl PowerEdges {
-    /// Bytes relative to the block's first sample.
+    /// Encodes times relative to the block's first sample.
     pub(crate) fn encode(&self, start: UnixMs) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         out.push(EDGES_FORMAT);

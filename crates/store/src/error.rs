@@ -1,13 +1,13 @@
-//! What can go wrong below a statement.
+//! Errors of the engine, and errors of opening a store.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What an engine's own library said.
+/// Error of an engine's own library.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// The store could not do what it was asked; nothing of the request is stored.
+/// A request failed; nothing of it is stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("too many requests are waiting for the store")]
@@ -20,9 +20,9 @@ pub enum StoreError {
     Damaged(#[source] Arc<dyn Error + Send + Sync>),
     #[error("a statement failed")]
     Sql(#[source] Arc<dyn Error + Send + Sync>),
-    #[error("writing down what was revoked failed")]
+    #[error("writing to the journal of revocations failed")]
     Journal(#[source] Arc<std::io::Error>),
-    #[error("the database has rolled back the group, because another of it failed")]
+    #[error("the group was rolled back because another request in it failed")]
     RolledBack,
     #[error("stored {0} cannot be read")]
     Corrupt(&'static str),
@@ -31,15 +31,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the disk, or what is on it, does not do what it is told. Opened anew, the store may find
-    /// it well again.
+    /// Returns whether reading or writing the disk failed. Reopening the store may help.
     #[must_use]
     pub fn is_of_medium(&self) -> bool {
         matches!(self, Self::Io(_))
     }
 
-    /// Whether the same request may succeed later without a change of its own: at once, with space on
-    /// the disk, or with a backup in the place of a damaged database.
+    /// Returns whether the same request may succeed later unchanged: soon, once there is disk
+    /// space, or once a backup has replaced a damaged database.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -63,9 +62,7 @@ pub enum OpenError {
         #[source]
         cause: std::io::Error,
     },
-    #[error(
-        "{0} is a symbolic link; the store's files are where they are, so that none is made elsewhere"
-    )]
+    #[error("{0} is a symbolic link; the store's files must be regular files in the data folder")]
     Link(PathBuf),
     #[error("another process has {0} open; stop it first")]
     Locked(PathBuf),
@@ -81,7 +78,7 @@ pub enum OpenError {
     },
     #[error("there is no database in {path}, but {trace} shows that there was one")]
     Gone { path: PathBuf, trace: PathBuf },
-    #[error("cannot read what was revoked from {path}")]
+    #[error("cannot read the revocations in {path}")]
     Journal {
         path: PathBuf,
         #[source]

@@ -1,4 +1,4 @@
-//! Sites, devices, their keys and the claims that give them keys, as they are stored.
+//! Sites, devices, their keys, and the claims that grant keys, as stored.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::StoreError;
 use crate::limits::EPOCHS_PER_KEY;
 use crate::telemetry::StreamId;
 
-/// Names a site for ever.
+/// Number of a site, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub i64);
 
@@ -17,31 +17,31 @@ pub struct SiteId(pub i64);
 pub struct Site {
     pub id: SiteId,
     pub name: String,
-    /// IANA name, checked by the caller; days begin and end by it.
+    /// IANA name, checked by the caller; defines where days begin and end.
     pub time_zone: String,
 }
 
-/// Which device a claim is for.
+/// The device that a claim is for.
 #[derive(Debug, Clone)]
 pub enum ClaimFor {
-    /// One that is made together with its claim.
+    /// A device that is created together with its claim.
     New {
         name: String,
-        /// Found by name, or made if there is none of that name and a zone is given.
+        /// Found by name; created if no site has that name and a zone is given.
         site: String,
         time_zone: Option<String>,
     },
-    /// One that exists and is to get another key.
+    /// An existing device that needs another key.
     Existing(DeviceNumber),
 }
 
-/// A claim that is to be.
+/// A new claim.
 #[derive(Clone)]
 pub struct NewClaim {
     pub claim_for: ClaimFor,
     /// First group of the claim code, in its canonical spelling.
     pub id: String,
-    /// The code's secret; kept because the enrolment proves knowledge of it without sending it.
+    /// The code's secret; stored because enrolment proves knowledge of it without sending it.
     pub secret: Vec<u8>,
     pub created: UnixMs,
     pub expires: UnixMs,
@@ -55,15 +55,15 @@ pub struct Claim {
     pub expires: UnixMs,
     /// The first redemption, which the same device may repeat.
     pub redeemed: Option<Redemption>,
-    /// The generation of the key that the device gets when it redeems the claim.
+    /// The generation of the key that the device receives when it redeems the claim.
     pub next_generation: KeyGeneration,
-    /// The first boot epoch that it is granted: above all that this device was heard of in.
+    /// The first boot epoch that it is granted: above every epoch this device was seen in.
     pub first_epoch: BootEpoch,
-    /// The same, above all that it can have been heard of in by the time that the claim is redeemed.
+    /// The same, above every epoch it can have been seen in by the time the claim is redeemed.
     pub safe_epoch: BootEpoch,
 }
 
-/// A claim that nobody has redeemed, without its secret.
+/// A claim that was not redeemed, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenClaim {
     /// First group of the claim code.
@@ -80,16 +80,16 @@ pub struct Redemption {
     /// Public key of the device that redeemed it.
     pub public_key: [u8; 32],
     pub generation: KeyGeneration,
-    /// The answer that was given, so that a repeated request gets the same one.
+    /// The original reply, so that a repeated request gets the same one.
     pub reply: Vec<u8>,
 }
 
-/// Redeems a claim: the device gets a key, earlier keys of the device are revoked.
+/// Redeems a claim: stores the device's key and revokes its earlier keys.
 #[derive(Clone)]
 pub struct RedeemClaim {
     pub id: String,
     pub public_key: [u8; 32],
-    /// The generation that the reply names: one above the device's last.
+    /// The generation in the reply: one above the device's last.
     pub generation: KeyGeneration,
     /// The first boot epoch that the reply grants.
     pub first_epoch: BootEpoch,
@@ -108,14 +108,14 @@ pub struct DeviceKey {
     pub revoked: Option<UnixMs>,
     /// The last counter accepted under this key; 0 before the first message.
     pub counter: Counter,
-    /// The first boot epoch that was granted with it.
+    /// The first boot epoch granted with this key.
     pub first_epoch: BootEpoch,
     /// SHA-256 of the message with that counter; absent before the first.
     pub digest: Option<[u8; 32]>,
 }
 
 impl DeviceKey {
-    /// The first boot epoch that the device cannot be in under this key.
+    /// Returns the first boot epoch that the device cannot be in under this key.
     #[must_use]
     pub fn end_epoch(&self) -> BootEpoch {
         BootEpoch(self.first_epoch.0.saturating_add(EPOCHS_PER_KEY))
@@ -135,9 +135,9 @@ macro_rules! hide_secrets {
 }
 hide_secrets!(NewClaim, Claim, Redemption, RedeemClaim, DeviceKey);
 
-/// One word for a device, kept so that lists can be filtered by it.
+/// The state of a device in one word, stored so that lists can be filtered by it.
 ///
-/// The caller derives it; the store keeps it and since when it holds.
+/// The caller derives it; the store keeps it and the time since when it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceState {
     Producing,
@@ -161,7 +161,7 @@ impl DeviceState {
     }
 }
 
-/// How an inverter was when its device last reported.
+/// State of an inverter when its device last reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InverterState {
     Unknown,
@@ -183,7 +183,7 @@ impl InverterState {
     }
 }
 
-/// A device as stored, with what its link has shown so far.
+/// A device as stored, with what is known of its link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     pub number: DeviceNumber,
@@ -206,26 +206,26 @@ pub struct Link {
     pub messages: u64,
     pub batches: u64,
     pub samples: u64,
-    /// Batches that came again and were not stored again.
+    /// Batches that were received again and not stored again.
     pub duplicates: u64,
-    /// Batches that could not be read; acknowledged so that they are not sent for ever.
+    /// Batches that could not be read; acknowledged so that the device stops sending them.
     pub refused: u64,
     /// Samples that the device had to drop because its spool was full.
     pub dropped_samples: u64,
     pub bytes: u64,
     pub firmware: Option<String>,
-    /// What the device said of itself, by name.
+    /// Values that the device reported about itself, by name.
     pub diagnostics: Vec<(String, String)>,
     pub inverters: Vec<(SourceNumber, InverterState)>,
 }
 
-/// Which page of the fleet is wanted.
+/// Selects a page of the fleet.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceQuery {
     /// The last device of the page before.
     pub after: Option<DeviceNumber>,
     pub limit: u32,
-    /// Part of the device's or site's name, or a device's id; without regard to case (ASCII).
+    /// Part of the name of the device or site, or of a device's id; ASCII case is ignored.
     pub search: Option<String>,
     pub state: Option<DeviceState>,
 }
@@ -250,31 +250,31 @@ pub struct Stream {
     pub first_seen: UnixMs,
 }
 
-/// What is to be changed of a device.
+/// Changes to a device.
 #[derive(Debug, Clone)]
 pub struct EditDevice {
     pub device: DeviceNumber,
     pub name: Option<String>,
-    /// A site by its name, made if there is none of that name and a zone is given.
+    /// A site by its name; created if no site has that name and a zone is given.
     pub site: Option<(String, Option<String>)>,
-    /// Whether days that are stored may stay as they were cut, by another zone.
+    /// Whether stored days may stay although they were cut by another time zone.
     pub keeps_past_days: bool,
 }
 
-/// What is to be changed of a site.
+/// Changes to a site.
 #[derive(Debug, Clone)]
 pub struct EditSite {
     pub site: SiteId,
     pub name: Option<String>,
     pub time_zone: Option<String>,
-    /// Whether days that are stored may stay as they were cut, by another zone.
+    /// Whether stored days may stay although they were cut by another time zone.
     pub keeps_past_days: bool,
 }
 
 /// Why a device or site was not changed or deleted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EditError {
-    #[error("there is none of that number")]
+    #[error("there is no device or site of that number")]
     Unknown,
     #[error("there is a site of that name")]
     NameTaken,
@@ -303,7 +303,7 @@ impl From<CreateClaimError> for EditError {
     }
 }
 
-/// Why no claim was made.
+/// Why a claim was not created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateClaimError {
     #[error("there is no site of that name, and no time zone to make one")]

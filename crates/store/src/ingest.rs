@@ -1,10 +1,10 @@
-//! One upload, decided.
+//! Decides what one upload changes.
 //!
-//! Pure: [`decide`] says of a device's state and an upload what becomes of it, or what must be loaded
-//! before that can be said; [`Plan::carry_out`] brings the state to where it then is and names the
-//! rows to be written. An engine loads and writes; it knows nothing of counters, ranges or energy.
-//! Nothing is changed until everything is decided, so an upload that is refused, or whose rows cannot
-//! be read, leaves nothing behind in a group that is committed.
+//! Pure: from a device's state and an upload, [`decide`] derives the outcome, or what must be
+//! loaded before it can; [`Plan::carry_out`] updates the state and names the rows to write. An
+//! engine loads and writes; it knows nothing of counters, ranges or energy. Nothing changes until
+//! everything is decided, so an upload that is refused, or whose rows cannot be read, leaves
+//! nothing behind in a group that is committed.
 
 mod epochs;
 mod joins;
@@ -27,10 +27,10 @@ use epochs::Epochs;
 pub(crate) use joins::GapChange;
 use joins::Joins;
 
-/// What becomes of an upload.
+/// The decision on an upload.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// Nothing changes.
+    /// Nothing changes; this is the answer.
     Answer(Outcome),
     Take(Box<Plan>),
 }
@@ -38,7 +38,7 @@ pub(crate) enum Decision {
 /// Rows that must be loaded into a device's state before an upload can be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wants {
-    /// The key of this generation, and what the device's messages have shown.
+    /// The key of this generation, and the link state known from the device's messages.
     pub(crate) device: Option<KeyGeneration>,
     pub(crate) received: Vec<(BootEpoch, KeyGeneration)>,
     pub(crate) former: Vec<(BootEpoch, KeyGeneration)>,
@@ -47,10 +47,10 @@ pub(crate) struct Wants {
     pub(crate) inverters: Ascending<SourceNumber, InverterWants>,
 }
 
-/// Rows of one inverter.
+/// Missing rows of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct InverterWants {
-    /// Its own row, with the last of everything.
+    /// The inverter's own row, with the last row of each kind.
     pub(crate) row: bool,
     pub(crate) quarters: Vec<i64>,
     pub(crate) days: Vec<LocalDate>,
@@ -64,7 +64,8 @@ impl Wants {
     }
 }
 
-/// Decides an upload. As long as it is told what to load, and that is loaded, it may be asked again.
+/// Decides an upload, or returns what must be loaded first. Changes nothing, so it can be called
+/// again after loading.
 pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Box<Wants>> {
     let generation = upload.generation;
     let (Some(key), Some(link)) = (held.key(generation), &held.link) else {
@@ -96,17 +97,18 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     Ok(Decision::Take(Box::new(plan)))
 }
 
-/// What an upload that is taken brings.
+/// What an accepted upload changes.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     receipt: Receipt,
-    /// Streams to be announced, by their place in the upload.
+    /// Streams to announce, as indexes into the upload.
     streams: Vec<usize>,
-    /// Batches to be stored, by their place in the upload, and the names that they get.
+    /// Batches to store, as indexes into the upload, and the ids they are stored under.
     taken: Vec<(usize, BatchId)>,
     received: Vec<(BootEpoch, Received)>,
     refused: u64,
-    /// Samples that will never come, of all epochs that the upload speaks of: before it and after.
+    /// Samples that will never arrive, over all epochs that the upload mentions: before it and
+    /// after.
     lost: (u64, u64),
     joins: Ascending<SourceNumber, Joins>,
 }
@@ -163,7 +165,7 @@ impl Plan {
         }
     }
 
-    /// Joins what is taken with what lies beside it.
+    /// Joins the accepted batches with their neighbours.
     fn join(&mut self, held: &DeviceState, batches: &[NewBlock]) -> Result<(), Box<Wants>> {
         self.lacks(held, batches).or(())?;
         let none = Inverter::default();
@@ -190,7 +192,7 @@ impl Plan {
         self.lacks(held, batches).or(())
     }
 
-    /// What is to be loaded for the roll-ups, and first of all for the joins.
+    /// Returns what must be loaded for the roll-ups; the joins need it first.
     fn lacks(&self, held: &DeviceState, batches: &[NewBlock]) -> Wants {
         let mut wants = Wants::default();
         for (place, id) in &self.taken {
@@ -224,8 +226,8 @@ impl Plan {
         wants
     }
 
-    /// Brings the state to where it is after the upload; gives what the device is told and the rows
-    /// that have changed.
+    /// Updates the state to what it is after the upload; returns the receipt for the device and the
+    /// changed rows.
     pub(crate) fn carry_out(
         self,
         held: &mut DeviceState,
@@ -235,6 +237,8 @@ impl Plan {
         let now = upload.received_at;
         let mut changes = Changes::default();
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
+        // Each accepted batch is stored under the id that the decision chose, which may differ from
+        // the device's.
         let blocks = taken.iter().filter_map(|(place, id)| {
             Some(NewBlock { id: *id, ..batches.get_mut(*place)?.take()? })
         });
@@ -263,6 +267,7 @@ impl Plan {
             let latest = roll_up(inverter, changed, summary);
             inverter.latest.merge(latest, now);
         }
+        // The joins were computed by the decision; their results are added.
         for (source, joins) in joins {
             let changed = changes.inverters.entry(source);
             joins.carry_out(held.inverters.entry(source), changed);
@@ -271,7 +276,7 @@ impl Plan {
     }
 }
 
-/// Adds a batch to its quarter hours and days; what is left are its newest readings.
+/// Adds a batch to its quarter hours and days; returns its newest readings.
 fn roll_up(inverter: &mut Inverter, changed: &mut InverterChanges, summary: Summary) -> Latest {
     for (number, quarter) in summary.quarters {
         open(&inverter.quarters, &number, &mut changed.quarters);
@@ -284,9 +289,9 @@ fn roll_up(inverter: &mut Inverter, changed: &mut InverterChanges, summary: Summ
     summary.latest
 }
 
-/// Takes a stored block into roll-ups that are made again; gives the rows that have changed, or what
-/// must be loaded first. The newest readings stay as they are: which of two stands depends on when
-/// they came, and no block says that.
+/// Adds a stored block to roll-ups that are being rebuilt; returns the changed rows, or what must
+/// be loaded first. The newest readings stay as they are: which one counts as the newest also
+/// depends on when they arrived, and blocks do not record that.
 pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes, Box<Wants>> {
     let mut plan = Plan { taken: vec![(0, block.id)], ..Plan::default() };
     let mut changes = Changes::default();
@@ -303,13 +308,14 @@ pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes
     Ok(changes)
 }
 
-/// Whether a row is not held and may be stored: there is none above the last one held.
+/// Returns whether a row may be stored although it is not held: no row exists above the last one
+/// held.
 fn is_below<K: Ord, V>(held: &Ascending<K, V>, key: &K) -> bool {
     !held.has(key) && held.last().is_some_and(|(last, _)| key < last)
 }
 
-/// A row changes. The last one of its kind has no row of its own; if this one comes to be the last, the
-/// one before gets one.
+/// Prepares a row for a change. The last row of its kind is part of its owner's row; if this one
+/// becomes the last, the previous last one gets a row of its own.
 fn open<K: Ord + Copy, V>(held: &Ascending<K, V>, key: &K, changed: &mut Ascending<K, ()>) {
     if let Some((last, _)) = held.last().filter(|(last, _)| *last < key) {
         changed.replace(*last, ());
@@ -331,7 +337,7 @@ impl InverterWants {
     }
 }
 
-/// What a message adds to its device's counts.
+/// What a message adds to its device's counters.
 struct Counted {
     duplicates: u64,
     refused: u64,
@@ -366,9 +372,9 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
     };
 }
 
-/// Rows that are to be written: those that are added, and the keys of those that have changed, whose
-/// values are in the device's state. The device's own row always changes, and so does that of each
-/// inverter that is named; the last received set, quarter hour and day lie in these.
+/// Rows to write: those that are added, and the keys of those that have changed, whose values are
+/// in the device's state. The device's own row always changes, and so does that of each inverter
+/// named here; they contain the last received set, quarter hour and day.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) streams: Vec<NewStream>,
@@ -385,12 +391,12 @@ pub(crate) struct InverterChanges {
     pub(crate) days: Ascending<LocalDate, ()>,
     pub(crate) counters: Ascending<BatchId, ()>,
     pub(crate) powers: Ascending<Place, ()>,
-    /// In the order in which they happen.
+    /// In the order in which they apply.
     pub(crate) gaps: Vec<GapChange>,
 }
 
 impl Changes {
-    /// Takes in what a later upload of the same device changes.
+    /// Merges the changes of a later upload of the same device.
     pub(crate) fn also(&mut self, later: Self) {
         let keep = |(): &mut (), ()| ();
         self.streams.extend(later.streams);
@@ -410,8 +416,8 @@ fn name(block: &NewBlock) -> BlockName {
     BlockName { source: block.source, first: block.first, id: block.id }
 }
 
-/// Whether a block's times can be believed. One from a clock far off is kept as it came and counts
-/// nowhere: it would stand as the newest for years, and the time up to it would be a gap.
+/// Returns whether a block's times are plausible. A block from a clock far off is kept as received
+/// and counts nowhere: it would be the newest for years, and the time up to it would be a gap.
 fn is_timed(block: &NewBlock) -> bool {
     block.time_quality != TimeQuality::Suspect
 }

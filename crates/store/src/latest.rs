@@ -1,7 +1,7 @@
 //! The newest reading of every point of one inverter, and the newest attempt to read it.
 //!
-//! A batch that arrives late never replaces something newer. What claims a time that is still to come
-//! stands only until there is something of the present.
+//! A batch that arrives late never replaces something newer. A reading with a future time is only
+//! kept until there is one with a plausible time.
 
 use ecowatt_model::{Quality, UnixMs};
 
@@ -9,16 +9,17 @@ use crate::ascending::Ascending;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
 
-/// How long after its arrival a reading may claim to have been taken and still be of the present: the
-/// clocks of devices follow the server's more closely.
+/// How far after its arrival the time of a reading may be and still be plausible: the clocks of
+/// devices follow the server's more closely.
 const AHEAD_MAX_MS: i64 = 60_000;
 
-/// Orders instants that arrived until `now` by how well they tell of it.
+/// Sort key for the newest of several instants that arrived until `now`: plausible ones are above
+/// future ones.
 pub(crate) fn newness(at: UnixMs, now: UnixMs) -> (bool, UnixMs) {
     (at.0 <= now.0.saturating_add(AHEAD_MAX_MS), at)
 }
 
-/// What is known of one point.
+/// The newest reading of one point and the newest attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PointLatest {
     pub(crate) good: Option<(UnixMs, i64)>,
@@ -26,7 +27,7 @@ pub(crate) struct PointLatest {
 }
 
 impl PointLatest {
-    /// Takes in what arrived until `now`.
+    /// Merges readings that arrived until `now`.
     pub(crate) fn join(&mut self, other: Self, now: UnixMs) {
         let good = self.good.into_iter().chain(other.good);
         self.good = good.max_by_key(|(at, value)| (newness(*at, now), *value));
@@ -37,7 +38,7 @@ impl PointLatest {
     }
 }
 
-/// What is known of the points of one inverter.
+/// The newest readings of the points of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Latest {
     pub(crate) points: Ascending<PointId, PointLatest>,
@@ -47,12 +48,12 @@ pub(crate) struct Latest {
 const FORMAT: u8 = 1;
 
 impl Latest {
-    /// Takes in what arrived until `now`.
+    /// Merges readings that arrived until `now`.
     pub(crate) fn merge(&mut self, other: Self, now: UnixMs) {
         self.points.merge(other.points, |held, other| held.join(other, now));
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         self.points.len() * size_of::<(PointId, PointLatest)>()
     }
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(held, reading(24 * hour, 2), "neither is of the present");
         held.join(reading(0, 4), UnixMs(hour));
         assert_eq!(held, reading(0, 4));
-        // A clock that is a little ahead is no reason to wait.
+        // A clock that is slightly ahead must not delay newer readings.
         held.join(reading(hour + 2_000, 5), UnixMs(hour));
         assert_eq!(held, reading(hour + 2_000, 5));
     }

@@ -1,9 +1,9 @@
 //! The store: schema and every SQL statement of the server.
 //!
-//! [`Store`] speaks of outcomes, not of SQL: what was stored, what was there before, what is stale.
-//! One engine is inside, SQLite in a folder. What must be atomic with a message (its batches, its
-//! counter, the roll-ups, what the device reported) is in one commit, and nobody is answered before
-//! that commit is on the disk. The store reads no clock: instants are arguments.
+//! [`Store`] exposes results, not SQL: what was stored, what was already known, what is stale. The
+//! only engine is SQLite in a folder. Everything that must be atomic with a message (its batches,
+//! its counter, the roll-ups, the device's report) is in one commit, and no request is answered
+//! before that commit is on the disk. The store reads no clock: instants are arguments.
 
 mod access;
 mod ascending;
@@ -54,10 +54,10 @@ pub use telemetry::{
     Reported, SourceLatest, StoreReport, StreamId, Stretch, TimeQuality, TimeRange, Upload,
 };
 
-/// Canonical name of the point that is an inverter's AC power.
+/// Canonical name of the point with an inverter's AC power.
 pub const POWER_POINT: &str = "ac.power";
-/// Canonical name of the point that is an inverter's state.
+/// Canonical name of the point with an inverter's state.
 pub const STATE_POINT: &str = "state";
 
-/// Canonical name of the point that is an inverter's lifetime energy counter.
+/// Canonical name of the point with an inverter's lifetime energy counter.
 pub const ENERGY_POINT: &str = "ac.energy.total";

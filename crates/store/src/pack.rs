@@ -1,12 +1,12 @@
-//! Batches of a stretch of time that is over, encoded together.
+//! Encodes batches of a past stretch of time together.
 //!
-//! A batch that a device sends carries what its codec needs to begin, and a row of the database what
-//! it needs to be found; seven samples cost three times what they do among a thousand. A pack holds
+//! Each batch from a device carries what its codec needs to begin, and each database row what is
+//! needed to find it; seven samples cost three times what they cost among a thousand. A pack holds
 //! the batches of an inverter's UTC day in sections of as many rows as the codec allows. Nothing is
-//! lost: a batch goes into a pack only if it comes out of it byte for byte as the device sent it.
+//! lost: a batch is packed only if unpacking restores it byte for byte as the device sent it.
 //!
-//! Pure. Bytes of a pack: format, then sections. A section is stream, offset and quality of its
-//! times, its first and last sample, the names of its batches in runs, and the length and bytes of
+//! Pure. Bytes of a pack: format, then sections. A section is the stream, offset and quality of its
+//! times, its first and last sample, the ids of its batches in runs, and the length and bytes of
 //! its samples as the codec encodes them.
 
 use ecowatt_codec::{
@@ -20,13 +20,13 @@ use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 /// First byte of a pack.
 const FORMAT: u8 = 1;
 
-/// Fewest batches of a pack; one alone takes as much as it did.
+/// Fewest batches of a pack; packing a single one saves nothing.
 const BATCHES_MIN: usize = 2;
 
-/// Where a block stands among those of its inverter: its first sample, and its name.
+/// Position of a block among those of its inverter: its first sample, and its id.
 pub(crate) type Place = (UnixMs, BatchId);
 
-/// Batches of one inverter that are to be stored together instead of each alone.
+/// Batches of one inverter, stored together instead of each alone.
 #[derive(Debug)]
 pub struct Pack {
     pub(crate) places: Vec<Place>,
@@ -36,8 +36,8 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Packs blocks that ascend by first sample and name, and leaves out those that would not come
-    /// back as they are; `None` if too few are left.
+    /// Packs blocks that ascend by first sample and id, leaving out those that unpacking would not
+    /// restore exactly; `None` if too few are left.
     #[must_use]
     pub fn new(blocks: &[Block]) -> Option<Self> {
         let mut state = Box::new(State::new());
@@ -58,7 +58,7 @@ impl Pack {
         (pack.places.len() >= BATCHES_MIN).then_some(pack)
     }
 
-    /// How many batches are in it.
+    /// Number of batches in the pack.
     #[must_use]
     pub fn batches(&self) -> u64 {
         u64::try_from(self.places.len()).unwrap_or(u64::MAX)
@@ -87,7 +87,7 @@ impl Pack {
     }
 }
 
-/// Blocks that are encoded together: of one stream, by one clock.
+/// Blocks that are encoded together: same stream and same clock.
 struct Section<'a> {
     blocks: Vec<&'a Block>,
     rows: Rows,
@@ -109,7 +109,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Names that go on in equal steps, as those of one inverter do, and blocks of as many rows.
+/// Writes ids as runs: those of one inverter ascend in equal steps, with equally many rows per
+/// block.
 fn put_names(out: &mut Vec<u8>, blocks: &[&Block]) {
     let mut runs: Vec<(BatchId, i64, u16, u64)> = Vec::new();
     for block in blocks {
@@ -153,7 +154,7 @@ fn take_names(bytes: &mut &[u8]) -> Option<Vec<(BatchId, u16)>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// The sections of a pack, in the order of their first blocks.
+/// Returns the sections of a pack, in the order of their first blocks.
 pub(crate) fn stretches(bytes: &[u8]) -> Option<Vec<Stretch>> {
     let mut bytes = bytes;
     if take_u8(&mut bytes)? != FORMAT {
@@ -176,7 +177,7 @@ pub(crate) fn stretches(bytes: &[u8]) -> Option<Vec<Stretch>> {
     Some(found)
 }
 
-/// The batches of a stretch, each as its device sent it.
+/// Returns the batches of a stretch, each as its device sent it.
 pub(crate) fn blocks(stretch: &Stretch, state: &mut State) -> Option<Vec<Block>> {
     let Stretch { batches, stream, time_offset_ms, time_quality, bytes, .. } = stretch;
     let all = Rows::decode(bytes, state)?;
@@ -200,7 +201,7 @@ pub(crate) fn blocks(stretch: &Stretch, state: &mut State) -> Option<Vec<Block>>
     (from == all.times.len()).then_some(found)
 }
 
-/// What is in encoded samples.
+/// The contents of encoded samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rows {
     base: TimeBase,
@@ -211,7 +212,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Of a block, if it can be made again from them as it is.
+    /// Decodes a block; `None` if the result does not encode to the same bytes.
     fn of(block: &Block, state: &mut State) -> Option<Self> {
         let rows = Self::decode(&block.bytes, state)?;
         let all = 0..rows.times.len();
@@ -257,8 +258,8 @@ impl Rows {
         Some(bytes)
     }
 
-    /// First and last instant; the order of rows is that in which they were taken, whatever a clock
-    /// that was set says of it.
+    /// First and last instant. Rows stay in the order in which they were taken, even if the clock
+    /// was set back in between.
     fn bounds(&self, range: std::ops::Range<usize>, offset: i64) -> Option<(UnixMs, UnixMs)> {
         let times = self.times.get(range)?.iter().map(|time| UnixMs(time.saturating_add(offset)));
         Some((times.clone().min()?, times.max()?))

@@ -1,11 +1,11 @@
-//! Which sequences of one boot epoch were received and which will never come: the truth behind
+//! Which sequences of one boot epoch were received and which will never arrive: the basis of
 //! exactly-once.
 //!
-//! Both are sets of disjoint ranges that do not touch, ascending, and no sequence is in both. They
-//! outlive the blocks themselves, so that retention does not make an old batch look unknown. A device
-//! says which batches it has lost, and how many samples were in them; what was received does not count
-//! as lost, whatever it says, and a batch that comes after all is taken and counts as lost no longer.
-//! So nobody's report of a loss keeps a batch out.
+//! Both are ascending sets of disjoint ranges that do not touch, and no sequence is in both. They
+//! outlive the blocks themselves, so that retention does not make an old batch look unknown. A
+//! device reports which batches it has lost, and how many samples were in them. A received batch
+//! never counts as lost, whatever the report, and a batch that arrives after all is accepted and no
+//! longer counts as lost. So a false report of a loss cannot keep a batch out.
 
 use std::ops::RangeInclusive;
 
@@ -14,12 +14,12 @@ use ecowatt_model::ROWS_MAX;
 use crate::limits::{LOST_RANGES_MAX, RECEIVED_RANGES_MAX};
 use crate::varint;
 
-/// What became of a sequence that was to be added.
+/// Outcome of adding a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Added {
     New,
     Known,
-    /// It would make one range more than the store keeps.
+    /// It would need one range more than the store keeps.
     TooManyRanges,
 }
 
@@ -35,14 +35,14 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Adds a batch of so many samples.
+    /// Adds a batch with the given number of samples.
     pub(crate) fn add(&mut self, sequence: u32, rows: u16) -> Added {
         if self.stored.contains(sequence) {
             return Added::Known;
         }
         if self.stored.0.len() >= RECEIVED_RANGES_MAX && !self.stored.touches(sequence) {
-            // Holes that will never be filled do not count. Nor does what is said to be lost, as long
-            // as there are few ranges without it.
+            // Holes that will never be filled do not count. Losses do not count either while there
+            // are few ranges without them.
             let mut both = self.stored.clone();
             self.lost.0.iter().for_each(|(first, last)| both.add(*first, *last));
             both.add(sequence, sequence);
@@ -59,8 +59,9 @@ impl Received {
         Added::New
     }
 
-    /// The device has lost all of `first..=last`, in which there were so many samples. Of batches of
-    /// which some are received or known to be lost, the others have their share of the samples.
+    /// Records that the device has lost all of `first..=last`, which had `samples` samples. If some
+    /// of these batches were received or are known to be lost, the others get their share of the
+    /// samples.
     pub(crate) fn lose(&mut self, first: u32, last: u32, samples: u32) {
         let first = first.max(1);
         let Some(count) = last.checked_sub(first).map(|more| u64::from(more) + 1) else { return };
@@ -86,27 +87,28 @@ impl Received {
         self.lost_samples += u64::try_from(share).unwrap_or(samples);
     }
 
-    /// So many samples of the epoch are lost that were in no batch: the total, which only grows.
+    /// Records samples of the epoch that were lost before they were in a batch: the total, which
+    /// only grows.
     pub(crate) fn lose_unbatched(&mut self, total: u32) {
         self.unbatched = self.unbatched.max(total);
     }
 
-    /// Samples of the epoch that will never come.
+    /// Samples of the epoch that will never arrive.
     pub(crate) fn lost_samples(&self) -> u64 {
         self.lost_samples + u64::from(self.unbatched)
     }
 
-    /// Whether a batch was received.
+    /// Returns whether a batch was received.
     pub(crate) fn has(&self, sequence: u32) -> bool {
         self.stored.contains(sequence)
     }
 
-    /// The last sequence received; 0 if there is none.
+    /// Returns the last sequence received; 0 without any.
     pub(crate) fn last(&self) -> u32 {
         self.stored.0.last().map_or(0, |(_, last)| *last)
     }
 
-    /// What was received.
+    /// The received ranges.
     pub(crate) fn ranges(&self) -> Vec<RangeInclusive<u32>> {
         self.stored.0.iter().map(|(first, last)| *first..=*last).collect()
     }
@@ -141,7 +143,7 @@ impl Ranges {
         after.checked_sub(1).is_some_and(|at| value <= self.0[at].1)
     }
 
-    /// Whether adding a value would make no further range.
+    /// Returns whether adding a value would create no further range.
     fn touches(&self, value: u32) -> bool {
         self.contains(value)
             || value.checked_sub(1).is_some_and(|before| self.contains(before))
@@ -162,7 +164,7 @@ impl Ranges {
         self.cut(value, value);
     }
 
-    /// Takes `first..=last` out.
+    /// Removes `first..=last`.
     fn cut(&mut self, first: u32, last: u32) {
         let from = self.0.partition_point(|(_, l)| *l < first);
         let to = from + self.0[from..].partition_point(|(f, _)| *f <= last);
@@ -173,13 +175,13 @@ impl Ranges {
         self.0.splice(from..to, before.into_iter().chain(after));
     }
 
-    /// How many of `first..=last` are in it.
+    /// Counts the members of `first..=last`.
     fn count_within(&self, first: u32, last: u32) -> u64 {
         let within = self.0.iter().map(|(f, l)| (*f.max(&first), *l.min(&last)));
         within.filter(|(f, l)| f <= l).map(|(f, l)| u64::from(l - f) + 1).sum()
     }
 
-    /// Their number, then the distance to each and its length.
+    /// Encodes the number of ranges, then the distance to each and its length.
     fn encode(&self, out: &mut Vec<u8>) {
         varint::put_u64(out, u64::try_from(self.0.len()).unwrap_or(u64::MAX));
         let mut from = 0;
@@ -211,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// What a device does with sequences of an epoch.
+    /// An operation of a device on the sequences of an epoch.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Add(u32),

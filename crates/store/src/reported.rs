@@ -1,4 +1,4 @@
-//! What a device last said of itself, as one value.
+//! A device's last report about itself, as one value.
 
 use ecowatt_model::SourceNumber;
 
@@ -12,13 +12,14 @@ pub(crate) struct SelfReport {
 }
 
 impl SelfReport {
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         let texts = self.diagnostics.iter().map(|(name, value)| name.len() + value.len());
         size_of_val(&self.diagnostics[..]) + texts.sum::<usize>()
     }
 
-    /// Number of inverters, (number, state) of each, then names and values, length first.
+    /// Encodes the number of inverters, (number, state) of each, then names and values, length
+    /// first.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_u64(&mut out, u64::try_from(self.inverters.len()).unwrap_or(u64::MAX));

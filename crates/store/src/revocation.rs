@@ -1,9 +1,9 @@
-//! What was taken away for good, as lines of the file `revoked` beside the database.
+//! Permanent revocations, as lines of the file `revoked` next to the database.
 //!
-//! A backup is older than the database it was made of, and what was revoked in between is not revoked
-//! in it. Each revocation is therefore also a line of this file, which is applied when a server opens
-//! its folder and when a backup is restored. A line is a checksum, a kind and what it names; applying
-//! it twice is applying it once.
+//! A backup is older than the database it was made of and lacks later revocations. Each revocation
+//! is therefore also a line of this file, which is applied when a server opens its folder and when
+//! a backup is restored. A line is a checksum, a kind and what it revokes; applying it twice has
+//! the same effect as once.
 //!
 //! A further kind of revocation is a variant of [`Revocation`], with its arms in `Display`, in
 //! [`parse`] and in `sqlite::journal::apply`; the statement that revokes calls `Journal::append`.
@@ -17,7 +17,7 @@ use crate::SecretHash;
 
 const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-/// Something that must not come back to life with an older database.
+/// Something that an older database must not make valid again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Revocation {
     /// All keys of a device up to a generation.
@@ -26,7 +26,7 @@ pub(crate) enum Revocation {
     Token(SecretHash),
     /// A browser session.
     Session(SecretHash),
-    /// A claim code, by its first group: voided, or redeemed.
+    /// A claim code, named by its first group: voided, or redeemed.
     Claim(String),
 }
 
@@ -51,22 +51,22 @@ impl fmt::Display for Digits<'_> {
     }
 }
 
-/// The line of a revocation, its end included.
+/// The line of a revocation with its line end.
 pub(crate) fn line(revocation: &Revocation) -> String {
     let text = revocation.to_string();
     format!("{:08x} {text}\n", CHECKSUM.checksum(text.as_bytes()))
 }
 
-/// Why a line says nothing.
+/// Why a line is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadLine {
     #[error("its checksum does not match")]
     Checksum,
-    #[error("it is of a kind that this program does not know")]
+    #[error("it has a kind unknown to this version")]
     Kind,
 }
 
-/// Reads a line without its end.
+/// Parses a line without its end.
 pub(crate) fn parse(line: &[u8]) -> Result<Revocation, BadLine> {
     let text = std::str::from_utf8(line).map_err(|_| BadLine::Checksum)?;
     let (sum, text) = text.split_once(' ').ok_or(BadLine::Checksum)?;

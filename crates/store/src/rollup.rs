@@ -36,19 +36,20 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Of a single reading.
+    /// Returns the aggregate of a single reading.
     #[must_use]
     pub fn of(at: UnixMs, value: i64) -> Self {
         Self { count: 1, sum: value, min: value, max: value, last: value, last_at: at }
     }
 
-    /// Takes in another aggregate of the same point.
+    /// Merges another aggregate of the same point.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.wrapping_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        // Two readings at one instant: the larger counts as the last, whichever came first.
+        // Of two readings at one instant the larger counts as the last, in whichever order they
+        // arrived.
         (self.last_at, self.last) = (self.last_at, self.last).max((other.last_at, other.last));
     }
 
@@ -58,7 +59,7 @@ impl Aggregate {
         put_i64(out, self.last);
         put_i64(out, self.last.wrapping_sub(self.min));
         put_i64(out, self.max.wrapping_sub(self.last));
-        // Small when the readings are alike: the distance of the sum from count times the last.
+        // Small if the readings are similar: the distance of the sum from count times the last.
         let flat = self.last.wrapping_mul(i64::from(self.count));
         put_i64(out, self.sum.wrapping_sub(flat));
     }
@@ -77,14 +78,14 @@ impl Aggregate {
 /// One UTC quarter hour of one inverter: for each point up to 15 one-minute aggregates.
 ///
 /// A grid, because nearly all of its points are read in nearly all of its minutes; uploads of one
-/// stream bring the same points every time, and are then merged place by place.
+/// stream have the same points every time and are then merged cell by cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Quarter {
     /// Ascending.
     points: Vec<PointId>,
-    /// The minute that the grid begins with.
+    /// The first minute of the grid.
     first: u8,
-    /// Minute by minute, one place for each point.
+    /// Minute by minute, one cell for each point.
     cells: Vec<Option<Aggregate>>,
 }
 
@@ -92,7 +93,7 @@ pub(crate) struct Quarter {
 pub(crate) type Minutes = Vec<(u8, Aggregate)>;
 
 impl Quarter {
-    /// An empty one of these points, which ascend.
+    /// Creates an empty quarter hour for these points, which ascend.
     pub(crate) fn new(points: Vec<PointId>) -> Self {
         Self { points, first: 0, cells: Vec::new() }
     }
@@ -101,17 +102,17 @@ impl Quarter {
         self.cells.is_empty()
     }
 
-    /// Places of its grid.
+    /// Number of cells of the grid.
     pub(crate) fn cells(&self) -> usize {
         self.cells.len()
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         size_of_val(&self.points[..]) + size_of_val(&self.cells[..])
     }
 
-    /// The places of a minute, one for each point.
+    /// The cells of a minute, one for each point.
     pub(crate) fn minute(&mut self, minute: u8) -> &mut [Option<Aggregate>] {
         let width = self.points.len();
         if self.cells.is_empty() {
@@ -155,7 +156,7 @@ impl Quarter {
         self.points.binary_search(&point).ok()
     }
 
-    /// Makes room for further points.
+    /// Adds columns for further points.
     fn widen(&mut self, points: &[PointId]) {
         if points == self.points || points.iter().all(|point| self.place(*point).is_some()) {
             return;
@@ -175,8 +176,8 @@ impl Quarter {
         }
     }
 
-    /// Entries of points, ascending: id (as distance from the one before), length, and minutes as
-    /// [`put_minutes`] writes them.
+    /// Encodes entries of points, ascending: id (as distance from the one before), length, and
+    /// minutes as [`put_minutes`] writes them.
     pub(crate) fn encode(&self, number: i64) -> Vec<u8> {
         let start = number * QUARTER_MS;
         let width = self.points.len();
@@ -223,7 +224,7 @@ impl Quarter {
         Some(quarter)
     }
 
-    /// The minutes of the wanted points alone, in their order; other entries are skipped over.
+    /// Decodes only the minutes of the wanted points, in their order; other entries are skipped.
     pub(crate) fn decode_points(
         number: i64,
         bytes: &[u8],
@@ -249,7 +250,7 @@ struct MinuteTimes {
     minute: u8,
     /// Time of the last reading within the minute.
     offset: i64,
-    /// None of a single reading, which is minimum, maximum and sum as well.
+    /// `None` for a single reading, which is minimum, maximum and sum as well.
     count: Option<u32>,
 }
 
@@ -265,12 +266,11 @@ impl MinuteTimes {
 /// Writes the minutes of a point: zero if their times are those of the point before (`shared`),
 /// otherwise their number and times; then the values of each.
 ///
-/// The times of a minute are twice the distance from the minute before, plus one if it holds more
-/// than one reading; the distance of the last reading's time within the minute from the same of the
-/// minute before; and the count, if there is more than one. Its values are the distance of the last
-/// value from that of the minute before and, of more than one reading, how far the minimum is below
-/// and the maximum above it, and the distance of the sum from what it were if every reading lay in
-/// the middle of both.
+/// The times of a minute are: twice the distance from the minute before, plus one if it has more
+/// than one reading; the offset of the last reading within the minute, as distance from that of the
+/// minute before; and the count, if it is more than one. Its values are: the distance of the last
+/// value from that of the minute before; and, for more than one reading, how far the minimum is
+/// below it and the maximum above it, and the distance of the sum from [`middle_sum`].
 fn put_minutes(
     times: Vec<MinuteTimes>,
     values: &[&Aggregate],
@@ -306,13 +306,13 @@ fn put_minutes(
     }
 }
 
-/// The sum of so many readings in the middle between minimum and maximum.
+/// Returns the sum of `count` readings that are all halfway between minimum and maximum.
 fn middle_sum(min: i64, max: i64, count: u32) -> i64 {
     let middle = min.wrapping_add(max.wrapping_sub(min) / 2);
     middle.wrapping_mul(i64::from(count))
 }
 
-/// Reads the times of a point's minutes into `shared`, or leaves those of the point before there.
+/// Reads the times of a point's minutes into `shared`, or keeps those of the point before.
 fn take_times(bytes: &mut &[u8], shared: &mut Vec<MinuteTimes>) -> Option<()> {
     let number = usize::try_from(take_u64(bytes)?).ok()?;
     if number == 0 {
@@ -352,14 +352,14 @@ fn take_values(start: i64, times: &[MinuteTimes], mut bytes: &[u8]) -> Option<Mi
     bytes.is_empty().then_some(minutes)
 }
 
-/// Number of the UTC quarter hour that an instant is in, and the minute within it.
+/// Returns the number of the UTC quarter hour that contains an instant, and the minute within it.
 pub(crate) fn quarter_of(at: UnixMs) -> (i64, u8) {
     let number = at.0.div_euclid(QUARTER_MS);
     let minute = at.0.rem_euclid(QUARTER_MS) / MINUTE_MS;
     (number, u8::try_from(minute).unwrap_or(0))
 }
 
-/// Takes an aggregate in where there may be none yet.
+/// Merges an aggregate into a cell that may be empty.
 pub(crate) fn merge(held: &mut Option<Aggregate>, more: &Aggregate) {
     match held {
         Some(held) => held.merge(more),
@@ -383,12 +383,12 @@ pub(crate) struct Day {
 const DAY_FORMAT: u8 = 1;
 
 impl Day {
-    /// Figures that it holds.
+    /// Number of its figures.
     pub(crate) fn cells(&self) -> usize {
         self.points.len() + self.power.len() + 1
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         let point = size_of::<(PointId, Aggregate)>();
         self.points.len() * point + self.power.len() * size_of::<(i64, (i64, u32))>()
@@ -404,7 +404,8 @@ impl Day {
         self.energy.add(&other.energy);
     }
 
-    /// Format, energy, power by quarter (length first), then points as in a quarter's entries.
+    /// Encodes format, energy, power by quarter (length first), then points as in a quarter's
+    /// entries.
     pub(crate) fn encode(&self, date: LocalDate) -> Vec<u8> {
         let start = date_ms(date);
         let mut out = Vec::with_capacity(64 + self.power.len() * 6 + self.points.len() * 24);
@@ -442,7 +443,7 @@ impl Day {
         Some(Self { points, energy, power })
     }
 
-    /// Energy and power alone.
+    /// Decodes energy and power only.
     pub(crate) fn decode_head(
         date: LocalDate,
         bytes: &[u8],
@@ -471,7 +472,7 @@ fn add_power(held: &mut (i64, u32), (sum_mw, count): (i64, u32)) {
     *held = (held.0.wrapping_add(sum_mw), held.1.saturating_add(count));
 }
 
-/// Midnight of the date in UTC, near enough to count from.
+/// Midnight of the date in UTC, precise enough as a base for offsets.
 fn date_ms(date: LocalDate) -> i64 {
     i64::from(date.0) * 24 * 60 * MINUTE_MS
 }
@@ -505,7 +506,7 @@ impl<'a> Iterator for Entries<'a> {
         }
         let entry = self.take();
         if entry.is_none() {
-            // What cannot be read ends the walk; the caller sees the `None` inside.
+            // An unreadable entry ends the iteration; the caller sees the inner `None`.
             self.bytes = &[];
         }
         Some(entry)
@@ -606,7 +607,7 @@ mod tests {
         let quarter = quarter(&reads);
         let sum: i64 = quarter.cells.iter().flatten().map(|a| a.sum).sum();
         assert_eq!(sum, 900 * 1_000_000_000_000 + 899 * 900 / 2);
-        // A point at 1 s costs a dozen bytes a minute.
+        // A point read every second costs a dozen bytes per minute.
         assert!(quarter.encode(NUMBER).len() < 15 * 16);
     }
 }

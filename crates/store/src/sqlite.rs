@@ -1,10 +1,10 @@
 //! The embedded engine: one database file in a folder.
 //!
-//! A [`writer::Writer`] takes what is queued, does it in one transaction, commits with one fsync
-//! (`synchronous=FULL`) and only then answers everybody. Who turns it differs: a thread of its own,
-//! beside a few threads that read, each on a connection that cannot write ([`threads`]); or whoever
-//! holds the [`steps::Stepper`], without any thread. Nobody else touches the connections, so no
-//! statement waits for a lock that this process holds.
+//! A [`writer::Writer`] takes the queued jobs, does them in one transaction, commits with one fsync
+//! (`synchronous=FULL`) and only then sends the answers. It is driven in one of two ways: by a
+//! thread of its own, with a few threads that read on connections that cannot write ([`threads`]),
+//! or by the holder of the [`steps::Stepper`], without any thread. Nothing else uses the
+//! connections, so no statement waits for a lock held by this process.
 
 mod absent;
 pub(crate) mod access;
@@ -58,19 +58,19 @@ use writer::{Change, Job, Writer};
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
 
-/// How long a statement waits for another process (an administrator's command, a backup).
+/// How long a statement waits for another process, such as an administrator's command or a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Statements that a connection keeps prepared; more than there are in this crate.
+/// Prepared statements that a connection caches; more than this crate has.
 const STATEMENTS: usize = 128;
 
-/// Whether the folder is this process's alone.
+/// Whether other processes may have the folder open as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// The server's: takes the lock and migrates.
+    /// The server: takes the lock and migrates.
     Alone,
-    /// An administrator's command beside a server that may be running. It takes no lock, which a
-    /// server that starts just then would be refused, and changes no schema.
+    /// An administrator's command while a server may be running. It takes no lock, because a server
+    /// starting at that moment would be refused, and it does not change the schema.
     Beside,
 }
 
@@ -84,12 +84,12 @@ pub(crate) struct Sqlite {
     uploads: LastFailure,
     queries: LastFailure,
     damage: Arc<Damage>,
-    /// Turns of look-ups of keys, of which anybody may cause as many as there are numbers; people's
-    /// tokens find room beside them.
+    /// Permits for look-ups of keys. Anyone can cause as many of those as there are numbers; the
+    /// limit leaves room in the queue for the tokens of users.
     key_turns: Semaphore,
 }
 
-/// What the medium did wrong when it was last used; an empty transaction does not find out.
+/// The failure of the medium when it was last used; an empty transaction would not detect it.
 #[derive(Debug, Default)]
 struct LastFailure(Mutex<Option<StoreError>>);
 
@@ -98,7 +98,7 @@ impl LastFailure {
         let failure = match outcome {
             Ok(_) => None,
             Err(failure) if failure.is_of_medium() => Some(failure.clone()),
-            // It says nothing of the medium.
+            // Other errors are not about the medium.
             Err(_) => return,
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
@@ -110,12 +110,12 @@ impl LastFailure {
     }
 }
 
-/// Damage of the database or of its log that was met. It does not heal: nothing is written from then
-/// on, so that devices keep what the backup that takes the database's place will lack, and pages of a
-/// damaged tree are not written over sound ones. What can still be read is read.
+/// Damage found in the database or its log. It does not heal, so nothing is written afterwards:
+/// devices then keep what the restored backup will lack, and pages of a damaged tree do not
+/// overwrite sound ones. Undamaged data can still be read.
 ///
-/// A damaged log is a failure of the medium ([`StoreError::Io`]): a restart takes what is sound of it.
-/// A restart does not help a damaged database ([`StoreError::Damaged`]).
+/// A damaged log is a failure of the medium ([`StoreError::Io`]): a restart recovers the sound part
+/// of it. A restart does not help a damaged database ([`StoreError::Damaged`]).
 #[derive(Debug, Default)]
 struct Damage(OnceLock<StoreError>);
 
@@ -135,8 +135,8 @@ impl Damage {
     fn note_log(&self) {
         if self.0.set(StoreError::Io(Arc::new(wal::DamagedLog))).is_ok() {
             tracing::error!(
-                "the database's log is damaged and nothing more is stored; a restart takes what is \
-                 sound of it, and what was stored since may be lost"
+                "the database's log is damaged and nothing more is stored; a restart recovers its \
+                 sound part, and what was stored after the damage may be lost"
             );
         }
     }
@@ -146,7 +146,7 @@ impl Damage {
     }
 }
 
-/// Who makes it work.
+/// What executes the jobs.
 #[derive(Debug)]
 enum Drive {
     Threads(Threads),
@@ -174,6 +174,7 @@ impl Sqlite {
         if sharing == Sharing::Alone {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
+        // Before SQLite opens the path: that creates a missing database and discards its log.
         if matches!(sharing, Sharing::Alone) {
             refuse_loss(dir, &path)?;
             make_private(&path).map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
@@ -187,9 +188,11 @@ impl Sqlite {
                     return Err(OpenError::NoLog(dir.to_owned()));
                 }
                 schema::migrate(&mut connection, &path)?;
+                // Before any request is served: the database may be a restored, older one.
                 revoke_again(&mut connection, dir)?;
             }
-            // The database of a server that is only making it is not written to, not even its mode.
+            // The database may belong to a server that is just creating it: nothing is written
+            // before the check, not even the journal mode.
             Sharing::Beside => {
                 schema::check(&connection, &path)?;
                 configure(&connection).map_err(cannot)?;
@@ -224,7 +227,7 @@ impl Sqlite {
         }
     }
 
-    /// Opens the database file through a VFS, for this connection alone and without threads.
+    /// Opens the database file through a VFS, with a single connection and without threads.
     pub(crate) fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
         let cannot = |error| OpenError::Database { path: path.to_owned(), cause: cause(error) };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -232,13 +235,13 @@ impl Sqlite {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(cannot)?;
-        // Before the log is looked at: its index is then in this process's memory, and the VFS needs
-        // none to share (https://www.sqlite.org/wal.html, section 8).
+        // Must precede the first access to the log: its index is then in this process's memory, and
+        // the VFS needs no shared memory (https://www.sqlite.org/wal.html, section 8).
         connection
             .pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
             .map_err(cannot)?;
         configure(&connection).map_err(cannot)?;
-        // The VFS has files with names alone.
+        // The VFS only has files with names, and temporary files have none.
         connection.pragma_update(None, "temp_store", "memory").map_err(cannot)?;
         schema::migrate(&mut connection, path)?;
         let journal = Arc::new(Journal::none());
@@ -247,7 +250,7 @@ impl Sqlite {
         Ok((Self::new(Drive::Steps(steps), path.to_owned(), journal, damage), stepper))
     }
 
-    /// Size of the database, the write-ahead log aside.
+    /// Size of the database without the write-ahead log.
     pub(crate) fn size_bytes(&self) -> Result<u64, StoreError> {
         match &self.drive {
             Drive::Threads(_) => Ok(fs::metadata(&self.path).map_or(0, |metadata| metadata.len())),
@@ -255,19 +258,20 @@ impl Sqlite {
         }
     }
 
-    /// Ready when nothing can be written any more, whatever is tried: what writes is gone.
+    /// Completes when writing has ended for good because the writer is gone.
     pub(crate) fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut writes = match &self.drive {
             Drive::Threads(threads) => threads.writes(),
             Drive::Steps(steps) => steps.writes(),
         };
         async move {
-            // Nothing is ever sent, so this ends with the sender.
+            // Nothing is ever sent, so the loop ends when the sender is dropped.
             while writes.changed().await.is_ok() {}
         }
     }
 
-    /// Runs a change that the server makes by itself in the next group. An `Err` takes back what the change did and nothing else.
+    /// Runs a change that the server makes on its own account, in the next group. On `Err` only
+    /// this change is rolled back.
     pub(crate) async fn write<T, E>(
         &self,
         change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -281,7 +285,7 @@ impl Sqlite {
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
-    /// Finds a key, of which there may be none.
+    /// Finds a key; returns `None` if it does not exist.
     pub(crate) async fn find_key(
         &self,
         device: DeviceNumber,
@@ -299,13 +303,13 @@ impl Sqlite {
         Ok(found)
     }
 
-    /// To be told when a device was given keys.
+    /// Must be called after a device was given keys.
     pub(crate) fn keys_given(&self, device: DeviceNumber) {
         self.absent.given(device);
     }
 
-    /// A change of the control plane, which may revoke something. Who made it of what is written down
-    /// with it; `subject` says of what, and nothing if nothing was changed.
+    /// Runs a change of the control plane, which may revoke something, and writes an audit line
+    /// with it. `subject` names what was changed, or returns `None` if nothing was.
     pub(crate) async fn change<T, E>(
         &self,
         audited: Audited,
@@ -319,7 +323,7 @@ impl Sqlite {
         self.queue_change(Job::Change, audited, change, subject).await
     }
 
-    /// As [`Sqlite::change`], of what ingest otherwise changes alone.
+    /// Like [`Sqlite::change`], for rows that otherwise only ingest changes.
     pub(crate) async fn rewrite<T, E>(
         &self,
         audited: Audited,
@@ -366,7 +370,7 @@ impl Sqlite {
         taken
     }
 
-    /// Fails if the last upload or the last query met a medium that does not do what it is told.
+    /// Fails if the last upload or query met a failing medium.
     pub(crate) fn check_medium(&self) -> Result<(), StoreError> {
         let of_medium = self
             .damage
@@ -375,7 +379,7 @@ impl Sqlite {
         of_medium.and_then(|()| self.uploads.get()).and_then(|()| self.queries.get())
     }
 
-    /// A page that cannot be right may come from a damaged log.
+    /// A corrupt page may come from a damaged log.
     fn note_damage<T>(&self, outcome: &Result<T, StoreError>) {
         if !matches!(outcome, Err(StoreError::Damaged(_))) {
             return;
@@ -388,7 +392,7 @@ impl Sqlite {
         }
     }
 
-    /// Whether damage of the database or its log was met.
+    /// Returns whether damage of the database or its log was found.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damage.check().is_err()
     }
@@ -401,8 +405,8 @@ impl Sqlite {
         }
     }
 
-    /// Runs a query; all of its statements see the same commit. One of the threads that read does
-    /// it, or, without threads, the caller at once. A query whose future is dropped is broken off.
+    /// Runs a query whose statements all see the same commit. It runs on one of the reader threads
+    /// or, without threads, at once in the caller. Dropping the future interrupts the query.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -410,7 +414,7 @@ impl Sqlite {
         self.ask(Lane::Charts, query).await
     }
 
-    /// As [`Sqlite::read`], for single rows that somebody must find to be let in: no chart is before
+    /// Like [`Sqlite::read`], for the single rows that authentication needs: no chart is ahead of
     /// it in its queue.
     pub(crate) async fn look_up<T: Send + 'static>(
         &self,
@@ -430,7 +434,7 @@ impl Sqlite {
         };
         let (answer, answered) = oneshot::channel();
         let (query, _wanted) = Query::new(move |connection| {
-            // Whoever asked may have gone away.
+            // The caller may have dropped its future.
             let _ = answer.send(snapshot(connection, query));
         });
         threads.read(lane, query)?;
@@ -449,7 +453,8 @@ fn snapshot<T>(
     query(&snapshot)
 }
 
-/// Makes the folder, for its owner's eyes only where the system knows that: it holds device keys.
+/// Creates the folder, readable by its owner only where the system supports that: it holds device
+/// keys.
 fn create_private(dir: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -461,9 +466,9 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Closes a folder that others can look into or write to, if there is nothing in it but the store:
-/// whoever made it so did not know what it would hold. Somebody's home or `/tmp` stays as it is, and
-/// is no place for keys.
+/// Makes the folder private if others can read or write it and it contains nothing but the store:
+/// its creator did not know that it would hold keys. A folder with other files, such as a home or
+/// `/tmp`, is left as it is; keys should not be kept there.
 #[cfg(unix)]
 fn close(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -485,7 +490,7 @@ fn close(dir: &Path) -> std::io::Result<()> {
     tracing::warn!(
         folder = %dir.display(),
         mode = format!("{mode:04o}"),
-        "the data folder was open to other users of this machine and is closed to them now"
+        "the data folder was open to other users; its permissions were restricted"
     );
     Ok(())
 }
@@ -495,8 +500,8 @@ fn close(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Refuses links in the places of the store's own files: what is made or changed through one would be
-/// somewhere else.
+/// Refuses symbolic links at the paths of the store's own files: writing through one would create
+/// or change a file elsewhere.
 fn refuse_links(dir: &Path) -> Result<(), OpenError> {
     let beside = |end: &str| format!("{DATABASE}{end}");
     for name in
@@ -510,8 +515,8 @@ fn refuse_links(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses a folder that had a database and has none: a new one in its place would hide the loss, and
-/// SQLite would throw away what is left in the log.
+/// Refuses a folder that had a database and has none: creating a new one would hide the loss, and
+/// SQLite would discard what is left in the log.
 fn refuse_loss(dir: &Path, path: &Path) -> Result<(), OpenError> {
     let is_empty = |path: &Path| fs::metadata(path).map_or(true, |found| found.len() == 0);
     if !is_empty(path) {
@@ -526,8 +531,8 @@ fn refuse_loss(dir: &Path, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Sees to it that only its owner reads a file; those that SQLite puts beside the database take over
-/// its mode.
+/// Makes a file readable by its owner only; the files that SQLite creates next to the database
+/// inherit its mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
@@ -540,20 +545,20 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Whether the database is in write-ahead mode. A file system without shared memory refuses it, and
-/// SQLite then says so only if asked.
+/// Returns whether the database is in write-ahead mode. On a file system without shared memory
+/// SQLite keeps another mode and reports that only when asked.
 fn has_log(connection: &Connection) -> rusqlite::Result<bool> {
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     Ok(mode.eq_ignore_ascii_case("wal"))
 }
 
-/// Revokes what the folder's journal says is revoked: the database may be older than the journal.
+/// Applies the revocations of the folder's journal: the database may be older than the journal.
 fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError> {
     let path = dir.join(journal::JOURNAL);
     let entries =
         journal::read(&path).map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
     for (line, error) in &entries.bad {
-        tracing::error!(path = %path.display(), line, %error, "a line of the journal says nothing");
+        tracing::error!(path = %path.display(), line, %error, "invalid journal line ignored");
     }
     let cannot = |error| OpenError::Database { path: dir.join(DATABASE), cause: cause(error) };
     let transaction = connection.transaction().map_err(cannot)?;
@@ -563,15 +568,15 @@ fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Of a new database; one that is there keeps its own.
+    // Only affects a new database; an existing one keeps its page size.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // NORMAL would lose acknowledged uploads at a power cut, and the device has deleted them by then.
+    // NORMAL would lose acknowledged uploads at a power cut, which their devices have deleted.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    // A commit that split or joined pages of a tree walks the whole page cache, so that a larger one
-    // costs more than it saves; rows that are needed again are held in memory.
+    // After a commit that split or joined pages of a tree SQLite walks the whole page cache, so a
+    // larger one costs more than it saves; rows that are needed again are held in memory.
     connection.pragma_update(None, "cache_size", -4_096)?;
     keep_plans(connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -594,8 +599,9 @@ fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Plans a statement once, whatever is bound to it. Otherwise SQLite, built to weigh the values of
-/// parameters, may compile a prepared statement again whenever they change.
+/// Plans each statement once, independently of the bound values. Otherwise this build of SQLite,
+/// which considers the values of parameters, may recompile a prepared statement whenever they
+/// change.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
@@ -610,7 +616,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 mod tests {
     use super::*;
 
-    /// SQLite answers with the mode that holds, and nothing fails.
+    /// SQLite answers with the mode in effect and does not fail.
     #[test]
     fn file_system_that_refuses_the_log_is_noticed() {
         let dir = tempfile::tempdir().unwrap();

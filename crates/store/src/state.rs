@@ -1,9 +1,8 @@
-//! What the store holds of one device while it decides on what the device sent.
+//! The part of a device's stored state that is in memory while an upload is decided.
 //!
-//! Of everything that is stored of a device this is as much as was loaded, and what is not held is not
-//! taken for absent: whoever decides says what it lacks ([`crate::ingest::Wants`]), and an engine
-//! loads it. What is held is what the database answers, changes of the transaction at hand included.
-//! No SQL and no I/O.
+//! It holds what was loaded, and what is not held is never assumed to be absent: the decision
+//! returns what it lacks ([`crate::ingest::Wants`]), and an engine loads it. Held rows equal what
+//! the database would answer, including changes of the current transaction. No SQL and no I/O.
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, UnixMs};
 
@@ -16,43 +15,44 @@ use crate::reported::SelfReport;
 use crate::rollup::{Day, LocalDate, Quarter};
 use crate::telemetry::StreamId;
 
-/// Received sets that are kept between groups: of the boot epoch that a device is in, and of those
-/// whose spool it works off.
+/// Received sets that are kept between groups: of the device's current boot epoch, and of those
+/// whose spooled batches it is still sending.
 const RECEIVED_KEPT: usize = 4;
 
-/// Days of an inverter that are kept between groups; around midnight batches are of two.
+/// Days of an inverter that are kept between groups; around midnight batches belong to two.
 const DAYS_KEPT: usize = 2;
 
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct DeviceState {
-    /// The key last asked for, if there is such a key. The control plane may change it.
+    /// The key that was last looked up; the inner `None` if it does not exist. The control plane
+    /// may change it.
     pub(crate) key: Option<(KeyGeneration, Option<KeyState>)>,
     pub(crate) link: Option<LinkState>,
-    /// What was received of an epoch under a key. Once the link is held, the last of all is, too.
+    /// Received sets by epoch and key. Once the link is held, the last of all is, too.
     pub(crate) received: Ascending<(BootEpoch, KeyGeneration), Received>,
-    /// What was received of an epoch under the keys before this one that are still believed.
+    /// Received sets of an epoch under earlier keys that still count.
     pub(crate) former: Ascending<(BootEpoch, KeyGeneration), Vec<Received>>,
-    /// Bytes of stored batches that are looked for; none where there is no such batch.
+    /// Bytes of stored batches that were looked up; `None` if there is no such batch.
     pub(crate) bytes: Ascending<BlockName, Option<Vec<u8>>>,
     pub(crate) streams: Ascending<StreamId, Option<Announced>>,
-    /// How many streams were announced under the key.
+    /// Number of streams announced under the key.
     pub(crate) streams_of_key: Option<u32>,
-    /// Those that were looked for.
+    /// The inverters that were looked up.
     pub(crate) inverters: Ascending<SourceNumber, Inverter>,
 }
 
-/// The part of a device's key that a message is judged by.
+/// The part of a device's key that messages are checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct KeyState {
     pub(crate) is_revoked: bool,
-    /// The first boot epoch that was granted with it.
+    /// The first boot epoch granted with this key.
     pub(crate) first_epoch: BootEpoch,
-    /// What was reported under keys up to this generation is not believed, and names of batches in
-    /// epochs below this one may be anybody's.
+    /// Reports under keys up to this generation are ignored, and ids of batches in epochs below
+    /// this one may have been used by another device.
     pub(crate) forgotten: (KeyGeneration, BootEpoch),
 }
 
-/// What a device's messages have shown.
+/// What is known from a device's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LinkState {
     /// The key of the last message, its counter, and its digest.
@@ -75,13 +75,13 @@ pub(crate) struct LinkState {
 }
 
 impl LinkState {
-    /// The last counter accepted under a key, and the digest of the message that had it.
+    /// Returns the last counter accepted under a key, and the digest of its message.
     pub(crate) fn last(&self, generation: KeyGeneration) -> (Counter, Option<[u8; 32]>) {
         if self.generation == generation { (self.counter, self.digest) } else { Default::default() }
     }
 }
 
-/// Where a block is stored.
+/// The key of a stored block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BlockName {
     pub(crate) source: SourceNumber,
@@ -96,14 +96,14 @@ pub(crate) struct Announced {
     pub(crate) layout: Vec<u8>,
 }
 
-/// One inverter: what its next batch is added to, which is the last of everything, and what else was
-/// loaded.
+/// One inverter: the last row of each kind, which its next batch is added to, and other loaded
+/// rows.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Inverter {
     pub(crate) latest: Latest,
     /// The last one is open: it has no row of its own until another begins.
     pub(crate) quarters: Ascending<i64, Quarter>,
-    /// As with quarter hours.
+    /// Like quarter hours, the last one is open.
     pub(crate) days: Ascending<LocalDate, Day>,
     /// In the order in which the counter was read.
     pub(crate) counters: Edges<BatchId, CounterEdge>,
@@ -111,29 +111,30 @@ pub(crate) struct Inverter {
     pub(crate) powers: Edges<Place, PowerEdges>,
 }
 
-/// Where a block stands among those of its inverter by time.
+/// Position of a block among those of its inverter by time.
 pub(crate) type Place = (UnixMs, BatchId);
 
 impl DeviceState {
-    /// The key of a generation; `None` while it is not known whether there is one.
+    /// Returns the key of a generation; `None` if it has not been looked up.
     pub(crate) fn key(&self, generation: KeyGeneration) -> Option<Option<KeyState>> {
         self.key.filter(|(held, _)| *held == generation).map(|(_, key)| key)
     }
 
-    /// What was received; `None` while it is not known. Nothing was of what is above the last of all.
+    /// Returns a received set; `None` if it has not been looked up. Above the last one of all,
+    /// nothing was received.
     pub(crate) fn received(&self, place: (BootEpoch, KeyGeneration)) -> Option<Received> {
         let is_above = || self.received.last().is_none_or(|(last, _)| *last < place);
         self.received.get(&place).cloned().or_else(|| is_above().then(Received::default))
     }
 
-    /// Before a change of the control plane, which may touch keys and streams.
+    /// Must be called before a change of the control plane, which may touch keys and streams.
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
         self.streams = Ascending::default();
         self.streams_of_key = None;
     }
 
-    /// Forgets what the device's next message will hardly need.
+    /// Drops what the device's next message will hardly need.
     pub(crate) fn trim(&mut self) {
         self.received.keep_last(RECEIVED_KEPT);
         self.former = Ascending::default();
@@ -143,7 +144,7 @@ impl DeviceState {
         self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         let report = self.link.as_ref().map_or(0, |link| link.reported.weight());
         let inverters = self.inverters.iter().map(|(_, inverter)| inverter.weight());
@@ -155,7 +156,7 @@ impl DeviceState {
 }
 
 impl Inverter {
-    /// Forgets what the next batch will hardly need.
+    /// Drops what the next batch will hardly need.
     pub(crate) fn trim(&mut self) {
         self.quarters.keep_last(1);
         self.days.keep_last(DAYS_KEPT);
@@ -172,8 +173,8 @@ impl Inverter {
     }
 }
 
-/// Edges of an inverter's blocks that are held, and of which stretches they are all there are. The
-/// last one held is the last there is; if none is held, there is none.
+/// The held edges of an inverter's blocks, and the stretches in which every existing edge is held.
+/// The last edge held is the last that exists; if none is held, none exists.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Edges<K, V> {
     pub(crate) held: Ascending<K, V>,
@@ -186,7 +187,7 @@ impl<K, V> Default for Edges<K, V> {
     }
 }
 
-/// A number of edges on either side of a key, if there are so many.
+/// A number of edges on either side of a key, or fewer if fewer exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Around<K> {
     pub(crate) key: K,
@@ -195,7 +196,7 @@ pub(crate) struct Around<K> {
 }
 
 impl<K: Copy + Ord, V> Edges<K, V> {
-    /// Whether everything of a stretch is held; otherwise what is to be loaded first.
+    /// Checks that everything of a stretch is held; otherwise returns what must be loaded first.
     pub(crate) fn require(&self, wanted: Around<K>) -> Result<(), Around<K>> {
         let covers = |known: &Around<K>| {
             known.key == wanted.key && known.before >= wanted.before && known.after >= wanted.after
@@ -210,14 +211,14 @@ impl<K: Copy + Ord, V> Edges<K, V> {
         }
     }
 
-    /// Takes in what an engine found of a stretch, in any order. What is held already stays: it may
-    /// have been changed since.
+    /// Adds what an engine found in a stretch, in any order. What is held already stays: it may
+    /// have changed since.
     pub(crate) fn loaded(&mut self, around: Around<K>, found: impl IntoIterator<Item = (K, V)>) {
         self.held.merge(found, |_, _| ());
         self.known.push(around);
     }
 
-    /// Forgets all but the newest one.
+    /// Drops all but the newest edge.
     fn trim(&mut self) {
         self.known = Vec::new();
         self.held.keep_last(1);

@@ -1,4 +1,4 @@
-//! The store as the server sees it.
+//! The interface of the store that the server uses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,54 +21,55 @@ use crate::{
     Stream, StreamId, Stretch, Summary, TimeRange, Token, TokenId, Upload, Use,
 };
 
-/// Everything that the server keeps; clones share it.
+/// Handle to all data of the server; clones share it.
 ///
-/// What changes something returns after the commit that holds the change. The last clone to go
-/// finishes what is queued and closes the database; it blocks for as long as that takes.
+/// A method that changes data returns after the commit with the change. Dropping the last clone
+/// finishes the queued work and closes the database, and blocks until both are done.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Engine>);
 
-/// What keeps it. Each decides uploads by [`crate::ingest`] and answers by the types of this crate.
+/// The engine behind a [`Store`]. Every engine decides uploads with [`crate::ingest`] and answers
+/// with the types of this crate.
 #[derive(Debug)]
 enum Engine {
-    /// One file in a folder, for one server.
+    /// One database file in a folder, for one server.
     Sqlite(Sqlite),
 }
 
 impl Store {
-    /// Whether there is a database in `dir`. Nothing is opened and nothing is made.
+    /// Returns whether `dir` contains a database. Opens and creates nothing.
     ///
     /// # Errors
-    /// If the folder may not be looked into.
+    /// Fails if the folder cannot be searched.
     pub fn is_in(dir: &Path) -> std::io::Result<bool> {
         dir.join(DATABASE).try_exists()
     }
 
-    /// Opens the database in `dir`, made if there is none, and brings it to this program's schema.
-    /// No other process can open the folder so until this one has closed it.
+    /// Opens the database in `dir`, creating it if it is missing, and migrates it to this program's
+    /// schema. Until it is closed, no other process can open the folder this way.
     ///
     /// # Errors
-    /// If another process has it open, a later version wrote it, or the disk does not play along.
+    /// Fails if another process has it open, if a later version wrote it, or if the disk fails.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self::of(Engine::Sqlite(Sqlite::open(dir, Sharing::Alone)?)))
     }
 
-    /// Opens the database in `dir` beside a server that may be running, for an administrator's
-    /// command such as making a token. Not for [`Store::ingest`].
+    /// Opens the database in `dir` while a server may be running, for an administrator's command
+    /// such as creating a token. Not for [`Store::ingest`].
     ///
     /// # Errors
-    /// If there is no database, or its schema is not this program's.
+    /// Fails if there is no database, or its schema is not this program's.
     pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
         Ok(Self::of(Engine::Sqlite(Sqlite::open(dir, Sharing::Beside)?)))
     }
 
-    /// Opens a database file, made if there is none, through an SQLite VFS that is registered under
-    /// the name `vfs`: a store without threads, for programs that decide themselves what happens
-    /// when. What changes something is done by [`Stepper::commit`], and until then its future is
-    /// pending; what reads is ready when it is first polled.
+    /// Opens a database file, creating it if it is missing, through the SQLite VFS registered as
+    /// `vfs`. This store has no threads: the program decides itself what happens when. A write
+    /// happens in [`Stepper::commit`], and its future is pending until then; a read is ready when
+    /// its future is first polled.
     ///
     /// # Errors
-    /// If the file is open elsewhere, a later version wrote it, or the VFS does not play along.
+    /// Fails if the file is open elsewhere, if a later version wrote it, or if the VFS fails.
     pub fn open_stepped(path: &Path, vfs: &str) -> Result<(Self, Stepper), OpenError> {
         let (sqlite, stepper) = Sqlite::open_stepped(path, vfs)?;
         Ok((Self::of(Engine::Sqlite(sqlite)), stepper))
@@ -84,43 +85,43 @@ impl Store {
     }
 }
 
-/// Whether it works.
+/// Health of the store.
 impl Store {
-    /// Waits until the writer has done what is queued before this, without anything to write.
+    /// Waits until the writer has done the work queued before this call. Writes nothing itself.
     ///
     /// # Errors
-    /// If nothing can be written, or the last upload or query failed for its medium.
+    /// Fails if writing is impossible, or if the last upload or query met a failing medium.
     pub async fn check_writer(&self) -> Result<(), StoreError> {
         self.sqlite().write(|_| Ok::<_, StoreError>(())).await?;
         self.sqlite().check_medium()
     }
 
-    /// Looks up nothing.
+    /// Runs an empty look-up.
     ///
     /// # Errors
-    /// If nothing can be looked up.
+    /// Fails if look-ups are impossible.
     pub async fn check_reader(&self) -> Result<(), StoreError> {
         self.sqlite().look_up(query::nothing).await
     }
 
-    /// Whether a damaged page was met since the store was opened. Nothing is written from then on; what
-    /// can be read is read.
+    /// Returns whether a damaged page was found since the store was opened. After that nothing more
+    /// is written; undamaged data can still be read.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.sqlite().is_damaged()
     }
 
-    /// Ready when nothing will be written any more: the thread that writes has panicked, or whoever
-    /// steps the store is gone. It does not keep the store open.
+    /// Completes when writing has ended for good: the writer thread has panicked, or the
+    /// [`Stepper`] was dropped. The future does not keep the store open.
     pub fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.sqlite().writer_ended()
     }
 }
 
-/// Who changed what. Whatever takes a [`By`] writes a line in the transaction of its change, unless it
-/// changes nothing.
+/// Audit log. Every method with a [`By`] writes an audit line in the transaction of its change,
+/// unless it changes nothing.
 impl Store {
-    /// Lines below one of them, the youngest first, at most
+    /// Returns the lines below the given one, newest first, at most
     /// [`crate::limits::AUDIT_LINES_PER_QUERY_MAX`].
     pub async fn list_audit(
         &self,
@@ -136,7 +137,7 @@ fn subject_of_token(token: &Token) -> String {
     format!("token {} ({})", token.id.0, token.name)
 }
 
-/// Access.
+/// Access: tokens, sessions and the set-up code.
 impl Store {
     pub async fn create_token(&self, by: By, new: NewToken) -> Result<Token, CreateTokenError> {
         self.sqlite()
@@ -148,7 +149,7 @@ impl Store {
             .await
     }
 
-    /// The token with this hash, if it has not expired at `now`.
+    /// Returns the token with this hash unless it has expired at `now`.
     pub async fn find_token(
         &self,
         hash: SecretHash,
@@ -161,8 +162,8 @@ impl Store {
         self.sqlite().read(access::list_tokens).await
     }
 
-    /// Deletes a token and its sessions. With `keep_owner`, the last token of an owner that is valid
-    /// at that time stays.
+    /// Deletes a token and its sessions. With `keep_owner`, the last owner token that is valid at
+    /// that time is not deleted.
     pub async fn delete_token(
         &self,
         by: By,
@@ -178,8 +179,8 @@ impl Store {
             .await
     }
 
-    /// Makes a session, unless its token is gone. A token has
-    /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`]; the oldest make way.
+    /// Creates a session, unless its token was deleted. A token has at most
+    /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`] sessions; a further one replaces the oldest.
     pub async fn create_session(
         &self,
         by: By,
@@ -194,7 +195,7 @@ impl Store {
             .await
     }
 
-    /// A session and the token behind it, if neither has expired at `now`.
+    /// Returns a session and its token if neither has expired at `now`.
     pub async fn find_session(
         &self,
         hash: SecretHash,
@@ -203,7 +204,7 @@ impl Store {
         self.sqlite().look_up(move |db| access::find_session(db, &hash, now)).await
     }
 
-    /// Whether a token, or a session of it, is valid at `now`.
+    /// Returns whether a token or one of its sessions is valid at `now`.
     pub async fn is_valid(
         &self,
         token: TokenId,
@@ -213,12 +214,12 @@ impl Store {
         self.sqlite().look_up(move |db| access::is_valid(db, token, session, now)).await
     }
 
-    /// Sessions that run at `now`, the youngest first.
+    /// Returns the sessions that are valid at `now`, newest first.
     pub async fn list_sessions(&self, now: UnixMs) -> Result<Vec<Session>, StoreError> {
         self.sqlite().read(move |db| access::list_sessions(db, now)).await
     }
 
-    /// Deletes a session; says whether there was one.
+    /// Deletes a session; returns whether it existed.
     pub async fn delete_session(&self, by: By, id: SessionId) -> Result<bool, StoreError> {
         self.sqlite()
             .change(
@@ -229,7 +230,7 @@ impl Store {
             .await
     }
 
-    /// Deletes all sessions but one; gives their number.
+    /// Deletes all sessions but one; returns how many.
     pub async fn delete_sessions(
         &self,
         by: By,
@@ -244,17 +245,17 @@ impl Store {
             .await
     }
 
-    /// Notes when tokens and sessions were used last.
+    /// Stores when tokens and sessions were last used.
     pub async fn note_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
         self.sqlite().write(move |db| access::note_uses(db, &uses)).await
     }
 
-    /// Whether there is a token of an owner, valid or not.
+    /// Returns whether there is an owner token, valid or not.
     pub async fn is_owned(&self) -> Result<bool, StoreError> {
         self.sqlite().read(access::is_owned).await
     }
 
-    /// Keeps a one-time set-up code in place of any earlier one.
+    /// Stores a one-time set-up code, replacing any earlier one.
     pub async fn replace_setup_code(
         &self,
         by: By,
@@ -270,7 +271,7 @@ impl Store {
             .await
     }
 
-    /// Makes a token and a session of it and spends the set-up code, or nothing of it.
+    /// Spends the set-up code and creates a token with a session, all of it or nothing.
     pub async fn redeem_setup(
         &self,
         by: By,
@@ -292,7 +293,7 @@ impl Store {
         self.sqlite().read(fleet::list_sites).await
     }
 
-    /// Makes a claim, and its device and site if they are to be made.
+    /// Creates a claim, and its device and site if they are new.
     pub async fn create_claim(
         &self,
         by: By,
@@ -311,13 +312,13 @@ impl Store {
         self.sqlite().look_up(move |db| fleet::find_claim(db, &id)).await
     }
 
-    /// Claims that can be redeemed at `now`, the youngest first, at most
+    /// Returns the claims that can be redeemed at `now`, newest first, at most
     /// [`crate::limits::CLAIMS_LISTED_MAX`].
     pub async fn list_claims(&self, now: UnixMs) -> Result<Vec<OpenClaim>, StoreError> {
         self.sqlite().read(move |db| fleet::list_claims(db, now)).await
     }
 
-    /// Deletes a claim that was not redeemed; says whether there was one.
+    /// Deletes a claim that was not redeemed; returns whether there was one.
     pub async fn delete_claim(&self, by: By, id: String) -> Result<bool, StoreError> {
         self.sqlite()
             .change(
@@ -331,8 +332,8 @@ impl Store {
             .await
     }
 
-    /// Gives the device a key and spends the claim, or neither. Earlier keys of the device are
-    /// revoked.
+    /// Stores the device's key and spends the claim, or does neither. Revokes earlier keys of the
+    /// device.
     pub async fn redeem_claim(&self, by: By, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
         let redeemed = self
             .sqlite()
@@ -356,7 +357,7 @@ impl Store {
         self.sqlite().find_key(device, generation).await
     }
 
-    /// The newest key of each of the devices that has one: when it was revoked, if it was.
+    /// Returns, for each of the devices that has a key, when its newest key was revoked, if it was.
     pub async fn newest_keys(
         &self,
         devices: Vec<DeviceNumber>,
@@ -364,8 +365,8 @@ impl Store {
         self.sqlite().read(move |db| fleet::newest_keys(db, &devices)).await
     }
 
-    /// Revokes all keys of a device and voids its outstanding claims; says whether there was one of
-    /// either.
+    /// Revokes all keys of a device and voids its outstanding claims; returns whether there were
+    /// any.
     pub async fn revoke_keys(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
@@ -381,7 +382,8 @@ impl Store {
         self.sqlite().read(move |db| fleet::list_devices(db, &query)).await
     }
 
-    /// Devices by number, from after one of them on, and whether there are more.
+    /// Returns devices in the order of their numbers, starting after the given one, and whether
+    /// there are more.
     pub async fn sweep_devices(
         &self,
         after: Option<DeviceNumber>,
@@ -394,7 +396,7 @@ impl Store {
         self.sqlite().look_up(move |db| fleet::find_device(db, device)).await
     }
 
-    /// Changes a device's name and site.
+    /// Changes the name and site of a device.
     pub async fn edit_device(&self, by: By, change: EditDevice) -> Result<(), EditError> {
         let device = change.device;
         self.sqlite()
@@ -406,7 +408,7 @@ impl Store {
             .await
     }
 
-    /// Changes a site's name and time zone.
+    /// Changes the name and time zone of a site.
     pub async fn edit_site(&self, by: By, change: EditSite) -> Result<(), EditError> {
         let site = change.site;
         self.sqlite()
@@ -418,7 +420,7 @@ impl Store {
             .await
     }
 
-    /// Deletes a site without devices.
+    /// Deletes a site that has no devices.
     pub async fn delete_site(&self, by: By, site: SiteId) -> Result<(), EditError> {
         self.sqlite()
             .change(
@@ -429,8 +431,8 @@ impl Store {
             .await
     }
 
-    /// Revokes a device's keys and believes nothing any more of what was reported under them; what
-    /// they have stored stays. Says whether there is such a device.
+    /// Revokes a device's keys and discards what was reported under them; its stored samples stay.
+    /// Returns whether the device exists.
     pub async fn reset_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
@@ -442,8 +444,8 @@ impl Store {
             .await
     }
 
-    /// Revokes a device's keys and makes it invisible; [`Store::sweep`] removes what it has stored.
-    /// Says whether there is such a device.
+    /// Revokes a device's keys and hides it; [`Store::sweep`] removes its stored data later.
+    /// Returns whether the device exists.
     pub async fn delete_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
@@ -455,7 +457,7 @@ impl Store {
             .await
     }
 
-    /// Removes some of what deleted devices have stored; says whether there may be more.
+    /// Removes some of the data of deleted devices; returns whether there may be more.
     pub async fn sweep(&self) -> Result<bool, StoreError> {
         if !self.sqlite().read(edit::has_deleted).await? {
             return Ok(false);
@@ -463,12 +465,12 @@ impl Store {
         self.sqlite().write(edit::sweep).await
     }
 
-    /// Other devices of the same name at the same site, a few of them.
+    /// Returns a few other devices with the same name at the same site.
     pub async fn namesakes(&self, device: DeviceNumber) -> Result<Vec<DeviceNumber>, StoreError> {
         self.sqlite().read(move |db| edit::namesakes(db, device)).await
     }
 
-    /// Sets states; gives the devices whose state changed.
+    /// Sets states; returns the devices whose state changed.
     pub async fn set_states(
         &self,
         states: Vec<(DeviceNumber, DeviceState)>,
@@ -480,9 +482,10 @@ impl Store {
 
 /// Streams and uploads.
 impl Store {
-    /// Makes the roll-ups of a device (minutes, quarter hours, days, energy and its gaps) again from its
-    /// blocks, in one transaction; if nobody has it done, it only says what would change. `summarise`
-    /// decodes a block; what it cannot decode is left out. Nothing else is written meanwhile.
+    /// Rebuilds the roll-ups of a device (minutes, quarter hours, days, energy and its gaps) from
+    /// its blocks, in one transaction. Without a [`By`] it only reports what would change.
+    /// `summarise` decodes a block; blocks that it cannot decode are left out. Other writes wait
+    /// until the rebuild is done.
     pub async fn rebuild(
         &self,
         by: Option<By>,
@@ -490,7 +493,7 @@ impl Store {
         mut summarise: impl FnMut(&Block) -> Option<Summary> + Send + 'static,
     ) -> Result<Rebuilt, StoreError> {
         let is_check = by.is_none();
-        let by = by.unwrap_or_else(|| By::new("nobody", UnixMs(0)));
+        let by = by.unwrap_or_else(|| By::new("check", UnixMs(0)));
         self.sqlite()
             .rewrite(
                 Audited::new(by, "device.rebuild"),
@@ -502,8 +505,8 @@ impl Store {
             .await
     }
 
-    /// Stores a stream's layout; the same announcement again changes nothing. Gives the
-    /// dictionary's ids of the layout's points, in their order.
+    /// Stores a stream's layout; repeating the same announcement changes nothing. Returns the
+    /// dictionary's ids of the layout's points, in the order of the layout.
     pub async fn announce(
         &self,
         device: DeviceNumber,
@@ -512,13 +515,13 @@ impl Store {
         self.sqlite().write(move |db| fleet::announce(db, &NewStreamOf { device, stream })).await
     }
 
-    /// Enters a stream's layout into the dictionary of all devices, without announcing the stream;
-    /// gives the ids of its points, in their order.
+    /// Adds a stream's layout to the dictionary shared by all devices, without announcing the
+    /// stream. Returns the ids of its points, in the order of the layout.
     pub async fn enter_layout(&self, stream: NewStream) -> Result<Vec<PointId>, StoreError> {
         self.sqlite().write(move |db| fleet::enter_layout(db, &stream)).await
     }
 
-    /// How many streams the device has announced under the key that `id` belongs to.
+    /// Counts the streams that the device has announced under the key that `id` belongs to.
     pub async fn count_streams(
         &self,
         device: DeviceNumber,
@@ -531,7 +534,7 @@ impl Store {
         self.sqlite().read(move |db| fleet::list_streams(db, device)).await
     }
 
-    /// A stream and the dictionary's ids of its points, in the layout's order.
+    /// Returns a stream and the dictionary's ids of its points, in the order of the layout.
     pub async fn find_stream(
         &self,
         device: DeviceNumber,
@@ -540,7 +543,7 @@ impl Store {
         self.sqlite().look_up(move |db| fleet::find_stream(db, device, id)).await
     }
 
-    /// Every point that an inverter's layouts ever had.
+    /// Returns every point that the inverter's layouts have ever had.
     pub async fn list_points(
         &self,
         device: DeviceNumber,
@@ -549,11 +552,11 @@ impl Store {
         self.sqlite().read(move |db| fleet::list_points(db, device, source)).await
     }
 
-    /// Stores a message: its counter, its batches that are not there yet with their roll-ups, and
-    /// what the device said of itself, all in one commit or none of it.
+    /// Stores a message: its counter, its unknown batches with their roll-ups, and the device's
+    /// report, all in one commit or not at all.
     ///
     /// # Errors
-    /// If nothing was stored; the device will send it again.
+    /// Fails if nothing was stored; the device will send the message again.
     pub async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
         self.sqlite().ingest(upload).await
     }
@@ -561,12 +564,12 @@ impl Store {
 
 /// Telemetry.
 impl Store {
-    /// The newest readings of every inverter of a device.
+    /// Returns the newest readings of every inverter of a device.
     pub async fn latest(&self, device: DeviceNumber) -> Result<Vec<SourceLatest>, StoreError> {
         self.sqlite().read(move |db| query::latest(db, device)).await
     }
 
-    /// The newest AC power of every inverter of each device.
+    /// Returns the newest AC power of every inverter of each device.
     pub async fn powers(
         &self,
         devices: Vec<DeviceNumber>,
@@ -574,7 +577,7 @@ impl Store {
         self.sqlite().read(move |db| query::powers(db, &devices)).await
     }
 
-    /// The state that every inverter of each device said last.
+    /// Returns the last reported state of every inverter of each device.
     pub async fn states(
         &self,
         devices: Vec<DeviceNumber>,
@@ -582,7 +585,7 @@ impl Store {
         self.sqlite().read(move |db| query::states(db, &devices)).await
     }
 
-    /// Layouts as they were announced.
+    /// Returns layouts as they were announced.
     pub async fn layouts(
         &self,
         ids: Vec<LayoutId>,
@@ -590,9 +593,9 @@ impl Store {
         self.sqlite().read(move |db| query::layouts(db, &ids)).await
     }
 
-    /// Batches that have samples in the range, by their first sample and name, from after the one
-    /// given on: a few that are decoded at once (see [`crate::limits::BLOCK_ROWS_PER_QUERY`]), and
-    /// none only if there are no more.
+    /// Returns batches with samples in the range, ordered by first sample and id, starting after
+    /// the given one. Returns a few that are decoded at once (see
+    /// [`crate::limits::BLOCK_ROWS_PER_QUERY`]), and an empty list only if there are no more.
     pub async fn blocks(
         &self,
         device: DeviceNumber,
@@ -603,8 +606,8 @@ impl Store {
         self.sqlite().read(move |db| query::blocks(db, device, source, range, after)).await
     }
 
-    /// As [`Store::blocks`], but what is stored together is returned together, which costs no
-    /// encoding.
+    /// Like [`Store::blocks`], but returns batches that are stored together as one, which saves
+    /// encoding them.
     pub async fn stretches(
         &self,
         device: DeviceNumber,
@@ -615,7 +618,7 @@ impl Store {
         self.sqlite().read(move |db| query::stretches(db, device, source, range, after)).await
     }
 
-    /// Inverters that have stored something, ascending, from after one of them on; at most
+    /// Returns the inverters with stored data, ascending, starting after the given one; at most
     /// [`crate::limits::INVERTERS_PER_QUERY_MAX`].
     pub async fn list_inverters(
         &self,
@@ -624,8 +627,8 @@ impl Store {
         self.sqlite().read(move |db| pack::list_inverters(db, after)).await
     }
 
-    /// Blocks that are in no pack and begin in the range: those of the first UTC day that has any, as
-    /// many as one pack may hold.
+    /// Returns blocks that are in no pack and begin in the range: those of the first UTC day that
+    /// has any, as many as one pack may hold.
     pub async fn loose_blocks(
         &self,
         device: DeviceNumber,
@@ -635,8 +638,8 @@ impl Store {
         self.sqlite().read(move |db| pack::loose_blocks(db, device, source, range)).await
     }
 
-    /// Stores a pack in the place of its blocks, in one commit. Returns false and changes nothing if
-    /// they are not all there any more.
+    /// Replaces blocks by a pack of them, in one commit. Returns false and changes nothing if one
+    /// of the blocks is missing.
     pub async fn keep_pack(
         &self,
         device: DeviceNumber,
@@ -646,8 +649,9 @@ impl Store {
         self.sqlite().write(move |db| pack::keep(db, device, source, &pack)).await
     }
 
-    /// All batches of an inverter by their first sample and name, from after the one given on; at
-    /// most [`crate::limits::BLOCKS_PER_QUERY_MAX`], and fewer only if there are no more.
+    /// Returns all batches of an inverter, ordered by first sample and id, starting after the
+    /// given one; at most [`crate::limits::BLOCKS_PER_QUERY_MAX`], and fewer only if there are no
+    /// more.
     pub async fn list_blocks(
         &self,
         device: DeviceNumber,
@@ -657,7 +661,7 @@ impl Store {
         self.sqlite().read(move |db| query::list_blocks(db, device, source, after)).await
     }
 
-    /// Names and rows of all stored batches of a device, to check what was delivered.
+    /// Returns ids and row counts of all stored batches of a device, to check what was delivered.
     pub async fn list_batches(
         &self,
         device: DeviceNumber,
@@ -665,9 +669,9 @@ impl Store {
         self.sqlite().read(move |db| query::list_batches(db, device)).await
     }
 
-    /// One-minute buckets that begin in the range, ascending; those without data are left out. Some
-    /// [`crate::limits::BUCKET_CELLS_PER_QUERY_MAX`] values at most, and none only if there are no
-    /// more; the same holds for quarter hours and days.
+    /// Returns one-minute buckets that begin in the range, ascending; those without data are left
+    /// out. Returns at most about [`crate::limits::BUCKET_CELLS_PER_QUERY_MAX`] values, and an
+    /// empty list only if there are no more; the same holds for quarter hours and days.
     pub async fn minutes(
         &self,
         device: DeviceNumber,
@@ -678,7 +682,7 @@ impl Store {
         self.sqlite().read(move |db| query::minutes(db, device, source, range, &points)).await
     }
 
-    /// Buckets of a UTC quarter hour that begin in the range, ascending.
+    /// Returns buckets of UTC quarter hours that begin in the range, ascending.
     pub async fn quarters(
         &self,
         device: DeviceNumber,
@@ -689,7 +693,7 @@ impl Store {
         self.sqlite().read(move |db| query::quarters(db, device, source, range, &points)).await
     }
 
-    /// Local days from `dates.0` until before `dates.1`.
+    /// Returns local days from `dates.0` up to and excluding `dates.1`.
     pub async fn days(
         &self,
         device: DeviceNumber,
@@ -700,7 +704,8 @@ impl Store {
         self.sqlite().read(move |db| query::days(db, device, source, dates, &points)).await
     }
 
-    /// Energy of every inverter in the local days from `dates.0` until before `dates.1`.
+    /// Returns the energy of every inverter in the local days from `dates.0` up to and excluding
+    /// `dates.1`.
     pub async fn energy_days(
         &self,
         device: DeviceNumber,
@@ -709,7 +714,7 @@ impl Store {
         self.sqlite().read(move |db| query::energy_days(db, device, dates)).await
     }
 
-    /// Stretches without readings that touch the range, by their beginning; at most
+    /// Returns stretches without readings that touch the range, ordered by their beginning; at most
     /// [`crate::limits::GAPS_PER_QUERY_MAX`].
     pub async fn energy_gaps(
         &self,
@@ -719,7 +724,7 @@ impl Store {
         self.sqlite().read(move |db| query::energy_gaps(db, device, range)).await
     }
 
-    /// Energy and power of one local day of each device, in the order given.
+    /// Returns energy and power of one local day for each device, in the order given.
     pub async fn device_days(
         &self,
         wanted: Vec<(DeviceNumber, LocalDate)>,
@@ -727,7 +732,7 @@ impl Store {
         self.sqlite().read(move |db| query::device_days(db, &wanted)).await
     }
 
-    /// How many bytes of the database go to what. It reads every page, in one read transaction.
+    /// Reports how the bytes of the database are used. Reads every page, in one read transaction.
     pub async fn report(&self) -> Result<StoreReport, StoreError> {
         self.sqlite().read(report::report).await
     }

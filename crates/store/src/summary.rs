@@ -1,8 +1,8 @@
-//! One batch, decoded, as the store's roll-ups take it in.
+//! Summary of one decoded batch for the store's roll-ups.
 //!
-//! Pure. The caller decodes a batch and feeds its samples here in the order in which they were taken,
+//! Pure. The caller decodes a batch and passes its samples in the order in which they were taken,
 //! which is that of their times unless the device's clock was set back; the store merges the result
-//! into its rows in the transaction that holds the batch. Only good readings count.
+//! into its rows in the transaction that stores the batch. Only good readings count.
 
 use ecowatt_model::{Quality, UnixMs};
 
@@ -13,14 +13,15 @@ use crate::latest::{Latest, PointLatest};
 use crate::rollup::{Aggregate, Day, LocalDate, Quarter, merge, quarter_of};
 use crate::telemetry::PointId;
 
-/// Which points of a layout energy is derived from, by their place in the layout.
+/// Which points of a layout energy is derived from, by their index in the layout.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EnergyPoints {
-    /// AC power: place, and the power of ten that makes its integers watts.
+    /// AC power: index, and the power of ten that turns its integers into watts.
     pub power: Option<(usize, i8)>,
-    /// Lifetime energy counter: place, and the power of ten that makes its integers watt-hours.
+    /// Lifetime energy counter: index, and the power of ten that turns its integers into
+    /// watt-hours.
     pub counter: Option<(usize, i8)>,
-    /// What the inverter can make at most, if its layout says so.
+    /// Rated power of the inverter, if its layout has it.
     pub rated_w: Option<u32>,
 }
 
@@ -35,7 +36,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Cells that the store's roll-ups get because of it, about as much space and work as they take.
+    /// Number of cells that the batch adds to the store's roll-ups; space and work are proportional
+    /// to it.
     #[must_use]
     pub fn cells(&self) -> usize {
         let quarters: usize = self.quarters.iter().map(|(_, quarter)| quarter.cells()).sum();
@@ -44,7 +46,7 @@ impl Summary {
     }
 }
 
-/// Where a sample belongs.
+/// The buckets that a sample belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bucket {
     quarter: i64,
@@ -52,8 +54,8 @@ struct Bucket {
     date: LocalDate,
 }
 
-/// Of one place: where its point stands among the ids, and the minute and day that further samples
-/// may belong to.
+/// For one point of the layout: its index among the ids, and the minute and day that further
+/// samples may belong to.
 #[derive(Debug, Clone, Default)]
 struct Open {
     rank: usize,
@@ -62,13 +64,13 @@ struct Open {
     latest: Option<PointLatest>,
 }
 
-/// Takes the samples of one batch. Its memory may serve for another one afterwards.
+/// Summarises the samples of one batch. Its memory can be reused for the next batch.
 #[derive(Debug, Default)]
 pub struct Summarise {
     /// Ascending.
     ids: Vec<PointId>,
     energy: EnergyPoints,
-    /// The minute, quarter hour and day at hand.
+    /// The current minute, quarter hour and day.
     bucket: Option<Bucket>,
     open: Vec<Open>,
     quarter: Quarter,
@@ -89,7 +91,7 @@ impl Summarise {
         summarise
     }
 
-    /// Begins another batch. What one before it brought and was not finished is forgotten.
+    /// Begins another batch; an unfinished one before it is discarded.
     pub fn begin(&mut self, points: &[PointId], energy: EnergyPoints) {
         self.ids.clear();
         self.ids.extend_from_slice(points);
@@ -109,14 +111,14 @@ impl Summarise {
         self.summary = Summary::default();
     }
 
-    /// Cells that the samples so far have filled, so that a batch that fills too many can be given up.
-    /// Samples that go back and forth between quarter hours count each time, as they cost.
+    /// Cells that the samples so far have filled, so that the caller can give up a batch that fills
+    /// too many. Samples that alternate between quarter hours count each time, as the work does.
     #[must_use]
     pub fn cells(&self) -> usize {
         self.cells + self.quarter.cells()
     }
 
-    /// Takes one sample: a quality and, if good, a value for each point of the layout in order.
+    /// Adds one sample: a quality and, if good, a value for each point of the layout in order.
     pub fn sample(
         &mut self,
         at: UnixMs,
@@ -169,7 +171,7 @@ impl Summarise {
         if let Some((counter, exponent)) = self.energy.counter
             && counter == place
         {
-            // A lifetime counter of zero tells nothing: inverters give it before they have read their
+            // Ignore a lifetime counter of zero: inverters return it before they have read their
             // memory, or because they have none.
             if let Some(mwh) = value.and_then(|v| milli(v, exponent)).filter(|mwh| *mwh != 0) {
                 self.counters.push(CounterReading { at, date, mwh });
@@ -180,7 +182,7 @@ impl Summarise {
         }
     }
 
-    /// Ends the minute at hand, and the quarter hour and day if the next is in others.
+    /// Ends the current minute, and the quarter hour and day if the next sample is in others.
     fn turn(&mut self, next: Option<Bucket>) {
         let Some(Bucket { quarter, minute, date }) = std::mem::replace(&mut self.bucket, next)
         else {
@@ -226,7 +228,7 @@ impl Summarise {
         self.turn(None);
         let mut summary = std::mem::take(&mut self.summary);
         let mut latest = Ascending::with_capacity(self.ids.len());
-        // One batch has one clock, so its latest is its newest.
+        // One batch has one clock, so its latest reading is its newest.
         let join = |held: &mut PointLatest, other| held.join(other, UnixMs(i64::MAX));
         for open in &mut self.open {
             if let Some(newest) = open.latest.take() {
@@ -249,7 +251,7 @@ impl Summarise {
     }
 }
 
-/// `value × 10^exponent` in thousandths; absent if that is not a whole number of 64 bits.
+/// Returns `value × 10^exponent` in thousandths; `None` if that is not a whole number of 64 bits.
 ///
 /// A power or counter finer than a thousandth of a watt or watt-hour is not used for energy.
 pub(crate) fn milli(value: i64, exponent: i8) -> Option<i64> {

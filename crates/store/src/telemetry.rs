@@ -1,4 +1,4 @@
-//! What devices deliver and what queries give back: uploads, blocks, points and their roll-ups.
+//! Data from devices and results of queries: uploads, blocks, points and their roll-ups.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use crate::fleet::InverterState;
 use crate::rollup::{Aggregate, LocalDate};
 use crate::summary::Summary;
 
-/// Names a point of the dictionary for ever.
+/// Number of a point in the dictionary, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PointId(pub u32);
 
@@ -32,9 +32,9 @@ pub struct Point {
     pub def: PointDef,
 }
 
-/// Names a stream of a device: the number that the device gave it and the key that it did so under.
-/// Devices count their streams themselves, so what a stolen key announced says nothing about the
-/// numbers of the next key.
+/// Names a stream of a device: the number that the device chose and the key it was announced under.
+/// Devices number their streams themselves, so streams announced with a stolen key do not affect
+/// the numbers under the next key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u32);
 
@@ -60,7 +60,7 @@ impl StreamId {
         Self(code)
     }
 
-    /// All streams of the key of this one.
+    /// The ids of all streams of the same key.
     pub(crate) fn of_same_key(self) -> std::ops::RangeInclusive<u32> {
         self.0 & 0xffff_0000..=self.0 | 0xffff
     }
@@ -87,15 +87,15 @@ pub struct NewStream {
 /// How well a block's times are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimeQuality {
-    /// Its device stamped it by a clock that the server had confirmed.
+    /// The device stamped it by a clock that the server had confirmed.
     Device,
-    /// It was taken before the server confirmed the clock and placed afterwards, by the time that had
-    /// passed since the device's start.
+    /// It was taken before the server confirmed the clock and dated afterwards, from the time since
+    /// the device's start.
     Anchored,
-    /// Nobody confirmed the device's clock before its power went. Order and distances within the boot
-    /// epoch are right; the epoch as a whole may lie elsewhere.
+    /// The device's clock was never confirmed before its power was cut. Order and distances within
+    /// the boot epoch are right; the epoch as a whole may be shifted.
     Estimated,
-    /// The device's, and outside what can be.
+    /// The device's own time, which is implausible.
     Suspect,
 }
 
@@ -111,13 +111,13 @@ impl TimeQuality {
     }
 }
 
-/// One message of a device, opened, decoded and summarised.
+/// One message of a device, decrypted, decoded and summarised.
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub device: DeviceNumber,
     pub generation: KeyGeneration,
     pub counter: Counter,
-    /// SHA-256 of the message as it came.
+    /// SHA-256 of the message as received.
     pub digest: [u8; 32],
     pub received_at: UnixMs,
     pub size_bytes: u32,
@@ -126,11 +126,12 @@ pub struct Upload {
     /// Streams that the device announces and has not announced before.
     pub streams: Vec<NewStream>,
     pub batches: Vec<NewBlock>,
-    /// Batches that cannot be read and never will: acknowledged and counted, not stored.
+    /// Batches that can never be read: acknowledged and counted, not stored.
     pub refused: Vec<BatchId>,
-    /// What the device has lost for good. Of epochs that it has not reached, nothing is believed.
+    /// Data that the device has lost for good. Losses in epochs that it has not reached are
+    /// ignored.
     pub dropped: Vec<Dropped>,
-    /// Further epochs whose received batches the receipt must name.
+    /// Further epochs whose received batches the receipt must list.
     pub ask: Vec<BootEpoch>,
     pub reported: Reported,
 }
@@ -139,14 +140,14 @@ pub struct Upload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     pub epoch: BootEpoch,
-    /// First and last of the batches that they were in, none missing in between; none if they were in
-    /// no batch.
+    /// First and last of the batches that contained them, without holes in between; `None` if they
+    /// were in no batch.
     pub batches: Option<(Sequence, Sequence)>,
-    /// All samples in these batches; of those in no batch, all that the epoch has lost so far.
+    /// All samples in these batches; without batches, all that the epoch has lost so far.
     pub samples: u32,
 }
 
-/// What a device said of itself in a message; absent parts keep what is stored.
+/// A device's report about itself; absent parts keep what is stored.
 #[derive(Debug, Clone, Default)]
 pub struct Reported {
     pub firmware: Option<String>,
@@ -154,7 +155,7 @@ pub struct Reported {
     pub inverters: Option<Vec<(SourceNumber, InverterState)>>,
 }
 
-/// A batch that is to be stored.
+/// A new batch.
 #[derive(Debug, Clone)]
 pub struct NewBlock {
     pub id: BatchId,
@@ -171,13 +172,13 @@ pub struct NewBlock {
     pub summary: Summary,
 }
 
-/// What became of an upload. Returned after the commit that holds it.
+/// Outcome of an upload, returned after its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Stored(Receipt),
     /// The same message as the last one accepted under this key; nothing changed.
     Duplicate(Receipt),
-    /// A message with a counter that was passed, and not the last one; nothing changed.
+    /// Its counter was passed and it is not the last message; nothing changed.
     Stale {
         last: Counter,
     },
@@ -185,20 +186,20 @@ pub enum Outcome {
     UnknownDevice,
 }
 
-/// What the store holds of the epochs that an upload speaks of.
+/// What the store has received of the epochs that an upload mentions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// Sequences received, per epoch: ascending, disjoint, not touching.
     pub received: Vec<(BootEpoch, Vec<RangeInclusive<u32>>)>,
-    /// The batches that this upload brought.
+    /// The batches that this upload added.
     pub stored: Vec<BatchId>,
-    /// Batches that were there before.
+    /// Batches that were stored before.
     pub duplicates: u32,
-    /// Batches not taken, because the epoch would have more holes than the store keeps track of;
-    /// the device sends them again when some are filled.
+    /// Batches not accepted, because the epoch would have more holes than the store tracks; the
+    /// device sends them again when some are filled.
     pub deferred: Vec<BatchId>,
-    /// Streams that could not be announced, because another layout or too many others were announced
-    /// meanwhile; their batches are among the deferred.
+    /// Streams that could not be announced, because another layout or too many others were
+    /// announced meanwhile; their batches are among the deferred.
     pub unannounced: Vec<StreamId>,
 }
 
@@ -215,18 +216,17 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
-/// Samples of an inverter that the store keeps encoded together: one batch, or several of a time that
-/// is over.
+/// Samples of an inverter that are stored encoded together: one batch, or several of a past day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
-    /// The batches in it with their rows, in the order of their first samples; at least one.
+    /// Its batches with their row counts, in the order of their first samples; at least one.
     pub batches: Vec<(BatchId, u16)>,
     pub stream: StreamId,
     pub first: UnixMs,
     pub last: UnixMs,
     pub time_offset_ms: i64,
     pub time_quality: TimeQuality,
-    /// As the codec encodes a batch of all rows.
+    /// Encoded like one batch of all rows.
     pub bytes: Vec<u8>,
 }
 
@@ -241,7 +241,7 @@ pub struct SourceLatest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestReading {
     pub point: Point,
-    /// Newest good value and its time; absent if there never was one.
+    /// Newest good value and its time; absent if there was none yet.
     pub good: Option<(UnixMs, i64)>,
     /// Time and quality of the newest attempt.
     pub tried: (UnixMs, Quality),
@@ -294,24 +294,24 @@ pub struct DeviceDay {
     pub power_mw: Vec<(UnixMs, i64)>,
 }
 
-/// How much the store holds, for metrics.
+/// How much data the store has, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub devices: u64,
-    /// Size of the database, the write-ahead log aside.
+    /// Size of the database without the write-ahead log.
     pub database_bytes: u64,
 }
 
-/// What the bytes of a database are for.
+/// What the bytes of a database are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// As devices sent them, alone or packed.
+    /// Batches as devices sent them, alone or packed.
     Samples,
     Minutes,
     Days,
     /// What energy is derived from, and its gaps.
     Energy,
-    /// What the next message of a device is judged by and added to.
+    /// What a device's next message is checked against and added to.
     States,
     Rest,
 }
@@ -328,23 +328,23 @@ pub struct KindBytes {
     pub bytes: u64,
 }
 
-/// How much space a database takes, its write-ahead log aside.
+/// How much space a database takes, without its write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreReport {
     pub kinds: Vec<KindBytes>,
-    /// In pages that hold nothing and are filled next.
+    /// In free pages, which are filled next.
     pub free_bytes: u64,
     pub samples: u64,
-    /// Local days of all inverters of which something is stored.
+    /// Local days of all inverters with stored data.
     pub inverter_days: u64,
 }
 
-/// What came of making a device's roll-ups again.
+/// Result of rebuilding a device's roll-ups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rebuilt {
     pub blocks: u64,
-    /// Blocks that cannot be decoded; nothing of them is in the roll-ups.
+    /// Blocks that cannot be decoded; they are missing in the roll-ups.
     pub unreadable: u64,
-    /// Rows of roll-ups that were not as they are.
+    /// Rows of roll-ups that differ after the rebuild.
     pub rows_changed: u64,
 }

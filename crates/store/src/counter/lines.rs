@@ -1,27 +1,28 @@
-//! Which batches of a counter are believed.
+//! Decides which batches of a counter are believed.
 //!
-//! A link is judged by those within `WINDOW` of it on either side. It is in doubt where two links,
-//! one before and one after it, continue each other while it does not fit between them. The longest
-//! line over its head is then its rival, and it must have more links on its own side than the rival
-//! has that contradict it; or so many in a row that they can be no misreading but another inverter.
-//! Of two lines that take turns, the higher one is believed: the other is a part of the whole.
-//! A replaced inverter has no rival: nothing of the old counter's line comes after it.
-//! Of links that are believed and still contradict each other, those are left out that others span.
+//! A link is judged by those within `WINDOW` of it on either side. It is in doubt if two links, one
+//! before and one after it, continue each other while it does not fit between them. The longest
+//! line that skips the link is then its rival. The link is believed if its own side has more links
+//! than the rival has links that contradict it, or so many in a row that they cannot be misread but
+//! come from another inverter. If two lines alternate, the higher one is believed: the other is a
+//! part of the whole. A replaced inverter has no rival, because no link of the old counter's line
+//! comes after it. Believed links that still contradict each other are left out if others span
+//! them.
 
 use super::Link;
 
 pub(super) const WINDOW: usize = super::WINDOW as usize;
 
-/// Links in a row that are believed whatever contradicts them: a counter that shows so many was
+/// Links in a row that are believed regardless of contradictions: a counter with so many was
 /// replaced.
 const LASTING: usize = 16;
 
-/// Links from which on a line may be one of two that take turns.
+/// Links from which on a line may be one of two that alternate.
 const TURNS_MIN: u32 = 4;
 
-/// Whether each of the links, in the order of their names, is believed.
+/// Returns for each link, in the order of their ids, whether it is believed.
 pub(super) fn believed(links: &[Link]) -> Vec<bool> {
-    // How many of the steps up to each link are not continued.
+    // How many of the steps up to each link are not continuous.
     let mut breaks = vec![0usize; links.len()];
     for place in 1..links.len() {
         let is_break = !links[place - 1].is_continued_by(&links[place]);
@@ -46,10 +47,10 @@ pub(super) fn believed(links: &[Link]) -> Vec<bool> {
     windows.iter().enumerate().map(counts).collect()
 }
 
-/// Which links continue which, as far apart as one window is wide; each found out once.
+/// Which links continue which within one window; each pair is computed once.
 struct Reaches<'a> {
     links: &'a [Link],
-    /// Of each link, a bit for each of those after it.
+    /// Per link, one bit for each of those after it.
     known: Vec<Option<u64>>,
 }
 
@@ -70,15 +71,15 @@ impl<'a> Reaches<'a> {
     }
 }
 
-/// The links that one of them is judged by.
+/// The links that one link is judged by.
 #[derive(Clone, Copy)]
 struct Window {
     from: usize,
     to: usize,
 }
 
-/// Of each link of a window: the length of the longest line that ends, or begins, with it, and the
-/// next link there. None for those that are left out.
+/// For each link of a window: the length of the longest line that ends, or begins, with it, and the
+/// next link of that line. `None` for those that are left out.
 struct Lengths {
     window: Window,
     all: [(u32, Option<usize>); 2 * WINDOW + 1],
@@ -89,14 +90,14 @@ impl Lengths {
         self.all[place - self.window.from].0
     }
 
-    /// The links of the longest line from this one on, itself included.
+    /// The links of the longest line starting here, this link included.
     fn line(&self, place: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(place), |place| self.all[place - self.window.from].1)
     }
 }
 
 impl Window {
-    /// Lines that end with each link up to `last`, of the links that are let in.
+    /// Lines that end with each link up to `last`, using only the links that `is_in` admits.
     fn ending(self, reaches: &mut Reaches<'_>, is_in: &dyn Fn(usize) -> bool) -> Lengths {
         let mut lengths = Lengths { window: self, all: [(0, None); 2 * WINDOW + 1] };
         for place in (self.from..=self.to).filter(|place| is_in(*place)) {
@@ -112,7 +113,7 @@ impl Window {
         lengths
     }
 
-    /// Lines that begin with each link, of the links that are let in.
+    /// Lines that begin with each link, using only the links that `is_in` admits.
     fn beginning(self, reaches: &mut Reaches<'_>, is_in: &dyn Fn(usize) -> bool) -> Lengths {
         let mut lengths = Lengths { window: self, all: [(0, None); 2 * WINDOW + 1] };
         for place in (self.from..=self.to).rev().filter(|place| is_in(*place)) {
@@ -131,7 +132,7 @@ impl Window {
     fn believes(self, reaches: &mut Reaches<'_>, place: usize) -> bool {
         let ending = self.ending(reaches, &|_| true);
         let beginning = self.beginning(reaches, &|_| true);
-        // The ends nearest to each other of the longest line over the link's head.
+        // Of the longest line that skips the link, the two ends nearest to each other.
         let mut rival: Option<(u32, usize, usize)> = None;
         for before in (self.from..place).rev() {
             for after in place + 1..=self.to {
@@ -164,10 +165,10 @@ impl Window {
         if takes_turns { is_higher } else { own > against || self.lasts(reaches, place, is_own) }
     }
 
-    /// Whether two links that are believed continue each other over the head of one that does not fit
-    /// between them. Each link is judged by itself, so believed ones can contradict each other where
-    /// true and old readings alternate for an hour. What is counted across all of them is right; what
-    /// is counted from one to the next is not.
+    /// Returns whether two believed links continue each other across one that does not fit between
+    /// them. Each link is judged by itself, so believed ones can contradict each other where true
+    /// and old readings alternate for an hour. The energy across all of them is right; the energy
+    /// from one to the next is not.
     fn is_spanned(self, reaches: &mut Reaches<'_>, judged: &[bool], place: usize) -> bool {
         (self.from..place).filter(|before| judged[*before]).any(|before| {
             let fits = reaches.has(before, place);
@@ -177,7 +178,8 @@ impl Window {
         })
     }
 
-    /// Whether a link stands among so many of its own side, each of which continues the one before.
+    /// Returns whether a link is one of many in a row on its own side that each continue the one
+    /// before.
     fn lasts(
         self,
         reaches: &mut Reaches<'_>,

@@ -1,9 +1,9 @@
-//! Which batches of an upload are new.
+//! Finds the batches of an upload that are new.
 //!
-//! What was received is kept per key. Of epochs from before a key was given, earlier keys count as
-//! well, so that a device which is enrolled again can send the rest of its spool; unless the device was
-//! reset, because somebody else may have had its key. Then a batch is known if its very bytes are
-//! stored, and is otherwise stored under a name of its own.
+//! Received ranges are kept per key. For epochs from before a key was given, those of earlier keys
+//! count as well, so that a device which is enrolled again can send the rest of its spool. After a
+//! reset they do not, because the earlier key may have been used by another device: a batch is then
+//! known if the very same bytes are stored, and is otherwise stored under a new id.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,7 @@ use crate::received::{Added, Received};
 use crate::state::{DeviceState, KeyState};
 use crate::telemetry::Upload;
 
-/// The epochs that an upload speaks of, on copies until it is decided.
+/// The epochs that an upload mentions, as copies until it is decided.
 pub(super) struct Epochs {
     key: KeyState,
     epochs: Vec<Epoch>,
@@ -23,9 +23,9 @@ pub(super) struct Epochs {
 #[derive(Default)]
 struct Epoch {
     number: BootEpoch,
-    /// Under the key of this upload.
+    /// Received under the key of this upload.
     received: Received,
-    /// Under earlier keys, of an epoch that began before this key was given.
+    /// Received under earlier keys; empty unless the epoch began before this key was given.
     former: Vec<Received>,
     lost_before: u64,
     is_touched: bool,
@@ -45,7 +45,7 @@ impl Epochs {
         let epochs = Self { key: *key, epochs: Vec::new() };
         let mut wants = Wants::default();
         if numbers.iter().any(|epoch| epochs.may_be_anybodys(*epoch)) {
-            numbers.push(epochs.anew());
+            numbers.push(epochs.spare());
             let batches = upload.batches.iter();
             let doubtful = batches.filter(|block| epochs.may_be_anybodys(block.id.epoch)).map(name);
             wants.bytes = doubtful.filter(|name| !held.bytes.has(name)).collect();
@@ -97,7 +97,7 @@ impl Epochs {
         }
     }
 
-    /// What the device has lost of epochs up to the present one.
+    /// Adds the reported losses of epochs up to the present one.
     pub(super) fn lose(&mut self, upload: &Upload, present: BootEpoch) {
         for dropped in upload.dropped.iter().filter(|dropped| dropped.epoch <= present) {
             let received = &mut self.of_number(dropped.epoch).received;
@@ -108,22 +108,23 @@ impl Epochs {
         }
     }
 
-    /// Whether somebody else may have used the names of batches of this epoch.
+    /// Returns whether another device may have used the ids of batches of this epoch.
     pub(super) fn may_be_anybodys(&self, epoch: BootEpoch) -> bool {
         epoch < self.key.forgotten.1
     }
 
-    /// The next name in the epoch that is kept free below the first of a key: for a batch from before
-    /// the device was reset, whose own name somebody else may have used.
+    /// Returns the next id in the epoch that is kept free below the first of a key: for a batch
+    /// from before the device was reset, whose own id another device may have used.
     pub(super) fn name_anew(&mut self, rows: u16) -> BatchId {
-        let epoch = self.anew();
+        let epoch = self.spare();
         let received = &mut self.of_number(epoch).received;
         let sequence = Sequence(received.last().saturating_add(1));
         received.add(sequence.0, rows);
         BatchId { epoch, sequence }
     }
 
-    fn anew(&self) -> BootEpoch {
+    /// The epoch that is kept free below the first of the key.
+    fn spare(&self) -> BootEpoch {
         BootEpoch(self.key.first_epoch.0.saturating_sub(1))
     }
 
@@ -131,13 +132,13 @@ impl Epochs {
         self.epochs.iter().map(|epoch| (epoch.number, epoch.received.ranges())).collect()
     }
 
-    /// Samples that will never come, before this upload and after it.
+    /// Samples that will never arrive: before this upload and after it.
     pub(super) fn lost_samples(&self) -> (u64, u64) {
         let before = self.epochs.iter().map(|epoch| epoch.lost_before).sum();
         (before, self.epochs.iter().map(|epoch| epoch.received.lost_samples()).sum())
     }
 
-    /// What has changed, or may have.
+    /// The epochs that have changed, or may have.
     pub(super) fn touched(self) -> Vec<(BootEpoch, Received)> {
         let touched = self.epochs.into_iter().filter(|epoch| epoch.is_touched);
         touched.map(|epoch| (epoch.number, epoch.received)).collect()

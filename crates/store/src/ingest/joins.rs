@@ -1,4 +1,4 @@
-//! What blocks add to the energy and the gaps between them and the blocks around them.
+//! Energy and gaps between blocks and their neighbours.
 
 use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 
@@ -10,14 +10,14 @@ use crate::rollup::LocalDate;
 use crate::state::{Around, Edges, Inverter, Place};
 use crate::summary::Summary;
 
-/// A stretch without readings that has become known, or was filled.
+/// A stretch without readings that was found or filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GapChange {
     Add(UnixMs, UnixMs),
     Take(UnixMs, UnixMs),
 }
 
-/// What the batches of an upload change of one inverter's joins.
+/// Changes to the joins of one inverter by the batches of an upload.
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     counters: Ascending<BatchId, CounterEdge>,
@@ -26,7 +26,7 @@ pub(super) struct Joins {
     gaps: Vec<GapChange>,
 }
 
-/// What must be known of a counter around a batch, unless something beside it is in doubt.
+/// Edges of a counter needed around a batch, unless a neighbour is in doubt.
 pub(super) fn around(id: BatchId) -> Around<BatchId> {
     Around { key: id, before: 1, after: CALM }
 }
@@ -37,7 +37,8 @@ impl Joins {
         self.energy.changed().map(|(date, _)| date)
     }
 
-    /// By time: an energy that spanned the hole which this block fills makes way for two.
+    /// Joins by time. If this block fills a gap, the energy counted across the gap is replaced by
+    /// the two parts on either side.
     pub(super) fn join_power(
         &mut self,
         inverter: &Inverter,
@@ -66,7 +67,7 @@ impl Joins {
         Ok(())
     }
 
-    /// By name: the order in which the counter was read.
+    /// Joins by id, the order in which the counter was read.
     pub(super) fn join_counter(
         &mut self,
         inverter: &Inverter,
@@ -96,8 +97,8 @@ impl Joins {
         Ok(())
     }
 
-    /// Looks at all batches around that could matter; gives how many steps up to this one are
-    /// continued.
+    /// Recounts all surrounding batches that could matter; returns how many steps up to this one
+    /// are continuous.
     fn join_anew(
         &mut self,
         held: &Edges<BatchId, CounterEdge>,
@@ -111,9 +112,12 @@ impl Joins {
         around.extend(after(held, &self.counters, &id).take(REACHED));
         let mut batches: Vec<(BootEpoch, &CounterBatch)> =
             around.iter().map(|(id, edge)| (id.epoch, &edge.batch)).collect();
+        // One batch can change which of those around it are believed, so the energy of all of them
+        // is replaced.
         self.energy.take(counter::energy_of(&batches));
         batches.insert(place, (id.epoch, batch));
         self.energy.add(counter::energy_of(&batches));
+        // With fewer batches before it, the first of all is among them and has nothing to continue.
         let mut calm = if place < REACHED { CALM } else { 0 };
         let mut own = calm;
         let mut broken = Vec::new();
@@ -124,6 +128,7 @@ impl Joins {
             if at == place {
                 own = calm;
             }
+            // A later edge promised more calm than there is with this batch in between.
             if at > place
                 && let Some((id, edge)) = around.get(at - 1)
                 && edge.calm > calm
@@ -154,7 +159,7 @@ impl Joins {
     }
 }
 
-/// Whether every batch that could matter continues the one before it.
+/// Returns whether every batch that could matter continues the one before it.
 fn is_calm(
     before: Option<&(BatchId, CounterEdge)>,
     link: &Link,
@@ -166,7 +171,7 @@ fn is_calm(
         && after.first().is_none_or(|found| link.is_continued_by(&link_of(found)))
 }
 
-/// Edges below a key, the nearest first; of two with one key, the one that was added.
+/// Edges below a key, the nearest first; if both lists have a key, the added edge wins.
 fn before<'a, K: Ord, V>(
     held: &'a Edges<K, V>,
     added: &'a Ascending<K, V>,
@@ -176,7 +181,7 @@ fn before<'a, K: Ord, V>(
     nearest(held.iter().rev(), added.iter().rev(), |held, added| held > added)
 }
 
-/// Edges above a key, the nearest first; of two with one key, the one that was added.
+/// Edges above a key, the nearest first; if both lists have a key, the added edge wins.
 fn after<'a, K: Ord, V>(
     held: &'a Edges<K, V>,
     added: &'a Ascending<K, V>,
