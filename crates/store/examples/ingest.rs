@@ -1,9 +1,9 @@
-//! How many uploads a second the store takes, acknowledged after the commit, and how long a chart's
-//! query takes: `cargo run --release -p ecowatt-store --example ingest -- [DEVICES] [CLIENTS]
-//! [ROWS] [SECONDS] [FOLDER]`.
+//! Measures how many uploads per second the store acknowledges, each after its commit, and how long
+//! a chart's query takes: `cargo run --release -p ecowatt-store --example ingest -- [DEVICES]
+//! [CLIENTS] [ROWS] [SECONDS] [FOLDER]`.
 //!
-//! Each client sends for its own devices in turn, one message at a time, ten points a sample. Times
-//! are of this machine and disk; compare figures of one run with one another.
+//! Each client sends for its own devices in turn, one message at a time, with ten points per
+//! sample. Results depend on the machine and disk; compare only figures of one run with each other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
     Ok(store.announce(device, stream).await?)
 }
 
-/// Batch `sequence` of a device: the samples follow those of the batch before.
+/// Batch `sequence` of a device: its samples follow those of the batch before.
 fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload {
     let energy = EnergyPoints { power: Some((9, 0)), counter: None, rated_w: None };
     let mut summarise = Summarise::new(points, energy);
@@ -228,7 +228,7 @@ fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload 
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures the world's time")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn now() -> Instant {
     Instant::now()
 }

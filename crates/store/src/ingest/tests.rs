@@ -1,4 +1,4 @@
-//! Decisions without a database: an engine of lists keeps the rows.
+//! Decisions without a database: the test's engine keeps rows in lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ struct Rows {
     received: BTreeMap<(BootEpoch, KeyGeneration), Received>,
     streams: BTreeMap<StreamId, Announced>,
     blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
-    /// The last of everything of the inverter, as its row has it.
+    /// The last row of each kind of an inverter, as the inverter's own row has it.
     row: Option<Inverter>,
     last_received: Option<((BootEpoch, KeyGeneration), Received)>,
     quarters: BTreeMap<i64, Quarter>,
@@ -136,7 +136,7 @@ impl Rows {
     }
 }
 
-/// What an engine holds between uploads.
+/// How much an engine keeps in memory between uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Everything,
@@ -144,12 +144,12 @@ enum Holds {
     Nothing,
 }
 
-/// Rows and what is held of them.
+/// The stored rows and the held state.
 struct Engine {
     rows: Rows,
     state: DeviceState,
     holds: Holds,
-    /// What the last upload asked for.
+    /// What the last upload requested.
     wanted: Vec<Wants>,
 }
 
@@ -196,7 +196,7 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
     BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) }
 }
 
-/// A second's start, rows a second apart, the counter's distance from its right value, and whether
+/// The batch's start in seconds, its rows a second apart, the error of its counter, and whether
 /// power and counter are read.
 type Shape = (i64, i64, i64, (bool, bool));
 
@@ -249,7 +249,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     (0i64..20_000, 1i64..30, off, any::<(bool, bool)>())
 }
 
-/// Messages of batches by name; a name always has the same content.
+/// Messages of batches by id; an id always has the same content.
 fn messages() -> impl Strategy<Value = Vec<Vec<(BatchId, Shape)>>> {
     let names = proptest::collection::vec(shape(), 1..60).prop_map(|shapes| {
         let name = |n: u32| id(1 + n / 25, 1 + n % 25);
@@ -270,8 +270,8 @@ fn sums<'a>(days: impl IntoIterator<Item = &'a Day>) -> EnergySums {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever an engine has in memory, the rows come to be the same; and whatever comes again, each
-    /// batch counts once.
+    /// The rows do not depend on what the engine has in memory, and each batch counts once however
+    /// often it arrives.
     #[test]
     fn decision_does_not_depend_on_what_is_held(messages in messages()) {
         let all = [Holds::Everything, Holds::WhatStays, Holds::Nothing];
@@ -391,7 +391,7 @@ fn batches_under_earlier_keys_are_known_unless_the_device_was_reset() {
         let names: Vec<BatchId> = engine.rows.blocks.keys().map(|(_, id)| *id).collect();
         if is_reset {
             assert_eq!(receipt.stored, [id(3, 6)]);
-            assert_eq!(names, [id(3, 5), id(9, 1)], "under a name of its own");
+            assert_eq!(names, [id(3, 5), id(9, 1)], "under an id of its own");
         } else {
             assert_eq!((receipt.duplicates, names.len()), (1, 1));
         }

@@ -1,11 +1,12 @@
-//! Whatever blocks are packed come back as they were.
+//! Packed blocks are restored exactly.
 
 use proptest::prelude::*;
 
 use super::*;
 use ecowatt_model::{KeyGeneration, StreamNumber};
 
-/// Milliseconds after the batch before, rows, stream, sequence's step, whether a cell was not read.
+/// Milliseconds since the batch before, rows, stream, step of the sequence, whether a cell was not
+/// read.
 type Drawn = (i64, usize, u16, u32, bool);
 
 const FIRST: i64 = 1_782_000_000_000;

@@ -123,7 +123,7 @@ fn redeem(code: SecretHash, token: NewToken) -> RedeemSetup {
     RedeemSetup { code, token, session: [77; 32], session_expires: UnixMs(50) }
 }
 
-/// An owner's token that its owner never saw would leave a server that nobody can log in to.
+/// An owner token whose secret was never delivered would leave a server that no operator can log in to.
 #[tokio::test]
 async fn setup_code_is_not_spent_without_a_session() {
     let dir = tempfile::tempdir().unwrap();

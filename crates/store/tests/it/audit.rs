@@ -1,4 +1,4 @@
-//! Who changed what is written down with the change, and only then.
+//! The audit log has a line for every change, and only for changes that were made.
 
 use ecowatt_store::{
     By, DeleteTokenError, EditDevice, EditSite, NewSession, NewToken, Role, SiteId, TokenId,

@@ -1,4 +1,4 @@
-//! Copies of the database: made under load, put back whole or not at all.
+//! Backups: made under load, and restored completely or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn token(name: &str) -> NewToken {
     NewToken { name: name.into(), role: Role::Owner, hash, created: UnixMs(0), expires: None }
 }
 
-/// A store with some batches.
+/// Creates a store with some batches.
 async fn filled(batches: u32) -> Fixture {
     let fixture = Fixture::new().await;
     for n in 1..=batches {
@@ -37,8 +37,8 @@ fn message(fixture: &Fixture, n: u32) -> ecowatt_store::Upload {
     upload(fixture.device(), u64::from(n), vec![block])
 }
 
-/// Ingests for as long as the copy is made; gives how many batches were acknowledged before it began,
-/// and how many when it was done.
+/// Ingests while the copy is made; returns how many batches were acknowledged before it began, and
+/// how many when it was done.
 fn back_up_under_load(fixture: &Arc<Fixture>, from: u32, to: &Path) -> (u32, u32) {
     let acknowledged = Arc::new(AtomicU32::new(from));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -60,7 +60,7 @@ fn back_up_under_load(fixture: &Arc<Fixture>, from: u32, to: &Path) -> (u32, u32
     }
     let before = acknowledged.load(Ordering::Acquire);
     let contents = back_up(fixture.dir.path(), to, |_| {
-        // Between any two steps of the copy something is committed.
+        // Commits between any two steps of the copy.
         let seen = acknowledged.load(Ordering::Acquire);
         while acknowledged.load(Ordering::Acquire) == seen {
             std::thread::yield_now();
@@ -95,7 +95,7 @@ fn copy_beside_a_busy_server_ends_and_holds_what_was_acknowledged() {
         assert_eq!(u64::try_from(held.len()).unwrap(), restored.contents.batches);
         let all = fixture.store.list_batches(device).await.unwrap();
         assert_eq!(held[..], all[..held.len()]);
-        // The device goes on where the copy ends, and what the copy has is a duplicate.
+        // The device continues where the copy ends, and batches in the copy are duplicates.
         let outcome = store.ingest(message(&fixture, after + 100)).await.unwrap();
         assert!(matches!(outcome, ecowatt_store::Outcome::Stored(_)), "{outcome:?}");
     });
@@ -112,7 +112,7 @@ async fn copy_is_private_and_overwrites_nothing() {
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let again = back_up(fixture.dir.path(), &copy, on);
     assert!(matches!(again, Err(BackupError::Exists(_))), "{again:?}");
-    // A server runs on its folder, and a database is in it.
+    // A server is running on its folder, and the folder has a database.
     let running = restore(&copy, fixture.dir.path(), None, on);
     assert!(matches!(running, Err(BackupError::Open(_))), "{running:?}");
     let Fixture { store, dir, .. } = fixture;
@@ -126,7 +126,8 @@ async fn copy_that_is_given_up_leaves_nothing() {
     let fixture = filled(50).await;
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");
-    // The first look comes when all is copied; a copy of several steps is what a file of 16 MiB needs.
+    // The first call comes after everything is copied; a copy takes several steps only for a file
+    // above 16 MiB.
     let mut block = fixture.block(1, 51, &samples(51 * 35, 7));
     block.bytes = vec![1; 20 << 20];
     fixture.stored(upload(fixture.device(), 51, vec![block])).await;
@@ -140,12 +141,12 @@ async fn copy_that_is_given_up_leaves_nothing() {
     assert_eq!(fs::read_dir(copies.path()).unwrap().count(), 0);
 }
 
-/// Whether a copy is taken; if so it must be what `expected` says.
+/// Returns whether a copy is accepted; an accepted one must have the contents in `expected`.
 fn is_taken(copy: &Path, expected: &[(u32, u16)]) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     if restore(copy, &data, None, on).is_err() {
-        assert!(!data.join("ecowatt.db").exists(), "what is refused is not put in place");
+        assert!(!data.join("ecowatt.db").exists(), "a refused copy is not put in place");
         return false;
     }
     let found = runtime().block_on(async {
@@ -171,7 +172,7 @@ fn damaged_copy_is_refused() {
         fs::write(&damaged, &whole[..length]).unwrap();
         assert!(!is_taken(&damaged, &expected), "cut after {length} bytes");
     }
-    // A byte in a batch is nothing to SQLite.
+    // SQLite does not check the bytes inside a batch.
     let in_batch = whole.windows(600).position(|bytes| bytes == [7; 600]).unwrap() + 300;
     let mut refused = 0;
     let places: Vec<_> = (0..60).map(|i| i * whole.len() / 60 + 13).chain([in_batch]).collect();
@@ -179,13 +180,13 @@ fn damaged_copy_is_refused() {
         let mut bytes = whole.clone();
         bytes[*place] ^= 0x10;
         fs::write(&damaged, bytes).unwrap();
-        // Some bytes belong to nobody; a copy without them is still whole.
+        // Some bytes are unused; a copy that differs only there is still intact.
         refused += usize::from(!is_taken(&damaged, &expected));
         if *place == in_batch {
             assert!(!is_taken(&damaged, &expected), "a byte of a batch");
         }
     }
-    // A small database is mostly room in its pages.
+    // Most of a small database is free space in its pages.
     assert!(refused > 10, "only {refused} of {}", places.len());
     for foreign in [&b"not a database at all, but long enough to be looked at"[..], &[]] {
         fs::write(&damaged, foreign).unwrap();
@@ -214,7 +215,7 @@ async fn database_of_another_program_and_of_a_later_version_are_refused() {
     assert!(matches!(refused, Err(BackupError::Newer { found: 1000, .. })), "{refused:?}");
 }
 
-/// Revokes and ends what there is, after a copy was made; gives the copy.
+/// Revokes and ends everything after a copy was made; returns the copy.
 async fn revoked_after_a_copy(fixture: &Fixture, copies: &Path) -> PathBuf {
     let owner = fixture.store.create_token(by(), token("owner")).await.unwrap();
     let lost = fixture.store.create_token(by(), token("lost token")).await.unwrap();
@@ -237,7 +238,7 @@ async fn assert_revoked(folder: &Path) -> Result<(), StoreError> {
     let names: Vec<_> = store.list_tokens().await?.into_iter().map(|token| token.name).collect();
     assert_eq!(names, ["owner"]);
     assert!(store.find_session([5; 32], DAY).await?.is_none());
-    // The number of a device that the copy does not know is not given again.
+    // The number of a device missing in the copy is not used again.
     assert!(enrol(&store, "after").await.0 > 1);
     Ok(())
 }
@@ -248,17 +249,17 @@ async fn restored_copy_keeps_what_was_revoked_after_it() {
     let fixture = filled(2).await;
     let copy = revoked_after_a_copy(&fixture, copies.path()).await;
 
-    // Given by its name,
+    // The journal is given by its path,
     let elsewhere = copies.path().join("elsewhere");
     let journal = fixture.dir.path().join("revoked");
     let restored = restore(&copy, &elsewhere, Some(&journal), on).unwrap();
     let journal_lines = fs::read_to_string(&journal).unwrap().lines().count();
     assert_eq!(restored.revocations, journal_lines);
     let lines = |folder: &Path| fs::read_to_string(folder.join("revoked")).unwrap();
-    assert_eq!(lines(&elsewhere), lines(fixture.dir.path()), "and written down for the next time");
+    assert_eq!(lines(&elsewhere), lines(fixture.dir.path()), "and kept for the next restore");
     assert_revoked(&elsewhere).await.unwrap();
 
-    // or found in the folder whose database was lost.
+    // or found in the folder that lost its database.
     let Fixture { store, dir, .. } = fixture;
     drop(store);
     fs::remove_file(dir.path().join("ecowatt.db")).unwrap();
@@ -311,7 +312,7 @@ async fn copy_that_finds_no_space_leaves_nothing() {
     let refused = back_up(fixture.dir.path(), &disk.path().join("copy.db"), on);
     assert!(matches!(refused, Err(BackupError::Database { .. })), "{refused:?}");
     assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 0);
-    // The same where the copy is to be put.
+    // The same at the destination of the copy.
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");
     back_up(fixture.dir.path(), &copy, on).unwrap();

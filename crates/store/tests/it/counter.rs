@@ -1,5 +1,5 @@
-//! Energy by the lifetime counter: what the counter truly moved by, under any clock, any single
-//! misreading and any short run of them, whatever the order in which batches arrive.
+//! Energy from the lifetime counter is what the counter really moved by, for any clock, any single
+//! misreading and any short run of them, and for every order of arrival.
 
 use ecowatt_model::{Quality, UnixMs};
 use ecowatt_store::{EnergyFigure, LocalDate, NewBlock, TimeQuality};
@@ -24,7 +24,8 @@ fn block(fixture: &Fixture, sequence: u32, (epoch, readings): &Batch) -> NewBloc
     fixture.block(*epoch, sequence, &samples)
 }
 
-/// Watt-hours by day and readings passed over, of batches that arrive in this order.
+/// Returns watt-hours by day and the number of readings not believed, for batches that arrive in
+/// this order.
 async fn arriving(batches: &[Batch], order: &[usize]) -> (Vec<(i32, i64)>, i64) {
     let fixture = Fixture::new().await;
     for (counter, place) in (1..).zip(order) {
@@ -48,11 +49,11 @@ async fn arriving(batches: &[Batch], order: &[usize]) -> (Vec<(i32, i64)>, i64) 
     (found, refused)
 }
 
-/// As [`arriving`], in several orders, which must agree.
+/// Like [`arriving`], in several orders, which must agree.
 async fn counted(batches: &[Batch]) -> (Vec<(i32, i64)>, i64) {
     let forwards: Vec<usize> = (0..batches.len()).collect();
     let backwards: Vec<usize> = forwards.iter().rev().copied().collect();
-    // Runs of five, each second one first; a device has only so many holes.
+    // Runs of five, every second run first; a device may only have so many holes.
     let mut holes_first = forwards.clone();
     holes_first.sort_by_key(|place| (place / 5 % 2 == 0, *place));
     let expected = arriving(batches, &forwards).await;
@@ -66,7 +67,8 @@ async fn total(batches: &[Batch]) -> i64 {
     counted(batches).await.0.into_iter().map(|(_, wh)| wh).sum()
 }
 
-/// Batches of one epoch, a minute of readings each, whose counters read this in watt-hours.
+/// Batches of one epoch with readings over a minute each, whose counters have these values in
+/// watt-hours.
 fn minutes(batches: &[&[i64]]) -> Vec<Batch> {
     let mut at = 0;
     let mut readings = |counters: &[i64]| -> Vec<(i64, i64)> {
@@ -84,8 +86,8 @@ fn minutes(batches: &[&[i64]]) -> Vec<Batch> {
 
 #[tokio::test]
 async fn clock_in_local_time_at_the_start_doubles_no_day() {
-    // Made until 14:00; a start at 14:00 by a clock that is 5.5 hours ahead, one batch; then the
-    // right time until sunset, and the next morning.
+    // Produces until 14:00; then a restart with a clock that is 5.5 hours ahead, for one batch;
+    // then the right time until sunset, and the next morning.
     for (ahead_ms, batches_ahead) in
         [(330 * MINUTE_MS, 1), (330 * MINUTE_MS, 7), (13 * HOUR_MS, 3), (-6 * HOUR_MS, 1)]
     {
@@ -105,14 +107,14 @@ async fn clock_in_local_time_at_the_start_doubles_no_day() {
         made(30 * HOUR_MS, 60, 0, 2);
         let first = batches[0].1[0].1;
         let last = batches.last().unwrap().1[5].1;
-        // Two orders alone: the batches are many.
+        // Only two orders, because there are many batches.
         let forwards: Vec<usize> = (0..batches.len()).collect();
         let backwards: Vec<usize> = forwards.iter().rev().copied().collect();
         let (days, _) = arriving(&batches, &forwards).await;
         assert_eq!(arriving(&batches, &backwards).await.0, days);
         let sum: i64 = days.iter().map(|(_, wh)| wh).sum();
         assert_eq!(sum, last - first, "{ahead_ms} ms ahead: {days:?}");
-        // The second day has its own hour alone.
+        // The second day has only its own hour.
         let second = days.iter().find(|(date, _)| *date == 1).map_or(0, |(_, wh)| *wh);
         let own = 60 * 70;
         let strays = if ahead_ms > 10 * HOUR_MS { 2 * 70 * batches_ahead } else { 70 };
@@ -126,7 +128,7 @@ async fn device_that_was_off_for_a_week_gets_what_the_week_made() {
     let of = |epoch: u32, at: i64, wh: i64| (epoch, vec![(at, wh), (at + 5_000, wh + 5)]);
     let before = |n: i64| of(1, n * MINUTE_MS, 1_000_000 + n * 60);
     let after = |n: i64, off: i64| of(2, week + off + n * MINUTE_MS, 1_200_000 + n * 60);
-    // With a right clock; with one that is hours behind or ahead until the first reply comes.
+    // With a right clock, and with one that is hours behind or ahead until the first reply.
     for off in [0, -6 * HOUR_MS, 6 * HOUR_MS, -week] {
         for wrong in [0, 1, 4] {
             let mut batches: Vec<Batch> = (0..20).map(before).collect();
@@ -139,8 +141,8 @@ async fn device_that_was_off_for_a_week_gets_what_the_week_made() {
 
 #[tokio::test]
 async fn start_that_was_placed_too_early_brings_the_energy_of_the_hours_before_it() {
-    // Off for hours while the inverter makes its 5 kW, then placed at once after the end by a server
-    // whose own clock was hours behind.
+    // The device is off for hours while the inverter produces 5 kW, and its next samples are dated
+    // right after the end by a server whose own clock was hours behind.
     for off_hours in [6, 10, 16] {
         for count in [1, 2, 20, 40] {
             for said_ms in [5_000, 10 * MINUTE_MS, HOUR_MS] {
@@ -168,7 +170,8 @@ async fn start_that_was_placed_too_early_brings_the_energy_of_the_hours_before_i
 #[tokio::test]
 async fn false_run_of_some_batches_costs_and_adds_nothing() {
     type Misread = Box<dyn Fn(i64, i64) -> i64>;
-    // A lifetime sum of what has woken up, a wrong high word, another source, sums that grow by parts.
+    // A lifetime sum of a part that has just started, a wrong high word, another source, sums that
+    // grow by parts.
     let run = |level: i64| move |_: i64, truth: i64| level + truth % 1_000;
     let kinds: [(&str, Misread); 7] = [
         ("low", Box::new(run(310_000))),
@@ -214,7 +217,7 @@ async fn false_runs_that_come_again_and_again_cost_and_add_nothing() {
 
 #[tokio::test]
 async fn what_a_short_history_shows_is_counted() {
-    // 20 Wh in all; low, impossibly high, possibly high, and none.
+    // 20 Wh in total; misread as low, impossibly high, possibly high, and zero.
     for batches in [
         &[&[1000, 1010, 990, 1012, 1015, 1020][..]][..],
         &[&[1000], &[1000, 1010, 990, 990, 991, 980, 1012, 1020]],
@@ -305,7 +308,7 @@ async fn readings_passed_over_are_counted_with_their_day() {
     assert_eq!(counted(&batches).await, (vec![(0, 20)], 2));
 }
 
-/// Any misreading there is: torn words, old answers, other sources.
+/// Every kind of misreading: torn words, old answers, other sources.
 fn wrong() -> impl Strategy<Value = i64> {
     prop_oneof![
         3 => 1i64..2_000_000,
@@ -328,8 +331,8 @@ fn shuffled(count: usize, mut seed: u64) -> Vec<usize> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Not the first reading, before which nothing is known, and not the last ones, after which nothing
-    /// has come yet.
+    /// Excludes the first reading, before which nothing is known, and the last ones, which no later
+    /// reading contradicts.
     #[test]
     fn one_wrong_reading_anywhere_changes_no_energy(
         growth in proptest::collection::vec(0i64..12, 30..120),
@@ -357,8 +360,8 @@ proptest! {
         prop_assert_eq!(days, vec![(0, truth)], "{} at {}", value, at);
     }
 
-    /// A bus that answers with an earlier value most of the time for up to two hours, restarts of the
-    /// device included.
+    /// A bus that returns an earlier value most of the time for up to two hours, across restarts of
+    /// the device.
     #[test]
     fn old_answers_among_true_ones_change_no_energy(
         growth in proptest::collection::vec(0i64..160, 450..900),
@@ -374,7 +377,7 @@ proptest! {
             readings.push((n * MINUTE_MS, wh));
         }
         let truth: i64 = growth.iter().sum();
-        // Far enough from either end to be contradicted.
+        // Far enough from both ends to be contradicted.
         let from = 120 + at.index(readings.len() - 240 - is_old.len());
         let old = readings[from].1;
         for (reading, is_old) in readings[from..].iter_mut().zip(&is_old) {
@@ -393,7 +396,7 @@ proptest! {
         prop_assert_eq!(counted, truth, "old from {} on", from);
     }
 
-    /// Whatever the readings and clocks say: what is counted depends on the batches alone.
+    /// For any readings and clocks, the energy depends on the batches only.
     #[test]
     fn order_of_arrival_does_not_matter(
         parts in proptest::collection::vec(
@@ -409,7 +412,7 @@ proptest! {
         for chunk in parts.chunks(rows) {
             let readings = chunk.iter().map(|(_, seconds, growth)| {
                 at += seconds * 1000;
-                // A leap that does not last.
+                // A jump that does not last.
                 if *growth < 400 { wh += growth.max(&0) }
                 (at, if *growth >= 400 || *growth < 0 { wh + growth } else { wh })
             });

@@ -1,4 +1,4 @@
-//! SIGKILL at any moment: what was acknowledged is there once, and nothing is there by half.
+//! SIGKILL at any moment: what was acknowledged is stored once, and nothing is stored partly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write as _};
@@ -17,7 +17,7 @@ const DEVICES: u32 = 6;
 const KILLS: usize = 6;
 const FOLDER: &str = "ECOWATT_TEST_CRASH_FOLDER";
 
-/// Not a test of its own: the process that [`nothing_acknowledged_is_lost_or_doubled`] kills.
+/// Not a test of its own: the process killed by [`nothing_acknowledged_is_lost_or_doubled`].
 #[test]
 fn child_stores_until_it_is_killed() {
     let Some(dir) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
@@ -31,8 +31,8 @@ fn child_stores_until_it_is_killed() {
                 let points: Vec<PointId> =
                     store.list_points(device, SOURCE).await.unwrap().iter().map(|p| p.id).collect();
                 let key = store.find_key(device, GENERATION).await.unwrap().unwrap();
-                // Where the killed predecessor was is known from the store alone; resending its
-                // last batches must store nothing twice.
+                // Only the store knows how far the killed predecessor came; sending its last
+                // batches again must store nothing twice.
                 let last = u32::try_from(key.counter.0).unwrap();
                 let mut sequence = last.saturating_sub(3);
                 for counter in key.counter.0 + 1.. {
@@ -72,7 +72,7 @@ async fn check(dir: &Path, acknowledged: &BTreeMap<u32, (u64, BTreeSet<u32>)>) {
         assert_eq!(held.len(), batches.len(), "a batch is stored twice");
         assert!(held.is_superset(sequences), "an acknowledged batch is lost");
 
-        // The rest of the transaction is there as well, no more and no less.
+        // The rest of the transaction is stored as well, no more and no less.
         let rows: u64 = batches.iter().map(|(.., rows)| u64::from(*rows)).sum();
         let link = store.find_device(device).await.unwrap().unwrap().link;
         assert_eq!((link.samples, link.messages), (rows, key.counter.0));
@@ -108,8 +108,8 @@ fn nothing_acknowledged_is_lost_or_doubled() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // The moment differs from kill to kill by the number of acknowledgements seen before it;
-        // what the child managed to say until it was gone counts as well.
+        // The moment varies from kill to kill by the number of acknowledgements seen before it;
+        // those that the child sent until it ended count as well.
         let (mut seen, enough) = (0, 40 + kill * 97);
         for line in lines {
             let line = line.unwrap();

@@ -1,4 +1,4 @@
-//! No space: a clear error, nothing half-done, and work goes on once there is space.
+//! A full disk: a clear error, nothing stored partly, and normal work once there is space.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use ecowatt_store::{Outcome, Store, StoreError};
 
 use crate::fixture::{GENERATION, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
-/// A file system of a few MiB, as long as it lives.
+/// A file system of a few MiB, unmounted on drop.
 pub(crate) struct Small(tempfile::TempDir);
 
 impl Small {
@@ -61,7 +61,7 @@ async fn writer_survives_a_full_disk() {
     };
     assert!(matches!(failure, StoreError::Full | StoreError::Io(_)), "{failure:?}");
     assert!(failure.is_transient());
-    // Reading goes on, and shows nothing of what failed.
+    // Reading still works, and shows nothing of the failed upload.
     assert_eq!(store.list_batches(device).await.unwrap().len(), usize::try_from(stored).unwrap());
     assert_eq!(store.find_key(device, GENERATION).await.unwrap().unwrap().counter.0, stored);
     assert!(store.ingest(message(stored + 1)).await.is_err());

@@ -1,4 +1,4 @@
-//! Energy does not depend on the order in which batches arrive, and is what the readings say.
+//! Energy does not depend on the order in which batches arrive, and follows from the readings.
 
 use ecowatt_model::{DeviceNumber, Quality, UnixMs};
 use ecowatt_store::{EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summarise, TimeRange};
@@ -9,7 +9,7 @@ use crate::fixture::{DAY, Fixture, SOURCE, Sample, runtime, samples, upload, utc
 const ALL_DATES: (LocalDate, LocalDate) = (LocalDate(-1_000_000), LocalDate(1_000_000));
 const ALL_TIME: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
 
-/// Everything that the store derived, as one comparable text.
+/// Everything that the store derived, as comparable text.
 async fn derived(fixture: &Fixture) -> String {
     let (store, device) = (&fixture.store, fixture.device());
     let energy = store.energy_days(device, ALL_DATES).await.unwrap();
@@ -33,7 +33,7 @@ async fn in_order(blocks: &[NewBlock], per_message: usize) -> String {
     derived(&fixture).await
 }
 
-/// A reading of the property test: seconds since the one before, power, counter's growth.
+/// A reading of the property test: seconds since the previous one, power, growth of the counter.
 type Step = (i64, Result<i64, Quality>, Option<i64>);
 
 fn step() -> impl Strategy<Value = Step> {
@@ -117,7 +117,7 @@ async fn counter_bridges_a_gap_and_names_it() {
     assert_eq!(gaps.len(), 1);
     let bounds = (gaps[0].from, gaps[0].to);
     assert_eq!(bounds, (UnixMs(DAY.0 + 45_000), UnixMs(DAY.0 + 3_600_000)));
-    // The batches between come late: the gap goes, the energy stays.
+    // The batches in between arrive late: the gap disappears, the energy stays.
     let filler = fixture.block(1, 2, &samples(50, 710));
     fixture.stored(upload(device, 3, vec![filler])).await;
     assert_eq!(figure(&fixture, utc_date(DAY)).await, expected);
@@ -165,7 +165,7 @@ async fn energy_belongs_to_the_local_day_of_the_later_reading() {
         let since = date.duration_since(jiff::civil::date(1970, 1, 1));
         LocalDate(i32::try_from(since.as_hours() / 24).unwrap())
     };
-    // 60 Wh an hour, from an hour before midnight to an hour after the next.
+    // 60 Wh per hour, from an hour before midnight to an hour after the next midnight.
     for (month, day, hours) in [(3, 29, 23), (10, 25, 25), (10, 26, 24)] {
         let fixture = Fixture::new().await;
         let midnight = jiff::civil::date(2026, month, day).to_zoned(zone.clone()).unwrap();

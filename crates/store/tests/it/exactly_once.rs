@@ -1,4 +1,4 @@
-//! Whatever comes again, out of order, or at the same time is stored once.
+//! Batches that are repeated, out of order or simultaneous are stored once.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ async fn stored_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
     batches.iter().map(|(.., rows)| u64::from(*rows)).sum()
 }
 
-/// Readings of power that the day's roll-up counts.
+/// Number of power readings in the day's roll-up.
 async fn counted_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
     let dates = (LocalDate(i32::MIN), LocalDate(i32::MAX));
     let points = vec![fixture.points[0]];
@@ -83,7 +83,7 @@ async fn refused_and_dropped_batches_leave_no_hole() {
     let batches = Some((Sequence(1), Sequence(2)));
     message.dropped = vec![Dropped { epoch: BootEpoch(1), batches, samples: 9 }];
     let receipt = fixture.stored(message.clone()).await;
-    // What will never come is not acknowledged: it may come after all.
+    // Lost batches are not acknowledged: they may still arrive.
     assert_eq!(receipt.received, [(BootEpoch(1), vec![3..=4])]);
     message.counter.0 = 2;
     message.batches.clear();
@@ -111,8 +111,8 @@ async fn too_many_holes_defer_a_batch_until_some_are_filled() {
     assert!(receipt.received[0].1.contains(&(1000..=1000)));
 }
 
-/// Tasks race with overlapping messages of one device and of others: whatever order the store sees
-/// them in, every acknowledged batch is there once, and roll-ups hold what blocks hold.
+/// Tasks race with overlapping messages of one device and of others: in whatever order the store
+/// receives them, every acknowledged batch is stored once, and the roll-ups match the blocks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_overlapping_messages_store_each_batch_once() {
     let fixture = std::sync::Arc::new(Fixture::new().await);
@@ -207,10 +207,10 @@ async fn a_loss_is_counted_once_however_it_is_reported() {
     // The server has three of the batches that are dropped later: their acknowledgement was lost.
     let stored = (1..=3).map(|sequence| fixture.block(1, sequence, &samples(0, 7))).collect();
     fixture.stored(report(vec![], stored)).await;
-    // Each report, and what is lost by then.
+    // Each report, and the total loss after it.
     let reports = [
         (vec![gap(1, 10, 70)], 49),
-        // The reply was lost; it is said again, and has grown.
+        // The reply was lost; the report is repeated and has grown.
         (vec![gap(1, 10, 70)], 49),
         (vec![gap(1, 20, 140)], 119),
         (vec![gap(11, 12, 14), gap(21, 21, 7)], 126),
@@ -224,7 +224,7 @@ async fn a_loss_is_counted_once_however_it_is_reported() {
         fixture.stored(report(dropped.clone(), vec![])).await;
         assert_eq!(dropped_samples(&fixture, device).await, lost, "{dropped:?}");
     }
-    // A batch that was given up comes after all.
+    // A lost batch arrives after all.
     let late = || fixture.block(1, 15, &samples(100, 7));
     let receipt = fixture.stored(report(vec![gap(14, 16, 21)], vec![late()])).await;
     assert_eq!((receipt.stored.len(), dropped_samples(&fixture, device).await), (1, 130));
@@ -238,7 +238,7 @@ async fn no_report_of_a_loss_keeps_a_batch_out() {
     let fixture = Fixture::new().await;
     let device = fixture.device();
     let mut message = upload(device, 1, vec![fixture.block(1, 1, &samples(0, 7))]);
-    // All there is and will be, of this epoch, of one that may come, and of as many as fit.
+    // All sequences of this epoch, of a future one, and of as many as fit.
     message.dropped = [1, 2, 3, u32::MAX]
         .map(|epoch| Dropped {
             epoch: BootEpoch(epoch),
@@ -269,7 +269,7 @@ async fn no_report_of_a_loss_keeps_a_batch_out() {
     let receipt = fixture.stored(upload(device, 5_000, vec![fixture.block(1, 2, &samples(0, 7))]));
     let receipt = receipt.await;
     assert_eq!((receipt.stored.len(), receipt.received), (1, vec![(BootEpoch(1), vec![1..=2])]));
-    // What the later epoch was said to have lost did not outlast the day it began.
+    // Losses reported for the later epoch were ignored, because it had not begun.
     let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
     assert_eq!(link.batches, 402);
 }

@@ -15,7 +15,7 @@ pub(crate) const SOURCE: SourceNumber = SourceNumber(0);
 /// 2026-06-21T00:00:00Z.
 pub(crate) const DAY: UnixMs = UnixMs(20_625 * 86_400_000);
 
-/// When the first message arrives: what is in it was measured before.
+/// When the first message arrives, after all of its samples were taken.
 pub(crate) const ARRIVAL: UnixMs = UnixMs(DAY.0 + 3_650 * 86_400_000);
 
 /// Day of the UTC calendar.
@@ -23,8 +23,8 @@ pub(crate) fn utc_date(at: UnixMs) -> LocalDate {
     LocalDate(i32::try_from(at.0.div_euclid(86_400_000)).unwrap())
 }
 
-/// One sample of the fixture's layout: power in watts and counter in tenths of a kilowatt-hour,
-/// each with its quality if it is not good.
+/// One sample of the fixture's layout: power in watts and counter in watt-hours, each with its
+/// quality if it is not good.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) at: UnixMs,
@@ -32,7 +32,7 @@ pub(crate) struct Sample {
     pub(crate) counter_wh: Result<i64, Quality>,
 }
 
-/// Somebody who changes something.
+/// The author of changes.
 pub(crate) fn by() -> By {
     by_at(DAY)
 }
@@ -70,7 +70,7 @@ impl Fixture {
         block(&self.points, (epoch, sequence), samples, utc_date)
     }
 
-    /// Stores a message that must be taken.
+    /// Stores a message that must be accepted.
     pub(crate) async fn stored(&self, upload: Upload) -> Receipt {
         match self.store.ingest(upload).await.unwrap() {
             Outcome::Stored(receipt) => receipt,
@@ -79,7 +79,7 @@ impl Fixture {
     }
 }
 
-/// Makes a device with a key.
+/// Creates a device with a key.
 pub(crate) async fn enrol(store: &Store, name: &str) -> DeviceNumber {
     let claim_for = ClaimFor::New {
         name: name.into(),
@@ -149,7 +149,7 @@ pub(crate) fn block(
     }
 }
 
-/// A message with these batches; its digest follows from the counter.
+/// A message with these batches; its digest is derived from the counter.
 pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>) -> Upload {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&counter.to_be_bytes());
@@ -170,7 +170,7 @@ pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>)
     }
 }
 
-/// `count` samples, 5 s apart from `start` seconds of the day on, at a steady 3,600 W.
+/// `count` samples, 5 s apart, starting `start` seconds into the day, at a steady 3,600 W.
 pub(crate) fn samples(start_s: i64, count: i64) -> Vec<Sample> {
     (0..count)
         .map(|i| {

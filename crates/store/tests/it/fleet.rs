@@ -187,7 +187,7 @@ async fn secret_of_a_code_is_not_kept_for_ever() {
         let sql = "SELECT count(*) FROM claim";
         database.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap()
     };
-    // The fixture's device redeemed its claim, which expires a second after it was made.
+    // The fixture's device redeemed its claim, which expires a second after its creation.
     let claim = |id: &str, created| NewClaim {
         claim_for: ClaimFor::Existing(fixture.device()),
         id: id.into(),

@@ -1,4 +1,4 @@
-//! The store through its public interface, each test on a database of its own.
+//! Tests of the store's public interface, each on a database of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;

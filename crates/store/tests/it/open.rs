@@ -42,8 +42,7 @@ async fn administrator_works_beside_the_server() {
     Store::open_beside(dir.path()).unwrap();
 }
 
-/// A server that starts while administrators' commands come and go, as it does for the first time and
-/// again after that, is not kept from it by any of them.
+/// Administrators' commands do not keep a server from starting, neither the first time nor later.
 #[tokio::test]
 async fn commands_do_not_keep_a_server_from_starting() {
     let dir = tempfile::tempdir().unwrap();
@@ -120,7 +119,7 @@ async fn log_that_was_cut_under_a_running_store_is_not_moved_into_the_database()
     store.create_token(by(), numbered(2)).await.unwrap();
     let log = dir.path().join("ecowatt.db-wal");
     std::fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
-    // What is written next leaves a hole before it.
+    // The next write leaves a hole before it.
     store.create_token(by(), numbered(3)).await.unwrap();
     drop(store);
     let database = rusqlite::Connection::open(dir.path().join("ecowatt.db")).unwrap();
@@ -145,15 +144,15 @@ async fn folder_that_lost_its_database_is_no_new_server() {
         std::fs::remove_file(path("ecowatt.db")).unwrap();
         assert!(matches!(Store::open(dir.path()), Err(OpenError::Gone { .. })));
         assert_eq!(std::fs::read(path(trace)).unwrap(), b"something");
-        // A first start that was killed leaves an empty file and nothing else.
+        // A first start that was killed leaves only an empty file.
         std::fs::remove_file(path(trace)).unwrap();
         std::fs::write(path("ecowatt.db"), "").unwrap();
         Store::open(dir.path()).unwrap();
     }
 }
 
-/// What a test database must not lose on the way to a later schema: made by schema 1, opened by
-/// this program.
+/// Contents that a test database must keep when it is migrated to a later schema: created by schema
+/// 1, opened by this program.
 #[tokio::test]
 async fn schema_1_opens() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! More than the store can take: refused at once, and nothing acknowledged is lost.
+//! More requests than the store can handle: the excess is refused at once, and nothing acknowledged
+//! is lost.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::fixture::{Fixture, samples, upload};
 async fn full_queue_refuses_and_the_rest_is_stored() {
     let fixture = Arc::new(Fixture::new().await);
     let device = fixture.device();
-    // Another process writes, so nothing of the server's gets through for the time being.
+    // Another process holds the write lock, so the server's writes wait.
     let other = rusqlite::Connection::open(fixture.dir.path().join("ecowatt.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let count = WRITE_QUEUE_MAX + GROUP_MAX + 100;

@@ -1,4 +1,4 @@
-//! What was stored comes back in every resolution.
+//! Stored samples are returned in every resolution.
 
 use ecowatt_model::{Quality, UnixMs};
 use ecowatt_store::{LocalDate, QUARTER_MS, TimeQuality, TimeRange};
@@ -13,7 +13,7 @@ fn range(from_s: i64, to_s: i64) -> TimeRange {
 async fn buckets_are_what_the_samples_say() {
     let fixture = Fixture::new().await;
     let device = fixture.device();
-    // An hour in batches of 7 samples, each reading its own number.
+    // An hour in batches of 7 samples; the value of each reading is its number.
     let all: Vec<Sample> = samples(0, 720)
         .into_iter()
         .enumerate()

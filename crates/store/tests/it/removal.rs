@@ -28,7 +28,7 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
     assert!(!store.delete_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());
     assert!(!store.reset_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());
     assert_eq!(store.find_device(gone).await.unwrap(), None);
-    // The other one keeps the site; once it is elsewhere, nothing does.
+    // The other device keeps the site until it is moved elsewhere.
     let site = store.list_sites().await.unwrap()[0].id;
     assert!(matches!(store.delete_site(by(), site).await, Err(EditError::InUse)));
     let elsewhere = EditDevice {

@@ -1,4 +1,4 @@
-//! What was revoked stays revoked, whatever database the folder gets back.
+//! Revocations stay in effect, even if the folder gets an older database.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn token(name: &str) -> NewToken {
     NewToken { name: name.into(), role: Role::Owner, hash, created: UnixMs(0), expires: None }
 }
 
-/// Puts an older database in the place of the one in the folder.
+/// Replaces the folder's database by an older one.
 fn put_back(older: &Path, folder: &Path) {
     for left in ["ecowatt.db-wal", "ecowatt.db-shm"] {
         let _ = fs::remove_file(folder.join(left));
@@ -49,11 +49,11 @@ async fn revoked_is_what_was_revoked_after_the_database_was_copied() {
         let key = store.find_key(DeviceNumber(1), GENERATION).await.unwrap().unwrap();
         assert_eq!(key.revoked, Some(UnixMs(DAY.0 + 5)));
         let key = store.find_key(second, GENERATION).await.unwrap().unwrap();
-        assert_eq!(key.revoked, None, "nobody revoked it");
+        assert_eq!(key.revoked, None, "it was not revoked");
         assert_eq!(store.list_tokens().await.unwrap(), std::slice::from_ref(&kept));
         drop(store);
     }
-    // The third device is not in the copy, and its number is nobody else's.
+    // The third device is not in the copy, and its number is not used again.
     let store = Store::open(dir.path()).unwrap();
     assert!(enrol(&store, "fourth").await > third);
 }
@@ -91,8 +91,8 @@ async fn generation_that_the_database_forgot_is_not_given_again() {
 
     let store = Store::open(dir.path()).unwrap();
     assert!(!store.revoke_keys(by_at(DAY), device).await.unwrap(), "both are revoked");
-    store.create_claim(by(), claim("ANEW")).await.unwrap();
-    let claim = store.find_claim("ANEW".into()).await.unwrap().unwrap();
+    store.create_claim(by(), claim("LATER")).await.unwrap();
+    let claim = store.find_claim("LATER".into()).await.unwrap().unwrap();
     assert_eq!(claim.next_generation, KeyGeneration(3));
 }
 

@@ -1,4 +1,4 @@
-//! The store without threads: it does what it is told when it is told, and nothing else differs.
+//! The store without threads: it works only when called, and otherwise behaves the same.
 
 use std::future::Future;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn done<T>(stepper: &Stepper, future: impl Future<Output = T>) -> T {
         }
         stepper.commit();
     }
-    panic!("the future waits for something else than a commit");
+    panic!("the future waits for something other than a commit");
 }
 
 fn open(dir: &Path) -> (Store, Stepper, DeviceNumber) {
@@ -88,9 +88,9 @@ fn full_queue_refuses_and_what_is_queued_at_the_end_is_told_so() {
     let one_more = upload(device, u64::from(count) + 1, Vec::new());
     assert!(matches!(poll(pin!(store.ingest(one_more))), Some(Err(StoreError::Busy))));
     drop(asked);
-    assert_eq!(stepper.commit(), GROUP_MAX, "also if nobody waits for the answer");
+    assert_eq!(stepper.commit(), GROUP_MAX, "also if no caller waits for the answer");
 
-    // Only the store's own future may live on, without a clone that keeps the store open.
+    // Only the store's own future may be alive, without a clone that keeps the store open.
     let message = upload(device, u64::from(count) + 1, Vec::new());
     let token = store.create_token(
         by(),
@@ -121,7 +121,7 @@ fn file_is_one_stores_alone_and_any_stores_to_read_afterwards() {
     assert!(poll(asked.as_mut()).is_some());
     drop(asked);
     drop((store, stepper));
-    assert!(!dir.path().join("ecowatt.db-wal").exists(), "closed in good order");
+    assert!(!dir.path().join("ecowatt.db-wal").exists(), "closed cleanly");
     let (store, stepper) = Store::open_stepped(&path, VFS).unwrap();
     assert_eq!(poll(pin!(store.list_batches(device))).unwrap().unwrap().len(), 1);
     drop((store, stepper));

@@ -1,4 +1,4 @@
-//! What the writer holds in memory is what the database would answer, also after a failure.
+//! The writer's memory equals what the database would answer, also after a failure.
 
 use super::super::load::load;
 use super::super::{configure, schema};
@@ -99,7 +99,7 @@ fn totals(writer: &Writer) -> Vec<Vec<u8>> {
 /// First sample, epoch, sequence.
 type Name = (i64, u32, u32);
 
-/// What a fresh look at the database finds to be the newest of each kind; of counters by name alone.
+/// What a new query finds to be the newest of each kind; for counters by id only.
 fn stored_newest(writer: &Writer) -> [Option<Name>; 2] {
     let db = writer.connection();
     let name = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -109,13 +109,13 @@ fn stored_newest(writer: &Writer) -> [Option<Name>; 2] {
     [counter, power].map(|newest| db.query_row(newest, [], name).optional().unwrap())
 }
 
-/// The keys of all but the last, which lies elsewhere.
+/// The keys of all but the last, which is stored elsewhere.
 fn others<K: Ord + Copy, V>(held: &Ascending<K, V>) -> Vec<K> {
     let last = held.last().map(|(key, _)| *key);
     held.iter().map(|(key, _)| *key).filter(|key| Some(*key) != last).collect()
 }
 
-/// What the database answers where this is held.
+/// What the database answers for what is held.
 fn loaded_again(writer: &mut Writer, held: &DeviceState) -> DeviceState {
     let mut wants = Wants {
         device: held.key.map(|(generation, _)| generation),
@@ -153,7 +153,7 @@ proptest! {
             let mut state = writer.rows.state(DeviceNumber(DEVICE)).clone();
             let inverter = state.inverters.entry(SourceNumber(0));
             for (number, quarter) in inverter.quarters.iter_mut() {
-                // Places of points that were not read are not written.
+                // Columns of points that were not read are not written.
                 *quarter = Quarter::decode(*number, &quarter.encode(*number)).unwrap();
             }
             let counter = inverter.counters.held.last().map(|(id, _)| (0, id.epoch.0, id.sequence.0));
@@ -197,7 +197,7 @@ fn group_that_fails_leaves_nothing_behind() {
     assert_eq!(totals(&disturbed), totals(&calm));
 }
 
-/// Steps of SQLite's machine that storing a block takes.
+/// Counts the steps of SQLite's virtual machine for storing a block.
 fn steps(writer: &mut Writer, upload: Upload) -> usize {
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -211,7 +211,7 @@ fn steps(writer: &mut Writer, upload: Upload) -> usize {
     count.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// Of one kind alone, then the other kind on their far side, before and after, in names and in time.
+/// Blocks of one kind, then of the other on their far side, before and after, by id and by time.
 #[test]
 fn work_for_a_block_does_not_grow_with_the_blocks_beside_it() {
     for (many, few) in [((true, false), (false, true)), ((false, true), (true, false))] {
@@ -259,7 +259,7 @@ fn counter_block(sequence: u32, watt_hours: i64) -> NewBlock {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Two lines of readings that take turns in any way, and some that fit neither.
+    /// Two lines of readings that alternate in any way, and some that fit neither.
     #[test]
     fn what_one_batch_after_the_other_adds_is_what_all_of_them_say(
         turns in proptest::collection::vec((0u8..4, 1usize..30), 1..12),
