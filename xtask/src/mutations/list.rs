@@ -162,7 +162,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             )",
         )],
         breaks: "EnergyIsCounted",
-        seed: 1,
+        seed: 2,
     },
     Mutation {
         name: "server starts a day afresh that is not in memory",
@@ -320,15 +320,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "self.disk.append(area, record).and_then(|()| self.disk.sync(area)).map(|()| end)",
             "self.disk.append(area, record).map(|()| end)",
         )],
-        breaks: "DeviceStarts",
+        breaks: "CounterUsedOnce",
         seed: 1,
     },
     Mutation {
         name: "ledger overwrites its only copy",
         file: "crates/node/src/storage/pair.rs",
-        changes: &[("        let copy = if is_sound { 1 - self.current } else { self.current };", "        let copy = self.current;")],
+        changes: &[
+            (
+                "        let copy = if is_sound { 1 - self.current } else { self.current };",
+                "        let copy = self.current;",
+            ),
+            (
+                "End::At(end) if end + record.len() <= RUN_BYTES_MAX => {",
+                "End::At(end) if end + record.len() > RUN_BYTES_MAX => {",
+            ),
+        ],
         breaks: "DeviceStarts",
-        seed: 3,
+        seed: 2,
     },
     Mutation {
         name: "kept slots are not returned at the start",
@@ -459,8 +468,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "samples that are already in batches are recovered again",
         file: "crates/node/src/storage.rs",
         changes: &[(
-            "samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
-            "samples.reverse();\n            samples.reverse();",
+            "left.samples.retain(|sample| !self.spool.covers(source, epoch, sample.ordinal));",
+            "left.samples.reverse();\n            left.samples.reverse();",
         )],
         breaks: "NothingDoubled",
         seed: 1,
@@ -611,7 +620,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
 ",
         )],
         breaks: "Delivered",
-        seed: 4,
+        seed: 2,
     },
     Mutation {
         name: "a segment is abandoned after one bad record",
