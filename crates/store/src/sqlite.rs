@@ -117,13 +117,19 @@ impl LastFailure {
 /// A damaged log is a failure of the medium ([`StoreError::Io`]): a restart recovers the sound part
 /// of it. A restart does not help a damaged database ([`StoreError::Damaged`]).
 #[derive(Debug, Default)]
-struct Damage(OnceLock<StoreError>);
+struct Damage {
+    found: OnceLock<StoreError>,
+    /// Absent for a store without threads, whose log has no index that could be read.
+    log: Option<wal::Log>,
+}
 
 impl Damage {
+    /// Takes note of damage that a request met. A corrupt page may come from a damaged log.
     fn note<T>(&self, outcome: &Result<T, StoreError>) {
-        if let Err(failure @ StoreError::Damaged(_)) = outcome
-            && self.0.set(failure.clone()).is_ok()
-        {
+        let Err(failure @ StoreError::Damaged(_)) = outcome else { return };
+        if matches!(self.is_log_sound(wal::Extent::All), Ok(false)) {
+            self.note_log();
+        } else if self.found.set(failure.clone()).is_ok() {
             tracing::error!(
                 error = failure as &dyn std::error::Error,
                 "the database is damaged and nothing more is stored; stop the server and put a \
@@ -132,8 +138,12 @@ impl Damage {
         }
     }
 
+    fn is_log_sound(&self, extent: wal::Extent) -> std::io::Result<bool> {
+        self.log.as_ref().map_or(Ok(true), |log| log.is_sound(extent))
+    }
+
     fn note_log(&self) {
-        if self.0.set(StoreError::Io(Arc::new(wal::DamagedLog))).is_ok() {
+        if self.found.set(StoreError::Io(Arc::new(wal::DamagedLog))).is_ok() {
             tracing::error!(
                 "the database's log is damaged and nothing more is stored; a restart recovers its \
                  sound part, and what was stored after the damage may be lost"
@@ -142,7 +152,7 @@ impl Damage {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.0.get().map_or(Ok(()), |failure| Err(failure.clone()))
+        self.found.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 }
 
@@ -204,7 +214,9 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let own = Connection::open_with_flags(&path, flags).map_err(cannot)?;
         configure(&own).map_err(cannot)?;
-        let damage = Arc::<Damage>::default();
+        let log = wal::Log::open(&path)
+            .map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
+        let damage = Arc::new(Damage { log: Some(log), ..Damage::default() });
         let fold = Fold::start(own, CHECKPOINT_PAGES, Arc::clone(&damage))?;
         fold.watch(&mut connection).map_err(cannot)?;
         let journal = Arc::new(Journal::in_folder(dir));
@@ -366,7 +378,7 @@ impl Sqlite {
         self.queue(Job::Upload(Box::new(upload), answer))?;
         let taken = answered.await.unwrap_or(Err(StoreError::Closed));
         self.uploads.note(&taken);
-        self.note_damage(&taken);
+        self.damage.note(&taken);
         taken
     }
 
@@ -377,19 +389,6 @@ impl Sqlite {
             .check()
             .or_else(|failure| if failure.is_of_medium() { Err(failure) } else { Ok(()) });
         of_medium.and_then(|()| self.uploads.get()).and_then(|()| self.queries.get())
-    }
-
-    /// A corrupt page may come from a damaged log.
-    fn note_damage<T>(&self, outcome: &Result<T, StoreError>) {
-        if !matches!(outcome, Err(StoreError::Damaged(_))) {
-            return;
-        }
-        match &self.drive {
-            Drive::Threads(_) if matches!(wal::is_sound(&self.path), Ok(false)) => {
-                self.damage.note_log();
-            }
-            Drive::Threads(_) | Drive::Steps(_) => self.damage.note(outcome),
-        }
     }
 
     /// Returns whether damage of the database or its log was found.
@@ -440,7 +439,7 @@ impl Sqlite {
         threads.read(lane, query)?;
         let read = answered.await.unwrap_or(Err(StoreError::Closed));
         self.queries.note(&read);
-        self.note_damage(&read);
+        self.damage.note(&read);
         read
     }
 }

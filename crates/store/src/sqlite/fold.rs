@@ -7,8 +7,6 @@
 //! short rest itself between two groups. The log thereby stays as short as with SQLite's own
 //! checkpoints; a long read lets it grow in both cases.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, SyncSender};
@@ -18,7 +16,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 
-use super::{Damage, spawn, wal};
+use super::wal::Extent;
+use super::{Damage, spawn};
 use crate::{OpenError, StoreError};
 
 /// The thread that makes the passes, and the writer's side of it.
@@ -49,7 +48,8 @@ impl Fold {
             while asked.recv().is_ok() {
                 // The second pass moves what arrived during the first, which leaves less to the
                 // writer.
-                passed.fetch_or(pass(&own, &noted) && pass(&own, &noted), Ordering::Release);
+                let pass = || pass(&own, &noted, Extent::All);
+                passed.fetch_or(pass() && pass(), Ordering::Release);
             }
         })?;
         let (ask, thread) = (Some(ask), Some(thread));
@@ -69,7 +69,8 @@ impl Fold {
     /// Must be called by the writer after each group.
     pub(super) fn look(&mut self, writer: &Connection) {
         if self.has_passed.swap(false, Ordering::Acquire) {
-            pass(writer, &self.damage);
+            // Commits wait for this, so what the thread has checked is not read again.
+            pass(writer, &self.damage, Extent::Rest);
         }
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.asked_at {
@@ -80,6 +81,15 @@ impl Fold {
         if is_due && self.ask.as_ref().is_some_and(|ask| ask.try_send(()).is_ok()) {
             self.asked_at = pages;
         }
+    }
+}
+
+impl Fold {
+    /// Ends the thread and moves the whole log.
+    pub(super) fn finish(self, writer: &Connection) {
+        let damage = Arc::clone(&self.damage);
+        drop(self);
+        finish(writer, &damage);
     }
 }
 
@@ -94,8 +104,8 @@ impl Drop for Fold {
 }
 
 /// Moves as much as is possible without waiting; returns whether it succeeded.
-fn pass(connection: &Connection, damage: &Damage) -> bool {
-    match is_log_sound(connection) {
+fn pass(connection: &Connection, damage: &Damage, checked: Extent) -> bool {
+    match damage.is_log_sound(checked) {
         Ok(true) => {}
         Ok(false) => {
             damage.note_log();
@@ -119,8 +129,8 @@ fn pass(connection: &Connection, damage: &Damage) -> bool {
 /// Moves the whole log when the store closes, so that the database is one file and can be copied
 /// alone after a clean stop. A damaged log is left in place: the next start recovers its sound
 /// part.
-pub(super) fn finish(connection: &Connection) {
-    if is_log_sound(connection).unwrap_or(false) {
+pub(super) fn finish(connection: &Connection, damage: &Damage) {
+    if damage.is_log_sound(Extent::All).unwrap_or(false) {
         let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let Err(error) = moved else { return };
         tracing::error!(%error, "checkpoint at the end failed");
@@ -132,12 +142,10 @@ pub(super) fn finish(connection: &Connection) {
     tracing::error!("the log is left beside the database for the next start");
 }
 
-fn is_log_sound(connection: &Connection) -> io::Result<bool> {
-    connection.path().map_or(Ok(true), |path| wal::is_sound(Path::new(path)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::configure;
     use super::*;
 

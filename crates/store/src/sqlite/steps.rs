@@ -104,6 +104,6 @@ impl fmt::Debug for Steps {
 
 impl Drop for Steps {
     fn drop(&mut self) {
-        super::fold::finish(self.lock_writer().connection());
+        super::fold::finish(self.lock_writer().connection(), &super::Damage::default());
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::fold::{self, Fold};
+use super::fold::Fold;
 use super::folder_lock::FolderLock;
 use super::spawn;
 use super::writer::{Job, Writer};
@@ -182,10 +182,9 @@ fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: boo
         writer.commit(group).answer();
         fold.look(writer.connection());
     }
-    drop(fold);
     // While a server is running, this would block its writer until its readers are done.
     if is_alone {
-        fold::finish(writer.connection());
+        fold.finish(writer.connection());
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The log's file was changed by another program, or by a failing disk.
 #[derive(Debug, thiserror::Error)]
@@ -28,21 +29,133 @@ const LAST_FRAME_AT: usize = 16;
 const SALTS_AT: usize = 32;
 const MOVED_AT: usize = 96;
 
-/// Returns whether every page that is in the log and not yet in the database is as it was written.
+/// The log of an open database.
 ///
-/// # Errors
-/// Fails if a file cannot be read.
-pub(super) fn is_sound(database: &Path) -> io::Result<bool> {
-    let Some(index) = Index::read(database)? else { return Ok(true) };
-    let is_sound = match are_frames_sound(&beside(database, "-wal"), &index) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-        checked => checked?,
-    };
-    // Another connection may have moved and restarted the log meanwhile.
-    Ok(is_sound || Index::read(database)?.is_none_or(|later| later.is_of_other_frames(&index)))
+/// The index stays open for as long as this process has the database open: closing any descriptor
+/// of it would release SQLite's locks on it (fcntl(2)), and another process that opens the database
+/// would take the index for abandoned and reset it. SQLite has no locks on the log itself.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    index: Mutex<File>,
+    /// How far the log was found sound.
+    checked: Mutex<Option<Checked>>,
 }
 
-/// The part of SQLite's index in shared memory that describes the log.
+/// The frames up to one of them, and the checksum there.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    salts: [u8; 8],
+    frames: u32,
+    sum: [u32; 2],
+}
+
+/// Which frames are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that are not in the database yet.
+    All,
+    /// Those that no check has read yet.
+    Rest,
+}
+
+impl Log {
+    /// Opens the log of a database that a connection has open in write-ahead mode.
+    ///
+    /// # Errors
+    /// Fails if there is no index.
+    pub(super) fn open(database: &Path) -> io::Result<Self> {
+        let beside = |end: &str| {
+            let mut path = database.as_os_str().to_owned();
+            path.push(end);
+            PathBuf::from(path)
+        };
+        let index = File::open(beside("-shm"))?;
+        Ok(Self { path: beside("-wal"), index: Mutex::new(index), checked: Mutex::default() })
+    }
+
+    /// Returns whether every page that is in the log and not yet in the database is as it was
+    /// written, as far as it is read.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read.
+    pub(super) fn is_sound(&self, extent: Extent) -> io::Result<bool> {
+        let index = self.read_index()?;
+        let is_sound = match self.check(&index, extent) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+            checked => checked?,
+        };
+        // Another connection may have moved the log in the meantime and restarted it at its
+        // beginning.
+        Ok(is_sound || self.read_index()?.is_of_other_frames(&index))
+    }
+
+    fn read_index(&self) -> io::Result<Index> {
+        let mut bytes = [0; INDEX];
+        {
+            let mut file = lock(&self.index);
+            file.rewind()?;
+            file.read_exact(&mut bytes)?;
+        }
+        let (salts, _) = bytes[SALTS_AT..].split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+        let count = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Ok(Index { salts: *salts, last: count(LAST_FRAME_AT), moved: count(MOVED_AT) })
+    }
+
+    fn check(&self, index: &Index, extent: Extent) -> io::Result<bool> {
+        let Index { salts, last, moved } = *index;
+        if moved >= last {
+            return Ok(true);
+        }
+        let mut log = File::open(&self.path)?;
+        let mut header = [0; HEADER];
+        log.read_exact(&mut header)?;
+        let (magic, page_bytes) = (big_endian(&header[..4]), big_endian(&header[8..12]));
+        let page_bytes = usize::try_from(page_bytes).unwrap_or(usize::MAX);
+        if magic & !1 != MAGIC || page_bytes > PAGE_BYTES_MAX {
+            return Ok(false);
+        }
+        let order: fn([u8; 4]) -> u32 =
+            if magic & 1 == 1 { u32::from_be_bytes } else { u32::from_le_bytes };
+        // Not locked while frames are read: the writer does not wait for the other thread's check.
+        let known = lock(&self.checked).filter(|known| {
+            extent == Extent::Rest && known.salts == salts && (moved..=last).contains(&known.frames)
+        });
+        let (from, mut sum) = match known {
+            Some(known) => (known.frames, known.sum),
+            None if moved == 0 => (0, sum_in(&header[24..32])),
+            None => {
+                // Each checksum continues that of the frame before.
+                log.seek(SeekFrom::Start(place_of(moved - 1, page_bytes)))?;
+                let mut before = [0; FRAME_HEADER];
+                log.read_exact(&mut before)?;
+                (moved, sum_in(&before[16..24]))
+            }
+        };
+        log.seek(SeekFrom::Start(place_of(from, page_bytes)))?;
+        let mut log = io::BufReader::new(log);
+        let mut frame = vec![0; FRAME_HEADER + page_bytes];
+        for _ in from..last {
+            log.read_exact(&mut frame)?;
+            let (head, page) = frame.split_at(FRAME_HEADER);
+            sum = add(add(sum, &head[..8], order), page, order);
+            if head[8..16] != salts || sum_in(&head[16..24]) != sum {
+                return Ok(false);
+            }
+        }
+        *lock(&self.checked) = Some(Checked { salts, frames: last, sum });
+        Ok(true)
+    }
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What SQLite's index says of the log.
+#[derive(Debug)]
 struct Index {
     salts: [u8; 8],
     /// Frames in the log, and how many of them the database has.
@@ -51,67 +164,9 @@ struct Index {
 }
 
 impl Index {
-    /// Reads the index; `None` if nothing was ever written.
-    fn read(database: &Path) -> io::Result<Option<Self>> {
-        let mut bytes = [0; INDEX];
-        match File::open(beside(database, "-shm")) {
-            Ok(mut file) => file.read_exact(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let (salts, _) = bytes[SALTS_AT..].split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
-        let count = |at: usize| {
-            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        Ok(Some(Self { salts: *salts, last: count(LAST_FRAME_AT), moved: count(MOVED_AT) }))
-    }
-
     fn is_of_other_frames(&self, earlier: &Self) -> bool {
         self.salts != earlier.salts || self.moved != earlier.moved
     }
-}
-
-fn are_frames_sound(path: &Path, index: &Index) -> io::Result<bool> {
-    let Index { salts, last, moved } = *index;
-    if moved >= last {
-        return Ok(true);
-    }
-    let mut log = File::open(path)?;
-    let mut header = [0; HEADER];
-    log.read_exact(&mut header)?;
-    let (magic, page_bytes) = (big_endian(&header[..4]), big_endian(&header[8..12]));
-    let page_bytes = usize::try_from(page_bytes).unwrap_or(usize::MAX);
-    if magic & !1 != MAGIC || page_bytes > PAGE_BYTES_MAX {
-        return Ok(false);
-    }
-    let order: fn([u8; 4]) -> u32 =
-        if magic & 1 == 1 { u32::from_be_bytes } else { u32::from_le_bytes };
-    let mut sum = sum_in(&header[24..32]);
-    if moved > 0 {
-        // Each checksum continues that of the frame before.
-        log.seek(SeekFrom::Start(place_of(moved - 1, page_bytes)))?;
-        let mut before = [0; FRAME_HEADER];
-        log.read_exact(&mut before)?;
-        sum = sum_in(&before[16..24]);
-    }
-    log.seek(SeekFrom::Start(place_of(moved, page_bytes)))?;
-    let mut log = io::BufReader::new(log);
-    let mut frame = vec![0; FRAME_HEADER + page_bytes];
-    for _ in moved..last {
-        log.read_exact(&mut frame)?;
-        let (head, page) = frame.split_at(FRAME_HEADER);
-        sum = add(add(sum, &head[..8], order), page, order);
-        if head[8..16] != salts || sum_in(&head[16..24]) != sum {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn beside(database: &Path, end: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(end);
-    path.into()
 }
 
 /// Offset of a frame, counted from 0.
@@ -146,48 +201,101 @@ mod tests {
 
     use super::*;
 
+    /// A database in write-ahead mode, and its log.
+    fn open(folder: &Path) -> (Connection, Log) {
+        let path = folder.join("test.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).unwrap();
+        connection.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
+        (connection, Log::open(&path).unwrap())
+    }
+
     fn write(connection: &Connection) {
         connection.execute("INSERT INTO t (bytes) VALUES (randomblob(10000))", []).unwrap();
+    }
+
+    fn flip(file: &mut File, at: usize) {
+        let at = SeekFrom::Start(u64::try_from(at).unwrap());
+        let mut byte = [0];
+        file.seek(at).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(at).unwrap();
+        file.write_all(&[byte[0] ^ 0x20]).unwrap();
     }
 
     #[test]
     fn damage_matters_where_it_was_not_moved_yet() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("test.db");
-        assert!(is_sound(&path).unwrap(), "there is nothing");
-        let connection = Connection::open(&path).unwrap();
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).unwrap();
-        connection.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
+        let (connection, log) = open(folder.path());
         (0..5).for_each(|_| write(&connection));
-        assert!(is_sound(&path).unwrap());
+        assert!(log.is_sound(Extent::All).unwrap());
 
-        let log = folder.path().join("test.db-wal");
-        let whole = fs::read(&log).unwrap();
-        let mut file = File::options().read(true).write(true).open(&log).unwrap();
-        for at in [0, 9, 40, whole.len() / 2, whole.len() - 1] {
-            let at = u64::try_from(at).unwrap();
-            let mut byte = [0];
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.read_exact(&mut byte).unwrap();
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(&[byte[0] ^ 0x20]).unwrap();
-            assert!(!is_sound(&path).unwrap_or(false), "byte {at}");
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(&byte).unwrap();
+        let path = folder.path().join("test.db-wal");
+        let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        let mut file = File::options().read(true).write(true).open(&path).unwrap();
+        for at in [0, 9, 40, len / 2, len - 1] {
+            flip(&mut file, at);
+            assert!(!log.is_sound(Extent::All).unwrap(), "byte {at}");
+            flip(&mut file, at);
         }
-        assert!(is_sound(&path).unwrap());
+        assert!(log.is_sound(Extent::All).unwrap());
 
-        let earlier = Index::read(&path).unwrap().unwrap();
+        let earlier = log.read_index().unwrap();
         let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         moved.unwrap();
         write(&connection);
-        assert!(is_sound(&path).unwrap(), "the log began again");
-        assert!(!are_frames_sound(&log, &earlier).unwrap(), "frames that are no more");
-        assert!(Index::read(&path).unwrap().unwrap().is_of_other_frames(&earlier));
+        for extent in [Extent::Rest, Extent::All] {
+            assert!(log.is_sound(extent).unwrap(), "the log began again");
+        }
+        assert!(!log.check(&earlier, Extent::All).unwrap(), "these frames are no more");
+        assert!(log.read_index().unwrap().is_of_other_frames(&earlier));
         file.set_len(0).unwrap();
-        assert!(!is_sound(&path).unwrap());
+        assert!(!log.is_sound(Extent::All).unwrap());
         write(&connection);
-        assert!(!is_sound(&path).unwrap(), "zeros stand where pages were");
+        assert!(!log.is_sound(Extent::All).unwrap(), "zeros stand where pages were");
+    }
+
+    #[test]
+    fn rest_is_what_no_check_has_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, log) = open(folder.path());
+        write(&connection);
+        assert!(log.is_sound(Extent::Rest).unwrap());
+        let path = folder.path().join("test.db-wal");
+        let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        write(&connection);
+        let mut file = File::options().read(true).write(true).open(&path).unwrap();
+        flip(&mut file, len - 1);
+        assert!(log.is_sound(Extent::Rest).unwrap());
+        assert!(!log.is_sound(Extent::All).unwrap());
+        flip(&mut file, len - 1);
+        assert!(log.is_sound(Extent::All).unwrap());
+        write(&connection);
+        let end = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        flip(&mut file, end - 1);
+        assert!(!log.is_sound(Extent::Rest).unwrap());
+    }
+
+    /// Whether this process holds a lock on a file that other processes see.
+    #[cfg(target_os = "linux")]
+    fn is_locked(path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = fs::metadata(path).unwrap().ino();
+        let (process, file) = (format!(" {} ", std::process::id()), format!(":{inode} "));
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|lock| lock.contains(&process) && lock.contains(&file))
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn locks_of_sqlite_outlast_the_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, log) = open(folder.path());
+        write(&connection);
+        let index = folder.path().join("test.db-shm");
+        assert!(is_locked(&index));
+        assert!(log.is_sound(Extent::All).unwrap());
+        assert!(is_locked(&index), "another process would take the index for abandoned");
     }
 }
