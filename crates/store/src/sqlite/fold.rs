@@ -27,7 +27,7 @@ pub(super) struct Fold {
     due: u32,
     /// Pages in the log after the last commit.
     pages: Arc<AtomicU32>,
-    /// Pages in the log when the last pass was requested.
+    /// Pages in the log when the last pass was requested, or its rest moved.
     asked_at: u32,
     /// Whether a pass has ended since the writer last checked.
     has_passed: Arc<AtomicBool>,
@@ -43,7 +43,9 @@ impl Fold {
         let has_passed = Arc::new(AtomicBool::new(false));
         let passed = Arc::clone(&has_passed);
         let noted = Arc::clone(&damage);
-        let (ask, asked) = mpsc::sync_channel(1);
+        // Without a buffer: a request that waited for the current pass would come too late, when
+        // the log has restarted.
+        let (ask, asked) = mpsc::sync_channel(0);
         let thread = spawn("store-fold", move || {
             while asked.recv().is_ok() {
                 // The second pass moves what arrived during the first, which leaves less to the
@@ -68,11 +70,12 @@ impl Fold {
 
     /// Must be called by the writer after each group.
     pub(super) fn look(&mut self, writer: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
         if self.has_passed.swap(false, Ordering::Acquire) {
             // Commits wait for this, so what the thread has checked is not read again.
             pass(writer, &self.damage, Extent::Rest);
+            self.asked_at = pages;
         }
-        let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.asked_at {
             // The log has restarted at its beginning.
             self.asked_at = 0;
