@@ -9,7 +9,9 @@
 use ecowatt_modbus::ExceptionCode;
 
 use super::Image;
-use super::models::{BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, switch};
+use super::models::{
+    BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, state, switch,
+};
 use crate::config::Config;
 use crate::physics::grid;
 use crate::physics::limit::{LimitOrder, UNLIMITED_PCT};
@@ -188,7 +190,7 @@ fn measurement(m: &mut Writer, reading: &Reading) {
     let mean = |of: [f64; 3]| of.iter().sum::<f64>() / 3.0;
     let is_on = feeds_in(reading.state) || reading.state == OperatingState::Starting;
     // Three phases.
-    m.put([3, u16::from(is_on), state(reading.state), u16::from(feeds_in(reading.state))]);
+    m.put([3, u16::from(is_on), state(reading.state) - 1, u16::from(feeds_in(reading.state))]);
     m.put(words(alarms(reading)));
     // Grid following.
     m.put(words(1));
@@ -317,18 +319,6 @@ fn ports(m: &mut Writer, reading: &Reading) {
     }
 }
 
-/// Model 701 `InvSt`, which counts from zero where model 103 counts from one.
-fn state(state: OperatingState) -> u16 {
-    match state {
-        OperatingState::Sleeping => 1,
-        OperatingState::Starting => 2,
-        OperatingState::Mppt => 3,
-        OperatingState::Throttled => 4,
-        OperatingState::Fault => 6,
-        OperatingState::Standby => 7,
-    }
-}
-
 fn feeds_in(state: OperatingState) -> bool {
     matches!(state, OperatingState::Mppt | OperatingState::Throttled)
 }
@@ -344,36 +334,8 @@ mod tests {
     use ecowatt_model::UnixMs;
     use ecowatt_profile::sunspec::Model;
 
+    use super::super::models::fixture::*;
     use super::*;
-    use crate::physics::plant::Weather;
-
-    /// 2026-06-21T11:00Z.
-    const NOON: i64 = 1_782_039_600_000;
-
-    fn plant() -> Plant {
-        let mut config = Config::default();
-        config.site.cloudiness = Some(0.0);
-        config.grid.outages_per_day = 0.0;
-        config.limit.ramp_pct_s = 100.0;
-        let mut plant = Plant::new(config, Weather::Modelled, UnixMs(NOON - 7_200_000));
-        plant.advance(UnixMs(NOON));
-        plant
-    }
-
-    fn at(image: &Image, offset: u16) -> u16 {
-        image.slice(BASE + offset, 1).unwrap()[0]
-    }
-
-    /// The models with their offsets and lengths.
-    fn chain(image: &Image) -> Vec<(u16, u16, u16)> {
-        let (mut offset, mut models) = (2, Vec::new());
-        while at(image, offset) != 0xFFFF {
-            models.push((at(image, offset), offset, at(image, offset + 1)));
-            offset += 2 + at(image, offset + 1);
-        }
-        assert_eq!(usize::from(offset) + 2, image.words.len());
-        models
-    }
 
     #[test]
     fn the_models_have_the_lengths_of_their_definitions() {

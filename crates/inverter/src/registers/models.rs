@@ -10,7 +10,7 @@ use ecowatt_modbus::ExceptionCode;
 use super::Image;
 use crate::config::Config;
 use crate::physics::grid::Trip;
-use crate::physics::plant::Reading;
+use crate::physics::plant::{OperatingState, Reading};
 
 /// Address of the marker.
 pub(crate) const BASE: u16 = 40_000;
@@ -83,6 +83,18 @@ pub(super) fn alarms(reading: &Reading) -> u64 {
     grid | if reading.derated_to < HOT_BELOW { 1 << 7 } else { 0 }
 }
 
+/// Model 103 `St` and model 160 `DCSt`. Model 701 `InvSt` is one less: it counts from zero.
+pub(super) fn state(state: OperatingState) -> u16 {
+    match state {
+        OperatingState::Sleeping => 2,
+        OperatingState::Starting => 3,
+        OperatingState::Mppt => 4,
+        OperatingState::Throttled => 5,
+        OperatingState::Fault => 7,
+        OperatingState::Standby => 8,
+    }
+}
+
 /// The voltage between two phases 120 degrees apart.
 pub(super) fn between(a: f64, b: f64) -> f64 {
     (a * a + b * b + a * b).sqrt()
@@ -99,5 +111,44 @@ pub(super) fn switch(value: u16) -> Result<bool, ExceptionCode> {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(ExceptionCode::IllegalDataValue),
+    }
+}
+
+/// What the tests of the maps have in common.
+#[cfg(test)]
+pub(super) mod fixture {
+    use ecowatt_model::UnixMs;
+
+    use super::{BASE, Image};
+    use crate::config::Config;
+    use crate::physics::plant::{Plant, Weather};
+
+    /// 2026-06-21T11:00Z.
+    pub(crate) const NOON: i64 = 1_782_039_600_000;
+
+    /// A plant under a clear sky, after two hours.
+    pub(crate) fn plant() -> Plant {
+        let mut config = Config::default();
+        config.site.cloudiness = Some(0.0);
+        config.grid.outages_per_day = 0.0;
+        config.limit.ramp_pct_s = 100.0;
+        let mut plant = Plant::new(config, Weather::Modelled, UnixMs(NOON - 7_200_000));
+        plant.advance(UnixMs(NOON));
+        plant
+    }
+
+    pub(crate) fn at(image: &Image, offset: u16) -> u16 {
+        image.slice(BASE + offset, 1).unwrap()[0]
+    }
+
+    /// The models with their offsets and lengths, up to the end of the map.
+    pub(crate) fn chain(image: &Image) -> Vec<(u16, u16, u16)> {
+        let (mut offset, mut models) = (2, Vec::new());
+        while at(image, offset) != 0xFFFF {
+            models.push((at(image, offset), offset, at(image, offset + 1)));
+            offset += 2 + at(image, offset + 1);
+        }
+        assert_eq!(usize::from(offset) + 2, image.words.len());
+        models
     }
 }

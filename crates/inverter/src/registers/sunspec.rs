@@ -6,10 +6,12 @@
 use ecowatt_modbus::ExceptionCode;
 
 use super::Image;
-use super::models::{BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, switch};
+use super::models::{
+    BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, state, switch,
+};
 use crate::config::Config;
 use crate::physics::limit::LimitOrder;
-use crate::physics::plant::{OperatingState, Plant, Reading};
+use crate::physics::plant::{Plant, Reading};
 use crate::scale::{to_i16_bits, to_u16, to_u32, words};
 
 /// Seconds from 1970 to 2000, the epoch of model 160's time stamps.
@@ -236,54 +238,21 @@ fn strings(m: &mut Writer, reading: &Reading) {
     }
 }
 
-/// Model 103 `St`; model 160 `DCSt` has the same values.
-fn state(state: OperatingState) -> u16 {
-    match state {
-        OperatingState::Sleeping => 2,
-        OperatingState::Starting => 3,
-        OperatingState::Mppt => 4,
-        OperatingState::Throttled => 5,
-        OperatingState::Fault => 7,
-        OperatingState::Standby => 8,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ecowatt_model::UnixMs;
 
+    use super::super::models::fixture::*;
     use super::*;
-    use crate::physics::plant::Weather;
-
-    /// 2026-06-21T11:00Z.
-    const NOON: i64 = 1_782_039_600_000;
-
-    fn plant() -> Plant {
-        let mut config = Config::default();
-        config.site.cloudiness = Some(0.0);
-        config.grid.outages_per_day = 0.0;
-        config.limit.ramp_pct_s = 100.0;
-        let mut plant = Plant::new(config, Weather::Modelled, UnixMs(NOON - 7_200_000));
-        plant.advance(UnixMs(NOON));
-        plant
-    }
-
-    fn at(image: &Image, offset: u16) -> u16 {
-        image.slice(BASE + offset, 1).unwrap()[0]
-    }
+    use crate::physics::plant::OperatingState;
 
     #[test]
     fn the_chain_of_models_leads_to_the_end() {
         let image = Controls::default().image(&plant());
         assert_eq!(image.slice(BASE, 2).unwrap(), [0x5375, 0x6E53]);
-        let (mut offset, mut seen) = (2, Vec::new());
-        while at(&image, offset) != 0xFFFF {
-            seen.push((at(&image, offset), at(&image, offset + 1)));
-            offset += 2 + at(&image, offset + 1);
-        }
+        let seen: Vec<_> = chain(&image).iter().map(|(id, _, length)| (*id, *length)).collect();
         // Lengths as in the model files; 160 has 8 words plus 20 for each string.
         assert_eq!(seen, [(1, 66), (120, 26), (121, 30), (103, 50), (123, 24), (160, 48)]);
-        assert_eq!(usize::from(offset) + 2, image.words.len());
         assert_eq!(at(&image, CONTROLS_AT), 123);
     }
 
@@ -293,9 +262,7 @@ mod tests {
 
         let plant = plant();
         let image = Controls::default().image(&plant);
-        let mut offset = 2;
-        while at(&image, offset) != 0xFFFF {
-            let (id, length) = (at(&image, offset), at(&image, offset + 1));
+        for (id, offset, length) in chain(&image) {
             let model = Model::find(id).expect("the tables know what is shown");
             let modules = model.module_count(length);
             let per_module = model.module.map_or(0, |module| module.length);
@@ -308,17 +275,10 @@ mod tests {
                 let is_absent = matches!(value, NOT_U16 | NOT_I16);
                 assert!(is_shown || is_absent, "{id}:{} {value:#06x} {scale}", point.name);
             }
-            offset += 2 + length;
         }
 
         // Values that only the right offset yields.
-        let start = |id: u16| {
-            let mut offset = 2;
-            while at(&image, offset) != id {
-                offset += 2 + at(&image, offset + 1);
-            }
-            offset
-        };
+        let start = |id: u16| chain(&image).iter().find(|model| model.0 == id).unwrap().1;
         let point = |id, name| {
             let point = Model::find(id).unwrap().point(name).unwrap();
             let value = f64::from(at(&image, start(id) + point.offset).cast_signed());
