@@ -213,16 +213,8 @@ fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
 fn a_node_on_flash_loses_and_doubles_nothing_wherever_the_power_goes() {
     let sectors = 40;
     let chip = Chip::blank(sectors);
-    let life = Life {
-        epochs: 3,
-        samples: 10,
-        rows: 4,
-        spool_bytes: 64 * 1024,
-        freed_each: Some(3),
-        silent_after: u32::MAX,
-    };
     let nor = Nor::open(chip.clone()).unwrap();
-    let history = live_on(life, &nor, |_| chip.0.borrow().ops.len(), |_| chip.ops());
+    let history = live_on(Life::SHORT, &nor, |_| chip.0.borrow().ops.len(), |_| chip.ops());
     let (mut state, mut image, mut cuts) = (State::new(), vec![0xff; sectors * SECTOR], 0);
     for (done, op) in history.ops.iter().enumerate() {
         for at in 0..op.cuts() {

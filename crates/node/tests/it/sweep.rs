@@ -138,6 +138,18 @@ pub(crate) struct Life {
     pub(crate) silent_after: u32,
 }
 
+impl Life {
+    /// Long enough for every kind of operation, and short enough to cut the power at every byte.
+    pub(crate) const SHORT: Self = Self {
+        epochs: 3,
+        samples: 10,
+        rows: 4,
+        spool_bytes: 64 * 1024,
+        freed_each: Some(3),
+        silent_after: u32::MAX,
+    };
+}
+
 fn live(life: Life) -> History<Op> {
     live_on(life, &TestDisk::default(), TestDisk::op_count, TestDisk::ops)
 }
@@ -748,14 +760,7 @@ fn sweep(
 
 #[test]
 fn a_cut_at_any_byte_loses_and_doubles_nothing() {
-    let history = live(Life {
-        epochs: 3,
-        samples: 10,
-        rows: 4,
-        spool_bytes: 64 * 1024,
-        freed_each: Some(3),
-        silent_after: u32::MAX,
-    });
+    let history = live(Life::SHORT);
     let (cuts, second_cuts) = sweep(&history, |_, _| true, |cut| cut % 450 == 1);
     println!("{cuts} cuts, {second_cuts} more during recovery");
     assert!(cuts > 5_000 && second_cuts > 10_000);

@@ -216,7 +216,7 @@ impl<D: Areas> Spool<D> {
         self.remove_empty()
     }
 
-    pub(super) fn recover_segment(
+    fn recover_segment(
         &mut self,
         number: u64,
         next: Option<u64>,
@@ -307,7 +307,7 @@ impl<D: Areas> Spool<D> {
     }
 
     /// Remembers the layouts that the server may ask for.
-    pub(super) fn remember_streams(&mut self) {
+    fn remember_streams(&mut self) {
         let mut streams = Vec::new();
         let note = |batch: Batch<&[u8]>| {
             if !streams.contains(&batch.stream) && streams.len() < STREAMS_MAX {

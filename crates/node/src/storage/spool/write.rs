@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use ecowatt_model::{BootEpoch, StreamNumber};
 
+use super::freed::linear;
 use super::gaps::{Dropped, runs};
 use super::record::{self, Before, Head, Record, encode_batch};
 use super::segment::{Segment, hull};
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::storage::areas::{Area, Areas, Fault};
 use crate::storage::damage::Damage;
-use crate::storage::spool::freed::linear;
 
 impl<D: Areas> Spool<D> {
     /// Records that an epoch has lost this many more samples, which were in no batch. Durable when
@@ -75,7 +75,7 @@ impl<D: Areas> Spool<D> {
     }
 
     /// Drops the oldest segments until `len` more bytes fit the limit.
-    pub(super) fn make_room(&mut self, len: usize) -> Result<(), Fault> {
+    fn make_room(&mut self, len: usize) -> Result<(), Fault> {
         self.note_rest()?;
         while !self.has_room(len) && self.segments.len() > 1 {
             for gap in self.contents(0) {
@@ -97,7 +97,7 @@ impl<D: Areas> Spool<D> {
 
     /// Records the gaps that a full disk had no room for. While that fails, nothing more is
     /// dropped.
-    pub(super) fn note_rest(&mut self) -> Result<(), Fault> {
+    fn note_rest(&mut self) -> Result<(), Fault> {
         while let Some(gap) = self.unnoted.last().copied() {
             self.append_record(|number| Record::Dropped(gap).encode(number), true)?;
             self.unnoted.pop();
@@ -138,14 +138,14 @@ impl<D: Areas> Spool<D> {
         self.gaps.note(gap);
     }
 
-    pub(super) fn note_unbatched(&mut self, epoch: BootEpoch, total: u32) {
+    fn note_unbatched(&mut self, epoch: BootEpoch, total: u32) {
         if self.head.unbatched.0 <= epoch {
             self.head.unbatched = (epoch, total);
         }
         self.gaps.note(Dropped::unbatched(epoch, total));
     }
 
-    pub(super) fn note_stream(&mut self, stream: StreamNumber) {
+    fn note_stream(&mut self, stream: StreamNumber) {
         if self.streams.len() < STREAMS_MAX && !self.streams.contains(&stream) {
             self.streams.push(stream);
         }
@@ -195,7 +195,7 @@ impl<D: Areas> Spool<D> {
 
     /// Encodes a record for the end of the active segment, after a cut for its bytes that do not
     /// count.
-    pub(super) fn encode_next(&self, encode: impl Fn(u64) -> Vec<u8>) -> Vec<u8> {
+    fn encode_next(&self, encode: impl Fn(u64) -> Vec<u8>) -> Vec<u8> {
         let active = self.segments.last();
         let number = active.map_or(0, |active| active.number);
         let cut =
@@ -206,7 +206,7 @@ impl<D: Areas> Spool<D> {
     }
 
     /// Measures the active segment if an append to it has failed.
-    pub(super) fn measure_tail(&mut self) -> Result<(), Fault> {
+    fn measure_tail(&mut self) -> Result<(), Fault> {
         let Some(active) = self.segments.last_mut().filter(|active| active.torn_from.is_some())
         else {
             return Ok(());
@@ -224,12 +224,12 @@ impl<D: Areas> Spool<D> {
     }
 
     /// Whether one more segment may be abandoned before it is half full.
-    pub(super) fn may_seal(&self) -> bool {
+    fn may_seal(&self) -> bool {
         self.segments.iter().filter(|segment| segment.is_sealed).count() < SEALED_MAX
     }
 
     /// Starts a segment.
-    pub(super) fn roll(&mut self) -> Result<(), Fault> {
+    fn roll(&mut self) -> Result<(), Fault> {
         let number = self.segments.last().map_or(0, |s| s.number).max(self.head.segment) + 1;
         let gaps = self.gaps.as_slice().to_vec();
         let former = self.segments.last();
