@@ -15,9 +15,9 @@ use rustix::io::Errno;
 pub struct Folder {
     path: PathBuf,
     directory: File,
-    /// The system's last error code, 0 after a successful sync: a reason is logged once, not with each
-    /// sample.
-    said: AtomicI32,
+    /// The system's last error code, 0 after a successful sync: a reason is logged once, not with
+    /// each sample.
+    last_error: AtomicI32,
     /// Whether a file may have a name, or have lost it, that a power cut would undo. True at first: the
     /// process before this one may have ended between a file and its name.
     are_names_unsynced: AtomicBool,
@@ -56,7 +56,7 @@ impl Folder {
         Ok(Self {
             path: path.to_owned(),
             directory,
-            said: AtomicI32::new(0),
+            last_error: AtomicI32::new(0),
             are_names_unsynced: AtomicBool::new(true),
             lock,
         })
@@ -69,7 +69,7 @@ impl Folder {
     /// Logs the system's reason, which the node does not see, and returns the fault.
     fn refused(&self, name: impl std::fmt::Display, error: &io::Error) -> Fault {
         let code = error.raw_os_error().unwrap_or(0);
-        if error.kind() == io::ErrorKind::NotFound || self.said.swap(code, Relaxed) == code {
+        if error.kind() == io::ErrorKind::NotFound || self.last_error.swap(code, Relaxed) == code {
             tracing::debug!(file = %name, %error, "file operation failed in the data folder");
         } else {
             tracing::warn!(file = %name, %error, "file operation failed in the data folder");
@@ -89,17 +89,12 @@ impl Folder {
 
     fn read_file(&self, area: Area, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let file = File::open(self.file(area))?;
-        let mut read = 0;
-        while read < buffer.len() {
-            let position = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-            match file.read_at(&mut buffer[read..], position) {
-                Ok(0) => break,
-                Ok(more) => read += more,
+        loop {
+            match file.read_at(buffer, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                read => return read,
             }
         }
-        Ok(read)
     }
 
     fn append_file(&self, area: Area, bytes: &[u8]) -> io::Result<()> {
@@ -208,7 +203,7 @@ impl Areas for Folder {
 
     fn sync(&self, area: Area) -> Result<(), Fault> {
         self.sync_file(area).map_err(|error| self.refused(area, &error))?;
-        self.said.store(0, Relaxed);
+        self.last_error.store(0, Relaxed);
         Ok(())
     }
 
@@ -232,6 +227,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Folder::open(folder.path()).unwrap();
         assert!(matches!(Folder::open(folder.path()), Err(FolderError::InUse { .. })));
+        // As in a child process between fork and exec.
+        let _shared = first.lock.try_clone().unwrap();
         drop(first);
         Folder::open(folder.path()).unwrap();
     }
