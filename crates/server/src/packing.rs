@@ -1,8 +1,9 @@
 //! Keeps what is stored small: batches of days that are over are encoded together.
 //!
 //! This reconciler takes no input but the store and the time; it may run any time and any number of
-//! times, and stop anywhere. Where it goes on is a matter of work, not of truth. A pack and the blocks that it replaces change in one commit, so each
-//! batch is there once whatever happens. Batches that come late for a day get a pack of their own.
+//! times, and stop anywhere. It remembers where a pass ended only to bound the work of the next one.
+//! A pack and the blocks that it replaces change in one commit, so each batch is there once whatever
+//! happens. Batches that come late for a day get a pack of their own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
