@@ -68,8 +68,8 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "ci" => ci(&root),
         "tidy" => step("architecture rules", || tidy::check(&root)),
         "bench" => bench(&root, rest),
-        "crash" => proof(&root, "crash", rest),
-        "chaos" => proof(&root, "chaos", rest),
+        "crash" => system_test(&root, "crash", rest),
+        "chaos" => system_test(&root, "chaos", rest),
         "fleet" => fleet(&root, rest),
         "mutations" => mutations::run(&root, rest),
         "dashboard" => dashboard::build(&root),
@@ -167,10 +167,12 @@ fn ci(root: &Root) -> Result<()> {
         let three = ["before the commit", "draft is not synced", "gaps are not repeated"];
         mutations::run(root, &three.map(str::to_owned))
     })?;
-    step("kills under load, short", || proof(root, "crash", &["--kills".into(), "12".into()]))?;
+    step("kills under load, short", || {
+        system_test(root, "crash", &["--kills".into(), "12".into()])
+    })?;
     // Runs until every kind of fault has occurred, which takes about a minute.
     let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);
-    step("all faults at once, short", || proof(root, "chaos", &short))?;
+    step("all faults at once, short", || system_test(root, "chaos", &short))?;
     nothing_untested(&untested)
 }
 
@@ -188,7 +190,7 @@ fn fleet(root: &Root, rest: &[String]) -> Result<()> {
 fn bench(root: &Root, rest: &[String]) -> Result<()> {
     let (cold, rest): (Vec<_>, Vec<_>) =
         rest.iter().cloned().partition(|arg| arg == "--cold-build");
-    proof(root, "bench", &rest)?;
+    system_test(root, "bench", &rest)?;
     if cold.is_empty() {
         return Ok(());
     }
@@ -203,12 +205,12 @@ fn bench(root: &Root, rest: &[String]) -> Result<()> {
     })
 }
 
-/// Runs a command of the proof crate, which drives the real binaries.
-fn proof(root: &Root, command: &str, rest: &[String]) -> Result<()> {
+/// Runs a command of the crate system-tests, which drives the real binaries.
+fn system_test(root: &Root, command: &str, rest: &[String]) -> Result<()> {
     run::check(cargo(root).args(["build", "--release", "--package", "ecowatt"]))?;
-    let mut proof = cargo(root);
-    proof.args(["run", "--quiet", "--release", "--package", "ecowatt-proof", "--", command]);
-    run::check(proof.args(rest))
+    let mut run = cargo(root);
+    run.args(["run", "--quiet", "--release", "--package", "ecowatt-system-tests", "--", command]);
+    run::check(run.args(rest))
 }
 
 fn fuzz(root: &Root, rest: &[String]) -> Result<()> {

@@ -15,7 +15,7 @@ use ecowatt_agent::{Config as AgentConfig, InverterConfig};
 use ecowatt_api::{CreateDevice, NewSite};
 use ecowatt_client::Client;
 use ecowatt_clock::Clock;
-use ecowatt_inverter::{
+use ecowatt_inverter_sim::{
     Config as Plant, Map, Running as RunningInverter, ServeConfig, Simulation, Site,
 };
 use ecowatt_model::UnixMs;
@@ -235,7 +235,7 @@ async fn start_inverter(
     let map = plant.map;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServeConfig { tcp: Some(any), ..ServeConfig::default() };
-    let running = ecowatt_inverter::serve(
+    let running = ecowatt_inverter_sim::serve(
         Simulation::healthy(plant),
         &config,
         clock,

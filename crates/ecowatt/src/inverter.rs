@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use ecowatt_clock::Clock;
-use ecowatt_inverter::fault::FaultSpec;
-use ecowatt_inverter::series::{Alignment, Series};
-use ecowatt_inverter::{
+use ecowatt_inverter_sim::fault::FaultSpec;
+use ecowatt_inverter_sim::series::{Alignment, Series};
+use ecowatt_inverter_sim::{
     Addresses, Config, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Site, Weather,
     serve,
 };

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use ecowatt_clock::Clock;
-use ecowatt_fleet::plant::Plants;
-use ecowatt_fleet::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
-use ecowatt_fleet::{Report, Threads, run as simulate};
+use ecowatt_fleet_sim::plant::Plants;
+use ecowatt_fleet_sim::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
+use ecowatt_fleet_sim::{Report, Threads, run as simulate};
 use ecowatt_model::DeviceNumber;
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -1,7 +1,7 @@
 //! The mistakes, each with the promise that it breaks and a seed under which that shows.
 //!
 //! To add one: write a mistake that an engineer could make in good faith, as a change of one
-//! stretch of text; name the promise (`ecowatt_fleet::Invariant`); let `cargo xtask mutations
+//! stretch of text; name the promise (`ecowatt_fleet_sim::Invariant`); let `cargo xtask mutations
 //! --seeds 40 NAME` find the seed. A mistake that no seed catches is harmless, or shows a gap in
 //! the checks.
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecowatt_agent::{Config, RunError};
 use ecowatt_clock::Clock;
-use ecowatt_inverter::{
+use ecowatt_inverter_sim::{
     Config as Plant, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Tabulation,
     Weather, serve,
 };
@@ -17,7 +17,7 @@ use crate::models::good;
 use crate::server::{Mode, Server};
 
 /// A simulated plant around noon, at the pace of the agents here.
-async fn plant(map: Map, config: &ServeConfig) -> ecowatt_inverter::Running {
+async fn plant(map: Map, config: &ServeConfig) -> ecowatt_inverter_sim::Running {
     let clock = Clock::simulated(UnixMs(1_781_953_200_000), 100.0);
     let simulation = Simulation::healthy(Plant { map, ..Plant::default() });
     serve(simulation, config, clock, std::future::pending()).await.unwrap()
@@ -115,7 +115,7 @@ async fn an_inverter_of_the_newer_sunspec_models_is_read_as_it_measures() {
     let second = Duration::from_secs(1);
     let table = Tabulation::compute(config.clone(), Weather::Modelled, NOON, second, 1).unwrap();
     let physics = RegisterSource::Simulated(Weather::Modelled);
-    let physics = ecowatt_inverter::Inverter::new(config.clone(), physics, NOON).unwrap();
+    let physics = ecowatt_inverter_sim::Inverter::new(config.clone(), physics, NOON).unwrap();
     let measured = physics.reading().unwrap();
     let simulation = Simulation { source: Arc::new(table).into(), ..Simulation::healthy(config) };
     let tcp = ServeConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), ..ServeConfig::default() };

@@ -1,0 +1,40 @@
+//! Runs small fleets in trouble under the given seeds; exits with 1 at the first broken promise.
+//!
+//! `cargo xtask mutations` runs it on sources that it has broken on purpose. It prints each promise
+//! that a seed breaks once, as `seed: promise: how`. With `--breaks PROMISE` before the seeds, it
+//! exits only at a seed that breaks that promise.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ecowatt_fleet_sim::plant::Plants;
+use ecowatt_fleet_sim::scenario::{Level, START, Scenario};
+use ecowatt_fleet_sim::{Threads, run};
+
+#[expect(clippy::print_stdout, reason = "the output is its purpose")]
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = args.iter().position(|arg| arg == "--breaks").and_then(|at| args.get(at + 1));
+    let seeds = args.iter().filter_map(|seed| seed.parse::<u64>().ok());
+    let step = Duration::from_secs(60);
+    let Ok(plants) = Plants::compute(1, START, step, 49 * 60 + 1, Threads::Two, &|_, _| {}) else {
+        return ExitCode::from(2);
+    };
+    for seed in seeds {
+        let scenario = Scenario::new(seed, 10, 2, Level::High);
+        let report = run(&scenario, &plants, Threads::One, &|_, _| {});
+        let mut said = BTreeSet::new();
+        for violation in &report.violations {
+            if said.insert(violation.invariant) {
+                println!("{seed}: {:?}: {}", violation.invariant, violation.detail);
+            }
+        }
+        let is_wanted =
+            |name: &String| said.iter().any(|invariant| format!("{invariant:?}") == *name);
+        if !said.is_empty() && wanted.is_none_or(is_wanted) {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
