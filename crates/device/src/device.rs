@@ -9,7 +9,7 @@ use ecowatt_model::{
 };
 use ecowatt_profile::Read;
 use ecowatt_wire::{
-    Batch, BootReason, Dropped, FIRMWARE_MAX, SourceState, SourceStatus, Sources, Status, Stream,
+    Batch, BootReason, Dropped, FIRMWARE_MAX, List, SourceState, SourceStatus, Status, Stream,
 };
 use heapless::Vec;
 
@@ -494,7 +494,7 @@ where
                 spool_capacity_bytes: self.spooled.capacity_bytes,
                 link_failures: self.uplink.total_failures(),
                 clock_deviation_ms: self.wall.deviation_ms(),
-                sources: Sources::Given(&sources),
+                sources: List::Given(&sources),
             },
         };
         self.uplink.compose(now, offered, streams, dropped, &tail, buffer)

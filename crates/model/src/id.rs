@@ -42,6 +42,15 @@ number!(
     /// One register layout of one source. A device never reuses a number for a different layout.
     StreamNumber(u16)
 );
+number!(
+    /// Number of a device's desired configuration, from 1; every change increases it. 0 stands for
+    /// a device's own configuration.
+    ConfigGeneration(u32)
+);
+number!(
+    /// A command to one device, from 1 in the order in which they were made.
+    CommandId(u32)
+);
 
 /// A device as the link protocol identifies it; written `dev-42` in URLs and wherever people read
 /// it.

@@ -7,15 +7,17 @@
 mod id;
 mod instant;
 mod mark;
+pub mod setting;
 mod text;
 mod unit;
 
 pub use id::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, ParseDeviceIdError, Sequence,
-    SourceNumber, StreamNumber,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
+    ParseDeviceIdError, Sequence, SourceNumber, StreamNumber,
 };
 pub use instant::{MonoMs, UnixMs};
 pub use mark::{Mark, Quality};
+pub use setting::{SETTINGS, Setting, SettingKind, SettingScope};
 pub use text::is_plain;
 pub use unit::{ParseUnitError, Unit};
 

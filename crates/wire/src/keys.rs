@@ -9,6 +9,9 @@ pub(crate) mod uplink {
     pub(crate) const STREAMS: u16 = 3;
     pub(crate) const STATUS: u16 = 4;
     pub(crate) const DROPPED: u16 = 5;
+    pub(crate) const REPORTED: u16 = 6;
+    pub(crate) const RESULTS: u16 = 7;
+    pub(crate) const PATIENCE: u16 = 9;
 }
 
 pub(crate) mod reply {
@@ -17,6 +20,8 @@ pub(crate) mod reply {
     pub(crate) const WANTED: u16 = 3;
     pub(crate) const REFUSED: u16 = 4;
     pub(crate) const CHECK_IN: u16 = 5;
+    pub(crate) const DESIRED: u16 = 6;
+    pub(crate) const COMMANDS: u16 = 7;
     pub(crate) const HELD: u16 = 9;
 }
 
@@ -54,10 +59,10 @@ pub const UPLINK_KEYS: [Key; 10] = [
     Key::InUse(uplink::STREAMS, "streams"),
     Key::InUse(uplink::STATUS, "status"),
     Key::InUse(uplink::DROPPED, "dropped"),
-    Key::Reserved(6, "reported configuration"),
-    Key::Reserved(7, "results of commands"),
+    Key::InUse(uplink::REPORTED, "reported configuration"),
+    Key::InUse(uplink::RESULTS, "results of commands"),
     Key::Reserved(8, "progress of an update"),
-    Key::Reserved(9, "how long the reply may be held, ms"),
+    Key::InUse(uplink::PATIENCE, "how long the reply may be held, ms"),
     Key::Reserved(10, "diagnostics"),
 ];
 
@@ -68,8 +73,8 @@ pub const REPLY_KEYS: [Key; 9] = [
     Key::InUse(reply::WANTED, "wanted streams"),
     Key::InUse(reply::REFUSED, "refused batches"),
     Key::InUse(reply::CHECK_IN, "check-in"),
-    Key::Reserved(6, "desired configuration"),
-    Key::Reserved(7, "commands"),
+    Key::InUse(reply::DESIRED, "desired configuration"),
+    Key::InUse(reply::COMMANDS, "commands"),
     Key::Reserved(8, "offer of an update"),
     Key::InUse(reply::HELD, "how long it was held, ms"),
 ];

@@ -47,20 +47,29 @@
 //! ```
 #![no_std]
 
+mod command;
+mod desired;
 mod keys;
+mod list;
 mod reply;
 mod section;
 mod shortest;
 mod status;
 mod uplink;
 
+pub use command::{
+    ARGUMENTS_MAX, COMMANDS_MAX, Command, CommandFailure, CommandResult, CommandState, Order,
+    POINT_MAX, REGISTERS_MAX, RESULTS_MAX,
+};
+pub use desired::{ConfigState, Desired, RefusedSetting, Reported, SettingRefusal, SettingValue};
 pub use keys::{Key, REPLY_KEYS, UPLINK_KEYS};
+pub use list::List;
 pub use reply::{AckRange, Refusal, Refused, Reply, ReplyWriter};
 pub use section::{Items, ParseError, WriteError};
-pub use status::{BootReason, SourceState, SourceStatus, Sources, Status};
+pub use status::{BootReason, SourceState, SourceStatus, Status};
 pub use uplink::{
-    Batch, Certainty, ClockReport, Dropped, EpochStart, Stream, Uplink, UplinkWriter, list_len_max,
-    uplink_fixed_len_max,
+    Batch, Certainty, ClockReport, Dropped, EpochStart, PATIENCE_LEN_MAX, Stream, Uplink,
+    UplinkWriter, list_len_max, uplink_fixed_len_max,
 };
 
 /// Maximum number of items in any list of a message; also the most that a one-byte CBOR array head

@@ -6,11 +6,13 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
 use crate::ITEMS_MAX;
+use crate::command::{COMMANDS_MAX, Command};
+use crate::desired::Desired;
 use crate::keys::reply as keys;
 use crate::section::{
     CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
     MapWriter, ParseError, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
-    parse_map, read, skip, wrong,
+    as_millis, millis, parse_map, read, skip, wrong,
 };
 
 /// Batches that the server has stored: `[epoch, first, last]`.
@@ -87,6 +89,8 @@ pub struct Reply<'a> {
     wanted: Items<'a, StreamNumber>,
     refused: Items<'a, Refused>,
     check_in: Option<Duration>,
+    desired: Option<Desired<'a>>,
+    commands: Items<'a, Command<'a>>,
     held: Duration,
 }
 
@@ -104,6 +108,10 @@ impl<'a> Reply<'a> {
         + KEY_LEN
         + U32_LEN_MAX
         + KEY_LEN
+        + Desired::LEN_MAX
+        + LIST_HEAD_LEN
+        + COMMANDS_MAX * Command::LEN_MAX
+        + KEY_LEN
         + U32_LEN_MAX;
 
     /// Parses and checks a whole message.
@@ -119,6 +127,8 @@ impl<'a> Reply<'a> {
                 keys::WANTED => reply.wanted = Items::parse(decoder, key)?,
                 keys::REFUSED => reply.refused = Items::parse(decoder, key)?,
                 keys::CHECK_IN => reply.check_in = Some(read(decoder, millis)?),
+                keys::DESIRED => reply.desired = Some(read(decoder, Desired::decode)?),
+                keys::COMMANDS => reply.commands = Items::parse(decoder, key)?,
                 keys::HELD => reply.held = read(decoder, millis)?,
                 _ => return Ok(false),
             }
@@ -155,19 +165,22 @@ impl<'a> Reply<'a> {
         self.check_in
     }
 
+    #[must_use]
+    pub fn desired(&self) -> Option<Desired<'a>> {
+        self.desired
+    }
+
+    /// The commands that the device has not yet reported on, the most urgent first.
+    #[must_use]
+    pub fn commands(&self) -> Items<'a, Command<'a>> {
+        self.commands
+    }
+
     /// Time between the arrival of the message and the writing of the reply with its `time`.
     #[must_use]
     pub fn held(&self) -> Duration {
         self.held
     }
-}
-
-fn millis(decoder: &mut Decoder<'_>) -> Result<Duration, DecodeError> {
-    Ok(Duration::from_millis(decoder.u32()?.into()))
-}
-
-fn as_millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Writes a message section by section, in the order of the methods here.
@@ -216,6 +229,27 @@ impl<'b> ReplyWriter<'b> {
     /// If there is no room or a later section has already been written.
     pub fn check_in(&mut self, after: Duration) -> Result<(), WriteError> {
         self.0.section(keys::CHECK_IN, |encoder| encoder.u32(as_millis(after)).map(drop))
+    }
+
+    /// # Errors
+    /// If there is no room, a later section has already been written, or there are more than
+    /// [`ITEMS_MAX`] values.
+    pub fn desired(&mut self, desired: &Desired<'_>) -> Result<(), WriteError> {
+        if desired.values.len() > ITEMS_MAX {
+            return Err(WriteError::TooManyItems);
+        }
+        self.0.section(keys::DESIRED, |encoder| desired.encode(encoder))
+    }
+
+    /// Writes as many of `commands` as fit, at most [`COMMANDS_MAX`], and returns their number.
+    ///
+    /// # Errors
+    /// As for [`ReplyWriter::acks`].
+    pub fn commands<'a>(
+        &mut self,
+        commands: &mut dyn Iterator<Item = Command<'a>>,
+    ) -> Result<usize, WriteError> {
+        self.0.list(keys::COMMANDS, &mut commands.take(COMMANDS_MAX), 0)
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! Reading and writing of sections and their lists.
 
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, write::Cursor};
@@ -68,6 +69,16 @@ pub(crate) fn or_null<'a, T>(
         return Ok(None);
     }
     decode(decoder).map(Some)
+}
+
+/// Reads a duration in milliseconds.
+pub(crate) fn millis(decoder: &mut Decoder<'_>) -> Result<Duration, DecodeError> {
+    Ok(Duration::from_millis(decoder.u32()?.into()))
+}
+
+/// A duration in milliseconds, at most what 32 bits hold.
+pub(crate) fn as_millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Length of a key, and of the head of a list.
@@ -138,6 +149,13 @@ impl<'a, T: Item<'a>> Iterator for Items<'a, T> {
 }
 
 impl<'a, T: Item<'a>> ExactSizeIterator for Items<'a, T> {}
+
+/// Reads a list inside a section.
+pub(crate) fn read_list<'a, T: Item<'a>>(
+    decoder: &mut Decoder<'a>,
+) -> Result<Items<'a, T>, DecodeError> {
+    Items::parse(decoder, 0).map_err(|_| wrong(decoder))
+}
 
 /// Writes a map whose number of sections is known only at the end.
 pub(crate) struct MapWriter<'b> {

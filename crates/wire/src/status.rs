@@ -4,9 +4,10 @@ use ecowatt_model::SourceNumber;
 use minicbor::Decoder;
 
 use crate::FIRMWARE_MAX;
+use crate::list::List;
 use crate::section::{
-    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, U8_LEN_MAX,
-    U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, array, skip, wrong,
+    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX, U16_LEN_MAX,
+    U32_LEN_MAX, U64_LEN_MAX, array, read_list, skip, wrong,
 };
 
 /// Why the current boot epoch began.
@@ -80,25 +81,8 @@ pub struct Status<'a> {
     pub link_failures: u32,
     /// Device clock minus server clock at the last reply, in milliseconds.
     pub clock_deviation_ms: i64,
-    pub sources: Sources<'a>,
-}
-
-/// The list of sources, from a slice to be written or from a parsed message.
-#[derive(Debug, Clone, Copy)]
-pub enum Sources<'a> {
-    Given(&'a [SourceStatus]),
-    Parsed(Items<'a, SourceStatus>),
-}
-
-impl<'a> Sources<'a> {
-    /// The sources, from either.
-    pub fn iter(&self) -> impl Iterator<Item = SourceStatus> + use<'a> {
-        let (given, parsed) = match *self {
-            Self::Given(given) => (given, Items::default()),
-            Self::Parsed(parsed) => (&[][..], parsed),
-        };
-        given.iter().copied().chain(parsed)
-    }
+    /// At most [`crate::ITEMS_MAX`].
+    pub sources: List<'a, SourceStatus>,
 }
 
 impl<'a> Status<'a> {
@@ -120,9 +104,8 @@ impl<'a> Status<'a> {
             .u64(self.spool_bytes)?
             .u64(self.spool_capacity_bytes)?
             .u32(self.link_failures)?
-            .i64(self.clock_deviation_ms)?
-            .array(u64::try_from(self.sources.iter().count()).unwrap_or(u64::MAX))?;
-        self.sources.iter().try_for_each(|source| source.encode(encoder))
+            .i64(self.clock_deviation_ms)?;
+        self.sources.encode(encoder)
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
@@ -140,7 +123,7 @@ impl<'a> Status<'a> {
             spool_capacity_bytes: decoder.u64()?,
             link_failures: decoder.u32()?,
             clock_deviation_ms: decoder.i64()?,
-            sources: Sources::Parsed(Items::parse(decoder, 4).map_err(|_| wrong(decoder))?),
+            sources: List::Parsed(read_list(decoder)?),
         };
         skip(decoder, more)?;
         Ok(status)

@@ -1,13 +1,18 @@
 //! Messages from device to server.
 
+use core::time::Duration;
+
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
+use crate::command::{CommandResult, RESULTS_MAX};
+use crate::desired::Reported;
 use crate::keys::uplink as keys;
 use crate::section::{
     CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN,
     LIST_HEAD_LEN, MapWriter, ParseError, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX,
-    U32_LEN_MAX, U64_LEN_MAX, WriteError, array, or_null, parse_map, read, skip, wrong,
+    U32_LEN_MAX, U64_LEN_MAX, WriteError, array, as_millis, millis, or_null, parse_map, read, skip,
+    wrong,
 };
 use crate::status::Status;
 use crate::{ITEMS_MAX, LAYOUT_MAX};
@@ -80,6 +85,9 @@ pub struct Uplink<'a> {
     streams: Items<'a, Stream<'a>>,
     status: Option<Status<'a>>,
     dropped: Items<'a, Dropped>,
+    reported: Option<Reported<'a>>,
+    results: Items<'a, CommandResult<'a>>,
+    patience: Duration,
 }
 
 impl<'a> Uplink<'a> {
@@ -96,6 +104,9 @@ impl<'a> Uplink<'a> {
                 keys::STREAMS => uplink.streams = Items::parse(decoder, key)?,
                 keys::STATUS => uplink.status = Some(read(decoder, Status::decode)?),
                 keys::DROPPED => uplink.dropped = Items::parse(decoder, key)?,
+                keys::REPORTED => uplink.reported = Some(read(decoder, Reported::decode)?),
+                keys::RESULTS => uplink.results = Items::parse(decoder, key)?,
+                keys::PATIENCE => uplink.patience = read(decoder, millis)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -127,6 +138,23 @@ impl<'a> Uplink<'a> {
     pub fn dropped(&self) -> Items<'a, Dropped> {
         self.dropped
     }
+
+    #[must_use]
+    pub fn reported(&self) -> Option<Reported<'a>> {
+        self.reported
+    }
+
+    #[must_use]
+    pub fn results(&self) -> Items<'a, CommandResult<'a>> {
+        self.results
+    }
+
+    /// How long the server may hold the reply until it has something to say; zero without the
+    /// section.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
 }
 
 impl Batch<'_> {
@@ -156,6 +184,9 @@ impl Dropped {
 pub const fn uplink_fixed_len_max(sources: usize) -> usize {
     HEAD_LEN + KEY_LEN + ClockReport::LEN_MAX + KEY_LEN + Status::len_max(sources)
 }
+
+/// Maximum length in bytes of the section with how long the reply may be held.
+pub const PATIENCE_LEN_MAX: usize = KEY_LEN + U32_LEN_MAX;
 
 /// Maximum length in bytes of a list whose items take `items_len`.
 #[must_use]
@@ -208,7 +239,7 @@ impl<'b> UplinkWriter<'b> {
     /// If there is no room, a later section has already been written, or there are more than
     /// [`ITEMS_MAX`] sources.
     pub fn status(&mut self, status: &Status<'_>) -> Result<(), WriteError> {
-        if status.sources.iter().count() > ITEMS_MAX {
+        if status.sources.len() > ITEMS_MAX {
             return Err(WriteError::TooManyItems);
         }
         self.0.section(keys::STATUS, |encoder| status.encode(encoder))
@@ -225,6 +256,35 @@ impl<'b> UplinkWriter<'b> {
         leave: usize,
     ) -> Result<usize, WriteError> {
         self.0.list(keys::DROPPED, dropped, leave)
+    }
+
+    /// # Errors
+    /// If there is no room, a later section has already been written, or a list has more than
+    /// [`ITEMS_MAX`] items.
+    pub fn reported(&mut self, reported: &Reported<'_>) -> Result<(), WriteError> {
+        if reported.refused.len().max(reported.values.len()) > ITEMS_MAX {
+            return Err(WriteError::TooManyItems);
+        }
+        self.0.section(keys::REPORTED, |encoder| reported.encode(encoder))
+    }
+
+    /// Writes as many of `results` as fit, in order, at most [`RESULTS_MAX`], keeps `leave` bytes
+    /// free and returns their number.
+    ///
+    /// # Errors
+    /// As for [`UplinkWriter::batches`].
+    pub fn results<'a>(
+        &mut self,
+        results: &mut dyn Iterator<Item = CommandResult<'a>>,
+        leave: usize,
+    ) -> Result<usize, WriteError> {
+        self.0.list(keys::RESULTS, &mut results.take(RESULTS_MAX), leave)
+    }
+
+    /// # Errors
+    /// If there is no room.
+    pub fn patience(&mut self, patience: Duration) -> Result<(), WriteError> {
+        self.0.section(keys::PATIENCE, |encoder| encoder.u32(as_millis(patience)).map(drop))
     }
 
     /// Ends the message and returns its length.

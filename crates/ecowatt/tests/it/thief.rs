@@ -12,7 +12,7 @@ use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNu
 use ecowatt_node::storage::Ledger;
 use ecowatt_profile::{Transport, catalogue};
 use ecowatt_wire::{
-    Batch, BootReason, ClockReport, Dropped, SourceState, SourceStatus, Sources, Status, Stream,
+    Batch, BootReason, ClockReport, Dropped, List, SourceState, SourceStatus, Status, Stream,
     UplinkWriter,
 };
 use serde_json::Value;
@@ -148,7 +148,7 @@ impl Thief {
             spool_capacity_bytes: 0,
             link_failures: u32::MAX,
             clock_deviation_ms: i64::MAX,
-            sources: Sources::Given(&sources),
+            sources: List::Given(&sources),
         };
         assert_eq!(self.report(|writer| writer.status(&status).unwrap()), 200);
 

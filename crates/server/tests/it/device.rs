@@ -9,8 +9,8 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_wire::{
-    BootReason, Certainty, ClockReport, EpochStart, Reply, SourceState, SourceStatus, Sources,
-    Status, Stream, Uplink, UplinkWriter,
+    BootReason, Certainty, ClockReport, EpochStart, List, Reply, SourceState, SourceStatus, Status,
+    Stream, Uplink, UplinkWriter,
 };
 use serde_json::Value;
 
@@ -261,7 +261,7 @@ impl TestDevice {
             spool_capacity_bytes: 1,
             link_failures: 0,
             clock_deviation_ms: 0,
-            sources: Sources::Given(&[source]),
+            sources: List::Given(&[source]),
         };
         writer.status(&status).unwrap();
         let length = writer.finish();

@@ -330,7 +330,7 @@ async fn text_that_commands_a_terminal_is_not_kept() {
         spool_capacity_bytes: 1,
         link_failures: 0,
         clock_deviation_ms: 0,
-        sources: ecowatt_wire::Sources::Given(&[]),
+        sources: ecowatt_wire::List::Given(&[]),
     };
     let answer = device.report(&world, |writer| writer.status(&status).unwrap()).await;
     assert_eq!(answer.status, 200);

@@ -1,10 +1,15 @@
 //! Hand-made messages of a later version: its additions are skipped, and everything that this
 //! version knows is read.
 
-use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use std::time::Duration;
+
+use ecowatt_model::{
+    BatchId, BootEpoch, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
+};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, ITEMS_MAX, Key,
-    ParseError, REPLY_KEYS, Refusal, Refused, Reply, SourceState, UPLINK_KEYS, Uplink,
+    AckRange, Batch, BootReason, Certainty, ClockReport, CommandFailure, CommandState, ConfigState,
+    Dropped, EpochStart, ITEMS_MAX, Key, Order, ParseError, REPLY_KEYS, Refusal, Refused,
+    RefusedSetting, Reply, SettingRefusal, SettingValue, SourceState, UPLINK_KEYS, Uplink,
 };
 
 use crate::bytes;
@@ -17,7 +22,7 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
 fn items_and_sections_of_a_later_uplink_are_skipped() {
     // Every array has additional items, and every enum a code that this version does not know.
     let bytes = bytes(
-        "a9
+        "aa
          01 84 85 02 07 01 41aa 82 05 01                    # confirmed
                87 02 08 01 41bb 83 06 18c8 a0 f6 820102     # certainty 200, and more
                84 02 09 01 41cc
@@ -29,8 +34,9 @@ fn items_and_sections_of_a_later_uplink_are_skipped() {
                   85 01 01 01 02 03
                f6 a16178 80                                 # two more items
          05 81 85 01 02 03 04 1903e7
-         06 82 07 81 820102                                 # reserved keys
-         07 81 a0
+         06 85 07 18c8 81 84 01 f6 18c8 a0 81 84 02 03 f6 80 f6  # state and reason 200, and more
+         07 82 87 01 18c8 f6 00 00 40 a0 86 02 03 05 18c8 01 41ee # state and failure 200
+         08 82 07 81 820102                                 # a reserved key
          09 1a00010000
          1903e8 a1 61 61 82 f4 f97e00",
     );
@@ -58,18 +64,31 @@ fn items_and_sections_of_a_later_uplink_are_skipped() {
     let batches = Some((Sequence(2), Sequence(3)));
     let dropped = Dropped { epoch: BootEpoch(1), batches, samples: 4 };
     assert_eq!(uplink.dropped().collect::<Vec<_>>(), [dropped]);
+    let reported = uplink.reported().unwrap();
+    assert_eq!((reported.generation, reported.state), (ConfigGeneration(7), ConfigState::Unknown));
+    let other = RefusedSetting { setting: 1, source: None, reason: SettingRefusal::Other };
+    assert_eq!(reported.refused.iter().collect::<Vec<_>>(), [other]);
+    let value = SettingValue { setting: 2, value: 3, source: None };
+    assert_eq!(reported.values.iter().collect::<Vec<_>>(), [value]);
+    let results: Vec<_> = uplink.results().map(|r| (r.id.0, r.state, r.failure)).collect();
+    let none = CommandFailure::None;
+    assert_eq!(results, [(1, CommandState::Unknown, none), (2, CommandState::Failed, none)]);
+    assert_eq!(uplink.patience(), Duration::from_millis(65_536));
 }
 
 #[test]
 fn items_sections_and_refusals_of_a_later_reply_are_skipped() {
     let bytes = bytes(
-        "a8
+        "a9
          01 81 85 02 01 09 a0 80
          02 1b0000019aa4b64500
          03 81 01
          04 83 83 02 07 17 84 02 08 18ff f6 85 02 09 05 01 02
          05 1a000dbba0
-         06 82 07 a0
+         06 83 07 81 84 18c8 05 f6 a0 f6                     # setting 200, and more
+         07 83 87 01 18c8 f6 05 f6 40 80                     # kind 200
+               86 02 01 00 05 06 43 820102                 # arguments of another kind
+               86 03 04 00 05 06 44 821901f4               # half of a number
          08 80
          18ff f7",
     );
@@ -88,6 +107,12 @@ fn items_sections_and_refusals_of_a_later_reply_are_skipped() {
     assert_eq!(reply.wanted().collect::<Vec<_>>(), [StreamNumber(1)]);
     assert_eq!(reply.time(), Some(UnixMs(1_763_700_000_000)));
     assert!(reply.check_in().is_some());
+    let desired = reply.desired().unwrap();
+    assert_eq!(desired.generation, ConfigGeneration(7));
+    let value = SettingValue { setting: 200, value: 5, source: None };
+    assert_eq!(desired.values.iter().collect::<Vec<_>>(), [value]);
+    let orders: Vec<_> = reply.commands().map(|c| (c.id.0, c.order)).collect();
+    assert_eq!(orders, [(1, Order::Other(200)), (2, Order::Other(1)), (3, Order::Other(4))]);
 }
 
 #[test]
@@ -99,12 +124,19 @@ fn items_of_this_version_may_not_be_missing() {
         "a1 02 82 02 05",                  // a clock without the time
         "a1 04 88 6161 00 03 04 05 06 07 08",
         "a1 05 81 83 01 02 03",
+        "a1 06 83 07 01 80",          // settings without values
+        "a1 07 81 85 01 02 f6 00 00", // a result without words
     ] {
         let bytes = bytes(text);
         let parsed = Uplink::parse(&bytes);
         assert!(matches!(parsed, Err(ParseError::Malformed(_))), "{text}: {parsed:?}");
     }
-    for text in ["a1 01 81 82 02 01", "a1 04 81 82 02 07"] {
+    for text in [
+        "a1 01 81 82 02 01",
+        "a1 04 81 82 02 07",
+        "a1 06 81 07",                // a generation without values
+        "a1 07 81 85 01 02 f6 05 f6", // a command without arguments
+    ] {
         let bytes = bytes(text);
         let parsed = Reply::parse(&bytes);
         assert!(matches!(parsed, Err(ParseError::Malformed(_))), "{text}: {parsed:?}");
@@ -154,6 +186,7 @@ fn every_key_that_is_not_in_use_is_skipped_whatever_its_value() {
                 Key::Reserved(..) => {
                     assert!(is_taken, "{key:?} {:02x?}", &message[..9.min(message.len())])
                 }
+                Key::InUse(9, _) => assert_eq!(is_taken, value == [0], "patience"),
                 Key::InUse(number, _) => assert!(!is_taken || is_empty_list(&value), "{number}"),
             }
         }
@@ -204,15 +237,29 @@ fn a_later_message_is_read_at_every_limit() {
     ]
     .concat();
     let unknown: Vec<u8> =
-        (6..200u16).flat_map(|key| [head(0, key), bytes("82 81 80 a1 20 f4")].concat()).collect();
+        (11..205u16).flat_map(|key| [head(0, key), bytes("82 81 80 a1 20 f4")].concat()).collect();
+    let refused = longer(3, "01 f6 01").repeat(ITEMS_MAX);
+    let values = longer(3, "01 1affffffff 07").repeat(ITEMS_MAX);
     let sections = [
         full("01", longer(5, "02 07 01 41aa 82 05 01")),
         [vec![0x02], longer(3, "02 1903e8 f6")].concat(),
         full("03", longer(3, "01 00 41a0")),
         [vec![0x04], status].concat(),
         full("05", longer(4, "01 00 00 04")),
+        [
+            bytes("06"),
+            head(4, 4 + more),
+            bytes("07 01 97"),
+            refused,
+            bytes("97"),
+            values,
+            vec![0xf6; more.into()],
+        ]
+        .concat(),
+        full("07", longer(6, "01 02 f6 00 00 41aa")),
+        bytes("09 1affffffff"),
     ];
-    let message = [head(5, 5 + 194), sections.concat(), unknown.clone()].concat();
+    let message = [head(5, 8 + 194), sections.concat(), unknown.clone()].concat();
     let uplink = Uplink::parse(&message).unwrap();
     assert_eq!((uplink.batches().len(), uplink.streams().len()), (ITEMS_MAX, ITEMS_MAX));
     assert!(uplink.batches().all(|batch| batch.start.is_some() && batch.bytes == [0xaa]));
@@ -222,6 +269,10 @@ fn a_later_message_is_read_at_every_limit() {
     assert_eq!(status.clock_deviation_ms, i64::MIN);
     assert_eq!(status.sources.iter().filter(|s| s.quarantined == u16::MAX).count(), ITEMS_MAX);
     assert!(uplink.dropped().all(|dropped| dropped.batches.is_none() && dropped.samples == 4));
+    let reported = uplink.reported().unwrap();
+    assert_eq!((reported.refused.len(), reported.values.len()), (ITEMS_MAX, ITEMS_MAX));
+    assert!(reported.values.iter().all(|value| value.source == Some(SourceNumber(7))));
+    assert!(uplink.results().all(|result| result.words == [0xaa]) && uplink.results().len() == 23);
 
     let sections = [
         full("01", longer(3, "02 01 1affffffff")),
@@ -230,10 +281,16 @@ fn a_later_message_is_read_at_every_limit() {
         full("04", longer(3, "02 07 18ff")),
         bytes("05 1affffffff"),
     ];
-    let message = [head(5, 5 + 3), sections.concat(), bytes("06 a0 09 1affffffff 0a 80")].concat();
+    let desired = longer(3, "01 1affffffff 07").repeat(ITEMS_MAX);
+    let settings = [bytes("06 82 07 97"), desired].concat();
+    let commands = full("07", longer(6, "01 06 f6 05 f6 41 80"));
+    let last = [settings, commands, bytes("08 80 09 1affffffff 0a 80")].concat();
+    let message = [head(5, 5 + 5), sections.concat(), last].concat();
     let reply = Reply::parse(&message).unwrap();
     assert_eq!((reply.acks().len(), reply.wanted().len()), (ITEMS_MAX, ITEMS_MAX));
     assert!(reply.refused().all(|refused| refused.reason == Refusal::Other(255)));
+    assert_eq!(reply.desired().unwrap().values.len(), ITEMS_MAX);
+    assert!(reply.commands().all(|c| c.order == Order::Upload) && reply.commands().len() == 23);
     assert_eq!(reply.held().as_millis(), u128::from(u32::MAX));
 }
 

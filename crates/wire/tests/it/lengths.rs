@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{
+    BatchId, BootEpoch, CommandId, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber,
+    UnixMs,
+};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, FIRMWARE_MAX,
-    ITEMS_MAX, LAYOUT_MAX, Refusal, Refused, Reply, ReplyWriter, SourceState, SourceStatus,
-    Sources, Status, Stream, Uplink, UplinkWriter, WriteError, list_len_max, uplink_fixed_len_max,
+    ARGUMENTS_MAX, AckRange, Batch, BootReason, COMMANDS_MAX, Certainty, ClockReport, Command,
+    CommandFailure, CommandResult, CommandState, ConfigState, Desired, Dropped, EpochStart,
+    FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, List, Order, PATIENCE_LEN_MAX, RESULTS_MAX, Refusal,
+    Refused, RefusedSetting, Reply, ReplyWriter, Reported, SettingRefusal, SettingValue,
+    SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter, WriteError, list_len_max,
+    uplink_fixed_len_max,
 };
 
 const ID: BatchId = BatchId { epoch: BootEpoch(u32::MAX), sequence: Sequence(u32::MAX) };
@@ -49,7 +55,7 @@ fn status<'a>(firmware: &'a str, sources: &'a [SourceStatus]) -> Status<'a> {
         spool_capacity_bytes: u64::MAX,
         link_failures: u32::MAX,
         clock_deviation_ms: i64::MIN,
-        sources: Sources::Given(sources),
+        sources: List::Given(sources),
     }
 }
 
@@ -117,9 +123,115 @@ fn largest_sections_of_a_reply_have_their_stated_length() {
         w.wanted(&mut [STREAM; ITEMS_MAX].into_iter()).unwrap();
         w.refused(&mut [refused; ITEMS_MAX].into_iter()).unwrap();
         w.check_in(Duration::MAX).unwrap();
+        let generation = ConfigGeneration(u32::MAX);
+        w.desired(&Desired { generation, values: List::Given(&[VALUE; ITEMS_MAX]) }).unwrap();
+        assert_eq!(w.commands(&mut vec![command(ORDERS[0]); 9].into_iter()), Ok(COMMANDS_MAX));
         w.held(Duration::MAX).unwrap();
     });
-    assert_eq!(1 + all, Reply::LEN_MAX);
+    // A later version may use longer arguments and numbers of kinds.
+    let spare = COMMANDS_MAX * (ARGUMENTS_MAX - 46 + 1);
+    assert_eq!(1 + all + spare, Reply::LEN_MAX);
+}
+
+const VALUE: SettingValue =
+    SettingValue { setting: 255, value: u32::MAX, source: Some(SourceNumber(255)) };
+const REFUSED: RefusedSetting = RefusedSetting {
+    setting: 255,
+    source: Some(SourceNumber(255)),
+    reason: SettingRefusal::NoSource,
+};
+
+fn reported<'a>(refused: &'a [RefusedSetting], values: &'a [SettingValue]) -> Reported<'a> {
+    Reported {
+        generation: ConfigGeneration(u32::MAX),
+        state: ConfigState::Reverted,
+        refused: List::Given(refused),
+        values: List::Given(values),
+    }
+}
+
+const RESULT: CommandResult<'_> = CommandResult {
+    id: CommandId(u32::MAX),
+    state: CommandState::Failed,
+    at: Some(UnixMs(i64::MIN)),
+    failure: CommandFailure::Storage,
+    detail: u16::MAX,
+    words: &[7; ARGUMENTS_MAX],
+};
+
+#[test]
+fn largest_reports_of_settings_and_commands_have_their_stated_length() {
+    for count in [0, 1, ITEMS_MAX] {
+        let (refused, values) = (vec![REFUSED; count], vec![VALUE; count]);
+        let length = uplink(|w| w.reported(&reported(&refused, &values)).unwrap());
+        assert_eq!(length, 1 + Reported::len_max(count, count));
+    }
+    for count in [1, RESULTS_MAX] {
+        let length = uplink(|w| {
+            assert_eq!(w.results(&mut [RESULT; 99].into_iter().take(count), 0), Ok(count))
+        });
+        assert_eq!(length, list_len_max(count * CommandResult::LEN_MAX));
+    }
+    let results = &mut [RESULT; RESULTS_MAX + 1].into_iter();
+    assert!(uplink(|w| assert_eq!(w.results(results, 0), Ok(RESULTS_MAX))) > 0);
+    assert_eq!(uplink(|w| w.patience(Duration::MAX).unwrap()), PATIENCE_LEN_MAX);
+}
+
+#[test]
+fn more_settings_than_a_list_can_have_are_not_written() {
+    let mut buffer = [0; 4096];
+    let values = [VALUE; ITEMS_MAX + 1];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    assert_eq!(writer.reported(&reported(&[], &values)), Err(WriteError::TooManyItems));
+    let mut writer = ReplyWriter::new(&mut buffer);
+    let desired = Desired { generation: ConfigGeneration(1), values: List::Given(&values) };
+    assert_eq!(writer.desired(&desired), Err(WriteError::TooManyItems));
+}
+
+/// The longest arguments of each kind of command.
+const ORDERS: [Order<'_>; 11] = [
+    Order::Write {
+        point: "a-point-with-a-name-of-32-bytes.",
+        mantissa: i64::MIN,
+        exponent: i8::MIN,
+    },
+    Order::WriteRegister { address: u16::MAX, value: u16::MAX },
+    Order::ReadRegisters { function: 4, address: u16::MAX, count: 30 },
+    Order::LimitPower { permille: u16::MAX },
+    Order::LimitPowerWatts { watts: u32::MAX },
+    Order::Upload,
+    Order::Diagnose,
+    Order::Restart,
+    Order::Reboot,
+    Order::ClearFault,
+    Order::FactoryReset,
+];
+
+fn command(order: Order<'_>) -> Command<'_> {
+    Command {
+        id: CommandId(u32::MAX),
+        source: Some(SourceNumber(255)),
+        deadline: UnixMs(i64::MAX),
+        not_before: Some(UnixMs(i64::MIN)),
+        order,
+    }
+}
+
+#[test]
+fn every_command_fits_and_is_read_back() {
+    for order in ORDERS {
+        let mut buffer = [0; 256];
+        let mut writer = ReplyWriter::new(&mut buffer);
+        assert_eq!(writer.commands(&mut std::iter::once(command(order))), Ok(1));
+        let length = writer.finish();
+        assert!(length <= 1 + list_len_max(Command::LEN_MAX), "{order:?}");
+        let reply = Reply::parse(&buffer[..length]).unwrap();
+        assert_eq!(reply.commands().collect::<Vec<_>>(), [command(order)]);
+    }
+    let longer = Order::Write { point: &"x".repeat(80), mantissa: 0, exponent: 0 };
+    let mut buffer = [0; 256];
+    let mut writer = ReplyWriter::new(&mut buffer);
+    assert_eq!(writer.commands(&mut std::iter::once(command(longer))), Ok(0));
 }
 
 #[test]

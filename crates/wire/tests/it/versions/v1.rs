@@ -9,10 +9,15 @@
 
 use core::time::Duration;
 
-use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{
+    BatchId, BootEpoch, CommandId, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber,
+    UnixMs,
+};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Dropped, EpochStart, Refusal, Refused,
-    Reply, ReplyWriter, SourceState, SourceStatus, Sources, Status, Stream, Uplink, UplinkWriter,
+    AckRange, Batch, BootReason, Certainty, ClockReport, Command, CommandFailure, CommandResult,
+    CommandState, ConfigState, Desired, Dropped, EpochStart, List, Order, Refusal, Refused,
+    RefusedSetting, Reply, ReplyWriter, Reported, SettingRefusal, SettingValue, SourceState,
+    SourceStatus, Status, Stream, Uplink, UplinkWriter,
 };
 
 use crate::bytes;
@@ -80,7 +85,7 @@ fn uplink_with_every_section() {
             spool_capacity_bytes: 67_108_864,
             link_failures: 4,
             clock_deviation_ms: -15,
-            sources: Sources::Given(&sources),
+            sources: List::Given(&sources),
         })
         .unwrap();
     let lost = Some((Sequence(5), Sequence(9)));
@@ -216,4 +221,135 @@ fn reply_that_was_delayed() {
         (reply.time(), reply.held()),
         (Some(UnixMs(1_763_700_000_000)), Duration::from_secs(50))
     );
+}
+
+#[test]
+fn reports_of_settings_and_commands() {
+    let mut buffer = [0; 128];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let refused = [
+        RefusedSetting { setting: 99, source: None, reason: SettingRefusal::Unknown },
+        RefusedSetting {
+            setting: 1,
+            source: Some(SourceNumber(7)),
+            reason: SettingRefusal::NoSource,
+        },
+    ];
+    let values = [
+        SettingValue { setting: 2, value: 60_000, source: None },
+        SettingValue { setting: 1, value: 5_000, source: Some(SourceNumber(0)) },
+    ];
+    let reported = Reported {
+        generation: ConfigGeneration(12),
+        state: ConfigState::Trial,
+        refused: List::Given(&refused),
+        values: List::Given(&values),
+    };
+    writer.reported(&reported).unwrap();
+    let results = [
+        CommandResult {
+            id: CommandId(41),
+            state: CommandState::Succeeded,
+            at: Some(UnixMs(1_763_700_000_000)),
+            failure: CommandFailure::None,
+            detail: 0,
+            words: &[0x01, 0xf4],
+        },
+        CommandResult {
+            id: CommandId(300),
+            state: CommandState::Failed,
+            at: None,
+            failure: CommandFailure::Exception,
+            detail: 2,
+            words: &[],
+        },
+    ];
+    assert_eq!(writer.results(&mut results.into_iter(), 0), Ok(2));
+    writer.patience(Duration::from_secs(30)).unwrap();
+    let length = writer.finish();
+    let golden = bytes(
+        "a3                                 # a message of three sections
+         06 84                              # reported configuration
+               0c                           # generation 12
+               02                           # state: trial
+               82                           # refused: two
+                  83 1863 f6 01             # setting 99: not known
+                  83 01 07 04               # setting 1 of source 7: no such source
+               82                           # values in use: two
+                  82 02 19ea60              # setting 2: 60,000
+                  83 01 191388 00           # setting 1: 5,000, for source 0
+         07 82                              # results: two
+            86 1829 02                      # command 41: succeeded
+               1b0000019aa4b64500           # at this Unix ms
+               00 00                        # no failure, no detail
+               42 01f4                      # register read back: 500
+            86 19012c 03 f6 0b 02 40        # command 300: failed, time unknown, exception 2
+         09 197530                          # the reply may be held for 30,000 ms",
+    );
+    assert_eq!(buffer[..length], golden);
+    let uplink = Uplink::parse(&buffer[..length]).unwrap();
+    let parsed = uplink.reported().unwrap();
+    assert_eq!((parsed.generation, parsed.state), (reported.generation, reported.state));
+    assert_eq!(parsed.refused.iter().collect::<Vec<_>>(), refused);
+    assert_eq!(parsed.values.iter().collect::<Vec<_>>(), values);
+    assert_eq!(uplink.results().collect::<Vec<_>>(), results);
+    assert_eq!(uplink.patience(), Duration::from_secs(30));
+}
+
+#[test]
+fn desired_settings_and_commands() {
+    let mut buffer = [0; 256];
+    let mut writer = ReplyWriter::new(&mut buffer);
+    let values = [
+        SettingValue { setting: 2, value: 60_000, source: None },
+        SettingValue { setting: 1, value: 5_000, source: Some(SourceNumber(0)) },
+    ];
+    let desired = Desired { generation: ConfigGeneration(12), values: List::Given(&values) };
+    writer.desired(&desired).unwrap();
+    let deadline = UnixMs(1_763_700_000_000);
+    let to_source = |id, order| Command {
+        id: CommandId(id),
+        source: Some(SourceNumber(0)),
+        deadline,
+        not_before: None,
+        order,
+    };
+    let write = Order::Write { point: "control.p_limit", mantissa: 500, exponent: -1 };
+    let upload = Command {
+        id: CommandId(300),
+        source: None,
+        deadline,
+        not_before: Some(UnixMs(7)),
+        order: Order::Upload,
+    };
+    let read = Order::ReadRegisters { function: 4, address: 30_000, count: 2 };
+    let commands = [to_source(41, write), upload, to_source(301, read)];
+    assert_eq!(writer.commands(&mut commands.into_iter()), Ok(3));
+    let length = writer.finish();
+    let golden = bytes(
+        "a2                                 # a message of two sections
+         06 82                              # desired configuration
+               0c                           # generation 12
+               82                           # values: two
+                  82 02 19ea60              # setting 2: 60,000
+                  83 01 191388 00           # setting 1: 5,000, for source 0
+         07 83                              # commands: three
+            86 1829 01 00                   # command 41: write, source 0
+               1b0000019aa4b64500           # until this Unix ms
+               f6                           # from now on
+               55                           # arguments, 21 bytes:
+                  83 6f 636f6e74726f6c2e705f6c696d6974 # point control.p_limit
+                     1901f4 20              # 500 x 10^-1
+            86 19012c 06 f6                 # command 300: upload, the device itself
+               1b0000019aa4b64500 07 41 80  # not before Unix ms 7, no arguments
+            86 19012d 03 00                 # command 301: read registers, source 0
+               1b0000019aa4b64500 f6
+               46 83 04 197530 02           # function 4, address 30,000, two registers",
+    );
+    assert_eq!(buffer[..length], golden);
+    let reply = Reply::parse(&buffer[..length]).unwrap();
+    let parsed = reply.desired().unwrap();
+    assert_eq!(parsed.generation, desired.generation);
+    assert_eq!(parsed.values.iter().collect::<Vec<_>>(), values);
+    assert_eq!(reply.commands().collect::<Vec<_>>(), commands);
 }
