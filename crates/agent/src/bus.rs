@@ -361,6 +361,9 @@ impl Bus {
 
     /// Waits until no answer to an earlier request can still arrive, and drops unrequested bytes.
     /// Returns whether the bus is silent then.
+    ///
+    /// It always ends with a wait of at least [`LISTEN`] that brought nothing: a process that was
+    /// stopped past the time until which it wanted to wait has not looked at the bus since.
     async fn fall_silent(&mut self, unit: u8) -> std::io::Result<bool> {
         let now = self.world.mono();
         let mut until = now.plus(self.guard.late_for(unit, now).max(LISTEN));
@@ -368,12 +371,8 @@ impl Bus {
         let hush = self.address.hush();
         let mut come = 0;
         loop {
-            let now = self.world.mono();
-            if now >= until {
-                return Ok(true);
-            }
             let Some(line) = self.line.as_mut() else { return Ok(false) };
-            let wait = until.since(now);
+            let wait = until.since(self.world.mono()).max(LISTEN);
             let Ok(read) = tokio::time::timeout(wait, line.read(&mut self.buffer)).await else {
                 return Ok(true);
             };
@@ -395,18 +394,19 @@ impl Bus {
     /// repeats an answer does no harm.
     async fn is_last(&mut self, unit: u8, frame: &[u8], behind: usize) -> std::io::Result<bool> {
         let doubt = self.guard.doubt_for(unit, self.world.mono());
+        if doubt.is_zero() && behind == 0 {
+            return Ok(true);
+        }
         let mut others = self.buffer[..behind].to_vec();
         let mut until = self.world.mono().plus(doubt);
         if behind > 0 {
             until = until.max(self.world.mono().plus(self.address.hush()));
         }
-        loop {
-            let left = until.since(self.world.mono());
-            let Some(line) = self.line.as_mut() else { break };
-            if left.is_zero() || others.len() > FOLLOWING_MAX {
-                break;
-            }
-            match tokio::time::timeout(left, line.read(&mut self.buffer)).await {
+        while let Some(line) = self.line.as_mut()
+            && others.len() <= FOLLOWING_MAX
+        {
+            let wait = until.since(self.world.mono()).max(LISTEN);
+            match tokio::time::timeout(wait, line.read(&mut self.buffer)).await {
                 Ok(Ok(read)) => {
                     self.last_byte = self.world.mono();
                     others.extend_from_slice(&self.buffer[..read]);

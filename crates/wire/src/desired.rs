@@ -6,8 +6,8 @@ use minicbor::Decoder;
 use crate::ITEMS_MAX;
 use crate::list::List;
 use crate::section::{
-    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX,
-    U32_LEN_MAX, array, or_null, read_list, skip,
+    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX, U32_LEN_MAX,
+    array, or_null, read_list, skip,
 };
 
 /// A value of a setting: `[setting, value]`, and as third item the source if it is for one inverter.

@@ -10,11 +10,12 @@ use rustix::pty::OpenptFlags;
 
 use super::*;
 
-const TIMEOUT: Duration = Duration::from_millis(200);
+// Long enough that a script is not late by itself on a busy machine.
+const TIMEOUT: Duration = Duration::from_millis(400);
 const PACE: Pace = Pace {
     connect_delay: Duration::ZERO,
     gap_min: Duration::ZERO,
-    answer_max: Duration::from_millis(400),
+    answer_max: Duration::from_millis(1_200),
 };
 /// Register n of the scripted inverters holds this much more than n.
 const BASE: u16 = 0x1100;
@@ -197,7 +198,7 @@ async fn doubled_answers_do_no_harm() {
 #[tokio::test]
 async fn late_answers_pass_for_no_other() {
     // Later than the wait, and later than any answer should be.
-    for late in [250, 600] {
+    for late in [500, 1_500] {
         let script = move |number: usize, request: &[u8]| {
             let late = if number % 4 == 1 { late } else { 0 };
             vec![after(late, rtu_answer(request))]
@@ -300,7 +301,7 @@ async fn a_connection_outlives_one_late_answer() {
             if number > 3 {
                 return Script::new();
             }
-            let late = if number == 1 { 300 } else { 0 };
+            let late = if number == 1 { 600 } else { 0 };
             vec![after(
                 late,
                 answer_with(Framing::Tcp, word(request, 0), &[BASE + word(request, 8)]),

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use crate::bank::Bank;
 
 pub(crate) const UNIT: u8 = 17;
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Far longer than anything here takes, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends one request over the stream and compares the answer with our own bank's.
 async fn exchange(stream: &mut TcpStream, framing: Framing, request: &Request<'_>, own: &mut Bank) {

@@ -10,7 +10,7 @@ use ecowatt_profile::{Transport, catalogue, sunspec::Found};
 use ecowatt_wire::SourceState;
 
 use crate::device::TestDevice;
-use crate::world::{DEADLINE, World, within};
+use crate::world::{LOOK_AGAIN, World, within};
 
 /// Now, on a full second.
 fn now() -> UnixMs {
@@ -302,7 +302,7 @@ async fn stored_state_follows_and_can_be_asked_for() {
     device.deliver_as(&world, now, &[(ago(now, 1), None)], SourceState::Offline).await;
     within("the list of faulty devices has it", async {
         while world.get_json("/api/v1/devices?state=faulty").await["total"] != 1 {
-            tokio::time::sleep(DEADLINE / 200).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;

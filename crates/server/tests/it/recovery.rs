@@ -253,7 +253,7 @@ async fn deleted_device_is_gone_with_its_data_and_its_number_is_nobodys() {
     assert_eq!(answer.status, 401);
     crate::world::within("what it stored is removed", async {
         while delete(&format!("/api/v1/sites/{site}")).await.status == 409 {
-            tokio::time::sleep(crate::world::DEADLINE / 200).await;
+            tokio::time::sleep(crate::world::LOOK_AGAIN).await;
         }
     })
     .await;

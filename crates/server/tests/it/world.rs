@@ -19,8 +19,11 @@ use tokio::sync::oneshot;
 /// The address that most requests come from.
 pub(crate) const HERE: [u8; 4] = [127, 0, 0, 1];
 
-/// Longest wait for an expected state.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Longest wait for an expected state: far more than it takes, however busy the machine is.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Pause between two looks at whether it is there.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A server on a port of its own, with an owner's token.
 pub(crate) struct World {
