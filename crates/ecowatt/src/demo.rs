@@ -91,6 +91,7 @@ struct ReadyDevice {
 /// # Errors
 /// If a part does not start or an agent ends with an error.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let signal = shutdown::signal();
     let temporary = match &args.data {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("making a temporary folder")?),
@@ -158,7 +159,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     };
     let outcome = tokio::select! {
         () = over => Ok(()),
-        () = shutdown::signal() => Ok(()),
+        () = signal => Ok(()),
         Some(ended) = agents.join_next() => match ended {
             Ok(Ok(())) => Err(anyhow!("an agent ended early")),
             Ok(Err(error)) => Err(anyhow::Error::new(error).context("an agent failed")),

@@ -108,15 +108,16 @@ fn print(error: &anyhow::Error) -> std::io::Result<()> {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => threads()?.block_on(demo::run(args)),
-        Command::Serve(args) => {
-            threads()?.block_on(serve::run(args, Clock::system(), shutdown::signal()))
-        }
+        Command::Serve(args) => threads()?
+            .block_on(async { serve::run(args, Clock::system(), shutdown::signal()).await }),
         // One thread and one small heap: the agent is not alone on its machine.
         Command::Agent(args) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(agent::run(args, Clock::system(), shutdown::signal())),
-        Command::Inverter(args) => threads()?.block_on(inverter::run(args, shutdown::signal())),
+            .block_on(async { agent::run(args, Clock::system(), shutdown::signal()).await }),
+        Command::Inverter(args) => {
+            threads()?.block_on(async { inverter::run(args, shutdown::signal()).await })
+        }
         Command::Simulate(args) => simulate::run(&args, Clock::system()),
         Command::Device(args) => device::run(&args),
         Command::Site(args) => site::run(&args),
