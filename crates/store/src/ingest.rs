@@ -11,13 +11,13 @@ mod joins;
 
 use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
-use crate::ascending::Ascending;
 use crate::latest::Latest;
 use crate::latest::newness;
 use crate::limits::STREAMS_PER_KEY_MAX;
-use crate::received::{Added, Received};
-use crate::reported::SelfReport;
+use crate::received_set::{Added, Received};
 use crate::rollup::{Day, LocalDate, Quarter};
+use crate::self_report::SelfReport;
+use crate::sorted_map::SortedMap;
 use crate::state::{Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place};
 use crate::summary::Summary;
 use crate::telemetry::{
@@ -44,7 +44,7 @@ pub(crate) struct Wants {
     pub(crate) former: Vec<(BootEpoch, KeyGeneration)>,
     pub(crate) bytes: Vec<BlockName>,
     pub(crate) streams: Vec<StreamId>,
-    pub(crate) inverters: Ascending<SourceNumber, InverterWants>,
+    pub(crate) inverters: SortedMap<SourceNumber, InverterWants>,
 }
 
 /// Missing rows of one inverter.
@@ -110,7 +110,7 @@ pub(crate) struct Plan {
     /// Samples that will never arrive, over all epochs that the upload mentions: before it and
     /// after.
     lost: (u64, u64),
-    joins: Ascending<SourceNumber, Joins>,
+    joins: SortedMap<SourceNumber, Joins>,
 }
 
 impl Plan {
@@ -310,13 +310,13 @@ pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes
 
 /// Returns whether a row may be stored although it is not held: no row exists above the last one
 /// held.
-fn is_below<K: Ord, V>(held: &Ascending<K, V>, key: &K) -> bool {
+fn is_below<K: Ord, V>(held: &SortedMap<K, V>, key: &K) -> bool {
     !held.has(key) && held.last().is_some_and(|(last, _)| key < last)
 }
 
 /// Prepares a row for a change. The last row of its kind is part of its owner's row; if this one
 /// becomes the last, the previous last one gets a row of its own.
-fn open<K: Ord + Copy, V>(held: &Ascending<K, V>, key: &K, changed: &mut Ascending<K, ()>) {
+fn open<K: Ord + Copy, V>(held: &SortedMap<K, V>, key: &K, changed: &mut SortedMap<K, ()>) {
     if let Some((last, _)) = held.last().filter(|(last, _)| *last < key) {
         changed.replace(*last, ());
     }
@@ -380,17 +380,17 @@ pub(crate) struct Changes {
     pub(crate) streams: Vec<NewStream>,
     /// Without their summaries.
     pub(crate) blocks: Vec<NewBlock>,
-    pub(crate) received: Ascending<(BootEpoch, KeyGeneration), ()>,
-    pub(crate) inverters: Ascending<SourceNumber, InverterChanges>,
+    pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), ()>,
+    pub(crate) inverters: SortedMap<SourceNumber, InverterChanges>,
 }
 
 /// Rows of one inverter.
 #[derive(Debug, Default)]
 pub(crate) struct InverterChanges {
-    pub(crate) quarters: Ascending<i64, ()>,
-    pub(crate) days: Ascending<LocalDate, ()>,
-    pub(crate) counters: Ascending<BatchId, ()>,
-    pub(crate) powers: Ascending<Place, ()>,
+    pub(crate) quarters: SortedMap<i64, ()>,
+    pub(crate) days: SortedMap<LocalDate, ()>,
+    pub(crate) counters: SortedMap<BatchId, ()>,
+    pub(crate) powers: SortedMap<Place, ()>,
     /// In the order in which they apply.
     pub(crate) gaps: Vec<GapChange>,
 }

@@ -5,7 +5,7 @@
 
 use ecowatt_model::{Quality, UnixMs};
 
-use crate::ascending::Ascending;
+use crate::sorted_map::SortedMap;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
 
@@ -41,7 +41,7 @@ impl PointLatest {
 /// The newest readings of the points of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Latest {
-    pub(crate) points: Ascending<PointId, PointLatest>,
+    pub(crate) points: SortedMap<PointId, PointLatest>,
 }
 
 /// First byte of the stored form.
@@ -82,7 +82,7 @@ impl Latest {
         if take_u8(bytes)? != FORMAT {
             return None;
         }
-        let mut points = Ascending::default();
+        let mut points = SortedMap::default();
         let mut point = 0u32;
         let mut at = 0i64;
         while !bytes.is_empty() {

@@ -6,7 +6,6 @@
 //! before that commit is on the disk. The store reads no clock: instants are arguments.
 
 mod access;
-mod ascending;
 mod audit;
 mod counter;
 mod energy;
@@ -16,10 +15,11 @@ mod ingest;
 mod latest;
 pub mod limits;
 mod pack;
-mod received;
-mod reported;
+mod received_set;
 mod revocation;
 mod rollup;
+mod self_report;
+mod sorted_map;
 mod sqlite;
 mod state;
 mod store;
@@ -45,7 +45,7 @@ pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
 };
 pub use sqlite::query::{LayoutId, SourcePower, StateReading};
-pub use sqlite::steps::Stepper;
+pub use sqlite::stepper::Stepper;
 pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{

@@ -6,8 +6,8 @@
 
 use ecowatt_model::UnixMs;
 
-use crate::ascending::Ascending;
 use crate::energy::EnergySums;
+use crate::sorted_map::SortedMap;
 use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
@@ -81,7 +81,7 @@ impl Aggregate {
 /// stream have the same points every time and are then merged cell by cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Quarter {
-    /// Ascending.
+    /// SortedMap.
     points: Vec<PointId>,
     /// The first minute of the grid.
     first: u8,
@@ -368,12 +368,12 @@ pub(crate) fn merge(held: &mut Option<Aggregate>, more: &Aggregate) {
 }
 
 /// Sum in milliwatts and number of readings, by UTC quarter hour.
-pub(crate) type QuarterPower = Ascending<i64, (i64, u32)>;
+pub(crate) type QuarterPower = SortedMap<i64, (i64, u32)>;
 
 /// One local day of one inverter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Day {
-    pub(crate) points: Ascending<PointId, Aggregate>,
+    pub(crate) points: SortedMap<PointId, Aggregate>,
     pub(crate) energy: EnergySums,
     /// AC power.
     pub(crate) power: QuarterPower,
@@ -434,7 +434,7 @@ impl Day {
 
     pub(crate) fn decode(date: LocalDate, bytes: &[u8]) -> Option<Self> {
         let (energy, power, rest) = Self::decode_head(date, bytes)?;
-        let mut points = Ascending::default();
+        let mut points = SortedMap::default();
         for entry in Entries::new(rest) {
             let (point, mut entry) = entry?;
             let aggregate = Aggregate::decode(date_ms(date), &mut entry)?;

@@ -3,32 +3,32 @@
 //! A [`writer::Writer`] takes the queued jobs, does them in one transaction, commits with one fsync
 //! (`synchronous=FULL`) and only then sends the answers. It is driven in one of two ways: by a
 //! thread of its own, with a few threads that read on connections that cannot write ([`threads`]),
-//! or by the holder of the [`steps::Stepper`], without any thread. Nothing else uses the
+//! or by the holder of the [`stepper::Stepper`], without any thread. Nothing else uses the
 //! connections, so no statement waits for a lock held by this process.
 
-mod absent;
+mod absent_keys;
 pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod backup;
+mod checkpoint;
+mod columns;
 pub(crate) mod edit;
 mod failure;
 pub(crate) mod fleet;
-mod fold;
 mod folder_lock;
 #[cfg(test)]
 mod growth;
 pub(crate) mod ingest;
 pub(crate) mod journal;
 mod load;
-mod newest;
+mod newest_edges;
 pub(crate) mod pack;
 pub(crate) mod query;
 pub(crate) mod rebuild;
 pub(crate) mod report;
-mod row;
-mod rows;
 mod schema;
-pub(crate) mod steps;
+mod state_cache;
+pub(crate) mod stepper;
 mod threads;
 mod wal;
 mod writer;
@@ -47,12 +47,12 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::audit::Audited;
 use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, PAGE_BYTES, READERS};
 use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
-use absent::AbsentKeys;
+use absent_keys::AbsentKeys;
+use checkpoint::Checkpointer;
 use failure::cause;
-use fold::Fold;
 use folder_lock::{FolderLock, LOCK};
 use journal::Journal;
-use steps::{Stepper, Steps};
+use stepper::{StepQueue, Stepper};
 use threads::{Lane, Query, Reader, Readers, Threads};
 use writer::{Change, Job, Writer};
 
@@ -160,7 +160,7 @@ impl Damage {
 #[derive(Debug)]
 enum Drive {
     Threads(Threads),
-    Steps(Arc<Steps>),
+    Stepped(Arc<StepQueue>),
 }
 
 impl Sqlite {
@@ -217,11 +217,11 @@ impl Sqlite {
         let log = wal::Log::open(&path)
             .map_err(|cause| OpenError::Folder { path: path.clone(), cause })?;
         let damage = Arc::new(Damage { log: Some(log), ..Damage::default() });
-        let fold = Fold::start(own, CHECKPOINT_PAGES, Arc::clone(&damage))?;
-        fold.watch(&mut connection).map_err(cannot)?;
+        let checkpointer = Checkpointer::start(own, CHECKPOINT_PAGES, Arc::clone(&damage))?;
+        checkpointer.watch(&mut connection).map_err(cannot)?;
         let journal = Arc::new(Journal::in_folder(dir));
         let writer = Writer::new(connection, Arc::clone(&journal));
-        let threads = Threads::start(writer, fold, readers, lock)?;
+        let threads = Threads::start(writer, checkpointer, readers, lock)?;
         Ok(Self::new(Drive::Threads(threads), path, journal, damage))
     }
 
@@ -259,14 +259,14 @@ impl Sqlite {
         let journal = Arc::new(Journal::none());
         let (stepper, steps) = Stepper::new(Writer::new(connection, Arc::clone(&journal)));
         let damage = Arc::default();
-        Ok((Self::new(Drive::Steps(steps), path.to_owned(), journal, damage), stepper))
+        Ok((Self::new(Drive::Stepped(steps), path.to_owned(), journal, damage), stepper))
     }
 
     /// Size of the database without the write-ahead log.
     pub(crate) fn size_bytes(&self) -> Result<u64, StoreError> {
         match &self.drive {
             Drive::Threads(_) => Ok(fs::metadata(&self.path).map_or(0, |metadata| metadata.len())),
-            Drive::Steps(steps) => steps.read(query::size_bytes),
+            Drive::Stepped(steps) => steps.read(query::size_bytes),
         }
     }
 
@@ -274,7 +274,7 @@ impl Sqlite {
     pub(crate) fn writer_ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut writes = match &self.drive {
             Drive::Threads(threads) => threads.writes(),
-            Drive::Steps(steps) => steps.writes(),
+            Drive::Stepped(steps) => steps.writes(),
         };
         async move {
             // Nothing is ever sent, so the loop ends when the sender is dropped.
@@ -400,7 +400,7 @@ impl Sqlite {
         self.damage.check()?;
         match &self.drive {
             Drive::Threads(threads) => threads.queue(job),
-            Drive::Steps(steps) => steps.queue(job),
+            Drive::Stepped(steps) => steps.queue(job),
         }
     }
 
@@ -429,7 +429,7 @@ impl Sqlite {
     ) -> Result<T, StoreError> {
         let threads = match &self.drive {
             Drive::Threads(threads) => threads,
-            Drive::Steps(steps) => return steps.read(query),
+            Drive::Stepped(steps) => return steps.read(query),
         };
         let (answer, answered) = oneshot::channel();
         let (query, _wanted) = Query::new(move |connection| {

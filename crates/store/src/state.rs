@@ -6,13 +6,13 @@
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, UnixMs};
 
-use crate::ascending::Ascending;
 use crate::counter::CounterEdge;
 use crate::energy::PowerEdges;
 use crate::latest::Latest;
-use crate::received::Received;
-use crate::reported::SelfReport;
+use crate::received_set::Received;
 use crate::rollup::{Day, LocalDate, Quarter};
+use crate::self_report::SelfReport;
+use crate::sorted_map::SortedMap;
 use crate::telemetry::StreamId;
 
 /// Received sets that are kept between groups: of the device's current boot epoch, and of those
@@ -29,16 +29,16 @@ pub(crate) struct DeviceState {
     pub(crate) key: Option<(KeyGeneration, Option<KeyState>)>,
     pub(crate) link: Option<LinkState>,
     /// Received sets by epoch and key. Once the link is held, the last of all is, too.
-    pub(crate) received: Ascending<(BootEpoch, KeyGeneration), Received>,
+    pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), Received>,
     /// Received sets of an epoch under earlier keys that still count.
-    pub(crate) former: Ascending<(BootEpoch, KeyGeneration), Vec<Received>>,
+    pub(crate) former: SortedMap<(BootEpoch, KeyGeneration), Vec<Received>>,
     /// Bytes of stored batches that were looked up; `None` if there is no such batch.
-    pub(crate) bytes: Ascending<BlockName, Option<Vec<u8>>>,
-    pub(crate) streams: Ascending<StreamId, Option<Announced>>,
+    pub(crate) bytes: SortedMap<BlockName, Option<Vec<u8>>>,
+    pub(crate) streams: SortedMap<StreamId, Option<Announced>>,
     /// Number of streams announced under the key.
     pub(crate) streams_of_key: Option<u32>,
     /// The inverters that were looked up.
-    pub(crate) inverters: Ascending<SourceNumber, Inverter>,
+    pub(crate) inverters: SortedMap<SourceNumber, Inverter>,
 }
 
 /// The part of a device's key that messages are checked against.
@@ -102,9 +102,9 @@ pub(crate) struct Announced {
 pub(crate) struct Inverter {
     pub(crate) latest: Latest,
     /// The last one is open: it has no row of its own until another begins.
-    pub(crate) quarters: Ascending<i64, Quarter>,
+    pub(crate) quarters: SortedMap<i64, Quarter>,
     /// Like quarter hours, the last one is open.
-    pub(crate) days: Ascending<LocalDate, Day>,
+    pub(crate) days: SortedMap<LocalDate, Day>,
     /// In the order in which the counter was read.
     pub(crate) counters: Edges<BatchId, CounterEdge>,
     /// In the order of time.
@@ -130,16 +130,16 @@ impl DeviceState {
     /// Must be called before a change of the control plane, which may touch keys and streams.
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
-        self.streams = Ascending::default();
+        self.streams = SortedMap::default();
         self.streams_of_key = None;
     }
 
     /// Drops what the device's next message will hardly need.
     pub(crate) fn trim(&mut self) {
         self.received.keep_last(RECEIVED_KEPT);
-        self.former = Ascending::default();
-        self.bytes = Ascending::default();
-        self.streams = Ascending::default();
+        self.former = SortedMap::default();
+        self.bytes = SortedMap::default();
+        self.streams = SortedMap::default();
         self.streams_of_key = None;
         self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());
     }
@@ -177,13 +177,13 @@ impl Inverter {
 /// The last edge held is the last that exists; if none is held, none exists.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Edges<K, V> {
-    pub(crate) held: Ascending<K, V>,
+    pub(crate) held: SortedMap<K, V>,
     known: Vec<Around<K>>,
 }
 
 impl<K, V> Default for Edges<K, V> {
     fn default() -> Self {
-        Self { held: Ascending::default(), known: Vec::new() }
+        Self { held: SortedMap::default(), known: Vec::new() }
     }
 }
 

@@ -7,7 +7,7 @@ use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::audit::Audited;
 use crate::sqlite::fleet::NewStreamOf;
-use crate::sqlite::steps::Stepper;
+use crate::sqlite::stepper::Stepper;
 use crate::sqlite::{
     DATABASE, Sharing, Sqlite, access, audit, edit, fleet, pack, query, rebuild, report,
 };

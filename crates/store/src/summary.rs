@@ -6,11 +6,11 @@
 
 use ecowatt_model::{Quality, UnixMs};
 
-use crate::ascending::Ascending;
 use crate::counter::{CounterBatch, CounterLimits, CounterReading};
 use crate::energy::{self, Inside, PowerReading};
 use crate::latest::{Latest, PointLatest};
 use crate::rollup::{Aggregate, Day, LocalDate, Quarter, merge, quarter_of};
+use crate::sorted_map::SortedMap;
 use crate::telemetry::PointId;
 
 /// Which points of a layout energy is derived from, by their index in the layout.
@@ -28,8 +28,8 @@ pub struct EnergyPoints {
 /// What the store keeps of a batch besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
-    pub(crate) quarters: Ascending<i64, Quarter>,
-    pub(crate) days: Ascending<LocalDate, Day>,
+    pub(crate) quarters: SortedMap<i64, Quarter>,
+    pub(crate) days: SortedMap<LocalDate, Day>,
     pub(crate) latest: Latest,
     pub(crate) power: Inside,
     pub(crate) counter: Option<CounterBatch>,
@@ -67,7 +67,7 @@ struct Open {
 /// Summarises the samples of one batch. Its memory can be reused for the next batch.
 #[derive(Debug, Default)]
 pub struct Summarise {
-    /// Ascending.
+    /// SortedMap.
     ids: Vec<PointId>,
     energy: EnergyPoints,
     /// The current minute, quarter hour and day.
@@ -207,7 +207,7 @@ impl Summarise {
         }
         let mut day = Day::default();
         if next.is_none_or(|next| next.date != date) {
-            day.points = Ascending::with_capacity(self.ids.len());
+            day.points = SortedMap::with_capacity(self.ids.len());
             for open in &mut self.open {
                 if let Some(aggregate) = open.day.take() {
                     day.points.add(self.ids[open.rank], aggregate, |held, more| held.merge(&more));
@@ -227,7 +227,7 @@ impl Summarise {
     pub fn finish(&mut self) -> Summary {
         self.turn(None);
         let mut summary = std::mem::take(&mut self.summary);
-        let mut latest = Ascending::with_capacity(self.ids.len());
+        let mut latest = SortedMap::with_capacity(self.ids.len());
         // One batch has one clock, so its latest reading is its newest.
         let join = |held: &mut PointLatest, other| held.join(other, UnixMs(i64::MAX));
         for open in &mut self.open {

@@ -53,14 +53,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server writes counters, ranges and roll-ups after the transaction",
         file: "crates/store/src/sqlite/writer.rs",
         changes: &[(
-            "    rows.flush(&transaction)?;
+            "    states.flush(&transaction)?;
     journal.sync()?;
     transaction.commit()?;
     Ok(())
 ",
             "    journal.sync()?;
     transaction.commit()?;
-    rows.flush(connection)
+    states.flush(connection)
 ",
         )],
         breaks: "RollUpsAddUp",
@@ -68,7 +68,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "server keeps counters only in memory",
-        file: "crates/store/src/sqlite/rows.rs",
+        file: "crates/store/src/sqlite/state_cache.rs",
         changes: &[(
             "let counter = signed(link.counter.0);",
             "let counter = signed(link.counter.0.min(0));",
@@ -79,7 +79,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "server keeps rows of an uncommitted group in memory",
         file: "crates/store/src/sqlite/writer.rs",
-        changes: &[("            self.rows.clear();\n", "")],
+        changes: &[("            self.states.clear();\n", "")],
         breaks: "AcknowledgedIsStored",
         seed: 1,
     },

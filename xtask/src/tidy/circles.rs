@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn files_are_told_apart_by_crate() {
-        assert_eq!(place("crates/store/src/sqlite/fold.rs"), Some(("store", "sqlite/fold.rs")));
+        assert_eq!(place("crates/store/src/sqlite/wal.rs"), Some(("store", "sqlite/wal.rs")));
         assert_eq!(place("xtask/src/run.rs"), Some(("xtask", "run.rs")));
         assert_eq!(place("crates/store/tests/it/main.rs"), None);
     }

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use ecowatt_model::{BatchId, BootEpoch, Sequence};
 
 use super::{Wants, name};
-use crate::received::{Added, Received};
+use crate::received_set::{Added, Received};
 use crate::state::{DeviceState, KeyState};
 use crate::telemetry::Upload;
 

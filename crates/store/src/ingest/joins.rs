@@ -3,10 +3,10 @@
 use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 
 use super::{InverterChanges, open};
-use crate::ascending::Ascending;
 use crate::counter::{self, CALM, CounterBatch, CounterEdge, Link, REACH};
 use crate::energy::{self, Change, EnergySums, PowerEdges};
 use crate::rollup::LocalDate;
+use crate::sorted_map::SortedMap;
 use crate::state::{Around, Edges, Inverter, Place};
 use crate::summary::Summary;
 
@@ -20,8 +20,8 @@ pub(crate) enum GapChange {
 /// Changes to the joins of one inverter by the batches of an upload.
 #[derive(Debug, Default)]
 pub(super) struct Joins {
-    counters: Ascending<BatchId, CounterEdge>,
-    powers: Ascending<Place, PowerEdges>,
+    counters: SortedMap<BatchId, CounterEdge>,
+    powers: SortedMap<Place, PowerEdges>,
     energy: Days,
     gaps: Vec<GapChange>,
 }
@@ -174,7 +174,7 @@ fn is_calm(
 /// Edges below a key, the nearest first; if both lists have a key, the added edge wins.
 fn before<'a, K: Ord, V>(
     held: &'a Edges<K, V>,
-    added: &'a Ascending<K, V>,
+    added: &'a SortedMap<K, V>,
     key: &K,
 ) -> impl Iterator<Item = &'a (K, V)> {
     let (held, added) = (held.held.before(key), added.before(key));
@@ -184,7 +184,7 @@ fn before<'a, K: Ord, V>(
 /// Edges above a key, the nearest first; if both lists have a key, the added edge wins.
 fn after<'a, K: Ord, V>(
     held: &'a Edges<K, V>,
-    added: &'a Ascending<K, V>,
+    added: &'a SortedMap<K, V>,
     key: &K,
 ) -> impl Iterator<Item = &'a (K, V)> {
     nearest(held.held.after(key).iter(), added.after(key).iter(), |held, added| held < added)
@@ -209,7 +209,7 @@ fn nearest<'a, K: Ord + 'a, V: 'a>(
 
 /// Changes of energy by day.
 #[derive(Debug, Default)]
-struct Days(Ascending<LocalDate, EnergySums>);
+struct Days(SortedMap<LocalDate, EnergySums>);
 
 impl Days {
     fn add(&mut self, days: Vec<(LocalDate, EnergySums)>) {

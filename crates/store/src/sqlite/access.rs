@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::columns::{corrupt, is_unique_violation};
 use super::journal::Journal;
-use super::row::{corrupt, is_unique_violation};
 use crate::StoreError;
 use crate::access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,

@@ -7,14 +7,14 @@
 use ecowatt_model::{DeviceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::columns::is_unique_violation;
 use super::fleet::{find_or_create_site, next_grant, revoke_keys};
 use super::journal::Journal;
-use super::row::is_unique_violation;
 use crate::StoreError;
 use crate::fleet::{EditDevice, EditError, EditSite, SiteId};
 use crate::latest::Latest;
 use crate::limits::DELETED_ROWS_PER_COMMIT;
-use crate::reported::SelfReport;
+use crate::self_report::SelfReport;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.

@@ -4,8 +4,8 @@ use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumbe
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::columns::{corrupt, count, is_unique_violation};
 use super::journal::Journal;
-use super::row::{corrupt, count, is_unique_violation};
 use crate::StoreError;
 use crate::fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
@@ -13,8 +13,8 @@ use crate::fleet::{
     SiteId, Stream,
 };
 use crate::limits::{CLAIM_KEPT_MS, CLAIMS_LISTED_MAX, EPOCHS_PER_KEY, STREAMS_PER_KEY_MAX};
-use crate::reported::SelfReport;
 use crate::revocation::Revocation;
+use crate::self_report::SelfReport;
 use crate::telemetry::{NewStream, Point, PointDef, PointId, StreamId};
 
 /// Owner of everything; there is one tenant until users are kept apart.

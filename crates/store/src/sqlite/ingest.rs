@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use super::load;
-use super::rows::Rows;
+use super::state_cache::StateCache;
 use crate::StoreError;
 use crate::ingest::{Decision, decide};
 use crate::telemetry::{Outcome, Upload};
@@ -15,18 +15,18 @@ const ROUNDS_MAX: u32 = 4096;
 
 pub(super) fn ingest(
     db: &Connection,
-    rows: &mut Rows,
+    states: &mut StateCache,
     upload: Upload,
 ) -> Result<Outcome, StoreError> {
     let device = upload.device;
-    let state = rows.state(device);
+    let state = states.state(device);
     for _ in 0..ROUNDS_MAX {
         match decide(state, &upload) {
             Err(wants) => load::load(db, device, &wants, state)?,
             Ok(Decision::Answer(outcome)) => return Ok(outcome),
             Ok(Decision::Take(plan)) => {
                 let (receipt, changes) = plan.carry_out(state, upload);
-                rows.changed(device, changes);
+                states.changed(device, changes);
                 return Ok(Outcome::Stored(receipt));
             }
         }

@@ -6,16 +6,16 @@ use ecowatt_model::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::row::count;
-use super::{fleet, newest, pack};
+use super::columns::count;
+use super::{fleet, newest_edges, pack};
 use crate::StoreError;
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
-use crate::received::Received;
-use crate::reported::SelfReport;
+use crate::received_set::Received;
 use crate::rollup::{Day, LocalDate, Quarter};
+use crate::self_report::SelfReport;
 use crate::state::{
     Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place,
 };
@@ -265,12 +265,12 @@ fn load_row(db: &Connection, (device, source): InverterKey) -> Result<Inverter, 
         inverter.quarters.replace(number, quarter.unwrap_or_default());
     }
     if row.get_ref(5)? != ValueRef::Null {
-        let newest = newest::counter(blob(row, 5)?);
+        let newest = newest_edges::counter(blob(row, 5)?);
         let newest = readable(newest, device, "newest edge of a counter");
         inverter.counters.held.merge(newest, |_, _| ());
     }
     if row.get_ref(6)? != ValueRef::Null {
-        let newest = readable(newest::power(blob(row, 6)?), device, "newest edge of power");
+        let newest = readable(newest_edges::power(blob(row, 6)?), device, "newest edge of power");
         inverter.powers.held.merge(newest, |_, _| ());
     }
     Ok(inverter)

@@ -7,7 +7,7 @@ use ecowatt_codec::State;
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::row::{block, corrupt, signed};
+use super::columns::{block, corrupt, signed};
 use crate::StoreError;
 use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
 use crate::pack::{Pack, Place, blocks, stretches};

@@ -3,9 +3,9 @@
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Quality, Sequence, SourceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::columns::count;
 use super::fleet::point;
 use super::pack::{self, Form};
-use super::row::count;
 use crate::StoreError;
 use crate::latest::Latest;
 use crate::limits::{

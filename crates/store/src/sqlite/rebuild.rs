@@ -6,7 +6,7 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
 
-use super::{load, newest, query, rows};
+use super::{load, newest_edges, query, state_cache};
 use crate::StoreError;
 use crate::ingest::{Changes, replay};
 use crate::state::DeviceState;
@@ -106,7 +106,7 @@ fn make(
                     None => rebuilt.unreadable += 1,
                 }
             }
-            rows::write(db, device, &state, changes)?;
+            state_cache::write(db, device, &state, changes)?;
             state.trim();
         }
     }
@@ -163,7 +163,7 @@ fn count_other_counters(db: &Connection, device: DeviceNumber) -> Result<u64, St
     while let Some(row) = rows.next()? {
         let edge = |at| -> Result<_, StoreError> {
             let bytes: Option<Vec<u8>> = row.get(at)?;
-            let edge = bytes.and_then(|bytes| newest::counter(&bytes));
+            let edge = bytes.and_then(|bytes| newest_edges::counter(&bytes));
             Ok(edge.map(|(id, edge)| (id, edge.batch)))
         };
         changed += u64::from(edge(0)? != edge(1)?);

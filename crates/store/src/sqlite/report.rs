@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::row::count;
+use super::columns::count;
 use crate::StoreError;
 use crate::telemetry::{Kind, KindBytes, StoreReport};
 

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::fold::Fold;
+use super::checkpoint::Checkpointer;
 use super::folder_lock::FolderLock;
 use super::spawn;
 use super::writer::{Job, Writer};
@@ -98,7 +98,7 @@ pub(super) struct Readers {
 impl Threads {
     pub(super) fn start(
         writer: Writer,
-        fold: Fold,
+        checkpointer: Checkpointer,
         readers: Readers,
         lock: Option<FolderLock>,
     ) -> Result<Self, OpenError> {
@@ -107,7 +107,7 @@ impl Threads {
         let (lives, writes) = watch::channel(());
         let writing = spawn("store-write", move || {
             let _lives = lives;
-            write(writer, fold, &queued, is_alone);
+            write(writer, checkpointer, &queued, is_alone);
         })?;
         let (charts, asked) = mpsc::sync_channel(READ_QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
@@ -174,17 +174,17 @@ fn send<T>(queue: Option<&SyncSender<T>>, item: T) -> Result<(), StoreError> {
 }
 
 /// Works until every sender is dropped and the queue is empty.
-fn write(mut writer: Writer, mut fold: Fold, jobs: &Receiver<Job>, is_alone: bool) {
+fn write(mut writer: Writer, mut checkpointer: Checkpointer, jobs: &Receiver<Job>, is_alone: bool) {
     while let Ok(first) = jobs.recv() {
         let mut group = Vec::with_capacity(GROUP_MAX);
         group.push(first);
         group.extend(jobs.try_iter().take(GROUP_MAX - 1));
         writer.commit(group).answer();
-        fold.look(writer.connection());
+        checkpointer.after_commit(writer.connection());
     }
     // While a server is running, this would block its writer until its readers are done.
     if is_alone {
-        fold.finish(writer.connection());
+        checkpointer.finish(writer.connection());
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::ingest;
 use super::journal::Journal;
-use super::rows::Rows;
+use super::state_cache::StateCache;
 use crate::{Outcome, StoreError, Upload};
 
 /// Sends the answer to the caller once the group is committed or rolled back.
@@ -67,13 +67,13 @@ fn in_savepoint<T, E: From<StoreError>>(
 /// The connection that writes, and the state kept in memory between groups.
 pub(super) struct Writer {
     connection: Connection,
-    rows: Rows,
+    states: StateCache,
     journal: Arc<Journal>,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection, journal: Arc<Journal>) -> Self {
-        Self { connection, rows: Rows::default(), journal }
+        Self { connection, states: StateCache::default(), journal }
     }
 
     /// Returns the connection, for use between groups.
@@ -87,14 +87,14 @@ impl Writer {
         let committed = commit(self, group, &mut answers);
         if let Err(failure) = &committed {
             // Held states may contain changes that were rolled back.
-            self.rows.clear();
+            self.states.clear();
             tracing::error!(
                 error = failure as &dyn std::error::Error,
                 jobs = answers.len(),
                 "group not committed"
             );
         }
-        self.rows.bound();
+        self.states.bound();
         Settled { answers, committed }
     }
 }
@@ -118,7 +118,7 @@ impl Settled {
 }
 
 fn commit(
-    Writer { connection, rows, journal }: &mut Writer,
+    Writer { connection, states, journal }: &mut Writer,
     group: Vec<Job>,
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
@@ -135,15 +135,15 @@ fn commit(
         match job {
             job @ (Job::Change(_) | Job::Rewrite(_)) => {
                 // The change must see the uploads decided before it.
-                let transaction = transaction.and_then(|t| rows.flush(t).map(|()| t));
+                let transaction = transaction.and_then(|t| states.flush(t).map(|()| t));
                 let change = match job {
                     Job::Rewrite(change) => {
                         // It changes rows that are held, so all are loaded again afterwards.
-                        rows.clear();
+                        states.clear();
                         change
                     }
                     Job::Change(change) => {
-                        rows.forget_keys();
+                        states.forget_keys();
                         change
                     }
                     Job::Upload(..) => continue,
@@ -152,7 +152,7 @@ fn commit(
                 state = transaction.and_then(alive);
             }
             Job::Upload(upload, answer) => {
-                let outcome = transaction.and_then(|t| ingest::ingest(t, rows, *upload));
+                let outcome = transaction.and_then(|t| ingest::ingest(t, states, *upload));
                 if let (Ok(()), Err(failure)) = (&state, &outcome)
                     // Unreadable rows fail only their own upload; other failures fail the group.
                     && !matches!(failure, StoreError::Corrupt(_))
@@ -169,7 +169,7 @@ fn commit(
     // acknowledged.
     state?;
     let transaction = begun?;
-    rows.flush(&transaction)?;
+    states.flush(&transaction)?;
     journal.sync()?;
     transaction.commit()?;
     Ok(())

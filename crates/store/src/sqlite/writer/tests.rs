@@ -3,11 +3,11 @@
 use super::super::load::load;
 use super::super::{configure, schema};
 use super::*;
-use crate::ascending::Ascending;
 use crate::counter::{CounterBatch, energy_of};
 use crate::energy::EnergySums;
 use crate::ingest::{InverterWants, Wants};
 use crate::rollup::{Day, Quarter};
+use crate::sorted_map::SortedMap;
 use crate::state::DeviceState;
 use crate::{
     EnergyPoints, LocalDate, NewBlock, PointId, Reported, StreamId, Summarise, TimeQuality,
@@ -110,7 +110,7 @@ fn stored_newest(writer: &Writer) -> [Option<Name>; 2] {
 }
 
 /// The keys of all but the last, which is stored elsewhere.
-fn others<K: Ord + Copy, V>(held: &Ascending<K, V>) -> Vec<K> {
+fn others<K: Ord + Copy, V>(held: &SortedMap<K, V>) -> Vec<K> {
     let last = held.last().map(|(key, _)| *key);
     held.iter().map(|(key, _)| *key).filter(|key| Some(*key) != last).collect()
 }
@@ -150,7 +150,7 @@ proptest! {
         writer.connection().pragma_update(None, "synchronous", "off").unwrap();
         for (sequence, shape) in (1u32..).zip(&shapes) {
             commit(&mut writer, upload(u64::from(sequence), block(sequence, *shape))).unwrap();
-            let mut state = writer.rows.state(DeviceNumber(DEVICE)).clone();
+            let mut state = writer.states.state(DeviceNumber(DEVICE)).clone();
             let inverter = state.inverters.entry(SourceNumber(0));
             for (number, quarter) in inverter.quarters.iter_mut() {
                 // Columns of points that were not read are not written.

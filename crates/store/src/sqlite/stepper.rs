@@ -22,16 +22,17 @@ use crate::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
 /// then are not done and fail with [`StoreError::Closed`].
 #[derive(Debug)]
 pub struct Stepper {
-    steps: Arc<Steps>,
-    // Dropped with the stepper, which closes `Steps::writes`.
+    steps: Arc<StepQueue>,
+    // Dropped with the stepper, which closes `StepQueue::writes`.
     _lives: watch::Sender<()>,
 }
 
 impl Stepper {
     /// Creates the stepper and the queue that it works off.
-    pub(super) fn new(writer: Writer) -> (Self, Arc<Steps>) {
+    pub(super) fn new(writer: Writer) -> (Self, Arc<StepQueue>) {
         let (lives, writes) = watch::channel(());
-        let steps = Arc::new(Steps { queue: Mutex::default(), writer: Mutex::new(writer), writes });
+        let steps =
+            Arc::new(StepQueue { queue: Mutex::default(), writer: Mutex::new(writer), writes });
         (Self { steps: Arc::clone(&steps), _lives: lives }, steps)
     }
 
@@ -59,13 +60,13 @@ impl Stepper {
 }
 
 /// The queue and the writer.
-pub(crate) struct Steps {
+pub(crate) struct StepQueue {
     queue: Mutex<VecDeque<Job>>,
     writer: Mutex<Writer>,
     writes: watch::Receiver<()>,
 }
 
-impl Steps {
+impl StepQueue {
     /// Closed when the [`Stepper`] is dropped.
     pub(super) fn writes(&self) -> watch::Receiver<()> {
         self.writes.clone()
@@ -96,14 +97,16 @@ impl Steps {
     }
 }
 
-impl fmt::Debug for Steps {
+impl fmt::Debug for StepQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Steps").field("queued", &self.lock_queue().len()).finish_non_exhaustive()
+        f.debug_struct("StepQueue")
+            .field("queued", &self.lock_queue().len())
+            .finish_non_exhaustive()
     }
 }
 
-impl Drop for Steps {
+impl Drop for StepQueue {
     fn drop(&mut self) {
-        super::fold::finish(self.lock_writer().connection(), &super::Damage::default());
+        super::checkpoint::finish(self.lock_writer().connection(), &super::Damage::default());
     }
 }

@@ -1,8 +1,8 @@
 //! Moves the write-ahead log into the database on its own thread, so that commits never wait for
 //! it.
 //!
-//! A pass runs on a connection of its own, and neither it nor the writer waits for the other. By
-//! the end of a pass the writer has appended more, and the log only restarts at its beginning once
+//! A checkpoint runs on a connection of its own, and neither it nor the writer waits for the other.
+//! By its end the writer has appended more, and the log only restarts at its beginning once
 //! all of it was moved (<https://www.sqlite.org/wal.html>, section 2.3), so the writer moves the
 //! short rest itself between two groups. The log thereby stays as short as with SQLite's own
 //! checkpoints; a long read lets it grow in both cases.
@@ -20,42 +20,42 @@ use super::wal::Extent;
 use super::{Damage, spawn};
 use crate::{OpenError, StoreError};
 
-/// The thread that makes the passes, and the writer's side of it.
+/// The thread that makes the checkpoints, and the writer's side of it.
 #[derive(Debug)]
-pub(super) struct Fold {
-    /// Pages of the log after which a pass is due.
+pub(super) struct Checkpointer {
+    /// Pages of the log after which a checkpoint is due.
     due: u32,
     /// Pages in the log after the last commit.
     pages: Arc<AtomicU32>,
-    /// Pages in the log when the last pass was requested, or its rest moved.
+    /// Pages in the log when the last checkpoint was requested, or its rest moved.
     asked_at: u32,
-    /// Whether a pass has ended since the writer last checked.
-    has_passed: Arc<AtomicBool>,
+    /// Whether a checkpoint has ended since the writer last checked.
+    has_ended: Arc<AtomicBool>,
     damage: Arc<Damage>,
     // Dropping the sender ends the thread.
     ask: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Fold {
-    /// Starts the thread on a connection of its own; a pass is due after `due` pages.
+impl Checkpointer {
+    /// Starts the thread on a connection of its own; a checkpoint is due after `due` pages.
     pub(super) fn start(own: Connection, due: u32, damage: Arc<Damage>) -> Result<Self, OpenError> {
-        let has_passed = Arc::new(AtomicBool::new(false));
-        let passed = Arc::clone(&has_passed);
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&has_ended);
         let noted = Arc::clone(&damage);
-        // Without a buffer: a request that waited for the current pass would come too late, when
+        // Without a buffer: a request that waited for the current checkpoint would come too late, when
         // the log has restarted.
         let (ask, asked) = mpsc::sync_channel(0);
-        let thread = spawn("store-fold", move || {
+        let thread = spawn("checkpointer", move || {
             while asked.recv().is_ok() {
-                // The second pass moves what arrived during the first, which leaves less to the
+                // The second one moves what arrived during the first, which leaves less to the
                 // writer.
-                let pass = || pass(&own, &noted, Extent::All);
-                passed.fetch_or(pass() && pass(), Ordering::Release);
+                let checkpoint = || checkpoint(&own, &noted, Extent::All);
+                ended.fetch_or(checkpoint() && checkpoint(), Ordering::Release);
             }
         })?;
         let (ask, thread) = (Some(ask), Some(thread));
-        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_passed, damage, ask, thread })
+        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_ended, damage, ask, thread })
     }
 
     /// Takes over the checkpoints of the connection that writes, and thereby disables SQLite's
@@ -69,11 +69,11 @@ impl Fold {
     }
 
     /// Must be called by the writer after each group.
-    pub(super) fn look(&mut self, writer: &Connection) {
+    pub(super) fn after_commit(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
-        if self.has_passed.swap(false, Ordering::Acquire) {
+        if self.has_ended.swap(false, Ordering::Acquire) {
             // Commits wait for this, so what the thread has checked is not read again.
-            pass(writer, &self.damage, Extent::Rest);
+            checkpoint(writer, &self.damage, Extent::Rest);
             self.asked_at = pages;
         }
         if pages < self.asked_at {
@@ -87,7 +87,7 @@ impl Fold {
     }
 }
 
-impl Fold {
+impl Checkpointer {
     /// Ends the thread and moves the whole log.
     pub(super) fn finish(self, writer: &Connection) {
         let damage = Arc::clone(&self.damage);
@@ -96,7 +96,7 @@ impl Fold {
     }
 }
 
-impl Drop for Fold {
+impl Drop for Checkpointer {
     fn drop(&mut self) {
         drop(self.ask.take());
         if let Some(thread) = self.thread.take() {
@@ -107,7 +107,7 @@ impl Drop for Fold {
 }
 
 /// Moves as much as is possible without waiting; returns whether it succeeded.
-fn pass(connection: &Connection, damage: &Damage, checked: Extent) -> bool {
+fn checkpoint(connection: &Connection, damage: &Damage, checked: Extent) -> bool {
     match damage.is_log_sound(checked) {
         Ok(true) => {}
         Ok(false) => {
@@ -152,7 +152,7 @@ mod tests {
     use super::super::configure;
     use super::*;
 
-    /// Pages after which a pass is due in these tests.
+    /// Pages after which a checkpoint is due in these tests.
     const DUE: u32 = 50;
 
     fn open(path: &Path) -> Connection {
@@ -162,27 +162,27 @@ mod tests {
         connection
     }
 
-    fn start(path: &Path) -> (Connection, Fold) {
+    fn start(path: &Path) -> (Connection, Checkpointer) {
         let mut writer = open(path);
-        let fold = Fold::start(open(path), DUE, Arc::default()).unwrap();
-        fold.watch(&mut writer).unwrap();
+        let checkpointer = Checkpointer::start(open(path), DUE, Arc::default()).unwrap();
+        checkpointer.watch(&mut writer).unwrap();
         writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
-        (writer, fold)
+        (writer, checkpointer)
     }
 
     /// Writes some pages, as a group does; returns the length of the log.
-    fn write(writer: &Connection, fold: &mut Fold) -> u32 {
+    fn write(writer: &Connection, checkpointer: &mut Checkpointer) -> u32 {
         writer.execute("INSERT INTO t (bytes) VALUES (zeroblob(10000))", []).unwrap();
-        let pages = fold.pages.load(Ordering::Relaxed);
-        fold.look(writer);
+        let pages = checkpointer.pages.load(Ordering::Relaxed);
+        checkpointer.after_commit(writer);
         pages
     }
 
     /// Writes until the log restarts; returns how often it wrote, and how long the log was.
-    fn write_until_restart(writer: &Connection, fold: &mut Fold) -> (u32, u32) {
+    fn write_until_restart(writer: &Connection, checkpointer: &mut Checkpointer) -> (u32, u32) {
         let mut longest = 0;
         for written in 1..100_000 {
-            let pages = write(writer, fold);
+            let pages = write(writer, checkpointer);
             if pages < longest {
                 return (written, longest);
             }
@@ -196,14 +196,14 @@ mod tests {
     fn log_begins_again_while_the_writer_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.db");
-        let (writer, mut fold) = start(&path);
+        let (writer, mut checkpointer) = start(&path);
         let mut written = 0;
         for _ in 0..5 {
-            let (count, longest) = write_until_restart(&writer, &mut fold);
+            let (count, longest) = write_until_restart(&writer, &mut checkpointer);
             assert!(longest >= DUE, "{longest}");
             written += count;
         }
-        drop((fold, writer));
+        drop((checkpointer, writer));
         let rows = open(&path).query_row("SELECT count(*) FROM t", [], |row| row.get(0));
         assert_eq!(rows, Ok(written));
     }
@@ -212,8 +212,8 @@ mod tests {
     fn log_waits_for_a_reader_and_begins_again_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.db");
-        let (writer, mut fold) = start(&path);
-        write(&writer, &mut fold);
+        let (writer, mut checkpointer) = start(&path);
+        write(&writer, &mut checkpointer);
         let reader = open(&path);
         reader.execute_batch("BEGIN").unwrap();
         let count = |connection: &Connection| -> u32 {
@@ -222,13 +222,13 @@ mod tests {
         assert_eq!(count(&reader), 1);
         let mut longest = 0;
         while longest < 10 * DUE {
-            let pages = write(&writer, &mut fold);
+            let pages = write(&writer, &mut checkpointer);
             assert!(pages >= longest, "what the reader sees is still in the log");
             longest = pages;
         }
         assert_eq!(count(&reader), 1);
         reader.execute_batch("COMMIT").unwrap();
-        let (_, longest) = write_until_restart(&writer, &mut fold);
+        let (_, longest) = write_until_restart(&writer, &mut checkpointer);
         assert!(longest >= 10 * DUE);
         assert_eq!(count(&reader), count(&writer));
     }

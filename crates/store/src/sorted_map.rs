@@ -3,15 +3,15 @@
 
 /// Entries in ascending order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ascending<K, V>(Vec<(K, V)>);
+pub(crate) struct SortedMap<K, V>(Vec<(K, V)>);
 
-impl<K, V> Default for Ascending<K, V> {
+impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<K: Ord, V> Ascending<K, V> {
+impl<K: Ord, V> SortedMap<K, V> {
     pub(crate) fn with_capacity(entries: usize) -> Self {
         Self(Vec::with_capacity(entries))
     }
@@ -117,7 +117,7 @@ impl<K: Ord, V> Ascending<K, V> {
     }
 }
 
-impl<K, V> IntoIterator for Ascending<K, V> {
+impl<K, V> IntoIterator for SortedMap<K, V> {
     type Item = (K, V);
     type IntoIter = std::vec::IntoIter<(K, V)>;
 
@@ -140,9 +140,9 @@ mod tests {
             proptest::collection::vec((0u8..20, 0u32..9), 0..9), 0..9,
         )) {
             let mut model = BTreeMap::new();
-            let (mut one_by_one, mut merged) = (Ascending::default(), Ascending::default());
+            let (mut one_by_one, mut merged) = (SortedMap::default(), SortedMap::default());
             for part in parts {
-                let mut map = Ascending::with_capacity(part.len());
+                let mut map = SortedMap::with_capacity(part.len());
                 for (key, value) in part {
                     *model.entry(key).or_default() += value;
                     one_by_one.add(key, value, |held, more| *held += more);

@@ -9,18 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber};
 use rusqlite::{CachedStatement, Connection, Params, params};
 
+use super::columns::signed;
 use super::fleet::{self, NewStreamOf};
-use super::newest;
-use super::row::signed;
+use super::newest_edges;
 use crate::StoreError;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
-use crate::received::Received;
+use crate::received_set::Received;
 use crate::state::{DeviceState, Inverter, LinkState};
 
 /// The held states, and their changes that are not in the database yet.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct StateCache {
     held: HashMap<DeviceNumber, Held>,
     changed: BTreeMap<DeviceNumber, Changes>,
     /// Devices that this group has used.
@@ -38,7 +38,7 @@ struct Held {
     used: Option<u64>,
 }
 
-impl Rows {
+impl StateCache {
     /// Returns a device's state with the parts that are held.
     pub(super) fn state(&mut self, device: DeviceNumber) -> &mut DeviceState {
         let held = self.held.entry(device).or_default();
@@ -332,8 +332,8 @@ impl<'a> Write<'a> {
             day.map(|(date, day)| day.encode(*date)),
             quarter.map(|(number, _)| *number),
             quarter.map(|(number, quarter)| quarter.encode(*number)),
-            counters.held.last().map(|(id, edge)| newest::counter_bytes(id, edge)),
-            powers.held.last().map(|(place, edges)| newest::power_bytes(place, edges))
+            counters.held.last().map(|(id, edge)| newest_edges::counter_bytes(id, edge)),
+            powers.held.last().map(|(place, edges)| newest_edges::power_bytes(place, edges))
         ];
         done(&mut self.inverter, values)
     }
