@@ -12,7 +12,7 @@ mod lines;
 use ecowatt_model::{BootEpoch, UnixMs};
 
 use crate::energy::EnergySums;
-use crate::rollup::LocalDate;
+use crate::ids::LocalDate;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
 /// Counters of many inverters move only every few minutes, so a step may contain the energy of a

@@ -11,7 +11,7 @@
 
 use ecowatt_model::UnixMs;
 
-use crate::rollup::LocalDate;
+use crate::ids::LocalDate;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
 
 /// Shortest distance between two readings of power that counts as a gap.

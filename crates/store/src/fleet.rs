@@ -5,8 +5,8 @@ use std::fmt;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::StoreError;
+use crate::ids::StreamId;
 use crate::limits::EPOCHS_PER_KEY;
-use crate::telemetry::StreamId;
 
 /// Number of a site, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,18 +11,18 @@ mod joins;
 
 use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::ids::LocalDate;
+use crate::ids::StreamId;
 use crate::latest::Latest;
 use crate::latest::newness;
 use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::received_set::{Added, Received};
-use crate::rollup::{Day, LocalDate, Quarter};
+use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::sorted_map::SortedMap;
 use crate::state::{Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place};
 use crate::summary::Summary;
-use crate::telemetry::{
-    NewBlock, NewStream, Outcome, Receipt, Reported, StreamId, TimeQuality, Upload,
-};
+use crate::upload::{NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
 use epochs::Epochs;
 pub(crate) use joins::GapChange;
 use joins::Joins;

@@ -5,8 +5,8 @@
 
 use ecowatt_model::{Quality, UnixMs};
 
+use crate::ids::PointId;
 use crate::sorted_map::SortedMap;
-use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32};
 
 /// How far after its arrival the time of a reading may be and still be plausible: the clocks of

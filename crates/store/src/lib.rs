@@ -11,10 +11,12 @@ mod counter;
 mod energy;
 mod error;
 mod fleet;
+mod ids;
 mod ingest;
 mod latest;
 pub mod limits;
 mod pack;
+mod point;
 mod received_set;
 mod revocation;
 mod rollup;
@@ -25,6 +27,7 @@ mod state;
 mod store;
 mod summary;
 mod telemetry;
+mod upload;
 mod varint;
 
 pub use access::{
@@ -39,20 +42,24 @@ pub use fleet::{
     DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,
     RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
 };
+pub use ids::LayoutId;
+pub use ids::LocalDate;
+pub use ids::{PointId, StreamId};
 pub use pack::Pack;
-pub use rollup::{Aggregate, LocalDate, MINUTE_MS, QUARTER_MS};
+pub use point::{Point, PointDef};
+pub use rollup::{Aggregate, MINUTE_MS, QUARTER_MS};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
 };
-pub use sqlite::query::{LayoutId, SourcePower, StateReading};
 pub use sqlite::stepper::Stepper;
 pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
-    Block, Bucket, Counts, DayBucket, DeviceDay, Dropped, EnergyDay, EnergyGap, Kind, KindBytes,
-    LatestReading, NewBlock, NewStream, Outcome, Point, PointDef, PointId, Rebuilt, Receipt,
-    Reported, SourceLatest, StoreReport, StreamId, Stretch, TimeQuality, TimeRange, Upload,
+    Block, Bucket, Counts, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes,
+    LatestReading, Rebuilt, SourceLatest, StoreReport, Stretch, TimeRange,
 };
+pub use telemetry::{SourcePower, StateReading};
+pub use upload::{Dropped, NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
 
 /// Canonical name of the point with an inverter's AC power.
 pub const POWER_POINT: &str = "ac.power";

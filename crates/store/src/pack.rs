@@ -14,7 +14,9 @@ use ecowatt_codec::{
 };
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, UnixMs};
 
-use crate::telemetry::{Block, StreamId, Stretch, TimeQuality};
+use crate::ids::StreamId;
+use crate::telemetry::{Block, Stretch};
+use crate::upload::TimeQuality;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
 /// First byte of a pack.

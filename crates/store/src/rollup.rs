@@ -7,8 +7,8 @@
 use ecowatt_model::UnixMs;
 
 use crate::energy::EnergySums;
+use crate::ids::{LocalDate, PointId};
 use crate::sorted_map::SortedMap;
-use crate::telemetry::PointId;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
 /// Milliseconds of a minute.
@@ -19,10 +19,6 @@ pub const QUARTER_MS: i64 = 15 * MINUTE_MS;
 
 /// Minutes of a quarter hour.
 pub(crate) const MINUTES: usize = 15;
-
-/// A day of a site's calendar, as days since 1970-01-01.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LocalDate(pub i32);
 
 /// Good readings of one point in one bucket, as the point's integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

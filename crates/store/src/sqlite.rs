@@ -10,25 +10,33 @@ mod absent_keys;
 pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod block;
 mod checkpoint;
+pub(crate) mod claim;
 mod columns;
-pub(crate) mod edit;
+pub(crate) mod deletion;
+pub(crate) mod device;
 mod failure;
-pub(crate) mod fleet;
 mod folder_lock;
+mod grant;
 #[cfg(test)]
 mod growth;
+pub(crate) mod health;
 pub(crate) mod ingest;
 pub(crate) mod journal;
+pub(crate) mod key;
+pub(crate) mod latest;
 mod load;
 mod newest_edges;
 pub(crate) mod pack;
-pub(crate) mod query;
 pub(crate) mod rebuild;
 pub(crate) mod report;
+pub(crate) mod rollup;
 mod schema;
+pub(crate) mod site;
 mod state_cache;
 pub(crate) mod stepper;
+pub(crate) mod stream;
 mod threads;
 mod wal;
 mod writer;
@@ -266,7 +274,7 @@ impl Sqlite {
     pub(crate) fn size_bytes(&self) -> Result<u64, StoreError> {
         match &self.drive {
             Drive::Threads(_) => Ok(fs::metadata(&self.path).map_or(0, |metadata| metadata.len())),
-            Drive::Stepped(steps) => steps.read(query::size_bytes),
+            Drive::Stepped(steps) => steps.read(health::size_bytes),
         }
     }
 
@@ -308,7 +316,7 @@ impl Sqlite {
         }
         let _turn = self.key_turns.acquire().await.map_err(|_| StoreError::Closed)?;
         let begun = self.absent.begin();
-        let found = self.look_up(move |db| fleet::find_key(db, device, generation)).await?;
+        let found = self.look_up(move |db| key::find_key(db, device, generation)).await?;
         if found.is_none() {
             self.absent.add((device, generation), begun);
         }

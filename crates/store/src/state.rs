@@ -8,12 +8,13 @@ use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, Un
 
 use crate::counter::CounterEdge;
 use crate::energy::PowerEdges;
+use crate::ids::LocalDate;
+use crate::ids::StreamId;
 use crate::latest::Latest;
 use crate::received_set::Received;
-use crate::rollup::{Day, LocalDate, Quarter};
+use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::sorted_map::SortedMap;
-use crate::telemetry::StreamId;
 
 /// Received sets that are kept between groups: of the device's current boot epoch, and of those
 /// whose spooled batches it is still sending.

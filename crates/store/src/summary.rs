@@ -8,10 +8,11 @@ use ecowatt_model::{Quality, UnixMs};
 
 use crate::counter::{CounterBatch, CounterLimits, CounterReading};
 use crate::energy::{self, Inside, PowerReading};
+use crate::ids::LocalDate;
+use crate::ids::PointId;
 use crate::latest::{Latest, PointLatest};
-use crate::rollup::{Aggregate, Day, LocalDate, Quarter, merge, quarter_of};
+use crate::rollup::{Aggregate, Day, Quarter, merge, quarter_of};
 use crate::sorted_map::SortedMap;
-use crate::telemetry::PointId;
 
 /// Which points of a layout energy is derived from, by their index in the layout.
 #[derive(Debug, Clone, Copy, Default)]

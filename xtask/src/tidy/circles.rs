@@ -40,11 +40,6 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
         &["ingest::decode", "ingest::delivery", "ingest::sender", "ingest::streams"],
         "a delivery holds its batches in each of the stages that these files lead through",
     ),
-    (
-        "store",
-        &["counter", "energy", "fleet", "latest", "rollup", "summary", "telemetry"],
-        "ids of points and streams are in `telemetry`, which also has the answers made of the rest",
-    ),
 ];
 
 pub(super) fn check(root: &Root, faults: &mut Vec<String>) -> Result<()> {

@@ -12,7 +12,7 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence};
 use super::{Wants, name};
 use crate::received_set::{Added, Received};
 use crate::state::{DeviceState, KeyState};
-use crate::telemetry::Upload;
+use crate::upload::Upload;
 
 /// The epochs that an upload mentions, as copies until it is decided.
 pub(super) struct Epochs {

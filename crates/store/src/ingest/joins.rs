@@ -5,7 +5,7 @@ use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 use super::{InverterChanges, open};
 use crate::counter::{self, CALM, CounterBatch, CounterEdge, Link, REACH};
 use crate::energy::{self, Change, EnergySums, PowerEdges};
-use crate::rollup::LocalDate;
+use crate::ids::LocalDate;
 use crate::sorted_map::SortedMap;
 use crate::state::{Around, Edges, Inverter, Place};
 use crate::summary::Summary;

@@ -5,7 +5,8 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{ErrorCode, Row};
 
 use crate::StreamId;
-use crate::telemetry::{Block, TimeQuality};
+use crate::telemetry::Block;
+use crate::upload::TimeQuality;
 
 /// The error for a column with a value that this program never writes.
 pub(super) fn corrupt(column: usize, what: &'static str) -> rusqlite::Error {

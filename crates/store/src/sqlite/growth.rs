@@ -7,7 +7,7 @@ use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::Connection;
 
 use super::journal::Journal;
-use super::{access, configure, edit, fleet, query, schema};
+use super::{access, claim, configure, deletion, device, key, latest, schema};
 use crate::access::{NewSession, SessionId, TokenId, Use};
 use crate::fleet::{ClaimFor, DeviceState, EditDevice, NewClaim, RedeemClaim};
 
@@ -55,12 +55,12 @@ const WORK: [(&str, Work); 17] = [
     ("create a claim of a new device", |db, journal| {
         let site = (String::from("Hof"), Some(String::from("UTC")));
         let claim_for = ClaimFor::New { name: "x".into(), site: site.0, time_zone: site.1 };
-        fleet::create_claim(db, journal, &claim(claim_for)).unwrap();
+        claim::create_claim(db, journal, &claim(claim_for)).unwrap();
     }),
     ("create a claim of a device", |db, journal| {
-        fleet::create_claim(db, journal, &claim(ClaimFor::Existing(DEVICE))).unwrap();
+        claim::create_claim(db, journal, &claim(ClaimFor::Existing(DEVICE))).unwrap();
     }),
-    ("find a claim", |db, _| assert!(fleet::find_claim(db, "new150").unwrap().is_some())),
+    ("find a claim", |db, _| assert!(claim::find_claim(db, "new150").unwrap().is_some())),
     ("redeem a claim", |db, journal| {
         let redeem = RedeemClaim {
             id: "new150".into(),
@@ -71,18 +71,18 @@ const WORK: [(&str, Work); 17] = [
             reply: Vec::new(),
             at: NOW,
         };
-        fleet::redeem_claim(db, journal, &redeem).unwrap();
+        key::redeem_claim(db, journal, &redeem).unwrap();
     }),
     ("delete a claim", |db, journal| {
-        assert!(fleet::delete_claim(db, journal, "new150").unwrap());
+        assert!(claim::delete_claim(db, journal, "new150").unwrap());
     }),
     ("find a key", |db, _| {
-        assert!(fleet::find_key(db, DEVICE, KeyGeneration(1)).unwrap().is_some());
+        assert!(key::find_key(db, DEVICE, KeyGeneration(1)).unwrap().is_some());
     }),
     ("revoke keys", |db, journal| {
-        assert!(fleet::revoke_keys(db, journal, DEVICE, NOW).unwrap());
+        assert!(key::revoke_keys(db, journal, DEVICE, NOW).unwrap());
     }),
-    ("find a device", |db, _| assert!(fleet::find_device(db, DEVICE).unwrap().is_some())),
+    ("find a device", |db, _| assert!(device::find_device(db, DEVICE).unwrap().is_some())),
     ("edit a device", |db, _| {
         let edit = EditDevice {
             device: DEVICE,
@@ -90,23 +90,23 @@ const WORK: [(&str, Work); 17] = [
             site: None,
             keeps_past_days: false,
         };
-        edit::edit_device(db, &edit).unwrap();
+        device::edit_device(db, &edit).unwrap();
     }),
     ("reset a device", |db, journal| {
-        assert!(edit::reset_device(db, journal, DEVICE, NOW).unwrap());
+        assert!(device::reset_device(db, journal, DEVICE, NOW).unwrap());
     }),
     ("delete a device", |db, journal| {
-        assert!(edit::delete_device(db, journal, DEVICE, NOW).unwrap());
-        while edit::sweep(db).unwrap() {}
+        assert!(deletion::delete_device(db, journal, DEVICE, NOW).unwrap());
+        while deletion::sweep(db).unwrap() {}
     }),
-    ("look for namesakes", |db, _| assert!(edit::namesakes(db, DEVICE).unwrap().is_empty())),
+    ("look for namesakes", |db, _| assert!(device::namesakes(db, DEVICE).unwrap().is_empty())),
     ("set a state", |db, _| {
-        assert_eq!(fleet::set_states(db, &[(DEVICE, DeviceState::Idle)], NOW).unwrap().len(), 1);
+        assert_eq!(device::set_states(db, &[(DEVICE, DeviceState::Idle)], NOW).unwrap().len(), 1);
     }),
     ("list a page of devices to look after", |db, _| {
-        assert_eq!(fleet::sweep_devices(db, None, 50).unwrap().0.len(), 50);
+        assert_eq!(device::sweep_devices(db, None, 50).unwrap().0.len(), 50);
     }),
-    ("look up newest readings", |db, _| drop(query::latest(db, DEVICE))),
+    ("look up newest readings", |db, _| drop(latest::latest(db, DEVICE))),
     ("create a session", |db, _| {
         let (hash, token) = ([1; 32], TokenId(1));
         let new = NewSession { hash, token, created: NOW, expires: LATER };

@@ -7,7 +7,7 @@ use super::load;
 use super::state_cache::StateCache;
 use crate::StoreError;
 use crate::ingest::{Decision, decide};
-use crate::telemetry::{Outcome, Upload};
+use crate::upload::{Outcome, Upload};
 
 /// How often an upload can request rows: for its key, its epochs, its inverters, and twice for each
 /// batch that arrives between others.

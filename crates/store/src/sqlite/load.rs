@@ -7,14 +7,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
-use super::{fleet, newest_edges, pack};
+use super::{newest_edges, pack, stream};
 use crate::StoreError;
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
+use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
 use crate::received_set::Received;
-use crate::rollup::{Day, LocalDate, Quarter};
+use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::state::{
     Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place,
@@ -50,10 +51,10 @@ pub(super) fn load(
         state.bytes.replace(*name, load_bytes(db, device, name)?);
     }
     for id in &wants.streams {
-        let stream = fleet::find_stream(db, device, *id)?;
+        let stream = stream::find_stream(db, device, *id)?;
         let stream = stream.map(|(held, _)| Announced { source: held.source, layout: held.layout });
         state.streams.replace(*id, stream);
-        state.streams_of_key = Some(fleet::count_streams(db, device, *id)?);
+        state.streams_of_key = Some(stream::count_streams(db, device, *id)?);
     }
     for (source, wants) in wants.inverters.iter() {
         let key = (device, *source);

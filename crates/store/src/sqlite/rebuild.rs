@@ -6,12 +6,13 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
 
-use super::{load, newest_edges, query, state_cache};
+use super::{block, load, newest_edges, state_cache};
 use crate::StoreError;
 use crate::ingest::{Changes, replay};
 use crate::state::DeviceState;
 use crate::summary::Summary;
-use crate::telemetry::{Block, NewBlock, Rebuilt, TimeQuality, TimeRange};
+use crate::telemetry::{Block, Rebuilt, TimeRange};
+use crate::upload::{NewBlock, TimeQuality};
 
 /// Tables that are rebuilt completely, and the columns that must come out unchanged: all but the
 /// calm of a counter, which is a lower bound and depends on the order in which batches arrived.
@@ -89,7 +90,7 @@ fn make(
     for source in sources.into_iter().map(SourceNumber) {
         let mut after = None;
         loop {
-            let blocks = query::blocks(db, device, source, always, after)?;
+            let blocks = block::blocks(db, device, source, always, after)?;
             let Some(last) = blocks.last() else { break };
             after = Some((last.first, last.id));
             let mut changes = Changes::default();

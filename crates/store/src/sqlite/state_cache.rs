@@ -10,8 +10,8 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumbe
 use rusqlite::{CachedStatement, Connection, Params, params};
 
 use super::columns::signed;
-use super::fleet::{self, NewStreamOf};
 use super::newest_edges;
+use super::stream::{self, NewStreamOf};
 use crate::StoreError;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
@@ -202,7 +202,7 @@ impl<'a> Write<'a> {
         changes: Changes,
     ) -> Result<(), StoreError> {
         for stream in changes.streams {
-            fleet::create_stream(db, &NewStreamOf { device, stream })?;
+            stream::create_stream(db, &NewStreamOf { device, stream })?;
         }
         if let Some(link) = &state.link {
             self.state(device, link, state.received.last())?;
