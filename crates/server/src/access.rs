@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::limits::{SESSION_LIFETIME, TOKEN_LIFETIME_MAX, USES_HELD_MAX, USES_KEPT_EVERY};
-use crate::stopping::stopped;
+use crate::stop::stopped;
 use crate::text::checked_name;
 
 /// Name of the token that redeeming the set-up code creates.

@@ -7,7 +7,7 @@ use ecowatt_store::{By, EditDevice, EditError, EditSite, SiteId, Store, StoreErr
 use tokio::sync::watch;
 
 use crate::limits::{NAME_CHARS_MAX, SWEEP_PAUSE};
-use crate::stopping::stopped;
+use crate::stop::stopped;
 use crate::text::checked_name;
 use crate::time::checked_zone;
 

@@ -2,7 +2,7 @@
 //!
 //! A device's state is derived from what the store holds and the current time, by [`state_of`]
 //! alone. The store keeps the derived state so that lists can be filtered by it and show since when
-//! it holds; the presence reconciler keeps it up to date.
+//! it holds; the reconciler of states keeps it up to date.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

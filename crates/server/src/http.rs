@@ -15,17 +15,17 @@ mod error;
 mod error_code;
 mod events;
 mod extract;
-mod frame;
 mod gzip;
 mod host;
 mod link;
 mod listen;
-mod own;
 mod pages;
 mod profiles;
+mod request;
 mod session;
 mod sites;
-mod space;
+mod status;
+
 mod system;
 mod telemetry;
 mod tokens;
@@ -47,19 +47,19 @@ pub(crate) use answer::Answers;
 pub use document::document;
 pub(crate) use host::Hosts;
 pub(crate) use listen::listen;
-pub(crate) use own::Readiness;
-pub(crate) use space::Space;
+pub(crate) use status::Readiness;
 
 use crate::access::{Access, Right};
+use crate::disk_space::DiskSpace;
 use crate::edit::Editor;
 use crate::enrolment::Enrolment;
 use crate::fleet::Fleet;
+use crate::history::History;
 use crate::ingest::Ingest;
 use crate::limits::JSON_BYTES_MAX;
 use crate::live::Live;
+use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
-use crate::sparing::Sparing;
-use crate::telemetry::History;
 use crate::throttle::Throttle;
 
 /// The state of the routes.
@@ -89,11 +89,11 @@ pub(crate) struct Shared {
     /// The host names that the server answers to.
     pub(crate) hosts: Hosts,
     /// Limits the log line about requests rejected because of overload.
-    pub(crate) put_off: Sparing,
+    pub(crate) put_off: LogLimit,
     /// Limits the log line about refused log-ins and enrolments.
-    pub(crate) refused: Sparing,
+    pub(crate) refused: LogLimit,
     /// Logs that the disk is full, and that it has space again.
-    pub(crate) space: Space,
+    pub(crate) disk_space: DiskSpace,
     /// Turns and memory for large answers.
     pub(crate) answers: Answers,
     /// Whether the store can be written and read.
@@ -111,8 +111,8 @@ fn open() -> OpenApiRouter<App> {
         .routes(routes!(session::redeem_setup))
         .layer(from_fn(auth::refuse_cross_site));
     OpenApiRouter::new()
-        .routes(routes!(own::check_health))
-        .routes(routes!(own::check_ready))
+        .routes(routes!(status::check_health))
+        .routes(routes!(status::check_ready))
         .routes(routes!(link::take_message))
         .routes(routes!(link::enrol))
         .routes(routes!(document::show_document))
@@ -123,7 +123,7 @@ fn open() -> OpenApiRouter<App> {
 fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
     let enter =
         OpenApiRouter::new().routes(routes!(session::find_session, session::delete_session));
-    let measure = OpenApiRouter::new().routes(routes!(own::show_metrics));
+    let measure = OpenApiRouter::new().routes(routes!(status::show_metrics));
     let read = OpenApiRouter::new()
         .routes(routes!(system::show_system))
         .routes(routes!(devices::list_devices))
@@ -171,6 +171,6 @@ pub(crate) fn router(app: &App, door: Door) -> Router {
     router
         .fallback(pages::page)
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
-        .layer(from_fn_with_state((Arc::clone(app), door), frame::frame))
+        .layer(from_fn_with_state((Arc::clone(app), door), request::process))
         .with_state(Arc::clone(app))
 }

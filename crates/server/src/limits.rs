@@ -143,7 +143,7 @@ pub const FULL_LINE_EVERY: Duration = Duration::from_secs(60);
 /// How long requests in flight may take to finish when the server stops.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Devices whose states the presence reconciler derives at each pass: a fleet of 10,000 is swept in
+/// Devices whose states the reconciler of states derives at each pass: a fleet of 10,000 is swept in
 /// 20 seconds, at a few percent of one processor.
 pub const SWEEP_PAGE: u32 = 500;
 

@@ -2,7 +2,7 @@
 //!
 //! Ingest publishes here after its commit; no event is the only copy of its data. A reader that
 //! falls behind loses events and gets a `reload`. [`Live::heard`] only notes that a device's line
-//! in the fleet may have changed; the presence reconciler derives and publishes the line later.
+//! in the fleet may have changed; the reconciler of states derives and publishes the line later.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

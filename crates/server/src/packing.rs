@@ -14,7 +14,7 @@ use ecowatt_store::{Pack, Store, StoreError, TimeRange};
 use tokio::sync::watch;
 
 use crate::limits::{PACK_AFTER, PACK_LOOKS_MAX, PACK_PAUSE};
-use crate::stopping::stopped;
+use crate::stop::stopped;
 
 /// How often all inverters are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);

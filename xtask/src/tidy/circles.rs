@@ -32,7 +32,7 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "server",
-        &["http::auth", "http::devices", "http::extract", "http::frame", "http::sites"],
+        &["http::auth", "http::devices", "http::extract", "http::request", "http::sites"],
         "extractors name the errors of routes, and routes take extractors",
     ),
     (

@@ -80,7 +80,7 @@ pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
     }
 }
 
-/// Returns how the guard, the extractors and the frame may refuse a request, judging by what the
+/// Returns how the guard, the extractors and the outermost layer may refuse a request, judging by what the
 /// operation takes.
 fn refusals(
     operation: &Operation,

@@ -1,6 +1,6 @@
 //! The one conversion from internal errors to answers for clients.
 //!
-//! An [`ApiError`] becomes a response that carries a [`Failure`]; the frame around every request
+//! An [`ApiError`] becomes a response that carries a [`Failure`]; the outermost layer (`request`)
 //! writes the JSON body, because only it knows the request id. Causes go to the log and nowhere else.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ pub(crate) struct ApiError {
     failure: Failure,
 }
 
-/// What the frame renders: the documented code, the message, and the cause for the log.
+/// What the outermost layer renders: the documented code, the message, and the cause for the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,

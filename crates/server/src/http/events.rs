@@ -23,7 +23,7 @@ use super::extract::{Params, Peer, device_number};
 use crate::access::{Principal, Scope};
 use crate::limits::{KEEP_ALIVE, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
 use crate::live::{LiveEvent, What};
-use crate::stopping::stopped;
+use crate::stop::stopped;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use crate::fleet::Reached;
 
-/// A JSON body; the frame has already read its bytes.
+/// A JSON body; the outermost layer has already read its bytes.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {

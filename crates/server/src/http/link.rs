@@ -17,8 +17,8 @@ use super::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::Peer;
-use super::frame::RequestId;
-use super::frame::seconds;
+use super::request::RequestId;
+use super::request::seconds;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
 
@@ -111,7 +111,7 @@ pub(super) async fn enrol(
         Err(RedeemError::Store(error)) => Err(error.into()),
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {
-            if let Some(others) = app.refused.speak(app.world.mono()) {
+            if let Some(others) = app.refused.allow(app.world.mono()) {
                 let from = peer.map(tracing::field::display);
                 tracing::warn!(%error, from, others, "enrolment refused");
             }
@@ -144,7 +144,7 @@ fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
     })
 }
 
-/// Returns the body, which the frame has already read.
+/// Returns the body, which the outermost layer has already read.
 async fn read(headers: &HeaderMap, body: Body, length_max: usize) -> Result<Vec<u8>, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);

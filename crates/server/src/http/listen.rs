@@ -30,8 +30,8 @@ use crate::limits::{
     HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, LINGER, LINGER_BYTES_MAX, PUT_OFF_LINE_EVERY,
     SHUTDOWN_DEADLINE, WRITE_TIMEOUT,
 };
-use crate::sparing::Sparing;
-use crate::stopping::stopped;
+use crate::log_limit::LogLimit;
+use crate::stop::stopped;
 
 /// Pause after `accept` failed, which it does at once while file descriptors or memory are short.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -45,8 +45,8 @@ pub(crate) async fn listen(
     app: App,
     mut stop: watch::Receiver<bool>,
 ) {
-    let not_accepted = Sparing::new(PUT_OFF_LINE_EVERY);
-    let all_at_work = Sparing::new(PUT_OFF_LINE_EVERY);
+    let not_accepted = LogLimit::new(PUT_OFF_LINE_EVERY);
+    let all_at_work = LogLimit::new(PUT_OFF_LINE_EVERY);
     let mut connections = JoinSet::new();
     loop {
         // Reap finished connections here, so that the set stays as small as what is open.
@@ -60,7 +60,7 @@ pub(crate) async fn listen(
                 let address = peer.ip();
                 let held = places.open(address, app.proxies.trust(address));
                 let Some(held) = held else {
-                    if let Some(others) = all_at_work.speak(app.world.mono()) {
+                    if let Some(others) = all_at_work.allow(app.world.mono()) {
                         tracing::warn!(%address, others, "connection closed: all others are busy");
                     }
                     continue;
@@ -74,7 +74,7 @@ pub(crate) async fn listen(
                 });
             }
             Err(error) => {
-                if let Some(others) = not_accepted.speak(app.world.mono()) {
+                if let Some(others) = not_accepted.allow(app.world.mono()) {
                     tracing::warn!(%error, others, "connection not accepted");
                 }
                 // Usually file descriptors have run out; closing an idle connection frees one.

@@ -14,8 +14,8 @@ use super::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{DevicePath, Params};
+use crate::history::{BadCursor, HistoryError, Query};
 use crate::limits::POINTS_MAX;
-use crate::telemetry::{BadCursor, HistoryError, Query};
 use crate::time::{Range, RangeError, zone_of};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -13,7 +13,7 @@ use super::IngestError;
 use super::delivery::Proof;
 use super::quota::Account;
 use crate::limits::REFUSED_LAYOUT_LINE_EVERY;
-use crate::sparing::Sparing;
+use crate::log_limit::LogLimit;
 
 /// The device and key that sealed a message.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Sender {
     /// The first boot epoch that the device cannot be in under this key.
     pub(super) end_epoch: BootEpoch,
     /// Limits the log line about its refused announcements.
-    pub(super) refused_line: Sparing,
+    pub(super) refused_line: LogLimit,
     /// Shared with the device's other keys.
     pub(super) account: Arc<Account>,
     last: Mutex<Last>,
@@ -62,7 +62,7 @@ impl Sender {
             generation: key.generation,
             zone,
             end_epoch: key.end_epoch(),
-            refused_line: Sparing::new(REFUSED_LAYOUT_LINE_EVERY),
+            refused_line: LogLimit::new(REFUSED_LAYOUT_LINE_EVERY),
             account,
             last: Mutex::new(last),
         }

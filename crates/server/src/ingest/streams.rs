@@ -74,7 +74,7 @@ impl Streams {
     ) -> Result<Announced, StoreError> {
         let (device, id) = (sender.device, sender.stream(stream.number));
         let refuse = |why: &dyn std::fmt::Display| {
-            if let Some(others) = sender.refused_line.speak(self.clock.mono()) {
+            if let Some(others) = sender.refused_line.allow(self.clock.mono()) {
                 let stream = stream.number;
                 tracing::warn!(%device, %stream, %why, others, "stream announcement refused");
             }

@@ -23,6 +23,7 @@ use super::admission::{Connection, Door, Kind};
 use super::error::{ApiError, Failure};
 use super::error_code::ErrorCode;
 use super::extract::Peer;
+use crate::disk_space::Evidence;
 use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-pub(crate) async fn frame(
+pub(crate) async fn process(
     State((app, door)): State<(App, Door)>,
     mut request: Request,
     next: Next,
@@ -153,7 +154,13 @@ async fn run(app: &App, kind: Kind, request: Request, next: Next) -> Response {
 fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Response {
     let status = response.status();
     let failure = response.extensions_mut().remove::<Failure>();
-    app.space.note(&app.metrics, app.world.mono(), status, failure.as_ref());
+    // Of the API's answers, 201 means that something was stored.
+    let evidence = match &failure {
+        Some(failure) if failure.code == ErrorCode::StorageFull => Evidence::Full,
+        _ if status == StatusCode::CREATED => Evidence::Stored,
+        _ => Evidence::Nothing,
+    };
+    app.disk_space.note(&app.metrics, app.world.mono(), evidence);
     if status.is_client_error() || status.is_server_error() {
         // Devices read only the status of a link answer.
         if !kind.is_link() || failure.is_some() {
@@ -213,7 +220,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
             "request failed"
         );
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        if let Some(others) = app.put_off.speak(app.world.mono()) {
+        if let Some(others) = app.put_off.allow(app.world.mono()) {
             tracing::warn!(
                 code = failure.code.as_str(),
                 cause = cause.map(tracing::field::display),
@@ -272,7 +279,7 @@ mod tests {
     fn app(folder: &std::path::Path) -> App {
         let store = Store::open(folder).unwrap();
         let (_, stop) = watch::channel(false);
-        Arc::new(crate::running::shared(&Config::default(), store, Clock::system(), stop))
+        Arc::new(crate::serve::shared(&Config::default(), store, Clock::system(), stop))
     }
 
     fn listen(
@@ -296,7 +303,7 @@ mod tests {
                 "/health",
                 get(|| async { ApiError::bad_request(ErrorCode::InvalidName, "answered") }),
             )
-            .layer(from_fn_with_state((Arc::clone(app), Door::Main), frame));
+            .layer(from_fn_with_state((Arc::clone(app), Door::Main), process));
         let request = Request::builder()
             .uri(path)
             .header(header::HOST, "127.0.0.1")

@@ -11,12 +11,14 @@ use tokio::task::JoinHandle;
 
 use crate::access::{self, Access, AccessError};
 use crate::config::{Config, ConfigError};
+use crate::disk_space::DiskSpace;
 use crate::edit::{self, Editor};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
+use crate::history::History;
 use crate::http::{
-    self, Admission, Answers, Connections, Door, Hosts, Proxies, Readiness, Share, Shared, Space,
+    self, Admission, Answers, Connections, Door, Hosts, Proxies, Readiness, Share, Shared,
 };
 use crate::ingest::Ingest;
 use crate::limits::{
@@ -24,11 +26,10 @@ use crate::limits::{
     PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY,
 };
 use crate::live::Live;
+use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::packing;
-use crate::presence;
-use crate::sparing::Sparing;
-use crate::telemetry::History;
+use crate::state_reconciler;
 
 /// A running server.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ pub async fn serve(
         // alive.
         let listen: Vec<_> = listen.collect();
         drop(app);
-        let presence = tokio::spawn(presence::reconcile(fleet, live, stopping.clone()));
+        let states = tokio::spawn(state_reconciler::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
         let app_store = store.clone();
         let sweep = tokio::spawn(edit::sweep(store.clone(), stopping.clone()));
@@ -132,7 +133,7 @@ pub async fn serve(
         }
         // Fails only if every task has already ended.
         let _ = stop.send(true);
-        for task in listen.into_iter().chain([presence, uses, sweep, packing]) {
+        for task in listen.into_iter().chain([states, uses, sweep, packing]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "server task failed");
             }
@@ -208,9 +209,9 @@ pub(crate) fn shared(
         admission: Admission::new(share),
         proxies: Proxies::new(config.trusted_proxies.clone()),
         hosts: Hosts::new(config.host_names()),
-        put_off: Sparing::new(PUT_OFF_LINE_EVERY),
-        refused: Sparing::new(REFUSED_LINE_EVERY),
-        space: Space::default(),
+        put_off: LogLimit::new(PUT_OFF_LINE_EVERY),
+        refused: LogLimit::new(REFUSED_LINE_EVERY),
+        disk_space: DiskSpace::default(),
         answers: Answers::default(),
         readiness: Readiness::default(),
         is_https: config.is_https(),

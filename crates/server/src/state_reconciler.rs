@@ -15,14 +15,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::fleet::Fleet;
 use crate::limits::{LINES_MAX, SWEEP_PAGE};
 use crate::live::Live;
-use crate::stopping::stopped;
+use crate::stop::stopped;
 
 /// Time between two looks, in real time: readers are people.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until the server stops.
 pub(crate) async fn reconcile(fleet: Fleet, live: Live, mut stop: watch::Receiver<bool>) {
-    let mut presence = Presence { fleet, live, next: None };
+    let mut reconciler = Reconciler { fleet, live, next: None };
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -30,20 +30,20 @@ pub(crate) async fn reconcile(fleet: Fleet, live: Live, mut stop: watch::Receive
             _ = stopped(&mut stop) => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = presence.look().await {
-            tracing::warn!(%error, "presence not reconciled");
+        if let Err(error) = reconciler.look().await {
+            tracing::warn!(%error, "device states not reconciled");
         }
     }
 }
 
-struct Presence {
+struct Reconciler {
     fleet: Fleet,
     live: Live,
     /// Where the sweep goes on.
     next: Option<DeviceNumber>,
 }
 
-impl Presence {
+impl Reconciler {
     /// One page of the sweep, then the lines of those just heard of.
     async fn look(&mut self) -> Result<(), StoreError> {
         let (changed, next) = self.fleet.refresh_states(self.next, SWEEP_PAGE).await?;

@@ -8,7 +8,7 @@ use ecowatt_model::MonoMs;
 
 /// Decides when the line may be written.
 #[derive(Debug)]
-pub(crate) struct Sparing {
+pub(crate) struct LogLimit {
     every: Duration,
     written: Mutex<Written>,
 }
@@ -19,14 +19,14 @@ struct Written {
     suppressed: u64,
 }
 
-impl Sparing {
+impl LogLimit {
     /// Allows one line in each `every`.
     pub(crate) fn new(every: Duration) -> Self {
         Self { every, written: Mutex::default() }
     }
 
     /// Whether to write the line at `now`; if so, how many were suppressed since the last one.
-    pub(crate) fn speak(&self, now: MonoMs) -> Option<u64> {
+    pub(crate) fn allow(&self, now: MonoMs) -> Option<u64> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.last.is_some_and(|last| now.since(last) < self.every) {
             written.suppressed += 1;
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn first_line_is_written_at_once_and_later_ones_count_the_suppressed() {
-        let sparing = Sparing::new(Duration::from_secs(1));
-        let counts = [5, 6, 1_004, 1_005, 1_006, 9_000].map(|ms| sparing.speak(MonoMs(ms)));
+        let limit = LogLimit::new(Duration::from_secs(1));
+        let counts = [5, 6, 1_004, 1_005, 1_006, 9_000].map(|ms| limit.allow(MonoMs(ms)));
         assert_eq!(counts, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -4,46 +4,47 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::http::StatusCode;
 use ecowatt_model::MonoMs;
 
-use super::error::Failure;
-use super::error_code::ErrorCode;
 use crate::limits::FULL_LINE_EVERY;
+use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
-use crate::sparing::Sparing;
+
+/// What the outcome of a request says about the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Something was stored.
+    Stored,
+    /// Something could not be stored for want of space.
+    Full,
+    /// Nothing had to be stored.
+    Nothing,
+}
 
 /// What was logged about the disk's space.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct DiskSpace {
     is_logged: AtomicBool,
-    line: Sparing,
+    line: LogLimit,
 }
 
-impl Default for Space {
+impl Default for DiskSpace {
     fn default() -> Self {
-        Self { is_logged: AtomicBool::new(false), line: Sparing::new(FULL_LINE_EVERY) }
+        Self { is_logged: AtomicBool::new(false), line: LogLimit::new(FULL_LINE_EVERY) }
     }
 }
 
-impl Space {
+impl DiskSpace {
     /// Notes how a request ended. Device messages are noted by ingest, because a repeated message
-    /// is answered without storing anything. Of the API's answers, 201 means that something was
-    /// stored.
-    pub(super) fn note(
-        &self,
-        metrics: &Metrics,
-        now: MonoMs,
-        status: StatusCode,
-        failure: Option<&Failure>,
-    ) {
-        if failure.is_some_and(|failure| failure.code == ErrorCode::StorageFull) {
+    /// is answered without storing anything.
+    pub(crate) fn note(&self, metrics: &Metrics, now: MonoMs, evidence: Evidence) {
+        if evidence == Evidence::Full {
             metrics.storage_full.set(true);
-            if self.line.speak(now).is_some() {
+            if self.line.allow(now).is_some() {
                 self.is_logged.store(true, Ordering::Relaxed);
                 tracing::error!("disk full: writes are rejected until space is freed");
             }
-        } else if status == StatusCode::CREATED {
+        } else if evidence == Evidence::Stored {
             metrics.storage_full.set(false);
         }
         // The common case only loads the flag, which leaves the cache line to the other threads.
