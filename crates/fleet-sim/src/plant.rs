@@ -15,7 +15,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_profile::sunspec::{Discovery, Found, ProbeAnswer};
 use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
-use crate::world::Threads;
+use crate::scenario::Threads;
 
 /// Rows between two calls of `progress`.
 const REPORT_ROWS: usize = 500;

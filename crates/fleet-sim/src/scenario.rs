@@ -32,6 +32,24 @@ pub struct Scenario {
     pub traced: Option<DeviceNumber>,
 }
 
+/// How the work is spread over threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    One,
+    /// Devices on one thread, the server on another.
+    Two,
+}
+
+impl Threads {
+    /// Returns how many threads may compute at once.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
 /// 2026-06-01T00:00:00Z, when every simulation begins.
 pub const START: UnixMs = UnixMs(1_780_272_000_000);
 

@@ -21,29 +21,11 @@ use crate::network::Message;
 use crate::plant::Plants;
 use crate::random::Random;
 use crate::report::Report;
-use crate::scenario::{START, Scenario};
+use crate::scenario::{START, Scenario, Threads};
 use crate::server::{FromServer, Server, ServerError, drive, number};
 use crate::trace::Digest;
 use crate::truth::Verdict;
 use crate::violation::{Invariant, Violation};
-
-/// How the work is spread over threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    One,
-    /// Devices on one thread, the server on another.
-    Two,
-}
-
-impl Threads {
-    /// Returns how many threads may compute at once.
-    pub(crate) fn count(self) -> usize {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-        }
-    }
-}
 
 /// Called with the fraction done, from 0 to 1, and the current phase.
 pub type Progress<'a> = &'a (dyn Fn(f64, &'static str) + Sync);

@@ -11,7 +11,7 @@ use crate::physics::plant::{OperatingState, Plant, Reading, Weather};
 use crate::registers::{Image, Registers};
 use crate::replayed::{Replayed, Rows};
 use crate::series::Series;
-use crate::tabulated::Tabulation;
+use crate::tabulation::Tabulation;
 
 /// Where an inverter's registers come from.
 #[derive(Debug, Clone)]
@@ -32,6 +32,12 @@ pub enum Table {
     Holding,
     /// Function 4.
     Input,
+}
+
+impl From<Arc<Tabulation>> for RegisterSource {
+    fn from(table: Arc<Tabulation>) -> Self {
+        Self::Tabulated(table)
+    }
 }
 
 /// A simulated or replayed inverter.

@@ -18,11 +18,12 @@ mod scale;
 pub mod series;
 mod serve;
 pub mod station;
-pub mod tabulated;
+pub mod tabulate;
+mod tabulation;
 
 pub use config::{Config, ConfigError, Map, PvString, Site};
 pub use inverter::{Inverter, RegisterSource, Table};
 pub use physics::plant::{OperatingState, Reading, Weather};
 pub use registers::Image;
 pub use serve::{Addresses, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve};
-pub use tabulated::Tabulation;
+pub use tabulation::Tabulation;

@@ -10,7 +10,7 @@ use ecowatt_model::UnixMs;
 use crate::config::Map;
 use crate::registers::{self, Image, slice};
 use crate::series::Series;
-use crate::tabulated::Tabulation;
+use crate::tabulation::Tabulation;
 
 /// Rows over time, at an instant.
 #[derive(Debug, Clone)]

@@ -21,16 +21,6 @@ type Uses = BTreeMap<Module, BTreeSet<Module>>;
 /// and its entry with it; it may not grow. Reviews accept no new entries.
 const KNOWN: &[(&str, &[&str], &str)] = &[
     (
-        "fleet-sim",
-        &["audit", "bus", "device", "plant", "report", "world"],
-        "the world is one value: its parts, the audit and the report read each other's counts",
-    ),
-    (
-        "inverter-sim",
-        &["inverter", "replayed", "tabulated"],
-        "a tabulation is computed by an inverter, and is what another one runs on",
-    ),
-    (
         "server",
         &["http::auth", "http::devices", "http::extract", "http::request", "http::sites"],
         "extractors name the errors of routes, and routes take extractors",

@@ -1,38 +1,21 @@
-//! An inverter's registers computed in advance, for many reads in little time.
+//! Computes an inverter's registers in advance, for many reads in little time.
 //!
 //! The physics costs a microsecond or two for each second that it advances, however often it is
-//! read; a lookup in a table costs a division. Nothing is modelled here: each row is what the
-//! physics showed at its instant. A limit that is written is read back and changes no row.
+//! read. A limit that is written to the table's inverter is read back and changes no row.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_model::UnixMs;
 
-use crate::config::{Config, ConfigError, Map};
+use crate::config::{Config, ConfigError};
 use crate::inverter::{Inverter, RegisterSource};
 use crate::physics::plant::Weather;
-use crate::registers::slice;
+use crate::tabulation::Tabulation;
 
 /// Maximum number of rows: almost two years at a minute.
 pub const ROWS_MAX: usize = 1_000_000;
 /// Maximum step; the physics treats a step of more than a week as a time without power.
 pub const STEP_MAX: Duration = Duration::from_secs(86_400);
-
-/// An inverter's registers at equally spaced instants.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tabulation {
-    config: Config,
-    start: UnixMs,
-    step_ms: i64,
-    /// Address of the first register.
-    first: u16,
-    /// Registers of one row.
-    width: usize,
-    words: Vec<u16>,
-    asleep: Vec<bool>,
-    lifetime_wh: Vec<u64>,
-}
 
 impl Tabulation {
     /// Runs the physics from `start` and records the registers then and after every `step`, `rows`
@@ -88,86 +71,14 @@ impl Tabulation {
         }
         Ok(Self { config, start, step_ms, first, width, words, asleep, lifetime_wh })
     }
-
-    /// The plant that was computed.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The register map of its rows.
-    #[must_use]
-    pub fn map(&self) -> Map {
-        self.config.map
-    }
-
-    /// The instant of its first row.
-    #[must_use]
-    pub fn start(&self) -> UnixMs {
-        self.start
-    }
-
-    /// Number of rows.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.asleep.len()
-    }
-
-    /// The instant of a row.
-    #[must_use]
-    pub fn shown_at(&self, row: usize) -> UnixMs {
-        let steps = i64::try_from(row).unwrap_or(i64::MAX);
-        UnixMs(self.start.0.saturating_add(steps.saturating_mul(self.step_ms)))
-    }
-
-    /// The row for `at`: the last that is not after it; before the first row, the first.
-    #[must_use]
-    pub fn row(&self, at: UnixMs) -> usize {
-        let steps = at.0.saturating_sub(self.start.0) / self.step_ms;
-        usize::try_from(steps).unwrap_or(0).min(self.rows() - 1)
-    }
-
-    /// Every register at `at`, from [`Tabulation::first_register`] on.
-    #[must_use]
-    pub fn registers(&self, at: UnixMs) -> &[u16] {
-        let from = self.row(at) * self.width;
-        &self.words[from..from + self.width]
-    }
-
-    /// The address of the first register.
-    #[must_use]
-    pub fn first_register(&self) -> u16 {
-        self.first
-    }
-
-    /// Returns `count` registers from `address` on at `at`; `None` if any of them does not exist.
-    #[must_use]
-    pub fn words(&self, at: UnixMs, address: u16, count: u16) -> Option<&[u16]> {
-        slice(self.first, self.registers(at), address, count).ok()
-    }
-
-    /// Whether it was asleep at `at`.
-    #[must_use]
-    pub fn is_asleep(&self, at: UnixMs) -> bool {
-        self.asleep[self.row(at)]
-    }
-
-    /// The lifetime counter at `at` in whole watt-hours, even if the map does not show it.
-    #[must_use]
-    pub fn lifetime_wh(&self, at: UnixMs) -> u64 {
-        self.lifetime_wh[self.row(at)]
-    }
-}
-
-impl From<Arc<Tabulation>> for RegisterSource {
-    fn from(table: Arc<Tabulation>) -> Self {
-        Self::Tabulated(table)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::Map;
     use crate::inverter::Table;
 
     /// 2026-06-21T11:00Z.
