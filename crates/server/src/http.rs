@@ -7,7 +7,9 @@
 
 mod admission;
 mod answer;
+mod app;
 mod auth;
+mod change_refused;
 mod claims;
 mod devices;
 mod document;
@@ -22,6 +24,7 @@ mod listen;
 mod pages;
 mod profiles;
 mod request;
+mod request_id;
 mod session;
 mod sites;
 mod status;
@@ -30,79 +33,21 @@ mod system;
 mod telemetry;
 mod tokens;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use ecowatt_clock::Clock;
-use ecowatt_store::Store;
-use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use admission::{Admission, Connections, Door, Proxies, Share};
-pub(crate) use answer::Answers;
-pub use document::document;
-pub(crate) use host::Hosts;
-pub(crate) use listen::listen;
-pub(crate) use status::Readiness;
-
-use crate::access::{Access, Right};
-use crate::disk_space::DiskSpace;
-use crate::edit::Editor;
-use crate::enrolment::Enrolment;
-use crate::fleet::Fleet;
-use crate::history::History;
-use crate::ingest::Ingest;
+use crate::access::Right;
 use crate::limits::JSON_BYTES_MAX;
-use crate::live::Live;
-use crate::log_limit::LogLimit;
-use crate::metrics::Metrics;
-use crate::throttle::Throttle;
-
-/// The state of the routes.
-pub(crate) type App = Arc<Shared>;
-
-/// The subject modules and the places that requests compete for.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    /// Real time, for what concerns clients rather than devices.
-    pub(crate) world: Clock,
-    pub(crate) live: Live,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access: Access,
-    pub(crate) fleet: Fleet,
-    pub(crate) history: History,
-    pub(crate) enrolment: Enrolment,
-    pub(crate) editor: Editor,
-    pub(crate) ingest: Ingest,
-    /// Wrong codes for claims.
-    pub(crate) wrong_codes: Mutex<Throttle>,
-    /// Places for requests in flight and for event streams.
-    pub(crate) admission: Admission,
-    /// The proxies that may name the client.
-    pub(crate) proxies: Proxies,
-    /// The host names that the server answers to.
-    pub(crate) hosts: Hosts,
-    /// Limits the log line about requests rejected because of overload.
-    pub(crate) put_off: LogLimit,
-    /// Limits the log line about refused log-ins and enrolments.
-    pub(crate) refused: LogLimit,
-    /// Logs that the disk is full, and that it has space again.
-    pub(crate) disk_space: DiskSpace,
-    /// Turns and memory for large answers.
-    pub(crate) answers: Answers,
-    /// Whether the store can be written and read.
-    pub(crate) readiness: Readiness,
-    /// Whether browsers reach the server through TLS.
-    pub(crate) is_https: bool,
-    /// Becomes true when the server stops.
-    pub(crate) stop: watch::Receiver<bool>,
-}
+pub(crate) use admission::{Connections, Door, Share};
+pub(crate) use app::{App, AppState};
+pub use document::document;
+pub(crate) use listen::listen;
 
 /// Routes that need no token.
 fn open() -> OpenApiRouter<App> {

@@ -9,6 +9,7 @@
 //! [`link`] opens messages and seals replies, [`intake`] does the rest. Another protocol needs only
 //! another module like [`link`], which makes a [`delivery::Delivery`] of what it opens.
 
+mod batch;
 mod calendar;
 mod decode;
 mod delivery;

@@ -1,9 +1,9 @@
 //! The server: takes and stores what devices send, and answers operators.
 //!
 //! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
-//! `enrolment`, `fleet`, `history`, `access`, `live`) over `ecowatt-store`. Subject modules know
-//! neither axum nor status codes; only `http` does. `state_reconciler` and `packing` are reconcilers: they
-//! take no input and may run at any time.
+//! `enrolment`, `fleet`, `history`, `access`, `live`; `subjects` builds them) over `ecowatt-store`.
+//! Subject modules know neither axum nor status codes; only `http` does. `state_reconciler` and
+//! `packing` are reconcilers: they take no input and may run at any time.
 
 pub mod access;
 mod config;
@@ -23,6 +23,7 @@ pub mod packing;
 mod serve;
 mod state_reconciler;
 mod stop;
+mod subjects;
 mod text;
 mod throttle;
 mod time;

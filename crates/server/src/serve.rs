@@ -1,7 +1,7 @@
 //! Starts the server's parts, and stops them in order.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ecowatt_clock::Clock;
 use ecowatt_store::{Store, StoreError};
@@ -9,27 +9,15 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::{self, Access, AccessError};
+use crate::access::{self, AccessError};
 use crate::config::{Config, ConfigError};
-use crate::disk_space::DiskSpace;
-use crate::edit::{self, Editor};
-use crate::enrolment::Enrolment;
-use crate::entropy::Entropy;
-use crate::fleet::Fleet;
-use crate::history::History;
-use crate::http::{
-    self, Admission, Answers, Connections, Door, Hosts, Proxies, Readiness, Share, Shared,
-};
-use crate::ingest::Ingest;
+use crate::edit;
+use crate::http::{self, AppState, Connections, Door, Share};
 use crate::limits::{
     BACKLOG, CONNECTIONS_MAX, DEVICE_CONNECTIONS_MAX, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX,
-    PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY,
 };
-use crate::live::Live;
-use crate::log_limit::LogLimit;
-use crate::metrics::Metrics;
-use crate::packing;
-use crate::state_reconciler;
+use crate::subjects::Subjects;
+use crate::{packing, state_reconciler};
 
 /// A running server.
 #[derive(Debug)]
@@ -91,12 +79,13 @@ pub async fn serve(
     let device_address = devices.as_ref().map(|(_, address)| *address);
 
     let (stop, stopping) = watch::channel(false);
-    let app = Arc::new(shared(&config, store, clock, stopping.clone()));
+    let subjects = Subjects::new(&config, store, clock);
+    let app = Arc::new(AppState::new(&config, subjects, stopping.clone()));
     let url = config.base_url(address);
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
-    let world = app.world;
+    let real_time = app.real_time;
     let share = Share(config.address_share);
     let doors = [
         (Door::Main, CONNECTIONS_MAX, Some(listener)),
@@ -106,7 +95,7 @@ pub async fn serve(
     let store = app.store.clone();
     let tasks = tokio::spawn(async move {
         let listen = doors.into_iter().filter_map(|(door, connections_max, listener)| {
-            let connections = Connections::new(world, share, connections_max);
+            let connections = Connections::new(real_time, share, connections_max);
             let router = http::router(&app, door);
             let (app, stopping) = (Arc::clone(&app), stopping.clone());
             Some(tokio::spawn(http::listen(listener?, connections, router, app, stopping)))
@@ -123,7 +112,7 @@ pub async fn serve(
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             () = lost => Err(StoreLost::Writer),
-            failure = failing_medium(&app_store, world) => Err(StoreLost::Medium(failure)),
+            failure = failing_medium(&app_store, real_time) => Err(StoreLost::Medium(failure)),
         };
         match &outcome {
             Ok(()) => tracing::info!("server stops"),
@@ -146,14 +135,14 @@ pub async fn serve(
 /// Ready when the medium has failed at every check for [`MEDIUM_FAILS_MAX`]. Going on would not
 /// help: a disk that was detached and attached again has other files than the open ones, and only
 /// a start finds what is left of a log that was cut.
-async fn failing_medium(store: &Store, world: Clock) -> StoreError {
+async fn failing_medium(store: &Store, real_time: Clock) -> StoreError {
     let mut since = None;
     loop {
         tokio::time::sleep(LOOK_AT_MEDIUM_EVERY).await;
         match store.check_writer().await {
             Err(failure) if failure.is_of_medium() => {
-                let since = *since.get_or_insert(world.mono());
-                if world.mono().since(since) >= MEDIUM_FAILS_MAX {
+                let since = *since.get_or_insert(real_time.mono());
+                if real_time.mono().since(since) >= MEDIUM_FAILS_MAX {
                     return failure;
                 }
             }
@@ -177,49 +166,6 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Builds the subject modules on one store.
-pub(crate) fn shared(
-    config: &Config,
-    store: Store,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
-) -> Shared {
-    let world = Clock::system();
-    let share = Share(config.address_share);
-    let live = Live::default();
-    let metrics = Arc::new(Metrics::default());
-    Shared {
-        clock,
-        world,
-        access: Access::new(store.clone(), clock),
-        fleet: Fleet::new(store.clone(), clock, config.silent_after),
-        history: History::new(store.clone(), clock),
-        enrolment: Enrolment::new(store.clone(), clock),
-        editor: Editor::new(store.clone()),
-        ingest: Ingest::new(
-            store.clone(),
-            clock,
-            Entropy::system(),
-            live.clone(),
-            Arc::clone(&metrics),
-        ),
-        wrong_codes: Mutex::default(),
-        admission: Admission::new(share),
-        proxies: Proxies::new(config.trusted_proxies.clone()),
-        hosts: Hosts::new(config.host_names()),
-        put_off: LogLimit::new(PUT_OFF_LINE_EVERY),
-        refused: LogLimit::new(REFUSED_LINE_EVERY),
-        disk_space: DiskSpace::default(),
-        answers: Answers::default(),
-        readiness: Readiness::default(),
-        is_https: config.is_https(),
-        stop,
-        live,
-        metrics,
-        store,
-    }
 }
 
 impl Running {

@@ -12,7 +12,7 @@ use ecowatt_store::By;
 use super::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
-use super::request::RequestId;
+use super::request_id::RequestId;
 use crate::access::{AccessError, Principal, Right, SessionSecret};
 use crate::limits::SESSION_LIFETIME;
 

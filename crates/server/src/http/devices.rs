@@ -15,17 +15,17 @@ use ecowatt_api::{
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{By, ClaimFor, DeviceQuery, EditDevice, EditError, LatestReading};
+use ecowatt_store::{By, ClaimFor, DeviceQuery, EditDevice, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
 use super::auth::{Acting, Caller};
+use super::change_refused::change_refused;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
-use crate::edit::ChangeError;
 use crate::enrolment::{ClaimError, ClaimRequest};
 use crate::fleet::{Detail, Overview, api_state, decimals, scaled, stored_state};
 use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
@@ -109,7 +109,7 @@ pub(super) async fn find_device(
     State(app): State<App>,
     DevicePath(device): DevicePath,
 ) -> Result<Json<DeviceDetail>, ApiError> {
-    let detail = app.fleet.detail(device).await?.ok_or_else(device_unknown)?;
+    let detail = app.fleet.detail(device).await?.ok_or_else(ApiError::device_unknown)?;
     Ok(Json(device_detail(&detail)))
 }
 
@@ -203,7 +203,7 @@ pub(super) async fn delete_device_keys(
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
     if !app.enrolment.revoke(by, number).await? {
-        return Err(device_unknown());
+        return Err(ApiError::device_unknown());
     }
     app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "keys revoked, claim codes voided");
@@ -241,7 +241,10 @@ pub(super) async fn update_device(
         site: body.site.map(|site| (site.name, site.time_zone)),
         keeps_past_days: body.keep_past_days,
     };
-    app.editor.device(by, change).await.map_err(|error| change_refused(error, device_unknown))?;
+    app.editor
+        .device(by, change)
+        .await
+        .map_err(|error| change_refused(error, ApiError::device_unknown))?;
     app.ingest.forget_places();
     tracing::info!(by = %caller, device_id = %number, "device changed");
     Ok(Json(Updated { warning: app.editor.warning(number).await? }))
@@ -268,7 +271,7 @@ pub(super) async fn delete_device(
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
     if !app.editor.delete(by, number).await? {
-        return Err(device_unknown());
+        return Err(ApiError::device_unknown());
     }
     app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "device deleted");
@@ -295,45 +298,11 @@ pub(super) async fn reset_device(
 ) -> Result<StatusCode, ApiError> {
     let number = device.number();
     if !app.editor.reset(by, number).await? {
-        return Err(device_unknown());
+        return Err(ApiError::device_unknown());
     }
     app.ingest.forget_keys(number);
     tracing::info!(by = %caller, device_id = %number, "device reset, keys revoked");
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Converts why a device or site was not changed; `unknown` makes the error for a missing one.
-pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> ApiError {
-    let text = error.to_string();
-    let conflict = |code, text| ApiError::new(StatusCode::CONFLICT, code, text);
-    match error {
-        ChangeError::Name => ApiError::bad_request(ErrorCode::InvalidName, text),
-        ChangeError::TimeZone(_) => ApiError::bad_request(ErrorCode::InvalidTimeZone, text),
-        ChangeError::Edit(error) => match error {
-            EditError::Store(error) => error.into(),
-            EditError::Unknown => unknown(),
-            EditError::UnknownSite => ApiError::bad_request(
-                ErrorCode::SiteUnknown,
-                "there is no site of that name yet; give its time zone to make it",
-            ),
-            EditError::NameTaken => conflict(ErrorCode::SiteNameTaken, text),
-            EditError::OtherTimeZone(_) => conflict(ErrorCode::SiteInOtherTimeZone, text),
-            EditError::InUse => conflict(
-                ErrorCode::SiteInUse,
-                "the site has devices; move or delete them first".into(),
-            ),
-            EditError::HasDays => conflict(
-                ErrorCode::PastDays,
-                "energy and statistics of past days are cut by the present time zone and stay so, and \
-                 today's are a mixture; `keep_past_days` says that this may be so"
-                    .into(),
-            ),
-        },
-    }
-}
-
-pub(super) fn device_unknown() -> ApiError {
-    ApiError::not_found(ErrorCode::DeviceUnknown, "there is no such device")
 }
 
 impl From<ClaimError> for ApiError {
@@ -341,7 +310,7 @@ impl From<ClaimError> for ApiError {
         let code = match error {
             ClaimError::Store(error) => return error.into(),
             ClaimError::NoFreeId | ClaimError::Random(_) => return Self::internal(error.into()),
-            ClaimError::UnknownDevice => return device_unknown(),
+            ClaimError::UnknownDevice => return ApiError::device_unknown(),
             ClaimError::OtherTimeZone(_) => {
                 return Self::new(
                     StatusCode::CONFLICT,

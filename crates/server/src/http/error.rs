@@ -65,6 +65,10 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn device_unknown() -> Self {
+        Self::not_found(ErrorCode::DeviceUnknown, "there is no such device")
+    }
+
     pub(crate) fn slow_body() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,

@@ -75,11 +75,11 @@ pub(super) async fn follow_events(
 async fn ended(app: App, caller: Principal) {
     let mut looks = interval(STREAM_LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let begun = app.world.mono();
+    let begun = app.real_time.mono();
     let mut confirmed = begun;
     loop {
         looks.tick().await;
-        let now = app.world.mono();
+        let now = app.real_time.mono();
         if now.since(begun) >= Kind::Waiting.deadline() {
             return;
         }

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::auth::Caller;
-use super::devices::device_unknown;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use crate::fleet::Reached;
@@ -54,7 +53,7 @@ impl FromRequestParts<App> for DevicePath {
             })?;
         let within = app.fleet.within(caller.scope());
         let device = within.device(device_number(&text)?).await?;
-        device.map(Self).ok_or_else(device_unknown)
+        device.map(Self).ok_or_else(ApiError::device_unknown)
     }
 }
 

@@ -17,8 +17,8 @@ use super::App;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::Peer;
-use super::request::RequestId;
 use super::request::seconds;
+use super::request_id::RequestId;
 use crate::enrolment::RedeemError;
 use crate::ingest::IngestError;
 
@@ -111,7 +111,7 @@ pub(super) async fn enrol(
         Err(RedeemError::Store(error)) => Err(error.into()),
         Err(RedeemError::Random(error)) => Err(ApiError::internal(error.into())),
         Err(error) => {
-            if let Some(others) = app.refused.allow(app.world.mono()) {
+            if let Some(others) = app.refused_line.allow(app.real_time.mono()) {
                 let from = peer.map(tracing::field::display);
                 tracing::warn!(%error, from, others, "enrolment refused");
             }
@@ -134,7 +134,7 @@ fn slow_down(app: &App, message: &[u8]) -> Result<(), ApiError> {
     let Ok(request) = Request::parse(message) else { return Ok(()) };
     let claim = request.claim();
     let mut wrong_codes = app.wrong_codes.lock().unwrap_or_else(PoisonError::into_inner);
-    wrong_codes.wrong(claim.as_str(), app.world.mono()).map_err(|wait| {
+    wrong_codes.wrong(claim.as_str(), app.real_time.mono()).map_err(|wait| {
         ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::TooManyAttempts,

@@ -60,7 +60,7 @@ pub(crate) async fn listen(
                 let address = peer.ip();
                 let held = places.open(address, app.proxies.trust(address));
                 let Some(held) = held else {
-                    if let Some(others) = all_at_work.allow(app.world.mono()) {
+                    if let Some(others) = all_at_work.allow(app.real_time.mono()) {
                         tracing::warn!(%address, others, "connection closed: all others are busy");
                     }
                     continue;
@@ -74,7 +74,7 @@ pub(crate) async fn listen(
                 });
             }
             Err(error) => {
-                if let Some(others) = not_accepted.allow(app.world.mono()) {
+                if let Some(others) = not_accepted.allow(app.real_time.mono()) {
                     tracing::warn!(%error, others, "connection not accepted");
                 }
                 // Usually file descriptors have run out; closing an idle connection frees one.

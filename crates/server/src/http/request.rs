@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::request::Parts;
+use axum::http::header::{self, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ecowatt_api::{Error, ErrorBody};
@@ -23,29 +22,9 @@ use super::admission::{Connection, Door, Kind};
 use super::error::{ApiError, Failure};
 use super::error_code::ErrorCode;
 use super::extract::Peer;
+use super::request_id::{REQUEST_ID, RequestId};
 use crate::disk_space::Evidence;
 use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Identifies a request in answers and in the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RequestId(u64);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for RequestId {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let id = parts.extensions.get().copied();
-        id.ok_or_else(|| ApiError::internal(anyhow::anyhow!("a request without an id")))
-    }
-}
 
 pub(crate) async fn process(
     State((app, door)): State<(App, Door)>,
@@ -56,7 +35,7 @@ pub(crate) async fn process(
     request.extensions_mut().insert(id);
     let kind = Kind::of(request.method(), request.uri().path());
     let span = span(kind, id, &request);
-    let started = app.world.mono();
+    let started = app.real_time.mono();
     let _in_flight = app.metrics.requests_in_flight.enter();
 
     let response = async {
@@ -66,7 +45,7 @@ pub(crate) async fn process(
     .instrument(span)
     .await;
 
-    let took = app.world.mono().since(started);
+    let took = app.real_time.mono().since(started);
     app.metrics.request_durations.observe(took);
     app.metrics.requests.add([kind.as_str(), class(response.status())], 1);
     response
@@ -160,7 +139,7 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
         _ if status == StatusCode::CREATED => Evidence::Stored,
         _ => Evidence::Nothing,
     };
-    app.disk_space.note(&app.metrics, app.world.mono(), evidence);
+    app.disk_space.note(&app.metrics, app.real_time.mono(), evidence);
     if status.is_client_error() || status.is_server_error() {
         // Devices read only the status of a link answer.
         if !kind.is_link() || failure.is_some() {
@@ -220,7 +199,7 @@ fn log(app: &App, status: StatusCode, failure: &Failure, id: RequestId) {
             "request failed"
         );
     } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        if let Some(others) = app.put_off.allow(app.world.mono()) {
+        if let Some(others) = app.overload_line.allow(app.real_time.mono()) {
             tracing::warn!(
                 code = failure.code.as_str(),
                 cause = cause.map(tracing::field::display),
@@ -274,12 +253,15 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::http::{Connections, Share};
+    use crate::http::{AppState, Connections, Share};
+    use crate::subjects::Subjects;
 
     fn app(folder: &std::path::Path) -> App {
         let store = Store::open(folder).unwrap();
         let (_, stop) = watch::channel(false);
-        Arc::new(crate::serve::shared(&Config::default(), store, Clock::system(), stop))
+        let config = Config::default();
+        let subjects = Subjects::new(&config, store, Clock::system());
+        Arc::new(AppState::new(&config, subjects, stop))
     }
 
     fn listen(
@@ -288,7 +270,7 @@ mod tests {
         app: &App,
         stopping: watch::Receiver<bool>,
     ) -> tokio::task::JoinHandle<()> {
-        let connections = Connections::new(app.world, Share(100), 64);
+        let connections = Connections::new(app.real_time, Share(100), 64);
         tokio::spawn(crate::http::listen(listener, connections, router, Arc::clone(app), stopping))
     }
 

@@ -13,7 +13,7 @@ use super::auth::{Acting, Caller, clear_cookie, set_cookie};
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath, Peer};
-use super::request::RequestId;
+use super::request_id::RequestId;
 use super::tokens::api_role;
 use crate::access::{AccessError, Opened, Principal};
 use crate::time::rfc3339;
@@ -172,7 +172,7 @@ fn record(app: &App, Peer(from): Peer, what: &'static str, outcome: Result<&Open
             "accepted"
         }
         Err(AccessError::Unknown | AccessError::SetupCode) => {
-            if let Some(others) = app.refused.allow(app.world.mono()) {
+            if let Some(others) = app.refused_line.allow(app.real_time.mono()) {
                 tracing::warn!(what, from, others, "log-in refused");
             }
             "refused"

@@ -8,7 +8,7 @@ use ecowatt_store::{EditSite, SiteId};
 
 use super::App;
 use super::auth::{Acting, Caller};
-use super::devices::change_refused;
+use super::change_refused::change_refused;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath};

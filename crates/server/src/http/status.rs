@@ -43,7 +43,7 @@ pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, 
     if *app.stop.borrow() {
         return Err(ApiError::busy());
     }
-    match app.readiness.check(&app.store, app.world).await {
+    match app.readiness.check(&app.store, app.real_time).await {
         Ok(()) => Ok("ready\n"),
         Err(StoreError::Io(_)) => Err(ApiError::storage_failed()),
         Err(StoreError::Damaged(_)) => Err(ApiError::storage_damaged()),
@@ -57,10 +57,10 @@ pub(super) async fn check_ready(State(app): State<App>) -> Result<&'static str, 
 pub(crate) struct Readiness(Mutex<Option<(MonoMs, Result<(), StoreError>)>>);
 
 impl Readiness {
-    async fn check(&self, store: &Store, world: Clock) -> Result<(), StoreError> {
+    async fn check(&self, store: &Store, real_time: Clock) -> Result<(), StoreError> {
         let mut last = self.0.lock().await;
         if let Some((at, known)) = &*last
-            && world.mono().since(*at) < READY_FOR
+            && real_time.mono().since(*at) < READY_FOR
         {
             return known.clone();
         }
@@ -80,7 +80,7 @@ impl Readiness {
                 Err(StoreError::Busy)
             }
         };
-        *last = Some((world.mono(), answered.clone()));
+        *last = Some((real_time.mono(), answered.clone()));
         answered
     }
 }

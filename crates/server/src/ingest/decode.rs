@@ -7,15 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
-use ecowatt_model::{BatchId, DeviceNumber, Mark, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_store::{NewBlock, StreamId, Summarise, Summary, TimeQuality};
 use ecowatt_wire::{Certainty, EpochStart, Refusal};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::calendar::Calendar;
-use super::delivery::{Batch, Samples, Stage};
-use super::sender::Sender;
 use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
 
@@ -88,7 +86,7 @@ impl Encoded {
 }
 
 /// Working memory for one batch.
-struct Working {
+pub(super) struct Working {
     codec: Codec,
     summarise: Summarise,
 }
@@ -111,7 +109,7 @@ impl std::fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    fn with<T>(&self, work: impl FnOnce(&mut Working) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Working) -> T) -> T {
         let held = self.lock().pop();
         let mut working = held.unwrap_or_else(|| {
             Box::new(Working {
@@ -137,7 +135,7 @@ impl Scratch {
 }
 
 /// Why a batch does not become a block.
-enum Stop {
+pub(super) enum Stop {
     Refused(Refusal),
     /// It brings more cells than the message may still bring.
     TooMany,
@@ -147,6 +145,15 @@ impl From<Refusal> for Stop {
     fn from(reason: Refusal) -> Self {
         Self::Refused(reason)
     }
+}
+
+/// What live views and metrics need of a batch once it is stored.
+#[derive(Debug)]
+pub(super) struct Samples {
+    pub(super) rows: u64,
+    /// Its newest sample; only in the message's newest batch of each inverter, and only if there
+    /// are live readers.
+    pub(super) live: Option<Newest>,
 }
 
 /// A sample as the device read it.
@@ -159,6 +166,14 @@ pub(super) struct Newest {
 }
 
 impl Newest {
+    pub(super) fn inverter(&self) -> SourceNumber {
+        self.stream.source
+    }
+
+    pub(super) fn at(&self) -> UnixMs {
+        self.at
+    }
+
     /// Returns the sample for live views.
     pub(super) fn live(&self, device: DeviceNumber) -> LiveSample {
         LiveSample {
@@ -168,39 +183,6 @@ impl Newest {
             values: values(&self.stream, &self.words, &self.marks),
         }
     }
-}
-
-/// Decodes, checks and summarises the sorted batches of a message, as many as bring `cells_max`
-/// cells, but at least one. Returns the cells that they bring.
-pub(super) fn decode(
-    batches: &mut [Batch],
-    scratch: &Scratch,
-    sender: &Sender,
-    received_at: UnixMs,
-    is_watched: bool,
-    cells_max: usize,
-) -> usize {
-    let mut calendar = Calendar::new(&sender.zone);
-    let mut cells = None;
-    for batch in &mut *batches {
-        let Some(encoded) = batch.take_sorted() else { continue };
-        let left = cells.map_or(usize::MAX, |cells| cells_max.saturating_sub(cells));
-        if left == 0 {
-            continue;
-        }
-        let decoded = scratch
-            .with(|working| block(encoded, working, &mut calendar, received_at, is_watched, left));
-        match decoded {
-            Ok((block, samples)) => {
-                cells = Some(cells.unwrap_or(0) + block.summary.cells());
-                batch.stage = Stage::Decoded(Box::new(block), samples);
-            }
-            Err(Stop::Refused(reason)) => batch.refuse(reason),
-            Err(Stop::TooMany) => {}
-        }
-    }
-    keep_newest(batches);
-    cells.unwrap_or(0)
 }
 
 /// Decodes and summarises a stored batch; none if it cannot be read.
@@ -231,24 +213,8 @@ pub(super) fn summarise(
     })
 }
 
-/// Keeps the live sample only in the batch with the newest sample of each inverter.
-fn keep_newest(batches: &mut [Batch]) {
-    let newest = |batch: &Batch| match &batch.stage {
-        Stage::Decoded(_, Samples { live: Some(live), .. }) => Some((live.stream.source, live.at)),
-        _ => None,
-    };
-    for place in 0..batches.len() {
-        let Some((inverter, t_ms)) = newest(&batches[place]) else { continue };
-        let is_older = batches.iter().enumerate().any(|(other, batch)| {
-            newest(batch).is_some_and(|(i, t)| i == inverter && (t, other) > (t_ms, place))
-        });
-        if is_older && let Stage::Decoded(_, samples) = &mut batches[place].stage {
-            samples.live = None;
-        }
-    }
-}
-
-fn block(
+/// Decodes, checks and summarises one batch, unless it brings more than `cells_max` cells.
+pub(super) fn block(
     batch: Encoded,
     working: &mut Working,
     calendar: &mut Calendar<'_>,

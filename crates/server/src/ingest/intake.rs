@@ -11,8 +11,9 @@ use ecowatt_wire::{Refusal, Refused};
 use tokio::sync::Semaphore;
 
 use super::IngestError;
-use super::decode::{self, Encoded, Scratch};
-use super::delivery::{Accepted, Batch, Delivery, Down, Report, Stage, refused, wanted};
+use super::batch::{self, Batch, Stage, refused, wanted};
+use super::decode::{Encoded, Scratch};
+use super::delivery::{Accepted, Delivery, Down, Report};
 use super::quota::Allowance;
 use super::sender::{Sender, Turn};
 use super::streams::{Announced, KnownStream, Streams};
@@ -250,7 +251,7 @@ impl Intake {
         let mut batches = std::mem::take(&mut delivery.batches);
         let decode = move || {
             let cells =
-                decode::decode(&mut batches, &scratch, &sender, received_at, is_watched, cells_max);
+                batch::decode(&mut batches, &scratch, &sender, received_at, is_watched, cells_max);
             (batches, cells)
         };
         if values <= DECODE_INLINE_VALUES_MAX {
@@ -281,7 +282,7 @@ impl Intake {
                 self.metrics.batches.add([outcome], u64::try_from(count).unwrap_or(u64::MAX));
             }
         };
-        let put_off = batches.iter().filter(|batch| matches!(batch.stage, Stage::PutOff)).count();
+        let put_off = batches.iter().filter(|batch| matches!(batch.stage, Stage::Deferred)).count();
         add("stored", receipt.stored.len());
         add("duplicate", usize::try_from(receipt.duplicates).unwrap_or(usize::MAX));
         add("deferred", receipt.deferred.len() + put_off);

@@ -15,10 +15,11 @@ use ecowatt_wire::{
 use sha2::{Digest as _, Sha256};
 
 use super::IngestError;
-use super::delivery::{
-    Accepted, Announcement, Batch, Delivery, Proof, Report, Stage, refused, wanted,
-};
+use super::batch::{Batch, Stage, refused, wanted};
+use super::delivery::{Accepted, Delivery, Report};
 use super::keyring::{Keyring, Known};
+use super::sender::Proof;
+use super::streams::Announcement;
 use crate::entropy::Entropy;
 
 /// The shortest time from message to reply that the reply reports. The device takes the server's

@@ -10,10 +10,18 @@ use ecowatt_wire::Refused;
 use jiff::tz::TimeZone;
 
 use super::IngestError;
-use super::delivery::Proof;
 use super::quota::Account;
 use crate::limits::REFUSED_LAYOUT_LINE_EVERY;
 use crate::log_limit::LogLimit;
+
+/// Identifies a message among those of its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// A number that grows with every message under one key.
+    pub(super) counter: Counter,
+    /// Tells two messages with the same number apart.
+    pub(super) digest: [u8; 32],
+}
 
 /// The device and key that sealed a message.
 #[derive(Debug)]

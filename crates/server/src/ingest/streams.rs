@@ -11,7 +11,6 @@ use ecowatt_store::{
     AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
 };
 
-use super::delivery::Announcement;
 use super::sender::Sender;
 
 /// Streams cached at once, about 100 bytes each; beyond that the cache is emptied.
@@ -26,6 +25,15 @@ pub(super) struct Decoding {
     pub(super) layout: Layout,
     pub(super) points: Vec<PointId>,
     pub(super) energy: EnergyPoints,
+}
+
+/// A device's announcement of what a stream number stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Announcement {
+    pub(super) number: StreamNumber,
+    pub(super) source: SourceNumber,
+    /// The layout's CBOR.
+    pub(super) layout: Vec<u8>,
 }
 
 /// What a stream number of a device stands for.

@@ -1,0 +1,57 @@
+//! What the server is made of: its subject modules, built on one store.
+
+use std::sync::Arc;
+
+use ecowatt_clock::Clock;
+use ecowatt_store::Store;
+
+use crate::access::Access;
+use crate::config::Config;
+use crate::edit::Editor;
+use crate::enrolment::Enrolment;
+use crate::entropy::Entropy;
+use crate::fleet::Fleet;
+use crate::history::History;
+use crate::ingest::Ingest;
+use crate::live::Live;
+use crate::metrics::Metrics;
+
+/// The subject modules. None of them knows HTTP.
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) live: Live,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+    pub(crate) fleet: Fleet,
+    pub(crate) history: History,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) editor: Editor,
+    pub(crate) ingest: Ingest,
+}
+
+impl Subjects {
+    pub(crate) fn new(config: &Config, store: Store, clock: Clock) -> Self {
+        let live = Live::default();
+        let metrics = Arc::new(Metrics::default());
+        Self {
+            access: Access::new(store.clone(), clock),
+            fleet: Fleet::new(store.clone(), clock, config.silent_after),
+            history: History::new(store.clone(), clock),
+            enrolment: Enrolment::new(store.clone(), clock),
+            editor: Editor::new(store.clone()),
+            ingest: Ingest::new(
+                store.clone(),
+                clock,
+                Entropy::system(),
+                live.clone(),
+                Arc::clone(&metrics),
+            ),
+            store,
+            clock,
+            live,
+            metrics,
+        }
+    }
+}
