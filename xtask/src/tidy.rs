@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::mutations;
 use crate::run::{Root, cargo, command, output};
 
-/// Crate, and the project's crates that it may use. Tests (dev-dependencies) may use anything.
+/// Crate, and the project's crates that it may use. Tests (dev-dependencies) may use anything. The
+/// table in ARCHITECTURE.md has the same rows.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
@@ -83,6 +84,8 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     let mut faults = Vec::new();
     manifests(root, &mut faults)?;
     sources(root, &mut faults)?;
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
+    compare_layers(&map, &mut faults);
     circles::check(root, &mut faults)?;
     language::check(root, &mut faults)?;
     // A change that moves the place of a mutation fails here, before the mutations are tried.
@@ -141,6 +144,24 @@ fn manifests(root: &Root, faults: &mut Vec<String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Compares the rows of ARCHITECTURE.md's table of dependencies with [`LAYERS`].
+fn compare_layers(map: &str, faults: &mut Vec<String>) {
+    const HEAD: &str = "| crate | may depend on |";
+    let rows = map.lines().skip_while(|line| *line != HEAD).skip(2);
+    let written: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    let row = |(layer, used): &(&str, &[&str])| {
+        let used = if used.is_empty() { "–".to_owned() } else { used.join(", ") };
+        format!("| {layer} | {used} |")
+    };
+    let checked: Vec<String> = LAYERS.iter().map(row).collect();
+    for row in checked.iter().filter(|row| !written.contains(&row.as_str())) {
+        faults.push(format!("ARCHITECTURE.md's table of dependencies lacks the row {row}"));
+    }
+    for row in written.iter().filter(|row| checked.iter().all(|checked| checked != *row)) {
+        faults.push(format!("ARCHITECTURE.md's table of dependencies has another row: {row}"));
+    }
 }
 
 /// Whether a manifest has every lint of the workspace, with `unsafe_code` denied (so that a module
@@ -219,6 +240,22 @@ mod tests {
     #[test]
     fn repository_keeps_its_rules() {
         check(&Root::find().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn tables_of_dependencies_are_the_same_in_both_places() {
+        let root = Root::find().unwrap();
+        let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+        let faults_of = |map: &str| {
+            let mut faults = Vec::new();
+            compare_layers(map, &mut faults);
+            faults.len()
+        };
+        assert_eq!(faults_of(&map), 0);
+        // One row lacks, and another is in its place.
+        assert_eq!(faults_of(&map.replace("| client | api |", "| client | api, server |")), 2);
+        assert_eq!(faults_of(&map.replace("| vfs | – |\n", "")), 1);
+        assert_eq!(faults_of(""), LAYERS.len());
     }
 
     #[test]
