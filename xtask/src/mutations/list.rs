@@ -637,6 +637,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "let _ = is_to_be_sealed;",
         )],
         breaks: "Delivered",
-        seed: 6,
+        seed: 1,
     },
 ];

@@ -25,6 +25,8 @@ const STREAM: u64 = 1 << 42;
 /// Most neighbouring sectors that fail at once.
 const SECTORS_MAX: u64 = 8;
 const SECTOR: usize = 512;
+/// Of twenty faults, those from this one on make a whole file inaccessible.
+const CLOSED_FROM: u64 = 17;
 /// Bytes at the end of a file that are hit more often, because newer records still matter.
 const TAIL: usize = 2_048;
 
@@ -63,15 +65,20 @@ impl Device {
     /// Destroys something on the medium.
     pub(super) fn fail_medium(&mut self, now: UnixMs) {
         self.medium.fails_at = next(&mut self.medium.random, self.medium.mean_ms, now);
-        let may_hit = |file: &FileState| file.len > 0 && file.is_durable && is_kept(&file.name);
-        let files: Vec<FileState> = self.disk.files().into_iter().filter(may_hit).collect();
         let random = &mut self.medium.random;
-        let drawn = random.below(u64::try_from(files.len()).unwrap_or(0));
-        let (how, from_end) = (random.below(20), random.below(2) == 0);
+        let (which, how, from_end) = (random.draw(), random.below(20), random.below(2) == 0);
         let (place, size) = (random.draw(), random.between(1, SECTORS_MAX));
-        let Some(file) = usize::try_from(drawn).ok().and_then(|drawn| files.get(drawn)) else {
-            return;
+        // Sectors and bits fail in what was durable. A file fails as a whole while it is written,
+        // too: the active segment is rarely durable to its end, because acknowledgements are not
+        // synced.
+        let is_whole_file = how >= CLOSED_FROM;
+        let may_hit = |file: &FileState| {
+            file.len > 0 && (file.is_durable || is_whole_file) && is_kept(&file.name)
         };
+        let files: Vec<FileState> = self.disk.files().into_iter().filter(may_hit).collect();
+        let count = u64::try_from(files.len()).unwrap_or(0).max(1);
+        let drawn = usize::try_from(which % count).unwrap_or(0);
+        let Some(file) = files.get(drawn) else { return };
         if file.name.starts_with("ledger") && !self.has_two_ledgers() {
             return;
         }
@@ -94,7 +101,7 @@ impl Device {
                 self.disk.rot(name, at, 1 << (size % 8));
                 (at..at + 1, "a bit has rotted")
             }
-            17 | 18 => {
+            CLOSED_FROM..=18 => {
                 self.disk.close(name, Closed::Contents);
                 (0..len, "a file cannot be opened")
             }
