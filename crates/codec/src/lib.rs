@@ -40,7 +40,7 @@ mod header;
 mod marks;
 mod predictor;
 mod priors;
-mod range_coder;
+pub mod range_coder;
 mod state;
 mod times;
 #[cfg(test)]

@@ -8,6 +8,9 @@
 //! The code word is the shortest one within the final interval; beyond its end, both sides assume
 //! zeros. The decoder can compute the encoder's `low` (what it has read minus what is left of it),
 //! so at the end it can check whether the bytes are exactly what an encoder would have written.
+//!
+//! Public for models of other numbers than the words of a batch, such as those of the server's
+//! packs.
 
 /// A byte is shifted out when the range falls below this.
 const RANGE_MIN: u32 = 1 << 24;
@@ -20,27 +23,32 @@ const UNIFORM_BITS: u32 = 16;
 /// Each bit moves it by 1/2^`PACE` of its error. It stays at least 2^`PACE` - 1 away from both
 /// ends, so no bit costs more than 16 - `PACE` and a tenth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Probability<const PACE: u32>(u16);
+pub struct Probability<const PACE: u32>(u16);
 
 /// Learns within a dozen bits; for bits without a prior.
-pub(crate) type Quick = Probability<4>;
+pub type Quick = Probability<4>;
 
 /// Learns slowly; for bits with a good prior.
-pub(crate) type Steady = Probability<6>;
+pub type Steady = Probability<6>;
 
 impl<const PACE: u32> Probability<PACE> {
-    pub(crate) const EVEN: Self = Self(1 << 15);
+    /// Nothing is known: both are equally likely.
+    pub const EVEN: Self = Self(1 << 15);
 
     /// Creates a prior of `set` in 1/65,536.
-    pub(crate) const fn new(set: u16) -> Self {
+    #[must_use]
+    pub const fn new(set: u16) -> Self {
         Self(set)
     }
 
-    pub(crate) fn set(self) -> u16 {
+    /// Returns how likely a set bit is, in 1/65,536.
+    #[must_use]
+    pub fn set(self) -> u16 {
         self.0
     }
 
-    pub(crate) fn learn(&mut self, bit: bool) {
+    /// Moves towards a bit that was seen.
+    pub fn learn(&mut self, bit: bool) {
         if bit {
             self.0 += (u16::MAX - self.0) >> PACE;
         } else {
@@ -50,7 +58,7 @@ impl<const PACE: u32> Probability<PACE> {
 }
 
 /// One direction of the range coder.
-pub(crate) trait Coder {
+pub trait Coder {
     /// Codes one bit with a probability that learns from it.
     fn bit<const PACE: u32>(&mut self, probability: &mut Probability<PACE>, bit: bool) -> bool;
 
@@ -102,7 +110,8 @@ pub(crate) trait Coder {
 }
 
 /// Writes a code word into a buffer; bytes that do not fit are counted and dropped.
-pub(crate) struct Encoder<'a> {
+#[derive(Debug)]
+pub struct Encoder<'a> {
     out: &'a mut [u8],
     len: usize,
     low: u32,
@@ -110,12 +119,14 @@ pub(crate) struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    pub(crate) fn new(out: &'a mut [u8]) -> Self {
+    /// Starts a code word at the beginning of a buffer.
+    pub fn new(out: &'a mut [u8]) -> Self {
         Self { out, len: 0, low: 0, range: u32::MAX }
     }
 
     /// Ends the code word and returns its length, or `None` if the buffer was too small.
-    pub(crate) fn finish(mut self) -> Option<usize> {
+    #[must_use]
+    pub fn finish(mut self) -> Option<usize> {
         let last = shortest(self.low, self.range);
         self.advance(last.wrapping_sub(self.low));
         for byte in last.to_be_bytes() {
@@ -182,7 +193,7 @@ impl Coder for Encoder<'_> {
 
 /// Reads a code word.
 #[derive(Debug)]
-pub(crate) struct Decoder<'a> {
+pub struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
     /// The four bytes of the code word at the current position of the range.
@@ -194,13 +205,18 @@ pub(crate) struct Decoder<'a> {
 }
 
 /// The bytes do not end like an encoder's code word.
-pub(crate) enum EndError {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndError {
+    /// There are bytes after the code word.
     Trailing,
+    /// An encoder would have written other bytes.
     Refused,
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Starts reading a code word.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         let mut decoder =
             Self { bytes, at: 0, window: 0, code: 0, range: u32::MAX, is_rejected: false };
         for _ in 0..4 {
@@ -210,12 +226,16 @@ impl<'a> Decoder<'a> {
     }
 
     /// Whether a symbol was rejected.
-    pub(crate) fn is_rejected(&self) -> bool {
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
         self.is_rejected
     }
 
     /// Checks, after everything is read, that an encoder would have written exactly these bytes.
-    pub(crate) fn finish(&self) -> Result<(), EndError> {
+    ///
+    /// # Errors
+    /// If it would not have.
+    pub fn finish(&self) -> Result<(), EndError> {
         if self.bytes.len() > self.at || self.bytes.last() == Some(&0) {
             return Err(EndError::Trailing);
         }
