@@ -337,6 +337,7 @@ fn name_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Samples => "samples",
         Kind::Minutes => "minutes",
+        Kind::Quarters => "quarters",
         Kind::Days => "days",
         Kind::Energy => "energy",
         Kind::States => "states",

@@ -21,6 +21,7 @@ use ecowatt_clock::Clock;
 use ecowatt_codec::{DecodeError, Decoder, State};
 use ecowatt_model::{Mark, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::{Kind, Layout};
+use ecowatt_store::limits::buckets_max;
 use ecowatt_store::{
     Aggregate, Bucket, EnergyFigure, LocalDate, Point, PointId, Store, StoreError, Stream,
     StreamId, Stretch, TimeQuality, TimeRange,
@@ -332,11 +333,15 @@ impl History {
             };
             let Some(last) = buckets.last() else { return Ok(()) };
             wanted.from = UnixMs(last.start.0.saturating_add(1));
+            let is_all = buckets.len() < buckets_max(ids.len());
             for Bucket { start, aggregates } in buckets {
                 if answer.is_full(rows_max) {
                     return Ok(());
                 }
                 push_bucket(answer, columns, start, &aggregates);
+            }
+            if is_all {
+                return Ok(());
             }
         }
     }

@@ -268,3 +268,8 @@ const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);
 /// that puts each batch into a day of its own gets no more of the readers' time than about 20 ms an
 /// hour.
 pub const PACK_LOOKS_MAX: u32 = 100;
+
+/// Packs of rows of one kind that one pass makes, or looks at in vain, for an inverter: a year's
+/// minutes take four passes. A device that sends late batches for many days then waits for itself
+/// alone.
+pub const ROW_PACKS_MAX: u32 = 100;

@@ -1,19 +1,21 @@
-//! Keeps what is stored small: batches of days that are over are encoded together.
+//! Keeps what is stored small: batches of days that are over are encoded together, and so are their
+//! minutes, quarter hours and edges of energy.
 //!
 //! This reconciler takes no input but the store and the time; it may run any time and any number of
 //! times, and stop anywhere. It remembers where a pass ended only to bound the work of the next one.
 //! A pack and the blocks that it replaces change in one commit, so each batch is there once whatever
-//! happens. Batches that come late for a day get a pack of their own.
+//! happens. Batches that come late for a day get a pack of their own; what they add to roll-ups and
+//! edges is added to the packs of these.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
-use ecowatt_store::{Pack, Store, StoreError, TimeRange};
+use ecowatt_store::{Pack, RowKind, RowPack, Store, StoreError, TimeRange};
 use tokio::sync::watch;
 
-use crate::limits::{PACK_AFTER, PACK_LOOKS_MAX, PACK_PAUSE};
+use crate::limits::{PACK_AFTER, PACK_LOOKS_MAX, PACK_PAUSE, ROW_PACKS_MAX};
 use crate::stop::stopped;
 
 /// How often all inverters are looked at.
@@ -58,7 +60,7 @@ fn is_over_before(now: UnixMs) -> UnixMs {
 pub async fn pack_all(store: &Store, before: UnixMs, pause: Duration) -> Result<u64, StoreError> {
     let mut packing = Packing::new(store.clone(), pause);
     let mut packed = packing.pass(before).await?;
-    while !packing.goes_on_at.is_empty() {
+    while !packing.is_done() {
         packed += packing.pass(before).await?;
     }
     Ok(packed)
@@ -73,12 +75,14 @@ pub struct Packing {
     /// Where the next pass goes on with inverters that had more days than a pass looks at; the others
     /// are looked at from their first batch on.
     goes_on_at: BTreeMap<(DeviceNumber, SourceNumber), UnixMs>,
+    /// The same for rows.
+    rows_go_on_at: BTreeMap<(DeviceNumber, SourceNumber, RowKind), i64>,
 }
 
 impl Packing {
     #[must_use]
     pub fn new(store: Store, pause: Duration) -> Self {
-        Self { store, pause, goes_on_at: BTreeMap::new() }
+        Self { store, pause, goes_on_at: BTreeMap::new(), rows_go_on_at: BTreeMap::new() }
     }
 
     /// Packs what begins before an instant; returns how many batches were packed. Batches that are
@@ -95,12 +99,20 @@ impl Packing {
             let Some(last) = inverters.last() else { return Ok(packed) };
             after = Some(*last);
             for inverter in inverters {
-                packed += self.pack_inverter(inverter, before).await?;
+                packed += self.pack_batches(inverter, before).await?;
+                for kind in RowKind::ALL {
+                    self.pack_rows(inverter, kind, before).await?;
+                }
             }
         }
     }
 
-    async fn pack_inverter(
+    /// Whether the last pass left nothing that another one would pack.
+    fn is_done(&self) -> bool {
+        self.goes_on_at.is_empty() && self.rows_go_on_at.is_empty()
+    }
+
+    async fn pack_batches(
         &mut self,
         (device, source): (DeviceNumber, SourceNumber),
         before: UnixMs,
@@ -132,5 +144,32 @@ impl Packing {
                 tokio::time::sleep(self.pause).await;
             }
         }
+    }
+
+    /// Packs the rows of a kind, [`ROW_PACKS_MAX`] packs at most: the rest waits for the next pass.
+    async fn pack_rows(
+        &mut self,
+        (device, source): (DeviceNumber, SourceNumber),
+        kind: RowKind,
+        before: UnixMs,
+    ) -> Result<(), StoreError> {
+        let place = (device, source, kind);
+        let mut from = self.rows_go_on_at.remove(&place).unwrap_or(i64::MIN);
+        for _ in 0..ROW_PACKS_MAX {
+            let loose = self.store.loose_rows(device, source, kind, from, before).await?;
+            let Some(loose) = loose else { return Ok(()) };
+            from = loose.next();
+            let Ok(pack) = tokio::task::spawn_blocking(move || RowPack::new(loose)).await else {
+                return Err(StoreError::Closed);
+            };
+            let Some(pack) = pack else { continue };
+            // Rows that changed meanwhile are packed in the next pass.
+            self.store.keep_row_pack(device, source, pack).await?;
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
+        }
+        self.rows_go_on_at.insert(place, from);
+        Ok(())
     }
 }

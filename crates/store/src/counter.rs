@@ -82,10 +82,10 @@ pub(crate) struct Link {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ends {
-    first: CounterReading,
-    last: CounterReading,
-    limits: CounterLimits,
+pub(crate) struct Ends {
+    pub(crate) first: CounterReading,
+    pub(crate) last: CounterReading,
+    pub(crate) limits: CounterLimits,
 }
 
 impl Link {
@@ -107,12 +107,12 @@ impl Link {
 
 /// A batch's counter on one local day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CounterDay {
-    date: LocalDate,
+pub(crate) struct CounterDay {
+    pub(crate) date: LocalDate,
     /// Sum of the steps between believed readings.
-    mwh: i64,
-    believed: u32,
-    passed_over: u32,
+    pub(crate) mwh: i64,
+    pub(crate) believed: u32,
+    pub(crate) passed_over: u32,
 }
 
 /// A batch of counter readings as it is stored.
@@ -127,8 +127,8 @@ pub(crate) struct CounterEdge {
 /// Everything that a batch contributes to the counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CounterBatch {
-    ends: Ends,
-    days: Vec<CounterDay>,
+    pub(crate) ends: Ends,
+    pub(crate) days: Vec<CounterDay>,
 }
 
 impl CounterBatch {

@@ -8,6 +8,7 @@
 mod access;
 mod audit;
 mod counter;
+mod edge_pack;
 mod energy;
 mod error;
 mod fleet;
@@ -15,11 +16,14 @@ mod ids;
 mod ingest;
 mod latest;
 pub mod limits;
+mod numbers;
 mod pack;
 mod point;
 mod received_set;
 mod revocation;
 mod rollup;
+mod rollup_pack;
+mod row_pack;
 mod self_report;
 mod sorted_map;
 mod sqlite;
@@ -48,6 +52,7 @@ pub use ids::{PointId, StreamId};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
 pub use rollup::{Aggregate, MINUTE_MS, QUARTER_MS};
+pub use row_pack::{LooseRows, RowKind, RowPack};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
 };

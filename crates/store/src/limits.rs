@@ -67,11 +67,21 @@ pub const BLOCK_BYTES_PER_QUERY: usize = 2 * 1024 * 1024;
 pub const PACK_ROWS_MAX: u32 = 28_800;
 pub const PACK_BYTES_MAX: usize = 1024 * 1024;
 
+/// Edges of one pack: more than a batch a second for a day.
+pub(crate) const EDGES_PER_PACK_MAX: u32 = 100_000;
+
 /// Most inverters that one query returns.
 pub const INVERTERS_PER_QUERY_MAX: u32 = 500;
 
-/// Most values (buckets x points) that one query returns, rounded up to whole quarter hours.
+/// Values (buckets x points) after which a query stops, at the end of a UTC day.
 pub const BUCKET_CELLS_PER_QUERY_MAX: usize = 200_000;
+
+/// Returns how many buckets of so many points a query returns before it stops. With fewer there are
+/// no more.
+#[must_use]
+pub fn buckets_max(points: usize) -> usize {
+    (BUCKET_CELLS_PER_QUERY_MAX / points.max(1)).max(1)
+}
 
 /// Most gaps that one query returns.
 pub const GAPS_PER_QUERY_MAX: u32 = 20_000;

@@ -148,6 +148,16 @@ impl Quarter {
         }
     }
 
+    /// Returns the aggregates, minute by minute.
+    pub(crate) fn minutes(&self) -> impl Iterator<Item = (PointId, u8, &Aggregate)> {
+        let width = self.points.len().max(1);
+        let rows = (self.first..).zip(self.cells.chunks_exact(width));
+        rows.flat_map(move |(minute, cells)| {
+            let cells = self.points.iter().zip(cells);
+            cells.filter_map(move |(point, cell)| Some((*point, minute, cell.as_ref()?)))
+        })
+    }
+
     fn place(&self, point: PointId) -> Option<usize> {
         self.points.binary_search(&point).ok()
     }

@@ -32,12 +32,14 @@ pub(crate) mod pack;
 pub(crate) mod rebuild;
 pub(crate) mod report;
 pub(crate) mod rollup;
+pub(crate) mod row_pack;
 mod schema;
 pub(crate) mod site;
 mod state_cache;
 pub(crate) mod stepper;
 pub(crate) mod stream;
 mod threads;
+mod unpack;
 mod wal;
 mod writer;
 

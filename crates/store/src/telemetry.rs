@@ -112,7 +112,9 @@ pub struct Counts {
 pub enum Kind {
     /// Batches as devices sent them, alone or packed.
     Samples,
+    /// Minutes of past days, and all quarter hours that are not packed yet.
     Minutes,
+    Quarters,
     Days,
     /// What energy is derived from, and its gaps.
     Energy,
@@ -122,8 +124,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Samples, Self::Minutes, Self::Days, Self::Energy, Self::States, Self::Rest];
+    pub const ALL: [Self; 7] = [
+        Self::Samples,
+        Self::Minutes,
+        Self::Quarters,
+        Self::Days,
+        Self::Energy,
+        Self::States,
+        Self::Rest,
+    ];
 }
 
 /// Whole pages of one kind.

@@ -47,8 +47,12 @@ async fn shown(store: &Store) -> String {
     let points = store.list_points(DEVICE, ecowatt_model::SourceNumber(0)).await.unwrap();
     let points: Vec<_> = points.iter().map(|point| point.id).collect();
     let source = ecowatt_model::SourceNumber(0);
-    let days = store.days(DEVICE, source, ALL, points).await.unwrap();
-    format!("{energy:?} {days:?}")
+    let days = store.days(DEVICE, source, ALL, points.clone()).await.unwrap();
+    let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
+    let minutes = store.minutes(DEVICE, source, always, points.clone()).await.unwrap();
+    let quarters = store.quarters(DEVICE, source, always, points).await.unwrap();
+    assert!(minutes.len() >= 360 && quarters.len() >= 24);
+    format!("{energy:?} {days:?} {minutes:?} {quarters:?}")
 }
 
 #[tokio::test]

@@ -13,13 +13,17 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 18] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("device_state", "device"),
     ("inverter_state", "source"),
     ("block", "source, first_ms, epoch, sequence"),
     ("pack", "source, first_ms, epoch, sequence"),
+    ("minute_pack", "source, number"),
+    ("quarter_pack", "source, number"),
+    ("counter_pack", "source, number"),
+    ("power_pack", "source, number"),
     ("quarter", "source, number"),
     ("day", "source, date"),
     ("energy_gap", "source, from_ms, to_ms"),

@@ -7,15 +7,18 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
+use super::row_pack::{Side, add_packed, day_of};
 use super::{newest_edges, pack, stream};
 use crate::StoreError;
 use crate::counter::{CounterBatch, CounterEdge};
+use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
 use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
 use crate::received_set::Received;
 use crate::rollup::{Day, Quarter};
+use crate::row_pack::{PackKind, number_of};
 use crate::self_report::SelfReport;
 use crate::state::{
     Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place,
@@ -218,7 +221,7 @@ fn load_bytes(
     }
 }
 
-fn load_quarter(
+pub(super) fn load_quarter(
     db: &Connection,
     (device, source): InverterKey,
     number: i64,
@@ -292,26 +295,34 @@ fn load_counters(
     (device, source): InverterKey,
     around: Around<BatchId>,
 ) -> Result<Vec<(BatchId, CounterEdge)>, StoreError> {
-    let mut found = Vec::new();
-    let mut take = |row: &Row<'_>| -> Result<(), StoreError> {
-        let id = BatchId { epoch: BootEpoch(row.get(0)?), sequence: Sequence(row.get(1)?) };
-        let calm = row.get(2)?;
-        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let batch = readable(CounterBatch::decode(bytes), device, "edge of a counter");
-        found.extend(batch.map(|batch| (id, CounterEdge { calm, batch })));
-        Ok(())
-    };
-    let Around { key: BatchId { epoch, sequence }, before, after } = around;
-    for (sql, limit) in [(COUNTERS_BEFORE, before), (COUNTERS_AFTER, after)] {
+    let Around { key, before, after } = around;
+    let mut all = Vec::new();
+    for (side, sql, limit) in
+        [(Side::Before, COUNTERS_BEFORE, before), (Side::After, COUNTERS_AFTER, after)]
+    {
         let mut statement = db.prepare_cached(sql)?;
-        let values = params![device.0, source.0, epoch.0, sequence.0, limit];
-        let mut rows = statement.query(values)?;
+        let mut rows =
+            statement.query(params![device.0, source.0, key.epoch.0, key.sequence.0, limit])?;
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            take(row)?;
+            let id = BatchId { epoch: BootEpoch(row.get(0)?), sequence: Sequence(row.get(1)?) };
+            let calm = row.get(2)?;
+            let batch = readable(CounterBatch::decode(blob(row, 3)?), device, COUNTER_EDGE);
+            found.extend(batch.map(|batch| (id, CounterEdge { calm, batch })));
         }
+        let decode = |bytes: &[u8]| {
+            readable(decode_counters(bytes), device, COUNTER_EDGE).unwrap_or_default()
+        };
+        let nearest = (key, side, limit);
+        let (inverter, kind) = ((device, source), PackKind::Counters);
+        add_packed(db, inverter, kind, nearest, number_of, decode, &mut found)?;
+        all.extend(found);
     }
-    Ok(found)
+    Ok(all)
 }
+
+const COUNTER_EDGE: &str = "edge of a counter";
+const POWER_EDGE: &str = "edge of power";
 
 const POWERS_BEFORE: &str = "SELECT first_ms, epoch, sequence, edge FROM power_edge
      WHERE device = ?1 AND source = ?2 AND (first_ms, epoch, sequence) < (?3, ?4, ?5)
@@ -324,26 +335,30 @@ fn load_powers(
     (device, source): InverterKey,
     around: Around<Place>,
 ) -> Result<Vec<(Place, PowerEdges)>, StoreError> {
-    let mut found = Vec::new();
-    let mut take = |row: &Row<'_>| -> Result<(), StoreError> {
-        let first = UnixMs(row.get(0)?);
-        let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
-        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let edges = readable(PowerEdges::decode(first, bytes), device, "edge of power");
-        found.extend(edges.map(|edges| ((first, id), edges)));
-        Ok(())
-    };
-    let Around { key: (first, id), before, after } = around;
-    for (sql, limit) in [(POWERS_BEFORE, before), (POWERS_AFTER, after)] {
+    let Around { key, before, after } = around;
+    let (first, BatchId { epoch, sequence }) = key;
+    let mut all = Vec::new();
+    for (side, sql, limit) in
+        [(Side::Before, POWERS_BEFORE, before), (Side::After, POWERS_AFTER, after)]
+    {
         let mut statement = db.prepare_cached(sql)?;
-        let (epoch, sequence) = (id.epoch.0, id.sequence.0);
-        let values = params![device.0, source.0, first.0, epoch, sequence, limit];
+        let values = params![device.0, source.0, first.0, epoch.0, sequence.0, limit];
         let mut rows = statement.query(values)?;
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            take(row)?;
+            let first = UnixMs(row.get(0)?);
+            let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
+            let edges = readable(PowerEdges::decode(first, blob(row, 3)?), device, POWER_EDGE);
+            found.extend(edges.map(|edges| ((first, id), edges)));
         }
+        let decode =
+            |bytes: &[u8]| readable(decode_powers(bytes), device, POWER_EDGE).unwrap_or_default();
+        let number = |(first, _): &Place| day_of(first);
+        let (inverter, kind) = ((device, source), PackKind::Powers);
+        add_packed(db, inverter, kind, (key, side, limit), number, decode, &mut found)?;
+        all.extend(found);
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// Replaces an unreadable roll-up by an empty one, because it must not stop deliveries. Its

@@ -6,7 +6,7 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
 
-use super::{block, load, newest_edges, state_cache};
+use super::{block, load, newest_edges, state_cache, unpack};
 use crate::StoreError;
 use crate::ingest::{Changes, replay};
 use crate::state::DeviceState;
@@ -42,14 +42,30 @@ pub(crate) fn rebuild(
     summarise: Summarise<'_>,
 ) -> Result<Rebuilt, StoreError> {
     db.execute_batch("SAVEPOINT rebuild")?;
-    let rebuilt = put_aside(db, device)
+    // Packs are turned into rows, so that rows are compared with rows.
+    let rebuilt = unpack_all(db, device)
+        .and_then(|()| put_aside(db, device))
         .and_then(|()| make(db, device, summarise))
         .and_then(|rebuilt| Ok(Rebuilt { rows_changed: compare(db, device)?, ..rebuilt }));
-    if is_check || rebuilt.is_err() {
+    // Where nothing was wrong, the packs stay.
+    if is_check || !matches!(rebuilt, Ok(Rebuilt { rows_changed: 1.., .. })) {
         db.execute_batch("ROLLBACK TO rebuild")?;
     }
     db.execute_batch("RELEASE rebuild")?;
     rebuilt
+}
+
+fn unpack_all(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
+    for source in sources(db, device)? {
+        unpack::unpack(db, (device, source))?;
+    }
+    Ok(())
+}
+
+fn sources(db: &Connection, device: DeviceNumber) -> Result<Vec<SourceNumber>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT source FROM inverter_state WHERE device = ?1")?;
+    let found = statement.query_map([device.0], |row| Ok(SourceNumber(row.get(0)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn put_aside(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {

@@ -9,9 +9,12 @@ use crate::telemetry::{Kind, KindBytes, StoreReport};
 fn kind(table: &str) -> Kind {
     match table {
         "block" | "pack" => Kind::Samples,
-        "quarter" => Kind::Minutes,
+        "quarter" | "minute_pack" => Kind::Minutes,
+        "quarter_pack" => Kind::Quarters,
         "day" => Kind::Days,
-        "counter_edge" | "power_edge" | "energy_gap" => Kind::Energy,
+        "counter_edge" | "power_edge" | "counter_pack" | "power_pack" | "energy_gap" => {
+            Kind::Energy
+        }
         "device_state" | "inverter_state" | "received" => Kind::States,
         _ => Kind::Rest,
     }

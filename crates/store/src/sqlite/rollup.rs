@@ -1,120 +1,131 @@
 //! Statements that read roll-ups: minutes, quarter hours, days and energy.
 
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows, params};
 
+use super::row_pack::day_of;
 use crate::StoreError;
 use crate::ids::{LocalDate, PointId};
-use crate::limits::{BUCKET_CELLS_PER_QUERY_MAX, GAPS_PER_QUERY_MAX};
-use crate::rollup::{Aggregate, Day, MINUTE_MS, QUARTER_MS, Quarter, quarter_of};
+use crate::limits::{GAPS_PER_QUERY_MAX, buckets_max};
+use crate::rollup::{Day, QUARTER_MS, Quarter, quarter_of};
+use crate::rollup_pack::{Column, DayColumns, QUARTERS_PER_DAY, Width};
+use crate::row_pack::PackKind;
+use crate::sorted_map::SortedMap;
 use crate::telemetry::{Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, TimeRange};
 
-/// Returns one-minute buckets, ascending, as (minute's start, aggregates by place).
-pub(crate) fn minutes(
+/// Returns buckets of minutes or UTC quarter hours that begin in the range, ascending; a quarter
+/// hour is included whole. What is stored of a bucket is the merge of its pack and its row.
+pub(crate) fn buckets(
     db: &Connection,
-    device: DeviceNumber,
-    source: SourceNumber,
+    (device, source): (DeviceNumber, SourceNumber),
+    width: Width,
     range: TimeRange,
     points: &[PointId],
 ) -> Result<Vec<Bucket>, StoreError> {
-    let mut buckets = Vec::new();
-    each_quarter(db, device, source, range, points, |number, found| {
-        let start = number * QUARTER_MS;
-        let first = buckets.len();
-        for (place, minutes) in found.iter().enumerate() {
-            // Both lists ascend, so a cursor finds each minute's bucket.
-            let mut at = first;
-            for (minute, aggregate) in minutes {
-                let bucket_start = UnixMs(start + i64::from(*minute) * MINUTE_MS);
-                if bucket_start < range.from || bucket_start >= range.to {
-                    continue;
-                }
-                while buckets.get(at).is_some_and(|b: &Bucket| b.start < bucket_start) {
-                    at += 1;
-                }
-                if buckets.get(at).is_none_or(|b| b.start != bucket_start) {
-                    let aggregates = vec![None; points.len()];
-                    buckets.insert(at, Bucket { start: bucket_start, aggregates });
-                }
-                buckets[at].aggregates[place] = Some(*aggregate);
-            }
-        }
-        buckets.len() < buckets_max(points)
-    })?;
-    Ok(buckets)
-}
-
-/// Returns quarter hours, merged from their minutes; one that begins in the range is included
-/// whole.
-pub(crate) fn quarters(
-    db: &Connection,
-    device: DeviceNumber,
-    source: SourceNumber,
-    range: TimeRange,
-    points: &[PointId],
-) -> Result<Vec<Bucket>, StoreError> {
-    let mut buckets = Vec::new();
-    each_quarter(db, device, source, range, points, |number, found| {
-        let start = UnixMs(number * QUARTER_MS);
-        let aggregates: Vec<_> = found.iter().map(|minutes| merged(minutes)).collect();
-        if start >= range.from && start < range.to && aggregates.iter().any(Option::is_some) {
-            buckets.push(Bucket { start, aggregates });
-        }
-        buckets.len() < buckets_max(points)
-    })?;
-    Ok(buckets)
-}
-
-/// How many buckets of these points one query returns.
-fn buckets_max(points: &[PointId]) -> usize {
-    (BUCKET_CELLS_PER_QUERY_MAX / points.len().max(1)).max(1)
-}
-
-fn merged(minutes: &[(u8, Aggregate)]) -> Option<Aggregate> {
-    let ((_, first), rest) = minutes.split_first()?;
-    let mut all = *first;
-    for (_, aggregate) in rest {
-        all.merge(aggregate);
-    }
-    Some(all)
-}
-
-/// Passes quarter hours to `take` until it returns false.
-fn each_quarter(
-    db: &Connection,
-    device: DeviceNumber,
-    source: SourceNumber,
-    range: TimeRange,
-    points: &[PointId],
-    mut take: impl FnMut(i64, Vec<Vec<(u8, Aggregate)>>) -> bool,
-) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT number, minutes FROM quarter
-         WHERE device = ?1 AND source = ?2 AND number >= ?3 AND number * 900000 < ?4
-           AND number <= ?5
+    let kind = match width {
+        Width::Minute => PackKind::Minutes,
+        Width::Quarter => PackKind::Quarters,
+    };
+    let until = UnixMs(range.to.0.saturating_sub(1));
+    let mut packs = db.prepare_cached(&format!(
+        "SELECT number, bytes FROM {} WHERE device = ?1 AND source = ?2 AND number BETWEEN ?3 AND ?4
          ORDER BY number",
+        kind.table()
+    ))?;
+    let days = params![device.0, source.0, day_of(&range.from), day_of(&until)];
+    let mut packs = packs.query(days)?;
+    let mut closed = db.prepare_cached(
+        "SELECT number, minutes FROM quarter
+         WHERE device = ?1 AND source = ?2 AND number BETWEEN ?3 AND ?4 ORDER BY number",
     )?;
-    let (first, _) = quarter_of(range.from);
-    let (last, _) = quarter_of(range.to);
-    // The open quarter hour comes after all others.
+    let ((first, _), (last, _)) = (quarter_of(range.from), quarter_of(until));
+    let quarters = params![device.0, source.0, first, last];
+    let mut closed = closed.query(quarters)?;
     let mut open = db.prepare_cached(
         "SELECT quarter, minutes FROM inverter_state
-         WHERE device = ?1 AND source = ?2 AND quarter >= ?3 AND quarter * 900000 < ?4
-           AND quarter <= ?5",
+         WHERE device = ?1 AND source = ?2 AND quarter BETWEEN ?3 AND ?4",
     )?;
-    for statement in [&mut statement, &mut open] {
-        let mut rows = statement.query(params![device.0, source.0, first, range.to.0, last])?;
-        while let Some(row) = rows.next()? {
-            let number = row.get(0)?;
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            let found = Quarter::decode_points(number, bytes, points)
-                .ok_or(StoreError::Corrupt("quarter hour"))?;
-            if !take(number, found) {
-                return Ok(());
+    let mut open = open.query(quarters)?;
+    // The open quarter hour comes after all others.
+    let mut next_row = || -> Result<_, StoreError> {
+        let row = match closed.next()? {
+            Some(row) => Some(row),
+            None => open.next()?,
+        };
+        let Some(row) = row else { return Ok(None) };
+        let number: i64 = row.get(0)?;
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let minutes = Quarter::decode_points(number, bytes, points);
+        Ok(Some((number, minutes.ok_or(StoreError::Corrupt("quarter hour"))?)))
+    };
+    let (mut pack, mut row) = (next_pack(&mut packs, width, points)?, next_row()?);
+    let mut found = Vec::new();
+    loop {
+        let of_row = row.as_ref().map(|(number, _)| number.div_euclid(QUARTERS_PER_DAY));
+        let of_pack = pack.as_ref().map(|(day, _)| *day);
+        let Some(day) = of_row.into_iter().chain(of_pack).min() else { return Ok(found) };
+        let mut columns = match pack.take_if(|(of, _)| *of == day) {
+            Some((_, columns)) => {
+                pack = next_pack(&mut packs, width, points)?;
+                columns
             }
+            None => vec![SortedMap::default(); points.len()],
+        };
+        while let Some((number, minutes)) =
+            row.take_if(|(number, _)| number.div_euclid(QUARTERS_PER_DAY) == day)
+        {
+            for (column, minutes) in columns.iter_mut().zip(minutes) {
+                for (minute, aggregate) in minutes {
+                    let slot = width.slot(number, minute);
+                    column.add(slot, aggregate, |held, more| held.merge(&more));
+                }
+            }
+            row = next_row()?;
+        }
+        push_day(&mut found, columns, range, |slot| width.start(day, slot));
+        if found.len() >= buckets_max(points.len()) {
+            return Ok(found);
         }
     }
-    Ok(())
+}
+
+fn next_pack(
+    packs: &mut Rows<'_>,
+    width: Width,
+    points: &[PointId],
+) -> Result<Option<(i64, Vec<Column>)>, StoreError> {
+    let Some(row) = packs.next()? else { return Ok(None) };
+    let day: i64 = row.get(0)?;
+    let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let columns = DayColumns::decode_points(width, day, bytes, points);
+    Ok(Some((day, columns.ok_or(StoreError::Corrupt("pack of roll-ups"))?)))
+}
+
+/// Adds the buckets of a day that begin in the range.
+fn push_day(
+    buckets: &mut Vec<Bucket>,
+    columns: Vec<Column>,
+    range: TimeRange,
+    start: impl Fn(u16) -> UnixMs,
+) {
+    let (first, width) = (buckets.len(), columns.len());
+    for (place, column) in columns.into_iter().enumerate() {
+        // Buckets and column ascend, so a cursor finds each bucket.
+        let mut at = first;
+        for (slot, aggregate) in column {
+            let start = start(slot);
+            if start < range.from || start >= range.to {
+                continue;
+            }
+            while buckets.get(at).is_some_and(|bucket| bucket.start < start) {
+                at += 1;
+            }
+            if buckets.get(at).is_none_or(|bucket| bucket.start != start) {
+                buckets.insert(at, Bucket { start, aggregates: vec![None; width] });
+            }
+            buckets[at].aggregates[place] = Some(aggregate);
+        }
+    }
 }
 
 pub(crate) fn days(
@@ -132,7 +143,7 @@ pub(crate) fn days(
          WHERE device = ?1 AND source = ?2 AND date >= ?3 AND date < ?4
          ORDER BY date LIMIT ?5",
     )?;
-    let limit = i64::try_from(buckets_max(points)).unwrap_or(i64::MAX);
+    let limit = i64::try_from(buckets_max(points.len())).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![device.0, source.0, from.0, to.0, limit])?;
     let mut buckets = Vec::new();
     while let Some(row) = rows.next()? {

@@ -60,10 +60,15 @@ impl StateCache {
         *self = Self { group: self.group, ..Self::default() };
     }
 
-    /// Drops the keys before a change of the control plane, which may affect them; all other held
-    /// rows are only changed by ingest.
-    pub(super) fn forget_keys(&mut self) {
+    /// Drops, before a change that is not an upload, what it may affect: keys, and loaded rows that
+    /// it may pack. All other held rows are only changed by ingest. The changes must be written.
+    pub(super) fn forget_loaded(&mut self) {
         self.held.values_mut().for_each(|held| held.state.forget_key());
+        for device in &self.used {
+            if let Some(held) = self.held.get_mut(device) {
+                held.state.trim();
+            }
+        }
     }
 
     /// Drops, between groups, what the next ones will hardly need.

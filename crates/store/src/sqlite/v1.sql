@@ -232,7 +232,27 @@ CREATE TABLE power_edge (
     PRIMARY KEY (device, source, first_ms, epoch, sequence)
 ) STRICT, WITHOUT ROWID;
 
--- Quarter hours and days before the open ones.
+-- Edges of past days, many in a row; bytes are as in edge_pack.rs. The number of power's is the UTC day of
+-- the first sample, that of a counter's is made of epoch and sequence (row_pack.rs). An edge that is
+-- in a row of its own as well counts as it is there.
+CREATE TABLE counter_pack (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, number)
+) STRICT;
+
+CREATE TABLE power_pack (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, number)
+) STRICT;
+
+-- Minutes of quarter hours before the open one that are not in a pack yet. What is in a pack of the
+-- same quarter hour is to be merged with it.
 CREATE TABLE quarter (
     device INTEGER NOT NULL,
     source INTEGER NOT NULL,
@@ -241,6 +261,25 @@ CREATE TABLE quarter (
     PRIMARY KEY (device, source, number)
 ) STRICT;
 
+-- Minutes and quarter hours of past UTC days (number: days since 1970-01-01); bytes are as in
+-- rollup_pack.rs.
+CREATE TABLE minute_pack (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, number)
+) STRICT;
+
+CREATE TABLE quarter_pack (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, source, number)
+) STRICT;
+
+-- Local days before the open one.
 CREATE TABLE day (
     device INTEGER NOT NULL,
     source INTEGER NOT NULL,

@@ -143,7 +143,7 @@ fn commit(
                         change
                     }
                     Job::Change(change) => {
-                        states.forget_keys();
+                        states.forget_loaded();
                         change
                     }
                     Job::Upload(..) => continue,

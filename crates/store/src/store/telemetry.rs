@@ -2,10 +2,12 @@
 
 use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 
-use crate::sqlite::{block, latest, pack, rollup, stream};
+use crate::rollup_pack::Width;
+use crate::sqlite::{block, latest, pack, rollup, row_pack, stream};
 use crate::{
-    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, Pack, PointId,
-    SourceLatest, SourcePower, StateReading, Store, StoreError, Stretch, TimeRange,
+    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, LooseRows,
+    Pack, PointId, RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError,
+    Stretch, TimeRange,
 };
 
 /// Telemetry.
@@ -95,6 +97,32 @@ impl Store {
         self.sqlite().write(move |db| pack::keep(db, device, source, &pack)).await
     }
 
+    /// Returns the first rows of a kind that are not packed although their UTC day is before the one
+    /// that contains `before`, at or after the packs of this number; see [`LooseRows::next`]. They
+    /// may turn out to be none although more follow.
+    pub async fn loose_rows(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        kind: RowKind,
+        from: i64,
+        before: UnixMs,
+    ) -> Result<Option<LooseRows>, StoreError> {
+        let inverter = (device, source);
+        self.sqlite().read(move |db| row_pack::loose(db, inverter, kind, from, before)).await
+    }
+
+    /// Replaces rows by packs, in one commit. Returns false and changes nothing if one of the rows,
+    /// or of the packs before, has changed.
+    pub async fn keep_row_pack(
+        &self,
+        device: DeviceNumber,
+        source: SourceNumber,
+        pack: RowPack,
+    ) -> Result<bool, StoreError> {
+        self.sqlite().write(move |db| row_pack::keep(db, (device, source), &pack)).await
+    }
+
     /// Returns all batches of an inverter, ordered by first sample and id, starting after the
     /// given one; at most [`crate::limits::BLOCKS_PER_QUERY_MAX`], and fewer only if there are no
     /// more.
@@ -116,8 +144,8 @@ impl Store {
     }
 
     /// Returns one-minute buckets that begin in the range, ascending; those without data are left
-    /// out. Returns at most about [`crate::limits::BUCKET_CELLS_PER_QUERY_MAX`] values, and an
-    /// empty list only if there are no more; the same holds for quarter hours and days.
+    /// out. Fewer than [`crate::limits::buckets_max`] are all that there are; the same holds for
+    /// quarter hours and days.
     pub async fn minutes(
         &self,
         device: DeviceNumber,
@@ -125,7 +153,9 @@ impl Store {
         range: TimeRange,
         points: Vec<PointId>,
     ) -> Result<Vec<Bucket>, StoreError> {
-        self.sqlite().read(move |db| rollup::minutes(db, device, source, range, &points)).await
+        self.sqlite()
+            .read(move |db| rollup::buckets(db, (device, source), Width::Minute, range, &points))
+            .await
     }
 
     /// Returns buckets of UTC quarter hours that begin in the range, ascending.
@@ -136,7 +166,9 @@ impl Store {
         range: TimeRange,
         points: Vec<PointId>,
     ) -> Result<Vec<Bucket>, StoreError> {
-        self.sqlite().read(move |db| rollup::quarters(db, device, source, range, &points)).await
+        self.sqlite()
+            .read(move |db| rollup::buckets(db, (device, source), Width::Quarter, range, &points))
+            .await
     }
 
     /// Returns local days from `dates.0` up to and excluding `dates.1`.

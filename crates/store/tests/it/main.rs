@@ -16,4 +16,5 @@ mod overload;
 mod queries;
 mod removal;
 mod revocation;
+mod row_packs;
 mod stepped;

@@ -60,6 +60,7 @@ fn say(report: &ecowatt_store::StoreReport, what: &str, [all, samples]: [&str; 2
     row(&format!("bytes on disk per sample, {what}"), &of(&Kind::ALL), all);
     row("  of which samples", &of(&[Kind::Samples]), samples);
     row("  of which minutes", &of(&[Kind::Minutes]), "");
+    row("  of which quarter hours", &of(&[Kind::Quarters]), "");
     row("  of which energy's edges", &of(&[Kind::Energy]), "");
 }
 

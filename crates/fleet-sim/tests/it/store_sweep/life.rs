@@ -14,8 +14,8 @@ use ecowatt_model::{
 use ecowatt_store::{
     Block, Bucket, By, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
     EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, Pack, PointDef,
-    PointId, RedeemClaim, Reported, SourceLatest, Stepper, Store, StoreError, StreamId, Summarise,
-    TimeQuality, TimeRange, Upload,
+    PointId, RedeemClaim, Reported, RowKind, RowPack, SourceLatest, Stepper, Store, StoreError,
+    StreamId, Summarise, TimeQuality, TimeRange, Upload,
 };
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Uploads(Vec<Upload>),
     /// All batches of a device that are not in a pack are packed.
     Pack(u32),
+    /// The first rows of a kind that can be packed are.
+    PackRows(u32, RowKind),
     /// The store is closed in order, so its log is checkpointed.
     Reopen,
 }
@@ -82,6 +84,10 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
         steps.push(Step::Uploads(uploads));
         if group % 4 == 2 {
             steps.push(Step::Pack(1 + group / 4 % DEVICES));
+        }
+        // Twice, so that rows of late batches are added to packs that exist.
+        if group % 4 == 1 {
+            steps.extend(RowKind::ALL.map(|kind| Step::PackRows(1, kind)));
         }
         if group == 5 {
             steps.push(Step::Reopen);
@@ -294,6 +300,7 @@ impl Running {
             }
             Step::Uploads(uploads) => return self.ingest(uploads).into_iter().collect(),
             Step::Pack(device) => self.pack(DeviceNumber(*device))?,
+            Step::PackRows(device, kind) => self.pack_rows(DeviceNumber(*device), *kind)?,
             Step::Reopen => panic!("is no commit"),
         }
         Ok(Vec::new())
@@ -313,6 +320,16 @@ impl Running {
             return self.change(self.store.set_states(Vec::new(), UnixMs(0))).map(|_| ());
         };
         assert!(self.change(self.store.keep_pack(device, SOURCE, pack))?, "all are there");
+        Ok(())
+    }
+
+    fn pack_rows(&self, device: DeviceNumber, kind: RowKind) -> Done<()> {
+        let after_all = UnixMs(START + 10 * 86_400_000);
+        let rows = self.read(self.store.loose_rows(device, SOURCE, kind, i64::MIN, after_all))?;
+        let Some(pack) = rows.and_then(RowPack::new) else {
+            return self.change(self.store.set_states(Vec::new(), UnixMs(0))).map(|_| ());
+        };
+        assert!(self.change(self.store.keep_row_pack(device, SOURCE, pack))?, "all are there");
         Ok(())
     }
 
@@ -349,6 +366,7 @@ impl Running {
                     blocks: self.read(store.list_blocks(device, SOURCE, None))?,
                     batches: batches.iter().map(|(_, id, rows)| (*id, *rows)).collect(),
                     minutes: self.read(store.minutes(device, SOURCE, range, points.clone()))?,
+                    quarters: self.read(store.quarters(device, SOURCE, range, points.clone()))?,
                     days: self.read(store.days(device, SOURCE, dates, points))?,
                     energy: self.read(store.energy_days(device, dates))?,
                     gaps: self.read(store.energy_gaps(device, range))?,
@@ -380,6 +398,7 @@ pub(crate) struct Telemetry {
     pub(crate) blocks: Vec<Block>,
     pub(crate) batches: Vec<(BatchId, u16)>,
     minutes: Vec<Bucket>,
+    quarters: Vec<Bucket>,
     days: Vec<DayBucket>,
     energy: Vec<EnergyDay>,
     gaps: Vec<EnergyGap>,
