@@ -93,6 +93,16 @@ pub(crate) fn logged(data: &Path) -> Vec<Row> {
     rows
 }
 
+/// Checks that the server has every sample that the agent logged, each once. A kill between the draft
+/// and its line leaves a sample that is stored and not logged.
+pub(crate) fn assert_stored(stored: &[Row], data: &Path, kills: usize) {
+    let logged = logged(data);
+    assert!(stored.windows(2).all(|rows| rows[0] != rows[1]), "a sample is stored twice");
+    assert!(logged.iter().all(|row| stored.contains(row)), "a sample is lost");
+    let surplus = stored.len() - logged.len();
+    assert!(surplus <= kills, "{surplus} samples were never taken");
+}
+
 /// Waits until it holds: far longer than it takes, however busy the machine is.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..12_000 {

@@ -11,7 +11,7 @@ use ecowatt_inverter_sim::{
 };
 use ecowatt_model::{Mark, UnixMs};
 
-use crate::agents::{Agent, config, logged, text, until};
+use crate::agents::{Agent, assert_stored, config, logged, text, until};
 use crate::inverter::Inverter;
 use crate::models::good;
 use crate::server::{Mode, Server};
@@ -102,7 +102,7 @@ async fn a_sunspec_inverter_is_searched_once_and_remembered() {
     let agent = Agent::start(config);
     until("samples that say it is away", || server.rows().len() >= before + 3).await;
     agent.stop().await;
-    assert_eq!(server.rows(), logged(data.path()));
+    assert_stored(&server.rows(), data.path(), 1);
     assert_eq!(layouts(), 2);
 }
 
