@@ -73,7 +73,9 @@ async fn device_waits_and_then_produces() {
     assert_eq!(list["total"], 1);
     assert_eq!(list["devices"][0]["power_w"], 1234.0);
     assert_eq!(list["devices"][0]["site"]["time_zone"], "Europe/Berlin");
-    assert_eq!(list["devices"][0]["spark"]["power_w"].as_array().unwrap().len() % 2, 1);
+    // The two samples may be on both sides of a quarter hour.
+    let spark = list["devices"][0]["spark"]["power_w"].as_array().unwrap();
+    assert!((1..=2).contains(&spark.len()) && spark.iter().all(serde_json::Value::is_number));
 }
 
 #[tokio::test]
