@@ -73,9 +73,14 @@ async fn device_waits_and_then_produces() {
     assert_eq!(list["total"], 1);
     assert_eq!(list["devices"][0]["power_w"], 1234.0);
     assert_eq!(list["devices"][0]["site"]["time_zone"], "Europe/Berlin");
-    // The two samples may be on both sides of a quarter hour.
-    let spark = list["devices"][0]["spark"]["power_w"].as_array().unwrap();
-    assert!((1..=2).contains(&spark.len()) && spark.iter().all(serde_json::Value::is_number));
+    // The two samples may be on both sides of a quarter hour, or of midnight.
+    let spark = &list["devices"][0]["spark"];
+    let midnight: jiff::Timestamp = spark["from"].as_str().unwrap().parse().unwrap();
+    let of_today = samples.iter().map(|(at, _)| (at.0 - midnight.as_millisecond()) / 1000);
+    let mut quarters: Vec<_> = of_today.filter(|s| *s >= 0).map(|s| s / 900 * 900).collect();
+    quarters.dedup();
+    assert_eq!(spark["offset_s"], serde_json::json!(quarters));
+    assert_eq!(spark["power_w"].as_array().unwrap().len(), quarters.len());
 }
 
 #[tokio::test]
