@@ -28,7 +28,7 @@ pub(crate) mod reply {
 /// The state and meaning of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// A section that this version writes and reads.
+    /// A section whose form is fixed, and which this crate writes and reads.
     InUse(u16, &'static str),
     /// A section of a later version.
     Reserved(u16, &'static str),
