@@ -75,11 +75,42 @@ describe("the fleet", () => {
       await page.getByRole("link", { name: "Chalet" }).hover();
       const failed = { ...devices[2]!, state: "faulty" as const };
       answers["GET /devices"] = fleetOf([devices[0], devices[1], failed]);
-      send("device", { device: "dev-2", state: "faulty", power_w: null, energy_today_wh: 1, last_seen: iso(NOW) });
+      await send("device", { device: "dev-2", state: "faulty", power_w: null, energy_today_wh: 1, last_seen: iso(NOW) });
       await page.getByRole("row", { name: /Chalet.*Faulty/ }).waitFor();
       expect(await names(page)).toEqual(["Atelier", "Barn", "Chalet"]);
       await page.mouse.move(5, 5);
       await expect.poll(() => names(page)).toEqual(["Chalet", "Atelier", "Barn"]);
+    }));
+
+  const failed = { device: "dev-1", state: "faulty", power_w: null, energy_today_wh: 1, last_seen: iso(NOW) };
+
+  it("shows a change between its answer and the opening of the stream", () =>
+    on(DESK, async ({ page, answers, stream }) => {
+      let open = () => {};
+      stream.opens = new Promise((done) => (open = done));
+      answers["GET /devices"] = fleetOf([device()]);
+      await page.goto("/");
+      await page.getByRole("row", { name: /Barn.*Producing/ }).waitFor();
+      answers["GET /devices"] = fleetOf([device({ state: "faulty" })]);
+      open();
+      await page.getByRole("row", { name: /Barn.*Faulty/ }).waitFor();
+    }));
+
+  it("shows a change that overtakes an older answer", () =>
+    on(DESK, async ({ page, answers, asked, send }) => {
+      let answer = () => {};
+      const answered = new Promise<void>((done) => (answer = done));
+      answers["GET /devices"] = async () => {
+        await answered;
+        return fleetOf([device()]);
+      };
+      await page.goto("/");
+      await expect.poll(() => asked.some(({ route }) => route === "GET /devices")).toBe(true);
+      await send("device", failed);
+      // Long enough for the event to be applied, if it does not wait.
+      await page.waitForTimeout(1_000);
+      answer();
+      await page.getByRole("row", { name: /Barn.*Faulty/ }).waitFor();
     }));
 
   it("is narrowed by its tiles, and the address keeps it", async () => {
@@ -234,8 +265,8 @@ describe("the device", () => {
       await page.getByTestId("power").waitFor();
       for (let step = 1; step <= 6; step += 1) {
         const watts = 1_000 + step * 111;
-        send("sample", { device: "dev-1", inverter: 0, t_ms: NOW + step * 1_000, values: [["ac.power", watts]] });
-        send("device", { device: "dev-1", state: "producing", power_w: 7 * step, energy_today_wh: 1, last_seen: iso(NOW) });
+        await send("sample", { device: "dev-1", inverter: 0, t_ms: NOW + step * 1_000, values: [["ac.power", watts]] });
+        await send("device", { device: "dev-1", state: "producing", power_w: 7 * step, energy_today_wh: 1, last_seen: iso(NOW) });
         await expect.poll(async () => (await numbers())[1]).toBe(`${watts.toLocaleString("en-GB")} W`);
         const [head, row] = await numbers();
         expect(head).toBe(row);
@@ -325,7 +356,7 @@ describe("trouble", () => {
       await page.goto("/");
       await page.getByTestId("trouble").waitFor();
       answers["GET /devices"] = fleetOf([device()]);
-      send("device", { device: "dev-1", state: "producing", power_w: 5, energy_today_wh: 1, last_seen: iso(NOW) });
+      await send("device", { device: "dev-1", state: "producing", power_w: 5, energy_today_wh: 1, last_seen: iso(NOW) });
       await page.getByTestId("trouble").waitFor({ state: "detached" });
     }));
 

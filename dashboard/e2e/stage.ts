@@ -7,6 +7,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { resolve } from "node:path";
 import type { Browser, Page } from "playwright-core";
+import { vi } from "vitest";
 import type { components } from "../src/api/schema";
 import { DEADLINE_MS, type View } from "./browser";
 
@@ -33,7 +34,10 @@ export interface Stage {
   answers: Record<string, Answer>;
   /** The requests, in order. */
   asked: { route: string; url: URL; body: unknown }[];
-  send: (kind: Schemas["EventKind"], data: unknown) => void;
+  /** Sends an event to every open stream, of which there is at least one. */
+  send: (kind: Schemas["EventKind"], data: unknown) => Promise<void>;
+  /** Awaited by the server before it answers a request for the stream. */
+  stream: { opens: Promise<void> };
   /** Errors on the console and uncaught exceptions. */
   errors: string[];
   close: () => Promise<void>;
@@ -123,6 +127,7 @@ export async function stage(browser: Browser, view: View): Promise<Stage> {
   };
   const asked: Stage["asked"] = [];
   const streams = new Set<ServerResponse>();
+  const stream: Stage["stream"] = { opens: Promise.resolve() };
   const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? "/", "http://stage");
     if (!url.pathname.startsWith("/api/v1")) {
@@ -135,6 +140,7 @@ export async function stage(browser: Browser, view: View): Promise<Stage> {
     }
     const path = url.pathname.slice("/api/v1".length);
     if (path === "/events") {
+      await stream.opens;
       response.writeHead(200, { "Content-Type": "text/event-stream" });
       response.write(": here\n\n");
       streams.add(response);
@@ -180,8 +186,10 @@ export async function stage(browser: Browser, view: View): Promise<Stage> {
     answers,
     asked,
     errors,
-    send(kind, data) {
-      for (const stream of streams) stream.write(`event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
+    stream,
+    async send(kind, data) {
+      await vi.waitUntil(() => streams.size > 0, { timeout: DEADLINE_MS });
+      for (const open of streams) open.write(`event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
     },
     async close() {
       await context.close();

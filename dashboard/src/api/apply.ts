@@ -14,6 +14,8 @@ const APPLY_EVERY_MS = 250;
 const RECENT_MAX = 5_000;
 /** An event does not carry everything about a changed state; many changes at once are one request. */
 const REFETCH_AFTER_MS = 1_500;
+/** The queries that events bring up to date. */
+const LIVE = [{ queryKey: ["fleet"] }, { queryKey: ["device"] }];
 
 const recent = new Map<string, Tail[]>();
 const watchers = new Set<() => void>();
@@ -52,16 +54,18 @@ export function applyEvents(queries: QueryClient): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refetch: ReturnType<typeof setTimeout> | undefined;
 
+  const refetchNow = () => {
+    refetch = undefined;
+    for (const live of LIVE) void queries.invalidateQueries(live);
+  };
   const refetchSoon = () => {
-    refetch ??= setTimeout(() => {
-      refetch = undefined;
-      void queries.invalidateQueries({ queryKey: ["fleet"] });
-      void queries.invalidateQueries({ queryKey: ["device"] });
-    }, REFETCH_AFTER_MS);
+    refetch ??= setTimeout(refetchNow, REFETCH_AFTER_MS);
   };
 
   const apply = () => {
     timer = undefined;
+    // An answer on its way may be older than these events and would take their place: they wait.
+    if (LIVE.some((live) => queries.isFetching(live) > 0)) return soon();
     const fleet = queries.getQueryData<Fleet>(["fleet"]);
     if (fleet && changes.size > 0) {
       const known = new Set(fleet.devices.map(({ id }) => id));
@@ -108,6 +112,7 @@ export function applyEvents(queries: QueryClient): () => void {
       changes.set(change.device, change);
       soon();
     },
+    opened: refetchNow,
     reload() {
       void queries.invalidateQueries();
     },

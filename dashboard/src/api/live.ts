@@ -14,6 +14,8 @@ export type LiveStatus =
 export interface LiveListener {
   sample?(sample: LiveSample): void;
   device?(change: DeviceChanged): void;
+  /** The stream is open: an answer to an earlier request may lack a change that it does not bring. */
+  opened?(): void;
   /** Events were missed: everything shown must be fetched again. */
   reload?(): void;
   /** The stream broke; the session may have ended. */
@@ -63,7 +65,7 @@ function open(): void {
     downSince = null;
     failures = 0;
     become({ kind: "live" });
-    if (missed) for (const listener of listeners) listener.reload?.();
+    for (const listener of listeners) (missed ? listener.reload : listener.opened)?.();
   };
   stream.onerror = () => {
     if (source !== stream) return;
