@@ -8,7 +8,7 @@
 //! checkpoints; a long read lets it grow in both cases.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
@@ -29,8 +29,8 @@ pub(super) struct Checkpointer {
     pages: Arc<AtomicU32>,
     /// Pages in the log when the last checkpoint was requested, or its rest moved.
     asked_at: u32,
-    /// Whether a checkpoint has ended since the writer last checked.
-    has_ended: Arc<AtomicBool>,
+    /// Pages in the database after a checkpoint that the writer has not noticed yet; 0 if none.
+    moved: Arc<AtomicU32>,
     damage: Arc<Damage>,
     // Dropping the sender ends the thread.
     ask: Option<SyncSender<()>>,
@@ -40,22 +40,27 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread on a connection of its own; a checkpoint is due after `due` pages.
     pub(super) fn start(own: Connection, due: u32, damage: Arc<Damage>) -> Result<Self, OpenError> {
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&has_ended);
+        let (pages, moved) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (in_log, in_database) = (Arc::clone(&pages), Arc::clone(&moved));
         let noted = Arc::clone(&damage);
         // Without a buffer: a request that waited for the current checkpoint would come too late, when
         // the log has restarted.
         let (ask, asked) = mpsc::sync_channel(0);
         let thread = spawn("checkpointer", move || {
             while asked.recv().is_ok() {
-                // The second one moves what arrived during the first, which leaves less to the
-                // writer.
                 let checkpoint = || checkpoint(&own, &noted, Extent::All);
-                ended.fetch_or(checkpoint() && checkpoint(), Ordering::Release);
+                let Some(mut moved) = checkpoint() else { continue };
+                // A second one moves what arrived during the first, which leaves less to the
+                // writer. If nothing did, the log restarts with the next commit and is left to grow.
+                if in_log.load(Ordering::Relaxed) > moved {
+                    let Some(more) = checkpoint() else { continue };
+                    moved = more;
+                }
+                in_database.store(moved, Ordering::Release);
             }
         })?;
         let (ask, thread) = (Some(ask), Some(thread));
-        Ok(Self { due, pages: Arc::default(), asked_at: 0, has_ended, damage, ask, thread })
+        Ok(Self { due, pages, asked_at: 0, moved, damage, ask, thread })
     }
 
     /// Takes over the checkpoints of the connection that writes, and thereby disables SQLite's
@@ -71,7 +76,10 @@ impl Checkpointer {
     /// Must be called by the writer after each group.
     pub(super) fn after_commit(&mut self, writer: &Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
-        if self.has_ended.swap(false, Ordering::Acquire) {
+        let moved = self.moved.swap(0, Ordering::Acquire);
+        // A log that is not longer than what was moved has restarted, or does so with the next
+        // commit: to move it as well would only write and sync the database twice.
+        if moved > 0 && pages > moved {
             // Commits wait for this, so what the thread has checked is not read again.
             checkpoint(writer, &self.damage, Extent::Rest);
             self.asked_at = pages;
@@ -106,27 +114,30 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Moves as much as is possible without waiting; returns whether it succeeded.
-fn checkpoint(connection: &Connection, damage: &Damage, checked: Extent) -> bool {
+/// Moves as much as is possible without waiting; returns how many of the log's pages are in the
+/// database, or `None` if it failed.
+fn checkpoint(connection: &Connection, damage: &Damage, checked: Extent) -> Option<u32> {
     match damage.is_log_sound(checked) {
         Ok(true) => {}
         Ok(false) => {
             damage.note_log();
-            return false;
+            return None;
         }
         Err(error) => {
             tracing::warn!(%error, "cannot read the write-ahead log; checkpoint delayed");
-            return false;
+            return None;
         }
     }
-    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-    let moved = moved.map_err(StoreError::from);
+    // Its third column is the number of pages moved, -1 without a log
+    // (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint).
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2));
+    let moved: Result<i64, _> = moved.map_err(StoreError::from);
     damage.note(&moved);
     if let Err(error) = &moved {
         let error = error as &dyn std::error::Error;
         tracing::warn!(error, "checkpoint failed and will be repeated");
     }
-    moved.is_ok()
+    moved.ok().map(|pages| u32::try_from(pages).unwrap_or(0))
 }
 
 /// Moves the whole log when the store closes, so that the database is one file and can be copied
@@ -206,6 +217,31 @@ mod tests {
         drop((checkpointer, writer));
         let rows = open(&path).query_row("SELECT count(*) FROM t", [], |row| row.get(0));
         assert_eq!(rows, Ok(written));
+    }
+
+    /// The checkpoint moved the whole log, and the writer began it again before it noticed.
+    #[test]
+    fn log_that_began_again_is_left_to_grow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let mut writer = open(&path);
+        let own = open(&path);
+        // The thread never gets a request in this test.
+        let mut checkpointer = Checkpointer::start(open(&path), u32::MAX, Arc::default()).unwrap();
+        checkpointer.watch(&mut writer).unwrap();
+        writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, bytes BLOB)").unwrap();
+        for _ in 0..3 {
+            let mut longest = 0;
+            while longest < DUE {
+                let pages = write(&writer, &mut checkpointer);
+                assert!(pages > longest, "restarted after {longest} pages");
+                longest = pages;
+            }
+            let moved = checkpoint(&own, &checkpointer.damage, Extent::All).unwrap();
+            assert_eq!(moved, longest);
+            assert!(write(&writer, &mut checkpointer) < longest);
+            checkpointer.moved.store(moved, Ordering::Release);
+        }
     }
 
     #[test]
