@@ -139,6 +139,21 @@ impl Source {
         self.schedule.again(group, now);
     }
 
+    /// Milliseconds from one cycle to the next, by the device's own configuration.
+    pub(crate) fn own_interval_ms(&self) -> u32 {
+        self.schedule.own_ms()
+    }
+
+    /// Milliseconds from one cycle to the next.
+    pub(crate) fn interval_ms(&self) -> u32 {
+        self.schedule.interval_ms()
+    }
+
+    /// Begins its cycles at another interval from here on; one under way ends as it is.
+    pub(crate) fn set_interval(&mut self, ms: u32, now: MonoMs, wall: &Wall) {
+        self.schedule.set_interval(ms, now, wall, !self.link.pause().is_zero());
+    }
+
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }

@@ -1,5 +1,7 @@
 //! Joins the parts of the core and fixes the order in which they act.
 
+mod apply;
+
 use core::time::Duration;
 
 use ecowatt_codec::{State, TimeBase};
@@ -9,22 +11,26 @@ use ecowatt_model::{
 };
 use ecowatt_profile::Read;
 use ecowatt_wire::{
-    Batch, BootReason, Dropped, FIRMWARE_MAX, List, SourceState, SourceStatus, Status, Stream,
+    Batch, BootReason, Dropped, FIRMWARE_MAX, ITEMS_MAX, List, RefusedSetting, Reported,
+    SourceState, SourceStatus, Status, Stream,
 };
 use heapless::Vec;
 
 use crate::acquire::{ReadOutcome, Source, SourceConfig};
 use crate::buffer::{Buffer, Cut, CutError, Sample, columns_max};
+use crate::desired::Configuration;
 use crate::event::{Event, Events, LinkFailure};
+use crate::keeping::Keeping;
 use crate::kept::{Asleep, Slot};
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
+use crate::settings::{LogLevel, Own};
 use crate::uplink::{
     Acknowledged, ComposeError, Credentials, FollowUp, Outgoing, ReplyError, Tail, Uplink,
-    UplinkConfig, batch_rows_max,
+    UplinkConfig,
 };
 use crate::wall::{Heard, Wall};
 
-/// Settings of the device itself; sources and link have their own.
+/// The device's own configuration; sources have theirs. Settings from the server replace a part.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Samples after which a batch is cut; at most the rows that an inverter has room for.
@@ -33,14 +39,17 @@ pub struct Config {
     /// shell's scheduling: [`START_TOLERANCE`], unless the shell's clock runs faster than real
     /// time.
     pub start_tolerance: Duration,
+    /// What the shell logs; `None` if it does not log, or not for this device alone.
+    pub log_level: Option<LogLevel>,
     pub uplink: UplinkConfig,
 }
 
 impl Config {
-    /// Batches of 180 samples and the default tolerance.
+    /// Batches of 180 samples, the default tolerance and no log.
     #[must_use]
     pub fn new(uplink: UplinkConfig) -> Self {
-        Self { batch_rows: 180, start_tolerance: START_TOLERANCE, uplink }
+        let start_tolerance = START_TOLERANCE;
+        Self { batch_rows: 180, start_tolerance, log_level: None, uplink }
     }
 }
 
@@ -108,6 +117,9 @@ pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
     is_draft_due: bool,
     /// The state that last made a status due.
     reported: SourceState,
+    /// Another interval waits for the buffer to be empty: what was sampled at the former one gets a
+    /// batch of its own.
+    is_changing: bool,
 }
 
 impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
@@ -119,6 +131,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
         rows_max: ROWS,
         is_draft_due: false,
         reported: SourceState::Unknown,
+        is_changing: false,
     };
 
     /// Begins polling at `now`, from [`Inverter::IDLE`].
@@ -139,8 +152,12 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
 
 /// The device. `I` holds its inverters: an array, a `heapless::Vec`, or with an allocator a `Vec`.
 pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
-    config: Config,
-    started: Started,
+    own: Own,
+    start_tolerance: Duration,
+    configuration: Configuration,
+    epoch: BootEpoch,
+    boot_reason: BootReason,
+    firmware: heapless::String<FIRMWARE_MAX>,
     wall: Wall,
     inverters: I,
     uplink: Uplink,
@@ -164,15 +181,6 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     keeping: Keeping,
 }
 
-/// Whether the contents of the slot are durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeping {
-    Done,
-    /// No; requested from this instant on. Retried apart from batches, which must not wait for it.
-    Due(MonoMs),
-    UnderWay,
-}
-
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
     I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
@@ -187,22 +195,27 @@ where
         kept: &dyn Fn(Slot) -> Option<&'k [u8]>,
         now: MonoMs,
     ) -> Self {
-        let wall = Wall::new(started.system, now);
+        let Started { epoch, reason: boot_reason, system, firmware } = started;
+        let Config { batch_rows, start_tolerance, log_level, uplink } = config;
+        let wall = Wall::new(system, now);
         let asleep = kept(Slot::Sleep).and_then(Asleep::parse).unwrap_or_default();
         for inverter in inverters.as_mut() {
-            let columns = inverter.buffer.columns();
-            inverter.rows_max = usize::from(config.batch_rows.max(1))
-                .min(batch_rows_max(columns, config.uplink.message_bytes_max));
             if let Some(since) = asleep.since(inverter.source.number()) {
                 let now = wall.unix(now).unwrap_or_default();
                 inverter.source.was_asleep(now.since(since));
             }
         }
-        Self {
+        let upload_ms = u32::try_from(uplink.interval.as_millis()).unwrap_or(u32::MAX);
+        let batch_rows = batch_rows.min(u16::try_from(ROWS).unwrap_or(u16::MAX));
+        let mut device = Self {
             wall,
-            uplink: Uplink::new(config.uplink, credentials, now),
-            config,
-            started,
+            uplink: Uplink::new(uplink, credentials, now),
+            own: Own { upload_ms, batch_rows, log_level },
+            start_tolerance,
+            configuration: Configuration::new(kept(Slot::Desired)),
+            epoch,
+            boot_reason,
+            firmware,
             inverters,
             events: Events::default(),
             sequence: Sequence(1),
@@ -214,8 +227,10 @@ where
             follow_up: FollowUp::No,
             asleep,
             sleep_noted_at: None,
-            keeping: Keeping::Done,
-        }
+            keeping: Keeping::DONE,
+        };
+        device.resume_settings(now);
+        device
     }
 
     /// The next thing to do, or `None` until [`Device::poll_at`] or an answer.
@@ -233,10 +248,10 @@ where
     }
 
     fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
+        self.poll_settings(now);
         // Sleep is kept before the sample that showed it: the power may fail between the two.
-        if matches!(self.keeping, Keeping::Due(at) if at <= now) {
-            self.keeping = Keeping::UnderWay;
-            return Some(Action::Keep(Slot::Sleep));
+        if let Some(slot) = self.keeping.poll(now) {
+            return Some(Action::Keep(slot));
         }
         if let Some(inverter) = self.inverters.as_mut().iter_mut().find(|i| i.is_draft_due) {
             inverter.is_draft_due = false;
@@ -250,13 +265,16 @@ where
         if let Some(source) = self.poll_cut(now) {
             return Some(Action::Cut(source));
         }
-        if self.cutting.is_none() && self.uplink.is_due(now) {
+        if self.cutting.is_none() {
             if self.uplink.is_ready(now, self.spooled.batches) {
                 return Some(Action::Send);
             }
-            let is_stuck = now < self.storage_retry_at;
-            let pause = if is_stuck { STORAGE_RETRY } else { self.config.uplink.interval };
-            self.uplink.postpone(now, pause);
+            if self.uplink.is_due(now) {
+                self.uplink.postpone(now, now < self.storage_retry_at);
+            }
+            if self.uplink.is_check_in_due(now) {
+                return Some(Action::Send);
+            }
         }
         self.inverters.as_mut().iter_mut().find_map(|inverter| {
             let source = &mut inverter.source;
@@ -275,17 +293,14 @@ where
             .map(|_| self.storage_retry_at);
         let message = self.uplink.poll_at().filter(|_| !is_cutting);
         let reservation = self.uplink.needs_reservation().then_some(self.storage_retry_at);
-        let keep = match self.keeping {
-            Keeping::Due(at) => Some(at),
-            Keeping::Done | Keeping::UnderWay => None,
-        };
         inverters
             .iter()
             .map(|inverter| inverter.source.poll_at())
             .chain(cuts)
             .chain(message)
             .chain(reservation)
-            .chain(keep)
+            .chain(self.keeping.poll_at())
+            .chain(self.configuration.poll_at())
             .min()
             .unwrap_or(MonoMs(u64::MAX))
     }
@@ -343,15 +358,17 @@ where
     pub fn kept(&self, slot: Slot, out: &mut [u8]) -> usize {
         match slot {
             Slot::Sleep => self.asleep.write(out),
+            Slot::Desired => self.configuration.write(out),
         }
     }
 
     /// The bytes from [`Device::kept`] are durable, or could not be written: then the slot must
     /// still have its previous contents, and the write is requested again.
     pub fn handle_kept(&mut self, now: MonoMs, slot: Slot, is_durable: bool) {
+        let is_done = self.keeping.finish(now, slot, is_durable);
         match slot {
-            Slot::Sleep if is_durable => self.keeping = Keeping::Done,
-            Slot::Sleep => self.keeping = Keeping::Due(now.plus(STORAGE_RETRY)),
+            Slot::Desired if is_done => self.decision_kept(now),
+            Slot::Desired | Slot::Sleep => {}
         }
     }
 
@@ -383,7 +400,7 @@ where
             Ok((rows, len)) => {
                 let left = u32::try_from(buffer.len() - rows).unwrap_or(0);
                 let cut = Cut {
-                    id: BatchId { epoch: self.started.epoch, sequence: self.sequence },
+                    id: BatchId { epoch: self.epoch, sequence: self.sequence },
                     source,
                     stream: inverter.source.stream(),
                     base: buffer.base().unwrap_or(TimeBase::SinceBoot),
@@ -483,11 +500,22 @@ where
     ) -> Result<Outgoing, ComposeError> {
         let sources: Vec<SourceStatus, SOURCES_MAX> =
             self.inverters.as_ref().iter().take(SOURCES_MAX).map(|i| i.source.status()).collect();
+        let values = self.values_in_use();
+        let refused: Vec<RefusedSetting, ITEMS_MAX> = self.configuration.refused().iter().collect();
+        let reported = Reported {
+            generation: self.configuration.generation(),
+            state: self.configuration.state(),
+            refused: List::Given(&refused),
+            values: List::Given(&values),
+        };
         let tail = Tail {
-            clock: Tail::clock(self.started.epoch, now, &self.wall),
+            // What a power cut could take back is not reported.
+            reported: self.keeping.is_done(Slot::Desired).then_some(reported),
+            trial: self.configuration.trial(),
+            clock: Tail::clock(self.epoch, now, &self.wall),
             status: Status {
-                firmware: &self.started.firmware,
-                boot_reason: self.started.reason,
+                firmware: &self.firmware,
+                boot_reason: self.boot_reason,
                 samples: self.samples,
                 backlog_batches: self.spooled.batches,
                 spool_bytes: self.spooled.bytes,
@@ -520,6 +548,7 @@ where
         }
         self.clock_heard(now, opened.heard);
         self.follow_up = opened.follow_up;
+        self.take_settings(now, opened.tried, opened.desired.as_ref());
         Ok(opened.acknowledged)
     }
 
@@ -587,7 +616,7 @@ where
 
     /// Buffers the samples of cycles that are over.
     fn finish_cycles(&mut self, now: MonoMs) {
-        let (wall, tolerance) = (self.wall, self.config.start_tolerance);
+        let (wall, tolerance) = (self.wall, self.start_tolerance);
         for inverter in self.inverters.as_mut() {
             // The shell drafts the newest sample, so the previous one must be drafted first.
             if inverter.is_draft_due {
@@ -623,7 +652,7 @@ where
             {
                 self.sleep_noted_at = Some(now);
                 self.asleep.note(number, since);
-                self.keeping = Keeping::Due(now);
+                self.keeping.changed(Slot::Sleep, now);
             }
             if state != inverter.reported {
                 inverter.reported = state;

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use ecowatt_model::{BatchId, SourceNumber};
+use ecowatt_model::{BatchId, ConfigGeneration, SourceNumber};
 use ecowatt_profile::Table;
-use ecowatt_wire::{Refusal, SourceState};
+use ecowatt_wire::{ConfigState, Refusal, SourceState};
 use heapless::Deque;
 
 use crate::limits::EVENTS_MAX;
@@ -54,6 +54,9 @@ pub enum Event {
     LinkLost { failure: LinkFailure, retry_in: Duration },
     /// A valid reply came after `failures` messages without one.
     LinkRestored { failures: u32 },
+    /// Settings from the server are on trial, stay in use, or have been given up; `refused` of their
+    /// values are not used.
+    Settings { generation: ConfigGeneration, state: ConfigState, refused: u8 },
     /// The server will never take this batch; it is freed.
     BatchRefused { id: BatchId, reason: Refusal },
 }

@@ -8,33 +8,41 @@
 use ecowatt_model::{SOURCES_MAX, SourceNumber, UnixMs};
 use heapless::Vec;
 
+use crate::decision::Decision;
+
 /// A named piece of kept state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slot {
     /// Which inverters sleep, and since when.
     Sleep,
+    /// The desired configuration that the device decided on, and the one before it.
+    Desired,
 }
 
 impl Slot {
-    pub const ALL: [Self; 1] = [Self::Sleep];
+    /// In the order in which they are written.
+    pub const ALL: [Self; 2] = [Self::Sleep, Self::Desired];
 
     /// Most bytes in any slot.
-    pub const LEN_MAX: usize = Asleep::LEN_MAX;
+    pub const LEN_MAX: usize =
+        if Asleep::LEN_MAX > Decision::LEN_MAX { Asleep::LEN_MAX } else { Decision::LEN_MAX };
 
     /// A name under which a shell can store it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Sleep => "sleep",
+            Self::Desired => "desired",
         }
     }
 }
 
 /// The inverters that sleep, and since when.
 ///
-/// Version 1: for each inverter its source in one byte and Unix milliseconds in eight, big-endian.
+/// Version 1: for each inverter its source in one byte and Unix milliseconds in eight, big-endian,
+/// which is also its form in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Asleep(Vec<(SourceNumber, UnixMs), SOURCES_MAX>);
+pub(crate) struct Asleep(Vec<[u8; ENTRY_LEN], SOURCES_MAX>);
 
 const ASLEEP_VERSION: u8 = 1;
 const ENTRY_LEN: usize = 1 + 8;
@@ -49,11 +57,7 @@ impl Asleep {
         if *version != ASLEEP_VERSION || !rest.is_empty() {
             return None;
         }
-        let mut asleep = Self::default();
-        for [source, since @ ..] in entries {
-            asleep.0.push((SourceNumber(*source), UnixMs(i64::from_be_bytes(*since)))).ok()?;
-        }
-        Some(asleep)
+        Vec::from_slice(entries).ok().map(Self)
     }
 
     /// Writes it to the start of `out` and returns the length; entries without room are left out.
@@ -62,9 +66,8 @@ impl Asleep {
         *version = ASLEEP_VERSION;
         let (places, _) = rest.as_chunks_mut::<ENTRY_LEN>();
         let mut len = 1;
-        for (place, (source, since)) in places.iter_mut().zip(&self.0) {
-            place[0] = source.0;
-            place[1..].copy_from_slice(&since.0.to_be_bytes());
+        for (place, entry) in places.iter_mut().zip(&self.0) {
+            *place = *entry;
             len += ENTRY_LEN;
         }
         len
@@ -72,18 +75,21 @@ impl Asleep {
 
     /// Since when an inverter sleeps, if it does.
     pub(crate) fn since(&self, source: SourceNumber) -> Option<UnixMs> {
-        self.0.iter().find(|(held, _)| *held == source).map(|(_, since)| *since)
+        let [_, since @ ..] = self.0.iter().find(|[held, ..]| *held == source.0)?;
+        Some(UnixMs(i64::from_be_bytes(*since)))
     }
 
     /// Notes since when an inverter sleeps, or that it is awake.
     pub(crate) fn note(&mut self, source: SourceNumber, since: Option<UnixMs>) {
-        self.0.retain(|(held, _)| *held != source);
+        self.0.retain(|[held, ..]| *held != source.0);
         let Some(since) = since else { return };
         if self.0.is_full() {
             // The first entry is of a removed inverter: there is room for all that are configured.
             self.0.remove(0);
         }
-        let _ = self.0.push((source, since));
+        let mut entry = [source.0; ENTRY_LEN];
+        entry[1..].copy_from_slice(&since.0.to_be_bytes());
+        let _ = self.0.push(entry);
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
             asleep.note(SourceNumber(number), Some(UnixMs(-1 - i64::from(number))));
             assert_eq!(asleep.since(SourceNumber(number)), Some(UnixMs(-1 - i64::from(number))));
         }
-        assert_eq!(written(&asleep).len(), Slot::LEN_MAX);
+        assert_eq!(written(&asleep).len(), Asleep::LEN_MAX);
         assert_eq!(asleep.since(SourceNumber(3)), None);
         asleep.note(SourceNumber(11), None);
         assert_eq!(asleep.since(SourceNumber(11)), None);

@@ -18,14 +18,18 @@ extern crate std;
 mod acquire;
 mod buffer;
 mod cycle;
+mod decision;
+mod desired;
 mod device;
 mod event;
+mod keeping;
 mod kept;
 mod lengths;
 pub mod limits;
 mod link_state;
 mod quarantine;
 mod schedule;
+mod settings;
 mod uplink;
 mod wall;
 
@@ -34,6 +38,7 @@ pub use buffer::{Cut, CutError, Sample};
 pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started};
 pub use event::{Event, LinkFailure};
 pub use kept::Slot;
+pub use settings::LogLevel;
 pub use uplink::{
     Acknowledged, ComposeError, Credentials, Outgoing, ReplyError, UplinkConfig, batch_bytes_max,
     batch_rows_max,

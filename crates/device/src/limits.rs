@@ -108,6 +108,15 @@ pub const START_SPREAD: Duration = Duration::from_secs(2);
 /// Interval at which a message carries the status although nothing changed.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(900);
 
+/// Default for how long settings are used without an answer from the server before the previous
+/// ones return. The first eight attempts to reach it take 510 s at most, so a short outage does not
+/// undo a change.
+pub const REVERT_AFTER_DEFAULT: Duration = Duration::from_secs(600);
+
+/// The start of the device at which settings on trial are given up. Two are allowed: a power cut
+/// may happen to fall into a trial, and the machine may start twice after it.
+pub const TRIAL_STARTS_MAX: u8 = 3;
+
 /// Events not yet polled by the shell; beyond that the oldest is lost.
 pub const EVENTS_MAX: usize = 16;
 

@@ -11,13 +11,14 @@ use heapless::Vec;
 
 use crate::limits::{QUARANTINE_MAX, QUARANTINE_RETRY_MAX, QUARANTINE_RETRY_MIN};
 
-/// The smallest read that fails: one register, or those of one point.
+/// The smallest read that fails: one register, or those of one point. A read has at most
+/// [`READ_REGISTERS_MAX`](ecowatt_profile::READ_REGISTERS_MAX) of them.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     table: Table,
     address: u16,
-    count: u16,
-    columns: u16,
+    count: u8,
+    columns: u8,
     retry_at: MonoMs,
     /// How often the first pause has been doubled.
     doublings: u8,
@@ -62,8 +63,8 @@ impl Quarantine {
         let entry = Entry {
             table: read.table,
             address: read.address,
-            count: read.count,
-            columns: u16::try_from(read.column_count()).unwrap_or(u16::MAX),
+            count: u8::try_from(read.count).unwrap_or(u8::MAX),
+            columns: u8::try_from(read.column_count()).unwrap_or(u8::MAX),
             retry_at: now.plus(pause(0)),
             doublings: 0,
             is_tentative: true,
@@ -97,13 +98,13 @@ impl Quarantine {
         }
         for entry in self.0.iter_mut().filter(|entry| entry.is_tentative) {
             entry.is_tentative = false;
-            each(entry.table, entry.address, entry.count);
+            each(entry.table, entry.address, entry.count.into());
         }
     }
 
     /// Number of quarantined columns.
     pub(crate) fn columns(&self) -> u16 {
-        self.0.iter().map(|entry| entry.columns).sum()
+        self.0.iter().map(|entry| u16::from(entry.columns)).sum()
     }
 }
 
@@ -114,13 +115,13 @@ fn pause(doublings: u8) -> Duration {
 
 impl Entry {
     fn is(&self, read: &Read) -> bool {
-        (self.table, self.address, self.count) == (read.table, read.address, read.count)
+        (self.table, self.address, self.count.into()) == (read.table, read.address, read.count)
     }
 
     fn overlaps(&self, read: &Read) -> bool {
         let end = |address: u16, count: u16| u32::from(address) + u32::from(count);
         self.table == read.table
             && u32::from(self.address) < end(read.address, read.count)
-            && u32::from(read.address) < end(self.address, self.count)
+            && u32::from(read.address) < end(self.address, self.count.into())
     }
 }

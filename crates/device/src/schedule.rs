@@ -10,10 +10,12 @@ use crate::wall::Wall;
 /// The cycles of one inverter, and when each of its groups is due.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// Shortest interval of the groups.
-    fastest: Duration,
+    /// Shortest interval of the groups, in milliseconds.
+    fastest_ms: u32,
+    /// Interval by the device's own configuration.
+    own_ms: u32,
     /// From one cycle to the next.
-    interval: Duration,
+    interval_ms: u32,
     /// When each group is due next.
     due: [MonoMs; GROUPS_MAX],
     next_cycle: MonoMs,
@@ -27,13 +29,14 @@ const _: () = assert!(GROUPS_MAX <= 8, "a set of groups has eight bits");
 
 /// Interval of a plan whose groups are all read once: how often it is checked for missing
 /// registers.
-const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+const INTERVAL_DEFAULT_MS: u32 = 60_000;
 
 impl Schedule {
     /// Without any cycle.
     pub(crate) const IDLE: Self = Self {
-        fastest: Duration::ZERO,
-        interval: Duration::ZERO,
+        fastest_ms: 0,
+        own_ms: 0,
+        interval_ms: 0,
         due: [NEVER; GROUPS_MAX],
         next_cycle: NEVER,
     };
@@ -42,11 +45,14 @@ impl Schedule {
     pub(crate) fn new(plan: &Plan, interval: Option<Duration>, now: MonoMs) -> Self {
         let used = plan.reads().iter().map(|read| usize::from(read.group));
         let every = used.filter_map(|group| plan.groups().get(group)).map(|group| group.every_ms);
-        let fastest = every.filter(|ms| *ms > 0).min();
-        let fastest = fastest.map_or(INTERVAL_DEFAULT, |ms| Duration::from_millis(ms.into()));
+        let fastest_ms = every.filter(|ms| *ms > 0).min().unwrap_or(INTERVAL_DEFAULT_MS);
+        let own_ms = interval.map_or(fastest_ms, |interval| {
+            u32::try_from(interval.as_millis()).unwrap_or(u32::MAX).max(1)
+        });
         Self {
-            fastest,
-            interval: interval.unwrap_or(fastest).max(Duration::from_millis(1)),
+            fastest_ms,
+            own_ms,
+            interval_ms: own_ms,
             due: [MonoMs(0); GROUPS_MAX],
             next_cycle: now,
         }
@@ -56,11 +62,32 @@ impl Schedule {
         self.next_cycle
     }
 
-    /// Moves the next cycle to the grid of a clock that was stepped.
+    /// Milliseconds from one cycle to the next.
+    pub(crate) fn interval_ms(&self) -> u32 {
+        self.interval_ms
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms.into())
+    }
+
+    /// The same by the device's own configuration.
+    pub(crate) fn own_ms(&self) -> u32 {
+        self.own_ms
+    }
+
+    /// Changes the interval. A cycle that is already due is not moved, so that it is not lost.
+    pub(crate) fn set_interval(&mut self, ms: u32, now: MonoMs, wall: &Wall, is_pausing: bool) {
+        self.interval_ms = ms.max(1);
+        self.realign(now, wall, is_pausing || self.next_cycle <= now);
+    }
+
+    /// Moves the next cycle to the grid of a clock that was stepped, or of another interval. All
+    /// groups are due then: their instants are on the former grid.
     pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall, is_pausing: bool) {
         self.due = self.due.map(|due| if due == NEVER { due } else { due.min(now) });
         if !is_pausing {
-            self.next_cycle = wall.next_multiple(now, self.interval);
+            self.next_cycle = wall.next_multiple(now, self.interval());
         }
     }
 
@@ -68,10 +95,11 @@ impl Schedule {
     pub(crate) fn begin(&mut self, plan: &Plan, now: MonoMs, wall: &Wall) -> (MonoMs, GroupSet) {
         // A shell that slept through several instants takes one sample, at the last of them.
         let mut scheduled = self.next_cycle;
-        let missed = now.since(scheduled).as_millis() / self.interval.as_millis().max(1);
+        let interval = self.interval();
+        let missed = now.since(scheduled).as_millis() / interval.as_millis().max(1);
         if missed > 0 {
             let missed = u32::try_from(missed).unwrap_or(u32::MAX);
-            scheduled = scheduled.plus(self.interval.saturating_mul(missed)).min(now);
+            scheduled = scheduled.plus(interval.saturating_mul(missed)).min(now);
         }
         let mut groups = 0;
         for (place, group) in plan.groups().iter().enumerate() {
@@ -82,11 +110,11 @@ impl Schedule {
             self.due[place] = match group.every_ms {
                 0 => NEVER,
                 ms => {
-                    let own = Duration::from_millis(ms.into());
                     // An interval set by the operator replaces the fastest group's, and
                     // of any that is shorter.
-                    let every = if own == self.fastest { self.interval } else { own };
-                    wall.next_multiple(scheduled, every.max(self.interval))
+                    let every_ms = if ms == self.fastest_ms { self.interval_ms } else { ms };
+                    let every_ms = every_ms.max(self.interval_ms);
+                    wall.next_multiple(scheduled, Duration::from_millis(every_ms.into()))
                 }
             };
         }
@@ -117,6 +145,6 @@ impl Schedule {
             Duration::ZERO => scheduled,
             pause => scheduled.plus(pause.saturating_sub(Duration::from_millis(1))),
         };
-        self.next_cycle = wall.next_multiple(earliest.max(now), self.interval);
+        self.next_cycle = wall.next_multiple(earliest.max(now), self.interval());
     }
 }

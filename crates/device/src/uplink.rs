@@ -4,7 +4,9 @@
 //! reservation, even if it repeats what an earlier one carried: only the sealed reply to a request
 //! frees the batches in it. The first messages of an epoch are sent early (the *fast lane*), so
 //! that a device appears on the server seconds after its start. After that messages follow the
-//! upload interval, sooner with a backlog, and sooner or later if the server asks for it.
+//! upload interval, sooner with a backlog, and sooner or later if the server asks for it. A
+//! *check-in* is a message without batches before the next upload is due: its reply has what the
+//! server wants from the device.
 //!
 //! Until the server has answered once in the epoch, messages carry no batches: the reply has the
 //! time, which dates the samples taken before it.
@@ -16,10 +18,12 @@ use ecowatt_envelope::{
     DeviceKey, Kid, LinkKeys, MESSAGE_MAX, OpenError, RequestId, SealError, UPLINK_OVERHEAD_MAX,
     open_reply, seal_uplink,
 };
-use ecowatt_model::{BootEpoch, Counter, MonoMs, ROWS_MAX, SOURCES_MAX, StreamNumber};
+use ecowatt_model::{
+    BootEpoch, ConfigGeneration, Counter, MonoMs, ROWS_MAX, SOURCES_MAX, StreamNumber,
+};
 use ecowatt_wire::{
-    AckRange, Batch, ClockReport, Dropped, ITEMS_MAX, ParseError, Reply, Status, Stream,
-    UplinkWriter, WriteError, list_len_max, uplink_fixed_len_max,
+    AckRange, Batch, ClockReport, Desired, Dropped, ITEMS_MAX, ParseError, Reply, Reported, Status,
+    Stream, UplinkWriter, WriteError, list_len_max, reported_len_max, uplink_fixed_len_max,
 };
 use heapless::Vec;
 
@@ -27,7 +31,7 @@ use crate::event::{Event, Events, LinkFailure};
 use crate::limits::{
     ANNOUNCED_MAX, CHECK_IN_MAX, CHECK_IN_MIN, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION,
     LINK_RETRY_MAX, LINK_RETRY_MIN, MESSAGE_BYTES_MIN, RETRY_AFTER_MAX, START_SPREAD,
-    STATUS_INTERVAL,
+    STATUS_INTERVAL, STORAGE_RETRY,
 };
 use crate::wall::{Exchange, Heard, Wall};
 
@@ -99,10 +103,16 @@ pub struct Acknowledged {
 pub(crate) struct Tail<'a> {
     pub(crate) clock: ClockReport,
     pub(crate) status: Status<'a>,
+    /// The settings in use, if they are durable; written when a report is due.
+    pub(crate) reported: Option<Reported<'a>>,
+    /// The generation on trial, if its settings are in use.
+    pub(crate) trial: Option<ConfigGeneration>,
 }
 
 pub(crate) struct Uplink {
-    config: UplinkConfig,
+    interval: Duration,
+    check_in_interval: Duration,
+    message_bytes_max: usize,
     kid: Kid,
     keys: LinkKeys,
     /// Counter of the next message.
@@ -113,6 +123,8 @@ pub(crate) struct Uplink {
     is_reserving: bool,
     /// When the next message is due.
     next_at: MonoMs,
+    /// When a message is sent although no upload is due.
+    check_in_at: MonoMs,
     /// The server asked for a pause until here; nothing is sent before it, however urgent.
     not_before: MonoMs,
     /// Messages without a valid reply since the last one with.
@@ -128,6 +140,8 @@ pub(crate) struct Uplink {
     /// comes, so that a change while the message is in flight makes it due again. Moved back if no
     /// reply comes.
     status_due: MonoMs,
+    /// The settings have changed since they were reported; cleared and set in the same way.
+    is_report_due: bool,
     /// Layouts to announce; removed and put back in the same way.
     announce: Vec<StreamNumber, ANNOUNCED_MAX>,
     /// State of the generator that spreads load.
@@ -146,16 +160,23 @@ struct Sent {
 #[derive(Debug, Clone)]
 struct Carried {
     batches: usize,
+    /// It was sent before an upload was due.
+    is_check_in: bool,
     has_status: bool,
+    has_report: bool,
+    trial: Option<ConfigGeneration>,
     streams: Vec<StreamNumber, ANNOUNCED_MAX>,
     dropped: usize,
 }
 
 /// Effects of a reply beyond the link itself.
-pub(crate) struct Opened {
+pub(crate) struct Opened<'s> {
     pub(crate) acknowledged: Acknowledged,
     pub(crate) heard: Heard,
     pub(crate) follow_up: FollowUp,
+    /// The generation that was on trial when the message was made.
+    pub(crate) tried: Option<ConfigGeneration>,
+    pub(crate) desired: Option<Desired<'s>>,
 }
 
 /// Whether another message may follow at once if there are batches to send.
@@ -175,16 +196,16 @@ const KEPT_BYTES: usize = uplink_fixed_len_max(SOURCES_MAX) + list_len_max(Dropp
 impl Uplink {
     pub(crate) fn new(config: UplinkConfig, credentials: &Credentials, now: MonoMs) -> Self {
         let mut uplink = Self {
-            config: UplinkConfig {
-                message_bytes_max: config.message_bytes_max.max(MESSAGE_BYTES_MIN),
-                ..config
-            },
+            interval: config.interval,
+            check_in_interval: config.interval.max(STATUS_INTERVAL),
+            message_bytes_max: config.message_bytes_max.max(MESSAGE_BYTES_MIN),
             kid: credentials.kid,
             keys: LinkKeys::derive(&credentials.key, credentials.kid),
             next_counter: credentials.reserved.0.max(1),
             counter_limit: credentials.reserved.0.max(1),
             is_reserving: false,
             next_at: now,
+            check_in_at: now,
             not_before: now,
             failures: 0,
             total_failures: 0,
@@ -192,11 +213,32 @@ impl Uplink {
             is_fast: true,
             is_heard: false,
             status_due: now,
+            is_report_due: false,
             announce: Vec::new(),
             random: config.seed | 1,
         };
         uplink.next_at = now.plus(uplink.random_part(START_SPREAD));
+        uplink.check_in_at = uplink.next_at.plus(uplink.check_in_interval);
         uplink
+    }
+
+    /// Uses these intervals from the next message on.
+    pub(crate) fn set_intervals(&mut self, upload: Duration, check_in: Duration) {
+        (self.interval, self.check_in_interval) = (upload, check_in);
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
+    /// The server asked for a pause until here.
+    pub(crate) fn not_before(&self) -> MonoMs {
+        self.not_before
+    }
+
+    /// The settings have changed and can be reported; or they have changed and cannot yet.
+    pub(crate) fn report(&mut self, is_due: bool) {
+        self.is_report_due = is_due;
     }
 
     pub(crate) fn total_failures(&self) -> u32 {
@@ -249,16 +291,25 @@ impl Uplink {
     pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32) -> bool {
         self.is_due(now)
             && self.next_counter < self.counter_limit
-            && ((backlog > 0 && self.is_heard) || now >= self.status_due)
+            && ((backlog > 0 && self.is_heard) || now >= self.status_due || self.is_report_due)
+    }
+
+    /// Whether it is time for a message without batches, because no upload is due yet.
+    pub(crate) fn is_check_in_due(&self, now: MonoMs) -> bool {
+        let is_due = self.sent.is_none() && now >= self.check_in_at && now < self.next_at;
+        is_due && self.next_counter < self.counter_limit
     }
 
     /// When the next message is due, if nothing makes it due sooner.
     pub(crate) fn poll_at(&self) -> Option<MonoMs> {
-        (self.sent.is_none() && self.next_counter < self.counter_limit).then_some(self.next_at)
+        let can_send = self.sent.is_none() && self.next_counter < self.counter_limit;
+        can_send.then_some(self.next_at.min(self.check_in_at))
     }
 
-    /// Moves a message that is due but has no contents, or cannot be sent yet.
-    pub(crate) fn postpone(&mut self, now: MonoMs, pause: Duration) {
+    /// Moves a message that is due but has no contents, or cannot be sent yet because
+    /// storage is stuck.
+    pub(crate) fn postpone(&mut self, now: MonoMs, is_stuck: bool) {
+        let pause = if is_stuck { STORAGE_RETRY } else { self.interval };
         let next = now.plus(pause.max(Duration::from_millis(1)));
         let next = if self.status_due > now { next.min(self.status_due) } else { next };
         self.next_at = next.max(self.not_before);
@@ -300,14 +351,20 @@ impl Uplink {
             return Err(ComposeError::NotDue);
         }
         // Layouts get their room before batches: the server takes no batch without its layout.
-        let size = buffer.len().min(self.config.message_bytes_max).min(MESSAGE_MAX);
+        let size = buffer.len().min(self.message_bytes_max).min(MESSAGE_MAX);
         let size = size.saturating_sub(UPLINK_OVERHEAD_MAX);
         let plain = buffer.get_mut(..size).unwrap_or_default();
         let room = plain.len().saturating_sub(KEPT_BYTES);
         let (layouts, layout_bytes) = fitting(streams, room);
+        // A report is rare, so no room is kept for it beside layouts: it follows in the next message.
+        let report_len = |all: &Reported<'_>| reported_len_max(all.refused.len(), all.values.len());
+        let reported = tail.reported.filter(|_| self.is_report_due);
+        let reported = reported.filter(|all| report_len(all) <= room - layout_bytes);
+        let report_bytes = reported.as_ref().map_or(0, report_len);
         let mut writer = UplinkWriter::new(plain);
-        let batches = if self.is_heard {
-            let leave = KEPT_BYTES + layout_bytes;
+        let is_check_in = now < self.next_at;
+        let batches = if self.is_heard && !is_check_in {
+            let leave = KEPT_BYTES + layout_bytes + report_bytes;
             writer.batches(offered, leave).map_err(ComposeError::Write)?
         } else {
             0
@@ -321,7 +378,10 @@ impl Uplink {
         if has_status {
             writer.status(&tail.status).map_err(ComposeError::Write)?;
         }
-        let dropped = writer.dropped(dropped, 0).map_err(ComposeError::Write)?;
+        let dropped = writer.dropped(dropped, report_bytes).map_err(ComposeError::Write)?;
+        if let Some(reported) = &reported {
+            writer.reported(reported).map_err(ComposeError::Write)?;
+        }
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
         // Used up even if sealing fails: a counter seals at most one message.
@@ -331,24 +391,28 @@ impl Uplink {
         if has_status {
             self.status_due = now.plus(STATUS_INTERVAL);
         }
+        let has_report = reported.is_some();
+        self.is_report_due &= !has_report;
         let streams: Vec<_, ANNOUNCED_MAX> =
             streams.iter().map(|stream| stream.number).take(ANNOUNCED_MAX).collect();
         self.announce.retain(|number| !streams.contains(number));
-        let carried = Carried { batches, has_status, streams, dropped };
+        let trial = tail.trial;
+        let carried =
+            Carried { batches, is_check_in, has_status, has_report, trial, streams, dropped };
         self.sent = Some(Sent { request, at: now, carried });
         Ok(Outgoing { request, len, batches, streams: layouts, dropped })
     }
 
     /// Takes a reply. On an error the message stays in flight: the shell reports the failure or
     /// goes on waiting.
-    pub(crate) fn handle_reply(
+    pub(crate) fn handle_reply<'s>(
         &mut self,
         now: MonoMs,
         bytes: &[u8],
-        scratch: &mut [u8],
+        scratch: &'s mut [u8],
         wall: &mut Wall,
         events: &mut Events,
-    ) -> Result<Opened, ReplyError> {
+    ) -> Result<Opened<'s>, ReplyError> {
         let sent = self.sent.as_ref().ok_or(ReplyError::NotExpected)?;
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
@@ -381,19 +445,27 @@ impl Uplink {
         let check_in = reply.check_in().map(|after| after.clamp(CHECK_IN_MIN, CHECK_IN_MAX));
         self.next_at = match check_in {
             Some(after) => now.plus(after),
+            // A check-in moves no upload.
+            None if carried.is_check_in => self.next_at.max(now),
             // Spreads devices that started together over the interval.
-            None if was_fast && !self.is_fast => now.plus(self.random_part(self.config.interval)),
-            None => MonoMs(sent_at.plus(self.config.interval).0.max(now.0)),
+            None if was_fast && !self.is_fast => now.plus(self.random_part(self.interval)),
+            None => sent_at.plus(self.interval).max(now),
         };
         self.not_before = if check_in.is_some() { self.next_at } else { now };
+        self.check_in_at = now.plus(self.check_in_interval).max(self.not_before);
+        // Batches had no room beside a report. It does not come again by itself.
+        let is_crowded = carried.has_report && carried.batches == 0 && !carried.is_check_in;
         let follow_up = match check_in {
             Some(_) => FollowUp::No,
             // The first reply allows batches. A server that wants a layout again which was just
             // announced would want it for ever, so that does not count.
-            None if is_first || (wants_layouts && carried.streams.is_empty()) => FollowUp::Yes,
+            None if is_first || is_crowded || (wants_layouts && carried.streams.is_empty()) => {
+                FollowUp::Yes
+            }
             None => FollowUp::IfFreed,
         };
-        Ok(Opened { acknowledged, heard, follow_up })
+        let (tried, desired) = (carried.trial, reply.desired());
+        Ok(Opened { acknowledged, heard, follow_up, tried, desired })
     }
 
     /// Makes the next message due at once: the last one could not carry everything.
@@ -405,11 +477,13 @@ impl Uplink {
         let Some(Sent { carried, .. }) = self.sent.take() else {
             // No message was made. An immediate retry would fail in the same way.
             self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
+            self.check_in_at = self.check_in_at.max(self.next_at);
             return;
         };
         if carried.has_status {
             self.status_due = self.status_due.min(now);
         }
+        self.is_report_due |= carried.has_report;
         carried.streams.iter().for_each(|stream| self.announce(*stream));
         self.total_failures = self.total_failures.saturating_add(1);
         let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
@@ -426,6 +500,7 @@ impl Uplink {
         }
         self.failures = self.failures.saturating_add(1);
         self.next_at = now.plus(retry_in);
+        self.check_in_at = self.check_in_at.max(self.next_at);
     }
 
     /// A part of `span`, different each time (xorshift32; it spreads load and protects nothing).

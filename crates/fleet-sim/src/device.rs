@@ -464,6 +464,7 @@ fn name_of(event: &Event) -> Option<&'static str> {
         Event::SampleNotDrafted { .. } => "a sample is in memory alone",
         Event::BatchNotPersisted { .. } => "a batch waits for storage",
         Event::StorageRecovered => "storage works again",
+        Event::Settings { .. } => "settings change",
         Event::ClockSet => "clock is set",
         Event::ClockStepped { .. } => "clock is stepped",
         Event::LinkLost { .. } => "link is lost",

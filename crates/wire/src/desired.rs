@@ -47,7 +47,9 @@ pub enum ConfigState {
 impl ConfigState {
     const ALL: [Self; 4] = [Self::Unknown, Self::Applied, Self::Trial, Self::Reverted];
 
-    fn from_code(code: u8) -> Self {
+    /// The state with this code on the wire.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
         Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Unknown)
     }
 }
@@ -72,7 +74,9 @@ impl SettingRefusal {
     const ALL: [Self; 5] =
         [Self::Other, Self::Unknown, Self::OutOfBounds, Self::Unsupported, Self::NoSource];
 
-    fn from_code(code: u8) -> Self {
+    /// The reason with this code on the wire.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
         Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Other)
     }
 }

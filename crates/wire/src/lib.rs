@@ -69,7 +69,7 @@ pub use section::{Items, ParseError, WriteError};
 pub use status::{BootReason, SourceState, SourceStatus, Status};
 pub use uplink::{
     Batch, Certainty, ClockReport, Dropped, EpochStart, PATIENCE_LEN_MAX, Stream, Uplink,
-    UplinkWriter, list_len_max, uplink_fixed_len_max,
+    UplinkWriter, list_len_max, reported_len_max, uplink_fixed_len_max,
 };
 
 /// Maximum number of items in any list of a message; also the most that a one-byte CBOR array head

@@ -188,6 +188,13 @@ pub const fn uplink_fixed_len_max(sources: usize) -> usize {
 /// Maximum length in bytes of the section with how long the reply may be held.
 pub const PATIENCE_LEN_MAX: usize = KEY_LEN + U32_LEN_MAX;
 
+/// Maximum length in bytes of the section with the configuration, with this many refused settings
+/// and values.
+#[must_use]
+pub const fn reported_len_max(refused: usize, values: usize) -> usize {
+    KEY_LEN + Reported::len_max(refused, values)
+}
+
 /// Maximum length in bytes of a list whose items take `items_len`.
 #[must_use]
 pub const fn list_len_max(items_len: usize) -> usize {

@@ -228,8 +228,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "device leaves no room for the status after the batches",
         file: "crates/device/src/uplink.rs",
         changes: &[(
-            "            let leave = KEPT_BYTES + layout_bytes;\n",
-            "            let leave = layout_bytes;\n",
+            "            let leave = KEPT_BYTES + layout_bytes + report_bytes;\n",
+            "            let leave = layout_bytes + report_bytes;\n",
         )],
         breaks: "MessageIsMade",
         seed: 4,
@@ -559,8 +559,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "gap is not sent",
         file: "crates/device/src/uplink.rs",
         changes: &[(
-            "writer.dropped(dropped, 0)",
-            "writer.dropped(&mut dropped.map_while(|_| None), 0)",
+            "writer.dropped(dropped, report_bytes)",
+            "writer.dropped(&mut dropped.map_while(|_| None), report_bytes)",
         )],
         breaks: "NothingLost",
         seed: 2,

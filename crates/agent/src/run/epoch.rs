@@ -14,7 +14,7 @@ use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
 use ecowatt_node::storage::{Damage, Ledger, Postponed, StorageError};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
-use ecowatt_wire::SourceState;
+use ecowatt_wire::{ConfigState, SourceState};
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
 
@@ -643,6 +643,16 @@ impl Epoch {
                 tracing::debug!(?failure, ?retry_in, "message failed");
             }
             Event::LinkRestored { failures } => tracing::info!(failures, "server answers again"),
+            Event::Settings { generation, state: ConfigState::Reverted, refused } => {
+                tracing::warn!(
+                    %generation,
+                    refused,
+                    "settings given up: server not reached with them"
+                );
+            }
+            Event::Settings { generation, state, refused } => {
+                tracing::info!(%generation, ?state, refused, "settings from the server");
+            }
             Event::BatchRefused { id, reason } => {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");
             }

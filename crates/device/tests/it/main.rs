@@ -9,6 +9,7 @@ mod memory;
 mod power;
 mod reads;
 mod rig;
+mod settings;
 
 mod versions {
     mod v1;

@@ -5,17 +5,21 @@
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
 //!   where *noise* garbles one answer and suspends the device for this long before it sees it
 //! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
-//!   holds SECONDS | refuses REASON`, where *deaf* stores and loses the reply, *forgetful* asks for
-//!   every layout again, *stubborn* takes none, and *refuses* refuses every batch for that reason
+//!   holds SECONDS | refuses REASON | leaves`, where *deaf* stores and loses the reply, *forgetful*
+//!   asks for every layout again, *stubborn* takes none, *refuses* refuses every batch for that
+//!   reason, and *leaves* is away once it has sent settings
+//! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
+//!   SETTING may be a number
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full`
 //! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
-//! - `show KIND…` of read, keep, sample, cut, send, event
+//! - `show KIND…` of read, keep, sample, cut, send, report, event
 //! - `start`, `run DURATION`, `power cut`
 //!
 //! The rig checks the invariants: a counter seals once, a batch id has one content, every durable
-//! sample is in the spool or on the server, the server stores every sample once, and an inverter
-//! whose sleep was kept is asleep after the next start.
+//! sample is in the spool or on the server, the server stores every sample once, an inverter
+//! whose sleep was kept is asleep after the next start, the reported generation never falls, and
+//! the settings in use are those of one generation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,14 +32,18 @@ use ecowatt_device::{
 };
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_modbus::ExceptionCode;
+use ecowatt_model::setting::{
+    BATCH_ROWS, CHECK_IN_INTERVAL, COMMAND_WAIT, POWER_POLICY, REVERT_AFTER, SAMPLING_INTERVAL,
+    UPLOAD_INTERVAL,
+};
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs, Sequence, SourceNumber,
-    StreamNumber, UnixMs,
+    BatchId, BootEpoch, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs,
+    Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, EpochStart, Refusal, Refused, ReplyWriter, SourceState, Stream,
-    Uplink,
+    AckRange, Batch, BootReason, ConfigState, Desired, EpochStart, List, Refusal, Refused,
+    ReplyWriter, Reported, SettingValue, SourceState, Stream, Uplink,
 };
 
 pub(crate) const COLUMNS: usize = 10;
@@ -74,6 +82,7 @@ enum Replies {
     Pause(Duration),
     Holds(Duration),
     Refuses(u8),
+    Leaves,
 }
 
 /// A sample in the form that flash, spool and server are compared in.
@@ -111,6 +120,10 @@ struct Store {
     has_layout: bool,
     batches: BTreeMap<BatchId, Vec<u8>>,
     counters: BTreeSet<u64>,
+    /// The settings of each generation; the last is wanted.
+    wanted: BTreeMap<u32, Vec<SettingValue>>,
+    /// The generation that was reported last.
+    reported: Option<u32>,
 }
 
 /// When the power is cut, by the number of actions.
@@ -184,6 +197,15 @@ impl Rig {
         self.flash.kept.insert(slot.name(), bytes.to_vec());
     }
 
+    /// The bytes of a slot in flash.
+    pub(crate) fn kept(&self, slot: Slot) -> &[u8] {
+        self.flash.kept(slot).unwrap()
+    }
+
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
     pub(crate) fn state(&self) -> SourceState {
         self.core.as_ref().unwrap().sources().next().unwrap().state
     }
@@ -213,6 +235,13 @@ impl Rig {
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
                 ("server", "refuses") => self.server = Replies::Refuses(number.parse().unwrap()),
                 ("server", "holds") => self.server = Replies::Holds(seconds()),
+                ("server", "leaves") => self.server = Replies::Leaves,
+                ("want", _) => {
+                    let generation =
+                        self.store.wanted.last_key_value().map_or(1, |(last, _)| last + 1);
+                    let values = rest.split_whitespace().map(value).collect();
+                    self.store.wanted.insert(generation, values);
+                }
                 ("time", difference) => self.server_ahead_ms = difference.parse().unwrap(),
                 ("flash", state) => self.flash.is_full = state == "full",
                 ("system", "unset") => self.system = None,
@@ -253,6 +282,41 @@ impl Rig {
             let is_old = row.is_unix && row.t_ms + 130_000 < now;
             assert!(*is_stored || !is_old, "{row:?} still waits");
         }
+    }
+
+    /// After the faults: the device has decided on what the server wants.
+    pub(crate) fn check_settled(&self) {
+        let wanted = self.store.wanted.last_key_value().map_or(0, |(generation, _)| *generation);
+        assert_eq!(self.store.reported, Some(wanted));
+    }
+
+    fn take_report(&mut self, reported: &Reported<'_>) {
+        let generation = reported.generation.0;
+        assert!(self.store.reported <= Some(generation), "{generation} is below the last");
+        self.store.reported = Some(generation);
+        let refused: Vec<_> = reported.refused.iter().collect();
+        let of = |generation: u32| {
+            let none = Vec::new();
+            let wanted = self.store.wanted.get(&generation).unwrap_or(&none).iter();
+            let is_used = |value: &&SettingValue| {
+                !refused.iter().any(|r| (r.setting, r.source) == (value.setting, value.source))
+            };
+            in_use(&wanted.filter(is_used).copied().collect::<Vec<_>>())
+        };
+        let values = reported.values.iter().map(|v| (v.setting, v.source.map(|s| s.0), v.value));
+        let values: Vec<_> = values.collect();
+        let is_one = match reported.state {
+            ConfigState::Applied | ConfigState::Trial => values == of(generation),
+            ConfigState::Reverted => (0..generation).any(|former| values == of(former)),
+            ConfigState::Unknown => false,
+        };
+        assert!(is_one, "{values:?} are of no generation");
+        let refused = refused.iter().map(|r| {
+            let source = r.source.map_or(String::new(), |source| format!("@{source}"));
+            format!(" {}{source} {:?}", r.setting, r.reason)
+        });
+        let refused: String = refused.collect();
+        self.say("report", &format!("{generation} {:?}{refused}", reported.state));
     }
 
     fn say(&mut self, kind: &str, text: &str) {
@@ -543,6 +607,7 @@ impl Rig {
             | Replies::Forgetful
             | Replies::Stubborn
             | Replies::Pause(_)
+            | Replies::Leaves
             | Replies::Refuses(_) => Ok(self.take(&message[..outgoing.len])),
             Replies::Holds(held) => {
                 self.now = self.now.plus(held);
@@ -558,7 +623,7 @@ impl Rig {
         match reply {
             Err(failure) => core.handle_link_failure(now, failure),
             Ok(reply) => {
-                let mut scratch = [0; 512];
+                let mut scratch = [0; 1024];
                 let acknowledged = core.handle_reply(now, &reply, &mut scratch).unwrap();
                 if let Some(start) = core.wall().start() {
                     self.flash.starts.insert(self.flash.epoch, start);
@@ -600,7 +665,10 @@ impl Rig {
                 _ => acks.push(AckRange { epoch: id.epoch, first: id.sequence, last: id.sequence }),
             }
         }
-        let mut reply = vec![0; 512];
+        if let Some(reported) = uplink.reported() {
+            self.take_report(&reported);
+        }
+        let mut reply = vec![0; 1024];
         let mut writer = ReplyWriter::new(&mut reply);
         writer.acks(&mut acks.into_iter()).unwrap();
         writer.time(UnixMs(self.truth().0 + self.server_ahead_ms)).unwrap();
@@ -614,14 +682,62 @@ impl Rig {
         if let Replies::Pause(after) = self.server {
             writer.check_in(after).unwrap();
         }
+        let wanted = self.store.wanted.last_key_value();
+        let wanted = wanted.filter(|(generation, _)| self.store.reported < Some(**generation));
+        if let Some((generation, values)) = wanted {
+            let generation = ConfigGeneration(*generation);
+            writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
+        }
+        let has_wanted = wanted.is_some();
         if let Replies::Holds(held) = self.server {
             writer.held(held).unwrap();
+        }
+        if has_wanted && self.server == Replies::Leaves {
+            self.server = Replies::Away;
         }
         let len = writer.finish();
         let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();
         reply.truncate(len);
         reply
     }
+}
+
+/// Parses `SETTING[@SOURCE]=VALUE`.
+fn value(text: &str) -> SettingValue {
+    let (name, value) = text.split_once('=').unwrap();
+    let (name, source) = match name.split_once('@') {
+        Some((name, source)) => (name, Some(SourceNumber(source.parse().unwrap()))),
+        None => (name, None),
+    };
+    let number = || name.parse().unwrap();
+    let setting = Setting::named(name).map_or_else(number, |setting| setting.number);
+    SettingValue { setting, value: value.parse().unwrap(), source }
+}
+
+/// The device's own settings with those of a generation in their place, as it reports them.
+fn in_use(wanted: &[SettingValue]) -> Vec<(u8, Option<u8>, u32)> {
+    let of = |setting, source| {
+        let mut all = wanted.iter().rev();
+        all.find(|v| (v.setting, v.source) == (setting, source)).map(|value| value.value)
+    };
+    let upload = of(UPLOAD_INTERVAL, None).unwrap_or(60_000);
+    let sampling = of(SAMPLING_INTERVAL, Some(SOURCE)).or(of(SAMPLING_INTERVAL, None));
+    let own = [
+        (SAMPLING_INTERVAL, sampling.unwrap_or(5_000)),
+        (UPLOAD_INTERVAL, upload),
+        (CHECK_IN_INTERVAL, upload.max(900_000)),
+        (COMMAND_WAIT, 0),
+        (BATCH_ROWS, 8),
+        (POWER_POLICY, 0),
+        (REVERT_AFTER, 600_000),
+    ];
+    let source = |setting| (setting == SAMPLING_INTERVAL).then_some(SOURCE.0);
+    own.map(|(setting, own)| (setting, source(setting), of(setting, None).unwrap_or(own)))
+        .map(|(setting, source, value)| match setting {
+            SAMPLING_INTERVAL => (setting, source, sampling.unwrap_or(5_000)),
+            _ => (setting, source, value),
+        })
+        .to_vec()
 }
 
 fn is_unix(bytes: &[u8]) -> bool {

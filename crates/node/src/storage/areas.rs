@@ -51,6 +51,8 @@ pub enum Thing {
     Ledger,
     /// What the device core keeps while inverters sleep.
     Sleep,
+    /// The desired configuration that the device core decided on.
+    Desired,
     /// The inverter models that a search has found behind a source.
     Models(SourceNumber),
     /// The ratings of a source.
@@ -77,6 +79,7 @@ impl Thing {
     pub fn of(slot: Slot) -> Self {
         match slot {
             Slot::Sleep => Self::Sleep,
+            Slot::Desired => Self::Desired,
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for Thing {
         match self {
             Self::Ledger => f.write_str("ledger"),
             Self::Sleep => f.write_str("sleep"),
+            Self::Desired => f.write_str("desired"),
             Self::Models(source) => write!(f, "models-{}", source.0),
             Self::Rated(source) => write!(f, "rated-{}", source.0),
         }
@@ -124,6 +128,7 @@ fn parse(name: &str) -> Option<Area> {
         let thing = match thing.split_once('-') {
             None if thing == "ledger" => Thing::Ledger,
             None if thing == "sleep" => Thing::Sleep,
+            None if thing == "desired" => Thing::Desired,
             Some(("models", source)) => Thing::Models(SourceNumber(source.parse().ok()?)),
             Some(("rated", source)) => Thing::Rated(SourceNumber(source.parse().ok()?)),
             None | Some(_) => return None,
@@ -171,6 +176,7 @@ impl Area {
                     Thing::Sleep => (2, 0),
                     Thing::Models(source) => (3, source.0),
                     Thing::Rated(source) => (4, source.0),
+                    Thing::Desired => (8, 0),
                 };
                 rest[..2].copy_from_slice(&[source, copy]);
                 kind
@@ -211,6 +217,7 @@ impl Area {
             }),
             6 => Self::Segment(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
             7 => Self::Layout(StreamNumber(u16::from_le_bytes([a, b]))),
+            8 => Self::Copy(Thing::Desired, b),
             _ => return None,
         };
         let is_possible = match area {
@@ -316,7 +323,7 @@ mod tests {
             columns: 128,
             turn: 0x0102_0304,
         };
-        let golden: [(Area, &str, [u8; AREA_BYTES]); 7] = [
+        let golden: [(Area, &str, [u8; AREA_BYTES]); 8] = [
             (Area::Copy(Thing::Ledger, 1), "ledger.1", [1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Area::Copy(Thing::Sleep, 0), "sleep.0", [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (
@@ -336,6 +343,7 @@ mod tests {
             ),
             (Area::Segment(258), "spool-000000000258", [6, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Area::Layout(StreamNumber(9)), "layout-9", [7, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Area::Copy(Thing::Desired, 1), "desired.1", [8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ];
         for (area, text, bytes) in golden {
             assert_eq!((area.to_string().as_str(), area.to_bytes()), (text, bytes));

@@ -18,6 +18,21 @@ const SLEEP: [u8; 10] = [
 /// No inverter sleeps.
 const AWAKE: [u8; 1] = [1];
 
+/// Generation 2, on trial, after generation 1.
+const TRIAL: [u8; 37] = [
+    1, // version
+    0, 0, 0, 2, // generation
+    2, // on trial
+    0, // starts
+    0, 0, 0, 1, // generation of the previous values
+    2, 1, // numbers of values and of previous ones
+    0x81, 0, 0x00, 0x00, 0x07, 0xd0, // samples of source 0 every 2,000 ms
+    2, 0, 0x00, 0x00, 0x4e, 0x20, // uploads every 20,000 ms
+    2, 0, 0x00, 0x00, 0x75, 0x30, // uploads every 30,000 ms
+    6, 3, 0, // log level: not supported
+    0x01, 0x84, 9, // samples of source 9: no such source
+];
+
 #[test]
 fn sleep_is_kept() {
     check(
@@ -46,4 +61,51 @@ fn sleep_is_handed_back() {
     assert_eq!(state(&[&[2], &SLEEP[1..]].concat()), SourceState::Offline);
     assert_eq!(state(&SLEEP[..9]), SourceState::Offline);
     assert_eq!(state(&[]), SourceState::Offline);
+}
+
+#[test]
+fn desired_is_kept() {
+    // The decision on generation 2, while generation 1 is in use.
+    let mut rig = Rig::new(None);
+    rig.run_script(
+        "want upload_interval=30000
+         start
+         run 3s
+         want sampling_interval@0=2000 upload_interval=20000 log_level=1 sampling_interval@9=2000
+         server leaves
+         run 40s",
+    );
+    assert_eq!(rig.kept(Slot::Desired), TRIAL);
+}
+
+#[test]
+fn desired_is_handed_back() {
+    let transcript = |bytes: &[u8]| {
+        let mut rig = Rig::new(None);
+        rig.hold(Slot::Desired, bytes);
+        // The rig compares the values in the report with these.
+        rig.run_script(
+            "want upload_interval=30000
+             want sampling_interval@0=2000 upload_interval=20000 log_level=1 sampling_interval@9=2000
+             show report
+             start
+             run 10ms",
+        );
+        rig.transcript().to_owned()
+    };
+    let refused = "6 Unsupported 1@9 NoSource";
+    let with = |state: u8, starts: u8| {
+        let mut bytes = TRIAL;
+        (bytes[5], bytes[6]) = (state, starts);
+        transcript(&bytes)
+    };
+    // A trial is reported once its start is counted.
+    assert_eq!(with(1, 0), format!("0.000 report 2 Applied {refused}\n"));
+    assert_eq!(with(2, 0), format!("0.000 report 2 Trial {refused}\n"));
+    assert_eq!(with(2, 2), format!("0.000 report 2 Reverted {refused}\n"));
+    assert_eq!(with(3, 0), format!("0.000 report 2 Reverted {refused}\n"));
+    // An unknown version, and damaged bytes.
+    assert_eq!(transcript(&[&[2], &TRIAL[1..]].concat()), "0.000 report 0 Applied\n");
+    assert_eq!(transcript(&TRIAL[..36]), "0.000 report 0 Applied\n");
+    assert_eq!(transcript(&[]), "0.000 report 0 Applied\n");
 }
