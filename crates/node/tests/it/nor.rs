@@ -1,123 +1,15 @@
-//! Areas on NOR flash: a simulated chip with its rules, and power cuts at every place.
+//! Areas on NOR flash: power cuts at every place, sectors that fail, and wear.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+mod chip;
+mod failing;
 
 use ecowatt_codec::State;
 use ecowatt_model::{BootEpoch, SourceNumber};
-use ecowatt_node::nor::{Flash, Nor, SECTOR_BYTES, WORD_BYTES};
+use ecowatt_node::nor::Nor;
 use ecowatt_node::storage::{Area, Areas, Fault, JournalName, Thing};
 
 use crate::sweep::{Life, check_on, live_on};
-
-/// One operation that changed the chip.
-#[derive(Debug, Clone)]
-enum Op {
-    Program(usize, Vec<u8>),
-    Erase(usize),
-}
-
-/// A chip; clones share it.
-#[derive(Debug, Clone)]
-struct Chip(Rc<RefCell<Silicon>>);
-
-#[derive(Debug)]
-struct Silicon {
-    bytes: Vec<u8>,
-    ops: Vec<Op>,
-    erasures: Vec<u32>,
-}
-
-const SECTOR: usize = SECTOR_BYTES as usize;
-
-impl Chip {
-    fn blank(sectors: usize) -> Self {
-        Self::holding(vec![0xff; sectors * SECTOR])
-    }
-
-    fn holding(bytes: Vec<u8>) -> Self {
-        let erasures = vec![0; bytes.len() / SECTOR];
-        Self(Rc::new(RefCell::new(Silicon { bytes, ops: Vec::new(), erasures })))
-    }
-
-    fn ops(&self) -> Vec<Op> {
-        self.0.borrow().ops.clone()
-    }
-}
-
-impl Flash for Chip {
-    fn sectors(&self) -> u32 {
-        u32::try_from(self.0.borrow().bytes.len()).unwrap() / SECTOR_BYTES
-    }
-
-    fn read(&self, address: u32, buffer: &mut [u8]) -> Result<(), Fault> {
-        let at = usize::try_from(address).unwrap();
-        buffer.copy_from_slice(&self.0.borrow().bytes[at..at + buffer.len()]);
-        Ok(())
-    }
-
-    fn program(&self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
-        let at = usize::try_from(address).unwrap();
-        let word = usize::try_from(WORD_BYTES).unwrap();
-        assert!(at.is_multiple_of(word) && bytes.len().is_multiple_of(word) && !bytes.is_empty());
-        let mut state = self.0.borrow_mut();
-        for (held, byte) in state.bytes[at..].iter_mut().zip(bytes) {
-            assert_eq!(*held & *byte, *byte, "a bit rises without an erasure");
-            *held = *byte;
-        }
-        state.ops.push(Op::Program(at, bytes.to_vec()));
-        Ok(())
-    }
-
-    fn erase(&self, sector: u32) -> Result<(), Fault> {
-        let sector = usize::try_from(sector).unwrap();
-        let mut state = self.0.borrow_mut();
-        state.bytes[sector * SECTOR..(sector + 1) * SECTOR].fill(0xff);
-        state.erasures[sector] += 1;
-        state.ops.push(Op::Erase(sector));
-        Ok(())
-    }
-}
-
-impl Op {
-    /// Number of places for a cut: every byte of a program, and the stages of an erasure.
-    fn cuts(&self) -> usize {
-        match self {
-            Self::Program(_, bytes) => bytes.len(),
-            Self::Erase(_) => 4,
-        }
-    }
-
-    fn apply(&self, chip: &mut [u8]) {
-        match self {
-            Self::Program(at, bytes) => chip[*at..*at + bytes.len()].copy_from_slice(bytes),
-            Self::Erase(sector) => chip[sector * SECTOR..(sector + 1) * SECTOR].fill(0xff),
-        }
-    }
-
-    /// Applies the operation up to a cut: a program leaves the bytes before it and one with some of
-    /// its bits cleared, an erasure leaves any bits.
-    fn cut(&self, chip: &mut [u8], at: usize) {
-        match self {
-            Self::Program(start, bytes) => {
-                chip[*start..start + at].copy_from_slice(&bytes[..at]);
-                chip[start + at] &= bytes[at] | 0x5a;
-            }
-            Self::Erase(sector) => {
-                let sector = &mut chip[sector * SECTOR..(sector + 1) * SECTOR];
-                for (place, byte) in sector.iter_mut().enumerate() {
-                    let noise = u8::try_from((place * 151 + at * 89 + place / 7) % 256).unwrap();
-                    match at {
-                        0 => *byte |= noise,
-                        1 => *byte = noise,
-                        2 => *byte |= if place < 14 { 0xff } else { 0 },
-                        _ => *byte |= if place < 2_000 { 0 } else { 0xff },
-                    }
-                }
-            }
-        }
-    }
-}
+use chip::{Chip, SECTOR};
 
 fn journal(turn: u32) -> Area {
     let (epoch, source) = (BootEpoch(1), SourceNumber(0));
@@ -214,7 +106,7 @@ fn a_node_on_flash_loses_and_doubles_nothing_wherever_the_power_goes() {
     let sectors = 40;
     let chip = Chip::blank(sectors);
     let nor = Nor::open(chip.clone()).unwrap();
-    let history = live_on(Life::SHORT, &nor, |_| chip.0.borrow().ops.len(), |_| chip.ops());
+    let history = live_on(Life::SHORT, &nor, |_| chip.op_count(), |_| chip.ops());
     let (mut state, mut image, mut cuts) = (State::new(), vec![0xff; sectors * SECTOR], 0);
     for (done, op) in history.ops.iter().enumerate() {
         for at in 0..op.cuts() {
@@ -247,7 +139,7 @@ fn a_year_of_quarter_hours_wears_the_sectors_alike() {
         }
     }
     let wear = nor.wear();
-    let counted = chip.0.borrow().erasures.iter().map(|count| u64::from(*count)).sum::<u64>();
+    let counted = chip.erasures().iter().map(|count| u64::from(*count)).sum::<u64>();
     println!("{wear:?} over 64 sectors");
     assert_eq!(wear.total, counted);
     assert!(wear.max <= wear.min + wear.min / 10 && wear.total < 45_000, "{wear:?}");
