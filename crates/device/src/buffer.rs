@@ -146,6 +146,11 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
         self.is_flushed = self.len > 0;
     }
 
+    /// Whether the samples wait for a cut that was requested.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.is_flushed
+    }
+
     /// Whether a cut is due regardless of the link: the batch is full, or the next sample might not
     /// fit. Age does not count: every sample is drafted, and a message that is about to be sent
     /// takes what there is.

@@ -575,11 +575,20 @@ where
         self.uplink.failed(now, failure, &mut self.events);
     }
 
-    /// Cuts all buffered samples and sends them soon: before an orderly stop.
+    /// Cuts all buffered samples and sends them soon: before an orderly stop. Storage that failed is
+    /// tried again at once, but only once for the same samples: a caller may repeat this in each of
+    /// its turns until the samples are in a batch.
     pub fn flush(&mut self, now: MonoMs) {
-        self.storage_retry_at = MonoMs(0);
+        let flushed = |inverters: &[Inverter<COLUMNS, ROWS>]| {
+            inverters.iter().filter(|inverter| inverter.buffer.is_flushed()).count()
+        };
+        let before = flushed(self.inverters.as_ref());
         self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
-        self.uplink.hurry(now);
+        let is_repeated = before > 0 && before == flushed(self.inverters.as_ref());
+        if !is_repeated || now >= self.storage_retry_at {
+            self.storage_retry_at = MonoMs(0);
+            self.uplink.hurry(now);
+        }
     }
 
     /// Whether messages carry batches: the server has answered in this epoch.

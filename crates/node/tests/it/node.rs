@@ -395,6 +395,34 @@ fn a_full_disk_costs_no_sample() {
 }
 
 #[test]
+fn a_full_disk_is_left_alone_for_a_while_however_often_samples_are_flushed() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(10);
+    rig.disk.set_room(Some(rig.disk.bytes()));
+    rig.run(2);
+    // As an agent does in each of its turns that waits to change a layout.
+    let (end, failures, mut turns) = (MonoMs(rig.now.0 + 5 * MINUTE), rig.storage_failures, 0);
+    while rig.now < end {
+        let now = rig.now;
+        rig.node().flush(now);
+        rig.act();
+        rig.node().flush(now);
+        rig.now = rig.node().poll_at().max(MonoMs(now.0 + 1)).min(end);
+        turns += 1;
+    }
+    // One try in ten seconds, a sample a minute that is not drafted, and what is polled besides.
+    let failures = rig.storage_failures - failures;
+    assert!((20..=60).contains(&failures) && turns < 200, "{failures} in {turns} turns");
+    rig.disk.set_room(None);
+    rig.run(1);
+    let now = rig.now;
+    rig.node().flush(now);
+    rig.act();
+    assert_eq!(rig.node().core().buffered(), 0);
+    rig.check_all_stored_from(0);
+}
+
+#[test]
 fn a_disk_that_is_full_for_long_costs_no_sample_that_was_on_it() {
     let mut rig = Rig::new(1024 * 1024);
     rig.replies = Replies::Away;
