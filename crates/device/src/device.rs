@@ -698,12 +698,13 @@ where
 }
 
 /// Whether a state means asleep since `now` (`Some(Some(…))`), awake (`Some(None)`) or neither.
+/// Without the time of day, sleep leaves the slot as it is: it may hold since when.
 fn asleep_since(
     state: SourceState,
     now: impl FnOnce() -> Option<UnixMs>,
 ) -> Option<Option<UnixMs>> {
     match state {
-        SourceState::Asleep => Some(now()),
+        SourceState::Asleep => now().map(Some),
         SourceState::Online => Some(None),
         SourceState::Unknown | SourceState::Offline | SourceState::Faulty => None,
     }

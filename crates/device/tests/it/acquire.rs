@@ -1,6 +1,8 @@
 //! Which reads are sent when, and the samples that result.
 
-use crate::rig::check;
+use ecowatt_wire::SourceState;
+
+use crate::rig::{Rig, check};
 
 #[test]
 fn groups_are_read_on_the_grid_of_the_wall_clock() {
@@ -239,6 +241,31 @@ fn a_broken_link_is_marked_as_such() {
          10.020 event Source { source: SourceNumber(0), from: Unknown, to: Offline }
          10.020 sample 10000 uuuuuuuuuu",
     );
+}
+
+#[test]
+fn a_start_without_a_clock_leaves_the_kept_sleep_alone() {
+    let mut rig = Rig::new(None);
+    rig.run_script(
+        "inverter dusk
+         start
+         run 60s
+         inverter quiet
+         run 60s
+         power cut
+         server away
+         system unset
+         start
+         run 600s
+         power cut
+         system 0
+         start
+         run 71000s",
+    );
+    assert_eq!((rig.state(), rig.keeps), (SourceState::Asleep, 1));
+    // Less than 20 h since this start, and more since dusk.
+    rig.run_script("run 700s");
+    assert_eq!(rig.state(), SourceState::Offline);
 }
 
 #[test]
