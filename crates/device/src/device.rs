@@ -484,6 +484,11 @@ where
         self.uplink.announced()
     }
 
+    /// Announces a layout no more, because the shell does not have it. It may be announced again.
+    pub fn withdraw(&mut self, stream: StreamNumber) {
+        self.uplink.withdraw(stream);
+    }
+
     /// Writes and seals a message into `buffer`, with as many of `streams` and `offered` as fit,
     /// each in its order. A batch whose times count from the start of its epoch must say when that
     /// was. No batch is sent before [`Device::sends_batches`].

@@ -144,6 +144,8 @@ pub(crate) struct Uplink {
     is_report_due: bool,
     /// Layouts to announce; removed and put back in the same way.
     announce: Vec<StreamNumber, ANNOUNCED_MAX>,
+    /// Whether the last reply wanted layouts. Cleared by a reply that wants none.
+    is_wanting: bool,
     /// State of the generator that spreads load.
     random: u32,
 }
@@ -215,6 +217,7 @@ impl Uplink {
             status_due: now,
             is_report_due: false,
             announce: Vec::new(),
+            is_wanting: false,
             random: config.seed | 1,
         };
         uplink.next_at = now.plus(uplink.random_part(START_SPREAD));
@@ -334,6 +337,11 @@ impl Uplink {
         }
     }
 
+    /// Announces a layout no more: the shell does not have it.
+    pub(crate) fn withdraw(&mut self, stream: StreamNumber) {
+        self.announce.retain(|announced| *announced != stream);
+    }
+
     pub(crate) fn announced(&self) -> &[StreamNumber] {
         &self.announce
     }
@@ -431,7 +439,8 @@ impl Uplink {
             let range = AckRange { epoch, first: sequence, last: sequence };
             let _ = acknowledged.ranges.push(range);
         }
-        let wants_layouts = reply.wanted().len() > 0;
+        let is_wanting = reply.wanted().len() > 0;
+        let was_wanting = core::mem::replace(&mut self.is_wanting, is_wanting);
         reply.wanted().for_each(|stream| self.announce(stream));
         let exchange = Exchange { sent: sent_at, received: now, held: reply.held() };
         let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, exchange));
@@ -458,8 +467,12 @@ impl Uplink {
         let follow_up = match check_in {
             Some(_) => FollowUp::No,
             // The first reply allows batches. A server that wants a layout again which was just
-            // announced would want it for ever, so that does not count.
-            None if is_first || is_crowded || (wants_layouts && carried.streams.is_empty()) => {
+            // announced, or one that the device does not have, would want it for ever, so that does
+            // not count.
+            None if is_first
+                || is_crowded
+                || (is_wanting && !was_wanting && carried.streams.is_empty()) =>
+            {
                 FollowUp::Yes
             }
             None => FollowUp::IfFreed,

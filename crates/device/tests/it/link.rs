@@ -158,6 +158,21 @@ fn a_layout_that_is_never_taken_is_not_sent_for_ever() {
 }
 
 #[test]
+fn a_layout_that_does_not_exist_is_not_looked_for_again_and_again() {
+    let mut rig = Rig::new(None);
+    rig.run_script(
+        "start
+         run 70s
+         server strange
+         run 600s",
+    );
+    assert!(rig.messages < 30, "{} messages", rig.messages);
+    // What it asked for takes no room from a layout that exists.
+    rig.run_script("server forgetful\nrun 200s\nserver well\nrun 200s");
+    rig.check_delivered();
+}
+
+#[test]
 fn samples_before_the_clock_was_set_stay_apart() {
     check(
         "show sample cut send event

@@ -4,10 +4,11 @@
 //!
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
 //!   where *noise* garbles one answer and suspends the device for this long before it sees it
-//! - `server well | away | deaf | forgetful | stubborn | busy SECONDS | pause SECONDS |
+//! - `server well | away | deaf | forgetful | stubborn | strange | busy SECONDS | pause SECONDS |
 //!   holds SECONDS | refuses REASON | leaves`, where *deaf* stores and loses the reply, *forgetful*
-//!   asks for every layout again, *stubborn* takes none, *refuses* refuses every batch for that
-//!   reason, and *leaves* is away once it has sent settings
+//!   asks for every layout again, *stubborn* takes none, *strange* stores nothing and asks for
+//!   layouts that do not exist, *refuses* refuses every batch for that reason, and *leaves* is away
+//!   once it has sent settings
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
@@ -78,6 +79,7 @@ enum Replies {
     Deaf,
     Forgetful,
     Stubborn,
+    Strange,
     Busy(Duration),
     Pause(Duration),
     Holds(Duration),
@@ -231,6 +233,7 @@ impl Rig {
                 ("server", "deaf") => self.server = Replies::Deaf,
                 ("server", "forgetful") => self.server = Replies::Forgetful,
                 ("server", "stubborn") => self.server = Replies::Stubborn,
+                ("server", "strange") => self.server = Replies::Strange,
                 ("server", "busy") => self.server = Replies::Busy(seconds()),
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
                 ("server", "refuses") => self.server = Replies::Refuses(number.parse().unwrap()),
@@ -578,6 +581,9 @@ impl Rig {
         let core = self.core.as_mut().unwrap();
         let mut message = vec![0; 8 * 1024];
         let announced = core.announced().to_vec();
+        let (announced, missing): (Vec<_>, Vec<_>) =
+            announced.into_iter().partition(|number| *number == STREAM);
+        missing.into_iter().for_each(|number| core.withdraw(number));
         let streams: Vec<_> = announced
             .iter()
             .map(|number| Stream { number: *number, source: SOURCE, layout: b"layout" })
@@ -606,6 +612,7 @@ impl Rig {
             Replies::Well
             | Replies::Forgetful
             | Replies::Stubborn
+            | Replies::Strange
             | Replies::Pause(_)
             | Replies::Leaves
             | Replies::Refuses(_) => Ok(self.take(&message[..outgoing.len])),
@@ -651,7 +658,7 @@ impl Rig {
         }
         self.store.has_layout |= uplink.streams().len() > 0 && self.server != Replies::Stubborn;
         let has_layout = self.store.has_layout;
-        let is_refused = matches!(self.server, Replies::Refuses(_));
+        let is_refused = matches!(self.server, Replies::Refuses(_) | Replies::Strange);
         for batch in uplink.batches().filter(|_| has_layout && !is_refused) {
             let known = self.store.batches.entry(batch.id).or_insert(batch.bytes.to_vec());
             assert_eq!(known, batch.bytes, "{} has two contents", batch.id);
@@ -672,7 +679,11 @@ impl Rig {
         let mut writer = ReplyWriter::new(&mut reply);
         writer.acks(&mut acks.into_iter()).unwrap();
         writer.time(UnixMs(self.truth().0 + self.server_ahead_ms)).unwrap();
-        let wanted = (!has_layout && uplink.batches().len() > 0).then_some(STREAM);
+        let wanted: Vec<StreamNumber> = match self.server {
+            Replies::Strange => (900..908).map(StreamNumber).collect(),
+            _ if !has_layout && uplink.batches().len() > 0 => vec![STREAM],
+            _ => Vec::new(),
+        };
         writer.wanted(&mut wanted.into_iter()).unwrap();
         if let Replies::Refuses(reason) = self.server {
             let refused = uplink.batches().map(|batch| batch.id);
