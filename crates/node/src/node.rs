@@ -389,7 +389,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     pub const fn memory_bytes_max(spool_bytes: u64, sources: usize) -> usize {
         size_of::<Self>()
             + sources * size_of::<Inverter<COLUMNS, ROWS>>()
-            + Storage::<D>::memory_bytes_max(spool_bytes)
+            + Storage::<D>::memory_bytes_max(spool_bytes, sources)
     }
 
     fn keep(&mut self, slot: Slot, now: impl Fn() -> MonoMs) -> Done {
@@ -464,7 +464,8 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             Ok(offer) => (offer, Ok(())),
             Err(error) => (Offer::default(), Err(error)),
         };
-        let Offer { batches, mut layouts, mut dropped } = offer;
+        let Offer { batches, mut layouts, lost, mut dropped } = offer;
+        lost.into_iter().for_each(|number| self.core.withdraw(number));
         let starts = self.storage.starts();
         let streams: Vec<_> = layouts
             .iter()

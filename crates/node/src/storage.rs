@@ -74,6 +74,8 @@ pub struct Storage<D> {
     spool: Spool<D>,
     draft: Draft<D>,
     message_bytes_max: usize,
+    /// The layouts in use, one for each source: their files are written again if they are lost.
+    current: Vec<CurrentLayout>,
     /// Whether all samples of earlier epochs are in batches. False until a recovery has succeeded;
     /// it is tried before each batch.
     is_recovered: bool,
@@ -82,6 +84,13 @@ pub struct Storage<D> {
     recovered: Vec<Recovered>,
     damage: Vec<Damage>,
     postponed: Vec<Postponed>,
+}
+
+#[derive(Debug)]
+struct CurrentLayout {
+    source: SourceNumber,
+    number: StreamNumber,
+    bytes: Vec<u8>,
 }
 
 /// Entries kept for [`Storage::take_damage`]; later ones are discarded.
@@ -104,6 +113,8 @@ pub struct Recovered {
 pub struct Offer {
     pub batches: Vec<Batch>,
     pub layouts: Vec<(StreamNumber, SourceNumber, Vec<u8>)>,
+    /// Requested layouts that do not exist or can no longer be read.
+    pub lost: Vec<StreamNumber>,
     pub dropped: Vec<Dropped>,
 }
 
@@ -134,6 +145,7 @@ impl<D: Areas + Clone> Storage<D> {
             spool,
             draft,
             message_bytes_max,
+            current: Vec::new(),
             is_recovered: false,
             starts: Starts::default(),
             slots,
@@ -328,25 +340,62 @@ impl<D: Areas + Clone> Storage<D> {
         for number in announced {
             let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
             let source = known.map(|stream| SourceNumber(stream.source));
-            match (source, self.layout(*number)) {
-                (Some(source), Ok(Some(layout))) => offer.layouts.push((*number, source, layout)),
-                (Some(_), Err(error))
-                    if !answers_elsewhere(&self.disk, Some(Area::Layout(*number))) =>
-                {
-                    return Err(error);
-                }
-                // The server cannot decode the batches without their layout.
-                (None, _) | (Some(_), Ok(None) | Err(_)) => {
-                    self.damage.push(Damage::Layout(*number));
-                    self.spool.give_up(|batch| batch.stream == *number)?;
-                }
+            if let (Some(source), Some(layout)) = (source, self.find_layout(*number)?) {
+                offer.layouts.push((*number, source, layout));
+                continue;
+            }
+            offer.lost.push(*number);
+            // The server cannot decode the batches without their layout. It may also ask for one
+            // that this device never had.
+            if self.spool.may_need(*number) {
+                self.damage.push(Damage::Layout(*number));
+                self.spool.give_up(|batch| batch.stream == *number)?;
             }
         }
         Ok(offer)
     }
 
+    /// Returns a layout if it can be read or is in use.
+    fn find_layout(&mut self, number: StreamNumber) -> Result<Option<Vec<u8>>, StorageError> {
+        let read = self.layout(number);
+        if let Ok(Some(layout)) = read {
+            return Ok(Some(layout));
+        }
+        let is_lost = read.is_ok() || answers_elsewhere(&self.disk, Some(Area::Layout(number)));
+        let current = self.current.iter().find(|layout| layout.number == number);
+        let Some(layout) = current.map(|layout| layout.bytes.clone()) else {
+            return if is_lost { Ok(None) } else { read };
+        };
+        if is_lost {
+            // If the disk does not take it, the next request or start writes it.
+            let _ = self.renew_layout(number, &layout);
+        }
+        Ok(Some(layout))
+    }
+
+    /// Writes a layout again whose file is lost or damaged.
+    fn renew_layout(&mut self, number: StreamNumber, layout: &[u8]) -> Result<(), StorageError> {
+        let area = Area::Layout(number);
+        if !matches!(self.disk.len(area), Ok(None)) {
+            self.damage.push(Damage::Layout(number));
+            let _ = self.disk.set_aside(area);
+        }
+        self.write_layout(number, layout)
+    }
+
     /// Returns the number of a source's layout, and whether the layout is new.
     pub fn stream(
+        &mut self,
+        source: SourceNumber,
+        layout: &[u8],
+    ) -> Result<(StreamNumber, bool), StorageError> {
+        let (number, is_first) = self.number_layout(source, layout)?;
+        self.current.retain(|current| current.source != source);
+        self.current.push(CurrentLayout { source, number, bytes: layout.to_vec() });
+        Ok((number, is_first))
+    }
+
+    fn number_layout(
         &mut self,
         source: SourceNumber,
         layout: &[u8],
@@ -356,12 +405,7 @@ impl<D: Areas + Clone> Storage<D> {
         let known = streams.rev().find(|s| s.source == source.0 && s.layout == fingerprint);
         if let Some(number) = known.map(|stream| StreamNumber(stream.number)) {
             if self.layout(number).ok().flatten().as_deref() != Some(layout) {
-                let area = Area::Layout(number);
-                if !matches!(self.disk.len(area), Ok(None)) {
-                    self.damage.push(Damage::Layout(number));
-                    let _ = self.disk.set_aside(area);
-                }
-                self.write_layout(number, layout)?;
+                self.renew_layout(number, layout)?;
             }
             return Ok((number, false));
         }
@@ -435,16 +479,22 @@ impl<D: Areas + Clone> Storage<D> {
             + self.slots.memory_bytes()
             + self.spool.memory_bytes()
             + self.draft.memory_bytes()
+            + self.current.capacity() * size_of::<CurrentLayout>()
+            + self.current.iter().map(|layout| layout.bytes.capacity()).sum::<usize>()
     }
 
-    /// Upper limit of [`Storage::memory_bytes`] between calls, with a spool of this limit.
+    /// Upper limit of [`Storage::memory_bytes`] between calls, with a spool of this limit and this
+    /// many sources.
     #[must_use]
-    pub const fn memory_bytes_max(spool_bytes: u64) -> usize {
+    pub const fn memory_bytes_max(spool_bytes: u64, sources: usize) -> usize {
         Ledger::<D>::memory_bytes_max()
             + Starts::memory_bytes_max()
             + Slots::<D>::memory_bytes_max()
             + Spool::<D>::memory_bytes_max(spool_bytes)
             + Draft::<D>::memory_bytes_max()
+            // A list has room for up to twice its entries, and at least for four.
+            + (2 * sources + 4) * size_of::<CurrentLayout>()
+            + sources * LAYOUT_MAX
     }
 
     /// Returns a layout if it exists and is undamaged.

@@ -7,10 +7,10 @@ use ecowatt_codec::TimeBase;
 use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Identity, Ledger, Order, Record, Recovered};
+use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Order, Record, Recovered};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{TransportKind, catalogue};
-use ecowatt_wire::{BootReason, Certainty, SourceState};
+use ecowatt_wire::{BootReason, Certainty, LAYOUT_MAX, SourceState};
 
 use crate::disk::TestDisk;
 use crate::kept::{KID, Kept, Row, take};
@@ -420,6 +420,28 @@ fn a_full_disk_is_left_alone_for_a_while_however_often_samples_are_flushed() {
     rig.act();
     assert_eq!(rig.node().core().buffered(), 0);
     rig.check_all_stored_from(0);
+}
+
+#[test]
+fn a_layout_in_use_is_sent_and_written_again_if_its_file_rots() {
+    for is_dead in [false, true] {
+        let mut rig = Rig::new(1024 * 1024);
+        rig.run(60);
+        let areas = rig.disk.list().unwrap();
+        let area = areas.into_iter().find(|area| matches!(area, Area::Layout(_))).unwrap();
+        let layout = rig.disk.read(area, LAYOUT_MAX).unwrap();
+        if is_dead {
+            rig.disk.set_dead(&area.to_string());
+        } else {
+            rig.disk.put(&area.to_string(), b"rotten");
+        }
+        // The server is a restored copy that does not have it.
+        rig.kept.layouts.clear();
+        rig.run(60);
+        rig.check_all_stored_from(0);
+        assert_eq!(rig.node().report().dropped_samples, 0);
+        assert_eq!(rig.disk.read(area, LAYOUT_MAX).unwrap(), layout);
+    }
 }
 
 #[test]
