@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::kind::{Kind, Table};
+use crate::kind::{Kind, Table, WordOrder};
 use crate::layout::{Column, Layout, LayoutError, Point};
 use crate::plan::{
     Group, Plan, PlanError, Read, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale,
@@ -258,12 +258,27 @@ impl PlannedRead {
 }
 
 impl SleepSpecTest {
-    /// Returns the condition on a word, or `None` if the point is not one plain word.
+    /// Returns the condition on a word, or `None` if the point is neither one plain word nor a
+    /// float.
     fn compile(&self, point: &PointSpec, read: &Read) -> Option<SleepCondition> {
-        let Place::Registers { address, count: 1, kind, scale_address, .. } = point.place else {
+        let Place::Registers { address, count, kind, word_order, scale_address, .. } = point.place
+        else {
             return None;
         };
         let column = |address| read.column_of(address).and_then(|column| u8::try_from(column).ok());
+        if kind == Kind::F32
+            && let Self::Below(units) = self
+        {
+            let high = match word_order {
+                WordOrder::Big => address,
+                WordOrder::Little => address.checked_add(1)?,
+            };
+            let test = below_float(*units, point.exponent)?;
+            return Some(SleepCondition { column: column(high)?, test });
+        }
+        if count != 1 {
+            return None;
+        }
         let test = match self {
             Self::Below(units) => {
                 if !matches!(kind, Kind::U16 | Kind::I16) {
@@ -289,6 +304,17 @@ impl SleepSpecTest {
         };
         Some(SleepCondition { column: column(address)?, test })
     }
+}
+
+/// Returns the test of a float's high word: as numbers of 16 bits with a sign, high words have the
+/// order of the floats above zero, negative floats are below, and "not a number" is above any
+/// limit. The limit's low word is dropped, which lowers it by less than a hundredth. `None` if the
+/// limit is not positive.
+fn below_float(units: i64, exponent: i8) -> Option<SleepTest> {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "rounded")]
+    let limit = (units as f64 * std::primitive::f64::powi(10.0, exponent.into())) as f32;
+    let high = i32::try_from(limit.to_bits() >> 16).ok().filter(|_| limit > 0.0)?;
+    Some(SleepTest::Below { limit: high, is_signed: true, scale: None })
 }
 
 fn one_of(list: impl Iterator<Item = u16>) -> SleepTest {

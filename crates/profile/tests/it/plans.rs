@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ecowatt_model::Mark;
 use ecowatt_profile::sunspec::Found;
-use ecowatt_profile::{Profile, Read, Transport, catalogue};
+use ecowatt_profile::{Compiled, Profile, Read, Transport, catalogue};
 use proptest::prelude::*;
 
 const HEAD: &str = r#"
@@ -172,9 +172,83 @@ fn a_sunspec_inverter_sleeps_with_little_power_unless_it_has_a_fault() {
 }
 
 #[test]
-fn a_sleep_rule_with_a_missing_condition_is_dropped() {
-    // Model 113 has its power as a float, which sleep rules do not support.
+fn every_inverter_of_the_catalogue_can_sleep() {
+    let has_rule =
+        |profile: Profile| profile.compile(Transport::TCP).unwrap().plan.sleep().is_some();
+    let (sunspec, plain): (Vec<Profile>, Vec<Profile>) = catalogue::list()
+        .iter()
+        .map(|entry| catalogue::find(entry.id).unwrap())
+        .partition(Profile::needs_discovery);
+    assert!(!sunspec.is_empty() && plain.len() >= 3);
+    for profile in plain {
+        assert!(has_rule(profile.clone()), "{}", profile.id());
+    }
+    for profile in sunspec {
+        for (id, length) in
+            [(101, 50), (102, 50), (103, 50), (111, 60), (112, 60), (113, 60), (701, 153)]
+        {
+            let models = [Found { id, address: 2, length }];
+            assert!(has_rule(profile.resolve(&models).unwrap()), "{}, model {id}", profile.id());
+        }
+    }
+}
+
+#[test]
+fn a_float_is_compared_by_its_high_word() {
     let models = [Found { id: 113, address: 2, length: 60 }];
+    let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
+    let compiled = profile.compile(Transport::TCP).unwrap();
+    let column = |address| compiled.layout.columns().iter().position(|c| c.address == address);
+    let (power, state) = (column(2 + 22).unwrap(), column(2 + 48).unwrap());
+    let sleep = compiled.plan.sleep().unwrap();
+    let mut words = vec![0; compiled.layout.columns().len()];
+    let marks = vec![Mark::Read; words.len()];
+    let mut is_asleep = |watts: f32, state_word: u16| {
+        let bits = watts.to_bits();
+        let word = |shift: u32| u16::try_from((bits >> shift) & 0xFFFF).unwrap();
+        (words[power], words[power + 1], words[state]) = (word(16), word(0), state_word);
+        sleep.is_asleep(&words, &marks)
+    };
+    for watts in [-0.0, 0.0, 0.001, 7.25, 49.7, -3.0, f32::MIN] {
+        assert!(is_asleep(watts, 4), "{watts}");
+        assert!(!is_asleep(watts, 7), "{watts} and a fault");
+    }
+    for watts in [50.0, 50.001, 4_000.0, f32::MAX, f32::INFINITY, f32::NAN] {
+        assert!(!is_asleep(watts, 4), "{watts}");
+    }
+}
+
+#[test]
+fn sleep_of_huawei_is_its_own_state_and_that_of_sungrow_little_current() {
+    let huawei = catalogue::find("huawei/sun2000").unwrap().compile(Transport::TCP).unwrap();
+    let sungrow = catalogue::find("sungrow/sg-string").unwrap().compile(Transport::TCP).unwrap();
+    let is_asleep = |compiled: &Compiled, set: &[(u16, u16)]| {
+        let columns = compiled.layout.columns();
+        let mut words = vec![0; columns.len()];
+        for (address, word) in set {
+            words[columns.iter().position(|c| c.address == *address).unwrap()] = *word;
+        }
+        compiled.plan.sleep().unwrap().is_asleep(&words, &vec![Mark::Read; words.len()])
+    };
+    for (state, expected) in [(0xA000, true), (0x0002, true), (0x0200, false), (0x0300, false)] {
+        assert_eq!(is_asleep(&huawei, &[(32_089, state)]), expected, "{state:#x}");
+    }
+    let (current_1, current_2, state) = (5_011, 5_013, 5_037);
+    for (set, expected) in [
+        ([(current_1, 4), (current_2, 0), (state, 0)], true),
+        ([(current_1, 0), (current_2, 0), (state, 0x1400)], true),
+        ([(current_1, 5), (current_2, 0), (state, 0)], false),
+        ([(current_1, 0), (current_2, 30), (state, 0)], false),
+        ([(current_1, 0), (current_2, 0), (state, 0x5500)], false),
+    ] {
+        assert_eq!(is_asleep(&sungrow, &set), expected, "{set:?}");
+    }
+}
+
+#[test]
+fn a_sleep_rule_with_a_missing_condition_is_dropped() {
+    // Model 160 has strings and no power of the inverter.
+    let models = [Found { id: 160, address: 2, length: 28 }];
     let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
     assert_eq!(profile.compile(Transport::TCP).unwrap().plan.sleep(), None);
 }
