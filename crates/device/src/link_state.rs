@@ -1,8 +1,9 @@
 //! Whether an inverter is online, asleep, offline or faulty, and when to try it again.
 //!
 //! *Asleep*: by the profile's sleep rule for the last sample with its registers, and the inverter
-//! makes no power or has stopped answering, for no longer than [`NIGHT_MAX`]. *Offline*: silent for
-//! another reason. *Faulty*: it answers, but no register can be read. Each cycle produces one
+//! makes no power or has stopped answering, for no longer than [`NIGHT_MAX`]. One that still answers
+//! and makes no power after that is *online*: it is idle for another reason than the night.
+//! *Offline*: silent for another reason. *Faulty*: it answers, but no register can be read. Each cycle produces one
 //! sample whatever its outcome; the pauses keep samples without an answer few at night.
 
 use core::time::Duration;
@@ -34,6 +35,9 @@ pub(crate) struct LinkState {
     /// Since when there was no answer at all, and for how long before the epoch began.
     quiet_since: Option<MonoMs>,
     quiet_before: Duration,
+    /// Since when each of its answers showed no power, in this epoch. Silence in between does not
+    /// end it.
+    idle_since: Option<MonoMs>,
 }
 
 /// Sleep by the last sample that has the registers of the sleep rule.
@@ -54,6 +58,7 @@ impl LinkState {
         sleep: Sleep::No,
         quiet_since: None,
         quiet_before: Duration::ZERO,
+        idle_since: None,
     };
 
     /// Of an inverter that had been asleep for so long when this epoch began. A clock that is ahead
@@ -90,12 +95,17 @@ impl LinkState {
         }
         let quiet_for = self.quiet_since.map_or(Duration::ZERO, |since| now.since(since));
         let is_overdue = quiet_for + self.quiet_before > NIGHT_MAX;
+        if outcome == CycleOutcome::Read {
+            let since = *self.idle_since.get_or_insert(now);
+            self.idle_since = (self.sleep == Sleep::Yes).then_some(since);
+        }
+        let is_idle = self.idle_since.is_some_and(|since| now.since(since) > NIGHT_MAX);
         self.failed_cycles = match outcome {
             CycleOutcome::Read => 0,
             CycleOutcome::Refused | CycleOutcome::Quiet => self.failed_cycles.saturating_add(1),
         };
         self.state = match outcome {
-            CycleOutcome::Read if self.sleep == Sleep::Yes => SourceState::Asleep,
+            CycleOutcome::Read if self.sleep == Sleep::Yes && !is_idle => SourceState::Asleep,
             CycleOutcome::Read => SourceState::Online,
             CycleOutcome::Refused | CycleOutcome::Quiet
                 if self.failed_cycles < FAILED_CYCLES_MAX =>
@@ -185,6 +195,30 @@ mod tests {
         let mut awake = asleep(19);
         awake.cycle_ended(MonoMs(0), CycleOutcome::Read);
         assert_eq!(quiet_at(awake, &[5, 24, 26]), [Asleep, Asleep, Offline]);
+    }
+
+    #[test]
+    fn an_inverter_that_answers_and_makes_nothing_is_not_asleep_for_ever() {
+        use CycleOutcome::{Quiet, Read};
+        use SourceState::{Asleep, Online};
+        let mut link = LinkState::UNKNOWN;
+        let mut state = |hour: u64, sleep: Sleep, outcome: CycleOutcome| {
+            link.set_sleep(sleep);
+            link.cycle_ended(MonoMs(hour * HOUR_MS), outcome);
+            link.state()
+        };
+        assert_eq!(state(0, Sleep::Yes, Read), Asleep);
+        assert_eq!(state(20, Sleep::Yes, Read), Asleep);
+        assert_eq!(state(21, Sleep::Yes, Read), Online);
+        // At night it falls silent as well, and in the morning it is as before.
+        for hour in 30..33 {
+            state(hour, Sleep::Yes, Quiet);
+        }
+        assert_eq!(state(40, Sleep::Yes, Quiet), Asleep);
+        assert_eq!(state(41, Sleep::Yes, Read), Online);
+        // Power ends it.
+        assert_eq!(state(42, Sleep::Soon, Read), Online);
+        assert_eq!(state(43, Sleep::Yes, Read), Asleep);
     }
 
     #[test]
