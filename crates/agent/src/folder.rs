@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI32};
@@ -31,6 +31,8 @@ pub enum FolderError {
     Open { path: PathBuf, source: io::Error },
     #[error("data folder {} is in use by another agent", path.display())]
     InUse { path: PathBuf },
+    #[error("{} is a symbolic link; the agent's files must be files of their own", .0.display())]
+    Link(PathBuf),
 }
 
 const LOCK_FILE: &str = "lock";
@@ -44,6 +46,8 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |source| FolderError::Open { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        close(path).map_err(failed)?;
+        refuse_links(path)?;
         let lock = options().open(path.join(LOCK_FILE)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -155,6 +159,52 @@ impl Folder {
     }
 }
 
+/// Makes the folder private if others can read or write it and it contains nothing but the agent's
+/// files: its creator did not know that it would hold the device's key. A folder with other files,
+/// such as a home or `/tmp`, is left as it is; the key should not be kept there.
+fn close(path: &Path) -> io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if !is_own(&name.to_string_lossy()) {
+            return Err(io::Error::other(format!(
+                "it is open to other users of this machine (mode {mode:04o}) and holds other things, \
+                 such as {}; give a folder of its own, or close it with `chmod go= DIR`",
+                name.display()
+            )));
+        }
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & !0o077))?;
+    tracing::warn!(
+        folder = %path.display(),
+        mode = format!("{mode:04o}"),
+        "the data folder was open to other users; its permissions were restricted"
+    );
+    Ok(())
+}
+
+/// Refuses symbolic links under the names of the agent's own files: writing through one would
+/// create or change a file elsewhere.
+fn refuse_links(path: &Path) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Open { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_link = entry.file_type().map_err(failed)?.is_symlink();
+        if is_link && is_own(&entry.file_name().to_string_lossy()) {
+            return Err(FolderError::Link(entry.path()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the agent makes files of this name.
+fn is_own(name: &str) -> bool {
+    name == LOCK_FILE || name.starts_with(ASIDE_PREFIX) || name.parse::<Area>().is_ok()
+}
+
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -231,6 +281,51 @@ mod tests {
         let _shared = first.lock.try_clone().unwrap();
         drop(first);
         Folder::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_open_to_others_is_closed_or_refused() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("data");
+        let mode = || std::fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
+        let open_up = || {
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        drop(Folder::open(&folder).unwrap());
+        assert_eq!(mode(), 0o700);
+        let disk = Folder::open(&folder).unwrap();
+        for area in [Area::Segment(1), Area::Layout(ecowatt_model::StreamNumber(3))] {
+            disk.append(area, b"x").unwrap();
+        }
+        disk.set_aside(Area::Segment(1)).unwrap();
+        drop(disk);
+        open_up();
+        drop(Folder::open(&folder).unwrap());
+        assert_eq!(mode(), 0o700);
+        std::fs::write(folder.join("notes"), "of the operator").unwrap();
+        drop(Folder::open(&folder).unwrap());
+        open_up();
+        let Err(FolderError::Open { source, .. }) = Folder::open(&folder) else { panic!("opened") };
+        assert!(source.to_string().contains("such as notes"), "{source}");
+        assert_eq!(mode(), 0o755);
+    }
+
+    #[test]
+    fn links_under_the_agents_names_are_refused() {
+        for name in [LOCK_FILE, "ledger.0", &Area::Segment(1).to_string()] {
+            let outer = tempfile::tempdir().unwrap();
+            let (folder, elsewhere) = (outer.path().join("data"), outer.path().join("elsewhere"));
+            std::fs::create_dir(&folder).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, folder.join(name)).unwrap();
+            let refused = Folder::open(&folder);
+            assert!(matches!(refused, Err(FolderError::Link(_))), "{name}: {refused:?}");
+            assert!(!elsewhere.exists(), "{name}");
+        }
+        // The folder itself may be a link, as on devices whose card is mounted elsewhere.
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outer.path().join("card")).unwrap();
+        std::os::unix::fs::symlink(outer.path().join("card"), outer.path().join("data")).unwrap();
+        Folder::open(&outer.path().join("data")).unwrap();
     }
 
     #[test]
