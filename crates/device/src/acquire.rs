@@ -247,22 +247,33 @@ impl Source {
         }
         match result {
             ReadResult::Words(words) => self.take_words(&read, words, events),
-            ReadResult::Exception(code) => self.take_refusal(now, &read, code),
+            ReadResult::Exception(code) => {
+                self.take_refusal(now, &read, code);
+                if is_about_anything(code) {
+                    self.suspect_length(&read, events);
+                }
+            }
             ReadResult::Garbled => {
                 cycle.has_answer = true;
                 cycle.garbled += 1;
                 // The first time it may have been noise on the line.
                 if cycle.garbled > 1 || !cycle.push(&self.plan, &[read]) {
+                    self.suspect_length(&read, events);
                     self.give_up(&read, Mark::Garbled);
                 }
             }
             ReadResult::Timeout => {
-                if let Some(registers) = self.lengths.unanswered(read.count) {
-                    events.push(Event::ReadsShortened { source: self.number, registers });
-                }
+                self.suspect_length(&read, events);
                 self.give_up(&read, Mark::Timeout);
             }
             ReadResult::Unreachable => self.give_up(&read, Mark::Unreachable),
+        }
+    }
+
+    /// Takes a read that may have failed for its length.
+    fn suspect_length(&mut self, read: &Read, events: &mut Events) {
+        if let Some(registers) = self.lengths.unanswered(read.count) {
+            events.push(Event::ReadsShortened { source: self.number, registers });
         }
     }
 
@@ -511,6 +522,12 @@ fn mark(marks: &mut [Mark], read: &Read, with: Mark) {
             *mark = with;
         }
     }
+}
+
+/// Whether inverters return this exception for anything that they do not like, the length of a read
+/// included.
+fn is_about_anything(code: ExceptionCode) -> bool {
+    matches!(code, ExceptionCode::IllegalFunction | ExceptionCode::ServerDeviceFailure)
 }
 
 /// Whether inverters return this exception for a register that does not exist: 2 by the

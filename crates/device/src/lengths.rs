@@ -1,9 +1,9 @@
 //! Learns how many registers an inverter, or the gateway in front of it, answers in one read.
 //!
-//! Some refuse a longer read with exception 3, others do not answer it. If the parts of a read are
-//! answered and the whole is not, the longest part may be the limit; if long reads get no answer,
-//! half their length may be. Either may be chance, a reboot or an outage, so a limit is believed
-//! only after a longer read failed once more.
+//! Some refuse a longer read with exception 3, others with 1 or 4, do not answer it, or cut the
+//! answer off. If the parts of a read are answered and the whole is not, the longest part may be the
+//! limit; if long reads get no valid answer, half their length may be. Either may be chance, a reboot
+//! or an outage, so a limit is believed only after a longer read failed once more.
 
 use ecowatt_profile::READ_REGISTERS_MAX;
 
@@ -14,7 +14,7 @@ pub(crate) struct Lengths {
     longest: u8,
     /// Reads of more registers are split.
     limit: u8,
-    /// Unanswered reads in a row, each longer than any that was answered.
+    /// Reads without a valid answer in a row, each longer than any that was answered.
     doubts: u8,
     trial: Trial,
 }
@@ -65,7 +65,7 @@ impl Lengths {
         }
     }
 
-    /// Takes a read without an answer; returns the limit if one is believed from here on.
+    /// Takes a read without a valid answer; returns the limit if one is believed from here on.
     pub(crate) fn unanswered(&mut self, registers: u16) -> Option<u16> {
         if self.is_known(registers) {
             return None;

@@ -438,7 +438,14 @@ fn with_text() -> Plan {
 #[test]
 fn the_longest_answered_read_is_learned() {
     for carries in [6, 10, 13, 20, 30, 51, 60] {
-        for answer in [Answer::Exception(3), Answer::Exception(2), Answer::Silence] {
+        for answer in [
+            Answer::Exception(3),
+            Answer::Exception(2),
+            Answer::Exception(1),
+            Answer::Exception(4),
+            Answer::Silence,
+            Answer::Garbled,
+        ] {
             let seen = poll(
                 with_text(),
                 SECOND,
