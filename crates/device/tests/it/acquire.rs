@@ -100,6 +100,20 @@ fn a_sleeping_inverter_is_polled_once_a_minute() {
 }
 
 #[test]
+fn a_gateway_that_does_not_reach_its_inverter_is_silence() {
+    // Exceptions 0x0A and 0x0B come from the gateway.
+    for code in [10, 11] {
+        for (before, expected) in [("dusk", SourceState::Asleep), ("well", SourceState::Offline)] {
+            let mut rig = Rig::new(None);
+            rig.run_script(&format!(
+                "inverter {before}\nstart\nrun 6s\ninverter exception {code}\nrun 60s"
+            ));
+            assert_eq!(rig.state(), expected, "{code} after {before}");
+        }
+    }
+}
+
+#[test]
 fn an_inverter_that_refuses_everything_is_faulty() {
     check(
         "show read event
