@@ -19,6 +19,7 @@ use crate::event::{Event, Events};
 use crate::lengths::Lengths;
 use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
 use crate::link_state::{CycleOutcome, LinkState, Sleep};
+use crate::mute::Mute;
 use crate::quarantine::{Quarantine, Verdict};
 use crate::schedule::Schedule;
 use crate::wall::Wall;
@@ -83,6 +84,7 @@ pub(crate) struct Source {
     link: LinkState,
     unanswered: Unanswered,
     lengths: Lengths,
+    mute: Mute,
     quarantine: Quarantine,
     requests: u32,
     failures: u32,
@@ -102,6 +104,7 @@ impl Source {
         link: LinkState::UNKNOWN,
         unanswered: Unanswered::NONE,
         lengths: Lengths::new(),
+        mute: Mute::NONE,
         quarantine: Quarantine::EMPTY,
         requests: 0,
         failures: 0,
@@ -203,7 +206,7 @@ impl Source {
             }
             let parts = if read.count > self.lengths.limit() {
                 self.plan.halve(&read)
-            } else if verdict == Verdict::Split {
+            } else if verdict == Verdict::Split || self.mute.splits(&read) {
                 read.bisect().or_else(|| self.plan.halve(&read))
             } else {
                 None
@@ -264,6 +267,9 @@ impl Source {
             }
             ReadResult::Timeout => {
                 self.suspect_length(&read, events);
+                if let Some(cycle) = self.cycle.as_mut() {
+                    cycle.note_silence(&self.plan, &read);
+                }
                 self.give_up(&read, Mark::Timeout);
             }
             ReadResult::Unreachable => self.give_up(&read, Mark::Unreachable),
@@ -301,6 +307,7 @@ impl Source {
         }
         let cycle = self.cycle.take()?;
         let (number, columns) = (self.number, self.plan.column_count());
+        self.take_silence(&cycle, now);
         self.quarantine.settle(cycle.has_words, |table, address, count| {
             events.push(Event::Quarantined { source: number, table, address, count });
         });
@@ -343,6 +350,15 @@ impl Source {
         Some(CycleSample { at, words: &self.words[..columns], marks: &self.marks[..columns] })
     }
 
+    /// Takes the read without an answer that ended a cycle, if others were answered in it.
+    fn take_silence(&mut self, cycle: &Cycle, now: MonoMs) {
+        let Some(read) = cycle.silent(&self.plan).filter(|_| cycle.has_words) else { return };
+        let is_retry = self.quarantine.judge(&read, now) == Verdict::Retry;
+        if is_retry || self.mute.unanswered(&read) {
+            self.quarantine.add(&read, now);
+        }
+    }
+
     fn begin_cycle(&mut self, now: MonoMs, wall: &Wall) {
         let (scheduled, groups) = self.schedule.begin(&self.plan, now, wall);
         self.cycle = Cycle::new(&self.plan, scheduled, groups);
@@ -360,6 +376,7 @@ impl Source {
         (cycle.has_words, cycle.has_answer) = (true, true);
         cycle.answered_max = cycle.answered_max.max(read.count);
         self.lengths.answered(read.count);
+        self.mute.answered(read);
         self.unanswered.remove(cycle.current());
         for (offset, column) in read.columns() {
             if let Some(word) = words.get(usize::from(offset)) {
@@ -466,6 +483,7 @@ impl Source {
             let to = self.link.state();
             if to == SourceState::Offline {
                 self.lengths.forget();
+                self.mute = Mute::NONE;
             }
             events.push(Event::Source { source: self.number, from, to });
         }

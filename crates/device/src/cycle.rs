@@ -43,6 +43,8 @@ pub(crate) struct Cycle {
     pub(crate) answered_max: u16,
     /// A refused read was found that cannot be split further.
     pub(crate) has_bad_registers: bool,
+    /// The part without an answer, which ended the cycle.
+    silent: Option<Part>,
 }
 
 impl Cycle {
@@ -68,6 +70,7 @@ impl Cycle {
             refused_min: u16::MAX,
             answered_max: 0,
             has_bad_registers: false,
+            silent: None,
         })
     }
 
@@ -108,6 +111,16 @@ impl Cycle {
     pub(crate) fn take_asked(&mut self, plan: &Plan) -> Option<Read> {
         let part = self.asked.take()?;
         self.read(plan, part)
+    }
+
+    /// Notes that this read, or part of the current one, got no answer.
+    pub(crate) fn note_silence(&mut self, plan: &Plan, read: &Read) {
+        self.silent = self.part(plan, read);
+    }
+
+    /// The read without an answer that ended the cycle.
+    pub(crate) fn silent(&self, plan: &Plan) -> Option<Read> {
+        self.silent.and_then(|part| self.read(plan, part))
     }
 
     /// Queues parts of the current read, in their order; returns false if there is no room.

@@ -27,6 +27,7 @@ mod kept;
 mod lengths;
 pub mod limits;
 mod link_state;
+mod mute;
 mod quarantine;
 mod schedule;
 mod settings;

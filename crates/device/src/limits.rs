@@ -53,6 +53,10 @@ pub const QUARANTINE_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
 /// were refused without being quarantined.
 pub const ONCE_RETRY: Duration = Duration::from_secs(60);
 
+/// Cycles in a row in which one read gets no answer, while others do, before it is asked for in
+/// halves. A line that loses three frames in ten does that to a read once in 400 tries.
+pub const MUTE_CYCLES: u8 = 5;
+
 /// Refused reads that are bisected in one cycle; a rebooting inverter that refuses everything must
 /// not get hundreds of requests.
 pub const BISECTIONS_PER_CYCLE_MAX: u8 = 24;

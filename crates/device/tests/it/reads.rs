@@ -14,7 +14,7 @@ use ecowatt_model::{
     UnixMs,
 };
 use ecowatt_profile::sunspec::Found;
-use ecowatt_profile::{Group, Plan, Read, Table};
+use ecowatt_profile::{Group, Plan, Profile, Read, Table, Transport};
 use ecowatt_wire::{BootReason, SourceState};
 use proptest::prelude::*;
 
@@ -487,6 +487,84 @@ fn a_bad_register_is_found_even_where_reads_must_be_shortened() {
         assert_eq!(marks, [7]);
     }
     assert!(seen.samples.iter().any(|sample| sample.marks[67] == Mark::Read));
+}
+
+/// Four registers, and 49 with a hole of three in them that no point needs.
+fn with_hole() -> Plan {
+    let mut text = String::from(
+        r#"
+schema = 1
+id = "acme/any"
+version = 1
+title = "Any"
+sources = ["Manual"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[groups]
+live = { every_s = 5 }
+[points]
+"#,
+    );
+    for address in (0..4).chain(400..420).chain(423..452) {
+        text += &format!(
+            "\"x.r{address}\" = {{ address = {address}, table = \"holding\", type = \"u16\", group = \"live\" }}\n"
+        );
+    }
+    let plan = Profile::parse(&text).unwrap().compile(Transport::TCP).unwrap().plan;
+    assert_eq!(plan.reads().iter().map(|read| read.count).collect::<Vec<_>>(), [4, 52]);
+    plan
+}
+
+#[test]
+fn a_hole_that_is_met_with_silence_is_read_around() {
+    let is_in_hole = |read: &Read| (420..423).any(|address| covers(read, address));
+    let seen = poll(
+        with_hole(),
+        SECOND,
+        3_600,
+        |read, _| if is_in_hole(read) { Answer::Silence } else { Answer::Words(20) },
+        same,
+    );
+    let steady: Vec<_> = seen.since(600_000).collect();
+    assert!(steady.len() > 590 && steady.iter().all(|sample| sample.is_whole()));
+    assert!(!seen.has(|event| matches!(event, Event::Quarantined { .. })), "{:?}", seen.events);
+}
+
+#[test]
+fn a_register_that_is_met_with_silence_is_quarantined() {
+    let seen = poll(
+        plan(&[FIVE], &[(0, 4, 0), (100, 52, 0)]),
+        SECOND,
+        7_200,
+        |read, _| if covers(read, 141) { Answer::Silence } else { Answer::Words(20) },
+        same,
+    );
+    let steady: Vec<_> = seen.since(900_000).collect();
+    let bad = |sample: &Taken| -> Vec<usize> {
+        (0..56).filter(|column| sample.marks[*column] != Mark::Read).collect()
+    };
+    // Its retries, after ten minutes and more, cost what follows in their cycle.
+    let alone = steady.iter().filter(|sample| bad(sample) == [45]).count();
+    assert!(steady.len() > 1_200 && alone >= steady.len() - 10, "{alone} of {}", steady.len());
+    assert!(seen.has(|event| matches!(event, Event::Quarantined { address: 141, count: 1, .. })));
+}
+
+#[test]
+fn a_line_that_loses_frames_quarantines_nothing() {
+    let mut draw = 1u32;
+    let seen = poll(
+        plan(&[FIVE], &[(0, 4, 0), (20, 1, 0), (100, 52, 0)]),
+        SECOND,
+        24 * 3_600,
+        |_, _| {
+            draw = draw.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if draw >> 16 < 0x4CCC { Answer::Silence } else { Answer::Words(20) }
+        },
+        same,
+    );
+    assert!(!seen.has(|event| matches!(event, Event::Quarantined { .. })), "{:?}", seen.events);
 }
 
 #[test]
