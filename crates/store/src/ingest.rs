@@ -11,6 +11,7 @@ mod joins;
 
 use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::configuration::{ConfigReport, pending};
 use crate::ids::LocalDate;
 use crate::ids::StreamId;
 use crate::latest::Latest;
@@ -81,7 +82,8 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     }
     let mut epochs = Epochs::of(held, upload, &key)?;
     if is_repeated {
-        let receipt = Receipt { received: epochs.ranges(), ..Receipt::default() };
+        let pending = pending(held.desired.as_ref(), link.config.as_ref(), generation);
+        let receipt = Receipt { received: epochs.ranges(), pending, ..Receipt::default() };
         return Ok(Decision::Answer(Outcome::Duplicate(receipt)));
     }
     let mut plan = Plan::default();
@@ -92,6 +94,11 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     }
     epochs.lose(upload, link.epoch.max(upload.epoch));
     plan.receipt.received = epochs.ranges();
+    plan.config = upload.reported.config.clone().map(|reported| {
+        ConfigReport::next(link.config.as_ref(), generation, upload.received_at, reported)
+    });
+    let config = plan.config.as_ref().or(link.config.as_ref());
+    plan.receipt.pending = pending(held.desired.as_ref(), config, generation);
     (plan.lost, plan.received) = (epochs.lost_samples(), epochs.touched());
     plan.join(held, &upload.batches)?;
     Ok(Decision::Take(Box::new(plan)))
@@ -111,6 +118,7 @@ pub(crate) struct Plan {
     /// after.
     lost: (u64, u64),
     joins: SortedMap<SourceNumber, Joins>,
+    config: Option<ConfigReport>,
 }
 
 impl Plan {
@@ -233,7 +241,7 @@ impl Plan {
         held: &mut DeviceState,
         mut upload: Upload,
     ) -> (Receipt, Changes) {
-        let Self { receipt, streams, taken, received, refused, lost, joins } = self;
+        let Self { receipt, streams, taken, received, refused, lost, joins, config } = self;
         let now = upload.received_at;
         let mut changes = Changes::default();
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
@@ -247,6 +255,8 @@ impl Plan {
         let link = held.link.get_or_insert_default();
         let duplicates = u64::from(receipt.duplicates);
         note_message(link, &mut upload, &changes.blocks, Counted { duplicates, refused, lost });
+        changes.config = config.is_some();
+        link.config = config.or(link.config.take());
         for (epoch, set) in received {
             let place = (epoch, upload.generation);
             open(&held.received, &place, &mut changes.received);
@@ -363,7 +373,8 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
     link.dropped_samples =
         link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
     link.bytes += u64::from(upload.size_bytes);
-    let Reported { firmware, diagnostics, inverters } = std::mem::take(&mut upload.reported);
+    let Reported { firmware, diagnostics, inverters, config: _ } =
+        std::mem::take(&mut upload.reported);
     link.firmware = firmware.or(link.firmware.take());
     let held = std::mem::take(&mut link.reported);
     link.reported = SelfReport {
@@ -382,6 +393,8 @@ pub(crate) struct Changes {
     pub(crate) blocks: Vec<NewBlock>,
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), ()>,
     pub(crate) inverters: SortedMap<SourceNumber, InverterChanges>,
+    /// Whether the device reported its configuration.
+    pub(crate) config: bool,
 }
 
 /// Rows of one inverter.
@@ -402,6 +415,7 @@ impl Changes {
         self.streams.extend(later.streams);
         self.blocks.extend(later.blocks);
         self.received.merge(later.received, keep);
+        self.config |= later.config;
         self.inverters.merge(later.inverters, |held, later| {
             held.quarters.merge(later.quarters, keep);
             held.days.merge(later.days, keep);

@@ -7,6 +7,7 @@
 
 mod access;
 mod audit;
+mod configuration;
 mod counter;
 mod edge_pack;
 mod energy;
@@ -39,6 +40,10 @@ pub use access::{
     SecretHash, Session, SessionId, Token, TokenId, Use,
 };
 pub use audit::{AuditLine, By};
+pub use configuration::{
+    ConfigReport, ConfigState, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError,
+    EditedConfig, RefusedSetting, ReportedConfig, SettingKey, SettingRefusal, Settings,
+};
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{Cause, OpenError, StoreError};
 pub use fleet::{

@@ -86,6 +86,13 @@ pub fn buckets_max(points: usize) -> usize {
 /// Most gaps that one query returns.
 pub const GAPS_PER_QUERY_MAX: u32 = 20_000;
 
+/// Values of a configuration: as many as a message can carry.
+pub const SETTINGS_MAX: usize = 23;
+
+/// Generations of a device's desired configuration that are kept: more than one a day for half a
+/// year, some 20 KiB.
+pub const CONFIGURATIONS_KEPT: u32 = 200;
+
 /// How long audit lines are kept: a year including a leap day.
 pub const AUDIT_KEPT: Duration = Duration::from_secs(366 * 86_400);
 

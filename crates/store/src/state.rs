@@ -6,6 +6,7 @@
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::configuration::{ConfigReport, Desired};
 use crate::counter::CounterEdge;
 use crate::energy::PowerEdges;
 use crate::ids::LocalDate;
@@ -28,6 +29,9 @@ pub(crate) struct DeviceState {
     /// The key that was last looked up; the inner `None` if it does not exist. The control plane
     /// may change it.
     pub(crate) key: Option<(KeyGeneration, Option<KeyState>)>,
+    /// The desired configuration, if there is one. Valid while the key is held: the control plane
+    /// may change it.
+    pub(crate) desired: Option<Desired>,
     pub(crate) link: Option<LinkState>,
     /// Received sets by epoch and key. Once the link is held, the last of all is, too.
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), Received>,
@@ -73,6 +77,7 @@ pub(crate) struct LinkState {
     pub(crate) bytes: u64,
     pub(crate) firmware: Option<String>,
     pub(crate) reported: SelfReport,
+    pub(crate) config: Option<ConfigReport>,
 }
 
 impl LinkState {
@@ -128,9 +133,11 @@ impl DeviceState {
         self.received.get(&place).cloned().or_else(|| is_above().then(Received::default))
     }
 
-    /// Must be called before a change of the control plane, which may touch keys and streams.
+    /// Must be called before a change of the control plane, which may touch keys, the desired
+    /// configuration and streams.
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
+        self.desired = None;
         self.streams = SortedMap::default();
         self.streams_of_key = None;
     }
@@ -147,11 +154,15 @@ impl DeviceState {
 
     /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
-        let report = self.link.as_ref().map_or(0, |link| link.reported.weight());
+        let report = self.link.as_ref().map_or(0, |link| {
+            link.reported.weight() + link.config.as_ref().map_or(0, ConfigReport::weight)
+        });
+        let desired = self.desired.as_ref().map_or(0, |desired| desired.settings.weight());
         let inverters = self.inverters.iter().map(|(_, inverter)| inverter.weight());
         size_of::<Self>()
             + RECEIVED_KEPT * size_of::<Received>()
             + report
+            + desired
             + inverters.sum::<usize>()
     }
 }

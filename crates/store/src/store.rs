@@ -1,6 +1,7 @@
 //! The interface of the store that the server uses.
 
 mod access;
+mod configuration;
 mod fleet;
 mod telemetry;
 mod uploads;

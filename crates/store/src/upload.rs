@@ -6,6 +6,7 @@ use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
 };
 
+use crate::configuration::{Desired, ReportedConfig};
 use crate::fleet::InverterState;
 use crate::ids::StreamId;
 use crate::point::PointDef;
@@ -92,6 +93,7 @@ pub struct Reported {
     pub firmware: Option<String>,
     pub diagnostics: Option<Vec<(String, String)>>,
     pub inverters: Option<Vec<(SourceNumber, InverterState)>>,
+    pub config: Option<ReportedConfig>,
 }
 
 /// A new batch.
@@ -140,4 +142,6 @@ pub struct Receipt {
     /// Streams that could not be announced, because another layout or too many others were
     /// announced meanwhile; their batches are among the deferred.
     pub unannounced: Vec<StreamId>,
+    /// The desired configuration, if the device has yet to report it.
+    pub pending: Option<Desired>,
 }

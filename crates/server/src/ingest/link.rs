@@ -192,5 +192,6 @@ fn reported(status: &Status<'_>) -> Reported {
         firmware: Some(status.firmware.replace(|c| !ecowatt_model::is_plain(c), "\u{fffd}")),
         diagnostics: Some(diagnostics),
         inverters: Some(inverters),
+        config: None,
     }
 }

@@ -13,9 +13,11 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 20] = [
     ("claim", "id"),
     ("device_key", "generation"),
+    ("configuration", "generation"),
+    ("configuration_report", "device"),
     ("device_state", "device"),
     ("inverter_state", "source"),
     ("block", "source, first_ms, epoch, sequence"),

@@ -1,15 +1,17 @@
 //! Loads the rows that a decision needs into the state of a device.
 
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
+    BatchId, BootEpoch, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Sequence,
+    SourceNumber, UnixMs,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::row_pack::{Side, add_packed, day_of};
-use super::{newest_edges, pack, stream};
+use super::{configuration, newest_edges, pack, stream};
 use crate::StoreError;
+use crate::configuration::{Desired, Settings};
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
@@ -107,8 +109,13 @@ fn load_device(
              state.last_seen, state.last_sample, state.epoch, state.messages, state.batches,
              state.samples, state.duplicates, state.refused, state.dropped_samples, state.bytes,
              state.firmware, state.reported, state.received_epoch, state.received_generation,
-             state.received
+             state.received, report.highest, report.key_generation, report.received_at,
+             report.generation, report.report, desired.generation, desired.settings
          FROM device LEFT JOIN device_state AS state ON state.device = device.number
+             LEFT JOIN configuration_report AS report ON report.device = device.number
+             LEFT JOIN configuration AS desired ON desired.device = device.number
+                 AND desired.generation = (
+                     SELECT max(generation) FROM configuration WHERE device = device.number)
              LEFT JOIN device_key ON device_key.device = device.number
                  AND device_key.generation = ?2
          WHERE device.number = ?1",
@@ -116,6 +123,7 @@ fn load_device(
     let mut found = statement.query(params![device.0, generation.0])?;
     let row = found.next()?;
     state.key = Some((generation, row.map_or(Ok(None), key)?));
+    state.desired = row.map_or(Ok(None), |row| desired(row, 27, device))?;
     if state.link.is_some() {
         return Ok(());
     }
@@ -130,6 +138,19 @@ fn load_device(
     }
     state.link = Some(link(row)?);
     Ok(())
+}
+
+/// Reads the desired configuration. An unreadable one is not sent, because it must not stop
+/// deliveries; the next change replaces it.
+fn desired(row: &Row<'_>, at: usize, device: DeviceNumber) -> rusqlite::Result<Option<Desired>> {
+    let Some(generation) = row.get::<_, Option<u32>>(at)?.map(ConfigGeneration) else {
+        return Ok(None);
+    };
+    let settings = Settings::decode(blob(row, at + 1)?);
+    if settings.is_none() {
+        tracing::error!(device = device.0, "stored configuration is unreadable and is not sent");
+    }
+    Ok(settings.map(|settings| Desired { generation, settings }))
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<KeyState>> {
@@ -158,6 +179,7 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
         firmware: row.get(17)?,
         // An unreadable report is replaced by the device's next one.
         reported: SelfReport::decode(&reported).unwrap_or_default(),
+        config: configuration::report(row, 22)?,
     })
 }
 

@@ -13,6 +13,7 @@ use super::columns::signed;
 use super::newest_edges;
 use super::stream::{self, NewStreamOf};
 use crate::StoreError;
+use crate::configuration::ConfigReport;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
 use crate::received_set::Received;
@@ -132,6 +133,7 @@ struct Write<'a> {
     state: CachedStatement<'a>,
     inverter: CachedStatement<'a>,
     received: CachedStatement<'a>,
+    config: CachedStatement<'a>,
     block: CachedStatement<'a>,
     counter: CachedStatement<'a>,
     power: CachedStatement<'a>,
@@ -164,6 +166,11 @@ impl<'a> Write<'a> {
             received: db.prepare_cached(
                 "INSERT OR REPLACE INTO received (device, epoch, generation, ranges)
                  VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            config: db.prepare_cached(
+                "INSERT OR REPLACE INTO configuration_report (device, highest, key_generation,
+                     received_at, generation, report)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
             block: db.prepare_cached(
                 "INSERT INTO block (device, source, first_ms, epoch, sequence, last_ms, rows,
@@ -211,6 +218,9 @@ impl<'a> Write<'a> {
         }
         if let Some(link) = &state.link {
             self.state(device, link, state.received.last())?;
+            if let Some(report) = link.config.as_ref().filter(|_| changes.config) {
+                self.config(device, report)?;
+            }
         }
         // The last set is part of the device's row, which was just written.
         let last = state.received.last().map(|(place, _)| *place);
@@ -319,6 +329,19 @@ impl<'a> Write<'a> {
             received.map(|(_, received)| received.encode())
         ];
         done(&mut self.state, values)
+    }
+
+    fn config(&mut self, device: DeviceNumber, report: &ConfigReport) -> Result<(), StoreError> {
+        let ConfigReport { highest, key_generation, received_at, reported } = report;
+        let values = params![
+            device.0,
+            highest.0,
+            key_generation.0,
+            received_at.0,
+            reported.generation.0,
+            reported.encode()
+        ];
+        done(&mut self.config, values)
     }
 
     fn inverter(

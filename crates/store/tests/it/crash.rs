@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ecowatt_model::{DeviceNumber, KeyGeneration};
 use ecowatt_store::{EnergyFigure, LocalDate, Outcome, PointId, Store};
 
+use crate::configuration::reported;
 use crate::fixture::{
     GENERATION, SOURCE, announce, block, enrol, runtime, samples, upload, utc_date,
 };
@@ -39,7 +40,9 @@ fn child_stores_until_it_is_killed() {
                     sequence += 1;
                     let blocks = [sequence, sequence + 1]
                         .map(|s| block(&points, (1, s), &samples(i64::from(s) * 35, 7), utc_date));
-                    let outcome = store.ingest(upload(device, counter, blocks.into())).await;
+                    let mut message = upload(device, counter, blocks.into());
+                    message.reported.config = Some(reported(u32::try_from(counter).unwrap()));
+                    let outcome = store.ingest(message).await;
                     let Outcome::Stored(_) = outcome.unwrap() else { panic!("not stored") };
                     let mut out = out.lock().unwrap();
                     writeln!(out, "stored {} {counter} {sequence}", device.0).unwrap();
@@ -67,6 +70,9 @@ async fn check(dir: &Path, acknowledged: &BTreeMap<u32, (u64, BTreeSet<u32>)>) {
         let device = DeviceNumber(*number);
         let key = store.find_key(device, KeyGeneration(1)).await.unwrap().unwrap();
         assert!(key.counter.0 >= *counter);
+        // Each message reports the generation of its own counter.
+        let report = store.find_config(device).await.unwrap().report.unwrap();
+        assert_eq!(u64::from(report.reported.generation.0), key.counter.0);
         let batches = store.list_batches(device).await.unwrap();
         let held: BTreeSet<u32> = batches.iter().map(|(_, id, _)| id.sequence.0).collect();
         assert_eq!(held.len(), batches.len(), "a batch is stored twice");

@@ -134,6 +134,7 @@ async fn device_shows_what_it_last_reported() {
     let device = fixture.device();
     let mut first = upload(device, 1, vec![fixture.block(3, 1, &samples(0, 4))]);
     first.reported = Reported {
+        config: None,
         firmware: Some("agent 0.1".into()),
         diagnostics: Some(vec![("boot".into(), "power cut".into())]),
         inverters: Some(vec![(SOURCE, InverterState::Online)]),

@@ -4,6 +4,7 @@ use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
 use ecowatt_store::{EditDevice, EditError};
 
+use crate::configuration::{reported, set_rows};
 use crate::fixture::{DAY, Fixture, announce, block, by, by_at, enrol, samples, upload, utc_date};
 
 #[tokio::test]
@@ -22,6 +23,12 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
             });
             fixture.stored(upload(device, counter, blocks.collect())).await;
         }
+    }
+    for device in [gone, kept] {
+        store.edit_config(by(), set_rows(device, 60)).await.unwrap();
+        let mut reporting = upload(device, 4, vec![]);
+        reporting.reported.config = Some(reported(1));
+        fixture.stored(reporting).await;
     }
     assert!(!store.sweep().await.unwrap(), "nothing is deleted");
     assert!(store.delete_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());

@@ -1,0 +1,129 @@
+//! Statements on desired and reported configurations.
+
+use ecowatt_model::{ConfigGeneration, DeviceNumber, KeyGeneration, UnixMs};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::columns::corrupt;
+use super::device;
+use crate::StoreError;
+use crate::audit::By;
+use crate::configuration::{
+    ConfigReport, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError, EditedConfig,
+    ReportedConfig, Settings, edited,
+};
+use crate::limits::CONFIGURATIONS_KEPT;
+
+const VERSION: &str = "generation, at, who, request, settings";
+
+/// The columns of a report, for [`report`].
+pub(super) const REPORT: &str = "highest, key_generation, received_at, generation, report";
+
+fn version(row: &Row<'_>) -> rusqlite::Result<ConfigVersion> {
+    Ok(ConfigVersion {
+        by: By { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
+        desired: Desired { generation: ConfigGeneration(row.get(0)?), settings: settings(row, 4)? },
+    })
+}
+
+/// Reads the values of a desired configuration.
+fn settings(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
+    Settings::decode(row.get_ref(column)?.as_blob()?)
+        .ok_or_else(|| corrupt(column, "desired configuration"))
+}
+
+/// Reads the columns [`REPORT`] from column `at` on; `None` if there is no report, or an unreadable
+/// one, which the device's next one replaces.
+pub(super) fn report(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ConfigReport>> {
+    if row.get_ref(at)? == ValueRef::Null {
+        return Ok(None);
+    }
+    let generation = ConfigGeneration(row.get(at + 3)?);
+    let reported = ReportedConfig::decode(generation, row.get_ref(at + 4)?.as_blob()?);
+    let (highest, key_generation) = (row.get(at)?, row.get(at + 1)?);
+    let received_at = UnixMs(row.get(at + 2)?);
+    Ok(reported.map(|reported| ConfigReport {
+        highest: ConfigGeneration(highest),
+        key_generation: KeyGeneration(key_generation),
+        received_at,
+        reported,
+    }))
+}
+
+fn find_newest(db: &Connection, device: DeviceNumber) -> Result<Option<ConfigVersion>, StoreError> {
+    Ok(list_configs(db, device, None, 1)?.pop())
+}
+
+fn find_report(db: &Connection, device: DeviceNumber) -> Result<Option<ConfigReport>, StoreError> {
+    let sql = format!("SELECT {REPORT} FROM configuration_report WHERE device = ?1");
+    let found = db.prepare_cached(&sql)?.query_row([device.0], |row| report(row, 0)).optional()?;
+    Ok(found.flatten())
+}
+
+/// Returns the desired and the reported configuration; empty for an unknown device.
+pub(crate) fn find_config(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<DeviceConfig, StoreError> {
+    let key_generation = db
+        .prepare_cached("SELECT generation FROM device_state WHERE device = ?1")?
+        .query_row([device.0], |row| Ok(KeyGeneration(row.get(0)?)))
+        .optional()?;
+    let (desired, report) = (find_newest(db, device)?, find_report(db, device)?);
+    Ok(DeviceConfig { desired, report, key_generation })
+}
+
+/// Returns generations below the given one, newest first.
+pub(crate) fn list_configs(
+    db: &Connection,
+    device: DeviceNumber,
+    before: Option<ConfigGeneration>,
+    limit: u32,
+) -> Result<Vec<ConfigVersion>, StoreError> {
+    let sql = format!(
+        "SELECT {VERSION} FROM configuration WHERE device = ?1 AND generation < ?2
+         ORDER BY generation DESC LIMIT ?3"
+    );
+    let before = before.map_or(i64::MAX, |before| i64::from(before.0));
+    let mut statement = db.prepare_cached(&sql)?;
+    let found = statement
+        .query_map(params![device.0, before, limit], version)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Stores the configuration after a change, and removes the oldest ones.
+pub(crate) fn edit_config(
+    db: &Connection,
+    by: &By,
+    edit: &EditConfig,
+) -> Result<EditedConfig, EditConfigError> {
+    let device = edit.device;
+    if !device::is_there(db, device)? {
+        return Err(EditConfigError::UnknownDevice);
+    }
+    let newest = find_newest(db, device)?.map(|version| version.desired);
+    let Some(next) = edited(newest.as_ref(), find_report(db, device)?.as_ref(), edit)? else {
+        let generation = newest.map_or(ConfigGeneration(0), |newest| newest.generation);
+        return Ok(EditedConfig { generation, is_changed: false });
+    };
+    insert(db, device, by, &next).map_err(StoreError::from)?;
+    Ok(EditedConfig { generation: next.generation, is_changed: true })
+}
+
+fn insert(db: &Connection, device: DeviceNumber, by: &By, next: &Desired) -> rusqlite::Result<()> {
+    let By { who, request, at } = by;
+    let (generation, settings) = (next.generation.0, next.settings.encode());
+    db.prepare_cached(
+        "INSERT INTO configuration (device, generation, at, who, request, settings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![device.0, generation, at.0, who, request, settings])?;
+    db.prepare_cached(
+        "DELETE FROM configuration WHERE device = ?1 AND generation NOT IN (
+             SELECT generation FROM configuration WHERE device = ?1
+             ORDER BY generation DESC LIMIT ?2)",
+    )?
+    .execute(params![device.0, CONFIGURATIONS_KEPT])?;
+    Ok(())
+}
