@@ -17,6 +17,8 @@ pub enum EventKind {
     Sample,
     /// [`DeviceChanged`]
     Device,
+    /// [`ConfigChanged`]
+    Config,
     /// No data.
     Reload,
 }
@@ -47,4 +49,12 @@ pub struct DeviceChanged {
     pub energy_today_wh: Option<i64>,
     #[schema(example = "2026-11-27T10:15:00.000Z")]
     pub last_seen: Option<String>,
+}
+
+/// The desired or the reported configuration of a device was stored; `GET
+/// /api/v1/devices/{id}/config` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigChanged {
+    #[schema(example = "dev-42")]
+    pub device: String,
 }

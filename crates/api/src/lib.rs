@@ -5,6 +5,7 @@
 //! in the name. Numbers of points are in the point's unit, with as many decimals as its sensor has.
 
 mod access;
+mod config;
 mod device;
 mod error;
 mod event;
@@ -15,13 +16,18 @@ pub use access::{
     CreateSession, CreateToken, CreatedToken, OpenClaim, RedeemSetup, Role, RunningSession,
     Session, Token,
 };
+pub use config::{
+    ConfigChange, ConfigHistory, ConfigReport, ConfigState, DeviceConfig, Setting, SettingChange,
+    SettingKind, SettingList, SettingRefusal, SettingScope, SettingState, SettingStatus,
+    SettingValue, UpdateConfig,
+};
 pub use device::{
     CreateClaim, CreateDevice, Device, DeviceDetail, DeviceList, DeviceState, Enrolment,
     InverterState, InverterSummary, LinkState, NewSite, PointValue, Profile, Site, Spark, Trouble,
     TroubleCause, UpdateDevice, UpdateSite, Updated,
 };
 pub use error::{Error, ErrorBody};
-pub use event::{DeviceChanged, EventKind, LiveSample};
+pub use event::{ConfigChanged, DeviceChanged, EventKind, LiveSample};
 pub use system::System;
 pub use telemetry::{
     Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry, UnsureTime,
@@ -29,6 +35,9 @@ pub use telemetry::{
 
 /// Most devices that one page of the device list holds.
 pub const DEVICES_PAGE_MAX: usize = 500;
+
+/// Most changes that one page of a configuration's history holds.
+pub const CONFIG_CHANGES_PAGE_MAX: u32 = 100;
 
 /// Most instants that one telemetry answer holds; a longer range wants a coarser resolution.
 pub const TELEMETRY_ROWS_MAX: usize = 20_000;

@@ -79,6 +79,12 @@ impl Reached {
     pub(crate) fn site(&self) -> &Site {
         &self.0.site
     }
+
+    /// Returns whether the device has this inverter, or has yet to report which ones it has.
+    pub(crate) fn may_have(&self, source: SourceNumber) -> bool {
+        let inverters = &self.0.link.inverters;
+        inverters.is_empty() || inverters.iter().any(|(number, _)| *number == source)
+    }
 }
 
 /// The part of the fleet that a caller may see.

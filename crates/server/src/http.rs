@@ -11,6 +11,7 @@ mod app;
 mod auth;
 mod change_refused;
 mod claims;
+mod config;
 mod devices;
 mod document;
 mod error;
@@ -77,6 +78,9 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(telemetry::list_energy))
         .routes(routes!(sites::list_sites))
         .routes(routes!(profiles::list_profiles))
+        .routes(routes!(config::list_settings))
+        .routes(routes!(config::find_config))
+        .routes(routes!(config::list_config_changes))
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
         .routes(routes!(devices::create_device))
@@ -84,6 +88,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(devices::update_device, devices::delete_device))
         .routes(routes!(devices::delete_device_keys))
         .routes(routes!(devices::reset_device))
+        .routes(routes!(config::update_config))
         .routes(routes!(sites::update_site, sites::delete_site))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))

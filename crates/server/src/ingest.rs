@@ -19,6 +19,7 @@ mod link;
 mod quota;
 mod rebuild;
 mod sender;
+mod settings;
 mod streams;
 
 use std::sync::Arc;

@@ -1,12 +1,13 @@
 //! The server: takes and stores what devices send, and answers operators.
 //!
 //! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
-//! `enrolment`, `fleet`, `history`, `access`, `live`; `subjects` builds them) over `ecowatt-store`.
+//! `enrolment`, `fleet`, `history`, `desired`, `access`, `live`; `subjects` builds them) over `ecowatt-store`.
 //! Subject modules know neither axum nor status codes; only `http` does. `state_reconciler` and
 //! `packing` are reconcilers: they take no input and may run at any time.
 
 pub mod access;
 mod config;
+mod desired;
 mod disk_space;
 mod edit;
 mod enrolment;

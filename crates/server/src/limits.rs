@@ -162,6 +162,9 @@ pub const LINES_MAX: usize = 200;
 /// Devices on a page by default.
 pub const DEVICES_PAGE_DEFAULT: usize = 100;
 
+/// Changes of a configuration on a page, where the request names no number.
+pub const CONFIG_CHANGES_PAGE_DEFAULT: u32 = 20;
+
 /// Longest search text of a device list.
 pub const SEARCH_CHARS_MAX: usize = 80;
 

@@ -7,7 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ecowatt_api::{DeviceChanged, LiveSample};
+use ecowatt_api::{ConfigChanged, DeviceChanged, LiveSample};
 use ecowatt_model::DeviceNumber;
 use tokio::sync::broadcast;
 
@@ -26,6 +26,7 @@ pub struct LiveEvent {
 pub enum What {
     Sample(Arc<LiveSample>),
     Device(Arc<DeviceChanged>),
+    Config(Arc<ConfigChanged>),
 }
 
 /// The server's event channel; clones share it.
@@ -64,6 +65,14 @@ impl Live {
     /// Publishes a device's line in the fleet.
     pub fn publish_device(&self, device: DeviceNumber, changed: DeviceChanged) {
         self.publish(LiveEvent { device, what: What::Device(Arc::new(changed)) });
+    }
+
+    /// Publishes that a device's desired or reported configuration was stored.
+    pub fn publish_config(&self, device: DeviceNumber) {
+        if self.has_readers() {
+            let changed = ConfigChanged { device: device.to_string() };
+            self.publish(LiveEvent { device, what: What::Config(Arc::new(changed)) });
+        }
     }
 
     /// Notes that a message of the device was committed.

@@ -7,6 +7,7 @@ use ecowatt_store::Store;
 
 use crate::access::Access;
 use crate::config::Config;
+use crate::desired::DesiredConfigs;
 use crate::edit::Editor;
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
@@ -28,6 +29,7 @@ pub(crate) struct Subjects {
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
     pub(crate) editor: Editor,
+    pub(crate) desired: DesiredConfigs,
     pub(crate) ingest: Ingest,
 }
 
@@ -41,6 +43,7 @@ impl Subjects {
             history: History::new(store.clone(), clock),
             enrolment: Enrolment::new(store.clone(), clock),
             editor: Editor::new(store.clone()),
+            desired: DesiredConfigs::new(store.clone(), live.clone()),
             ingest: Ingest::new(
                 store.clone(),
                 clock,

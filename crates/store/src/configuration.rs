@@ -96,6 +96,8 @@ pub struct ConfigVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceConfig {
     pub desired: Option<ConfigVersion>,
+    /// The desired configuration that the device reported, if it is kept and is not the newest.
+    pub applied: Option<Desired>,
     pub report: Option<ConfigReport>,
     /// The key of the device's last message.
     pub key_generation: Option<KeyGeneration>,
@@ -175,6 +177,12 @@ pub(crate) fn pending(
 }
 
 impl DeviceConfig {
+    /// Returns what the device reported under its present key.
+    #[must_use]
+    pub fn current_report(&self) -> Option<&ConfigReport> {
+        self.report.as_ref().filter(|report| Some(report.key_generation) == self.key_generation)
+    }
+
     /// Returns whether the device has yet to report the desired configuration.
     #[must_use]
     pub fn is_pending(&self) -> bool {

@@ -99,6 +99,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows what a device should use and what it uses, setting by setting. */
+        get: operations["find_config"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Changes what a device should use.
+         * @description Nothing is changed if any value is refused. The device gets the change with the reply to its next
+         *     message.
+         */
+        patch: operations["update_config"];
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/config/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the changes of what a device should use, newest first. */
+        get: operations["list_config_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/energy": {
         parameters: {
             query?: never;
@@ -183,7 +222,7 @@ export interface paths {
         /**
          * Follows what devices send, as it is stored.
          * @description Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
-         *     `DeviceChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
+         *     `DeviceChanged`, `config` with `ConfigChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
          *     most, and within a second when the token or session that it was opened with is withdrawn; readers
          *     connect again.
          */
@@ -279,6 +318,23 @@ export interface paths {
         post?: never;
         /** Ends a session. */
         delete: operations["delete_other_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the settings that devices can be given, with their allowed values. */
+        get: operations["list_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -487,6 +543,57 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A change of the desired configuration. */
+        ConfigChange: {
+            /** @example 2026-11-27T10:15:00.000Z */
+            at: string;
+            /** @example token 1 (set-up) */
+            by: string;
+            /**
+             * Format: int32
+             * @example 3
+             */
+            generation: number;
+            /** @description What differs from the generation before; for the oldest one kept, all of its values. */
+            settings: components["schemas"]["SettingChange"][];
+        };
+        /**
+         * @description The desired or the reported configuration of a device was stored; `GET
+         *     /api/v1/devices/{id}/config` has it.
+         */
+        ConfigChanged: {
+            /** @example dev-42 */
+            device: string;
+        };
+        /** @description Earlier and present desired configurations of a device, newest first. */
+        ConfigHistory: {
+            changes: components["schemas"]["ConfigChange"][];
+            /**
+             * @description Pass it as `cursor` for the next page; absent on the last one.
+             * @example 3
+             */
+            next_cursor?: string | null;
+        };
+        /** @description A device's last report of its configuration. */
+        ConfigReport: {
+            /**
+             * Format: int32
+             * @description The newest generation that the device has decided on; 0 if it has its own configuration.
+             * @example 3
+             */
+            generation: number;
+            /**
+             * @description When the server received it.
+             * @example 2026-11-27T10:15:05.000Z
+             */
+            received: string;
+            state: components["schemas"]["ConfigState"];
+        };
+        /**
+         * @description State of a generation on a device.
+         * @enum {string}
+         */
+        ConfigState: "unknown" | "applied" | "trial" | "reverted";
         /** @description A new claim code for an existing device. */
         CreateClaim: {
             /**
@@ -606,6 +713,33 @@ export interface components {
              */
             power_w?: number | null;
             state: components["schemas"]["DeviceState"];
+        };
+        /** @description Desired and reported configuration of a device. */
+        DeviceConfig: {
+            /**
+             * @description Who made it.
+             * @example token 1 (set-up)
+             */
+            by?: string | null;
+            /**
+             * @description When it was made.
+             * @example 2026-11-27T10:15:00.000Z
+             */
+            changed?: string | null;
+            /**
+             * Format: int32
+             * @description Number of the desired configuration, which each change increases; 0 if none was ever set.
+             * @example 3
+             */
+            generation: number;
+            /**
+             * @description Whether the device has yet to report it.
+             * @example false
+             */
+            pending: boolean;
+            report?: components["schemas"]["ConfigReport"] | null;
+            /** @description Every setting, each followed by its values for single inverters. */
+            settings: components["schemas"]["SettingStatus"][];
         };
         /** @description A device with everything that was last measured. */
         DeviceDetail: components["schemas"]["Device"] & {
@@ -749,7 +883,7 @@ export interface components {
          * @description Names of events.
          * @enum {string}
          */
-        EventKind: "sample" | "device" | "reload";
+        EventKind: "sample" | "device" | "config" | "reload";
         /**
          * @description State of an inverter in its device's latest report.
          * @enum {string}
@@ -1048,6 +1182,94 @@ export interface components {
              */
             token_name: string;
         };
+        /** @description A setting and its allowed values. */
+        Setting: {
+            /**
+             * @description Names of all choices; a choice's value is its position.
+             * @example [
+             *       "error",
+             *       "warn",
+             *       "info",
+             *       "debug"
+             *     ]
+             */
+            choices: string[];
+            kind: components["schemas"]["SettingKind"];
+            max?: components["schemas"]["SettingValue"] | null;
+            min?: components["schemas"]["SettingValue"] | null;
+            /** @example upload_interval */
+            name: string;
+            scope: components["schemas"]["SettingScope"];
+            /** @example Time between two uploads of samples. */
+            summary: string;
+        };
+        /** @description A setting before and after a change. */
+        SettingChange: {
+            after?: components["schemas"]["SettingValue"] | null;
+            before?: components["schemas"]["SettingValue"] | null;
+            /**
+             * Format: int32
+             * @description The inverter that the value is for, if it is for one.
+             * @example 0
+             */
+            inverter?: number | null;
+            /** @example upload_interval */
+            name: string;
+        };
+        /**
+         * @description What the value of a setting means.
+         * @enum {string}
+         */
+        SettingKind: "duration" | "count" | "one_of";
+        /** @description All settings that devices can be given. */
+        SettingList: {
+            settings: components["schemas"]["Setting"][];
+        };
+        /**
+         * @description Why a device refuses a value.
+         * @enum {string}
+         */
+        SettingRefusal: "other" | "unknown_setting" | "out_of_bounds" | "unsupported" | "no_inverter";
+        /**
+         * @description What a setting applies to.
+         * @enum {string}
+         */
+        SettingScope: "device" | "inverter";
+        /**
+         * @description Whether a desired value is in use.
+         * @enum {string}
+         */
+        SettingState: "in_use" | "pending" | "refused" | "reverted" | "not_used" | "own_configuration";
+        /** @description State of a setting on a device. */
+        SettingStatus: {
+            desired?: components["schemas"]["SettingValue"] | null;
+            in_use?: components["schemas"]["SettingValue"] | null;
+            /**
+             * Format: int32
+             * @description The inverter that the value is for; absent if it is for the device, or for all inverters
+             *     without a value of their own.
+             * @example 0
+             */
+            inverter?: number | null;
+            /** @example upload_interval */
+            name: string;
+            refused?: components["schemas"]["SettingRefusal"] | null;
+            state: components["schemas"]["SettingState"];
+        };
+        /** @description A value of a setting. */
+        SettingValue: {
+            /**
+             * @description The same as it is written in requests and shown.
+             * @example 30s
+             */
+            text: string;
+            /**
+             * Format: int32
+             * @description Milliseconds, a number, or a choice's position.
+             * @example 30000
+             */
+            value: number;
+        };
         /** @description A place with devices. */
         Site: {
             /**
@@ -1120,7 +1342,7 @@ export interface components {
             inverter: number;
             /**
              * @description Where the rest begins, if there is more: repeat the query with this `cursor`.
-             * @example 1795774500000.7.12
+             * @example 1795774500000.7.12.3
              */
             next_cursor?: string | null;
             resolution: components["schemas"]["Resolution"];
@@ -1218,6 +1440,32 @@ export interface components {
          * @enum {string}
          */
         TroubleCause: "not_claimed" | "nothing_received" | "key_revoked" | "not_heard" | "inverter_offline" | "inverter_faulty";
+        /** @description Changes the desired configuration; what is not named stays as it is. */
+        UpdateConfig: {
+            /**
+             * Format: int32
+             * @description Refuses the change unless this is the present generation (0: none).
+             * @example 2
+             */
+            generation?: number | null;
+            /**
+             * @description Values by setting.
+             * @example {
+             *       "sampling_interval@0": "5s",
+             *       "upload_interval": "30s"
+             *     }
+             */
+            set?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Settings to leave to the device's own configuration.
+             * @example [
+             *       "log_level"
+             *     ]
+             */
+            unset?: string[];
+        };
         /** @description Changes a device; absent fields stay as they are. */
         UpdateDevice: {
             /**
@@ -1895,6 +2143,261 @@ export interface operations {
             };
             /** @description The body is JSON, but not what the operation takes. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    find_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceConfig"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    update_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateConfig"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceConfig"];
+                };
+            };
+            /** @description A setting or value is not allowed; the message names the bounds. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device or inverter. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The configuration has another generation than expected. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_config_changes: {
+        parameters: {
+            query?: {
+                /** @description Changes on the page: 1 to 100. Default: 20. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigHistory"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2651,6 +3154,52 @@ export interface operations {
             };
             /** @description There is no such session. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SettingList"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -27,6 +27,7 @@ use crate::access::Right;
         ecowatt_api::Error,
         ecowatt_api::LiveSample,
         ecowatt_api::DeviceChanged,
+        ecowatt_api::ConfigChanged,
         ecowatt_api::EventKind,
     ))
 )]

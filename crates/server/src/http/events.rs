@@ -36,7 +36,7 @@ pub(super) struct EventsQuery {
 /// Follows what devices send, as it is stored.
 ///
 /// Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
-/// `DeviceChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
+/// `DeviceChanged`, `config` with `ConfigChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
 /// most, and within a second when the token or session that it was opened with is withdrawn; readers
 /// connect again.
 #[utoipa::path(
@@ -126,6 +126,7 @@ impl Reader {
             let event = match &event.what {
                 What::Sample(sample) => json(EventKind::Sample, &**sample),
                 What::Device(changed) => json(EventKind::Device, &**changed),
+                What::Config(changed) => json(EventKind::Config, &**changed),
             };
             return Some((Ok(event), self));
         }
@@ -136,6 +137,7 @@ fn name(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Sample => "sample",
         EventKind::Device => "device",
+        EventKind::Config => "config",
         EventKind::Reload => "reload",
     }
 }

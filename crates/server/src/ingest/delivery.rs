@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ecowatt_model::{BootEpoch, UnixMs};
-use ecowatt_store::{Dropped, Receipt, Reported};
+use ecowatt_store::{Desired, Dropped, Receipt, Reported, ReportedConfig};
 
 use super::IngestError;
 use super::batch::Batch;
@@ -52,7 +52,7 @@ impl Delivery {
         let reports = self.reports.iter().filter_map(|report| match report {
             Report::Boot(epoch) => Some(*epoch),
             Report::Lost(dropped) => Some(dropped.epoch),
-            Report::Status(_) => None,
+            Report::Status(_) | Report::Config(_) => None,
         });
         batches.chain(reports)
     }
@@ -67,6 +67,8 @@ pub(super) enum Report {
     Lost(Dropped),
     /// Its condition.
     Status(Reported),
+    /// Its settings.
+    Config(ReportedConfig),
 }
 
 /// Outcome of a delivery, after its commit.
@@ -81,8 +83,10 @@ pub(super) struct Accepted {
 
 /// What the server has for the device besides the acknowledgement. A protocol sends the part that
 /// it can express.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Down {
     /// The server's time when the message was stored.
     pub(super) time: UnixMs,
+    /// The desired configuration, if the device has yet to report it.
+    pub(super) desired: Option<Desired>,
 }

@@ -105,7 +105,8 @@ impl Intake {
 
         let (proof, upload) = (delivery.proof, upload(&mut delivery, &named));
         let batches = delivery.batches;
-        let (receipt, is_duplicate) = match self.store.ingest(upload).await? {
+        let has_config = upload.reported.config.is_some();
+        let (mut receipt, is_duplicate) = match self.store.ingest(upload).await? {
             Outcome::Stored(receipt) => {
                 // Only committed streams are remembered; the store may have had no place for some.
                 for (new, stream) in named.new {
@@ -116,6 +117,9 @@ impl Intake {
                 self.metrics.storage_full.set(false);
                 self.count(&receipt, &batches);
                 self.show(&sender, &receipt, &batches);
+                if has_config {
+                    self.live.publish_config(sender.device);
+                }
                 (receipt, false)
             }
             Outcome::Duplicate(receipt) => (receipt, true),
@@ -126,7 +130,8 @@ impl Intake {
             Outcome::UnknownDevice => return Err(IngestError::UnknownKey),
         };
         sender.accepted(&proof, refused(&batches));
-        Ok(Accepted { is_duplicate, receipt, batches, down: Down { time: self.clock.now() } })
+        let down = Down { time: self.clock.now(), desired: receipt.pending.take() };
+        Ok(Accepted { is_duplicate, receipt, batches, down })
     }
 
     /// Sorts the batches of a repeated message for the same answer as before, without decoding
@@ -341,7 +346,10 @@ fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
         match report {
             Report::Boot(epoch) => boot = Some(epoch),
             Report::Lost(lost) => dropped.push(lost),
-            Report::Status(status) => reported = status,
+            Report::Status(status) => {
+                reported = Reported { config: reported.config.take(), ..status };
+            }
+            Report::Config(config) => reported.config = Some(config),
         }
     }
     Upload {

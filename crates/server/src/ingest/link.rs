@@ -10,7 +10,7 @@ use ecowatt_envelope::{
 use ecowatt_model::{DeviceNumber, MonoMs, Sequence};
 use ecowatt_store::{Dropped, InverterState, Reported, Store};
 use ecowatt_wire::{
-    AckRange, BootReason, ITEMS_MAX, Reply, ReplyWriter, SourceState, Status, Uplink,
+    AckRange, BootReason, Desired, ITEMS_MAX, List, Reply, ReplyWriter, SourceState, Status, Uplink,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +19,7 @@ use super::batch::{Batch, Stage, refused, wanted};
 use super::delivery::{Accepted, Delivery, Report};
 use super::keyring::{Keyring, Known};
 use super::sender::Proof;
+use super::settings;
 use super::streams::Announcement;
 use crate::entropy::Entropy;
 
@@ -92,6 +93,11 @@ impl Link {
         if !refused.is_empty() {
             writer.refused(&mut refused.into_iter())?;
         }
+        if let Some(desired) = &accepted.down.desired {
+            let values = settings::values(desired);
+            let (generation, values) = (desired.generation, List::Given(&values));
+            writer.desired(&Desired { generation, values })?;
+        }
         let held = self.clock.mono().since(to.began);
         if held >= HELD_TOLD_MIN {
             writer.held(held)?;
@@ -137,6 +143,8 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
         Report::Lost(Dropped { epoch, batches, samples })
     }));
     delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
+    let config = uplink.reported().map(|reported| settings::reported(&reported));
+    delivery.reports.extend(config.map(Report::Config));
 }
 
 /// Returns the acknowledged ranges: first those with the batches of this message, then others while

@@ -126,13 +126,33 @@ impl TestDevice {
         world: &World,
         write: impl FnOnce(&mut UplinkWriter<'_>),
     ) -> Answer {
+        let message = self.sealed(write);
+        Self::send_bytes(world, &message).await
+    }
+
+    /// Sends the last message's bytes again, or any others.
+    pub(crate) async fn send_bytes(world: &World, bytes: &[u8]) -> Answer {
+        world.send("POST", "/link", &[COSE], bytes).await
+    }
+
+    /// Seals a message with what `write` puts into it, without sending it.
+    pub(crate) fn sealed(&mut self, write: impl FnOnce(&mut UplinkWriter<'_>)) -> Vec<u8> {
         self.counter += 1;
         let mut buffer = vec![0; 60_000];
         let mut writer = UplinkWriter::new(&mut buffer);
         write(&mut writer);
         let length = writer.finish();
         let length = seal_uplink(&self.keys, self.request(), &mut buffer, length).unwrap();
-        world.send("POST", "/link", &[COSE], &buffer[..length]).await
+        buffer.truncate(length);
+        buffer
+    }
+
+    /// Opens the reply to the last message and returns what `read` finds in it.
+    pub(crate) fn read<T>(&self, answer: &Answer, read: impl FnOnce(Reply<'_>) -> T) -> T {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut plain = [0; 4096];
+        let plain = open_reply(&self.keys, self.request(), &answer.body, &mut plain).unwrap();
+        read(Reply::parse(plain).unwrap())
     }
 
     /// Delivers samples as one batch and checks that the server acknowledged it.
@@ -148,12 +168,9 @@ impl TestDevice {
         state: SourceState,
     ) {
         let answer = self.send(world, now, samples, state).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let mut plain = [0; 4096];
-        let plain = open_reply(&self.keys, self.request(), &answer.body, &mut plain).unwrap();
-        let reply = Reply::parse(plain).unwrap();
         let id = self.batch();
-        assert!(reply.acks().any(|ack| ack.contains(id)), "batch is acknowledged");
+        let is_stored = self.read(&answer, |reply| reply.acks().any(|ack| ack.contains(id)));
+        assert!(is_stored, "batch is acknowledged");
     }
 
     /// Sends samples as one batch; returns the sealed answer.

@@ -70,7 +70,17 @@ pub(crate) fn find_config(
         .query_row([device.0], |row| Ok(KeyGeneration(row.get(0)?)))
         .optional()?;
     let (desired, report) = (find_newest(db, device)?, find_report(db, device)?);
-    Ok(DeviceConfig { desired, report, key_generation })
+    let applied = match report.as_ref().map(|report| report.reported.generation) {
+        Some(reported)
+            if desired.as_ref().is_some_and(|newest| newest.desired.generation > reported) =>
+        {
+            let after = ConfigGeneration(reported.0 + 1);
+            let found = list_configs(db, device, Some(after), 1)?.pop();
+            found.map(|version| version.desired).filter(|found| found.generation == reported)
+        }
+        _ => None,
+    };
+    Ok(DeviceConfig { desired, applied, report, key_generation })
 }
 
 /// Returns generations below the given one, newest first.
