@@ -19,7 +19,7 @@ use ecowatt_store::{Point, PointId, Store, StoreError, Stream, StreamId};
 
 pub(crate) use self::page::{BadCursor, Place};
 use crate::fleet::{Reached, decimals};
-use crate::limits::{BUCKET_CELLS_MAX, RAW_CELLS_MAX};
+use crate::limits::{BUCKET_CELLS_MAX, POINTS_MAX, RAW_CELLS_MAX};
 use crate::time::{Range, rfc3339};
 
 /// History is read between 2000-01-01 and 2100-01-01. No sample is outside.
@@ -32,7 +32,7 @@ pub(crate) struct Query {
     pub(crate) inverter: SourceNumber,
     pub(crate) range: Range,
     pub(crate) resolution: Resolution,
-    /// Empty means all.
+    /// Empty means all, or the first [`POINTS_MAX`] of them.
     pub(crate) points: Vec<String>,
     /// The last row of the previous answer.
     pub(crate) cursor: Option<Place>,
@@ -177,6 +177,8 @@ impl History {
                 newest.as_ref().and_then(|layout| layout.find(&column.name)).unwrap_or(usize::MAX)
             };
             columns.sort_by_key(place);
+            // An inverter may have had more points than an answer may have.
+            columns.truncate(POINTS_MAX);
             return Ok(columns);
         }
         let mut wanted = Vec::with_capacity(query.points.len());
@@ -216,7 +218,7 @@ mod tests {
     use ecowatt_model::Quality;
 
     use super::*;
-    use crate::limits::{ANSWER_BYTES_MAX, POINTS_MAX};
+    use crate::limits::ANSWER_BYTES_MAX;
 
     #[test]
     fn worst_answers_stay_within_their_limit() {

@@ -168,7 +168,7 @@ pub const CONFIG_CHANGES_PAGE_DEFAULT: u32 = 20;
 /// Longest search text of a device list.
 pub const SEARCH_CHARS_MAX: usize = 80;
 
-/// Most points that one telemetry request may name.
+/// Most points that one telemetry request may name, and that an answer has if it names none.
 pub const POINTS_MAX: usize = 128;
 
 /// Longest JSON of an answer, before it is compressed.

@@ -346,6 +346,8 @@ pub enum AnnounceError {
     OtherLayout,
     #[error("the device has announced too many streams")]
     TooMany,
+    #[error("the layouts of the inverter or of the device have too many points in total")]
+    TooManyPoints,
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -11,12 +11,12 @@ mod joins;
 
 use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::announced::KeyStreams;
 use crate::configuration::{ConfigReport, pending};
 use crate::ids::LocalDate;
 use crate::ids::StreamId;
 use crate::latest::Latest;
 use crate::latest::newness;
-use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::received_set::{Added, Received};
 use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
@@ -110,6 +110,8 @@ pub(crate) struct Plan {
     receipt: Receipt,
     /// Streams to announce, as indexes into the upload.
     streams: Vec<usize>,
+    /// What the key has announced with them, if the upload announces any.
+    announced: Option<KeyStreams>,
     /// Batches to store, as indexes into the upload, and the ids they are stored under.
     taken: Vec<(usize, BatchId)>,
     received: Vec<(BootEpoch, Received)>,
@@ -124,9 +126,13 @@ pub(crate) struct Plan {
 impl Plan {
     fn announce(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
         let of = |stream: &NewStream| stream.id;
-        let lacks = |id: &StreamId| !held.streams.has(id) || held.streams_of_key.is_none();
+        let lacks = |id: &StreamId| !held.streams.has(id) || held.announced.is_none();
         let streams = upload.streams.iter().map(of).filter(lacks).collect();
         Wants { streams, ..Wants::default() }.or(())?;
+        if upload.streams.is_empty() {
+            return Ok(());
+        }
+        let mut announced = held.announced.clone().unwrap_or_default();
         for (place, stream) in upload.streams.iter().enumerate() {
             let of_upload = self.streams.iter().map(|place| &upload.streams[*place]);
             let before = of_upload
@@ -135,14 +141,15 @@ impl Plan {
                 .next_back();
             let stored = held.streams.get(&stream.id).and_then(Option::as_ref);
             let stored = stored.map(|stored| (stored.source, &stored.layout));
-            let announced = held.streams_of_key.unwrap_or(0);
-            let count = usize::try_from(announced).unwrap_or(usize::MAX) + self.streams.len();
             match before.or(stored) {
                 Some(known) if known == (stream.source, &stream.layout) => {}
-                None if count < STREAMS_PER_KEY_MAX as usize => self.streams.push(place),
+                None if announced.add(stream.source, &stream.points).is_ok() => {
+                    self.streams.push(place);
+                }
                 _ => self.receipt.unannounced.push(stream.id),
             }
         }
+        self.announced = Some(announced);
         Ok(())
     }
 
@@ -241,7 +248,8 @@ impl Plan {
         held: &mut DeviceState,
         mut upload: Upload,
     ) -> (Receipt, Changes) {
-        let Self { receipt, streams, taken, received, refused, lost, joins, config } = self;
+        let Self { receipt, streams, announced, taken, received, refused, lost, joins, config } =
+            self;
         let now = upload.received_at;
         let mut changes = Changes::default();
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
@@ -266,10 +274,10 @@ impl Plan {
             if streams.contains(&place) {
                 let NewStream { id, source, ref layout, .. } = stream;
                 held.streams.replace(id, Some(Announced { source, layout: layout.clone() }));
-                held.streams_of_key = held.streams_of_key.map(|count| count + 1);
                 changes.streams.push(stream);
             }
         }
+        held.announced = announced.or(held.announced.take());
         for block in changes.blocks.iter_mut().filter(|block| is_timed(block)) {
             let summary = std::mem::take(&mut block.summary);
             let inverter = held.inverters.entry(block.source);

@@ -6,6 +6,7 @@
 //! before that commit is on the disk. The store reads no clock: instants are arguments.
 
 mod access;
+mod announced;
 mod audit;
 mod configuration;
 mod counter;

@@ -45,6 +45,16 @@ pub const LOST_RANGES_MAX: usize = 256;
 /// for 10 years.
 pub const STREAMS_PER_KEY_MAX: u32 = 1024;
 
+/// Distinct points that the layouts of one inverter may have under one key: four layouts of the
+/// greatest width that have no point in common. Each batch is merged with the quarter hour of all of
+/// them, whose row is then some 100 KB at most.
+pub const POINTS_PER_SOURCE_MAX: usize = 512;
+
+/// Distinct points, counted by inverter, that a device may announce under one key: 8 inverters with
+/// 128 points each, and as many again when their profile changes. They take some 2 MiB of
+/// [`STATES_BYTES_MAX`].
+pub const POINTS_PER_KEY_MAX: usize = 2048;
+
 /// Boot epochs that a device may be in under one key: one start per second for half a year. A
 /// stolen key can use up these and no others.
 pub const EPOCHS_PER_KEY: u32 = 1 << 24;

@@ -6,6 +6,7 @@
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, UnixMs};
 
+use crate::announced::KeyStreams;
 use crate::configuration::{ConfigReport, Desired};
 use crate::counter::CounterEdge;
 use crate::energy::PowerEdges;
@@ -40,8 +41,8 @@ pub(crate) struct DeviceState {
     /// Bytes of stored batches that were looked up; `None` if there is no such batch.
     pub(crate) bytes: SortedMap<BlockName, Option<Vec<u8>>>,
     pub(crate) streams: SortedMap<StreamId, Option<Announced>>,
-    /// Number of streams announced under the key.
-    pub(crate) streams_of_key: Option<u32>,
+    /// What was announced under the key.
+    pub(crate) announced: Option<KeyStreams>,
     /// The inverters that were looked up.
     pub(crate) inverters: SortedMap<SourceNumber, Inverter>,
 }
@@ -139,7 +140,7 @@ impl DeviceState {
         self.key = None;
         self.desired = None;
         self.streams = SortedMap::default();
-        self.streams_of_key = None;
+        self.announced = None;
     }
 
     /// Drops what the device's next message will hardly need.
@@ -148,7 +149,7 @@ impl DeviceState {
         self.former = SortedMap::default();
         self.bytes = SortedMap::default();
         self.streams = SortedMap::default();
-        self.streams_of_key = None;
+        self.announced = None;
         self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());
     }
 

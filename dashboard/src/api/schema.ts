@@ -2632,7 +2632,7 @@ export interface operations {
                  *     `1d`.
                  */
                 resolution?: components["schemas"]["Resolution"];
-                /** @description Names of points, separated by commas. Default: all. */
+                /** @description Names of points, separated by commas. Default: all (at most 128, newest layout first). */
                 points?: string;
                 /** @description `next_cursor` of the answer before, for the rest of the same range. */
                 cursor?: string;

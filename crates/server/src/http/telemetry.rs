@@ -32,7 +32,7 @@ pub(super) struct TelemetryQuery {
     /// Default by length of the range: `raw` up to 6 hours, `1m` up to 3 days, `15m` up to 60, else
     /// `1d`.
     resolution: Option<Resolution>,
-    /// Names of points, separated by commas. Default: all.
+    /// Names of points, separated by commas. Default: all (at most 128, newest layout first).
     points: Option<String>,
     /// `next_cursor` of the answer before, for the rest of the same range.
     cursor: Option<String>,

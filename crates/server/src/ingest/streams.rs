@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs, is_plain};
 use ecowatt_profile::Layout;
-use ecowatt_store::limits::STREAMS_PER_KEY_MAX;
 use ecowatt_store::{
     AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
 };
@@ -102,9 +101,6 @@ impl Streams {
             }
             return refuse(&AnnounceError::OtherLayout);
         }
-        if self.store.count_streams(device, id).await? >= STREAMS_PER_KEY_MAX {
-            return refuse(&AnnounceError::TooMany);
-        }
         let points = layout.points().iter().map(|point| PointDef {
             name: point.name.clone(),
             unit: point.unit,
@@ -117,6 +113,11 @@ impl Streams {
             points: points.collect(),
             at,
         };
+        match self.store.check_limits(device, &new).await {
+            Ok(()) => {}
+            Err(AnnounceError::Store(error)) => return Err(error),
+            Err(error) => return refuse(&error),
+        }
         // The layout is stored before the message is accepted: decoding its batches needs the point
         // ids.
         let held = self.lock().layouts.get(&stream.layout).cloned();

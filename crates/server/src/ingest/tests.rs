@@ -10,6 +10,7 @@ use ecowatt_model::{
     StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Layout, Transport, catalogue};
+use ecowatt_store::limits::POINTS_PER_SOURCE_MAX;
 use ecowatt_store::{
     Block, By, ClaimFor, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality, TimeRange,
     TokenId,
@@ -106,9 +107,13 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
     device
 }
 
-/// Returns the bytes of a layout with this many columns and points, the points on the columns in
-/// turn. Written by hand, because not every such layout is valid.
 fn layout_of(columns: u8, points: u8) -> Vec<u8> {
+    layout_named('p', columns, points)
+}
+
+/// Returns the bytes of a layout with this many columns and points, the points on the columns in
+/// turn, their names with this letter. Written by hand, because not every such layout is valid.
+fn layout_named(letter: char, columns: u8, points: u8) -> Vec<u8> {
     let head = |major: u8, n: u8| match n {
         0..24 => vec![major | n],
         _ => vec![major | 24, n],
@@ -121,7 +126,7 @@ fn layout_of(columns: u8, points: u8) -> Vec<u8> {
     bytes.extend(head(0x80, points));
     for n in 0..points {
         bytes.extend([0xa4, 0, 0x66]);
-        bytes.extend(format!("x.p{n:03}").into_bytes());
+        bytes.extend(format!("x.{letter}{n:03}").into_bytes());
         // No unit, u16.
         bytes.extend([1, 0, 2, 0, 3]);
         bytes.extend(head(0, n % columns));
@@ -545,6 +550,43 @@ async fn points_that_crowd_on_a_column_are_no_layout() {
     }
     assert!(world.blocks().await.is_empty());
     assert!(world.store.list_streams(world.device).await.unwrap().is_empty());
+}
+
+/// A few bytes into an inverter's open quarter hour are merged with all the points that it ever had.
+#[tokio::test]
+async fn points_of_all_layouts_of_an_inverter_are_limited() {
+    let world = World::new().await;
+    let fit = POINTS_PER_SOURCE_MAX / 128;
+    let letters: Vec<char> = ('a'..='p').collect();
+    let minutes = |n: i64| constant(64, 15, NOW.0 + n, 60_000);
+    for (n, letter) in (1u16..).zip(&letters) {
+        let stream = StreamNumber(n);
+        let message = Message {
+            counter: n.into(),
+            batches: vec![(id(1, n.into()), stream, minutes(n.into()))],
+            layouts: vec![(stream, layout_named(*letter, 64, 128))],
+            ..Message::default()
+        };
+        let heard = world.send(&message).await;
+        let refused = Refused { id: id(1, n.into()), reason: Refusal::BadLayout };
+        let expected = if usize::from(n) <= fit { vec![] } else { vec![refused] };
+        assert_eq!(heard.refused, expected, "layout {n}");
+    }
+    let stored = world.store.list_points(world.device, SOURCE).await.unwrap();
+    assert_eq!(stored.len(), POINTS_PER_SOURCE_MAX);
+    assert_eq!(world.store.list_streams(world.device).await.unwrap().len(), fit);
+
+    // A layout whose points the inverter has already is still taken.
+    let stream = StreamNumber(100);
+    let message = Message {
+        counter: 100,
+        batches: vec![(id(1, 100), stream, constant(32, 15, NOW.0 + 100, 60_000))],
+        layouts: vec![(stream, layout_named('a', 32, 128))],
+        ..Message::default()
+    };
+    let heard = world.send(&message).await;
+    assert_eq!(heard.refused, []);
+    assert!(heard.acks.iter().any(|ack| ack.contains(id(1, 100))), "{heard:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Large answers: in pages, within their limits, and compressed.
 
+use std::fmt::Write as _;
+
 use ecowatt_model::UnixMs;
-use ecowatt_server::limits::ANSWER_BYTES_MAX;
+use ecowatt_profile::{Layout, Profile, Transport};
+use ecowatt_server::limits::{ANSWER_BYTES_MAX, POINTS_MAX};
 use miniz_oxide::inflate::decompress_to_vec;
 use serde_json::Value;
 
@@ -131,4 +134,58 @@ async fn pages_are_compressed_for_those_who_take_it() {
     let headers = [gzip, crate::world::JSON];
     let answer = world.send("POST", "/api/v1/session", &headers, &session).await;
     assert_eq!((answer.status, answer.header("content-encoding")), (200, None));
+}
+
+/// An inverter may have had more points than an answer may have, over the years.
+#[tokio::test]
+async fn telemetry_without_points_has_those_of_the_newest_layout_first_and_not_too_many() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    let (letters, width) = (["a", "b"], 80);
+    for (letter, at) in letters.into_iter().zip([START, START + 60_000]) {
+        device.use_layout(wide(letter, width));
+        let sample = (UnixMs(at), vec![7; width]);
+        device.deliver_words(&world, std::slice::from_ref(&sample)).await;
+    }
+    let target = format!(
+        "/api/v1/devices/{}/telemetry?from=2026-06-21&to=2026-06-22&resolution=raw",
+        device.id
+    );
+    let answer = world.get_json(&target).await;
+    let names: Vec<&str> =
+        answer["series"].as_array().unwrap().iter().map(|s| s["point"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), POINTS_MAX);
+    assert!(names[..width].iter().all(|name| name.starts_with("x.b")), "{names:?}");
+    assert!(names[width..].iter().all(|name| name.starts_with("x.a")), "{names:?}");
+    // The others are there if they are asked for.
+    let left_out = (0..width).map(|n| format!("x.a{n}")).find(|name| !names.contains(&&**name));
+    let one = world.get_json(&format!("{target}&points={}", left_out.unwrap())).await;
+    assert_eq!(one["series"][0]["value"], serde_json::json!([7.0, null]));
+}
+
+/// Returns the layout of an inverter with this many points of its own.
+fn wide(letter: &str, width: usize) -> Layout {
+    let mut profile = String::from(
+        r#"
+schema = 1
+id = "test/wide"
+version = 1
+title = "Many points"
+sources = ["this test"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[defaults]
+table = "holding"
+type = "u16"
+[groups.live]
+every_s = 5
+[points]
+"#,
+    );
+    for n in 0..width {
+        writeln!(profile, r#""x.{letter}{n}" = {{ address = {n}, group = "live" }}"#).unwrap();
+    }
+    Profile::parse(&profile).unwrap().compile(Transport::TCP).unwrap().layout
 }

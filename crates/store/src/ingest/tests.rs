@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_model::{BootEpoch, Counter, DeviceNumber, Quality, Sequence, StreamNumber, UnixMs};
+use ecowatt_model::{
+    BootEpoch, Counter, DeviceNumber, Quality, Sequence, StreamNumber, Unit, UnixMs,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::counter::{CounterBatch, CounterEdge, energy_of};
 use crate::energy::{EnergySums, PowerEdges};
+use crate::limits::{POINTS_PER_SOURCE_MAX, STREAMS_PER_KEY_MAX};
 use crate::state::KeyState;
-use crate::{Dropped, EnergyPoints, PointId, Summarise};
+use crate::{Dropped, EnergyPoints, PointDef, PointId, Summarise};
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const KEY: KeyGeneration = KeyGeneration(2);
@@ -21,6 +24,7 @@ struct Rows {
     link: LinkState,
     received: BTreeMap<(BootEpoch, KeyGeneration), Received>,
     streams: BTreeMap<StreamId, Announced>,
+    announced: KeyStreams,
     blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
     /// The last row of each kind of an inverter, as the inverter's own row has it.
     row: Option<Inverter>,
@@ -68,7 +72,7 @@ impl Rows {
         }
         for id in &wants.streams {
             state.streams.replace(*id, self.streams.get(id).cloned());
-            state.streams_of_key = Some(u32::try_from(self.streams.len()).unwrap());
+            state.announced = Some(self.announced.clone());
         }
         for (source, wants) in wants.inverters.iter() {
             if wants.row {
@@ -98,7 +102,8 @@ impl Rows {
         for (place, ()) in changes.received.into_iter().filter(|(place, ())| !is_last(*place)) {
             self.received.insert(place, state.received.get(&place).unwrap().clone());
         }
-        for NewStream { id, source, layout, .. } in changes.streams {
+        for NewStream { id, source, layout, points, .. } in changes.streams {
+            self.announced.add(source, &points).unwrap();
             assert!(self.streams.insert(id, Announced { source, layout }).is_none(), "{id}");
         }
         for block in changes.blocks {
@@ -421,6 +426,39 @@ fn streams_are_announced_once_and_never_with_another_layout() {
     let receipt = engine.stored(with(3, many.collect()));
     assert_eq!(receipt.unannounced.len(), 2);
     assert_eq!(engine.rows.streams.len(), STREAMS_PER_KEY_MAX as usize);
+}
+
+#[test]
+fn streams_with_more_points_than_an_inverter_may_have_are_deferred() {
+    let stream = |number: u16| {
+        let point = |n| PointDef { name: format!("x.{number}.{n}"), unit: Unit::None, exponent: 0 };
+        NewStream {
+            id: StreamId::new(KEY, StreamNumber(number)),
+            source: SOURCE,
+            layout: number.to_be_bytes().to_vec(),
+            points: (0..128).map(point).collect(),
+            at: UnixMs(0),
+        }
+    };
+    let fit = u16::try_from(POINTS_PER_SOURCE_MAX / 128).unwrap();
+    for holds in [Holds::Everything, Holds::Nothing] {
+        let mut engine = Engine::new(holds);
+        for number in 1..=fit + 3 {
+            let mut one = block(id(1, number.into()), (0, 5, 0, GOOD));
+            one.stream = stream(number).id;
+            let of_it =
+                Upload { streams: vec![stream(number)], ..upload(number.into(), vec![one]) };
+            let receipt = engine.stored(of_it);
+            let expected = usize::from(number <= fit);
+            assert_eq!((receipt.stored.len(), receipt.unannounced.len()), (expected, 1 - expected));
+        }
+        assert_eq!(engine.rows.streams.len(), usize::from(fit));
+        // All at once are limited likewise.
+        let mut engine = Engine::new(holds);
+        let streams = (1..=fit + 3).map(stream).collect();
+        let receipt = engine.stored(Upload { streams, ..upload(1, Vec::new()) });
+        assert_eq!(receipt.unannounced, [1, 2, 3].map(|n| stream(fit + n).id));
+    }
 }
 
 #[test]

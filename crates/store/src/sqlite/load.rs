@@ -59,7 +59,7 @@ pub(super) fn load(
         let stream = stream::find_stream(db, device, *id)?;
         let stream = stream.map(|(held, _)| Announced { source: held.source, layout: held.layout });
         state.streams.replace(*id, stream);
-        state.streams_of_key = Some(stream::count_streams(db, device, *id)?);
+        state.announced = Some(stream::announced(db, device, *id)?);
     }
     for (source, wants) in wants.inverters.iter() {
         let key = (device, *source);

@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::corrupt;
 use crate::StoreError;
+use crate::announced::KeyStreams;
 use crate::fleet::{AnnounceError, Stream};
 use crate::ids::{LayoutId, PointId, StreamId};
-use crate::limits::STREAMS_PER_KEY_MAX;
 use crate::point::{Point, PointDef};
 use crate::upload::NewStream;
 
@@ -31,9 +31,7 @@ pub(crate) fn announce(db: &Connection, new: &NewStreamOf) -> Result<Vec<PointId
             Err(AnnounceError::OtherLayout)
         };
     }
-    if count_streams(db, *device, stream.id)? >= STREAMS_PER_KEY_MAX {
-        return Err(AnnounceError::TooMany);
-    }
+    announced(db, *device, stream.id)?.add(stream.source, &stream.points)?;
     Ok(layout_points(db, create_stream(db, new)?)?)
 }
 
@@ -46,6 +44,11 @@ pub(super) fn create_stream(db: &Connection, new: &NewStreamOf) -> Result<i64, S
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![device.0, stream.id.code(), stream.source.0, layout, stream.at.0])?;
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO announced_point (device, generation, source, point)
+         SELECT ?1, ?2, ?3, point FROM layout_point WHERE layout = ?4",
+    )?
+    .execute(params![device.0, stream.id.generation().0, stream.source.0, layout])?;
     Ok(layout)
 }
 
@@ -73,19 +76,29 @@ fn find_or_create_layout(db: &Connection, stream: &NewStream) -> Result<i64, Sto
     held.map_or_else(|| create_layout(db, stream), Ok)
 }
 
-/// Counts the streams that a device has announced under the key that `id` belongs to.
-pub(crate) fn count_streams(
+/// Returns what a device has announced under the key that `id` belongs to.
+pub(crate) fn announced(
     db: &Connection,
     device: DeviceNumber,
     id: StreamId,
-) -> Result<u32, StoreError> {
+) -> Result<KeyStreams, StoreError> {
     let of_key = id.of_same_key();
-    let count = db
+    let streams = db
         .prepare_cached(
             "SELECT count(*) FROM stream WHERE device = ?1 AND number BETWEEN ?2 AND ?3",
         )?
         .query_row([device.0, *of_key.start(), *of_key.end()], |row| row.get(0))?;
-    Ok(count)
+    let mut statement = db.prepare_cached(
+        "SELECT point.id, name, unit, exponent, source
+         FROM announced_point JOIN point ON point.id = announced_point.point
+         WHERE device = ?1 AND generation = ?2",
+    )?;
+    let points = statement
+        .query_map(params![device.0, id.generation().0], |row| {
+            Ok((SourceNumber(row.get(4)?), point(row, 0)?.def))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(KeyStreams::new(streams, points))
 }
 
 fn create_layout(db: &Connection, stream: &NewStream) -> Result<i64, StoreError> {
@@ -179,9 +192,7 @@ pub(crate) fn list_points(
 ) -> Result<Vec<Point>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT id, name, unit, exponent FROM point WHERE id IN (
-             SELECT layout_point.point FROM stream
-             JOIN layout_point ON layout_point.layout = stream.layout
-             WHERE stream.device = ?1 AND stream.source = ?2)
+             SELECT point FROM announced_point WHERE device = ?1 AND source = ?2)
          ORDER BY id",
     )?;
     let points = statement

@@ -169,6 +169,15 @@ CREATE TABLE layout_point (
     PRIMARY KEY (layout, place)
 ) STRICT, WITHOUT ROWID;
 
+-- The distinct points of the streams of a key, by inverter: they are limited.
+CREATE TABLE announced_point (
+    device INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    point INTEGER NOT NULL REFERENCES point (id),
+    PRIMARY KEY (device, generation, source, point)
+) STRICT, WITHOUT ROWID;
+
 -- The truth behind exactly-once: which sequences of an epoch were received under a key. It stays
 -- when retention removes the blocks. That of the last epoch is in device_state.
 CREATE TABLE received (

@@ -51,13 +51,18 @@ impl Store {
         self.sqlite().write(move |db| stream::enter_layout(db, &stream)).await
     }
 
-    /// Counts the streams that the device has announced under the key that `id` belongs to.
-    pub async fn count_streams(
+    /// Checks whether a stream that the device has not announced is within the limits of its key.
+    ///
+    /// # Errors
+    /// If it is not, or the store fails.
+    pub async fn check_limits(
         &self,
         device: DeviceNumber,
-        id: StreamId,
-    ) -> Result<u32, StoreError> {
-        self.sqlite().look_up(move |db| stream::count_streams(db, device, id)).await
+        stream: &NewStream,
+    ) -> Result<(), AnnounceError> {
+        let id = stream.id;
+        let announced = self.sqlite().look_up(move |db| stream::announced(db, device, id)).await;
+        announced?.add(stream.source, &stream.points)
     }
 
     pub async fn list_streams(&self, device: DeviceNumber) -> Result<Vec<Stream>, StoreError> {
