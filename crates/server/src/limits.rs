@@ -94,6 +94,17 @@ pub const DEVICE_VALUES_PER_S: i64 = 500_000;
 pub const DEVICE_CELLS_BURST: i64 = 4_000_000;
 pub const DEVICE_CELLS_PER_S: i64 = 5_000;
 
+/// What a cell takes on disk, about.
+pub const CELL_BYTES: usize = 16;
+
+/// Cost of an announced stream that the device has not announced before: reading what is announced
+/// already takes up to 2 ms of a reader, as long as decoding this many.
+pub const ANNOUNCEMENT_COST_VALUES: usize = 20_000;
+
+/// Cells that a point of an unseen layout is charged besides the layout's bytes: its name with an
+/// index, its place in the layout and its place among those of the inverter take some 80 bytes.
+pub const LAYOUT_POINT_CELLS: usize = 5;
+
 /// Shortest time between log lines about refused announcements of one device.
 pub const REFUSED_LAYOUT_LINE_EVERY: Duration = Duration::from_secs(60);
 

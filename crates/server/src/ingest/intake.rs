@@ -14,7 +14,7 @@ use super::IngestError;
 use super::batch::{self, Batch, Stage, refused, wanted};
 use super::decode::{Encoded, Scratch};
 use super::delivery::{Accepted, Delivery, Down, Report};
-use super::quota::Allowance;
+use super::quota::{Allowance, Cost};
 use super::sender::{Sender, Turn};
 use super::streams::{Announced, KnownStream, Streams};
 use crate::limits::{
@@ -161,14 +161,16 @@ impl Intake {
         delivery: &mut Delivery,
         named: &mut Named,
     ) -> Result<usize, IngestError> {
+        // Before anything is looked up or entered, so that a device in debt leaves nothing behind.
+        let account = Arc::clone(&delivery.sender.account);
+        let spent = account.spend(self.clock.mono(), delivery.size_bytes);
+        spent.map_err(IngestError::OverQuota)?;
         self.announce(delivery, named).await?;
         let allowance = Allowance::of(delivery.size_bytes);
         let values = self.sort(delivery, named, allowance).await?;
-        let sender = &delivery.sender;
-        let cost = values + delivery.size_bytes;
-        sender.account.spend(self.clock.mono(), cost).map_err(IngestError::OverQuota)?;
+        account.charge(Cost::of_values(values));
         let cells = self.decode(delivery, values, allowance).await?;
-        delivery.sender.account.charge(cells);
+        account.charge(Cost::of_cells(cells));
         Ok(cells)
     }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 use ecowatt_model::MonoMs;
 
 use crate::limits::{
-    DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S, DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S,
-    MESSAGE_CELLS_MAX, MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE, MESSAGE_COST_VALUES,
-    MESSAGE_VALUES_MIN, MESSAGE_VALUES_PER_BYTE, TURNS_OF_DEVICE_MAX,
+    ANNOUNCEMENT_COST_VALUES, CELL_BYTES, DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S,
+    DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S, LAYOUT_POINT_CELLS, MESSAGE_CELLS_MAX,
+    MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE, MESSAGE_COST_VALUES, MESSAGE_VALUES_MIN,
+    MESSAGE_VALUES_PER_BYTE, TURNS_OF_DEVICE_MAX,
 };
 
 /// How much of one message is taken. Its first batch always is, however much it brings, so that
@@ -38,6 +39,38 @@ impl Allowance {
     }
 }
 
+/// A part of what a message costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Cost {
+    /// Work, in values to decode.
+    pub(super) values: usize,
+    /// Space on disk, in cells of roll-ups.
+    pub(super) cells: usize,
+}
+
+impl Cost {
+    /// Decoding.
+    pub(super) fn of_values(values: usize) -> Self {
+        Self { values, cells: 0 }
+    }
+
+    /// Storing.
+    pub(super) fn of_cells(cells: usize) -> Self {
+        Self { values: 0, cells }
+    }
+
+    /// Looking up a stream that the device has not announced before.
+    pub(super) fn of_announcement() -> Self {
+        Self::of_values(ANNOUNCEMENT_COST_VALUES)
+    }
+
+    /// Entering a layout of this many bytes and points into the dictionary, which no deletion of a
+    /// device makes smaller.
+    pub(super) fn of_layout(bytes: usize, points: usize) -> Self {
+        Self::of_cells(bytes.div_ceil(CELL_BYTES) + points * LAYOUT_POINT_CELLS)
+    }
+}
+
 /// What a device may still ask for, whatever key it uses.
 #[derive(Debug)]
 pub(super) struct Account(Mutex<Spending>);
@@ -54,17 +87,17 @@ impl Account {
         Self(Mutex::new(Spending { quota: Quota::full(now), turns: 0 }))
     }
 
-    /// Spends what decoding so many values costs.
+    /// Spends what a message of so many bytes costs besides its content, unless there is debt.
     ///
     /// # Errors
-    /// How long the device has to wait for that.
-    pub(super) fn spend(&self, now: MonoMs, values: usize) -> Result<(), Duration> {
-        self.lock().quota.spend(now, values)
+    /// How long the device has to wait until there is none.
+    pub(super) fn spend(&self, now: MonoMs, size_bytes: usize) -> Result<(), Duration> {
+        self.lock().quota.spend(now, size_bytes)
     }
 
-    /// Charges the cells that a message brought.
-    pub(super) fn charge(&self, cells: usize) {
-        self.lock().quota.charge(cells);
+    /// Charges what a message turned out to cost.
+    pub(super) fn charge(&self, cost: Cost) {
+        self.lock().quota.charge(cost);
     }
 
     /// Lets the device have one of its turns, as long as the guard is held.
@@ -138,11 +171,11 @@ impl Quota {
         }
     }
 
-    /// Spends quota for a message with this many values to decode, unless there is debt.
+    /// Spends quota for a message of this many bytes, unless there is debt.
     ///
     /// # Errors
     /// How long until the debt is paid.
-    fn spend(&mut self, now: MonoMs, values: usize) -> Result<(), Duration> {
+    fn spend(&mut self, now: MonoMs, size_bytes: usize) -> Result<(), Duration> {
         let elapsed = now.since(self.at);
         // Time too short to earn one value and one cell is kept, or rounding would lose it each
         // time.
@@ -155,13 +188,13 @@ impl Quota {
         if wait > Duration::ZERO {
             return Err(wait);
         }
-        self.values.spend(values.saturating_add(MESSAGE_COST_VALUES));
+        self.values.spend(size_bytes.saturating_add(MESSAGE_COST_VALUES));
         Ok(())
     }
 
-    /// Charges what the message turned out to bring.
-    fn charge(&mut self, cells: usize) {
-        self.cells.spend(cells);
+    fn charge(&mut self, cost: Cost) {
+        self.values.spend(cost.values);
+        self.cells.spend(cost.cells);
     }
 }
 
@@ -176,8 +209,8 @@ mod tests {
         // minutes.
         let (rows, minutes) = (23 * 180, 23 * 15);
         for _ in 0..30 * 86_400 / 5 / rows {
-            assert_eq!(quota.spend(MonoMs(0), rows * 82), Ok(()));
-            quota.charge(minutes * 82);
+            assert_eq!(quota.spend(MonoMs(0), 60_000), Ok(()));
+            quota.charge(Cost { values: rows * 82, cells: minutes * 82 });
         }
     }
 
@@ -187,12 +220,26 @@ mod tests {
         let burst = usize::try_from(DEVICE_CELLS_BURST).unwrap();
         let per_s = usize::try_from(DEVICE_CELLS_PER_S).unwrap();
         assert_eq!(quota.spend(MonoMs(0), 1), Ok(()));
-        quota.charge(burst + 3 * per_s);
+        quota.charge(Cost::of_cells(burst + 3 * per_s));
         assert_eq!(quota.spend(MonoMs(0), 1), Err(Duration::from_secs(3)));
         assert_eq!(quota.spend(MonoMs(1_000), 1), Err(Duration::from_secs(2)));
         assert_eq!(quota.spend(MonoMs(3_000), 1), Ok(()));
         // A clock that is set back earns nothing and costs nothing.
         assert_eq!(quota.spend(MonoMs(1), 1), Ok(()));
+    }
+
+    /// A device of eight inverters may announce all their layouts in one message, and again whenever
+    /// it is enrolled.
+    #[test]
+    fn layouts_of_eight_inverters_are_a_small_part_of_the_quota() {
+        let mut quota = Quota::full(MonoMs(0));
+        assert_eq!(quota.spend(MonoMs(0), 60_000), Ok(()));
+        for _ in 0..8 {
+            quota.charge(Cost::of_announcement());
+            quota.charge(Cost::of_layout(4096, 128));
+        }
+        assert!(quota.values.left > DEVICE_VALUES_BURST * 9 / 10, "{quota:?}");
+        assert!(quota.cells.left > DEVICE_CELLS_BURST * 9 / 10, "{quota:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ecowatt_store::{
     AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
 };
 
+use super::quota::Cost;
 use super::sender::Sender;
 
 /// Streams cached at once, about 100 bytes each; beyond that the cache is emptied.
@@ -101,6 +102,7 @@ impl Streams {
             }
             return refuse(&AnnounceError::OtherLayout);
         }
+        sender.account.charge(Cost::of_announcement());
         let points = layout.points().iter().map(|point| PointDef {
             name: point.name.clone(),
             unit: point.unit,
@@ -124,6 +126,7 @@ impl Streams {
         let decoding = match held {
             Some(decoding) => decoding,
             None => {
+                sender.account.charge(Cost::of_layout(new.layout.len(), new.points.len()));
                 let points = self.store.enter_layout(new.clone()).await?;
                 self.share(&stream.layout, || Decoding::new(layout, points))
             }

@@ -12,8 +12,8 @@ use ecowatt_model::{
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::limits::POINTS_PER_SOURCE_MAX;
 use ecowatt_store::{
-    Block, By, ClaimFor, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality, TimeRange,
-    TokenId,
+    Block, By, ClaimFor, Kind, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality,
+    TimeRange, TokenId,
 };
 use ecowatt_wire::{
     AckRange, Certainty, ClockReport, EpochStart, Refusal, Refused, Reply, Stream, UplinkWriter,
@@ -655,6 +655,57 @@ async fn device_over_its_quota_waits_and_another_is_served() {
     let world = World { device: other, ..world };
     let message = world.announced(1, vec![(id(1, 1), batch(TimeBase::Unix, &times(NOW.0, 7)))]);
     assert_eq!(world.send(&message).await.acks, [ack(1, 1, 1)]);
+}
+
+/// Returns layouts that no other message has, one for each of 23 streams.
+fn unseen_layouts(counter: u64, first: u16) -> Vec<(StreamNumber, Vec<u8>)> {
+    let layout = |n: u16| {
+        let mut layout = layout_of(1, 1);
+        // The profile's name.
+        let number = format!("x/{:04}", counter * 23 + u64::from(n));
+        layout[5..11].copy_from_slice(number.as_bytes());
+        (StreamNumber(first + n), layout)
+    };
+    (0..23).map(layout).collect()
+}
+
+/// Returns the bytes of the tables with the dictionary of layouts and points.
+async fn dictionary_bytes(world: &World) -> u64 {
+    let report = world.store.report().await.unwrap();
+    report.kinds.iter().find(|of| of.kind == Kind::Rest).unwrap().bytes
+}
+
+#[tokio::test]
+async fn device_in_debt_enters_no_layouts() {
+    let world = World::new().await;
+    let mut counter = 1;
+    while fate(&world, &world.seal(&bomb(counter, 32, 128, 900_000))).await == "taken" {
+        counter += 1;
+    }
+    let before = dictionary_bytes(&world).await;
+    for n in 0..40 {
+        let layouts = unseen_layouts(n, 100);
+        let message = Message { counter, layouts, ..Message::default() };
+        assert_eq!(fate(&world, &world.seal(&message)).await, "over_quota");
+    }
+    assert_eq!(dictionary_bytes(&world).await, before);
+}
+
+/// Refused ones cost as well: each is compared with what the device has announced already.
+#[tokio::test]
+async fn announcements_are_charged() {
+    let world = World::new().await;
+    let mut fates = Vec::new();
+    for counter in 1..=200u16 {
+        let layouts = unseen_layouts(counter.into(), counter * 23);
+        let message = Message { counter: counter.into(), layouts, ..Message::default() };
+        fates.push(fate(&world, &world.seal(&message)).await);
+        if fates.last() != Some(&"taken") {
+            break;
+        }
+    }
+    assert!(fates.len() > 20, "{} messages", fates.len());
+    assert_eq!(fates.last(), Some(&"over_quota"));
 }
 
 #[tokio::test]
