@@ -97,6 +97,14 @@ pub const DEVICE_CELLS_PER_S: i64 = 5_000;
 /// What a cell takes on disk, about.
 pub const CELL_BYTES: usize = 16;
 
+/// Cells that a stored batch is charged besides its own: its row and those of its two edges of energy
+/// take some 130 bytes and grow the indexes, and a device needs one in a quarter of an hour.
+pub const BLOCK_CELLS: usize = 16;
+
+/// Cells that a batch is charged for each quarter hour and day that it is merged with, as their rows
+/// are read and written whole, with up to 512 points: a batch of one sample may touch full ones.
+pub const ROLL_UP_ROW_CELLS: usize = 16;
+
 /// Cost of an announced stream that the device has not announced before: reading what is announced
 /// already takes up to 2 ms of a reader, as long as decoding this many.
 pub const ANNOUNCEMENT_COST_VALUES: usize = 20_000;

@@ -45,6 +45,13 @@ impl Summary {
         let days: usize = self.days.iter().map(|(_, day)| day.cells()).sum();
         quarters + days + self.power.gaps.len()
     }
+
+    /// Number of rows of roll-ups that the batch is merged with. The store reads and writes each of
+    /// them whole, however little the batch adds.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.quarters.len() + self.days.len()
+    }
 }
 
 /// The buckets that a sample belongs to.

@@ -62,6 +62,14 @@ impl Batch {
         }
     }
 
+    /// Returns the block for the store, if it was decoded.
+    pub(super) fn decoded(&self) -> Option<&NewBlock> {
+        match &self.stage {
+            Stage::Decoded(block, _) => Some(block),
+            _ => None,
+        }
+    }
+
     /// Takes the block for the store, if it was decoded.
     pub(super) fn give(&mut self) -> Option<NewBlock> {
         match std::mem::replace(&mut self.stage, Stage::Deferred) {

@@ -170,7 +170,9 @@ impl Intake {
         let values = self.sort(delivery, named, allowance).await?;
         account.charge(Cost::of_values(values));
         let cells = self.decode(delivery, values, allowance).await?;
-        account.charge(Cost::of_cells(cells));
+        for block in delivery.batches.iter().filter_map(Batch::decoded) {
+            account.charge(Cost::of_block(&block.summary));
+        }
         Ok(cells)
     }
 

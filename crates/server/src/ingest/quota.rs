@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecowatt_model::MonoMs;
+use ecowatt_store::Summary;
 
 use crate::limits::{
-    ANNOUNCEMENT_COST_VALUES, CELL_BYTES, DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S,
+    ANNOUNCEMENT_COST_VALUES, BLOCK_CELLS, CELL_BYTES, DEVICE_CELLS_BURST, DEVICE_CELLS_PER_S,
     DEVICE_VALUES_BURST, DEVICE_VALUES_PER_S, LAYOUT_POINT_CELLS, MESSAGE_CELLS_MAX,
     MESSAGE_CELLS_MIN, MESSAGE_CELLS_PER_BYTE, MESSAGE_COST_VALUES, MESSAGE_VALUES_MIN,
-    MESSAGE_VALUES_PER_BYTE, TURNS_OF_DEVICE_MAX,
+    MESSAGE_VALUES_PER_BYTE, ROLL_UP_ROW_CELLS, TURNS_OF_DEVICE_MAX,
 };
 
 /// How much of one message is taken. Its first batch always is, however much it brings, so that
@@ -54,9 +55,14 @@ impl Cost {
         Self { values, cells: 0 }
     }
 
-    /// Storing.
-    pub(super) fn of_cells(cells: usize) -> Self {
+    fn of_cells(cells: usize) -> Self {
         Self { values: 0, cells }
+    }
+
+    /// Storing a batch.
+    pub(super) fn of_block(summary: &Summary) -> Self {
+        let rows = summary.rows().saturating_mul(ROLL_UP_ROW_CELLS);
+        Self::of_cells(summary.cells().saturating_add(rows).saturating_add(BLOCK_CELLS))
     }
 
     /// Looking up a stream that the device has not announced before.
@@ -200,6 +206,9 @@ impl Quota {
 
 #[cfg(test)]
 mod tests {
+    use ecowatt_model::{Quality, UnixMs};
+    use ecowatt_store::{EnergyPoints, LocalDate, PointId, Summarise};
+
     use super::*;
 
     #[test]
@@ -212,6 +221,55 @@ mod tests {
             assert_eq!(quota.spend(MonoMs(0), 60_000), Ok(()));
             quota.charge(Cost { values: rows * 82, cells: minutes * 82 });
         }
+    }
+
+    /// Summarises a batch of as many samples, `step_ms` apart, of the given points.
+    fn summary(rows: i64, step_ms: i64, points: u32) -> Summary {
+        let ids: Vec<_> = (1..=points).map(PointId).collect();
+        let mut summarise = Summarise::new(&ids, EnergyPoints::default());
+        for row in 0..rows {
+            let readings = ids.iter().map(|_| (Quality::Good, Some(row)));
+            summarise.sample(UnixMs(row * step_ms), LocalDate(0), readings);
+        }
+        summarise.finish()
+    }
+
+    #[test]
+    fn batches_of_a_month_pass_at_full_speed() {
+        let mut quota = Quota::full(MonoMs(0));
+        // A quarter hour each, in 23 to a message; in two quarter hours, as most are.
+        let mut one = summary(180, 5_000, 82);
+        let day = 96;
+        for message in 0..30 * day / 23 {
+            assert_eq!(quota.spend(MonoMs(0), 60_000), Ok(()), "message {message}");
+            quota.charge(Cost::of_values(23 * 180 * 82));
+            for _ in 0..23 {
+                quota.charge(Cost::of_block(&one));
+                quota.charge(Cost::of_cells(ROLL_UP_ROW_CELLS));
+            }
+        }
+        one = summary(1, 1, 1);
+        assert_eq!(Cost::of_block(&one).cells, one.cells() + BLOCK_CELLS + 2 * ROLL_UP_ROW_CELLS);
+    }
+
+    /// Batches of one sample take 130 bytes each besides their cells, and more of the log.
+    #[test]
+    fn a_day_of_tiny_batches_takes_no_more_of_the_disk_than_one_of_large_ones() {
+        let mut quota = Quota::full(MonoMs(0));
+        let one = summary(1, 1, 1);
+        let mut blocks = 0u64;
+        let (mut now, day) = (0, 86_400_000);
+        while now < day {
+            match quota.spend(MonoMs(now), 400) {
+                Ok(()) => (0..23).for_each(|_| {
+                    blocks += 1;
+                    quota.charge(Cost::of_block(&one));
+                }),
+                Err(wait) => now += u64::try_from(wait.as_millis()).unwrap(),
+            }
+        }
+        let bytes = blocks * (130 + 2 * 16);
+        assert!(bytes < 3_500_000_000, "{blocks} blocks, {bytes} bytes");
     }
 
     #[test]
