@@ -81,7 +81,10 @@ impl EnergySums {
     }
 
     pub(crate) fn figure(&self) -> EnergyFigure {
-        if self.counter_readings > 0 {
+        // A dead counter returns zero, which is no reading of it. The only reading of a day may be a
+        // misread zero: it shows no energy, and hides none that power shows.
+        let is_alone = self.counter_readings == 1 && self.counter_mwh == 0;
+        if self.counter_readings > 0 && !(is_alone && self.power_readings > 0) {
             EnergyFigure::Counter { mwh: self.counter_mwh, refused_steps: self.refused_steps }
         } else if self.power_readings > 0 {
             EnergyFigure::Integrated { mwh: self.integrated.div_euclid(INTEGRATED_PER_MWH) }

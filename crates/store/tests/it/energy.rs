@@ -105,6 +105,31 @@ async fn figure(fixture: &Fixture, date: LocalDate) -> EnergyFigure {
     days.iter().find(|day| day.date == date).map_or(EnergyFigure::Nothing, |day| day.energy)
 }
 
+/// An inverter without a counter returns zero for it, and once an answer that was not its own.
+#[tokio::test]
+async fn one_misread_word_of_a_dead_counter_does_not_hide_the_power() {
+    for (readings, expected) in [
+        (1, EnergyFigure::Integrated { mwh: 45_000 }),
+        // Two that agree are those of a counter that stands still.
+        (2, EnergyFigure::Counter { mwh: 0, refused_steps: 0 }),
+    ] {
+        let fixture = Fixture::new().await;
+        let mut day = samples(0, 10);
+        for (place, sample) in day.iter_mut().enumerate() {
+            sample.counter_wh = Ok(if (4..4 + readings).contains(&place) { 1_204_300 } else { 0 });
+        }
+        fixture.stored(upload(fixture.device(), 1, vec![fixture.block(1, 1, &day)])).await;
+        assert_eq!(figure(&fixture, utc_date(DAY)).await, expected, "{readings}");
+    }
+    // Without power, it is all that is known.
+    let fixture = Fixture::new().await;
+    let mut alone = samples(0, 1);
+    alone[0].power_w = Err(Quality::Timeout);
+    fixture.stored(upload(fixture.device(), 1, vec![fixture.block(1, 1, &alone)])).await;
+    let expected = EnergyFigure::Counter { mwh: 0, refused_steps: 0 };
+    assert_eq!(figure(&fixture, utc_date(DAY)).await, expected);
+}
+
 #[tokio::test]
 async fn counter_bridges_a_gap_and_names_it() {
     let fixture = Fixture::new().await;
