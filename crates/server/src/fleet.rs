@@ -24,7 +24,7 @@ use crate::trouble::{Key, Trouble, trouble_of};
 /// long as the device has not given the inverter up: a lost frame or two are no change of power.
 const FAILED_ATTEMPTS_MAX: Duration = Duration::from_secs(60);
 
-/// The word in a state's label that marks the state as a fault.
+/// The word in a state's label that marks the state as a fault, in small or capital letters.
 const FAULT_WORD: &str = "fault";
 
 /// Reads the fleet.
@@ -308,7 +308,8 @@ fn fault_codes(cbor: &[u8]) -> Vec<i64> {
     let Ok(layout) = Layout::from_cbor(cbor) else { return Vec::new() };
     let point = layout.find(STATE_POINT).and_then(|at| layout.points().get(at));
     let labels = point.map_or(&[][..], |point| &point.labels);
-    let is_fault = |label: &str| label.split_whitespace().any(|word| word == FAULT_WORD);
+    let is_fault =
+        |label: &str| label.split_whitespace().any(|word| word.eq_ignore_ascii_case(FAULT_WORD));
     labels.iter().filter(|(_, label)| is_fault(label)).map(|(code, _)| i64::from(*code)).collect()
 }
 
@@ -424,6 +425,30 @@ mod tests {
             good_mw: good.map(|(at, mw)| (UnixMs(at), mw)),
             tried: (UnixMs(tried.0), tried.1),
         }
+    }
+
+    #[test]
+    fn fault_is_a_word_of_its_own_however_it_is_written() {
+        let profile = r#"
+schema = 1
+id = "test/states"
+version = 1
+title = "States"
+sources = ["this test"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[defaults]
+table = "holding"
+[groups.live]
+every_s = 5
+[points]
+"state" = { address = 0, type = "enum16", group = "live", labels = { 1 = "on", 2 = "fault", 3 = "Fault", 4 = "FAULT (grid)", 5 = "default", 6 = "grid Fault" } }
+"#;
+        let profile = ecowatt_profile::Profile::parse(profile).unwrap();
+        let layout = profile.compile(ecowatt_profile::Transport::TCP).unwrap().layout;
+        assert_eq!(fault_codes(&layout.to_cbor()), [2, 3, 4, 6]);
     }
 
     #[test]
