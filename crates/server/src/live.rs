@@ -5,10 +5,11 @@
 //! in the fleet may have changed; the reconciler of states derives and publishes the line later.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ecowatt_api::{ConfigChanged, DeviceChanged, LiveSample};
 use ecowatt_model::DeviceNumber;
+use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::access::{Reach, Scope};
@@ -24,9 +25,28 @@ pub struct LiveEvent {
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum What {
-    Sample(Arc<LiveSample>),
-    Device(Arc<DeviceChanged>),
-    Config(Arc<ConfigChanged>),
+    Sample(Arc<Published<LiveSample>>),
+    Device(Arc<Published<DeviceChanged>>),
+    Config(Arc<Published<ConfigChanged>>),
+}
+
+/// The data of an event. Its JSON is made when the first reader needs it, and once for all readers.
+#[derive(Debug)]
+pub struct Published<T> {
+    pub data: T,
+    /// `None` if JSON cannot hold the data.
+    json: OnceLock<Option<String>>,
+}
+
+impl<T: Serialize> Published<T> {
+    fn new(data: T) -> Arc<Self> {
+        Arc::new(Self { data, json: OnceLock::new() })
+    }
+
+    /// Returns the data as JSON.
+    pub(crate) fn json(&self) -> Option<&str> {
+        self.json.get_or_init(|| serde_json::to_string(&self.data).ok()).as_deref()
+    }
 }
 
 /// The server's event channel; clones share it.
@@ -59,19 +79,19 @@ impl Live {
 
     /// Publishes the newest sample of an inverter, after the commit that holds it.
     pub fn publish_sample(&self, device: DeviceNumber, sample: LiveSample) {
-        self.publish(LiveEvent { device, what: What::Sample(Arc::new(sample)) });
+        self.publish(LiveEvent { device, what: What::Sample(Published::new(sample)) });
     }
 
     /// Publishes a device's line in the fleet.
     pub fn publish_device(&self, device: DeviceNumber, changed: DeviceChanged) {
-        self.publish(LiveEvent { device, what: What::Device(Arc::new(changed)) });
+        self.publish(LiveEvent { device, what: What::Device(Published::new(changed)) });
     }
 
     /// Publishes that a device's desired or reported configuration was stored.
     pub fn publish_config(&self, device: DeviceNumber) {
         if self.has_readers() {
             let changed = ConfigChanged { device: device.to_string() };
-            self.publish(LiveEvent { device, what: What::Config(Arc::new(changed)) });
+            self.publish(LiveEvent { device, what: What::Config(Published::new(changed)) });
         }
     }
 
@@ -111,7 +131,30 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde::Serializer;
+
     use super::*;
+
+    /// Counts how often it is encoded.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Serialize for Counting {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_u32(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+    }
+
+    #[test]
+    fn data_is_encoded_once_for_all_readers() {
+        let published = Published::new(Counting::default());
+        let readers = [Arc::clone(&published), Arc::clone(&published)];
+        assert_eq!(published.data.0.load(Ordering::Relaxed), 0, "not before a reader needs it");
+        assert!(readers.iter().all(|reader| reader.json() == Some("1")));
+        assert_eq!(published.data.0.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn heard_devices_are_taken_once_and_in_portions() {

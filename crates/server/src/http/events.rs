@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive};
 use ecowatt_api::EventKind;
 use ecowatt_model::DeviceNumber;
 use futures_util::{Stream, StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -124,9 +124,9 @@ impl Reader {
                 Err(RecvError::Closed) => return None,
             };
             let event = match &event.what {
-                What::Sample(sample) => json(EventKind::Sample, &**sample),
-                What::Device(changed) => json(EventKind::Device, &**changed),
-                What::Config(changed) => json(EventKind::Config, &**changed),
+                What::Sample(sample) => json(EventKind::Sample, sample.json()),
+                What::Device(changed) => json(EventKind::Device, changed.json()),
+                What::Config(changed) => json(EventKind::Config, changed.json()),
             };
             return Some((Ok(event), self));
         }
@@ -144,9 +144,7 @@ fn name(kind: EventKind) -> &'static str {
 
 /// Builds an event with its data; a value that JSON cannot hold becomes a reload, which is always
 /// right.
-fn json(kind: EventKind, data: &impl Serialize) -> Event {
-    Event::default()
-        .event(name(kind))
-        .json_data(data)
-        .unwrap_or_else(|_| Event::default().event(name(EventKind::Reload)).data(""))
+fn json(kind: EventKind, data: Option<&str>) -> Event {
+    let kind = if data.is_some() { kind } else { EventKind::Reload };
+    Event::default().event(name(kind)).data(data.unwrap_or_default())
 }

@@ -298,6 +298,7 @@ async fn message_is_stored_answered_and_shown() {
     assert_eq!(blocks[0].time_quality, TimeQuality::Device);
     let event = events.try_recv().unwrap();
     let What::Sample(sample) = event.what else { panic!("{event:?}") };
+    let sample = &sample.data;
     assert_eq!((sample.device.as_str(), sample.inverter, sample.t_ms), ("dev-1", 0, NOW.0 - 5000));
     assert!(sample.values.contains(&("ac.power".into(), 1000.0)), "{sample:?}");
     assert!(sample.values.contains(&("ac.frequency".into(), 50.01)), "{sample:?}");
