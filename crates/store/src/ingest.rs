@@ -21,10 +21,10 @@ use crate::received_set::{Added, Received};
 use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::sorted_map::SortedMap;
-use crate::state::{Announced, Around, BlockName, DeviceState, Inverter, LinkState, Place};
+use crate::state::{Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place};
 use crate::summary::Summary;
 use crate::upload::{NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
-use epochs::Epochs;
+use epochs::{Epochs, Side};
 pub(crate) use joins::GapChange;
 use joins::Joins;
 
@@ -44,6 +44,8 @@ pub(crate) struct Wants {
     pub(crate) received: Vec<(BootEpoch, KeyGeneration)>,
     pub(crate) former: Vec<(BootEpoch, KeyGeneration)>,
     pub(crate) bytes: Vec<BlockName>,
+    /// The span of what was received under this key of epochs before this one.
+    pub(crate) doubtful: Option<(KeyGeneration, BootEpoch)>,
     pub(crate) streams: Vec<StreamId>,
     pub(crate) inverters: SortedMap<SourceNumber, InverterWants>,
 }
@@ -99,6 +101,7 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     });
     let config = plan.config.as_ref().or(link.config.as_ref());
     plan.receipt.pending = pending(held.desired.as_ref(), config, generation);
+    plan.doubtful = epochs.doubtful();
     (plan.lost, plan.received) = (epochs.lost_samples(), epochs.touched());
     plan.join(held, &upload.batches)?;
     Ok(Decision::Take(Box::new(plan)))
@@ -115,6 +118,8 @@ pub(crate) struct Plan {
     /// Batches to store, as indexes into the upload, and the ids they are stored under.
     taken: Vec<(usize, BatchId)>,
     received: Vec<(BootEpoch, Received)>,
+    /// What was received of doubtful epochs, if the upload has anything of them.
+    doubtful: Option<IdSpan>,
     refused: u64,
     /// Samples that will never arrive, over all epochs that the upload mentions: before it and
     /// after.
@@ -155,6 +160,9 @@ impl Plan {
 
     fn take_batches(&mut self, held: &DeviceState, upload: &Upload, epochs: &mut Epochs) {
         let receipt = &mut self.receipt;
+        // A backlog keeps its order, because counters are joined in the order of ids.
+        let before = epochs.doubtful();
+        let mut renamed = Vec::new();
         for (place, block) in upload.batches.iter().enumerate() {
             if receipt.unannounced.contains(&block.stream) {
                 receipt.deferred.push(block.id);
@@ -168,7 +176,7 @@ impl Plan {
                         continue;
                     }
                     receipt.stored.push(block.id);
-                    self.taken.push((place, epochs.name_anew(block.rows)));
+                    renamed.push((place, block.id));
                 }
                 Added::New => {
                     receipt.stored.push(block.id);
@@ -178,6 +186,14 @@ impl Plan {
                 Added::TooManyRanges => receipt.deferred.push(block.id),
             }
         }
+        renamed.sort_unstable_by_key(|(_, id)| *id);
+        let is_older = |id: &BatchId| before.is_some_and(|span| *id < span.first);
+        let (older, others): (Vec<_>, Vec<_>) = renamed.iter().partition(|(_, id)| is_older(id));
+        let mut rename = |(place, _): &(usize, BatchId), side| {
+            self.taken.push((*place, epochs.name_anew(side, upload.batches[*place].rows)));
+        };
+        older.into_iter().rev().for_each(|one| rename(one, Side::Before));
+        others.into_iter().for_each(|one| rename(one, Side::After));
     }
 
     /// Joins the accepted batches with their neighbours.
@@ -248,8 +264,18 @@ impl Plan {
         held: &mut DeviceState,
         mut upload: Upload,
     ) -> (Receipt, Changes) {
-        let Self { receipt, streams, announced, taken, received, refused, lost, joins, config } =
-            self;
+        let Self {
+            receipt,
+            streams,
+            announced,
+            taken,
+            received,
+            doubtful,
+            refused,
+            lost,
+            joins,
+            config,
+        } = self;
         let now = upload.received_at;
         let mut changes = Changes::default();
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
@@ -278,6 +304,7 @@ impl Plan {
             }
         }
         held.announced = announced.or(held.announced.take());
+        held.doubtful = doubtful.map(Some).or(held.doubtful);
         for block in changes.blocks.iter_mut().filter(|block| is_timed(block)) {
             let summary = std::mem::take(&mut block.summary);
             let inverter = held.inverters.entry(block.source);

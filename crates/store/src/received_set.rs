@@ -103,9 +103,10 @@ impl Received {
         self.stored.contains(sequence)
     }
 
-    /// Returns the last sequence received; 0 without any.
-    pub(crate) fn last(&self) -> u32 {
-        self.stored.0.last().map_or(0, |(_, last)| *last)
+    /// Returns the first and the last sequence received.
+    pub(crate) fn bounds(&self) -> Option<RangeInclusive<u32>> {
+        let ((first, _), (_, last)) = (self.stored.0.first()?, self.stored.0.last()?);
+        Some(*first..=*last)
     }
 
     /// The received ranges.

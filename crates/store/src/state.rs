@@ -40,6 +40,9 @@ pub(crate) struct DeviceState {
     pub(crate) former: SortedMap<(BootEpoch, KeyGeneration), Vec<Received>>,
     /// Bytes of stored batches that were looked up; `None` if there is no such batch.
     pub(crate) bytes: SortedMap<BlockName, Option<Vec<u8>>>,
+    /// What was received under the key of epochs in which another device may have used ids; the
+    /// inner `None` if nothing was.
+    pub(crate) doubtful: Option<Option<IdSpan>>,
     pub(crate) streams: SortedMap<StreamId, Option<Announced>>,
     /// What was announced under the key.
     pub(crate) announced: Option<KeyStreams>,
@@ -56,6 +59,24 @@ pub(crate) struct KeyState {
     /// Reports under keys up to this generation are ignored, and ids of batches in epochs below
     /// this one may have been used by another device.
     pub(crate) forgotten: (KeyGeneration, BootEpoch),
+}
+
+/// First and last of some batches, in the order in which they were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdSpan {
+    pub(crate) first: BatchId,
+    pub(crate) last: BatchId,
+}
+
+impl IdSpan {
+    pub(crate) fn of(id: BatchId) -> Self {
+        Self { first: id, last: id }
+    }
+
+    /// Returns the span of this one and another batch.
+    pub(crate) fn with(self, id: BatchId) -> Self {
+        Self { first: self.first.min(id), last: self.last.max(id) }
+    }
 }
 
 /// What is known from a device's messages.
@@ -139,6 +160,7 @@ impl DeviceState {
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
         self.desired = None;
+        self.doubtful = None;
         self.streams = SortedMap::default();
         self.announced = None;
     }
@@ -148,6 +170,7 @@ impl DeviceState {
         self.received.keep_last(RECEIVED_KEPT);
         self.former = SortedMap::default();
         self.bytes = SortedMap::default();
+        self.doubtful = None;
         self.streams = SortedMap::default();
         self.announced = None;
         self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());

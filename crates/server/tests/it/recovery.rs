@@ -4,6 +4,7 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::{BootEpoch, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_profile::{Profile, Transport};
 use ecowatt_wire::{Batch, ClockReport, Dropped, Stream, UplinkWriter};
 
 use crate::device::TestDevice;
@@ -224,6 +225,65 @@ async fn reset_device_sends_the_rest_of_its_spool_whatever_has_taken_its_names()
         assert_eq!(samples_of(&world, &device.id).await, stolen + 6, "{what}");
         let old = thief.report(&world, |writer| clock(writer, 1)).await;
         assert_eq!(old.status, 401, "{what}: the old key is void");
+    }
+}
+
+/// An inverter with a counter of two registers, rated 5,000 W.
+const COUNTER: &str = r#"
+schema = 1
+id = "test/counter"
+version = 1
+title = "Counter"
+rated_w = 5000
+sources = ["this test"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[defaults]
+table = "holding"
+[groups.live]
+every_s = 5
+[points]
+"ac.energy.total" = { address = 0, type = "u32", unit = "Wh", group = "live", counter = "monotonic" }
+"#;
+
+/// A backlog from before the reset is stored under other names, which keep its order.
+#[tokio::test]
+async fn energy_of_a_backlog_is_right_after_a_reset_in_either_order() {
+    for is_newest_first in [true, false] {
+        let world = World::start().await;
+        let mut device = TestDevice::enrol(&world, "Roof").await;
+        let layout = Profile::parse(COUNTER).unwrap().compile(Transport::TCP).unwrap().layout;
+        device.use_layout(layout);
+        // Batches of a quarter hour at 3 kW, all within one day of the site.
+        let (count, step_ms) = (60u32, 450_000);
+        let start = 1_781_992_800_000; // 2026-06-21T00:00 in Berlin
+        let batch = |n: u32| {
+            let sample = |row: u32| {
+                let steps = 2 * n + row;
+                let [a, b, c, d] = (1_204_300 + steps * 375).to_be_bytes();
+                let words = vec![u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+                (UnixMs(start + i64::from(steps) * step_ms), words)
+            };
+            [sample(0), sample(1)]
+        };
+        for n in 0..3 {
+            device.deliver_words(&world, &batch(n)).await;
+        }
+        reset(&world, &device).await;
+        let mut next = enrol_again(&world, &device).await;
+        let mut order: Vec<u32> = (3..count).collect();
+        if is_newest_first {
+            order.reverse();
+        }
+        for n in order {
+            next.continue_names_of(&device, n);
+            next.deliver_words(&world, &batch(n)).await;
+        }
+        let target = format!("/api/v1/devices/{}/energy?from=2026-06-21&to=2026-06-22", device.id);
+        let energy = world.get_json(&target).await;
+        assert_eq!(energy["days"][0]["energy_wh"], (2 * count - 1) * 375, "{energy}");
     }
 }
 

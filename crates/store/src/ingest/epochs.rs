@@ -11,14 +11,27 @@ use ecowatt_model::{BatchId, BootEpoch, Sequence};
 
 use super::{Wants, name};
 use crate::received_set::{Added, Received};
-use crate::state::{DeviceState, KeyState};
+use crate::state::{DeviceState, IdSpan, KeyState};
 use crate::upload::Upload;
 
 /// The epochs that an upload mentions, as copies until it is decided.
 pub(super) struct Epochs {
     key: KeyState,
     epochs: Vec<Epoch>,
+    /// What was received under the key of epochs in which another device may have used ids.
+    doubtful: Option<IdSpan>,
 }
+
+/// Where a renamed batch belongs among those renamed before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// The sequence of the first renamed batch. A backlog arrives from either end, so there is as much
+/// room below it as above.
+const MIDDLE: u32 = 1 << 31;
 
 #[derive(Default)]
 struct Epoch {
@@ -42,10 +55,13 @@ impl Epochs {
             .chain(upload.dropped.iter().map(|dropped| dropped.epoch))
             .chain(upload.ask.iter().copied())
             .collect();
-        let epochs = Self { key: *key, epochs: Vec::new() };
+        let doubtful = held.doubtful.flatten();
+        let epochs = Self { key: *key, epochs: Vec::new(), doubtful };
         let mut wants = Wants::default();
         if numbers.iter().any(|epoch| epochs.may_be_anybodys(*epoch)) {
             numbers.push(epochs.spare());
+            let is_held = held.doubtful.is_some();
+            wants.doubtful = (!is_held).then_some((upload.generation, key.forgotten.1));
             let batches = upload.batches.iter();
             let doubtful = batches.filter(|block| epochs.may_be_anybodys(block.id.epoch)).map(name);
             wants.bytes = doubtful.filter(|name| !held.bytes.has(name)).collect();
@@ -91,10 +107,17 @@ impl Epochs {
     pub(super) fn add(&mut self, id: BatchId, rows: u16) -> Added {
         let epoch = self.of_number(id.epoch);
         let is_known = epoch.former.iter().any(|former| former.has(id.sequence.0));
-        match epoch.received.add(id.sequence.0, rows) {
-            Added::New if is_known => Added::Known,
-            added => added,
+        let added = epoch.received.add(id.sequence.0, rows);
+        if added == Added::New && self.may_be_anybodys(id.epoch) {
+            self.doubtful = Some(self.doubtful.map_or(IdSpan::of(id), |span| span.with(id)));
         }
+        if is_known && added == Added::New { Added::Known } else { added }
+    }
+
+    /// Returns the first and last batch received under the key, as far as held, of epochs in which
+    /// another device may have used ids.
+    pub(super) fn doubtful(&self) -> Option<IdSpan> {
+        self.doubtful
     }
 
     /// Adds the reported losses of epochs up to the present one.
@@ -113,12 +136,17 @@ impl Epochs {
         epoch < self.key.forgotten.1
     }
 
-    /// Returns the next id in the epoch that is kept free below the first of a key: for a batch
-    /// from before the device was reset, whose own id another device may have used.
-    pub(super) fn name_anew(&mut self, rows: u16) -> BatchId {
+    /// Returns the next id at an end of those in the epoch that is kept free below the first of a
+    /// key: for a batch from before the device was reset, whose own id another device may have used.
+    /// The ids have no hole, so that they are one range.
+    pub(super) fn name_anew(&mut self, side: Side, rows: u16) -> BatchId {
         let epoch = self.spare();
         let received = &mut self.of_number(epoch).received;
-        let sequence = Sequence(received.last().saturating_add(1));
+        let sequence = Sequence(match (received.bounds(), side) {
+            (None, _) => MIDDLE,
+            (Some(held), Side::Before) if *held.start() > 1 => held.start() - 1,
+            (Some(held), _) => held.end().saturating_add(1),
+        });
         received.add(sequence.0, rows);
         BatchId { epoch, sequence }
     }

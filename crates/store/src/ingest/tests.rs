@@ -65,6 +65,19 @@ impl Rows {
             let former = former.chain(last.map(|(_, received)| received.clone())).collect();
             state.former.replace((*epoch, *generation), former);
         }
+        if let Some((generation, end)) = wants.doubtful {
+            let all = self.received.iter().map(|(place, set)| (*place, set));
+            let all = all.chain(self.last_received.iter().map(|(place, set)| (*place, set)));
+            let mut span: Option<IdSpan> = None;
+            for ((epoch, _), set) in all.filter(|((e, g), _)| *e < end && *g == generation) {
+                let Some(held) = set.bounds() else { continue };
+                for sequence in [*held.start(), *held.end()] {
+                    let id = BatchId { epoch, sequence: Sequence(sequence) };
+                    span = Some(span.map_or(IdSpan::of(id), |span| span.with(id)));
+                }
+            }
+            state.doubtful = Some(span);
+        }
         for name in &wants.bytes {
             let block = self.blocks.get(&(name.source, name.id));
             let block = block.filter(|block| block.first == name.first);
@@ -396,9 +409,70 @@ fn batches_under_earlier_keys_are_known_unless_the_device_was_reset() {
         let names: Vec<BatchId> = engine.rows.blocks.keys().map(|(_, id)| *id).collect();
         if is_reset {
             assert_eq!(receipt.stored, [id(3, 6)]);
-            assert_eq!(names, [id(3, 5), id(9, 1)], "under an id of its own");
+            assert_eq!(names, [id(3, 5), id(9, 1 << 31)], "under an id of its own");
         } else {
             assert_eq!((receipt.duplicates, names.len()), (1, 1));
+        }
+    }
+}
+
+/// The order in which the batches of a backlog are sent, each message as a range of them.
+fn orders(count: u32) -> Vec<(&'static str, Vec<Vec<u32>>)> {
+    let all: Vec<u32> = (1..=count).collect();
+    let messages = |size| all.chunks(size).map(<[u32]>::to_vec).collect::<Vec<_>>();
+    let newest_first = |size| messages(size).into_iter().rev().collect::<Vec<_>>();
+    let reversed = newest_first(23).into_iter().map(|message| message.into_iter().rev().collect());
+    vec![
+        ("oldest first", messages(23)),
+        ("newest first, one by one", newest_first(1)),
+        ("newest message first", newest_first(23)),
+        ("newest first", reversed.collect()),
+        ("all at once", vec![all.clone()]),
+        // The other half began from its own end.
+        ("from the middle", {
+            let (low, high) = all.split_at(all.len() / 2);
+            let high = high.chunks(7).map(<[u32]>::to_vec);
+            high.chain(low.rchunks(7).map(<[u32]>::to_vec)).collect()
+        }),
+    ]
+}
+
+/// Batches of a quarter hour at 3 kW, of two epochs, none of which was stored before the reset.
+#[test]
+fn energy_of_a_backlog_after_a_reset_does_not_depend_on_its_order() {
+    let quarter = |n: u32| {
+        let of = if n <= 10 { id(3, n) } else { id(4, n - 10) };
+        // Two samples, 15 minutes apart, of a counter that makes 3,000 Wh an hour.
+        let energy = EnergyPoints { power: None, counter: Some((0, 0)), rated_w: Some(5_000) };
+        let mut summarise = Summarise::new(&[PointId(2)], energy);
+        for step in 0..2 {
+            let at = UnixMs(i64::from(2 * n + step) * 450_000);
+            let value = 1_000_000 + i64::from(2 * n + step) * 375;
+            summarise.sample(at, LocalDate(0), [(Quality::Good, Some(value))]);
+        }
+        let first = UnixMs(i64::from(2 * n) * 450_000);
+        NewBlock { first, summary: summarise.finish(), ..block(of, (0, 2, 0, (false, false))) }
+    };
+    for count in [20, 60, 200] {
+        for (order, messages) in orders(count) {
+            for holds in [Holds::Everything, Holds::WhatStays, Holds::Nothing] {
+                let mut engine = Engine::new(holds);
+                engine.rows.key = KeyState {
+                    first_epoch: BootEpoch(10),
+                    forgotten: (KeyGeneration(1), BootEpoch(9)),
+                    ..KeyState::default()
+                };
+                for (counter, message) in (1..).zip(&messages) {
+                    let batches = message.iter().map(|n| quarter(*n)).collect();
+                    engine.stored(upload(counter, batches));
+                }
+                let Rows { days, row, blocks, .. } = &engine.rows;
+                let open = row.iter().flat_map(|row| row.days.iter().map(|(_, day)| day));
+                let counted = sums(days.values().chain(open)).counter_mwh;
+                let expected = i64::from(2 * count - 1) * 375_000;
+                assert_eq!(counted, expected, "{count} batches, {order}, {holds:?}");
+                assert!(blocks.keys().all(|(_, id)| id.epoch == BootEpoch(9)));
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::rollup::{Day, Quarter};
 use crate::row_pack::{PackKind, number_of};
 use crate::self_report::SelfReport;
 use crate::state::{
-    Announced, Around, BlockName, DeviceState, Inverter, KeyState, LinkState, Place,
+    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, KeyState, LinkState, Place,
 };
 
 pub(super) fn load(
@@ -50,6 +50,10 @@ pub(super) fn load(
             .filter(|((of, under), _)| of == epoch && *under > after && *under < before);
         former.extend(last.map(|(_, received)| received.clone()));
         state.former.replace((*epoch, *generation), former);
+    }
+    if let Some((generation, end)) = wants.doubtful {
+        let span = load_span(db, device, generation, end, state)?;
+        state.doubtful = Some(span);
     }
     // A batch that is not stored is held as `None`, which is an answer, too.
     for name in &wants.bytes {
@@ -217,6 +221,41 @@ fn load_former(
     }
     Ok(former)
 }
+
+/// Returns the first and last batch received under a key of epochs before `end`.
+fn load_span(
+    db: &Connection,
+    device: DeviceNumber,
+    generation: KeyGeneration,
+    end: BootEpoch,
+    state: &DeviceState,
+) -> Result<Option<IdSpan>, StoreError> {
+    let ends = |epoch, received: &Received| {
+        let id = |sequence| BatchId { epoch, sequence: Sequence(sequence) };
+        received.bounds().map(|held| IdSpan { first: id(*held.start()), last: id(*held.end()) })
+    };
+    // The last one of all is part of the device's row.
+    let last = state.received.last();
+    let last = last.filter(|((epoch, under), _)| *under == generation && *epoch < end);
+    let mut span = last.and_then(|((epoch, _), received)| ends(*epoch, received));
+    for sql in [FIRST_RECEIVED, LAST_RECEIVED] {
+        let mut statement = db.prepare_cached(sql)?;
+        let mut found = statement.query(params![device.0, generation.0, end.0])?;
+        // An epoch may be known by its losses alone.
+        while let Some(row) = found.next()? {
+            if let Some(more) = ends(BootEpoch(row.get(0)?), &received(blob(row, 1)?)?) {
+                span = Some(span.map_or(more, |held| held.with(more.first).with(more.last)));
+                break;
+            }
+        }
+    }
+    Ok(span)
+}
+
+const FIRST_RECEIVED: &str = "SELECT epoch, ranges FROM received
+     WHERE device = ?1 AND generation = ?2 AND epoch < ?3 ORDER BY epoch";
+const LAST_RECEIVED: &str = "SELECT epoch, ranges FROM received
+     WHERE device = ?1 AND generation = ?2 AND epoch < ?3 ORDER BY epoch DESC";
 
 fn received(bytes: &[u8]) -> Result<Received, StoreError> {
     Received::decode(bytes).ok_or(StoreError::Corrupt("received ranges"))
