@@ -201,3 +201,17 @@ impl From<QueryRejection> for ApiError {
         Self::bad_request(ErrorCode::InvalidQuery, rejection.body_text())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_is_called_one() {
+        let code = |error: StoreError| ApiError::from(error).failure.code.as_str();
+        assert_eq!(code(StoreError::Full), "storage_full");
+        for error in [StoreError::RolledBack, StoreError::Busy, StoreError::Closed] {
+            assert_eq!(code(error), "busy");
+        }
+    }
+}

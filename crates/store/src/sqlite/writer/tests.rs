@@ -197,6 +197,27 @@ fn group_that_fails_leaves_nothing_behind() {
     assert_eq!(totals(&disturbed), totals(&calm));
 }
 
+/// Some failures make SQLite undo the whole group. Only a full disk is called one.
+#[test]
+fn group_that_sqlite_undid_is_not_called_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    let (answer, mut changed) = oneshot::channel();
+    let undo = |db: &Connection| -> Result<(), StoreError> { Ok(db.execute_batch("ROLLBACK")?) };
+    let undo = Job::Change(change(undo, answer));
+    let (answer, mut stored) = oneshot::channel();
+    let one = || upload(1, block(1, (0, 1, 5, (true, true))));
+    writer.commit(vec![undo, Job::Upload(Box::new(one()), answer)]).answer();
+    let failures =
+        [changed.try_recv().unwrap().unwrap_err(), stored.try_recv().unwrap().unwrap_err()];
+    for failure in failures {
+        assert!(matches!(failure, StoreError::RolledBack), "{failure:?}");
+        assert!(failure.is_transient() && !failure.is_of_medium());
+    }
+    let outcome = commit(&mut writer, one()).unwrap();
+    assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+}
+
 /// Counts the steps of SQLite's virtual machine for storing a block.
 fn steps(writer: &mut Writer, upload: Upload) -> usize {
     let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
