@@ -9,7 +9,7 @@ use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, Sequence, SourceNumber,
     StreamNumber, UnixMs,
 };
-use ecowatt_profile::{Layout, Transport, catalogue};
+use ecowatt_profile::{Layout, Profile, Transport, catalogue};
 use ecowatt_store::limits::POINTS_PER_SOURCE_MAX;
 use ecowatt_store::{
     Block, By, ClaimFor, Kind, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality,
@@ -551,6 +551,56 @@ async fn points_that_crowd_on_a_column_are_no_layout() {
     }
     assert!(world.blocks().await.is_empty());
     assert!(world.store.list_streams(world.device).await.unwrap().is_empty());
+}
+
+/// Profiles cannot have such text, but a device can announce it.
+#[tokio::test]
+async fn layout_with_text_that_commands_a_terminal_is_refused() {
+    let world = World::new().await;
+    let profile = r#"
+schema = 1
+id = "test/states"
+version = 1
+title = "States"
+sources = ["this test"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[defaults]
+table = "holding"
+[groups.live]
+every_s = 5
+[points]
+"state" = { address = 0, type = "enum16", group = "live", labels = { 1 = "on???" } }
+"#;
+    let layout = Profile::parse(profile).unwrap().compile(Transport::TCP).unwrap().layout.to_cbor();
+    let with = |old: &[u8], new: &[u8]| {
+        let at = layout.windows(old.len()).position(|part| part == old).unwrap();
+        let mut other = layout.clone();
+        other[at..at + new.len()].copy_from_slice(new);
+        assert!(Layout::from_cbor(&other).is_ok(), "the text alone is refused");
+        other
+    };
+    let layouts = [
+        (with(b"???", b"\x1b[2"), false),
+        (with(b"???", "\u{202e}".as_bytes()), false),
+        (with(b"est/states", b"\x1b"), false),
+        (with(b"???", "\u{2600}".as_bytes()), true),
+    ];
+    for (number, (layout, is_taken)) in (1u16..).zip(layouts) {
+        let (stream, id) = (StreamNumber(number), id(1, number.into()));
+        let message = Message {
+            counter: number.into(),
+            batches: vec![(id, stream, constant(1, 1, NOW.0, 1))],
+            layouts: vec![(stream, layout)],
+            ..Message::default()
+        };
+        let heard = world.send(&message).await;
+        let refused = Refused { id, reason: Refusal::BadLayout };
+        assert_eq!(heard.refused, if is_taken { vec![] } else { vec![refused] }, "{number}");
+    }
+    assert_eq!(world.store.list_streams(world.device).await.unwrap().len(), 1);
 }
 
 /// A few bytes into an inverter's open quarter hour are merged with all the points that it ever had.
