@@ -15,6 +15,7 @@ mod events;
 mod fleet;
 mod hosts;
 mod limits;
+mod log;
 mod misread;
 mod pages;
 mod rebuild;
