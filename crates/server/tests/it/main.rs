@@ -21,3 +21,4 @@ mod pages;
 mod rebuild;
 mod recovery;
 mod world;
+mod zones;
