@@ -8,6 +8,7 @@ mod config;
 mod enrol;
 mod folder;
 mod link;
+mod log_control;
 mod rated;
 mod run;
 mod sample_log;
@@ -16,8 +17,10 @@ mod survey;
 
 pub use bus::{Address, ParseAddressError, Serial};
 pub use config::{Config, ConfigError, Document, InverterConfig, Problem, list as list_problems};
+pub use ecowatt_device::LogLevel;
 pub use enrol::EnrolError;
 pub use folder::{Folder, FolderError};
 pub use link::{ParseServerUrlError, ServerUrl};
+pub use log_control::LogControl;
 pub use run::{RunError, run, run_and_tell};
 pub use standing::{Standing, Trouble};

@@ -20,6 +20,7 @@ use crate::config::{Config, InverterConfig};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
 use crate::folder::{Folder, FolderError};
 use crate::link::Link;
+use crate::log_control::LogControl;
 use crate::rated;
 use crate::sample_log::SampleLog;
 use crate::standing::{Standing, Teller};
@@ -66,10 +67,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     let (standing, _) = watch::channel(Standing::default());
-    run_and_tell(config, clock, standing, shutdown).await
+    run_and_tell(config, clock, standing, None, shutdown).await
 }
 
-/// Does the same as [`run`], and publishes the agent's relation to its server in `standing`.
+/// Does the same as [`run`], publishes the agent's relation to its server in `standing`, and lets
+/// the server set the level of the log that `log_control` changes.
 ///
 /// # Errors
 /// See [`run`].
@@ -77,6 +79,7 @@ pub async fn run_and_tell(
     config: Config,
     clock: Clock,
     standing: watch::Sender<Standing>,
+    log_control: Option<LogControl>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     let mut shutdown = pin!(shutdown);
@@ -103,7 +106,7 @@ pub async fn run_and_tell(
     _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
         () = &mut shutdown => return Ok(()),
     }
-    let mut carried = Carried { ledger, link, log, teller };
+    let mut carried = Carried { ledger, link, log, teller, log_control };
     loop {
         let mut epoch = Epoch::start(&config, clock, disk.clone(), &sites, carried)?;
         let ended = epoch.run(&mut shutdown, later_news(&mut sites, &mut news)).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use ecowatt_agent::{Config, Standing};
+use ecowatt_agent::{Config, LogControl, Standing};
 use ecowatt_clock::Clock;
 use tokio::sync::watch;
 
@@ -37,6 +37,7 @@ pub(crate) struct AgentArgs {
 pub(crate) async fn run(
     args: AgentArgs,
     clock: Clock,
+    log: Option<LogControl>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let config = Config::load(&args.config)
@@ -76,7 +77,7 @@ pub(crate) async fn run(
         }
         std::future::pending().await
     };
-    let ended = ecowatt_agent::run_and_tell(config, clock, standing, stopping);
+    let ended = ecowatt_agent::run_and_tell(config, clock, standing, log, stopping);
     tokio::select! {
         ended = ended => ended.context("running the agent"),
         () = alive => Ok(()),

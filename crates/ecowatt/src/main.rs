@@ -15,6 +15,7 @@ mod device;
 mod hint;
 mod inverter;
 mod keys;
+mod log;
 mod openapi;
 mod operator;
 mod serve;
@@ -27,12 +28,14 @@ mod table;
 mod telemetry;
 mod token;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use ecowatt_clock::Clock;
 use tracing::level_filters::LevelFilter;
+
+use self::log::Log;
 
 /// Solar fleets: from an inverter's register to a chart, exactly once.
 ///
@@ -79,12 +82,7 @@ fn main() -> ExitCode {
         Command::Simulate(_) => LevelFilter::OFF,
         _ => LevelFilter::WARN,
     });
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    match run(command) {
+    match run(command, Log::start(level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -105,16 +103,17 @@ fn print(error: &anyhow::Error) -> std::io::Result<()> {
     Ok(())
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command, log: Log) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => threads()?.block_on(demo::run(args)),
         Command::Serve(args) => threads()?
             .block_on(async { serve::run(args, Clock::system(), shutdown::signal()).await }),
         // One thread and one small heap: the agent is not alone on its machine.
-        Command::Agent(args) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(async { agent::run(args, Clock::system(), shutdown::signal()).await }),
+        Command::Agent(args) => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                agent::run(args, Clock::system(), log.control(), shutdown::signal()).await
+            })
+        }
         Command::Inverter(args) => {
             threads()?.block_on(async { inverter::run(args, shutdown::signal()).await })
         }

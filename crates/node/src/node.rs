@@ -18,8 +18,9 @@ use core::time::Duration;
 use ecowatt_codec::{State, TimeBase, time_base};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome,
-    ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig, batch_bytes_max,
+    Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, LogLevel,
+    ReadOutcome, ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig,
+    batch_bytes_max,
 };
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{
@@ -40,7 +41,7 @@ use crate::storage::{
 pub const ROWS: usize = 512;
 const _: () = assert!(ROWS <= ROWS_MAX);
 
-/// Settings of a device.
+/// The device's own configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeConfig {
     pub spool_bytes: u64,
@@ -51,6 +52,8 @@ pub struct NodeConfig {
     pub order: Order,
     /// A cycle that begins at most this late still counts as its scheduled instant.
     pub start_tolerance: Duration,
+    /// What the shell logs, if settings may change that.
+    pub log_level: Option<LogLevel>,
     /// Name and version of the software.
     pub firmware: &'static str,
     /// Different for each device and start; spreads what would otherwise happen at the same time.
@@ -174,6 +177,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             seed: config.seed,
         });
         core_config.start_tolerance = config.start_tolerance;
+        core_config.log_level = config.log_level;
         let firmware = heapless::String::try_from(config.firmware).unwrap_or_default();
         let started = Started { epoch, reason: boot_reason, system, firmware };
         let mut core = Core::new(
@@ -334,6 +338,11 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     /// The newest sample of a source. After [`Done::Drafted`] it is the sample that was drafted.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
         self.core.newest(source)
+    }
+
+    /// What the shell should log from here on; `None` if the configuration has no level.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.core.log_level()
     }
 
     /// The device's number at its server.

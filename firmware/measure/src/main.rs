@@ -137,6 +137,7 @@ fn start(disk: &Memory) -> SmallNode {
         upload_interval: UPLOAD,
         order: Order::OldestFirst,
         start_tolerance: limits::START_TOLERANCE,
+        log_level: None,
         firmware: "measure",
         seed: 7,
     };

@@ -23,6 +23,7 @@ use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
 use crate::folder::Folder;
 use crate::link::{Link, LinkError};
+use crate::log_control::LogControl;
 use crate::rated::{self, Watch};
 use crate::sample_log::SampleLog;
 use crate::standing::{Teller, Trouble};
@@ -51,6 +52,7 @@ pub(super) struct Carried {
     pub(super) link: Link,
     pub(super) log: Option<SampleLog>,
     pub(super) teller: Teller,
+    pub(super) log_control: Option<LogControl>,
 }
 
 /// What the log says of an inverter, in the order of the configuration.
@@ -94,6 +96,7 @@ pub(super) struct Epoch {
     asked: mpsc::Sender<bus::Done>,
     link: Option<Link>,
     teller: Teller,
+    log_control: Option<LogControl>,
     exchange: Option<Exchange>,
     is_stopping: bool,
     storage_failures: u32,
@@ -107,7 +110,7 @@ impl Epoch {
         sites: &[Site],
         carried: Carried,
     ) -> Result<Self, RunError> {
-        let Carried { ledger, link, log, teller } = carried;
+        let Carried { ledger, link, log, teller, log_control } = carried;
         let kept = disk.clone();
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(RunError::Random)?;
@@ -118,6 +121,7 @@ impl Epoch {
             order: config.order,
             // The tolerance covers delays of this process, which are in real time.
             start_tolerance: limits::START_TOLERANCE.mul_f64(clock.speed().max(1.0)),
+            log_level: log_control.as_ref().map(LogControl::own),
             firmware: FIRMWARE,
             seed: u32::from_le_bytes(seed),
         };
@@ -182,6 +186,7 @@ impl Epoch {
             asked,
             link: Some(link),
             teller,
+            log_control,
             exchange: None,
             is_stopping: false,
             storage_failures: 0,
@@ -260,7 +265,8 @@ impl Epoch {
         }
         let link = self.link.take().ok_or(RunError::Task)?;
         let node = self.node.take().ok_or(RunError::Task)?;
-        Ok(Carried { ledger: node.into_ledger(), link, log: self.log, teller: self.teller })
+        let Self { log, teller, log_control, .. } = self;
+        Ok(Carried { ledger: node.into_ledger(), link, log, teller, log_control })
     }
 
     /// Carries out everything that the node asks for.
@@ -274,6 +280,9 @@ impl Epoch {
                     inverter.hint = MOVED_HINT;
                 }
                 self.log_event(event);
+            }
+            if let (Some(log), Some(node)) = (&mut self.log_control, &self.node) {
+                log.follow(node.log_level());
             }
             let (now, system) = (self.clock.mono(), self.clock.now());
             let node = self.node()?;

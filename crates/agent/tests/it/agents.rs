@@ -1,9 +1,10 @@
 //! Agents in this process, and the samples that they log as durable.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ecowatt_agent::{Config, RunError, Standing};
+use ecowatt_agent::{Config, LogControl, LogLevel, RunError, Standing};
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use tokio::sync::{oneshot, watch};
@@ -16,6 +17,8 @@ use crate::server::{Row, Server};
 pub(crate) struct Agent {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), RunError>>,
+    /// The levels that its log was set to.
+    pub(crate) levels: Arc<Mutex<Vec<LogLevel>>>,
 }
 
 impl Agent {
@@ -29,8 +32,11 @@ impl Agent {
         let clock = Clock::simulated(UnixMs(1_767_268_800_000), 100.0);
         let shutdown = async { drop(stopped.await) };
         let (standing, stands) = watch::channel(Standing::default());
-        let task = tokio::spawn(ecowatt_agent::run_and_tell(config, clock, standing, shutdown));
-        (Self { stop: Some(stop), task }, stands)
+        let levels: Arc<Mutex<Vec<LogLevel>>> = Arc::default();
+        let noted = levels.clone();
+        let log = LogControl::new(LogLevel::Info, move |level| noted.lock().unwrap().push(level));
+        let run = ecowatt_agent::run_and_tell(config, clock, standing, Some(log), shutdown);
+        (Self { stop: Some(stop), task: tokio::spawn(run), levels }, stands)
     }
 
     pub(crate) async fn stop(mut self) {

@@ -12,4 +12,5 @@ mod models;
 mod process;
 mod refused;
 mod server;
+mod settings;
 mod slice;

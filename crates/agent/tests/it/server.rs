@@ -31,6 +31,8 @@ pub(crate) enum Mode {
     Slow(Duration),
     /// Stores and does not answer.
     LosesReplies,
+    /// Answers until it has sent settings, then loses replies.
+    LeavesWithSettings,
     /// Closes the connection after each reply, without announcing it.
     Closes,
     Busy,
@@ -118,7 +120,8 @@ async fn converse(
     claim: ClaimCode,
 ) {
     while let Some((path, body)) = read_request(&mut stream).await {
-        let mode = *mode.lock().unwrap();
+        let modes = &mode;
+        let mode = *modes.lock().unwrap();
         if mode == Mode::Busy {
             let busy = "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
             if stream.write_all(busy.as_bytes()).await.is_err() {
@@ -143,6 +146,9 @@ async fn converse(
         };
         if mode == Mode::LosesReplies {
             return;
+        }
+        if mode == Mode::LeavesWithSettings && kept.lock().unwrap().is_waiting() {
+            *modes.lock().unwrap() = Mode::LosesReplies;
         }
         if let Mode::Slow(latency) = mode {
             tokio::time::sleep(latency).await;

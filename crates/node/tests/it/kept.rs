@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 
 use ecowatt_codec::{Decoder, State, TimeBase};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
-use ecowatt_model::{BatchId, Counter, DeviceNumber, KeyGeneration, Mark, UnixMs};
-use ecowatt_wire::{AckRange, EpochStart, Reply, ReplyWriter, SourceState, Uplink};
+use ecowatt_model::{
+    BatchId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, UnixMs,
+};
+use ecowatt_wire::{
+    AckRange, ConfigState, Desired, EpochStart, List, RefusedSetting, Reply, ReplyWriter,
+    SettingValue, SourceState, Uplink,
+};
 
 pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
 
@@ -18,6 +23,22 @@ pub(crate) struct Row {
     pub(crate) t_ms: i64,
     pub(crate) words: Vec<u16>,
     pub(crate) marks: Vec<u8>,
+}
+
+/// The settings of a device, as it reported them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) generation: u32,
+    pub(crate) state: ConfigState,
+    pub(crate) refused: Vec<RefusedSetting>,
+    pub(crate) values: Vec<SettingValue>,
+}
+
+impl Report {
+    /// The value in use of a setting, for its first source if it is one of inverters.
+    pub(crate) fn value(&self, setting: u8) -> Option<u32> {
+        self.values.iter().find(|value| value.setting == setting).map(|value| value.value)
+    }
 }
 
 #[derive(Default)]
@@ -38,6 +59,29 @@ pub(crate) struct Kept {
     pub(crate) starts: BTreeMap<u32, EpochStart>,
     /// The states of the inverters in the latest message.
     pub(crate) states: Vec<SourceState>,
+    /// The settings that the device should have, with their generation.
+    pub(crate) desired: Option<(u32, Vec<SettingValue>)>,
+    pub(crate) reports: Vec<Report>,
+}
+
+impl Kept {
+    /// Wants these settings from here on.
+    pub(crate) fn want(&mut self, values: &[(u8, u32)]) {
+        let generation = self.desired.as_ref().map_or(1, |(generation, _)| generation + 1);
+        let value = |&(setting, value)| SettingValue { setting, value, source: None };
+        self.desired = Some((generation, values.iter().map(value).collect()));
+    }
+
+    /// Whether the device has not reported the wanted settings, so that replies bring them.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let wanted = self.desired.as_ref().map(|(generation, _)| *generation);
+        wanted > self.reported().map(|(generation, _)| generation)
+    }
+
+    /// Generation and state as last reported.
+    pub(crate) fn reported(&self) -> Option<(u32, ConfigState)> {
+        self.reports.last().map(|report| (report.generation, report.state))
+    }
 }
 
 /// Takes a message and returns the reply.
@@ -62,6 +106,18 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     }
     if let Some(status) = uplink.status() {
         kept.states = status.sources.iter().map(|source| source.state).collect();
+    }
+    if let Some(reported) = uplink.reported() {
+        let report = Report {
+            generation: reported.generation.0,
+            state: reported.state,
+            refused: reported.refused.iter().collect(),
+            values: reported.values.iter().collect(),
+        };
+        if let Some(last) = kept.reports.last().filter(|last| last.generation > report.generation) {
+            kept.violations.push(format!("{report:?} after {last:?}"));
+        }
+        kept.reports.push(report);
     }
     // Without its layout a batch is not stored; the reply asks for the layout.
     let mut wanted = Vec::new();
@@ -107,6 +163,10 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
         writer.time(time).unwrap();
     }
     writer.wanted(&mut wanted.into_iter()).unwrap();
+    if let Some((generation, values)) = kept.desired.as_ref().filter(|_| kept.is_waiting()) {
+        let generation = ConfigGeneration(*generation);
+        writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
+    }
     let len = writer.finish();
     assert!(Reply::parse(&reply[..len]).is_ok());
     let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();

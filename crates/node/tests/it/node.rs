@@ -6,11 +6,12 @@ use std::time::Duration;
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
 use ecowatt_envelope::DeviceKey;
+use ecowatt_model::setting::{SAMPLING_INTERVAL, UPLOAD_INTERVAL};
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Order, Record, Recovered};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{TransportKind, catalogue};
-use ecowatt_wire::{BootReason, Certainty, LAYOUT_MAX, SourceState};
+use ecowatt_wire::{BootReason, Certainty, ConfigState, LAYOUT_MAX, SourceState};
 
 use crate::disk::TestDisk;
 use crate::kept::{KID, Kept, Row, take};
@@ -123,6 +124,7 @@ impl Rig {
             upload_interval: Duration::from_secs(900),
             order: Order::OldestFirst,
             start_tolerance: limits::START_TOLERANCE,
+            log_level: None,
             firmware: "test 1",
             seed: 7,
         };
@@ -376,6 +378,46 @@ fn a_state_that_changes_while_a_message_is_under_way_is_told_by_the_next() {
         (rig.state(), &rig.kept.states[..]),
         (SourceState::Offline, &[SourceState::Offline][..])
     );
+}
+
+#[test]
+fn settings_are_used_and_survive_a_restart() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(20);
+    assert_eq!(rig.kept.reported(), Some((0, ConfigState::Applied)));
+    rig.kept.want(&[(SAMPLING_INTERVAL, 30_000), (UPLOAD_INTERVAL, 300_000)]);
+    rig.run(20);
+    assert_eq!(rig.kept.reported(), Some((1, ConfigState::Applied)));
+    let interval = |rig: &Rig| {
+        let times: Vec<i64> = rig.taken.iter().rev().take(2).map(|row| row.t_ms).collect();
+        times[0] - times[1]
+    };
+    assert_eq!(interval(&rig), 30_000);
+    rig.start();
+    rig.run(20);
+    assert_eq!(interval(&rig), 30_000);
+    let report = rig.kept.reports.last().unwrap();
+    assert_eq!((report.generation, report.state), (1, ConfigState::Applied));
+    assert_eq!(report.value(UPLOAD_INTERVAL), Some(300_000));
+    rig.check_all_stored_from(0);
+}
+
+#[test]
+fn settings_wait_for_a_full_disk() {
+    let mut rig = Rig::new(1024 * 1024);
+    rig.run(20);
+    rig.disk.set_full(Some("desired"));
+    rig.kept.want(&[(SAMPLING_INTERVAL, 30_000)]);
+    rig.run(60);
+    assert!(rig.storage_failures > 60, "{}", rig.storage_failures);
+    assert_eq!(rig.kept.reported(), Some((0, ConfigState::Applied)));
+    rig.start();
+    rig.run(60);
+    assert_eq!(rig.kept.reported(), Some((0, ConfigState::Applied)));
+    rig.disk.set_full(None);
+    rig.run(20);
+    assert_eq!(rig.kept.reported(), Some((1, ConfigState::Applied)));
+    rig.check_all_stored_from(0);
 }
 
 #[test]

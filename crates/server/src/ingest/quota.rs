@@ -96,7 +96,7 @@ impl Account {
     /// Spends what a message of so many bytes costs besides its content, unless there is debt.
     ///
     /// # Errors
-    /// How long the device has to wait until there is none.
+    /// How long the device has to wait until it has no debt.
     pub(super) fn spend(&self, now: MonoMs, size_bytes: usize) -> Result<(), Duration> {
         self.lock().quota.spend(now, size_bytes)
     }
