@@ -155,6 +155,8 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     own: Own,
     start_tolerance: Duration,
     configuration: Configuration,
+    /// By the power policy, messages are fewer.
+    is_saving: bool,
     epoch: BootEpoch,
     boot_reason: BootReason,
     firmware: heapless::String<FIRMWARE_MAX>,
@@ -213,6 +215,7 @@ where
             own: Own { upload_ms, batch_rows, log_level },
             start_tolerance,
             configuration: Configuration::new(kept(Slot::Desired)),
+            is_saving: false,
             epoch,
             boot_reason,
             firmware,
@@ -673,6 +676,7 @@ where
                 self.uplink.status_changed(now);
             }
         }
+        self.follow_power_policy(now);
         // In the fast lane the first samples are sent at once, not after the upload interval.
         let can_cut = now >= self.storage_retry_at;
         let is_waiting = self.spooled.batches > 0

@@ -112,6 +112,10 @@ pub const START_SPREAD: Duration = Duration::from_secs(2);
 /// Interval at which a message carries the status although nothing changed.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(900);
 
+/// Shortest time between two messages of a device that saves power. A modem stays connected for some
+/// ten seconds after each. By default a server counts a device as silent after three times this.
+pub const SAVING_INTERVAL: Duration = Duration::from_secs(300);
+
 /// Default for how long settings are used without an answer from the server before the previous
 /// ones return. The first eight attempts to reach it take 510 s at most, so a short outage does not
 /// undo a change.

@@ -52,6 +52,26 @@ impl LogLevel {
     }
 }
 
+/// When the device saves power, in the order of the setting's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PowerPolicy {
+    Normal,
+    /// While all inverters sleep.
+    Night,
+    /// Always.
+    Battery,
+}
+
+impl PowerPolicy {
+    fn from_value(value: u32) -> Self {
+        match value {
+            1 => Self::Night,
+            2 => Self::Battery,
+            _ => Self::Normal,
+        }
+    }
+}
+
 /// A set of values: at most one for each setting and source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings(Vec<[u8; VALUE_LEN], VALUES_MAX>);
@@ -137,8 +157,10 @@ impl Abilities<'_> {
             SAMPLING_INTERVAL | UPLOAD_INTERVAL | CHECK_IN_INTERVAL | BATCH_ROWS | REVERT_AFTER => {
                 true
             }
+            // The list has no other policies than `PowerPolicy`.
+            POWER_POLICY => true,
             LOG_LEVEL => self.has_log,
-            COMMAND_WAIT | POWER_POLICY => value.value == 0,
+            COMMAND_WAIT => value.value == 0,
             _ => false,
         };
         if is_supported { Ok(()) } else { Err(SettingRefusal::Unsupported) }
@@ -173,6 +195,11 @@ impl InUse<'_> {
     /// The same as a duration.
     pub(crate) fn duration(&self, setting: u8) -> Duration {
         Duration::from_millis(self.value(setting).unwrap_or_default().into())
+    }
+
+    /// When the device saves power.
+    pub(crate) fn power_policy(&self) -> PowerPolicy {
+        PowerPolicy::from_value(self.value(POWER_POLICY).unwrap_or_default())
     }
 
     /// Samples in a batch.
@@ -210,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn policies_are_those_of_the_setting() {
+        let setting = Setting::numbered(POWER_POLICY).unwrap();
+        assert_eq!(setting.kind, SettingKind::OneOf(&["normal", "night", "battery"]));
+        let policies = [PowerPolicy::Normal, PowerPolicy::Night, PowerPolicy::Battery];
+        assert_eq!([0, 1, 2].map(PowerPolicy::from_value), policies);
+    }
+
+    #[test]
     fn a_value_replaces_the_one_for_its_setting_and_source_only() {
         let mut settings = Settings::default();
         settings.set(&value(SAMPLING_INTERVAL, 1_000, None));
@@ -239,7 +274,8 @@ mod tests {
             (value(COMMAND_WAIT, 0, None), Ok(())),
             (value(COMMAND_WAIT, 1, None), Err(SettingRefusal::Unsupported)),
             (value(COMMAND_WAIT, 60_001, None), Err(SettingRefusal::OutOfBounds)),
-            (value(POWER_POLICY, 1, None), Err(SettingRefusal::Unsupported)),
+            (value(POWER_POLICY, 2, None), Ok(())),
+            (value(POWER_POLICY, 3, None), Err(SettingRefusal::OutOfBounds)),
             (value(LOG_LEVEL, 3, None), Err(SettingRefusal::Unsupported)),
             (value(REVERT_AFTER, 60_000, None), Ok(())),
             (value(0, 0, None), Err(SettingRefusal::Unknown)),

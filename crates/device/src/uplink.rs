@@ -225,9 +225,14 @@ impl Uplink {
         uplink
     }
 
-    /// Uses these intervals from the next message on.
-    pub(crate) fn set_intervals(&mut self, upload: Duration, check_in: Duration) {
+    /// Uses these intervals from here on: the next message is due no later than they say, unless
+    /// it repeats one that failed or the server asked for a pause.
+    pub(crate) fn set_intervals(&mut self, now: MonoMs, upload: Duration, check_in: Duration) {
         (self.interval, self.check_in_interval) = (upload, check_in);
+        if self.failures == 0 {
+            self.next_at = self.next_at.min(now.plus(upload)).max(self.not_before);
+            self.check_in_at = self.check_in_at.min(now.plus(check_in)).max(self.not_before);
+        }
     }
 
     pub(crate) fn message_bytes_max(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use ecowatt_agent::LogLevel;
 use ecowatt_model::setting::{
-    BATCH_ROWS, LOG_LEVEL, POWER_POLICY, REVERT_AFTER, SAMPLING_INTERVAL, UPLOAD_INTERVAL,
+    BATCH_ROWS, COMMAND_WAIT, LOG_LEVEL, REVERT_AFTER, SAMPLING_INTERVAL, UPLOAD_INTERVAL,
 };
 use ecowatt_wire::{ConfigState, SettingRefusal};
 
@@ -30,7 +30,7 @@ async fn settings_change_a_running_agent_and_survive_a_kill() {
         (UPLOAD_INTERVAL, 60_000),
         (LOG_LEVEL, 3),
         (BATCH_ROWS, 1_000),
-        (POWER_POLICY, 2),
+        (COMMAND_WAIT, 5_000),
         // A busy machine may take long for a message, and the clock is fast.
         (REVERT_AFTER, 86_400_000),
     ]);
@@ -49,7 +49,7 @@ async fn settings_change_a_running_agent_and_survive_a_kill() {
         let (trial, applied) = ((1, ConfigState::Trial), (1, ConfigState::Applied));
         assert_eq!(states[states.len() - 3..], [trial, applied, applied], "{states:?}");
         let report = kept.reports.last().unwrap();
-        let values = [SAMPLING_INTERVAL, UPLOAD_INTERVAL, LOG_LEVEL, BATCH_ROWS, POWER_POLICY];
+        let values = [SAMPLING_INTERVAL, UPLOAD_INTERVAL, LOG_LEVEL, BATCH_ROWS, COMMAND_WAIT];
         let values = values.map(|setting| report.value(setting));
         assert_eq!(values, [Some(20_000), Some(60_000), Some(3), Some(180), Some(0)]);
         let refused: Vec<_> = report.refused.iter().map(|r| (r.setting, r.reason)).collect();
@@ -57,7 +57,7 @@ async fn settings_change_a_running_agent_and_survive_a_kill() {
             refused,
             [
                 (BATCH_ROWS, SettingRefusal::OutOfBounds),
-                (POWER_POLICY, SettingRefusal::Unsupported),
+                (COMMAND_WAIT, SettingRefusal::Unsupported),
             ]
         );
     }

@@ -1,16 +1,19 @@
 //! How settings come into use: decided on, kept, then applied to inverters and link.
 
+use core::time::Duration;
+
 use ecowatt_model::setting::{
     BATCH_ROWS, CHECK_IN_INTERVAL, SAMPLING_INTERVAL, SETTINGS, UPLOAD_INTERVAL,
 };
 use ecowatt_model::{ConfigGeneration, MonoMs, SOURCES_MAX, SettingScope, SourceNumber};
-use ecowatt_wire::{Desired, SettingValue};
+use ecowatt_wire::{Desired, SettingValue, SourceState};
 use heapless::Vec;
 
 use super::{Device, Inverter};
 use crate::event::Event;
 use crate::kept::Slot;
-use crate::settings::{Abilities, InUse, LogLevel, VALUES_MAX};
+use crate::limits::SAVING_INTERVAL;
+use crate::settings::{Abilities, InUse, LogLevel, PowerPolicy, VALUES_MAX};
 use crate::uplink::batch_rows_max;
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
@@ -131,9 +134,9 @@ where
 
     /// Uses the settings: the link at once, each inverter once its open batch is cut.
     fn apply(&mut self, now: MonoMs) {
+        self.is_saving = self.saves_power();
+        self.apply_intervals(now);
         let in_use = InUse { own: &self.own, settings: self.configuration.settings() };
-        self.uplink
-            .set_intervals(in_use.duration(UPLOAD_INTERVAL), in_use.duration(CHECK_IN_INTERVAL));
         let (rows, message_bytes_max) = (in_use.batch_rows(), self.uplink.message_bytes_max());
         for inverter in self.inverters.as_mut() {
             let rows_max = batch_rows_max(inverter.buffer.columns(), message_bytes_max);
@@ -143,6 +146,32 @@ where
             inverter.is_changing = wanted != inverter.source.interval_ms();
         }
         self.poll_settings(now);
+    }
+
+    /// Begins or ends saving power, as inverters fall asleep and wake.
+    pub(super) fn follow_power_policy(&mut self, now: MonoMs) {
+        let saves = self.saves_power();
+        if saves != self.is_saving {
+            self.is_saving = saves;
+            self.apply_intervals(now);
+        }
+    }
+
+    fn saves_power(&self) -> bool {
+        let is_asleep =
+            |i: &Inverter<COLUMNS, ROWS>| i.source.status().state == SourceState::Asleep;
+        match self.in_use().power_policy() {
+            PowerPolicy::Normal => false,
+            PowerPolicy::Night => self.inverters.as_ref().iter().all(is_asleep),
+            PowerPolicy::Battery => true,
+        }
+    }
+
+    fn apply_intervals(&mut self, now: MonoMs) {
+        let least = if self.is_saving { SAVING_INTERVAL } else { Duration::ZERO };
+        let interval = |setting| self.in_use().duration(setting).max(least);
+        let (upload, check_in) = (interval(UPLOAD_INTERVAL), interval(CHECK_IN_INTERVAL));
+        self.uplink.set_intervals(now, upload, check_in);
     }
 
     fn in_use(&self) -> InUse<'_> {

@@ -44,12 +44,12 @@ fn values_are_refused_one_by_one() {
     check(
         "show report
          want sampling_interval@0=2000 sampling_interval@3=2000 batch_rows=17 upload_interval=1 \
-              power_policy=1 command_wait=5000 log_level=3 200=7 200@9=7 revert_after=60000
+              power_policy=3 command_wait=5000 log_level=3 200=7 200@9=7 revert_after=60000
          start
          run 10s",
         "0.000 report 0 Applied
-         0.020 report 1 Trial 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 Unsupported 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown
-         0.040 report 1 Applied 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 Unsupported 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown",
+         0.020 report 1 Trial 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown
+         0.040 report 1 Applied 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown",
     );
 }
 
@@ -148,6 +148,66 @@ fn check_ins_between_uploads_carry_no_batches() {
          166.124 send 0 batches, 0 layouts
          181.064 cut 1/7 of 4 rows
          181.064 send 2 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn a_device_saves_power_while_its_inverters_sleep() {
+    check(
+        "want power_policy=1 check_in_interval=20000 upload_interval=30000
+         inverter dusk
+         start
+         show send report event
+         run 700s
+         inverter well
+         run 200s",
+        "0.000 send 0 batches, 1 layouts
+         0.000 report 0 Applied
+         0.020 event Settings { generation: ConfigGeneration(1), state: Trial, refused: 0 }
+         0.020 send 0 batches, 0 layouts
+         0.020 report 1 Trial
+         0.040 event Settings { generation: ConfigGeneration(1), state: Applied, refused: 0 }
+         0.040 send 0 batches, 0 layouts
+         0.040 report 1 Applied
+         0.100 event Source { source: SourceNumber(0), from: Unknown, to: Asleep }
+         0.100 send 1 batches, 0 layouts
+         300.120 send 0 batches, 0 layouts
+         304.844 send 8 batches, 0 layouts
+         604.844 send 8 batches, 0 layouts
+         700.020 event Source { source: SourceNumber(0), from: Asleep, to: Online }
+         720.020 send 0 batches, 0 layouts
+         730.020 send 4 batches, 0 layouts
+         750.040 send 0 batches, 0 layouts
+         760.020 send 1 batches, 0 layouts
+         780.040 send 0 batches, 0 layouts
+         790.020 send 1 batches, 0 layouts
+         810.040 send 0 batches, 0 layouts
+         820.020 send 1 batches, 0 layouts
+         840.040 send 0 batches, 0 layouts
+         850.020 send 1 batches, 0 layouts
+         870.040 send 0 batches, 0 layouts
+         880.020 send 1 batches, 0 layouts",
+    );
+}
+
+#[test]
+fn a_device_on_a_battery_always_saves_power() {
+    check(
+        "want power_policy=2
+         start
+         show send report
+         run 1300s",
+        "0.000 send 0 batches, 1 layouts
+         0.000 report 0 Applied
+         0.020 send 0 batches, 0 layouts
+         0.020 report 1 Trial
+         0.040 send 0 batches, 0 layouts
+         0.040 report 1 Applied
+         0.100 send 1 batches, 0 layouts
+         304.844 send 8 batches, 0 layouts
+         604.844 send 8 batches, 0 layouts
+         904.844 send 8 batches, 0 layouts
+         1204.844 send 8 batches, 0 layouts",
     );
 }
 
