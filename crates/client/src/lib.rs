@@ -7,9 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    CreateClaim, CreateDevice, CreateToken, CreatedToken, DeviceDetail, DeviceList, DeviceState,
-    Energy, Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, Site, System,
-    Telemetry, Token, UpdateDevice, UpdateSite, Updated,
+    ConfigHistory, CreateClaim, CreateDevice, CreateToken, CreatedToken, DeviceConfig,
+    DeviceDetail, DeviceList, DeviceState, Energy, Enrolment, Error as ErrorAnswer, OpenClaim,
+    Resolution, RunningSession, SettingList, Site, System, Telemetry, Token, UpdateConfig,
+    UpdateDevice, UpdateSite, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -187,6 +188,48 @@ impl Client {
             .post(format!("{}/api/v1/devices/{}/reset", self.base, segment(id)))
             .header("authorization", format!("Bearer {}", self.token));
         self.read::<serde::de::IgnoredAny>(request.send_empty()).map(drop)
+    }
+
+    /// Returns the settings that devices can be given.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_settings(&self) -> Result<SettingList, ClientError> {
+        self.get("/api/v1/settings", &[])
+    }
+
+    /// Returns what a device should use and what it uses.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn find_config(&self, id: &str) -> Result<DeviceConfig, ClientError> {
+        self.get(&format!("/api/v1/devices/{}/config", segment(id)), &[])
+    }
+
+    /// Changes what a device should use.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn update_config(
+        &self,
+        id: &str,
+        change: &UpdateConfig,
+    ) -> Result<DeviceConfig, ClientError> {
+        self.patch(&format!("/api/v1/devices/{}/config", segment(id)), change)
+    }
+
+    /// Returns one page of the changes of what a device should use.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_config_changes(
+        &self,
+        id: &str,
+        cursor: Option<&str>,
+    ) -> Result<ConfigHistory, ClientError> {
+        let mut pairs = vec![("limit", ecowatt_api::CONFIG_CHANGES_PAGE_MAX.to_string())];
+        push(&mut pairs, "cursor", cursor.as_ref());
+        self.get(&format!("/api/v1/devices/{}/config/history", segment(id)), &pairs)
     }
 
     /// Changes a site's name and time zone.

@@ -10,6 +10,7 @@ mod check_config;
 mod claim;
 mod codec;
 mod completions;
+mod config;
 mod demo;
 mod device;
 mod hint;
@@ -61,6 +62,7 @@ enum Command {
     Inverter(inverter::InverterArgs),
     Simulate(simulate::SimulateArgs),
     Device(device::DeviceArgs),
+    Config(config::ConfigArgs),
     Site(site::SiteArgs),
     Telemetry(telemetry::TelemetryArgs),
     Token(token::TokenArgs),
@@ -119,6 +121,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         }
         Command::Simulate(args) => simulate::run(&args, Clock::system()),
         Command::Device(args) => device::run(&args),
+        Command::Config(args) => config::run(&args, Clock::system()),
         Command::Site(args) => site::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),

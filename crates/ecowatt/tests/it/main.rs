@@ -6,6 +6,7 @@ mod agent;
 mod bombs;
 mod check_config;
 mod completions;
+mod config;
 mod corrections;
 mod demo;
 mod enrol;
