@@ -47,6 +47,12 @@ const CASES: Case[] = [
     ready: (page) => page.getByRole("img", { name: /Bars of the energy/ }).waitFor(),
   },
   {
+    name: "device-configuration",
+    path: `${device}?tab=configuration`,
+    isSignedIn: true,
+    ready: (page) => page.getByLabel("Upload interval").waitFor(),
+  },
+  {
     name: "device-diagnostics",
     path: `${device}?tab=diagnostics`,
     isSignedIn: true,

@@ -16,6 +16,8 @@ const RECENT_MAX = 5_000;
 const REFETCH_AFTER_MS = 1_500;
 /** The queries that events bring up to date. */
 const LIVE = [{ queryKey: ["fleet"] }, { queryKey: ["device"] }];
+/** Queries that an event makes stale without bringing the change. */
+const TOLD = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }];
 
 const recent = new Map<string, Tail[]>();
 const watchers = new Set<() => void>();
@@ -112,7 +114,14 @@ export function applyEvents(queries: QueryClient): () => void {
       changes.set(change.device, change);
       soon();
     },
-    opened: refetchNow,
+    opened() {
+      refetchNow();
+      for (const told of TOLD) void queries.invalidateQueries(told);
+    },
+    config({ device }) {
+      void queries.invalidateQueries({ queryKey: ["config", device] });
+      void queries.invalidateQueries({ queryKey: ["config-history", device] });
+    },
     reload() {
       void queries.invalidateQueries();
     },

@@ -3,7 +3,7 @@
  * one, opened again with growing pauses when it breaks.
  */
 import { useSyncExternalStore } from "react";
-import type { DeviceChanged, EventKind, LiveSample } from "./types";
+import type { ConfigChanged, DeviceChanged, EventKind, LiveSample } from "./types";
 
 export type LiveStatus =
   | { kind: "connecting" }
@@ -16,6 +16,7 @@ export interface LiveListener {
   device?(change: DeviceChanged): void;
   /** The stream is open: an answer to an earlier request may lack a change that it does not bring. */
   opened?(): void;
+  config?(change: ConfigChanged): void;
   /** Events were missed: everything shown must be fetched again. */
   reload?(): void;
   /** The stream broke; the session may have ended. */
@@ -86,6 +87,11 @@ function open(): void {
   on("device", (event) =>
     hear<DeviceChanged>(event.data, (value) => {
       for (const listener of listeners) listener.device?.(value);
+    }),
+  );
+  on("config", (event) =>
+    hear<ConfigChanged>(event.data, (value) => {
+      for (const listener of listeners) listener.config?.(value);
     }),
   );
   on("reload", () => {

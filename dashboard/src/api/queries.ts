@@ -1,10 +1,12 @@
 /** The queries of all pages, with one cache. */
-import { keepPreviousData, QueryCache, QueryClient, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryCache, QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { ApiError, get } from "./client";
 import { fetchSystem, now, speed } from "./clock";
 import { aligned } from "./merge";
 import type {
+  ConfigHistory,
   Device,
+  DeviceConfig,
   DeviceDetail,
   DeviceList,
   DeviceState,
@@ -14,6 +16,7 @@ import type {
   Resolution,
   RunningSession,
   Session,
+  SettingList,
   Site,
   Telemetry,
   Token,
@@ -163,6 +166,33 @@ export function useDevice(id: string) {
     queryFn: async ({ signal }) =>
       aligned(await get<DeviceDetail>(`/devices/${encodeURIComponent(id)}`, undefined, signal)),
     refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+/** The settings that devices can be given. */
+export function useSettings() {
+  return useQuery({
+    queryKey: ["settings"],
+    queryFn: ({ signal }) => get<SettingList>("/settings", undefined, signal),
+    staleTime: Infinity,
+  });
+}
+
+export function useConfig(id: string) {
+  return useQuery({
+    queryKey: ["config", id],
+    queryFn: ({ signal }) => get<DeviceConfig>(`/devices/${encodeURIComponent(id)}/config`, undefined, signal),
+    refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+export function useConfigHistory(id: string) {
+  return useInfiniteQuery({
+    queryKey: ["config-history", id],
+    queryFn: ({ signal, pageParam }) =>
+      get<ConfigHistory>(`/devices/${encodeURIComponent(id)}/config/history`, { cursor: pageParam }, signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
 }
 

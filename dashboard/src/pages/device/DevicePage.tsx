@@ -7,6 +7,7 @@ import { Link } from "../../components/Link";
 import { Problem, Skeleton } from "../../components/Problem";
 import { useParams } from "../../lib/route";
 import { MissingPage } from "../MissingPage";
+import { ConfigTab } from "./config/ConfigTab";
 import { DeviceHead } from "./DeviceHead";
 import { DeviceTrouble } from "./DeviceTrouble";
 import { Diagnostics } from "./Diagnostics";
@@ -18,6 +19,7 @@ import styles from "./Device.module.css";
 const TABS = [
   { name: "measurements", label: "Measurements" },
   { name: "energy", label: "Energy" },
+  { name: "configuration", label: "Configuration" },
   { name: "diagnostics", label: "Diagnostics" },
   { name: "settings", label: "Settings" },
 ] as const;
@@ -79,6 +81,7 @@ function Known({ device }: { device: DeviceDetail }) {
       </nav>
       {tab === "measurements" && <Measurements device={device} />}
       {tab === "energy" && <EnergyTab device={device} />}
+      {tab === "configuration" && <ConfigTab device={device} />}
       {tab === "diagnostics" && <Diagnostics device={device} />}
       {tab === "settings" && <Settings device={device} />}
     </>

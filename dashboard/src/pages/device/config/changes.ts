@@ -1,0 +1,77 @@
+/** Rows of the form, and what an edit of it changes. */
+import type { DeviceConfig, Setting, SettingChange, SettingStatus, UpdateConfig } from "../../../api/types";
+
+/** A setting of the device, of all its inverters, or of one of them. */
+export interface Row {
+  /** As requests name it: `sampling_interval@0`. */
+  key: string;
+  setting: Setting;
+  inverter: number | null;
+  status: SettingStatus | null;
+}
+
+/** Edited values by key; an empty one leaves the setting to the device's own configuration. */
+export type Draft = ReadonlyMap<string, string>;
+
+export interface Change {
+  key: string;
+  before: string | null;
+  after: string | null;
+}
+
+export function keyOf(name: string, inverter: number | null | undefined): string {
+  return inverter == null ? name : `${name}@${inverter}`;
+}
+
+/** The name of a setting in words. */
+export function nameText(name: string): string {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** One row per setting; where there are several inverters, also one for each of them. */
+export function rowsOf(settings: Setting[], config: DeviceConfig, inverters: number[]): Row[] {
+  return settings.flatMap((setting) => {
+    const known = config.settings.filter(({ name }) => name === setting.name);
+    const own = known.filter(({ inverter, desired }) => inverter != null && desired != null).map(({ inverter }) => inverter!);
+    const each = setting.scope === "inverter" && inverters.length > 1 ? inverters : [];
+    const numbers = [...new Set([...each, ...own])].sort((a, b) => a - b);
+    return [null, ...numbers].map((inverter) => ({
+      key: keyOf(setting.name, inverter),
+      setting,
+      inverter,
+      status: known.find((status) => (status.inverter ?? null) === inverter) ?? null,
+    }));
+  });
+}
+
+/** The text that the row's input shows. */
+export function textOf(row: Row, draft: Draft): string {
+  return draft.get(row.key) ?? row.status?.desired?.text ?? "";
+}
+
+export function changesOf(rows: Row[], draft: Draft): Change[] {
+  return rows.flatMap((row) => {
+    const before = row.status?.desired?.text ?? null;
+    const after = textOf(row, draft).trim() || null;
+    return before === after ? [] : [{ key: row.key, before, after }];
+  });
+}
+
+/** The request that makes the changes, refused if another one came first. */
+export function requestOf(changes: Change[], generation: number): UpdateConfig {
+  const set = changes.flatMap(({ key, after }) => (after === null ? [] : [[key, after] as const]));
+  const unset = changes.filter(({ after }) => after === null).map(({ key }) => key);
+  return { set: Object.fromEntries(set), unset, generation };
+}
+
+/** What a setting may be. */
+export function allowedText({ min, max, choices }: Setting): string {
+  return min && max ? `${min.text} to ${max.text}` : choices.join(", ");
+}
+
+/** A change of the history in words. */
+export function changeText({ before, after }: Pick<SettingChange, "before" | "after">): string {
+  const text = (value: SettingChange["before"]) => value?.text ?? "own configuration";
+  return `${text(before)} → ${text(after)}`;
+}
