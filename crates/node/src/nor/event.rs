@@ -9,12 +9,12 @@ const EVENTS_MAX: usize = 32;
 /// Steps in which the use of the rated erasures is reported.
 const WORN_STEP_PERCENT: u8 = 10;
 
-/// Something that happened to the flash; each is reported once.
+/// Something that happened to the flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A sector failed and is never used again.
     Retired { sector: u32, erasures: u32 },
-    /// A part of an area cannot be found or read.
+    /// A part of an area cannot be found or read; reported at each start while the area exists.
     Damaged(Area),
     /// The most worn sector has used another tenth of its rated erasures.
     Worn { used_percent: u8 },

@@ -108,7 +108,7 @@ impl Head {
         let owners = || owners.chunks_exact(OWNER_BYTES);
         let owner = owners().find_map(|owner| Owner::from_body(checked(owner)?));
         // Giving up clears the checksum alone, so the rest still says what ended.
-        let ended = owners().find_map(|owner| Owner::from_body(owner.strip_suffix(&[0; 4])?));
+        let ended = owners().find_map(|owner| Owner::from_body(cleared(owner)?));
         let ended = ended.filter(|ended| owner.is_none() && ended.offset == 0);
         Ok(Self {
             // The checksum of four blank bytes is blank too.
@@ -125,6 +125,13 @@ impl Head {
 fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
     (crc32(&[body]) == u32::from_le_bytes(*crc)).then_some(body)
+}
+
+/// The bytes before the checksum, if bits of it were cleared; in a worn sector maybe not all.
+fn cleared(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    let (crc, correct) = (u32::from_le_bytes(*crc), crc32(&[body]));
+    (crc != correct && crc & correct == crc).then_some(body)
 }
 
 /// Erases a sector and writes its number of erasures.

@@ -193,10 +193,7 @@ impl<F: Flash> Partition<F> {
         let mut lives_left = Vec::new();
         for (owner, sector) in &losers {
             match self.release(*sector, 0) {
-                Ok(()) if self.sectors[index(*sector)].state == State::Held => {
-                    self.state(*sector).state = State::Free;
-                }
-                Ok(()) => {}
+                Ok(()) => self.set_free(*sector),
                 Err(Fault::Closed) => return Err(OpenError::Chip(Fault::Closed)),
                 Err(_) => lives_left.push(owner.life),
             }
@@ -232,9 +229,11 @@ impl Heads {
     fn check(&self) -> Result<(), OpenError> {
         let unreadable = self.unreadable.len();
         // A node without a ledger would begin at zero and use counters twice.
+        let is_area = |(owner, _): &&Claim| owner.name != Name::Retired;
         let is_ledger =
             |(owner, _): &Claim| matches!(owner.name, Name::Area(Area::Copy(Thing::Ledger, _)));
-        let has_no_ledger = !self.claims.is_empty() && !self.claims.iter().any(is_ledger);
+        let mut areas = self.claims.iter().filter(is_area).peekable();
+        let has_no_ledger = areas.peek().is_some() && !areas.any(is_ledger);
         if unreadable > UNREADABLE_MAX || unreadable > 0 && has_no_ledger {
             return Err(OpenError::Unreadable(unreadable));
         }

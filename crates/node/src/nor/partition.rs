@@ -242,13 +242,27 @@ impl<F: Flash> Partition<F> {
                     let extent = &mut self.areas[at];
                     (extent.life, extent.tail) = (life, DATA_FROM);
                     extent.parts.push(Part { sector, offset, len: 0 });
-                    return former.map_or(Ok(()), |former| self.note_next(former.sector));
+                    return former.map_or(Ok(()), |former| self.leave(at, former));
                 }
                 Err(Fault::Closed) => return Err(Fault::Closed),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// Leaves a part behind, because the area goes on in another sector.
+    fn leave(&mut self, at: usize, former: Part) -> Result<(), Fault> {
+        if former.len > 0 {
+            return self.note_next(former.sector);
+        }
+        // The other one is at the same place. If this one cannot be released, the area's erasure
+        // does that.
+        if self.release(former.sector, 0).is_ok() {
+            self.areas[at].parts.retain(|part| part.sector != former.sector);
+            self.set_free(former.sector);
+        }
+        Ok(())
     }
 
     pub(super) fn next_serial(&mut self) -> u32 {
@@ -304,31 +318,37 @@ impl<F: Flash> Partition<F> {
         let at = self.place(name).ok_or(Fault::Failed)?;
         let extent = &mut self.areas[at];
         extent.is_doubtful = true;
-        let life = extent.life;
-        let sectors: Vec<u32> = extent.parts.iter().map(|part| part.sector).collect();
-        if let Some(first) = sectors.first() {
-            self.release(*first, life)?;
+        let (life, parts) = (extent.life, extent.parts.clone());
+        // All at the first place, should there be one without bytes.
+        let first = parts.first().map(|part| part.offset);
+        for part in parts.iter().filter(|part| Some(part.offset) == first) {
+            self.release(part.sector, life)?;
         }
         // Without its first sector the area is gone.
         let at = self.place(name).ok_or(Fault::Failed)?;
         self.areas.swap_remove(at);
-        self.end(&sectors);
+        self.end(&parts);
         Ok(())
     }
 
     /// Frees the sectors of an area whose first one was released. If one of them cannot be
     /// released, none is used before the next start, which still finds the first and knows from it
     /// that the others are free.
-    pub(super) fn end(&mut self, sectors: &[u32]) {
+    fn end(&mut self, parts: &[Part]) {
         let mut are_released = true;
-        for sector in sectors.iter().skip(1) {
-            are_released &= self.release(*sector, 0).is_ok();
+        for part in parts.iter().skip(1) {
+            are_released &= self.release(part.sector, 0).is_ok();
         }
-        for sector in sectors.iter().filter(|_| are_released) {
-            let state = self.state(*sector);
-            if state.state == State::Held {
-                state.state = State::Free;
-            }
+        for part in parts.iter().filter(|_| are_released) {
+            self.set_free(part.sector);
+        }
+    }
+
+    /// Frees a sector that was released, unless it was retired by that.
+    pub(super) fn set_free(&mut self, sector: u32) {
+        let state = self.state(sector);
+        if state.state == State::Held {
+            state.state = State::Free;
         }
     }
 

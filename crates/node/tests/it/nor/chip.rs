@@ -56,12 +56,19 @@ pub(crate) struct Chip(Rc<RefCell<Silicon>>);
 struct Silicon {
     bytes: Vec<u8>,
     ops: Vec<Op>,
-    /// Number of operations so far, failed ones included.
+    /// Number of operations so far, kept or not.
     op_count: usize,
     erasures: Vec<u32>,
     failures: BTreeMap<usize, Failure>,
     /// Operation that fails once, and how.
     flaw: Option<(usize, Failure)>,
+    /// Operation in which the power fails, and the place in it.
+    cut: Option<(usize, usize)>,
+    is_off: bool,
+    keeps_ops: bool,
+    /// Every so many operations the chip's contents after a cut in one are kept.
+    image_each: Option<usize>,
+    images: Vec<(usize, Vec<u8>)>,
 }
 
 impl Chip {
@@ -71,7 +78,7 @@ impl Chip {
 
     pub(crate) fn holding(bytes: Vec<u8>) -> Self {
         let erasures = vec![0; bytes.len() / SECTOR];
-        let silicon = Silicon { bytes, erasures, ..Silicon::default() };
+        let silicon = Silicon { bytes, erasures, keeps_ops: true, ..Silicon::default() };
         Self(Rc::new(RefCell::new(silicon)))
     }
 
@@ -91,9 +98,28 @@ impl Chip {
         self.0.borrow().erasures.clone()
     }
 
+    /// Does not remember operations, which would take much memory in a long life.
+    pub(crate) fn forget_ops(&self) {
+        self.0.borrow_mut().keeps_ops = false;
+    }
+
+    /// Keeps what a cut would leave, in one of this many operations.
+    pub(crate) fn take_images(&self, each: usize) {
+        self.0.borrow_mut().image_each = Some(each);
+    }
+
+    /// What cuts would have left, each with the number of operations before it.
+    pub(crate) fn images(&self) -> Vec<(usize, Vec<u8>)> {
+        self.0.borrow().images.clone()
+    }
+
     /// Makes a sector fail for good.
     pub(crate) fn fail(&self, sector: usize, failure: Failure) {
         self.0.borrow_mut().failures.insert(sector, failure);
+    }
+
+    pub(crate) fn failures(&self) -> BTreeMap<usize, Failure> {
+        self.0.borrow().failures.clone()
     }
 
     pub(crate) fn heal(&self) {
@@ -104,6 +130,22 @@ impl Chip {
     pub(crate) fn fail_once(&self, after: usize, failure: Failure) {
         let mut state = self.0.borrow_mut();
         state.flaw = Some((state.op_count + after, failure));
+    }
+
+    /// Switches the power off in the operation after this many more.
+    pub(crate) fn cut_in(&self, after: usize, place: usize) {
+        let mut state = self.0.borrow_mut();
+        state.cut = Some((state.op_count + after, place));
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.0.borrow().is_off
+    }
+
+    /// Switches the power on; operations that were to fail do not.
+    pub(crate) fn power_on(&self) {
+        let mut state = self.0.borrow_mut();
+        (state.is_off, state.cut, state.flaw) = (false, None, None);
     }
 
     /// Changes bits of a byte.
@@ -118,10 +160,25 @@ impl Chip {
 }
 
 impl Silicon {
-    /// Carries out an operation, unless it fails.
+    /// Carries out an operation, unless it fails or the power does.
     fn act(&mut self, sector: usize, op: Op) -> Result<(), Fault> {
+        if self.is_off {
+            return Err(Fault::Closed);
+        }
         let number = self.op_count;
         self.op_count += 1;
+        if let Some((at, place)) = self.cut
+            && at == number
+        {
+            op.cut(&mut self.bytes, place % op.cuts());
+            self.is_off = true;
+            return Err(Fault::Closed);
+        }
+        if self.image_each.is_some_and(|each| number.is_multiple_of(each)) {
+            let mut image = self.bytes.clone();
+            op.cut(&mut image, number % op.cuts());
+            self.images.push((number, image));
+        }
         let flaw = self.flaw.filter(|(at, _)| *at == number).map(|(_, failure)| failure);
         match flaw.or_else(|| self.failures.get(&sector).copied()) {
             Some(failure) => self.act_badly(&op, failure)?,
@@ -130,7 +187,9 @@ impl Silicon {
         if matches!(op, Op::Erase(_)) {
             self.erasures[sector] += 1;
         }
-        self.ops.push(op);
+        if self.keeps_ops {
+            self.ops.push(op);
+        }
         Ok(())
     }
 
@@ -166,6 +225,9 @@ impl Flash for Chip {
     fn read(&self, address: u32, buffer: &mut [u8]) -> Result<(), Fault> {
         let at = usize::try_from(address).unwrap();
         let state = self.0.borrow();
+        if state.is_off {
+            return Err(Fault::Closed);
+        }
         if state.failures.get(&(at / SECTOR)) == Some(&Failure::Dead) {
             return Err(Fault::Unreadable);
         }

@@ -311,7 +311,8 @@ fn too_few_good_sectors_are_an_error_that_says_so() {
 fn a_chip_that_fails_for_a_while_costs_no_sector() {
     let chip = Chip::blank(16);
     let (nor, bytes) = three_sectors(&chip);
-    for failure in Failure::ALL {
+    // Where only ends of sectors fail, they fail by themselves: the beginnings work.
+    for failure in Failure::ALL.into_iter().filter(|failure| *failure != Failure::WeakEnd) {
         (0..16).for_each(|sector| chip.fail(sector, failure));
         for _ in 0..10 {
             let _ = nor.append(SECOND, &pattern(1, 5_000));
