@@ -9,7 +9,8 @@
 //!
 //! An area is erased by clearing the owner in the heads of its sectors, the first sector's first,
 //! so that a cut in between leaves no part of it; the sectors themselves are erased when they are
-//! used again. The free sector with the fewest erasures is used first, so that sectors wear evenly.
+//! used again. The free sector with the fewest erasures is used first, and what holds still moves
+//! once the others are ahead, so that all sectors wear evenly.
 //!
 //! A sector that fails is retired for good. What a sector loses is a hole in its area, which cannot
 //! be read; the rest of the area can. Bits that changed later are not detected here: the
@@ -19,6 +20,7 @@ mod chip;
 mod event;
 mod frame;
 mod head;
+mod level;
 mod mount;
 mod partition;
 mod retire;

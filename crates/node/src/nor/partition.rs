@@ -229,6 +229,10 @@ impl<F: Flash> Partition<F> {
 
     /// Adds one sector to an area: the least worn free one that works.
     fn grow(&mut self, at: usize) -> Result<(), Fault> {
+        // Not for the list, which a move may need.
+        if self.areas[at].name != Name::Retired {
+            self.level()?;
+        }
         let extent = &self.areas[at];
         let (name, offset, former) = (extent.name, extent.len, extent.parts.last().copied());
         let mut failure = Fault::Full;

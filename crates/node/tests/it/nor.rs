@@ -4,6 +4,7 @@ mod chip;
 mod failing;
 mod lives;
 mod model;
+mod wear;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use ecowatt_model::{BootEpoch, SourceNumber};
@@ -111,29 +112,4 @@ fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
         }
         op.apply(&mut image);
     }
-}
-
-#[test]
-fn a_year_of_quarter_hours_wears_the_sectors_alike() {
-    let chip = Chip::blank(64);
-    chip.forget_ops();
-    let nor = Nor::open(chip.clone()).unwrap();
-    for batch in 0..365 * 96 {
-        for _ in 0..3 {
-            nor.append(journal(batch), &[7; 70]).unwrap();
-        }
-        nor.append(Area::Segment(u64::from(batch / 8)), &[5; 450]).unwrap();
-        if batch > 0 {
-            nor.erase(journal(batch - 1)).unwrap();
-        }
-        if batch % 8 == 7 {
-            nor.erase(Area::Segment(u64::from(batch / 8))).unwrap();
-        }
-    }
-    let wear = nor.wear();
-    let counted = chip.erasures().iter().map(|count| u64::from(*count)).sum::<u64>();
-    println!("{wear:?} over 64 sectors");
-    assert_eq!(wear.total, counted);
-    assert!(wear.max <= wear.min + wear.min / 10 && wear.total < 45_000, "{wear:?}");
-    assert_eq!(Nor::open(chip).unwrap().wear(), wear);
 }
