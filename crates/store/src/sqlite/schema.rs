@@ -11,7 +11,7 @@ use super::failure::cause;
 use crate::OpenError;
 
 /// All migrations, oldest first. Released ones are never edited.
-const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("v1.sql")];
 
 /// "EcoW".
 pub(super) const APPLICATION_ID: u32 = 0x4563_6f57;
