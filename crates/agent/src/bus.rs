@@ -7,6 +7,7 @@
 //! clock.
 
 mod guard;
+mod latency;
 mod line;
 
 use std::time::Duration;
@@ -131,7 +132,7 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 /// How long to listen for unrequested bytes. They are noticed as soon as the executor polls, which
 /// this time makes sure of.
 const LISTEN: Duration = Duration::from_millis(2);
-/// Longest wait for a busy bus to fall silent.
+/// Longest wait for a busy bus to fall silent, beyond the time that its answers take.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Most bytes after an answer that are inspected: two of the longest frames.
 const FOLLOWING_MAX: usize = 512;
@@ -235,15 +236,14 @@ impl Bus {
         // the words look newer than they are.
         done.began = self.clock.mono();
         let sent = self.world.mono();
-        let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
-        line.write_all(exchange.bytes()).await?;
-        let (answer, behind) = self.receive(job, &mut exchange, sent).await?;
-        done.latency = self.world.mono().since(sent);
-        let answer = self.judge(job, &exchange, answer, behind, sent).await?;
+        let answer = self.ask(job, &mut exchange, sent, done).await.inspect_err(|_| {
+            // A gateway may send the answer on the next connection.
+            self.guard.gave_up(job.unit, sent);
+        })?;
         match answer {
             Answer::Words(_) | Answer::Exception(_) => {
                 self.silent_exchanges = 0;
-                self.guard.answered(done.latency);
+                self.guard.answered(job.unit, done.latency);
             }
             // The beginning of the next frame is unknown.
             Answer::Garbled if self.address.framing() == Framing::Tcp => self.line = None,
@@ -258,6 +258,21 @@ impl Bus {
             }
         }
         Ok(answer)
+    }
+
+    /// Sends a request and waits for its answer. Fails if the connection breaks.
+    async fn ask(
+        &mut self,
+        job: &Job,
+        exchange: &mut Transaction,
+        sent: MonoMs,
+        done: &mut Done,
+    ) -> std::io::Result<Answer> {
+        let Some(line) = self.line.as_mut() else { return Ok(Answer::Unreachable) };
+        line.write_all(exchange.bytes()).await?;
+        let (answer, behind) = self.receive(job, exchange, sent).await?;
+        done.latency = self.world.mono().since(sent);
+        self.judge(job, exchange, answer, behind, sent).await
     }
 
     /// Receives until there is an answer or none can come. Also returns how many of the last bytes
@@ -335,23 +350,22 @@ impl Bus {
                 // If a request of another master precedes the answer, the answer is to that
                 // request.
                 let is_alone = exchange.skipped() < FRAME_MIN;
-                if is_alone && self.is_last(job.unit, exchange.frame(), behind).await? {
+                if is_alone && self.is_last(job.unit, exchange.frame(), behind, sent).await? {
                     return Ok(answer);
                 }
                 self.note_stray();
-                if !is_alone {
+                if is_alone {
+                    self.guard.misheard(job.unit, self.last_byte);
+                } else {
                     self.guard.gave_up(job.unit, sent);
                 }
                 Ok(Answer::Garbled)
             }
-            Answer::Garbled => {
-                self.guard.gave_up(job.unit, sent);
-                if exchange.skipped() >= FRAME_MIN {
-                    self.note_stray();
-                }
+            Answer::Garbled if exchange.skipped() >= FRAME_MIN => {
+                self.guard.misheard(job.unit, self.last_byte);
                 Ok(answer)
             }
-            Answer::Timeout | Answer::OtherNumber => {
+            Answer::Garbled | Answer::Timeout | Answer::OtherNumber => {
                 self.guard.gave_up(job.unit, sent);
                 Ok(answer)
             }
@@ -367,8 +381,10 @@ impl Bus {
     async fn fall_silent(&mut self, unit: u8) -> std::io::Result<bool> {
         let now = self.world.mono();
         let mut until = now.plus(self.guard.late_for(unit, now).max(LISTEN));
-        let latest = until.plus(DRAIN_MAX);
-        let hush = self.address.hush();
+        // What is heard may be a request, whose answer would pass for ours if ours is lost.
+        let usual = self.guard.usual_for(unit);
+        let latest = until.plus(DRAIN_MAX + usual);
+        let mut hush = self.address.hush();
         let mut come = 0;
         loop {
             let Some(line) = self.line.as_mut() else { return Ok(false) };
@@ -380,9 +396,11 @@ impl Bus {
             self.last_byte = self.world.mono();
             if come >= FRAME_MIN {
                 come = 0;
+                hush = hush.max(usual);
                 self.note_stray();
             }
             if self.last_byte >= latest {
+                self.guard.crowded(unit, usual / 2);
                 return Ok(false);
             }
             let late = self.guard.late_for(unit, self.last_byte);
@@ -392,7 +410,13 @@ impl Bus {
 
     /// Whether no different answer follows: of two, it is unknown which is ours. A gateway that
     /// repeats an answer does no harm.
-    async fn is_last(&mut self, unit: u8, frame: &[u8], behind: usize) -> std::io::Result<bool> {
+    async fn is_last(
+        &mut self,
+        unit: u8,
+        frame: &[u8],
+        behind: usize,
+        sent: MonoMs,
+    ) -> std::io::Result<bool> {
         let doubt = self.guard.doubt_for(unit, self.world.mono());
         if doubt.is_zero() && behind == 0 {
             return Ok(true);
@@ -410,18 +434,25 @@ impl Bus {
                 Ok(Ok(read)) => {
                     self.last_byte = self.world.mono();
                     others.extend_from_slice(&self.buffer[..read]);
+                    if is_different(&others, frame) {
+                        break;
+                    }
                     until = until.max(self.last_byte.plus(self.address.hush()));
                 }
-                // Some gateways close the connection after each answer.
-                Ok(Err(_)) => self.line = None,
+                // Some gateways close the connection after each answer. If this one was another
+                // master's, ours must not arrive on the next connection.
+                Ok(Err(_)) => {
+                    self.line = None;
+                    tokio::time::sleep(wait).await;
+                }
                 Err(_) => break,
             }
         }
-        let mut rest = &others[..];
-        while let Some(behind) = rest.strip_prefix(frame) {
-            rest = behind;
+        let is_spoilt = is_different(&others, frame);
+        if is_spoilt {
+            self.guard.crowded(unit, self.last_byte.since(sent));
         }
-        Ok(rest.len() < FRAME_MIN)
+        Ok(!is_spoilt)
     }
 
     fn note_stray(&mut self) {
@@ -442,6 +473,15 @@ impl Bus {
             tracing::warn!(bus = %self.address, error, "bus cannot be reached");
         }
     }
+}
+
+/// Whether bytes contain more than repetitions of a frame, the last of which may be cut, and noise.
+fn is_different(bytes: &[u8], frame: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(behind) = rest.strip_prefix(frame) {
+        rest = behind;
+    }
+    rest.len() >= FRAME_MIN && !frame.starts_with(rest)
 }
 
 /// Converts the progress of an exchange to an answer; none while the exchange goes on.

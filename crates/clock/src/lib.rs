@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ecowatt_model::{MonoMs, UnixMs};
+use tokio::time::Instant;
 
 /// Tells the time and sleeps, at the speed chosen for the process.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    base: std::time::Instant,
+    /// Of the executor, whose time a test may stop and move.
+    base: Instant,
     base_unix: Option<UnixMs>,
     speed: f64,
     /// Set by a [`ClockDriver`]; overrides the other fields.
@@ -120,8 +122,8 @@ impl ClockDriver {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
-fn instant_now() -> std::time::Instant {
-    std::time::Instant::now()
+fn instant_now() -> Instant {
+    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]

@@ -300,8 +300,13 @@ fn open_serial(serial: &Serial) -> io::Result<AsyncFd<File>> {
     termios::tcsetattr(&port, OptionalActions::Now, &settings)?;
     // Discard what the port received before it was opened.
     termios::tcflush(&port, QueueSelector::IFlush)?;
-    #[expect(deprecated, reason = "its successor is unsafe; a File keeps what that asks for")]
-    AsyncFd::new(port)
+    watch(port)
+}
+
+/// Registers a file with the executor; it must not block.
+#[expect(deprecated, reason = "its successor is unsafe; a File keeps what that asks for")]
+pub(super) fn watch(file: File) -> io::Result<AsyncFd<File>> {
+    AsyncFd::new(file)
 }
 
 #[cfg(test)]

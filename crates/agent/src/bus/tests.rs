@@ -1,5 +1,7 @@
 //! Buses against scripted inverters and gateways on real sockets and lines.
 
+mod simulated;
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -36,6 +38,12 @@ fn after(ms: u64, bytes: Vec<u8>) -> (Duration, Vec<u8>) {
 fn rtu_answer(request: &[u8]) -> Vec<u8> {
     let (address, count) = (word(request, 2), word(request, 4));
     answer_with(Framing::Rtu, 0, &(0..count).map(|i| BASE + address + i).collect::<Vec<_>>())
+}
+
+/// Another master's request for one register.
+fn foreign_request() -> Vec<u8> {
+    let request = [UNIT, 3, 0, 7, 0, 1];
+    [&request[..], &ecowatt_modbus::crc16(&request).to_le_bytes()].concat()
 }
 
 fn answer_with(framing: Framing, transaction: u16, words: &[u16]) -> Vec<u8> {
@@ -250,13 +258,9 @@ async fn a_second_master_behind_the_gateway_is_told_apart() {
 
 #[tokio::test]
 async fn a_foreign_request_on_the_line_tells_whose_the_answer_is() {
-    let mut bus = line(|number, request| {
-        let foreign = [UNIT, 3, 0, 7, 0, 1];
-        let crc = ecowatt_modbus::crc16(&foreign).to_le_bytes();
-        match number {
-            1 => vec![at_once([&foreign[..], &crc, &answer_with(Framing::Rtu, 0, &[9])].concat())],
-            _ => vec![at_once(rtu_answer(request))],
-        }
+    let mut bus = line(|number, request| match number {
+        1 => vec![at_once([foreign_request(), answer_with(Framing::Rtu, 0, &[9])].concat())],
+        _ => vec![at_once(rtu_answer(request))],
     });
     assert_eq!(read(&mut bus, 0, 1).await, right(0, 1));
     assert_eq!(read(&mut bus, 1, 1).await, Answer::Garbled);
@@ -355,6 +359,39 @@ async fn a_gateway_without_transaction_numbers_is_named_and_can_be_used() {
     };
     let mut lenient = bus(Address::UnnumberedTcp(gateway(12, late, |_| {})));
     assert!(read_many(&mut lenient, 8).await >= 4);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_on_the_next_connection_shifts_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut unanswered, mut has_broken): (Option<Vec<u8>>, bool) = (None, false);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // The answer to the request at which the connection broke.
+            if let Some(request) = unanswered.take() {
+                std::thread::sleep(Duration::from_millis(200));
+                stream.write_all(&rtu_answer(&request)).unwrap();
+            }
+            let mut request = vec![0; 8];
+            while stream.read_exact(&mut request).is_ok() {
+                if word(&request, 2) == 3 && !has_broken {
+                    (unanswered, has_broken) = (Some(request), true);
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(600));
+                if stream.write_all(&rtu_answer(&request)).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let mut bus = bus(Address::RtuOverTcp(address));
+    for address in 0..8 {
+        let answer = read_within(&mut bus, address, 1, PACE.answer_max).await;
+        assert_eq!(answer, right(address, 1), "register {address}");
+    }
 }
 
 #[tokio::test]
