@@ -1,6 +1,7 @@
 //! Buses against scripted inverters and gateways on real sockets and lines.
 
 mod simulated;
+mod units;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
