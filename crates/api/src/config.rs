@@ -121,7 +121,7 @@ pub struct SettingStatus {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(example = 0)]
     pub inverter: Option<u8>,
-    /// Absent if it is left to the device's own configuration.
+    /// Absent if the value for all inverters or the device's own configuration decides.
     pub desired: Option<SettingValue>,
     /// As the device last reported it.
     pub in_use: Option<SettingValue>,

@@ -50,28 +50,29 @@ pub(super) fn statuses(config: &DeviceConfig) -> Vec<SettingStatus> {
         std::iter::once(alone(setting)).chain(of_inverters.copied()).map(move |key| (setting, key))
     };
     let status = |(setting, key): (&'static Setting, SettingKey)| {
-        let wanted = desired.0.get(&key).copied();
+        let own = desired.0.get(&key).copied();
+        // What has no value of its own has that for all inverters, whose key is the same otherwise.
+        let decisive = if own.is_some() { key } else { alone(setting) };
         let used = used(desired, in_use, key);
-        let state = match wanted {
-            Some(wanted) => state_of(config, reported, key, wanted, used),
-            None if is_being_unset(config, key) => SettingState::Pending,
+        let state = match desired.0.get(&decisive) {
+            _ if own.is_none() && is_being_unset(config, key) => SettingState::Pending,
+            Some(wanted) if used == Some(*wanted) || has_no_user(desired, in_use, key) => {
+                SettingState::InUse
+            }
+            Some(_) => undone(config, reported, decisive),
             None => SettingState::OwnConfiguration,
         };
-        SettingStatus { setting, key, desired: wanted, in_use: used, state }
+        SettingStatus { setting, key, desired: own, in_use: used, state }
     };
     SETTINGS.iter().flat_map(keys_of).map(status).collect()
 }
 
-fn state_of(
+/// Returns why a desired value is not in use.
+fn undone(
     config: &DeviceConfig,
     reported: Option<&ReportedConfig>,
     key: SettingKey,
-    wanted: u32,
-    used: Option<u32>,
 ) -> SettingState {
-    if used == Some(wanted) {
-        return SettingState::InUse;
-    }
     let Some(reported) = reported.filter(|_| !config.is_pending()) else {
         return SettingState::Pending;
     };
@@ -99,6 +100,15 @@ fn used(desired: &Settings, in_use: &Settings, key: SettingKey) -> Option<u32> {
     let mut values = of_inverters.map(|(_, value)| *value);
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
+}
+
+/// Whether every inverter that the device reports has a value of its own, so that the one for all
+/// has nothing to apply to.
+fn has_no_user(desired: &Settings, in_use: &Settings, key: SettingKey) -> bool {
+    let mut of_setting = in_use.0.keys().filter(|held| held.setting == key.setting).peekable();
+    key.source.is_none()
+        && of_setting.peek().is_some()
+        && of_setting.all(|held| held.source.is_some() && desired.0.contains_key(held))
 }
 
 /// Whether the device still has a value that is no longer desired.

@@ -101,6 +101,17 @@ fn inverters_have_values_of_their_own_or_that_of_all() {
     }
     let differ = config(wanted, 2, &[(1, Some(0), 5_000), (1, Some(1), 5_000), (1, Some(2), 7)]);
     assert_eq!((state(&differ, 1, None), state(&differ, 1, Some(1))), (NotUsed, NotUsed));
+    // An inverter without a value of its own follows the one for all.
+    let follows = config(&[(1, None, 5_000)], 2, &[(1, Some(0), 5_000), (1, Some(1), 9_000)]);
+    assert_eq!((state(&follows, 1, Some(0)), state(&follows, 1, Some(1))), (InUse, NotUsed));
+    let mut refusing = follows.clone();
+    let reason = SettingRefusal::OutOfBounds;
+    let refused = RefusedSetting { key: key(1, None), reason };
+    refusing.report.as_mut().unwrap().reported.refused.push(refused);
+    assert_eq!(state(&refusing, 1, Some(1)), SettingState::Refused(reason));
+    // The value for all applies to none here.
+    let all_have_own = config(wanted, 2, &[(1, Some(1), 1_000)]);
+    assert_eq!(state(&all_have_own, 1, None), InUse);
     let keys = statuses(&differ).iter().map(|status| status.key).take(5).collect::<Vec<_>>();
     let order = [(1, None), (1, Some(0)), (1, Some(1)), (1, Some(2)), (2, None)];
     assert_eq!(keys, order.map(|(setting, source)| key(setting, source)));
