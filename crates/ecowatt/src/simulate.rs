@@ -46,6 +46,9 @@ pub(crate) struct SimulateArgs {
     /// Seconds between two uploads.
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(10..=86_400))]
     upload_s: u64,
+    /// Mean hours between two changes of the settings of a device; 0 changes none.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(0..=720))]
+    settings_h: u64,
     /// Use one thread instead of two. The result is the same.
     #[arg(long)]
     one_thread: bool,
@@ -81,6 +84,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
     let scenario = Scenario {
         sample_interval: Duration::from_secs(args.sample_s),
         upload_interval: Duration::from_secs(args.upload_s),
+        settings_every: (args.settings_h > 0).then(|| Duration::from_secs(args.settings_h * 3_600)),
         traced: args.trace,
         ..Scenario::new(first, args.devices, args.days, faults)
     };

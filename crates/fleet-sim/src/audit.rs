@@ -2,14 +2,15 @@
 //! sampled.
 
 mod energy;
+mod settings;
 
 use ecowatt_codec::State;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_store::{
-    Aggregate, Block, ENERGY_POINT, EnergyFigure, InverterState, LocalDate, POWER_POINT, Store,
-    StoreError, TimeQuality, TimeRange, limits,
+    Aggregate, Block, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterState, LocalDate,
+    POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
 };
 use ecowatt_wire::SourceState;
 
@@ -25,6 +26,7 @@ pub(crate) struct Held {
     states: Vec<(SourceNumber, InverterState)>,
     /// Rows of roll-ups that change when they are rebuilt from the blocks.
     rows_changed: u64,
+    config: DeviceConfig,
 }
 
 struct HeldSource {
@@ -135,7 +137,8 @@ pub(crate) async fn hold(
     } else {
         0
     };
-    Ok(Held { sources: held, states, rows_changed })
+    let config = store.find_config(device).await?;
+    Ok(Held { sources: held, states, rows_changed, config })
 }
 
 /// Compares the store with the device's truth; violations are noted with the device.
@@ -176,6 +179,7 @@ pub(crate) fn check(
         let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
         device.violate(end, Invariant::StatesArrive, detail);
     }
+    settings::check(device, &held.config, end);
     if held.rows_changed > 0 {
         let detail = format!("{} rows come out otherwise", held.rows_changed);
         device.violate(end, Invariant::RebuildChangesNothing, detail);

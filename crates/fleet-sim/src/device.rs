@@ -11,6 +11,7 @@ mod cycle;
 mod exchange;
 mod medium;
 mod power;
+mod reports;
 mod states;
 mod trouble;
 
@@ -40,6 +41,7 @@ pub use counts::DeviceCounts;
 use cycle::Line;
 use exchange::InFlight;
 use medium::Medium;
+use reports::Reports;
 use states::States;
 use trouble::Relief;
 
@@ -94,6 +96,7 @@ pub(crate) struct Device {
     kid: Kid,
     keys: LinkKeys,
     states: States,
+    reports: Reports,
     life: Life,
     horizon: UnixMs,
     trouble_at: UnixMs,
@@ -194,6 +197,7 @@ impl Device {
             kid: *kid,
             keys: LinkKeys::derive(key, *kid),
             states: States::default(),
+            reports: Reports::default(),
             life: Life::Off { until: first_start },
             horizon: START,
             reliefs: BTreeMap::new(),
@@ -252,6 +256,11 @@ impl Device {
 
     pub(crate) fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// Returns the settings that it has reported.
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Returns the state of each inverter at the end.

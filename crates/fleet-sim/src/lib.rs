@@ -11,6 +11,7 @@ mod device;
 pub mod disk;
 mod fleetwide;
 mod network;
+mod operator;
 pub mod plant;
 pub mod random;
 mod report;

@@ -200,6 +200,7 @@ impl fmt::Display for Report {
             join(&[devices.clocks_unset, devices.clocks_wrong, server.clock_steps]),
         ));
         rows.push(("batches packed by the server", grouped(server.packed)));
+        rows.push(("changes of settings", grouped(server.settings_changed)));
         rows.push(("partitions", grouped(devices.partitions)));
         rows.push(("messages and replies lost", grouped(network.lost)));
         rows.push(("  doubled", grouped(network.doubled)));

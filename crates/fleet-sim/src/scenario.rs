@@ -28,6 +28,8 @@ pub struct Scenario {
     pub faults: Level,
     pub sample_interval: Duration,
     pub upload_interval: Duration,
+    /// Mean time between two changes of the settings of one device; `None` for no changes.
+    pub settings_every: Option<Duration>,
     /// The report has the whole trace of this device. It changes nothing else.
     pub traced: Option<DeviceNumber>,
 }
@@ -81,6 +83,7 @@ impl Scenario {
             faults,
             sample_interval: Duration::from_secs(60),
             upload_interval: Duration::from_secs(900),
+            settings_every: None,
             traced: None,
         }
     }

@@ -24,6 +24,7 @@ use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Sto
 use crate::disk::Disk;
 use crate::fleetwide::{FAR, after};
 use crate::network::{Answer, Message, Response};
+use crate::operator::Operator;
 use crate::random::Random;
 use crate::scenario::{Level, Rates, START, Scenario};
 use crate::trace::{Digest, Instant};
@@ -63,6 +64,8 @@ pub struct ServerCounts {
     pub clock_steps: u64,
     /// Batches that were packed.
     pub packed: u64,
+    /// Changes of settings that the operator knows to be made.
+    pub settings_changed: u64,
     /// Messages by outcome.
     pub answered: u64,
     pub busy: u64,
@@ -83,6 +86,7 @@ impl ServerCounts {
         self.disk_failing += other.disk_failing;
         self.clock_steps += other.clock_steps;
         self.packed += other.packed;
+        self.settings_changed += other.settings_changed;
         self.answered += other.answered;
         self.busy += other.busy;
         self.stale += other.stale;
@@ -143,6 +147,7 @@ pub(crate) struct Server {
     astray_at: UnixMs,
     disk_well_at: Option<UnixMs>,
     pack_at: UnixMs,
+    operator: Operator,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
@@ -193,6 +198,7 @@ impl Server {
             started_at: START,
             disk_well_at: None,
             pack_at: UnixMs(START.0 + PACK_EVERY_MS),
+            operator: Operator::new(&scenario),
             pending: BTreeMap::new(),
             counts: ServerCounts::default(),
             digest: Digest::default(),
@@ -257,8 +263,8 @@ impl Server {
             let well = self.disk_well_at.unwrap_or(FAR);
             let right = self.clock_right_at.unwrap_or(FAR);
             let calm = if self.rates.server_trouble_ms > 0 { self.scenario.calm_at() } else { FAR };
-            let next =
-                restart.min(well).min(right).min(self.trouble_at).min(self.astray_at).min(calm);
+            let troubles = self.trouble_at.min(self.astray_at).min(calm);
+            let next = restart.min(well).min(right).min(troubles).min(self.operator.at());
             if next > now {
                 return Ok(());
             }
@@ -283,6 +289,8 @@ impl Server {
                 self.clock_right_at = None;
             } else if next == restart {
                 self.restart(next, out)?;
+            } else if next == self.operator.at() {
+                self.operate(next);
             } else if next == self.astray_at {
                 self.go_astray(next);
             } else {
@@ -358,6 +366,22 @@ impl Server {
         let packed = drive(&up.stepper, pack_all(&up.store, before, Duration::ZERO));
         self.counts.packed += packed.as_ref().copied().unwrap_or(0);
         self.digest.add(packed.unwrap_or(u64::MAX));
+        if self.disk.is_off() {
+            self.lose_power(now);
+        }
+    }
+
+    /// Lets the operator change settings. After an error the operator cannot know whether the change
+    /// was made; the next message shows what is wrong with the server.
+    fn operate(&mut self, now: UnixMs) {
+        let edit = self.operator.change(number);
+        let Some(up) = &self.up else { return };
+        let _entered = self.runtime.enter();
+        let by = By::new("simulation", UnixMs(now.0 + self.clock_error_ms));
+        let edited = drive(&up.stepper, up.store.edit_config(by, edit));
+        let generation = edited.as_ref().map_or(u32::MAX, |edited| edited.generation.0);
+        self.counts.settings_changed += u64::from(edited.is_ok_and(|edited| edited.is_changed));
+        self.digest.add(u64::from(generation));
         if self.disk.is_off() {
             self.lose_power(now);
         }

@@ -63,6 +63,12 @@ pub enum Invariant {
     RebuildChangesNothing,
     /// What the device core has stored in a slot is handed back to it at the next start.
     KeptIsHandedBack,
+    /// The generation of settings that a device reports never falls, and neither does the one that
+    /// the server has.
+    ReportedNeverFalls,
+    /// A desired configuration is reported within a bound once faults have stopped, each of its
+    /// values in use or refused, or all of them reverted.
+    SettingsArrive,
     /// The device starts whatever a power cut has left on its disk.
     DeviceStarts,
     /// The server starts whatever a power cut has left on its disk.

@@ -340,6 +340,26 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         seed: 2,
     },
     Mutation {
+        name: "server does not store what a device reports of its settings",
+        file: "crates/store/src/ingest.rs",
+        changes: &[("        changes.config = config.is_some();\n", "")],
+        breaks: "ReportedNeverFalls",
+        seed: 1,
+    },
+    Mutation {
+        name: "server loads the desired settings only with the rest of a device's state",
+        file: "crates/store/src/sqlite/load.rs",
+        changes: &[
+            ("    state.desired = row.map_or(Ok(None), |row| desired(row, 27, device))?;\n", ""),
+            (
+                "    state.link = Some(link(row)?);\n",
+                "    state.link = Some(link(row)?);\n    state.desired = desired(row, 27, device)?;\n",
+            ),
+        ],
+        breaks: "SettingsArrive",
+        seed: 1,
+    },
+    Mutation {
         name: "kept slots are not returned at the start",
         file: "crates/device/src/device.rs",
         changes: &[("kept(Slot::Sleep).and_then(Asleep::parse)", "kept(Slot::Sleep).and(None::<Asleep>)")],

@@ -146,6 +146,9 @@ impl Device {
                 }
                 self.check_oldest_dropped(now, &batches);
                 self.check_states(now, &bytes);
+                if let Err(detail) = self.reports.sent(&self.keys, &bytes) {
+                    self.violate(now, Invariant::ReportedNeverFalls, detail);
+                }
                 self.send(now, request.counter, bytes, &batches, out);
             }
             Done::NotComposed { error, .. } => {

@@ -86,6 +86,7 @@ impl Device {
                         if let Some((_, until)) = sent {
                             self.check_clock(now, until, clock_error_ms);
                             self.states.answered();
+                            self.reports.answered();
                         }
                         if clock_error_ms.unsigned_abs() > RIGHT_CLOCK_ERROR_MS {
                             self.truth.misled();

@@ -49,6 +49,17 @@ fn fleet_in_trouble_keeps_every_promise() {
 }
 
 #[test]
+fn settings_change_in_trouble_and_all_arrive() {
+    for seed in 1..=3 {
+        let settings_every = Some(Duration::from_secs(4 * 3_600));
+        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, Level::High) };
+        let report = keeps_every_promise(&scenario);
+        assert!(report.counts.server.settings_changed > 50, "{report}");
+        assert!(report.counts.server.restarts > 3, "{report}");
+    }
+}
+
+#[test]
 fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
     // The records of the first gaps were dropped together with their segments.
     let report = keeps_every_promise(&Scenario::new(2, 10, 2, Level::High));
