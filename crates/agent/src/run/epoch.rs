@@ -656,7 +656,7 @@ impl Epoch {
                 tracing::warn!(
                     %generation,
                     refused,
-                    "settings given up: server not reached with them"
+                    "settings given up: no answer from the server, or too many starts"
                 );
             }
             Event::Settings { generation, state, refused } => {
