@@ -10,9 +10,9 @@ use crate::storage::{AREA_BYTES, Area, Fault, crc32};
 const COUNT_BYTES: usize = 8;
 const OWNER_BYTES: usize = 28;
 const BYTES: usize = COUNT_BYTES + 2 * OWNER_BYTES + 4;
-/// Offset of each owner's checksum in the head.
-const OWNER_CRC_AT: [u32; 2] = [32, 60];
 const OWNER_AT: [u32; 2] = [8, 36];
+/// Offset of the checksum in an owner.
+const OWNER_CRC_AT: u32 = 24;
 /// Offset of the word that is cleared once the area continues in another sector.
 pub(super) const NEXT_AT: u32 = 64;
 /// Where the first frame begins.
@@ -153,12 +153,26 @@ pub(super) fn assign(flash: &impl Flash, sector: u32, owner: Owner) -> Result<()
     Ok(())
 }
 
+/// What the head of a sector that is given up still shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// Nothing.
+    None,
+    /// The life that ends with it.
+    Life(u32),
+}
+
 /// Detaches a sector from its area. A power cut leaves it attached or free; after an error it is
 /// one of both.
-pub(super) fn give_up(flash: &impl Flash, sector: u32) -> Result<(), Fault> {
-    for at in OWNER_CRC_AT {
+pub(super) fn give_up(flash: &impl Flash, sector: u32, trace: Trace) -> Result<(), Fault> {
+    for at in OWNER_AT {
+        let address = sector * SECTOR_BYTES + at;
         // It is enough if the checksums are wrong, which is checked below.
-        if flash.program(sector * SECTOR_BYTES + at, &[0; 4]) == Err(Fault::Closed) {
+        let cleared = match trace {
+            Trace::None => flash.program(address, &[0; OWNER_BYTES]),
+            Trace::Life(_) => flash.program(address + OWNER_CRC_AT, &[0; 4]),
+        };
+        if cleared == Err(Fault::Closed) {
             return Err(Fault::Closed);
         }
     }

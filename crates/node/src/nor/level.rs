@@ -1,7 +1,7 @@
 //! Wear: what holds still must not keep its sector fresh while the others wear out.
 
 use super::chip::{self, CHUNK};
-use super::head::{self, NEXT_AT, Owner};
+use super::head::{self, NEXT_AT, Owner, Trace};
 use super::partition::{Partition, State};
 use super::{Flash, SECTOR_BYTES, index};
 use crate::storage::Fault;
@@ -64,10 +64,10 @@ impl<F: Flash> Partition<F> {
         let copied = head::erase(&self.flash, to, erasures)
             .and_then(|()| self.copy(from.sector, to))
             .and_then(|()| head::assign(&self.flash, to, Owner { name, life, offset, serial }));
-        let moved = copied.and_then(|()| self.release(from.sector, 0));
+        let moved = copied.and_then(|()| self.release(from.sector, Trace::None));
         if moved.is_err() {
             (self.state(from.sector).is_suspect, self.state(to).is_suspect) = (true, true);
-            let is_undone = head::give_up(&self.flash, to).is_ok();
+            let is_undone = head::give_up(&self.flash, to, Trace::None).is_ok();
             self.areas[from.area].is_doubtful |= !is_undone;
             return moved;
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::frame::{Rest, Walk};
-use super::head::{Head, Name, Owner};
+use super::head::{Head, Name, Owner, Trace};
 use super::partition::{Extent, Part, Partition, Sector, State};
 use super::retire::Entry;
 use super::{Event, Flash, OpenError, SECTOR_BYTES, SECTORS_MAX, SECTORS_MIN, index};
@@ -16,6 +16,9 @@ const UNREADABLE_MAX: usize = 4;
 
 /// A head that says that its sector belongs to an area.
 type Claim = (Owner, u32);
+
+/// A sector that a cut left with an owner, and what ends with it.
+type Leftover = (u32, Trace);
 
 /// What the heads say.
 #[derive(Default)]
@@ -39,17 +42,17 @@ impl<F: Flash> Partition<F> {
         let serials = heads.claims.iter().map(|(owner, _)| owner.serial.max(owner.life));
         self.serial = serials.chain(heads.ended.iter().copied()).max().unwrap_or(0);
         heads.claims.sort_unstable();
-        let mut losers = Vec::new();
+        let mut leftovers = Vec::new();
         for claims in heads.claims.chunk_by(|one, next| one.0.name == next.0.name) {
             match claims.first() {
                 Some((owner, _)) if owner.name == Name::Retired => self.adopt_list(claims),
                 Some(_) | None => {
-                    let alive = heads.alive(claims, &mut losers);
+                    let alive = heads.alive(claims, &mut leftovers);
                     self.adopt(&alive, &heads.with_next);
                 }
             }
         }
-        self.finish(losers, &heads)?;
+        self.finish(&leftovers, &heads)?;
         let good = self.sectors.iter().filter(|s| s.state != State::Retired).count();
         if good < SECTORS_MIN {
             return Err(OpenError::WornOut { good, sectors: self.sectors.len() });
@@ -182,20 +185,19 @@ impl<F: Flash> Partition<F> {
     }
 
     /// Finishes what a cut has interrupted.
-    fn finish(&mut self, losers: Vec<Claim>, heads: &Heads) -> Result<(), OpenError> {
+    fn finish(&mut self, leftovers: &[Leftover], heads: &Heads) -> Result<(), OpenError> {
         // The first sectors of ended lives are evidence until the others are free.
-        for (_, sector) in &heads.ends {
-            self.state(*sector).state = State::Held;
-        }
-        for (_, sector) in &losers {
+        let evidence = heads.ends.iter().map(|(_, sector)| sector);
+        for sector in evidence.chain(leftovers.iter().map(|(sector, _)| sector)) {
             self.state(*sector).state = State::Held;
         }
         let mut lives_left = Vec::new();
-        for (owner, sector) in &losers {
-            match self.release(*sector, 0) {
-                Ok(()) => self.set_free(*sector),
-                Err(Fault::Closed) => return Err(OpenError::Chip(Fault::Closed)),
-                Err(_) => lives_left.push(owner.life),
+        for (sector, trace) in leftovers {
+            match (self.release(*sector, *trace), trace) {
+                (Ok(()), _) => self.set_free(*sector),
+                (Err(Fault::Closed), _) => return Err(OpenError::Chip(Fault::Closed)),
+                (Err(_), Trace::Life(life)) => lives_left.push(*life),
+                (Err(_), Trace::None) => {}
             }
         }
         for (life, sector) in &heads.ends {
@@ -218,7 +220,7 @@ impl<F: Flash> Partition<F> {
         }
         for sector in &heads.unreadable {
             self.state(*sector).state = State::Retired;
-            let _ = self.retire(*sector, 0);
+            let _ = self.retire(*sector, Trace::None);
         }
         Ok(())
     }
@@ -229,11 +231,10 @@ impl Heads {
     fn check(&self) -> Result<(), OpenError> {
         let unreadable = self.unreadable.len();
         // A node without a ledger would begin at zero and use counters twice.
-        let is_area = |(owner, _): &&Claim| owner.name != Name::Retired;
+        let mut areas = self.claims.iter().filter(|(owner, _)| owner.name != Name::Retired);
         let is_ledger =
             |(owner, _): &Claim| matches!(owner.name, Name::Area(Area::Copy(Thing::Ledger, _)));
-        let mut areas = self.claims.iter().filter(is_area).peekable();
-        let has_no_ledger = areas.peek().is_some() && !areas.any(is_ledger);
+        let has_no_ledger = areas.clone().next().is_some() && !areas.any(is_ledger);
         if unreadable > UNREADABLE_MAX || unreadable > 0 && has_no_ledger {
             return Err(OpenError::Unreadable(unreadable));
         }
@@ -241,20 +242,21 @@ impl Heads {
     }
 
     /// Chooses among the sectors of one name, which are sorted, those that count.
-    fn alive(&self, claims: &[Claim], losers: &mut Vec<Claim>) -> Vec<Claim> {
+    fn alive(&self, claims: &[Claim], leftovers: &mut Vec<Leftover>) -> Vec<Claim> {
         let mut alive: Vec<Claim> = Vec::new();
         let Some((newest, _)) = claims.last() else { return alive };
         let is_first = |(owner, _): &Claim| owner.life == newest.life && owner.offset == 0;
         // A cut has interrupted its erasure. Otherwise its first sector is lost.
         let is_over = self.ended.contains(&newest.life) && !claims.iter().any(is_first);
         for claim in claims {
-            let (owner, _) = claim;
+            let (owner, sector) = claim;
             if is_over || owner.life != newest.life {
-                losers.push(*claim);
+                leftovers.push((*sector, Trace::Life(owner.life)));
                 continue;
             }
             // Of two sectors at one place, the later one has the higher serial number.
-            losers.extend(alive.pop_if(|(former, _)| former.offset == owner.offset));
+            let former = alive.pop_if(|(former, _)| former.offset == owner.offset);
+            leftovers.extend(former.map(|(_, sector)| (sector, Trace::None)));
             alive.push(*claim);
         }
         alive

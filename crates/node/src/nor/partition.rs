@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::event::Events;
 use super::frame::{self, Walk};
-use super::head::{self, DATA_FROM, Name, Owner};
+use super::head::{self, DATA_FROM, Name, Owner, Trace};
 use super::{Event, Flash, RATED_ERASURES, SECTOR_BYTES, index};
 use crate::storage::Fault;
 
@@ -262,7 +262,7 @@ impl<F: Flash> Partition<F> {
         }
         // The other one is at the same place. If this one cannot be released, the area's erasure
         // does that.
-        if self.release(former.sector, 0).is_ok() {
+        if self.release(former.sector, Trace::None).is_ok() {
             self.areas[at].parts.retain(|part| part.sector != former.sector);
             self.set_free(former.sector);
         }
@@ -289,7 +289,7 @@ impl<F: Flash> Partition<F> {
         if taken.is_err() {
             self.state(sector).is_suspect = true;
             // Otherwise a start would find it beside its substitute; the later one would count.
-            let _ = head::give_up(&self.flash, sector);
+            let _ = head::give_up(&self.flash, sector, Trace::None);
         }
         taken
     }
@@ -326,7 +326,7 @@ impl<F: Flash> Partition<F> {
         // All at the first place, should there be one without bytes.
         let first = parts.first().map(|part| part.offset);
         for part in parts.iter().filter(|part| Some(part.offset) == first) {
-            self.release(part.sector, life)?;
+            self.release(part.sector, Trace::Life(life))?;
         }
         // Without its first sector the area is gone.
         let at = self.place(name).ok_or(Fault::Failed)?;
@@ -341,7 +341,7 @@ impl<F: Flash> Partition<F> {
     fn end(&mut self, parts: &[Part]) {
         let mut are_released = true;
         for part in parts.iter().skip(1) {
-            are_released &= self.release(part.sector, 0).is_ok();
+            are_released &= self.release(part.sector, Trace::None).is_ok();
         }
         for part in parts.iter().filter(|_| are_released) {
             self.set_free(part.sector);
@@ -356,13 +356,12 @@ impl<F: Flash> Partition<F> {
         }
     }
 
-    /// Makes it durable that a sector belongs to no area. One that cannot be changed is retired;
-    /// `life` is the one that ends with it.
-    pub(super) fn release(&mut self, sector: u32, life: u32) -> Result<(), Fault> {
-        match head::give_up(&self.flash, sector) {
+    /// Makes it durable that a sector belongs to no area. One that cannot be changed is retired.
+    pub(super) fn release(&mut self, sector: u32, trace: Trace) -> Result<(), Fault> {
+        match head::give_up(&self.flash, sector, trace) {
             Ok(()) => Ok(()),
             Err(Fault::Closed) => Err(Fault::Closed),
-            Err(_) => self.retire(sector, life),
+            Err(_) => self.retire(sector, trace),
         }
     }
 }

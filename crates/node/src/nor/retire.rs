@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 
 use super::frame::{Frame, Walk};
-use super::head::{self, Name};
+use super::head::{self, Name, Trace};
 use super::partition::{Partition, State};
 use super::{Event, Flash, index};
 use crate::storage::Fault;
@@ -55,7 +55,8 @@ impl Entry {
 
 impl<F: Flash> Partition<F> {
     /// Excludes a sector from use; durable when it returns.
-    pub(super) fn retire(&mut self, sector: u32, life: u32) -> Result<(), Fault> {
+    pub(super) fn retire(&mut self, sector: u32, trace: Trace) -> Result<(), Fault> {
+        let life = if let Trace::Life(life) = trace { life } else { 0 };
         let former = core::mem::replace(&mut self.state(sector).state, State::Retired);
         if let Err(error) = self.append_parts(Name::Retired, &Entry { sector, life }.to_bytes()) {
             self.state(sector).state = former;
@@ -79,7 +80,7 @@ impl<F: Flash> Partition<F> {
         match head::works(&self.flash, sector, erasures) {
             Ok(true) => self.state(sector).is_suspect = false,
             // If the list cannot be written either, it is the chip that fails.
-            Ok(false) => return self.retire(sector, 0).is_ok(),
+            Ok(false) => return self.retire(sector, Trace::None).is_ok(),
             Err(_) => return false,
         }
         true
@@ -98,7 +99,7 @@ impl<F: Flash> Partition<F> {
             let is_enough = kept * KEPT_SHARE.1 > self.sectors.len() * KEPT_SHARE.0;
             if self.state(sector).state == State::Free && is_enough {
                 // The area is gone; if the list fails, the sector is tested before it is used.
-                let _ = self.retire(sector, 0);
+                let _ = self.retire(sector, Trace::None);
             }
         }
         Ok(())

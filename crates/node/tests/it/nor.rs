@@ -4,6 +4,7 @@ mod chip;
 mod failing;
 mod lives;
 mod model;
+mod rot;
 mod wear;
 
 use crc::{CRC_32_ISO_HDLC, Crc};

@@ -7,6 +7,7 @@ use ecowatt_node::nor::{Event, Nor, OpenError};
 use ecowatt_node::storage::{Area, Areas, Fault, Thing};
 
 use super::chip::{Chip, Failure, SECTOR};
+use super::with_erasures;
 
 const LIMIT: usize = 1 << 20;
 const FIRST: Area = Area::Segment(1);
@@ -14,7 +15,9 @@ const SECOND: Area = Area::Segment(2);
 const LEDGER: Area = Area::Copy(Thing::Ledger, 0);
 
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from((at * 31 + at / 251 + seed * 101) % 256).unwrap()).collect()
+    // No stretch of it comes twice.
+    let mixed = |at: usize| (at + 100_003 * seed).wrapping_mul(0x9e37_79b9) >> 13;
+    (0..len).map(|at| u8::try_from(mixed(at) % 256).unwrap()).collect()
 }
 
 /// Contents of an area; a failed comparison prints no more than their length and checksum.
@@ -211,6 +214,24 @@ fn a_lost_sector_is_a_hole_and_no_splice() {
         assert_eq!(nor.read_at(FIRST, len - 4, &mut read), Ok(4));
         assert_eq!(&read[..4], b"more");
     }
+}
+
+#[test]
+fn a_lost_first_sector_is_not_taken_for_an_erasure() {
+    let chip = with_erasures(&[5; 12]);
+    // The power fails in the first frame, so that another sector replaces the first one, which is
+    // then the most worn and stays as it is.
+    chip.cut_in(4, 1);
+    open(&chip).append(FIRST, &[1; 10]).unwrap_err();
+    chip.power_on();
+    let bytes = pattern(1, 10_000);
+    open(&chip).append(FIRST, &bytes).unwrap();
+    chip.put(sector_of(&chip, &bytes[100..200]), &[0xff; SECTOR]);
+    let nor = open(&chip);
+    assert_eq!(nor.take_events(), [Event::Damaged(FIRST)]);
+    let mut read = [0; 100];
+    assert_eq!(nor.read_at(FIRST, 4_500, &mut read), Ok(100));
+    assert_eq!(read, bytes[4_500..4_600]);
 }
 
 /// Replaces the serial number in the image of a sector.
