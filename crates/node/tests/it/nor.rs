@@ -10,7 +10,7 @@ mod wear;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use ecowatt_model::{BootEpoch, SourceNumber};
 use ecowatt_node::nor::Nor;
-use ecowatt_node::storage::{Area, Areas, Fault, JournalName, Thing};
+use ecowatt_node::storage::{AREA_BYTES, Area, Areas, Fault, JournalName, Thing};
 
 use chip::{Chip, SECTOR};
 
@@ -23,6 +23,14 @@ fn with_erasures(erasures: &[u32]) -> Chip {
         sector[4..8].copy_from_slice(&crc.to_le_bytes());
     }
     Chip::holding(bytes)
+}
+
+/// The area that a sector's head names.
+fn owner(sector: &[u8]) -> Option<Area> {
+    let (body, crc) = sector[8..36].split_at(24);
+    let is_whole = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(body).to_le_bytes() == crc;
+    let name: [u8; AREA_BYTES] = body[..AREA_BYTES].try_into().unwrap();
+    is_whole.then(|| Area::from_bytes(name)).flatten()
 }
 
 fn journal(turn: u32) -> Area {

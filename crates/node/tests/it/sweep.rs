@@ -722,6 +722,49 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
     recovery
 }
 
+/// Durable samples that a damaged medium no longer has, and those that are reported as lost.
+pub(crate) struct Losses {
+    pub(crate) missing: usize,
+    pub(crate) told: usize,
+}
+
+/// Starts on a damaged medium after a history that frees nothing, and checks what no damage may
+/// cause: that a number is used twice, or that a sample is there twice or was never taken.
+pub(crate) fn losses_on<D: Areas + Clone, O>(
+    disk: &D,
+    history: &History<O>,
+    state: &mut State<COLUMNS>,
+) -> Losses {
+    let (mut storage, epoch) = start(disk, history.spool_bytes);
+    let (mut durable, mut noted) = (BTreeSet::new(), Vec::new());
+    for (_, promise) in &history.promises {
+        match promise {
+            Promise::Epoch(used) => assert!(epoch > *used, "epoch {used} is used twice"),
+            Promise::Reserved(limit) => assert!(storage.ledger.record().reserved >= *limit),
+            Promise::Kept(number) => noted.push(*number),
+            Promise::Drafted(key) => assert!(durable.insert(*key)),
+            Promise::Persisted(..) => {}
+            Promise::Freed(_) => panic!("this history frees nothing"),
+        }
+    }
+    // If a copy is damaged, the previous value counts.
+    let kept = kept_number(&storage);
+    assert!(noted.iter().rev().take(2).any(|number| Some(*number) == kept), "{kept:?}");
+    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let mut found = BTreeSet::new();
+    for batch in waiting(&mut storage) {
+        for key in keys(&batch.bytes, state) {
+            assert!(durable.contains(&key) && found.insert(key), "{key:?} is wrong");
+        }
+    }
+    let key = (epoch, 0, 1);
+    draft(&mut storage, key).unwrap();
+    let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
+    storage.persist(&batch(id, &[key], state)).unwrap();
+    let told = gaps.iter().map(|gap| usize::try_from(gap.samples).unwrap()).sum();
+    Losses { missing: durable.len() - found.len(), told }
+}
+
 /// Cuts a history wherever `is_cut_at(operation, byte)` is true; returns the numbers of first and
 /// second cuts.
 fn sweep(

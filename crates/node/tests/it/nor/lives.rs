@@ -3,9 +3,11 @@
 
 use ecowatt_codec::State;
 use ecowatt_node::nor::Nor;
+use ecowatt_node::storage::Area;
 
 use super::chip::{Chip, Failure, Op, SECTOR};
-use crate::sweep::{COLUMNS, History, Life, check_on, live_on};
+use super::owner;
+use crate::sweep::{COLUMNS, History, Life, check_on, live_on, losses_on};
 
 const SECTORS: usize = 40;
 
@@ -134,4 +136,43 @@ fn a_node_on_flash_that_fails_here_and_there_loses_and_doubles_nothing() {
     }
     println!("{cuts} cuts on failing flash, {retired} sectors retired");
     assert!(cuts > 500 && retired > 30, "{cuts} cuts, {retired} sectors retired");
+}
+
+#[test]
+fn a_sector_that_a_node_loses_costs_what_was_in_it_and_is_told() {
+    let chip = Chip::blank(SECTORS);
+    let nor = Nor::open(chip.clone()).unwrap();
+    let life = Life {
+        epochs: 2,
+        samples: 201,
+        rows: 4,
+        spool_bytes: 64 * 1024,
+        freed_each: None,
+        silent_after: u32::MAX,
+    };
+    let history = live_on(life, &nor, |_| chip.op_count(), |_| Vec::<Op>::new());
+    let image = chip.bytes();
+    let (mut state, mut missing, mut hits) = (State::new(), 0, 0);
+    for (sector, contents) in image.chunks(SECTOR).enumerate() {
+        let Some(owner) = owner(contents) else { continue };
+        for is_dead in [true, false] {
+            let chip = Chip::holding(image.clone());
+            match is_dead {
+                true => chip.fail(sector, Failure::Dead),
+                false => chip.put(sector, &[0xff; SECTOR]),
+            }
+            let losses = losses_on(&Nor::open(chip).unwrap(), &history, &mut state);
+            match owner {
+                Area::Segment(_) => assert_eq!(losses.told, losses.missing, "{owner} in {sector}"),
+                // A journal in one sector is gone without a trace, with its few samples.
+                Area::Journal(_) => assert!(losses.missing <= 5 && losses.told <= losses.missing),
+                Area::Copy(..) | Area::Layout(_) => {
+                    assert_eq!((losses.missing, losses.told), (0, 0), "{owner} in {sector}");
+                }
+            }
+            (missing, hits) = (missing + losses.missing, hits + 1);
+        }
+    }
+    println!("{missing} samples were in {hits} lost sectors, one at a time");
+    assert!(hits > 15 && missing > 500, "{missing} in {hits}");
 }

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crc::{CRC_32_ISO_HDLC, Crc};
 use ecowatt_node::nor::{Event, Nor};
-use ecowatt_node::storage::{AREA_BYTES, Area, Areas, Thing};
+use ecowatt_node::storage::{Area, Areas, Thing};
 
 use super::chip::{Chip, Failure, SECTOR};
-use super::journal;
 use super::model::Random;
+use super::{journal, owner};
 
 const SEEDS: std::ops::Range<u64> = 1..600;
 const SECTORS: usize = 24;
@@ -48,14 +47,6 @@ fn grown(random: &mut Random) -> (Chip, BTreeMap<Area, usize>) {
         }
     }
     (chip, held)
-}
-
-/// The area that a sector's head names.
-fn owner(sector: &[u8]) -> Option<Area> {
-    let (body, crc) = sector[8..36].split_at(24);
-    let is_whole = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(body).to_le_bytes() == crc;
-    let name: [u8; AREA_BYTES] = body[..AREA_BYTES].try_into().unwrap();
-    is_whole.then(|| Area::from_bytes(name)).flatten()
 }
 
 /// Makes a sector lose its contents; returns whether frames may be left with other bytes.
