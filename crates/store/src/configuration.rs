@@ -9,7 +9,7 @@ use ecowatt_model::{ConfigGeneration, DeviceNumber, KeyGeneration, SourceNumber,
 
 use crate::audit::By;
 use crate::error::StoreError;
-use crate::limits::SETTINGS_MAX;
+use crate::limits::{LOST_GENERATIONS_MAX, SETTINGS_MAX};
 use crate::varint::{put_u64, take_u8, take_u32, take_u64};
 
 /// Names a value: a setting, and an inverter if the value is for that one only.
@@ -138,7 +138,8 @@ pub enum EditConfigError {
 }
 
 /// Derives the configuration after a change; `None` if everything is as wanted already. The new
-/// generation is above all that the device reported, too: a restored backup may lack those.
+/// generation is above all that the device reported, too, within [`LOST_GENERATIONS_MAX`]: a restored
+/// backup may lack those.
 pub(crate) fn edited(
     newest: Option<&Desired>,
     report: Option<&ConfigReport>,
@@ -158,8 +159,9 @@ pub(crate) fn edited(
     if settings.0.len() > SETTINGS_MAX {
         return Err(EditConfigError::TooMany);
     }
-    let highest = generation.max(report.map_or(generation, |report| report.highest));
-    let next = highest.0.checked_add(1).ok_or(EditConfigError::Exhausted)?;
+    let reported = report.map_or(0, |report| report.highest.0);
+    let believed = reported.min(generation.0.saturating_add(LOST_GENERATIONS_MAX));
+    let next = generation.0.max(believed).checked_add(1).ok_or(EditConfigError::Exhausted)?;
     Ok(Some(Desired { generation: ConfigGeneration(next), settings }))
 }
 

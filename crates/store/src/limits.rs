@@ -99,6 +99,10 @@ pub const GAPS_PER_QUERY_MAX: u32 = 20_000;
 /// Values of a configuration: as many as a message can carry.
 pub const SETTINGS_MAX: usize = 23;
 
+/// Generations that a restored backup may lack: a device that reports one further above the newest is
+/// not believed, as the thief of its key could use up all that are left.
+pub const LOST_GENERATIONS_MAX: u32 = 1 << 20;
+
 /// Generations of a device's desired configuration that are kept: more than one a day for half a
 /// year, some 20 KiB.
 pub const CONFIGURATIONS_KEPT: u32 = 200;

@@ -57,8 +57,18 @@ fn generation_is_above_all_that_the_device_reported() {
     assert_eq!((lost.highest.0, lost.reported.generation.0), (7, 0));
     let next = edited(Some(&desired(4, &[])), Some(&lost), &change).unwrap().unwrap();
     assert_eq!(next.generation.0, 8);
-    let last = report(None, u32::MAX);
-    assert!(matches!(edited(None, Some(&last), &change), Err(EditConfigError::Exhausted)));
+}
+
+#[test]
+fn thief_of_a_key_uses_up_no_generations() {
+    let change = edit(&[(5, 60)], &[]);
+    let forged = report(None, u32::MAX);
+    let next = edited(Some(&desired(4, &[])), Some(&forged), &change).unwrap().unwrap();
+    assert_eq!(next.generation.0, 4 + LOST_GENERATIONS_MAX + 1);
+    // What one report costs is a small part of all generations.
+    const { assert!(u32::MAX / LOST_GENERATIONS_MAX > 4_000) };
+    let last = desired(u32::MAX, &[]);
+    assert!(matches!(edited(Some(&last), None, &change), Err(EditConfigError::Exhausted)));
 }
 
 #[test]
