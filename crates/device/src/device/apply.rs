@@ -59,6 +59,9 @@ where
         if has_ended || is_new {
             self.keeping.changed(Slot::Desired, now);
             self.uplink.report(false);
+        } else if desired.is_some() && self.keeping.is_done(Slot::Desired) {
+            // The server has lost the report, as one does whose backup was restored.
+            self.uplink.report(true);
         }
     }
 

@@ -8,7 +8,7 @@
 //!   holds SECONDS | refuses REASON | leaves`, where *deaf* stores and loses the reply, *forgetful*
 //!   asks for every layout again, *stubborn* takes none, *strange* stores nothing and asks for
 //!   layouts that do not exist, *refuses* refuses every batch for that reason, and *leaves* is away
-//!   once it has sent settings
+//!   once it has sent settings; `server restored` once forgets what was reported
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
@@ -239,6 +239,7 @@ impl Rig {
                 ("server", "refuses") => self.server = Replies::Refuses(number.parse().unwrap()),
                 ("server", "holds") => self.server = Replies::Holds(seconds()),
                 ("server", "leaves") => self.server = Replies::Leaves,
+                ("server", "restored") => self.store.reported = None,
                 ("want", _) => {
                     let generation =
                         self.store.wanted.last_key_value().map_or(1, |(last, _)| last + 1);

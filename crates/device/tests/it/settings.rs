@@ -39,6 +39,21 @@ fn settings_are_used_from_the_next_batch_on_and_reported() {
     );
 }
 
+/// Its database is a backup's, which knows the desired settings and not that they are in use.
+#[test]
+fn settings_that_a_server_sends_again_are_reported_again() {
+    check(
+        "start
+         run 5s
+         want sampling_interval=10000 upload_interval=30000
+         run 100s
+         show keep report event
+         server restored
+         run 100s",
+        "151.064 report 1 Applied",
+    );
+}
+
 #[test]
 fn values_are_refused_one_by_one() {
     check(
