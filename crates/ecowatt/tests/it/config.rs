@@ -81,8 +81,9 @@ fn running_device_follows_without_a_restart() {
     // The last samples are at the new interval, in the same boot epoch.
     let present = server.samples("dev-1");
     server.wait_for_more_samples("dev-1", present.max(before) + 3);
-    let export = ["telemetry", "export", "--device", "dev-1", "--points", "ac.power"];
-    let raw = server.json(&[&export[..], &["--resolution", "raw"]].concat());
+    let export = ["telemetry", "export", "--device", "dev-1", "--from", "2026-01-01"];
+    let raw = ["--resolution", "raw", "--points", "ac.power"];
+    let raw = server.json(&[&export[..], &raw].concat());
     let times: Vec<jiff::Timestamp> = raw
         .as_array()
         .unwrap()
@@ -95,19 +96,19 @@ fn running_device_follows_without_a_restart() {
     assert_eq!(server.json(&["device", "show", "dev-1"])["link"]["boot_epoch"], 1);
 
     // What the device cannot do is refused by it, with the reason, and the rest is used.
-    let change = ["config", "set", "dev-1", "power_policy=battery", "log_level=warn", "--wait"];
+    let change = ["config", "set", "dev-1", "command_wait=5s", "log_level=warn", "--wait"];
     let said = server.say_as("owner", &change);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("power_policy: refused: unsupported"), "{said:?}");
+    assert!(said.err.contains("command_wait: refused: unsupported"), "{said:?}");
     let config = server.json(&["config", "show", "dev-1"]);
     let state = |name: &str| {
         let rows = config["settings"].as_array().unwrap();
         rows.iter().find(|row| row["name"] == name).unwrap()["state"].clone()
     };
-    assert_eq!((state("log_level"), state("power_policy")), ("in_use".into(), "refused".into()));
+    assert_eq!((state("log_level"), state("command_wait")), ("in_use".into(), "refused".into()));
 
     // The device's own configuration is back when nothing is set.
-    let names = ["sampling_interval@0", "upload_interval", "power_policy", "log_level"];
+    let names = ["sampling_interval@0", "upload_interval", "command_wait", "log_level"];
     let table = server.done(&[&["config", "unset", "dev-1"][..], &names, &["--wait"]].concat());
     let upload = table.lines().find(|line| line.starts_with("upload_interval")).unwrap();
     assert!(upload.contains("1s") && upload.contains("own configuration"), "{table}");
