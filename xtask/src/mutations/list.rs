@@ -604,7 +604,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "self.storage.left_behind(cut.id, source, first.min(1));",
         )],
         breaks: "NothingLost",
-        seed: 13,
+        seed: 25,
     },
     Mutation {
         name: "rebuild forgets where a batch's times start",
