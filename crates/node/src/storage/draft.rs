@@ -288,6 +288,25 @@ impl<D: Areas> Draft<D> {
         parse_mark(&reading.bytes, name)
     }
 
+    /// Whether a journal has a mark, which was written after the batch that it names.
+    fn marked(&self, name: JournalName) -> Marked {
+        if self.mark(name).is_some() {
+            return Marked::Readable;
+        }
+        let area = Area::Journal(name);
+        let len = record_len(name.columns.into());
+        let is_begun = match self.disk.len(area) {
+            Ok(written) => usize::try_from(written.unwrap_or(0)).unwrap_or(len) >= len,
+            Err(_) => true,
+        };
+        // A cut leaves zeros at the end of a record, or no byte at all.
+        let is_complete = || match read_around(&self.disk, area, 0, len) {
+            Ok(reading) => !reading.is_whole() || reading.bytes.last().is_some_and(|end| *end != 0),
+            Err(_) => true,
+        };
+        if is_begun && is_complete() { Marked::Damaged } else { Marked::No }
+    }
+
     /// The newest epoch that left a journal.
     pub fn last_epoch(disk: &D) -> Option<BootEpoch> {
         journals(&disk.list().ok()?).map(|name| name.epoch).max()
@@ -307,10 +326,13 @@ impl<D: Areas> Draft<D> {
         let Some((name, others)) = earlier.split_first() else { return Ok(None) };
         let (name, area) = (*name, Area::Journal(*name));
         let failed = |error| DraftError::Disk("read", error);
+        let turns = others.iter().filter(|o| (o.epoch, o.source) == (name.epoch, name.source));
+        let marks: Vec<Marked> = turns.map(|turn| self.marked(*turn)).collect();
         // Its samples are in batches or in its next turn.
-        let is_former = others.iter().any(|other| {
-            (other.epoch, other.source) == (name.epoch, name.source) && self.mark(*other).is_some()
-        });
+        let is_former = marks.iter().any(|mark| *mark != Marked::No);
+        // Which of them are in batches, only the spool may know then. If it has lost that as well,
+        // the server may have any of them, so none is taken from here.
+        let is_uncertain = is_former && !marks.contains(&Marked::Readable);
         let len = match self.disk.len(area) {
             Ok(len) => len.unwrap_or(0).min(JOURNAL_BYTES_MAX),
             // The number of samples is unknown; report one, so that the server learns of the loss.
@@ -332,7 +354,8 @@ impl<D: Areas> Draft<D> {
         let lost = if is_whole { parsed.lost } else { parsed.lost.max(parsed.unfinished) };
         let is_damaged = !is_whole || lost > 0 || parsed.is_damaged;
         let lost = if is_former { 0 } else { lost };
-        Ok(Some(Left { name, samples: parsed.samples, lost, is_damaged }))
+        let samples = if is_uncertain { Vec::new() } else { parsed.samples };
+        Ok(Some(Left { name, samples, lost, is_damaged }))
     }
 
     /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a
@@ -351,6 +374,15 @@ fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
         Area::Journal(name) => Some(*name),
         Area::Copy(..) | Area::Segment(_) | Area::Layout(_) => None,
     })
+}
+
+/// What is left of the mark at the beginning of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marked {
+    No,
+    /// It was written and cannot be read.
+    Damaged,
+    Readable,
 }
 
 /// State of the spool when a journal was emptied: the last sample in a batch, that batch's

@@ -1,7 +1,8 @@
 //! The limits of storage: batches of every size, and any number of layouts.
 
-use ecowatt_device::batch_bytes_max;
-use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
+use ecowatt_codec::TimeBase;
+use ecowatt_device::{Sample, batch_bytes_max};
+use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, SourceNumber, StreamNumber};
 use ecowatt_node::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
 
 use crate::disk::TestDisk;
@@ -134,4 +135,46 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
     let (known, is_first) = storage.stream(source, &layout(200)).unwrap();
     assert_eq!((known, is_first), (streams[199], false));
     assert_eq!(left(&disk), 2);
+}
+
+/// A power cut may bring back the name of an erased journal, whose samples the server has. Nothing
+/// but the next journal tells that then, if the spool is lost.
+#[test]
+fn a_journal_that_comes_back_is_recovered_only_without_a_later_one() {
+    type Damage = fn(&TestDisk, &str);
+    let lost: [(Damage, bool); 5] = [
+        (|_, _| {}, false),
+        (|disk, next| disk.set_bad(next, 0..8), false),
+        (|disk, next| disk.flip(next, 6, 1), false),
+        (|disk, next| disk.set_closed(next), false),
+        // The power went while it was written, and samples that no batch has are only in the former.
+        (|disk, next| disk.put(next, &[0; 5]), true),
+    ];
+    for (number, (damage, is_recovered)) in lost.into_iter().enumerate() {
+        let disk = TestDisk::default();
+        let mut storage = start(&disk, 1 << 20);
+        for ordinal in 1..=2 {
+            let (source, stream) = (SourceNumber(0), StreamNumber(1));
+            let (t_ms, base) = (i64::from(ordinal) * 1_000, TimeBase::Unix);
+            let (words, marks) = (&[7][..], &[Mark::Read][..]);
+            storage.draft(&Sample { source, stream, ordinal, base, t_ms, words, marks }).unwrap();
+        }
+        let file = |of: &str| {
+            let mut files = disk.platter().files().into_iter().map(|(name, _)| name);
+            files.find(|name| name.starts_with(of)).unwrap()
+        };
+        let former = file("draft");
+        let samples = disk.contents(&former).unwrap();
+        storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
+        assert_eq!(delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES), [id(1, 1)]);
+        drop(storage);
+
+        damage(&disk, &file("draft"));
+        disk.put(&former, &samples);
+        disk.lose(&file("spool"));
+        let mut storage = start(&disk, 1 << 20);
+        storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
+        let recovered: u16 = storage.take_recovered().iter().map(|batch| batch.rows).sum();
+        assert_eq!(recovered, if is_recovered { 2 } else { 0 }, "{number}");
+    }
 }
