@@ -410,6 +410,7 @@ pub(crate) fn decimals(exponent: i8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_layout::with_states;
 
     const QUIET: Duration = Duration::from_secs(600);
     const NOW: UnixMs = UnixMs(10_000_000);
@@ -429,26 +430,8 @@ mod tests {
 
     #[test]
     fn fault_is_a_word_of_its_own_however_it_is_written() {
-        let profile = r#"
-schema = 1
-id = "test/states"
-version = 1
-title = "States"
-sources = ["this test"]
-[transport]
-kinds = ["tcp"]
-unit = 1
-timeout_ms = 1000
-[defaults]
-table = "holding"
-[groups.live]
-every_s = 5
-[points]
-"state" = { address = 0, type = "enum16", group = "live", labels = { 1 = "on", 2 = "fault", 3 = "Fault", 4 = "FAULT (grid)", 5 = "default", 6 = "grid Fault" } }
-"#;
-        let profile = ecowatt_profile::Profile::parse(profile).unwrap();
-        let layout = profile.compile(ecowatt_profile::Transport::TCP).unwrap().layout;
-        assert_eq!(fault_codes(&layout.to_cbor()), [2, 3, 4, 6]);
+        let labels = r#"1 = "on", 2 = "fault", 3 = "Fault", 4 = "FAULT (grid)", 5 = "default", 6 = "grid Fault""#;
+        assert_eq!(fault_codes(&with_states(labels)), [2, 3, 4, 6]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod serve;
 mod state_reconciler;
 mod stop;
 mod subjects;
+#[cfg(test)]
+mod test_layout;
 mod text;
 mod throttle;
 mod time;

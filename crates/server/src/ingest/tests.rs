@@ -9,7 +9,7 @@ use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, Sequence, SourceNumber,
     StreamNumber, UnixMs,
 };
-use ecowatt_profile::{Layout, Profile, Transport, catalogue};
+use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::limits::POINTS_PER_SOURCE_MAX;
 use ecowatt_store::{
     Block, By, ClaimFor, Kind, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality,
@@ -25,6 +25,7 @@ use crate::entropy::Entropy;
 use crate::limits::{TURNS_MAX, TURNS_WAITING_MAX};
 use crate::live::{Live, What};
 use crate::metrics::Metrics;
+use crate::test_layout::with_states;
 
 /// 2026-06-21T10:00:00Z.
 const NOW: UnixMs = UnixMs(1_782_036_000_000);
@@ -557,24 +558,7 @@ async fn points_that_crowd_on_a_column_are_no_layout() {
 #[tokio::test]
 async fn layout_with_text_that_commands_a_terminal_is_refused() {
     let world = World::new().await;
-    let profile = r#"
-schema = 1
-id = "test/states"
-version = 1
-title = "States"
-sources = ["this test"]
-[transport]
-kinds = ["tcp"]
-unit = 1
-timeout_ms = 1000
-[defaults]
-table = "holding"
-[groups.live]
-every_s = 5
-[points]
-"state" = { address = 0, type = "enum16", group = "live", labels = { 1 = "on???" } }
-"#;
-    let layout = Profile::parse(profile).unwrap().compile(Transport::TCP).unwrap().layout.to_cbor();
+    let layout = with_states(r#"1 = "on???""#);
     let with = |old: &[u8], new: &[u8]| {
         let at = layout.windows(old.len()).position(|part| part == old).unwrap();
         let mut other = layout.clone();

@@ -7,7 +7,7 @@ use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, Counter, Mark, MonoMs, Sequence, SourceNumber, StreamNumber,
     UnixMs,
 };
-use ecowatt_profile::{Layout, Transport, catalogue};
+use ecowatt_profile::{Layout, Profile, Transport, catalogue};
 use ecowatt_wire::{
     BootReason, Certainty, ClockReport, EpochStart, List, Reply, SourceState, SourceStatus, Status,
     Stream, Uplink, UplinkWriter,
@@ -319,4 +319,29 @@ fn pack(base: TimeBase, columns: usize, times: &[i64], words: &[u16], marks: &[M
     let length = encode(&batch, &mut state, &mut out).unwrap();
     out.truncate(length);
     out
+}
+
+/// The layout of an inverter rated 5,000 W with these points, in the form of a profile's table.
+pub(crate) fn layout_of(points: &str) -> Layout {
+    let profile = format!(
+        r#"
+schema = 1
+id = "test/inverter"
+version = 1
+title = "Inverter"
+rated_w = 5000
+sources = ["this test"]
+[transport]
+kinds = ["tcp"]
+unit = 1
+timeout_ms = 1000
+[defaults]
+table = "holding"
+[groups.live]
+every_s = 5
+[points]
+{points}
+"#
+    );
+    Profile::parse(&profile).unwrap().compile(Transport::TCP).unwrap().layout
 }

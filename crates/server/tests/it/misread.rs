@@ -1,10 +1,9 @@
 //! Misread values, as an operator sees them: which are marked, and how they affect daily energy.
 
 use ecowatt_model::UnixMs;
-use ecowatt_profile::{Profile, Transport};
 use serde_json::Value;
 
-use crate::device::TestDevice;
+use crate::device::{TestDevice, layout_of};
 use crate::world::World;
 
 /// 2026-06-21T10:00:00Z.
@@ -16,23 +15,8 @@ const BATCHES: i64 = 60;
 const POWER_W: u32 = 600;
 const COUNTER_WH: u32 = 1_204_300;
 
-/// A layout with a counter and a power of two registers each, for an inverter rated 5,000 W.
-const PROFILE: &str = r#"
-schema = 1
-id = "test/counter"
-version = 1
-title = "Counter and power"
-rated_w = 5000
-sources = ["this test"]
-[transport]
-kinds = ["tcp"]
-unit = 1
-timeout_ms = 1000
-[defaults]
-table = "holding"
-[groups.live]
-every_s = 5
-[points]
+/// A counter and a power of two registers each.
+const POINTS: &str = r#"
 "ac.energy.total" = { address = 0, type = "u32", unit = "Wh", group = "live", counter = "monotonic" }
 "ac.power" = { address = 2, type = "i32", unit = "W", group = "live", min_rated = -0.1, max_rated = 1.5 }
 "#;
@@ -44,7 +28,7 @@ async fn hour(
     misread: impl Fn(i64, i64, (u32, u32)) -> (u32, u32),
 ) -> (TestDevice, i64) {
     let mut device = TestDevice::enrol(world, "Roof").await;
-    device.use_layout(Profile::parse(PROFILE).unwrap().compile(Transport::TCP).unwrap().layout);
+    device.use_layout(layout_of(POINTS));
     let made_wh = |at: i64| u32::try_from(at * i64::from(POWER_W) / 3_600_000).unwrap();
     for batch in 0..BATCHES {
         let sample = |sample: i64| {

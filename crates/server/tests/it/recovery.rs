@@ -4,10 +4,9 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::{BootEpoch, Sequence, SourceNumber, StreamNumber, UnixMs};
-use ecowatt_profile::{Profile, Transport};
 use ecowatt_wire::{Batch, ClockReport, Dropped, Stream, UplinkWriter};
 
-use crate::device::TestDevice;
+use crate::device::{TestDevice, layout_of};
 use crate::world::World;
 
 fn now() -> UnixMs {
@@ -228,23 +227,8 @@ async fn reset_device_sends_the_rest_of_its_spool_whatever_has_taken_its_names()
     }
 }
 
-/// An inverter with a counter of two registers, rated 5,000 W.
+/// A counter of two registers.
 const COUNTER: &str = r#"
-schema = 1
-id = "test/counter"
-version = 1
-title = "Counter"
-rated_w = 5000
-sources = ["this test"]
-[transport]
-kinds = ["tcp"]
-unit = 1
-timeout_ms = 1000
-[defaults]
-table = "holding"
-[groups.live]
-every_s = 5
-[points]
 "ac.energy.total" = { address = 0, type = "u32", unit = "Wh", group = "live", counter = "monotonic" }
 "#;
 
@@ -254,8 +238,7 @@ async fn energy_of_a_backlog_is_right_after_a_reset_in_either_order() {
     for is_newest_first in [true, false] {
         let world = World::start().await;
         let mut device = TestDevice::enrol(&world, "Roof").await;
-        let layout = Profile::parse(COUNTER).unwrap().compile(Transport::TCP).unwrap().layout;
-        device.use_layout(layout);
+        device.use_layout(layout_of(COUNTER));
         // Batches of a quarter hour at 3 kW, all within one day of the site.
         let (count, step_ms) = (60u32, 450_000);
         let start = 1_781_992_800_000; // 2026-06-21T00:00 in Berlin
