@@ -3,8 +3,9 @@
 //! *Asleep*: by the profile's sleep rule for the last sample with its registers, and the inverter
 //! makes no power or has stopped answering, for no longer than [`NIGHT_MAX`]. One that still answers
 //! and makes no power after that is *online*: it is idle for another reason than the night.
-//! *Offline*: silent for another reason. *Faulty*: it answers, but no register can be read. Each cycle produces one
-//! sample whatever its outcome; the pauses keep samples without an answer few at night.
+//! *Offline*: silent for another reason. *Faulty*: it answers, but no register can be read. Each
+//! cycle produces one sample whatever its outcome; the pauses keep samples without an answer few at
+//! night.
 
 use core::time::Duration;
 
