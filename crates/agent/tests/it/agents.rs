@@ -1,6 +1,7 @@
 //! Agents in this process, and the samples that they log as durable.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::server::{Row, Server};
 pub(crate) struct Agent {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), RunError>>,
+    data: PathBuf,
     /// The levels that its log was set to.
     pub(crate) levels: Arc<Mutex<Vec<LogLevel>>>,
 }
@@ -35,8 +37,9 @@ impl Agent {
         let levels: Arc<Mutex<Vec<LogLevel>>> = Arc::default();
         let noted = levels.clone();
         let log = LogControl::new(LogLevel::Info, move |level| noted.lock().unwrap().push(level));
+        let data = config.data.clone();
         let run = ecowatt_agent::run_and_tell(config, clock, standing, Some(log), shutdown);
-        (Self { stop: Some(stop), task: tokio::spawn(run), levels }, stands)
+        (Self { stop: Some(stop), task: tokio::spawn(run), data, levels }, stands)
     }
 
     pub(crate) async fn stop(mut self) {
@@ -44,10 +47,14 @@ impl Agent {
         self.task.await.unwrap().unwrap();
     }
 
-    /// Ends it as a kill would, as far as its data folder is concerned.
+    /// Ends it as a kill would, as far as its data folder is concerned. A write that is under way on
+    /// another thread ends first: the thread outlives the task, which no thread does a kill, and it
+    /// holds the folder's lock.
     pub(crate) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
+        let lock = File::open(self.data.join("lock")).unwrap();
+        until("the folder's release", || lock.try_lock().is_ok()).await;
     }
 }
 

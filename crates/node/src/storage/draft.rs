@@ -9,8 +9,8 @@
 //! not contain; then the former turn is erased. The mark makes it known when the spool has lost its
 //! end. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
 //! and recovery skips them. Of a former turn that a power cut brings back, nothing is taken if the
-//! mark after it is damaged: its batch may have reached the server. Areas of earlier epochs stay until their samples are in batches of that
-//! epoch.
+//! mark after it is damaged: its batch may have reached the server. Areas of earlier epochs stay
+//! until their samples are in batches of that epoch.
 
 use alloc::vec;
 use alloc::vec::Vec;
