@@ -3,13 +3,14 @@
 //! All problems are reported together, each with the path of its key. This is the boot
 //! configuration; a server's desired configuration is another type and arrives over the link.
 
-mod document;
-mod humane;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ecowatt_config_text::{
+    DURATION_EXAMPLES, Document, Problem, SIZE_EXAMPLES, duration, duration_text, list_problems,
+    size,
+};
 use ecowatt_device::batch_bytes_max;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
@@ -18,7 +19,6 @@ use ecowatt_node::storage::{Order, spool_bytes_min};
 use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
-pub use self::document::Document;
 use crate::bus::Address;
 use crate::link::ServerUrl;
 
@@ -72,42 +72,8 @@ impl InverterConfig {
 pub enum ConfigError {
     #[error("cannot be read")]
     Read(#[source] std::io::Error),
-    #[error("{}", list(.0))]
+    #[error("{}", list_problems(.0))]
     Invalid(Vec<Problem>),
-}
-
-/// One problem in a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Path of the key, such as `inverter[1].unit`; empty if the text is not valid TOML.
-    pub path: String,
-    /// Line in the file, from 1.
-    pub line: Option<usize>,
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.text)
-    }
-}
-
-/// Formats problems for display: one in a sentence, several on a line each.
-#[must_use]
-pub fn list(problems: &[Problem]) -> String {
-    match problems {
-        [problem] => problem.to_string(),
-        problems => {
-            let lines = problems.iter().map(|problem| format!("\n  {problem}"));
-            format!("{} problems:{}", problems.len(), lines.collect::<String>())
-        }
-    }
 }
 
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
@@ -298,18 +264,19 @@ impl Check<'_> {
         min: Duration,
         max: Duration,
     ) -> Option<Duration> {
-        match humane::duration(text) {
-            None => self.problem(path, "must be a duration such as 250ms, 5s, 15m, 1h or 1d"),
+        match duration(text) {
+            None => self.problem(path, &format!("must be a duration such as {DURATION_EXAMPLES}")),
             Some(value) if !(min..=max).contains(&value) => {
-                self.problem(path, &format!("must be between {min:?} and {max:?}"))
+                let (min, max) = (duration_text(min), duration_text(max));
+                self.problem(path, &format!("must be between {min} and {max}"))
             }
             Some(value) => Some(value),
         }
     }
 
     fn size(&mut self, path: &str, text: &str, min: u64, max: u64) -> Option<u64> {
-        match humane::size(text) {
-            None => self.problem(path, "must be a size such as 512KiB, 64MiB or 1GiB"),
+        match size(text) {
+            None => self.problem(path, &format!("must be a size such as {SIZE_EXAMPLES}")),
             Some(value) if !(min..=max).contains(&value) => {
                 self.problem(path, &format!("must be between {min} and {max} bytes"))
             }

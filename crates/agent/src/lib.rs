@@ -16,7 +16,7 @@ mod standing;
 mod survey;
 
 pub use bus::{Address, ParseAddressError, Serial};
-pub use config::{Config, ConfigError, Document, InverterConfig, Problem, list as list_problems};
+pub use config::{Config, ConfigError, InverterConfig};
 pub use ecowatt_device::LogLevel;
 pub use enrol::EnrolError;
 pub use folder::{Folder, FolderError};

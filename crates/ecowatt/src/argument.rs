@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ecowatt_config_text::DURATION_EXAMPLES;
+
 /// An address and port to listen on.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an IP address and port such as 127.0.0.1:8080 or [::]:8080".into())
@@ -10,15 +12,8 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// A duration such as `90m`, `24h` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.trim_end().parse::<u32>().ok());
-    let duration = match days {
-        Some(days) => Some(Duration::from_secs(u64::from(days) * 24 * 3600)),
-        None => text
-            .parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|duration| Duration::try_from(duration).ok()),
-    };
-    duration.ok_or_else(|| "a duration such as 90s, 15m, 24h or 7d".into())
+    ecowatt_config_text::duration(text)
+        .ok_or_else(|| format!("a duration such as {DURATION_EXAMPLES}"))
 }
 
 #[cfg(test)]
@@ -31,7 +26,7 @@ mod tests {
         assert_eq!(seconds("90s"), Some(90));
         assert_eq!(seconds("1h30m"), Some(5_400));
         assert_eq!(seconds("7d"), Some(604_800));
-        for bad in ["", "d", "7", "-7d", "-1h", "1.5d", "soon", "99999999999d"] {
+        for bad in ["", "d", "7", "-7d", "-1h", "1.5d", "soon", "999999999999d"] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
     }

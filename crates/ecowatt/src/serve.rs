@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use ecowatt_agent::{Document, Problem, list_problems};
 use ecowatt_clock::Clock;
+use ecowatt_config_text::{Document, Problem, list_problems};
 use ecowatt_server::Config;
 use ecowatt_store::Store;
 use serde::Deserialize;

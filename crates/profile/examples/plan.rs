@@ -26,7 +26,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             return Err(format!("{} problems", problems.len()).into());
         }
-        Err(error) => return Err(error.into()),
     };
     let profile = if profile.needs_discovery() { profile.resolve(&SUNSPEC)? } else { profile };
     println!("{} version {}: {}", profile.id(), profile.version(), profile.title());

@@ -48,8 +48,8 @@ pub use plan::{
 pub use planner::{CompileError, Compiled};
 #[cfg(feature = "std")]
 pub use profile::{
-    Place, PointSpec, Problem, Profile, ProfileError, RATED_W, ResolveError, SerialFormat,
-    SerialSpec, SunSpecPoint, TransportKind, TransportSpec,
+    Place, PointSpec, Profile, ProfileError, RATED_W, ResolveError, SerialFormat, SerialSpec,
+    SunSpecPoint, TransportKind, TransportSpec,
 };
 pub use scaled::{ParseScaledError, Scaled};
 #[cfg(feature = "std")]

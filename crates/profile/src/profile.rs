@@ -5,9 +5,9 @@ mod resolve;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
+use ecowatt_config_text::{Problem, list_problems};
 use ecowatt_model::Unit;
 
 use crate::kind::{Kind, RawWords, Table, WordOrder};
@@ -186,41 +186,12 @@ pub(crate) enum SleepSpecTest {
     Labelled(Vec<String>),
 }
 
-/// An error in a profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Path of the key, such as `points."ac.power".min`.
-    pub path: String,
-    /// What is wrong with it.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.path, self.text)
-    }
-}
-
 /// Why a text is not a valid profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    /// Not valid TOML; the text says where.
-    #[error("not valid TOML: {0}")]
-    Syntax(String),
-    /// Valid TOML, but not a valid profile: all problems.
-    #[error("not a valid profile: {}", list(.0))]
+    /// All that is wrong with it.
+    #[error("not a valid profile: {}", list_problems(.0))]
     Invalid(Vec<Problem>),
-}
-
-fn list(problems: &[Problem]) -> String {
-    use core::fmt::Write;
-    let mut text = String::new();
-    for (index, problem) in problems.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "; " };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{problem}");
-    }
-    text
 }
 
 impl Profile {

@@ -6,22 +6,31 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use ecowatt_config_text::{Document, Problem};
 use toml::{Table, Value};
 
-use crate::profile::Problem;
 use crate::scaled::Scaled;
 
-/// All problems found so far.
-#[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+/// All problems found so far in a document.
+#[derive(Debug)]
+pub(crate) struct Problems<'a> {
+    document: &'a Document<'a>,
+    found: RefCell<Vec<Problem>>,
+}
 
-impl Problems {
+impl<'a> Problems<'a> {
+    pub(crate) fn of(document: &'a Document<'a>) -> Self {
+        Self { document, found: RefCell::default() }
+    }
+
     pub(crate) fn add(&self, path: impl Into<String>, text: impl Into<String>) {
-        self.0.borrow_mut().push(Problem { path: path.into(), text: text.into() });
+        let path = path.into();
+        let line = self.document.line_of(&path);
+        self.found.borrow_mut().push(Problem { path, line, text: text.into() });
     }
 
     pub(crate) fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.found.into_inner()
     }
 }
 
@@ -30,11 +39,11 @@ pub(crate) struct Section<'a> {
     table: &'a Table,
     path: String,
     asked: RefCell<BTreeSet<&'a str>>,
-    problems: &'a Problems,
+    problems: &'a Problems<'a>,
 }
 
 impl<'a> Section<'a> {
-    pub(crate) fn root(table: &'a Table, problems: &'a Problems) -> Self {
+    pub(crate) fn root(table: &'a Table, problems: &'a Problems<'a>) -> Self {
         Self { table, path: String::new(), asked: RefCell::default(), problems }
     }
 

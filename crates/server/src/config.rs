@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ecowatt_config_text::DURATION_EXAMPLES;
 use serde::Deserialize;
 
 /// Shortest and longest time after which a device may count as silent.
@@ -197,10 +198,9 @@ fn some_address<'de, D: serde::Deserializer<'de>>(
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| serde::de::Error::custom("a duration looks like \"90s\" or \"15m\""))
+    ecowatt_config_text::duration(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!("must be a duration such as {DURATION_EXAMPLES}"))
+    })
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ecowatt_config_text::Document;
 use ecowatt_model::Unit;
 use toml::Value;
 
@@ -49,9 +50,10 @@ const FORMATS: &[(&str, SerialFormat)] = &[
 const VERIFIES: &[(&str, Verify)] = &[("readback", Verify::Readback), ("echo", Verify::Echo)];
 
 pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
-    let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| ProfileError::Syntax(error.to_string()))?;
-    let problems = Problems::default();
+    let document = Document::parse(text).map_err(ProfileError::Invalid)?;
+    let (table, unread) = document.read::<toml::Table>();
+    let Some(table) = table else { return Err(ProfileError::Invalid(unread)) };
+    let problems = Problems::of(&document);
     let profile = read_profile(&Section::root(&table, &problems), &problems);
     match (profile, problems.into_vec()) {
         (Some(profile), problems) if problems.is_empty() => Ok(profile),

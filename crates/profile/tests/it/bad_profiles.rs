@@ -4,7 +4,9 @@ use ecowatt_profile::{Profile, ProfileError};
 
 fn problems(text: &str) -> Vec<String> {
     match Profile::parse(text) {
-        Err(ProfileError::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
+        Err(ProfileError::Invalid(problems)) => {
+            problems.iter().map(|problem| format!("{} {}", problem.path, problem.text)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -157,10 +159,23 @@ below = { "pv.1.voltage" = 0.05, "pv.2.voltage" = 5, "pv.3.voltage" = 5 }
 
 #[test]
 fn broken_toml_says_where() {
-    let Err(ProfileError::Syntax(text)) = Profile::parse("schema = 1\nid = [") else {
-        panic!("accepted")
-    };
-    assert!(text.contains("line 2"), "{text}");
+    let error = Profile::parse("schema = 1\nid = [").unwrap_err().to_string();
+    assert!(error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn problems_have_the_lines_of_their_keys() {
+    let text = format!(
+        "{HEAD}[points]\n{}\n{}",
+        r#""ac.power" = { address = 7, table = "input", type = "u16", group = "fast" }"#,
+        r#""pv.power" = { address = 70000, table = "input", type = "u16", group = "live" }"#
+    );
+    let Err(ProfileError::Invalid(problems)) = Profile::parse(&text) else { panic!("accepted") };
+    let head = HEAD.lines().count();
+    for (name, line) in [("ac.power", head + 2), ("pv.power", head + 3)] {
+        let problem = problems.iter().find(|problem| problem.path.contains(name)).unwrap();
+        assert_eq!(problem.line, Some(line), "{problem}");
+    }
 }
 
 #[test]

@@ -294,5 +294,5 @@ fn limits_by_rated_power_need_one() {
     let total = &layout.points()[layout.find("ac.energy.total").unwrap()];
     assert_eq!((layout.rated_w(), total.max), (None, Some(40_000_000_000)));
     let bad = text.replace("rated_w = 350000", "rated_w = 20");
-    assert!(Profile::parse(&bad).unwrap_err().to_string().contains("rated_w must be 50 to"));
+    assert!(Profile::parse(&bad).unwrap_err().to_string().contains("rated_w: must be 50 to"));
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use ecowatt_config_text::{duration, duration_text};
 use ecowatt_model::setting::{SETTINGS, Setting, SettingKind, SettingScope};
 use ecowatt_model::{SOURCES_MAX, SourceNumber};
 use ecowatt_store::SettingKey;
-use jiff::SignedDuration;
 
 /// Why a text is not a key or a value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,9 @@ pub(super) fn key(text: &str) -> Result<(&'static Setting, SettingKey), SettingE
 /// or a choice's name.
 pub(super) fn value(setting: &'static Setting, text: &str) -> Result<u32, SettingError> {
     let parsed = match setting.kind {
-        SettingKind::Duration { .. } => milliseconds(text),
+        SettingKind::Duration { .. } => {
+            duration(text).and_then(|duration| u32::try_from(duration.as_millis()).ok())
+        }
         SettingKind::Count { .. } => text.parse().ok(),
         SettingKind::OneOf(names) => {
             names.iter().position(|name| *name == text).and_then(|at| u32::try_from(at).ok())
@@ -61,18 +63,10 @@ pub(super) fn value(setting: &'static Setting, text: &str) -> Result<u32, Settin
     })
 }
 
-fn milliseconds(text: &str) -> Option<u32> {
-    let duration = Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()?;
-    let is_whole = duration.subsec_nanos().is_multiple_of(1_000_000);
-    u32::try_from(duration.as_millis()).ok().filter(|_| is_whole)
-}
-
 /// Writes a value as [`value`] reads it; a choice of a later version as its number.
 pub(crate) fn value_text(setting: &Setting, value: u32) -> String {
     match setting.kind {
-        SettingKind::Duration { .. } => {
-            format!("{:#}", SignedDuration::from_millis(i64::from(value)))
-        }
+        SettingKind::Duration { .. } => duration_text(Duration::from_millis(u64::from(value))),
         SettingKind::Count { .. } => value.to_string(),
         SettingKind::OneOf(names) => usize::try_from(value)
             .ok()

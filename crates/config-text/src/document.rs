@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Problem;
+use crate::problem::Problem;
 
 /// Most problems that are reported: each costs another reading of the document.
 const PROBLEMS_MAX: usize = 64;
@@ -73,12 +73,18 @@ impl<'t> Document<'t> {
         (None, problems)
     }
 
-    /// Returns the line of a key such as `inverter[1].unit`, or of the table that lacks it.
+    /// Returns the line of a key such as `inverter[1].unit` or `points."ac.power".min`, or of the
+    /// table that lacks it.
     #[must_use]
     pub fn line_of(&self, path: &str) -> Option<usize> {
         let mut table = self.root.get_ref();
         let mut line = None;
-        for part in path.split('.') {
+        let mut is_quoted = false;
+        let parts = path.split(|c| {
+            is_quoted ^= c == '"';
+            c == '.' && !is_quoted
+        });
+        for part in parts.map(|part| part.trim_matches('"')) {
             let (key, place) = match part.strip_suffix(']').and_then(|part| part.split_once('[')) {
                 Some((key, place)) => (key, place.parse::<usize>().ok()),
                 None => (part, None),
@@ -182,6 +188,10 @@ watts = 9
     #[test]
     fn lines_are_found_by_path() {
         let document = Document::parse(WRONG).unwrap();
+        let quoted = Document::parse("[points]\na = 1\n[points.\"ac.power\"]\nmin = 2\n").unwrap();
+        assert_eq!(quoted.line_of("points.\"ac.power\".min"), Some(4));
+        assert_eq!(quoted.line_of("points.\"ac.power\".max"), Some(3));
+        assert_eq!(quoted.line_of("points.\"ac.voltage\""), Some(1));
         let lines = ["size", "place.watts", "part[1].watts", "part[1].missing", "missing"]
             .map(|path| document.line_of(path));
         assert_eq!(lines, [Some(2), Some(5), Some(10), Some(8), None]);
