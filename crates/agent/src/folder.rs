@@ -120,6 +120,11 @@ impl Folder {
 
     fn sync_file(&self, area: Area) -> io::Result<()> {
         OpenOptions::new().write(true).open(self.file(area))?.sync_data()?;
+        self.sync_names()
+    }
+
+    /// Makes new names durable, and the loss of old ones.
+    fn sync_names(&self) -> io::Result<()> {
         if self.are_names_unsynced.swap(false, Relaxed) {
             let synced = self.directory.sync_all();
             self.are_names_unsynced.fetch_or(synced.is_err(), Relaxed);
@@ -261,6 +266,10 @@ impl Areas for Folder {
         std::fs::remove_file(self.file(area)).map_err(|error| self.refused(area, &error))?;
         self.are_names_unsynced.store(true, Relaxed);
         Ok(())
+    }
+
+    fn settle(&self) -> Result<(), Fault> {
+        self.sync_names().map_err(|error| self.refused("", &error))
     }
 
     fn set_aside(&self, area: Area) -> Result<(), Fault> {

@@ -615,6 +615,15 @@ impl Areas for Disk {
         for_node(|| self.state().remove(&area.to_string()))
     }
 
+    fn settle(&self) -> Result<(), Fault> {
+        let mut state = self.state();
+        for_node(|| {
+            state.powered()?;
+            let are_names_durable = state.names.numbers().next().is_none();
+            if are_names_durable { Ok(()) } else { state.sync_names() }
+        })
+    }
+
     fn set_aside(&self, area: Area) -> Result<(), Fault> {
         let mut state = self.state();
         let to = format!("{ASIDE_PREFIX}{}-{area}", state.number());

@@ -174,6 +174,11 @@ impl<F: Flash> Areas for Nor<F> {
         self.0.borrow_mut().give_up(Name::Area(area))
     }
 
+    /// An erasure is durable when it returns, as a program is.
+    fn settle(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Retires those of the area's sectors that are damaged; the others are used again.
     fn set_aside(&self, area: Area) -> Result<(), Fault> {
         self.0.borrow_mut().set_aside(Name::Area(area))

@@ -31,7 +31,7 @@ use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_le
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
 use ecowatt_device::{Sample, Slot, batch_bytes_max, batch_rows_max};
 use ecowatt_model::{
-    BatchId, BootEpoch, COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, COLUMNS_MAX, Mark, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
@@ -41,7 +41,7 @@ use slots::Slots;
 pub use areas::{AREA_BYTES, Area, Areas, Fault, JournalName, Thing, UnknownArea};
 pub(crate) use checksum::crc32;
 pub use damage::Damage;
-pub use draft::{Draft, DraftError, Drafted, Left};
+pub use draft::{Draft, DraftError, Drafted, FirstLeft, Left};
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
 pub use pair::{Opened, Pair};
 pub use postponed::Postponed;
@@ -79,6 +79,8 @@ pub struct Storage<D> {
     /// Whether all samples of earlier epochs are in batches. False until a recovery has succeeded;
     /// it is tried before each batch.
     is_recovered: bool,
+    /// Batches from this one on are not sent, because a journal may have their samples.
+    unsettled_from: Option<BatchId>,
     starts: Starts,
     slots: Slots<D>,
     recovered: Vec<Recovered>,
@@ -106,6 +108,24 @@ pub struct Recovered {
     pub stream: StreamNumber,
     pub rows: u16,
     pub last_ordinal: u32,
+}
+
+/// Batches that are not sent yet.
+struct HeldBack {
+    /// From this one on.
+    from: Option<BatchId>,
+    /// From these samples on.
+    left: Vec<FirstLeft>,
+}
+
+impl HeldBack {
+    fn has<B>(&self, batch: &Batch<B>) -> bool {
+        let is_left = |left: &FirstLeft| {
+            (left.source, left.epoch) == (batch.source, batch.id.epoch)
+                && left.ordinal <= batch.last_ordinal
+        };
+        self.from.is_some_and(|from| from <= batch.id) || self.left.iter().any(is_left)
+    }
 }
 
 /// Contents of a message.
@@ -147,6 +167,7 @@ impl<D: Areas + Clone> Storage<D> {
             message_bytes_max,
             current: Vec::new(),
             is_recovered: false,
+            unsettled_from: None,
             starts: Starts::default(),
             slots,
             recovered: Vec::new(),
@@ -255,6 +276,7 @@ impl<D: Areas + Clone> Storage<D> {
     pub fn persist(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.recover_drafts()?;
         self.keep_starts()?;
+        self.unsettle(batch.id);
         self.spool.append(batch)?;
         let witness = Witness {
             source: batch.source,
@@ -263,8 +285,8 @@ impl<D: Areas + Clone> Storage<D> {
             samples: self.spool.samples(),
         };
         if let Err(error) = self.draft.forget(witness) {
-            // The samples are in the spool, which covers their ordinals. In the draft they only
-            // take up room.
+            // The samples are in the spool, which covers their ordinals. The batch is not sent until
+            // they have left the draft.
             self.postpone(Postponed::Emptying(error.into()));
         }
         Ok(())
@@ -300,6 +322,25 @@ impl<D: Areas + Clone> Storage<D> {
         Ok(self.spool.free(intervals)?)
     }
 
+    /// Notes that a journal may have samples of this batch, or of later ones.
+    fn unsettle(&mut self, id: BatchId) {
+        self.unsettled_from = Some(self.unsettled_from.map_or(id, |from| from.min(id)));
+    }
+
+    /// Makes sure that no journal has samples of batches. Returns which batches are not sent, since
+    /// that failed: the medium may lose what the spool knows of them, and a later start would then
+    /// put their samples into batches again.
+    fn settle(&mut self) -> Result<HeldBack, StorageError> {
+        let settled =
+            self.recover_drafts().and_then(|()| self.draft.settle().map_err(StorageError::from));
+        match settled {
+            Ok(()) => self.unsettled_from = None,
+            Err(error) => self.postpone(Postponed::Emptying(error)),
+        }
+        let left = if self.is_recovered { Vec::new() } else { self.draft.first_left()? };
+        Ok(HeldBack { from: self.unsettled_from, left })
+    }
+
     /// Returns batches for a message, at most `bytes_max` bytes of them, and the requested layouts.
     pub fn offer(
         &mut self,
@@ -309,10 +350,14 @@ impl<D: Areas + Clone> Storage<D> {
     ) -> Result<Offer, StorageError> {
         let mut offer = self.offer_no_batches(announced)?;
         let mut bytes = 0;
-        let batches = &mut offer.batches;
         let sendable = batch_bytes_max(self.message_bytes_max);
         let mut is_one_too_large = false;
+        let held_back = self.settle()?;
+        let batches = &mut offer.batches;
         let read = self.spool.offer(order, |batch| {
+            if held_back.has(&batch) {
+                return true;
+            }
             if batch.bytes.len() > sendable {
                 is_one_too_large = true;
                 return true;
@@ -541,6 +586,7 @@ impl<D: Areas + Clone> Storage<D> {
             self.spool.lose_unbatched(epoch, left.lost)?;
             // Last: after a cut before this the recovery is repeated, and skips what the spool
             // covers.
+            self.unsettle(BatchId { epoch, sequence: Sequence(0) });
             self.draft.remove(&left)?;
         }
         self.is_recovered = true;

@@ -37,6 +37,10 @@ impl Areas for Memory {
         Ok(())
     }
 
+    fn settle(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn erase(&self, area: Area) -> Result<(), Fault> {
         self.0.borrow_mut().remove(&area).map(|_| ()).ok_or(Fault::Failed)
     }

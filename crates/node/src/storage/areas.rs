@@ -243,9 +243,11 @@ pub trait Areas {
     fn append(&self, area: Area, bytes: &[u8]) -> Result<(), Fault>;
     /// Makes everything appended to the area durable, and the existence of the area.
     fn sync(&self, area: Area) -> Result<(), Fault>;
-    /// Removes an area and its contents. After a power cut it may exist again, unless any area was
-    /// synced since.
+    /// Removes an area and its contents. After a power cut it may exist again, unless
+    /// [`Areas::settle`] or the sync of any area has succeeded since.
     fn erase(&self, area: Area) -> Result<(), Fault>;
+    /// Makes everything durable that was erased.
+    fn settle(&self) -> Result<(), Fault>;
     /// Moves a damaged area out of the way so that its place on the medium is not used again, as
     /// far as the medium has room for that. Takes effect at once and is durable when it returns.
     fn set_aside(&self, area: Area) -> Result<(), Fault>;
@@ -303,6 +305,9 @@ impl<T: Areas> Areas for alloc::sync::Arc<T> {
     }
     fn erase(&self, area: Area) -> Result<(), Fault> {
         (**self).erase(area)
+    }
+    fn settle(&self) -> Result<(), Fault> {
+        (**self).settle()
     }
     fn set_aside(&self, area: Area) -> Result<(), Fault> {
         (**self).set_aside(area)

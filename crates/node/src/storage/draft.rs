@@ -8,9 +8,12 @@
 //! begins with the mark, a record that names the batch, and with the samples that the batch does
 //! not contain; then the former turn is erased. The mark makes it known when the spool has lost its
 //! end. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
-//! and recovery skips them. Of a former turn that a power cut brings back, nothing is taken if the
-//! mark after it is damaged: its batch may have reached the server. Areas of earlier epochs stay
-//! until their samples are in batches of that epoch.
+//! and recovery skips them. Areas of earlier epochs stay until their samples are in batches of that
+//! epoch.
+//!
+//! A medium may lose all that the spool knows, and a power cut may bring an erased journal back.
+//! So a batch may be sent only once [`Draft::settle`] has succeeded after it: then no journal has
+//! its samples, whatever happens.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -95,6 +98,10 @@ pub struct Draft<D> {
     disk: D,
     epoch: BootEpoch,
     journals: Vec<Journal>,
+    /// Whether a former turn is still there, because it could not be erased.
+    has_former: bool,
+    /// Whether a power cut may bring back what was erased.
+    has_erased: bool,
     /// Buffer for the record that is being written.
     record: Vec<u8>,
 }
@@ -112,6 +119,8 @@ struct Journal {
     /// A write to its area failed, so the area is set aside when the journal moves to its next
     /// turn.
     has_failed: bool,
+    /// The newest batch with samples of this turn, if the journal could not be moved to the next.
+    unforgotten: Option<Witness>,
 }
 
 impl Journal {
@@ -135,7 +144,14 @@ impl Drafted {
 impl<D: Areas> Draft<D> {
     /// Starts the journals of an epoch; those of earlier epochs are left to [`Draft::recover`].
     pub fn open(disk: D, epoch: BootEpoch) -> Self {
-        Self { disk, epoch, journals: Vec::new(), record: Vec::with_capacity(2 * RECORD_BYTES_MAX) }
+        Self {
+            disk,
+            epoch,
+            journals: Vec::new(),
+            has_former: false,
+            has_erased: false,
+            record: Vec::with_capacity(2 * RECORD_BYTES_MAX),
+        }
     }
 
     /// The epoch of the samples that are appended.
@@ -156,6 +172,7 @@ impl<D: Areas> Draft<D> {
                     is_end_unsure: false,
                     last_ordinal: 0,
                     has_failed: false,
+                    unforgotten: None,
                 });
                 self.journals.len() - 1
             }
@@ -216,10 +233,12 @@ impl<D: Areas> Draft<D> {
     }
 
     /// Forgets the samples of a source in the current epoch that are in batches, up to
-    /// `witness.ordinal`, and records the batch that contains the last of them.
+    /// `witness.ordinal`, and records the batch that contains the last of them. On an error
+    /// [`Draft::settle`] tries it again.
     pub fn forget(&mut self, witness: Witness) -> Result<(), DraftError> {
         let its = |journal: &Journal| journal.name.source == witness.source && journal.len > 0;
         let Some(place) = self.journals.iter().position(its) else { return Ok(()) };
+        self.journals[place].unforgotten = Some(witness);
         let journal = &self.journals[place];
         let rest = match journal.last_ordinal <= witness.ordinal {
             true => Vec::new(),
@@ -244,15 +263,54 @@ impl<D: Areas> Draft<D> {
         records.truncate(2 * RECORD_BYTES_MAX);
         records.shrink_to(2 * RECORD_BYTES_MAX);
         self.record = records;
-        written.map_err(|error| DraftError::Disk("emptied", error))?;
+        // On a full disk the journal ends here if nothing of it is left: batches must go out, or
+        // nothing makes room.
+        let is_over = written == Err(Fault::Full) && rest.is_empty();
+        if !is_over {
+            written.map_err(|error| DraftError::Disk("emptied", error))?;
+        }
         let journal = &mut self.journals[place];
-        let (former, has_failed) = (journal.area(), journal.has_failed);
-        (journal.name, journal.len) = (next, len);
-        (journal.is_end_unsure, journal.has_failed) = (false, false);
-        // If the former turn stays, it only takes up room until the epoch's journals are recovered.
-        let is_aside = has_failed && self.disk.set_aside(former).is_ok();
-        if !is_aside {
-            self.disk.erase(former).map_err(|error| DraftError::Disk("emptied", error))?;
+        let (former, has_failed) = (journal.name, journal.has_failed);
+        (journal.name, journal.len) = (next, if is_over { 0 } else { len });
+        (journal.is_end_unsure, journal.has_failed) = (is_over, false);
+        journal.unforgotten = None;
+        let erased = self.erase(former, has_failed);
+        self.has_former |= erased.is_err();
+        erased.map_err(|error| DraftError::Disk("emptied", error))
+    }
+
+    /// Erases a journal, or sets a damaged one aside.
+    fn erase(&mut self, name: JournalName, is_damaged: bool) -> Result<(), Fault> {
+        let area = Area::Journal(name);
+        if is_damaged && self.disk.set_aside(area).is_ok() {
+            return Ok(());
+        }
+        self.has_erased = true;
+        self.disk.erase(area)
+    }
+
+    /// Makes sure that no journal has samples that were forgotten or removed, also after a power
+    /// cut. On an error it may still have all since the last success.
+    pub fn settle(&mut self) -> Result<(), DraftError> {
+        for place in 0..self.journals.len() {
+            if let Some(witness) = self.journals[place].unforgotten {
+                self.forget(witness)?;
+            }
+        }
+        let failed = |error| DraftError::Disk("emptied", error);
+        if self.has_former {
+            for name in journals(&self.disk.list().map_err(failed)?) {
+                let is_former =
+                    |journal: &Journal| journal.name.source == name.source && journal.name != name;
+                if name.epoch == self.epoch && self.journals.iter().any(is_former) {
+                    self.erase(name, true).map_err(failed)?;
+                }
+            }
+            self.has_former = false;
+        }
+        if self.has_erased {
+            self.disk.settle().map_err(failed)?;
+            self.has_erased = false;
         }
         Ok(())
     }
@@ -289,10 +347,10 @@ impl<D: Areas> Draft<D> {
         parse_mark(&reading.bytes, name)
     }
 
-    /// Whether a journal has a mark, which was written after the batch that it names.
-    fn marked(&self, name: JournalName) -> Marked {
+    /// Whether a journal was begun with a mark, readable or not.
+    fn is_marked(&self, name: JournalName) -> bool {
         if self.mark(name).is_some() {
-            return Marked::Readable;
+            return true;
         }
         let area = Area::Journal(name);
         let len = record_len(name.columns.into());
@@ -305,7 +363,7 @@ impl<D: Areas> Draft<D> {
             Ok(reading) => !reading.is_whole() || reading.bytes.last().is_some_and(|end| *end != 0),
             Err(_) => true,
         };
-        if is_begun && is_complete() { Marked::Damaged } else { Marked::No }
+        is_begun && is_complete()
     }
 
     /// The newest epoch that left a journal.
@@ -327,13 +385,10 @@ impl<D: Areas> Draft<D> {
         let Some((name, others)) = earlier.split_first() else { return Ok(None) };
         let (name, area) = (*name, Area::Journal(*name));
         let failed = |error| DraftError::Disk("read", error);
-        let turns = others.iter().filter(|o| (o.epoch, o.source) == (name.epoch, name.source));
-        let marks: Vec<Marked> = turns.map(|turn| self.marked(*turn)).collect();
         // Its samples are in batches or in its next turn.
-        let is_former = marks.iter().any(|mark| *mark != Marked::No);
-        // Which of them are in batches, only the spool may know then. If it has lost that as well,
-        // the server may have any of them, so none is taken from here.
-        let is_uncertain = is_former && !marks.contains(&Marked::Readable);
+        let is_former = others.iter().any(|other| {
+            (other.epoch, other.source) == (name.epoch, name.source) && self.is_marked(*other)
+        });
         let len = match self.disk.len(area) {
             Ok(len) => len.unwrap_or(0).min(JOURNAL_BYTES_MAX),
             // The number of samples is unknown; report one, so that the server learns of the loss.
@@ -355,19 +410,41 @@ impl<D: Areas> Draft<D> {
         let lost = if is_whole { parsed.lost } else { parsed.lost.max(parsed.unfinished) };
         let is_damaged = !is_whole || lost > 0 || parsed.is_damaged;
         let lost = if is_former { 0 } else { lost };
-        let samples = if is_uncertain { Vec::new() } else { parsed.samples };
-        Ok(Some(Left { name, samples, lost, is_damaged }))
+        Ok(Some(Left { name, samples: parsed.samples, lost, is_damaged }))
     }
 
     /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a
     /// damaged one is set aside.
-    pub fn remove(&self, left: &Left) -> Result<(), DraftError> {
-        let area = Area::Journal(left.name);
-        if left.is_damaged && self.disk.set_aside(area).is_ok() {
-            return Ok(());
-        }
-        self.disk.erase(area).map_err(|error| DraftError::Disk("removed", error))
+    pub fn remove(&mut self, left: &Left) -> Result<(), DraftError> {
+        let removed = self.erase(left.name, left.is_damaged);
+        removed.map_err(|error| DraftError::Disk("removed", error))
     }
+
+    /// Returns the first readable sample of each journal that an earlier epoch left.
+    pub fn first_left(&self) -> Result<Vec<FirstLeft>, DraftError> {
+        let mut found = Vec::new();
+        for name in self.earlier()? {
+            let len = match self.disk.len(Area::Journal(name)) {
+                Ok(len) => usize::try_from(len.unwrap_or(0).min(JOURNAL_BYTES_MAX)).unwrap_or(0),
+                Err(_) => 0,
+            };
+            let reading = read_around(&self.disk, Area::Journal(name), 0, len);
+            let parsed = parse(&reading.map(|reading| reading.bytes).unwrap_or_default(), name);
+            if let Some(first) = parsed.samples.first() {
+                let JournalName { epoch, source, .. } = name;
+                found.push(FirstLeft { epoch, source, ordinal: first.ordinal });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The first sample in a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstLeft {
+    pub epoch: BootEpoch,
+    pub source: SourceNumber,
+    pub ordinal: u32,
 }
 
 fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
@@ -375,15 +452,6 @@ fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
         Area::Journal(name) => Some(*name),
         Area::Copy(..) | Area::Segment(_) | Area::Layout(_) => None,
     })
-}
-
-/// What is left of the mark at the beginning of a journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marked {
-    No,
-    /// It was written and cannot be read.
-    Damaged,
-    Readable,
 }
 
 /// State of the spool when a journal was emptied: the last sample in a batch, that batch's

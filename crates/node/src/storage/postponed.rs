@@ -10,6 +10,6 @@ pub enum Postponed {
     Recovery(StorageError),
     /// The start of the current epoch is only in memory.
     Start(StorageError),
-    /// The draft still holds samples that are in a batch. They only take up room.
+    /// The draft may still hold samples that are in batches, which are not sent until then.
     Emptying(StorageError),
 }

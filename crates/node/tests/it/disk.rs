@@ -17,6 +17,7 @@ pub(crate) enum Op {
     Erase(String),
     SetAside(String),
     Sync(String),
+    Settle,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -79,6 +80,7 @@ impl Platter {
                     self.0.insert(aside, moved);
                 }
             }
+            Op::Settle => self.0.retain(|_, file| !file.is_removed),
             Op::Sync(name) => {
                 self.0.retain(|_, file| !file.is_removed);
                 if let Some(file) = self.0.get_mut(name) {
@@ -117,7 +119,7 @@ impl Platter {
                 }
             }
             Op::Erase(_) | Op::SetAside(_) if bytes > 0 => left.apply(torn),
-            Op::Erase(_) | Op::SetAside(_) | Op::Sync(_) => {}
+            Op::Erase(_) | Op::SetAside(_) | Op::Sync(_) | Op::Settle => {}
         }
         left.0.retain(|_, file| !file.is_removed);
         for file in left.0.values_mut() {
@@ -138,7 +140,7 @@ impl Op {
         match self {
             Self::Append { bytes, .. } => bytes.len() + 1,
             Self::Erase(_) | Self::SetAside(_) => 2,
-            Self::Sync(_) => 1,
+            Self::Sync(_) | Self::Settle => 1,
         }
     }
 }
@@ -342,6 +344,12 @@ impl Areas for TestDisk {
         self.works()?;
         self.inner().file(&name).ok_or(Fault::Failed)?;
         self.act(Op::Erase(name));
+        Ok(())
+    }
+
+    fn settle(&self) -> Result<(), Fault> {
+        self.works()?;
+        self.act(Op::Settle);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use ecowatt_device::{Sample, batch_bytes_max};
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, SourceNumber, StreamNumber};
 use ecowatt_node::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
 
-use crate::disk::TestDisk;
+use crate::disk::{Op, TestDisk, Unsynced};
 
 const MESSAGE_BYTES: usize = 8 * 1024;
 
@@ -137,44 +137,109 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
     assert_eq!(left(&disk), 2);
 }
 
-/// A power cut may bring back the name of an erased journal, whose samples the server has. Nothing
-/// but the next journal tells that then, if the spool is lost.
-#[test]
-fn a_journal_that_comes_back_is_recovered_only_without_a_later_one() {
-    type Damage = fn(&TestDisk, &str);
-    let lost: [(Damage, bool); 5] = [
-        (|_, _| {}, false),
-        (|disk, next| disk.set_bad(next, 0..8), false),
-        (|disk, next| disk.flip(next, 6, 1), false),
-        (|disk, next| disk.set_closed(next), false),
-        // The power went while it was written, and samples that no batch has are only in the former.
-        (|disk, next| disk.put(next, &[0; 5]), true),
-    ];
-    for (number, (damage, is_recovered)) in lost.into_iter().enumerate() {
-        let disk = TestDisk::default();
-        let mut storage = start(&disk, 1 << 20);
-        for ordinal in 1..=2 {
-            let (source, stream) = (SourceNumber(0), StreamNumber(1));
-            let (t_ms, base) = (i64::from(ordinal) * 1_000, TimeBase::Unix);
-            let (words, marks) = (&[7][..], &[Mark::Read][..]);
-            storage.draft(&Sample { source, stream, ordinal, base, t_ms, words, marks }).unwrap();
-        }
-        let file = |of: &str| {
-            let mut files = disk.platter().files().into_iter().map(|(name, _)| name);
-            files.find(|name| name.starts_with(of)).unwrap()
-        };
-        let former = file("draft");
-        let samples = disk.contents(&former).unwrap();
-        storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
-        assert_eq!(delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES), [id(1, 1)]);
-        drop(storage);
+fn sample(storage: &mut Storage<TestDisk>, ordinal: u32) {
+    let (source, stream) = (SourceNumber(0), StreamNumber(1));
+    let (t_ms, base) = (i64::from(ordinal) * 1_000, TimeBase::Unix);
+    let (words, marks) = (&[7][..], &[Mark::Read][..]);
+    storage.draft(&Sample { source, stream, ordinal, base, t_ms, words, marks }).unwrap();
+}
 
-        damage(&disk, &file("draft"));
-        disk.put(&former, &samples);
-        disk.lose(&file("spool"));
-        let mut storage = start(&disk, 1 << 20);
-        storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
-        let recovered: u16 = storage.take_recovered().iter().map(|batch| batch.rows).sum();
-        assert_eq!(recovered, if is_recovered { 2 } else { 0 }, "{number}");
+fn names(disk: &TestDisk, of: &str) -> Vec<String> {
+    let files = disk.platter().files().into_iter().map(|(name, _)| name);
+    files.filter(|name| name.starts_with(of)).collect()
+}
+
+/// A power cut may bring back the name of an erased journal. If the spool is lost as well, and the
+/// next journal's mark, nothing tells that its samples are in a batch. So it must be gone for good
+/// before the batch is sent.
+#[test]
+fn a_journal_that_comes_back_has_no_sample_that_was_sent() {
+    type Damage = fn(&TestDisk, &str);
+    // How many samples a start puts into batches again, if their batch was never sent.
+    let damages: [(Damage, u16); 5] = [
+        // The mark tells that they were in a batch, which is a gap.
+        (|_, _| {}, 0),
+        (|disk, next| disk.set_bad(next, 0..8), 2),
+        (|disk, next| disk.flip(next, 6, 1), 2),
+        (|disk, next| disk.set_closed(next), 2),
+        (|disk, next| disk.put(next, &[0; 5]), 2),
+    ];
+    for (number, (damage, unsent)) in damages.into_iter().enumerate() {
+        for is_sent in [false, true] {
+            let disk = TestDisk::default();
+            let mut storage = start(&disk, 1 << 20);
+            sample(&mut storage, 1);
+            sample(&mut storage, 2);
+            storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
+            if is_sent {
+                assert_eq!(delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES), [id(1, 1)]);
+            }
+            drop(storage);
+
+            let disk = TestDisk::holding(disk.platter().cut(&Op::Settle, 0, Unsynced::Lost));
+            let journals = names(&disk, "draft");
+            assert_eq!(journals.len(), if is_sent { 1 } else { 2 }, "{journals:?}");
+            damage(&disk, journals.last().unwrap());
+            names(&disk, "spool").iter().for_each(|segment| disk.lose(segment));
+            let mut storage = start(&disk, 1 << 20);
+            storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
+            let recovered: u16 = storage.take_recovered().iter().map(|batch| batch.rows).sum();
+            assert_eq!(recovered, if is_sent { 0 } else { unsent }, "{number}");
+        }
     }
+}
+
+/// The medium may lose what the spool knows of a batch after it was sent and freed. Samples that are
+/// still in a journal then would be put into a batch again.
+#[test]
+fn a_batch_is_not_sent_while_a_journal_has_its_samples() {
+    let sent = |storage: &mut Storage<TestDisk>| {
+        let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+        offer.batches.iter().map(|batch| batch.id).collect::<Vec<_>>()
+    };
+    let disk = TestDisk::default();
+    let mut storage = start(&disk, 1 << 20);
+    storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
+    assert_eq!(sent(&mut storage), [id(1, 1)]);
+    // Sample 5 is in no batch, so the journal continues, and there is no room for that.
+    (3..=5).for_each(|ordinal| sample(&mut storage, ordinal));
+    disk.set_full(Some("draft"));
+    storage.persist(&Batch { last_ordinal: 4, ..sized(id(1, 2), StreamNumber(1), 10) }).unwrap();
+    assert_eq!(sent(&mut storage), [id(1, 1)], "the journal has samples 3 and 4");
+    disk.set_full(None);
+    assert_eq!(sent(&mut storage), [id(1, 2), id(1, 1)]);
+
+    // Without such a sample the journal only ends, which needs no room.
+    disk.set_full(Some("draft"));
+    storage.persist(&Batch { last_ordinal: 6, ..sized(id(1, 3), StreamNumber(1), 10) }).unwrap();
+    assert_eq!(sent(&mut storage), [id(1, 3), id(1, 1), id(1, 2)]);
+    disk.set_full(None);
+    sample(&mut storage, 7);
+    drop(storage);
+    names(&disk, "spool").iter().for_each(|segment| disk.lose(segment));
+    let mut storage = start(&disk, 1 << 20);
+    storage.persist(&sized(id(2, 1), StreamNumber(1), 10)).unwrap();
+    let recovered: u16 = storage.take_recovered().iter().map(|batch| batch.rows).sum();
+    assert_eq!(recovered, 1, "sample 7 alone is in no batch");
+}
+
+/// As above, for samples that an earlier epoch left.
+#[test]
+fn a_recovered_batch_is_not_sent_while_its_journal_is_there() {
+    let disk = TestDisk::default();
+    let mut storage = start(&disk, 1 << 20);
+    storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
+    (3..=4).for_each(|ordinal| sample(&mut storage, ordinal));
+    drop(storage);
+    // There is no room for a batch of the samples, but the one before them can be sent.
+    disk.set_full(Some("spool"));
+    let mut storage = start(&disk, 1 << 20);
+    let offer = |storage: &mut Storage<TestDisk>| {
+        let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+        offer.batches.iter().map(|batch| batch.rows).collect::<Vec<_>>()
+    };
+    assert_eq!(offer(&mut storage), [2]);
+    disk.set_full(None);
+    assert_eq!(offer(&mut storage), [2, 2], "recovery is tried again before each message");
+    assert_eq!(names(&disk, "draft").len(), 0);
 }
