@@ -85,11 +85,14 @@ impl Kid {
     }
 }
 
-/// Ciphers and context IVs of both directions, derived from a [`DeviceKey`].
+/// Keys and context IVs of both directions, derived from a [`DeviceKey`].
+///
+/// The round keys of AES are not kept: they take eleven times the memory of a key, of which a
+/// microcontroller has little, and making them takes a small part of a message's time.
 pub struct LinkKeys {
-    pub(crate) up: UplinkCipher,
+    up: Zeroizing<[u8; 16]>,
     pub(crate) up_iv: [u8; NONCE_BYTES],
-    pub(crate) down: ReplyCipher,
+    down: Zeroizing<[u8; 16]>,
     pub(crate) down_iv: [u8; NONCE_BYTES],
 }
 
@@ -99,14 +102,17 @@ impl LinkKeys {
     #[must_use]
     pub fn derive(key: &DeviceKey, kid: Kid) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, &*key.0);
-        let (up_key, up_iv) = direction(&hkdf, b"up", kid);
-        let (down_key, down_iv) = direction(&hkdf, b"down", kid);
-        Self {
-            up: UplinkCipher::new(&(*up_key).into()),
-            up_iv,
-            down: ReplyCipher::new(&(*down_key).into()),
-            down_iv,
-        }
+        let (up, up_iv) = direction(&hkdf, b"up", kid);
+        let (down, down_iv) = direction(&hkdf, b"down", kid);
+        Self { up, up_iv, down, down_iv }
+    }
+
+    pub(crate) fn up(&self) -> UplinkCipher {
+        UplinkCipher::new(&(*self.up).into())
+    }
+
+    pub(crate) fn down(&self) -> ReplyCipher {
+        ReplyCipher::new(&(*self.down).into())
     }
 }
 

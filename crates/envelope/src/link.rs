@@ -68,7 +68,7 @@ pub fn seal_uplink(
     let counter = CounterBytes::new(request.counter);
     let (kid, kid_length) = request.kid.to_bytes();
     seal(
-        &keys.up,
+        &keys.up(),
         &keys.up_iv,
         PROTECTED_UPLINK,
         Some(&kid[..kid_length]),
@@ -94,7 +94,16 @@ pub fn seal_reply(
     length: usize,
 ) -> Result<usize, SealError> {
     let bound = Binding::new(request);
-    seal(&keys.down, &keys.down_iv, PROTECTED_REPLY, None, nonce, bound.as_bytes(), buffer, length)
+    seal(
+        &keys.down(),
+        &keys.down_iv,
+        PROTECTED_REPLY,
+        None,
+        nonce,
+        bound.as_bytes(),
+        buffer,
+        length,
+    )
 }
 
 /// Opens the reply to `request` into `out` and returns the plain message.
@@ -112,7 +121,7 @@ pub fn open_reply<'o>(
         return Err(OpenError::Malformed);
     }
     let bound = Binding::new(request);
-    open(&keys.down, &keys.down_iv, &parts, bound.as_bytes(), out)
+    open(&keys.down(), &keys.down_iv, &parts, bound.as_bytes(), out)
 }
 
 /// An uplink whose header was parsed and whose tag has not been checked.
@@ -148,7 +157,7 @@ impl<'a> Sealed<'a> {
     /// # Errors
     /// If the tag does not match or `out` is too small.
     pub fn open<'o>(&self, keys: &LinkKeys, out: &'o mut [u8]) -> Result<&'o [u8], OpenError> {
-        open(&keys.up, &keys.up_iv, &self.parts, &[], out)
+        open(&keys.up(), &keys.up_iv, &self.parts, &[], out)
     }
 }
 
