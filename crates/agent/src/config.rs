@@ -3,6 +3,8 @@
 //! All problems are reported together, each with the path of its key. This is the boot
 //! configuration; a server's desired configuration is another type and arrives over the link.
 
+mod permits;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use ecowatt_node::storage::{Order, spool_bytes_min};
 use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
+pub use self::permits::Permits;
 use crate::bus::Address;
 use crate::link::ServerUrl;
 
@@ -39,6 +42,7 @@ pub struct Config {
     pub inverters: Vec<InverterConfig>,
     /// Appends a line of CSV for every sample that became durable.
     pub sample_log: Option<PathBuf>,
+    pub permits: Permits,
 }
 
 /// One inverter.
@@ -98,6 +102,8 @@ struct File {
     upload: Upload,
     #[serde(default)]
     spool: Spool,
+    #[serde(default)]
+    commands: permits::Commands,
     #[serde(default)]
     inverter: Vec<Inverter>,
 }
@@ -176,6 +182,7 @@ impl Config {
             .enumerate()
             .filter_map(|(place, inverter)| check.inverter(place, inverter))
             .collect();
+        let permits = check.permits(file.commands);
         check.problems.sort_by_key(|problem| problem.line);
         match (server, data, upload_interval, order, message, spool_bytes) {
             (
@@ -196,6 +203,7 @@ impl Config {
                 spool_bytes,
                 inverters,
                 sample_log: file.sample_log.map(|path| folder.join(path)),
+                permits,
             }),
             _ => Err(ConfigError::Invalid(check.problems)),
         }
@@ -215,6 +223,7 @@ impl Config {
             spool_bytes: SPOOL_BYTES,
             inverters,
             sample_log: None,
+            permits: Permits::default(),
         }
     }
 }
@@ -294,6 +303,14 @@ impl Check<'_> {
             },
             (None, None) => None,
         }
+    }
+
+    fn permits(&mut self, commands: permits::Commands) -> Permits {
+        let is_program = |words: &Vec<String>| words.first().is_some_and(|word| !word.is_empty());
+        if commands.reboot.as_ref().is_some_and(|words| !is_program(words)) {
+            self.problem::<()>("commands.reboot", "must be a program with its arguments");
+        }
+        Permits { reboot: commands.reboot }
     }
 
     fn inverter(&mut self, place: usize, inverter: &Inverter) -> Option<InverterConfig> {
@@ -392,6 +409,7 @@ mod tests {
         assert_eq!(example.spool_bytes, defaults.spool_bytes);
         assert_eq!(example.sample_interval, defaults.sample_interval);
         assert_eq!(example.sample_log, defaults.sample_log);
+        assert_eq!(example.permits, defaults.permits);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod standing;
 mod survey;
 
 pub use bus::{Address, ParseAddressError, Serial};
-pub use config::{Config, ConfigError, InverterConfig};
+pub use config::{Config, ConfigError, InverterConfig, Permits};
 pub use ecowatt_device::LogLevel;
 pub use enrol::EnrolError;
 pub use folder::{Folder, FolderError};

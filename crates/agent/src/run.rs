@@ -122,6 +122,7 @@ pub async fn run_and_tell(
                 }
                 carried = epoch.break_off().await?;
             }
+            Ended::Restarted => carried = epoch.restart().await?,
             Ended::Failed => return Err(RunError::Task),
         }
     }

@@ -142,6 +142,13 @@ impl Source {
         self.schedule.again(group, now);
     }
 
+    /// Polls at once what was given up, with its registers that could not be read.
+    pub(crate) fn clear_fault(&mut self, now: MonoMs) {
+        self.link.try_again();
+        self.quarantine.retry_all(now);
+        self.schedule.begin_at(now);
+    }
+
     /// Milliseconds from one cycle to the next, by the device's own configuration.
     pub(crate) fn own_interval_ms(&self) -> u32 {
         self.schedule.own_ms()

@@ -31,6 +31,17 @@ impl Configuration {
         Self { decision, revert_at: None }
     }
 
+    /// Returns to the device's own configuration. The generation stays decided on, and is reported
+    /// as reverted.
+    pub(crate) fn reset(&mut self) {
+        let generation = self.decision.generation;
+        if generation > ConfigGeneration(0) {
+            let state = ConfigState::Reverted;
+            self.decision = Decision { generation, state, ..Decision::default() };
+            self.revert_at = None;
+        }
+    }
+
     /// Begins an epoch: a trial goes on, with all of its time, unless it went through too many
     /// starts. Returns whether the decision has changed.
     pub(crate) fn start(&mut self, now: MonoMs) -> bool {

@@ -1,23 +1,25 @@
 //! Joins the parts of the core and fixes the order in which they act.
 
 mod apply;
+mod execute;
 
 use core::time::Duration;
 
 use ecowatt_codec::{State, TimeBase};
 use ecowatt_model::{
-    BatchId, BootEpoch, COLUMNS_MAX, Counter, MonoMs, SOURCES_MAX, Sequence, SourceNumber,
-    StreamNumber, UnixMs,
+    BatchId, BootEpoch, COLUMNS_MAX, CommandId, Counter, MonoMs, SOURCES_MAX, Sequence,
+    SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::Read;
 use ecowatt_wire::{
-    Batch, BootReason, Dropped, FIRMWARE_MAX, ITEMS_MAX, List, RefusedSetting, Reported,
-    SourceState, SourceStatus, Status, Stream,
+    Batch, BootReason, COMMANDS_MAX, CommandResult, Dropped, FIRMWARE_MAX, ITEMS_MAX, List,
+    RefusedSetting, Reported, SourceState, SourceStatus, Status, Stream,
 };
 use heapless::Vec;
 
 use crate::acquire::{ReadOutcome, Source, SourceConfig};
 use crate::buffer::{Buffer, Cut, CutError, Sample, columns_max};
+use crate::commands::Commands;
 use crate::desired::Configuration;
 use crate::event::{Event, Events, LinkFailure};
 use crate::keeping::Keeping;
@@ -41,15 +43,24 @@ pub struct Config {
     pub start_tolerance: Duration,
     /// What the shell logs; `None` if it does not log, or not for this device alone.
     pub log_level: Option<LogLevel>,
+    pub permissions: Permissions,
     pub uplink: UplinkConfig,
 }
 
+/// What the device's owner allows its server to do by commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Permissions {
+    /// Restart the machine, which the shell must be able to.
+    pub reboot: bool,
+}
+
 impl Config {
-    /// Batches of 180 samples, the default tolerance and no log.
+    /// Batches of 180 samples, the default tolerance, no log and no permissions.
     #[must_use]
     pub fn new(uplink: UplinkConfig) -> Self {
         let start_tolerance = START_TOLERANCE;
-        Self { batch_rows: 180, start_tolerance, log_level: None, uplink }
+        let permissions = Permissions::default();
+        Self { batch_rows: 180, start_tolerance, log_level: None, permissions, uplink }
     }
 }
 
@@ -80,8 +91,17 @@ pub struct Spooled {
     pub capacity_bytes: u64,
 }
 
-/// Something for the shell to do. [`Action::Read`], [`Action::Draft`], [`Action::Reserve`] and
-/// [`Action::Keep`] are each returned once and wait for their answer. [`Action::Cut`] and
+/// How an epoch ends because of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Another epoch begins.
+    Restart,
+    /// The machine restarts.
+    Reboot,
+}
+
+/// Something for the shell to do. [`Action::Read`], [`Action::Draft`], [`Action::Reserve`],
+/// [`Action::Keep`] and [`Action::End`] are each returned once and wait for their answer. [`Action::Cut`] and
 /// [`Action::Send`] are returned until [`Device::cut`] or [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -96,6 +116,9 @@ pub enum Action {
     Cut(SourceNumber),
     /// Make durable that counters below this may be used; then [`Device::handle_reserved`].
     Reserve(Counter),
+    /// End the epoch in an orderly way; or else [`Device::handle_not_ended`]. A power cut counts as
+    /// its end as well.
+    End(Ending),
     /// Make a message with [`Device::compose`] and send it; then [`Device::handle_reply`] or
     /// [`Device::handle_link_failure`].
     Send,
@@ -181,6 +204,19 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     /// When `asleep` last changed; limits how often it is written.
     sleep_noted_at: Option<MonoMs>,
     keeping: Keeping,
+    permissions: Permissions,
+    commands: Commands,
+    /// The end of the epoch that a command asks for; cleared if it cannot end.
+    ending: Option<PendingEnd>,
+}
+
+/// An end of the epoch that a command asks for.
+#[derive(Debug, Clone, Copy)]
+struct PendingEnd {
+    command: CommandId,
+    ending: Ending,
+    /// The shell was asked for it.
+    is_asked: bool,
 }
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
@@ -198,7 +234,7 @@ where
         now: MonoMs,
     ) -> Self {
         let Started { epoch, reason: boot_reason, system, firmware } = started;
-        let Config { batch_rows, start_tolerance, log_level, uplink } = config;
+        let Config { batch_rows, start_tolerance, log_level, permissions, uplink } = config;
         let wall = Wall::new(system, now);
         let asleep = kept(Slot::Sleep).and_then(Asleep::parse).unwrap_or_default();
         for inverter in inverters.as_mut() {
@@ -231,7 +267,11 @@ where
             asleep,
             sleep_noted_at: None,
             keeping: Keeping::DONE,
+            permissions,
+            commands: Commands::new(kept(Slot::Commands)),
+            ending: None,
         };
+        device.resume_commands(now);
         device.resume_settings(now);
         device
     }
@@ -252,6 +292,9 @@ where
 
     fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
         self.poll_settings(now);
+        if let Some(action) = self.poll_commands(now) {
+            return Some(action);
+        }
         // Sleep is kept before the sample that showed it: the power may fail between the two.
         if let Some(slot) = self.keeping.poll(now) {
             return Some(Action::Keep(slot));
@@ -269,7 +312,8 @@ where
             return Some(Action::Cut(source));
         }
         if self.cutting.is_none() {
-            if self.uplink.is_ready(now, self.spooled.batches) {
+            let is_reporting = self.commands.is_report_due();
+            if self.uplink.is_ready(now, self.spooled.batches, is_reporting) {
                 return Some(Action::Send);
             }
             if self.uplink.is_due(now) {
@@ -304,6 +348,7 @@ where
             .chain(reservation)
             .chain(self.keeping.poll_at())
             .chain(self.configuration.poll_at())
+            .chain(self.commands.poll_at(&self.wall))
             .min()
             .unwrap_or(MonoMs(u64::MAX))
     }
@@ -362,6 +407,7 @@ where
         match slot {
             Slot::Sleep => self.asleep.write(out),
             Slot::Desired => self.configuration.write(out),
+            Slot::Commands => self.commands.write(out),
         }
     }
 
@@ -371,6 +417,7 @@ where
         let is_done = self.keeping.finish(now, slot, is_durable);
         match slot {
             Slot::Desired if is_done => self.decision_kept(now),
+            Slot::Commands => self.commands_kept(now, is_done, is_durable),
             Slot::Desired | Slot::Sleep => {}
         }
     }
@@ -516,7 +563,9 @@ where
             refused: List::Given(&refused),
             values: List::Given(&values),
         };
+        let results: Vec<CommandResult<'_>, COMMANDS_MAX> = self.commands.results().collect();
         let tail = Tail {
+            results: &results,
             // What a power cut could take back is not reported.
             reported: self.keeping.is_done(Slot::Desired).then_some(reported),
             trial: self.configuration.trial(),
@@ -533,7 +582,12 @@ where
                 sources: List::Given(&sources),
             },
         };
-        self.uplink.compose(now, offered, streams, dropped, &tail, buffer)
+        let outgoing = self.uplink.compose(now, offered, streams, dropped, &tail, buffer)?;
+        drop(results);
+        if outgoing.results > 0 {
+            self.commands.carried();
+        }
+        Ok(outgoing)
     }
 
     /// Opens a reply into `scratch`; returns the batches that the spool can delete. The shell then
@@ -555,6 +609,8 @@ where
             self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
         }
         self.clock_heard(now, opened.heard);
+        self.commands.answered(true);
+        self.take_commands(now, opened.commands);
         self.follow_up = opened.follow_up;
         self.take_settings(now, opened.tried, opened.desired.as_ref());
         Ok(opened.acknowledged)
@@ -580,6 +636,7 @@ where
 
     /// The message in flight will get no valid reply.
     pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
+        self.commands.answered(false);
         self.uplink.failed(now, failure, &mut self.events);
     }
 

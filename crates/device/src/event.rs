@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use ecowatt_model::{BatchId, ConfigGeneration, SourceNumber};
+use ecowatt_model::{BatchId, CommandId, ConfigGeneration, SourceNumber};
 use ecowatt_profile::Table;
-use ecowatt_wire::{ConfigState, Refusal, SourceState};
+use ecowatt_wire::{CommandFailure, CommandState, ConfigState, Refusal, SourceState};
 use heapless::Deque;
 
 use crate::limits::EVENTS_MAX;
@@ -57,6 +57,8 @@ pub enum Event {
     /// Settings from the server are on trial, stay in use, or have been given up; `refused` of their
     /// values are not used.
     Settings { generation: ConfigGeneration, state: ConfigState, refused: u8 },
+    /// A command from the server was accepted or has ended.
+    Command { id: CommandId, state: CommandState, failure: CommandFailure },
     /// The server will never take this batch; it is freed.
     BatchRefused { id: BatchId, reason: Refusal },
 }

@@ -8,6 +8,7 @@
 use ecowatt_model::{SOURCES_MAX, SourceNumber, UnixMs};
 use heapless::Vec;
 
+use crate::commands::Commands;
 use crate::decision::Decision;
 
 /// A named piece of kept state.
@@ -17,15 +18,16 @@ pub enum Slot {
     Sleep,
     /// The desired configuration that the device decided on, and the one before it.
     Desired,
+    /// Which commands were seen, and the outcomes of the latest.
+    Commands,
 }
 
 impl Slot {
     /// In the order in which they are written.
-    pub const ALL: [Self; 2] = [Self::Sleep, Self::Desired];
+    pub const ALL: [Self; 3] = [Self::Sleep, Self::Desired, Self::Commands];
 
     /// Most bytes in any slot.
-    pub const LEN_MAX: usize =
-        if Asleep::LEN_MAX > Decision::LEN_MAX { Asleep::LEN_MAX } else { Decision::LEN_MAX };
+    pub const LEN_MAX: usize = Decision::LEN_MAX;
 
     /// A name under which a shell can store it.
     #[must_use]
@@ -33,9 +35,12 @@ impl Slot {
         match self {
             Self::Sleep => "sleep",
             Self::Desired => "desired",
+            Self::Commands => "commands",
         }
     }
 }
+
+const _: () = assert!(Asleep::LEN_MAX <= Slot::LEN_MAX && Commands::LEN_MAX <= Slot::LEN_MAX);
 
 /// The inverters that sleep, and since when.
 ///

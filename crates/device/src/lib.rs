@@ -17,6 +17,7 @@ extern crate std;
 
 mod acquire;
 mod buffer;
+mod commands;
 mod cycle;
 mod decision;
 mod desired;
@@ -36,7 +37,9 @@ mod wall;
 
 pub use acquire::{ReadOutcome, ReadResult, SourceConfig};
 pub use buffer::{Cut, CutError, Sample};
-pub use device::{Action, Config, Device, Inverter, Spooled, StartError, Started};
+pub use device::{
+    Action, Config, Device, Ending, Inverter, Permissions, Spooled, StartError, Started,
+};
 pub use event::{Event, LinkFailure};
 pub use kept::Slot;
 pub use settings::LogLevel;

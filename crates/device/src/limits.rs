@@ -125,6 +125,10 @@ pub const REVERT_AFTER_DEFAULT: Duration = Duration::from_secs(600);
 /// may happen to fall into a trial, and the machine may start twice after it.
 pub const TRIAL_STARTS_MAX: u8 = 3;
 
+/// Accepted commands that wait for the time before which they are not to be begun. The others of the
+/// [`COMMANDS_MAX`](ecowatt_wire::COMMANDS_MAX) places stay free for what is to be done at once.
+pub const WAITING_MAX: usize = 2;
+
 /// Events not yet polled by the shell; beyond that the oldest is lost.
 pub const EVENTS_MAX: usize = 16;
 

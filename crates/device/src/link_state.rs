@@ -120,6 +120,11 @@ impl LinkState {
         (self.state != former).then_some(former)
     }
 
+    /// Makes the pauses between attempts to reach it short again.
+    pub(crate) fn try_again(&mut self) {
+        self.failed_cycles = self.failed_cycles.min(FAILED_CYCLES_MAX);
+    }
+
     /// Whether it answers, as far as recent cycles show.
     pub(crate) fn is_answering(&self) -> bool {
         match self.state {

@@ -121,6 +121,12 @@ impl Schedule {
         (scheduled, groups)
     }
 
+    /// Makes a cycle of all groups due at `now`, also those that are read once per connection.
+    pub(crate) fn begin_at(&mut self, now: MonoMs) {
+        self.due = [MonoMs(0); GROUPS_MAX];
+        self.next_cycle = self.next_cycle.min(now);
+    }
+
     /// Makes a group with missing registers due again at `at`, if not before.
     pub(crate) fn again(&mut self, group: u8, at: MonoMs) {
         if let Some(due) = self.due.get_mut(usize::from(group)) {

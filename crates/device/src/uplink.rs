@@ -22,8 +22,9 @@ use ecowatt_model::{
     BootEpoch, ConfigGeneration, Counter, MonoMs, ROWS_MAX, SOURCES_MAX, StreamNumber,
 };
 use ecowatt_wire::{
-    AckRange, Batch, ClockReport, Desired, Dropped, ITEMS_MAX, ParseError, Reply, Reported, Status,
-    Stream, UplinkWriter, WriteError, list_len_max, reported_len_max, uplink_fixed_len_max,
+    ARGUMENTS_MAX, AckRange, Batch, ClockReport, Command, CommandResult, Desired, Dropped,
+    ITEMS_MAX, Items, ParseError, Reply, Reported, Status, Stream, UplinkWriter, WriteError,
+    list_len_max, reported_len_max, uplink_fixed_len_max,
 };
 use heapless::Vec;
 
@@ -66,6 +67,8 @@ pub struct Outgoing {
     pub streams: usize,
     /// How many of the gaps, counted from the first.
     pub dropped: usize,
+    /// How many results of commands: all, or none for lack of room.
+    pub results: usize,
 }
 
 /// Why no message was made.
@@ -107,6 +110,8 @@ pub(crate) struct Tail<'a> {
     pub(crate) reported: Option<Reported<'a>>,
     /// The generation on trial, if its settings are in use.
     pub(crate) trial: Option<ConfigGeneration>,
+    /// States of commands that the server may not have.
+    pub(crate) results: &'a [CommandResult<'a>],
 }
 
 pub(crate) struct Uplink {
@@ -179,6 +184,7 @@ pub(crate) struct Opened<'s> {
     /// The generation that was on trial when the message was made.
     pub(crate) tried: Option<ConfigGeneration>,
     pub(crate) desired: Option<Desired<'s>>,
+    pub(crate) commands: Items<'s, Command<'s>>,
 }
 
 /// Whether another message may follow at once if there are batches to send.
@@ -296,10 +302,13 @@ impl Uplink {
     }
 
     /// Whether a message can be sent and has contents; `backlog` is the number of batches to send.
-    pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32) -> bool {
-        self.is_due(now)
-            && self.next_counter < self.counter_limit
-            && ((backlog > 0 && self.is_heard) || now >= self.status_due || self.is_report_due)
+    /// `has_results`: the state of a command is due to be reported.
+    pub(crate) fn is_ready(&self, now: MonoMs, backlog: u32, has_results: bool) -> bool {
+        let has_contents = (backlog > 0 && self.is_heard)
+            || now >= self.status_due
+            || self.is_report_due
+            || has_results;
+        self.is_due(now) && self.next_counter < self.counter_limit && has_contents
     }
 
     /// Whether it is time for a message without batches, because no upload is due yet.
@@ -327,6 +336,14 @@ impl Uplink {
     pub(crate) fn hurry(&mut self, now: MonoMs) {
         if self.failures == 0 && self.sent.is_none() {
             self.next_at = self.next_at.min(now).max(self.not_before);
+        }
+    }
+
+    /// Makes a check-in due as soon as the link allows. The first message of an epoch has its own
+    /// time, which spreads the fleet.
+    pub(crate) fn check_in(&mut self, now: MonoMs) {
+        if self.failures == 0 && self.sent.is_none() && self.is_heard {
+            self.check_in_at = self.check_in_at.min(now).max(self.not_before);
         }
     }
 
@@ -374,6 +391,10 @@ impl Uplink {
         let reported = tail.reported.filter(|_| self.is_report_due);
         let reported = reported.filter(|all| report_len(all) <= room - layout_bytes);
         let report_bytes = reported.as_ref().map_or(0, report_len);
+        let results_len = results_len_max(tail.results);
+        let has_room = results_len <= room - layout_bytes - report_bytes;
+        let results = if has_room { tail.results } else { &[] };
+        let report_bytes = report_bytes + if has_room { results_len } else { 0 };
         let mut writer = UplinkWriter::new(plain);
         let is_check_in = now < self.next_at;
         let batches = if self.is_heard && !is_check_in {
@@ -395,6 +416,8 @@ impl Uplink {
         if let Some(reported) = &reported {
             writer.reported(reported).map_err(ComposeError::Write)?;
         }
+        let results =
+            writer.results(&mut results.iter().copied(), 0).map_err(ComposeError::Write)?;
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
         // Used up even if sealing fails: a counter seals at most one message.
@@ -413,7 +436,7 @@ impl Uplink {
         let carried =
             Carried { batches, is_check_in, has_status, has_report, trial, streams, dropped };
         self.sent = Some(Sent { request, at: now, carried });
-        Ok(Outgoing { request, len, batches, streams: layouts, dropped })
+        Ok(Outgoing { request, len, batches, streams: layouts, dropped, results })
     }
 
     /// Takes a reply. On an error the message stays in flight: the shell reports the failure or
@@ -482,8 +505,8 @@ impl Uplink {
             }
             None => FollowUp::IfFreed,
         };
-        let (tried, desired) = (carried.trial, reply.desired());
-        Ok(Opened { acknowledged, heard, follow_up, tried, desired })
+        let (tried, desired, commands) = (carried.trial, reply.desired(), reply.commands());
+        Ok(Opened { acknowledged, heard, follow_up, tried, desired, commands })
     }
 
     /// Makes the next message due at once: the last one could not carry everything.
@@ -545,6 +568,12 @@ fn fitting(streams: &[Stream<'_>], room: usize) -> (usize, usize) {
         (items, count) = (with_it, count + 1);
     }
     (count, list_len_max(items))
+}
+
+/// Most bytes of the section with these results.
+fn results_len_max(results: &[CommandResult<'_>]) -> usize {
+    let without_words = CommandResult::LEN_MAX - ARGUMENTS_MAX;
+    list_len_max(results.iter().map(|result| without_words + result.words.len()).sum())
 }
 
 /// Largest batch, in bytes, that a message has room for.

@@ -60,6 +60,12 @@ impl Wall {
         self.offset_ms.map(|offset| UnixMs(offset.saturating_add(signed(at.0))))
     }
 
+    /// The monotonic instant at a time of day, as far as the device knows it.
+    pub(crate) fn mono(&self, unix: UnixMs) -> Option<MonoMs> {
+        let at = unix.0.saturating_sub(self.offset_ms?);
+        Some(MonoMs(u64::try_from(at).unwrap_or(0)))
+    }
+
     /// Whether the server's time was heard in this epoch.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {

@@ -422,6 +422,8 @@ impl Device {
                     }
                     continue;
                 }
+                // The server of the simulation has no commands.
+                Some(Next::End(_)) => continue,
             };
             let done = running.node.carry_out(work, || mono);
             // The disk's results count even if the power fails right after.
@@ -474,6 +476,7 @@ fn name_of(event: &Event) -> Option<&'static str> {
         Event::BatchNotPersisted { .. } => "a batch waits for storage",
         Event::StorageRecovered => "storage works again",
         Event::Settings { .. } => "settings change",
+        Event::Command { .. } => "command",
         Event::ClockSet => "clock is set",
         Event::ClockStepped { .. } => "clock is stepped",
         Event::LinkLost { .. } => "link is lost",

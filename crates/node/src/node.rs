@@ -18,9 +18,9 @@ use core::time::Duration;
 use ecowatt_codec::{State, TimeBase, time_base};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Action, Config as CoreConfig, Credentials, Device, Event, Inverter, LinkFailure, LogLevel,
-    ReadOutcome, ReplyError, Sample, Slot, SourceConfig, Spooled, Started, UplinkConfig,
-    batch_bytes_max,
+    Action, Config as CoreConfig, Credentials, Device, Ending, Event, Inverter, LinkFailure,
+    LogLevel, Permissions, ReadOutcome, ReplyError, Sample, Slot, SourceConfig, Spooled, Started,
+    UplinkConfig, batch_bytes_max,
 };
 use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
 use ecowatt_model::{
@@ -54,6 +54,8 @@ pub struct NodeConfig {
     pub start_tolerance: Duration,
     /// What the shell logs, if settings may change that.
     pub log_level: Option<LogLevel>,
+    /// What the device's owner allows its server to do.
+    pub permissions: Permissions,
     /// Name and version of the software.
     pub firmware: &'static str,
     /// Different for each device and start; spreads what would otherwise happen at the same time.
@@ -91,6 +93,9 @@ pub enum Next {
     Read { source: SourceNumber, read: Read, timeout: Duration },
     /// Work for [`Node::carry_out`].
     Work(Work),
+    /// End the epoch as for an orderly stop, and begin the next one or restart the machine; or else
+    /// [`Node::handle_not_ended`].
+    End(Ending),
 }
 
 /// Work that a node does itself, on its disk.
@@ -178,6 +183,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         });
         core_config.start_tolerance = config.start_tolerance;
         core_config.log_level = config.log_level;
+        core_config.permissions = config.permissions;
         let firmware = heapless::String::try_from(config.firmware).unwrap_or_default();
         let started = Started { epoch, reason: boot_reason, system, firmware };
         let mut core = Core::new(
@@ -216,6 +222,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             Action::Cut(source) => Next::Work(Work::Cut(source)),
             Action::Reserve(limit) => Next::Work(Work::Reserve(limit)),
             Action::Send => Next::Work(Work::Send),
+            Action::End(ending) => Next::End(ending),
         })
     }
 
@@ -287,6 +294,16 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     /// The message in flight will get no reply.
     pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
         self.core.handle_link_failure(now, failure);
+    }
+
+    /// An orderly stop is near: commands that come from here on are for the next epoch.
+    pub fn refuse_commands(&mut self) {
+        self.core.refuse_commands();
+    }
+
+    /// The epoch cannot end as [`Next::End`] asked.
+    pub fn handle_not_ended(&mut self, now: MonoMs) {
+        self.core.handle_not_ended(now);
     }
 
     /// Cuts and persists everything that is buffered, and sends it soon: before an orderly stop.

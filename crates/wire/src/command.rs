@@ -178,7 +178,9 @@ impl CommandState {
     const ALL: [Self; 5] =
         [Self::Unknown, Self::Accepted, Self::Succeeded, Self::Failed, Self::Expired];
 
-    fn from_code(code: u8) -> Self {
+    /// Returns the state with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
         Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Unknown)
     }
 }
@@ -238,7 +240,9 @@ impl CommandFailure {
         Self::Storage,
     ];
 
-    fn from_code(code: u8) -> Self {
+    /// Returns the failure with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
         Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::None)
     }
 }

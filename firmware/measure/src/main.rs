@@ -14,7 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ecowatt_device::{ReadOutcome, ReadResult, limits};
+use ecowatt_device::{Permissions, ReadOutcome, ReadResult, limits};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_model::{DeviceNumber, KeyGeneration, MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Identity, Ledger, Order, Record};
@@ -66,6 +66,8 @@ fn main() -> ! {
                     let outcome = ReadOutcome { began: now, latency, result };
                     node.handle_read(now, source, &outcome);
                 }
+                // No command comes.
+                Next::End(_) => process::exit(1),
                 Next::Work(work) => {
                     let done = measured(name(work), || node.carry_out(work, || now));
                     if let Done::Composed { message, .. } = &done
@@ -138,6 +140,7 @@ fn start(disk: &Memory) -> SmallNode {
         order: Order::OldestFirst,
         start_tolerance: limits::START_TOLERANCE,
         log_level: None,
+            permissions: Permissions::default(),
         firmware: "measure",
         seed: 7,
     };

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_device::{Event, LinkFailure, limits};
+use ecowatt_device::{Ending, Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
 use ecowatt_node::storage::{Damage, Ledger, Postponed, StorageError};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
-use ecowatt_wire::{ConfigState, SourceState};
+use ecowatt_wire::{CommandState, ConfigState, SourceState};
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
 
@@ -22,7 +22,7 @@ use super::{RunError, Site};
 use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
 use crate::folder::Folder;
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, ServerUrl};
 use crate::log_control::LogControl;
 use crate::rated::{self, Watch};
 use crate::sample_log::SampleLog;
@@ -43,6 +43,8 @@ pub(super) enum Ended {
     Stopped,
     /// A search found new models: the next epoch polls the inverter with them.
     Surveyed,
+    /// A command asks for another epoch.
+    Restarted,
     Failed,
 }
 
@@ -99,6 +101,11 @@ pub(super) struct Epoch {
     log_control: Option<LogControl>,
     exchange: Option<Exchange>,
     is_stopping: bool,
+    /// A command asks for another epoch.
+    is_restarting: bool,
+    /// Program and arguments that restart the machine.
+    reboot: Option<Vec<String>>,
+    server: ServerUrl,
     storage_failures: u32,
 }
 
@@ -122,6 +129,7 @@ impl Epoch {
             // The tolerance covers delays of this process, which are in real time.
             start_tolerance: limits::START_TOLERANCE.mul_f64(clock.speed().max(1.0)),
             log_level: log_control.as_ref().map(LogControl::own),
+            permissions: config.permits.permissions(),
             firmware: FIRMWARE,
             seed: u32::from_le_bytes(seed),
         };
@@ -189,6 +197,9 @@ impl Epoch {
             log_control,
             exchange: None,
             is_stopping: false,
+            is_restarting: false,
+            reboot: config.permits.reboot.clone(),
+            server: config.server.clone(),
             storage_failures: 0,
         })
     }
@@ -204,6 +215,9 @@ impl Epoch {
         loop {
             if self.act().await.is_err() {
                 return Ended::Failed;
+            }
+            if self.is_restarting {
+                return Ended::Restarted;
             }
             let is_persisted = self.node.as_ref().is_some_and(|node| node.core().buffered() == 0);
             if is_surveyed && is_persisted {
@@ -225,8 +239,30 @@ impl Epoch {
 
     /// Persists what is buffered, tries to send it, and notes the orderly end.
     pub(super) async fn stop(mut self) -> Result<(), RunError> {
+        self.settle_up().await?;
+        let node = self.node.take().ok_or(RunError::Task)?;
+        let waiting = node.report().samples;
+        node.stop()?;
+        tracing::info!(waiting_samples = waiting, "agent stopped");
+        Ok(())
+    }
+
+    /// Does the same, and returns what the next epoch reuses.
+    pub(super) async fn restart(mut self) -> Result<Carried, RunError> {
+        self.settle_up().await?;
+        // A message that is still under way has the other connection.
+        let link = self.link.take().unwrap_or_else(|| Link::new(self.server.clone()));
+        let node = self.node.take().ok_or(RunError::Task)?;
+        let Self { log, teller, log_control, .. } = self;
+        tracing::info!("epoch ended, as a command from the server asks");
+        Ok(Carried { ledger: node.stop()?, link, log, teller, log_control })
+    }
+
+    /// Persists what is buffered and tries to send it.
+    async fn settle_up(&mut self) -> Result<(), RunError> {
         self.is_stopping = true;
         let now = self.clock.mono();
+        self.node()?.refuse_commands();
         self.node()?.flush(now);
         let mut deadline = std::pin::pin!(tokio::time::sleep(STOP_MAX));
         loop {
@@ -248,10 +284,6 @@ impl Epoch {
             };
             self.take(happened).await?;
         }
-        let node = self.node.take().ok_or(RunError::Task)?;
-        let waiting = node.report().samples;
-        node.stop()?;
-        tracing::info!(waiting_samples = waiting, "agent stopped");
         Ok(())
     }
 
@@ -290,6 +322,11 @@ impl Epoch {
             match node.poll(now) {
                 None => return self.relabel().await,
                 Some(Next::Work(work)) => self.carry_out(work).await?,
+                Some(Next::End(Ending::Restart)) => {
+                    self.is_restarting = true;
+                    return Ok(());
+                }
+                Some(Next::End(Ending::Reboot)) => self.reboot().await?,
                 Some(Next::Read { source, read, timeout }) => {
                     let bus = self.buses.iter().find(|(number, _, _)| *number == source);
                     if let Some((_, unit, bus)) = bus
@@ -302,6 +339,34 @@ impl Epoch {
                 }
             }
         }
+    }
+
+    /// Restarts the machine by the configured program. The signal that follows stops the agent.
+    async fn reboot(&mut self) -> Result<(), RunError> {
+        let words = self.reboot.clone().unwrap_or_default();
+        let Some((program, arguments)) = words.split_first() else { return self.not_ended() };
+        tracing::warn!(program, "restarting the machine, as a command from the server asks");
+        let mut command = std::process::Command::new(program);
+        command.args(arguments);
+        let status = tokio::task::spawn_blocking(move || command.status()).await;
+        match status.map_err(|_| RunError::Task)? {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => {
+                tracing::error!(program, %status, "machine does not restart");
+                self.not_ended()
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(program, error, "machine does not restart");
+                self.not_ended()
+            }
+        }
+    }
+
+    fn not_ended(&mut self) -> Result<(), RunError> {
+        let now = self.clock.mono();
+        self.node()?.handle_not_ended(now);
+        Ok(())
     }
 
     /// Waits for the next event for the node. Cancel-safe: no event is lost if the future is
@@ -661,6 +726,12 @@ impl Epoch {
             }
             Event::Settings { generation, state, refused } => {
                 tracing::info!(%generation, ?state, refused, "settings from the server");
+            }
+            Event::Command { id, state: CommandState::Failed, failure } => {
+                tracing::warn!(%id, ?failure, "command failed");
+            }
+            Event::Command { id, state, failure: _ } => {
+                tracing::info!(%id, ?state, "command from the server");
             }
             Event::BatchRefused { id, reason } => {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agents;
+mod commands;
 mod field;
 mod inverter;
 #[path = "../../../node/tests/it/kept.rs"]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Grant, Request};
 use ecowatt_model::{BootEpoch, StreamNumber, UnixMs};
@@ -20,6 +21,8 @@ pub(crate) use crate::kept::{KID, Kept, Row};
 pub(crate) struct Door {
     pub(crate) enrolments: usize,
     pub(crate) refused: usize,
+    /// If it knows the time.
+    clock: Option<Clock>,
     enrolled: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -71,6 +74,13 @@ impl Server {
 
     pub(crate) fn set_mode(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
+    }
+
+    /// Knows the time from here on, which passes as fast as for agents under test.
+    pub(crate) fn set_clock(&self) {
+        let clock = Clock::simulated(UnixMs(1_767_268_800_000), 100.0);
+        self.door.lock().unwrap().clock = Some(clock);
+        self.kept.lock().unwrap().time = Some(clock.now());
     }
 
     pub(crate) fn stop(&mut self) {
@@ -141,7 +151,11 @@ async fn converse(
             "/link/enrol" => {
                 enrol(&mut door.lock().unwrap(), &mut kept.lock().unwrap(), &claim, &body)
             }
-            "/link" => take(&mut kept.lock().unwrap(), &body),
+            "/link" => {
+                let mut kept = kept.lock().unwrap();
+                kept.time = door.lock().unwrap().clock.map(|clock| clock.now());
+                take(&mut kept, &body)
+            }
             _ => None,
         };
         if mode == Mode::LosesReplies {

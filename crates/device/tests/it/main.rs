@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acquire;
+mod commands;
 mod compose;
 mod link;
 mod memory;

@@ -11,16 +11,20 @@
 //!   once it has sent settings; `server restored` once forgets what was reported
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
+//! - `order KIND [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
+//!   not to be begun earlier or later than this from here on (default: a minute), and is sent until
+//!   its state is reported or its time is over; `order again NUMBER` sends one again
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
-//! - `flash well | full`
+//! - `flash well | full | lasts`, where *lasts* leaves the device off once a command ends its epoch
 //! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
-//! - `show KIND…` of read, keep, sample, cut, send, report, event
+//! - `show KIND…` of read, keep, sample, cut, send, report, result, event, end
 //! - `start`, `run DURATION`, `power cut`
 //!
 //! The rig checks the invariants: a counter seals once, a batch id has one content, every durable
 //! sample is in the spool or on the server, the server stores every sample once, an inverter
-//! whose sleep was kept is asleep after the next start, the reported generation never falls, and
-//! the settings in use are those of one generation.
+//! whose sleep was kept is asleep after the next start, the reported generation never falls, the
+//! settings in use are those of one generation, no command ends an epoch twice, and none is reported
+//! as accepted after it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,8 +32,8 @@ use std::time::Duration;
 
 use ecowatt_codec::{Decoder, State, TimeBase, encoded_len_max};
 use ecowatt_device::{
-    Action, Config, Credentials, Device, Inverter, LinkFailure, ReadOutcome, ReadResult, Slot,
-    SourceConfig, Spooled, Started, UplinkConfig,
+    Action, Config, Credentials, Device, Ending, Inverter, LinkFailure, Permissions, ReadOutcome,
+    ReadResult, Slot, SourceConfig, Spooled, Started, UplinkConfig,
 };
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_modbus::ExceptionCode;
@@ -38,13 +42,14 @@ use ecowatt_model::setting::{
     UPLOAD_INTERVAL,
 };
 use ecowatt_model::{
-    BatchId, BootEpoch, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs,
-    Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark,
+    MonoMs, Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, ConfigState, Desired, EpochStart, List, Refusal, Refused,
-    ReplyWriter, Reported, SettingValue, SourceState, Stream, Uplink,
+    AckRange, Batch, BootReason, Command, CommandFailure, CommandResult, CommandState, ConfigState,
+    Desired, EpochStart, List, Order, Refusal, Refused, ReplyWriter, Reported, SettingValue,
+    SourceState, Stream, Uplink,
 };
 
 pub(crate) const COLUMNS: usize = 10;
@@ -126,7 +131,25 @@ struct Store {
     wanted: BTreeMap<u32, Vec<SettingValue>>,
     /// The generation that was reported last.
     reported: Option<u32>,
+    commands: Vec<Ordered>,
 }
+
+/// A command as the server keeps it.
+#[derive(Debug)]
+struct Ordered {
+    command: Command<'static>,
+    /// The state that was reported last.
+    state: Option<CommandState>,
+}
+
+impl Ordered {
+    fn is_over(&self) -> bool {
+        !matches!(self.state, None | Some(CommandState::Accepted))
+    }
+}
+
+/// The number of the first command.
+const FIRST_COMMAND: u32 = 0x0102_0304;
 
 /// When the power is cut, by the number of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +181,9 @@ pub(crate) struct Rig {
     pub(crate) actions: usize,
     pub(crate) messages: usize,
     pub(crate) keeps: usize,
+    /// The ends of epochs because of a command.
+    ends: Vec<Ending>,
+    stays_off: bool,
 }
 
 /// Runs a script and compares its transcript.
@@ -191,6 +217,8 @@ impl Rig {
             actions: 0,
             messages: 0,
             keeps: 0,
+            ends: Vec::new(),
+            stays_off: false,
         }
     }
 
@@ -246,7 +274,13 @@ impl Rig {
                     let values = rest.split_whitespace().map(value).collect();
                     self.store.wanted.insert(generation, values);
                 }
+                ("order", "again") => {
+                    let at = number.parse::<usize>().unwrap() - 1;
+                    self.store.commands[at].state = None;
+                }
+                ("order", _) => self.order(rest),
                 ("time", difference) => self.server_ahead_ms = difference.parse().unwrap(),
+                ("flash", "lasts") => self.stays_off = true,
                 ("flash", state) => self.flash.is_full = state == "full",
                 ("system", "unset") => self.system = None,
                 ("system", difference) => self.system = Some(difference.parse().unwrap()),
@@ -286,6 +320,72 @@ impl Rig {
             let is_old = row.is_unix && row.t_ms + 130_000 < now;
             assert!(*is_stored || !is_old, "{row:?} still waits");
         }
+    }
+
+    /// After the faults: every command has ended, and none that ends an epoch was executed twice.
+    pub(crate) fn check_ended(&self) {
+        let commands = &self.store.commands;
+        let ended = commands.iter().all(|ordered| {
+            let is_late = ordered.command.deadline < self.truth();
+            ordered.is_over() || (ordered.state.is_none() && is_late)
+        });
+        assert!(ended, "{commands:?}");
+        for (ending, orders) in [
+            (Ending::Restart, &[Order::Restart, Order::FactoryReset][..]),
+            (Ending::Reboot, &[Order::Reboot][..]),
+        ] {
+            let done = self.ends.iter().filter(|end| **end == ending).count();
+            let ordered = commands.iter().filter(|o| orders.contains(&o.command.order)).count();
+            assert!(done <= ordered, "{done} of {ordered}");
+        }
+    }
+
+    fn order(&mut self, words: &str) {
+        let mut words = words.split_whitespace();
+        let order = match words.next().unwrap() {
+            "upload" => Order::Upload,
+            "diagnose" => Order::Diagnose,
+            "restart" => Order::Restart,
+            "reboot" => Order::Reboot,
+            "clear" => Order::ClearFault,
+            "reset" => Order::FactoryReset,
+            other => Order::Other(other.parse().unwrap()),
+        };
+        let (mut source, mut not_before, mut deadline) = (None, None, 60);
+        for word in words {
+            match word.split_once(['=', '@']).unwrap() {
+                ("", number) => source = Some(SourceNumber(number.parse().unwrap())),
+                ("after", seconds) => not_before = Some(seconds.parse().unwrap()),
+                ("by", seconds) => deadline = seconds.parse().unwrap(),
+                _ => panic!("{word}"),
+            }
+        }
+        let next = u32::try_from(self.store.commands.len()).unwrap();
+        let at = |seconds: i64| UnixMs(self.truth().0 + seconds * 1_000);
+        let command = Command {
+            id: CommandId(FIRST_COMMAND + next),
+            source,
+            deadline: at(deadline),
+            not_before: not_before.map(at),
+            order,
+        };
+        self.store.commands.push(Ordered { command, state: None });
+    }
+
+    fn take_result(&mut self, result: &CommandResult<'_>) {
+        let at = usize::try_from(result.id.0 - FIRST_COMMAND).unwrap();
+        let ordered = &mut self.store.commands[at];
+        let is_new = ordered.state.is_none() || ordered.state == Some(CommandState::Accepted);
+        assert!(is_new || ordered.state == Some(result.state), "{ordered:?}, then {result:?}");
+        ordered.state = Some(result.state);
+        let failure = match result.failure {
+            CommandFailure::None => String::new(),
+            failure => format!(" {failure:?} {}", result.detail),
+        };
+        let at_ms = result.at.map_or("-".to_owned(), |at| (at.0 - NOON).to_string());
+        let words =
+            if result.words.is_empty() { String::new() } else { format!(" {:02x?}", result.words) };
+        self.say("result", &format!("{} {:?}{failure} at {at_ms}{words}", at + 1, result.state));
     }
 
     /// After the faults: the device has decided on what the server wants.
@@ -365,6 +465,7 @@ impl Rig {
         };
         let mut config = Config::new(uplink);
         config.batch_rows = 8;
+        config.permissions = Permissions { reboot: true };
         let started = Started {
             epoch: BootEpoch(self.flash.epoch),
             reason,
@@ -441,6 +542,9 @@ impl Rig {
         while self.now < end {
             let now = self.mono();
             let Some(core) = self.core.as_mut() else {
+                if self.stays_off {
+                    return;
+                }
                 self.start();
                 continue;
             };
@@ -538,6 +642,11 @@ impl Rig {
                     self.flash.reserved = limit.0;
                     core.handle_reserved(limit);
                 }
+            }
+            Action::End(ending) => {
+                self.say("end", &format!("{ending:?}"));
+                self.ends.push(ending);
+                self.core = None;
             }
             Action::Send => self.send(is_last),
         }
@@ -676,6 +785,9 @@ impl Rig {
         if let Some(reported) = uplink.reported() {
             self.take_report(&reported);
         }
+        for result in uplink.results() {
+            self.take_result(&result);
+        }
         let mut reply = vec![0; 1024];
         let mut writer = ReplyWriter::new(&mut reply);
         writer.acks(&mut acks.into_iter()).unwrap();
@@ -701,6 +813,10 @@ impl Rig {
             writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
         }
         let has_wanted = wanted.is_some();
+        let truth = self.truth();
+        let is_sent = |o: &&Ordered| o.state.is_none() && o.command.deadline >= truth;
+        let commands = self.store.commands.iter().filter(is_sent);
+        writer.commands(&mut commands.map(|ordered| ordered.command)).unwrap();
         if let Replies::Holds(held) = self.server {
             writer.held(held).unwrap();
         }

@@ -81,6 +81,8 @@ impl Device {
             let held = kept(node, slot);
             let is_same = |kept: &Vec<u8>| match slot {
                 Slot::Sleep => *kept == held,
+                // What was seen stays; outcomes change with a start.
+                Slot::Commands => kept.get(..SEEN) == held.get(..SEEN),
                 // A trial counts its starts and may end with one.
                 Slot::Desired => kept.get(..DECIDED) == held.get(..DECIDED),
             };
@@ -260,10 +262,12 @@ pub(super) fn ordinals(last: u32, rows: u16) -> (u32, u32) {
     ((last + 1).saturating_sub(u32::from(rows)), last)
 }
 
-/// Returns what the core has in a slot.
 /// Bytes of the slot *desired* that name the generation.
 const DECIDED: usize = 5;
+/// Bytes of the slot *commands* that name the commands seen.
+const SEEN: usize = 13;
 
+/// Returns what the core has in a slot.
 fn kept(node: &DeviceNode, slot: Slot) -> Vec<u8> {
     let mut bytes = vec![0; Slot::LEN_MAX];
     let len = node.core().kept(slot, &mut bytes);

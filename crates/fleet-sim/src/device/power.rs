@@ -50,6 +50,7 @@ impl Device {
             seed: u32::try_from(self.random.below(u64::from(u32::MAX))).unwrap_or(1),
             start_tolerance: ecowatt_device::limits::START_TOLERANCE,
             log_level: None,
+            permissions: ecowatt_device::Permissions::default(),
             firmware: "ecowatt-fleet",
         };
         let started = Ledger::open(self.disk.clone())

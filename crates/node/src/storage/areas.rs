@@ -53,6 +53,8 @@ pub enum Thing {
     Sleep,
     /// The desired configuration that the device core decided on.
     Desired,
+    /// The commands that the device core has seen.
+    Commands,
     /// The inverter models that a search has found behind a source.
     Models(SourceNumber),
     /// The ratings of a source.
@@ -80,6 +82,7 @@ impl Thing {
         match slot {
             Slot::Sleep => Self::Sleep,
             Slot::Desired => Self::Desired,
+            Slot::Commands => Self::Commands,
         }
     }
 }
@@ -90,6 +93,7 @@ impl fmt::Display for Thing {
             Self::Ledger => f.write_str("ledger"),
             Self::Sleep => f.write_str("sleep"),
             Self::Desired => f.write_str("desired"),
+            Self::Commands => f.write_str("commands"),
             Self::Models(source) => write!(f, "models-{}", source.0),
             Self::Rated(source) => write!(f, "rated-{}", source.0),
         }
@@ -129,6 +133,7 @@ fn parse(name: &str) -> Option<Area> {
             None if thing == "ledger" => Thing::Ledger,
             None if thing == "sleep" => Thing::Sleep,
             None if thing == "desired" => Thing::Desired,
+            None if thing == "commands" => Thing::Commands,
             Some(("models", source)) => Thing::Models(SourceNumber(source.parse().ok()?)),
             Some(("rated", source)) => Thing::Rated(SourceNumber(source.parse().ok()?)),
             None | Some(_) => return None,
@@ -177,6 +182,7 @@ impl Area {
                     Thing::Models(source) => (3, source.0),
                     Thing::Rated(source) => (4, source.0),
                     Thing::Desired => (8, 0),
+                    Thing::Commands => (9, 0),
                 };
                 rest[..2].copy_from_slice(&[source, copy]);
                 kind
@@ -218,6 +224,7 @@ impl Area {
             6 => Self::Segment(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
             7 => Self::Layout(StreamNumber(u16::from_le_bytes([a, b]))),
             8 => Self::Copy(Thing::Desired, b),
+            9 => Self::Copy(Thing::Commands, b),
             _ => return None,
         };
         let is_possible = match area {

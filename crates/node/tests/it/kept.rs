@@ -2,15 +2,17 @@
 //! shares only the envelope and wire crates with our server.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ecowatt_codec::{Decoder, State, TimeBase};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
 use ecowatt_model::{
-    BatchId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, UnixMs,
+    BatchId, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, SourceNumber,
+    UnixMs,
 };
 use ecowatt_wire::{
-    AckRange, ConfigState, Desired, EpochStart, List, RefusedSetting, Reply, ReplyWriter,
-    SettingValue, SourceState, Uplink,
+    AckRange, Command, CommandFailure, CommandState, ConfigState, Desired, EpochStart, List, Order,
+    RefusedSetting, Reply, ReplyWriter, SettingValue, SourceState, Uplink,
 };
 
 pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
@@ -62,6 +64,19 @@ pub(crate) struct Kept {
     /// The settings that the device should have, with their generation.
     pub(crate) desired: Option<(u32, Vec<SettingValue>)>,
     pub(crate) reports: Vec<Report>,
+    /// The commands for the device; sent until their state is reported.
+    pub(crate) commands: Vec<Command<'static>>,
+    pub(crate) results: Vec<CommandReport>,
+}
+
+/// The state of a command, as the device reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandReport {
+    pub(crate) id: CommandId,
+    pub(crate) state: CommandState,
+    pub(crate) failure: CommandFailure,
+    pub(crate) detail: u16,
+    pub(crate) words: Vec<u8>,
 }
 
 impl Kept {
@@ -70,6 +85,23 @@ impl Kept {
         let generation = self.desired.as_ref().map_or(1, |(generation, _)| generation + 1);
         let value = |&(setting, value)| SettingValue { setting, value, source: None };
         self.desired = Some((generation, values.iter().map(value).collect()));
+    }
+
+    /// Wants a command executed from here on; returns its number.
+    pub(crate) fn order(&mut self, source: Option<u8>, order: Order<'static>) -> CommandId {
+        let id = CommandId(1 + u32::try_from(self.commands.len()).unwrap());
+        let source = source.map(SourceNumber);
+        // A busy machine may take long, and the clock of an agent under test is fast.
+        let deadline = self.time.unwrap().plus(Duration::from_secs(86_400));
+        self.commands.push(Command { id, source, deadline, not_before: None, order });
+        id
+    }
+
+    /// How a command ended, if that was reported.
+    pub(crate) fn ended(&self, id: CommandId) -> Option<&CommandReport> {
+        let is_its =
+            |result: &&CommandReport| result.id == id && result.state != CommandState::Accepted;
+        self.results.iter().find(is_its)
     }
 
     /// Whether the device has not reported the wanted settings, so that replies bring them.
@@ -119,6 +151,19 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
         }
         kept.reports.push(report);
     }
+    for result in uplink.results() {
+        let result = CommandReport {
+            id: result.id,
+            state: result.state,
+            failure: result.failure,
+            detail: result.detail,
+            words: result.words.to_vec(),
+        };
+        if let Some(ended) = kept.ended(result.id).filter(|ended| ended.state != result.state) {
+            kept.violations.push(format!("{result:?} after {ended:?}"));
+        }
+        kept.results.push(result);
+    }
     // Without its layout a batch is not stored; the reply asks for the layout.
     let mut wanted = Vec::new();
     for batch in uplink.batches() {
@@ -167,6 +212,8 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
         let generation = ConfigGeneration(*generation);
         writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
     }
+    let is_sent = |c: &&Command<'_>| !kept.results.iter().any(|result| result.id == c.id);
+    writer.commands(&mut kept.commands.iter().filter(is_sent).copied()).unwrap();
     let len = writer.finish();
     assert!(Reply::parse(&reply[..len]).is_ok());
     let len = seal_reply(&keys, sealed.request(), &[1; 12], &mut reply, len).unwrap();

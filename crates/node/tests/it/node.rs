@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
-use ecowatt_device::{LinkFailure, ReadOutcome, ReadResult, ReplyError, limits};
+use ecowatt_device::{
+    Ending, LinkFailure, Permissions, ReadOutcome, ReadResult, ReplyError, limits,
+};
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::setting::{SAMPLING_INTERVAL, UPLOAD_INTERVAL};
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Order, Record, Recovered};
 use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{TransportKind, catalogue};
-use ecowatt_wire::{BootReason, Certainty, ConfigState, LAYOUT_MAX, SourceState};
+use ecowatt_wire::{
+    BootReason, Certainty, CommandState, ConfigState, LAYOUT_MAX, Order as WireOrder, SourceState,
+};
 
-use crate::disk::TestDisk;
+use crate::disk::{Platter, TestDisk, Unsynced};
 use crate::kept::{KID, Kept, Row, take};
 
 const COLUMNS: usize = 16;
@@ -72,6 +76,8 @@ struct Rig {
     persisted: usize,
     freed: usize,
     refusals: Vec<ReplyError>,
+    /// Ends of epochs because of commands: the number of disk operations before each.
+    ends: Vec<usize>,
 }
 
 impl Rig {
@@ -85,6 +91,11 @@ impl Rig {
         };
         let mut ledger = Ledger::open(disk.clone()).unwrap();
         ledger.store(Record { identity: Some(identity), ..Record::default() }).unwrap();
+        Self::on(disk, spool_bytes)
+    }
+
+    /// A node on a disk with an identity.
+    fn on(disk: TestDisk, spool_bytes: u64) -> Self {
         let mut kept = Kept::default();
         kept.key = Some(DeviceKey::new([9; 32]));
         let mut rig = Self {
@@ -108,6 +119,7 @@ impl Rig {
             persisted: 0,
             freed: 0,
             refusals: Vec::new(),
+            ends: Vec::new(),
         };
         rig.start();
         rig
@@ -125,6 +137,7 @@ impl Rig {
             order: Order::OldestFirst,
             start_tolerance: limits::START_TOLERANCE,
             log_level: None,
+            permissions: Permissions::default(),
             firmware: "test 1",
             seed: 7,
         };
@@ -194,6 +207,11 @@ impl Rig {
                 Next::Work(work) => {
                     let done = self.node().carry_out(work, || now);
                     self.take(done);
+                }
+                Next::End(ending) => {
+                    assert_eq!(ending, Ending::Restart);
+                    self.ends.push(self.disk.op_count());
+                    self.start();
                 }
             }
             let recovered = self.node().take_recovered();
@@ -418,6 +436,45 @@ fn settings_wait_for_a_full_disk() {
     rig.run(20);
     assert_eq!(rig.kept.reported(), Some((1, ConfigState::Applied)));
     rig.check_all_stored_from(0);
+}
+
+#[test]
+fn a_power_cut_at_any_write_executes_no_command_twice() {
+    let order = |rig: &mut Rig| {
+        rig.kept.time = Some(rig.truth());
+        let restart = rig.kept.order(None, WireOrder::Restart);
+        (restart, rig.kept.order(None, WireOrder::Upload))
+    };
+    let mut whole = Rig::new(1024 * 1024);
+    whole.run(20);
+    let before = whole.disk.op_count();
+    order(&mut whole);
+    whole.run(40);
+    let (ops, after) = (whole.disk.ops(), whole.disk.op_count());
+    assert_eq!((whole.ends.len(), whole.kept.violations.len()), (1, 0));
+    let mut platter = Platter::default();
+    ops[..before].iter().for_each(|op| platter.apply(op));
+    let mut repeats = 0;
+    for (at, op) in (before..after).zip(&ops[before..after]) {
+        let ended = whole.ends.iter().filter(|ops| **ops <= at).count();
+        for cut in [0, op.cuts() / 2, op.cuts() - 1] {
+            for unsynced in Unsynced::ALL {
+                let disk = TestDisk::holding(platter.cut(op, cut, unsynced));
+                let mut rig = Rig::on(disk, 1024 * 1024);
+                // The server has heard of none of them.
+                let (restart, upload) = order(&mut rig);
+                rig.run(40);
+                let state = |id| rig.kept.ended(id).map(|ended| ended.state).unwrap();
+                assert!(ended + rig.ends.len() <= 1, "at {at}: it was restarted twice");
+                let expected = [CommandState::Succeeded, CommandState::Unknown];
+                assert!(expected.contains(&state(restart)) && expected.contains(&state(upload)));
+                assert!(ended == 0 || state(restart) == CommandState::Succeeded, "at {at}");
+                repeats += usize::from(ended == 0 && rig.ends.len() == 1);
+            }
+        }
+        platter.apply(op);
+    }
+    assert!(repeats > 0, "it was always durable");
 }
 
 #[test]

@@ -109,3 +109,57 @@ fn desired_is_handed_back() {
     assert_eq!(transcript(&TRIAL[..36]), "0.000 report 0 Applied\n");
     assert_eq!(transcript(&[]), "0.000 report 0 Applied\n");
 }
+
+/// Two commands seen: one under which the epoch ends, and one that waits.
+const COMMANDS: [u8; 47] = [
+    1, // version
+    1, 2, 3, 5, // highest number
+    0, 0, 0, 0, 0, 0, 0, 3, // numbers seen
+    1, 2, 3, 4, // number
+    1, // restart begun
+    1, 0, 0, 0, // accepted, no failure, no detail
+    0x00, 0x00, 0x01, 0x9b, 0x79, 0x6e, 0xc4, 0x74, // Unix milliseconds
+    1, 2, 3, 5, // number
+    0, // nothing that a start completes
+    1, 0, 0, 0, // accepted, no failure, no detail
+    0x00, 0x00, 0x01, 0x9b, 0x79, 0x6e, 0xc4, 0x74, // Unix milliseconds
+];
+
+#[test]
+fn commands_are_kept() {
+    let mut rig = Rig::new(None);
+    rig.run_script("start\nrun 50s\norder restart\norder upload after=30\nflash lasts\nrun 20s");
+    assert_eq!(rig.kept(Slot::Commands), COMMANDS);
+}
+
+#[test]
+fn commands_are_handed_back() {
+    let transcript = |bytes: &[u8]| {
+        let mut rig = Rig::new(None);
+        rig.hold(Slot::Commands, bytes);
+        // The server sends both, and only a device that does not know them accepts them.
+        rig.run_script("order clear\norder clear\nshow result\nstart\nrun 100ms");
+        rig.transcript().to_owned()
+    };
+    let with = |begun: u8, state: u8, failure: u8, detail: u8| {
+        let mut bytes = COMMANDS;
+        bytes[17..22].copy_from_slice(&[begun, state, failure, 0, detail]);
+        bytes[22..30].fill(0);
+        transcript(&bytes[..30])
+    };
+    let first = |result: &str| format!("0.000 result 1 {result}\n");
+    let second = "0.020 result 2 Unknown at 20\n";
+    let at_start = "0.000 result 1 Succeeded at 0\n0.000 result 2 Unknown at 0\n";
+    assert_eq!(transcript(&COMMANDS), at_start);
+    assert_eq!(with(0, 1, 0, 0), first("Unknown at 0") + second);
+    assert_eq!(with(2, 1, 0, 0), first("Succeeded at 0") + second);
+    assert_eq!(with(3, 1, 0, 0), first("Succeeded at 0") + second);
+    assert_eq!(with(0, 2, 0, 0), first("Succeeded at -") + second);
+    assert_eq!(with(0, 3, 11, 4), first("Failed Exception 4 at -") + second);
+    assert_eq!(with(0, 4, 0, 0), first("Expired at -") + second);
+    // An unknown version, and damaged bytes.
+    let unknown = "0.020 result 1 Succeeded at 20\n0.020 result 2 Succeeded at 20\n";
+    assert_eq!(transcript(&[&[2], &COMMANDS[1..]].concat()), unknown);
+    assert_eq!(transcript(&COMMANDS[..46]), unknown);
+    assert_eq!(transcript(&[]), unknown);
+}

@@ -1,0 +1,95 @@
+//! Commands from the server, on a running agent.
+
+use ecowatt_agent::Config;
+use ecowatt_model::CommandId;
+use ecowatt_wire::{CommandFailure, CommandState, Order};
+
+use crate::agents::{Agent, assert_stored, config, logged, until};
+use crate::inverter::Inverter;
+use crate::kept::CommandReport;
+use crate::server::Server;
+
+/// A command is executed only by a device whose clock the server has confirmed.
+async fn start() -> (Server, Inverter) {
+    let (server, inverter) = (Server::start().await, Inverter::start().await);
+    server.set_clock();
+    (server, inverter)
+}
+
+/// Orders a command and waits for its end.
+async fn execute(server: &Server, source: Option<u8>, order: Order<'static>) -> CommandReport {
+    let id = server.kept.lock().unwrap().order(source, order);
+    until("the end of a command", || server.kept.lock().unwrap().ended(id).is_some()).await;
+    server.kept.lock().unwrap().ended(id).unwrap().clone()
+}
+
+fn reports(server: &Server, id: CommandId) -> Vec<CommandState> {
+    let kept = server.kept.lock().unwrap();
+    kept.results.iter().filter(|result| result.id == id).map(|result| result.state).collect()
+}
+
+fn reboot(config: Config, words: &[&str]) -> Config {
+    let mut config = config;
+    config.permits.reboot = Some(words.iter().map(ToString::to_string).collect());
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_begins_one_epoch_and_loses_nothing() {
+    let (server, inverter) = start().await;
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("samples", || server.rows().len() >= 5).await;
+    let restart = execute(&server, None, Order::Restart).await;
+    assert_eq!(restart.state, CommandState::Succeeded);
+    let count = server.rows().len();
+    until("samples of the second epoch", || server.rows().len() >= count + 5).await;
+    let upload = execute(&server, None, Order::Upload).await;
+    assert_eq!(upload.state, CommandState::Succeeded);
+    agent.stop().await;
+    let epochs = logged(data.path()).last().unwrap().epoch;
+    assert_eq!(epochs, 2, "it was restarted once");
+    assert_stored(&server.rows(), data.path());
+    // Nothing is executed again, whatever ends the epoch.
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    let count = server.rows().len();
+    until("samples of the third epoch", || server.rows().len() >= count + 5).await;
+    agent.kill().await;
+    assert_eq!(logged(data.path()).last().unwrap().epoch, 3);
+    let mut states = reports(&server, restart.id);
+    states.dedup();
+    let accepted = usize::from(states[0] == CommandState::Accepted);
+    assert_eq!(states[accepted..], [CommandState::Succeeded]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_machine_restarts_if_the_owner_allows_it() {
+    let (server, inverter) = start().await;
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    let not_allowed = execute(&server, None, Order::Reboot).await;
+    assert_eq!(not_allowed.failure, CommandFailure::Unsupported);
+    agent.stop().await;
+
+    let done = data.path().join("rebooted");
+    let program = ["touch", done.to_str().unwrap()];
+    let agent = Agent::start(reboot(config(&server, &inverter, data.path()), &program));
+    let id = server.kept.lock().unwrap().order(None, Order::Reboot);
+    until("the program", || done.exists()).await;
+    // The machine goes down.
+    agent.kill().await;
+    std::fs::remove_file(&done).unwrap();
+    let agent = Agent::start(reboot(config(&server, &inverter, data.path()), &program));
+    until("its end", || server.kept.lock().unwrap().ended(id).is_some()).await;
+    let state = server.kept.lock().unwrap().ended(id).unwrap().state;
+    assert_eq!((state, done.exists()), (CommandState::Succeeded, false));
+    agent.stop().await;
+
+    let agent = Agent::start(reboot(config(&server, &inverter, data.path()), &["false"]));
+    let failed = execute(&server, None, Order::Reboot).await;
+    assert_eq!((failed.state, failed.failure), (CommandState::Failed, CommandFailure::Unsupported));
+    // It goes on as before.
+    let upload = execute(&server, None, Order::Upload).await;
+    assert_eq!(upload.state, CommandState::Succeeded);
+    agent.stop().await;
+}

@@ -1,0 +1,173 @@
+//! Commands: taken from replies, accepted durably, then carried out.
+
+use ecowatt_model::{CommandId, MonoMs, UnixMs};
+use ecowatt_wire::{Command, CommandFailure, Items, Order};
+
+use super::{Action, Device, Ending, Inverter, PendingEnd};
+use crate::commands::{Begun, Outcome, Receipt, Task};
+use crate::event::Event;
+use crate::kept::Slot;
+
+impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
+where
+    I: AsRef<[Inverter<COLUMNS, ROWS>]> + AsMut<[Inverter<COLUMNS, ROWS>]>,
+{
+    /// An orderly end of the epoch is near: no command is accepted or begun from here on. The server
+    /// sends those that were not accepted to the next epoch.
+    pub fn refuse_commands(&mut self) {
+        self.commands.close();
+    }
+
+    /// The shell could not carry out an [`Action::End`].
+    pub fn handle_not_ended(&mut self, now: MonoMs) {
+        if let Some(pending) = self.ending.take() {
+            self.end_command(now, pending.command, Outcome::failed(CommandFailure::Unsupported));
+            self.commands.open();
+        }
+    }
+
+    /// Begins the epoch with the commands of the slot.
+    pub(super) fn resume_commands(&mut self, now: MonoMs) {
+        if self.commands.start(self.wall.unix(now)) {
+            self.keeping.changed(Slot::Commands, now);
+        }
+        if self.commands.reset().is_some() {
+            self.configuration.reset();
+            self.keeping.changed(Slot::Desired, now);
+        }
+    }
+
+    /// Takes the commands of a reply.
+    pub(super) fn take_commands(&mut self, now: MonoMs, commands: Items<'_, Command<'_>>) {
+        let unix = self.confirmed_time(now);
+        for command in commands {
+            let task = self.judge(&command);
+            match self.commands.take(&command, task, unix) {
+                Receipt::Nothing => continue,
+                Receipt::Answered => {}
+                Receipt::Accepted => self.keeping.changed(Slot::Commands, now),
+            }
+            self.note_command(command.id);
+        }
+    }
+
+    /// The commands in the slot are durable, or could not be written.
+    pub(super) fn commands_kept(&mut self, now: MonoMs, is_done: bool, is_durable: bool) {
+        if is_done {
+            self.commands.kept();
+        } else if !is_durable {
+            self.commands.not_kept(self.wall.unix(now));
+        }
+    }
+
+    /// Begins commands whose time has come.
+    pub(super) fn poll_commands(&mut self, now: MonoMs) -> Option<Action> {
+        if let Some(id) = self.commands.reset()
+            && self.keeping.is_done(Slot::Desired)
+        {
+            self.commands.reset_done();
+            self.end_command(now, id, Outcome::SUCCEEDED);
+        }
+        if self.commands.is_report_due() {
+            self.uplink.check_in(now);
+        }
+        if let Some(action) = self.poll_ending() {
+            return Some(action);
+        }
+        let unix = self.confirmed_time(now)?;
+        while let Some(id) = self.commands.expire(unix) {
+            self.keeping.changed(Slot::Commands, now);
+            self.note_command(id);
+        }
+        while let Some(begun) = self.commands.begin(unix) {
+            if let Some(ending) = self.execute(now, begun) {
+                // Nothing else is begun in an epoch that ends.
+                self.commands.close();
+                self.keeping.changed(Slot::Commands, now);
+                self.ending = Some(PendingEnd { command: begun.id, ending, is_asked: false });
+            }
+        }
+        None
+    }
+
+    /// Asks the shell once to end the epoch, when the slot has the command as begun.
+    fn poll_ending(&mut self) -> Option<Action> {
+        let pending = self.ending.as_mut()?;
+        match self.commands.is_under_way(pending.command) {
+            Some(true) if !pending.is_asked => {
+                pending.is_asked = true;
+                Some(Action::End(pending.ending))
+            }
+            Some(_) => None,
+            None => {
+                self.ending = None;
+                self.commands.open();
+                None
+            }
+        }
+    }
+
+    /// Does what a command asks for, or returns how the epoch has to end for it.
+    fn execute(&mut self, now: MonoMs, begun: Begun) -> Option<Ending> {
+        match begun.task {
+            Task::None => {}
+            Task::Upload => self.flush(now),
+            Task::ClearFault(source) => {
+                for inverter in self.inverters.as_mut() {
+                    if source.is_none_or(|source| source == inverter.source.number()) {
+                        inverter.source.clear_fault(now);
+                    }
+                }
+            }
+            // The start that follows resets.
+            Task::Restart | Task::FactoryReset => return Some(Ending::Restart),
+            Task::Reboot => return Some(Ending::Reboot),
+        }
+        self.end_command(now, begun.id, Outcome::SUCCEEDED);
+        None
+    }
+
+    /// What the device would do for a command, or why it would not.
+    fn judge(&self, command: &Command<'_>) -> Result<Task, CommandFailure> {
+        match command.order {
+            Order::Upload => Ok(Task::Upload),
+            Order::Restart => Ok(Task::Restart),
+            Order::Reboot if self.permissions.reboot => Ok(Task::Reboot),
+            Order::FactoryReset => Ok(Task::FactoryReset),
+            Order::ClearFault => match command.source {
+                Some(source)
+                    if !self.inverters.as_ref().iter().any(|i| i.source.number() == source) =>
+                {
+                    Err(CommandFailure::NoSource)
+                }
+                source => Ok(Task::ClearFault(source)),
+            },
+            Order::Reboot
+            | Order::Write { .. }
+            | Order::WriteRegister { .. }
+            | Order::ReadRegisters { .. }
+            | Order::LimitPower { .. }
+            | Order::LimitPowerWatts { .. }
+            | Order::Diagnose
+            | Order::Other(_) => Err(CommandFailure::Unsupported),
+        }
+    }
+
+    fn end_command(&mut self, now: MonoMs, id: CommandId, outcome: Outcome) {
+        if self.commands.end(id, outcome, self.wall.unix(now)) {
+            self.keeping.changed(Slot::Commands, now);
+            self.note_command(id);
+        }
+    }
+
+    /// The time of day, if the server has confirmed it in this epoch.
+    fn confirmed_time(&self, now: MonoMs) -> Option<UnixMs> {
+        self.wall.unix(now).filter(|_| self.wall.is_confirmed())
+    }
+
+    fn note_command(&mut self, id: CommandId) {
+        if let Some(Outcome { state, failure, detail: _ }) = self.commands.outcome(id) {
+            self.events.push(Event::Command { id, state, failure });
+        }
+    }
+}
