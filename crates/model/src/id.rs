@@ -48,7 +48,7 @@ number!(
     ConfigGeneration(u32)
 );
 number!(
-    /// A command to one device, from 1 in the order in which they were made.
+    /// A command on the wire, numbered for each device in the order in which they are first sent.
     CommandId(u32)
 );
 

@@ -4,6 +4,7 @@
 //! or knows how it is encoded on the wire or in the store.
 #![no_std]
 
+pub mod command;
 mod id;
 mod instant;
 mod mark;

@@ -9,9 +9,10 @@
 mod epochs;
 mod joins;
 
-use ecowatt_model::{BatchId, BootEpoch, KeyGeneration, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, CommandId, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::announced::KeyStreams;
+use crate::command::{self, Commands, Moved, MovedCommand};
 use crate::configuration::{ConfigReport, pending};
 use crate::ids::LocalDate;
 use crate::ids::StreamId;
@@ -47,6 +48,8 @@ pub(crate) struct Wants {
     /// The span of what was received under this key of epochs before this one.
     pub(crate) doubtful: Option<(KeyGeneration, BootEpoch)>,
     pub(crate) streams: Vec<StreamId>,
+    /// Numbers on the wire of commands that are not open.
+    pub(crate) commands: Vec<CommandId>,
     pub(crate) inverters: SortedMap<SourceNumber, InverterWants>,
 }
 
@@ -71,7 +74,9 @@ impl Wants {
 /// again after loading.
 pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Box<Wants>> {
     let generation = upload.generation;
-    let (Some(key), Some(link)) = (held.key(generation), &held.link) else {
+    let (Some(key), Some(link), Some(commands)) =
+        (held.key(generation), &held.link, &held.commands)
+    else {
         return Err(Box::new(Wants { device: Some(generation), ..Wants::default() }));
     };
     let Some(key) = key.filter(|key| !key.is_revoked) else {
@@ -85,10 +90,13 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     let mut epochs = Epochs::of(held, upload, &key)?;
     if is_repeated {
         let pending = pending(held.desired.as_ref(), link.config.as_ref(), generation);
-        let receipt = Receipt { received: epochs.ranges(), pending, ..Receipt::default() };
+        let commands = command::on_the_way(commands, upload.received_at);
+        let received = epochs.ranges();
+        let receipt = Receipt { received, pending, commands, ..Receipt::default() };
         return Ok(Decision::Answer(Outcome::Duplicate(receipt)));
     }
     let mut plan = Plan::default();
+    plan.command(commands, upload)?;
     plan.announce(held, upload)?;
     plan.take_batches(held, upload, &mut epochs);
     for id in &upload.refused {
@@ -126,9 +134,29 @@ pub(crate) struct Plan {
     lost: (u64, u64),
     joins: SortedMap<SourceNumber, Joins>,
     config: Option<ConfigReport>,
+    commands: Commands,
+    moved: Vec<Moved>,
 }
 
 impl Plan {
+    /// Takes the results that the device reports and chooses what it is sent.
+    fn command(&mut self, held: &Commands, upload: &Upload) -> Result<(), Box<Wants>> {
+        let Upload { received_at: at, generation: under, reported, .. } = upload;
+        let message = command::Message { at: *at, under: *under, results: &reported.results };
+        let step = command::step(held, message)
+            .map_err(|commands| Box::new(Wants { commands, ..Wants::default() }))?;
+        let moved = step.moved.iter().map(|moved| MovedCommand {
+            device: upload.device,
+            number: moved.number,
+            state: moved.state,
+        });
+        self.receipt.moved = moved.collect();
+        self.receipt.commands = step.sent;
+        self.receipt.ignored_results = step.ignored;
+        (self.commands, self.moved) = (step.commands, step.moved);
+        Ok(())
+    }
+
     fn announce(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
         let of = |stream: &NewStream| stream.id;
         let lacks = |id: &StreamId| !held.streams.has(id) || held.announced.is_none();
@@ -275,6 +303,8 @@ impl Plan {
             lost,
             joins,
             config,
+            commands,
+            moved,
         } = self;
         let now = upload.received_at;
         let mut changes = Changes::default();
@@ -291,6 +321,8 @@ impl Plan {
         note_message(link, &mut upload, &changes.blocks, Counted { duplicates, refused, lost });
         changes.config = config.is_some();
         link.config = config.or(link.config.take());
+        held.commands = Some(commands);
+        changes.commands = moved;
         for (epoch, set) in received {
             let place = (epoch, upload.generation);
             open(&held.received, &place, &mut changes.received);
@@ -408,7 +440,7 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
     link.dropped_samples =
         link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
     link.bytes += u64::from(upload.size_bytes);
-    let Reported { firmware, diagnostics, inverters, config: _ } =
+    let Reported { firmware, diagnostics, inverters, config: _, results: _ } =
         std::mem::take(&mut upload.reported);
     link.firmware = firmware.or(link.firmware.take());
     let held = std::mem::take(&mut link.reported);
@@ -430,6 +462,8 @@ pub(crate) struct Changes {
     pub(crate) inverters: SortedMap<SourceNumber, InverterChanges>,
     /// Whether the device reported its configuration.
     pub(crate) config: bool,
+    /// Commands that changed their state, in order.
+    pub(crate) commands: Vec<Moved>,
 }
 
 /// Rows of one inverter.
@@ -451,6 +485,7 @@ impl Changes {
         self.blocks.extend(later.blocks);
         self.received.merge(later.received, keep);
         self.config |= later.config;
+        self.commands.extend(later.commands);
         self.inverters.merge(later.inverters, |held, later| {
             held.quarters.merge(later.quarters, keep);
             held.days.merge(later.days, keep);

@@ -8,6 +8,7 @@
 mod access;
 mod announced;
 mod audit;
+mod command;
 mod configuration;
 mod counter;
 mod edge_pack;
@@ -41,6 +42,12 @@ pub use access::{
     SecretHash, Session, SessionId, Token, TokenId, Use,
 };
 pub use audit::{AuditLine, By};
+pub use command::{
+    CancelCommandError, Command, CommandFailure, CommandFigures, CommandNumber, CommandOrder,
+    CommandOutcome, CommandQuery, CommandResult, CommandState, CommandTransition,
+    CreateCommandError, CreatedCommand, MovedCommand, NewCommand, ParseCommandNumberError,
+    SentCommand,
+};
 pub use configuration::{
     ConfigReport, ConfigState, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError,
     EditedConfig, RefusedSetting, ReportedConfig, SettingKey, SettingRefusal, Settings,

@@ -107,6 +107,40 @@ pub const LOST_GENERATIONS_MAX: u32 = 1 << 20;
 /// year, some 20 KiB.
 pub const CONFIGURATIONS_KEPT: u32 = 200;
 
+/// Commands of a device that have not ended. At four per message they take it half a minute or more.
+pub const OPEN_COMMANDS_MAX: u32 = 100;
+
+/// Commands of a device that were sent and not reported on, or accepted and not ended: as many as a
+/// device keeps and a reply carries.
+pub const COMMANDS_OUT_MAX: usize = 4;
+
+/// Commands among them that wait for their time; the others must not wait for these.
+pub const COMMANDS_WAITING_MAX: usize = 2;
+
+/// How long before its time a command may be sent, in milliseconds: an hour, the longest time between
+/// two messages that settings allow. Until it is sent it can be cancelled.
+pub const COMMAND_SENT_AHEAD_MS: i64 = 3600 * 1000;
+
+/// Time after its deadline until a command that was sent is given up as unknown, in milliseconds: an
+/// hour, in which every device in order has sent a message.
+pub const COMMAND_GRACE_MS: i64 = 3600 * 1000;
+
+/// Ended commands of a device that are kept, with their history: some 300 KiB.
+pub const ENDED_COMMANDS_KEPT: u32 = 1000;
+
+/// Most commands that one query returns.
+pub const COMMANDS_PER_QUERY_MAX: u32 = 200;
+
+/// Commands that one commit ends because their time has passed: a few milliseconds of the writer's
+/// time.
+pub const COMMANDS_ENDED_PER_COMMIT: u32 = 256;
+
+/// Most ended commands that one query of figures reads, the newest ones: some 50 ms.
+pub const COMMAND_FIGURES_MAX: u32 = 50_000;
+
+/// Longest name that a client gives its request: two random numbers of 128 bits in hexadecimal.
+pub const COMMAND_KEY_CHARS_MAX: usize = 64;
+
 /// How long audit lines are kept: a year including a leap day.
 pub const AUDIT_KEPT: Duration = Duration::from_secs(366 * 86_400);
 

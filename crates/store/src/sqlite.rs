@@ -14,6 +14,7 @@ pub(crate) mod block;
 mod checkpoint;
 pub(crate) mod claim;
 mod columns;
+pub(crate) mod command;
 pub(crate) mod configuration;
 pub(crate) mod deletion;
 pub(crate) mod device;

@@ -7,6 +7,7 @@
 use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::announced::KeyStreams;
+use crate::command::Commands;
 use crate::configuration::{ConfigReport, Desired};
 use crate::counter::CounterEdge;
 use crate::energy::PowerEdges;
@@ -33,6 +34,8 @@ pub(crate) struct DeviceState {
     /// The desired configuration, if there is one. Valid while the key is held: the control plane
     /// may change it.
     pub(crate) desired: Option<Desired>,
+    /// Valid as long as it is held: the control plane may change it.
+    pub(crate) commands: Option<Commands>,
     pub(crate) link: Option<LinkState>,
     /// Received sets by epoch and key. Once the link is held, the last of all is, too.
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), Received>,
@@ -156,10 +159,11 @@ impl DeviceState {
     }
 
     /// Must be called before a change of the control plane, which may touch keys, the desired
-    /// configuration and streams.
+    /// configuration, commands and streams.
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
         self.desired = None;
+        self.commands = None;
         self.doubtful = None;
         self.streams = SortedMap::default();
         self.announced = None;
@@ -174,6 +178,7 @@ impl DeviceState {
         self.streams = SortedMap::default();
         self.announced = None;
         self.inverters.iter_mut().for_each(|(_, inverter)| inverter.trim());
+        self.commands.iter_mut().for_each(Commands::trim);
     }
 
     /// Approximate size in memory, bytes.
@@ -187,6 +192,7 @@ impl DeviceState {
             + RECEIVED_KEPT * size_of::<Received>()
             + report
             + desired
+            + self.commands.as_ref().map_or(0, Commands::weight)
             + inverters.sum::<usize>()
     }
 }

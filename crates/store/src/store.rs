@@ -1,6 +1,7 @@
 //! The interface of the store that the server uses.
 
 mod access;
+mod command;
 mod configuration;
 mod fleet;
 mod telemetry;

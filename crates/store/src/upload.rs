@@ -6,6 +6,7 @@ use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
 };
 
+use crate::command::{CommandResult, MovedCommand, SentCommand};
 use crate::configuration::{Desired, ReportedConfig};
 use crate::fleet::InverterState;
 use crate::ids::StreamId;
@@ -94,6 +95,8 @@ pub struct Reported {
     pub diagnostics: Option<Vec<(String, String)>>,
     pub inverters: Option<Vec<(SourceNumber, InverterState)>>,
     pub config: Option<ReportedConfig>,
+    /// Results of commands, in the order in which they came about.
+    pub results: Vec<CommandResult>,
 }
 
 /// A new batch.
@@ -144,4 +147,10 @@ pub struct Receipt {
     pub unannounced: Vec<StreamId>,
     /// The desired configuration, if the device has yet to report it.
     pub pending: Option<Desired>,
+    /// The commands that the device has yet to report on, the most urgent first.
+    pub commands: Vec<SentCommand>,
+    /// Commands that changed their state, in order.
+    pub moved: Vec<MovedCommand>,
+    /// Results for numbers that no command of the device has.
+    pub ignored_results: u32,
 }

@@ -201,5 +201,6 @@ fn reported(status: &Status<'_>) -> Reported {
         diagnostics: Some(diagnostics),
         inverters: Some(inverters),
         config: None,
+        results: Vec::new(),
     }
 }

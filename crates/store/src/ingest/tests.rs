@@ -48,6 +48,7 @@ impl Rows {
         if let Some(generation) = wants.device {
             state.key = Some((generation, (generation == KEY).then_some(self.key)));
             state.link = Some(self.link.clone());
+            state.commands.get_or_insert_default();
             state.received.merge(self.last_received.clone(), |_, _| ());
         }
         for place in &wants.received {

@@ -15,6 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use super::command;
 use super::failure::cause;
 use super::folder_lock::FolderLock;
 use super::journal::{self, Entries, JOURNAL, Journal, sync_folder};
@@ -123,7 +124,8 @@ pub fn back_up(
 }
 
 /// Checks a copy and puts it into the folder `data` as its database. Applies the revocations in the
-/// folder's journal and in the given one, and deletes the copy's sessions and unredeemed claims.
+/// folder's journal and in the given one, deletes the copy's sessions and unredeemed claims, and ends
+/// its open commands.
 ///
 /// # Errors
 /// Fails if a server is running on the folder, if it has a database, or if the copy is damaged. No
@@ -179,7 +181,8 @@ fn entries(path: &Path) -> Result<Entries, BackupError> {
     }
 }
 
-/// Revokes in a copy what may have been revoked since it was made.
+/// Revokes in a copy what may have been revoked since it was made, and ends commands that may have
+/// been executed since.
 fn revoke(
     connection: &mut Connection,
     own: &[Revocation],
@@ -193,6 +196,7 @@ fn revoke(
     // the latest revocations.
     transaction.execute("DELETE FROM session", [])?;
     transaction.execute("DELETE FROM claim WHERE redeemed IS NULL", [])?;
+    command::end_restored(&transaction)?;
     transaction.commit()
 }
 

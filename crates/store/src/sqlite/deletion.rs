@@ -13,11 +13,13 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 21] = [
+const TABLES: [(&str, &str); 23] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("configuration", "generation"),
     ("configuration_report", "device"),
+    ("command_transition", "command, step"),
+    ("command", "id"),
     ("device_state", "device"),
     ("inverter_state", "source"),
     ("block", "source, first_ms, epoch, sequence"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::ErrorCode;
 
 use crate::access::{CreateTokenError, DeleteTokenError, RedeemSetupError};
+use crate::command::{CancelCommandError, CreateCommandError};
 use crate::fleet::{AnnounceError, CreateClaimError, EditError, RedeemClaimError};
 use crate::{Cause, StoreError};
 
@@ -56,7 +57,9 @@ macro_rules! store_failures {
 
 store_failures!(
     AnnounceError,
+    CancelCommandError,
     CreateClaimError,
+    CreateCommandError,
     CreateTokenError,
     DeleteTokenError,
     EditError,

@@ -1,16 +1,17 @@
 //! Loads the rows that a decision needs into the state of a device.
 
 use ecowatt_model::{
-    BatchId, BootEpoch, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Sequence,
-    SourceNumber, UnixMs,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
+    Sequence, SourceNumber, UnixMs,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::row_pack::{Side, add_packed, day_of};
-use super::{configuration, newest_edges, pack, stream};
+use super::{command, configuration, newest_edges, pack, stream};
 use crate::StoreError;
+use crate::command::Commands;
 use crate::configuration::{Desired, Settings};
 use crate::counter::{CounterBatch, CounterEdge};
 use crate::edge_pack::{decode_counters, decode_powers};
@@ -54,6 +55,11 @@ pub(super) fn load(
     if let Some((generation, end)) = wants.doubtful {
         let span = load_span(db, device, generation, end, state)?;
         state.doubtful = Some(span);
+    }
+    if let Some(commands) = &mut state.commands {
+        for id in &wants.commands {
+            commands.named.push((*id, command::find_named(db, device, *id)?));
+        }
     }
     // A batch that is not stored is held as `None`, which is an answer, too.
     for name in &wants.bytes {
@@ -114,7 +120,9 @@ fn load_device(
              state.samples, state.duplicates, state.refused, state.dropped_samples, state.bytes,
              state.firmware, state.reported, state.received_epoch, state.received_generation,
              state.received, report.highest, report.key_generation, report.received_at,
-             report.generation, report.report, desired.generation, desired.settings
+             report.generation, report.report, desired.generation, desired.settings,
+             device.last_command, EXISTS (
+                 SELECT 1 FROM command WHERE device = device.number AND state < 3)
          FROM device LEFT JOIN device_state AS state ON state.device = device.number
              LEFT JOIN configuration_report AS report ON report.device = device.number
              LEFT JOIN configuration AS desired ON desired.device = device.number
@@ -128,6 +136,13 @@ fn load_device(
     let row = found.next()?;
     state.key = Some((generation, row.map_or(Ok(None), key)?));
     state.desired = row.map_or(Ok(None), |row| desired(row, 27, device))?;
+    // Those held may have changes that are not written yet.
+    if state.commands.is_none() {
+        state.commands = Some(match row {
+            Some(row) => commands(db, device, row, 29)?,
+            None => Commands::default(),
+        });
+    }
     if state.link.is_some() {
         return Ok(());
     }
@@ -155,6 +170,18 @@ fn desired(row: &Row<'_>, at: usize, device: DeviceNumber) -> rusqlite::Result<O
         tracing::error!(device = device.0, "stored configuration is unreadable and is not sent");
     }
     Ok(settings.map(|settings| Desired { generation, settings }))
+}
+
+/// Reads the last number of a command on the wire and whether any command is open, and loads those.
+fn commands(
+    db: &Connection,
+    device: DeviceNumber,
+    row: &Row<'_>,
+    at: usize,
+) -> Result<Commands, StoreError> {
+    let has_open: bool = row.get(at + 1)?;
+    let open = if has_open { command::list_open(db, device)? } else { Vec::new() };
+    Ok(Commands { last: CommandId(row.get(at)?), open, ..Commands::default() })
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<KeyState>> {

@@ -10,6 +10,7 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumbe
 use rusqlite::{CachedStatement, Connection, Params, params};
 
 use super::columns::signed;
+use super::command;
 use super::newest_edges;
 use super::stream::{self, NewStreamOf};
 use crate::StoreError;
@@ -221,6 +222,9 @@ impl<'a> Write<'a> {
             if let Some(report) = link.config.as_ref().filter(|_| changes.config) {
                 self.config(device, report)?;
             }
+        }
+        if let Some(commands) = state.commands.as_ref().filter(|_| !changes.commands.is_empty()) {
+            command::write_moves(db, device, commands.last, &changes.commands)?;
         }
         // The last set is part of the device's row, which was just written.
         let last = state.received.last().map(|(place, _)| *place);

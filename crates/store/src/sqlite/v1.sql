@@ -39,6 +39,8 @@ CREATE TABLE device (
     -- believed: the device was reset.
     forgotten_key INTEGER NOT NULL DEFAULT 0,
     forgotten_epoch INTEGER NOT NULL DEFAULT 0,
+    -- The last number of a command on the wire.
+    last_command INTEGER NOT NULL DEFAULT 0,
     -- Its rows are being removed.
     deleted INTEGER,
     CHECK ((site IS NULL) = (deleted IS NOT NULL))
@@ -327,3 +329,54 @@ CREATE TABLE configuration_report (
     generation INTEGER NOT NULL,
     report BLOB NOT NULL
 ) STRICT;
+
+-- Commands to devices: when, who, on which request and with which name of the client's own (a second
+-- request of that name makes no second command); what the device should do; how far it is, since
+-- when, under which number on the wire and key it was sent, and what the device reported. States are
+-- as in command.rs: 0 to 2 are open. The oldest ended ones are removed.
+CREATE TABLE command (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL DEFAULT 1 REFERENCES tenant (id),
+    device INTEGER NOT NULL REFERENCES device (number),
+    made INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    request_key TEXT,
+    kind INTEGER NOT NULL,
+    arguments TEXT NOT NULL,
+    source INTEGER,
+    priority INTEGER NOT NULL,
+    not_before INTEGER,
+    deadline INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    wire_id INTEGER,
+    key_generation INTEGER,
+    -- The server concluded how a command that was sent ended; the device may know better.
+    guessed INTEGER NOT NULL DEFAULT 0,
+    failure INTEGER NOT NULL DEFAULT 0,
+    detail INTEGER NOT NULL DEFAULT 0,
+    words BLOB,
+    UNIQUE (device, request_key),
+    UNIQUE (device, wire_id)
+) STRICT;
+CREATE INDEX command_of_device ON command (device, id);
+CREATE INDEX command_open ON command (device, id) WHERE state < 3;
+CREATE INDEX command_due ON command (deadline) WHERE state < 3;
+CREATE INDEX command_ended ON command (since) WHERE state >= 3;
+
+-- Each state that a command had: since when, by whom (an operator, the device or the server), and by
+-- the device's clock.
+CREATE TABLE command_transition (
+    device INTEGER NOT NULL REFERENCES device (number),
+    command INTEGER NOT NULL REFERENCES command (id),
+    step INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    device_at INTEGER,
+    failure INTEGER NOT NULL,
+    detail INTEGER NOT NULL,
+    PRIMARY KEY (device, command, step)
+) STRICT, WITHOUT ROWID;

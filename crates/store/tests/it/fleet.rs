@@ -138,6 +138,7 @@ async fn device_shows_what_it_last_reported() {
         firmware: Some("agent 0.1".into()),
         diagnostics: Some(vec![("boot".into(), "power cut".into())]),
         inverters: Some(vec![(SOURCE, InverterState::Online)]),
+        results: Vec::new(),
     };
     first.epoch = BootEpoch(3);
     fixture.stored(first).await;

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod backup;
+mod command;
 mod configuration;
 mod counter;
 mod crash;

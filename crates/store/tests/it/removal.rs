@@ -4,6 +4,7 @@ use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
 use ecowatt_store::{EditDevice, EditError};
 
+use crate::command::new_command;
 use crate::configuration::{reported, set_rows};
 use crate::fixture::{DAY, Fixture, announce, block, by, by_at, enrol, samples, upload, utc_date};
 
@@ -26,6 +27,7 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
     }
     for device in [gone, kept] {
         store.edit_config(by(), set_rows(device, 60)).await.unwrap();
+        store.create_command(by(), new_command(device)).await.unwrap();
         let mut reporting = upload(device, 4, vec![]);
         reporting.reported.config = Some(reported(1));
         fixture.stored(reporting).await;

@@ -77,7 +77,7 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     configure(&connection).unwrap();
     schema::migrate(&mut connection, &path).unwrap();
     let device = "INSERT INTO site VALUES (1, 1, 'Hof', 'UTC');
-         INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL, 0, 0, NULL);
+         INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL, 0, 0, 0, NULL);
          INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 1);";
     connection.execute_batch(device).unwrap();
     Writer::new(connection, Arc::new(Journal::none()))
