@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::command::CommandState;
 use crate::device::DeviceState;
 
 /// Names of events.
@@ -19,6 +20,8 @@ pub enum EventKind {
     Device,
     /// [`ConfigChanged`]
     Config,
+    /// [`CommandChanged`]
+    Command,
     /// No data.
     Reload,
 }
@@ -57,4 +60,14 @@ pub struct DeviceChanged {
 pub struct ConfigChanged {
     #[schema(example = "dev-42")]
     pub device: String,
+}
+
+/// A command was made or has changed its state; `GET /api/v1/commands/{id}` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CommandChanged {
+    #[schema(example = "dev-42")]
+    pub device: String,
+    #[schema(example = "cmd-17")]
+    pub command: String,
+    pub state: CommandState,
 }

@@ -5,6 +5,7 @@
 //! in the name. Numbers of points are in the point's unit, with as many decimals as its sensor has.
 
 mod access;
+mod command;
 mod config;
 mod device;
 mod error;
@@ -15,6 +16,11 @@ mod telemetry;
 pub use access::{
     CreateSession, CreateToken, CreatedToken, OpenClaim, RedeemSetup, Role, RunningSession,
     Session, Token,
+};
+pub use command::{
+    Command, CommandArgument, CommandArgumentKind, CommandDetail, CommandFailure, CommandKind,
+    CommandKindList, CommandList, CommandScope, CommandState, CommandStatistics, CommandTransition,
+    CreateCommand,
 };
 pub use config::{
     ConfigChange, ConfigHistory, ConfigReport, ConfigState, DeviceConfig, Setting, SettingChange,
@@ -27,7 +33,7 @@ pub use device::{
     TroubleCause, UpdateDevice, UpdateSite, Updated,
 };
 pub use error::{Error, ErrorBody};
-pub use event::{ConfigChanged, DeviceChanged, EventKind, LiveSample};
+pub use event::{CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSample};
 pub use system::System;
 pub use telemetry::{
     Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry, UnsureTime,
@@ -38,6 +44,9 @@ pub const DEVICES_PAGE_MAX: usize = 500;
 
 /// Most changes that one page of a configuration's history holds.
 pub const CONFIG_CHANGES_PAGE_MAX: u32 = 100;
+
+/// Most commands that one page of a device's commands holds.
+pub const COMMANDS_PAGE_MAX: u32 = 100;
 
 /// Most instants that one telemetry answer holds; a longer range wants a coarser resolution.
 pub const TELEMETRY_ROWS_MAX: usize = 20_000;

@@ -59,6 +59,8 @@ pub(crate) enum Right {
     Read,
     /// To change things, and to see who else has access.
     Write,
+    /// To write any register of an inverter, whatever its profile says.
+    Expert,
 }
 
 impl Right {
@@ -69,13 +71,14 @@ impl Right {
             Self::Measure => "measure",
             Self::Read => "read",
             Self::Write => "write",
+            Self::Expert => "expert",
         }
     }
 
     /// Returns the highest right of a role.
     fn of(role: Role) -> Self {
         match role {
-            Role::Owner => Self::Write,
+            Role::Owner => Self::Expert,
             Role::Viewer => Self::Read,
             Role::Metrics => Self::Measure,
         }

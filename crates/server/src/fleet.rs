@@ -80,6 +80,14 @@ impl Reached {
         &self.0.site
     }
 
+    /// Returns the device's inverter, if it has reported exactly one.
+    pub(crate) fn only_inverter(&self) -> Option<SourceNumber> {
+        match self.0.link.inverters[..] {
+            [(number, _)] => Some(number),
+            _ => None,
+        }
+    }
+
     /// Returns whether the device has this inverter, or has yet to report which ones it has.
     pub(crate) fn may_have(&self, source: SourceNumber) -> bool {
         let inverters = &self.0.link.inverters;

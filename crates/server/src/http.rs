@@ -11,6 +11,7 @@ mod app;
 mod auth;
 mod change_refused;
 mod claims;
+mod commands;
 mod config;
 mod devices;
 mod document;
@@ -81,6 +82,10 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(config::list_settings))
         .routes(routes!(config::find_config))
         .routes(routes!(config::list_config_changes))
+        .routes(routes!(commands::list_commands))
+        .routes(routes!(commands::list_command_kinds))
+        .routes(routes!(commands::find_command_statistics))
+        .routes(routes!(commands::find_command))
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
         .routes(routes!(devices::create_device))
@@ -89,6 +94,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(devices::delete_device_keys))
         .routes(routes!(devices::reset_device))
         .routes(routes!(config::update_config))
+        .routes(routes!(commands::create_command))
+        .routes(routes!(commands::cancel_command))
         .routes(routes!(sites::update_site, sites::delete_site))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))

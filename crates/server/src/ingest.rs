@@ -11,6 +11,7 @@
 
 mod batch;
 mod calendar;
+mod commands;
 mod decode;
 mod delivery;
 mod intake;

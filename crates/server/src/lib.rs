@@ -6,6 +6,7 @@
 //! `packing` are reconcilers: they take no input and may run at any time.
 
 pub mod access;
+mod command;
 mod config;
 mod desired;
 mod disk_space;

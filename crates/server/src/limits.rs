@@ -184,6 +184,25 @@ pub const DEVICES_PAGE_DEFAULT: usize = 100;
 /// Changes of a configuration on a page, where the request names no number.
 pub const CONFIG_CHANGES_PAGE_DEFAULT: u32 = 20;
 
+/// Time in which a device may begin a command: by default the longest time between two uploads that
+/// settings allow, and at most a week.
+pub const COMMAND_VALID_DEFAULT: Duration = Duration::from_secs(15 * 60);
+pub const COMMAND_VALID_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How far ahead a command may be sent for: a month.
+pub const COMMAND_AHEAD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Priorities of commands: 0 to this.
+pub const COMMAND_PRIORITY_MAX: u8 = 9;
+pub const COMMAND_PRIORITY_DEFAULT: u8 = 5;
+
+/// Commands on a page, where the request names no number.
+pub const COMMANDS_PAGE_DEFAULT: u32 = 50;
+
+/// Time that figures on commands cover: a day by default, and at most a month.
+pub const COMMAND_FIGURES_HOURS_DEFAULT: u32 = 24;
+pub const COMMAND_FIGURES_HOURS_MAX: u32 = 31 * 24;
+
 /// Longest search text of a device list.
 pub const SEARCH_CHARS_MAX: usize = 80;
 

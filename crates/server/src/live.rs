@@ -7,7 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use ecowatt_api::{ConfigChanged, DeviceChanged, LiveSample};
+use ecowatt_api::{CommandChanged, ConfigChanged, DeviceChanged, LiveSample};
 use ecowatt_model::DeviceNumber;
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -28,6 +28,7 @@ pub enum What {
     Sample(Arc<Published<LiveSample>>),
     Device(Arc<Published<DeviceChanged>>),
     Config(Arc<Published<ConfigChanged>>),
+    Command(Arc<Published<CommandChanged>>),
 }
 
 /// The data of an event. Its JSON is made when the first reader needs it, and once for all readers.
@@ -93,6 +94,11 @@ impl Live {
             let changed = ConfigChanged { device: device.to_string() };
             self.publish(LiveEvent { device, what: What::Config(Published::new(changed)) });
         }
+    }
+
+    /// Publishes that a command was made or has changed its state.
+    pub fn publish_command(&self, device: DeviceNumber, changed: CommandChanged) {
+        self.publish(LiveEvent { device, what: What::Command(Published::new(changed)) });
     }
 
     /// Notes that a message of the device was committed.

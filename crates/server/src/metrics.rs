@@ -129,6 +129,8 @@ pub struct Metrics {
     /// Batches by outcome.
     pub batches: Family<1>,
     pub samples: Counter,
+    /// Results for numbers that no command of the device has.
+    pub results_ignored: Counter,
     /// Enrolment attempts by outcome.
     pub enrolments: Family<1>,
     /// Log-ins and set-up attempts by outcome.
@@ -189,6 +191,11 @@ impl Metrics {
             &self.batches,
         );
         text.counter("ecowatt_link_samples_total", "Samples stored.", &self.samples);
+        text.counter(
+            "ecowatt_link_results_ignored_total",
+            "Results for numbers that no command of the device has.",
+            &self.results_ignored,
+        );
         text.family(
             "ecowatt_link_enrolments_total",
             "Claim codes redeemed or refused.",

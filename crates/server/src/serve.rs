@@ -85,6 +85,7 @@ pub async fn serve(
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
+    let commands = app.commands.clone();
     let real_time = app.real_time;
     let share = Share(config.address_share);
     let doors = [
@@ -106,6 +107,7 @@ pub async fn serve(
         drop(app);
         let states = tokio::spawn(state_reconciler::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
+        let commands = tokio::spawn(commands.reconcile(stopping.clone()));
         let app_store = store.clone();
         let sweep = tokio::spawn(edit::sweep(store.clone(), stopping.clone()));
         let packing = tokio::spawn(packing::reconcile(store, clock, stopping));
@@ -122,7 +124,7 @@ pub async fn serve(
         }
         // Fails only if every task has already ended.
         let _ = stop.send(true);
-        for task in listen.into_iter().chain([states, uses, sweep, packing]) {
+        for task in listen.into_iter().chain([states, uses, commands, sweep, packing]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "server task failed");
             }

@@ -6,6 +6,7 @@ use ecowatt_clock::Clock;
 use ecowatt_store::Store;
 
 use crate::access::Access;
+use crate::command::Commands;
 use crate::config::Config;
 use crate::desired::DesiredConfigs;
 use crate::edit::Editor;
@@ -30,6 +31,7 @@ pub(crate) struct Subjects {
     pub(crate) enrolment: Enrolment,
     pub(crate) editor: Editor,
     pub(crate) desired: DesiredConfigs,
+    pub(crate) commands: Commands,
     pub(crate) ingest: Ingest,
 }
 
@@ -44,6 +46,7 @@ impl Subjects {
             enrolment: Enrolment::new(store.clone(), clock),
             editor: Editor::new(store.clone()),
             desired: DesiredConfigs::new(store.clone(), live.clone()),
+            commands: Commands::new(store.clone(), clock, live.clone()),
             ingest: Ingest::new(
                 store.clone(),
                 clock,

@@ -18,6 +18,12 @@ pub(crate) fn rfc3339(instant: UnixMs) -> String {
     format!("{timestamp:.3}")
 }
 
+/// Parses an RFC 3339 instant.
+#[must_use]
+pub(crate) fn instant(text: &str) -> Option<UnixMs> {
+    text.parse::<Timestamp>().ok().map(|timestamp| UnixMs(timestamp.as_millisecond()))
+}
+
 /// Returns a zone's name in its canonical spelling, whatever case it was entered in.
 pub(crate) fn checked_zone(text: &str) -> Option<String> {
     let zone = find_zone(text)?;

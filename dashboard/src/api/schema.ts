@@ -38,6 +38,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/commands/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the kinds of commands that devices can be sent, with their arguments. */
+        get: operations["list_command_kinds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Counts commands and shows how long they took. */
+        get: operations["find_command_statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a command with every state that it had. */
+        get: operations["find_command"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/commands/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancels a command that was not sent yet. */
+        post: operations["cancel_command"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -93,6 +161,27 @@ export interface paths {
         put?: never;
         /** Creates another claim code for a device, which gives it a new key once redeemed. */
         post: operations["create_claim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the commands of a device, newest first. */
+        get: operations["list_commands"];
+        put?: never;
+        /**
+         * Sends a command to a device.
+         * @description The device gets it with the reply to its next message, and executes it at most once.
+         */
+        post: operations["create_command"];
         delete?: never;
         options?: never;
         head?: never;
@@ -222,9 +311,9 @@ export interface paths {
         /**
          * Follows what devices send, as it is stored.
          * @description Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
-         *     `DeviceChanged`, `config` with `ConfigChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
-         *     most, and within a second when the token or session that it was opened with is withdrawn; readers
-         *     connect again.
+         *     `DeviceChanged`, `config` with `ConfigChanged`, `command` with `CommandChanged`, and `reload` for a
+         *     reader that fell behind. The stream ends after an hour at most, and within a second when the token
+         *     or session that it was opened with is withdrawn; readers connect again.
          */
         get: operations["follow_events"];
         put?: never;
@@ -543,6 +632,255 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A command to a device. */
+        Command: {
+            /**
+             * @example {
+             *       "watts": "3000"
+             *     }
+             */
+            arguments: {
+                [key: string]: string;
+            };
+            /**
+             * @description Who sent it.
+             * @example token 1 (set-up)
+             */
+            by: string;
+            /** @example 2026-11-27T10:15:00.000Z */
+            created: string;
+            /**
+             * @description The device does not begin it after this instant.
+             * @example 2026-11-27T10:16:00.000Z
+             */
+            deadline: string;
+            /** @example dev-42 */
+            device: string;
+            /**
+             * Format: int32
+             * @description The Modbus exception code, if the inverter refused.
+             * @example 2
+             */
+            exception?: number | null;
+            failure?: components["schemas"]["CommandFailure"] | null;
+            /** @example cmd-17 */
+            id: string;
+            /**
+             * Format: int32
+             * @description The inverter, if it is for one.
+             * @example 0
+             */
+            inverter?: number | null;
+            /** @example set_power */
+            kind: string;
+            /** @example 2026-11-27T11:00:00.000Z */
+            not_before?: string | null;
+            /**
+             * Format: int32
+             * @example 5
+             */
+            priority: number;
+            /**
+             * @description Registers that were read, or read back after a write.
+             * @example [
+             *       3000
+             *     ]
+             */
+            registers: number[];
+            /**
+             * @description When it got into this state.
+             * @example 2026-11-27T10:15:02.000Z
+             */
+            since: string;
+            state: components["schemas"]["CommandState"];
+        };
+        /** @description An argument of a command. */
+        CommandArgument: {
+            /**
+             * @description All values of a choice.
+             * @example []
+             */
+            choices: string[];
+            /**
+             * Format: int32
+             * @description Most decimals of a number.
+             * @example 0
+             */
+            decimals: number;
+            /**
+             * @description The value if none is given; without one the argument is needed.
+             * @example 1
+             */
+            default?: string | null;
+            kind: components["schemas"]["CommandArgumentKind"];
+            /**
+             * Format: double
+             * @example 10000000
+             */
+            max?: number | null;
+            /**
+             * Format: double
+             * @example 0
+             */
+            min?: number | null;
+            /**
+             * @description Its name in requests. That of a point stands for the name of any point.
+             * @example watts
+             */
+            name: string;
+            /**
+             * @description Unit of a number.
+             * @example W
+             */
+            unit?: string | null;
+        };
+        /**
+         * @description What the value of an argument means.
+         * @enum {string}
+         */
+        CommandArgumentKind: "number" | "one_of" | "point";
+        /** @description A command was made or has changed its state; `GET /api/v1/commands/{id}` has it. */
+        CommandChanged: {
+            /** @example cmd-17 */
+            command: string;
+            /** @example dev-42 */
+            device: string;
+            state: components["schemas"]["CommandState"];
+        };
+        /** @description A command with every state that it had. */
+        CommandDetail: components["schemas"]["Command"] & {
+            transitions: components["schemas"]["CommandTransition"][];
+        };
+        /**
+         * @description Why a command failed.
+         * @enum {string}
+         */
+        CommandFailure: "other" | "unsupported" | "no_inverter" | "no_point" | "read_only" | "out_of_bounds" | "not_allowed" | "locked" | "worn" | "no_rated_power" | "no_answer" | "exception" | "read_back" | "no_time" | "storage";
+        /** @description A kind of command and its arguments. */
+        CommandKind: {
+            arguments: components["schemas"]["CommandArgument"][];
+            /** @example set_power */
+            name: string;
+            /**
+             * @description Whether it goes past the checks of the inverter's profile, which needs the right `expert`.
+             * @example false
+             */
+            needs_expert: boolean;
+            scope: components["schemas"]["CommandScope"];
+            /** @example Limits the active power of an inverter. */
+            summary: string;
+        };
+        /** @description All kinds of commands that devices can be sent. */
+        CommandKindList: {
+            kinds: components["schemas"]["CommandKind"][];
+        };
+        /** @description Commands of a device, newest first. */
+        CommandList: {
+            commands: components["schemas"]["Command"][];
+            /**
+             * @description Pass it as `cursor` for the next page; absent on the last one.
+             * @example cmd-3
+             */
+            next_cursor?: string | null;
+        };
+        /**
+         * @description What a command is for.
+         * @enum {string}
+         */
+        CommandScope: "device" | "inverter" | "inverters";
+        /**
+         * @description How far a command is.
+         * @enum {string}
+         */
+        CommandState: "queued" | "sent" | "accepted" | "succeeded" | "failed" | "expired" | "cancelled" | "unknown";
+        /**
+         * @description Figures on commands: those that have not ended, and the newest 50,000 of those that ended since
+         *     `from`.
+         */
+        CommandStatistics: {
+            /**
+             * Format: int64
+             * @example 0
+             */
+            accepted: number;
+            /**
+             * Format: int64
+             * @example 2
+             */
+            cancelled: number;
+            /**
+             * Format: int64
+             * @example 0
+             */
+            expired: number;
+            /**
+             * Format: int64
+             * @example 1
+             */
+            failed: number;
+            /** @example 2026-11-26T10:15:00.000Z */
+            from: string;
+            /**
+             * Format: int64
+             * @description Time from when a command could begin until its result arrived: the middle one of all that
+             *     succeeded or failed.
+             * @example 1840
+             */
+            latency_median_ms?: number | null;
+            /**
+             * Format: int64
+             * @description The time that 99 of 100 did not exceed.
+             * @example 5200
+             */
+            latency_p99_ms?: number | null;
+            /**
+             * Format: int64
+             * @example 1
+             */
+            queued: number;
+            /**
+             * Format: int64
+             * @example 0
+             */
+            sent: number;
+            /**
+             * Format: int64
+             * @example 40
+             */
+            succeeded: number;
+            /**
+             * Format: double
+             * @description Share of those that succeeded among all that ended without being cancelled; absent if none
+             *     did.
+             * @example 0.975
+             */
+            success_rate?: number | null;
+            /**
+             * Format: int64
+             * @example 0
+             */
+            unknown: number;
+        };
+        /** @description A state that a command had. */
+        CommandTransition: {
+            /**
+             * @description Since when, by the server's clock.
+             * @example 2026-11-27T10:15:02.000Z
+             */
+            at: string;
+            /**
+             * @description An operator, the device, or `server`.
+             * @example dev-42
+             */
+            by: string;
+            /**
+             * @description When it happened by the device's clock, if it reported that.
+             * @example 2026-11-27T10:15:01.500Z
+             */
+            device_at?: string | null;
+            failure?: components["schemas"]["CommandFailure"] | null;
+            state: components["schemas"]["CommandState"];
+        };
         /** @description A change of the desired configuration. */
         ConfigChange: {
             /** @example 2026-11-27T10:15:00.000Z */
@@ -600,6 +938,52 @@ export interface components {
              * Format: int64
              * @description How long the code can be redeemed; default: one day, at most 30 days.
              * @example 86400
+             */
+            valid_for_s?: number | null;
+        };
+        /** @description Sends a command to a device. */
+        CreateCommand: {
+            /**
+             * @example {
+             *       "watts": "3000"
+             *     }
+             */
+            arguments?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int32
+             * @description The inverter, by its number within the device.
+             * @example 0
+             */
+            inverter?: number | null;
+            /**
+             * @description A name that the client chooses for this request. The same request with the same key makes no
+             *     second command and returns the first, so a client that got no answer can ask again.
+             * @example 8c1f0e6a5b7d4c3e9f2a1b0c4d5e6f70
+             */
+            key?: string | null;
+            /**
+             * @description One of `GET /api/v1/commands/kinds`.
+             * @example set_power
+             */
+            kind: string;
+            /**
+             * @description The device does not begin it before this instant, at most 31 days from now.
+             * @example 2026-11-27T11:00:00.000Z
+             */
+            not_before?: string | null;
+            /**
+             * Format: int32
+             * @description A command of a higher priority is sent before those of a lower one: 0 to 9. Default: 5.
+             * @example 5
+             */
+            priority?: number | null;
+            /**
+             * Format: int64
+             * @description Seconds in which the device may begin it, from now or from `not_before`: 1 to 604,800.
+             *     Default: 900.
+             * @example 60
              */
             valid_for_s?: number | null;
         };
@@ -883,7 +1267,7 @@ export interface components {
          * @description Names of events.
          * @enum {string}
          */
-        EventKind: "sample" | "device" | "config" | "reload";
+        EventKind: "sample" | "device" | "config" | "command" | "reload";
         /**
          * @description State of an inverter in its device's latest report.
          * @enum {string}
@@ -1627,6 +2011,264 @@ export interface operations {
             };
         };
     };
+    list_command_kinds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandKindList"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    find_command_statistics: {
+        parameters: {
+            query?: {
+                /** @description Counts the commands of one device, such as `dev-42`. Default: those of all. */
+                device?: string;
+                /** @description Hours before now in which counted commands ended: 1 to 744. Default: 24. */
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandStatistics"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    find_command: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `cmd-17`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandDetail"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such command, or it is no longer kept. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    cancel_command: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `cmd-17`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandDetail"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such command. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It was sent, so the device may have begun it, or it has ended. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     list_devices: {
         parameters: {
             query?: {
@@ -2115,6 +2757,204 @@ export interface operations {
                 };
             };
             /** @description The device has used all key generations. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_commands: {
+        parameters: {
+            query?: {
+                /** @description Commands on the page: 1 to 100. Default: 50. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                state?: components["schemas"]["CommandState"];
+            };
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandList"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    create_command: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateCommand"];
+            };
+        };
+        responses: {
+            /** @description The same request was made before with this key; this is its command. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The command or an argument is not allowed; the message names the bounds. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The command needs the right `expert`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device or inverter. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The key was used for another command, too many have not ended, or the deadline has passed. */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -28,6 +28,7 @@ use crate::access::Right;
         ecowatt_api::LiveSample,
         ecowatt_api::DeviceChanged,
         ecowatt_api::ConfigChanged,
+        ecowatt_api::CommandChanged,
         ecowatt_api::EventKind,
     ))
 )]

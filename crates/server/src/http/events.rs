@@ -36,9 +36,9 @@ pub(super) struct EventsQuery {
 /// Follows what devices send, as it is stored.
 ///
 /// Server-sent events named as `EventKind`: `sample` with `LiveSample`, `device` with
-/// `DeviceChanged`, `config` with `ConfigChanged`, and `reload` for a reader that fell behind. The stream ends after an hour at
-/// most, and within a second when the token or session that it was opened with is withdrawn; readers
-/// connect again.
+/// `DeviceChanged`, `config` with `ConfigChanged`, `command` with `CommandChanged`, and `reload` for a
+/// reader that fell behind. The stream ends after an hour at most, and within a second when the token
+/// or session that it was opened with is withdrawn; readers connect again.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -127,6 +127,7 @@ impl Reader {
                 What::Sample(sample) => json(EventKind::Sample, sample.json()),
                 What::Device(changed) => json(EventKind::Device, changed.json()),
                 What::Config(changed) => json(EventKind::Config, changed.json()),
+                What::Command(changed) => json(EventKind::Command, changed.json()),
             };
             return Some((Ok(event), self));
         }
@@ -138,6 +139,7 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::Sample => "sample",
         EventKind::Device => "device",
         EventKind::Config => "config",
+        EventKind::Command => "command",
         EventKind::Reload => "reload",
     }
 }

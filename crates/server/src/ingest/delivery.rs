@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use ecowatt_model::{BootEpoch, UnixMs};
-use ecowatt_store::{Desired, Dropped, Receipt, Reported, ReportedConfig};
+use ecowatt_store::{
+    CommandResult, Desired, Dropped, Receipt, Reported, ReportedConfig, SentCommand,
+};
 
 use super::IngestError;
 use super::batch::Batch;
@@ -52,7 +54,7 @@ impl Delivery {
         let reports = self.reports.iter().filter_map(|report| match report {
             Report::Boot(epoch) => Some(*epoch),
             Report::Lost(dropped) => Some(dropped.epoch),
-            Report::Status(_) | Report::Config(_) => None,
+            Report::Status(_) | Report::Config(_) | Report::Result(_) => None,
         });
         batches.chain(reports)
     }
@@ -69,6 +71,8 @@ pub(super) enum Report {
     Status(Reported),
     /// Its settings.
     Config(ReportedConfig),
+    /// How far a command is.
+    Result(CommandResult),
 }
 
 /// Outcome of a delivery, after its commit.
@@ -89,4 +93,6 @@ pub(super) struct Down {
     pub(super) time: UnixMs,
     /// The desired configuration, if the device has yet to report it.
     pub(super) desired: Option<Desired>,
+    /// The commands that the device has yet to report on, the most urgent first.
+    pub(super) commands: Vec<SentCommand>,
 }

@@ -17,6 +17,7 @@ use super::delivery::{Accepted, Delivery, Down, Report};
 use super::quota::{Allowance, Cost};
 use super::sender::{Sender, Turn};
 use super::streams::{Announced, KnownStream, Streams};
+use crate::command::changed;
 use crate::limits::{
     CELLS_WAITING_MAX, DECODE_INLINE_VALUES_MAX, TURN_CELLS, TURNS_MAX, TURNS_WAITING_MAX,
 };
@@ -120,6 +121,9 @@ impl Intake {
                 if has_config {
                     self.live.publish_config(sender.device);
                 }
+                for moved in &receipt.moved {
+                    self.live.publish_command(moved.device, changed(moved));
+                }
                 (receipt, false)
             }
             Outcome::Duplicate(receipt) => (receipt, true),
@@ -130,7 +134,11 @@ impl Intake {
             Outcome::UnknownDevice => return Err(IngestError::UnknownKey),
         };
         sender.accepted(&proof, refused(&batches));
-        let down = Down { time: self.clock.now(), desired: receipt.pending.take() };
+        let down = Down {
+            time: self.clock.now(),
+            desired: receipt.pending.take(),
+            commands: std::mem::take(&mut receipt.commands),
+        };
         Ok(Accepted { is_duplicate, receipt, batches, down })
     }
 
@@ -297,6 +305,7 @@ impl Intake {
         add("deferred", receipt.deferred.len() + put_off);
         add("refused", refused(batches).len());
         add("layout_wanted", wanted(batches).len());
+        self.metrics.results_ignored.add(u64::from(receipt.ignored_results));
     }
 
     /// Publishes to live views what was stored.
@@ -351,9 +360,11 @@ fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
             Report::Boot(epoch) => boot = Some(epoch),
             Report::Lost(lost) => dropped.push(lost),
             Report::Status(status) => {
-                reported = Reported { config: reported.config.take(), ..status };
+                let Reported { config, results, .. } = reported;
+                reported = Reported { config, results, ..status };
             }
             Report::Config(config) => reported.config = Some(config),
+            Report::Result(result) => reported.results.push(result),
         }
     }
     Upload {

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::IngestError;
 use super::batch::{Batch, Stage, refused, wanted};
+use super::commands;
 use super::delivery::{Accepted, Delivery, Report};
 use super::keyring::{Keyring, Known};
 use super::sender::Proof;
@@ -98,6 +99,10 @@ impl Link {
             let (generation, values) = (desired.generation, List::Given(&values));
             writer.desired(&Desired { generation, values })?;
         }
+        let mut commands = accepted.down.commands.iter().filter_map(commands::command).peekable();
+        if commands.peek().is_some() {
+            writer.commands(&mut commands)?;
+        }
         let held = self.clock.mono().since(to.began);
         if held >= HELD_TOLD_MIN {
             writer.held(held)?;
@@ -145,6 +150,8 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
     delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
     let config = uplink.reported().map(|reported| settings::reported(&reported));
     delivery.reports.extend(config.map(Report::Config));
+    let results = uplink.results().map(|result| commands::result(&result));
+    delivery.reports.extend(results.map(Report::Result));
 }
 
 /// Returns the acknowledged ranges: first those with the batches of this message, then others while

@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod answers;
 mod bad_input;
+mod commands;
 mod config;
 mod device;
 mod disk;
