@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    ConfigHistory, CreateClaim, CreateDevice, CreateToken, CreatedToken, DeviceConfig,
+    Command, CommandDetail, CommandKindList, CommandList, CommandStatistics, ConfigHistory,
+    CreateClaim, CreateCommand, CreateDevice, CreateToken, CreatedToken, DeviceConfig,
     DeviceDetail, DeviceList, DeviceState, Energy, Enrolment, Error as ErrorAnswer, OpenClaim,
     Resolution, RunningSession, SettingList, Site, System, Telemetry, Token, UpdateConfig,
     UpdateDevice, UpdateSite, Updated,
@@ -53,6 +54,15 @@ pub enum ClientError {
     Answer(#[source] serde_json::Error),
     #[error("`{0}` is not the address of a server, such as http://127.0.0.1:8080")]
     Url(String),
+}
+
+/// Selects commands of a device.
+#[derive(Debug, Clone, Default)]
+pub struct CommandQuery {
+    /// The state as the API spells it.
+    pub state: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
 }
 
 /// Selects devices.
@@ -230,6 +240,72 @@ impl Client {
         let mut pairs = vec![("limit", ecowatt_api::CONFIG_CHANGES_PAGE_MAX.to_string())];
         push(&mut pairs, "cursor", cursor.as_ref());
         self.get(&format!("/api/v1/devices/{}/config/history", segment(id)), &pairs)
+    }
+
+    /// Returns the kinds of commands that devices can be sent.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_command_kinds(&self) -> Result<CommandKindList, ClientError> {
+        self.get("/api/v1/commands/kinds", &[])
+    }
+
+    /// Sends a command to a device. If no answer comes, the command may have been made; the same
+    /// request with the same key makes no second one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn create_command(
+        &self,
+        device: &str,
+        request: &CreateCommand,
+    ) -> Result<Command, ClientError> {
+        self.post(&format!("/api/v1/devices/{}/commands", segment(device)), request)
+    }
+
+    /// Returns one page of the commands of a device, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_commands(
+        &self,
+        device: &str,
+        query: &CommandQuery,
+    ) -> Result<CommandList, ClientError> {
+        let mut pairs = vec![("limit", ecowatt_api::COMMANDS_PAGE_MAX.to_string())];
+        push(&mut pairs, "state", query.state.as_ref());
+        push(&mut pairs, "cursor", query.cursor.as_ref());
+        self.get(&format!("/api/v1/devices/{}/commands", segment(device)), &pairs)
+    }
+
+    /// Returns a command with every state that it had.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn find_command(&self, id: &str) -> Result<CommandDetail, ClientError> {
+        self.get(&format!("/api/v1/commands/{}", segment(id)), &[])
+    }
+
+    /// Cancels a command that was not sent yet.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn cancel_command(&self, id: &str) -> Result<CommandDetail, ClientError> {
+        self.post(&format!("/api/v1/commands/{}/cancel", segment(id)), &())
+    }
+
+    /// Returns figures on the commands of a device, or of all, that ended in the last hours.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn command_statistics(
+        &self,
+        device: Option<&str>,
+        hours: u32,
+    ) -> Result<CommandStatistics, ClientError> {
+        let mut pairs = vec![("hours", hours.to_string())];
+        push(&mut pairs, "device", device.as_ref());
+        self.get("/api/v1/commands/statistics", &pairs)
     }
 
     /// Changes a site's name and time zone.

@@ -9,6 +9,7 @@ mod argument;
 mod check_config;
 mod claim;
 mod codec;
+mod command;
 mod completions;
 mod config;
 mod demo;
@@ -63,6 +64,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Device(device::DeviceArgs),
     Config(config::ConfigArgs),
+    #[command(name = "command")]
+    Order(command::CommandArgs),
     Site(site::SiteArgs),
     Telemetry(telemetry::TelemetryArgs),
     Token(token::TokenArgs),
@@ -122,6 +125,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::run(&args, Clock::system()),
         Command::Device(args) => device::run(&args),
         Command::Config(args) => config::run(&args, Clock::system()),
+        Command::Order(args) => command::run(&args, Clock::system()),
         Command::Site(args) => site::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),

@@ -5,6 +5,7 @@
 mod agent;
 mod bombs;
 mod check_config;
+mod command;
 mod completions;
 mod config;
 mod corrections;

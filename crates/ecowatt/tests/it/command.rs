@@ -1,0 +1,78 @@
+//! `ecowatt command` against a real server.
+
+use serde_json::json;
+
+use crate::server::Server;
+
+#[test]
+fn commands_are_sent_listed_shown_cancelled_and_counted() {
+    let server = Server::start();
+    server.enrol("Roof", "Home");
+    let limit = ["command", "send", "dev-1", "set_power_percentage", "percent=60"];
+    let sent = server.done(&[&limit[..], &["--inverter", "0"]].concat());
+    assert_eq!(sent, "cmd-1\n");
+    let more = ["command", "send", "dev-1", "upload", "--deadline", "60s", "--priority", "9"];
+    let more = server.json(&more);
+    assert_eq!((&more["id"], &more["priority"]), (&json!("cmd-2"), &json!(9)));
+    let list = server.done(&["command", "list", "dev-1"]);
+    assert_eq!(list.lines().count(), 3, "{list}");
+    assert_eq!(server.json(&["command", "list", "dev-1"])[1]["arguments"]["percent"], "60");
+    assert_eq!(server.json(&["command", "list", "dev-1", "--state", "failed"]), json!([]));
+    let cancelled = server.done(&["command", "cancel", "cmd-1"]);
+    assert!(cancelled.contains("cancelled"), "{cancelled}");
+    assert!(server.refused(&["command", "cancel", "cmd-1"]).contains("command_ended"));
+    let shown = server.json(&["command", "show", "cmd-1"]);
+    assert_eq!(shown["transitions"][1]["state"], "cancelled");
+    let shown = server.done(&["command", "show", "cmd-1"]);
+    assert!(shown.lines().any(|line| line.starts_with("queued")), "{shown}");
+    let figures = server.json(&["command", "stats", "dev-1"]);
+    assert_eq!((&figures["queued"], &figures["cancelled"]), (&json!(1), &json!(1)));
+    let figures = server.done(&["command", "stats"]);
+    assert!(figures.lines().any(|line| line.starts_with("success rate")), "{figures}");
+    let kinds = server.done(&["command", "kinds"]);
+    let line = kinds.lines().find(|line| line.starts_with("set_power ")).unwrap();
+    assert!(line.contains("watts=0 to 10000000 W"), "{line}");
+}
+
+#[test]
+fn same_key_makes_no_second_command() {
+    let server = Server::start();
+    server.enrol("Roof", "Home");
+    let send = ["command", "send", "dev-1", "reboot", "--key", "mine"];
+    assert_eq!(server.done(&send), "cmd-1\n");
+    assert_eq!(server.done(&send), "cmd-1\n");
+    let other = ["command", "send", "dev-1", "restart", "--key", "mine"];
+    assert!(server.refused(&other).contains("command_key_taken"));
+    assert_eq!(server.json(&["command", "list", "dev-1"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn command_that_does_not_succeed_is_no_success() {
+    let server = Server::start();
+    server.enrol("Roof", "Home");
+    // The device is not there, so the deadline passes.
+    let send = ["command", "send", "dev-1", "upload", "--deadline", "1s", "--wait"];
+    let said = server.say_as("owner", &send);
+    assert!(said.code == Some(1) && said.err.contains("cmd-1 expired"), "{said:?}");
+    assert!(said.out.contains("expired"), "{said:?}");
+    let send = ["command", "send", "dev-1", "upload", "--wait", "--timeout", "1s"];
+    assert!(server.refused(&send).contains("has not ended yet; it is queued"));
+    for (command, reason) in [
+        (&["set_power", "watts=-1", "--inverter", "0"][..], "0 to 10000000 W"),
+        (&["set_power", "watts=1"], "inverter"),
+        (&["upload", "--at", "soon"], "not_before"),
+        (&["upload", "--priority", "10"], "0 to 9"),
+    ] {
+        let said = server.refused(&[&["command", "send", "dev-1"][..], command].concat());
+        assert!(said.contains(reason) && said.contains("ecowatt command kinds"), "{said}");
+    }
+    for wrong in [&["stop"][..], &["upload", "now"], &["upload", "--deadline", "soon"]] {
+        let wrong = [&["command", "send", "dev-1"][..], wrong].concat();
+        assert_eq!(server.say_as("owner", &wrong).code, Some(2), "{wrong:?}");
+    }
+    let viewer = ["token", "create", "--role", "viewer", "--name", "Hall"];
+    std::fs::write(server.file("viewer"), server.done(&viewer)).unwrap();
+    assert_eq!(server.say_as("viewer", &["command", "list", "dev-1"]).code, Some(0));
+    let said = server.say_as("viewer", &["command", "send", "dev-1", "upload"]);
+    assert!(said.code == Some(1) && said.err.contains("forbidden"), "{said:?}");
+}
