@@ -53,6 +53,12 @@ const CASES: Case[] = [
     ready: (page) => page.getByLabel("Upload interval").waitFor(),
   },
   {
+    name: "device-commands",
+    path: `${device}?tab=commands`,
+    isSignedIn: true,
+    ready: (page) => page.getByRole("button", { name: "Send command" }).waitFor(),
+  },
+  {
     name: "device-diagnostics",
     path: `${device}?tab=diagnostics`,
     isSignedIn: true,

@@ -17,7 +17,7 @@ const REFETCH_AFTER_MS = 1_500;
 /** The queries that events bring up to date. */
 const LIVE = [{ queryKey: ["fleet"] }, { queryKey: ["device"] }];
 /** Queries that an event makes stale without bringing the change. */
-const TOLD = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }];
+const TOLD = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }, { queryKey: ["commands"] }];
 
 const recent = new Map<string, Tail[]>();
 const watchers = new Set<() => void>();
@@ -121,6 +121,9 @@ export function applyEvents(queries: QueryClient): () => void {
     config({ device }) {
       void queries.invalidateQueries({ queryKey: ["config", device] });
       void queries.invalidateQueries({ queryKey: ["config-history", device] });
+    },
+    command({ device }) {
+      void queries.invalidateQueries({ queryKey: ["commands", device] });
     },
     reload() {
       void queries.invalidateQueries();

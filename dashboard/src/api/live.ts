@@ -3,7 +3,7 @@
  * one, opened again with growing pauses when it breaks.
  */
 import { useSyncExternalStore } from "react";
-import type { ConfigChanged, DeviceChanged, EventKind, LiveSample } from "./types";
+import type { CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSample } from "./types";
 
 export type LiveStatus =
   | { kind: "connecting" }
@@ -17,6 +17,7 @@ export interface LiveListener {
   /** The stream is open: an answer to an earlier request may lack a change that it does not bring. */
   opened?(): void;
   config?(change: ConfigChanged): void;
+  command?(change: CommandChanged): void;
   /** Events were missed: everything shown must be fetched again. */
   reload?(): void;
   /** The stream broke; the session may have ended. */
@@ -92,6 +93,11 @@ function open(): void {
   on("config", (event) =>
     hear<ConfigChanged>(event.data, (value) => {
       for (const listener of listeners) listener.config?.(value);
+    }),
+  );
+  on("command", (event) =>
+    hear<CommandChanged>(event.data, (value) => {
+      for (const listener of listeners) listener.command?.(value);
     }),
   );
   on("reload", () => {

@@ -4,6 +4,9 @@ import { ApiError, get } from "./client";
 import { fetchSystem, now, speed } from "./clock";
 import { aligned } from "./merge";
 import type {
+  CommandDetail,
+  CommandKindList,
+  CommandList,
   ConfigHistory,
   Device,
   DeviceConfig,
@@ -193,6 +196,35 @@ export function useConfigHistory(id: string) {
       get<ConfigHistory>(`/devices/${encodeURIComponent(id)}/config/history`, { cursor: pageParam }, signal),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+}
+
+/** The kinds of commands that devices can be sent. */
+export function useCommandKinds() {
+  return useQuery({
+    queryKey: ["command-kinds"],
+    queryFn: ({ signal }) => get<CommandKindList>("/commands/kinds", undefined, signal),
+    staleTime: Infinity,
+  });
+}
+
+export function useCommands(device: string) {
+  return useInfiniteQuery({
+    queryKey: ["commands", device],
+    queryFn: ({ signal, pageParam }) =>
+      get<CommandList>(`/devices/${encodeURIComponent(device)}/commands`, { cursor: pageParam }, signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+/** A command with its history, fetched again when its state has changed. */
+export function useCommand(id: string, since: string) {
+  return useQuery({
+    queryKey: ["command", id, since],
+    queryFn: ({ signal }) => get<CommandDetail>(`/commands/${encodeURIComponent(id)}`, undefined, signal),
+    placeholderData: keepPreviousData,
   });
 }
 

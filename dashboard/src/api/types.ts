@@ -3,7 +3,16 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 
+export type Command = Schemas["Command"];
+export type CommandArgument = Schemas["CommandArgument"];
+export type CommandChanged = Schemas["CommandChanged"];
+export type CommandDetail = Schemas["CommandDetail"];
+export type CommandKind = Schemas["CommandKind"];
+export type CommandKindList = Schemas["CommandKindList"];
+export type CommandList = Schemas["CommandList"];
+export type CommandState = Schemas["CommandState"];
 export type ConfigChanged = Schemas["ConfigChanged"];
+export type CreateCommand = Schemas["CreateCommand"];
 export type ConfigHistory = Schemas["ConfigHistory"];
 export type CreatedToken = Schemas["CreatedToken"];
 export type CreateToken = Schemas["CreateToken"];

@@ -7,6 +7,7 @@ import { Link } from "../../components/Link";
 import { Problem, Skeleton } from "../../components/Problem";
 import { useParams } from "../../lib/route";
 import { MissingPage } from "../MissingPage";
+import { CommandsTab } from "./commands/CommandsTab";
 import { ConfigTab } from "./config/ConfigTab";
 import { DeviceHead } from "./DeviceHead";
 import { DeviceTrouble } from "./DeviceTrouble";
@@ -20,6 +21,7 @@ const TABS = [
   { name: "measurements", label: "Measurements" },
   { name: "energy", label: "Energy" },
   { name: "configuration", label: "Configuration" },
+  { name: "commands", label: "Commands" },
   { name: "diagnostics", label: "Diagnostics" },
   { name: "settings", label: "Settings" },
 ] as const;
@@ -82,6 +84,7 @@ function Known({ device }: { device: DeviceDetail }) {
       {tab === "measurements" && <Measurements device={device} />}
       {tab === "energy" && <EnergyTab device={device} />}
       {tab === "configuration" && <ConfigTab device={device} />}
+      {tab === "commands" && <CommandsTab device={device} />}
       {tab === "diagnostics" && <Diagnostics device={device} />}
       {tab === "settings" && <Settings device={device} />}
     </>
