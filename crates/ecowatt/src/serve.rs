@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use ecowatt_clock::Clock;
 use ecowatt_config_text::{Document, Problem, list_problems};
-use ecowatt_server::Config;
+use ecowatt_server::{Config, Retention};
 use ecowatt_store::Store;
 use serde::Deserialize;
 
@@ -45,6 +45,13 @@ pub(crate) struct ServeArgs {
 struct File {
     data: Option<PathBuf>,
     server: Config,
+    retention: Retention,
+}
+
+impl File {
+    fn config(&self) -> Config {
+        Config { retention: self.retention, ..self.server.clone() }
+    }
 }
 
 /// Runs the server until `shutdown` is ready.
@@ -62,7 +69,7 @@ pub(crate) async fn run(
         }
         None => File::default(),
     };
-    let mut config = file.server;
+    let mut config = file.config();
     config.listen = args.listen.unwrap_or(config.listen);
     let named = args.store.as_deref().map(folder_of).transpose()?;
     let data = named.or(args.data).or(file.data).unwrap_or_else(|| DATA.into());
@@ -114,8 +121,8 @@ fn load(path: &Path) -> anyhow::Result<File> {
 fn parse(text: &str) -> Result<File, Vec<Problem>> {
     let document = Document::parse(text)?;
     let (file, mut problems) = document.read::<File>();
-    for problem in file.iter().flat_map(|file| file.server.problems()) {
-        let path = format!("server.{}", problem.key());
+    for problem in file.iter().flat_map(|file| file.config().problems()) {
+        let path = problem.key().to_owned();
         let line = document.line_of(&path);
         problems.push(Problem { path, line, text: problem.to_string() });
     }
@@ -149,11 +156,12 @@ mod tests {
             trusted_proxies,
             address_share,
             silent_after,
-        } = file.server;
+            retention,
+        } = file.config();
         let default = Config::default();
         assert_eq!((listen, silent_after), (default.listen, default.silent_after));
         assert_eq!((hosts, trusted_proxies), (default.hosts, default.trusted_proxies));
-        assert_eq!(address_share, default.address_share);
+        assert_eq!((address_share, retention), (default.address_share, default.retention));
         let devices = SocketAddr::from(([0, 0, 0, 0], 8081));
         assert_eq!(listen_devices, Some(devices), "has no default");
         assert_eq!(public_url.as_deref(), Some("https://ecowatt.example"), "has no default");
@@ -176,6 +184,10 @@ listen = 'here'
 lissen = '127.0.0.1:1'
 public_url = 'foo'
 silent_after = '1s'
+[retention]
+samples = '90d'
+minutes = '30d'
+quarter_hours = '1y'
 ";
         let problems = parse(text).unwrap_err();
         let found: Vec<_> =
@@ -186,6 +198,8 @@ silent_after = '1s'
             (Some(4), "server.lissen"),
             (Some(5), "server.public_url"),
             (Some(6), "server.silent_after"),
+            (Some(9), "retention.minutes"),
+            (Some(10), "retention.quarter_hours"),
         ];
         assert_eq!(found, expected);
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ecowatt_config_text::DURATION_EXAMPLES;
 use serde::Deserialize;
 
+use crate::retention::{Retention, RetentionError};
+
 /// Shortest and longest time after which a device may count as silent.
 const SILENT_AFTER_MIN: Duration = Duration::from_secs(10);
 const SILENT_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -38,6 +40,9 @@ pub struct Config {
     /// How long a device may send nothing before it counts as silent.
     #[serde(deserialize_with = "duration")]
     pub silent_after: Duration,
+    /// How long measurements are kept. The file has a table of its own for it.
+    #[serde(skip)]
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -52,6 +57,7 @@ impl Default for Config {
             address_share: 75,
             // Two uploads may fail at the usual interval of five minutes.
             silent_after: Duration::from_secs(15 * 60),
+            retention: Retention::default(),
         }
     }
 }
@@ -67,17 +73,20 @@ pub enum ConfigError {
     AddressShare,
     #[error("must be between 10 seconds and 7 days")]
     SilentAfter,
+    #[error(transparent)]
+    Retention(RetentionError),
 }
 
 impl ConfigError {
-    /// The configuration key concerned.
+    /// The configuration key concerned, with its table.
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
-            Self::PublicUrl(_) => "public_url",
-            Self::Hosts(_) => "hosts",
-            Self::AddressShare => "address_share",
-            Self::SilentAfter => "silent_after",
+            Self::PublicUrl(_) => "server.public_url",
+            Self::Hosts(_) => "server.hosts",
+            Self::AddressShare => "server.address_share",
+            Self::SilentAfter => "server.silent_after",
+            Self::Retention(problem) => problem.key(),
         }
     }
 }
@@ -106,6 +115,7 @@ impl Config {
         if !(SILENT_AFTER_MIN..=SILENT_AFTER_MAX).contains(&self.silent_after) {
             problems.push(ConfigError::SilentAfter);
         }
+        problems.extend(self.retention.problems().into_iter().map(ConfigError::Retention));
         problems
     }
 

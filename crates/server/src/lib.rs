@@ -2,8 +2,8 @@
 //!
 //! Layers: `http` (extract, authorise, call, convert) over the subject modules (`ingest`,
 //! `enrolment`, `fleet`, `history`, `desired`, `access`, `live`; `subjects` builds them) over `ecowatt-store`.
-//! Subject modules know neither axum nor status codes; only `http` does. `state_reconciler` and
-//! `packing` are reconcilers: they take no input and may run at any time.
+//! Subject modules know neither axum nor status codes; only `http` does. `state_reconciler`,
+//! `packing` and `retention` are reconcilers: they take no input and may run at any time.
 
 pub mod access;
 mod command;
@@ -22,6 +22,7 @@ pub mod live;
 mod log_limit;
 pub mod metrics;
 pub mod packing;
+pub mod retention;
 mod serve;
 mod state_reconciler;
 mod stop;
@@ -36,4 +37,5 @@ mod trouble;
 pub use config::{Config, ConfigError};
 pub use entropy::Entropy;
 pub use http::document as openapi;
+pub use retention::{Keep, Retention};
 pub use serve::{Running, ServeError, StoreLost, serve};

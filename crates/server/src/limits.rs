@@ -314,3 +314,17 @@ pub const PACK_LOOKS_MAX: u32 = 100;
 /// minutes take four passes. A device that sends late batches for many days then waits for itself
 /// alone.
 pub const ROW_PACKS_MAX: u32 = 100;
+
+/// Shortest and longest time that a resolution may be kept, in days. What a device sends after a week
+/// without a link must still be there to be looked at, and a slip of the pen (`7h`, `0d`) must not erase
+/// what was measured; a century is as good as for ever.
+pub const RETENTION_DAYS_MIN: u32 = 7;
+pub const RETENTION_DAYS_MAX: u32 = 36_525;
+
+/// Pause between two commits that remove what retention no longer keeps: each takes the writer about
+/// 10 ms.
+pub const RETENTION_PAUSE: Duration = Duration::from_millis(50);
+
+/// How far retention's time may be behind the clock before that is logged. It is behind by an upload
+/// in any case.
+pub const RETENTION_LAG_MAX: Duration = Duration::from_secs(2 * 86_400);

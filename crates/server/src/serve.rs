@@ -17,7 +17,7 @@ use crate::limits::{
     BACKLOG, CONNECTIONS_MAX, DEVICE_CONNECTIONS_MAX, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX,
 };
 use crate::subjects::Subjects;
-use crate::{packing, state_reconciler};
+use crate::{packing, retention, state_reconciler};
 
 /// A running server.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ pub async fn serve(
         let commands = tokio::spawn(commands.reconcile(stopping.clone()));
         let app_store = store.clone();
         let sweep = tokio::spawn(edit::sweep(store.clone(), stopping.clone()));
+        let keep = retention::reconcile(store.clone(), clock, config.retention, stopping.clone());
+        let keep = tokio::spawn(keep);
         let packing = tokio::spawn(packing::reconcile(store, clock, stopping));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
@@ -124,7 +126,7 @@ pub async fn serve(
         }
         // Fails only if every task has already ended.
         let _ = stop.send(true);
-        for task in listen.into_iter().chain([states, uses, commands, sweep, packing]) {
+        for task in listen.into_iter().chain([states, uses, commands, sweep, keep, packing]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "server task failed");
             }

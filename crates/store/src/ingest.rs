@@ -22,7 +22,9 @@ use crate::received_set::{Added, Received};
 use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::sorted_map::SortedMap;
-use crate::state::{Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place};
+use crate::state::{
+    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place, StoredBatch,
+};
 use crate::summary::Summary;
 use crate::upload::{NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
 use epochs::{Epochs, Side};
@@ -198,8 +200,7 @@ impl Plan {
             }
             match epochs.add(block.id, block.rows) {
                 Added::New if epochs.may_be_anybodys(block.id.epoch) => {
-                    let stored = held.bytes.get(&name(block)).and_then(Option::as_ref);
-                    if stored == Some(&block.bytes) {
+                    if is_stored(held.bytes.get(&name(block)), block) {
                         receipt.duplicates += 1;
                         continue;
                     }
@@ -498,6 +499,18 @@ impl Changes {
 
 fn name(block: &NewBlock) -> BlockName {
     BlockName { source: block.source, first: block.first, id: block.id }
+}
+
+/// Returns whether a batch is the one that was found under its name. One without any edge whose time
+/// has expired counts as stored: it has no energy to lose, and must not be counted twice.
+fn is_stored(found: Option<&StoredBatch>, block: &NewBlock) -> bool {
+    match found {
+        Some(StoredBatch::Held(bytes)) => *bytes == block.bytes,
+        Some(StoredBatch::Expired { power, counter }) => {
+            *power == block.summary.power.edges && *counter == block.summary.counter
+        }
+        Some(StoredBatch::Absent) | None => false,
+    }
 }
 
 /// Returns whether a block's times are plausible. A block from a clock far off is kept as received

@@ -23,6 +23,7 @@ mod numbers;
 mod pack;
 mod point;
 mod received_set;
+mod retention;
 mod revocation;
 mod rollup;
 mod rollup_pack;
@@ -64,6 +65,7 @@ pub use ids::LocalDate;
 pub use ids::{PointId, StreamId};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
+pub use retention::{Expired, Removed, Resolution};
 pub use rollup::{Aggregate, MINUTE_MS, QUARTER_MS};
 pub use row_pack::{LooseRows, RowKind, RowPack};
 pub use sqlite::backup::{

@@ -165,3 +165,17 @@ pub(crate) const CHECKPOINT_PAGES: u32 = 16_384;
 /// inverter of ten points takes some 12 KiB at the end of a quarter hour, one of 128 points 140
 /// KiB.
 pub(crate) const STATES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Blocks or packs that retention removes in one commit, and the bytes of them after which it stops:
+/// some 10 ms of the writer's time.
+pub const EXPIRED_ROWS_PER_COMMIT: u32 = 512;
+pub const EXPIRED_BYTES_PER_COMMIT: u64 = 1024 * 1024;
+
+/// How much faster than the server's clock retention's own may run, to catch up after an outage: a
+/// month of it takes 30 hours, and a clock that is years ahead erases 24 days in the day that it takes
+/// an operator to see it.
+pub(crate) const RETENTION_CLOCK_SPEED_MAX: i64 = 24;
+
+/// Most of the server's time between two looks that counts, in milliseconds: retention looks every
+/// hour.
+pub(crate) const RETENTION_CLOCK_STEP_MAX_MS: i64 = 3_600_000;

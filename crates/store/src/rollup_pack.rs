@@ -169,6 +169,22 @@ impl DayColumns {
     }
 }
 
+/// Counts the buckets of a pack that hold anything, without decoding values; `None` if its times are
+/// damaged.
+pub(crate) fn count_buckets(width: Width, mut bytes: &[u8]) -> Option<u64> {
+    let bytes = &mut bytes;
+    if take_u8(bytes)? != FORMAT {
+        return None;
+    }
+    let mut held = vec![false; width.slots()];
+    for _ in 0..take_u64(bytes)? {
+        for time in take_times(width, take_bytes(bytes)?)? {
+            *held.get_mut(usize::from(time.slot))? = true;
+        }
+    }
+    u64::try_from(held.into_iter().filter(|is_held| *is_held).count()).ok()
+}
+
 /// Reads a pack and passes the columns of those points to `take` for which `wanted` has a place.
 fn read<P>(
     width: Width,

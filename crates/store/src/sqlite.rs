@@ -33,6 +33,7 @@ mod newest_edges;
 pub(crate) mod pack;
 pub(crate) mod rebuild;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod rollup;
 pub(crate) mod row_pack;
 mod schema;

@@ -9,7 +9,7 @@ use ecowatt_model::{BatchId, BootEpoch, Counter, KeyGeneration, SourceNumber, Un
 use crate::announced::KeyStreams;
 use crate::command::Commands;
 use crate::configuration::{ConfigReport, Desired};
-use crate::counter::CounterEdge;
+use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
 use crate::ids::LocalDate;
 use crate::ids::StreamId;
@@ -41,8 +41,8 @@ pub(crate) struct DeviceState {
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), Received>,
     /// Received sets of an epoch under earlier keys that still count.
     pub(crate) former: SortedMap<(BootEpoch, KeyGeneration), Vec<Received>>,
-    /// Bytes of stored batches that were looked up; `None` if there is no such batch.
-    pub(crate) bytes: SortedMap<BlockName, Option<Vec<u8>>>,
+    /// Batches that were looked up to recognise them.
+    pub(crate) bytes: SortedMap<BlockName, StoredBatch>,
     /// What was received under the key of epochs in which another device may have used ids; the
     /// inner `None` if nothing was.
     pub(crate) doubtful: Option<Option<IdSpan>>,
@@ -118,6 +118,20 @@ pub(crate) struct BlockName {
     pub(crate) source: SourceNumber,
     pub(crate) first: UnixMs,
     pub(crate) id: BatchId,
+}
+
+/// What is known of a batch that may be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoredBatch {
+    /// Its bytes.
+    Held(Vec<u8>),
+    Absent,
+    /// Retention has removed batches of its time. If it was one of them, these are its edges, which
+    /// stay.
+    Expired {
+        power: Option<PowerEdges>,
+        counter: Option<CounterBatch>,
+    },
 }
 
 /// A stream as it was announced.

@@ -4,6 +4,7 @@ mod access;
 mod command;
 mod configuration;
 mod fleet;
+mod retention;
 mod telemetry;
 mod uploads;
 

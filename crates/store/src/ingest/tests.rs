@@ -26,6 +26,8 @@ struct Rows {
     streams: BTreeMap<StreamId, Announced>,
     announced: KeyStreams,
     blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
+    /// What is left of batches that retention may have removed.
+    expired: BTreeMap<BatchId, StoredBatch>,
     /// The last row of each kind of an inverter, as the inverter's own row has it.
     row: Option<Inverter>,
     last_received: Option<((BootEpoch, KeyGeneration), Received)>,
@@ -82,7 +84,9 @@ impl Rows {
         for name in &wants.bytes {
             let block = self.blocks.get(&(name.source, name.id));
             let block = block.filter(|block| block.first == name.first);
-            state.bytes.replace(*name, block.map(|block| block.bytes.clone()));
+            let found = block.map(|block| StoredBatch::Held(block.bytes.clone()));
+            let expired = self.expired.get(&name.id).cloned();
+            state.bytes.replace(*name, found.or(expired).unwrap_or(StoredBatch::Absent));
         }
         for id in &wants.streams {
             state.streams.replace(*id, self.streams.get(id).cloned());
@@ -414,6 +418,22 @@ fn batches_under_earlier_keys_are_known_unless_the_device_was_reset() {
         } else {
             assert_eq!((receipt.duplicates, names.len()), (1, 1));
         }
+    }
+}
+
+#[test]
+fn batch_whose_time_has_expired_is_known_by_its_edges_after_a_reset() {
+    let one = || block(id(3, 5), (0, 5, 0, GOOD));
+    let Summary { power, counter, .. } = one().summary;
+    for (edges, is_known) in [((power.edges, counter.clone()), true), ((None, None), false)] {
+        let mut engine = Engine::new(Holds::WhatStays);
+        engine.rows.key.first_epoch = BootEpoch(10);
+        engine.rows.key.forgotten = (KeyGeneration(1), BootEpoch(9));
+        let (power, counter) = edges;
+        engine.rows.expired.insert(id(3, 5), StoredBatch::Expired { power, counter });
+        let receipt = engine.stored(upload(1, vec![one()]));
+        let expected = if is_known { (1, 0) } else { (0, 1) };
+        assert_eq!((receipt.duplicates, receipt.stored.len()), expected);
     }
 }
 

@@ -35,6 +35,10 @@ proptest! {
             let whole = columns(width, &reads);
             let bytes = whole.encode();
             prop_assert_eq!(DayColumns::decode(width, DAY, &bytes), Some(whole.clone()));
+            let held: std::collections::BTreeSet<u16> =
+                whole.points.iter().flat_map(|(_, column)| column.iter().map(|(at, _)| *at)).collect();
+            let count = u64::try_from(held.len()).unwrap();
+            prop_assert_eq!(count_buckets(width, &bytes), Some(count));
             let wanted = PointId(wanted);
             let found = DayColumns::decode_points(width, DAY, &bytes, &[wanted]).unwrap();
             let expected = whole.points.get(&wanted).cloned().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 23] = [
+const TABLES: [(&str, &str); 24] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("configuration", "generation"),
@@ -33,6 +33,7 @@ const TABLES: [(&str, &str); 23] = [
     ("energy_gap", "source, from_ms, to_ms"),
     ("counter_edge", "source, epoch, sequence"),
     ("power_edge", "source, first_ms, epoch, sequence"),
+    ("expired", "source, resolution"),
     ("received", "epoch, generation"),
     ("stream", "number"),
     ("announced_point", "generation, source, point"),

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::columns::count;
 use super::row_pack::{Side, add_packed, day_of};
-use super::{command, configuration, newest_edges, pack, stream};
+use super::{command, configuration, newest_edges, pack, retention, row_pack, stream};
 use crate::StoreError;
 use crate::command::Commands;
 use crate::configuration::{Desired, Settings};
@@ -20,11 +20,13 @@ use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
 use crate::received_set::Received;
+use crate::retention::{Expired, Resolution};
 use crate::rollup::{Day, Quarter};
 use crate::row_pack::{PackKind, number_of};
 use crate::self_report::SelfReport;
 use crate::state::{
     Announced, Around, BlockName, DeviceState, IdSpan, Inverter, KeyState, LinkState, Place,
+    StoredBatch,
 };
 
 pub(super) fn load(
@@ -61,9 +63,9 @@ pub(super) fn load(
             commands.named.push((*id, command::find_named(db, device, *id)?));
         }
     }
-    // A batch that is not stored is held as `None`, which is an answer, too.
+    // A batch that is not stored is held as absent, which is an answer, too.
     for name in &wants.bytes {
-        state.bytes.replace(*name, load_bytes(db, device, name)?);
+        state.bytes.replace(*name, load_batch(db, device, name)?);
     }
     for id in &wants.streams {
         let stream = stream::find_stream(db, device, *id)?;
@@ -288,11 +290,11 @@ fn received(bytes: &[u8]) -> Result<Received, StoreError> {
     Received::decode(bytes).ok_or(StoreError::Corrupt("received ranges"))
 }
 
-fn load_bytes(
+fn load_batch(
     db: &Connection,
     device: DeviceNumber,
     name: &BlockName,
-) -> Result<Option<Vec<u8>>, StoreError> {
+) -> Result<StoredBatch, StoreError> {
     let BlockName { source, first, id } = name;
     let alone = db
         .prepare_cached(
@@ -303,10 +305,23 @@ fn load_bytes(
             row.get(0)
         })
         .optional()?;
-    match alone {
-        Some(bytes) => Ok(Some(bytes)),
-        None => pack::find_bytes(db, (device, *source), (*first, *id)),
+    let found = match alone {
+        Some(bytes) => Some(bytes),
+        None => pack::find_bytes(db, (device, *source), (*first, *id))?,
+    };
+    if let Some(bytes) = found {
+        return Ok(StoredBatch::Held(bytes));
     }
+    let expired = retention::list(db, device)?;
+    let is_of = |of: &Expired| of.source == *source && of.resolution == Resolution::Samples;
+    if !expired.iter().any(|of| is_of(of) && *first < of.before) {
+        return Ok(StoredBatch::Absent);
+    }
+    let inverter = (device, *source);
+    Ok(StoredBatch::Expired {
+        power: row_pack::find_power(db, inverter, (*first, *id))?,
+        counter: row_pack::find_counter(db, inverter, *id)?,
+    })
 }
 
 pub(super) fn load_quarter(

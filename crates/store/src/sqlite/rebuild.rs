@@ -1,7 +1,10 @@
 //! Rebuilds a device's roll-ups from its blocks.
 //!
 //! It is one transaction: if it stops for any reason, either the old roll-ups are in effect or the
-//! new ones. The old rows are moved to temporary tables to count the differences.
+//! new ones. The old rows are moved to temporary tables to count the differences, and to put back
+//! those whose samples retention removed.
+
+mod older;
 
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
@@ -13,6 +16,7 @@ use crate::state::DeviceState;
 use crate::summary::Summary;
 use crate::telemetry::{Block, Rebuilt, TimeRange};
 use crate::upload::{NewBlock, TimeQuality};
+use older::Floor;
 
 /// Tables that are rebuilt completely, and the columns that must come out unchanged: all but the
 /// calm of a counter, which is a lower bound and depends on the order in which batches arrived.
@@ -42,11 +46,7 @@ pub(crate) fn rebuild(
     summarise: Summarise<'_>,
 ) -> Result<Rebuilt, StoreError> {
     db.execute_batch("SAVEPOINT rebuild")?;
-    // Packs are turned into rows, so that rows are compared with rows.
-    let rebuilt = unpack_all(db, device)
-        .and_then(|()| put_aside(db, device))
-        .and_then(|()| make(db, device, summarise))
-        .and_then(|rebuilt| Ok(Rebuilt { rows_changed: compare(db, device)?, ..rebuilt }));
+    let rebuilt = rebuild_in_savepoint(db, device, summarise);
     // Where nothing was wrong, the packs stay.
     if is_check || !matches!(rebuilt, Ok(Rebuilt { rows_changed: 1.., .. })) {
         db.execute_batch("ROLLBACK TO rebuild")?;
@@ -55,9 +55,25 @@ pub(crate) fn rebuild(
     rebuilt
 }
 
-fn unpack_all(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
+fn rebuild_in_savepoint(
+    db: &Connection,
+    device: DeviceNumber,
+    summarise: Summarise<'_>,
+) -> Result<Rebuilt, StoreError> {
+    let floors = older::floors(db, device)?;
+    // Packs are turned into rows, so that rows are compared with rows.
+    unpack_all(db, device, &floors)?;
+    put_aside(db, device)?;
+    older::put_back_edges(db, device, &floors)?;
+    let rebuilt = make(db, device, summarise)?;
+    older::put_back_rows(db, device, &floors)?;
+    Ok(Rebuilt { rows_changed: compare(db, device)?, ..rebuilt })
+}
+
+fn unpack_all(db: &Connection, device: DeviceNumber, floors: &[Floor]) -> Result<(), StoreError> {
     for source in sources(db, device)? {
-        unpack::unpack(db, (device, source))?;
+        let floor = floors.iter().find(|floor| floor.source == source);
+        unpack::unpack(db, (device, source), floor.map_or(i64::MIN, Floor::day))?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use crate::StoreError;
 use crate::counter::CounterBatch;
+use crate::edge_pack::{decode_counters, decode_powers};
+use crate::energy::PowerEdges;
 use crate::limits::EDGES_PER_PACK_MAX;
 use crate::rollup_pack::{DAY_MS, QUARTERS_PER_DAY};
 use crate::row_pack::{
@@ -154,6 +156,55 @@ fn find(
         ))?
         .query_row(params![device.0, source.0, number], |row| row.get(0))
         .optional()?)
+}
+
+/// Returns the edges of power of a batch, which are in a row or in a pack.
+pub(super) fn find_power(
+    db: &Connection,
+    inverter: Inverter,
+    place: Place,
+) -> Result<Option<PowerEdges>, StoreError> {
+    let (first, id) = place;
+    let damaged = || StoreError::Corrupt("edge of power");
+    let row: Option<Vec<u8>> = db
+        .prepare_cached(
+            "SELECT edge FROM power_edge WHERE device = ?1 AND source = ?2 AND first_ms = ?3
+                 AND epoch = ?4 AND sequence = ?5",
+        )?
+        .query_row(params![inverter.0.0, inverter.1.0, first.0, id.epoch.0, id.sequence.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    if let Some(bytes) = row {
+        return PowerEdges::decode(first, &bytes).map(Some).ok_or_else(damaged);
+    }
+    let pack = find(db, inverter, PackKind::Powers, day_of(&first))?;
+    let edges = pack.map(|bytes| decode_powers(&bytes).ok_or_else(damaged)).transpose()?;
+    let mut edges = edges.into_iter().flatten();
+    Ok(edges.find(|(of, _)| *of == place).map(|(_, edges)| edges))
+}
+
+/// Returns the edge of the counter of a batch, which is in a row or in a pack.
+pub(super) fn find_counter(
+    db: &Connection,
+    inverter: Inverter,
+    id: BatchId,
+) -> Result<Option<CounterBatch>, StoreError> {
+    let damaged = || StoreError::Corrupt("edge of a counter");
+    let row: Option<Vec<u8>> = db
+        .prepare_cached(
+            "SELECT edge FROM counter_edge WHERE device = ?1 AND source = ?2 AND epoch = ?3
+                 AND sequence = ?4",
+        )?
+        .query_row(params![inverter.0.0, inverter.1.0, id.epoch.0, id.sequence.0], |row| row.get(0))
+        .optional()?;
+    if let Some(bytes) = row {
+        return CounterBatch::decode(&bytes).map(Some).ok_or_else(damaged);
+    }
+    let pack = find(db, inverter, PackKind::Counters, number_of(&id))?;
+    let edges = pack.map(|bytes| decode_counters(&bytes).ok_or_else(damaged)).transpose()?;
+    let mut edges = edges.into_iter().flatten();
+    Ok(edges.find(|(of, _)| *of == id).map(|(_, edge)| edge.batch))
 }
 
 /// Replaces rows, and the packs before, by packs; returns whether all of them were as they were

@@ -10,12 +10,17 @@ use crate::edge_pack::{decode_counters, decode_powers};
 use crate::rollup_pack::{DayColumns, Width};
 use crate::row_pack::PackKind;
 
-/// Turns an inverter's packs back into rows. Packs of quarter hours are dropped: the minutes have
-/// all that is in them.
-pub(super) fn unpack(db: &Connection, inverter: Inverter) -> Result<(), StoreError> {
+/// Turns an inverter's packs back into rows, those of roll-ups from a UTC day on. Packs of quarter
+/// hours are dropped: the minutes have all that is in them. Before that day they may not, because
+/// retention has removed them.
+pub(super) fn unpack(
+    db: &Connection,
+    inverter: Inverter,
+    first_day: i64,
+) -> Result<(), StoreError> {
     let (device, source) = (inverter.0.0, inverter.1.0);
     let damaged = || StoreError::Corrupt("pack of roll-ups");
-    for (day, bytes) in take_packs(db, inverter, PackKind::Minutes)? {
+    for (day, bytes) in take_packs(db, inverter, PackKind::Minutes, first_day)? {
         let columns = DayColumns::decode(Width::Minute, day, &bytes).ok_or_else(damaged)?;
         for (number, packed) in columns.quarters() {
             let mut quarter = load_quarter(db, inverter, number)?;
@@ -27,8 +32,8 @@ pub(super) fn unpack(db: &Connection, inverter: Inverter) -> Result<(), StoreErr
             .execute(params![device, source, number, quarter.encode(number)])?;
         }
     }
-    take_packs(db, inverter, PackKind::Quarters)?;
-    for (_, bytes) in take_packs(db, inverter, PackKind::Powers)? {
+    take_packs(db, inverter, PackKind::Quarters, first_day)?;
+    for (_, bytes) in take_packs(db, inverter, PackKind::Powers, i64::MIN)? {
         for ((first, id), edges) in decode_powers(&bytes).ok_or_else(damaged)? {
             let (epoch, sequence) = (id.epoch.0, id.sequence.0);
             db.prepare_cached(
@@ -45,7 +50,7 @@ pub(super) fn unpack(db: &Connection, inverter: Inverter) -> Result<(), StoreErr
             ])?;
         }
     }
-    for (_, bytes) in take_packs(db, inverter, PackKind::Counters)? {
+    for (_, bytes) in take_packs(db, inverter, PackKind::Counters, i64::MIN)? {
         for (id, CounterEdge { calm, batch }) in decode_counters(&bytes).ok_or_else(damaged)? {
             let (epoch, sequence) = (id.epoch.0, id.sequence.0);
             db.prepare_cached(
@@ -65,20 +70,25 @@ pub(super) fn unpack(db: &Connection, inverter: Inverter) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Deletes all packs of a kind and returns them.
+/// Deletes the packs of a kind from a number on and returns them.
 fn take_packs(
     db: &Connection,
     (device, source): Inverter,
     kind: PackKind,
+    from: i64,
 ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
     let table = kind.table();
+    let values = params![device.0, source.0, from];
     let packs = db
         .prepare_cached(&format!(
-            "SELECT number, bytes FROM {table} WHERE device = ?1 AND source = ?2 ORDER BY number"
+            "SELECT number, bytes FROM {table}
+             WHERE device = ?1 AND source = ?2 AND number >= ?3 ORDER BY number"
         ))?
-        .query_map(params![device.0, source.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    db.prepare_cached(&format!("DELETE FROM {table} WHERE device = ?1 AND source = ?2"))?
-        .execute(params![device.0, source.0])?;
+    db.prepare_cached(&format!(
+        "DELETE FROM {table} WHERE device = ?1 AND source = ?2 AND number >= ?3"
+    ))?
+    .execute(values)?;
     Ok(packs)
 }

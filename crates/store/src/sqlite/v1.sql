@@ -307,6 +307,26 @@ CREATE TABLE energy_gap (
     PRIMARY KEY (device, source, from_ms, to_ms)
 ) STRICT, WITHOUT ROWID;
 
+-- What retention removed of an inverter: samples (0), minutes (1) or quarter hours (2), how many, and
+-- what they took. All of it was before before_ms, the end of a UTC day. It changes in the transaction
+-- that removes.
+CREATE TABLE expired (
+    device INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    resolution INTEGER NOT NULL,
+    before_ms INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (device, source, resolution)
+) STRICT, WITHOUT ROWID;
+
+-- At most one row: the time by which retention decides, and the server's when it was last moved.
+CREATE TABLE retention_clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at_ms INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL
+) STRICT;
+
 -- Desired configurations of a device, the newest of which is in force: when, who, on which request,
 -- and all values (bytes are as in configuration.rs). The oldest ones are removed.
 CREATE TABLE configuration (

@@ -213,7 +213,7 @@ async fn reset_and_new_key_send_the_configuration_again() {
 }
 
 /// Enrols the device under another key; returns its generation and first epoch.
-async fn enrol_again(store: &Store, device: DeviceNumber) -> (KeyGeneration, BootEpoch) {
+pub(crate) async fn enrol_again(store: &Store, device: DeviceNumber) -> (KeyGeneration, BootEpoch) {
     let claim = NewClaim {
         claim_for: ClaimFor::Existing(device),
         id: "C-again".into(),

@@ -17,6 +17,7 @@ mod open;
 mod overload;
 mod queries;
 mod removal;
+mod retention;
 mod revocation;
 mod row_packs;
 mod stepped;
