@@ -40,6 +40,11 @@ pub struct Telemetry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(example = json!([[0, 2, "estimated"]]))]
     pub unsure_times: Option<Vec<(u32, u32, UnsureTime)>>,
+    /// Data of this resolution from before this instant was removed by the server's retention. Only
+    /// present if the range begins before it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "2026-08-29T00:00:00.000Z")]
+    pub removed_before: Option<String>,
     /// Whether the range holds more than fits in one answer.
     #[schema(example = false)]
     pub truncated: bool,

@@ -9,7 +9,9 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
 use ecowatt_model::DeviceNumber;
-use ecowatt_store::{BackupError, By, Contents, CopyProgress, Kind, Rebuilt, Store, StoreReport};
+use ecowatt_store::{
+    BackupError, By, Contents, CopyProgress, Kind, Rebuilt, Resolution, Store, StoreReport,
+};
 use serde::Serialize;
 
 use crate::argument;
@@ -68,6 +70,8 @@ struct Space {
     samples: u64,
     inverter_days: u64,
     kinds: Vec<SpaceOfKind>,
+    /// What retention has removed so far.
+    removed: Vec<RemovedOfKind>,
     free_bytes: u64,
 }
 
@@ -77,6 +81,14 @@ struct SpaceOfKind {
     bytes: u64,
     bytes_per_sample: f64,
     bytes_per_inverter_day: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RemovedOfKind {
+    #[serde(flatten)]
+    space: SpaceOfKind,
+    /// Samples, minutes or quarter hours.
+    rows: u64,
 }
 
 #[derive(Debug, Args)]
@@ -292,16 +304,22 @@ impl Space {
         let (samples, days) = (report.samples.max(1), report.inverter_days.max(1));
         let all = report.kinds.iter().map(|of| of.bytes).sum();
         let each = report.kinds.iter().map(|of| (name_of(of.kind), of.bytes));
-        let kinds = each.chain([("all", all)]).map(|(kind, bytes)| SpaceOfKind {
+        let space = |kind, bytes| SpaceOfKind {
             kind,
             bytes,
             bytes_per_sample: per(bytes, samples),
             bytes_per_inverter_day: bytes / days,
+        };
+        let kinds = each.chain([("all", all)]).map(|(kind, bytes)| space(kind, bytes));
+        let removed = report.removed.iter().map(|of| RemovedOfKind {
+            space: space(removed_name_of(of.resolution), of.bytes),
+            rows: of.rows,
         });
         Self {
             samples: report.samples,
             inverter_days: report.inverter_days,
             kinds: kinds.collect(),
+            removed: removed.collect(),
             free_bytes: report.free_bytes,
         }
     }
@@ -313,18 +331,39 @@ impl Space {
             "{:<10} {:>14} {:>12} {:>18}",
             "", "BYTES", "PER SAMPLE", "PER INVERTER-DAY"
         )?;
-        for SpaceOfKind { kind, bytes, bytes_per_sample, bytes_per_inverter_day } in &self.kinds {
-            writeln!(
-                out,
-                "{kind:<10} {bytes:>14} {bytes_per_sample:>12.2} {bytes_per_inverter_day:>18}"
-            )?;
+        for of in &self.kinds {
+            writeln!(out, "{}", of.line())?;
         }
         writeln!(
             out,
             "{} samples, {} inverter-days, {} bytes free",
             self.samples, self.inverter_days, self.free_bytes
-        )
+        )?;
+        // Per sample and inverter-day as above, so what is there and what is gone can be added.
+        let mut removed = self.removed.iter().filter(|of| of.rows > 0).peekable();
+        if removed.peek().is_some() {
+            writeln!(out, "removed by retention:")?;
+        }
+        for RemovedOfKind { space, rows } in removed {
+            writeln!(out, "{}   {rows} rows", space.line())?;
+        }
+        Ok(())
     }
+}
+
+impl SpaceOfKind {
+    fn line(&self) -> String {
+        let Self { kind, bytes, bytes_per_sample, bytes_per_inverter_day } = self;
+        format!("{kind:<10} {bytes:>14} {bytes_per_sample:>12.2} {bytes_per_inverter_day:>18}")
+    }
+}
+
+fn removed_name_of(resolution: Resolution) -> &'static str {
+    name_of(match resolution {
+        Resolution::Samples => Kind::Samples,
+        Resolution::Minutes => Kind::Minutes,
+        Resolution::Quarters => Kind::Quarters,
+    })
 }
 
 /// Hundredths are enough.

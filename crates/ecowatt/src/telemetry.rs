@@ -170,6 +170,7 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
         let head = head(&page, times.has_dates);
         match &columns {
             None => {
+                note_removed(&page)?;
                 if !args.json {
                     writeln!(out, "{}", head.join(","))?;
                 }
@@ -199,6 +200,18 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Explains rows that are missing because the server no longer keeps them.
+fn note_removed(page: &Telemetry) -> io::Result<()> {
+    let Some(before) = &page.removed_before else { return Ok(()) };
+    let what = match page.resolution {
+        Resolution::Raw => "samples",
+        Resolution::Minute => "minutes",
+        Resolution::Quarter => "quarter hours",
+        Resolution::Day => "days",
+    };
+    writeln!(io::stderr(), "{what} before {before} were removed by the server's retention")
 }
 
 /// Decimals of a mean beyond those of its readings.
@@ -377,6 +390,7 @@ mod tests {
                 series("ac.frequency", 2, vec![Some(49.98), Some(50.0)]),
             ],
             unsure_times: Some(vec![(1, 2, UnsureTime::Estimated)]),
+            removed_before: None,
             truncated: false,
             next_cursor: None,
         }

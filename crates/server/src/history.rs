@@ -119,6 +119,7 @@ impl History {
             t_ms: Vec::new(),
             series: columns.iter().map(|column| series(column, query.resolution)).collect(),
             unsure_times: (query.resolution == Resolution::Raw).then(Vec::new),
+            removed_before: self.removed_before(&query).await?,
             truncated: false,
             next_cursor: None,
         };
@@ -133,6 +134,23 @@ impl History {
             Resolution::Day => self.daily(&query, &columns, rows_max, &mut answer).await?,
         }
         Ok(answer)
+    }
+
+    /// Returns until when data of the query's range and resolution was removed by retention.
+    async fn removed_before(&self, query: &Query) -> Result<Option<String>, HistoryError> {
+        let resolution = match query.resolution {
+            Resolution::Raw => ecowatt_store::Resolution::Samples,
+            Resolution::Minute => ecowatt_store::Resolution::Minutes,
+            Resolution::Quarter => ecowatt_store::Resolution::Quarters,
+            Resolution::Day => return Ok(None),
+        };
+        let expired = self.store.list_expired(query.device.number()).await?;
+        let found = expired.into_iter().find(|expired| {
+            expired.source == query.inverter
+                && expired.resolution == resolution
+                && query.range.from < expired.before
+        });
+        Ok(found.map(|expired| rfc3339(expired.before)))
     }
 
     /// Returns the points of the answer, in the order of the newest layout.
@@ -261,6 +279,7 @@ mod tests {
                         series: columns[..width].iter().map(series_of).collect(),
                         unsure_times: (resolution == Resolution::Raw)
                             .then(|| vec![(99_999, 99_999, UnsureTime::Estimated); rows]),
+                        removed_before: Some(rfc3339(BOUNDS.to)),
                         truncated: true,
                         next_cursor: Some(Place::default().to_string()),
                     };

@@ -46,7 +46,7 @@ pub enum Keep {
 
 /// Why text is not a time to keep something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a time to keep something is a number of days, such as \"90d\", or \"for ever\"")]
+#[error("must be a number of days such as 90d, or \"for ever\"")]
 pub struct ParseKeepError;
 
 impl FromStr for Keep {
@@ -56,8 +56,9 @@ impl FromStr for Keep {
         if text == "for ever" {
             return Ok(Self::ForEver);
         }
-        let days = text.strip_suffix('d').filter(|days| days.bytes().all(|c| c.is_ascii_digit()));
-        days.and_then(|days| days.parse().ok()).map(Self::Days).ok_or(ParseKeepError)
+        let ms = ecowatt_config_text::duration(text).ok_or(ParseKeepError)?.as_millis();
+        let days = u32::try_from(ms / 86_400_000).ok().filter(|_| ms % 86_400_000 == 0);
+        days.map(Self::Days).ok_or(ParseKeepError)
     }
 }
 
@@ -287,6 +288,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(keep));
             assert_eq!(keep.to_string(), text);
         }
+        assert_eq!("48h".parse(), Ok(Keep::Days(2)));
         for bad in ["", "d", "90", "-1d", "+1d", "1.5d", "3y", "90h", "forever", "99999999999d"] {
             assert_eq!(bad.parse::<Keep>(), Err(ParseKeepError), "{bad}");
         }

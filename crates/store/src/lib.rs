@@ -76,7 +76,7 @@ pub use store::Store;
 pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
     Block, Bucket, Counts, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes,
-    LatestReading, Rebuilt, SourceLatest, StoreReport, Stretch, TimeRange,
+    LatestReading, Rebuilt, RemovedRows, SourceLatest, StoreReport, Stretch, TimeRange,
 };
 pub use telemetry::{SourcePower, StateReading};
 pub use upload::{Dropped, NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};

@@ -5,6 +5,7 @@ use ecowatt_model::{BatchId, DeviceNumber, Quality, SourceNumber, UnixMs};
 use crate::energy::EnergyFigure;
 use crate::ids::{LayoutId, LocalDate, StreamId};
 use crate::point::Point;
+use crate::retention::Resolution;
 use crate::rollup::Aggregate;
 use crate::upload::TimeQuality;
 
@@ -148,9 +149,22 @@ pub struct StoreReport {
     pub kinds: Vec<KindBytes>,
     /// In free pages, which are filled next.
     pub free_bytes: u64,
+    /// Samples received, including those that retention has removed since.
     pub samples: u64,
-    /// Local days of all inverters with stored data.
+    /// Local days of all inverters with data.
     pub inverter_days: u64,
+    /// What retention has removed so far, of each resolution.
+    pub removed: Vec<RemovedRows>,
+}
+
+/// What retention has removed of a resolution, of all inverters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovedRows {
+    pub resolution: Resolution,
+    /// Samples, minutes or quarter hours.
+    pub rows: u64,
+    /// What they took, encoded: somewhat less than the pages that they left.
+    pub bytes: u64,
 }
 
 /// Result of rebuilding a device's roll-ups.

@@ -1729,6 +1729,12 @@ export interface components {
              * @example 1795774500000.7.12.3
              */
             next_cursor?: string | null;
+            /**
+             * @description Data of this resolution from before this instant was removed by the server's retention. Only
+             *     present if the range begins before it.
+             * @example 2026-08-29T00:00:00.000Z
+             */
+            removed_before?: string | null;
             resolution: components["schemas"]["Resolution"];
             series: components["schemas"]["Series"][];
             /**

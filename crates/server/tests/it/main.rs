@@ -21,5 +21,6 @@ mod misread;
 mod pages;
 mod rebuild;
 mod recovery;
+mod retention;
 mod world;
 mod zones;

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::columns::count;
+use super::retention;
 use crate::StoreError;
 use crate::telemetry::{Kind, KindBytes, StoreReport};
 
@@ -44,5 +45,6 @@ pub(crate) fn report(db: &Connection) -> Result<StoreReport, StoreError> {
         free_bytes: number(free)?,
         samples: number(samples)?,
         inverter_days: number(days)?,
+        removed: retention::sum(db)?,
     })
 }

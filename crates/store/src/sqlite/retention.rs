@@ -13,6 +13,7 @@ use crate::limits::{EXPIRED_BYTES_PER_COMMIT, EXPIRED_ROWS_PER_COMMIT};
 use crate::retention::{Expired, Removed, Resolution, RetentionClock};
 use crate::rollup_pack::{DAY_MS, Width, count_buckets};
 use crate::row_pack::PackKind;
+use crate::telemetry::RemovedRows;
 
 /// Returns those of some inverters that have something of a resolution that ends before the UTC day
 /// of an instant.
@@ -232,6 +233,21 @@ fn expired(row: &Row<'_>) -> rusqlite::Result<Expired> {
         rows: count(row, 4)?,
         bytes: count(row, 5)?,
     })
+}
+
+/// Returns what was removed of all inverters, by resolution.
+pub(super) fn sum(db: &Connection) -> Result<Vec<RemovedRows>, StoreError> {
+    let mut statement = db.prepare(
+        "SELECT coalesce(sum(removed), 0), coalesce(sum(bytes), 0) FROM expired
+         WHERE resolution = ?1",
+    )?;
+    let mut all = Vec::with_capacity(Resolution::ALL.len());
+    for resolution in Resolution::ALL {
+        all.push(statement.query_row([resolution.code()], |row| {
+            Ok(RemovedRows { resolution, rows: count(row, 0)?, bytes: count(row, 1)? })
+        })?);
+    }
+    Ok(all)
 }
 
 /// Returns the newest sample of the fleet.

@@ -2,11 +2,13 @@
 
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
-use ecowatt_store::{EditDevice, EditError};
+use ecowatt_store::{EditDevice, EditError, Resolution};
 
 use crate::command::new_command;
 use crate::configuration::{reported, set_rows};
-use crate::fixture::{DAY, Fixture, announce, block, by, by_at, enrol, samples, upload, utc_date};
+use crate::fixture::{
+    ARRIVAL, DAY, Fixture, SOURCE, announce, block, by, by_at, enrol, samples, upload, utc_date,
+};
 
 #[tokio::test]
 async fn no_table_keeps_a_row_of_a_deleted_device() {
@@ -31,6 +33,10 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
         let mut reporting = upload(device, 4, vec![]);
         reporting.reported.config = Some(reported(1));
         fixture.stored(reporting).await;
+    }
+    for device in [gone, kept] {
+        let step = store.expire(device, SOURCE, Resolution::Samples, ARRIVAL).await.unwrap();
+        assert!(step.rows > 0 && step.has_more);
     }
     assert!(!store.sweep().await.unwrap(), "nothing is deleted");
     assert!(store.delete_device(by_at(UnixMs(DAY.0 + 9)), gone).await.unwrap());

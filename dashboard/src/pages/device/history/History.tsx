@@ -184,6 +184,8 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
       <p className={styles.foot} data-testid="resolution" data-resolution={telemetry.data?.resolution}>
         {telemetry.data && resolutionText(telemetry.data.resolution)}
         {telemetry.data?.truncated && " The range holds more than one answer can; only its beginning is drawn."}
+        {telemetry.data?.removed_before != null &&
+          ` Before ${telemetry.data.removed_before.slice(0, 10)} (UTC) this detail is no longer kept.`}
         {telemetry.isError && followed && " The latest part could not be loaded."}
         <span className={styles.hint}>Drag across a chart to zoom; double-click or Esc to go back.</span>
       </p>
