@@ -5,29 +5,23 @@
 //! power, network and inverters are simulated. Besides the simulated inverter and tests, this is
 //! the only place of the product where anything may fail on purpose.
 
-mod audit;
-pub mod bus;
-mod device;
-pub mod disk;
-mod fleetwide;
-mod network;
-mod operator;
+mod faults;
+mod judges;
 pub mod plant;
 pub mod random;
 mod report;
 pub mod scenario;
-mod server;
+mod time;
 mod trace;
-mod truth;
-mod violation;
 mod world;
 
-pub use audit::EnergyCounts;
-pub use device::DeviceCounts;
-pub use network::NetworkCounts;
+pub use judges::audit::EnergyCounts;
+pub use judges::truth::Verdict;
+pub use judges::violation::{Invariant, Violation};
 pub use report::{Counts, Report};
 pub use scenario::Threads;
-pub use server::ServerCounts;
-pub use truth::Verdict;
-pub use violation::{Invariant, Violation};
-pub use world::{Progress, run};
+pub use world::device::DeviceCounts;
+pub use world::fleet::{Progress, run};
+pub use world::network::NetworkCounts;
+pub use world::server::ServerCounts;
+pub use world::{bus, disk};

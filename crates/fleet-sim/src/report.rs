@@ -4,16 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::EnergyCounts;
-use crate::bus;
-use crate::device::DeviceCounts;
-use crate::disk;
-use crate::network::NetworkCounts;
+use crate::judges::audit::EnergyCounts;
+use crate::judges::truth::Verdict;
+use crate::judges::violation::Violation;
 use crate::scenario::{Level, Scenario};
-use crate::server::ServerCounts;
 use crate::trace::Digest;
-use crate::truth::Verdict;
-use crate::violation::Violation;
+use crate::world::bus;
+use crate::world::device::DeviceCounts;
+use crate::world::disk;
+use crate::world::network::NetworkCounts;
+use crate::world::server::ServerCounts;
 
 /// The outcome of one simulation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,21 +7,22 @@ use ecowatt_model::UnixMs;
 
 use crate::random::Random;
 use crate::scenario::{START, Scenario};
+use crate::time::after;
 
 /// What happens to many devices at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shared {
+pub(crate) enum OutageKind {
     PowerCut,
     Partition,
 }
 
 /// One shared trouble.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FleetTrouble {
+pub(crate) struct Outage {
     pub(crate) from: UnixMs,
     /// When power or network are back, within a few seconds for all devices.
     pub(crate) until: UnixMs,
-    pub(crate) what: Shared,
+    pub(crate) what: OutageKind,
     /// Share of the devices concerned, in millionths.
     share: u32,
     salt: u64,
@@ -30,7 +31,7 @@ pub(crate) struct FleetTrouble {
 /// Number of the random stream for shared troubles.
 const STREAM: u64 = 1 << 41;
 
-impl FleetTrouble {
+impl Outage {
     /// Draws all shared troubles of a simulation, in order of time.
     pub(crate) fn all(scenario: &Scenario) -> Vec<Self> {
         let mean_ms = scenario.rates().fleet_trouble_ms;
@@ -46,9 +47,9 @@ impl FleetTrouble {
                 break;
             }
             let (what, mean_ms) = if random.happens(500_000) {
-                (Shared::PowerCut, 10 * 60_000)
+                (OutageKind::PowerCut, 10 * 60_000)
             } else {
-                (Shared::Partition, 60 * 60_000)
+                (OutageKind::Partition, 60 * 60_000)
             };
             let until = after(from, random.waiting_ms(mean_ms)).min(scenario.calm_at());
             let share = if random.happens(400_000) { 1_000_000 } else { 300_000 };
@@ -60,12 +61,4 @@ impl FleetTrouble {
     pub(crate) fn concerns(&self, device: u32) -> bool {
         Random::new(self.salt, u64::from(device)).happens(self.share)
     }
-}
-
-/// An instant that is never reached.
-pub(crate) const FAR: UnixMs = UnixMs(i64::MAX);
-
-/// Returns the instant `ms` milliseconds later.
-pub(crate) fn after(at: UnixMs, ms: u64) -> UnixMs {
-    UnixMs(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))
 }

@@ -9,11 +9,11 @@ use super::checks::ordinals;
 use super::clock::DeviceClock;
 use super::states::States;
 use super::{Device, DeviceNode, Life, Running, has_no_battery};
-use crate::disk::Disk;
-use crate::fleetwide::after;
-use crate::network::Message;
+use crate::judges::violation::Invariant;
+use crate::time::after;
 use crate::trace::What;
-use crate::violation::Invariant;
+use crate::world::disk::Disk;
+use crate::world::network::Message;
 
 /// Factor by which boards without a battery are without power for longer than others, so that the
 /// end of the previous epoch says little about the time.

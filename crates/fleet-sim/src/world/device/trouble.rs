@@ -3,9 +3,10 @@
 use ecowatt_model::UnixMs;
 
 use super::{Device, FAR, Life, Line, is_cut_off_for_long, medium};
-use crate::fleetwide::{Shared, after};
+use crate::faults::outage::OutageKind;
 use crate::random::Random;
 use crate::scenario::{Level, Scenario};
+use crate::time::after;
 use crate::trace::What;
 
 /// The end of a lasting trouble.
@@ -86,7 +87,7 @@ impl Device {
             return;
         }
         match trouble.what {
-            Shared::PowerCut => {
+            OutageKind::PowerCut => {
                 let until = after(trouble.until.max(now), self.random.below(3_000));
                 match self.life {
                     Life::On(_) => self.turn_off(now, until, false),
@@ -94,7 +95,7 @@ impl Device {
                     Life::Ended => {}
                 }
             }
-            Shared::Partition => self.partition(now, trouble.until),
+            OutageKind::Partition => self.partition(now, trouble.until),
         }
     }
 

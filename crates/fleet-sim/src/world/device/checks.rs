@@ -7,9 +7,9 @@ use ecowatt_node::{Done, Message as AgentMessage};
 use ecowatt_wire::Certainty;
 
 use super::{Device, DeviceNode, EXCHANGE_TIMEOUT_MS, Life, cycle, medium};
-use crate::network::Message;
+use crate::judges::violation::{Invariant, Violation};
 use crate::trace::What;
-use crate::violation::{Invariant, Violation};
+use crate::world::network::Message;
 
 /// Largest error of a clock that counts as right.
 pub(super) const RIGHT_CLOCK_ERROR_MS: u64 = 1_000;

@@ -11,9 +11,9 @@ use ecowatt_model::setting::{
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_store::{EditConfig, SettingKey, Settings};
 
-use crate::fleetwide::{FAR, after};
 use crate::random::Random;
 use crate::scenario::Scenario;
+use crate::time::{FAR, after};
 
 /// Number of the operator's random stream.
 const STREAM: u64 = 1 << 42;

@@ -2,9 +2,9 @@
 
 use ecowatt_model::{MonoMs, UnixMs};
 
+use crate::judges::truth::Birth;
 use crate::random::Random;
 use crate::scenario::Rates;
-use crate::truth::Birth;
 
 /// Largest drift of a crystal, in parts per million.
 const DRIFT_PPM_MAX: u64 = 100;

@@ -27,15 +27,16 @@ use ecowatt_node::storage::{Dropped, Order, SPOOL_BYTES_MIN};
 use ecowatt_node::{Next, Node, SourceSetup};
 use ecowatt_wire::SourceState;
 
-use crate::disk::Disk;
-use crate::fleetwide::{FAR, FleetTrouble, after};
-use crate::network::{Delivery, Message, Network, NetworkCounts, Response};
+use crate::faults::outage::Outage;
+use crate::judges::truth::Truth;
+use crate::judges::violation::{Invariant, Violation};
 use crate::plant::Plants;
 use crate::random::Random;
 use crate::scenario::{Level, Rates, START, Scenario};
+use crate::time::{FAR, after};
 use crate::trace::{Trace, What};
-use crate::truth::Truth;
-use crate::violation::{Invariant, Violation};
+use crate::world::disk::Disk;
+use crate::world::network::{Delivery, Message, Network, NetworkCounts, Response};
 use clock::DeviceClock;
 pub use counts::DeviceCounts;
 use cycle::Line;
@@ -102,7 +103,7 @@ pub(crate) struct Device {
     trouble_at: UnixMs,
     reliefs: BTreeMap<(UnixMs, u32), Relief>,
     next_relief: u32,
-    shared: Arc<Vec<FleetTrouble>>,
+    shared: Arc<Vec<Outage>>,
     next_shared: usize,
     partition_until: UnixMs,
     is_calm: bool,
@@ -155,7 +156,7 @@ impl Device {
         scenario: Scenario,
         index: u32,
         plants: &Plants,
-        shared: Arc<Vec<FleetTrouble>>,
+        shared: Arc<Vec<Outage>>,
         (kid, key): &(Kid, DeviceKey),
     ) -> Self {
         let mut random = Random::new(scenario.seed, u64::from(index));

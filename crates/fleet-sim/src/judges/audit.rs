@@ -14,10 +14,10 @@ use ecowatt_store::{
 };
 use ecowatt_wire::SourceState;
 
-use crate::device::Device;
+use crate::judges::truth::{ClockError, Missing, Verdict};
+use crate::judges::violation::Invariant;
 use crate::plant::Plants;
-use crate::truth::{ClockError, Missing, Verdict};
-use crate::violation::Invariant;
+use crate::world::device::Device;
 use energy::{Energy, Reading};
 
 /// What the store holds of a device.

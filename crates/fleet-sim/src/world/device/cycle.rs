@@ -12,13 +12,13 @@ use ecowatt_node::SourceSetup;
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
-use crate::bus::{self, Bus, Pace};
-use crate::fleetwide::after;
+use crate::judges::truth::Row;
+use crate::judges::violation::Invariant;
 use crate::plant::{Plant, Plants};
 use crate::random::Random;
 use crate::scenario::{Level, START};
-use crate::truth::Row;
-use crate::violation::Invariant;
+use crate::time::after;
+use crate::world::bus::{self, Bus, Pace};
 
 /// One inverter of a device.
 pub(crate) struct Line {

@@ -7,10 +7,10 @@ use ecowatt_model::{BatchId, Counter, UnixMs};
 
 use super::checks::RIGHT_CLOCK_ERROR_MS;
 use super::{Device, EXCHANGE_TIMEOUT_MS, Life};
-use crate::fleetwide::after;
-use crate::network::{Answer, Delivered, Delivery, Message, Response};
+use crate::judges::violation::Invariant;
+use crate::time::after;
 use crate::trace::What;
-use crate::violation::Invariant;
+use crate::world::network::{Answer, Delivered, Delivery, Message, Response};
 
 /// Time until a connection attempt fails in a partition or while the server is down.
 const REFUSED_AFTER_MS: u64 = 3_000;

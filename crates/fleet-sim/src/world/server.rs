@@ -21,14 +21,14 @@ use ecowatt_server::ingest::{Ingest, IngestError};
 use ecowatt_server::packing::pack_all;
 use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
 
-use crate::disk::Disk;
-use crate::fleetwide::{FAR, after};
-use crate::network::{Answer, Message, Response};
-use crate::operator::Operator;
+use crate::judges::truth::ClockError;
 use crate::random::Random;
 use crate::scenario::{Level, Rates, START, Scenario};
+use crate::time::{FAR, after};
 use crate::trace::{Digest, Instant};
-use crate::truth::ClockError;
+use crate::world::disk::Disk;
+use crate::world::network::{Answer, Message, Response};
+use crate::world::operator::Operator;
 
 /// `Retry-After` of a server that cannot take a message.
 const RETRY_AFTER_S: u64 = 5;

@@ -3,8 +3,8 @@
 use ecowatt_model::UnixMs;
 use ecowatt_store::{ConfigState, DeviceConfig, SettingKey};
 
-use crate::device::Device;
-use crate::violation::Invariant;
+use crate::judges::violation::Invariant;
+use crate::world::device::Device;
 
 /// Compares what the store holds with what the device has reported.
 pub(super) fn check(device: &mut Device, config: &DeviceConfig, end: UnixMs) {

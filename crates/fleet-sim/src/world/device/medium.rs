@@ -13,11 +13,11 @@ use ecowatt_model::UnixMs;
 use ecowatt_node::storage::{Area, Areas as _, Ledger};
 
 use super::{Device, Life};
-use crate::disk::{Closed, FileState};
-use crate::fleetwide::{FAR, after};
 use crate::random::Random;
 use crate::scenario::Scenario;
+use crate::time::{FAR, after};
 use crate::trace::What;
+use crate::world::disk::{Closed, FileState};
 use held::Held;
 
 /// Numbers of the random streams of the media begin here.
