@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use ecowatt_clock::Clock;
+use ecowatt_fleet_sim::faults;
 use ecowatt_fleet_sim::plant::Plants;
 use ecowatt_fleet_sim::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
 use ecowatt_fleet_sim::{Report, Threads, run as simulate};
@@ -40,6 +41,9 @@ pub(crate) struct SimulateArgs {
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t = Faults::Low)]
     faults: Faults,
+    /// Print how likely each fault is and what it does, as a Markdown table, and simulate nothing.
+    #[arg(long, exclusive = true)]
+    faults_table: bool,
     /// Seconds between two samples; a few devices with small spools take more.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     sample_s: u64,
@@ -71,6 +75,10 @@ enum Faults {
 const PLANTS_SEED: u64 = 1;
 
 pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
+    if args.faults_table {
+        write!(io::stdout(), "{}", faults::table())?;
+        return Ok(());
+    }
     let first = match args.seed {
         Some(seed) => seed,
         // 32 bits: short enough to type.

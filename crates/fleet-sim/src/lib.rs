@@ -5,7 +5,7 @@
 //! power, network and inverters are simulated. Besides the simulated inverter and tests, this is
 //! the only place of the product where anything may fail on purpose.
 
-mod faults;
+pub mod faults;
 mod judges;
 pub mod plant;
 pub mod random;

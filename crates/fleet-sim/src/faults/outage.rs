@@ -5,16 +5,11 @@
 
 use ecowatt_model::UnixMs;
 
+use super::kinds::{Fault, Occasion, OutageFault};
+use super::weights::{Weights, lasting_ms};
 use crate::random::Random;
 use crate::scenario::{START, Scenario};
 use crate::time::after;
-
-/// What happens to many devices at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OutageKind {
-    PowerCut,
-    Partition,
-}
 
 /// One shared trouble.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +17,7 @@ pub(crate) struct Outage {
     pub(crate) from: UnixMs,
     /// When power or network are back, within a few seconds for all devices.
     pub(crate) until: UnixMs,
-    pub(crate) what: OutageKind,
+    pub(crate) what: OutageFault,
     /// Share of the devices concerned, in millionths.
     share: u32,
     salt: u64,
@@ -33,29 +28,21 @@ const STREAM: u64 = 1 << 41;
 
 impl Outage {
     /// Draws all shared troubles of a simulation, in order of time.
-    pub(crate) fn all(scenario: &Scenario) -> Vec<Self> {
-        let mean_ms = scenario.rates().fleet_trouble_ms;
+    pub(crate) fn all(scenario: &Scenario, weights: &Weights) -> Vec<Self> {
         let mut random = Random::new(scenario.seed, STREAM);
         let mut troubles = Vec::new();
         let mut from = START;
-        if mean_ms == 0 {
-            return troubles;
-        }
         loop {
-            from = after(from, random.waiting_ms(mean_ms));
+            from = weights.next(Occasion::FleetOutage, from, &mut random);
             if from >= scenario.calm_at() {
-                break;
+                return troubles;
             }
-            let (what, mean_ms) = if random.happens(500_000) {
-                (OutageKind::PowerCut, 10 * 60_000)
-            } else {
-                (OutageKind::Partition, 60 * 60_000)
-            };
-            let until = after(from, random.waiting_ms(mean_ms)).min(scenario.calm_at());
+            let fault = weights.pick(Occasion::FleetOutage, &mut random);
+            let Fault::Outage(what) = fault else { return troubles };
+            let until = after(from, lasting_ms(fault, &mut random)).min(scenario.calm_at());
             let share = if random.happens(400_000) { 1_000_000 } else { 300_000 };
             troubles.push(Self { from, until, what, share, salt: random.draw() });
         }
-        troubles
     }
 
     pub(crate) fn concerns(&self, device: u32) -> bool {

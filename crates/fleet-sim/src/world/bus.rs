@@ -25,9 +25,11 @@ use ecowatt_modbus::{
 use ecowatt_model::UnixMs;
 use ecowatt_profile::{Read, Table};
 
+use crate::faults::kinds::{Fault, Occasion};
+use crate::faults::table::Disturbance;
+use crate::faults::weights::Weights;
 use crate::plant::Plant;
 use crate::random::Random;
-use crate::scenario::Level;
 use misreading::Misreadings;
 
 /// Usual time of one way through the local network, in microseconds.
@@ -40,25 +42,6 @@ const IN_TWO: u32 = 60_000;
 const WORDS_AT: usize = 9;
 /// Bytes that the device takes from a connection at a time.
 const TAKEN_MAX: usize = 512;
-
-/// Kinds of faults that are possible on a line that is only read, with precomputed registers.
-const LINE_KINDS: [Kind; 15] = [
-    Kind::WrongCrc,
-    Kind::Truncated,
-    Kind::Garbage,
-    Kind::Overlong,
-    Kind::Duplicate,
-    Kind::WrongUnit,
-    Kind::WrongFunction,
-    Kind::StaleAnswer,
-    Kind::Exception,
-    Kind::Silence,
-    Kind::Delay,
-    Kind::Reset,
-    Kind::Frozen,
-    Kind::Reboot,
-    Kind::NightSleep,
-];
 
 /// Exceptions with which inverters and gateways answer well-formed reads.
 const EXCEPTION_CODES: [u8; 4] = [2, 4, 6, 0x0B];
@@ -252,10 +235,10 @@ impl Bus {
         Self { pace, ..self }
     }
 
-    /// Sets the rate of misreadings by `level`.
+    /// Lets the inverter misread as often as the weights say.
     #[must_use]
-    pub fn misread(self, level: Level, seed: u64) -> Self {
-        Self { misreadings: Misreadings::at(level, seed), ..self }
+    pub fn misread(self, weights: &Arc<Weights>, seed: u64) -> Self {
+        Self { misreadings: Misreadings::of(weights, seed), ..self }
     }
 
     /// Carries out a read that begins at `now`; the previous read must have ended.
@@ -324,15 +307,15 @@ impl Bus {
         self.connection = None;
     }
 
-    /// Adds some faults for a limited time, by `level`.
-    pub fn disturb(&mut self, random: &mut Random, now: UnixMs, level: Level) {
-        let (faults, lasting_s) = match level {
-            Level::None => return,
-            Level::Low => (1, (30, 900)),
-            Level::High => (random.between(1, 3), (30, 7_200)),
+    /// Adds some faults for a limited time.
+    pub fn disturb(&mut self, random: &mut Random, now: UnixMs, weights: &Weights) {
+        let faults = match weights.disturbance.faults_max {
+            0 | 1 => weights.disturbance.faults_max,
+            most => random.between(1, most),
         };
         for _ in 0..faults {
-            let spec = self.trouble(random, lasting_s);
+            let Fault::Line(kind) = weights.pick(Occasion::Disturbance, random) else { return };
+            let spec = self.trouble(kind, random, weights.disturbance);
             // A full list of faults is trouble enough.
             let _ = self.add_fault(&spec, now);
         }
@@ -370,10 +353,10 @@ impl Bus {
         &self.table
     }
 
-    fn trouble(&self, random: &mut Random, (shortest_s, longest_s): (u64, u64)) -> FaultSpec {
-        let kind = LINE_KINDS[pick(random, LINE_KINDS.len())];
+    fn trouble(&self, kind: Kind, random: &mut Random, disturbance: Disturbance) -> FaultSpec {
         let mut spec = FaultSpec::always(kind);
-        spec.for_s = Some(small(random.between(shortest_s, longest_s)));
+        let lasting_s = random.between(disturbance.shortest_s, disturbance.longest_s);
+        spec.for_s = Some(small(lasting_s));
         if kind == Kind::Reboot {
             return spec;
         }

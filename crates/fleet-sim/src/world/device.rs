@@ -28,11 +28,12 @@ use ecowatt_node::{Next, Node, SourceSetup};
 use ecowatt_wire::SourceState;
 
 use crate::faults::outage::Outage;
+use crate::faults::weights::Weights;
 use crate::judges::truth::Truth;
 use crate::judges::violation::{Invariant, Violation};
 use crate::plant::Plants;
 use crate::random::Random;
-use crate::scenario::{Level, Rates, START, Scenario};
+use crate::scenario::{Level, START, Scenario};
 use crate::time::{FAR, after};
 use crate::trace::{Trace, What};
 use crate::world::disk::Disk;
@@ -83,7 +84,7 @@ struct Running {
 pub(crate) struct Device {
     index: u32,
     scenario: Scenario,
-    rates: Rates,
+    weights: Arc<Weights>,
     random: Random,
     disk: Disk,
     medium: Medium,
@@ -156,15 +157,16 @@ impl Device {
         scenario: Scenario,
         index: u32,
         plants: &Plants,
+        weights: &Arc<Weights>,
         shared: Arc<Vec<Outage>>,
         (kid, key): &(Kid, DeviceKey),
     ) -> Self {
         let mut random = Random::new(scenario.seed, u64::from(index));
         let disk_seed = random.draw();
-        let disk = Disk::new(disk_seed).garbling(disk_seed);
+        let disk = Disk::new(disk_seed).garbling(disk_seed).weighted(weights);
         power::enrol(&disk, *kid, key);
         let lines: Vec<Line> = (0..sources_of(index))
-            .map(|source| Line::new(plants, &mut random, SourceNumber(source), scenario.faults))
+            .map(|source| Line::new(plants, &mut random, SourceNumber(source), weights))
             .collect();
         // Every third device sends the newest batch first.
         let has_small_spool = has_small_spool(index);
@@ -176,19 +178,19 @@ impl Device {
         };
         let setups =
             lines.iter().map(|line| line.setup(plants.of(line.plant()), interval)).collect();
-        let rates = scenario.rates();
-        let network = Network::new(Random::new(random.draw(), 1), scenario.latency_min_ms(), rates);
+        let network = Random::new(random.draw(), 1);
+        let network = Network::new(network, scenario.latency_min_ms(), Arc::clone(weights));
         let spool_bytes = if has_small_spool { SPOOL_BYTES_MIN } else { 8 << 20 };
         let order = if index % 3 == 1 { Order::NewestFirst } else { Order::OldestFirst };
         let first_start = after(START, random.below(60_000));
         let mut device = Self {
             index,
             scenario,
-            rates,
+            weights: Arc::clone(weights),
             trouble_at: FAR,
             random,
             disk,
-            medium: Medium::new(&scenario, index, first_start),
+            medium: Medium::new(scenario.seed, index, weights, first_start),
             lines,
             setups,
             spool_bytes,

@@ -26,9 +26,12 @@ use ecowatt_node::storage::{Area, Areas, Fault};
 use fate::Fates;
 use names::Names;
 
-pub use fate::{Damage, Fate};
+pub use crate::faults::Fate;
+pub use fate::Damage;
 pub use flaws::Closed;
 
+use crate::faults::kinds::{Fault as DiskFault, Occasion};
+use crate::faults::weights::Weights;
 use crate::random::Random;
 
 /// The second stream of random numbers, besides the disk's own.
@@ -100,6 +103,8 @@ struct State {
     random: Random,
     /// Decides which writes are garbled; only on flash.
     garbling: Option<Random>,
+    /// How likely each kind of damage is.
+    weights: Arc<Weights>,
     is_off: bool,
     /// Starts of the machine and of its processes; files opened before the latest one are closed.
     start: u64,
@@ -122,6 +127,7 @@ impl Disk {
         Self(Arc::new(Mutex::new(State {
             random: Random::new(seed, 0),
             garbling: None,
+            weights: Arc::new(Weights::calm()),
             is_off: false,
             start: 0,
             names: Names::default(),
@@ -140,6 +146,13 @@ impl Disk {
     #[must_use]
     pub fn garbling(self, seed: u64) -> Self {
         self.state().garbling = Some(Random::new(seed, GARBLING));
+        self
+    }
+
+    /// Sets how likely each kind of damage is.
+    #[must_use]
+    pub(crate) fn weighted(self, weights: &Arc<Weights>) -> Self {
+        self.state().weights = Arc::clone(weights);
         self
     }
 
@@ -190,17 +203,17 @@ impl Disk {
     /// Restores the power; the seed decides what is left of operations that were not synced. Open
     /// files are closed. If the power was on, it is cut briefly.
     pub fn restart(&self) -> Damage {
-        let fate = Fate::draw(&mut self.state().random);
-        self.restart_with(fate)
+        let mut state = self.state();
+        let state = &mut *state;
+        match state.weights.pick(Occasion::PowerCut, &mut state.random) {
+            DiskFault::Cut(fate) => state.restart(fate),
+            _ => state.restart(Fate::Mixed),
+        }
     }
 
     /// Like [`Disk::restart`], with a given kind of damage.
     pub fn restart_with(&self, fate: Fate) -> Damage {
-        let mut state = self.state();
-        if !state.is_off {
-            state.counts.cuts_between_operations += 1;
-        }
-        state.settle(fate)
+        self.state().restart(fate)
     }
 
     /// Restarts a process, but not the machine: everything written is there, and what was not
@@ -362,6 +375,13 @@ fn place(offset: u64) -> io::Result<usize> {
 }
 
 impl State {
+    fn restart(&mut self, fate: Fate) -> Damage {
+        if !self.is_off {
+            self.counts.cuts_between_operations += 1;
+        }
+        self.settle(fate)
+    }
+
     fn powered(&self) -> io::Result<()> {
         if self.is_off { Err(off()) } else { Ok(()) }
     }

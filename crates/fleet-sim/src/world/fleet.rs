@@ -15,6 +15,7 @@ use ecowatt_envelope::{DeviceKey, Kid};
 use ecowatt_model::UnixMs;
 
 use crate::faults::outage::Outage;
+use crate::faults::weights::Weights;
 use crate::judges::audit::{self, Held};
 use crate::judges::truth::Verdict;
 use crate::judges::violation::{Invariant, Violation};
@@ -55,7 +56,8 @@ pub fn run(
     // not.
     let salts = Random::new(scenario.seed, SALTS_STREAM).below(u64::from(u32::MAX));
     ecowatt_vfs::seed_randomness(u32::try_from(salts).unwrap_or(1));
-    let prepared = Server::new(*scenario).and_then(|mut server| {
+    let weights = Arc::new(Weights::of(scenario.faults));
+    let prepared = Server::new(*scenario, &weights).and_then(|mut server| {
         let keys = server.enrol()?;
         Ok((server, keys))
     });
@@ -66,7 +68,7 @@ pub fn run(
             return report;
         }
     };
-    let make_fleet = || Fleet::new(scenario, plants, &keys);
+    let make_fleet = || Fleet::new(scenario, plants, &weights, &keys);
     let (mut fleet, ran) = match threads {
         Threads::One => {
             let mut fleet = make_fleet();
@@ -119,11 +121,18 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(scenario: &Scenario, plants: &Plants, keys: &[(Kid, DeviceKey)]) -> Self {
-        let shared = Arc::new(Outage::all(scenario));
+    fn new(
+        scenario: &Scenario,
+        plants: &Plants,
+        weights: &Arc<Weights>,
+        keys: &[(Kid, DeviceKey)],
+    ) -> Self {
+        let shared = Arc::new(Outage::all(scenario, weights));
         let devices: Vec<Device> = (0..)
             .zip(keys)
-            .map(|(index, keys)| Device::new(*scenario, index, plants, Arc::clone(&shared), keys))
+            .map(|(index, keys)| {
+                Device::new(*scenario, index, plants, weights, Arc::clone(&shared), keys)
+            })
             .collect();
         let horizons: BTreeSet<(UnixMs, u32)> =
             devices.iter().map(|device| (device.horizon(), device.index())).collect();

@@ -5,11 +5,13 @@
 //! right one: the link must not rely on its transport.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ecowatt_model::{Counter, UnixMs};
 
+use crate::faults::kinds::{Corruption, Fault, MessageFault, Occasion};
+use crate::faults::weights::Weights;
 use crate::random::Random;
-use crate::scenario::Rates;
 
 /// Bytes on their way to the server.
 #[derive(Debug)]
@@ -105,42 +107,41 @@ const REPLIES_KEPT: usize = 4;
 pub(crate) struct Network {
     random: Random,
     latency_min_ms: u64,
-    rates: Rates,
+    weights: Arc<Weights>,
     earlier: VecDeque<(Counter, Vec<u8>)>,
     pub(crate) counts: NetworkCounts,
 }
 
 impl Network {
-    pub(crate) fn new(random: Random, latency_min_ms: u64, rates: Rates) -> Self {
+    pub(crate) fn new(random: Random, latency_min_ms: u64, weights: Arc<Weights>) -> Self {
         let counts = NetworkCounts::default();
-        Self { random, latency_min_ms, rates, earlier: VecDeque::new(), counts }
+        Self { random, latency_min_ms, weights, earlier: VecDeque::new(), counts }
     }
 
     /// Stops all faults.
-    pub(crate) fn calm(&mut self, calm: Rates) {
-        self.rates = calm;
+    pub(crate) fn calm(&mut self) {
+        self.weights = Arc::new(Weights::calm());
     }
 
     /// Returns the copies that reach the other side, each with its delay; none if the message is
     /// lost.
     pub(crate) fn copies(&mut self, bytes: Vec<u8>) -> Vec<(u64, Vec<u8>, bool)> {
-        let Rates { lost, doubled, corrupted, held_back, .. } = self.rates;
-        if self.random.happens(lost) {
+        if self.happens(MessageFault::Lost) {
             self.counts.lost += 1;
             return Vec::new();
         }
         let mut copies = Vec::with_capacity(1);
-        if self.random.happens(doubled) {
+        if self.happens(MessageFault::Doubled) {
             self.counts.doubled += 1;
             let delay = self.delay() + self.random.below(HELD_BACK_MAX_MS);
             copies.push((delay, bytes.clone(), true));
         }
         let mut delay = self.delay();
-        if self.random.happens(held_back) {
+        if self.happens(MessageFault::HeldBack) {
             self.counts.held_back += 1;
             delay += self.random.below(HELD_BACK_MAX_MS);
         }
-        if self.random.happens(corrupted) {
+        if self.happens(MessageFault::Corrupted) {
             self.counts.corrupted += 1;
             copies.insert(0, (delay, self.damaged(bytes), false));
         } else {
@@ -155,19 +156,24 @@ impl Network {
         counter: Counter,
         bytes: Vec<u8>,
     ) -> Vec<(u64, Vec<u8>, bool)> {
-        if self.random.happens(self.rates.swapped) && !self.earlier.is_empty() {
+        let is_swapped = self.weights.happens(Fault::SwappedReply, &mut self.random);
+        if is_swapped && !self.earlier.is_empty() {
             self.counts.swapped += 1;
             let place = self.random.below(u64::try_from(self.earlier.len()).unwrap_or(1));
             let (of, stale) = self.earlier[usize::try_from(place).unwrap_or(0)].clone();
             return vec![(self.delay(), stale, of == counter)];
         }
-        if self.rates.swapped > 0 {
+        if self.weights.of_fault(Fault::SwappedReply) > 0 {
             if self.earlier.len() == REPLIES_KEPT {
                 self.earlier.pop_front();
             }
             self.earlier.push_back((counter, bytes.clone()));
         }
         self.copies(bytes)
+    }
+
+    fn happens(&mut self, fault: MessageFault) -> bool {
+        self.weights.happens(Fault::Message(fault), &mut self.random)
     }
 
     /// Draws how long one way takes.
@@ -180,7 +186,8 @@ impl Network {
         if len == 0 {
             return bytes;
         }
-        if self.random.happens(300_000) {
+        let how = self.weights.pick(Occasion::Corruption, &mut self.random);
+        if how == Fault::Corruption(Corruption::CutShort) {
             let left = usize::try_from(self.random.below(len)).unwrap_or(0);
             bytes.truncate(left);
             return bytes;

@@ -21,9 +21,11 @@ use ecowatt_server::ingest::{Ingest, IngestError};
 use ecowatt_server::packing::pack_all;
 use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
 
+use crate::faults::kinds::{Fault, Occasion, ServerFault};
+use crate::faults::weights::{Weights, lasting_ms};
 use crate::judges::truth::ClockError;
 use crate::random::Random;
-use crate::scenario::{Level, Rates, START, Scenario};
+use crate::scenario::{Level, START, Scenario};
 use crate::time::{FAR, after};
 use crate::trace::{Digest, Instant};
 use crate::world::disk::Disk;
@@ -37,9 +39,8 @@ const AFTER_START_MS: i64 = 60_000;
 /// Devices whose batches are looked up after each start of the server.
 const AUDITED_PER_START: u64 = 20;
 
-/// Largest error of the server's clock when it is wrong, and how long it stays wrong on average.
+/// Largest error of the server's clock when it is astray.
 const ASTRAY_MAX_MS: u64 = 3 * 86_400_000;
-const ASTRAY_FOR_MS: u64 = 2 * 3_600_000;
 
 /// How often the server packs batches, and how old they are then. Far sooner than in production, so
 /// that many batches come too late for their pack.
@@ -125,7 +126,8 @@ pub(crate) enum ServerError {
 
 pub(crate) struct Server {
     scenario: Scenario,
-    rates: Rates,
+    weights: Arc<Weights>,
+    is_calm: bool,
     random: Random,
     disk: Disk,
     vfs: String,
@@ -160,9 +162,9 @@ pub(crate) struct Server {
 const TRACE_MAX: usize = 200;
 
 impl Server {
-    pub(crate) fn new(scenario: Scenario) -> Result<Self, ServerError> {
+    pub(crate) fn new(scenario: Scenario, weights: &Arc<Weights>) -> Result<Self, ServerError> {
         let mut random = Random::new(scenario.seed, SERVER_STREAM);
-        let disk = Disk::new(random.draw());
+        let disk = Disk::new(random.draw()).weighted(weights);
         let vfs = vfs_name();
         let files = ecowatt_vfs::register(&vfs, disk.clone())
             .expect("every simulation has a name of its own");
@@ -175,14 +177,14 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system");
-        let rates = scenario.rates();
         let mut astray = Random::new(scenario.seed, SERVER_STREAM ^ 2);
         let mut server = Self {
-            astray_at: next_trouble(&mut astray, START, rates.server_astray_ms),
+            astray_at: weights.next(Occasion::ServerClock, START, &mut astray),
             astray,
             scenario,
-            rates,
-            trouble_at: next_trouble(&mut random, START, rates.server_trouble_ms),
+            weights: Arc::clone(weights),
+            is_calm: scenario.faults == Level::None,
+            trouble_at: weights.next(Occasion::ServerTrouble, START, &mut random),
             random,
             disk,
             vfs,
@@ -262,7 +264,7 @@ impl Server {
             let restart = if self.up.is_none() { self.up_at } else { FAR };
             let well = self.disk_well_at.unwrap_or(FAR);
             let right = self.clock_right_at.unwrap_or(FAR);
-            let calm = if self.rates.server_trouble_ms > 0 { self.scenario.calm_at() } else { FAR };
+            let calm = if self.is_calm { FAR } else { self.scenario.calm_at() };
             let troubles = self.trouble_at.min(self.astray_at).min(calm);
             let next = restart.min(well).min(right).min(troubles).min(self.operator.at());
             if next > now {
@@ -270,7 +272,8 @@ impl Server {
             }
             self.set_clock(next);
             if next == calm {
-                self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
+                self.is_calm = true;
+                self.weights = Arc::new(Weights::calm());
                 (self.trouble_at, self.astray_at) = (FAR, FAR);
                 self.clock_right_at = None;
                 self.clock_error_ms = 0;
@@ -304,7 +307,7 @@ impl Server {
             self.disk.restart();
         }
         // The power may fail again during recovery.
-        if self.random.happens(200_000) && now < self.scenario.calm_at() {
+        if self.weights.happens(Fault::PowerCutInServerStart, &mut self.random) {
             let operations = self.random.between(1, 60);
             self.disk.cut_after(operations);
         }
@@ -389,47 +392,48 @@ impl Server {
 
     fn trouble(&mut self, now: UnixMs) {
         let random = &mut self.random;
-        self.trouble_at = next_trouble(random, now, self.rates.server_trouble_ms);
+        self.trouble_at = self.weights.next(Occasion::ServerTrouble, now, random);
         if self.up.is_none() {
             return;
         }
-        let minutes = |random: &mut Random, mean: u64| after(now, random.waiting_ms(mean * 60_000));
-        match random.below(10) {
-            0..=3 => {
+        let fault = self.weights.pick(Occasion::ServerTrouble, random);
+        let Fault::Server(trouble) = fault else { return };
+        match trouble {
+            ServerFault::PowerCutInOperation => {
                 let operations = random.between(1, 400);
                 self.disk.cut_after(operations);
                 self.note(now, "power will go in the middle of a write");
             }
-            4 => {
+            ServerFault::PowerCut => {
                 self.disk.cut();
                 self.lose_power(now);
             }
-            5 | 6 => {
+            ServerFault::Killed => {
                 // What a killed process has written is in the operating system's cache.
                 self.counts.kills += 1;
                 self.disk.cut();
                 self.up = None;
                 self.disk.restart_kept();
-                self.up_at = minutes(random, 1);
+                self.up_at = after(now, lasting_ms(fault, random));
                 self.note(now, "killed");
             }
-            7 => {
+            ServerFault::DiskFull => {
                 self.counts.disk_full += 1;
                 let room = self.disk.bytes() + random.below(200_000);
                 self.disk.set_room(Some(room));
-                self.disk_well_at = Some(minutes(random, 20));
+                self.disk_well_at = Some(after(now, lasting_ms(fault, random)));
                 self.note(now, "disk is full");
             }
-            8 => {
+            ServerFault::DiskFailing => {
                 self.counts.disk_failing += 1;
                 self.disk.set_failing(true);
-                self.disk_well_at = Some(minutes(random, 10));
+                self.disk_well_at = Some(after(now, lasting_ms(fault, random)));
                 self.note(now, "disk fails");
             }
-            _ => {
+            ServerFault::ClockStepped => {
                 let most = if random.happens(200_000) { 3_600_000 } else { 20_000 };
                 let step = i64::try_from(random.below(2 * most)).unwrap_or(0);
-                let until = minutes(random, 15);
+                let until = after(now, lasting_ms(fault, random));
                 self.set_wrong(now, until, step - i64::try_from(most).unwrap_or(0));
             }
         }
@@ -438,10 +442,10 @@ impl Server {
     /// Sets the clock wrong by hours or days, for hours.
     fn go_astray(&mut self, now: UnixMs) {
         let random = &mut self.astray;
-        self.astray_at = next_trouble(random, now, self.rates.server_astray_ms);
+        self.astray_at = self.weights.next(Occasion::ServerClock, now, random);
         let most = if random.happens(500_000) { ASTRAY_MAX_MS } else { ASTRAY_MAX_MS / 12 };
         let by_ms = i64::try_from(random.below(2 * most)).unwrap_or(0);
-        let until = after(now, random.waiting_ms(ASTRAY_FOR_MS));
+        let until = after(now, lasting_ms(Fault::ServerClock, random));
         self.set_wrong(now, until, by_ms - i64::try_from(most).unwrap_or(0));
     }
 
@@ -458,7 +462,7 @@ impl Server {
         let age_ms = now.0 - self.started_at.0;
         self.counts.power_cuts_after_start += u64::from(age_ms < AFTER_START_MS);
         self.up = None;
-        let away = self.random.waiting_ms(2 * 60_000);
+        let away = lasting_ms(Fault::Server(ServerFault::PowerCut), &mut self.random);
         self.up_at = after(now, away);
         self.note(now, "power cut");
     }
@@ -590,13 +594,6 @@ impl Server {
 
 /// Number of the server's random stream; a device's is its index.
 const SERVER_STREAM: u64 = 1 << 40;
-
-fn next_trouble(random: &mut Random, now: UnixMs, mean_ms: u64) -> UnixMs {
-    if mean_ms == 0 {
-        return FAR;
-    }
-    after(now, random.waiting_ms(mean_ms))
-}
 
 /// Returns the number that a new store assigns to the device with this index.
 pub(crate) fn number(index: u32) -> DeviceNumber {

@@ -4,12 +4,15 @@
 //! hold: one word of a 32-bit number from another moment, an older answer, filler, a register with
 //! an arbitrary number. The device cannot tell such an answer from a correct one by its frame.
 
+use std::sync::Arc;
+
 use ecowatt_inverter_sim::Tabulation;
 use ecowatt_inverter_sim::journal::AnsweredRead;
 use ecowatt_model::UnixMs;
 
+use crate::faults::kinds::{Fault, Misread, Occasion};
+use crate::faults::weights::Weights;
 use crate::random::Random;
-use crate::scenario::Level;
 
 /// Number of the random stream of misreadings, so that no other draw depends on how many there are.
 const STREAM: u64 = 1 << 43;
@@ -20,23 +23,19 @@ const OLD_MAX_MS: u64 = 24 * 3_600_000;
 #[derive(Debug)]
 pub(super) struct Misreadings {
     random: Random,
-    /// Share of all answers, in millionths.
+    weights: Arc<Weights>,
+    /// Share of all answers, in millionths; 0 draws nothing.
     rate: u32,
 }
 
 impl Misreadings {
     pub(super) fn never() -> Self {
-        Self { random: Random::new(0, STREAM), rate: 0 }
+        Self::of(&Arc::new(Weights::calm()), 0)
     }
 
-    /// About one a week for an inverter that is read once a minute, or several a day, by level.
-    pub(super) fn at(level: Level, seed: u64) -> Self {
-        let rate = match level {
-            Level::None => 0,
-            Level::Low => 50,
-            Level::High => 2_000,
-        };
-        Self { random: Random::new(seed, STREAM), rate }
+    pub(super) fn of(weights: &Arc<Weights>, seed: u64) -> Self {
+        let rate = weights.of_fault(Fault::Misreading);
+        Self { random: Random::new(seed, STREAM), weights: Arc::clone(weights), rate }
     }
 
     /// Returns the words that are sent instead, if this answer is misread.
@@ -47,10 +46,12 @@ impl Misreadings {
         }
         let mut words = read.words.clone();
         let len = u64::try_from(words.len()).unwrap_or(0);
-        let mut place = || usize::try_from(random.below(len)).unwrap_or(0);
-        let at = place();
-        match random.below(5) {
-            0 => {
+        let at = usize::try_from(random.below(len)).unwrap_or(0);
+        let Fault::Misread(how) = self.weights.pick(Occasion::Misreading, random) else {
+            return None;
+        };
+        match how {
+            Misread::OldAnswer => {
                 let old = UnixMs(
                     read.shown_at.0
                         - i64::try_from(random.between(60_000, OLD_MAX_MS)).unwrap_or(0),
@@ -59,11 +60,11 @@ impl Misreadings {
                 let held = table.words(old.max(table.start()), read.address, count)?;
                 words.copy_from_slice(held);
             }
-            1 => words.fill(if random.below(2) == 0 { 0 } else { u16::MAX }),
+            Misread::Filler => words.fill(if random.below(2) == 0 { 0 } else { u16::MAX }),
             // The carry between two words has reached one of them.
-            2 => words[at] = words[at].wrapping_add(1),
-            3 => words[at] = words[at].wrapping_sub(1),
-            _ => words[at] = u16::try_from(random.below(1 << 16)).unwrap_or(0),
+            Misread::WordAbove => words[at] = words[at].wrapping_add(1),
+            Misread::WordBelow => words[at] = words[at].wrapping_sub(1),
+            Misread::ArbitraryWord => words[at] = u16::try_from(random.below(1 << 16)).unwrap_or(0),
         }
         (words != read.words).then_some(words)
     }

@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::Threads;
+use crate::faults::table::FAULTS;
 use crate::plant::Plants;
+use crate::scenario::{Level, Threads};
 
 /// 2026-06-21T10:00Z.
 const START: UnixMs = UnixMs(1_782_036_000_000);
@@ -97,7 +98,8 @@ fn a_healthy_inverter_gives_what_its_table_holds() {
 #[test]
 fn misread_answers_are_not_what_was_held_and_shift_no_other_draw() {
     for plant in 0..2 {
-        let (mut calm, mut misread) = (bus(plant), bus(plant).misread(Level::High, 3));
+        let (mut calm, mut misread) =
+            (bus(plant), bus(plant).misread(&Arc::new(Weights::of(Level::High)), 3));
         let (mut random, mut same) = (Random::new(1, 1), Random::new(1, 1));
         let mut kinds = [0; 3];
         for minute in 0..6_000 {
@@ -261,7 +263,7 @@ fn storm(seed: u64, plant: usize, reads: u64) -> (u64, Counts) {
     for number in 0..reads {
         let now = later(number * 20);
         if random.happens(10_000) {
-            bus.disturb(&mut random, now, Level::High);
+            bus.disturb(&mut random, now, &Weights::of(Level::High));
         }
         if random.happens(1_000) {
             bus.calm();
@@ -298,7 +300,11 @@ fn no_answer_is_false_whatever_happens() {
     for outcome in [all.words, all.exceptions, all.timeouts, all.garbled, all.unreachable] {
         assert!(outcome > 1_000, "{all:?}");
     }
-    for kind in LINE_KINDS {
+    let kinds = FAULTS.iter().filter_map(|row| match row.fault {
+        Fault::Line(kind) => Some(kind),
+        _ => None,
+    });
+    for kind in kinds {
         assert!(all.faults.of(kind) > 0 && all.struck.of(kind) > 0, "{kind:?}: {all:?}");
     }
 }
@@ -323,9 +329,9 @@ fn false_words_would_be_noticed() {
 #[test]
 fn without_faults_a_level_of_none_disturbs_nothing() {
     let (mut bus, mut random) = (bus(0), Random::new(9, 9));
-    bus.disturb(&mut random, START, Level::None);
+    bus.disturb(&mut random, START, &Weights::of(Level::None));
     assert_eq!(bus.counts(), Counts::default());
-    bus.disturb(&mut random, START, Level::Low);
+    bus.disturb(&mut random, START, &Weights::of(Level::Low));
     assert_eq!(bus.counts().faults.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 

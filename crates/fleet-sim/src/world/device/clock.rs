@@ -2,9 +2,10 @@
 
 use ecowatt_model::{MonoMs, UnixMs};
 
+use crate::faults::kinds::{DeviceStartFault, Fault};
+use crate::faults::weights::Weights;
 use crate::judges::truth::Birth;
 use crate::random::Random;
-use crate::scenario::Rates;
 
 /// Largest drift of a crystal, in parts per million.
 const DRIFT_PPM_MAX: u64 = 100;
@@ -32,16 +33,18 @@ const TIME_SERVERS: u64 = 0x7469_6d65;
 const SET_WITHIN_MS: u64 = 30 * 60_000;
 
 impl DeviceClock {
-    pub(crate) fn at_boot(now: UnixMs, random: &mut Random, rates: Rates) -> Self {
+    pub(crate) fn at_boot(now: UnixMs, random: &mut Random, weights: &Weights) -> Self {
         let drift = i64::try_from(random.below(2 * DRIFT_PPM_MAX + 1)).unwrap_or(0);
-        let drift_ppm = if rates.clock_unset == 0 { 0 } else { drift - 100 };
+        let is_drifting = weights.of_fault(Fault::DeviceStart(DeviceStartFault::ClockDrifting)) > 0;
+        let drift_ppm = if is_drifting { drift - 100 } else { 0 };
         let mut off_by = |most: u64| {
             i64::try_from(random.below(2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0)
         };
         let (small, large) = (off_by(SMALL_ERROR_MS), off_by(LARGE_ERROR_MS));
-        let error_ms = if random.happens(rates.clock_unset) {
+        let error_ms = if weights.happens(Fault::DeviceStart(DeviceStartFault::ClockUnset), random)
+        {
             None
-        } else if random.happens(rates.clock_wrong) {
+        } else if weights.happens(Fault::DeviceStart(DeviceStartFault::ClockWrong), random) {
             Some(large)
         } else {
             Some(small)

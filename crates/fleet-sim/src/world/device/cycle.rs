@@ -3,6 +3,7 @@
 //! Every word that reaches the node is remembered until the cycle's sample is complete. The sample
 //! must hold exactly those words, under the instant at which the first of them was requested.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
@@ -12,11 +13,12 @@ use ecowatt_node::SourceSetup;
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
+use crate::faults::weights::Weights;
 use crate::judges::truth::Row;
 use crate::judges::violation::Invariant;
 use crate::plant::{Plant, Plants};
 use crate::random::Random;
-use crate::scenario::{Level, START};
+use crate::scenario::START;
 use crate::time::after;
 use crate::world::bus::{self, Bus, Pace};
 
@@ -26,7 +28,7 @@ pub(crate) struct Line {
     plant: usize,
     bus: Bus,
     random: Random,
-    level: Level,
+    weights: Arc<Weights>,
     under_way: Option<Exchange>,
     cycle: Cycle,
     is_false: bool,
@@ -57,7 +59,7 @@ impl Line {
         plants: &Plants,
         random: &mut Random,
         number: SourceNumber,
-        level: Level,
+        weights: &Arc<Weights>,
     ) -> Self {
         let plant = usize::try_from(random.below(crate::plant::PLANTS as u64)).unwrap_or(0);
         let plan = &plants.of(plant).plan;
@@ -65,19 +67,19 @@ impl Line {
         let bus = Bus::new(plants.of(plant), seed, START)
             .expect("the plant's configuration was checked when it was computed")
             .at_pace(Pace::of(seed))
-            .misread(level, seed);
+            .misread(weights, seed);
         Self {
             number,
             plant,
             bus,
             random: Random::new(random.draw(), 0),
-            level,
+            weights: Arc::clone(weights),
             under_way: None,
             cycle: Cycle { words: vec![None; plan.column_count()], began: None },
             is_false: false,
             is_missed: false,
             is_slow: false,
-            calm_at: (level == Level::None).then_some(START),
+            calm_at: (!weights.disturb_inverters()).then_some(START),
         }
     }
 
@@ -223,7 +225,7 @@ impl Line {
 
     pub(super) fn disturb(&mut self, now: UnixMs, random: &mut Random) {
         self.calm_at = None;
-        self.bus.disturb(random, now, self.level);
+        self.bus.disturb(random, now, &self.weights);
     }
 
     /// Stops misreadings: from here on the inverter answers what it holds.

@@ -13,9 +13,10 @@ use ecowatt_model::UnixMs;
 use ecowatt_node::storage::{Area, Areas as _, Ledger};
 
 use super::{Device, Life};
+use crate::faults::kinds::{Fault, MediumFault, Occasion};
+use crate::faults::weights::Weights;
 use crate::random::Random;
-use crate::scenario::Scenario;
-use crate::time::{FAR, after};
+use crate::time::FAR;
 use crate::trace::What;
 use crate::world::disk::{Closed, FileState};
 use held::Held;
@@ -25,34 +26,30 @@ const STREAM: u64 = 1 << 42;
 /// Most neighbouring sectors that fail at once.
 const SECTORS_MAX: u64 = 8;
 const SECTOR: usize = 512;
-/// Of twenty faults, those from this one on make a whole file inaccessible.
-const CLOSED_FROM: u64 = 17;
 /// Bytes at the end of a file that are hit more often, because newer records still matter.
 const TAIL: usize = 2_048;
 
 /// When and how the medium of a device fails next.
 pub(super) struct Medium {
     random: Random,
-    mean_ms: u64,
     pub(super) fails_at: UnixMs,
 }
 
 impl Medium {
-    pub(super) fn new(scenario: &Scenario, index: u32, begin: UnixMs) -> Self {
-        let mean_ms = if is_bad(index) { scenario.rates().medium_fault_ms } else { 0 };
-        let mut random = Random::new(scenario.seed, STREAM + u64::from(index));
-        let fails_at = next(&mut random, mean_ms, begin);
-        Self { random, mean_ms, fails_at }
+    pub(super) fn new(seed: u64, index: u32, weights: &Weights, begin: UnixMs) -> Self {
+        let mut random = Random::new(seed, STREAM + u64::from(index));
+        let fails_at = if is_bad(index) {
+            weights.next(Occasion::MediumTrouble, begin, &mut random)
+        } else {
+            FAR
+        };
+        Self { random, fails_at }
     }
 
     /// Stops all failures.
     pub(super) fn calm(&mut self) {
         self.fails_at = FAR;
     }
-}
-
-fn next(random: &mut Random, mean_ms: u64, now: UnixMs) -> UnixMs {
-    if mean_ms == 0 { FAR } else { after(now, random.waiting_ms(mean_ms)) }
 }
 
 /// Whether the device with this index has a failing card. None of them has a small spool, so
@@ -64,14 +61,19 @@ pub(super) fn is_bad(index: u32) -> bool {
 impl Device {
     /// Destroys something on the medium.
     pub(super) fn fail_medium(&mut self, now: UnixMs) {
-        self.medium.fails_at = next(&mut self.medium.random, self.medium.mean_ms, now);
+        self.medium.fails_at =
+            self.weights.next(Occasion::MediumTrouble, now, &mut self.medium.random);
         let random = &mut self.medium.random;
-        let (which, how, from_end) = (random.draw(), random.below(20), random.below(2) == 0);
+        let which = random.draw();
+        let Fault::Medium(fault) = self.weights.pick(Occasion::MediumTrouble, random) else {
+            return;
+        };
+        let from_end = random.below(2) == 0;
         let (place, size) = (random.draw(), random.between(1, SECTORS_MAX));
         // Sectors and bits fail in what was durable. A file fails as a whole while it is written,
         // too: the active segment is rarely durable to its end, because acknowledgements are not
         // synced.
-        let is_whole_file = how >= CLOSED_FROM;
+        let is_whole_file = matches!(fault, MediumFault::ContentsClosed | MediumFault::FileClosed);
         let may_hit = |file: &FileState| {
             file.len > 0 && (file.is_durable || is_whole_file) && is_kept(&file.name)
         };
@@ -87,8 +89,8 @@ impl Device {
         let place = place % u64::try_from(within).unwrap_or(1).max(1);
         let at = len - within + usize::try_from(place).unwrap_or(0);
         let before = self.disk.pristine(name);
-        let (hit, what) = match how {
-            0..=8 => {
+        let (hit, what) = match fault {
+            MediumFault::SectorsLost => {
                 let size = usize::try_from(size).unwrap_or(1) * SECTOR;
                 let end = (at / SECTOR * SECTOR + size).min(len.next_multiple_of(SECTOR));
                 let first = self.disk.lose_sector(name, at);
@@ -97,15 +99,15 @@ impl Device {
                 }
                 (first.start..end, "sectors cannot be read")
             }
-            9..=16 => {
+            MediumFault::BitRotted => {
                 self.disk.rot(name, at, 1 << (size % 8));
                 (at..at + 1, "a bit has rotted")
             }
-            CLOSED_FROM..=18 => {
+            MediumFault::ContentsClosed => {
                 self.disk.close(name, Closed::Contents);
                 (0..len, "a file cannot be opened")
             }
-            _ => {
+            MediumFault::FileClosed => {
                 self.disk.close(name, Closed::Everything);
                 (0..len, "a file cannot be looked at")
             }

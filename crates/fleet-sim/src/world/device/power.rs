@@ -9,6 +9,7 @@ use super::checks::ordinals;
 use super::clock::DeviceClock;
 use super::states::States;
 use super::{Device, DeviceNode, Life, Running, has_no_battery};
+use crate::faults::kinds::{DeviceStartFault, Fault};
 use crate::judges::violation::Invariant;
 use crate::time::after;
 use crate::trace::What;
@@ -27,11 +28,12 @@ impl Device {
             self.disk.restart();
         }
         // The power may fail again during recovery.
-        if !self.is_calm && self.random.happens(100_000) {
+        let again = Fault::DeviceStart(DeviceStartFault::PowerCutInRecovery);
+        if !self.is_calm && self.weights.happens(again, &mut self.random) {
             let operations = self.random.between(1, 30);
             self.disk.cut_after(operations);
         }
-        let clock = DeviceClock::at_boot(now, &mut self.random, self.rates);
+        let clock = DeviceClock::at_boot(now, &mut self.random, &self.weights);
         let clock = if !self.is_calm && has_no_battery(self.index) {
             self.find_network_late(now);
             clock.without_battery()

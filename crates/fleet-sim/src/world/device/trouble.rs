@@ -1,11 +1,13 @@
 //! Troubles of one device: when they begin and when they end.
 
+use std::sync::Arc;
+
 use ecowatt_model::UnixMs;
 
 use super::{Device, FAR, Life, Line, is_cut_off_for_long, medium};
-use crate::faults::outage::OutageKind;
+use crate::faults::kinds::{DeviceFault, DeviceStartFault, Fault, Occasion, OutageFault};
+use crate::faults::weights::{Weights, lasting_ms};
 use crate::random::Random;
-use crate::scenario::{Level, Scenario};
 use crate::time::after;
 use crate::trace::What;
 
@@ -16,33 +18,30 @@ pub(super) enum Relief {
     Inverters,
 }
 
-const MINUTE_MS: u64 = 60_000;
-/// Number of the random stream for modems, apart from the device's own; how often a modem is late,
-/// in millionths, and for how long.
+const HOUR_MS: u64 = 60 * 60_000;
+/// Number of the random stream for modems, apart from the device's own; and how long they are late.
 const MODEM_STREAM: u64 = 0x6d6f_6465;
-const MODEM_LATE: u32 = 700_000;
-const MODEM_LATE_MS: u64 = 12 * 60 * MINUTE_MS;
+const MODEM_LATE_MS: u64 = 12 * HOUR_MS;
 
 impl Device {
     pub(super) fn next_trouble(&mut self, now: UnixMs) -> UnixMs {
-        match self.rates.device_trouble_ms {
-            0 => FAR,
-            mean_ms => after(now, self.random.waiting_ms(mean_ms)),
-        }
+        self.weights.next(Occasion::DeviceTrouble, now, &mut self.random)
     }
 
     /// Begins a trouble.
     pub(super) fn trouble(&mut self, now: UnixMs) {
         self.trouble_at = self.next_trouble(now);
-        match self.random.below(20) {
-            0..=5 => {
+        let fault = self.weights.pick(Occasion::DeviceTrouble, &mut self.random);
+        let Fault::Device(trouble) = fault else { return };
+        match trouble {
+            DeviceFault::PowerCutInOperation => {
                 let operations = self.random.between(1, 120);
                 self.disk.cut_after(operations);
                 self.trace.note(now, What::Trouble("power will go in the middle of a write"));
             }
-            6..=8 => self.go_off(now, false),
-            9 => self.restart_in_order(now),
-            10..=12 => {
+            DeviceFault::PowerCut => self.go_off(now, false),
+            DeviceFault::Restart => self.restart_in_order(now),
+            DeviceFault::Partition => {
                 // Outages are longer where media fail, so that a backlog is on the medium when it
                 // fails.
                 let (long, mean) =
@@ -51,29 +50,32 @@ impl Device {
                         (_, true) => (700_000, 6),
                         (false, false) => (150_000, 24),
                     };
-                let mean = if self.random.happens(long) { mean * 60 } else { 30 };
-                let lasting = self.random.waiting_ms(mean * MINUTE_MS);
+                let lasting = if self.random.happens(long) {
+                    self.random.waiting_ms(mean * HOUR_MS)
+                } else {
+                    lasting_ms(fault, &mut self.random)
+                };
                 self.partition(now, after(now, lasting));
             }
-            13 | 14 => {
+            DeviceFault::DiskFull => {
                 self.counts.disk_full += 1;
                 let room = self.disk.bytes() + self.random.below(3_000);
                 self.disk.set_room(Some(room));
-                self.relieve_in(now, 20, Relief::Disk);
+                self.relieve_after(now, fault, Relief::Disk);
                 self.trace.note(now, What::Trouble("disk is full"));
             }
-            15 => {
+            DeviceFault::DiskFailing => {
                 self.counts.disk_failing += 1;
                 self.disk.set_failing(true);
-                self.relieve_in(now, 10, Relief::Disk);
+                self.relieve_after(now, fault, Relief::Disk);
                 self.trace.note(now, What::Trouble("disk fails"));
             }
-            _ => {
+            DeviceFault::InverterDisturbed => {
                 self.counts.inverter_disturbed += 1;
                 for line in &mut self.lines {
                     line.disturb(now, &mut self.random);
                 }
-                self.relieve_in(now, 60, Relief::Inverters);
+                self.relieve_after(now, fault, Relief::Inverters);
                 self.trace.note(now, What::Trouble("inverter is disturbed"));
             }
         }
@@ -87,7 +89,7 @@ impl Device {
             return;
         }
         match trouble.what {
-            OutageKind::PowerCut => {
+            OutageFault::PowerCut => {
                 let until = after(trouble.until.max(now), self.random.below(3_000));
                 match self.life {
                     Life::On(_) => self.turn_off(now, until, false),
@@ -95,7 +97,7 @@ impl Device {
                     Life::Ended => {}
                 }
             }
-            OutageKind::Partition => self.partition(now, trouble.until),
+            OutageFault::Partition => self.partition(now, trouble.until),
         }
     }
 
@@ -118,7 +120,7 @@ impl Device {
     /// Ends all troubles for good.
     pub(super) fn calm(&mut self, now: UnixMs) {
         self.is_calm = true;
-        self.rates = Scenario { faults: Level::None, ..self.scenario }.rates();
+        self.weights = Arc::new(Weights::calm());
         self.trouble_at = FAR;
         self.medium.calm();
         self.lines.iter_mut().for_each(Line::misread_never);
@@ -126,7 +128,7 @@ impl Device {
         self.relieve(now, Relief::Disk);
         self.relieve(now, Relief::Inverters);
         self.disk.cut_never();
-        self.network.calm(self.rates);
+        self.network.calm();
         self.partition_until = now;
         self.next_shared = self.shared.len();
         if let Life::Off { until } = &mut self.life {
@@ -134,8 +136,8 @@ impl Device {
         }
     }
 
-    fn relieve_in(&mut self, now: UnixMs, mean_min: u64, relief: Relief) {
-        let at = after(now, self.random.waiting_ms(mean_min * MINUTE_MS));
+    fn relieve_after(&mut self, now: UnixMs, fault: Fault, relief: Relief) {
+        let at = after(now, lasting_ms(fault, &mut self.random));
         self.next_relief += 1;
         self.reliefs.insert((at, self.next_relief), relief);
     }
@@ -144,7 +146,7 @@ impl Device {
     /// reachable.
     pub(super) fn find_network_late(&mut self, now: UnixMs) {
         let mut modem = Random::new(now.0.cast_unsigned(), MODEM_STREAM);
-        if modem.happens(MODEM_LATE) {
+        if self.weights.happens(Fault::DeviceStart(DeviceStartFault::ModemLate), &mut modem) {
             self.partition(now, after(now, modem.waiting_ms(MODEM_LATE_MS)));
         }
     }

@@ -1,5 +1,6 @@
 //! Outcome of operations that were not synced when the power failed.
 
+use crate::faults::Fate;
 use crate::random::Random;
 
 /// A torn write reaches the disk in sectors of this size.
@@ -7,33 +8,6 @@ const SECTOR: usize = 512;
 /// One in this many unsynced writes is garbled, in at most this many bytes.
 const GARBLED_ONE_IN: u64 = 3;
 const GARBLED_BYTES_MAX: u64 = 4;
-
-/// The kind of damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Everything has reached the disk.
-    Kept,
-    /// Nothing has.
-    Lost,
-    /// The operations before a certain moment have, in their order.
-    Ordered,
-    /// Each operation has or has not; a write also in part.
-    Mixed,
-}
-
-impl Fate {
-    /// All kinds of damage.
-    pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::Ordered, Self::Mixed];
-
-    pub(super) fn draw(random: &mut Random) -> Self {
-        match random.below(8) {
-            0 => Self::Kept,
-            1 => Self::Lost,
-            2 | 3 => Self::Ordered,
-            _ => Self::Mixed,
-        }
-    }
-}
 
 /// Counts of the outcomes of operations that were not synced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
