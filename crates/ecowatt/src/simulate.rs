@@ -41,6 +41,10 @@ pub(crate) struct SimulateArgs {
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t = Faults::Low)]
     faults: Faults,
+    /// Draw from each seed how likely every fault is, instead of `--faults`: some never happen,
+    /// others happen all the time. The report shows what was drawn.
+    #[arg(long, conflicts_with = "faults")]
+    swarm: bool,
     /// Print how likely each fault is and what it does, as a Markdown table, and simulate nothing.
     #[arg(long, exclusive = true)]
     faults_table: bool,
@@ -85,6 +89,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         None => u64::from(getrandom::u32().context("drawing a seed")?),
     };
     let faults = match args.faults {
+        _ if args.swarm => Level::Swarm,
         Faults::None => Level::None,
         Faults::Low => Level::Low,
         Faults::High => Level::High,
@@ -103,7 +108,7 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         args.days,
         args.sample_s,
         args.upload_s,
-        args.faults.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned()),
+        if args.swarm { "as the seed decides".to_owned() } else { name_of(args.faults) },
     )?;
     // Plants are the slow part; they are computed once for all seeds.
     let bar = bar();
@@ -165,6 +170,10 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         bail!("promises were broken under seed {broken:?}");
     }
     Ok(())
+}
+
+fn name_of(faults: Faults) -> String {
+    faults.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn is_single(args: &SimulateArgs) -> bool {

@@ -6,7 +6,7 @@
 
 pub(crate) mod kinds;
 pub(crate) mod outage;
-mod print;
+pub(crate) mod print;
 pub(crate) mod table;
 pub(crate) mod weights;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::faults::{self, Weights};
 use crate::judges::audit::EnergyCounts;
 use crate::judges::truth::Verdict;
 use crate::judges::violation::Violation;
@@ -22,6 +23,9 @@ pub struct Report {
     pub devices: u32,
     pub days: u32,
     pub faults: Level,
+    /// How likely each fault was, where the seed has drawn that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
     pub sample_interval_s: u64,
     pub upload_interval_s: u64,
     /// Shortest time of one way between device and server.
@@ -69,12 +73,13 @@ impl Counts {
 }
 
 impl Report {
-    pub(crate) fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario, weights: &Weights) -> Self {
         Self {
             seed: scenario.seed,
             devices: scenario.devices,
             days: scenario.days,
             faults: scenario.faults,
+            weights: (scenario.faults == Level::Swarm).then_some(*weights),
             sample_interval_s: scenario.sample_interval.as_secs(),
             upload_interval_s: scenario.upload_interval.as_secs(),
             latency_min_ms: scenario.latency_min_ms(),
@@ -92,6 +97,8 @@ impl Report {
     pub fn add(&mut self, other: &Self) {
         self.verdict.add(&other.verdict);
         self.counts.add(&other.counts);
+        // Each seed has weights of its own.
+        self.weights = self.weights.filter(|own| other.weights == Some(*own));
         self.violations_found += other.violations_found;
         self.violations.extend_from_slice(&other.violations);
         let mut digest = Digest(self.digest);
@@ -220,6 +227,13 @@ impl fmt::Display for Report {
             ]),
         ));
         rows.push(("  answers misread", grouped(inverters.misreadings)));
+        if let Some(weights) = &self.weights {
+            writeln!(f, "WEIGHTS OF FAULTS")?;
+            for (what, often) in faults::print::rows(weights) {
+                writeln!(f, "{what:<58} {often:>20}")?;
+            }
+            writeln!(f, "RESULTS")?;
+        }
         for (what, value) in rows {
             writeln!(f, "{what:<58} {value:>20}")?;
         }

@@ -17,6 +17,8 @@ pub enum Level {
     Low,
     /// Everything, all the time.
     High,
+    /// What the seed decides: some faults never, others far more often than at the level high.
+    Swarm,
 }
 
 /// One simulation. Together with the program it determines every byte of the run.

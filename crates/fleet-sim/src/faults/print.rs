@@ -1,5 +1,9 @@
 //! The table of faults as text.
 
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
 use super::kinds::Occasion;
 use super::table::{FAULTS, OCCASIONS, Row, Rule};
 use super::weights::{Weights, rule};
@@ -8,7 +12,7 @@ use crate::scenario::Level;
 /// Returns the table of all faults in Markdown.
 #[must_use]
 pub fn table() -> String {
-    let (low, high) = (Weights::of(Level::Low), Weights::of(Level::High));
+    let (low, high) = (Weights::of(Level::Low, 0), Weights::of(Level::High, 0));
     let mut text = line(["fault", "low", "high", "lasts", "what happens"]);
     text += "|---|--:|--:|--:|---|\n";
     for draw in &OCCASIONS {
@@ -26,6 +30,30 @@ pub fn table() -> String {
         }
     }
     text
+}
+
+/// The weights as rows of a report: what, and how often.
+pub(crate) fn rows(weights: &Weights) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    for draw in &OCCASIONS {
+        rows.push((draw.name.to_owned(), frequency(weights, draw.occasion)));
+        let its = FAULTS.iter().filter(|row| row.fault.occasion() == draw.occasion);
+        rows.extend(its.map(|row| (format!("  {}", row.name), share(weights, row))));
+    }
+    rows
+}
+
+impl Serialize for Weights {
+    /// Writes an object for each occasion: how often it comes, and how likely its faults are.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(OCCASIONS.iter().map(|draw| {
+            let its = FAULTS.iter().filter(|row| row.fault.occasion() == draw.occasion);
+            let often = Some(frequency(self, draw.occasion)).filter(|often| !often.is_empty());
+            let often = often.map(|often| ("comes", often));
+            let shares = its.map(|row| (row.name, share(self, row)));
+            (draw.name, often.into_iter().chain(shares).collect::<BTreeMap<_, _>>())
+        }))
+    }
 }
 
 /// Formats a line of a table.

@@ -23,6 +23,24 @@ pub(crate) enum Rule {
     Each,
 }
 
+impl Rule {
+    /// Returns the mean time between two occasions at the level low; 0 if they come by themselves.
+    pub(crate) fn low_ms(self) -> u64 {
+        match self {
+            Self::Every { low_ms, .. } => low_ms,
+            Self::One | Self::Each => 0,
+        }
+    }
+
+    /// The same for the level high.
+    pub(crate) fn high_ms(self) -> u64 {
+        match self {
+            Self::Every { high_ms, .. } => high_ms,
+            Self::One | Self::Each => 0,
+        }
+    }
+}
+
 /// An occasion, and how its faults are drawn.
 pub(crate) struct Draw {
     pub(crate) occasion: Occasion,
@@ -41,6 +59,18 @@ pub(crate) struct Row {
     pub(crate) lasts_s: u64,
     pub(crate) effect: &'static str,
 }
+
+impl Row {
+    /// Returns the probability, in millionths, of a heavy fault in a swarm.
+    pub(crate) fn heavy(&self) -> u32 {
+        (self.high * HEAVY_CHANCE).min(CERTAIN)
+    }
+}
+
+/// How many times as likely as at the level high a heavy fault is that is drawn for itself.
+const HEAVY_CHANCE: u32 = 3;
+/// A probability of 1, in millionths.
+const CERTAIN: u32 = 1_000_000;
 
 /// How badly a line is disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +178,7 @@ pub(crate) const FAULTS: [Row; 58] = [
     each(Fault::DeviceStart(Start::PowerCutInRecovery), "power cut in recovery", 100_000, 100_000, "the power fails again within 30 operations of the disk"),
     each(Fault::DeviceStart(Start::ClockUnset), "clock unset", 50_000, 250_000, "the system clock shows the year 2000; a time server corrects half of them within 3 h"),
     each(Fault::DeviceStart(Start::ClockWrong), "clock wrong", 20_000, 100_000, "the system clock is wrong by up to 3 days; a time server corrects half of them within 3 h"),
-    each(Fault::DeviceStart(Start::ClockDrifting), "clock drifting", 1_000_000, 1_000_000, "the monotonic clock is fast or slow by up to 100 ppm"),
+    each(Fault::DeviceStart(Start::ClockDrifting), "clock drifting", CERTAIN, CERTAIN, "the monotonic clock is fast or slow by up to 100 ppm"),
     each(Fault::DeviceStart(Start::ModemLate), "modem late", 700_000, 700_000, "the server is out of reach for 12 h on average; only of boards without a battery"),
 
     same(Fault::Outage(Outage::PowerCut), "grid failure", 1, 10 * MINUTE_S, "the power fails for all devices or for three of ten"),
@@ -203,7 +233,7 @@ mod tests {
     #[test]
     fn low_is_below_high_and_chances_are_chances() {
         for row in &FAULTS {
-            assert!(0 < row.low && row.low <= row.high && row.high <= 1_000_000, "{}", row.name);
+            assert!(0 < row.low && row.low <= row.high && row.high <= CERTAIN, "{}", row.name);
         }
         for draw in &OCCASIONS {
             if let Rule::Every { low_ms, high_ms } = draw.rule {

@@ -23,28 +23,82 @@ pub struct Weights {
     pub(crate) disturbance: Disturbance,
 }
 
+/// Number of the random stream for the weights of a swarm.
+const SWARM_STREAM: u64 = 1 << 44;
+/// A heavy fault gets this many times its share: it happens most of the time.
+const HEAVY_SHARE: u32 = 8;
+/// A heavy occasion comes this many times as often as at the level high. At more, a device would
+/// hardly get anything done in between.
+const HEAVY_OFTEN: u64 = 3;
+
 impl Weights {
-    /// Returns the weights of a level.
+    /// Returns the weights of a level; those of [`Level::Swarm`] follow from the seed.
     #[must_use]
-    pub fn of(level: Level) -> Self {
+    pub fn of(level: Level, seed: u64) -> Self {
         match level {
             Level::None => Self::calm(),
             Level::Low => Self {
                 faults: array::from_fn(|place| FAULTS[place].low),
-                means_ms: array::from_fn(|place| match OCCASIONS[place].rule {
-                    Rule::Every { low_ms, .. } => low_ms,
-                    Rule::One | Rule::Each => 0,
-                }),
+                means_ms: array::from_fn(|place| OCCASIONS[place].rule.low_ms()),
                 disturbance: LOW_DISTURBANCE,
             },
             Level::High => Self {
                 faults: array::from_fn(|place| FAULTS[place].high),
-                means_ms: array::from_fn(|place| match OCCASIONS[place].rule {
-                    Rule::Every { high_ms, .. } => high_ms,
-                    Rule::One | Rule::Each => 0,
-                }),
+                means_ms: array::from_fn(|place| OCCASIONS[place].rule.high_ms()),
                 disturbance: HIGH_DISTURBANCE,
             },
+            Level::Swarm => Self::swarm(&mut Random::new(seed, SWARM_STREAM)),
+        }
+    }
+
+    /// Draws for each fault whether it is off, as likely as at a level, or heavy.
+    ///
+    /// Faults that are always all there hide what happens when one of them is alone or reigns.
+    fn swarm(random: &mut Random) -> Self {
+        let means_ms = array::from_fn(|place| {
+            let rule = OCCASIONS[place].rule;
+            match random.below(4) {
+                0 => 0,
+                1 => rule.low_ms(),
+                2 => rule.high_ms(),
+                _ => rule.high_ms() / HEAVY_OFTEN,
+            }
+        });
+        let faults = array::from_fn(|place| {
+            let row = &FAULTS[place];
+            let heavy = match rule(row.fault.occasion()) {
+                Rule::Every { .. } | Rule::One => row.high * HEAVY_SHARE,
+                Rule::Each => row.heavy(),
+            };
+            match random.below(4) {
+                0 => 0,
+                1 => row.low,
+                2 => row.high,
+                _ => heavy,
+            }
+        });
+        let disturbance = if random.below(2) == 0 { LOW_DISTURBANCE } else { HIGH_DISTURBANCE };
+        let mut drawn = Self { faults, means_ms, disturbance };
+        for (place, draw) in OCCASIONS.iter().enumerate() {
+            if drawn.total(draw.occasion) > 0 {
+                continue;
+            }
+            match draw.rule {
+                Rule::Every { .. } => drawn.means_ms[place] = 0,
+                // One of them must happen.
+                Rule::One => drawn.restore(draw.occasion),
+                Rule::Each => {}
+            }
+        }
+        drawn
+    }
+
+    /// Sets the faults of an occasion to their usual weights.
+    fn restore(&mut self, occasion: Occasion) {
+        for (weight, row) in self.faults.iter_mut().zip(&FAULTS) {
+            if row.fault.occasion() == occasion {
+                *weight = row.high;
+            }
         }
     }
 
@@ -126,4 +180,44 @@ pub(crate) fn lasting_ms(fault: Fault, random: &mut Random) -> u64 {
 pub(super) fn rule(occasion: Occasion) -> Rule {
     let draw = OCCASIONS.iter().find(|draw| draw.occasion == occasion);
     draw.map_or(Rule::Each, |draw| draw.rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::faults::kinds::ServerFault;
+
+    #[test]
+    fn swarm_turns_every_fault_off_and_makes_every_fault_heavy_under_some_seed() {
+        let swarms: Vec<Weights> = (0..64).map(|seed| Weights::of(Level::Swarm, seed)).collect();
+        assert_eq!(swarms[7], Weights::of(Level::Swarm, 7));
+        for (place, row) in FAULTS.iter().enumerate() {
+            let drawn: BTreeSet<u32> = swarms.iter().map(|weights| weights.faults[place]).collect();
+            assert!(drawn.contains(&row.low) && drawn.contains(&row.high), "{}", row.name);
+            let is_certain = row.high == row.heavy();
+            assert!(drawn.contains(&0), "{} is never off: {drawn:?}", row.name);
+            assert!(is_certain || drawn.last() > Some(&row.high), "{}: {drawn:?}", row.name);
+        }
+        for (place, draw) in OCCASIONS.iter().enumerate() {
+            let drawn: BTreeSet<u64> =
+                swarms.iter().map(|weights| weights.means_ms[place]).collect();
+            let expected = if matches!(draw.rule, Rule::Every { .. }) { 4 } else { 1 };
+            assert_eq!(drawn.len(), expected, "{}", draw.name);
+        }
+    }
+
+    #[test]
+    fn faults_are_picked_by_their_weights() {
+        let weights = Weights::of(Level::High, 0);
+        let mut random = Random::new(1, 0);
+        let mut killed = 0;
+        for _ in 0..10_000 {
+            let fault = weights.pick(Occasion::ServerTrouble, &mut random);
+            assert_eq!(fault.occasion(), Occasion::ServerTrouble);
+            killed += u32::from(fault == Fault::Server(ServerFault::Killed));
+        }
+        assert!((1_800..2_200).contains(&killed), "{killed} of 10,000 are to be 2,000");
+    }
 }

@@ -51,12 +51,12 @@ pub fn run(
     threads: Threads,
     progress: Progress<'_>,
 ) -> Report {
-    let mut report = Report::new(scenario);
+    let weights = Arc::new(Weights::of(scenario.faults, scenario.seed));
+    let mut report = Report::new(scenario, &weights);
     // Only the salts of write-ahead logs are drawn there: bytes on the disk depend on them, answers
     // not.
     let salts = Random::new(scenario.seed, SALTS_STREAM).below(u64::from(u32::MAX));
     ecowatt_vfs::seed_randomness(u32::try_from(salts).unwrap_or(1));
-    let weights = Arc::new(Weights::of(scenario.faults));
     let prepared = Server::new(*scenario, &weights).and_then(|mut server| {
         let keys = server.enrol()?;
         Ok((server, keys))

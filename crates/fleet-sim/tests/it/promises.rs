@@ -90,6 +90,17 @@ fn server_whose_clock_was_wrong_placed_samples_by_it() {
     keeps_every_promise(&Scenario::new(25, 10, 2, Level::High));
 }
 
+#[test]
+fn swarm_keeps_every_promise() {
+    let mut weights = Vec::new();
+    for seed in [1, 3, 4, 5] {
+        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::Swarm));
+        let drawn = report.weights.unwrap();
+        assert!(!weights.contains(&drawn), "{report}");
+        weights.push(drawn);
+    }
+}
+
 /// The first message to arrive took 12 minutes, and the epoch was placed in time by it.
 #[test]
 fn seed_30_places_no_sample_by_a_message_that_came_late() {
