@@ -4,5 +4,8 @@
 //! [`violation`] lists the promises.
 
 pub(crate) mod audit;
+pub(crate) mod records;
+pub(crate) mod reports;
+pub(crate) mod states;
 pub(crate) mod truth;
 pub(crate) mod violation;

@@ -11,8 +11,6 @@ mod cycle;
 mod exchange;
 mod medium;
 mod power;
-mod reports;
-mod states;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +27,8 @@ use ecowatt_wire::SourceState;
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
+use crate::judges::reports::Reports;
+use crate::judges::states::States;
 use crate::judges::truth::Truth;
 use crate::judges::violation::{Invariant, Violation};
 use crate::plant::Plants;
@@ -43,8 +43,6 @@ pub use counts::DeviceCounts;
 use cycle::Line;
 use exchange::InFlight;
 use medium::Medium;
-use reports::Reports;
-use states::States;
 use trouble::Relief;
 
 /// Most registers of one inverter; SunSpec inverters have the most.

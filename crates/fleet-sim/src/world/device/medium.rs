@@ -5,8 +5,6 @@
 //! the end, and it must be reported as a gap. One copy of the ledger is spared while the other is
 //! damaged, because a device cannot go on without both.
 
-mod held;
-
 use std::ops::Range;
 
 use ecowatt_model::UnixMs;
@@ -15,11 +13,11 @@ use ecowatt_node::storage::{Area, Areas as _, Ledger};
 use super::{Device, Life};
 use crate::faults::kinds::{Fault, MediumFault, Occasion};
 use crate::faults::weights::Weights;
+use crate::judges::records::{Record, records};
 use crate::random::Random;
 use crate::time::FAR;
 use crate::trace::What;
 use crate::world::disk::{Closed, FileState};
-use held::Held;
 
 /// Numbers of the random streams of the media begin here.
 const STREAM: u64 = 1 << 42;
@@ -133,7 +131,7 @@ impl Device {
             // The newer copy of the ledger holds the start of the epoch, which may be lost with it.
             self.truth.displace();
         }
-        let pieces = held::pieces(name, before);
+        let pieces = records(name, before);
         let is_hit = |range: &Range<usize>| hit.start < range.end && range.start < hit.end;
         let is_journal = file == "journal";
         // A journal's length shows how much there was; a segment's content is shown by what follows
@@ -151,16 +149,16 @@ impl Device {
         for (range, held) in pieces.into_iter().filter(|(range, _)| is_hit(range)) {
             let is_tellable = range.start < told_to;
             match held {
-                Held::Batch { id, source, last_ordinal, bytes } => {
+                Record::Batch { id, source, last_ordinal, bytes } => {
                     let of = (source, last_ordinal);
                     let samples = self.truth.destroyed_batch(id, of, bytes, is_tellable);
                     self.trace.note(now, What::Destroyed { file, batch: Some(id), samples });
                 }
-                Held::Sample { epoch, source, ordinal } => {
+                Record::Sample { epoch, source, ordinal } => {
                     self.truth.destroyed_sample(epoch, source, ordinal, is_tellable);
                     samples += 1;
                 }
-                Held::Note => self.truth.destroyed_notes(),
+                Record::Note => self.truth.destroyed_notes(),
             }
         }
         self.trace.note(now, What::Destroyed { file, batch: None, samples });
@@ -183,7 +181,7 @@ impl Device {
         });
         later.any(|other| {
             let before = self.disk.pristine(other);
-            let pieces = held::pieces(other, &before);
+            let pieces = records(other, &before);
             pieces.first().is_some_and(|(range, _)| self.is_sound(other, &before, range))
         })
     }

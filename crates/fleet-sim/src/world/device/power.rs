@@ -7,9 +7,9 @@ use ecowatt_node::{NodeConfig, StartError};
 
 use super::checks::ordinals;
 use super::clock::DeviceClock;
-use super::states::States;
 use super::{Device, DeviceNode, Life, Running, has_no_battery};
 use crate::faults::kinds::{DeviceStartFault, Fault};
+use crate::judges::states::States;
 use crate::judges::violation::Invariant;
 use crate::time::after;
 use crate::trace::What;

@@ -16,7 +16,7 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// Checks a message that is sent: its generation must not be below an earlier one.
-    pub(super) fn sent(&mut self, keys: &LinkKeys, message: &[u8]) -> Result<(), String> {
+    pub(crate) fn sent(&mut self, keys: &LinkKeys, message: &[u8]) -> Result<(), String> {
         let mut plain = vec![0; MESSAGE_MAX];
         let sealed = Sealed::parse(message).map_err(|error| error.to_string())?;
         let plain = sealed.open(keys, &mut plain).map_err(|error| error.to_string())?;
@@ -31,7 +31,7 @@ impl Reports {
     }
 
     /// Notes that the server has answered the current message.
-    pub(super) fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.answered = self.answered.max(self.current.take().unwrap_or_default());
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber};
 
 /// What a record holds.
-pub(super) enum Held<'a> {
+pub(crate) enum Record<'a> {
     Batch {
         id: BatchId,
         source: SourceNumber,
@@ -24,7 +24,7 @@ pub(super) enum Held<'a> {
 }
 
 /// Returns all intact records of a file, with the bytes that they depend on.
-pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held<'a>)> {
+pub(crate) fn records<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Record<'a>)> {
     match name.split('-').collect::<Vec<_>>()[..] {
         ["spool", _] => batches(bytes),
         ["draft", epoch, source, columns, _] => {
@@ -38,14 +38,14 @@ pub(super) fn pieces<'a>(name: &str, bytes: &'a [u8]) -> Vec<(Range<usize>, Held
 
 /// `kind (1) | length (4) | CRC (4) | body`; the body of a batch, kind 2, is `epoch (4) | sequence (4) |
 /// source (1) | 4 more | last ordinal (4) | 8 more | bytes`.
-fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
+fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Record<'_>)> {
     let mut found = Vec::new();
     let mut at = 0;
     let cuts = cuts(bytes);
     while let Some(len) = number(bytes, at + 1) {
         if let Some(cut) = cuts.get(&at) {
             at = *cut;
-            found.push((at..at + CUT_BYTES, Held::Note));
+            found.push((at..at + CUT_BYTES, Record::Note));
             at += CUT_BYTES;
             continue;
         }
@@ -58,9 +58,9 @@ fn batches(bytes: &[u8]) -> Vec<(Range<usize>, Held<'_>)> {
         {
             let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
             let source = SourceNumber(*source);
-            found.push((at..end, Held::Batch { id, source, last_ordinal, bytes }));
+            found.push((at..end, Record::Batch { id, source, last_ordinal, bytes }));
         } else {
-            found.push((at..end, Held::Note));
+            found.push((at..end, Record::Note));
         }
         at = end;
     }
@@ -85,14 +85,14 @@ fn samples(
     (epoch, source): (BootEpoch, SourceNumber),
     columns: usize,
     bytes: &[u8],
-) -> Vec<(Range<usize>, Held<'_>)> {
+) -> Vec<(Range<usize>, Record<'_>)> {
     let len = 22 + 3 * columns;
     let mut found = Vec::new();
     for (place, record) in bytes.chunks_exact(len).enumerate() {
         let range = place * len..(place + 1) * len;
         found.push(match (record.get(4), number(record, 5)) {
-            (Some(2), Some(ordinal)) => (range, Held::Sample { epoch, source, ordinal }),
-            _ => (range, Held::Note),
+            (Some(2), Some(ordinal)) => (range, Record::Sample { epoch, source, ordinal }),
+            _ => (range, Record::Note),
         });
     }
     found

@@ -9,7 +9,7 @@ type All = Vec<(SourceNumber, SourceState)>;
 
 /// The states that the server has for one epoch, and those that the current message reports.
 #[derive(Default)]
-pub(super) struct States {
+pub(crate) struct States {
     known: Option<All>,
     /// Reported by the current message.
     reported: Option<All>,
@@ -18,7 +18,7 @@ pub(super) struct States {
 impl States {
     /// Checks a message that is sent while the inverters are as in `present`. It must report that,
     /// unless the server has answered a message that did.
-    pub(super) fn sent(
+    pub(crate) fn sent(
         &mut self,
         keys: &LinkKeys,
         message: &[u8],
@@ -38,7 +38,7 @@ impl States {
     }
 
     /// Notes that the server has answered the current message.
-    pub(super) fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         if let Some(reported) = self.reported.take() {
             self.known = Some(reported);
         }
