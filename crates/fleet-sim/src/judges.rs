@@ -1,9 +1,11 @@
 //! What must hold, and whether it does.
 //!
-//! [`truth`] remembers what a device sampled, [`audit`] compares it with the store at the end, and
-//! [`violation`] lists the promises.
+//! [`device`] judges a device at each of its actions, [`truth`] remembers what it sampled, [`audit`]
+//! compares that with the store at the end, and [`violation`] lists the promises. Nothing here
+//! knows how the world is simulated, and nothing in the world depends on a judgement.
 
 pub(crate) mod audit;
+pub(crate) mod device;
 pub(crate) mod records;
 pub(crate) mod reports;
 pub(crate) mod states;

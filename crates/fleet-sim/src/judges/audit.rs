@@ -14,10 +14,10 @@ use ecowatt_store::{
 };
 use ecowatt_wire::SourceState;
 
+use crate::judges::device::DeviceJudge;
 use crate::judges::truth::{ClockError, Missing, Verdict};
 use crate::judges::violation::Invariant;
 use crate::plant::Plants;
-use crate::world::device::Device;
 use energy::{Energy, Reading};
 
 /// What the store holds of a device.
@@ -143,7 +143,7 @@ pub(crate) async fn hold(
 
 /// Compares the store with the device's truth; violations are noted with the device.
 pub(crate) fn check(
-    device: &mut Device,
+    judge: &mut DeviceJudge,
     held: &Held,
     plants: &Plants,
     (end, clock_errors): (UnixMs, &[ClockError]),
@@ -153,8 +153,8 @@ pub(crate) fn check(
     let mut verdict = Verdict::default();
     let mut stored: Vec<BatchId> = Vec::new();
     for held in &held.sources {
-        let line = device.lines().iter().find(|line| line.number() == held.source);
-        let Some(plant) = line.map(|line| plants.of(line.plant())) else { continue };
+        let source = judge.sources().iter().find(|source| source.number == held.source);
+        let Some(plant) = source.map(|source| plants.of(source.plant)) else { continue };
         let rated_w = plant.table.config().rated_w;
         let mut summary = Summary::new(&plant.layout);
         for block in &held.blocks {
@@ -163,35 +163,35 @@ pub(crate) fn check(
             let row = |words: &[u16], marks: &[Mark], plant_wh: u32| {
                 summary.row(words, marks, plant_wh, is_suspect);
             };
-            let truth = &mut device.truth;
+            let truth = &mut judge.truth;
             let audited = truth.audit(held.source, block, clock_errors, state, &mut verdict, row);
             summary.finish_batch(block.id);
             if let Err(wrong) = audited {
                 let detail = format!("batch {}: {wrong}", block.id);
-                device.violate(end, Invariant::NothingInvented, detail);
+                judge.violate(end, Invariant::NothingInvented, detail);
             }
         }
-        check_source(device, held, &summary, rated_w, end, energy);
+        check_source(judge, held, &summary, rated_w, end, energy);
     }
     // Facts that the store holds of the device as a whole.
-    let last_states: Vec<_> = device.last_states().iter().map(|s| (s.0, shown(s.1))).collect();
+    let last_states: Vec<_> = judge.last_states.iter().map(|s| (s.0, shown(s.1))).collect();
     if held.states != last_states {
         let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
-        device.violate(end, Invariant::StatesArrive, detail);
+        judge.violate(end, Invariant::StatesArrive, detail);
     }
-    settings::check(device, &held.config, end);
+    settings::check(judge, &held.config, end);
     if held.rows_changed > 0 {
         let detail = format!("{} rows come out otherwise", held.rows_changed);
-        device.violate(end, Invariant::RebuildChangesNothing, detail);
+        judge.violate(end, Invariant::RebuildChangesNothing, detail);
     }
     // Every block has been compared, so what is missing can be counted.
-    let may_drop = device.may_drop();
-    device.truth.finish(may_drop, &mut verdict);
+    let may_drop = judge.may_drop();
+    judge.truth.finish(may_drop, &mut verdict);
     stored.sort_unstable();
     if stored.windows(2).any(|pair| pair[0] == pair[1]) {
-        device.violate(end, Invariant::NothingDoubled, "a batch is stored twice".to_owned());
+        judge.violate(end, Invariant::NothingDoubled, "a batch is stored twice".to_owned());
     }
-    let unkept = device.unkept(&stored);
+    let unkept = judge.unkept(&stored);
     verdict.unkept = u64::try_from(unkept.len()).unwrap_or(u64::MAX);
     let broken = [
         (verdict.doubled, Invariant::NothingDoubled, "samples are stored more than once"),
@@ -199,13 +199,13 @@ pub(crate) fn check(
         (verdict.restamped, Invariant::NothingRestamped, "samples are stored with another time"),
         (verdict.unkept, Invariant::AcknowledgedIsStored, "acknowledged batches are not stored"),
     ];
-    if let Some((id, by_ms)) = device.truth.misplaced {
+    if let Some((id, by_ms)) = judge.truth.misplaced {
         let count = verdict.misplaced;
         let detail =
             format!("{count} samples are at another time, the first of {id} by {by_ms} ms");
-        device.violate(end, Invariant::WellPlaced, detail);
+        judge.violate(end, Invariant::WellPlaced, detail);
     }
-    let truth = &device.truth;
+    let truth = &judge.truth;
     let missing = [
         (
             truth.lost,
@@ -233,11 +233,11 @@ pub(crate) fn check(
             None => "in unknown batches".to_owned(),
         };
         let detail = format!("{count} {what}, the first of epoch {epoch}, {of}");
-        device.violate(end, invariant, detail);
+        judge.violate(end, invariant, detail);
     }
     for (count, invariant, what) in broken {
         if count > 0 {
-            device.violate(end, invariant, format!("{count} {what}"));
+            judge.violate(end, invariant, format!("{count} {what}"));
         }
     }
     verdict
@@ -309,7 +309,7 @@ fn possible_w(rated_w: u32) -> std::ops::RangeInclusive<i64> {
 }
 
 fn check_source(
-    device: &mut Device,
+    judge: &mut DeviceJudge,
     held: &HeldSource,
     summary: &Summary<'_>,
     rated_w: u32,
@@ -320,13 +320,13 @@ fn check_source(
         if totals != summary.power {
             let batches = summary.power;
             let detail = format!("{what} have {totals:?} of the power, the batches {batches:?}");
-            device.violate(end, Invariant::RollUpsAddUp, detail);
+            judge.violate(end, Invariant::RollUpsAddUp, detail);
         }
         let possible = possible_w(rated_w);
         let extremes = totals.extremes.into_iter().flat_map(|(min, max)| [min, max]);
         if !extremes.into_iter().all(|power| possible.contains(&power)) {
             let detail = format!("{what} have {totals:?} of an inverter of {rated_w} W");
-            device.violate(end, Invariant::NothingImpossible, detail);
+            judge.violate(end, Invariant::NothingImpossible, detail);
         }
     }
     if summary.counter.is_none() {
@@ -345,6 +345,6 @@ fn check_source(
     energy.difference_max_mwh = energy.difference_max_mwh.max(stored.abs_diff(nearest));
     if stored != nearest {
         let detail = format!("{stored} mWh are stored, the counter moved by {expected:?}");
-        device.violate(end, Invariant::EnergyIsCounted, detail);
+        judge.violate(end, Invariant::EnergyIsCounted, detail);
     }
 }

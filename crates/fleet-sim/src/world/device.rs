@@ -21,16 +21,13 @@ use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
 use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Dropped, Order, SPOOL_BYTES_MIN};
+use ecowatt_node::storage::{Order, SPOOL_BYTES_MIN};
 use ecowatt_node::{Next, Node, SourceSetup};
-use ecowatt_wire::SourceState;
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
-use crate::judges::reports::Reports;
-use crate::judges::states::States;
-use crate::judges::truth::Truth;
-use crate::judges::violation::{Invariant, Violation};
+use crate::judges::device::{DeviceJudge, Judged};
+use crate::judges::violation::Invariant;
 use crate::plant::Plants;
 use crate::random::Random;
 use crate::scenario::{Level, START, Scenario};
@@ -93,10 +90,6 @@ pub(crate) struct Device {
     message_bytes: usize,
     order: Order,
     network: Network,
-    kid: Kid,
-    keys: LinkKeys,
-    states: States,
-    reports: Reports,
     life: Life,
     horizon: UnixMs,
     trouble_at: UnixMs,
@@ -110,32 +103,10 @@ pub(crate) struct Device {
     in_flight: BTreeMap<u64, InFlight>,
     responses: BTreeMap<u64, Response>,
     serial: u64,
-    counter_last: Option<Counter>,
-    /// Newest message that the server replied to, with the instant; and the newest before that
-    /// instant.
-    replied: Option<(UnixMs, Counter)>,
-    replied_before: Option<Counter>,
-    /// Gaps in the current message.
-    told: Vec<Dropped>,
-    /// The newest dropped batch, and the number of all dropped ones.
-    dropped_to: Option<BatchId>,
-    dropped_batches: u64,
-    /// Whether its spool was ever half full: from then on it may drop its oldest batches.
-    was_full: bool,
-    /// Last durable sequence of each epoch.
-    given: BTreeMap<u32, u32>,
-    /// Durable content of each slot, where it is known.
-    kept: BTreeMap<&'static str, Vec<u8>>,
     /// Batches that were sent and not acknowledged.
     offered: BTreeSet<BatchId>,
-    /// State of each inverter at the end.
-    last_states: Vec<(SourceNumber, SourceState)>,
-    pub(crate) truth: Truth,
-    pub(crate) trace: Trace,
+    pub(crate) judge: DeviceJudge,
     pub(crate) counts: DeviceCounts,
-    pub(crate) violations: Vec<Violation>,
-    /// Number of all violations, including those that are not kept.
-    pub(crate) violations_found: u64,
 }
 
 /// Longest message, in bytes, except on devices with small messages.
@@ -175,12 +146,24 @@ impl Device {
             (false, false) => scenario.sample_interval,
         };
         let setups =
-            lines.iter().map(|line| line.setup(plants.of(line.plant()), interval)).collect();
+            lines.iter().map(|line| line.setup(plants.of(line.judged().plant), interval)).collect();
         let network = Random::new(random.draw(), 1);
         let network = Network::new(network, scenario.latency_min_ms(), Arc::clone(weights));
         let spool_bytes = if has_small_spool { SPOOL_BYTES_MIN } else { 8 << 20 };
         let order = if index % 3 == 1 { Order::NewestFirst } else { Order::OldestFirst };
         let first_start = after(START, random.below(60_000));
+        let message_bytes = if has_small_messages { MESSAGE_BYTES_MIN } else { MESSAGE_BYTES };
+        let judged = Judged {
+            device: kid.device,
+            keys: LinkKeys::derive(key, *kid),
+            has_bad_medium: medium::is_bad(index),
+            spool_bytes,
+            memory_bytes_max: DeviceNode::memory_bytes_max(spool_bytes, lines.len()),
+            message_bytes_max: message_bytes,
+            sources: lines.iter().map(Line::judged).collect(),
+        };
+        let is_traced = scenario.traced == Some(kid.device);
+        let trace = if is_traced { Trace::whole() } else { Trace::default() };
         let mut device = Self {
             index,
             scenario,
@@ -192,13 +175,9 @@ impl Device {
             lines,
             setups,
             spool_bytes,
-            message_bytes: if has_small_messages { MESSAGE_BYTES_MIN } else { MESSAGE_BYTES },
+            message_bytes,
             order,
             network,
-            kid: *kid,
-            keys: LinkKeys::derive(key, *kid),
-            states: States::default(),
-            reports: Reports::default(),
             life: Life::Off { until: first_start },
             horizon: START,
             reliefs: BTreeMap::new(),
@@ -211,26 +190,9 @@ impl Device {
             in_flight: BTreeMap::new(),
             responses: BTreeMap::new(),
             serial: 0,
-            counter_last: None,
-            replied: None,
-            replied_before: None,
-            told: Vec::new(),
-            dropped_to: None,
-            dropped_batches: 0,
-            was_full: false,
-            given: BTreeMap::new(),
-            kept: BTreeMap::new(),
             offered: BTreeSet::new(),
-            last_states: Vec::new(),
-            truth: Truth::default(),
-            trace: if scenario.traced == Some(kid.device) {
-                Trace::whole()
-            } else {
-                Trace::default()
-            },
+            judge: DeviceJudge::new(judged, trace),
             counts: DeviceCounts::default(),
-            violations: Vec::new(),
-            violations_found: 0,
         };
         device.trouble_at = device.next_trouble(START);
         device
@@ -257,21 +219,6 @@ impl Device {
 
     pub(crate) fn lines(&self) -> &[Line] {
         &self.lines
-    }
-
-    /// Returns the settings that it has reported.
-    pub(crate) fn reports(&self) -> &Reports {
-        &self.reports
-    }
-
-    /// Returns the state of each inverter at the end.
-    pub(crate) fn last_states(&self) -> &[(SourceNumber, SourceState)] {
-        &self.last_states
-    }
-
-    /// Whether it may have dropped batches that no medium destroyed.
-    pub(crate) fn may_drop(&self) -> bool {
-        self.was_full
     }
 
     pub(crate) fn disk(&self) -> &Disk {
@@ -369,7 +316,7 @@ impl Device {
                     running.sent = None;
                     let mono = running.clock.mono(now);
                     running.node.handle_link_failure(mono, LinkFailure::Unreachable);
-                    self.trace.note(now, What::Failed { counter });
+                    self.judge.trace.note(now, What::Failed { counter });
                 }
             }
         }
@@ -386,10 +333,10 @@ impl Device {
         {
             if let Event::BatchRefused { id, reason } = event {
                 let detail = format!("batch {id} was refused: {reason:?}");
-                self.violate(now, Invariant::IntactIsTaken, detail);
+                self.judge.violate(now, Invariant::IntactIsTaken, detail);
             }
             if let Some(name) = name_of(&event) {
-                self.trace.note(now, What::Core(name));
+                self.judge.trace.note(now, What::Core(name));
             }
         }
     }

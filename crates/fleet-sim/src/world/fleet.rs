@@ -17,6 +17,7 @@ use ecowatt_model::UnixMs;
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
 use crate::judges::audit::{self, Held};
+use crate::judges::device::DeviceJudge;
 use crate::judges::truth::Verdict;
 use crate::judges::violation::{Invariant, Violation};
 use crate::plant::Plants;
@@ -159,7 +160,7 @@ impl Fleet {
                     }
                 }
                 FromServer::Audit { at, device, batches } => {
-                    self.devices[place(device)].audit(at, &batches);
+                    self.devices[place(device)].judge.check_stored(at, &batches);
                 }
             }
         }
@@ -174,7 +175,7 @@ impl Fleet {
         let standing = catch_unwind(AssertUnwindSafe(|| device.advance(until, out)));
         let standing = standing.unwrap_or_else(|_| {
             let at = device.horizon();
-            device.violate(at, Invariant::NoPanic, "the device panicked".to_owned());
+            device.judge.violate(at, Invariant::NoPanic, "the device panicked".to_owned());
             device.give_up();
             Standing::Ended
         });
@@ -206,17 +207,17 @@ impl Fleet {
     fn report(&mut self, report: &mut Report) {
         let mut digest = Digest::default();
         for device in &mut self.devices {
-            digest.add(device.trace.digest());
+            digest.add(device.judge.trace.digest());
             report.counts.devices.add(&device.counts);
             report.counts.network.add(&device.network_counts());
             report.counts.device_disks.add(&device.disk().counts());
             for line in device.lines() {
                 report.counts.inverters.add(&line.bus_counts());
             }
-            report.violations_found += device.violations_found;
-            report.violations.append(&mut device.violations);
-            if device.trace.is_whole() {
-                report.trace = device.trace.all_lines();
+            report.violations_found += device.judge.violations_found;
+            report.violations.append(&mut device.judge.violations);
+            if device.judge.trace.is_whole() {
+                report.trace = device.judge.trace.all_lines();
             }
         }
         report.digest = digest.0;
@@ -375,7 +376,7 @@ fn close(
     let (store, stepper) = server.store()?;
     // The store is read on one thread; decoding and comparing is done on all. The channel is short,
     // so that only a few devices' data are in memory.
-    let (send, read) = sync_channel::<(&mut Device, Held)>(2 * threads.count());
+    let (send, read) = sync_channel::<(&mut DeviceJudge, Held)>(2 * threads.count());
     let read = Mutex::new(read);
     let count = scenario.devices;
     let devices = &mut fleet.devices;
@@ -387,17 +388,17 @@ fn close(
             let mut state = Box::new(State::new());
             loop {
                 let next = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok((device, held)) = next else { return (verdicts, energy) };
+                let Ok((judge, held)) = next else { return (verdicts, energy) };
                 let truths = (end, clock_errors.as_slice());
-                verdicts.add(&audit::check(device, &held, plants, truths, &mut state, &mut energy));
-                progress(f64::from(device.index() + 1) / f64::from(count), "auditing");
+                verdicts.add(&audit::check(judge, &held, plants, truths, &mut state, &mut energy));
+                progress(f64::from(judge.device().0) / f64::from(count), "auditing");
             }
         };
         let auditors: Vec<_> = (0..threads.count()).map(|_| scope.spawn(audit)).collect();
         for (index, device) in (0..).zip(devices) {
             let held = audit::hold(store, number(index), sources_of(index));
             let held = drive(stepper, held).map_err(ServerError::Read)?;
-            if send.send((device, held)).is_err() {
+            if send.send((&mut device.judge, held)).is_err() {
                 break;
             }
         }

@@ -3,16 +3,16 @@
 use ecowatt_model::UnixMs;
 use ecowatt_store::{ConfigState, DeviceConfig, SettingKey};
 
+use crate::judges::device::DeviceJudge;
 use crate::judges::violation::Invariant;
-use crate::world::device::Device;
 
 /// Compares what the store holds with what the device has reported.
-pub(super) fn check(device: &mut Device, config: &DeviceConfig, end: UnixMs) {
-    let acknowledged = device.reports().acknowledged();
+pub(super) fn check(judge: &mut DeviceJudge, config: &DeviceConfig, end: UnixMs) {
+    let acknowledged = judge.reports().acknowledged();
     let highest = config.report.as_ref().map(|report| report.highest).unwrap_or_default();
     if highest < acknowledged {
         let detail = format!("the store has {highest}, it has acknowledged {acknowledged}");
-        device.violate(end, Invariant::ReportedNeverFalls, detail);
+        judge.violate(end, Invariant::ReportedNeverFalls, detail);
     }
     let Some(desired) = config.desired.as_ref().map(|version| &version.desired) else { return };
     let reported = match config.current_report() {
@@ -20,7 +20,7 @@ pub(super) fn check(device: &mut Device, config: &DeviceConfig, end: UnixMs) {
         other => {
             let reported = other.map(|report| report.reported.generation);
             let detail = format!("{} is desired, {reported:?} is reported", desired.generation);
-            return device.violate(end, Invariant::SettingsArrive, detail);
+            return judge.violate(end, Invariant::SettingsArrive, detail);
         }
     };
     if reported.state == ConfigState::Reverted {
@@ -41,7 +41,7 @@ pub(super) fn check(device: &mut Device, config: &DeviceConfig, end: UnixMs) {
         if !is_refused && !is_used {
             let values = &reported.values.0;
             let detail = format!("{key:?} is to be {value} and not refused, in use is {values:?}");
-            device.violate(end, Invariant::SettingsArrive, detail);
+            judge.violate(end, Invariant::SettingsArrive, detail);
         }
     }
 }

@@ -14,6 +14,7 @@ use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
 use crate::faults::weights::Weights;
+use crate::judges::device::JudgedSource;
 use crate::judges::truth::Row;
 use crate::judges::violation::Invariant;
 use crate::plant::{Plant, Plants};
@@ -87,9 +88,9 @@ impl Line {
         self.number
     }
 
-    /// Returns the index of its plant.
-    pub(crate) fn plant(&self) -> usize {
-        self.plant
+    /// Returns what its judge must know.
+    pub(super) fn judged(&self) -> JudgedSource {
+        JudgedSource { number: self.number, plant: self.plant }
     }
 
     /// Returns the plant's lifetime counter, in watt-hours.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ecowatt_device::LinkFailure;
 use ecowatt_model::{BatchId, Counter, UnixMs};
 
-use super::checks::RIGHT_CLOCK_ERROR_MS;
 use super::{Device, EXCHANGE_TIMEOUT_MS, Life};
+use crate::judges::device::{RIGHT_CLOCK_ERROR_MS, ShownClock};
 use crate::judges::violation::Invariant;
 use crate::time::after;
 use crate::trace::What;
@@ -39,10 +39,10 @@ impl Device {
         let counter = copy.counter;
         let what = match answer {
             Answer::Reply(bytes) => {
-                self.check_reply_order(leaves, counter);
+                self.judge.check_reply_order(leaves, counter);
                 let copies = self.network.reply_copies(counter, bytes);
                 if copies.is_empty() {
-                    self.trace.note(leaves, What::Lost { counter });
+                    self.judge.trace.note(leaves, What::Lost { counter });
                 }
                 for (delay, bytes, is_genuine) in copies {
                     let clock_error_ms = clock.0 - leaves.0;
@@ -55,7 +55,7 @@ impl Device {
             Answer::Refused(status) => {
                 if copy.is_intact && copy.is_first && status != 409 {
                     let detail = format!("message {counter} was answered {status}");
-                    self.violate(leaves, Invariant::IntactIsTaken, detail);
+                    self.judge.violate(leaves, Invariant::IntactIsTaken, detail);
                 }
                 Delivered::Refused(status)
             }
@@ -79,30 +79,34 @@ impl Device {
         let is_awaited = running.sent.is_some_and(|(sent, _)| sent == counter);
         let failure = match what {
             Delivered::Reply { bytes, is_genuine, clock_error_ms } => {
-                self.trace.note_bytes(&bytes);
+                self.judge.trace.note_bytes(&bytes);
                 match running.node.handle_reply(&bytes, || mono) {
                     Ok(freed) => {
                         let sent = running.sent.take();
                         if let Some((_, until)) = sent {
-                            self.check_clock(now, until, clock_error_ms);
-                            self.states.answered();
-                            self.reports.answered();
+                            let clock = ShownClock {
+                                shown: running.node.core().wall().unix(mono),
+                                taken_ms: EXCHANGE_TIMEOUT_MS
+                                    .saturating_sub(until.0.abs_diff(now.0)),
+                                server_error_ms: clock_error_ms,
+                            };
+                            self.judge.answered(now, clock);
                         }
                         if clock_error_ms.unsigned_abs() > RIGHT_CLOCK_ERROR_MS {
-                            self.truth.misled();
+                            self.judge.truth.misled();
                         }
-                        self.trace.note(now, What::Answered { counter, accepted: true });
+                        self.judge.trace.note(now, What::Answered { counter, accepted: true });
                         if !is_genuine || !is_awaited {
                             let detail =
                                 format!("a reply was accepted that is not the one to {counter}");
-                            self.violate(now, Invariant::ReplyIsBound, detail);
+                            self.judge.violate(now, Invariant::ReplyIsBound, detail);
                         }
                         if freed.drops_known > 0 {
-                            self.told.drain(..).for_each(|gap| self.truth.dropped(gap));
+                            self.judge.gaps_known();
                         }
                         for (first, last) in freed.ranges {
-                            self.trace.note(now, What::Acknowledged { first, last });
-                            self.truth.acknowledged(first, last);
+                            self.judge.trace.note(now, What::Acknowledged { first, last });
+                            self.judge.truth.acknowledged(first, last);
                             self.offered.retain(|id| !(first <= *id && *id <= last));
                         }
                         return;
@@ -111,10 +115,10 @@ impl Device {
                         // Anything that arrives over its connection ends the exchange.
                         running.sent = None;
                         self.counts.foreign_replies_refused += 1;
-                        self.trace.note(now, What::Answered { counter, accepted: false });
+                        self.judge.trace.note(now, What::Answered { counter, accepted: false });
                         if is_genuine && is_awaited {
                             let detail = format!("the reply to {counter} was refused");
-                            self.violate(now, Invariant::ReplyIsBound, detail);
+                            self.judge.violate(now, Invariant::ReplyIsBound, detail);
                         }
                         return;
                     }
@@ -130,7 +134,7 @@ impl Device {
         if is_awaited {
             running.sent = None;
             running.node.handle_link_failure(mono, failure);
-            self.trace.note(now, What::Failed { counter });
+            self.judge.trace.note(now, What::Failed { counter });
         }
     }
 
@@ -143,17 +147,11 @@ impl Device {
         out: &mut Vec<Message>,
     ) {
         self.counts.messages += 1;
-        self.trace.note(now, What::Sent { counter, batches: batches.len(), bytes: bytes.len() });
-        self.trace.note_bytes(&bytes);
-        if self.counter_last.is_some_and(|last| counter <= last) {
-            let detail = format!("counter {counter} seals a second message");
-            self.violate(now, Invariant::CounterUsedOnce, detail);
-        }
-        self.counter_last = self.counter_last.max(Some(counter));
-        if bytes.len() > self.message_bytes {
-            let detail = format!("message of {} bytes", bytes.len());
-            self.violate(now, Invariant::MemoryWithinLimit, detail);
-        }
+        self.judge
+            .trace
+            .note(now, What::Sent { counter, batches: batches.len(), bytes: bytes.len() });
+        self.judge.trace.note_bytes(&bytes);
+        self.judge.check_sent(now, counter, bytes.len());
         let Life::On(running) = &mut self.life else { return };
         running.sent = Some((counter, after(now, EXCHANGE_TIMEOUT_MS)));
         if now < self.partition_until {
@@ -169,7 +167,7 @@ impl Device {
         }
         let copies = self.network.copies(bytes);
         if copies.is_empty() {
-            self.trace.note(now, What::Lost { counter });
+            self.judge.trace.note(now, What::Lost { counter });
         }
         let mut is_first = true;
         for (delay, bytes, is_intact) in copies {

@@ -110,7 +110,7 @@ impl Device {
                 (0..len, "a file cannot be looked at")
             }
         };
-        self.trace.note(now, What::Trouble(what));
+        self.judge.trace.note(now, What::Trouble(what));
         self.note_destroyed(now, name, &before, &hit);
     }
 
@@ -129,7 +129,7 @@ impl Device {
         };
         if file == "ledger" {
             // The newer copy of the ledger holds the start of the epoch, which may be lost with it.
-            self.truth.displace();
+            self.judge.truth.displace();
         }
         let pieces = records(name, before);
         let is_hit = |range: &Range<usize>| hit.start < range.end && range.start < hit.end;
@@ -151,17 +151,17 @@ impl Device {
             match held {
                 Record::Batch { id, source, last_ordinal, bytes } => {
                     let of = (source, last_ordinal);
-                    let samples = self.truth.destroyed_batch(id, of, bytes, is_tellable);
-                    self.trace.note(now, What::Destroyed { file, batch: Some(id), samples });
+                    let samples = self.judge.truth.destroyed_batch(id, of, bytes, is_tellable);
+                    self.judge.trace.note(now, What::Destroyed { file, batch: Some(id), samples });
                 }
                 Record::Sample { epoch, source, ordinal } => {
-                    self.truth.destroyed_sample(epoch, source, ordinal, is_tellable);
+                    self.judge.truth.destroyed_sample(epoch, source, ordinal, is_tellable);
                     samples += 1;
                 }
-                Record::Note => self.truth.destroyed_notes(),
+                Record::Note => self.judge.truth.destroyed_notes(),
             }
         }
-        self.trace.note(now, What::Destroyed { file, batch: None, samples });
+        self.judge.trace.note(now, What::Destroyed { file, batch: None, samples });
     }
 
     /// Whether the records of a segment are unchanged.

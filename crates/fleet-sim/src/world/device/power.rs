@@ -9,7 +9,6 @@ use super::checks::ordinals;
 use super::clock::DeviceClock;
 use super::{Device, DeviceNode, Life, Running, has_no_battery};
 use crate::faults::kinds::{DeviceStartFault, Fault};
-use crate::judges::states::States;
 use crate::judges::violation::Invariant;
 use crate::time::after;
 use crate::trace::What;
@@ -72,13 +71,13 @@ impl Device {
             }
             Err(StartError::Storage(StorageError::Ledger(LedgerError::Damaged))) => {
                 let detail = "both copies of the ledger are damaged".to_owned();
-                self.violate(now, Invariant::DeviceStarts, detail);
+                self.judge.violate(now, Invariant::DeviceStarts, detail);
                 self.life = Life::Ended;
                 return;
             }
             Err(error) => {
                 if self.is_calm {
-                    self.violate(now, Invariant::DeviceStarts, format!("{error:?}"));
+                    self.judge.violate(now, Invariant::DeviceStarts, format!("{error:?}"));
                     self.give_up();
                     return;
                 }
@@ -87,23 +86,13 @@ impl Device {
             }
         };
         self.counts.starts += 1;
-        // Recovery may have completed a removal.
-        self.dropped_batches = node.report().dropped_batches;
+        self.judge.recovered(node.report().dropped_batches);
         let epoch = node.epoch();
         let recovered = self.take_recovered(now, &mut node);
         self.check_kept(now, &node);
         let clock_error_ms = clock.system_error_ms();
-        self.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
-        if self.given.keys().next_back().is_some_and(|last| *last >= epoch.0) {
-            let detail = format!("epoch {epoch} begins a second time");
-            self.violate(now, Invariant::BatchNamedOnce, detail);
-        }
-        self.given.insert(epoch.0, 0);
-        self.states = States::default();
-        // After a failure of the disk, neither a removal nor its note may have survived the cut;
-        // then the dropped batches are back.
-        self.dropped_to = None;
-        self.truth.born(epoch.0, clock.birth());
+        self.judge.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
+        self.judge.started(now, epoch, clock.birth());
         self.life =
             Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
     }
@@ -120,8 +109,8 @@ impl Device {
 
     pub(super) fn note_recovered(&mut self, now: UnixMs, batch: &Recovered) {
         let Recovered { id, source, rows, last_ordinal, .. } = *batch;
-        self.note_name(now, id);
-        self.truth.batched(id, source, ordinals(last_ordinal, rows));
+        self.judge.named(now, id);
+        self.judge.truth.batched(id, source, ordinals(last_ordinal, rows));
         self.counts.recovered_samples += u64::from(rows);
     }
 
@@ -162,7 +151,7 @@ impl Device {
         for line in &mut self.lines {
             line.drop_exchange();
         }
-        self.trace.note(now, What::PowerCut { is_at_step });
+        self.judge.trace.note(now, What::PowerCut { is_at_step });
     }
 
     /// Ends sampling and flushes everything; the device stops for good later.
@@ -177,7 +166,7 @@ impl Device {
         if now < self.scenario.end() {
             return;
         }
-        self.last_states =
+        self.judge.last_states =
             running.node.core().sources().map(|source| (source.source, source.state)).collect();
         let report = running.node.report();
         let buffered = running.node.core().buffered();
@@ -186,10 +175,10 @@ impl Device {
                 "{} batches and {buffered} samples are still on the device",
                 report.batches
             );
-            self.violate(now, Invariant::Delivered, detail);
+            self.judge.violate(now, Invariant::Delivered, detail);
         }
         self.life = Life::Ended;
-        self.trace.note(now, What::Stopped);
+        self.judge.trace.note(now, What::Stopped);
     }
 }
 

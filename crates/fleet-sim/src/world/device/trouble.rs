@@ -37,7 +37,7 @@ impl Device {
             DeviceFault::PowerCutInOperation => {
                 let operations = self.random.between(1, 120);
                 self.disk.cut_after(operations);
-                self.trace.note(now, What::Trouble("power will go in the middle of a write"));
+                self.judge.trace.note(now, What::Trouble("power will go in the middle of a write"));
             }
             DeviceFault::PowerCut => self.go_off(now, false),
             DeviceFault::Restart => self.restart_in_order(now),
@@ -62,13 +62,13 @@ impl Device {
                 let room = self.disk.bytes() + self.random.below(3_000);
                 self.disk.set_room(Some(room));
                 self.relieve_after(now, fault, Relief::Disk);
-                self.trace.note(now, What::Trouble("disk is full"));
+                self.judge.trace.note(now, What::Trouble("disk is full"));
             }
             DeviceFault::DiskFailing => {
                 self.counts.disk_failing += 1;
                 self.disk.set_failing(true);
                 self.relieve_after(now, fault, Relief::Disk);
-                self.trace.note(now, What::Trouble("disk fails"));
+                self.judge.trace.note(now, What::Trouble("disk fails"));
             }
             DeviceFault::InverterDisturbed => {
                 self.counts.inverter_disturbed += 1;
@@ -76,7 +76,7 @@ impl Device {
                     line.disturb(now, &mut self.random);
                 }
                 self.relieve_after(now, fault, Relief::Inverters);
-                self.trace.note(now, What::Trouble("inverter is disturbed"));
+                self.judge.trace.note(now, What::Trouble("inverter is disturbed"));
             }
         }
     }
@@ -106,13 +106,13 @@ impl Device {
             Relief::Disk => {
                 self.disk.set_room(None);
                 self.disk.set_failing(false);
-                self.trace.note(now, What::Relief("disk is well"));
+                self.judge.trace.note(now, What::Relief("disk is well"));
             }
             Relief::Inverters => {
                 for line in &mut self.lines {
                     line.calm(now);
                 }
-                self.trace.note(now, What::Relief("inverter is well"));
+                self.judge.trace.note(now, What::Relief("inverter is well"));
             }
         }
     }
@@ -154,7 +154,7 @@ impl Device {
     fn partition(&mut self, now: UnixMs, until: UnixMs) {
         self.counts.partitions += 1;
         self.partition_until = self.partition_until.max(until);
-        self.trace.note(now, What::Trouble("no way to the server"));
+        self.judge.trace.note(now, What::Trouble("no way to the server"));
     }
 
     /// Restarts the device in order, as a supervisor does: buffers are persisted, the epoch ends.
@@ -179,6 +179,6 @@ impl Device {
             return;
         }
         self.counts.stops += 1;
-        self.trace.note(now, What::Stopped);
+        self.judge.trace.note(now, What::Stopped);
     }
 }
