@@ -2,13 +2,13 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { applyEvents } from "./api/apply";
-import { follow, unfollow } from "./api/live";
-import { useSession, useSystem, whenSignedOut } from "./api/queries";
+import { follow } from "./api/live";
+import { useSession, useSystem } from "./api/queries";
 import { Banner } from "./components/Banner";
 import { Boundary } from "./components/Boundary";
 import { Header } from "./components/Header";
 import { Problem } from "./components/Problem";
-import { deviceIn, navigate, usePlace } from "./lib/route";
+import { deviceIn, usePlace } from "./lib/route";
 import { useShortcuts } from "./lib/shortcuts";
 import styles from "./App.module.css";
 import { AccessPage } from "./pages/access/AccessPage";
@@ -17,14 +17,6 @@ import { FleetPage } from "./pages/fleet/FleetPage";
 import { LoginPage } from "./pages/login/LoginPage";
 import { MissingPage } from "./pages/MissingPage";
 import { SetupPage } from "./pages/setup/SetupPage";
-
-whenSignedOut(() => {
-  const { pathname, search } = window.location;
-  if (pathname === "/login" || pathname === "/setup") return;
-  unfollow();
-  const back = pathname + search;
-  navigate("/login" + (back === "/" ? "" : `?next=${encodeURIComponent(back)}`), { replace: true });
-});
 
 export function App() {
   const { path } = usePlace();

@@ -16,35 +16,43 @@ const TICK_MS = 1_000;
 /** A simulated clock is shown ticking faster. */
 const FAST_TICK_MS = 250;
 
-let anchor: Anchor = { serverMs: Date.now(), localMs: performance.now(), speed: 1 };
+/** The browser's time until the server's is known. */
+let anchor: Anchor | null = null;
+
+function anchored(): Anchor {
+  anchor ??= { serverMs: Date.now(), localMs: performance.now(), speed: 1 };
+  return anchor;
+}
+
+/** Sets this clock to the server's current time; `rate` is in seconds of that time per real second. */
+export function setClock(serverMs: number, rate: number): void {
+  anchor = { serverMs, localMs: performance.now(), speed: rate };
+  slow.tick();
+  fast.tick();
+}
 
 /** Requests the server's time and sets this clock, allowing for half the round trip. */
 export async function fetchSystem(signal?: AbortSignal): Promise<System> {
   const asked = performance.now();
   const system = await get<System>("/system", undefined, signal);
-  const answered = performance.now();
-  anchor = {
-    serverMs: Date.parse(system.now) + ((answered - asked) / 2) * system.speed,
-    localMs: answered,
-    speed: system.speed,
-  };
-  slow.tick();
-  fast.tick();
+  const halfTrip = (performance.now() - asked) / 2;
+  setClock(Date.parse(system.now) + halfTrip * system.speed, system.speed);
   return system;
 }
 
 /** The server's current time in Unix milliseconds. */
 export function now(): number {
-  return anchor.serverMs + (performance.now() - anchor.localMs) * anchor.speed;
+  const { serverMs, localMs, speed: rate } = anchored();
+  return serverMs + (performance.now() - localMs) * rate;
 }
 
 /** Seconds of the server's time per real second. */
 export function speed(): number {
-  return anchor.speed;
+  return anchored().speed;
 }
 
 function ticker(everyMs: number) {
-  let value = now();
+  let value: number | null = null;
   let timer: ReturnType<typeof setInterval> | undefined;
   const listeners = new Set<() => void>();
   const tick = () => {
@@ -66,7 +74,7 @@ function ticker(everyMs: number) {
         }
       };
     },
-    value: () => value,
+    value: () => (value ??= now()),
     /** Reads the time again, as after the clock was set. */
     tick,
   };

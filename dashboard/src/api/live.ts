@@ -140,7 +140,10 @@ export function useLiveStatus(): LiveStatus {
   return useSyncExternalStore(watch, () => status);
 }
 
-window.addEventListener("online", reconnect);
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) reconnect();
-});
+/** Tries again as soon as the network or the reader is back, rather than at the end of a pause. */
+export function reconnectOnReturn(): void {
+  window.addEventListener("online", reconnect);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) reconnect();
+  });
+}

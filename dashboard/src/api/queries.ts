@@ -32,31 +32,27 @@ export const FLEET_MAX = 2_000;
 const DETAIL_EVERY_MS = 15_000;
 const QUARTER_MS = 15 * 60_000;
 
-let onSignedOut: () => void = () => {};
-
-/** Sets the action for a session that the server no longer knows. */
-export function whenSignedOut(action: () => void): void {
-  onSignedOut = action;
-}
-
-export const queries = new QueryClient({
-  queryCache: new QueryCache({
-    onError: (error) => {
-      if (error instanceof ApiError && error.status === 401) onSignedOut();
-    },
-  }),
-  defaultOptions: {
-    queries: {
-      staleTime: 2_000,
-      refetchOnWindowFocus: true,
-      retry: (failures, error) => {
-        const isClientFault = error instanceof ApiError && error.status >= 400 && error.status < 500;
-        return !isClientFault && failures < 2;
+/** The cache of all pages. `onSignedOut` is called when the server no longer knows the session. */
+export function createQueries(onSignedOut: () => void): QueryClient {
+  return new QueryClient({
+    queryCache: new QueryCache({
+      onError: (error) => {
+        if (error instanceof ApiError && error.status === 401) onSignedOut();
       },
-      retryDelay: (attempt) => Math.min(8_000, 800 * 2 ** attempt),
+    }),
+    defaultOptions: {
+      queries: {
+        staleTime: 2_000,
+        refetchOnWindowFocus: true,
+        retry: (failures, error) => {
+          const isClientFault = error instanceof ApiError && error.status >= 400 && error.status < 500;
+          return !isClientFault && failures < 2;
+        },
+        retryDelay: (attempt) => Math.min(8_000, 800 * 2 ** attempt),
+      },
     },
-  },
-});
+  });
+}
 
 export function useSession() {
   return useQuery({

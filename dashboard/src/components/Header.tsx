@@ -1,4 +1,5 @@
 /** The bar at the top: location, live state, theme and session. */
+import { useQueryClient } from "@tanstack/react-query";
 import { KeyRound, LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { signOut } from "../api/session";
@@ -74,7 +75,8 @@ export function Header({ session }: { session: Session | undefined }) {
   const { path } = usePlace();
   const isOwner = session?.role === "owner";
   const [isRefused, setRefused] = useState(false);
-  const leave = () => signOut(() => navigate("/login")).catch(() => setRefused(true));
+  const queries = useQueryClient();
+  const leave = () => signOut(queries, () => navigate("/login")).catch(() => setRefused(true));
   return (
     <header className={styles.bar}>
       <div className={styles.inside}>

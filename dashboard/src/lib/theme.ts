@@ -5,7 +5,11 @@ export type Theme = "system" | "light" | "dark";
 
 const KEY = "ecowatt-theme";
 const listeners = new Set<() => void>();
-const dark = window.matchMedia("(prefers-color-scheme: dark)");
+let theme: Theme = "system";
+
+function dark(): MediaQueryList {
+  return window.matchMedia("(prefers-color-scheme: dark)");
+}
 
 function read(): Theme {
   try {
@@ -16,14 +20,16 @@ function read(): Theme {
   }
 }
 
-let theme: Theme = read();
-
 function show(): void {
   if (theme === "system") document.documentElement.removeAttribute("data-theme");
   else document.documentElement.setAttribute("data-theme", theme);
 }
 
-show();
+/** Shows the theme that was chosen on an earlier visit. */
+export function showKeptTheme(): void {
+  theme = read();
+  show();
+}
 
 export function setTheme(next: Theme): void {
   theme = next;
@@ -38,10 +44,11 @@ export function setTheme(next: Theme): void {
 
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
-  dark.addEventListener("change", listener);
+  const list = dark();
+  list.addEventListener("change", listener);
   return () => {
     listeners.delete(listener);
-    dark.removeEventListener("change", listener);
+    list.removeEventListener("change", listener);
   };
 }
 
@@ -51,5 +58,5 @@ export function useTheme(): Theme {
 
 /** What is on the screen, for drawings that do not take their colours from the style sheet. */
 export function useIsDark(): boolean {
-  return useSyncExternalStore(subscribe, () => theme === "dark" || (theme === "system" && dark.matches));
+  return useSyncExternalStore(subscribe, () => theme === "dark" || (theme === "system" && dark().matches));
 }

@@ -11,7 +11,9 @@ export interface LocalTime {
 }
 
 /** The browser's own. */
-export const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+export function ownZone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
 
 const DAY_MS = 86_400_000;
 

@@ -41,15 +41,16 @@ export function looksOf(points: { point: string; unit: string }[]): Map<string, 
   return looks;
 }
 
-const probe = document.createElement("span");
+let probe: HTMLSpanElement | undefined;
 
 /** The value of a CSS colour in the current theme, for drawing on a canvas. */
 export function resolved(colour: string): string {
-  probe.style.color = colour;
-  if (!probe.isConnected) {
+  if (!probe) {
+    probe = document.createElement("span");
     probe.hidden = true;
     document.body.append(probe);
   }
+  probe.style.color = colour;
   return getComputedStyle(probe).color;
 }
 

@@ -11,7 +11,7 @@ import { Absent, Age } from "../../components/Figure";
 import { Link } from "../../components/Link";
 import { Problem, Skeleton } from "../../components/Problem";
 import { countText } from "../../lib/format";
-import { OWN_ZONE } from "../../lib/zone";
+import { ownZone } from "../../lib/zone";
 import { Until } from "./Until";
 import { NewToken } from "./NewToken";
 import { ROLES } from "./roles";
@@ -135,10 +135,10 @@ function Tokens() {
                     <Until at={token.expires} />
                   </td>
                   <td data-label="Last used">
-                    <Age at={token.last_used} zone={OWN_ZONE} why="Never used" />
+                    <Age at={token.last_used} zone={ownZone()} why="Never used" />
                   </td>
                   <td data-label="Made">
-                    <Age at={token.created} zone={OWN_ZONE} why="" />
+                    <Age at={token.created} zone={ownZone()} why="" />
                   </td>
                   <td className={styles.act}>
                     <Button onClick={() => setRevoking(token)} aria-label={`Revoke ${token.name}`}>
@@ -232,10 +232,10 @@ function SessionRow({ session, onEnd }: { session: RunningSession; onEnd: () => 
         {session.is_own && <span className={styles.own}>this session</span>}
       </th>
       <td data-label="Signed in">
-        <Age at={session.created} zone={OWN_ZONE} why="" />
+        <Age at={session.created} zone={ownZone()} why="" />
       </td>
       <td data-label="Last used">
-        <Age at={session.last_used} zone={OWN_ZONE} why="Not used since it was signed in" />
+        <Age at={session.last_used} zone={ownZone()} why="Not used since it was signed in" />
       </td>
       <td data-label="Valid">
         <Until at={session.expires} />
@@ -296,7 +296,7 @@ function ClaimRow({ claim, onEnd }: { claim: OpenClaim; onEnd: () => Promise<unk
         <Link to={`/devices/${claim.device}`}>{claim.device_name || claim.device}</Link>
       </td>
       <td data-label="Made">
-        <Age at={claim.created} zone={OWN_ZONE} why="" />
+        <Age at={claim.created} zone={ownZone()} why="" />
       </td>
       <td data-label="Valid">{claim.expires ? <Until at={claim.expires} /> : <Absent why="" />}</td>
       <td className={styles.act}>

@@ -1,7 +1,7 @@
 /** End of a validity, by the server's clock. */
 import { useNow } from "../../api/clock";
 import { durationText } from "../../lib/format";
-import { exactText, OWN_ZONE } from "../../lib/zone";
+import { exactText, ownZone } from "../../lib/zone";
 import styles from "./Access.module.css";
 
 export function Until({ at }: { at: string | null | undefined }) {
@@ -9,7 +9,7 @@ export function Until({ at }: { at: string | null | undefined }) {
   if (!at) return <span>without end</span>;
   const left = Date.parse(at) - now;
   return (
-    <time dateTime={at} title={exactText(Date.parse(at), OWN_ZONE)} className={left <= 0 ? styles.over : undefined}>
+    <time dateTime={at} title={exactText(Date.parse(at), ownZone())} className={left <= 0 ? styles.over : undefined}>
       {left <= 0 ? "expired" : `for ${durationText(left)}`}
     </time>
   );

@@ -9,7 +9,7 @@ import { Button } from "../../components/Button";
 import { Confirm } from "../../components/Confirm";
 import { amountText, countText, power } from "../../lib/format";
 import { navigate } from "../../lib/route";
-import { isZone, OWN_ZONE } from "../../lib/zone";
+import { isZone, ownZone } from "../../lib/zone";
 import { Until } from "../access/Until";
 import { RenewDialog } from "../enrol/RenewDialog";
 import styles from "./Settings.module.css";
@@ -84,7 +84,7 @@ function NameAndPlace({ device }: { device: DeviceDetail }) {
   const sites = useSites();
   const [name, setName] = useState(device.name);
   const [site, setSite] = useState(device.site.name);
-  const [zone, setZone] = useState(device.last_seen == null ? OWN_ZONE : device.site.time_zone);
+  const [zone, setZone] = useState(device.last_seen == null ? ownZone() : device.site.time_zone);
   const saving = useSaving<UpdateDevice>(`/devices/${encodeURIComponent(device.id)}`);
   const isKnown = sites.data?.some((known) => known.name === site.trim()) ?? true;
   const isMoved = site.trim() !== device.site.name;

@@ -3,7 +3,7 @@ import type { Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Copy } from "../../components/Copy";
 import { Link } from "../../components/Link";
-import { exactText, OWN_ZONE } from "../../lib/zone";
+import { exactText, ownZone } from "../../lib/zone";
 import { AGENT_FILE, agentToml, transportOf } from "./agentToml";
 import type { InverterChoice } from "./InverterFields";
 import styles from "./Enrol.module.css";
@@ -27,7 +27,7 @@ export function Code({ enrolment, choice, onClose }: Props) {
     <div className={styles.form}>
       <p>
         Claim code for <strong>{device}</strong>. It is shown only once and can be used once, until{" "}
-        {exactText(Date.parse(expires), OWN_ZONE)}.
+        {exactText(Date.parse(expires), ownZone())}.
       </p>
       {warning && <p className={styles.hint}>{sentence(warning)}</p>}
       <Copy label="Claim code" text={claim_code} />

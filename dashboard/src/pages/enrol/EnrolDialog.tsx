@@ -5,9 +5,9 @@ import { post } from "../../api/client";
 import type { CreateDevice, Device, Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
-import { isZone, OWN_ZONE } from "../../lib/zone";
+import { isZone, ownZone } from "../../lib/zone";
 import { Code } from "./Code";
-import { FIRST_CHOICE, InverterFields, isCompleteChoice, type InverterChoice } from "./InverterFields";
+import { firstChoice, InverterFields, isCompleteChoice, type InverterChoice } from "./InverterFields";
 import styles from "./Enrol.module.css";
 
 interface Props {
@@ -32,7 +32,7 @@ function Enrol({ devices, onClose }: Omit<Props, "isOpen">) {
     mutationFn: (wanted: CreateDevice) => post<Enrolment>("/devices", wanted),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["fleet"] }),
   });
-  const [choice, setChoice] = useState(FIRST_CHOICE);
+  const [choice, setChoice] = useState(firstChoice);
   if (enrol.data) return <Code enrolment={enrol.data} choice={choice} onClose={onClose} />;
   return (
     <Form
@@ -62,7 +62,7 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
   const [typedSite, setSiteName] = useState<string | null>(null);
   // The fleet may arrive after the dialog was opened.
   const siteName = typedSite ?? sites[0]?.name ?? "";
-  const [zone, setZone] = useState(OWN_ZONE);
+  const [zone, setZone] = useState(ownZone);
   const known = sites.find((site) => site.name === siteName.trim());
   const isComplete = name.trim() !== "" && siteName.trim() !== "" && (known || isZone(zone)) && isCompleteChoice(choice);
   const namesake = devices.find((device) => device.name.toLowerCase() === name.trim().toLowerCase());

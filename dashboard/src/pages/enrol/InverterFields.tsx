@@ -13,7 +13,10 @@ export interface InverterChoice {
   server: string;
 }
 
-export const FIRST_CHOICE: InverterChoice = { kind: "tcp", address: "", unit: "", profile: "", server: window.location.origin };
+/** The device most likely reaches the server as this browser does. */
+export function firstChoice(): InverterChoice {
+  return { kind: "tcp", address: "", unit: "", profile: "", server: window.location.origin };
+}
 
 const UNIT_MAX = 255;
 

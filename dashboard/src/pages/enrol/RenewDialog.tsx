@@ -6,7 +6,7 @@ import type { CreateClaim, DeviceDetail, Enrolment } from "../../api/types";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { Code } from "./Code";
-import { FIRST_CHOICE, InverterFields, isCompleteChoice } from "./InverterFields";
+import { firstChoice, InverterFields, isCompleteChoice } from "./InverterFields";
 import styles from "./Enrol.module.css";
 
 interface Props {
@@ -26,7 +26,7 @@ export function RenewDialog({ device, isOpen, onClose }: Props) {
 function Renew({ device, onClose }: Omit<Props, "isOpen">) {
   const queries = useQueryClient();
   const isNew = device.last_seen == null;
-  const [choice, setChoice] = useState(FIRST_CHOICE);
+  const [choice, setChoice] = useState(firstChoice);
   const renew = useMutation({
     mutationFn: () => post<Enrolment>(`/devices/${device.id}/claim`, {} satisfies CreateClaim),
     onSuccess: () => Promise.all(["device", "claims"].map((key) => queries.invalidateQueries({ queryKey: [key] }))),

@@ -2,7 +2,7 @@
 import { Plus } from "lucide-react";
 import { Button } from "../../components/Button";
 import { Copy } from "../../components/Copy";
-import { OWN_ZONE } from "../../lib/zone";
+import { ownZone } from "../../lib/zone";
 import styles from "./NoDevices.module.css";
 
 export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
@@ -18,7 +18,7 @@ export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
         Create claim code
       </Button>
       <p className={styles.or}>Or on the command line:</p>
-      <Copy label="Command" text={`ecowatt device enrol --name 'Roof east' --site Home --time-zone ${OWN_ZONE}`} />
+      <Copy label="Command" text={`ecowatt device enrol --name 'Roof east' --site Home --time-zone ${ownZone()}`} />
     </section>
   );
 }

@@ -1,5 +1,5 @@
 /** Signs in with a token. */
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState, type FormEvent } from "react";
 import { signIn, signInFailure, takeLinkFailure } from "../../api/session";
 import { Button } from "../../components/Button";
@@ -12,8 +12,9 @@ export function LoginPage() {
   const [token, setToken] = useState("");
   const [linkFailure] = useState(takeLinkFailure);
   const next = safeNext(params.get("next"));
+  const queries = useQueryClient();
   const enter = useMutation({
-    mutationFn: signIn,
+    mutationFn: (wanted: string) => signIn(queries, wanted),
     onSuccess: () => navigate(next, { replace: true }),
   });
   useEffect(() => {

@@ -1,5 +1,5 @@
 /** Redeems the link that a server prints at its first start, and shows the owner's token once. */
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { redeem } from "../../api/session";
 import { Button } from "../../components/Button";
@@ -15,8 +15,9 @@ function codeInAddress(): string | null {
 
 export function SetupPage() {
   const [code] = useState(codeInAddress);
+  const queries = useQueryClient();
   const setUp = useMutation({
-    mutationFn: redeem,
+    mutationFn: (wanted: string) => redeem(queries, wanted),
     // The code stays in the address until it is used, so that a reload loses nothing.
     onSuccess: () => window.history.replaceState(null, "", "/setup"),
   });
