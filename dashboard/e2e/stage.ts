@@ -2,7 +2,6 @@
  * The pages with answers that a test chooses: the built files, the API's routes as data, and a stream
  * of events that the test sends. For states that a healthy demonstration never shows.
  */
-import { existsSync, readFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { resolve } from "node:path";
@@ -10,11 +9,11 @@ import type { Browser, Page } from "playwright-core";
 import { vi } from "vitest";
 import type { components } from "../src/api/schema";
 import { DEADLINE_MS, type View } from "./browser";
+import { sendFile } from "./files";
 
 type Schemas = components["schemas"];
 
 const DIST = resolve(import.meta.dirname, "../dist");
-const TYPES: Record<string, string> = { js: "text/javascript", css: "text/css", html: "text/html", svg: "image/svg+xml" };
 
 /** An answer, or a function that makes one, at once or later, of `{ url, body }`. */
 type Answer = unknown;
@@ -131,11 +130,7 @@ export async function stage(browser: Browser, view: View): Promise<Stage> {
   const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? "/", "http://stage");
     if (!url.pathname.startsWith("/api/v1")) {
-      const file = resolve(DIST, `.${url.pathname}`);
-      const path = /\.\w+$/.test(url.pathname) && existsSync(file) ? file : resolve(DIST, "index.html");
-      response.setHeader("Content-Type", TYPES[path.split(".").at(-1)!] ?? "text/plain");
-      response.setHeader("Content-Security-Policy", "default-src 'self'; img-src 'self' data:");
-      response.end(readFileSync(path));
+      sendFile(response, DIST, url.pathname, "index.html");
       return;
     }
     const path = url.pathname.slice("/api/v1".length);

@@ -47,11 +47,14 @@ function Inside({ path }: { path: string }) {
       <main id="main" tabIndex={-1} className={styles.main}>
         {!system.data ? (
           system.isError && (
-            <Problem
-              what="The server does not answer."
-              error={system.error}
-              onRetry={() => void system.refetch()}
-            />
+            <>
+              <h1 className="visually-hidden">EcoWatt</h1>
+              <Problem
+                what="The server does not answer."
+                error={system.error}
+                onRetry={() => void system.refetch()}
+              />
+            </>
           )
         ) : (
           <Boundary key={path}>

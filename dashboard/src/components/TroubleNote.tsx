@@ -3,16 +3,18 @@ import { useNow } from "../api/clock";
 import type { Device } from "../api/types";
 import { durationText } from "../lib/format";
 import { troubleWords } from "../lib/trouble";
-import { dayText, exactText, isoDate, minuteText } from "../lib/zone";
+import { dayText, exactText, isoDate, localTime, minuteText } from "../lib/zone";
 import styles from "./TroubleNote.module.css";
 
 /** A shorter time would only repeat that it has just happened. */
 const MINUTE_MS = 60_000;
 
-/** `14:19`, or `20 Jun 14:19` on another day. */
+/** `14:19`, or `20 Jun 14:19` on another day, or `20 Jun 2025` in another year. */
 function sinceText(at: number, now: number, zone: string): string {
-  const time = minuteText(at, zone);
-  return isoDate(at, zone) === isoDate(now, zone) ? time : `${dayText(at, zone)} ${time}`;
+  if (isoDate(at, zone) === isoDate(now, zone)) return minuteText(at, zone);
+  const { year } = localTime(at, zone);
+  if (year !== localTime(now, zone).year) return `${dayText(at, zone)} ${year}`;
+  return `${dayText(at, zone)} ${minuteText(at, zone)}`;
 }
 
 export function TroubleNote({ device, more }: { device: Device; more?: string | null }) {

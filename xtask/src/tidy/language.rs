@@ -34,6 +34,7 @@ const PLAIN: &[&str] = &[
     "crates/vfs/",
     "crates/wire/",
     "dashboard/e2e/",
+    "dashboard/gallery/",
     "dashboard/src/api/",
     "dashboard/src/components/",
     "dashboard/src/lib/",

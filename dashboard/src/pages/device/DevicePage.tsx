@@ -41,11 +41,14 @@ export function DevicePage({ id }: { id: string }) {
   }
   if (device.isError) {
     return (
-      <Problem
-        what={`The device ${id} could not be loaded.`}
-        error={device.error}
-        onRetry={() => void device.refetch()}
-      />
+      <>
+        <h1 className="visually-hidden">{id}</h1>
+        <Problem
+          what={`The device ${id} could not be loaded.`}
+          error={device.error}
+          onRetry={() => void device.refetch()}
+        />
+      </>
     );
   }
   return (

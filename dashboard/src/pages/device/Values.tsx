@@ -55,6 +55,7 @@ function Row({ point, profile, now, zone }: RowProps) {
   const fresh = freshness(point, now);
   const readAt = point.read_at ? Date.parse(point.read_at) : null;
   const triedAt = point.tried_at ? Date.parse(point.tried_at) : null;
+  const isText = Boolean(point.text) || isCode(point);
   return (
     <tr data-fresh={fresh} data-point={point.point}>
       <th scope="row" title={point.point}>
@@ -81,7 +82,7 @@ function Row({ point, profile, now, zone }: RowProps) {
           </span>
         )}
       </th>
-      <td className={styles.value}>
+      <td className={`${styles.value} ${isText ? styles.text : ""}`}>
         {point.value == null ? (
           <Absent why={`No good reading yet: ${qualityText(point.quality)}`} />
         ) : point.text ? (

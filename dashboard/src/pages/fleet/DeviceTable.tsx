@@ -80,10 +80,10 @@ function Row({ device }: { device: Device }) {
         <th scope="row">
           <Link to={address} className={styles.name}>
             {device.name}
-          </Link>
+          </Link>{" "}
           <span className={styles.id}>{device.id}</span>
         </th>
-        <td>{device.site.name}</td>
+        <td className={styles.long}>{device.site.name}</td>
         <td>
           <DeviceBadge state={device.state} />
         </td>
@@ -103,7 +103,7 @@ function Row({ device }: { device: Device }) {
         <td>
           <Age at={device.last_seen} zone={zone} why={NOT_SEEN} />
         </td>
-        <td className={styles.firmware}>{device.firmware ?? <Absent why={NO_FIRMWARE} />}</td>
+        <td className={`${styles.firmware} ${styles.long}`}>{device.firmware ?? <Absent why={NO_FIRMWARE} />}</td>
       </tr>
       {device.trouble && (
         <tr onClick={open} className={styles.trouble}>

@@ -28,7 +28,8 @@ function readStates(text: string | null): Set<DeviceState> {
 
 export function FleetPage() {
   const fleet = useFleet();
-  const isOwner = useSession().data?.role === "owner";
+  const role = useSession().data?.role;
+  const isOwner = role === "owner";
   const [isEnrolling, setEnrolling] = useState(false);
   useEffect(() => {
     document.title = "Fleet – EcoWatt";
@@ -55,7 +56,7 @@ export function FleetPage() {
       )}
       {fleet.data &&
         (fleet.data.devices.length === 0 ? (
-          <NoDevices onEnrol={() => setEnrolling(true)} />
+          <NoDevices onEnrol={role === undefined || isOwner ? () => setEnrolling(true) : null} />
         ) : (
           <Devices fleet={fleet.data} />
         ))}

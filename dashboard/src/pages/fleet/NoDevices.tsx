@@ -5,7 +5,16 @@ import { Copy } from "../../components/Copy";
 import { ownZone } from "../../lib/zone";
 import styles from "./NoDevices.module.css";
 
-export function NoDevices({ onEnrol }: { onEnrol: () => void }) {
+/** `onEnrol` is absent for those who may not add a device. */
+export function NoDevices({ onEnrol }: { onEnrol: (() => void) | null }) {
+  if (!onEnrol) {
+    return (
+      <section className={styles.empty}>
+        <h2>No devices yet</h2>
+        <p>Once an owner has added a device, it appears here by itself.</p>
+      </section>
+    );
+  }
   return (
     <section className={styles.empty}>
       <h2>No devices yet</h2>

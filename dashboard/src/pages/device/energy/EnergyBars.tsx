@@ -7,7 +7,8 @@ import { scale } from "./scale";
 import styles from "./EnergyBars.module.css";
 
 const HEIGHT = 280;
-const LEFT = 48;
+/** As wide as "60,000". */
+const LEFT = 56;
 const BOTTOM = 28;
 const TOP = 16;
 const MARK_EVERY_PX = 56;

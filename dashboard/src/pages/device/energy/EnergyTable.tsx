@@ -14,7 +14,7 @@ export function EnergyTable({ days, zone }: { days: Day[]; zone: string }) {
   return (
     <details className={styles.details}>
       <summary>Figures of {countText(days.length, "day")}</summary>
-      <div className={styles.scroll}>
+      <div className={styles.scroll} role="region" aria-label="Figures of each day" tabIndex={0}>
         <table>
           <thead>
             <tr>
