@@ -10,8 +10,8 @@
 use core::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
-use ecowatt_model::{COLUMNS_MAX, Mark, MonoMs, SourceNumber, StreamNumber};
-use ecowatt_profile::{Plan, Read, SleepTest};
+use ecowatt_model::{COLUMNS_MAX, CommandId, Mark, MonoMs, SourceNumber, StreamNumber};
+use ecowatt_profile::{Plan, Read, SleepTest, Table};
 use ecowatt_wire::{SourceState, SourceStatus};
 
 use crate::cycle::{Cycle, Unanswered};
@@ -88,6 +88,19 @@ pub(crate) struct Source {
     quarantine: Quarantine,
     requests: u32,
     failures: u32,
+    /// A read for a command; cleared by its outcome.
+    errand: Option<Errand>,
+}
+
+/// A read for a command, which is no part of a sample.
+#[derive(Debug, Clone, Copy)]
+struct Errand {
+    command: CommandId,
+    table: Table,
+    address: u16,
+    count: u16,
+    /// It is requested, and the shell has not answered.
+    is_asked: bool,
 }
 
 impl Source {
@@ -108,6 +121,7 @@ impl Source {
         quarantine: Quarantine::EMPTY,
         requests: 0,
         failures: 0,
+        errand: None,
     };
 
     /// Begins polling, from [`Source::IDLE`].
@@ -140,6 +154,17 @@ impl Source {
     /// Makes a group due again, whenever it was last read.
     pub(crate) fn read_again(&mut self, now: MonoMs, group: u8) {
         self.schedule.again(group, now);
+    }
+
+    /// Reads registers for a command, between two reads of a cycle.
+    pub(crate) fn run(&mut self, command: CommandId, read: &Read) {
+        let Read { table, address, count, .. } = *read;
+        self.errand = Some(Errand { command, table, address, count, is_asked: false });
+    }
+
+    /// The command whose read is under way and has an outcome.
+    pub(crate) fn take_errand(&mut self) -> Option<CommandId> {
+        self.errand.take_if(|errand| errand.is_asked).map(|errand| errand.command)
     }
 
     /// Polls at once what was given up, with its registers that could not be read.
@@ -181,9 +206,10 @@ impl Source {
     /// When [`Source::poll`] has something to do next, if no answer comes before.
     pub(crate) fn poll_at(&self) -> MonoMs {
         match &self.cycle {
-            None => self.schedule.next_cycle(),
+            _ if self.errand.is_some_and(|errand| errand.is_asked) => MonoMs(u64::MAX),
             Some(cycle) if cycle.is_waiting() => MonoMs(u64::MAX),
-            Some(_) => MonoMs(0),
+            None if self.errand.is_none() => self.schedule.next_cycle(),
+            None | Some(_) => MonoMs(0),
         }
     }
 
@@ -194,6 +220,13 @@ impl Source {
 
     /// The next read, if one is due and none is under way.
     pub(crate) fn poll(&mut self, now: MonoMs, wall: &Wall) -> Option<Read> {
+        if self.cycle.as_ref().is_none_or(|cycle| !cycle.is_waiting())
+            && let Some(errand) = &mut self.errand
+        {
+            let is_asked = core::mem::replace(&mut errand.is_asked, true);
+            let Errand { table, address, count, .. } = *errand;
+            return (!is_asked).then(|| Read::of_all(table, address, count, 0, 0));
+        }
         if self.cycle.is_none() {
             if now < self.schedule.next_cycle() {
                 return None;

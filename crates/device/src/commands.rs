@@ -15,7 +15,10 @@
 use core::num::NonZeroI64;
 
 use ecowatt_model::{CommandId, MonoMs, SourceNumber, UnixMs};
-use ecowatt_wire::{COMMANDS_MAX, Command, CommandFailure, CommandResult, CommandState};
+use ecowatt_profile::Table;
+use ecowatt_wire::{
+    ARGUMENTS_MAX, COMMANDS_MAX, Command, CommandFailure, CommandResult, CommandState,
+};
 use heapless::Vec;
 
 use crate::limits::WAITING_MAX;
@@ -36,9 +39,38 @@ pub(crate) enum Task {
     Restart,
     Reboot,
     FactoryReset,
+    /// Read registers of a source.
+    Read(Registers),
+}
+
+/// Registers that a command reads, at most [`REGISTERS_MAX`](ecowatt_wire::REGISTERS_MAX).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Registers {
+    pub(crate) source: SourceNumber,
+    pub(crate) table: Table,
+    pub(crate) address: u16,
+    pub(crate) count: u8,
 }
 
 impl Task {
+    /// Bytes that its result may have.
+    fn words_max(self) -> usize {
+        match self {
+            Self::Read(registers) => 2 * usize::from(registers.count),
+            Self::None
+            | Self::Upload
+            | Self::ClearFault(_)
+            | Self::Restart
+            | Self::Reboot
+            | Self::FactoryReset => 0,
+        }
+    }
+
+    /// Whether it talks to an inverter.
+    fn is_exchange(self) -> bool {
+        self.words_max() > 0
+    }
+
     fn ends_epoch(self) -> bool {
         self.code() != 0
     }
@@ -46,7 +78,7 @@ impl Task {
     /// What a start must know about it once it is begun.
     fn code(self) -> u8 {
         match self {
-            Self::None | Self::Upload | Self::ClearFault(_) => 0,
+            Self::None | Self::Upload | Self::ClearFault(_) | Self::Read(_) => 0,
             Self::Restart => 1,
             Self::Reboot => 2,
             Self::FactoryReset => 3,
@@ -107,6 +139,15 @@ struct Entry {
     is_durable: bool,
     is_begun: bool,
     report: Report,
+    /// The registers of its result, as a part of [`Commands::words`].
+    words: Part,
+}
+
+/// A part of the words of all results.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    from: u8,
+    len: u8,
 }
 
 impl Entry {
@@ -116,6 +157,10 @@ impl Entry {
 
     fn is_waiting(&self) -> bool {
         self.is_accepted() && !self.is_begun
+    }
+
+    fn is_exchanging(&self) -> bool {
+        self.is_accepted() && self.is_begun && self.task.is_exchange()
     }
 
     fn settle(&mut self, outcome: Outcome, at: Option<UnixMs>) {
@@ -133,6 +178,8 @@ pub(crate) struct Commands {
     window: u64,
     /// In the order in which they were accepted.
     entries: Vec<Entry, COMMANDS_MAX>,
+    /// Registers of results, high byte first. Emptied once the server has them all.
+    words: Vec<u8, ARGUMENTS_MAX>,
     /// An orderly end of the epoch is near: nothing is accepted or begun.
     is_closed: bool,
     /// The factory reset that the last epoch ended for, or was cut off in; cleared once it is done.
@@ -166,6 +213,7 @@ impl Commands {
             highest: 0,
             window: 0,
             entries: Vec::new(),
+            words: Vec::new(),
             is_closed: false,
             reset: None,
         })
@@ -182,7 +230,7 @@ impl Commands {
                     continue;
                 }
                 Task::Restart | Task::Reboot => entry.settle(Outcome::SUCCEEDED, at),
-                Task::None | Task::Upload | Task::ClearFault(_) => {
+                Task::None | Task::Upload | Task::ClearFault(_) | Task::Read(_) => {
                     entry.settle(Outcome::state(CommandState::Unknown), at);
                 }
             }
@@ -244,6 +292,7 @@ impl Commands {
             is_durable: false,
             is_begun: false,
             report: Report::Due,
+            words: Part::default(),
         };
         entry.settle(outcome, now);
         if !self.make_room() || self.entries.push(entry).is_err() {
@@ -290,11 +339,14 @@ impl Commands {
     /// Begins the next command whose time has come, one that ends the epoch after all others. That
     /// one must be noted in the slot first.
     pub(crate) fn begin(&mut self, now: UnixMs) -> Option<Begun> {
-        let is_due =
-            |e: &Entry| e.is_waiting() && e.is_durable && e.not_before <= now && now <= e.deadline;
         if self.is_closed {
             return None;
         }
+        self.free_words();
+        let is_due = |e: &Entry| {
+            let is_its_time = e.not_before <= now && now <= e.deadline;
+            e.is_waiting() && e.is_durable && is_its_time && !self.is_blocked(e.task)
+        };
         let is_next = |e: &Entry| is_due(e) && !e.task.ends_epoch();
         let next = self.entries.iter().position(is_next);
         let next = next.or_else(|| self.entries.iter().position(is_due))?;
@@ -302,6 +354,16 @@ impl Commands {
         entry.is_begun = true;
         entry.is_durable = !entry.task.ends_epoch();
         Some(Begun { id: entry.id, task: entry.task })
+    }
+
+    /// Whether a command has to wait for others: one at a time talks to an inverter, and only if
+    /// there is room for what it reads.
+    fn is_blocked(&self, task: Task) -> bool {
+        let is_busy = self.entries.iter().any(Entry::is_exchanging);
+        match task.is_exchange() {
+            true => is_busy || task.words_max() > self.words.capacity() - self.words.len(),
+            false => is_busy && task.ends_epoch(),
+        }
     }
 
     /// Whether a command is under way; then, whether the slot has that.
@@ -315,7 +377,8 @@ impl Commands {
         let waiting = self.entries.iter().filter(|entry| entry.is_waiting());
         let at = waiting.filter_map(|entry| {
             let late = UnixMs(entry.deadline.0.saturating_add(1));
-            let can_begin = entry.is_durable && !self.is_closed;
+            // What waits for others is looked at when an outcome or a reply comes.
+            let can_begin = entry.is_durable && !self.is_closed && !self.is_blocked(entry.task);
             wall.mono(if can_begin { entry.not_before.min(late) } else { late })
         });
         at.min()
@@ -327,6 +390,33 @@ impl Commands {
         let Some(entry) = self.entries.iter_mut().find(is_its) else { return false };
         entry.settle(outcome, at);
         true
+    }
+
+    /// Adds the registers that a command has read to its result. They are left out if there is no
+    /// room.
+    pub(crate) fn add_words(&mut self, id: CommandId, words: &[u16]) {
+        let from = self.words.len();
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else { return };
+        let has_room = words.len() * 2 <= self.words.capacity() - from;
+        for byte in words.iter().filter(|_| has_room).flat_map(|word| word.to_be_bytes()) {
+            let _ = self.words.push(byte);
+        }
+        let narrow = |len: usize| u8::try_from(len).unwrap_or(0);
+        entry.words = Part { from: narrow(from), len: narrow(self.words.len() - from) };
+    }
+
+    /// Forgets the registers of results once the server has them all.
+    fn free_words(&mut self) {
+        let is_held = |e: &Entry| e.words.len > 0 && e.report != Report::Done;
+        if !self.entries.iter().any(is_held) {
+            self.entries.iter_mut().for_each(|entry| entry.words = Part::default());
+            self.words.clear();
+        }
+    }
+
+    fn words(&self, part: Part) -> &[u8] {
+        let (from, len) = (usize::from(part.from), usize::from(part.len));
+        self.words.get(from..from + len).unwrap_or_default()
     }
 
     /// The outcome of a command that is held.
@@ -348,7 +438,7 @@ impl Commands {
             at: entry.at.map(|at| UnixMs(at.get())),
             failure: entry.outcome.failure,
             detail: entry.outcome.detail,
-            words: &[],
+            words: self.words(entry.words),
         })
     }
 
@@ -402,6 +492,7 @@ impl Commands {
             highest: u32::from_be_bytes(*highest),
             window: u64::from_be_bytes(*window.first_chunk()?),
             entries: entries.iter().map(Entry::parse).collect::<Option<_>>()?,
+            words: Vec::new(),
             is_closed: false,
             reset: None,
         })
@@ -457,6 +548,7 @@ impl Entry {
             is_durable: true,
             is_begun: true,
             report: Report::Due,
+            words: Part::default(),
         })
     }
 }

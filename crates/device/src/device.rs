@@ -361,8 +361,10 @@ where
     /// Takes the outcome of an [`Action::Read`].
     pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
         let events = &mut self.events;
-        if let Some(inverter) = find(self.inverters.as_mut(), source) {
-            inverter.source.handle(now, outcome, events);
+        let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
+        match inverter.source.take_errand() {
+            Some(command) => self.handle_errand(now, command, &outcome.result),
+            None => inverter.source.handle(now, outcome, events),
         }
     }
 

@@ -63,6 +63,26 @@ async fn a_restart_begins_one_epoch_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registers_are_read_over_modbus_while_samples_go_on() {
+    let (server, inverter) = start().await;
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("samples", || server.rows().len() >= 5).await;
+    let order = Order::ReadRegisters { function: 3, address: 0, count: 3 };
+    let read = execute(&server, Some(0), order).await;
+    assert_eq!((read.state, read.words), (CommandState::Succeeded, vec![0, 100, 0, 101, 0, 102]));
+    let order = Order::ReadRegisters { function: 3, address: 60_000, count: 30 };
+    let refused = execute(&server, Some(0), order).await;
+    assert_eq!((refused.failure, refused.detail), (CommandFailure::Exception, 2));
+    let order = Order::ReadRegisters { function: 3, address: 0, count: 1 };
+    assert_eq!(execute(&server, Some(1), order).await.failure, CommandFailure::NoSource);
+    let count = server.rows().len();
+    until("more samples", || server.rows().len() >= count + 5).await;
+    agent.stop().await;
+    assert_stored(&server.rows(), data.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_machine_restarts_if_the_owner_allows_it() {
     let (server, inverter) = start().await;
     let data = tempfile::tempdir().unwrap();

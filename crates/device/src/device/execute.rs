@@ -1,10 +1,12 @@
 //! Commands: taken from replies, accepted durably, then carried out.
 
-use ecowatt_model::{CommandId, MonoMs, UnixMs};
+use ecowatt_model::{CommandId, MonoMs, SourceNumber, UnixMs};
+use ecowatt_profile::{Read, Table};
 use ecowatt_wire::{Command, CommandFailure, Items, Order};
 
-use super::{Action, Device, Ending, Inverter, PendingEnd};
-use crate::commands::{Begun, Outcome, Receipt, Task};
+use super::{Action, Device, Ending, Inverter, PendingEnd, find};
+use crate::acquire::ReadResult;
+use crate::commands::{Begun, Outcome, Receipt, Registers, Task};
 use crate::event::Event;
 use crate::kept::Slot;
 
@@ -119,6 +121,13 @@ where
                     }
                 }
             }
+            Task::Read(Registers { source, table, address, count }) => {
+                if let Some(inverter) = find(self.inverters.as_mut(), source) {
+                    let read = Read::of_all(table, address, count.into(), 0, 0);
+                    inverter.source.run(begun.id, &read);
+                }
+                return None;
+            }
             // The start that follows resets.
             Task::Restart | Task::FactoryReset => return Some(Ending::Restart),
             Task::Reboot => return Some(Ending::Reboot),
@@ -135,22 +144,47 @@ where
             Order::Reboot if self.permissions.reboot => Ok(Task::Reboot),
             Order::FactoryReset => Ok(Task::FactoryReset),
             Order::ClearFault => match command.source {
-                Some(source)
-                    if !self.inverters.as_ref().iter().any(|i| i.source.number() == source) =>
-                {
-                    Err(CommandFailure::NoSource)
-                }
-                source => Ok(Task::ClearFault(source)),
+                Some(_) => self.source_of(command).map(|source| Task::ClearFault(Some(source))),
+                None => Ok(Task::ClearFault(None)),
             },
+            Order::ReadRegisters { function, address, count } => {
+                let source = self.source_of(command)?;
+                let table = if function == 3 { Table::Holding } else { Table::Input };
+                Ok(Task::Read(Registers { source, table, address, count }))
+            }
             Order::Reboot
             | Order::Write { .. }
             | Order::WriteRegister { .. }
-            | Order::ReadRegisters { .. }
             | Order::LimitPower { .. }
             | Order::LimitPowerWatts { .. }
             | Order::Diagnose
             | Order::Other(_) => Err(CommandFailure::Unsupported),
         }
+    }
+
+    /// The inverter that a command is for.
+    fn source_of(&self, command: &Command<'_>) -> Result<SourceNumber, CommandFailure> {
+        let mut sources = self.inverters.as_ref().iter().map(|inverter| inverter.source.number());
+        let is_its = |source: &SourceNumber| Some(*source) == command.source;
+        sources.find(is_its).ok_or(CommandFailure::NoSource)
+    }
+
+    /// Takes the outcome of a read for a command.
+    pub(super) fn handle_errand(&mut self, now: MonoMs, id: CommandId, result: &ReadResult<'_>) {
+        let outcome = match result {
+            ReadResult::Words(words) => {
+                self.commands.add_words(id, words);
+                Outcome::SUCCEEDED
+            }
+            ReadResult::Exception(code) => {
+                let detail = u16::from(code.code());
+                Outcome { detail, ..Outcome::failed(CommandFailure::Exception) }
+            }
+            ReadResult::Timeout | ReadResult::Garbled | ReadResult::Unreachable => {
+                Outcome::failed(CommandFailure::NoAnswer)
+            }
+        };
+        self.end_command(now, id, outcome);
     }
 
     fn end_command(&mut self, now: MonoMs, id: CommandId, outcome: Outcome) {

@@ -172,6 +172,66 @@ fn a_number_that_comes_again_is_answered_and_not_executed() {
     );
 }
 
+#[test]
+fn registers_are_read_between_two_reads_of_a_sample() {
+    check(
+        "start
+         run 59990ms
+         show result read send
+         order read 5 2 @0
+         order read 100 30 @0
+         order read 200 3 @0
+         order read 0 1
+         run 2s
+         inverter exception 4
+         order read 5 2 @0
+         run 60s
+         inverter quiet
+         order read 5 2 @0
+         run 62s",
+        "60.000 read 0+8 ok
+         60.020 read 20+2 ok
+         61.024 send 2 batches, 0 layouts
+         61.044 send 0 batches, 0 layouts
+         61.044 result 1 Accepted at 61044
+         61.044 result 2 Accepted at 61044
+         61.044 result 3 Accepted at 61044
+         61.044 result 4 Failed NoSource 0 at 61044
+         61.064 read 5+2 ok
+         61.084 send 0 batches, 0 layouts
+         61.084 result 1 Succeeded at 61084 [03, ed, 03, ee]
+         61.104 read 100+30 ok
+         61.124 send 0 batches, 0 layouts
+         61.124 result 2 Succeeded at 61124 [04, 4c, 04, 4d, 04, 4e, 04, 4f, 04, 50, 04, 51, 04, 52, 04, 53, 04, 54, 04, 55, 04, 56, 04, 57, 04, 58, 04, 59, 04, 5a, 04, 5b, 04, 5c, 04, 5d, 04, 5e, 04, 5f, 04, 60, 04, 61, 04, 62, 04, 63, 04, 64, 04, 65, 04, 66, 04, 67, 04, 68, 04, 69]
+         61.144 read 200+3 ok
+         61.164 send 0 batches, 0 layouts
+         61.164 result 3 Succeeded at 61164 [04, b0, 04, b1, 04, b2]
+         65.000 read 0+8 exception 4
+         70.000 read 0+8 exception 4
+         75.000 read 0+8 exception 4
+         85.000 read 0+8 exception 4
+         95.000 read 0+8 exception 4
+         105.000 read 0+8 exception 4
+         120.000 read 0+8 exception 4
+         120.020 read 20+2 exception 4
+         121.024 send 1 batches, 0 layouts
+         121.044 send 0 batches, 0 layouts
+         121.044 result 5 Accepted at 121044
+         121.064 read 5+2 exception 4
+         121.084 send 0 batches, 0 layouts
+         121.084 result 5 Failed Exception 4 at 121084
+         135.000 read 0+8 timeout 1s
+         155.000 read 20+2 timeout 1s
+         175.000 read 0+8 timeout 1s
+         181.024 send 1 batches, 0 layouts
+         181.044 send 0 batches, 0 layouts
+         181.044 result 6 Accepted at 181044
+         181.064 read 5+2 timeout 1s
+         182.064 send 0 batches, 0 layouts
+         182.064 result 6 Failed NoAnswer 0 at 182064",
+    );
+}
+
 const LIFE: &str = "
     want upload_interval=30000
     start
@@ -183,7 +243,7 @@ const LIFE: &str = "
     order clear after=20
     run 40s
     server deaf
-    order clear
+    order read 3 2 @0
     order reboot by=300
     run 50s
     server well

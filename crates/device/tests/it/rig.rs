@@ -11,7 +11,7 @@
 //!   once it has sent settings; `server restored` once forgets what was reported
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
-//! - `order KIND [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
+//! - `order KIND [ADDRESS COUNT] [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
 //!   not to be begun earlier or later than this from here on (default: a minute), and is sent until
 //!   its state is reported or its time is over; `order again NUMBER` sends one again
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
@@ -349,6 +349,11 @@ impl Rig {
             "reboot" => Order::Reboot,
             "clear" => Order::ClearFault,
             "reset" => Order::FactoryReset,
+            "read" => {
+                let mut number = || words.next().unwrap().parse::<u16>().unwrap();
+                let (address, count) = (number(), u8::try_from(number()).unwrap());
+                Order::ReadRegisters { function: 3, address, count }
+            }
             other => Order::Other(other.parse().unwrap()),
         };
         let (mut source, mut not_before, mut deadline) = (None, None, 60);
