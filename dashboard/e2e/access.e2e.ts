@@ -1,4 +1,4 @@
-/** Log-in, log-out and revoked access; a device from its claim code to its first reading. */
+/** Signing in and out, and revoked access; a device from its claim code to its first reading. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ async function makeToken(page: Page, name: string, allows: string): Promise<stri
   await page.getByRole("button", { name: "New token" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Name").fill(name);
-  await dialog.getByLabel("Allows").selectOption({ label: allows });
+  await dialog.getByLabel("Role").selectOption({ label: allows });
   await dialog.getByLabel("Valid for").selectOption({ label: "30 days" });
   await dialog.getByRole("button", { name: "Create token" }).click();
   const secret = await dialog.getByLabel("Token").innerText();
@@ -211,7 +211,7 @@ describe("a claim code", () => {
       const key = panel(page, "Key");
       const question = page.getByRole("dialog");
       await key.getByRole("button", { name: "Revoke key" }).click();
-      await question.getByText("sends what it kept once it is enrolled again").waitFor();
+      await question.getByText("sends the stored samples once it is enrolled again").waitFor();
       await question.getByRole("button", { name: "Cancel" }).click();
       await key.getByRole("button", { name: "Revoke key" }).click();
       await question.getByRole("button", { name: "Revoke key" }).click();

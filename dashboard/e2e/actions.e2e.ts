@@ -191,7 +191,7 @@ it("g f goes to the fleet", () =>
     await page.getByRole("heading", { name: "Fleet" }).waitFor();
   }));
 
-it("without a session a page leads to the log-in and, once in, back to itself", () =>
+it("without a session a page leads to the sign-in page and, once in, back to itself", () =>
   during(visit(browser, DESK), async ({ page }) => {
     await page.goto(`${device}?tab=energy`);
     await page.getByLabel("Token").fill("not-a-token");
@@ -203,9 +203,9 @@ it("without a session a page leads to the log-in and, once in, back to itself", 
     expect(new URL(page.url()).pathname).toBe(device);
   }));
 
-it("after log-out nothing is shown", () =>
+it("after signing out nothing is shown", () =>
   during(signedIn(browser, PHONE), async ({ page, context }) => {
-    await page.getByRole("button", { name: "Log out" }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByLabel("Token").waitFor();
     await page.goto("/");
     await page.getByLabel("Token").waitFor();

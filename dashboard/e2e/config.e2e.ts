@@ -120,7 +120,7 @@ describe("the configuration of a device", () => {
       ]);
       send("config", { device: "dev-1" });
       await row(page, "upload_interval").getByText("In use", { exact: true }).nth(1).waitFor();
-      expect(await page.getByTestId("config-standing").innerText()).toContain("Generation 4 was applied by the device");
+      expect(await page.getByTestId("config-standing").innerText()).toContain("The device applied generation 4");
     }),
   );
 
@@ -133,7 +133,7 @@ describe("the configuration of a device", () => {
       expect(await page.getByLabel("Upload interval").inputValue()).toBe("1h");
       answers[`PATCH ${PATH}`] = new Refusal(409, "config_changed", "the configuration has generation 4");
       await page.getByRole("button", { name: "Save" }).click();
-      await page.getByText("Not saved: the settings were changed meanwhile.").waitFor();
+      await page.getByText("Not saved: the settings have been changed in the meantime.").waitFor();
       await page.getByRole("button", { name: "Discard" }).click();
       expect(await page.getByLabel("Upload interval").inputValue()).toBe("30s");
     }));

@@ -43,7 +43,7 @@ it.each(["/", device, `${device}?tab=energy`, `${device}?tab=diagnostics`, `${de
   },
 );
 
-it("so is everything in a phone's sheets and on the log-in page", async () => {
+it("so is everything in a phone's sheets and on the sign-in page", async () => {
   const { page, context } = await signedIn(browser, PHONE);
   try {
     await page.goto(device);

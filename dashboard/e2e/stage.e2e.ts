@@ -207,6 +207,7 @@ describe("the chart", () => {
       oneDevice(stage, day({ without: (at) => at >= DAWN + 120 * MINUTE && at < DAWN + 240 * MINUTE }));
       await page.goto(`/devices/dev-1?from=${iso(DAWN)}&to=${iso(NOW)}`);
       await page.getByTestId("gap-key").waitFor();
+      await page.locator(".uplot canvas").first().waitFor();
       const lights = await page.evaluate(() => {
         const canvas = document.querySelector<HTMLCanvasElement>(".uplot canvas")!;
         const over = document.querySelector<HTMLElement>(".u-over")!;

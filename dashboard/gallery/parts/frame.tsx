@@ -1,4 +1,4 @@
-/** What frames every page: the bar at the top, the notices, the log-in pages. */
+/** What frames every page: the bar at the top, the notices, the sign-in pages. */
 import { App } from "../../src/App";
 import { Banner } from "../../src/components/Banner";
 import { Entry } from "../../src/components/Entry";
@@ -29,10 +29,10 @@ export const FRAME: Part[] = [
       ...casesFor(SESSIONS, (role) => <><Header session={SESSIONS[role]} />{BELOW}</>),
       { name: "not signed in", show: <><Header session={undefined} />{BELOW}</> },
       {
-        name: "log-out failed",
+        name: "sign-out failed",
         show: <><Header session={SESSIONS.owner} />{BELOW}</>,
         answers: { "DELETE /session": OUT_OF_ORDER },
-        act: () => press("Log out"),
+        act: () => press("Sign out"),
       },
       { name: "keyboard", show: <><Header session={SESSIONS.owner} />{BELOW}</>, act: async () => {
         window.dispatchEvent(new Event("ecowatt-help"));

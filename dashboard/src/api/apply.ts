@@ -6,7 +6,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import type { Tail } from "../lib/series";
 import { listen } from "./live";
-import { withChange, withDetailChange, withSample, words } from "./merge";
+import { textCount, withChange, withDetailChange, withSample } from "./merge";
 import type { Fleet } from "./queries";
 import type { DeviceChanged, DeviceDetail, LiveSample } from "./types";
 
@@ -16,8 +16,8 @@ const RECENT_MAX = 5_000;
 const REFETCH_AFTER_MS = 1_500;
 /** The queries that events bring up to date. */
 const LIVE = [{ queryKey: ["fleet"] }, { queryKey: ["device"] }];
-/** Queries that an event makes stale without bringing the change. */
-const TOLD = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }, { queryKey: ["commands"] }];
+/** Queries that an event makes stale: it does not carry the change itself. */
+const STALE = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }, { queryKey: ["commands"] }];
 
 const recent = new Map<string, Tail[]>();
 const watchers = new Set<() => void>();
@@ -66,7 +66,7 @@ export function applyEvents(queries: QueryClient): () => void {
 
   const apply = () => {
     timer = undefined;
-    // An answer on its way may be older than these events and would take their place: they wait.
+    // A pending response may be older than these events and would overwrite them, so they wait.
     if (LIVE.some((live) => queries.isFetching(live) > 0)) return soon();
     const fleet = queries.getQueryData<Fleet>(["fleet"]);
     if (fleet && changes.size > 0) {
@@ -91,7 +91,7 @@ export function applyEvents(queries: QueryClient): () => void {
         if (change && change.state !== detail.state) refetchSoon();
         const changed = change ? withDetailChange(detail, change) : detail;
         const sampled = (samples.get(id) ?? []).reduce(withSample, changed);
-        if (words(sampled) !== words(detail)) refetchSoon();
+        if (textCount(sampled) !== textCount(detail)) refetchSoon();
         return sampled;
       });
     }
@@ -116,7 +116,7 @@ export function applyEvents(queries: QueryClient): () => void {
     },
     opened() {
       refetchNow();
-      for (const told of TOLD) void queries.invalidateQueries(told);
+      for (const stale of STALE) void queries.invalidateQueries(stale);
     },
     config({ device }) {
       void queries.invalidateQueries({ queryKey: ["config", device] });

@@ -112,7 +112,7 @@ export function follow(device: string | null): void {
   open();
 }
 
-/** Ends the stream, as at log-out. */
+/** Ends the stream, as when signing out. */
 export function unfollow(): void {
   scope = undefined;
   downSince = null;

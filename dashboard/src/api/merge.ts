@@ -59,7 +59,7 @@ export function withSample(detail: DeviceDetail, sample: LiveSample): DeviceDeta
 }
 
 /** Number of points with a text; a changed code has no text until it is fetched. */
-export function words(detail: DeviceDetail): number {
+export function textCount(detail: DeviceDetail): number {
   return detail.inverters.reduce(
     (count, { points }) => count + points.filter(({ text }) => text != null).length,
     0,

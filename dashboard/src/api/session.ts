@@ -1,4 +1,4 @@
-/** Log-in and log-out. A token is exchanged for a cookie that scripts cannot read, and dropped. */
+/** Signing in and out. A token is exchanged for a cookie that scripts cannot read, and dropped. */
 import type { QueryClient } from "@tanstack/react-query";
 import { navigate } from "../lib/route";
 import { ApiError, post, remove } from "./client";
@@ -29,7 +29,7 @@ export async function signOut(queries: QueryClient, leave: () => void): Promise<
   queries.clear();
 }
 
-/** Goes to the log-in page, and from there back to where the session ended. */
+/** Goes to the sign-in page, which leads back to where the session ended. */
 export function askToSignIn(): void {
   const { pathname, search } = window.location;
   if (pathname === "/login" || pathname === "/setup") return;

@@ -42,7 +42,7 @@ function Question({ action, children, typed, onConfirm, onClose }: Omit<Props, "
       {typed !== undefined && (
         <label>
           <span>
-            Type <strong>{typed}</strong> to go on
+            Type <strong>{typed}</strong> to continue
           </span>
           <input value={text} autoFocus spellCheck={false} onChange={(event) => setText(event.target.value)} />
         </label>

@@ -1,4 +1,4 @@
-/** Frame of the log-in and set-up pages. */
+/** Frame of the sign-in and set-up pages. */
 import type { ReactNode } from "react";
 import { ThemeSwitch } from "./Header";
 import { Mark } from "./Mark";

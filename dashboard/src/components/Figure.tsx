@@ -27,7 +27,7 @@ export function Power({ watts, count = 1, title, why }: PowerProps) {
   if (watts == null) return <Absent why={why} />;
   const drawn = standby(watts, count);
   if (drawn === null) return <Figure amount={power(watts)} title={title} />;
-  const means = `No power is fed in; ${amountText(power(drawn))} are drawn in standby`;
+  const means = `No power is fed in; ${amountText(power(drawn))} drawn in standby`;
   return (
     <span title={title ? `${means}. ${title}` : means}>
       <Figure amount={power(0)} />{" "}

@@ -1,4 +1,4 @@
-/** The bar at the top: location, live state, theme and session. */
+/** The bar at the top: pages, live state, theme and session. */
 import { useQueryClient } from "@tanstack/react-query";
 import { KeyRound, LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
@@ -105,15 +105,15 @@ export function Header({ session }: { session: Session | undefined }) {
           <ThemeSwitch />
           {isRefused && (
             <span role="alert" className={styles.refused}>
-              Not logged out
+              Sign-out failed
             </span>
           )}
           {session && (
             <button
               type="button"
               className={styles.icon}
-              title={`Signed in with the token “${session.token_name}” (${session.role}). Click to log out.`}
-              aria-label="Log out"
+              title={`Signed in with the token “${session.token_name}” (${session.role}). Click to sign out.`}
+              aria-label="Sign out"
               onClick={() => void leave()}
             >
               <LogOut size={18} aria-hidden />

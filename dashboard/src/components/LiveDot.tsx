@@ -2,7 +2,7 @@
 import { useLiveStatus } from "../api/live";
 import styles from "./LiveDot.module.css";
 
-const WORDS = {
+const LABELS = {
   connecting: { label: "Connecting", title: "Opening the stream of changes" },
   live: { label: "Live", title: "Changes appear as the server stores them" },
   down: { label: "Not live", title: "The stream of changes is interrupted" },
@@ -10,7 +10,7 @@ const WORDS = {
 
 export function LiveDot() {
   const status = useLiveStatus();
-  const { label, title } = WORDS[status.kind];
+  const { label, title } = LABELS[status.kind];
   return (
     <span className={styles.live} data-kind={status.kind} title={title} data-testid="live">
       <span className={styles.dot} aria-hidden="true" />

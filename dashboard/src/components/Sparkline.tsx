@@ -43,20 +43,20 @@ function closed(run: { x: number; y: number }[]): string {
   return `${path(run)}L${last.x.toFixed(1)} ${HEIGHT}L${first.x.toFixed(1)} ${HEIGHT}Z`;
 }
 
-function words(spark: Spark, zone: string): string {
+function description(spark: Spark, zone: string): string {
   const most = Math.max(...spark.power_w);
   const at = spark.offset_s[spark.power_w.indexOf(most)];
-  const peak = `Today's power, at most ${amountText(power(most))} in a quarter hour`;
+  const peak = `Today's power, peak ${amountText(power(most))} in a quarter hour`;
   if (!spark.from || at === undefined || most <= 0) return peak;
   return `${peak}, at ${minuteText(Date.parse(spark.from) + at * 1000, zone)}`;
 }
 
 export function Sparkline({ spark, zone }: { spark: Spark; zone: string }) {
   if (spark.power_w.length === 0) {
-    return <span className={styles.none}>no power measured today</span>;
+    return <span className={styles.none}>No power measured today</span>;
   }
   const lines = runs(spark);
-  const label = words(spark, zone);
+  const label = description(spark, zone);
   return (
     <svg
       className={styles.spark}

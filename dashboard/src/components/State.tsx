@@ -14,16 +14,17 @@ import {
 import type { DeviceState, InverterState } from "../api/types";
 import styles from "./State.module.css";
 
-interface Look {
+/** How a state is shown. */
+interface Sign {
   word: string;
   icon: LucideIcon;
   tone: DeviceState;
   means: string;
 }
 
-export const DEVICE_STATES: Record<DeviceState, Look> = {
+export const DEVICE_STATES: Record<DeviceState, Sign> = {
   producing: { word: "Producing", icon: Sun, tone: "producing", means: "At least one inverter feeds in" },
-  idle: { word: "Idle", icon: CirclePause, tone: "idle", means: "Inverters answer but make no power" },
+  idle: { word: "Idle", icon: CirclePause, tone: "idle", means: "Inverters answer but produce no power" },
   asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Inverters are asleep, as usual at night" },
   waiting: { word: "Waiting", icon: Hourglass, tone: "waiting", means: "Enrolled, nothing received yet" },
   faulty: {
@@ -43,7 +44,7 @@ export const DEVICE_STATES: Record<DeviceState, Look> = {
 /** Worst first. */
 export const STATES: DeviceState[] = ["faulty", "silent", "waiting", "producing", "idle", "asleep"];
 
-const INVERTER_STATES: Record<InverterState, Look> = {
+const INVERTER_STATES: Record<InverterState, Sign> = {
   unknown: { word: "Unknown", icon: CircleHelp, tone: "waiting", means: "Nothing is known yet" },
   online: { word: "Online", icon: Plug, tone: "producing", means: "The inverter answers" },
   asleep: { word: "Asleep", icon: Moon, tone: "asleep", means: "Stopped answering as inverters do at dusk" },
@@ -51,20 +52,20 @@ const INVERTER_STATES: Record<InverterState, Look> = {
   faulty: { word: "Faulty", icon: TriangleAlert, tone: "faulty", means: "Answers with errors or a fault" },
 };
 
-function Badge({ look }: { look: Look }) {
-  const Icon = look.icon;
+function Badge({ sign }: { sign: Sign }) {
+  const Icon = sign.icon;
   return (
-    <span className={styles.badge} data-tone={look.tone} title={look.means}>
+    <span className={styles.badge} data-tone={sign.tone} title={sign.means}>
       <Icon size={14} aria-hidden />
-      {look.word}
+      {sign.word}
     </span>
   );
 }
 
 export function DeviceBadge({ state }: { state: DeviceState }) {
-  return <Badge look={DEVICE_STATES[state]} />;
+  return <Badge sign={DEVICE_STATES[state]} />;
 }
 
 export function InverterBadge({ state }: { state: InverterState }) {
-  return <Badge look={INVERTER_STATES[state]} />;
+  return <Badge sign={INVERTER_STATES[state]} />;
 }

@@ -173,7 +173,7 @@ const QUALITY_WORDS: Record<string, string> = {
   timeout: "no answer in time",
   exception: "refused by the inverter",
   garbled: "answer garbled",
-  quarantined: "left out after failures",
+  quarantined: "skipped after failures",
   unreachable: "inverter unreachable",
   asleep: "inverter asleep",
   not_implemented: "not offered by the inverter",

@@ -1,4 +1,4 @@
-/** Access: tokens, the browsers signed in with them, and unused claim codes. */
+/** Tokens, the browsers signed in with them, and unused claim codes. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Plus } from "lucide-react";
 import { useEffect, useState, type ReactNode } from "react";
@@ -96,7 +96,7 @@ function Tokens() {
   return (
     <Panel
       title="Tokens"
-      what="A token is for signing in here, for the command line and for other programs."
+      what="Tokens sign in browsers, the command line and other programs."
       none="No tokens."
       query={tokens}
       action={
@@ -112,10 +112,10 @@ function Tokens() {
             <thead>
               <tr>
                 <th scope="col">Name</th>
-                <th scope="col">Allows</th>
+                <th scope="col">Role</th>
                 <th scope="col">Valid</th>
                 <th scope="col">Last used</th>
-                <th scope="col">Made</th>
+                <th scope="col">Created</th>
                 <th scope="col">
                   <span className="visually-hidden">Revoke</span>
                 </th>
@@ -128,7 +128,7 @@ function Tokens() {
                     {token.name}
                     {token.is_own && <span className={styles.own}>this session</span>}
                   </th>
-                  <td data-label="Allows" title={ROLES[token.role].means}>
+                  <td data-label="Role" title={ROLES[token.role].means}>
                     {ROLES[token.role].word}
                   </td>
                   <td data-label="Valid">
@@ -137,7 +137,7 @@ function Tokens() {
                   <td data-label="Last used">
                     <Age at={token.last_used} zone={ownZone()} why="Never used" />
                   </td>
-                  <td data-label="Made">
+                  <td data-label="Created">
                     <Age at={token.created} zone={ownZone()} why="" />
                   </td>
                   <td className={styles.act}>
@@ -235,7 +235,7 @@ function SessionRow({ session, onEnd }: { session: RunningSession; onEnd: () => 
         <Age at={session.created} zone={ownZone()} why="" />
       </td>
       <td data-label="Last used">
-        <Age at={session.last_used} zone={ownZone()} why="Not used since it was signed in" />
+        <Age at={session.last_used} zone={ownZone()} why="Not used since signing in" />
       </td>
       <td data-label="Valid">
         <Until at={session.expires} />
@@ -257,7 +257,7 @@ function Claims() {
   return (
     <Panel
       title="Claim codes"
-      what="Unused codes. An agent with one of them becomes that device."
+      what="Unused codes. An agent that starts with one becomes that device."
       none="No unused codes."
       query={claims}
     >
@@ -267,7 +267,7 @@ function Claims() {
             <tr>
               <th scope="col">Code</th>
               <th scope="col">Device</th>
-              <th scope="col">Made</th>
+              <th scope="col">Created</th>
               <th scope="col">Valid</th>
               <th scope="col">
                 <span className="visually-hidden">Revoke</span>
@@ -295,7 +295,7 @@ function ClaimRow({ claim, onEnd }: { claim: OpenClaim; onEnd: () => Promise<unk
       <td data-label="Device">
         <Link to={`/devices/${claim.device}`}>{claim.device_name || claim.device}</Link>
       </td>
-      <td data-label="Made">
+      <td data-label="Created">
         <Age at={claim.created} zone={ownZone()} why="" />
       </td>
       <td data-label="Valid">{claim.expires ? <Until at={claim.expires} /> : <Absent why="" />}</td>

@@ -69,7 +69,7 @@ function Make({ onClose }: { onClose: () => void }) {
         />
       </label>
       <label>
-        <span>Allows</span>
+        <span>Role</span>
         <select value={role} onChange={(event) => setRole(event.target.value as Role)}>
           {(Object.keys(ROLES) as Role[]).map((one) => (
             <option key={one} value={one}>

@@ -6,7 +6,7 @@ import styles from "./Access.module.css";
 
 export function Until({ at }: { at: string | null | undefined }) {
   const now = useNow();
-  if (!at) return <span>without end</span>;
+  if (!at) return <span>no expiry</span>;
   const left = Date.parse(at) - now;
   return (
     <time dateTime={at} title={exactText(Date.parse(at), ownZone())} className={left <= 0 ? styles.over : undefined}>

@@ -65,14 +65,14 @@ function Known({ device }: { device: DeviceDetail }) {
   const tab: Tab = TABS.find(({ name }) => name === params.get("tab"))?.name ?? "measurements";
   return (
     <>
-      <nav aria-label="Way back" className={styles.back}>
+      <nav aria-label="Breadcrumb" className={styles.back}>
         <Link to="/">Fleet</Link>
         <span aria-hidden="true">/</span>
         <span>{device.site.name}</span>
       </nav>
       <DeviceHead device={device} />
       <DeviceTrouble device={device} />
-      <nav aria-label="Parts of this page" className={styles.tabs}>
+      <nav aria-label="Sections" className={styles.tabs}>
         {TABS.map(({ name, label }) => (
           <button
             key={name}

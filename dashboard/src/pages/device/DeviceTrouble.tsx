@@ -10,10 +10,10 @@ import { RenewDialog } from "../enrol/RenewDialog";
 import styles from "./DeviceTrouble.module.css";
 
 /** Causes that a new claim code resolves. */
-const CURED_BY_A_CODE: Trouble["cause"][] = ["not_claimed", "nothing_received", "key_revoked"];
+const RESOLVED_BY_CODE: Trouble["cause"][] = ["not_claimed", "nothing_received", "key_revoked"];
 
 /** The state and the alarms that an inverter last reported, if there are any. */
-function words({ number, points, profile }: InverterSummary, isOnly: boolean): string[] {
+function reportOf({ number, points, profile }: InverterSummary, isOnly: boolean): string[] {
   const found = points.flatMap((point) => {
     if (point.quality !== "good" || point.value == null) return [];
     if (isCode(point) && point.value !== 0) return [`alarm ${codeText(point.point, point.value, profile)}`];
@@ -29,18 +29,18 @@ export function DeviceTrouble({ device }: { device: DeviceDetail }) {
   const [isRenewing, setRenewing] = useState(false);
   const isOwner = useSession().data?.role === "owner";
   const claims = useClaims(isOwner && trouble?.cause === "not_claimed");
-  const isCodeOver = claims.data !== undefined && !claims.data.some((claim) => claim.device === device.id);
+  const isCodeGone = claims.data !== undefined && !claims.data.some((claim) => claim.device === device.id);
   // The dialog outlives the trouble: its code is shown until it is copied.
   if (!trouble && !isRenewing) return null;
   const concerned =
     trouble?.cause === "inverter_faulty"
       ? inverters.filter(({ number }) => trouble.inverters.includes(number))
       : [];
-  const said = concerned.flatMap((inverter) => words(inverter, inverters.length === 1)).join(" ");
+  const reported = concerned.flatMap((inverter) => reportOf(inverter, inverters.length === 1)).join(" ");
   return (
     <div className={styles.trouble} data-tone={device.state}>
-      <TroubleNote device={device} more={trouble?.cause === "not_claimed" && isCodeOver ? "It can no longer be used." : said} />
-      {trouble && CURED_BY_A_CODE.includes(trouble.cause) && isOwner && (
+      <TroubleNote device={device} more={trouble?.cause === "not_claimed" && isCodeGone ? "It can no longer be used." : reported} />
+      {trouble && RESOLVED_BY_CODE.includes(trouble.cause) && isOwner && (
         <Button onClick={() => setRenewing(true)}>
           <KeyRound size={16} aria-hidden />
           New claim code

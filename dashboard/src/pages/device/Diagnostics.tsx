@@ -6,7 +6,6 @@ import { factName, factValue } from "./facts";
 import { NOT_SEEN } from "../fleet/reasons";
 import styles from "./Diagnostics.module.css";
 
-
 export function Diagnostics({ device }: { device: DeviceDetail }) {
   const { link } = device;
   const zone = device.site.time_zone;
@@ -28,7 +27,7 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
             {count(link.duplicates)}
           </Fact>
           <Fact name="Samples">{count(link.samples)}</Fact>
-          <Fact name="Received" title={`${count(link.bytes)} bytes of messages, transport headers aside`}>
+          <Fact name="Received" title={`${count(link.bytes)} bytes of messages, without transport headers`}>
             <Figure amount={bytes(link.bytes)} />
           </Fact>
           <Fact name="Per sample" title="Bytes received for each sample, envelopes included">
@@ -40,9 +39,9 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
           </Fact>
           <Fact name="Key generation">
             {count(link.key_generation)}
-            {link.key_revoked != null && ", revoked: to be enrolled again"}
+            {link.key_revoked != null && ", revoked; the device must be enrolled again"}
           </Fact>
-          <Fact name="Boot epoch" title="Counts the device's starts">
+          <Fact name="Boot epoch" title="Number of the device's starts">
             {link.boot_epoch != null ? count(link.boot_epoch) : <Absent why={NOT_SEEN} />}
           </Fact>
           <Fact name="Enrolled">

@@ -170,7 +170,7 @@ function SiteSettings({ site }: { site: Site }) {
             onChange={(event) => setZone(event.target.value)}
           />
           <span className={styles.hint}>
-            {isZone(zone.trim()) ? "Its days begin and end by this zone." : "Not a zone; write it like Europe/Berlin."}
+            {isZone(zone.trim()) ? "Days begin and end in this time zone." : "Not a time zone. Example: Europe/Berlin"}
           </span>
         </label>
         <Outcome saving={saving} />
@@ -252,8 +252,8 @@ function Key({ device }: { device: DeviceDetail }) {
       >
         <p>
           From now on messages of {device.name} are rejected
-          {device.power_w != null && `; it reports ${amountText(power(device.power_w))} now`}. It goes on measuring and
-          sends what it kept once it is enrolled again. Its unused claim code is revoked too.
+          {device.power_w != null && `; it reports ${amountText(power(device.power_w))} now`}. It keeps measuring and
+          sends the stored samples once it is enrolled again. Its unused claim code is revoked too.
         </p>
       </Confirm>
     </section>

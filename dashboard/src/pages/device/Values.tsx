@@ -55,7 +55,6 @@ function Row({ point, profile, now, zone }: RowProps) {
   const fresh = freshness(point, now);
   const readAt = point.read_at ? Date.parse(point.read_at) : null;
   const triedAt = point.tried_at ? Date.parse(point.tried_at) : null;
-  const isText = Boolean(point.text) || isCode(point);
   return (
     <tr data-fresh={fresh} data-point={point.point}>
       <th scope="row" title={point.point}>
@@ -82,13 +81,13 @@ function Row({ point, profile, now, zone }: RowProps) {
           </span>
         )}
       </th>
-      <td className={`${styles.value} ${isText ? styles.text : ""}`}>
+      <td className={styles.value}>
         {point.value == null ? (
           <Absent why={`No good reading yet: ${qualityText(point.quality)}`} />
         ) : point.text ? (
-          <span title={`Register value ${point.value}`}>{point.text.replaceAll("_", " ")}</span>
+          <span className={styles.text} title={`Register value ${point.value}`}>{point.text.replaceAll("_", " ")}</span>
         ) : isCode(point) ? (
-          <span title={`Register value ${point.value}`}>{codeText(point.point, point.value, profile)}</span>
+          <span className={styles.text} title={`Register value ${point.value}`}>{codeText(point.point, point.value, profile)}</span>
         ) : (
           <Figure
             amount={readable(point.value, point.unit, point.decimals)}

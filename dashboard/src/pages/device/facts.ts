@@ -15,8 +15,8 @@ const NAMES: Record<string, string> = {
 };
 
 const BOOT_REASONS: Record<string, string> = {
-  first: "the first",
-  clean: "after an orderly stop",
+  first: "first start",
+  clean: "after a clean stop",
   unclean: "after a cut",
   unknown: "for an unknown reason",
 };
@@ -24,7 +24,7 @@ const BOOT_REASONS: Record<string, string> = {
 const INVERTER_FACTS: Record<string, string> = {
   requests: "requests",
   failures: "failed requests",
-  quarantined: "registers left out",
+  quarantined: "registers skipped",
 };
 
 const UNITS = /_(bytes|ms|s)$/;

@@ -86,7 +86,7 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
         />
         {namesake && (
           <span className={styles.hint}>
-            {namesake.id} has that name already. For a new code of its own, see its page.
+            {namesake.id} has this name already. To create a new code for it, open its page.
           </span>
         )}
       </label>
@@ -107,7 +107,7 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
         </datalist>
       </label>
       {known ? (
-        <p className={styles.hint}>Days at {known.name} begin and end by {known.time_zone}.</p>
+        <p className={styles.hint}>Days at {known.name} begin and end in the time zone {known.time_zone}.</p>
       ) : (
         <label>
           <span>Time zone of the site</span>
@@ -119,7 +119,7 @@ function Form({ devices, choice, onChoice, isBusy, failure, onSubmit }: FormProp
             onChange={(event) => setZone(event.target.value)}
           />
           <span id={`${id}-zone`} className={styles.hint}>
-            {isZone(zone) ? "Its days begin and end by this zone." : "Not a zone; write it like Europe/Berlin."}
+            {isZone(zone) ? "Days begin and end in this time zone." : "Not a time zone. Example: Europe/Berlin"}
           </span>
         </label>
       )}

@@ -68,7 +68,7 @@ export function InverterFields({ choice, onChange }: Props) {
           />
           {isWrong && (
             <span id={`${id}-address`} className={styles.hint}>
-              Write it like {example}.
+              Example: {example}
             </span>
           )}
         </label>
@@ -77,7 +77,7 @@ export function InverterFields({ choice, onChange }: Props) {
           <input
             value={unit}
             inputMode="numeric"
-            placeholder="usual"
+            placeholder="default"
             aria-invalid={!isUnit(unit)}
             onChange={(event) => change({ unit: event.target.value.trim() })}
           />
@@ -111,7 +111,7 @@ export function InverterFields({ choice, onChange }: Props) {
           <span id={`${id}-server`} className={styles.hint}>
             {isServer(server)
               ? "Only a device on the server's own machine can reach this address."
-              : "Write it like http://192.0.2.1:8080. Agents speak http; their messages are sealed."}
+              : "Not an address of a server. Example: http://192.0.2.1:8080. Agents use plain HTTP; their messages are sealed."}
           </span>
         )}
       </label>

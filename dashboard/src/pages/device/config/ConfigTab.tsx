@@ -1,4 +1,4 @@
-/** What the device should use beside what it uses, the form that changes it, and its history. */
+/** Desired and reported settings, the form that changes them, and their history. */
 import { useConfig, useSession, useSettings } from "../../../api/queries";
 import type { DeviceConfig, DeviceDetail } from "../../../api/types";
 import { Age } from "../../../components/Figure";
@@ -48,13 +48,13 @@ function Standing({ config, zone }: { config: DeviceConfig; zone: string }) {
   } else if (pending) {
     text = <>Generation {generation} was saved {at(changed)}. The device gets it with the reply to its next message.</>;
   } else if (report?.state === "reverted") {
-    text = <>The device could not reach the server with generation {generation} and uses the previous settings, {at(report.received)}.</>;
+    text = <>The device could not reach the server with generation {generation} and returned to the previous settings {at(report.received)}.</>;
   } else if (report?.state === "trial") {
-    text = <>The device tries generation {generation}, {at(report.received)}. It keeps it once it has reached the server.</>;
+    text = <>The device started to try generation {generation} {at(report.received)}. It keeps it once it has reached the server.</>;
   } else if (isRefused) {
-    text = <>The device refused a part of generation {generation}, {at(report?.received)}.</>;
+    text = <>The device refused a part of generation {generation} {at(report?.received)}.</>;
   } else {
-    text = <>Generation {generation} was applied by the device, {at(report?.received)}.</>;
+    text = <>The device applied generation {generation} {at(report?.received)}.</>;
   }
   return (
     <p className={styles.standing} role="status" data-testid="config-standing" data-pending={pending}>

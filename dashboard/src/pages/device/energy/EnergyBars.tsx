@@ -13,7 +13,7 @@ const BOTTOM = 28;
 const TOP = 16;
 const MARK_EVERY_PX = 56;
 
-function words(day: Day): string {
+function description(day: Day): string {
   if (!day.measured) return `${day.label}: no readings`;
   const parts = [`${day.label}: ${amountText(energy(day.measured.energy_wh))}`];
   if (day.isToday) parts.push("so far");
@@ -92,7 +92,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
                     className={styles.target}
                     onPointerEnter={() => setHovered(place)}
                   >
-                    <title>{words(day)}</title>
+                    <title>{description(day)}</title>
                   </rect>
                 </g>
               );
@@ -101,7 +101,7 @@ export function EnergyBars({ days }: { days: Day[] }) {
         )}
       </div>
       <figcaption className={styles.caption}>
-        <span>{shown ? words(shown) : hasAny ? `${unit} per day` : "No energy was measured on these days."}</span>
+        <span>{shown ? description(shown) : hasAny ? `${unit} per day` : "No energy was measured on these days."}</span>
         {days.some((day) => day.gapMs !== 0) && (
           <span className={styles.key}>
             <svg width="10" height="8" aria-hidden="true">

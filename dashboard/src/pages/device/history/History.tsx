@@ -176,14 +176,14 @@ export function History({ device, inverter }: { device: DeviceDetail; inverter: 
           />
           {!hasRows && !telemetry.isFetching && (
             <p className={styles.empty}>
-              No readings between these times.
+              No readings in this range.
             </p>
           )}
         </div>
       )}
       <p className={styles.foot} data-testid="resolution" data-resolution={telemetry.data?.resolution}>
         {telemetry.data && resolutionText(telemetry.data.resolution)}
-        {telemetry.data?.truncated && " The range holds more than one answer can; only its beginning is drawn."}
+        {telemetry.data?.truncated && " The range is too long for one request; only its beginning is drawn."}
         {telemetry.data?.removed_before != null &&
           ` Before ${telemetry.data.removed_before.slice(0, 10)} (UTC) this detail is no longer kept.`}
         {telemetry.isError && followed && " The latest part could not be loaded."}

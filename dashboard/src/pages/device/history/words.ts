@@ -2,10 +2,10 @@
 import type { Resolution } from "../../../api/types";
 
 const WORDS: Record<Resolution, string> = {
-  raw: "Readings as they were taken.",
-  "1m": "Means of one minute; the band is from the least to the greatest reading.",
-  "15m": "Means of 15 minutes; the band is from the least to the greatest reading.",
-  "1d": "Means of a day; the band is from the least to the greatest reading.",
+  raw: "Single readings.",
+  "1m": "One-minute means; the band spans the lowest to the highest reading.",
+  "15m": "15-minute means; the band spans the lowest to the highest reading.",
+  "1d": "Daily means; the band spans the lowest to the highest reading.",
 };
 
 export function resolutionText(resolution: Resolution): string {
