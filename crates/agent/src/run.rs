@@ -116,13 +116,13 @@ pub async fn run_and_tell(
                 break;
             }
             Ended::Surveyed => {
-                for (source, watts) in epoch.take_rated() {
-                    let site = sites.iter_mut().find(|site| site.source == source);
-                    site.into_iter().for_each(|site| site.rated_w = Some(watts));
-                }
+                take_rated(&mut sites, &mut epoch);
                 carried = epoch.break_off().await?;
             }
-            Ended::Restarted => carried = epoch.restart().await?,
+            Ended::Restarted => {
+                take_rated(&mut sites, &mut epoch);
+                carried = epoch.restart().await?;
+            }
             Ended::Failed => return Err(RunError::Task),
         }
     }
@@ -229,6 +229,14 @@ async fn later_news(sites: &mut [Site], news: &mut mpsc::Receiver<News>) {
     }
     // No inverter needs a search.
     std::future::pending().await
+}
+
+/// Takes the rated powers that an epoch has learned.
+fn take_rated(sites: &mut [Site], epoch: &mut Epoch) {
+    for (source, watts) in epoch.take_rated() {
+        let site = sites.iter_mut().find(|site| site.source == source);
+        site.into_iter().for_each(|site| site.rated_w = Some(watts));
+    }
 }
 
 fn take_news(sites: &mut [Site], news: News) -> bool {

@@ -35,6 +35,10 @@ type Exchange = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LinkError>)> + 
 /// Longest wait for the last message of an orderly stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// Longest wait for the program that restarts the machine. One that takes longer is at it: the signal
+/// that stops the agent will come.
+const REBOOT_MAX: Duration = Duration::from_secs(10);
+
 /// Hint for the installer if samples do not fit the models that were found.
 const MOVED_HINT: &str = "its SunSpec models are not where they were: it is searched again";
 
@@ -348,7 +352,8 @@ impl Epoch {
         tracing::warn!(program, "restarting the machine, as a command from the server asks");
         let mut command = std::process::Command::new(program);
         command.args(arguments);
-        let status = tokio::task::spawn_blocking(move || command.status()).await;
+        let status = tokio::task::spawn_blocking(move || command.status());
+        let Ok(status) = tokio::time::timeout(REBOOT_MAX, status).await else { return Ok(()) };
         match status.map_err(|_| RunError::Task)? {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
