@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::Server;
+use crate::server::{Plant, Server};
 
 #[test]
 fn commands_are_sent_listed_shown_cancelled_and_counted() {
@@ -75,4 +75,31 @@ fn command_that_does_not_succeed_is_no_success() {
     assert_eq!(server.say_as("viewer", &["command", "list", "dev-1"]).code, Some(0));
     let said = server.say_as("viewer", &["command", "send", "dev-1", "upload"]);
     assert!(said.code == Some(1) && said.err.contains("forbidden"), "{said:?}");
+}
+
+#[test]
+fn running_device_executes_and_reads_back() {
+    let (server, plant) = (Server::start(), Plant::start());
+    let _agent = plant.agent(&server, &server.enrol("Roof", "Home"));
+    server.wait_for_more_samples("dev-1", 3);
+    let send = |command: &[&str]| {
+        let verb = ["command", "send", "dev-1", "--wait", "--timeout", "60s"];
+        server.json(&[&verb[..], command].concat())
+    };
+    let uploaded = send(&["upload"]);
+    assert_eq!(uploaded["state"], "succeeded");
+    let states: Vec<_> =
+        uploaded["transitions"].as_array().unwrap().iter().map(|step| &step["state"]).collect();
+    assert_eq!(states[..2], ["queued", "sent"]);
+    let read = send(&["read_register", "address=0", "count=2", "--inverter", "0"]);
+    assert_eq!(
+        (&read["state"], read["registers"].as_array().unwrap().len()),
+        (&json!("succeeded"), 2)
+    );
+    let epoch = || server.json(&["device", "show", "dev-1"])["link"]["boot_epoch"].clone();
+    let before = epoch();
+    assert_eq!(send(&["restart"])["state"], "succeeded");
+    assert_ne!(epoch(), before, "a new epoch has begun");
+    let figures = server.json(&["command", "stats", "dev-1"]);
+    assert_eq!((&figures["succeeded"], &figures["success_rate"]), (&json!(3), &json!(1.0)));
 }
