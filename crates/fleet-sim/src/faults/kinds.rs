@@ -1,4 +1,4 @@
-//! The kinds of faults, by the occasion at which they are drawn. [`super::table`] says what each of
+//! The kinds of faults, by the occasion at which they are drawn. [`super::table()`] says what each of
 //! them does and how likely it is.
 
 use ecowatt_inverter_sim::fault::Kind as LineFault;

@@ -108,21 +108,17 @@ impl Starts {
         self.0 != before
     }
 
-    /// Moves estimates back so that no epoch ends after the next one began.
+    /// Moves estimates back so that no epoch ends after the next one can have begun. Only a confirmed
+    /// start says when that was: a clock that was behind must not shift a clock that was right.
     fn limit_estimates(&mut self) {
-        let mut next: Option<i64> = None;
+        let mut latest: Option<i64> = None;
         for start in self.0.iter_mut().rev() {
-            if !start.is_confirmed
-                && let Some(next) = next
-                && start.last_ms() > next
-            {
-                start.unix_ms -= start.last_ms().saturating_sub(next);
+            if start.is_confirmed {
+                latest = Some(start.first_ms());
+            } else if let Some(latest) = &mut latest {
+                start.unix_ms -= start.last_ms().saturating_sub(*latest).max(0);
+                *latest = latest.saturating_sub(start.last_ms().saturating_sub(start.first_ms()));
             }
-            // An estimate without a confirmed start after it limits nothing.
-            next = match next {
-                None if !start.is_confirmed => None,
-                _ => Some(start.first_ms()),
-            };
         }
     }
 
@@ -190,6 +186,19 @@ mod tests {
         ];
         let starts = starts(&placed);
         assert_eq!(starts.of(BootEpoch(3)), estimated(NOON - 1_200_000));
+        assert_eq!(starts.of(BootEpoch(2)), estimated(NOON - 1_800_000));
+    }
+
+    #[test]
+    fn clock_that_was_behind_shifts_no_epoch_before_it() {
+        let right = estimated(NOON - 5 * HOUR);
+        let slow = estimated(NOON - 9 * HOUR);
+        let placed = [(2, right, 600_000), (3, slow, 1_200_000), (4, confirmed(NOON), 0)];
+        let starts = starts(&placed);
+        assert_eq!((starts.of(BootEpoch(2)), starts.of(BootEpoch(3))), (right, slow));
+        // The epoch between them took its time, whatever its clock showed.
+        let late = estimated(NOON - 900_000);
+        let starts = self::starts(&[(2, late, 600_000), placed[1], placed[2]]);
         assert_eq!(starts.of(BootEpoch(2)), estimated(NOON - 1_800_000));
     }
 
