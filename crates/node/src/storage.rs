@@ -269,7 +269,7 @@ impl<D: Areas + Clone> Storage<D> {
 
     /// Makes a sample durable.
     pub fn draft(&mut self, sample: &Sample<'_>) -> Result<(), StorageError> {
-        Ok(self.draft.append(sample)?)
+        Ok(self.draft.append(sample, self.spool.newest())?)
     }
 
     /// Makes a batch durable; the draft then forgets its samples.

@@ -7,7 +7,7 @@
 //! Once a batch is in the spool, the journal continues in another area, its next turn. That area
 //! begins with the mark, a record that names the batch, and with the samples that the batch does
 //! not contain; then the former turn is erased. The mark makes it known when the spool has lost its
-//! end. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
+//! end; that of the first turn names the newest batch of the spool for the same purpose. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
 //! and recovery skips them. Areas of earlier epochs stay until their samples are in batches of that
 //! epoch.
 //!
@@ -27,7 +27,7 @@ use ecowatt_model::{
 use super::areas::{Area, Areas, Fault, JournalName};
 use super::checksum::crc32;
 use super::media::{answers_elsewhere, read_around};
-use super::spool::Witness;
+use super::spool::{Witness, Written};
 use super::{grown, held};
 
 /// Maximum length of one journal in bytes. It holds several times the core's buffer of one source,
@@ -55,8 +55,8 @@ pub(super) fn samples_max(columns: usize) -> usize {
 
 const _: () = assert!(MARK_BYTES <= record_len(1) - HEAD_BYTES - END.len());
 
-/// Ordinal, sequence, samples.
-const MARK_BYTES: usize = 12;
+/// Ordinal, epoch, sequence, samples.
+const MARK_BYTES: usize = 16;
 const KIND_MARK: u8 = 1;
 const KIND_SAMPLE: u8 = 2;
 
@@ -159,8 +159,12 @@ impl<D: Areas> Draft<D> {
         self.epoch
     }
 
-    /// Makes a sample durable.
-    pub fn append(&mut self, sample: &Sample<'_>) -> Result<(), DraftError> {
+    /// Makes a sample durable. A journal that begins with it names the newest batch of the spool.
+    pub fn append(
+        &mut self,
+        sample: &Sample<'_>,
+        newest: Option<Written>,
+    ) -> Result<(), DraftError> {
         let source = sample.source;
         let place = match self.journals.iter().position(|journal| journal.name.source == source) {
             Some(place) => place,
@@ -193,10 +197,10 @@ impl<D: Areas> Draft<D> {
                 self.disk.erase(area).map_err(failed)?;
             }
         }
-        // Every journal begins with a mark; that of the first turn names no batch.
+        // Every journal begins with a mark.
         if journal.len == 0 {
-            let nothing = Emptied { ordinal: 0, sequence: Sequence(0), samples: 0 };
-            encode_mark(journal.name, nothing, &mut self.record);
+            let emptied = Emptied { ordinal: 0, written: newest.unwrap_or(Written::NONE) };
+            encode_mark(journal.name, emptied, &mut self.record);
         }
         encode(journal.name, sample, &mut self.record);
         let end = journal.len + u64::try_from(self.record.len()).unwrap_or(u64::MAX);
@@ -244,11 +248,8 @@ impl<D: Areas> Draft<D> {
             true => Vec::new(),
             false => self.read_journal(journal)?,
         };
-        let emptied = Emptied {
-            ordinal: witness.ordinal,
-            sequence: witness.id.sequence,
-            samples: witness.samples,
-        };
+        let Witness { ordinal, id, samples, .. } = witness;
+        let emptied = Emptied { ordinal, written: Written { id, samples } };
         let next = JournalName { turn: journal.name.turn.wrapping_add(1), ..journal.name };
         let mut records = core::mem::take(&mut self.record);
         records.clear();
@@ -330,10 +331,9 @@ impl<D: Areas> Draft<D> {
         let mut witnesses = Vec::new();
         for name in self.earlier()? {
             if let Some(emptied) = self.mark(name)
-                && emptied.sequence > Sequence(0)
+                && emptied.written.id.sequence > Sequence(0)
             {
-                let Emptied { ordinal, sequence, samples } = emptied;
-                let id = BatchId { epoch: name.epoch, sequence };
+                let Emptied { ordinal, written: Written { id, samples } } = emptied;
                 witnesses.push(Witness { source: name.source, ordinal, id, samples });
             }
         }
@@ -454,13 +454,12 @@ fn journals(areas: &[Area]) -> impl Iterator<Item = JournalName> {
     })
 }
 
-/// State of the spool when a journal was emptied: the last sample in a batch, that batch's
-/// sequence, and the samples in all batches.
+/// State of the spool when a journal was emptied or begun, and the last of its source's samples that
+/// was in a batch; 0 if none was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Emptied {
     ordinal: u32,
-    sequence: Sequence,
-    samples: u32,
+    written: Written,
 }
 
 /// `CRC-32 of name and all the rest (4, little endian) | kind (1) | body | end (2)`, where the body of
@@ -477,10 +476,11 @@ fn encode(name: JournalName, sample: &Sample<'_>, out: &mut Vec<u8>) {
     finish(name, at, out);
 }
 
-/// As [`encode`], with the body `ordinal (4) | sequence (4) | samples (4) | zeros`.
+/// As [`encode`], with the body `ordinal (4) | epoch (4) | sequence (4) | samples (4) | zeros`.
 fn encode_mark(name: JournalName, emptied: Emptied, out: &mut Vec<u8>) {
     let at = begin(KIND_MARK, out);
-    for number in [emptied.ordinal, emptied.sequence.0, emptied.samples] {
+    let Emptied { ordinal, written: Written { id, samples } } = emptied;
+    for number in [ordinal, id.epoch.0, id.sequence.0, samples] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.resize(at + record_len(name.columns.into()) - END.len(), 0);
@@ -563,14 +563,13 @@ fn body(record: &[u8], name: JournalName, kind: u8) -> Option<&[u8]> {
 
 fn parse_mark(bytes: &[u8], name: JournalName) -> Option<Emptied> {
     let body = body(bytes, name, KIND_MARK)?;
-    let (ordinal, body) = body.split_first_chunk::<4>()?;
-    let (sequence, body) = body.split_first_chunk::<4>()?;
-    let (samples, _) = body.split_first_chunk::<4>()?;
-    Some(Emptied {
-        ordinal: u32::from_le_bytes(*ordinal),
-        sequence: Sequence(u32::from_le_bytes(*sequence)),
-        samples: u32::from_le_bytes(*samples),
-    })
+    let (numbers, _) = body.split_first_chunk::<MARK_BYTES>()?;
+    let mut numbers = numbers
+        .chunks_exact(4)
+        .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    let (ordinal, epoch) = (numbers.next()?, BootEpoch(numbers.next()?));
+    let (sequence, samples) = (Sequence(numbers.next()?), numbers.next()?);
+    Some(Emptied { ordinal, written: Written { id: BatchId { epoch, sequence }, samples } })
 }
 
 fn parse_sample(record: &[u8], name: JournalName) -> Option<Drafted> {

@@ -83,6 +83,19 @@ impl Batch<&[u8]> {
     }
 }
 
+/// A batch that was appended, and the samples in all batches up to it; wraps around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    pub id: BatchId,
+    pub samples: u32,
+}
+
+impl Written {
+    /// No batch: their sequences begin with 1.
+    pub const NONE: Self =
+        Self { id: BatchId { epoch: BootEpoch(0), sequence: Sequence(0) }, samples: 0 };
+}
+
 /// The order in which batches are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -287,6 +300,11 @@ impl<D: Areas> Spool<D> {
             + grown::<Covered>(SOURCES_MAX)
             + grown::<Dropped>(RUNS_PER_SEGMENT_MAX)
             + grown::<StreamNumber>(STREAMS_MAX)
+    }
+
+    /// The newest batch that was appended, freed or not.
+    pub fn newest(&self) -> Option<Written> {
+        self.head.last.map(|id| Written { id, samples: self.head.samples })
     }
 
     /// The position after the newest batch.

@@ -243,3 +243,24 @@ fn a_recovered_batch_is_not_sent_while_its_journal_is_there() {
     assert_eq!(offer(&mut storage), [2, 2], "recovery is tried again before each message");
     assert_eq!(names(&disk, "draft").len(), 0);
 }
+
+/// No later batch shows what the end of the spool held when it rots; the next journal does.
+#[test]
+fn a_recovered_batch_that_rots_before_the_next_one_is_a_gap() {
+    let disk = TestDisk::default();
+    let mut storage = start(&disk, 1 << 20);
+    storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
+    (3..=5).for_each(|ordinal| sample(&mut storage, ordinal));
+    drop(storage);
+    let mut storage = start(&disk, 1 << 20);
+    let recovered: u16 = storage.take_recovered().iter().map(|batch| batch.rows).sum();
+    assert_eq!(recovered, 3);
+    sample(&mut storage, 1);
+    drop(storage);
+    let segment = names(&disk, "spool").pop().unwrap();
+    disk.flip(&segment, disk.contents(&segment).unwrap().len() - 4, 1);
+    let mut storage = start(&disk, 1 << 20);
+    let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+    let lost: u32 = offer.dropped.iter().map(|gap| gap.samples).sum();
+    assert_eq!(lost, 3, "{:?}", offer.dropped);
+}

@@ -20,6 +20,12 @@ impl<D: Areas> Spool<D> {
     /// Takes what a journal shows about the spool. If the spool knows less, the difference is lost.
     pub fn hear(&mut self, witness: Witness) {
         let Witness { source, ordinal, id, samples } = witness;
+        // A journal that was only begun knows of batches of other sources and epochs. Which of them
+        // is lost shows only if the spool has something left to compare with.
+        let is_begun_only = ordinal == 0;
+        if is_begun_only && self.head.last.is_none() {
+            return;
+        }
         if self.head.last.is_none_or(|last| last < id) {
             let mut survey = Survey::from(self.end());
             survey.break_off();
@@ -36,7 +42,9 @@ impl<D: Areas> Spool<D> {
             self.head.last = Some(id);
             self.head.samples = samples;
         }
-        self.head.cover(source, id.epoch, ordinal);
+        if !is_begun_only {
+            self.head.cover(source, id.epoch, ordinal);
+        }
     }
 
     /// Forgets acknowledged batches, given as intervals with both ends included.
