@@ -1,5 +1,4 @@
-//! What the texts of a configuration have in common, whoever reads them: files, the API and the
-//! command line.
+//! Reading configuration from text: files, the API and the command line.
 //!
 //! A TOML [`Document`] reports all of its [`Problem`]s at once, each with its key and line.
 //! Durations and sizes have one spelling.

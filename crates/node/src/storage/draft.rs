@@ -7,9 +7,9 @@
 //! Once a batch is in the spool, the journal continues in another area, its next turn. That area
 //! begins with the mark, a record that names the batch, and with the samples that the batch does
 //! not contain; then the former turn is erased. The mark makes it known when the spool has lost its
-//! end; that of the first turn names the newest batch of the spool for the same purpose. A cut before the mark is durable leaves samples whose ordinals the spool already covers,
-//! and recovery skips them. Areas of earlier epochs stay until their samples are in batches of that
-//! epoch.
+//! end; that of the first turn names the newest batch of the spool for the same purpose. A cut
+//! before the mark is durable leaves samples whose ordinals the spool already covers, and recovery
+//! skips them. Areas of earlier epochs stay until their samples are in batches of that epoch.
 //!
 //! A medium may lose all that the spool knows, and a power cut may bring an erased journal back.
 //! So a batch may be sent only once [`Draft::settle`] has succeeded after it: then no journal has
