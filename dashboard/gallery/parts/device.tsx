@@ -1,5 +1,5 @@
 /** A device's page. */
-import type { ConfigHistory, DeviceConfig, DeviceDetail, Setting, SettingState, SettingStatus } from "../../src/api/types";
+import type { Command, CommandArgument, CommandKind, CommandState, ConfigHistory, DeviceConfig, DeviceDetail, Setting, SettingState, SettingStatus } from "../../src/api/types";
 import { DeviceHead } from "../../src/pages/device/DeviceHead";
 import { DevicePage } from "../../src/pages/device/DevicePage";
 import { Values } from "../../src/pages/device/Values";
@@ -106,6 +106,52 @@ function configured(name: string, more: Answers, rest: Partial<Case> = {}): Case
   return { name, show: page, params: { tab: "configuration" }, answers: answers(detail(), { ...CONFIGURED, ...more }), ...rest };
 }
 
+const ARGUMENT: CommandArgument = { name: "", kind: "number", unit: "W", min: 0, max: 10_000_000, decimals: 0, choices: [], default: null };
+
+const KINDS: CommandKind[] = [
+  { name: "set_power", summary: "Limits the active power of an inverter.", scope: "inverter", arguments: [{ ...ARGUMENT, name: "watts" }], needs_expert: false },
+  { name: "reboot", summary: LONG_WORDS, scope: "device", arguments: [], needs_expert: false },
+];
+
+/** What each state brings with it. */
+const OUTCOMES: Record<CommandState, Partial<Command>> = {
+  queued: {},
+  sent: {},
+  accepted: { not_before: ago(-600_000) },
+  succeeded: { registers: [21_365, 28_243] },
+  failed: { failure: "exception", exception: 2 },
+  expired: {},
+  cancelled: {},
+  unknown: {},
+};
+
+function command(state: CommandState, more: Partial<Command> = {}): Command {
+  return {
+    id: "cmd-17",
+    device: "dev-1",
+    kind: "set_power",
+    inverter: 0,
+    arguments: { watts: "3000" },
+    priority: 5,
+    state,
+    since: ago(55_000),
+    created: ago(60_000),
+    by: "token 1 (set-up)",
+    not_before: null,
+    deadline: ago(-840_000),
+    failure: null,
+    exception: null,
+    registers: [],
+    ...OUTCOMES[state],
+    ...more,
+  };
+}
+
+function commanded(name: string, commands: Command[], more: Answers = {}, rest: Partial<Case> = {}): Case {
+  const known: Answers = { "GET /commands/kinds": { kinds: KINDS }, "GET /devices/{id}/commands": { commands } };
+  return { name, show: page, params: { tab: "commands" }, answers: answers(detail(), { ...known, ...more }), ...rest };
+}
+
 async function editInterval(): Promise<void> {
   await fill("Upload interval", "45s");
 }
@@ -208,6 +254,18 @@ export const DEVICE: Part[] = [
       configured("history failed", { "GET /devices/{id}/config/history": FAILED }),
       configured("a viewer's", { "GET /session": SESSIONS.viewer }),
       configured("failed", { "GET /devices/{id}/config": FAILED }),
+    ],
+  },
+  {
+    name: "CommandsTab",
+    layout: "panel",
+    cases: [
+      { name: "loading", show: page, answers: answers(detail()), params: { tab: "commands" } },
+      commanded("none sent", []),
+      ...(Object.keys(OUTCOMES) as CommandState[]).map((state) => commanded(state, [command(state)])),
+      commanded("long", [command("succeeded", { kind: "write", arguments: { [LONG]: "12345678" }, by: `token 2 (${LONG})`, registers: Array<number>(30).fill(65_535) })]),
+      commanded("a viewer's", [command("queued")], { "GET /session": SESSIONS.viewer }),
+      commanded("failed to load", [], { "GET /commands/kinds": FAILED, "GET /devices/{id}/commands": FAILED }),
     ],
   },
   {
