@@ -60,6 +60,11 @@ export function DevicePage({ id }: { id: string }) {
   );
 }
 
+/** On a phone the tabs are wider than the screen. */
+function showWhole(tab: HTMLButtonElement | null): void {
+  tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
 function Known({ device }: { device: DeviceDetail }) {
   const [params, change] = useParams();
   const tab: Tab = TABS.find(({ name }) => name === params.get("tab"))?.name ?? "measurements";
@@ -78,6 +83,7 @@ function Known({ device }: { device: DeviceDetail }) {
             key={name}
             type="button"
             aria-current={name === tab ? "page" : undefined}
+            ref={name === tab ? showWhole : undefined}
             onClick={() => change({ tab: name === "measurements" ? null : name })}
           >
             {label}
