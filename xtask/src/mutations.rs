@@ -92,7 +92,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result<()> {
 
 /// Checks that every promise of the simulation is broken by a mutation, and that no other is named.
 fn check_promises(root: &Root) -> Result<()> {
-    let file = "crates/fleet-sim/src/judges/violation.rs";
+    let file = "crates/fleet-sim/src/judges/promises.rs";
     let text =
         std::fs::read_to_string(root.join(file)).with_context(|| format!("reading {file}"))?;
     let (_, variants) = text.split_once("pub enum Invariant {").context("there is no Invariant")?;

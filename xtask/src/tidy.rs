@@ -1,6 +1,7 @@
 //! The mechanical half of ARCHITECTURE.md's rules, checked over the manifests and the sources.
 
 mod circles;
+mod decisions;
 mod language;
 
 use std::collections::BTreeSet;
@@ -102,6 +103,7 @@ pub(crate) fn check(root: &Root) -> Result<()> {
     let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
     compare_layers(&map, &mut faults);
     circles::check(root, &mut faults)?;
+    decisions::check(root, &mut faults)?;
     language::check(root, &mut faults)?;
     // A change that moves the place of a mutation fails here, before the mutations are tried.
     mutations::check_places(root, &mut faults)?;

@@ -2,18 +2,18 @@
 //!
 //! Inverters that share a bus share its task, so exchanges never overlap, and a command can only
 //! come between two of them. An answer to another request is never taken for the expected one:
-//! Modbus TCP numbers its exchanges, and [`guard`] decides which answers count on other buses.
+//! Modbus TCP numbers its exchanges, and [`answer_trust`] decides which answers count on other buses.
 //! Waits for answers and between frames are in real time, whatever the speed of the agent's own
 //! clock.
 
-mod guard;
+mod answer_trust;
 mod latency;
 mod line;
 
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_device::{ReadOutcome, ReadResult};
+use ecowatt_device::{CompletedRead, ReadResult};
 use ecowatt_modbus::{
     ExceptionCode, Framing, Progress, Request, Response, Transaction, TransactionError,
 };
@@ -21,7 +21,7 @@ use ecowatt_model::{MonoMs, SourceNumber};
 use ecowatt_profile::{Read, Table};
 use tokio::sync::mpsc;
 
-use self::guard::{FRAME_MIN, Guard};
+use self::answer_trust::{FRAME_MIN, Guard};
 pub use self::line::{Address, ParseAddressError, Serial};
 use self::line::{Line, OpenError};
 
@@ -92,7 +92,7 @@ impl Answer {
 
 impl Done {
     /// Converts the result for the device core.
-    pub(crate) fn outcome(&self) -> ReadOutcome<'_> {
+    pub(crate) fn outcome(&self) -> CompletedRead<'_> {
         let result = match &self.answer {
             Answer::Words(words) => ReadResult::Words(words),
             Answer::Exception(code) => ReadResult::Exception(*code),
@@ -100,7 +100,7 @@ impl Done {
             Answer::Garbled => ReadResult::Garbled,
             Answer::Unreachable => ReadResult::Unreachable,
         };
-        ReadOutcome { began: self.began, latency: self.latency, result }
+        CompletedRead { began: self.began, latency: self.latency, result }
     }
 }
 

@@ -17,7 +17,7 @@ use ecowatt_device::batch_bytes_max;
 use ecowatt_device::limits::CHECK_IN_MAX;
 use ecowatt_envelope::{ClaimCode, MESSAGE_MAX};
 use ecowatt_model::SOURCES_MAX;
-use ecowatt_node::storage::{Order, spool_bytes_min};
+use ecowatt_node::storage::{SendOrder, spool_bytes_min};
 use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
@@ -36,7 +36,7 @@ pub struct Config {
     /// Replaces the fastest interval of each profile.
     pub sample_interval: Option<Duration>,
     pub upload_interval: Duration,
-    pub order: Order,
+    pub order: SendOrder,
     pub message_bytes: usize,
     pub spool_bytes: u64,
     pub inverters: Vec<InverterConfig>,
@@ -160,8 +160,8 @@ impl Config {
                 check.duration("upload.interval", text, second, CHECK_IN_MAX)
             });
         let order = match file.upload.order.as_deref() {
-            None | Some("oldest-first") => Some(Order::OldestFirst),
-            Some("newest-first") => Some(Order::NewestFirst),
+            None | Some("oldest-first") => Some(SendOrder::BacklogOldestFirst),
+            Some("newest-first") => Some(SendOrder::BacklogNewestFirst),
             Some(_) => check.problem("upload.order", "must be oldest-first or newest-first"),
         };
         let message_max = u64::try_from(MESSAGE_MAX).unwrap_or(u64::MAX);
@@ -218,7 +218,7 @@ impl Config {
             claim: None,
             sample_interval: None,
             upload_interval: UPLOAD_INTERVAL,
-            order: Order::default(),
+            order: SendOrder::default(),
             message_bytes: usize::try_from(MESSAGE_BYTES).unwrap_or(MESSAGE_MAX),
             spool_bytes: SPOOL_BYTES,
             inverters,

@@ -13,9 +13,9 @@ use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::DeviceNumber;
 use ecowatt_node::storage::{Identity, Ledger, LedgerError, PendingEnrolment};
 
-use crate::folder::Folder;
+use crate::data_folder::Folder;
 use crate::link::Link;
-use crate::standing::{Teller, Trouble};
+use crate::server_contact::{ContactFailure, StatusLog};
 
 /// Why the agent has no identity and cannot get one.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub(crate) async fn enrol(
     ledger: &mut Ledger<Arc<Folder>>,
     claim: Option<&ClaimCode>,
     link: &mut Link,
-    teller: &mut Teller,
+    status_log: &mut StatusLog,
     clock: Clock,
 ) -> Result<(), EnrolError> {
     let claim = claim.ok_or(EnrolError::NoClaim)?;
@@ -85,11 +85,11 @@ pub(crate) async fn enrol(
                     tracing::info!(device = %grant.device, "enrolled");
                     return Ok(());
                 }
-                Err(error) => (Trouble::BadReply, error.into()),
+                Err(error) => (ContactFailure::BadReply, error.into()),
             },
-            Err(error) => (Trouble::of_claim(&error), error.into()),
+            Err(error) => (ContactFailure::of_claim(&error), error.into()),
         };
-        teller.not_enrolled(clock.mono(), held, trouble, &*failure);
+        status_log.not_enrolled(clock.mono(), held, trouble, &*failure);
         // A refused code stays refused, unless the server is being corrected.
         if trouble.remedy(held).is_some() {
             pause = RETRY_MAX;

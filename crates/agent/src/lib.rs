@@ -5,22 +5,22 @@
 
 mod bus;
 mod config;
+mod data_folder;
 mod enrol;
-mod folder;
 mod link;
 mod log_control;
-mod rated;
+mod model_search;
+mod rated_power;
 mod run;
 mod sample_log;
-mod standing;
-mod survey;
+mod server_contact;
 
 pub use bus::{Address, ParseAddressError, Serial};
 pub use config::{Config, ConfigError, InverterConfig, Permits};
+pub use data_folder::{Folder, FolderError};
 pub use ecowatt_device::LogLevel;
 pub use enrol::EnrolError;
-pub use folder::{Folder, FolderError};
 pub use link::{ParseServerUrlError, ServerUrl};
 pub use log_control::LogControl;
 pub use run::{RunError, run, run_and_tell};
-pub use standing::{Standing, Trouble};
+pub use server_contact::{ContactFailure, ServerContact};

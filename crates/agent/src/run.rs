@@ -14,17 +14,17 @@ use ecowatt_node::storage::{Areas, Ledger, LedgerError, StorageError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::epoch::{Carried, Ended, Epoch};
+use self::epoch::{Ended, Epoch, Handover};
 use crate::bus::{Address, Bus, Job, Pace};
 use crate::config::{Config, InverterConfig};
+use crate::data_folder::{Folder, FolderError};
 use crate::enrol::{EnrolError, enrol, is_enrolled};
-use crate::folder::{Folder, FolderError};
 use crate::link::Link;
 use crate::log_control::LogControl;
-use crate::rated;
+use crate::model_search::{self, News, Survey, Surveyor};
+use crate::rated_power;
 use crate::sample_log::SampleLog;
-use crate::standing::{Standing, Teller};
-use crate::survey::{self, News, Survey, Surveyor};
+use crate::server_contact::{ServerContact, StatusLog};
 
 /// Why the agent ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ pub async fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let (standing, _) = watch::channel(Standing::default());
+    let (standing, _) = watch::channel(ServerContact::default());
     run_and_tell(config, clock, standing, None, shutdown).await
 }
 
@@ -78,7 +78,7 @@ pub async fn run(
 pub async fn run_and_tell(
     config: Config,
     clock: Clock,
-    standing: watch::Sender<Standing>,
+    standing: watch::Sender<ServerContact>,
     log_control: Option<LogControl>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
@@ -86,11 +86,11 @@ pub async fn run_and_tell(
     let disk = Arc::new(Folder::open(&config.data)?);
     let mut ledger = Ledger::open(disk.clone())?;
     let mut link = Link::new(config.server.clone());
-    let mut teller = Teller::new(standing);
+    let mut status_log = StatusLog::new(standing);
     if !is_enrolled(&ledger, config.claim.as_ref()) {
         let claim = config.claim.as_ref();
         tokio::select! {
-            enrolled = enrol(&mut ledger, claim, &mut link, &mut teller, clock) => enrolled?,
+            enrolled = enrol(&mut ledger, claim, &mut link, &mut status_log, clock) => enrolled?,
             () = &mut shutdown => return Ok(()),
         }
     }
@@ -106,9 +106,9 @@ pub async fn run_and_tell(
     _ = tokio::time::timeout(FIRST_SURVEY_MAX, first_news(&mut sites, &mut news)) => {}
         () = &mut shutdown => return Ok(()),
     }
-    let mut carried = Carried { ledger, link, log, teller, log_control };
+    let mut handover = Handover { ledger, link, log, status_log, log_control };
     loop {
-        let mut epoch = Epoch::start(&config, clock, disk.clone(), &sites, carried)?;
+        let mut epoch = Epoch::start(&config, clock, disk.clone(), &sites, handover)?;
         let ended = epoch.run(&mut shutdown, later_news(&mut sites, &mut news)).await;
         match ended {
             Ended::Stopped => {
@@ -117,11 +117,11 @@ pub async fn run_and_tell(
             }
             Ended::Surveyed => {
                 take_rated(&mut sites, &mut epoch);
-                carried = epoch.break_off().await?;
+                handover = epoch.break_off().await?;
             }
             Ended::Restarted => {
                 take_rated(&mut sites, &mut epoch);
-                carried = epoch.restart().await?;
+                handover = epoch.restart().await?;
             }
             Ended::Failed => return Err(RunError::Task),
         }
@@ -174,10 +174,10 @@ fn connect<D: Areas + Clone>(
         };
         let needs_survey = inverter.profile.needs_discovery();
         // A stored list that the profile cannot use is ignored.
-        let is_of_use = |survey: &Survey| survey::compile(inverter, Some(survey)).is_ok();
-        let kept = if needs_survey { survey::recall(disk, source, inverter) } else { None };
+        let is_of_use = |survey: &Survey| model_search::compile(inverter, Some(survey)).is_ok();
+        let kept = if needs_survey { model_search::recall(disk, source, inverter) } else { None };
         let survey = kept.filter(is_of_use);
-        let rated_w = rated::recall(disk, source, inverter);
+        let rated_w = rated_power::recall(disk, source, inverter);
         let moved = Arc::default();
         sites.push(Site { source, bus, survey, needs_survey, rated_w, moved });
     }

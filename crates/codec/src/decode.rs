@@ -4,7 +4,7 @@ use ecowatt_model::{COLUMNS_MAX, Mark};
 
 use crate::header::{self, Header, TimeBase};
 use crate::range_coder::{self, EndError};
-use crate::state::{ColumnSet, State};
+use crate::state::{CodecMemory, ColumnSet};
 use crate::times::Times;
 
 /// Why bytes are not a valid batch.
@@ -37,7 +37,7 @@ pub struct Decoder<'a, const N: usize = COLUMNS_MAX> {
     has_unread: bool,
     times: Times,
     coder: range_coder::Decoder<'a>,
-    state: &'a mut State<N>,
+    state: &'a mut CodecMemory<N>,
 }
 
 impl<'a, const N: usize> Decoder<'a, N> {
@@ -45,7 +45,7 @@ impl<'a, const N: usize> Decoder<'a, N> {
     ///
     /// # Errors
     /// When the format is unknown, the state is too small, or the size cannot be an encoder's.
-    pub fn new(bytes: &'a [u8], state: &'a mut State<N>) -> Result<Self, DecodeError> {
+    pub fn new(bytes: &'a [u8], state: &'a mut CodecMemory<N>) -> Result<Self, DecodeError> {
         let (&first, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let header = Header::from_byte(first).ok_or(DecodeError::UnknownFormat(first >> 4))?;
         let mut coder = range_coder::Decoder::new(rest);

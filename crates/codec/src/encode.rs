@@ -4,12 +4,12 @@ use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 
 use crate::header::{self, Format, Header, TimeBase};
 use crate::range_coder::Encoder;
-use crate::state::{ColumnSet, PLAIN_MARK_BITS, PLAIN_WORD_BITS, State};
+use crate::state::{CodecMemory, ColumnSet, PLAIN_MARK_BITS, PLAIN_WORD_BITS};
 use crate::times::{Shape, Times};
 
 /// A batch that is read where it is kept. The encoder goes through it more than once and must get
 /// the same each time.
-pub trait Rows {
+pub trait BatchRows {
     fn base(&self) -> TimeBase;
 
     /// Cells per row.
@@ -35,7 +35,7 @@ pub struct Batch<'a> {
     pub marks: Option<&'a [Mark]>,
 }
 
-impl Rows for Batch<'_> {
+impl BatchRows for Batch<'_> {
     fn base(&self) -> TimeBase {
         self.base
     }
@@ -107,7 +107,7 @@ const ADAPTIVE_SLACK: usize = 8;
 /// When the parts of the batch do not fit each other, the state or `out`.
 pub fn encode<const N: usize>(
     batch: &Batch<'_>,
-    state: &mut State<N>,
+    state: &mut CodecMemory<N>,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
     let cells = batch.times.len() * batch.columns;
@@ -127,8 +127,8 @@ pub fn encode<const N: usize>(
 /// # Errors
 /// When the batch is too large, or does not fit the state or `out`.
 pub fn encode_rows<const N: usize>(
-    batch: &impl Rows,
-    state: &mut State<N>,
+    batch: &impl BatchRows,
+    state: &mut CodecMemory<N>,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
     let (rows, columns) = (batch.times().len(), batch.columns());
@@ -172,7 +172,7 @@ struct Census {
 }
 
 impl Census {
-    fn of(batch: &impl Rows) -> Self {
+    fn of(batch: &impl BatchRows) -> Self {
         let (mut words, mut once, mut repeated) = (0, ColumnSet::NONE, ColumnSet::NONE);
         let columns = batch.columns();
         for (at, (mark, _)) in batch.cells().enumerate() {
@@ -189,10 +189,10 @@ impl Census {
 
 /// Encodes the batch in one format; `None` if `out` is too small.
 fn write<const N: usize>(
-    batch: &impl Rows,
+    batch: &impl BatchRows,
     repeated: ColumnSet,
     header: Header,
-    state: &mut State<N>,
+    state: &mut CodecMemory<N>,
     out: &mut [u8],
 ) -> Option<usize> {
     let (first, rest) = out.split_first_mut()?;
@@ -228,7 +228,7 @@ mod tests {
         let shape = Shape::of(batch.base, batch.times);
         let mut header = Header { format: Format::Adaptive, shape, is_marked: false };
         change(&mut header);
-        let mut state: State<2> = State::new();
+        let mut state: CodecMemory<2> = CodecMemory::new();
         let mut out = [0; 100];
         let len = write(&batch, ColumnSet::first(2), header, &mut state, &mut out).unwrap();
         let mut decoder = Decoder::new(&out[..len], &mut state)?;

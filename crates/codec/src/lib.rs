@@ -50,7 +50,7 @@ mod words;
 pub use decode::{DecodeError, Decoder};
 pub use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 pub use encode::{
-    Batch, EncodeError, Rows, encode, encode_rows, encoded_len_max, encoded_len_max_of,
+    Batch, BatchRows, EncodeError, encode, encode_rows, encoded_len_max, encoded_len_max_of,
 };
 pub use header::{TimeBase, time_base};
-pub use state::State;
+pub use state::CodecMemory;

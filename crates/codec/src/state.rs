@@ -16,7 +16,7 @@ pub(crate) const PLAIN_WORD_BITS: u32 = u16::BITS;
 ///
 /// Nothing has to be kept between batches. For 10 columns it is smaller than 8 KiB.
 #[derive(Debug, Clone)]
-pub struct State<const N: usize = COLUMNS_MAX> {
+pub struct CodecMemory<const N: usize = COLUMNS_MAX> {
     marks: Marks,
     words: Words,
     column_marks: [ColumnMarks; COLUMNS_MAX],
@@ -55,7 +55,7 @@ impl ColumnSet {
     }
 }
 
-impl<const N: usize> State<N> {
+impl<const N: usize> CodecMemory<N> {
     /// Unused working memory. A constant, because it is large: what a function returns is on the
     /// stack first.
     pub const NEW: Self = Self {
@@ -129,7 +129,7 @@ impl<const N: usize> State<N> {
     }
 }
 
-impl<const N: usize> Default for State<N> {
+impl<const N: usize> Default for CodecMemory<N> {
     fn default() -> Self {
         Self::new()
     }

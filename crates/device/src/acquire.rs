@@ -16,13 +16,13 @@ use ecowatt_wire::{SourceState, SourceStatus};
 
 use crate::cycle::{Cycle, Unanswered};
 use crate::event::{Event, Events};
-use crate::lengths::Lengths;
+use crate::inverter_state::{CycleOutcome, InverterLink, Sleep};
 use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
-use crate::link_state::{CycleOutcome, LinkState, Sleep};
-use crate::mute::Mute;
 use crate::quarantine::{Quarantine, Verdict};
+use crate::read_length::Lengths;
 use crate::schedule::Schedule;
-use crate::wall::Wall;
+use crate::silent_reads::Mute;
+use crate::wall_clock::WallClock;
 
 /// One inverter to poll.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub enum ReadResult<'a> {
 
 /// A read as the shell carried it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadOutcome<'a> {
+pub struct CompletedRead<'a> {
     /// When the request was sent, after any wait for the bus.
     pub began: MonoMs,
     /// Time from request to answer; ignored unless there was an answer.
@@ -81,7 +81,7 @@ pub(crate) struct Source {
     /// The sample of the cycle; it stays until the next cycle begins.
     words: [u16; COLUMNS_MAX],
     marks: [Mark; COLUMNS_MAX],
-    link: LinkState,
+    link: InverterLink,
     unanswered: Unanswered,
     lengths: Lengths,
     mute: Mute,
@@ -114,7 +114,7 @@ impl Source {
         cycle: None,
         words: [0; COLUMNS_MAX],
         marks: [Mark::NotDue; COLUMNS_MAX],
-        link: LinkState::UNKNOWN,
+        link: InverterLink::UNKNOWN,
         unanswered: Unanswered::NONE,
         lengths: Lengths::new(),
         mute: Mute::NONE,
@@ -135,7 +135,7 @@ impl Source {
 
     /// Starts in the state of an inverter that had been asleep for so long when the epoch began.
     pub(crate) fn was_asleep(&mut self, asleep_for: Duration) {
-        self.link = LinkState::asleep(asleep_for);
+        self.link = InverterLink::asleep(asleep_for);
     }
 
     pub(crate) fn number(&self) -> SourceNumber {
@@ -185,8 +185,8 @@ impl Source {
     }
 
     /// Begins its cycles at another interval from here on; one under way ends as it is.
-    pub(crate) fn set_interval(&mut self, ms: u32, now: MonoMs, wall: &Wall) {
-        self.schedule.set_interval(ms, now, wall, !self.link.pause().is_zero());
+    pub(crate) fn set_interval(&mut self, ms: u32, now: MonoMs, wall_clock: &WallClock) {
+        self.schedule.set_interval(ms, now, wall_clock, !self.link.pause().is_zero());
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -214,12 +214,12 @@ impl Source {
     }
 
     /// Moves the next cycle to the grid of a clock that was stepped.
-    pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall) {
-        self.schedule.realign(now, wall, !self.link.pause().is_zero());
+    pub(crate) fn realign(&mut self, now: MonoMs, wall_clock: &WallClock) {
+        self.schedule.realign(now, wall_clock, !self.link.pause().is_zero());
     }
 
     /// The next read, if one is due and none is under way.
-    pub(crate) fn poll(&mut self, now: MonoMs, wall: &Wall) -> Option<Read> {
+    pub(crate) fn poll(&mut self, now: MonoMs, wall_clock: &WallClock) -> Option<Read> {
         if self.cycle.as_ref().is_none_or(|cycle| !cycle.is_waiting())
             && let Some(errand) = &mut self.errand
         {
@@ -231,7 +231,7 @@ impl Source {
             if now < self.schedule.next_cycle() {
                 return None;
             }
-            self.begin_cycle(now, wall);
+            self.begin_cycle(now, wall_clock);
         }
         let cycle = self.cycle.as_mut()?;
         if cycle.is_waiting() {
@@ -263,7 +263,7 @@ impl Source {
     }
 
     /// Takes the outcome of the read under way.
-    pub(crate) fn handle(&mut self, now: MonoMs, outcome: &ReadOutcome<'_>, events: &mut Events) {
+    pub(crate) fn handle(&mut self, now: MonoMs, outcome: &CompletedRead<'_>, events: &mut Events) {
         let Some(cycle) = self.cycle.as_mut() else { return };
         let Some(read) = cycle.take_asked(&self.plan) else { return };
         // A sample has the instant at which its first words were requested. Requests before that
@@ -338,7 +338,7 @@ impl Source {
     pub(crate) fn finish(
         &mut self,
         now: MonoMs,
-        wall: &Wall,
+        wall_clock: &WallClock,
         tolerance: Duration,
         events: &mut Events,
     ) -> Option<CycleSample<'_>> {
@@ -382,7 +382,7 @@ impl Source {
         if self.link.is_quietly_asleep() {
             self.marks[..columns].fill(Mark::Asleep);
         }
-        self.plan_next(&cycle, now, wall);
+        self.plan_next(&cycle, now, wall_clock);
         // A start within the tolerance keeps its even instant, so that samples stay on the grid.
         let began = cycle.began.unwrap_or(cycle.scheduled);
         let is_punctual = began.since(cycle.scheduled) <= tolerance;
@@ -399,11 +399,11 @@ impl Source {
         }
     }
 
-    fn begin_cycle(&mut self, now: MonoMs, wall: &Wall) {
-        let (scheduled, groups) = self.schedule.begin(&self.plan, now, wall);
+    fn begin_cycle(&mut self, now: MonoMs, wall_clock: &WallClock) {
+        let (scheduled, groups) = self.schedule.begin(&self.plan, now, wall_clock);
         self.cycle = Cycle::new(&self.plan, scheduled, groups);
         if self.cycle.is_none() {
-            self.schedule.end(scheduled, Duration::ZERO, now, wall);
+            self.schedule.end(scheduled, Duration::ZERO, now, wall_clock);
             return;
         }
         self.words.fill(0);
@@ -529,7 +529,7 @@ impl Source {
         }
     }
 
-    fn plan_next(&mut self, cycle: &Cycle, now: MonoMs, wall: &Wall) {
+    fn plan_next(&mut self, cycle: &Cycle, now: MonoMs, wall_clock: &WallClock) {
         // A group with due registers that got no answer is due again in the next cycle. What an
         // inverter refuses while it answers other reads is retried later.
         for read in self.plan.reads().iter().filter(|read| (cycle.groups >> read.group) & 1 == 1) {
@@ -547,7 +547,7 @@ impl Source {
                 self.schedule.again(read.group, at);
             }
         }
-        self.schedule.end(cycle.scheduled, self.link.pause(), now, wall);
+        self.schedule.end(cycle.scheduled, self.link.pause(), now, wall_clock);
     }
 
     fn judge_sleep(&mut self) {

@@ -6,7 +6,7 @@
 //! connection cost the samples between nothing. If no batch can be persisted until the table is
 //! full, the oldest samples are dropped and counted.
 
-use ecowatt_codec::{EncodeError, Rows, State, TimeBase, encode_rows};
+use ecowatt_codec::{BatchRows, CodecMemory, EncodeError, TimeBase, encode_rows};
 use ecowatt_model::{BatchId, Mark, SourceNumber, StreamNumber};
 
 /// One sample, as the shell drafts it.
@@ -25,7 +25,7 @@ pub struct Sample<'a> {
 
 /// An encoded batch that the shell has to persist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
+pub struct EncodedBatch {
     pub id: BatchId,
     pub source: SourceNumber,
     pub stream: StreamNumber,
@@ -40,7 +40,7 @@ pub struct Cut {
 
 /// Why no batch was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CutError {
+pub enum EncodeBatchError {
     #[error("no batch is due for source {0}")]
     NotDue(SourceNumber),
     #[error("batch cannot be encoded")]
@@ -166,7 +166,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Buffer<COLUMNS, ROWS> {
     pub(crate) fn encode<const N: usize>(
         &self,
         rows_max: usize,
-        state: &mut State<N>,
+        state: &mut CodecMemory<N>,
         out: &mut [u8],
     ) -> Result<(usize, usize), EncodeError> {
         let mut rows = rows_max.min(self.len);
@@ -249,7 +249,7 @@ struct Oldest<'a, const COLUMNS: usize, const ROWS: usize> {
     rows: usize,
 }
 
-impl<const COLUMNS: usize, const ROWS: usize> Rows for Oldest<'_, COLUMNS, ROWS> {
+impl<const COLUMNS: usize, const ROWS: usize> BatchRows for Oldest<'_, COLUMNS, ROWS> {
     fn base(&self) -> TimeBase {
         self.buffer.base
     }

@@ -22,7 +22,7 @@ use ecowatt_wire::{
 use heapless::Vec;
 
 use crate::limits::WAITING_MAX;
-use crate::wall::Wall;
+use crate::wall_clock::WallClock;
 
 const VERSION: u8 = 1;
 const HEAD_LEN: usize = 1 + 4 + 8;
@@ -373,13 +373,13 @@ impl Commands {
     }
 
     /// When [`Commands::expire`] or [`Commands::begin`] has something to do next.
-    pub(crate) fn poll_at(&self, wall: &Wall) -> Option<MonoMs> {
+    pub(crate) fn poll_at(&self, wall_clock: &WallClock) -> Option<MonoMs> {
         let waiting = self.entries.iter().filter(|entry| entry.is_waiting());
         let at = waiting.filter_map(|entry| {
             let late = UnixMs(entry.deadline.0.saturating_add(1));
             // What waits for others is looked at when an outcome or a reply comes.
             let can_begin = entry.is_durable && !self.is_closed && !self.is_blocked(entry.task);
-            wall.mono(if can_begin { entry.not_before.min(late) } else { late })
+            wall_clock.mono(if can_begin { entry.not_before.min(late) } else { late })
         });
         at.min()
     }

@@ -5,32 +5,32 @@ mod execute;
 
 use core::time::Duration;
 
-use ecowatt_codec::{State, TimeBase};
+use ecowatt_codec::{CodecMemory, TimeBase};
 use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, CommandId, Counter, MonoMs, SOURCES_MAX, Sequence,
     SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::Read;
 use ecowatt_wire::{
-    Batch, BootReason, COMMANDS_MAX, CommandResult, Dropped, FIRMWARE_MAX, ITEMS_MAX, List,
-    RefusedSetting, Reported, SourceState, SourceStatus, Status, Stream,
+    Batch, BootReason, COMMANDS_MAX, CommandResult, FIRMWARE_MAX, ITEMS_MAX, LostSamples,
+    RefusedSetting, Reported, SectionList, SourceState, SourceStatus, Status, Stream,
 };
 use heapless::Vec;
 
-use crate::acquire::{ReadOutcome, Source, SourceConfig};
-use crate::buffer::{Buffer, Cut, CutError, Sample, columns_max};
+use crate::acquire::{CompletedRead, Source, SourceConfig};
+use crate::buffer::{Buffer, EncodeBatchError, EncodedBatch, Sample, columns_max};
 use crate::commands::Commands;
-use crate::desired::Configuration;
 use crate::event::{Event, Events, LinkFailure};
-use crate::keeping::Keeping;
-use crate::kept::{Asleep, Slot};
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
 use crate::settings::{LogLevel, Own};
+use crate::settings_trial::Configuration;
+use crate::slot::{Asleep, Slot};
+use crate::slot_writes::Keeping;
 use crate::uplink::{
-    Acknowledged, ComposeError, Credentials, FollowUp, Outgoing, ReplyError, Tail, Uplink,
+    Acknowledged, ComposeError, Credentials, FollowUp, ReplyError, SealedMessage, Tail, Uplink,
     UplinkConfig,
 };
-use crate::wall::{Heard, Wall};
+use crate::wall_clock::{ClockChange, WallClock};
 
 /// The device's own configuration; sources have theirs. Settings from the server replace a part.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ impl Config {
 
 /// What the shell knows when the device starts.
 #[derive(Debug, Clone)]
-pub struct Started {
+pub struct StartInfo {
     /// Above the epoch of every earlier start, and durable.
     pub epoch: BootEpoch,
     pub reason: BootReason,
@@ -85,7 +85,7 @@ pub enum StartError {
 
 /// Contents of the spool, as the shell last saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spooled {
+pub struct SpoolContents {
     pub batches: u32,
     pub bytes: u64,
     pub capacity_bytes: u64,
@@ -183,7 +183,7 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     epoch: BootEpoch,
     boot_reason: BootReason,
     firmware: heapless::String<FIRMWARE_MAX>,
-    wall: Wall,
+    wall_clock: WallClock,
     inverters: I,
     uplink: Uplink,
     events: Events,
@@ -192,12 +192,12 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     /// Samples taken in this epoch.
     samples: u32,
     /// The batch being persisted; cleared by the shell's answer.
-    cutting: Option<Cut>,
+    cutting: Option<EncodedBatch>,
     /// No cut or reservation before this: a write failed.
     storage_retry_at: MonoMs,
     /// The last batch could not be persisted, and this was reported; cleared by one that is.
     is_storage_failing: bool,
-    spooled: Spooled,
+    spooled: SpoolContents,
     /// Set by a reply, until the shell reports what it left in the spool.
     follow_up: FollowUp,
     asleep: Asleep,
@@ -227,26 +227,26 @@ where
     /// bytes of a slot, if it has any.
     pub fn new<'k>(
         config: Config,
-        started: Started,
+        started: StartInfo,
         credentials: &Credentials,
         mut inverters: I,
         kept: &dyn Fn(Slot) -> Option<&'k [u8]>,
         now: MonoMs,
     ) -> Self {
-        let Started { epoch, reason: boot_reason, system, firmware } = started;
+        let StartInfo { epoch, reason: boot_reason, system, firmware } = started;
         let Config { batch_rows, start_tolerance, log_level, permissions, uplink } = config;
-        let wall = Wall::new(system, now);
+        let wall_clock = WallClock::new(system, now);
         let asleep = kept(Slot::Sleep).and_then(Asleep::parse).unwrap_or_default();
         for inverter in inverters.as_mut() {
             if let Some(since) = asleep.since(inverter.source.number()) {
-                let now = wall.unix(now).unwrap_or_default();
+                let now = wall_clock.unix(now).unwrap_or_default();
                 inverter.source.was_asleep(now.since(since));
             }
         }
         let upload_ms = u32::try_from(uplink.interval.as_millis()).unwrap_or(u32::MAX);
         let batch_rows = batch_rows.min(u16::try_from(ROWS).unwrap_or(u16::MAX));
         let mut device = Self {
-            wall,
+            wall_clock,
             uplink: Uplink::new(uplink, credentials, now),
             own: Own { upload_ms, batch_rows, log_level },
             start_tolerance,
@@ -262,7 +262,7 @@ where
             cutting: None,
             storage_retry_at: MonoMs(0),
             is_storage_failing: false,
-            spooled: Spooled::default(),
+            spooled: SpoolContents::default(),
             follow_up: FollowUp::No,
             asleep,
             sleep_noted_at: None,
@@ -325,7 +325,7 @@ where
         }
         self.inverters.as_mut().iter_mut().find_map(|inverter| {
             let source = &mut inverter.source;
-            let read = source.poll(now, &self.wall)?;
+            let read = source.poll(now, &self.wall_clock)?;
             Some(Action::Read { source: source.number(), read, timeout: source.timeout() })
         })
     }
@@ -348,7 +348,7 @@ where
             .chain(reservation)
             .chain(self.keeping.poll_at())
             .chain(self.configuration.poll_at())
-            .chain(self.commands.poll_at(&self.wall))
+            .chain(self.commands.poll_at(&self.wall_clock))
             .min()
             .unwrap_or(MonoMs(u64::MAX))
     }
@@ -359,7 +359,7 @@ where
     }
 
     /// Takes the outcome of an [`Action::Read`].
-    pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
+    pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &CompletedRead<'_>) {
         let events = &mut self.events;
         let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
         match inverter.source.take_errand() {
@@ -439,19 +439,19 @@ where
         &mut self,
         now: MonoMs,
         source: SourceNumber,
-        state: &mut State<N>,
+        state: &mut CodecMemory<N>,
         out: &mut [u8],
-    ) -> Result<Cut, CutError> {
+    ) -> Result<EncodedBatch, EncodeBatchError> {
         let mut inverters = self.inverters.as_ref().iter();
         let is_meant = |i: &&Inverter<_, _>| i.source.number() == source && i.buffer.len() > 0;
         let Some(inverter) = inverters.find(is_meant) else {
-            return Err(CutError::NotDue(source));
+            return Err(EncodeBatchError::NotDue(source));
         };
         let buffer = &inverter.buffer;
         match buffer.encode(inverter.rows_max, state, out) {
             Ok((rows, len)) => {
                 let left = u32::try_from(buffer.len() - rows).unwrap_or(0);
-                let cut = Cut {
+                let cut = EncodedBatch {
                     id: BatchId { epoch: self.epoch, sequence: self.sequence },
                     source,
                     stream: inverter.source.stream(),
@@ -465,7 +465,7 @@ where
             }
             Err(error) => {
                 self.storage_retry_at = now.plus(STORAGE_RETRY);
-                Err(CutError::Encode(error))
+                Err(EncodeBatchError::Encode(error))
             }
         }
     }
@@ -513,7 +513,7 @@ where
     }
 
     /// The contents of the spool changed.
-    pub fn handle_spooled(&mut self, now: MonoMs, spooled: Spooled) {
+    pub fn handle_spooled(&mut self, now: MonoMs, spooled: SpoolContents) {
         let is_less = spooled.batches < self.spooled.batches;
         self.spooled = spooled;
         let goes_on = match core::mem::take(&mut self.follow_up) {
@@ -552,9 +552,9 @@ where
         now: MonoMs,
         offered: &mut dyn Iterator<Item = Batch<'_>>,
         streams: &[Stream<'_>],
-        dropped: &mut dyn Iterator<Item = Dropped>,
+        dropped: &mut dyn Iterator<Item = LostSamples>,
         buffer: &mut [u8],
-    ) -> Result<Outgoing, ComposeError> {
+    ) -> Result<SealedMessage, ComposeError> {
         let sources: Vec<SourceStatus, SOURCES_MAX> =
             self.inverters.as_ref().iter().take(SOURCES_MAX).map(|i| i.source.status()).collect();
         let values = self.values_in_use();
@@ -562,8 +562,8 @@ where
         let reported = Reported {
             generation: self.configuration.generation(),
             state: self.configuration.state(),
-            refused: List::Given(&refused),
-            values: List::Given(&values),
+            refused: SectionList::Given(&refused),
+            values: SectionList::Given(&values),
         };
         let results: Vec<CommandResult<'_>, COMMANDS_MAX> = self.commands.results().collect();
         let tail = Tail {
@@ -571,7 +571,7 @@ where
             // What a power cut could take back is not reported.
             reported: self.keeping.is_done(Slot::Desired).then_some(reported),
             trial: self.configuration.trial(),
-            clock: Tail::clock(self.epoch, now, &self.wall),
+            clock: Tail::clock(self.epoch, now, &self.wall_clock),
             status: Status {
                 firmware: &self.firmware,
                 boot_reason: self.boot_reason,
@@ -580,8 +580,8 @@ where
                 spool_bytes: self.spooled.bytes,
                 spool_capacity_bytes: self.spooled.capacity_bytes,
                 link_failures: self.uplink.total_failures(),
-                clock_deviation_ms: self.wall.deviation_ms(),
-                sources: List::Given(&sources),
+                clock_deviation_ms: self.wall_clock.deviation_ms(),
+                sources: SectionList::Given(&sources),
             },
         };
         let outgoing = self.uplink.compose(now, offered, streams, dropped, &tail, buffer)?;
@@ -604,9 +604,14 @@ where
         bytes: &[u8],
         scratch: &mut [u8],
     ) -> Result<Acknowledged, ReplyError> {
-        let opened =
-            self.uplink.handle_reply(now, bytes, scratch, &mut self.wall, &mut self.events)?;
-        if opened.heard != Heard::Kept {
+        let opened = self.uplink.handle_reply(
+            now,
+            bytes,
+            scratch,
+            &mut self.wall_clock,
+            &mut self.events,
+        )?;
+        if opened.heard != ClockChange::Kept {
             // Later samples get times of another base or clock: they need a batch of their own.
             self.inverters.as_mut().iter_mut().for_each(|inverter| inverter.buffer.flush());
         }
@@ -621,18 +626,18 @@ where
     /// Takes the system clock, whenever the shell reads it. It counts until the server has
     /// confirmed the time of day: a clock that is set or stepped before that is a better estimate.
     pub fn handle_clock(&mut self, now: MonoMs, system: UnixMs) {
-        let heard = self.wall.follow(system, now);
+        let heard = self.wall_clock.follow(system, now);
         self.clock_heard(now, heard);
     }
 
-    fn clock_heard(&mut self, now: MonoMs, heard: Heard) {
+    fn clock_heard(&mut self, now: MonoMs, heard: ClockChange) {
         self.events.push(match heard {
-            Heard::Kept | Heard::Confirmed => return,
-            Heard::Set => Event::ClockSet,
-            Heard::Stepped(by_ms) => Event::ClockStepped { by_ms },
+            ClockChange::Kept | ClockChange::Confirmed => return,
+            ClockChange::Set => Event::ClockSet,
+            ClockChange::Stepped(by_ms) => Event::ClockStepped { by_ms },
         });
         for inverter in self.inverters.as_mut() {
-            inverter.source.realign(now, &self.wall);
+            inverter.source.realign(now, &self.wall_clock);
         }
     }
 
@@ -681,8 +686,8 @@ where
     }
 
     /// The time of day as the device knows it.
-    pub fn wall(&self) -> &Wall {
-        &self.wall
+    pub fn wall_clock(&self) -> &WallClock {
+        &self.wall_clock
     }
 
     /// State of the link to each inverter.
@@ -692,21 +697,23 @@ where
 
     /// Buffers the samples of cycles that are over.
     fn finish_cycles(&mut self, now: MonoMs) {
-        let (wall, tolerance) = (self.wall, self.start_tolerance);
+        let (wall_clock, tolerance) = (self.wall_clock, self.start_tolerance);
         for inverter in self.inverters.as_mut() {
             // The shell drafts the newest sample, so the previous one must be drafted first.
             if inverter.is_draft_due {
                 continue;
             }
             let number = inverter.source.number();
-            if let Some(taken) = inverter.source.finish(now, &wall, tolerance, &mut self.events) {
+            if let Some(taken) =
+                inverter.source.finish(now, &wall_clock, tolerance, &mut self.events)
+            {
                 // Samples taken before the clock was confirmed have their own batches; while such a
                 // batch cannot be persisted, later samples join it, each dated by the clock at its own
                 // time.
-                let base = inverter.buffer.base().unwrap_or(wall.base());
-                let t_ms = match (base, wall.unix(taken.at)) {
+                let base = inverter.buffer.base().unwrap_or(wall_clock.base());
+                let t_ms = match (base, wall_clock.unix(taken.at)) {
                     (TimeBase::Unix, Some(unix)) => unix.0,
-                    (TimeBase::Unix | TimeBase::SinceBoot, _) => wall.since_start(taken.at),
+                    (TimeBase::Unix | TimeBase::SinceBoot, _) => wall_clock.since_start(taken.at),
                 };
                 for _ in 0..inverter.buffer.push(base, t_ms, taken.words, taken.marks) {
                     match self.cutting.as_mut().filter(|cut| cut.source == number && cut.rows > 0) {
@@ -722,7 +729,7 @@ where
             let state = inverter.source.status().state;
             // With a sample only: [`Device::poll_once`] keeps sleep before it is drafted.
             if inverter.is_draft_due
-                && let Some(since) = asleep_since(state, || wall.unix(now))
+                && let Some(since) = asleep_since(state, || wall_clock.unix(now))
                 && since.is_some() != self.asleep.since(number).is_some()
                 && self.sleep_noted_at.is_none_or(|at| now.since(at) >= SLEEP_NOTED_EVERY)
             {

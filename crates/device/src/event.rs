@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use ecowatt_model::{BatchId, CommandId, ConfigGeneration, SourceNumber};
 use ecowatt_profile::Table;
-use ecowatt_wire::{CommandFailure, CommandState, ConfigState, Refusal, SourceState};
+use ecowatt_wire::{BatchRefusal, CommandFailure, CommandState, ConfigState, SourceState};
 use heapless::Deque;
 
 use crate::limits::EVENTS_MAX;
@@ -60,7 +60,7 @@ pub enum Event {
     /// A command from the server was accepted or has ended.
     Command { id: CommandId, state: CommandState, failure: CommandFailure },
     /// The server will never take this batch; it is freed.
-    BatchRefused { id: BatchId, reason: Refusal },
+    BatchRefused { id: BatchId, reason: BatchRefusal },
 }
 
 /// Events not yet polled by the shell.

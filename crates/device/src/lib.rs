@@ -19,32 +19,32 @@ mod acquire;
 mod buffer;
 mod commands;
 mod cycle;
-mod decision;
-mod desired;
+mod desired_slot;
 mod device;
 mod event;
-mod keeping;
-mod kept;
-mod lengths;
+mod inverter_state;
 pub mod limits;
-mod link_state;
-mod mute;
 mod quarantine;
+mod read_length;
 mod schedule;
 mod settings;
+mod settings_trial;
+mod silent_reads;
+mod slot;
+mod slot_writes;
 mod uplink;
-mod wall;
+mod wall_clock;
 
-pub use acquire::{ReadOutcome, ReadResult, SourceConfig};
-pub use buffer::{Cut, CutError, Sample};
+pub use acquire::{CompletedRead, ReadResult, SourceConfig};
+pub use buffer::{EncodeBatchError, EncodedBatch, Sample};
 pub use device::{
-    Action, Config, Device, Ending, Inverter, Permissions, Spooled, StartError, Started,
+    Action, Config, Device, Ending, Inverter, Permissions, SpoolContents, StartError, StartInfo,
 };
 pub use event::{Event, LinkFailure};
-pub use kept::Slot;
 pub use settings::LogLevel;
+pub use slot::Slot;
 pub use uplink::{
-    Acknowledged, ComposeError, Credentials, Outgoing, ReplyError, UplinkConfig, batch_bytes_max,
-    batch_rows_max,
+    Acknowledged, ComposeError, Credentials, ReplyError, SealedMessage, UplinkConfig,
+    batch_bytes_max, batch_rows_max,
 };
-pub use wall::Wall;
+pub use wall_clock::WallClock;

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use ecowatt_envelope::UPLINK_OVERHEAD_MAX;
 use ecowatt_model::SOURCES_MAX;
-use ecowatt_wire::{Dropped, LAYOUT_MAX, Stream, list_len_max, uplink_fixed_len_max};
+use ecowatt_wire::{LAYOUT_MAX, LostSamples, Stream, list_len_max, uplink_fixed_len_max};
 
 /// Shortest wait for an answer, whatever the profile says. A busy gateway or a scheduler that wakes
 /// late must not look like a dead inverter.
@@ -104,7 +104,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 pub const MESSAGE_BYTES_MIN: usize = UPLINK_OVERHEAD_MAX
     + uplink_fixed_len_max(SOURCES_MAX)
     + list_len_max(LAYOUT_MAX + Stream::HEAD_LEN_MAX)
-    + list_len_max(Dropped::LEN_MAX);
+    + list_len_max(LostSamples::LEN_MAX);
 
 /// Span over which devices that start together spread their first message.
 pub const START_SPREAD: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use ecowatt_model::MonoMs;
 use ecowatt_profile::{GROUPS_MAX, Plan};
 
-use crate::wall::Wall;
+use crate::wall_clock::WallClock;
 
 /// The cycles of one inverter, and when each of its groups is due.
 #[derive(Debug)]
@@ -77,22 +77,33 @@ impl Schedule {
     }
 
     /// Changes the interval. A cycle that is already due is not moved, so that it is not lost.
-    pub(crate) fn set_interval(&mut self, ms: u32, now: MonoMs, wall: &Wall, is_pausing: bool) {
+    pub(crate) fn set_interval(
+        &mut self,
+        ms: u32,
+        now: MonoMs,
+        wall_clock: &WallClock,
+        is_pausing: bool,
+    ) {
         self.interval_ms = ms.max(1);
-        self.realign(now, wall, is_pausing || self.next_cycle <= now);
+        self.realign(now, wall_clock, is_pausing || self.next_cycle <= now);
     }
 
     /// Moves the next cycle to the grid of a clock that was stepped, or of another interval. All
     /// groups are due then: their instants are on the former grid.
-    pub(crate) fn realign(&mut self, now: MonoMs, wall: &Wall, is_pausing: bool) {
+    pub(crate) fn realign(&mut self, now: MonoMs, wall_clock: &WallClock, is_pausing: bool) {
         self.due = self.due.map(|due| if due == NEVER { due } else { due.min(now) });
         if !is_pausing {
-            self.next_cycle = wall.next_multiple(now, self.interval());
+            self.next_cycle = wall_clock.next_multiple(now, self.interval());
         }
     }
 
     /// Begins the cycle that is due; returns its instant and the groups that are due.
-    pub(crate) fn begin(&mut self, plan: &Plan, now: MonoMs, wall: &Wall) -> (MonoMs, GroupSet) {
+    pub(crate) fn begin(
+        &mut self,
+        plan: &Plan,
+        now: MonoMs,
+        wall_clock: &WallClock,
+    ) -> (MonoMs, GroupSet) {
         // A shell that slept through several instants takes one sample, at the last of them.
         let mut scheduled = self.next_cycle;
         let interval = self.interval();
@@ -114,7 +125,7 @@ impl Schedule {
                     // of any that is shorter.
                     let every_ms = if ms == self.fastest_ms { self.interval_ms } else { ms };
                     let every_ms = every_ms.max(self.interval_ms);
-                    wall.next_multiple(scheduled, Duration::from_millis(every_ms.into()))
+                    wall_clock.next_multiple(scheduled, Duration::from_millis(every_ms.into()))
                 }
             };
         }
@@ -145,12 +156,18 @@ impl Schedule {
     }
 
     /// Ends the cycle of `scheduled`; the next one comes after `pause`, or at the interval.
-    pub(crate) fn end(&mut self, scheduled: MonoMs, pause: Duration, now: MonoMs, wall: &Wall) {
+    pub(crate) fn end(
+        &mut self,
+        scheduled: MonoMs,
+        pause: Duration,
+        now: MonoMs,
+        wall_clock: &WallClock,
+    ) {
         // A pause may end on the grid; without one, the instant of this cycle is over.
         let earliest = match pause {
             Duration::ZERO => scheduled,
             pause => scheduled.plus(pause.saturating_sub(Duration::from_millis(1))),
         };
-        self.next_cycle = wall.next_multiple(earliest.max(now), self.interval());
+        self.next_cycle = wall_clock.next_multiple(earliest.max(now), self.interval());
     }
 }

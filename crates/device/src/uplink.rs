@@ -15,16 +15,16 @@ use core::time::Duration;
 
 use ecowatt_codec::encoded_len_max;
 use ecowatt_envelope::{
-    DeviceKey, Kid, LinkKeys, MESSAGE_MAX, OpenError, RequestId, SealError, UPLINK_OVERHEAD_MAX,
+    DeviceKey, KeyId, LinkKeys, MESSAGE_MAX, OpenError, RequestId, SealError, UPLINK_OVERHEAD_MAX,
     open_reply, seal_uplink,
 };
 use ecowatt_model::{
     BootEpoch, ConfigGeneration, Counter, MonoMs, ROWS_MAX, SOURCES_MAX, StreamNumber,
 };
 use ecowatt_wire::{
-    ARGUMENTS_MAX, AckRange, Batch, ClockReport, Command, CommandResult, Desired, Dropped,
-    ITEMS_MAX, Items, ParseError, Reply, Reported, Status, Stream, UplinkWriter, WriteError,
-    list_len_max, reported_len_max, uplink_fixed_len_max,
+    ARGUMENTS_MAX, AckRange, Batch, ClockReport, Command, CommandResult, Desired, ITEMS_MAX,
+    LostSamples, ParseError, ParsedItems, Reply, Reported, Status, Stream, UplinkWriter,
+    WriteError, list_len_max, reported_len_max, uplink_fixed_len_max,
 };
 use heapless::Vec;
 
@@ -34,11 +34,11 @@ use crate::limits::{
     LINK_RETRY_MAX, LINK_RETRY_MIN, MESSAGE_BYTES_MIN, RETRY_AFTER_MAX, START_SPREAD,
     STATUS_INTERVAL, STORAGE_RETRY,
 };
-use crate::wall::{Exchange, Heard, Wall};
+use crate::wall_clock::{ClockChange, Exchange, WallClock};
 
 /// What a device needs to seal.
 pub struct Credentials {
-    pub kid: Kid,
+    pub kid: KeyId,
     pub key: DeviceKey,
     /// All counters below this may have been used in earlier epochs.
     pub reserved: Counter,
@@ -57,7 +57,7 @@ pub struct UplinkConfig {
 
 /// A sealed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct SealedMessage {
     pub request: RequestId,
     /// Length of the message, from the start of the buffer.
     pub len: usize,
@@ -118,7 +118,7 @@ pub(crate) struct Uplink {
     interval: Duration,
     check_in_interval: Duration,
     message_bytes_max: usize,
-    kid: Kid,
+    kid: KeyId,
     keys: LinkKeys,
     /// Counter of the next message.
     next_counter: u64,
@@ -160,12 +160,12 @@ pub(crate) struct Uplink {
 struct Sent {
     request: RequestId,
     at: MonoMs,
-    carried: Carried,
+    carried: Contents,
 }
 
 /// Contents of a message: done once its reply has come, due again if none comes.
 #[derive(Debug, Clone)]
-struct Carried {
+struct Contents {
     batches: usize,
     /// It was sent before an upload was due.
     is_check_in: bool,
@@ -177,14 +177,14 @@ struct Carried {
 }
 
 /// Effects of a reply beyond the link itself.
-pub(crate) struct Opened<'s> {
+pub(crate) struct ReplyEffects<'s> {
     pub(crate) acknowledged: Acknowledged,
-    pub(crate) heard: Heard,
+    pub(crate) heard: ClockChange,
     pub(crate) follow_up: FollowUp,
     /// The generation that was on trial when the message was made.
     pub(crate) tried: Option<ConfigGeneration>,
     pub(crate) desired: Option<Desired<'s>>,
-    pub(crate) commands: Items<'s, Command<'s>>,
+    pub(crate) commands: ParsedItems<'s, Command<'s>>,
 }
 
 /// Whether another message may follow at once if there are batches to send.
@@ -199,7 +199,7 @@ pub(crate) enum FollowUp {
 
 /// Room kept free of batches and layouts: for clock, status and one gap, so that a message can
 /// always be made and no section is crowded out for ever.
-const KEPT_BYTES: usize = uplink_fixed_len_max(SOURCES_MAX) + list_len_max(Dropped::LEN_MAX);
+const KEPT_BYTES: usize = uplink_fixed_len_max(SOURCES_MAX) + list_len_max(LostSamples::LEN_MAX);
 
 impl Uplink {
     pub(crate) fn new(config: UplinkConfig, credentials: &Credentials, now: MonoMs) -> Self {
@@ -373,10 +373,10 @@ impl Uplink {
         now: MonoMs,
         offered: &mut dyn Iterator<Item = Batch<'_>>,
         streams: &[Stream<'_>],
-        dropped: &mut dyn Iterator<Item = Dropped>,
+        dropped: &mut dyn Iterator<Item = LostSamples>,
         tail: &Tail<'_>,
         buffer: &mut [u8],
-    ) -> Result<Outgoing, ComposeError> {
+    ) -> Result<SealedMessage, ComposeError> {
         if self.sent.is_some() || self.next_counter >= self.counter_limit {
             return Err(ComposeError::NotDue);
         }
@@ -434,9 +434,9 @@ impl Uplink {
         self.announce.retain(|number| !streams.contains(number));
         let trial = tail.trial;
         let carried =
-            Carried { batches, is_check_in, has_status, has_report, trial, streams, dropped };
+            Contents { batches, is_check_in, has_status, has_report, trial, streams, dropped };
         self.sent = Some(Sent { request, at: now, carried });
-        Ok(Outgoing { request, len, batches, streams: layouts, dropped, results })
+        Ok(SealedMessage { request, len, batches, streams: layouts, dropped, results })
     }
 
     /// Takes a reply. On an error the message stays in flight: the shell reports the failure or
@@ -446,9 +446,9 @@ impl Uplink {
         now: MonoMs,
         bytes: &[u8],
         scratch: &'s mut [u8],
-        wall: &mut Wall,
+        wall_clock: &mut WallClock,
         events: &mut Events,
-    ) -> Result<Opened<'s>, ReplyError> {
+    ) -> Result<ReplyEffects<'s>, ReplyError> {
         let sent = self.sent.as_ref().ok_or(ReplyError::NotExpected)?;
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
@@ -471,7 +471,7 @@ impl Uplink {
         let was_wanting = core::mem::replace(&mut self.is_wanting, is_wanting);
         reply.wanted().for_each(|stream| self.announce(stream));
         let exchange = Exchange { sent: sent_at, received: now, held: reply.held() };
-        let heard = reply.time().map_or(Heard::Kept, |time| wall.hear(time, exchange));
+        let heard = reply.time().map_or(ClockChange::Kept, |time| wall_clock.hear(time, exchange));
         let is_first = !core::mem::replace(&mut self.is_heard, true);
         if self.failures > 0 {
             events.push(Event::LinkRestored { failures: self.failures });
@@ -506,7 +506,7 @@ impl Uplink {
             None => FollowUp::IfFreed,
         };
         let (tried, desired, commands) = (carried.trial, reply.desired(), reply.commands());
-        Ok(Opened { acknowledged, heard, follow_up, tried, desired, commands })
+        Ok(ReplyEffects { acknowledged, heard, follow_up, tried, desired, commands })
     }
 
     /// Makes the next message due at once: the last one could not carry everything.
@@ -594,7 +594,7 @@ pub fn batch_rows_max(columns: usize, message_bytes_max: usize) -> usize {
 }
 
 impl Tail<'_> {
-    pub(crate) fn clock(epoch: BootEpoch, now: MonoMs, wall: &Wall) -> ClockReport {
-        ClockReport { epoch, mono: now, unix: wall.unix(now) }
+    pub(crate) fn clock(epoch: BootEpoch, now: MonoMs, wall_clock: &WallClock) -> ClockReport {
+        ClockReport { epoch, mono: now, unix: wall_clock.unix(now) }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use ecowatt_agent::{Config, LogControl, Standing};
+use ecowatt_agent::{Config, LogControl, ServerContact};
 use ecowatt_clock::Clock;
 use tokio::sync::watch;
 
@@ -66,7 +66,7 @@ pub(crate) async fn run(
             tokio::time::sleep(Duration::from_micros(usec / 2)).await;
         }
     };
-    let (standing, mut stands) = watch::channel(Standing::default());
+    let (standing, mut stands) = watch::channel(ServerContact::default());
     // Shown by `systemctl status`.
     let status = async {
         while stands.changed().await.is_ok() {

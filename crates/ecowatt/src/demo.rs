@@ -16,13 +16,13 @@ use ecowatt_api::{CreateDevice, NewSite};
 use ecowatt_client::Client;
 use ecowatt_clock::Clock;
 use ecowatt_inverter_sim::{
-    Config as Plant, Map, Running as RunningInverter, ServeConfig, Simulation, Site,
+    Config as Plant, RegisterMap, Running as RunningInverter, ServeConfig, Simulation, Site,
 };
 use ecowatt_model::UnixMs;
 use ecowatt_profile::catalogue;
 use ecowatt_server::ServeError;
 use ecowatt_server::access::{Access, TokenRequest};
-use ecowatt_store::{By, Role, Store};
+use ecowatt_store::{Author, Role, Store};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -115,7 +115,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let store = Store::open(&data.join("server")).context("opening the store")?;
     let token = Access::new(store.clone(), clock)
         .make_token(
-            By::new("ecowatt demo", clock.now()),
+            Author::new("ecowatt demo", clock.now()),
             TokenRequest { name: "demonstration".into(), role: Role::Owner, valid_for: None },
         )
         .await
@@ -224,12 +224,12 @@ async fn start_inverter(
     seed: u64,
     index: u16,
     clock: Clock,
-) -> anyhow::Result<(RunningInverter, Map)> {
+) -> anyhow::Result<(RunningInverter, RegisterMap)> {
     let mut plant = Plant::varied(seed, index.into(), Site::BERLIN);
     plant.map = match index % 6 {
-        2 => Map::SunSpec,
-        5 => Map::Der,
-        _ => Map::Seed,
+        2 => RegisterMap::SunSpec,
+        5 => RegisterMap::Der,
+        _ => RegisterMap::Seed,
     };
     // The site observes summer time.
     plant.site.utc_offset_s = 7_200;
@@ -270,7 +270,7 @@ fn agent_config(
     data: PathBuf,
     code: &str,
     inverter: SocketAddr,
-    map: Map,
+    map: RegisterMap,
 ) -> anyhow::Result<AgentConfig> {
     let profile = map.profile();
     let inverter = InverterConfig {

@@ -10,10 +10,10 @@ use anyhow::Context as _;
 use clap::Args;
 use ecowatt_clock::Clock;
 use ecowatt_inverter_sim::fault::FaultSpec;
-use ecowatt_inverter_sim::series::{Alignment, Series};
+use ecowatt_inverter_sim::series::{Series, SeriesAlignment};
 use ecowatt_inverter_sim::{
-    Addresses, Config, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Site, Weather,
-    serve,
+    Addresses, Config, RegisterMap, RegisterSource, SerialConfig, ServeConfig, Simulation, Site,
+    Weather, serve,
 };
 use ecowatt_model::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub(crate) struct InverterArgs {
     /// Register map: ecowatt/seed-sim (ten registers), sunspec (models 1, 120, 121, 103, 123, 160
     /// from 40000 on) or sunspec/der (models 1, 701 to 705, 711, 714; read by sunspec/generic-pv).
     #[arg(long, value_name = "NAME", conflicts_with = "replay")]
-    profile: Option<Map>,
+    profile: Option<RegisterMap>,
     /// Unit identifier [default: 17].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=247))]
     unit: Option<u8>,
@@ -126,7 +126,7 @@ impl std::str::FromStr for Start {
 struct Started<'a> {
     #[serde(flatten)]
     addresses: &'a Addresses,
-    map: Map,
+    map: RegisterMap,
     unit: u8,
     seed: u64,
     start: String,
@@ -157,7 +157,8 @@ pub(crate) async fn run(
     let recording = args.replay.as_deref().map(series::<u16>).transpose()?;
     let clock = args.clock(recording.as_ref());
     let start = clock.now();
-    let alignment = Alignment { starts_at: args.shift.then_some(start), is_looped: args.is_looped };
+    let alignment =
+        SeriesAlignment { starts_at: args.shift.then_some(start), is_looped: args.is_looped };
     let source = match (recording, &args.irradiance) {
         (Some(recording), _) => RegisterSource::Recorded(recording.aligned(alignment)),
         (None, Some(path)) => {
@@ -169,7 +170,8 @@ pub(crate) async fn run(
         (None, None) => RegisterSource::Simulated(Weather::Modelled),
     };
     let (unit, seed) = (config.unit, config.seed);
-    let map = if matches!(source, RegisterSource::Recorded(_)) { Map::Seed } else { config.map };
+    let map =
+        if matches!(source, RegisterSource::Recorded(_)) { RegisterMap::Seed } else { config.map };
     let simulation = Simulation { config, source, faults };
     let running = serve(simulation, &args.serve_config(), clock, shutdown)
         .await

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use ecowatt_clock::Clock;
 use ecowatt_fleet_sim::faults;
 use ecowatt_fleet_sim::plant::Plants;
-use ecowatt_fleet_sim::scenario::{DAYS_MAX, DEVICES_MAX, Level, START, Scenario};
+use ecowatt_fleet_sim::scenario::{DAYS_MAX, DEVICES_MAX, FaultLevel, START, Scenario};
 use ecowatt_fleet_sim::{Report, Threads, run as simulate};
 use ecowatt_model::DeviceNumber;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -89,10 +89,10 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         None => u64::from(getrandom::u32().context("drawing a seed")?),
     };
     let faults = match args.faults {
-        _ if args.swarm => Level::Swarm,
-        Faults::None => Level::None,
-        Faults::Low => Level::Low,
-        Faults::High => Level::High,
+        _ if args.swarm => FaultLevel::Swarm,
+        Faults::None => FaultLevel::None,
+        Faults::Low => FaultLevel::Low,
+        Faults::High => FaultLevel::High,
     };
     let scenario = Scenario {
         sample_interval: Duration::from_secs(args.sample_s),

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
 use ecowatt_model::DeviceNumber;
 use ecowatt_store::{
-    BackupError, By, Contents, CopyProgress, Kind, Rebuilt, Resolution, Store, StoreReport,
+    Author, BackupError, Contents, CopyProgress, Kind, Rebuilt, Resolution, Store, StoreReport,
 };
 use serde::Serialize;
 
@@ -264,7 +264,7 @@ async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
     let data = args.data.display();
     ensure!(Store::is_in(&args.data)?, "{data} has no server data");
     let store = Store::open(&args.data).with_context(|| format!("opening {data}"))?;
-    let by = || (!args.check).then(|| By::new("ecowatt store rebuild", clock.now()));
+    let by = || (!args.check).then(|| Author::new("ecowatt store rebuild", clock.now()));
     let mut report = Report::default();
     let mut next = args.device.map(|device| vec![device]);
     let mut after = None;

@@ -11,7 +11,7 @@ use ecowatt_client::Client;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_server::access::{Access, TokenRequest};
-use ecowatt_store::{self as stored, By, Store, TokenId};
+use ecowatt_store::{self as stored, Author, Store, TokenId};
 
 use crate::argument;
 use crate::hint::WithHint as _;
@@ -93,7 +93,7 @@ enum Keeper {
 /// If the folder has no store or cannot be written to, or the server refuses.
 pub(crate) async fn run(args: TokenArgs, clock: Clock) -> anyhow::Result<()> {
     // The folder has no users: write access to it is the only right that counts.
-    let by = By::new("ecowatt token", clock.now());
+    let by = Author::new("ecowatt token", clock.now());
     match args.verb {
         Verb::Create { place, role, name, valid_for } => {
             let (api, stored) = roles(role);

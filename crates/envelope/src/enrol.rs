@@ -41,7 +41,7 @@ pub enum EnrolError {
 
 /// What the server grants to the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
+pub struct EnrolmentGrant {
     pub device: DeviceNumber,
     pub generation: KeyGeneration,
     /// The first boot epoch that the device may use: above every epoch of this device number so
@@ -56,7 +56,7 @@ pub struct Grant {
 /// What the device has after a successful enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    pub grant: Grant,
+    pub grant: EnrolmentGrant,
     pub key: DeviceKey,
 }
 
@@ -171,7 +171,7 @@ impl Request {
     pub fn answer(
         &self,
         code: &ClaimCode,
-        grant: &Grant,
+        grant: &EnrolmentGrant,
         random: [u8; 32],
         out: &mut [u8; ENROL_MESSAGE_MAX],
     ) -> Result<(usize, DeviceKey), EnrolError> {
@@ -191,7 +191,7 @@ impl Request {
 
 /// The canonical encoding of an answer.
 fn write_answer(
-    grant: &Grant,
+    grant: &EnrolmentGrant,
     server_public: &[u8; 32],
     tag: &[u8; 32],
     out: &mut [u8; ENROL_MESSAGE_MAX],
@@ -211,11 +211,11 @@ fn write_answer(
     encoder.writer().position()
 }
 
-fn parse_answer(bytes: &[u8]) -> Option<(Grant, [u8; 32], [u8; 32])> {
+fn parse_answer(bytes: &[u8]) -> Option<(EnrolmentGrant, [u8; 32], [u8; 32])> {
     let mut decoder = Decoder::new(bytes);
     (decoder.array().ok()? == Some(8)).then_some(())?;
     (decoder.u8().ok()? == VERSION).then_some(())?;
-    let grant = Grant {
+    let grant = EnrolmentGrant {
         device: DeviceNumber(decoder.u32().ok()?),
         generation: KeyGeneration(decoder.u16().ok()?),
         first_epoch: BootEpoch(decoder.u32().ok()?),
@@ -246,7 +246,7 @@ impl Agreed {
         shared: &[u8; 32],
         device_public: &[u8; 32],
         server_public: &[u8; 32],
-        grant: &Grant,
+        grant: &EnrolmentGrant,
     ) -> Self {
         // The generation takes one byte while that is enough. The other parts have fixed lengths,
         // so different grants never have the same transcript.
@@ -298,8 +298,8 @@ mod tests {
         ClaimCode::from_random(&[seed; 20])
     }
 
-    fn grant() -> Grant {
-        Grant {
+    fn grant() -> EnrolmentGrant {
+        EnrolmentGrant {
             device: DeviceNumber(12),
             generation: KeyGeneration(2),
             first_epoch: BootEpoch(40),

@@ -9,7 +9,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 pub(crate) const NONCE_BYTES: usize = 13;
 
-/// Longest encoding of a [`Kid`].
+/// Longest encoding of a [`KeyId`].
 pub(crate) const KID_BYTES_MAX: usize = 6;
 
 /// AES-CCM-16-64-128 (RFC 9053 section 4.2): for uplinks, where every byte costs airtime.
@@ -43,12 +43,12 @@ impl core::fmt::Debug for DeviceKey {
 
 /// Identifies a key by device and generation; the `kid` of an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kid {
+pub struct KeyId {
     pub device: DeviceNumber,
     pub generation: KeyGeneration,
 }
 
-impl Kid {
+impl KeyId {
     /// Encodes the device number, big-endian without leading zeros, then the generation in one
     /// byte. A generation above 255 takes two bytes, after all four of the device number.
     pub(crate) fn to_bytes(self) -> ([u8; KID_BYTES_MAX], usize) {
@@ -66,7 +66,7 @@ impl Kid {
         (bytes, kept + 1)
     }
 
-    /// The inverse of [`Kid::to_bytes`]; other encodings of the same numbers are refused.
+    /// The inverse of [`KeyId::to_bytes`]; other encodings of the same numbers are refused.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if let Ok([a, b, c, d, high, low]) = <[u8; KID_BYTES_MAX]>::try_from(bytes) {
             let generation = KeyGeneration(u16::from_be_bytes([high, low]));
@@ -100,7 +100,7 @@ impl LinkKeys {
     /// Derives the keys with HKDF-SHA-256 (RFC 5869) and the info `"ecowatt link 1 " || "up" or
     /// "down" || 0x00 || kid`.
     #[must_use]
-    pub fn derive(key: &DeviceKey, kid: Kid) -> Self {
+    pub fn derive(key: &DeviceKey, kid: KeyId) -> Self {
         let hkdf = Hkdf::<Sha256>::new(None, &*key.0);
         let (up, up_iv) = direction(&hkdf, b"up", kid);
         let (down, down_iv) = direction(&hkdf, b"down", kid);
@@ -125,7 +125,7 @@ impl core::fmt::Debug for LinkKeys {
 fn direction(
     hkdf: &Hkdf<Sha256>,
     name: &[u8],
-    kid: Kid,
+    kid: KeyId,
 ) -> (Zeroizing<[u8; 16]>, [u8; NONCE_BYTES]) {
     let (kid_bytes, kid_length) = kid.to_bytes();
     let info: [&[u8]; 4] = [b"ecowatt link 1 ", name, &[0], &kid_bytes[..kid_length]];
@@ -146,20 +146,20 @@ mod tests {
     #[test]
     fn kid_has_exactly_one_encoding() {
         for (device, length) in [(0, 1), (1, 2), (255, 2), (256, 3), (u32::MAX, 5)] {
-            let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(3) };
+            let kid = KeyId { device: DeviceNumber(device), generation: KeyGeneration(3) };
             let (bytes, kept) = kid.to_bytes();
             assert_eq!(kept, length);
-            assert_eq!(Kid::from_bytes(&bytes[..kept]), Some(kid));
+            assert_eq!(KeyId::from_bytes(&bytes[..kept]), Some(kid));
             for generation in [0, 255, 256, u16::MAX] {
-                let kid = Kid { generation: KeyGeneration(generation), ..kid };
+                let kid = KeyId { generation: KeyGeneration(generation), ..kid };
                 let (bytes, kept) = kid.to_bytes();
-                assert_eq!(Kid::from_bytes(&bytes[..kept]), Some(kid));
+                assert_eq!(KeyId::from_bytes(&bytes[..kept]), Some(kid));
                 assert_eq!(kept, if generation > 255 { 6 } else { length });
             }
         }
-        assert_eq!(Kid::from_bytes(&[]), None);
-        assert_eq!(Kid::from_bytes(&[0, 1, 1]), None);
-        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 0, 6]), None, "the short form is the only one");
-        assert_eq!(Kid::from_bytes(&[1, 2, 3, 4, 5, 6, 7]), None);
+        assert_eq!(KeyId::from_bytes(&[]), None);
+        assert_eq!(KeyId::from_bytes(&[0, 1, 1]), None);
+        assert_eq!(KeyId::from_bytes(&[1, 2, 3, 4, 0, 6]), None, "the short form is the only one");
+        assert_eq!(KeyId::from_bytes(&[1, 2, 3, 4, 5, 6, 7]), None);
     }
 }

@@ -33,8 +33,8 @@ mod key;
 mod link;
 
 pub use claim::{ClaimCode, ClaimId, ParseClaimCodeError};
-pub use key::{DeviceKey, Kid, LinkKeys};
+pub use key::{DeviceKey, KeyId, LinkKeys};
 pub use link::{
-    MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, SealError, Sealed,
-    UPLINK_OVERHEAD_MAX, open_reply, seal_reply, seal_uplink,
+    MESSAGE_MAX, OpenError, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, SealError,
+    UPLINK_OVERHEAD_MAX, UnverifiedUplink, open_reply, seal_reply, seal_uplink,
 };

@@ -6,7 +6,7 @@ use ccm::aead::array::typenum::Unsigned;
 use ecowatt_model::Counter;
 
 use crate::cose::{self, Aad, Encrypt0, HEADER_MAX, PROTECTED_REPLY, PROTECTED_UPLINK};
-use crate::key::{KID_BYTES_MAX, Kid, LinkKeys, NONCE_BYTES, ReplyCipher, UplinkCipher};
+use crate::key::{KID_BYTES_MAX, KeyId, LinkKeys, NONCE_BYTES, ReplyCipher, UplinkCipher};
 
 /// Longest sealed message in either direction. AES-CCM with 13-byte nonces is limited to 65,535
 /// bytes; the difference is reserved for headers.
@@ -24,7 +24,7 @@ pub const REPLY_OVERHEAD_MAX: usize = 1 + 5 + 1 + (2 + REPLY_NONCE_BYTES) + 3 + 
 /// Identifies the uplink that a reply answers, by key and counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId {
-    pub kid: Kid,
+    pub kid: KeyId,
     pub counter: Counter,
 }
 
@@ -126,22 +126,22 @@ pub fn open_reply<'o>(
 
 /// An uplink whose header was parsed and whose tag has not been checked.
 ///
-/// Key id and counter are only claims that select the key; they are authentic once [`Sealed::open`]
+/// Key id and counter are only claims that select the key; they are authentic once [`UnverifiedUplink::open`]
 /// succeeds.
 #[derive(Debug, Clone, Copy)]
-pub struct Sealed<'a> {
+pub struct UnverifiedUplink<'a> {
     request: RequestId,
     parts: Encrypt0<'a>,
 }
 
-impl<'a> Sealed<'a> {
+impl<'a> UnverifiedUplink<'a> {
     /// Parses the header.
     ///
     /// # Errors
     /// If the bytes are not the canonical encoding of an uplink.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, OpenError> {
         let parts = parse(bytes, PROTECTED_UPLINK)?;
-        let kid = parts.kid.and_then(Kid::from_bytes).ok_or(OpenError::Malformed)?;
+        let kid = parts.kid.and_then(KeyId::from_bytes).ok_or(OpenError::Malformed)?;
         let counter = counter_from_bytes(parts.partial_iv).ok_or(OpenError::Malformed)?;
         Ok(Self { request: RequestId { kid, counter }, parts })
     }
@@ -303,7 +303,7 @@ mod tests {
     use crate::key::DeviceKey;
 
     fn request(device: u32, counter: u64) -> RequestId {
-        let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(1) };
+        let kid = KeyId { device: DeviceNumber(device), generation: KeyGeneration(1) };
         RequestId { kid, counter: Counter(counter) }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             let request = request(device, counter);
             let bytes = sealed(request, &plain);
             prop_assert!(bytes.len() <= plain.len() + UPLINK_OVERHEAD_MAX);
-            let message = Sealed::parse(&bytes).unwrap();
+            let message = UnverifiedUplink::parse(&bytes).unwrap();
             prop_assert_eq!(message.request(), request);
             let mut out = vec![0; plain.len()];
             prop_assert_eq!(message.open(&keys(request), &mut out).unwrap(), &plain[..]);
@@ -338,7 +338,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let mut out = vec![0; bytes.len()];
-            let opened = Sealed::parse(&bytes)
+            let opened = UnverifiedUplink::parse(&bytes)
                 .and_then(|message| message.open(&keys(message.request()), &mut out).map(<[u8]>::to_vec));
             prop_assert!(opened.is_err());
         }
@@ -347,7 +347,7 @@ mod tests {
         fn arbitrary_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
             let request = request(1, 1);
             let mut out = [0; 64];
-            let _ = Sealed::parse(&bytes).and_then(|m| m.open(&keys(request), &mut out).map(drop));
+            let _ = UnverifiedUplink::parse(&bytes).and_then(|m| m.open(&keys(request), &mut out).map(drop));
             prop_assert!(open_reply(&keys(request), request, &bytes, &mut out).is_err());
         }
     }
@@ -367,7 +367,10 @@ mod tests {
             Err(OpenError::BadTag),
             "a reply to a different request"
         );
-        assert_eq!(Sealed::parse(&buffer[..length]).err(), Some(OpenError::WrongAlgorithm));
+        assert_eq!(
+            UnverifiedUplink::parse(&buffer[..length]).err(),
+            Some(OpenError::WrongAlgorithm)
+        );
     }
 
     #[test]

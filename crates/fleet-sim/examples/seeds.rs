@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ecowatt_fleet_sim::plant::Plants;
-use ecowatt_fleet_sim::scenario::{Level, START, Scenario};
+use ecowatt_fleet_sim::scenario::{FaultLevel, START, Scenario};
 use ecowatt_fleet_sim::{Invariant, Threads, run};
 
 #[expect(clippy::print_stdout, reason = "the output is its purpose")]
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     for seed in seeds {
-        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, Level::High) };
+        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, FaultLevel::High) };
         let report = run(&scenario, &plants, Threads::One, &|_, _| {});
         let mut said = BTreeSet::new();
         for violation in &report.violations {

@@ -10,6 +10,6 @@ pub(crate) mod print;
 pub(crate) mod table;
 pub(crate) mod weights;
 
-pub use kinds::Fate;
+pub use kinds::UnsyncedDamage;
 pub use print::table;
 pub use weights::Weights;

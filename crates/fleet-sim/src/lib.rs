@@ -16,8 +16,8 @@ mod trace;
 mod world;
 
 pub use judges::audit::EnergyCounts;
-pub use judges::truth::Verdict;
-pub use judges::violation::{Invariant, Violation};
+pub use judges::promises::{Invariant, Violation};
+pub use judges::truth::SampleAudit;
 pub use report::{Counts, Report};
 pub use scenario::Threads;
 pub use world::device::DeviceCounts;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ecowatt_inverter_sim::{Config, ConfigError, Map, Site, Tabulation, Weather};
+use ecowatt_inverter_sim::{Config, ConfigError, RegisterMap, Site, Tabulation, Weather};
 use ecowatt_model::UnixMs;
-use ecowatt_profile::sunspec::{Discovery, Found, ProbeAnswer};
+use ecowatt_profile::sunspec::{Discovery, FoundModel, ProbeAnswer};
 use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
 use crate::scenario::Threads;
@@ -22,15 +22,15 @@ const REPORT_ROWS: usize = 500;
 
 /// Register map and site of each plant. The slow ones are not all at the end, so that the threads
 /// finish together.
-const KINDS: [(Map, Site); 8] = [
-    (Map::Seed, Site::BERLIN),
-    (Map::SunSpec, Site::BERLIN),
-    (Map::Seed, Site::COLOMBO),
-    (Map::SunSpec, Site::COLOMBO),
-    (Map::Seed, Site::BERLIN),
-    (Map::Seed, Site::COLOMBO),
-    (Map::SunSpec, Site::BERLIN),
-    (Map::Seed, Site::BERLIN),
+const KINDS: [(RegisterMap, Site); 8] = [
+    (RegisterMap::Seed, Site::BERLIN),
+    (RegisterMap::SunSpec, Site::BERLIN),
+    (RegisterMap::Seed, Site::COLOMBO),
+    (RegisterMap::SunSpec, Site::COLOMBO),
+    (RegisterMap::Seed, Site::BERLIN),
+    (RegisterMap::Seed, Site::COLOMBO),
+    (RegisterMap::SunSpec, Site::BERLIN),
+    (RegisterMap::Seed, Site::BERLIN),
 ];
 
 /// How many plants there are.
@@ -44,7 +44,7 @@ pub struct Plant {
     /// Id of the profile that reads it.
     pub profile: &'static str,
     /// The SunSpec models that a search found; empty if it has another map.
-    pub models: Vec<Found>,
+    pub models: Vec<FoundModel>,
     /// The registers to read.
     pub plan: Plan,
     /// The meaning of the registers.
@@ -189,7 +189,7 @@ impl Plant {
 }
 
 /// Returns the SunSpec models that a device would find.
-fn search(table: &Tabulation) -> Option<Vec<Found>> {
+fn search(table: &Tabulation) -> Option<Vec<FoundModel>> {
     let mut discovery = Discovery::new();
     while let Some(probe) = discovery.next_read() {
         match table.words(table.start(), probe.address, probe.count) {
@@ -248,11 +248,12 @@ mod tests {
             let reading = plant.layout.reading(power, &words, &marks);
             assert!(reading.good().is_some_and(|value| value > 0), "{reading:?}");
             assert_eq!(Layout::from_cbor(&plant.layout_cbor).as_ref(), Ok(&plant.layout));
-            assert_eq!(plant.models.is_empty(), plant.table.map() == Map::Seed);
+            assert_eq!(plant.models.is_empty(), plant.table.map() == RegisterMap::Seed);
             assert!(plant.table.lifetime_wh(later) > plant.table.lifetime_wh(START));
             assert_eq!(plant.unit(), 0x11);
         }
-        let counter = plants.all().iter().find(|plant| plant.table.map() == Map::SunSpec).unwrap();
+        let counter =
+            plants.all().iter().find(|plant| plant.table.map() == RegisterMap::SunSpec).unwrap();
         assert!(counter.layout.find("ac.energy.total").is_some());
     }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::faults::{self, Weights};
 use crate::judges::audit::EnergyCounts;
-use crate::judges::truth::Verdict;
-use crate::judges::violation::Violation;
-use crate::scenario::{Level, Scenario};
+use crate::judges::promises::Violation;
+use crate::judges::truth::SampleAudit;
+use crate::scenario::{FaultLevel, Scenario};
 use crate::trace::Digest;
 use crate::world::bus;
 use crate::world::device::DeviceCounts;
@@ -22,7 +22,7 @@ pub struct Report {
     pub seed: u64,
     pub devices: u32,
     pub days: u32,
-    pub faults: Level,
+    pub faults: FaultLevel,
     /// How likely each fault was, where the seed has drawn that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
@@ -30,7 +30,7 @@ pub struct Report {
     pub upload_interval_s: u64,
     /// Shortest time of one way between device and server.
     pub latency_min_ms: u64,
-    pub verdict: Verdict,
+    pub verdict: SampleAudit,
     pub counts: Counts,
     /// Number of all violations.
     pub violations_found: u64,
@@ -79,11 +79,11 @@ impl Report {
             devices: scenario.devices,
             days: scenario.days,
             faults: scenario.faults,
-            weights: (scenario.faults == Level::Swarm).then_some(*weights),
+            weights: (scenario.faults == FaultLevel::Swarm).then_some(*weights),
             sample_interval_s: scenario.sample_interval.as_secs(),
             upload_interval_s: scenario.upload_interval.as_secs(),
             latency_min_ms: scenario.latency_min_ms(),
-            verdict: Verdict::default(),
+            verdict: SampleAudit::default(),
             counts: Counts::default(),
             violations_found: 0,
             violations: Vec::new(),

@@ -9,7 +9,7 @@ use crate::random::Random;
 /// How much goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum FaultLevel {
     /// Nothing.
     None,
     /// What a well-kept fleet sees in a bad month.
@@ -27,7 +27,7 @@ pub struct Scenario {
     pub seed: u64,
     pub devices: u32,
     pub days: u32,
-    pub faults: Level,
+    pub faults: FaultLevel,
     pub sample_interval: Duration,
     pub upload_interval: Duration,
     /// Mean time between two changes of the settings of one device; `None` for no changes.
@@ -77,7 +77,7 @@ const GROUP_SPAN_MAX_MS: u64 = 50;
 impl Scenario {
     /// Returns a scenario with a sample a minute and an upload every 15 minutes.
     #[must_use]
-    pub fn new(seed: u64, devices: u32, days: u32, faults: Level) -> Self {
+    pub fn new(seed: u64, devices: u32, days: u32, faults: FaultLevel) -> Self {
         Self {
             seed,
             devices,

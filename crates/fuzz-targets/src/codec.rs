@@ -1,7 +1,7 @@
 //! Batches: any bytes decode or are refused, any batch comes back.
 
 use ecowatt_codec::{
-    Batch, DecodeError, Decoder, EncodeError, Mark, State, TimeBase, encode, encoded_len_max,
+    Batch, CodecMemory, DecodeError, Decoder, EncodeError, Mark, TimeBase, encode, encoded_len_max,
 };
 
 use crate::steer;
@@ -20,7 +20,7 @@ struct Table {
 
 impl Table {
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let mut decoder = Decoder::new(bytes, &mut state)?;
         let columns = decoder.columns();
         let base = decoder.base();
@@ -44,7 +44,7 @@ impl Table {
             words: &self.words,
             marks: Some(&self.marks),
         };
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let len = encode(&batch, &mut state, &mut bytes)?;
         bytes.truncate(len);
         Ok(bytes)

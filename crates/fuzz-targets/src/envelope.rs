@@ -1,16 +1,18 @@
 //! Sealed messages and enrolment, where the bytes may be an attacker's.
 
 use ecowatt_envelope::enrol::{DeviceHalf, Request};
-use ecowatt_envelope::{ClaimCode, DeviceKey, Kid, LinkKeys, RequestId, Sealed, open_reply};
+use ecowatt_envelope::{
+    ClaimCode, DeviceKey, KeyId, LinkKeys, RequestId, UnverifiedUplink, open_reply,
+};
 use ecowatt_model::{Counter, DeviceNumber, KeyGeneration};
 
 /// The key, key id and counter of the envelope's golden bytes, which the corpora begin with.
 const REQUEST: RequestId = RequestId {
-    kid: Kid { device: DeviceNumber(300), generation: KeyGeneration(2) },
+    kid: KeyId { device: DeviceNumber(300), generation: KeyGeneration(2) },
     counter: Counter(70_000),
 };
 
-fn keys(kid: Kid) -> LinkKeys {
+fn keys(kid: KeyId) -> LinkKeys {
     let mut key = [0; 32];
     for (byte, value) in key.iter_mut().zip(0..) {
         *byte = value;
@@ -21,7 +23,7 @@ fn keys(kid: Kid) -> LinkKeys {
 /// Only what was sealed under the key opens, as uplink or as reply.
 pub fn envelope_open(data: &[u8]) {
     let mut out = vec![0; data.len()];
-    if let Ok(sealed) = Sealed::parse(data)
+    if let Ok(sealed) = UnverifiedUplink::parse(data)
         && let Ok(message) = sealed.open(&keys(sealed.request().kid), &mut out)
     {
         assert!(message.len() < data.len(), "an envelope is more than its message");

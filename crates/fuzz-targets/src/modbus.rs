@@ -1,6 +1,8 @@
 //! Modbus: what a master and a slave make of frames and of streams of bytes.
 
-use ecowatt_modbus::{ADU_MAX, Expected, Framing, Progress, Request, RequestDecoder, Transaction};
+use ecowatt_modbus::{
+    ADU_MAX, ExpectedReply, Framing, Progress, Request, RequestDecoder, Transaction,
+};
 
 use crate::steer;
 
@@ -25,7 +27,7 @@ pub fn modbus_pdu(data: &[u8]) {
         assert_eq!(Request::parse(&written[..len]), Ok(request));
     }
     for request in REQUESTS {
-        let _ = Expected::of(&request).parse(data);
+        let _ = ExpectedReply::of(&request).parse(data);
     }
 }
 

@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ecowatt_inverter_sim::station::{Outcome, Station};
-use ecowatt_inverter_sim::{Config, Inverter, Map, RegisterSource, Tabulation, Weather};
+use ecowatt_inverter_sim::slave::{SimulatedSlave, SlaveAction};
+use ecowatt_inverter_sim::{Config, Inverter, RegisterMap, RegisterSource, Tabulation, Weather};
 use ecowatt_modbus::{Framing, Progress, Request, RequestDecoder, Response, Transaction};
 use ecowatt_model::UnixMs;
 
@@ -22,14 +22,14 @@ const ROWS: usize = 1_440;
 fn main() -> Result<(), Failure> {
     let reads: u32 =
         std::env::args().nth(1).map(|text| text.parse()).transpose()?.unwrap_or(2_000_000);
-    for (map, address) in [(Map::Seed, 0), (Map::SunSpec, 40_132)] {
+    for (map, address) in [(RegisterMap::Seed, 0), (RegisterMap::SunSpec, 40_132)] {
         let config = Config { map, ..Config::default() };
         let began = now();
         let table = Tabulation::compute(config.clone(), Weather::Modelled, START, STEP, ROWS)?;
         let seconds = f64::from(u32::try_from(ROWS)?) * STEP.as_secs_f64();
         let physics_us = began.elapsed().as_secs_f64() * 1e6 / seconds;
         let inverter = Inverter::new(config, RegisterSource::Tabulated(Arc::new(table)), START)?;
-        let mut station = Station::new(inverter, 1, false);
+        let mut station = SimulatedSlave::new(inverter, 1, false);
         let read_ns = measure(&mut station, address, reads)?;
         say(&format!("{map}: {physics_us:.2} µs a simulated second, {read_ns:.0} ns a read"))?;
     }
@@ -37,7 +37,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Nanoseconds per read.
-fn measure(station: &mut Station, address: u16, reads: u32) -> Result<f64, Failure> {
+fn measure(station: &mut SimulatedSlave, address: u16, reads: u32) -> Result<f64, Failure> {
     let mut decoder = RequestDecoder::new(Framing::Tcp);
     let mut words = Vec::new();
     let mut sum = 0_u64;
@@ -50,7 +50,7 @@ fn measure(station: &mut Station, address: u16, reads: u32) -> Result<f64, Failu
         let mut exchange = Transaction::new(Framing::Tcp, unit, &request, transaction)?;
         decoder.push(exchange.bytes());
         let incoming = decoder.next_request()?.ok_or("a whole request")?;
-        let Outcome::Send { bytes, answered, .. } = station.answer(Framing::Tcp, &incoming, at)
+        let SlaveAction::Send { bytes, answered, .. } = station.answer(Framing::Tcp, &incoming, at)
         else {
             return Err("no answer".into());
         };

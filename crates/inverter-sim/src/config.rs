@@ -21,7 +21,7 @@ pub struct Config {
     /// Determines everything random.
     pub seed: u64,
     /// Which register map it has.
-    pub map: Map,
+    pub map: RegisterMap,
     /// Its unit identifier.
     pub unit: u8,
     /// Its serial number, at most 32 characters.
@@ -50,7 +50,7 @@ pub struct Config {
 
 /// A register map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Map {
+pub enum RegisterMap {
     /// The ten holding registers of the original's simulator.
     #[serde(rename = "ecowatt/seed-sim")]
     Seed,
@@ -62,7 +62,7 @@ pub enum Map {
     Der,
 }
 
-impl Map {
+impl RegisterMap {
     /// Id of the profile that reads it.
     #[must_use]
     pub fn profile(self) -> &'static str {
@@ -159,7 +159,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seed: 1,
-            map: Map::Seed,
+            map: RegisterMap::Seed,
             unit: 0x11,
             serial: "EWSIM-000001".to_owned(),
             rated_w: 5_000,
@@ -339,7 +339,7 @@ impl Config {
     }
 }
 
-impl std::fmt::Display for Map {
+impl std::fmt::Display for RegisterMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Seed => "ecowatt/seed-sim",
@@ -354,7 +354,7 @@ impl std::fmt::Display for Map {
 #[error("unknown register map {0:?}; known are ecowatt/seed-sim, sunspec and sunspec/der")]
 pub struct UnknownMap(pub String);
 
-impl std::str::FromStr for Map {
+impl std::str::FromStr for RegisterMap {
     type Err = UnknownMap;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn map_names_round_trip() {
-        for map in [Map::Seed, Map::SunSpec, Map::Der] {
+        for map in [RegisterMap::Seed, RegisterMap::SunSpec, RegisterMap::Der] {
             assert_eq!(map.to_string().parse(), Ok(map));
         }
     }

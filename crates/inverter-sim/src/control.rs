@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::Map;
+use crate::config::RegisterMap;
 use crate::fault::{FaultError, FaultSpec, FaultStatus};
-use crate::front::Shared;
 use crate::journal::{ENTRIES_MAX, Entry};
+use crate::listeners::Shared;
 use crate::physics::plant::Reading;
-use crate::station::Counts;
+use crate::slave::RequestCounts;
 
 const BODY_MAX: usize = 16 * 1_024;
 const LOG_PAGE: usize = 1_000;
@@ -125,7 +125,7 @@ struct StateBody {
     t_ms: i64,
     time: String,
     speed: f64,
-    map: Map,
+    map: RegisterMap,
     unit: u8,
     is_away: bool,
     is_asleep: bool,
@@ -133,7 +133,7 @@ struct StateBody {
     reading: Option<Reading>,
     first_register: u16,
     registers: Vec<u16>,
-    counts: Counts,
+    counts: RequestCounts,
     faults: Vec<FaultStatus>,
 }
 

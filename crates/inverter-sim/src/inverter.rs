@@ -6,12 +6,12 @@ use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::UnixMs;
 use serde::Serialize;
 
-use crate::config::{Config, ConfigError, Map};
+use crate::config::{Config, ConfigError, RegisterMap};
 use crate::physics::plant::{OperatingState, Plant, Reading, Weather};
-use crate::registers::{Image, Registers};
+use crate::register_table::Tabulation;
+use crate::registers::{RegisterRange, Registers};
 use crate::replayed::{Replayed, Rows};
 use crate::series::Series;
-use crate::tabulation::Tabulation;
 
 /// Where an inverter's registers come from.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl From<Arc<Tabulation>> for RegisterSource {
 pub struct Inverter {
     body: Body,
     unit: u8,
-    map: Map,
+    map: RegisterMap,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Inverter {
 
     /// Its register map.
     #[must_use]
-    pub fn map(&self) -> Map {
+    pub fn map(&self) -> RegisterMap {
         self.map
     }
 
@@ -109,7 +109,7 @@ impl Inverter {
 
     /// All registers at present.
     #[must_use]
-    pub fn image(&self) -> Image {
+    pub fn image(&self) -> RegisterRange {
         match &self.body {
             Body::Simulated { plant, registers } => registers.image(plant),
             Body::Replayed(replayed) => replayed.image(),

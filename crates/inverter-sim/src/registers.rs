@@ -6,19 +6,19 @@
 //! (2), a value out of range an illegal value (3).
 
 mod der;
-mod models;
-mod seed;
 mod sunspec;
+mod sunspec_common;
+mod ten_registers;
 
 use ecowatt_modbus::ExceptionCode;
 
-use crate::config::{Config, Map};
+use crate::config::{Config, RegisterMap};
 use crate::physics::limit::LimitOrder;
 use crate::physics::plant::Plant;
 
 /// Consecutive registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct RegisterRange {
     /// Address of the first register.
     pub first: u16,
     /// Words of the registers.
@@ -38,16 +38,16 @@ impl Registers {
     /// The registers of an inverter to which nothing was written.
     pub(crate) fn new(config: &Config) -> Self {
         match config.map {
-            Map::Seed => Self::Seed(config.limit.revert_after_s),
-            Map::SunSpec => Self::SunSpec(sunspec::Controls::default()),
-            Map::Der => Self::Der(der::Controls::default()),
+            RegisterMap::Seed => Self::Seed(config.limit.revert_after_s),
+            RegisterMap::SunSpec => Self::SunSpec(sunspec::Controls::default()),
+            RegisterMap::Der => Self::Der(der::Controls::default()),
         }
     }
 
     /// All of them at present.
-    pub(crate) fn image(&self, plant: &Plant) -> Image {
+    pub(crate) fn image(&self, plant: &Plant) -> RegisterRange {
         match self {
-            Self::Seed(_) => seed::image(plant.reading()),
+            Self::Seed(_) => ten_registers::image(plant.reading()),
             Self::SunSpec(controls) => controls.image(plant),
             Self::Der(controls) => controls.image(plant),
         }
@@ -64,7 +64,7 @@ impl Registers {
         values: &[u16],
     ) -> Result<(), ExceptionCode> {
         match self {
-            Self::Seed(_) => seed::limit(address, values).map(|_| ()),
+            Self::Seed(_) => ten_registers::limit(address, values).map(|_| ()),
             Self::SunSpec(controls) => controls.written(plant, address, values).map(|_| ()),
             Self::Der(controls) => controls.written(plant, address, values).map(|_| ()),
         }
@@ -82,7 +82,7 @@ impl Registers {
     ) -> Result<(), ExceptionCode> {
         match self {
             Self::Seed(revert_after_s) => {
-                let target_pct = f64::from(seed::limit(address, values)?);
+                let target_pct = f64::from(ten_registers::limit(address, values)?);
                 let revert_after_s = *revert_after_s;
                 plant.order_limit(LimitOrder { target_pct, revert_after_s, ramp_s: None });
             }
@@ -103,15 +103,15 @@ impl Registers {
 ///
 /// # Errors
 /// As [`Registers::check`].
-pub(crate) fn check(map: Map, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
+pub(crate) fn check(map: RegisterMap, address: u16, values: &[u16]) -> Result<(), ExceptionCode> {
     match map {
-        Map::Seed => seed::limit(address, values).map(|_| ()),
-        Map::SunSpec => sunspec::check(address, values),
-        Map::Der => der::check(address, values),
+        RegisterMap::Seed => ten_registers::limit(address, values).map(|_| ()),
+        RegisterMap::SunSpec => sunspec::check(address, values),
+        RegisterMap::Der => der::check(address, values),
     }
 }
 
-impl Image {
+impl RegisterRange {
     /// Returns `count` words from `address` on.
     ///
     /// # Errors

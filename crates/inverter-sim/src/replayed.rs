@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::UnixMs;
 
-use crate::config::Map;
-use crate::registers::{self, Image, slice};
+use crate::config::RegisterMap;
+use crate::register_table::Tabulation;
+use crate::registers::{self, RegisterRange, slice};
 use crate::series::Series;
-use crate::tabulation::Tabulation;
 
 /// Rows over time, at an instant.
 #[derive(Debug, Clone)]
@@ -30,9 +30,9 @@ pub(crate) enum Rows {
 }
 
 impl Rows {
-    fn map(&self) -> Map {
+    fn map(&self) -> RegisterMap {
         match self {
-            Self::Recorded(_) => Map::Seed,
+            Self::Recorded(_) => RegisterMap::Seed,
             Self::Tabulated(table) => table.map(),
         }
     }
@@ -51,7 +51,7 @@ impl Replayed {
         Self { rows, now, written: Vec::new() }
     }
 
-    pub(crate) fn map(&self) -> Map {
+    pub(crate) fn map(&self) -> RegisterMap {
         self.rows.map()
     }
 
@@ -64,9 +64,9 @@ impl Replayed {
         self.now
     }
 
-    pub(crate) fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> RegisterRange {
         let (first, words) = self.rows.at(self.now);
-        Image { first, words: self.with_written(first, words) }
+        RegisterRange { first, words: self.with_written(first, words) }
     }
 
     pub(crate) fn read(&self, address: u16, count: u16) -> Result<Vec<u16>, ExceptionCode> {

@@ -27,7 +27,7 @@ pub struct Series<T> {
 
 /// How a series is aligned with simulated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Alignment {
+pub struct SeriesAlignment {
     /// Its first row is shifted to this instant.
     pub starts_at: Option<UnixMs>,
     /// It starts again after its last row.
@@ -131,7 +131,7 @@ impl<T: Copy + std::str::FromStr> Series<T> {
 impl<T> Series<T> {
     /// Aligns the series with simulated time.
     #[must_use]
-    pub fn aligned(mut self, alignment: Alignment) -> Self {
+    pub fn aligned(mut self, alignment: SeriesAlignment) -> Self {
         let (first, last) = (self.times[0], self.times[self.times.len() - 1]);
         self.shift_ms = alignment.starts_at.map_or(0, |start| start.0.saturating_sub(first));
         // The last row lasts as long as the one before it.
@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn a_shifted_loop_begins_at_the_start_and_again_after_the_end() {
         let start = Some(UnixMs(1_000_000));
-        let series =
-            series("t,a\n100,1\n105,2\n").aligned(Alignment { starts_at: start, is_looped: true });
+        let series = series("t,a\n100,1\n105,2\n")
+            .aligned(SeriesAlignment { starts_at: start, is_looped: true });
         let seen: Vec<u16> = [0, 4_999, 5_000, 9_999, 10_000, 15_000]
             .map(|ms| series.at(UnixMs(1_000_000 + ms))[0])
             .into();

@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::fault::{FaultError, FaultSpec};
-use crate::front::{Shared, pty::Pty, tcp};
 use crate::inverter::{Inverter, RegisterSource};
 use crate::journal::Journal;
-use crate::station::Station;
+use crate::listeners::{Shared, pty::Pty, tcp};
+use crate::slave::SimulatedSlave;
 
 /// How often an idle inverter is advanced, so that no request has to wait for hours of physics.
 const TICK: Duration = Duration::from_millis(100);
@@ -231,12 +231,12 @@ async fn keep_time(
     }
 }
 
-fn station(simulation: Simulation, clock: &Clock) -> Result<Station, ServeError> {
+fn station(simulation: Simulation, clock: &Clock) -> Result<SimulatedSlave, ServeError> {
     let Simulation { config, source, faults } = simulation;
     let (seed, is_single_client) = (config.seed, config.single_client);
     let now = clock.now();
     let inverter = Inverter::new(config, source, now).map_err(ServeError::Config)?;
-    let mut station = Station::new(inverter, seed, is_single_client);
+    let mut station = SimulatedSlave::new(inverter, seed, is_single_client);
     for (number, spec) in (1..).zip(&faults) {
         spec.check(now)
             .and_then(|fault| station.add_fault(fault, now))

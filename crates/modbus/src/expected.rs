@@ -7,7 +7,7 @@ use crate::values::{Bits, Words, packed_len};
 
 /// What a valid reply to one request looks like; all that a master must remember of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedReply {
     function: u8,
     shape: Shape,
 }
@@ -32,7 +32,7 @@ pub(crate) enum Candidate {
     Whole(usize),
 }
 
-impl Expected {
+impl ExpectedReply {
     /// Returns what the reply to `request` must look like.
     #[must_use]
     pub fn of(request: &Request<'_>) -> Self {

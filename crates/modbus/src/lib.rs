@@ -20,7 +20,7 @@ mod timing;
 mod values;
 
 pub use crc::crc16;
-pub use expected::{Expected, ReplyError};
+pub use expected::{ExpectedReply, ReplyError};
 pub use frame::{ADU_MAX, Framing, Header, MBAP_LEN, RTU_ADU_MAX, encode_reply, encode_request};
 pub use master::{Progress, Transaction, TransactionError};
 pub use pdu::{
@@ -28,6 +28,6 @@ pub use pdu::{
     READ_WRITE_READ_MAX, READ_WRITE_WRITE_MAX, Reply, Request, RequestError, Response,
     WRITE_BITS_MAX, WRITE_REGISTERS_MAX,
 };
-pub use slave::{Incoming, RequestDecoder, StreamError};
+pub use slave::{RequestDecoder, RequestFrame, StreamError};
 pub use timing::{inter_frame_silence, time_on_wire};
 pub use values::{Bits, Words};

@@ -9,7 +9,7 @@
 //! and [`Transaction::unread`] report the other bytes that arrived around the answer.
 
 use crate::crc::crc16;
-use crate::expected::{Candidate, Expected, ReplyError};
+use crate::expected::{Candidate, ExpectedReply, ReplyError};
 use crate::frame::{
     ADU_MAX, Framing, Header, MBAP_LEN, Mbap, RTU_CRC_LEN, encode_request, parse_mbap,
 };
@@ -50,7 +50,7 @@ pub enum TransactionError {
 pub struct Transaction {
     framing: Framing,
     header: Header,
-    expected: Expected,
+    expected: ExpectedReply,
     /// The request until the first byte arrives, then the bytes received and not yet judged.
     buffer: [u8; ADU_MAX],
     len: usize,
@@ -114,7 +114,7 @@ impl Transaction {
         let header = Header { transaction, unit };
         let mut buffer = [0; ADU_MAX];
         let len = encode_request(framing, header, request, &mut buffer)?;
-        let expected = Expected::of(request);
+        let expected = ExpectedReply::of(request);
         let echo = match buffer[..len].try_into() {
             Ok(request) if framing == Framing::Rtu && !expected.is_echo() => {
                 Echo::Possible(request)

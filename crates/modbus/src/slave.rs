@@ -13,7 +13,7 @@ use crate::pdu::{Request, RequestError};
 
 /// A whole request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Incoming<'a> {
+pub struct RequestFrame<'a> {
     /// Which unit it is for; repeated in the reply.
     pub header: Header,
     /// The request, or why it cannot be carried out ([`RequestError::exception`] is the answer).
@@ -75,13 +75,13 @@ impl RequestDecoder {
     ///
     /// # Errors
     /// When a TCP stream is out of step; close it.
-    pub fn next_request(&mut self) -> Result<Option<Incoming<'_>>, StreamError> {
+    pub fn next_request(&mut self) -> Result<Option<RequestFrame<'_>>, StreamError> {
         self.release();
         let found = match self.framing {
             Framing::Tcp => self.find_tcp()?,
             Framing::Rtu => self.find_rtu(),
         };
-        Ok(found.map(|(header, start, end)| Incoming {
+        Ok(found.map(|(header, start, end)| RequestFrame {
             header,
             request: Request::parse(&self.buffer[start..end]),
         }))

@@ -15,5 +15,6 @@ pub mod nor;
 pub mod storage;
 
 pub use node::{
-    Core, Done, Freed, Message, Next, Node, NodeConfig, ROWS, SourceSetup, StartError, Work,
+    Core, DiskWork, FreedBatches, Message, Node, NodeAction, NodeConfig, ROWS, SourceSetup,
+    StartError, WorkOutcome,
 };

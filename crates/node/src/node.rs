@@ -8,32 +8,34 @@
 //! A method that uses the disk blocks until the write is durable or has failed. Time is an
 //! argument: a function where the time after a write is needed.
 
-mod done;
+mod work_outcome;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ecowatt_codec::{State, TimeBase, time_base};
+use ecowatt_codec::{CodecMemory, TimeBase, time_base};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Action, Config as CoreConfig, Credentials, Device, Ending, Event, Inverter, LinkFailure,
-    LogLevel, Permissions, ReadOutcome, ReplyError, Sample, Slot, SourceConfig, Spooled, Started,
-    UplinkConfig, batch_bytes_max,
+    Action, CompletedRead, Config as CoreConfig, Credentials, Device, Ending, Event, Inverter,
+    LinkFailure, LogLevel, Permissions, ReplyError, Sample, Slot, SourceConfig, SpoolContents,
+    StartInfo, UplinkConfig, batch_bytes_max,
 };
-use ecowatt_envelope::{DeviceKey, Kid, MESSAGE_MAX};
+use ecowatt_envelope::{DeviceKey, KeyId, MESSAGE_MAX};
 use ecowatt_model::{
     BootEpoch, COLUMNS_MAX, Counter, DeviceNumber, MonoMs, ROWS_MAX, SourceNumber, StreamNumber,
     UnixMs,
 };
 use ecowatt_profile::{Plan, Read};
-use ecowatt_wire::{Batch as WireBatch, BootReason, Dropped as WireDropped, Stream as WireStream};
+use ecowatt_wire::{
+    Batch as WireBatch, BootReason, LostSamples as WireDropped, Stream as WireStream,
+};
 
-pub use self::done::{Done, Freed, Message};
+pub use self::work_outcome::{FreedBatches, Message, WorkOutcome};
 use crate::storage::{
-    Areas, Batch, Damage, Ledger, Offer, Order, Postponed, Record, Recovered, SpoolReport, Storage,
-    StorageError,
+    Areas, Batch, Damage, Ledger, MessageContents, Postponed, Record, Recovered, SendOrder,
+    SpoolReport, Storage, StorageError,
 };
 
 /// Rows that the agent has room for per inverter: a batch, and twice as many again for the time
@@ -49,7 +51,7 @@ pub struct NodeConfig {
     pub message_bytes: usize,
     pub upload_interval: Duration,
     /// Which batches are sent first.
-    pub order: Order,
+    pub order: SendOrder,
     /// A cycle that begins at most this late still counts as its scheduled instant.
     pub start_tolerance: Duration,
     /// What the shell logs, if settings may change that.
@@ -88,11 +90,11 @@ pub enum StartError {
 
 /// What the shell does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NodeAction {
     /// Read registers, waiting `timeout` for the answer; then [`Node::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
     /// Work for [`Node::carry_out`].
-    Work(Work),
+    Work(DiskWork),
     /// End the epoch as for an orderly stop, and begin the next one or restart the machine; or else
     /// [`Node::handle_not_ended`].
     End(Ending),
@@ -100,7 +102,7 @@ pub enum Next {
 
 /// Work that a node does itself, on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum DiskWork {
     /// Make the contents of one of the core's slots durable.
     Keep(Slot),
     /// Make the newest sample of a source durable.
@@ -129,7 +131,7 @@ pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { sel
     epoch: BootEpoch,
     began: MonoMs,
     boot_reason: BootReason,
-    order: Order,
+    order: SendOrder,
     message_bytes: usize,
     spool_bytes: u64,
 }
@@ -152,7 +154,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         let identity = ledger.record().identity.as_ref().ok_or(StartError::Identity)?;
         let key = identity.key.as_slice().try_into().map_err(|_| StartError::Identity)?;
         let credentials = Credentials {
-            kid: Kid { device: identity.device(), generation: identity.key_generation() },
+            kid: KeyId { device: identity.device(), generation: identity.key_generation() },
             key: DeviceKey::new(key),
             reserved: Counter(ledger.record().reserved),
         };
@@ -185,7 +187,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         core_config.log_level = config.log_level;
         core_config.permissions = config.permissions;
         let firmware = heapless::String::try_from(config.firmware).unwrap_or_default();
-        let started = Started { epoch, reason: boot_reason, system, firmware };
+        let started = StartInfo { epoch, reason: boot_reason, system, firmware };
         let mut core = Core::new(
             core_config,
             started,
@@ -214,15 +216,15 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
 
     /// Returns what to do next, each action once. `None`: nothing until [`Node::poll_at`] or the
     /// next `handle_*` call.
-    pub fn poll(&mut self, now: MonoMs) -> Option<Next> {
+    pub fn poll(&mut self, now: MonoMs) -> Option<NodeAction> {
         Some(match self.core.poll_action(now)? {
-            Action::Read { source, read, timeout } => Next::Read { source, read, timeout },
-            Action::Keep(slot) => Next::Work(Work::Keep(slot)),
-            Action::Draft(source) => Next::Work(Work::Draft(source)),
-            Action::Cut(source) => Next::Work(Work::Cut(source)),
-            Action::Reserve(limit) => Next::Work(Work::Reserve(limit)),
-            Action::Send => Next::Work(Work::Send),
-            Action::End(ending) => Next::End(ending),
+            Action::Read { source, read, timeout } => NodeAction::Read { source, read, timeout },
+            Action::Keep(slot) => NodeAction::Work(DiskWork::Keep(slot)),
+            Action::Draft(source) => NodeAction::Work(DiskWork::Draft(source)),
+            Action::Cut(source) => NodeAction::Work(DiskWork::Cut(source)),
+            Action::Reserve(limit) => NodeAction::Work(DiskWork::Reserve(limit)),
+            Action::Send => NodeAction::Work(DiskWork::Send),
+            Action::End(ending) => NodeAction::End(ending),
         })
     }
 
@@ -238,18 +240,18 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
 
     /// Does the work that [`Node::poll`] returned and reports its outcome, which the core has
     /// already been given.
-    pub fn carry_out(&mut self, work: Work, now: impl Fn() -> MonoMs) -> Done {
+    pub fn carry_out(&mut self, work: DiskWork, now: impl Fn() -> MonoMs) -> WorkOutcome {
         match work {
-            Work::Keep(slot) => self.keep(slot, now),
-            Work::Draft(source) => self.draft(source),
-            Work::Cut(source) => self.cut(source, now),
-            Work::Reserve(limit) => self.reserve(limit, now),
-            Work::Send => self.compose(now),
+            DiskWork::Keep(slot) => self.keep(slot, now),
+            DiskWork::Draft(source) => self.draft(source),
+            DiskWork::Cut(source) => self.cut(source, now),
+            DiskWork::Reserve(limit) => self.reserve(limit, now),
+            DiskWork::Send => self.compose(now),
         }
     }
 
     /// Takes the outcome of a read.
-    pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &ReadOutcome<'_>) {
+    pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &CompletedRead<'_>) {
         self.core.handle_read(now, source, outcome);
     }
 
@@ -262,7 +264,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         &mut self,
         reply: &[u8],
         now: impl Fn() -> MonoMs,
-    ) -> Result<Freed, ReplyError> {
+    ) -> Result<FreedBatches, ReplyError> {
         let at = now();
         let mut scratch = vec![0; reply.len().min(MESSAGE_MAX)];
         let acknowledged = match self.core.handle_reply(at, reply, &mut scratch) {
@@ -273,14 +275,14 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             }
         };
         self.note_start();
-        let ranges: Vec<_> = acknowledged.ranges.iter().map(done::ids).collect();
+        let ranges: Vec<_> = acknowledged.ranges.iter().map(work_outcome::ids).collect();
         let drops_known = acknowledged.drops_known;
         if drops_known > 0 {
             self.storage.drops_are_known(drops_known);
         }
         let result = self.storage.free(&ranges);
         self.tell_spooled(now());
-        Ok(Freed { ranges, drops_known, result })
+        Ok(FreedBatches { ranges, drops_known, result })
     }
 
     /// Takes the time of the system clock; the shell calls this whenever it reads that clock. A
@@ -301,7 +303,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.core.refuse_commands();
     }
 
-    /// The epoch cannot end as [`Next::End`] asked.
+    /// The epoch cannot end as [`NodeAction::End`] asked.
     pub fn handle_not_ended(&mut self, now: MonoMs) {
         self.core.handle_not_ended(now);
     }
@@ -352,7 +354,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         &self.core
     }
 
-    /// The newest sample of a source. After [`Done::Drafted`] it is the sample that was drafted.
+    /// The newest sample of a source. After [`WorkOutcome::Drafted`] it is the sample that was drafted.
     pub fn newest(&self, source: SourceNumber) -> Option<Sample<'_>> {
         self.core.newest(source)
     }
@@ -418,29 +420,29 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             + Storage::<D>::memory_bytes_max(spool_bytes, sources)
     }
 
-    fn keep(&mut self, slot: Slot, now: impl Fn() -> MonoMs) -> Done {
+    fn keep(&mut self, slot: Slot, now: impl Fn() -> MonoMs) -> WorkOutcome {
         let mut bytes = [0; Slot::LEN_MAX];
         let len = self.core.kept(slot, &mut bytes);
         let result = self.storage.keep(slot, &bytes[..len]);
         self.core.handle_kept(now(), slot, result.is_ok());
-        Done::Kept { slot, result }
+        WorkOutcome::Kept { slot, result }
     }
 
-    fn draft(&mut self, source: SourceNumber) -> Done {
+    fn draft(&mut self, source: SourceNumber) -> WorkOutcome {
         // The start of the epoch, which places the sample in time, is durable before the sample.
         self.note_start();
         let sample = self.core.newest(source);
         let result = sample.map_or(Ok(()), |sample| self.storage.draft(&sample));
         self.core.handle_drafted(source, result.is_ok());
-        Done::Drafted { source, result }
+        WorkOutcome::Drafted { source, result }
     }
 
-    fn cut(&mut self, source: SourceNumber, now: impl Fn() -> MonoMs) -> Done {
-        let mut codec = Box::new(State::<COLUMNS>::NEW);
+    fn cut(&mut self, source: SourceNumber, now: impl Fn() -> MonoMs) -> WorkOutcome {
+        let mut codec = Box::new(CodecMemory::<COLUMNS>::NEW);
         let mut bytes = vec![0; batch_bytes_max(self.message_bytes)];
         let cut = match self.core.cut(now(), source, &mut codec, &mut bytes) {
             Ok(cut) => cut,
-            Err(error) => return Done::NotCut(error),
+            Err(error) => return WorkOutcome::NotCut(error),
         };
         drop(codec);
         bytes.truncate(cut.len);
@@ -468,19 +470,19 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             self.core.handle_persisted(now, result.is_ok());
         }
         self.tell_spooled(now);
-        Done::Persisted { batch, result }
+        WorkOutcome::Persisted { batch, result }
     }
 
-    fn reserve(&mut self, limit: Counter, now: impl Fn() -> MonoMs) -> Done {
+    fn reserve(&mut self, limit: Counter, now: impl Fn() -> MonoMs) -> WorkOutcome {
         let result = self.storage.ledger.reserve(limit).map_err(StorageError::from);
         match result {
             Ok(()) => self.core.handle_reserved(limit),
             Err(_) => self.core.handle_not_reserved(now()),
         }
-        Done::Reserved { limit, result }
+        WorkOutcome::Reserved { limit, result }
     }
 
-    fn compose(&mut self, now: impl Fn() -> MonoMs) -> Done {
+    fn compose(&mut self, now: impl Fn() -> MonoMs) -> WorkOutcome {
         let announced = self.core.announced();
         let offer = match self.core.sends_batches() {
             true => self.storage.offer(self.order, self.message_bytes, announced),
@@ -488,9 +490,9 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         };
         let (offer, offered) = match offer {
             Ok(offer) => (offer, Ok(())),
-            Err(error) => (Offer::default(), Err(error)),
+            Err(error) => (MessageContents::default(), Err(error)),
         };
-        let Offer { batches, mut layouts, lost, mut dropped } = offer;
+        let MessageContents { batches, mut layouts, lost, mut dropped } = offer;
         lost.into_iter().for_each(|number| self.core.withdraw(number));
         let starts = self.storage.starts();
         let streams: Vec<_> = layouts
@@ -530,24 +532,24 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
                     dropped,
                     bytes,
                 };
-                Done::Composed { message, offered }
+                WorkOutcome::Composed { message, offered }
             }
             Err(error) => {
                 self.core.handle_link_failure(now(), LinkFailure::Unreachable);
-                Done::NotComposed { error, offered }
+                WorkOutcome::NotComposed { error, offered }
             }
         }
     }
 
     fn note_start(&mut self) {
-        if let Some(start) = self.core.wall().start() {
+        if let Some(start) = self.core.wall_clock().start() {
             self.storage.place((self.epoch, self.began), start);
         }
     }
 
     fn tell_spooled(&mut self, now: MonoMs) {
         let report = self.storage.report();
-        let spooled = Spooled {
+        let spooled = SpoolContents {
             batches: u32::try_from(report.batches).unwrap_or(u32::MAX),
             bytes: report.bytes,
             capacity_bytes: self.spool_bytes,

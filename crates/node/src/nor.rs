@@ -20,10 +20,10 @@ mod chip;
 mod event;
 mod frame;
 mod head;
-mod level;
 mod mount;
 mod partition;
-mod retire;
+mod retired_sectors;
+mod wear_levelling;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;

@@ -12,22 +12,22 @@
 //! as a gap, and once to the caller as [`Damage`].
 
 mod areas;
+mod bad_reads;
 mod checksum;
 mod damage;
 mod draft;
+mod epoch_starts;
+mod failed_write;
 mod ledger;
-mod media;
-mod pair;
-mod postponed;
 mod slots;
 mod spool;
-mod starts;
+mod two_copies;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch as Table, CodecMemory, Decoder, TimeBase, encode, encoded_len_max};
 use ecowatt_device::limits::PLAUSIBLE_UNIX_MS;
 use ecowatt_device::{Sample, Slot, batch_bytes_max, batch_rows_max};
 use ecowatt_model::{
@@ -35,21 +35,21 @@ use ecowatt_model::{
 };
 use ecowatt_wire::{BootReason, EpochStart, LAYOUT_MAX};
 
-use media::answers_elsewhere;
+use bad_reads::answers_elsewhere;
 use slots::Slots;
 
-pub use areas::{AREA_BYTES, Area, Areas, Fault, JournalName, Thing, UnknownArea};
+pub use areas::{AREA_BYTES, Area, Areas, Fault, JournalName, SmallArea, UnknownArea};
 pub(crate) use checksum::crc32;
 pub use damage::Damage;
-pub use draft::{Draft, DraftError, Drafted, FirstLeft, Left};
+pub use draft::{Draft, DraftError, DraftedSample, FirstLeft, LeftJournal};
+pub use epoch_starts::{EpochStarts, STARTS_MAX};
+pub use failed_write::Postponed;
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
-pub use pair::{Opened, Pair};
-pub use postponed::Postponed;
 pub use spool::{
-    Batch, Dropped, Order, SPOOL_BYTES_MIN, Spool, SpoolError, SpoolReport, Witness,
+    Batch, Dropped, SPOOL_BYTES_MIN, SendOrder, Spool, SpoolError, SpoolReport, SpoolWitness,
     spool_bytes_min,
 };
-pub use starts::{STARTS_MAX, Starts};
+pub use two_copies::{PairState, TwoCopies};
 
 /// Why something could not be made durable.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ pub struct Storage<D> {
     is_recovered: bool,
     /// Batches from this one on are not sent, because a journal may have their samples.
     unsettled_from: Option<BatchId>,
-    starts: Starts,
+    starts: EpochStarts,
     slots: Slots<D>,
     recovered: Vec<Recovered>,
     damage: Vec<Damage>,
@@ -130,7 +130,7 @@ impl HeldBack {
 
 /// Contents of a message.
 #[derive(Debug, Default)]
-pub struct Offer {
+pub struct MessageContents {
     pub batches: Vec<Batch>,
     pub layouts: Vec<(StreamNumber, SourceNumber, Vec<u8>)>,
     /// Requested layouts that do not exist or can no longer be read.
@@ -168,7 +168,7 @@ impl<D: Areas + Clone> Storage<D> {
             current: Vec::new(),
             is_recovered: false,
             unsettled_from: None,
-            starts: Starts::default(),
+            starts: EpochStarts::default(),
             slots,
             recovered: Vec::new(),
             damage: Vec::new(),
@@ -221,7 +221,7 @@ impl<D: Areas + Clone> Storage<D> {
     }
 
     /// Starts of the boot epochs.
-    pub fn starts(&self) -> &Starts {
+    pub fn starts(&self) -> &EpochStarts {
         &self.starts
     }
 
@@ -238,9 +238,10 @@ impl<D: Areas + Clone> Storage<D> {
     fn look_back(&mut self, present: BootEpoch) {
         let (mut oldest, mut newest) = (None, None);
         // This order begins with the newest batch, so the oldest is the second.
-        let oldest_seen =
-            self.spool.offer(Order::OldestFirst, |batch| oldest.replace(batch.id.epoch).is_none());
-        let newest_seen = self.spool.offer(Order::NewestFirst, |batch| {
+        let oldest_seen = self
+            .spool
+            .offer(SendOrder::BacklogOldestFirst, |batch| oldest.replace(batch.id.epoch).is_none());
+        let newest_seen = self.spool.offer(SendOrder::BacklogNewestFirst, |batch| {
             newest = Some((batch.id.epoch, batch.bytes.to_vec()));
             false
         });
@@ -278,7 +279,7 @@ impl<D: Areas + Clone> Storage<D> {
         self.keep_starts()?;
         self.unsettle(batch.id);
         self.spool.append(batch)?;
-        let witness = Witness {
+        let witness = SpoolWitness {
             source: batch.source,
             ordinal: batch.last_ordinal,
             id: batch.id,
@@ -314,7 +315,7 @@ impl<D: Areas + Clone> Storage<D> {
         };
         samples.retain(|sample| covered < sample.ordinal && sample.ordinal < first);
         let (table, _) = self.alike(&samples);
-        Ok(self.batch_of(id, source, table, &mut Box::new(State::NEW)))
+        Ok(self.batch_of(id, source, table, &mut Box::new(CodecMemory::NEW)))
     }
 
     /// Forgets acknowledged batches.
@@ -344,10 +345,10 @@ impl<D: Areas + Clone> Storage<D> {
     /// Returns batches for a message, at most `bytes_max` bytes of them, and the requested layouts.
     pub fn offer(
         &mut self,
-        order: Order,
+        order: SendOrder,
         bytes_max: usize,
         announced: &[StreamNumber],
-    ) -> Result<Offer, StorageError> {
+    ) -> Result<MessageContents, StorageError> {
         let mut offer = self.offer_no_batches(announced)?;
         let mut bytes = 0;
         let sendable = batch_bytes_max(self.message_bytes_max);
@@ -380,8 +381,14 @@ impl<D: Areas + Clone> Storage<D> {
     }
 
     /// Returns the requested layouts, for a message that carries no batches.
-    pub fn offer_no_batches(&mut self, announced: &[StreamNumber]) -> Result<Offer, StorageError> {
-        let mut offer = Offer { dropped: self.spool.offer_drops().to_vec(), ..Offer::default() };
+    pub fn offer_no_batches(
+        &mut self,
+        announced: &[StreamNumber],
+    ) -> Result<MessageContents, StorageError> {
+        let mut offer = MessageContents {
+            dropped: self.spool.offer_drops().to_vec(),
+            ..MessageContents::default()
+        };
         for number in announced {
             let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
             let source = known.map(|stream| SourceNumber(stream.source));
@@ -533,7 +540,7 @@ impl<D: Areas + Clone> Storage<D> {
     #[must_use]
     pub const fn memory_bytes_max(spool_bytes: u64, sources: usize) -> usize {
         Ledger::<D>::memory_bytes_max()
-            + Starts::memory_bytes_max()
+            + EpochStarts::memory_bytes_max()
             + Slots::<D>::memory_bytes_max()
             + Spool::<D>::memory_bytes_max(spool_bytes)
             + Draft::<D>::memory_bytes_max()
@@ -562,7 +569,7 @@ impl<D: Areas + Clone> Storage<D> {
         for witness in self.draft.witnesses()? {
             self.spool.hear(witness);
         }
-        let mut codec: Option<Box<State>> = None;
+        let mut codec: Option<Box<CodecMemory>> = None;
         while let Some(mut left) = self.draft.recover()? {
             let (epoch, source) = (left.name.epoch, left.name.source);
             if left.is_damaged {
@@ -575,7 +582,7 @@ impl<D: Areas + Clone> Storage<D> {
             while !rest.is_empty() {
                 let (table, later) = self.alike(rest);
                 rest = later;
-                let codec = codec.get_or_insert_with(|| Box::new(State::NEW));
+                let codec = codec.get_or_insert_with(|| Box::new(CodecMemory::NEW));
                 let id = self.spool.next_recovered(epoch, self.draft.epoch());
                 if let Some(batch) = self.batch_of(id, source, table, codec) {
                     self.spool.append(&batch)?;
@@ -594,10 +601,13 @@ impl<D: Areas + Clone> Storage<D> {
     }
 
     /// Splits the samples after the first run that fits into one batch.
-    fn alike<'s>(&self, samples: &'s [Drafted]) -> (&'s [Drafted], &'s [Drafted]) {
+    fn alike<'s>(
+        &self,
+        samples: &'s [DraftedSample],
+    ) -> (&'s [DraftedSample], &'s [DraftedSample]) {
         let Some(first) = samples.first() else { return (samples, samples) };
         let rows_max = batch_rows_max(first.words.len(), self.message_bytes_max);
-        let is_alike = |sample: &&Drafted| sample.is_alike(first);
+        let is_alike = |sample: &&DraftedSample| sample.is_alike(first);
         samples.split_at(samples.iter().take_while(is_alike).take(rows_max).count())
     }
 
@@ -605,8 +615,8 @@ impl<D: Areas + Clone> Storage<D> {
         &self,
         id: BatchId,
         source: SourceNumber,
-        samples: &[Drafted],
-        codec: &mut State,
+        samples: &[DraftedSample],
+        codec: &mut CodecMemory,
     ) -> Option<Batch> {
         let (first, last) = (samples.first()?, samples.last()?);
         let columns = first.words.len();
@@ -629,7 +639,7 @@ impl<D: Areas + Clone> Storage<D> {
     }
 }
 
-impl Drafted {
+impl DraftedSample {
     fn is_alike(&self, other: &Self) -> bool {
         self.stream == other.stream
             && self.base == other.base
@@ -639,7 +649,7 @@ impl Drafted {
 
 /// The time of a batch's last sample, by the monotonic clock of its epoch.
 fn last_of(bytes: &[u8], start: UnixMs) -> Option<MonoMs> {
-    let mut state: Box<State> = Box::new(State::NEW);
+    let mut state: Box<CodecMemory> = Box::new(CodecMemory::NEW);
     let mut decoder = Decoder::new(bytes, &mut state).ok()?;
     let (base, columns) = (decoder.base(), decoder.columns());
     let (mut words, mut marks) = ([0; COLUMNS_MAX], [Mark::Read; COLUMNS_MAX]);

@@ -5,15 +5,15 @@
 
 use std::error::Error;
 
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{Profile, ProfileError};
 
-const SUNSPEC: [Found; 5] = [
-    Found { id: 1, address: 40_002, length: 66 },
-    Found { id: 103, address: 40_070, length: 50 },
-    Found { id: 120, address: 40_122, length: 26 },
-    Found { id: 123, address: 40_150, length: 24 },
-    Found { id: 160, address: 40_176, length: 48 },
+const SUNSPEC: [FoundModel; 5] = [
+    FoundModel { id: 1, address: 40_002, length: 66 },
+    FoundModel { id: 103, address: 40_070, length: 50 },
+    FoundModel { id: 120, address: 40_122, length: 26 },
+    FoundModel { id: 123, address: 40_150, length: 24 },
+    FoundModel { id: 160, address: 40_176, length: 48 },
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

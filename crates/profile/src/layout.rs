@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use ecowatt_model::{COLUMNS_MAX, Mark, Quality, Unit};
 
-use crate::kind::{Kind, Table, WordOrder};
 use crate::names;
+use crate::number_type::{Kind, Table, WordOrder};
 use crate::plan::GROUPS_MAX;
 
 use decode::Access;
@@ -127,7 +127,7 @@ impl Reading {
 
 /// Indices of the points that mean the same for every inverter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Roles {
+pub struct KnownPoints {
     /// Active power.
     pub ac_power: Option<usize>,
     /// Lifetime energy counter.
@@ -195,7 +195,7 @@ pub struct Layout {
     columns: Vec<Column>,
     points: Vec<Point>,
     access: Vec<Access>,
-    roles: Roles,
+    roles: KnownPoints,
     read_check: ReadCheck,
 }
 
@@ -350,7 +350,7 @@ impl Layout {
 
     /// The points that mean the same for every inverter.
     #[must_use]
-    pub const fn roles(&self) -> Roles {
+    pub const fn roles(&self) -> KnownPoints {
         self.roles
     }
 
@@ -448,9 +448,9 @@ fn check(index: usize, point: &Point, columns: usize) -> Result<(), LayoutError>
     Ok(())
 }
 
-fn roles(points: &[Point]) -> Roles {
+fn roles(points: &[Point]) -> KnownPoints {
     let named = |name| points.iter().position(|point| point.name == name);
-    Roles {
+    KnownPoints {
         ac_power: named(names::AC_POWER),
         energy_total: named(names::AC_ENERGY_TOTAL),
         energy_day: named(names::AC_ENERGY_DAY),

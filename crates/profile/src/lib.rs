@@ -17,41 +17,41 @@ pub mod sunspec;
 
 #[cfg(feature = "std")]
 pub mod catalogue;
-mod kind;
+#[cfg(feature = "std")]
+mod compile;
+mod decimal;
 #[cfg(feature = "alloc")]
 mod layout;
+mod number_type;
 mod plan;
 #[cfg(feature = "std")]
-mod planner;
-#[cfg(feature = "std")]
 mod profile;
-mod scaled;
 #[cfg(feature = "std")]
-mod source;
+mod toml_reader;
 #[cfg(feature = "std")]
 mod write;
 #[cfg(feature = "std")]
 mod write_rule;
 
-pub use kind::{Kind, RawWords, Table, WordOrder};
+#[cfg(feature = "std")]
+pub use compile::{CompileError, Compiled};
+pub use decimal::{ParseScaledError, Scaled};
 #[cfg(feature = "alloc")]
 pub use layout::{
-    Column, CounterKind, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Layout, LayoutError,
-    NAME_BYTES_MAX, POINTS_MAX, POINTS_PER_COLUMN_MAX, Point, Reading, Roles, SENTINELS_MAX,
+    Column, CounterKind, KnownPoints, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Layout,
+    LayoutError, NAME_BYTES_MAX, POINTS_MAX, POINTS_PER_COLUMN_MAX, Point, Reading, SENTINELS_MAX,
 };
+pub use number_type::{Kind, RawWords, Table, WordOrder};
 pub use plan::{
-    GROUPS_MAX, GUARDS_MAX, Group, Guard, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX, Read,
-    SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale, SleepTest,
+    GROUPS_MAX, GUARDS_MAX, Group, ModelGuard, Plan, PlanError, READ_REGISTERS_MAX, READS_MAX,
+    Read, SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale, SleepTest,
     Transport,
 };
 #[cfg(feature = "std")]
-pub use planner::{CompileError, Compiled};
-#[cfg(feature = "std")]
 pub use profile::{
-    Place, PointSpec, Profile, ProfileError, RATED_W, ResolveError, SerialFormat, SerialSpec,
-    SunSpecPoint, TransportKind, TransportSpec,
+    PointSpec, Profile, ProfileError, RATED_W, RegisterPlace, ResolveError, SerialFormat,
+    SerialSpec, SunSpecPoint, TransportKind, TransportSpec,
 };
-pub use scaled::{ParseScaledError, Scaled};
 #[cfg(feature = "std")]
 pub use write::{WriteError, WriteRequest};
 #[cfg(feature = "std")]

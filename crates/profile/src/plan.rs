@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use ecowatt_model::{COLUMNS_MAX, Mark};
 
-use crate::kind::Table;
-use crate::scaled::POWERS_OF_TEN;
-use crate::sunspec::{Found, HEADER_LEN};
+use crate::decimal::POWERS_OF_TEN;
+use crate::number_type::Table;
+use crate::sunspec::{FoundModel, HEADER_LEN};
 
 /// Maximum number of reads in one plan.
 pub const READS_MAX: usize = 24;
@@ -165,14 +165,14 @@ impl Read {
 /// The header of a SunSpec model. While it reads as expected, the model's registers are where the
 /// plan takes them to be: firmware updates and settings move register maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Guard {
+pub struct ModelGuard {
     /// The model as discovery found it.
-    pub model: Found,
+    pub model: FoundModel,
     /// Column of the header's identifier; that of its length follows.
     pub column: u8,
 }
 
-impl Guard {
+impl ModelGuard {
     /// Whether the model is where it should be; `None` if its header was not read.
     #[must_use]
     pub fn holds(&self, words: &[u16], marks: &[Mark]) -> Option<bool> {
@@ -305,7 +305,7 @@ pub struct Plan {
     group_count: u8,
     column_count: u8,
     sleep: Option<SleepRule>,
-    guards: [Guard; GUARDS_MAX],
+    guards: [ModelGuard; GUARDS_MAX],
     guard_count: u8,
     /// One bit for each column that continues a text: a text may be torn before it.
     texts: u128,
@@ -330,7 +330,8 @@ impl Plan {
         group_count: 0,
         column_count: 0,
         sleep: None,
-        guards: [Guard { model: Found { id: 0, address: 0, length: 0 }, column: 0 }; GUARDS_MAX],
+        guards: [ModelGuard { model: FoundModel { id: 0, address: 0, length: 0 }, column: 0 };
+            GUARDS_MAX],
         guard_count: 0,
         texts: 0,
     };
@@ -370,7 +371,7 @@ impl Plan {
     ///
     /// # Errors
     /// When there are more than [`GUARDS_MAX`], or no read contains one of the headers.
-    pub fn with_guards(mut self, models: &[Found]) -> Result<Self, PlanError> {
+    pub fn with_guards(mut self, models: &[FoundModel]) -> Result<Self, PlanError> {
         for model in models {
             let header = model.address..=model.address.saturating_add(HEADER_LEN - 1);
             let column = self.reads().iter().find_map(|read| {
@@ -380,7 +381,7 @@ impl Plan {
             });
             let column = column.ok_or(PlanError::Unguarded(model.id))?;
             let slot = self.guards.get_mut(usize::from(self.guard_count));
-            *slot.ok_or(PlanError::TooManyGuards)? = Guard { model: *model, column };
+            *slot.ok_or(PlanError::TooManyGuards)? = ModelGuard { model: *model, column };
             self.guard_count += 1;
         }
         Ok(self)
@@ -396,7 +397,7 @@ impl Plan {
 
     /// The headers that show whether the registers are where the plan expects them.
     #[must_use]
-    pub fn guards(&self) -> &[Guard] {
+    pub fn guards(&self) -> &[ModelGuard] {
         &self.guards[..usize::from(self.guard_count)]
     }
 

@@ -10,11 +10,11 @@ use core::time::Duration;
 use ecowatt_config_text::{Problem, list_problems};
 use ecowatt_model::Unit;
 
-use crate::kind::{Kind, RawWords, Table, WordOrder};
+use crate::decimal::Scaled;
 use crate::layout::CounterKind;
+use crate::number_type::{Kind, RawWords, Table, WordOrder};
 use crate::plan::{Group, Transport};
-use crate::scaled::Scaled;
-use crate::sunspec::Found;
+use crate::sunspec::FoundModel;
 use crate::write_rule::WriteRule;
 
 pub use parse::RATED_W;
@@ -33,7 +33,7 @@ pub struct Profile {
     pub(crate) points: Vec<PointSpec>,
     pub(crate) sleep: Vec<SleepSpec>,
     /// The SunSpec models that the points of a resolved profile are in.
-    pub(crate) headers: Vec<Found>,
+    pub(crate) headers: Vec<FoundModel>,
     /// Points of the device that do not fit in one read together with their scale factor.
     pub(crate) out_of_reach: Vec<String>,
 }
@@ -113,7 +113,7 @@ pub struct PointSpec {
     /// Unit of the value.
     pub unit: Unit,
     /// Where its number is stored.
-    pub place: Place,
+    pub place: RegisterPlace,
     /// Value of one count, in units of 10^`exponent`.
     pub multiplier: i64,
     /// Decimal exponent of the values.
@@ -138,7 +138,7 @@ pub struct PointSpec {
 
 /// Where a point's number is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum RegisterPlace {
     /// At a known address.
     Registers {
         /// Table of the registers.
@@ -266,7 +266,7 @@ impl Profile {
     /// Whether the device's SunSpec models must be discovered before the profile can be compiled.
     #[must_use]
     pub fn needs_discovery(&self) -> bool {
-        self.points.iter().any(|point| matches!(point.place, Place::SunSpec(_)))
+        self.points.iter().any(|point| matches!(point.place, RegisterPlace::SunSpec(_)))
     }
 
     /// Cost of a request over this kind of link, at the profile's serial speed.
@@ -305,7 +305,7 @@ impl PointSpec {
     /// the value does not fit, the point is text or its place is not yet known.
     #[must_use]
     pub fn encode(&self, value: f64, scale_factor: Option<i8>) -> Option<RawWords> {
-        let Place::Registers { kind, word_order, .. } = &self.place else { return None };
+        let RegisterPlace::Registers { kind, word_order, .. } = &self.place else { return None };
         let count = match scale_factor {
             Some(factor) => value / std::primitive::f64::powi(10.0, i32::from(factor)),
             None => {

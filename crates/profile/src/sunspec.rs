@@ -9,12 +9,12 @@ mod discovery;
 mod tables;
 
 pub use discovery::{
-    BASES, Discovery, Findings, Found, MARKER, MODELS_MAX, NoModels, ProbeAnswer, ProbeRead,
+    BASES, Discovery, Findings, FoundModel, MARKER, MODELS_MAX, NoModels, ProbeAnswer, ProbeRead,
     TRIES_MAX,
 };
 pub use tables::MODELS;
 
-use crate::kind::Kind;
+use crate::number_type::Kind;
 
 /// Registers before a model's first point: identifier and length.
 pub const HEADER_LEN: u16 = 2;

@@ -5,9 +5,9 @@
 
 use alloc::string::String;
 
-use crate::kind::{RawWords, Table};
-use crate::profile::{Place, PointSpec, Profile};
-use crate::scaled::Scaled;
+use crate::decimal::Scaled;
+use crate::number_type::{RawWords, Table};
+use crate::profile::{PointSpec, Profile, RegisterPlace};
 use crate::write_rule::{Verify, WriteFunction, WriteRule};
 
 /// A write that the profile allows.
@@ -71,7 +71,8 @@ impl Profile {
         let spec = self.point(point).ok_or_else(|| WriteError::UnknownPoint(point.into()))?;
         let read_only = || WriteError::ReadOnly(point.into());
         let rule = spec.write.as_ref().ok_or_else(read_only)?;
-        let Place::Registers { table: Table::Holding, address, kind, word_order, .. } = &spec.place
+        let RegisterPlace::Registers { table: Table::Holding, address, kind, word_order, .. } =
+            &spec.place
         else {
             return Err(read_only());
         };

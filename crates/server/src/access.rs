@@ -17,17 +17,18 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_store::{
-    By, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError,
-    Role, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, Use,
+    Author, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup,
+    RedeemSetupError, Role, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId,
+    TokenUse,
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::entered_name::checked_name;
 use crate::limits::{SESSION_LIFETIME, TOKEN_LIFETIME_MAX, USES_HELD_MAX, USES_KEPT_EVERY};
 use crate::stop::stopped;
-use crate::text::checked_name;
 
 /// Name of the token that redeeming the set-up code creates.
 const SETUP_TOKEN: &str = "set-up";
@@ -173,7 +174,7 @@ pub struct TokenRequest {
 
 /// A new token with its text, which cannot be shown again.
 #[derive(Debug, Clone)]
-pub struct MadeToken {
+pub struct IssuedToken {
     pub token: Token,
     pub text: TokenText,
 }
@@ -272,7 +273,7 @@ impl FromStr for TokenText {
 
 /// A new session.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedSession {
     pub principal: Principal,
     pub session: SessionSecret,
 }
@@ -336,7 +337,11 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Unknown`] if it is not a valid token.
-    pub async fn open_session(&self, token: &str, request: String) -> Result<Opened, AccessError> {
+    pub async fn open_session(
+        &self,
+        token: &str,
+        request: String,
+    ) -> Result<OpenedSession, AccessError> {
         let principal = self.principal_of_token(token).await?;
         self.session_of(principal, request).await
     }
@@ -359,7 +364,7 @@ impl Access {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn end_session(&self, by: By, id: SessionId) -> Result<bool, StoreError> {
+    pub async fn end_session(&self, by: Author, id: SessionId) -> Result<bool, StoreError> {
         self.store.delete_session(by, id).await
     }
 
@@ -367,7 +372,11 @@ impl Access {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn end_sessions(&self, by: By, but: Option<SessionId>) -> Result<usize, StoreError> {
+    pub async fn end_sessions(
+        &self,
+        by: Author,
+        but: Option<SessionId>,
+    ) -> Result<usize, StoreError> {
         self.store.delete_sessions(by, but).await
     }
 
@@ -377,9 +386,9 @@ impl Access {
     /// If the name or lifetime is invalid, the name is taken, or there are too many tokens.
     pub async fn make_token(
         &self,
-        by: By,
+        by: Author,
         request: TokenRequest,
-    ) -> Result<MadeToken, MakeTokenError> {
+    ) -> Result<IssuedToken, MakeTokenError> {
         let name = checked_name(&request.name).ok_or(MakeTokenError::Name)?;
         let sensible = Duration::from_secs(60)..=TOKEN_LIFETIME_MAX;
         if request.valid_for.is_some_and(|valid_for| !sensible.contains(&valid_for)) {
@@ -388,7 +397,7 @@ impl Access {
         let text = TokenText(Secret::random()?);
         let new = self.new_token(&text, &name, request.role, request.valid_for);
         match self.store.create_token(by, new).await {
-            Ok(token) => Ok(MadeToken { token, text }),
+            Ok(token) => Ok(IssuedToken { token, text }),
             Err(CreateTokenError::NameTaken) => Err(MakeTokenError::NameTaken),
             Err(CreateTokenError::TooMany) => Err(MakeTokenError::TooMany),
             Err(CreateTokenError::Store(error)) => Err(error.into()),
@@ -414,7 +423,7 @@ impl Access {
     ///
     /// # Errors
     /// If there is no such token or it must stay.
-    pub async fn revoke_token(&self, by: By, id: TokenId) -> Result<(), DeleteTokenError> {
+    pub async fn revoke_token(&self, by: Author, id: TokenId) -> Result<(), DeleteTokenError> {
         self.store.delete_token(by, id, Some(self.clock.now())).await
     }
 
@@ -426,7 +435,8 @@ impl Access {
     pub async fn setup_code(&self) -> Result<Option<Secret>, AccessError> {
         let code = Secret::random()?;
         let now = self.clock.now();
-        let replaced = self.store.replace_setup_code(By::new(SERVER, now), code.hash(), now).await;
+        let replaced =
+            self.store.replace_setup_code(Author::new(SERVER, now), code.hash(), now).await;
         let is_owned = self.store.is_owned().await?;
         match replaced {
             // A code cannot be redeemed once there is an owner, so the old one may stay: an owned
@@ -448,12 +458,12 @@ impl Access {
         &self,
         code: &str,
         request: String,
-    ) -> Result<(TokenText, Opened), AccessError> {
+    ) -> Result<(TokenText, OpenedSession), AccessError> {
         let code: Secret = code.trim().parse().map_err(|_| AccessError::SetupCode)?;
         let text = TokenText(Secret::random()?);
         let session = Secret::random()?;
         let at = self.clock.now();
-        let by = By { who: SETUP_LINK.into(), request: Some(request), at };
+        let by = Author { who: SETUP_LINK.into(), request: Some(request), at };
         let redeem = RedeemSetup {
             code: code.hash(),
             token: self.new_token(&text, SETUP_TOKEN, Role::Owner, None),
@@ -469,14 +479,14 @@ impl Access {
             }
             Err(RedeemSetupError::Store(error)) => return Err(error.into()),
         };
-        Ok((text, Opened { principal: Principal::new(token, Some(id)), session }))
+        Ok((text, OpenedSession { principal: Principal::new(token, Some(id)), session }))
     }
 
     async fn session_of(
         &self,
         principal: Principal,
         request: String,
-    ) -> Result<Opened, AccessError> {
+    ) -> Result<OpenedSession, AccessError> {
         let session = Secret::random()?;
         let created = self.clock.now();
         let expires = created.plus(SESSION_LIFETIME);
@@ -486,10 +496,10 @@ impl Access {
             created,
             expires: principal.expires.map_or(expires, |end| end.min(expires)),
         };
-        let by = By { who: principal.to_string(), request: Some(request), at: created };
+        let by = Author { who: principal.to_string(), request: Some(request), at: created };
         // None if the token was revoked in between.
         let id = self.store.create_session(by, new).await?.ok_or(AccessError::Unknown)?;
-        Ok(Opened { principal: Principal { session: Some(id), ..principal }, session })
+        Ok(OpenedSession { principal: Principal { session: Some(id), ..principal }, session })
     }
 
     fn new_token(
@@ -524,7 +534,7 @@ impl Access {
         if uses.is_empty() {
             return;
         }
-        let uses = uses.into_iter().map(|((token, session), at)| Use { token, session, at });
+        let uses = uses.into_iter().map(|((token, session), at)| TokenUse { token, session, at });
         if let Err(error) = self.store.note_uses(uses.collect()).await {
             tracing::debug!(%error, "last use of tokens not stored");
         }

@@ -1,7 +1,7 @@
 //! Commands to devices: what an operator sends, checked against the list of all kinds, and how far
 //! each one is. Delivery to devices and their results are part of ingest.
 
-mod text;
+mod argument_text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ecowatt_clock::Clock;
 use ecowatt_model::command::{CommandKind, CommandScope};
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_store::{
-    By, CancelCommandError, Command, CommandFigures, CommandNumber, CommandOrder, CommandQuery,
+    Author, CancelCommandError, Command, CommandFigures, CommandNumber, CommandOrder, CommandQuery,
     CommandState, CommandTransition, CreateCommandError, CreatedCommand, MovedCommand, NewCommand,
     Store, StoreError, limits,
 };
@@ -24,7 +24,7 @@ use crate::limits::{
 };
 use crate::live::Live;
 use crate::stop::stopped;
-pub(crate) use text::{CommandTextError, bound, pairs, units};
+pub(crate) use argument_text::{CommandTextError, bound, pairs, units};
 
 /// Pause between looks for commands whose time has passed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -91,12 +91,12 @@ impl Commands {
     /// If the command is not allowed, or the store fails.
     pub(crate) async fn send(
         &self,
-        by: By,
+        by: Author,
         device: &Reached,
         may_expert: bool,
         request: &CommandRequest,
     ) -> Result<CreatedCommand, SendError> {
-        let kind = text::kind(&request.kind)?;
+        let kind = argument_text::kind(&request.kind)?;
         if kind.needs_expert && !may_expert {
             return Err(SendError::Expert(kind.name));
         }
@@ -114,7 +114,7 @@ impl Commands {
     /// If it was sent or has ended, or the store fails.
     pub(crate) async fn cancel(
         &self,
-        by: By,
+        by: Author,
         number: CommandNumber,
     ) -> Result<Command, CancelCommandError> {
         let command = self.store.cancel_command(by, number).await?;
@@ -241,7 +241,7 @@ fn checked(
     request: &CommandRequest,
     now: UnixMs,
 ) -> Result<NewCommand, SendError> {
-    let arguments = text::written(kind, &request.arguments)?;
+    let arguments = argument_text::written(kind, &request.arguments)?;
     let source = source(device, kind, request.source)?;
     let priority = request.priority.unwrap_or(COMMAND_PRIORITY_DEFAULT);
     if priority > COMMAND_PRIORITY_MAX {

@@ -1,22 +1,22 @@
 //! Settings of devices: what an operator wants, checked against the list of all settings, and what
 //! each device makes of it. Delivery to devices is part of ingest.
 
+mod setting_text;
 mod status;
-mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ecowatt_model::setting::Setting;
 use ecowatt_model::{ConfigGeneration, SourceNumber};
 use ecowatt_store::{
-    By, ConfigVersion, DeviceConfig, EditConfig, EditConfigError, SettingKey, Settings, Store,
+    Author, ConfigVersion, DeviceConfig, EditConfig, EditConfigError, SettingKey, Settings, Store,
     StoreError,
 };
 
 use crate::fleet::Reached;
 use crate::live::Live;
+pub(crate) use setting_text::{SettingError, value_text};
 pub(crate) use status::{SettingState, SettingStatus};
-pub(crate) use text::{SettingError, value_text};
 
 /// A change as an operator writes it: names of settings and values as text.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +95,7 @@ impl DesiredConfigs {
     /// If a setting or value is not allowed, another generation was expected, or the store fails.
     pub(crate) async fn edit(
         &self,
-        by: By,
+        by: Author,
         device: &Reached,
         request: &ConfigRequest,
     ) -> Result<bool, ConfigError> {
@@ -143,17 +143,17 @@ fn checked(device: &Reached, request: &ConfigRequest) -> Result<EditConfig, Conf
         expected: request.expected,
     };
     for name in &request.unset {
-        edit.unset.push(text::key(name)?.1);
+        edit.unset.push(setting_text::key(name)?.1);
     }
     for (name, value) in &request.set {
-        let (setting, key) = text::key(name)?;
+        let (setting, key) = setting_text::key(name)?;
         if edit.unset.contains(&key) {
             return Err(SettingError::Both(name.clone()).into());
         }
         if let Some(source) = key.source.filter(|source| !device.may_have(*source)) {
             return Err(ConfigError::NoInverter(source));
         }
-        edit.set.0.insert(key, text::value(setting, value)?);
+        edit.set.0.insert(key, setting_text::value(setting, value)?);
     }
     Ok(edit)
 }

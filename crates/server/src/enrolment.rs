@@ -8,16 +8,16 @@
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
+use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, EnrolmentGrant, Request};
 use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::{DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 use ecowatt_store::{
-    By, Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
+    Author, Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
     Store, StoreError,
 };
 
+use crate::entered_name::checked_name;
 use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
-use crate::text::checked_name;
 use crate::time::checked_zone;
 
 /// Draws of a claim id before giving up. Each stored claim occupies one id in 33 million.
@@ -119,7 +119,7 @@ impl Enrolment {
     /// If the request is invalid or the store fails.
     pub(crate) async fn make_claim(
         &self,
-        by: By,
+        by: Author,
         request: ClaimRequest,
     ) -> Result<NewClaimCode, ClaimError> {
         let claim_for = checked(request.claim_for)?;
@@ -168,7 +168,7 @@ impl Enrolment {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn void_claim(&self, by: By, id: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn void_claim(&self, by: Author, id: &str) -> Result<bool, StoreError> {
         let Ok(id) = id.parse::<ClaimId>() else { return Ok(false) };
         self.store.delete_claim(by, id.as_str().into()).await
     }
@@ -178,7 +178,11 @@ impl Enrolment {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn revoke(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+    pub(crate) async fn revoke(
+        &self,
+        by: Author,
+        device: DeviceNumber,
+    ) -> Result<bool, StoreError> {
         if self.store.find_device(device).await?.is_none() {
             return Ok(false);
         }
@@ -222,7 +226,7 @@ impl Enrolment {
         // pass the first candidate. It cannot pass the second.
         let firsts = [claim.first_epoch, claim.safe_epoch];
         for first_epoch in firsts {
-            let grant = Grant {
+            let grant = EnrolmentGrant {
                 device: claim.device,
                 generation: claim.next_generation,
                 first_epoch,
@@ -244,8 +248,11 @@ impl Enrolment {
                 reply: reply.clone(),
                 at: now,
             };
-            let by =
-                By { who: grant.device.to_string(), request: Some(request_id.clone()), at: now };
+            let by = Author {
+                who: grant.device.to_string(),
+                request: Some(request_id.clone()),
+                at: now,
+            };
             match self.store.redeem_claim(by, redeem).await {
                 Ok(()) => {
                     tracing::info!(

@@ -20,6 +20,7 @@ mod error_code;
 mod events;
 mod extract;
 mod gzip;
+mod health;
 mod host;
 mod link;
 mod listen;
@@ -29,7 +30,6 @@ mod request;
 mod request_id;
 mod session;
 mod sites;
-mod status;
 
 mod system;
 mod telemetry;
@@ -58,8 +58,8 @@ fn open() -> OpenApiRouter<App> {
         .routes(routes!(session::redeem_setup))
         .layer(from_fn(auth::refuse_cross_site));
     OpenApiRouter::new()
-        .routes(routes!(status::check_health))
-        .routes(routes!(status::check_ready))
+        .routes(routes!(health::check_health))
+        .routes(routes!(health::check_ready))
         .routes(routes!(link::take_message))
         .routes(routes!(link::enrol))
         .routes(routes!(document::show_document))
@@ -70,7 +70,7 @@ fn open() -> OpenApiRouter<App> {
 fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
     let enter =
         OpenApiRouter::new().routes(routes!(session::find_session, session::delete_session));
-    let measure = OpenApiRouter::new().routes(routes!(status::show_metrics));
+    let measure = OpenApiRouter::new().routes(routes!(health::show_metrics));
     let read = OpenApiRouter::new()
         .routes(routes!(system::show_system))
         .routes(routes!(devices::list_devices))

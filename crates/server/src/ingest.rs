@@ -10,13 +10,13 @@
 //! another module like [`link`], which makes a [`delivery::Delivery`] of what it opens.
 
 mod batch;
-mod calendar;
 mod commands;
 mod decode;
 mod delivery;
 mod intake;
 mod keyring;
 mod link;
+mod local_day;
 mod quota;
 mod rebuild;
 mod sender;

@@ -8,10 +8,11 @@
 pub mod access;
 mod command;
 mod config;
+mod corrections;
 mod desired;
 mod disk_space;
-mod edit;
 mod enrolment;
+mod entered_name;
 mod entropy;
 mod fleet;
 mod history;
@@ -29,7 +30,6 @@ mod stop;
 mod subjects;
 #[cfg(test)]
 mod test_layout;
-mod text;
 mod throttle;
 mod time;
 mod trouble;
@@ -38,4 +38,4 @@ pub use config::{Config, ConfigError};
 pub use entropy::Entropy;
 pub use http::document as openapi;
 pub use retention::{Keep, Retention};
-pub use serve::{Running, ServeError, StoreLost, serve};
+pub use serve::{Running, ServeError, StoreFailed, serve};

@@ -19,12 +19,12 @@ use crate::limits::LIVE_EVENTS_MAX;
 #[derive(Debug, Clone)]
 pub struct LiveEvent {
     pub device: DeviceNumber,
-    pub what: What,
+    pub data: EventData,
 }
 
-/// What happened.
+/// EventData happened.
 #[derive(Debug, Clone)]
-pub enum What {
+pub enum EventData {
     Sample(Arc<Published<LiveSample>>),
     Device(Arc<Published<DeviceChanged>>),
     Config(Arc<Published<ConfigChanged>>),
@@ -54,13 +54,13 @@ impl<T: Serialize> Published<T> {
 #[derive(Debug, Clone)]
 pub struct Live {
     sender: broadcast::Sender<LiveEvent>,
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<HeardDevices>>,
 }
 
 /// Devices whose line is to be published, each once, in the order in which they were heard from, so
 /// that each has its turn however many there are.
 #[derive(Debug, Default)]
-struct Heard {
+struct HeardDevices {
     queue: VecDeque<DeviceNumber>,
     queued: HashSet<DeviceNumber>,
 }
@@ -80,25 +80,25 @@ impl Live {
 
     /// Publishes the newest sample of an inverter, after the commit that holds it.
     pub fn publish_sample(&self, device: DeviceNumber, sample: LiveSample) {
-        self.publish(LiveEvent { device, what: What::Sample(Published::new(sample)) });
+        self.publish(LiveEvent { device, data: EventData::Sample(Published::new(sample)) });
     }
 
     /// Publishes a device's line in the fleet.
     pub fn publish_device(&self, device: DeviceNumber, changed: DeviceChanged) {
-        self.publish(LiveEvent { device, what: What::Device(Published::new(changed)) });
+        self.publish(LiveEvent { device, data: EventData::Device(Published::new(changed)) });
     }
 
     /// Publishes that a device's desired or reported configuration was stored.
     pub fn publish_config(&self, device: DeviceNumber) {
         if self.has_readers() {
             let changed = ConfigChanged { device: device.to_string() };
-            self.publish(LiveEvent { device, what: What::Config(Published::new(changed)) });
+            self.publish(LiveEvent { device, data: EventData::Config(Published::new(changed)) });
         }
     }
 
     /// Publishes that a command was made or has changed its state.
     pub fn publish_command(&self, device: DeviceNumber, changed: CommandChanged) {
-        self.publish(LiveEvent { device, what: What::Command(Published::new(changed)) });
+        self.publish(LiveEvent { device, data: EventData::Command(Published::new(changed)) });
     }
 
     /// Notes that a message of the device was committed.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::{self, AccessError};
 use crate::config::{Config, ConfigError};
-use crate::edit;
+use crate::corrections;
 use crate::http::{self, AppState, Connections, Door, Share};
 use crate::limits::{
     BACKLOG, CONNECTIONS_MAX, DEVICE_CONNECTIONS_MAX, LOOK_AT_MEDIUM_EVERY, MEDIUM_FAILS_MAX,
@@ -30,12 +30,12 @@ pub struct Running {
     pub url: String,
     /// The one-time set-up link, while there is no token. It is a secret.
     pub setup_link: Option<String>,
-    tasks: JoinHandle<Result<(), StoreLost>>,
+    tasks: JoinHandle<Result<(), StoreFailed>>,
 }
 
 /// The server stopped because it can store nothing more. A new start opens the store again.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreLost {
+pub enum StoreFailed {
     #[error("the store's writer has ended, so nothing can be stored; the log has the cause")]
     Writer,
     #[error(
@@ -109,14 +109,14 @@ pub async fn serve(
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
         let commands = tokio::spawn(commands.reconcile(stopping.clone()));
         let app_store = store.clone();
-        let sweep = tokio::spawn(edit::sweep(store.clone(), stopping.clone()));
+        let sweep = tokio::spawn(corrections::sweep(store.clone(), stopping.clone()));
         let keep = retention::reconcile(store.clone(), clock, config.retention, stopping.clone());
         let keep = tokio::spawn(keep);
         let packing = tokio::spawn(packing::reconcile(store, clock, stopping));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
-            () = lost => Err(StoreLost::Writer),
-            failure = failing_medium(&app_store, real_time) => Err(StoreLost::Medium(failure)),
+            () = lost => Err(StoreFailed::Writer),
+            failure = failing_medium(&app_store, real_time) => Err(StoreFailed::Medium(failure)),
         };
         match &outcome {
             Ok(()) => tracing::info!("server stops"),
@@ -177,10 +177,10 @@ impl Running {
     ///
     /// # Errors
     /// If it stopped by itself because it lost its store.
-    pub async fn stopped(self) -> Result<(), StoreLost> {
+    pub async fn stopped(self) -> Result<(), StoreFailed> {
         self.tasks.await.unwrap_or_else(|error| {
             tracing::error!(%error, "server task failed");
-            Err(StoreLost::Writer)
+            Err(StoreFailed::Writer)
         })
     }
 }

@@ -15,8 +15,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    By, ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef,
-    PointId, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, TimeRange, Upload,
+    Author, ClaimFor, DeviceReport, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
+    PointDef, PointId, RedeemClaim, Store, StreamId, Summariser, TimeQuality, TimeRange, Upload,
+    UploadOutcome,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -78,7 +79,7 @@ async fn throughput(
                     let message = message(device, sequence, rows, &points);
                     let asked = now();
                     match store.ingest(message).await? {
-                        Outcome::Stored(_) => stored.fetch_add(1, Ordering::Relaxed),
+                        UploadOutcome::Stored(_) => stored.fetch_add(1, Ordering::Relaxed),
                         other => return Err(format!("{other:?}").into()),
                     };
                     latencies.push(now() - asked);
@@ -152,7 +153,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         created: UnixMs(DAY),
         expires: UnixMs(DAY + 1),
     };
-    let device = store.create_claim(By::new("example", UnixMs(DAY)), claim).await?;
+    let device = store.create_claim(Author::new("example", UnixMs(DAY)), claim).await?;
     let redeemed = RedeemClaim {
         id,
         public_key: [0; 32],
@@ -162,7 +163,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
         reply: Vec::new(),
         at: UnixMs(DAY),
     };
-    store.redeem_claim(By::new("example", UnixMs(DAY)), redeemed).await?;
+    store.redeem_claim(Author::new("example", UnixMs(DAY)), redeemed).await?;
     let point = |place: usize| PointDef {
         name: if place == 9 { "ac.power".into() } else { format!("x.point{place}") },
         unit: Unit::Watt,
@@ -181,7 +182,7 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
 /// Batch `sequence` of a device: its samples follow those of the batch before.
 fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload {
     let energy = EnergyPoints { power: Some((9, 0)), counter: None, rated_w: None };
-    let mut summarise = Summarise::new(points, energy);
+    let mut summarise = Summariser::new(points, energy);
     let first = DAY + i64::from(sequence - 1) * i64::from(rows) * INTERVAL_MS;
     let mut last = first;
     for row in 0..i64::from(rows) {
@@ -224,7 +225,7 @@ fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload 
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),
-        reported: Reported::default(),
+        reported: DeviceReport::default(),
     }
 }
 

@@ -84,7 +84,7 @@ pub struct Session {
 
 /// A use of a token or of one of its sessions, with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
+pub struct TokenUse {
     pub token: TokenId,
     pub session: Option<SessionId>,
     pub at: UnixMs,

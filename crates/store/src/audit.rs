@@ -4,7 +4,7 @@ use ecowatt_model::UnixMs;
 
 /// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct By {
+pub struct Author {
     /// A token's name and number, a device, or the server itself.
     pub who: String,
     /// Id of the request as in answers and logs, if there was one.
@@ -12,7 +12,7 @@ pub struct By {
     pub at: UnixMs,
 }
 
-impl By {
+impl Author {
     /// An author without a request.
     #[must_use]
     pub fn new(who: impl Into<String>, at: UnixMs) -> Self {
@@ -25,7 +25,7 @@ impl By {
 pub struct AuditLine {
     /// Ascends with time and is never reused.
     pub id: i64,
-    pub by: By,
+    pub by: Author,
     /// Noun and verb, such as `device.edit`.
     pub change: String,
     /// What was changed, such as `dev-42`.
@@ -35,16 +35,16 @@ pub struct AuditLine {
 /// A change about to be made, with its author.
 #[derive(Debug)]
 pub(crate) struct Audited {
-    by: By,
+    by: Author,
     change: &'static str,
 }
 
 impl Audited {
-    pub(crate) fn new(by: By, change: &'static str) -> Self {
+    pub(crate) fn new(by: Author, change: &'static str) -> Self {
         Self { by, change }
     }
 
-    pub(crate) fn by(&self) -> &By {
+    pub(crate) fn by(&self) -> &Author {
         &self.by
     }
 

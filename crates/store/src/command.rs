@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use ecowatt_model::{CommandId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
-use crate::audit::By;
+use crate::audit::Author;
 use crate::error::StoreError;
 use crate::limits::{COMMAND_KEY_CHARS_MAX, OPEN_COMMANDS_MAX};
 pub(crate) use step::{Message, Moved, due, on_the_way, step};
@@ -149,7 +149,7 @@ pub struct NewCommand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     pub number: CommandNumber,
-    pub by: By,
+    pub by: Author,
     pub new: NewCommand,
     pub state: CommandState,
     /// When it got into this state, by the server's clock.
@@ -162,7 +162,7 @@ pub struct Command {
 pub struct CommandTransition {
     pub state: CommandState,
     /// An operator, the device, or the server.
-    pub by: By,
+    pub by: Author,
     /// When, by the device's clock, if the device reported it.
     pub device_at: Option<UnixMs>,
     pub failure: CommandFailure,

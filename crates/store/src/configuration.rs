@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ecowatt_model::{ConfigGeneration, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
-use crate::audit::By;
+use crate::audit::Author;
 use crate::error::StoreError;
 use crate::limits::{LOST_GENERATIONS_MAX, SETTINGS_MAX};
 use crate::varint::{put_u64, take_u8, take_u32, take_u64};
@@ -88,7 +88,7 @@ pub struct ConfigReport {
 /// A generation of a device's desired configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigVersion {
-    pub by: By,
+    pub by: Author,
     pub desired: Desired,
 }
 

@@ -5,18 +5,20 @@
 //! their own take three times what its samples take in a pack.
 //!
 //! Pure. Bytes: format, number of edges, the unit that all their figures are multiples of, and one
-//! code word of [`crate::numbers`] with the edges in the order of their keys.
+//! code word of [`crate::integer_models`] with the edges in the order of their keys.
 
 use ecowatt_codec::ROWS_MAX;
 use ecowatt_codec::range_coder::{Coder, Encoder};
 use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 
-use crate::counter::{CounterBatch, CounterDay, CounterEdge, CounterLimits, CounterReading, Ends};
 use crate::energy::{PowerEdges, PowerReading};
+use crate::energy_counter::{
+    CounterBatch, CounterDay, CounterEdge, CounterLimits, CounterReading, Ends,
+};
 use crate::ids::LocalDate;
+use crate::integer_models::{Number, common_unit, decoded, encoded};
 use crate::limits::EDGES_PER_PACK_MAX;
-use crate::numbers::{Number, common_unit, decoded, encoded};
-use crate::state::Place;
+use crate::loaded::Place;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u64};
 
 const FORMAT: u8 = 1;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Error of an engine's own library.
-pub type Cause = Box<dyn Error + Send + Sync>;
+pub type EngineError = Box<dyn Error + Send + Sync>;
 
 /// A request failed; nothing of it is stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,7 +74,7 @@ pub enum OpenError {
     Database {
         path: PathBuf,
         #[source]
-        cause: Cause,
+        cause: EngineError,
     },
     #[error("there is no database in {path}, but {trace} shows that there was one")]
     Gone { path: PathBuf, trace: PathBuf },

@@ -1,42 +1,44 @@
 //! Decides what one upload changes.
 //!
 //! Pure: from a device's state and an upload, [`decide`] derives the outcome, or what must be
-//! loaded before it can; [`Plan::carry_out`] updates the state and names the rows to write. An
+//! loaded before it can; [`UploadPlan::carry_out`] updates the state and names the rows to write. An
 //! engine loads and writes; it knows nothing of counters, ranges or energy. Nothing changes until
 //! everything is decided, so an upload that is refused, or whose rows cannot be read, leaves
 //! nothing behind in a group that is committed.
 
-mod epochs;
 mod joins;
+mod new_batches;
 
 use ecowatt_model::{BatchId, BootEpoch, CommandId, KeyGeneration, SourceNumber, UnixMs};
 
-use crate::announced::KeyStreams;
+use crate::batch_summary::Summary;
 use crate::command::{self, Commands, Moved, MovedCommand};
 use crate::configuration::{ConfigReport, pending};
 use crate::ids::LocalDate;
 use crate::ids::StreamId;
+use crate::key_streams::KeyStreams;
 use crate::latest::Latest;
 use crate::latest::newness;
+use crate::loaded::{
+    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place, StoredBatch,
+};
 use crate::received_set::{Added, Received};
 use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
 use crate::sorted_map::SortedMap;
-use crate::state::{
-    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place, StoredBatch,
+use crate::upload::{
+    DeviceReport, NewBlock, NewStream, Receipt, TimeQuality, Upload, UploadOutcome,
 };
-use crate::summary::Summary;
-use crate::upload::{NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
-use epochs::{Epochs, Side};
 pub(crate) use joins::GapChange;
 use joins::Joins;
+use new_batches::{Epochs, Side};
 
 /// The decision on an upload.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// Nothing changes; this is the answer.
-    Answer(Outcome),
-    Take(Box<Plan>),
+    Answer(UploadOutcome),
+    Take(Box<UploadPlan>),
 }
 
 /// Rows that must be loaded into a device's state before an upload can be decided.
@@ -82,12 +84,12 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
         return Err(Box::new(Wants { device: Some(generation), ..Wants::default() }));
     };
     let Some(key) = key.filter(|key| !key.is_revoked) else {
-        return Ok(Decision::Answer(Outcome::UnknownDevice));
+        return Ok(Decision::Answer(UploadOutcome::UnknownDevice));
     };
     let (last, digest) = link.last(generation);
     let is_repeated = upload.counter == last && digest == Some(upload.digest);
     if upload.counter <= last && !is_repeated {
-        return Ok(Decision::Answer(Outcome::Stale { last }));
+        return Ok(Decision::Answer(UploadOutcome::Stale { last }));
     }
     let mut epochs = Epochs::of(held, upload, &key)?;
     if is_repeated {
@@ -95,9 +97,9 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
         let commands = command::on_the_way(commands, upload.received_at);
         let received = epochs.ranges();
         let receipt = Receipt { received, pending, commands, ..Receipt::default() };
-        return Ok(Decision::Answer(Outcome::Duplicate(receipt)));
+        return Ok(Decision::Answer(UploadOutcome::Duplicate(receipt)));
     }
-    let mut plan = Plan::default();
+    let mut plan = UploadPlan::default();
     plan.command(commands, upload)?;
     plan.announce(held, upload)?;
     plan.take_batches(held, upload, &mut epochs);
@@ -119,7 +121,7 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
 
 /// What an accepted upload changes.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct UploadPlan {
     receipt: Receipt,
     /// Streams to announce, as indexes into the upload.
     streams: Vec<usize>,
@@ -140,7 +142,7 @@ pub(crate) struct Plan {
     moved: Vec<Moved>,
 }
 
-impl Plan {
+impl UploadPlan {
     /// Takes the results that the device reports and chooses what it is sent.
     fn command(&mut self, held: &Commands, upload: &Upload) -> Result<(), Box<Wants>> {
         let Upload { received_at: at, generation: under, reported, .. } = upload;
@@ -371,7 +373,7 @@ fn roll_up(inverter: &mut Inverter, changed: &mut InverterChanges, summary: Summ
 /// be loaded first. The newest readings stay as they are: which one counts as the newest also
 /// depends on when they arrived, and blocks do not record that.
 pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes, Box<Wants>> {
-    let mut plan = Plan { taken: vec![(0, block.id)], ..Plan::default() };
+    let mut plan = UploadPlan { taken: vec![(0, block.id)], ..UploadPlan::default() };
     let mut changes = Changes::default();
     if !is_timed(block) {
         return Ok(changes);
@@ -441,7 +443,7 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
     link.dropped_samples =
         link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
     link.bytes += u64::from(upload.size_bytes);
-    let Reported { firmware, diagnostics, inverters, config: _, results: _ } =
+    let DeviceReport { firmware, diagnostics, inverters, config: _, results: _ } =
         std::mem::take(&mut upload.reported);
     link.firmware = firmware.or(link.firmware.take());
     let held = std::mem::take(&mut link.reported);

@@ -6,20 +6,22 @@
 //! before that commit is on the disk. The store reads no clock: instants are arguments.
 
 mod access;
-mod announced;
 mod audit;
+mod batch_summary;
 mod command;
 mod configuration;
-mod counter;
 mod edge_pack;
 mod energy;
+mod energy_counter;
 mod error;
 mod fleet;
 mod ids;
 mod ingest;
+mod integer_models;
+mod key_streams;
 mod latest;
 pub mod limits;
-mod numbers;
+mod loaded;
 mod pack;
 mod point;
 mod received_set;
@@ -31,18 +33,17 @@ mod row_pack;
 mod self_report;
 mod sorted_map;
 mod sqlite;
-mod state;
 mod store;
-mod summary;
 mod telemetry;
 mod upload;
 mod varint;
 
 pub use access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Session, SessionId, Token, TokenId, Use,
+    SecretHash, Session, SessionId, Token, TokenId, TokenUse,
 };
-pub use audit::{AuditLine, By};
+pub use audit::{AuditLine, Author};
+pub use batch_summary::{EnergyPoints, Summariser, Summary};
 pub use command::{
     CancelCommandError, Command, CommandFailure, CommandFigures, CommandNumber, CommandOrder,
     CommandOutcome, CommandQuery, CommandResult, CommandState, CommandTransition,
@@ -54,7 +55,7 @@ pub use configuration::{
     EditedConfig, RefusedSetting, ReportedConfig, SettingKey, SettingRefusal, Settings,
 };
 pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
-pub use error::{Cause, OpenError, StoreError};
+pub use error::{EngineError, OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
     DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,
@@ -67,19 +68,20 @@ pub use pack::Pack;
 pub use point::{Point, PointDef};
 pub use retention::{Expired, Removed, Resolution};
 pub use rollup::{Aggregate, MINUTE_MS, QUARTER_MS};
-pub use row_pack::{LooseRows, RowKind, RowPack};
+pub use row_pack::{RowKind, RowPack, UnpackedRows};
 pub use sqlite::backup::{
     BackupError, BadLineError, Contents, CopyProgress, Restored, back_up, restore,
 };
 pub use sqlite::stepper::Stepper;
 pub use store::Store;
-pub use summary::{EnergyPoints, Summarise, Summary};
 pub use telemetry::{
-    Block, Bucket, Counts, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes,
-    LatestReading, Rebuilt, RemovedRows, SourceLatest, StoreReport, Stretch, TimeRange,
+    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes, LatestReading,
+    Rebuilt, RemovedRows, SourceLatest, StoreReport, StoreSize, Stretch, TimeRange,
 };
 pub use telemetry::{SourcePower, StateReading};
-pub use upload::{Dropped, NewBlock, NewStream, Outcome, Receipt, Reported, TimeQuality, Upload};
+pub use upload::{
+    DeviceReport, Dropped, NewBlock, NewStream, Receipt, TimeQuality, Upload, UploadOutcome,
+};
 
 /// Canonical name of the point with an inverter's AC power.
 pub const POWER_POINT: &str = "ac.power";

@@ -10,7 +10,7 @@
 //! its samples as the codec encodes them.
 
 use ecowatt_codec::{
-    Batch, COLUMNS_MAX, Decoder, ROWS_MAX, State, TimeBase, encode, encoded_len_max,
+    Batch, COLUMNS_MAX, CodecMemory, Decoder, ROWS_MAX, TimeBase, encode, encoded_len_max,
 };
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, UnixMs};
 
@@ -42,7 +42,7 @@ impl Pack {
     /// restore exactly; `None` if too few are left.
     #[must_use]
     pub fn new(blocks: &[Block]) -> Option<Self> {
-        let mut state = Box::new(State::new());
+        let mut state = Box::new(CodecMemory::new());
         let mut pack =
             Self { places: Vec::new(), last: UnixMs(i64::MIN), rows: 0, bytes: vec![FORMAT] };
         let mut section: Option<Section> = None;
@@ -66,7 +66,7 @@ impl Pack {
         u64::try_from(self.places.len()).unwrap_or(u64::MAX)
     }
 
-    fn close(&mut self, section: Option<Section<'_>>, state: &mut State) {
+    fn close(&mut self, section: Option<Section<'_>>, state: &mut CodecMemory) {
         let Some(Section { blocks, rows }) = section else { return };
         let Some(bytes) = rows.encode(0..rows.times.len(), state) else { return };
         if Rows::decode(&bytes, state).as_ref() != Some(&rows) {
@@ -180,7 +180,7 @@ pub(crate) fn stretches(bytes: &[u8]) -> Option<Vec<Stretch>> {
 }
 
 /// Returns the batches of a stretch, each as its device sent it.
-pub(crate) fn blocks(stretch: &Stretch, state: &mut State) -> Option<Vec<Block>> {
+pub(crate) fn blocks(stretch: &Stretch, state: &mut CodecMemory) -> Option<Vec<Block>> {
     let Stretch { batches, stream, time_offset_ms, time_quality, bytes, .. } = stretch;
     let all = Rows::decode(bytes, state)?;
     let mut found = Vec::with_capacity(batches.len());
@@ -215,7 +215,7 @@ struct Rows {
 
 impl Rows {
     /// Decodes a block; `None` if the result does not encode to the same bytes.
-    fn of(block: &Block, state: &mut State) -> Option<Self> {
+    fn of(block: &Block, state: &mut CodecMemory) -> Option<Self> {
         let rows = Self::decode(&block.bytes, state)?;
         let all = 0..rows.times.len();
         let is_same = all.len() == usize::from(block.rows)
@@ -224,7 +224,7 @@ impl Rows {
         is_same.then_some(rows)
     }
 
-    fn decode(bytes: &[u8], state: &mut State) -> Option<Self> {
+    fn decode(bytes: &[u8], state: &mut CodecMemory) -> Option<Self> {
         let mut decoder = Decoder::new(bytes, state).ok()?;
         let (columns, count) = (decoder.columns(), decoder.rows());
         let mut rows = Self {
@@ -244,7 +244,7 @@ impl Rows {
         Some(rows)
     }
 
-    fn encode(&self, range: std::ops::Range<usize>, state: &mut State) -> Option<Vec<u8>> {
+    fn encode(&self, range: std::ops::Range<usize>, state: &mut CodecMemory) -> Option<Vec<u8>> {
         let cells = range.start * self.columns..range.end * self.columns;
         let mut bytes = vec![0; encoded_len_max(range.len(), self.columns)];
         let batch = Batch {

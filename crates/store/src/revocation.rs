@@ -6,7 +6,7 @@
 //! the same effect as once.
 //!
 //! A further kind of revocation is a variant of [`Revocation`], with its arms in `Display`, in
-//! [`parse`] and in `sqlite::journal::apply`; the statement that revokes calls `Journal::append`.
+//! [`parse`] and in `sqlite::revocation_file::apply`; the statement that revokes calls `Journal::append`.
 
 use std::fmt;
 

@@ -7,13 +7,13 @@
 //! Pure. Bytes: format; the lists of times (number of lists; length and bytes of each); then the
 //! points, ascending: id as distance from the one before, number of its list, length and bytes of
 //! its values. Points that are read together share a list. Bytes of lists and values are code words
-//! of [`crate::numbers`].
+//! of [`crate::integer_models`].
 
 use ecowatt_codec::range_coder::Coder;
 use ecowatt_model::UnixMs;
 
 use crate::ids::PointId;
-use crate::numbers::{Number, decoded, encoded, length};
+use crate::integer_models::{Number, decoded, encoded, length};
 use crate::rollup::{Aggregate, MINUTE_MS, MINUTES, QUARTER_MS, Quarter};
 use crate::sorted_map::SortedMap;
 use crate::varint::{put_u64, take_u8, take_u32, take_u64};

@@ -9,13 +9,13 @@
 
 use ecowatt_model::BatchId;
 
-use crate::counter::{CounterBatch, CounterEdge};
 use crate::edge_pack::{decode_counters, decode_powers, encode_counters, encode_powers};
 use crate::energy::PowerEdges;
+use crate::energy_counter::{CounterBatch, CounterEdge};
 use crate::limits::EDGES_PER_PACK_MAX;
+use crate::loaded::Place;
 use crate::rollup::Quarter;
 use crate::rollup_pack::{DayColumns, Width};
-use crate::state::Place;
 
 /// Sequences of one epoch that share a pack of a counter's edges, whichever days they are of.
 pub(crate) const SEQUENCES_PER_PACK: u32 = 1024;
@@ -46,7 +46,7 @@ pub(crate) enum PackKind {
 
 /// Rows of an inverter that go into the same packs, and what these hold so far.
 #[derive(Debug)]
-pub struct LooseRows {
+pub struct UnpackedRows {
     /// Of the packs: a UTC day as days since 1970-01-01, or [`number_of`] an id.
     pub(crate) number: i64,
     pub(crate) rows: Rows,
@@ -62,7 +62,7 @@ pub(crate) enum Rows {
     Counters(Vec<(BatchId, u32, Vec<u8>)>),
 }
 
-impl LooseRows {
+impl UnpackedRows {
     /// Where the search for the next rows of this kind goes on.
     #[must_use]
     pub fn next(&self) -> i64 {
@@ -73,14 +73,14 @@ impl LooseRows {
 /// Packs that replace rows, and the packs before them.
 #[derive(Debug)]
 pub struct RowPack {
-    pub(crate) loose: LooseRows,
+    pub(crate) loose: UnpackedRows,
     pub(crate) packs: Vec<(PackKind, Vec<u8>)>,
 }
 
 impl RowPack {
     /// Packs rows; `None` if there are none, or if some cannot be read or restored.
     #[must_use]
-    pub fn new(loose: LooseRows) -> Option<Self> {
+    pub fn new(loose: UnpackedRows) -> Option<Self> {
         let day = loose.number;
         let mut packs = Vec::with_capacity(loose.packs.len());
         for (kind, old) in &loose.packs {

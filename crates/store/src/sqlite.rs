@@ -13,27 +13,27 @@ pub(crate) mod backup;
 pub(crate) mod block;
 mod checkpoint;
 pub(crate) mod claim;
-mod columns;
 pub(crate) mod command;
 pub(crate) mod configuration;
+mod convert;
+#[cfg(test)]
+mod cost_tests;
 pub(crate) mod deletion;
 pub(crate) mod device;
+pub(crate) mod disk_usage;
 mod failure;
 mod folder_lock;
 mod grant;
-#[cfg(test)]
-mod growth;
 pub(crate) mod health;
 pub(crate) mod ingest;
-pub(crate) mod journal;
 pub(crate) mod key;
 pub(crate) mod latest;
 mod load;
 mod newest_edges;
 pub(crate) mod pack;
 pub(crate) mod rebuild;
-pub(crate) mod report;
 pub(crate) mod retention;
+pub(crate) mod revocation_file;
 pub(crate) mod rollup;
 pub(crate) mod row_pack;
 mod schema;
@@ -59,12 +59,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::audit::Audited;
 use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, PAGE_BYTES, READERS};
-use crate::{DeviceKey, OpenError, Outcome, StoreError, Upload};
+use crate::{DeviceKey, OpenError, StoreError, Upload, UploadOutcome};
 use absent_keys::AbsentKeys;
 use checkpoint::Checkpointer;
 use failure::cause;
 use folder_lock::{FolderLock, LOCK};
-use journal::Journal;
+use revocation_file::Journal;
 use stepper::{StepQueue, Stepper};
 use threads::{Lane, Query, Reader, Readers, Threads};
 use writer::{Change, Job, Writer};
@@ -386,7 +386,7 @@ impl Sqlite {
         answered.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
-    pub(crate) async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
+    pub(crate) async fn ingest(&self, upload: Upload) -> Result<UploadOutcome, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Upload(Box::new(upload), answer))?;
         let taken = answered.await.unwrap_or(Err(StoreError::Closed));
@@ -490,7 +490,7 @@ fn close(dir: &Path) -> std::io::Result<()> {
     }
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        if !name.as_encoded_bytes().starts_with(b"ecowatt.") && name != journal::JOURNAL {
+        if !name.as_encoded_bytes().starts_with(b"ecowatt.") && name != revocation_file::JOURNAL {
             return Err(std::io::Error::other(format!(
                 "it is open to other users of this machine (mode {mode:04o}) and holds other things, \
                  such as {}; give a folder of its own, or close it with `chmod go= DIR`",
@@ -516,9 +516,13 @@ fn close(_: &Path) -> std::io::Result<()> {
 /// or change a file elsewhere.
 fn refuse_links(dir: &Path) -> Result<(), OpenError> {
     let beside = |end: &str| format!("{DATABASE}{end}");
-    for name in
-        [DATABASE.into(), beside("-wal"), beside("-shm"), LOCK.into(), journal::JOURNAL.into()]
-    {
+    for name in [
+        DATABASE.into(),
+        beside("-wal"),
+        beside("-shm"),
+        LOCK.into(),
+        revocation_file::JOURNAL.into(),
+    ] {
         let path = dir.join(name);
         if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
             return Err(OpenError::Link(path));
@@ -534,7 +538,7 @@ fn refuse_loss(dir: &Path, path: &Path) -> Result<(), OpenError> {
     if !is_empty(path) {
         return Ok(());
     }
-    for trace in [format!("{DATABASE}-wal"), journal::JOURNAL.to_owned()] {
+    for trace in [format!("{DATABASE}-wal"), revocation_file::JOURNAL.to_owned()] {
         let trace = dir.join(trace);
         if !is_empty(&trace) {
             return Err(OpenError::Gone { path: path.to_owned(), trace });
@@ -566,15 +570,15 @@ fn has_log(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Applies the revocations of the folder's journal: the database may be older than the journal.
 fn revoke_again(connection: &mut Connection, dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(journal::JOURNAL);
-    let entries =
-        journal::read(&path).map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
+    let path = dir.join(revocation_file::JOURNAL);
+    let entries = revocation_file::read(&path)
+        .map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
     for (line, error) in &entries.bad {
         tracing::error!(path = %path.display(), line, %error, "invalid journal line ignored");
     }
     let cannot = |error| OpenError::Database { path: dir.join(DATABASE), cause: cause(error) };
     let transaction = connection.transaction().map_err(cannot)?;
-    journal::apply(&transaction, &entries.revocations).map_err(cannot)?;
+    revocation_file::apply(&transaction, &entries.revocations).map_err(cannot)?;
     transaction.commit().map_err(cannot)
 }
 

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::sqlite::stepper::Stepper;
-use crate::sqlite::{DATABASE, Sharing, Sqlite, audit, health, report};
-use crate::{AuditLine, Counts, OpenError, StoreError, StoreReport};
+use crate::sqlite::{DATABASE, Sharing, Sqlite, audit, disk_usage, health};
+use crate::{AuditLine, OpenError, StoreError, StoreReport, StoreSize};
 
 /// Handle to all data of the server; clones share it.
 ///
@@ -113,16 +113,16 @@ impl Store {
 
     /// Reports how the bytes of the database are used. Reads every page, in one read transaction.
     pub async fn report(&self) -> Result<StoreReport, StoreError> {
-        self.sqlite().read(report::report).await
+        self.sqlite().read(disk_usage::report).await
     }
 
-    pub async fn counts(&self) -> Result<Counts, StoreError> {
+    pub async fn counts(&self) -> Result<StoreSize, StoreError> {
         let devices = self.sqlite().read(health::count_devices).await?;
-        Ok(Counts { devices, database_bytes: self.sqlite().size_bytes()? })
+        Ok(StoreSize { devices, database_bytes: self.sqlite().size_bytes()? })
     }
 }
 
-/// Audit log. Every method with a [`By`](crate::By) writes an audit line in the transaction of its change,
+/// Audit log. Every method with a [`Author`](crate::Author) writes an audit line in the transaction of its change,
 /// unless it changes nothing.
 impl Store {
     /// Returns the lines below the given one, newest first, at most

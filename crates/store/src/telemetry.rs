@@ -102,7 +102,7 @@ pub struct DeviceDay {
 
 /// How much data the store has, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct StoreSize {
     pub devices: u64,
     /// Size of the database without the write-ahead log.
     pub database_bytes: u64,

@@ -6,12 +6,12 @@ use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
 };
 
+use crate::batch_summary::Summary;
 use crate::command::{CommandResult, MovedCommand, SentCommand};
 use crate::configuration::{Desired, ReportedConfig};
 use crate::fleet::InverterState;
 use crate::ids::StreamId;
 use crate::point::PointDef;
-use crate::summary::Summary;
 
 /// A stream that a device announces.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ pub struct Upload {
     pub dropped: Vec<Dropped>,
     /// Further epochs whose received batches the receipt must list.
     pub ask: Vec<BootEpoch>,
-    pub reported: Reported,
+    pub reported: DeviceReport,
 }
 
 /// Samples that a device has lost.
@@ -90,7 +90,7 @@ pub struct Dropped {
 
 /// A device's report about itself; absent parts keep what is stored.
 #[derive(Debug, Clone, Default)]
-pub struct Reported {
+pub struct DeviceReport {
     pub firmware: Option<String>,
     pub diagnostics: Option<Vec<(String, String)>>,
     pub inverters: Option<Vec<(SourceNumber, InverterState)>>,
@@ -118,7 +118,7 @@ pub struct NewBlock {
 
 /// Outcome of an upload, returned after its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UploadOutcome {
     Stored(Receipt),
     /// The same message as the last one accepted under this key; nothing changed.
     Duplicate(Receipt),

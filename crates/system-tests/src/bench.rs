@@ -11,16 +11,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use ecowatt_client::Client;
-use ecowatt_codec::State;
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId};
+use ecowatt_codec::CodecMemory;
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, RequestId};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, StreamNumber,
 };
 
-use crate::days::{COLUMNS, Day, encode_rows, seal_batch};
 use crate::devices::Devices;
 use crate::load::{self, Run, send};
 use crate::process::{Process, Program, free_port, wait_until};
+use crate::pv_days::{COLUMNS, Day, encode_rows, seal_batch};
 use crate::rig::meet;
 
 /// How long a process may take until it answers.
@@ -117,9 +117,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 
 /// Bytes of a 7 × 10 upload on the link, without the transport, over all batches of all days.
 fn wire_size(days: &Path) -> Result<()> {
-    let kid = Kid { device: DeviceNumber(200), generation: KeyGeneration(1) };
+    let kid = KeyId { device: DeviceNumber(200), generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let (mut bytes, mut beyond, mut heads, mut count) = (0, 0, 0, 0u32);
     for day in DAYS {
         for rows in Day::read(&days.join(day))?.rows.chunks_exact(7) {
@@ -182,7 +182,7 @@ impl Sender<'_> {
         let each = (count as usize / devices).max(1);
         let rows = u32::try_from(self.rows)?;
         let mut batches = Vec::new();
-        let mut state = State::new();
+        let mut state = CodecMemory::new();
         for index in 0..each {
             let from = (sent.rows as usize + index * self.rows) % (self.day.rows.len() - self.rows);
             let days = (sent.rows as usize + index * self.rows) / (self.day.rows.len() - self.rows);
@@ -268,7 +268,7 @@ fn queries(
 ) -> Result<()> {
     let whole = Sender { fleet, day, rows: 180, connections: 1 };
     // One device gets the whole of a day far from the others' days.
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let shift = FIRST_DAY_MS + 300 * DAY_MS - day.rows[0].0 * 1_000;
     let mut messages = Vec::new();
     for (index, rows) in (0u32..).zip(day.rows.chunks(whole.rows)) {

@@ -13,8 +13,8 @@
 
 mod console;
 mod kind;
-mod siege;
 mod stage;
+mod starvation;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::console::Console;
 use self::kind::{KINDS, Kind};
 use self::stage::{Report, Stage, Wishes};
-use crate::overload::{HEALTH_MAX, Outcome, SAMPLES};
+use crate::overload::{HEALTH_MAX, OverloadResult, SAMPLES};
 use crate::process::{allow_many_files, kill_all};
 use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Trouble};
-use crate::volume::release;
+use crate::test_disk::release;
 
 /// Most memory of the server. In an overload it has read a message of some 25 KiB from each of
 /// 2,000 connections (50 MiB), of which those being decoded fill at most 120 MiB, and keeps up to
@@ -126,7 +126,7 @@ fn violations(report: &Report) -> Vec<String> {
     check(verdict.persisted > 0, "no sample was taken, so nothing was tested".into());
     check(verdict.is_clean(), "stored samples differ from the persisted ones".into());
     for outcome in &report.overloads {
-        let Outcome { rejected, rejected_without_time, not_acknowledged, .. } = outcome;
+        let OverloadResult { rejected, rejected_without_time, not_acknowledged, .. } = outcome;
         check(*rejected > 0, "no message got 503, so there was no overload".into());
         check(*rejected_without_time == 0, "503 without Retry-After".into());
         check(*not_acknowledged == 0, "200 without an acknowledgement".into());

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, RequestId};
 use ecowatt_model::{Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber, UnixMs};
-use ecowatt_store::{By, ClaimFor, NewClaim, RedeemClaim, Store};
+use ecowatt_store::{Author, ClaimFor, NewClaim, RedeemClaim, Store};
 use ecowatt_wire::{Stream, UplinkWriter};
 
 use crate::load::send;
@@ -49,9 +49,9 @@ impl Devices {
     }
 
     /// Key id of the device with this index.
-    pub(crate) fn kid(index: usize) -> Result<Kid> {
+    pub(crate) fn kid(index: usize) -> Result<KeyId> {
         let device = DeviceNumber(u32::try_from(index + 1)?);
-        Ok(Kid { device, generation: KeyGeneration(1) })
+        Ok(KeyId { device, generation: KeyGeneration(1) })
     }
 
     /// Announces the stream of each device once.
@@ -83,7 +83,7 @@ impl Devices {
 async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
     let id = format!("{index:05}");
     let at = CREATED;
-    let by = By::new("benchmark", at);
+    let by = Author::new("benchmark", at);
     let claim = NewClaim {
         claim_for: ClaimFor::New {
             name: format!("Device {index}"),
@@ -97,7 +97,7 @@ async fn enrol(store: &Store, index: u32) -> Result<(DeviceNumber, LinkKeys)> {
     };
     let device = store.create_claim(by.clone(), claim).await?;
     let secret: [u8; 32] = std::array::from_fn(|at| device.0.to_le_bytes()[at % 4]);
-    let kid = Kid { device, generation: KeyGeneration(1) };
+    let kid = KeyId { device, generation: KeyGeneration(1) };
     let redeem = RedeemClaim {
         id,
         public_key: secret,

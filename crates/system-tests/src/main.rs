@@ -6,15 +6,15 @@ mod answers;
 mod bench;
 mod chaos;
 mod crash;
-mod days;
 mod devices;
 mod load;
 mod overload;
 mod process;
 mod proxy;
+mod pv_days;
 mod rig;
+mod test_disk;
 mod verdict;
-mod volume;
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ecowatt_codec::State;
+use ecowatt_codec::CodecMemory;
 use ecowatt_envelope::{LinkKeys, RequestId, open_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, Sequence, SourceNumber, StreamNumber, UnixMs,
@@ -28,9 +28,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::answers::{Answer, Answers};
-use crate::days::{Day, encode_at, seal_batches};
 use crate::devices::Devices;
 use crate::load::{instant, request, send};
+use crate::pv_days::{Day, encode_at, seal_batches};
 
 /// How many times its capacity the server is offered.
 const TIMES: f64 = 10.0;
@@ -67,7 +67,7 @@ pub(crate) struct Crowd {
 
 /// Outcomes of the messages of an overload.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Outcome {
+pub(crate) struct OverloadResult {
     /// Messages per second in a closed loop.
     pub(crate) capacity: f64,
     /// Messages per second that were due, and that could be sent.
@@ -96,7 +96,7 @@ pub(crate) struct Outcome {
 
 /// Batches of an overload in the store.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct StoredBatches {
     pub(crate) acknowledged: u64,
     pub(crate) stored: u64,
     /// Acknowledged and not stored.
@@ -124,9 +124,11 @@ impl Crowd {
         lasting: Duration,
         from: &mut u32,
         is_on: &AtomicBool,
-    ) -> Result<Outcome> {
-        let mut outcome =
-            Outcome { capacity: self.capacity(listen, from).await?, ..Outcome::default() };
+    ) -> Result<OverloadResult> {
+        let mut outcome = OverloadResult {
+            capacity: self.capacity(listen, from).await?,
+            ..OverloadResult::default()
+        };
         let rate = outcome.capacity * TIMES;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         let wanted = (rate * lasting.as_secs_f64()) as usize;
@@ -186,7 +188,7 @@ impl Crowd {
 
     /// `each` messages of each of the first `devices`, from message number `from` on.
     fn messages(&self, devices: usize, each: usize, from: u32) -> Result<Vec<Vec<Vec<u8>>>> {
-        let mut state = State::new();
+        let mut state = CodecMemory::new();
         let rows = &self.day.rows;
         let span = rows.len() - ROWS;
         let mut all = vec![Vec::with_capacity(each); devices];
@@ -219,10 +221,16 @@ impl Crowd {
         Ok((&self.devices.keys[device], RequestId { kid: Devices::kid(device)?, counter }))
     }
 
-    fn note(&self, outcome: &mut Outcome, device: usize, number: u32, fate: Fate) -> Result<()> {
+    fn note(
+        &self,
+        outcome: &mut OverloadResult,
+        device: usize,
+        number: u32,
+        fate: MessageFate,
+    ) -> Result<()> {
         outcome.offered += 1;
         match fate {
-            Fate::Answered(Answer { status: 200, body, .. }) => {
+            MessageFate::Answered(Answer { status: 200, body, .. }) => {
                 let (keys, request) = self.name(device, number)?;
                 let mut plain = vec![0; body.len()];
                 let reply = open_reply(keys, request, &body, &mut plain).ok();
@@ -234,28 +242,32 @@ impl Crowd {
                     outcome.not_acknowledged += 1;
                 }
             }
-            Fate::Answered(Answer { status: 503, retry_after: Some(_), .. }) => {
+            MessageFate::Answered(Answer { status: 503, retry_after: Some(_), .. }) => {
                 outcome.rejected += 1;
             }
-            Fate::Answered(Answer { status: 503, .. }) => outcome.rejected_without_time += 1,
-            Fate::Answered(answer) => {
+            MessageFate::Answered(Answer { status: 503, .. }) => outcome.rejected_without_time += 1,
+            MessageFate::Answered(answer) => {
                 *outcome.other_statuses.entry(answer.status).or_default() += 1;
             }
-            Fate::CutOff => outcome.cut_off += 1,
-            Fate::Behind => outcome.behind += 1,
-            Fate::Unanswered => outcome.unanswered += 1,
+            MessageFate::CutOff => outcome.cut_off += 1,
+            MessageFate::Behind => outcome.behind += 1,
+            MessageFate::Unanswered => outcome.unanswered += 1,
         }
         Ok(())
     }
 
     /// Checks the store, after the server has closed it.
-    pub(crate) async fn check(&self, data: &Path, outcomes: &[Outcome]) -> Result<Kept> {
+    pub(crate) async fn check(
+        &self,
+        data: &Path,
+        outcomes: &[OverloadResult],
+    ) -> Result<StoredBatches> {
         let store = Store::open(data).context("opening the store")?;
         let mut acknowledged: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for (device, number) in outcomes.iter().flat_map(|outcome| &outcome.acknowledged) {
             acknowledged.entry(*device).or_default().push(*number);
         }
-        let mut kept = Kept::default();
+        let mut kept = StoredBatches::default();
         for index in 0..self.devices.keys.len() {
             let device = DeviceNumber(u32::try_from(index + 1)?);
             let mut stored = BTreeMap::new();
@@ -319,7 +331,7 @@ impl Schedule {
 
 /// Outcome of a message.
 #[derive(Debug)]
-enum Fate {
+enum MessageFate {
     Answered(Answer),
     CutOff,
     Behind,
@@ -331,7 +343,7 @@ struct Spoken {
     last_sent: Instant,
     connections: u64,
     /// By number of the message, from 0.
-    fates: Vec<(u32, Fate)>,
+    fates: Vec<(u32, MessageFate)>,
 }
 
 /// Sends a device's messages when they are due, on one connection while it stays open.
@@ -349,7 +361,7 @@ async fn speak(
         let stream = match timeout(CONNECT_MAX, TcpStream::connect(&listen)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(_)) | Err(_) => {
-                spoken.fates.extend(left.next().map(|(index, _)| (index, Fate::CutOff)));
+                spoken.fates.extend(left.next().map(|(index, _)| (index, MessageFate::CutOff)));
                 continue;
             }
         };
@@ -390,23 +402,23 @@ async fn speak(
 async fn hear(
     receiver: OwnedReadHalf,
     mut sent: mpsc::UnboundedReceiver<u32>,
-    fates: &mut Vec<(u32, Fate)>,
+    fates: &mut Vec<(u32, MessageFate)>,
 ) {
     let mut answers = Answers::new(receiver);
     while let Some(index) = sent.recv().await {
         let fate = match timeout(ANSWER_MAX, answers.next()).await {
             Ok(Ok(answer)) => {
-                fates.push((index, Fate::Answered(answer)));
+                fates.push((index, MessageFate::Answered(answer)));
                 continue;
             }
-            Ok(Err(_)) => Fate::CutOff,
-            Err(_) => Fate::Unanswered,
+            Ok(Err(_)) => MessageFate::CutOff,
+            Err(_) => MessageFate::Unanswered,
         };
         fates.push((index, fate));
         // All further messages on this connection are lost with it.
         sent.close();
         while let Some(index) = sent.recv().await {
-            fates.push((index, Fate::Behind));
+            fates.push((index, MessageFate::Behind));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It passes bytes until a trouble is due, at any byte in either direction, and then causes it:
 //! resets the connection, flips bits, waits, closes one direction, or cuts off the reply to an
-//! accepted request. In parted weather it does not listen. A trouble is counted when it happens,
+//! accepted request. In parted condition it does not listen. A trouble is counted when it happens,
 //! not when it is planned.
 
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub(crate) const BUS_TROUBLES: &[Trouble] =
 
 /// Condition of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub(crate) enum LinkCondition {
     Clear,
     /// Troubles happen.
     Rough,
@@ -72,9 +72,9 @@ const BIND_RETRY: Duration = Duration::from_millis(50);
 
 /// Counts of the troubles that happened.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<Trouble, u64>>);
+pub(crate) struct TroubleCounts(Mutex<BTreeMap<Trouble, u64>>);
 
-impl Tally {
+impl TroubleCounts {
     fn add(&self, trouble: Trouble) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(trouble).or_default() += 1;
     }
@@ -88,7 +88,7 @@ impl Tally {
 /// A running proxy; it ends with its runtime.
 pub(crate) struct Proxy {
     pub(crate) address: String,
-    weather: watch::Sender<Weather>,
+    condition: watch::Sender<LinkCondition>,
 }
 
 /// Settings of a proxy.
@@ -98,21 +98,21 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// This proxy's stream of the seed; the next 1,000,000 streams are for its connections.
     pub(crate) part: u64,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) tally: Arc<TroubleCounts>,
 }
 
 impl Proxy {
-    /// Starts listening, in clear weather.
+    /// Starts listening, in clear condition.
     pub(crate) fn start(runtime: &Handle, plan: Plan) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let (weather, forecast) = watch::channel(Weather::Clear);
+        let (condition, forecast) = watch::channel(LinkCondition::Clear);
         let listener = runtime.block_on(TcpListener::bind(address)).context("starting a proxy")?;
         runtime.spawn(listen(listener, address, plan, forecast));
-        Ok(Self { address: address.to_string(), weather })
+        Ok(Self { address: address.to_string(), condition })
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    pub(crate) fn set(&self, condition: LinkCondition) {
+        self.condition.send_replace(condition);
     }
 }
 
@@ -120,14 +120,14 @@ async fn listen(
     listener: TcpListener,
     address: SocketAddr,
     plan: Plan,
-    mut forecast: watch::Receiver<Weather>,
+    mut forecast: watch::Receiver<LinkCondition>,
 ) {
     let plan = Arc::new(plan);
     let mut listener = Some(listener);
     let mut connections = 0;
     loop {
         let Some(open) = &listener else {
-            if forecast.wait_for(|weather| *weather != Weather::Parted).await.is_err() {
+            if forecast.wait_for(|condition| *condition != LinkCondition::Parted).await.is_err() {
                 return;
             }
             match TcpListener::bind(address).await {
@@ -156,9 +156,9 @@ async fn listen(
     }
 }
 
-/// Ready when the weather becomes parted; returns false if the forecast has ended.
-async fn is_parted(forecast: &mut watch::Receiver<Weather>) -> bool {
-    forecast.wait_for(|weather| *weather == Weather::Parted).await.is_ok()
+/// Ready when the condition becomes parted; returns false if the forecast has ended.
+async fn is_parted(forecast: &mut watch::Receiver<LinkCondition>) -> bool {
+    forecast.wait_for(|condition| *condition == LinkCondition::Parted).await.is_ok()
 }
 
 /// Carries one connection from its beginning to its end.
@@ -166,7 +166,7 @@ async fn carry(
     mut client: TcpStream,
     plan: Arc<Plan>,
     random: Random,
-    forecast: watch::Receiver<Weather>,
+    forecast: watch::Receiver<LinkCondition>,
 ) {
     let Ok(mut server) = TcpStream::connect(&plan.target).await else {
         // The target is down, and the client should see a reset.
@@ -220,7 +220,7 @@ struct Due {
 struct Passage<'a> {
     plan: &'a Plan,
     random: Random,
-    forecast: watch::Receiver<Weather>,
+    forecast: watch::Receiver<LinkCondition>,
     /// Troubles still to draw before any is drawn again.
     deck: Vec<Trouble>,
     due: Option<Due>,
@@ -312,9 +312,9 @@ impl Passage<'_> {
         }
     }
 
-    /// The next trouble in this direction. Drawn in rough weather, and dropped when it clears.
+    /// The next trouble in this direction. Drawn in rough condition, and dropped when it clears.
     fn due(&mut self, way: Way) -> Option<Due> {
-        if *self.forecast.borrow() != Weather::Rough {
+        if *self.forecast.borrow() != LinkCondition::Rough {
             self.due = None;
             return None;
         }
@@ -343,10 +343,10 @@ impl Passage<'_> {
         }
     }
 
-    /// Waits, at most while the weather is rough.
+    /// Waits, at most while the condition is rough.
     async fn wait(&mut self, (least, most): (u64, u64)) {
         let time = Duration::from_millis(self.random.between(least, most));
-        let clears = self.forecast.wait_for(|weather| *weather != Weather::Rough);
+        let clears = self.forecast.wait_for(|condition| *condition != LinkCondition::Rough);
         let _ = tokio::time::timeout(time, clears).await;
     }
 }

@@ -4,7 +4,7 @@ use ecowatt_model::{CommandId, SourceNumber, UnixMs};
 use minicbor::Decoder;
 use minicbor::encode::{Encoder, write::Cursor};
 
-use crate::section::{
+use crate::encoding::{
     CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX, U16_LEN_MAX,
     U32_LEN_MAX, U64_LEN_MAX, array, or_null, skip, wrong,
 };
@@ -38,12 +38,12 @@ pub struct Command<'a> {
     pub deadline: UnixMs,
     /// It is not begun before this.
     pub not_before: Option<UnixMs>,
-    pub order: Order<'a>,
+    pub order: CommandAction<'a>,
 }
 
 /// What a device should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order<'a> {
+pub enum CommandAction<'a> {
     /// Set a point that the inverter's profile allows to be written to `mantissa` × 10^`exponent`,
     /// in the point's unit: `[point, mantissa, exponent]`.
     Write { point: &'a str, mantissa: i64, exponent: i8 },
@@ -72,7 +72,7 @@ pub enum Order<'a> {
     Other(u8),
 }
 
-impl Order<'_> {
+impl CommandAction<'_> {
     fn code(&self) -> u8 {
         match self {
             Self::Write { .. } => 1,
@@ -113,7 +113,7 @@ impl Order<'_> {
     }
 }
 
-impl<'a> Order<'a> {
+impl<'a> CommandAction<'a> {
     fn decode(code: u8, arguments: &'a [u8]) -> Result<Self, DecodeError> {
         let decoder = &mut Decoder::new(arguments);
         let (order, more) = match code {
@@ -318,7 +318,7 @@ impl<'a> Item<'a> for Command<'a> {
             return Err(wrong(decoder));
         }
         // Arguments that do not make sense fail the command, not the message.
-        let order = Order::decode(code, arguments).unwrap_or(Order::Other(code));
+        let order = CommandAction::decode(code, arguments).unwrap_or(CommandAction::Other(code));
         skip(decoder, more)?;
         Ok(Self { id, source, deadline, not_before, order })
     }

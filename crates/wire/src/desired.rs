@@ -4,11 +4,11 @@ use ecowatt_model::{ConfigGeneration, SourceNumber};
 use minicbor::Decoder;
 
 use crate::ITEMS_MAX;
-use crate::list::List;
-use crate::section::{
+use crate::encoding::{
     CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX, U32_LEN_MAX,
     array, or_null, read_list, skip,
 };
+use crate::list::SectionList;
 
 /// A value of a setting: `[setting, value]`, and as third item the source if it is for one inverter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct SettingValue {
 pub struct Desired<'a> {
     pub generation: ConfigGeneration,
     /// At most [`ITEMS_MAX`].
-    pub values: List<'a, SettingValue>,
+    pub values: SectionList<'a, SettingValue>,
 }
 
 /// The state of a generation on a device.
@@ -98,9 +98,9 @@ pub struct Reported<'a> {
     pub generation: ConfigGeneration,
     pub state: ConfigState,
     /// At most [`ITEMS_MAX`].
-    pub refused: List<'a, RefusedSetting>,
+    pub refused: SectionList<'a, RefusedSetting>,
     /// The values in use, those of the device's own configuration included; at most [`ITEMS_MAX`].
-    pub values: List<'a, SettingValue>,
+    pub values: SectionList<'a, SettingValue>,
 }
 
 impl SettingValue {
@@ -126,7 +126,7 @@ impl<'a> Desired<'a> {
     pub(crate) fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
         let more = array(decoder, 2)?;
         let generation = ConfigGeneration(decoder.u32()?);
-        let values = List::Parsed(read_list(decoder)?);
+        let values = SectionList::Parsed(read_list(decoder)?);
         skip(decoder, more)?;
         Ok(Self { generation, values })
     }
@@ -150,8 +150,8 @@ impl<'a> Reported<'a> {
         let more = array(decoder, 4)?;
         let generation = ConfigGeneration(decoder.u32()?);
         let state = ConfigState::from_code(decoder.u8()?);
-        let refused = List::Parsed(read_list::<RefusedSetting>(decoder)?);
-        let values = List::Parsed(read_list::<SettingValue>(decoder)?);
+        let refused = SectionList::Parsed(read_list::<RefusedSetting>(decoder)?);
+        let values = SectionList::Parsed(read_list::<SettingValue>(decoder)?);
         skip(decoder, more)?;
         Ok(Self { generation, state, refused, values })
     }

@@ -47,28 +47,28 @@
 //! ```
 #![no_std]
 
+mod canonical;
 mod command;
 mod desired;
-mod keys;
+mod encoding;
 mod list;
 mod reply;
-mod section;
-mod shortest;
+mod section_keys;
 mod status;
 mod uplink;
 
 pub use command::{
-    ARGUMENTS_MAX, COMMANDS_MAX, Command, CommandFailure, CommandResult, CommandState, Order,
-    POINT_MAX, REGISTERS_MAX, RESULTS_MAX,
+    ARGUMENTS_MAX, COMMANDS_MAX, Command, CommandAction, CommandFailure, CommandResult,
+    CommandState, POINT_MAX, REGISTERS_MAX, RESULTS_MAX,
 };
 pub use desired::{ConfigState, Desired, RefusedSetting, Reported, SettingRefusal, SettingValue};
-pub use keys::{Key, REPLY_KEYS, UPLINK_KEYS};
-pub use list::List;
-pub use reply::{AckRange, Refusal, Refused, Reply, ReplyWriter};
-pub use section::{Items, ParseError, WriteError};
+pub use encoding::{ParseError, ParsedItems, WriteError};
+pub use list::SectionList;
+pub use reply::{AckRange, BatchRefusal, RefusedBatch, Reply, ReplyWriter};
+pub use section_keys::{Key, REPLY_KEYS, UPLINK_KEYS};
 pub use status::{BootReason, SourceState, SourceStatus, Status};
 pub use uplink::{
-    Batch, Certainty, ClockReport, Dropped, EpochStart, PATIENCE_LEN_MAX, Stream, Uplink,
+    Batch, Certainty, ClockReport, EpochStart, LostSamples, PATIENCE_LEN_MAX, Stream, Uplink,
     UplinkWriter, list_len_max, reported_len_max, uplink_fixed_len_max,
 };
 

@@ -1,20 +1,20 @@
 //! A list inside a section: to be written, or parsed.
 
-use crate::section::{CursorEncoder, EncodeError, Item, Items};
+use crate::encoding::{CursorEncoder, EncodeError, Item, ParsedItems};
 
 /// The items of a list, from a slice to be written or from a parsed message.
 #[derive(Debug, Clone, Copy)]
-pub enum List<'a, T> {
+pub enum SectionList<'a, T> {
     Given(&'a [T]),
-    Parsed(Items<'a, T>),
+    Parsed(ParsedItems<'a, T>),
 }
 
 #[expect(private_bounds, reason = "lists contain only the crate's own items")]
-impl<'a, T: Item<'a> + Copy> List<'a, T> {
+impl<'a, T: Item<'a> + Copy> SectionList<'a, T> {
     /// The items, from either.
     pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
         let (given, parsed) = match *self {
-            Self::Given(given) => (given, Items::default()),
+            Self::Given(given) => (given, ParsedItems::default()),
             Self::Parsed(parsed) => (&[][..], parsed),
         };
         given.iter().copied().chain(parsed)

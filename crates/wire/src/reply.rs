@@ -8,12 +8,12 @@ use minicbor::Decoder;
 use crate::ITEMS_MAX;
 use crate::command::{COMMANDS_MAX, Command};
 use crate::desired::Desired;
-use crate::keys::reply as keys;
-use crate::section::{
-    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN, LIST_HEAD_LEN,
-    MapWriter, ParseError, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
+use crate::encoding::{
+    CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, KEY_LEN, LIST_HEAD_LEN, MapWriter,
+    ParseError, ParsedItems, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
     as_millis, millis, parse_map, read, skip, wrong,
 };
+use crate::section_keys::reply as keys;
 
 /// Batches that the server has stored: `[epoch, first, last]`.
 ///
@@ -35,7 +35,7 @@ impl AckRange {
 
 /// Why a batch will never be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum BatchRefusal {
     /// The codec cannot decode its bytes.
     Undecodable,
     /// Its number of columns differs from its stream's layout.
@@ -50,7 +50,7 @@ pub enum Refusal {
     Other(u8),
 }
 
-impl Refusal {
+impl BatchRefusal {
     fn code(self) -> u8 {
         match self {
             Self::Undecodable => 1,
@@ -76,21 +76,21 @@ impl Refusal {
 
 /// A batch that the server refuses: `[epoch, sequence, reason]`. Sending it again is pointless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedBatch {
     pub id: BatchId,
-    pub reason: Refusal,
+    pub reason: BatchRefusal,
 }
 
 /// A message to a device.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reply<'a> {
-    acks: Items<'a, AckRange>,
+    acks: ParsedItems<'a, AckRange>,
     time: Option<UnixMs>,
-    wanted: Items<'a, StreamNumber>,
-    refused: Items<'a, Refused>,
+    wanted: ParsedItems<'a, StreamNumber>,
+    refused: ParsedItems<'a, RefusedBatch>,
     check_in: Option<Duration>,
     desired: Option<Desired<'a>>,
-    commands: Items<'a, Command<'a>>,
+    commands: ParsedItems<'a, Command<'a>>,
     held: Duration,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Reply<'a> {
         + LIST_HEAD_LEN
         + ITEMS_MAX * U16_LEN_MAX
         + LIST_HEAD_LEN
-        + ITEMS_MAX * Refused::LEN_MAX
+        + ITEMS_MAX * RefusedBatch::LEN_MAX
         + KEY_LEN
         + U32_LEN_MAX
         + KEY_LEN
@@ -122,13 +122,13 @@ impl<'a> Reply<'a> {
         let mut reply = Self::default();
         parse_map(bytes, |key, decoder| {
             match key {
-                keys::ACKS => reply.acks = Items::parse(decoder, key)?,
+                keys::ACKS => reply.acks = ParsedItems::parse(decoder, key)?,
                 keys::TIME => reply.time = Some(UnixMs(read(decoder, Decoder::i64)?)),
-                keys::WANTED => reply.wanted = Items::parse(decoder, key)?,
-                keys::REFUSED => reply.refused = Items::parse(decoder, key)?,
+                keys::WANTED => reply.wanted = ParsedItems::parse(decoder, key)?,
+                keys::REFUSED => reply.refused = ParsedItems::parse(decoder, key)?,
                 keys::CHECK_IN => reply.check_in = Some(read(decoder, millis)?),
                 keys::DESIRED => reply.desired = Some(read(decoder, Desired::decode)?),
-                keys::COMMANDS => reply.commands = Items::parse(decoder, key)?,
+                keys::COMMANDS => reply.commands = ParsedItems::parse(decoder, key)?,
                 keys::HELD => reply.held = read(decoder, millis)?,
                 _ => return Ok(false),
             }
@@ -138,7 +138,7 @@ impl<'a> Reply<'a> {
     }
 
     #[must_use]
-    pub fn acks(&self) -> Items<'a, AckRange> {
+    pub fn acks(&self) -> ParsedItems<'a, AckRange> {
         self.acks
     }
 
@@ -150,12 +150,12 @@ impl<'a> Reply<'a> {
 
     /// Streams whose layout the server does not have; their batches were not stored.
     #[must_use]
-    pub fn wanted(&self) -> Items<'a, StreamNumber> {
+    pub fn wanted(&self) -> ParsedItems<'a, StreamNumber> {
         self.wanted
     }
 
     #[must_use]
-    pub fn refused(&self) -> Items<'a, Refused> {
+    pub fn refused(&self) -> ParsedItems<'a, RefusedBatch> {
         self.refused
     }
 
@@ -172,7 +172,7 @@ impl<'a> Reply<'a> {
 
     /// The commands that the device has not yet reported on, the most urgent first.
     #[must_use]
-    pub fn commands(&self) -> Items<'a, Command<'a>> {
+    pub fn commands(&self) -> ParsedItems<'a, Command<'a>> {
         self.commands
     }
 
@@ -220,7 +220,7 @@ impl<'b> ReplyWriter<'b> {
     /// As for [`ReplyWriter::acks`].
     pub fn refused(
         &mut self,
-        refused: &mut dyn Iterator<Item = Refused>,
+        refused: &mut dyn Iterator<Item = RefusedBatch>,
     ) -> Result<usize, WriteError> {
         self.0.list(keys::REFUSED, refused, 0)
     }
@@ -270,7 +270,7 @@ impl AckRange {
     pub const LEN_MAX: usize = HEAD_LEN + 3 * U32_LEN_MAX;
 }
 
-impl Refused {
+impl RefusedBatch {
     /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + 2 * U32_LEN_MAX + U8_LEN_MAX;
 }
@@ -303,7 +303,7 @@ impl<'a> Item<'a> for StreamNumber {
     }
 }
 
-impl<'a> Item<'a> for Refused {
+impl<'a> Item<'a> for RefusedBatch {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
         encoder.array(3)?.u32(self.id.epoch.0)?.u32(self.id.sequence.0)?.u8(self.reason.code())?;
         Ok(())
@@ -312,7 +312,7 @@ impl<'a> Item<'a> for Refused {
     fn decode(decoder: &mut Decoder<'a>) -> Result<Self, DecodeError> {
         let more = array(decoder, 3)?;
         let id = BatchId { epoch: BootEpoch(decoder.u32()?), sequence: Sequence(decoder.u32()?) };
-        let reason = Refusal::from_code(decoder.u8()?);
+        let reason = BatchRefusal::from_code(decoder.u8()?);
         skip(decoder, more)?;
         Ok(Self { id, reason })
     }

@@ -4,11 +4,11 @@ use ecowatt_model::SourceNumber;
 use minicbor::Decoder;
 
 use crate::FIRMWARE_MAX;
-use crate::list::List;
-use crate::section::{
+use crate::encoding::{
     CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, U8_LEN_MAX, U16_LEN_MAX,
     U32_LEN_MAX, U64_LEN_MAX, array, read_list, skip, wrong,
 };
+use crate::list::SectionList;
 
 /// Why the current boot epoch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ pub struct Status<'a> {
     /// Device clock minus server clock at the last reply, in milliseconds.
     pub clock_deviation_ms: i64,
     /// At most [`crate::ITEMS_MAX`].
-    pub sources: List<'a, SourceStatus>,
+    pub sources: SectionList<'a, SourceStatus>,
 }
 
 impl<'a> Status<'a> {
@@ -123,7 +123,7 @@ impl<'a> Status<'a> {
             spool_capacity_bytes: decoder.u64()?,
             link_failures: decoder.u32()?,
             clock_deviation_ms: decoder.i64()?,
-            sources: List::Parsed(read_list(decoder)?),
+            sources: SectionList::Parsed(read_list(decoder)?),
         };
         skip(decoder, more)?;
         Ok(status)

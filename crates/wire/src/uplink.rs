@@ -7,13 +7,12 @@ use minicbor::Decoder;
 
 use crate::command::{CommandResult, RESULTS_MAX};
 use crate::desired::Reported;
-use crate::keys::uplink as keys;
-use crate::section::{
-    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, Items, KEY_LEN,
-    LIST_HEAD_LEN, MapWriter, ParseError, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX,
-    U32_LEN_MAX, U64_LEN_MAX, WriteError, array, as_millis, millis, or_null, parse_map, read, skip,
-    wrong,
+use crate::encoding::{
+    CODE_LEN_MAX, CursorEncoder, DecodeError, EncodeError, HEAD_LEN, Item, KEY_LEN, LIST_HEAD_LEN,
+    MapWriter, ParseError, ParsedItems, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX,
+    U64_LEN_MAX, WriteError, array, as_millis, millis, or_null, parse_map, read, skip, wrong,
 };
+use crate::section_keys::uplink as keys;
 use crate::status::Status;
 use crate::{ITEMS_MAX, LAYOUT_MAX};
 
@@ -70,7 +69,7 @@ pub struct Stream<'a> {
 /// samples that were not yet in a batch, as a total of the epoch so far. Both may be reported any
 /// number of times and count once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dropped {
+pub struct LostSamples {
     pub epoch: BootEpoch,
     /// First and last batch; `None`, on the wire two zeros, if the samples were not in a batch.
     pub batches: Option<(Sequence, Sequence)>,
@@ -80,13 +79,13 @@ pub struct Dropped {
 /// A message from a device.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Uplink<'a> {
-    batches: Items<'a, Batch<'a>>,
+    batches: ParsedItems<'a, Batch<'a>>,
     clock: Option<ClockReport>,
-    streams: Items<'a, Stream<'a>>,
+    streams: ParsedItems<'a, Stream<'a>>,
     status: Option<Status<'a>>,
-    dropped: Items<'a, Dropped>,
+    dropped: ParsedItems<'a, LostSamples>,
     reported: Option<Reported<'a>>,
-    results: Items<'a, CommandResult<'a>>,
+    results: ParsedItems<'a, CommandResult<'a>>,
     patience: Duration,
 }
 
@@ -99,13 +98,13 @@ impl<'a> Uplink<'a> {
         let mut uplink = Self::default();
         parse_map(bytes, |key, decoder| {
             match key {
-                keys::BATCHES => uplink.batches = Items::parse(decoder, key)?,
+                keys::BATCHES => uplink.batches = ParsedItems::parse(decoder, key)?,
                 keys::CLOCK => uplink.clock = Some(read(decoder, ClockReport::decode)?),
-                keys::STREAMS => uplink.streams = Items::parse(decoder, key)?,
+                keys::STREAMS => uplink.streams = ParsedItems::parse(decoder, key)?,
                 keys::STATUS => uplink.status = Some(read(decoder, Status::decode)?),
-                keys::DROPPED => uplink.dropped = Items::parse(decoder, key)?,
+                keys::DROPPED => uplink.dropped = ParsedItems::parse(decoder, key)?,
                 keys::REPORTED => uplink.reported = Some(read(decoder, Reported::decode)?),
-                keys::RESULTS => uplink.results = Items::parse(decoder, key)?,
+                keys::RESULTS => uplink.results = ParsedItems::parse(decoder, key)?,
                 keys::PATIENCE => uplink.patience = read(decoder, millis)?,
                 _ => return Ok(false),
             }
@@ -115,7 +114,7 @@ impl<'a> Uplink<'a> {
     }
 
     #[must_use]
-    pub fn batches(&self) -> Items<'a, Batch<'a>> {
+    pub fn batches(&self) -> ParsedItems<'a, Batch<'a>> {
         self.batches
     }
 
@@ -125,7 +124,7 @@ impl<'a> Uplink<'a> {
     }
 
     #[must_use]
-    pub fn streams(&self) -> Items<'a, Stream<'a>> {
+    pub fn streams(&self) -> ParsedItems<'a, Stream<'a>> {
         self.streams
     }
 
@@ -135,7 +134,7 @@ impl<'a> Uplink<'a> {
     }
 
     #[must_use]
-    pub fn dropped(&self) -> Items<'a, Dropped> {
+    pub fn dropped(&self) -> ParsedItems<'a, LostSamples> {
         self.dropped
     }
 
@@ -145,7 +144,7 @@ impl<'a> Uplink<'a> {
     }
 
     #[must_use]
-    pub fn results(&self) -> Items<'a, CommandResult<'a>> {
+    pub fn results(&self) -> ParsedItems<'a, CommandResult<'a>> {
         self.results
     }
 
@@ -173,7 +172,7 @@ impl Stream<'_> {
     pub const HEAD_LEN_MAX: usize = HEAD_LEN + U16_LEN_MAX + U8_LEN_MAX + STRING_HEAD_LEN_MAX;
 }
 
-impl Dropped {
+impl LostSamples {
     /// Maximum number of bytes.
     pub const LEN_MAX: usize = HEAD_LEN + 4 * U32_LEN_MAX;
 }
@@ -259,7 +258,7 @@ impl<'b> UplinkWriter<'b> {
     /// As for [`UplinkWriter::batches`].
     pub fn dropped(
         &mut self,
-        dropped: &mut dyn Iterator<Item = Dropped>,
+        dropped: &mut dyn Iterator<Item = LostSamples>,
         leave: usize,
     ) -> Result<usize, WriteError> {
         self.0.list(keys::DROPPED, dropped, leave)
@@ -385,7 +384,7 @@ impl<'a> Item<'a> for Stream<'a> {
     }
 }
 
-impl<'a> Item<'a> for Dropped {
+impl<'a> Item<'a> for LostSamples {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
         let (first, last) = self.batches.unwrap_or_default();
         encoder.array(4)?.u32(self.epoch.0)?.u32(first.0)?.u32(last.0)?.u32(self.samples)?;

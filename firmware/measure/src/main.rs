@@ -14,11 +14,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ecowatt_device::{Permissions, ReadOutcome, ReadResult, limits};
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
+use ecowatt_device::{Permissions, CompletedRead, ReadResult, limits};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, UnverifiedUplink, seal_reply};
 use ecowatt_model::{DeviceNumber, KeyGeneration, MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Identity, Ledger, Order, Record};
-use ecowatt_node::{Done, Next, Node, NodeConfig, SourceSetup};
+use ecowatt_node::storage::{Identity, Ledger, SendOrder, Record};
+use ecowatt_node::{WorkOutcome, NodeAction, Node, NodeConfig, SourceSetup};
 use ecowatt_profile::{Group, Plan, Read, Table};
 use ecowatt_wire::ReplyWriter;
 use semihosting::{println, process};
@@ -49,7 +49,7 @@ fn main() -> ! {
     loop {
         while let Some(next) = node.poll(now) {
             match next {
-                Next::Read { source, read, .. } => {
+                NodeAction::Read { source, read, .. } => {
                     reads = reads.wrapping_add(1);
                     // Slow and fast values, as registers of an inverter have them.
                     let mut words = [0; COLUMNS];
@@ -63,14 +63,14 @@ fn main() -> ! {
                     }
                     let result = ReadResult::Words(&words[..usize::from(read.count)]);
                     let latency = Duration::from_millis(20);
-                    let outcome = ReadOutcome { began: now, latency, result };
+                    let outcome = CompletedRead { began: now, latency, result };
                     node.handle_read(now, source, &outcome);
                 }
                 // No command comes.
-                Next::End(_) => process::exit(1),
-                Next::Work(work) => {
+                NodeAction::End(_) => process::exit(1),
+                NodeAction::Work(work) => {
                     let done = measured(name(work), || node.carry_out(work, || now));
-                    if let Done::Composed { message, .. } = &done
+                    if let WorkOutcome::Composed { message, .. } = &done
                         && !message.batches.is_empty()
                     {
                         println!(
@@ -81,7 +81,7 @@ fn main() -> ! {
                         gauge::report();
                         process::exit(0);
                     }
-                    if let Done::Composed { message, .. } = done {
+                    if let WorkOutcome::Composed { message, .. } = done {
                         let reply = reply_to(&message.bytes);
                         let freed = measured("reply", || node.handle_reply(&reply, || now));
                         freed.expect("a reply to this message");
@@ -96,8 +96,8 @@ fn main() -> ! {
 
 /// A server's reply that acknowledges nothing and knows the time.
 fn reply_to(message: &[u8]) -> Vec<u8> {
-    let sealed = Sealed::parse(message).expect("a sealed message");
-    let kid = Kid { device: DEVICE, generation: KeyGeneration(1) };
+    let sealed = UnverifiedUplink::parse(message).expect("a sealed message");
+    let kid = KeyId { device: DEVICE, generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new(KEY), kid);
     let mut reply = vec![0; 1024];
     let mut writer = ReplyWriter::new(&mut reply);
@@ -109,14 +109,14 @@ fn reply_to(message: &[u8]) -> Vec<u8> {
     reply
 }
 
-fn name(work: ecowatt_node::Work) -> &'static str {
-    use ecowatt_node::Work;
+fn name(work: ecowatt_node::DiskWork) -> &'static str {
+    use ecowatt_node::DiskWork;
     match work {
-        Work::Keep(_) => "keep a slot",
-        Work::Draft(_) => "sample to journal",
-        Work::Cut(_) => "batch to spool",
-        Work::Reserve(_) => "reserve counters",
-        Work::Send => "message",
+        DiskWork::Keep(_) => "keep a slot",
+        DiskWork::Draft(_) => "sample to journal",
+        DiskWork::Cut(_) => "batch to spool",
+        DiskWork::Reserve(_) => "reserve counters",
+        DiskWork::Send => "message",
     }
 }
 
@@ -137,7 +137,7 @@ fn start(disk: &Memory) -> SmallNode {
         spool_bytes: 64 * 1024,
         message_bytes: 4 * 1024,
         upload_interval: UPLOAD,
-        order: Order::OldestFirst,
+        order: SendOrder::BacklogOldestFirst,
         start_tolerance: limits::START_TOLERANCE,
         log_level: None,
             permissions: Permissions::default(),

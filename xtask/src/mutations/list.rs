@@ -113,7 +113,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "batch of false readings is believed",
-        file: "crates/store/src/counter/lines.rs",
+        file: "crates/store/src/energy_counter/belief.rs",
         changes: &[
             (
                 "let Some((_, before, after)) = rival else {",
@@ -126,7 +126,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "every rise of a misread counter counts as energy",
-        file: "crates/store/src/counter.rs",
+        file: "crates/store/src/energy_counter.rs",
         changes: &[
             (
                 "let mut believed = vec![false; readings.len()];",
@@ -198,7 +198,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device trusts the system clock before the server confirms it",
-        file: "crates/device/src/wall.rs",
+        file: "crates/device/src/wall_clock.rs",
         changes: &[(
             "            None => (self.offset_ms?, Certainty::Estimated),",
             "            None => (self.offset_ms?, Certainty::Confirmed),",
@@ -315,7 +315,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger is not synced",
-        file: "crates/node/src/storage/pair.rs",
+        file: "crates/node/src/storage/two_copies.rs",
         changes: &[(
             "self.disk.append(area, record).and_then(|()| self.disk.sync(area)).map(|()| end)",
             "self.disk.append(area, record).map(|()| end)",
@@ -325,7 +325,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "ledger overwrites its only copy",
-        file: "crates/node/src/storage/pair.rs",
+        file: "crates/node/src/storage/two_copies.rs",
         changes: &[
             (
                 "        let copy = if is_sound { 1 - self.current } else { self.current };",
@@ -496,7 +496,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a reply frees one batch more",
-        file: "crates/node/src/node/done.rs",
+        file: "crates/node/src/node/work_outcome.rs",
         changes: &[(
             "    (id(range.first), id(range.last))\n",
             "    (id(range.first), id(ecowatt_model::Sequence(range.last.0 + 1)))\n",
@@ -587,11 +587,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device never corrects its time once it has one",
-        file: "crates/device/src/wall.rs",
+        file: "crates/device/src/wall_clock.rs",
         changes: &[(
             "                    self.offset_ms = Some(offset);
-                    Heard::Stepped",
-            "                    Heard::Stepped",
+                    ClockChange::Stepped",
+            "                    ClockChange::Stepped",
         )],
         breaks: "ClockFollows",
         seed: 1,

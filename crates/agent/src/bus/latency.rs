@@ -1,6 +1,6 @@
 //! How long a unit takes to answer, as far as its answers show.
 //!
-//! An answer counts if no other follows within this time (see [`super::guard`]). Too short an
+//! An answer counts if no other follows within this time (see [`super::answer_trust`]). Too short an
 //! estimate lets another master's answer count. Too long a one lets none count where another master
 //! asks more often, and an estimate that only answers which count can change would stay so: reads
 //! that could not be told apart change it as well.

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::guard::FRAME_MIN;
+use super::answer_trust::FRAME_MIN;
 
 /// Where a bus is, as in `tcp://host:502`, `rtu-over-tcp://host:4001` or
 /// `serial:///dev/ttyUSB0?baud=9600&format=8N1`.

@@ -13,7 +13,7 @@ use ecowatt_device::{Ending, Event, LinkFailure, limits};
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
 use ecowatt_node::storage::{Damage, Ledger, Postponed, StorageError};
-use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup, Work};
+use ecowatt_node::{DiskWork, Message, Node, NodeAction, NodeConfig, SourceSetup, WorkOutcome};
 use ecowatt_wire::{CommandState, ConfigState, SourceState};
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -21,13 +21,13 @@ use tokio::sync::{Notify, mpsc};
 use super::{RunError, Site};
 use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
-use crate::folder::Folder;
+use crate::data_folder::Folder;
 use crate::link::{Link, LinkError, ServerUrl};
 use crate::log_control::LogControl;
-use crate::rated::{self, Watch};
+use crate::model_search;
+use crate::rated_power::{self, Watch};
 use crate::sample_log::SampleLog;
-use crate::standing::{Teller, Trouble};
-use crate::survey;
+use crate::server_contact::{ContactFailure, StatusLog};
 
 type Disk = Arc<Folder>;
 type Exchange = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LinkError>)> + Send>>;
@@ -53,11 +53,11 @@ pub(super) enum Ended {
 }
 
 /// What one epoch passes to the next.
-pub(super) struct Carried {
+pub(super) struct Handover {
     pub(super) ledger: Ledger<Disk>,
     pub(super) link: Link,
     pub(super) log: Option<SampleLog>,
-    pub(super) teller: Teller,
+    pub(super) status_log: StatusLog,
     pub(super) log_control: Option<LogControl>,
 }
 
@@ -71,7 +71,7 @@ struct Inverter {
 }
 
 /// An event for the node.
-enum Happened {
+enum EpochEvent {
     Read(bus::Done),
     /// A read of the rated power ended.
     Asked(bus::Done),
@@ -101,7 +101,7 @@ pub(super) struct Epoch {
     answers: mpsc::Receiver<bus::Done>,
     asked: mpsc::Sender<bus::Done>,
     link: Option<Link>,
-    teller: Teller,
+    status_log: StatusLog,
     log_control: Option<LogControl>,
     exchange: Option<Exchange>,
     is_stopping: bool,
@@ -119,9 +119,9 @@ impl Epoch {
         clock: Clock,
         disk: Disk,
         sites: &[Site],
-        carried: Carried,
+        handover: Handover,
     ) -> Result<Self, RunError> {
-        let Carried { ledger, link, log, teller, log_control } = carried;
+        let Handover { ledger, link, log, status_log, log_control } = handover;
         let kept = disk.clone();
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).map_err(RunError::Random)?;
@@ -142,8 +142,8 @@ impl Epoch {
             if site.is_missing() {
                 continue;
             }
-            let inverter = &rated::known(inverter, site.rated_w);
-            let compiled = match survey::compile(inverter, site.survey.as_ref()) {
+            let inverter = &rated_power::known(inverter, site.rated_w);
+            let compiled = match model_search::compile(inverter, site.survey.as_ref()) {
                 Ok(compiled) => compiled,
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
@@ -197,7 +197,7 @@ impl Epoch {
             answers,
             asked,
             link: Some(link),
-            teller,
+            status_log,
             log_control,
             exchange: None,
             is_stopping: false,
@@ -231,7 +231,7 @@ impl Epoch {
                 () = shutdown.as_mut() => return Ended::Stopped,
                 () = &mut surveyed, if !is_surveyed => {
                     is_surveyed = true;
-                    Happened::Surveyed
+                    EpochEvent::Surveyed
                 }
                 happened = self.wait() => happened,
             };
@@ -252,14 +252,14 @@ impl Epoch {
     }
 
     /// Does the same, and returns what the next epoch reuses.
-    pub(super) async fn restart(mut self) -> Result<Carried, RunError> {
+    pub(super) async fn restart(mut self) -> Result<Handover, RunError> {
         self.settle_up().await?;
         // A message that is still under way has the other connection.
         let link = self.link.take().unwrap_or_else(|| Link::new(self.server.clone()));
         let node = self.node.take().ok_or(RunError::Task)?;
-        let Self { log, teller, log_control, .. } = self;
+        let Self { log, status_log, log_control, .. } = self;
         tracing::info!("epoch ended, as a command from the server asks");
-        Ok(Carried { ledger: node.stop()?, link, log, teller, log_control })
+        Ok(Handover { ledger: node.stop()?, link, log, status_log, log_control })
     }
 
     /// Persists what is buffered and tries to send it.
@@ -293,7 +293,7 @@ impl Epoch {
 
     /// Ends the epoch without a clean shutdown, like a power cut; returns what the next epoch
     /// reuses.
-    pub(super) async fn break_off(mut self) -> Result<Carried, RunError> {
+    pub(super) async fn break_off(mut self) -> Result<Handover, RunError> {
         if let Some(exchange) = self.exchange.take() {
             let (link, result) = exchange.await;
             self.link = Some(link);
@@ -301,8 +301,8 @@ impl Epoch {
         }
         let link = self.link.take().ok_or(RunError::Task)?;
         let node = self.node.take().ok_or(RunError::Task)?;
-        let Self { log, teller, log_control, .. } = self;
-        Ok(Carried { ledger: node.into_ledger(), link, log, teller, log_control })
+        let Self { log, status_log, log_control, .. } = self;
+        Ok(Handover { ledger: node.into_ledger(), link, log, status_log, log_control })
     }
 
     /// Carries out everything that the node asks for.
@@ -325,13 +325,13 @@ impl Epoch {
             node.handle_clock(now, system);
             match node.poll(now) {
                 None => return self.relabel().await,
-                Some(Next::Work(work)) => self.carry_out(work).await?,
-                Some(Next::End(Ending::Restart)) => {
+                Some(NodeAction::Work(work)) => self.carry_out(work).await?,
+                Some(NodeAction::End(Ending::Restart)) => {
                     self.is_restarting = true;
                     return Ok(());
                 }
-                Some(Next::End(Ending::Reboot)) => self.reboot().await?,
-                Some(Next::Read { source, read, timeout }) => {
+                Some(NodeAction::End(Ending::Reboot)) => self.reboot().await?,
+                Some(NodeAction::Read { source, read, timeout }) => {
                     let bus = self.buses.iter().find(|(number, _, _)| *number == source);
                     if let Some((_, unit, bus)) = bus
                         && !self.is_stopping
@@ -376,7 +376,7 @@ impl Epoch {
 
     /// Waits for the next event for the node. Cancel-safe: no event is lost if the future is
     /// dropped.
-    async fn wait(&mut self) -> Happened {
+    async fn wait(&mut self) -> EpochEvent {
         let poll_at = self.node.as_ref().map_or(MonoMs(0), |node| node.poll_at());
         let ask_at = self.watches.iter().filter_map(|(_, watch)| watch.ask_at()).min();
         let timer = self.clock.sleep_until(ask_at.map_or(poll_at, |at| at.min(poll_at)));
@@ -387,20 +387,20 @@ impl Epoch {
             }
         };
         tokio::select! {
-            Some(done) = self.reads.recv() => Happened::Read(done),
-            Some(done) = self.answers.recv() => Happened::Asked(done),
+            Some(done) = self.reads.recv() => EpochEvent::Read(done),
+            Some(done) = self.answers.recv() => EpochEvent::Asked(done),
             (link, result) = exchange => {
                 self.exchange = None;
-                Happened::Reply(link, result)
+                EpochEvent::Reply(link, result)
             }
-            () = timer => Happened::Timer,
+            () = timer => EpochEvent::Timer,
         }
     }
 
     /// Passes an event to the node.
-    async fn take(&mut self, happened: Happened) -> Result<(), RunError> {
+    async fn take(&mut self, happened: EpochEvent) -> Result<(), RunError> {
         match happened {
-            Happened::Read(done) => {
+            EpochEvent::Read(done) => {
                 let inverter = self.inverters.get_mut(usize::from(done.source.0));
                 if let (Some(inverter), Some(hint)) = (inverter, done.answer.hint()) {
                     inverter.hint = hint;
@@ -408,22 +408,22 @@ impl Epoch {
                 let now = self.clock.mono();
                 self.node()?.handle_read(now, done.source, &done.outcome());
             }
-            Happened::Asked(done) => self.settle(&done).await?,
-            Happened::Reply(link, result) => {
+            EpochEvent::Asked(done) => self.settle(&done).await?,
+            EpochEvent::Reply(link, result) => {
                 self.link = Some(link);
                 self.take_reply(result).await?;
             }
-            Happened::Surveyed => {
+            EpochEvent::Surveyed => {
                 // Samples may only be in memory, and the next epoch has only what is on the disk.
                 let now = self.clock.mono();
                 self.node()?.flush(now);
             }
-            Happened::Timer => {}
+            EpochEvent::Timer => {}
         }
         Ok(())
     }
 
-    async fn carry_out(&mut self, work: Work) -> Result<(), RunError> {
+    async fn carry_out(&mut self, work: DiskWork) -> Result<(), RunError> {
         let clock = self.clock;
         let done = self.on_disk(move |node| node.carry_out(work, || clock.mono())).await?;
         if let Some(result) = done.storage() {
@@ -433,20 +433,20 @@ impl Epoch {
         self.node()?.take_damage().into_iter().for_each(|damage| log_damage(device, damage));
         self.node()?.take_postponed().iter().for_each(log_postponed);
         match done {
-            Done::Drafted { source, result: Ok(()) } => {
+            WorkOutcome::Drafted { source, result: Ok(()) } => {
                 self.log_sample(source);
                 self.watch_rated(source);
             }
-            Done::Kept { .. }
-            | Done::Drafted { .. }
-            | Done::Persisted { .. }
-            | Done::Reserved { .. } => {}
-            Done::NotCut(error) => {
+            WorkOutcome::Kept { .. }
+            | WorkOutcome::Drafted { .. }
+            | WorkOutcome::Persisted { .. }
+            | WorkOutcome::Reserved { .. } => {}
+            WorkOutcome::NotCut(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "batch was not cut");
             }
-            Done::Composed { message, .. } => self.send(message)?,
-            Done::NotComposed { error, .. } => {
+            WorkOutcome::Composed { message, .. } => self.send(message)?,
+            WorkOutcome::NotComposed { error, .. } => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "message was not made");
             }
@@ -459,7 +459,7 @@ impl Epoch {
             && let Some(node) = &self.node
             && let Some(sample) = node.newest(source)
             && let Err(error) =
-                log.append(node.epoch(), node.core().wall().start().map(|s| s.unix), &sample)
+                log.append(node.epoch(), node.core().wall_clock().start().map(|s| s.unix), &sample)
         {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "sample log is incomplete");
@@ -516,7 +516,7 @@ impl Epoch {
                 "rated power learned from the inverter"
             );
             let disk = self.disk.clone();
-            let keep = move |_: &mut Node<Disk>| rated::keep(&disk, source, &inverter, watts);
+            let keep = move |_: &mut Node<Disk>| rated_power::keep(&disk, source, &inverter, watts);
             if let Err(error) = self.on_disk(keep).await? {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "rated power will be read again at the next start");
@@ -591,12 +591,12 @@ impl Epoch {
                 let device = self.node()?.device();
                 match taken {
                     Ok(freed) => {
-                        self.teller.answered(device);
+                        self.status_log.answered(device);
                         self.note_storage(&freed.result);
                     }
                     Err(error) => {
                         let now = clock.mono();
-                        self.teller.unanswered(now, device, Trouble::BadReply, &error);
+                        self.status_log.unanswered(now, device, ContactFailure::BadReply, &error);
                     }
                 }
                 return Ok(());
@@ -610,9 +610,9 @@ impl Epoch {
                 LinkFailure::Unreachable
             }
         };
-        let (now, trouble) = (clock.mono(), Trouble::of_message(&error));
+        let (now, trouble) = (clock.mono(), ContactFailure::of_message(&error));
         let device = self.node()?.device();
-        self.teller.unanswered(now, device, trouble, &error);
+        self.status_log.unanswered(now, device, trouble, &error);
         self.node()?.handle_link_failure(now, failure);
         Ok(())
     }

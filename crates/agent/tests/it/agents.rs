@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ecowatt_agent::{Config, LogControl, LogLevel, RunError, Standing};
+use ecowatt_agent::{Config, LogControl, LogLevel, RunError, ServerContact};
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use tokio::sync::{oneshot, watch};
@@ -29,11 +29,11 @@ impl Agent {
     }
 
     /// An agent, and how it stands with its server.
-    pub(crate) fn start_told(config: Config) -> (Self, watch::Receiver<Standing>) {
+    pub(crate) fn start_told(config: Config) -> (Self, watch::Receiver<ServerContact>) {
         let (stop, stopped) = oneshot::channel();
         let clock = Clock::simulated(UnixMs(1_767_268_800_000), 100.0);
         let shutdown = async { drop(stopped.await) };
-        let (standing, stands) = watch::channel(Standing::default());
+        let (standing, stands) = watch::channel(ServerContact::default());
         let levels: Arc<Mutex<Vec<LogLevel>>> = Arc::default();
         let noted = levels.clone();
         let log = LogControl::new(LogLevel::Info, move |level| noted.lock().unwrap().push(level));

@@ -2,7 +2,7 @@
 
 use ecowatt_agent::Config;
 use ecowatt_model::CommandId;
-use ecowatt_wire::{CommandFailure, CommandState, Order};
+use ecowatt_wire::{CommandAction, CommandFailure, CommandState};
 
 use crate::agents::{Agent, assert_stored, config, logged, until};
 use crate::inverter::Inverter;
@@ -17,7 +17,11 @@ async fn start() -> (Server, Inverter) {
 }
 
 /// Orders a command and waits for its end.
-async fn execute(server: &Server, source: Option<u8>, order: Order<'static>) -> CommandReport {
+async fn execute(
+    server: &Server,
+    source: Option<u8>,
+    order: CommandAction<'static>,
+) -> CommandReport {
     let id = server.kept.lock().unwrap().order(source, order);
     until("the end of a command", || server.kept.lock().unwrap().ended(id).is_some()).await;
     server.kept.lock().unwrap().ended(id).unwrap().clone()
@@ -40,11 +44,11 @@ async fn a_restart_begins_one_epoch_and_loses_nothing() {
     let data = tempfile::tempdir().unwrap();
     let agent = Agent::start(config(&server, &inverter, data.path()));
     until("samples", || server.rows().len() >= 5).await;
-    let restart = execute(&server, None, Order::Restart).await;
+    let restart = execute(&server, None, CommandAction::Restart).await;
     assert_eq!(restart.state, CommandState::Succeeded);
     let count = server.rows().len();
     until("samples of the second epoch", || server.rows().len() >= count + 5).await;
-    let upload = execute(&server, None, Order::Upload).await;
+    let upload = execute(&server, None, CommandAction::Upload).await;
     assert_eq!(upload.state, CommandState::Succeeded);
     agent.stop().await;
     let epochs = logged(data.path()).last().unwrap().epoch;
@@ -68,13 +72,13 @@ async fn registers_are_read_over_modbus_while_samples_go_on() {
     let data = tempfile::tempdir().unwrap();
     let agent = Agent::start(config(&server, &inverter, data.path()));
     until("samples", || server.rows().len() >= 5).await;
-    let order = Order::ReadRegisters { function: 3, address: 0, count: 3 };
+    let order = CommandAction::ReadRegisters { function: 3, address: 0, count: 3 };
     let read = execute(&server, Some(0), order).await;
     assert_eq!((read.state, read.words), (CommandState::Succeeded, vec![0, 100, 0, 101, 0, 102]));
-    let order = Order::ReadRegisters { function: 3, address: 60_000, count: 30 };
+    let order = CommandAction::ReadRegisters { function: 3, address: 60_000, count: 30 };
     let refused = execute(&server, Some(0), order).await;
     assert_eq!((refused.failure, refused.detail), (CommandFailure::Exception, 2));
-    let order = Order::ReadRegisters { function: 3, address: 0, count: 1 };
+    let order = CommandAction::ReadRegisters { function: 3, address: 0, count: 1 };
     assert_eq!(execute(&server, Some(1), order).await.failure, CommandFailure::NoSource);
     let count = server.rows().len();
     until("more samples", || server.rows().len() >= count + 5).await;
@@ -87,14 +91,14 @@ async fn the_machine_restarts_if_the_owner_allows_it() {
     let (server, inverter) = start().await;
     let data = tempfile::tempdir().unwrap();
     let agent = Agent::start(config(&server, &inverter, data.path()));
-    let not_allowed = execute(&server, None, Order::Reboot).await;
+    let not_allowed = execute(&server, None, CommandAction::Reboot).await;
     assert_eq!(not_allowed.failure, CommandFailure::Unsupported);
     agent.stop().await;
 
     let done = data.path().join("rebooted");
     let program = ["touch", done.to_str().unwrap()];
     let agent = Agent::start(reboot(config(&server, &inverter, data.path()), &program));
-    let id = server.kept.lock().unwrap().order(None, Order::Reboot);
+    let id = server.kept.lock().unwrap().order(None, CommandAction::Reboot);
     until("the program", || done.exists()).await;
     // The machine goes down.
     agent.kill().await;
@@ -106,10 +110,10 @@ async fn the_machine_restarts_if_the_owner_allows_it() {
     agent.stop().await;
 
     let agent = Agent::start(reboot(config(&server, &inverter, data.path()), &["false"]));
-    let failed = execute(&server, None, Order::Reboot).await;
+    let failed = execute(&server, None, CommandAction::Reboot).await;
     assert_eq!((failed.state, failed.failure), (CommandState::Failed, CommandFailure::Unsupported));
     // It goes on as before.
-    let upload = execute(&server, None, Order::Upload).await;
+    let upload = execute(&server, None, CommandAction::Upload).await;
     assert_eq!(upload.state, CommandState::Succeeded);
     agent.stop().await;
 }

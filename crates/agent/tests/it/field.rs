@@ -6,8 +6,8 @@ use std::time::Duration;
 use ecowatt_agent::{Config, RunError};
 use ecowatt_clock::Clock;
 use ecowatt_inverter_sim::{
-    Config as Plant, Map, RegisterSource, SerialConfig, ServeConfig, Simulation, Tabulation,
-    Weather, serve,
+    Config as Plant, RegisterMap, RegisterSource, SerialConfig, ServeConfig, Simulation,
+    Tabulation, Weather, serve,
 };
 use ecowatt_model::{Mark, UnixMs};
 
@@ -17,7 +17,7 @@ use crate::models::good;
 use crate::server::{Mode, Server};
 
 /// A simulated plant around noon, at the pace of the agents here.
-async fn plant(map: Map, config: &ServeConfig) -> ecowatt_inverter_sim::Running {
+async fn plant(map: RegisterMap, config: &ServeConfig) -> ecowatt_inverter_sim::Running {
     let clock = Clock::simulated(UnixMs(1_781_953_200_000), 100.0);
     let simulation = Simulation::healthy(Plant { map, ..Plant::default() });
     serve(simulation, config, clock, std::future::pending()).await.unwrap()
@@ -34,7 +34,7 @@ async fn a_serial_line_is_polled() {
     let link = data.path().join("tty");
     let serial = SerialConfig { link: Some(link.clone()), baud: None };
     let serial = ServeConfig { serial: Some(serial), ..ServeConfig::default() };
-    let inverter = plant(Map::Seed, &serial).await;
+    let inverter = plant(RegisterMap::Seed, &serial).await;
     let transport = format!("serial://{}?baud=9600&format=8N1", link.display());
     let text = text(&server, &[(&transport, "ecowatt/seed-sim")], data.path());
     let agent = Agent::start(Config::parse(&text, data.path()).unwrap());
@@ -85,7 +85,7 @@ async fn an_answer_that_comes_while_the_agent_stops_is_sent_as_well() {
 async fn a_sunspec_inverter_is_searched_once_and_remembered() {
     let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
     let tcp = ServeConfig { tcp: Some("127.0.0.1:0".parse().unwrap()), ..ServeConfig::default() };
-    let inverter = plant(Map::SunSpec, &tcp).await;
+    let inverter = plant(RegisterMap::SunSpec, &tcp).await;
     let transport = format!("tcp://{}", inverter.addresses().tcp.unwrap());
     let mut text = text(&server, &[(&transport, "sunspec/generic-pv")], data.path());
     text += &format!("unit = {}\n", Plant::default().unit);
@@ -111,7 +111,7 @@ async fn an_inverter_of_the_newer_sunspec_models_is_read_as_it_measures() {
     const NOON: UnixMs = UnixMs(1_782_039_600_000);
     let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
     // It stands still, so that every sample can be compared.
-    let config = Plant { map: Map::Der, ..Plant::default() };
+    let config = Plant { map: RegisterMap::Der, ..Plant::default() };
     let second = Duration::from_secs(1);
     let table = Tabulation::compute(config.clone(), Weather::Modelled, NOON, second, 1).unwrap();
     let physics = RegisterSource::Simulated(Weather::Modelled);
@@ -123,7 +123,7 @@ async fn an_inverter_of_the_newer_sunspec_models_is_read_as_it_measures() {
     let inverter = serve(simulation, &tcp, clock, std::future::pending()).await.unwrap();
 
     let transport = format!("tcp://{}", inverter.addresses().tcp.unwrap());
-    let mut text = text(&server, &[(&transport, Map::Der.profile())], data.path());
+    let mut text = text(&server, &[(&transport, RegisterMap::Der.profile())], data.path());
     text += &format!("unit = {}\n", Plant::default().unit);
     let agent = Agent::start(Config::parse(&text, data.path()).unwrap());
     let is_read = |point| good(&server, point).len() >= 3;
@@ -166,7 +166,7 @@ async fn an_inverter_that_comes_later_is_found() {
     let unreachable = Mark::Unreachable.code();
     assert!(server.rows().iter().all(|row| row.marks.iter().all(|mark| *mark == unreachable)));
     let tcp = ServeConfig { tcp: Some(address), ..ServeConfig::default() };
-    let inverter = plant(Map::Seed, &tcp).await;
+    let inverter = plant(RegisterMap::Seed, &tcp).await;
     until("samples of it", || read_count(&server) >= 3).await;
     agent.stop().await;
     inverter.stop().await;

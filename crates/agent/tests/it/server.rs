@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
-use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Grant, Request};
+use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolmentGrant, Request};
 use ecowatt_model::{BootEpoch, StreamNumber, UnixMs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -194,7 +194,7 @@ fn enrol(door: &mut Door, kept: &mut Kept, claim: &ClaimCode, body: &[u8]) -> Op
     if let Some((first, answer)) = &door.enrolled {
         return (first == body).then(|| answer.clone());
     }
-    let grant = Grant {
+    let grant = EnrolmentGrant {
         device: KID.device,
         generation: KID.generation,
         first_epoch: BootEpoch(1),

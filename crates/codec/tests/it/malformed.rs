@@ -1,6 +1,6 @@
 //! Bytes that no encoder writes are refused.
 
-use ecowatt_codec::{DecodeError, Decoder, Mark, State};
+use ecowatt_codec::{CodecMemory, DecodeError, Decoder, Mark};
 use proptest::prelude::*;
 
 use crate::owned::Owned;
@@ -54,10 +54,10 @@ fn every_refusal_has_a_name() {
     assert_eq!(Owned::decode(&[&good[..], &[0; 9]].concat()), Err(DecodeError::Trailing));
     // The highest class of rows does not exist.
     assert_eq!(Owned::decode(&[0x10, 0xff, 0xff]), Err(DecodeError::Malformed));
-    let mut small: State<2> = State::new();
+    let mut small: CodecMemory<2> = CodecMemory::new();
     let refused = Decoder::new(&good, &mut small).err();
     assert_eq!(refused, Some(DecodeError::State { room: 2, columns: 3 }));
-    let mut state: State<3> = State::new();
+    let mut state: CodecMemory<3> = CodecMemory::new();
     let mut decoder = Decoder::new(&good, &mut state).unwrap();
     let refused = decoder.next_row(&mut [0; 2], &mut [Mark::Read; 3]);
     assert_eq!(refused, Err(DecodeError::Row { columns: 3, got: 2 }));

@@ -1,7 +1,7 @@
 //! A batch that owns its parts, for tests.
 
 use ecowatt_codec::{
-    Batch, DecodeError, Decoder, EncodeError, Mark, State, TimeBase, encode, encoded_len_max,
+    Batch, CodecMemory, DecodeError, Decoder, EncodeError, Mark, TimeBase, encode, encoded_len_max,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Owned {
 
     pub(crate) fn try_encode(&self) -> Result<Vec<u8>, EncodeError> {
         let mut bytes = vec![0; encoded_len_max(self.times.len(), self.columns)];
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let batch = Batch {
             base: self.base,
             columns: self.columns,
@@ -46,7 +46,7 @@ impl Owned {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let mut decoder = Decoder::new(bytes, &mut state)?;
         let columns = decoder.columns();
         let mut decoded = Self {

@@ -1,8 +1,8 @@
 //! Every batch round-trips, within the promised length.
 
 use ecowatt_codec::{
-    Batch, COLUMNS_MAX, EncodeError, Mark, ROWS_MAX, State, TimeBase, encode, encoded_len_max,
-    encoded_len_max_of,
+    Batch, COLUMNS_MAX, CodecMemory, EncodeError, Mark, ROWS_MAX, TimeBase, encode,
+    encoded_len_max, encoded_len_max_of,
 };
 use proptest::prelude::*;
 
@@ -163,10 +163,10 @@ fn columns_that_are_read_once_need_no_state() {
         marks: Some(&batch.marks),
     };
     let mut bytes = vec![0; encoded_len_max_of(rows, columns, rows * 17 + 43)];
-    let len = encode(&table, &mut State::<17>::new(), &mut bytes).unwrap();
+    let len = encode(&table, &mut CodecMemory::<17>::new(), &mut bytes).unwrap();
     assert_eq!(bytes[..len], batch.encode());
     assert_eq!(Owned::decode(&bytes[..len]), Ok(batch.clone().canonical()));
-    let refused = encode(&table, &mut State::<16>::new(), &mut bytes);
+    let refused = encode(&table, &mut CodecMemory::<16>::new(), &mut bytes);
     assert_eq!(refused, Err(EncodeError::State { room: 16, columns: 17 }));
 }
 
@@ -186,5 +186,5 @@ fn batches_out_of_bounds_are_refused() {
 
 #[test]
 fn state_for_ten_columns_is_within_8_kib() {
-    assert!(size_of::<State<10>>() <= 8 << 10, "{}", size_of::<State<10>>());
+    assert!(size_of::<CodecMemory<10>>() <= 8 << 10, "{}", size_of::<CodecMemory<10>>());
 }

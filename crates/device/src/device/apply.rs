@@ -11,9 +11,9 @@ use heapless::Vec;
 
 use super::{Device, Inverter};
 use crate::event::Event;
-use crate::kept::Slot;
 use crate::limits::SAVING_INTERVAL;
 use crate::settings::{Abilities, InUse, LogLevel, PowerPolicy, VALUES_MAX};
+use crate::slot::Slot;
 use crate::uplink::batch_rows_max;
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
@@ -74,7 +74,7 @@ where
             self.note_settings();
             self.apply(now);
         }
-        let wall = self.wall;
+        let wall_clock = self.wall_clock;
         let in_use = InUse { own: &self.own, settings: self.configuration.settings() };
         for inverter in self.inverters.as_mut().iter_mut().filter(|i| i.is_changing) {
             // The cut leaves the buffer empty unless a sample was taken meanwhile; then another
@@ -84,7 +84,7 @@ where
                 inverter.is_changing = false;
                 let source = &mut inverter.source;
                 let wanted = in_use.sampling_ms(source.number());
-                source.set_interval(wanted.unwrap_or(source.own_interval_ms()), now, &wall);
+                source.set_interval(wanted.unwrap_or(source.own_interval_ms()), now, &wall_clock);
             }
         }
     }

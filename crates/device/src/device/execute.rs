@@ -2,13 +2,13 @@
 
 use ecowatt_model::{CommandId, MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::{Read, Table};
-use ecowatt_wire::{Command, CommandFailure, Items, Order};
+use ecowatt_wire::{Command, CommandAction, CommandFailure, ParsedItems};
 
 use super::{Action, Device, Ending, Inverter, PendingEnd, find};
 use crate::acquire::ReadResult;
 use crate::commands::{Begun, Outcome, Receipt, Registers, Task};
 use crate::event::Event;
-use crate::kept::Slot;
+use crate::slot::Slot;
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
@@ -30,7 +30,7 @@ where
 
     /// Begins the epoch with the commands of the slot.
     pub(super) fn resume_commands(&mut self, now: MonoMs) {
-        if self.commands.start(self.wall.unix(now)) {
+        if self.commands.start(self.wall_clock.unix(now)) {
             self.keeping.changed(Slot::Commands, now);
         }
         if self.commands.reset().is_some() {
@@ -40,7 +40,7 @@ where
     }
 
     /// Takes the commands of a reply.
-    pub(super) fn take_commands(&mut self, now: MonoMs, commands: Items<'_, Command<'_>>) {
+    pub(super) fn take_commands(&mut self, now: MonoMs, commands: ParsedItems<'_, Command<'_>>) {
         let unix = self.confirmed_time(now);
         for command in commands {
             let task = self.judge(&command);
@@ -58,7 +58,7 @@ where
         if is_done {
             self.commands.kept();
         } else if !is_durable {
-            self.commands.not_kept(self.wall.unix(now));
+            self.commands.not_kept(self.wall_clock.unix(now));
         }
     }
 
@@ -139,26 +139,26 @@ where
     /// What the device would do for a command, or why it would not.
     fn judge(&self, command: &Command<'_>) -> Result<Task, CommandFailure> {
         match command.order {
-            Order::Upload => Ok(Task::Upload),
-            Order::Restart => Ok(Task::Restart),
-            Order::Reboot if self.permissions.reboot => Ok(Task::Reboot),
-            Order::FactoryReset => Ok(Task::FactoryReset),
-            Order::ClearFault => match command.source {
+            CommandAction::Upload => Ok(Task::Upload),
+            CommandAction::Restart => Ok(Task::Restart),
+            CommandAction::Reboot if self.permissions.reboot => Ok(Task::Reboot),
+            CommandAction::FactoryReset => Ok(Task::FactoryReset),
+            CommandAction::ClearFault => match command.source {
                 Some(_) => self.source_of(command).map(|source| Task::ClearFault(Some(source))),
                 None => Ok(Task::ClearFault(None)),
             },
-            Order::ReadRegisters { function, address, count } => {
+            CommandAction::ReadRegisters { function, address, count } => {
                 let source = self.source_of(command)?;
                 let table = if function == 3 { Table::Holding } else { Table::Input };
                 Ok(Task::Read(Registers { source, table, address, count }))
             }
-            Order::Reboot
-            | Order::Write { .. }
-            | Order::WriteRegister { .. }
-            | Order::LimitPower { .. }
-            | Order::LimitPowerWatts { .. }
-            | Order::Diagnose
-            | Order::Other(_) => Err(CommandFailure::Unsupported),
+            CommandAction::Reboot
+            | CommandAction::Write { .. }
+            | CommandAction::WriteRegister { .. }
+            | CommandAction::LimitPower { .. }
+            | CommandAction::LimitPowerWatts { .. }
+            | CommandAction::Diagnose
+            | CommandAction::Other(_) => Err(CommandFailure::Unsupported),
         }
     }
 
@@ -188,7 +188,7 @@ where
     }
 
     fn end_command(&mut self, now: MonoMs, id: CommandId, outcome: Outcome) {
-        if self.commands.end(id, outcome, self.wall.unix(now)) {
+        if self.commands.end(id, outcome, self.wall_clock.unix(now)) {
             self.keeping.changed(Slot::Commands, now);
             self.note_command(id);
         }
@@ -196,7 +196,7 @@ where
 
     /// The time of day, if the server has confirmed it in this epoch.
     fn confirmed_time(&self, now: MonoMs) -> Option<UnixMs> {
-        self.wall.unix(now).filter(|_| self.wall.is_confirmed())
+        self.wall_clock.unix(now).filter(|_| self.wall_clock.is_confirmed())
     }
 
     fn note_command(&mut self, id: CommandId) {

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Config, Credentials, Device, Inverter, Outgoing, SourceConfig, Spooled, Started, UplinkConfig,
+    Config, Credentials, Device, Inverter, SealedMessage, SourceConfig, SpoolContents, StartInfo,
+    UplinkConfig,
 };
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, MESSAGE_MAX, Sealed, seal_reply};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, MESSAGE_MAX, UnverifiedUplink, seal_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, SOURCES_MAX, Sequence,
     SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Group, Plan, Read, Table};
 use ecowatt_wire::{
-    Batch, BootReason, Certainty, Dropped, EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX,
+    Batch, BootReason, Certainty, EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, LostSamples,
     ReplyWriter, Stream, Uplink,
 };
 use proptest::collection::vec;
@@ -23,7 +24,7 @@ const COLUMNS: usize = 2;
 const ROWS: usize = 4;
 type Core = Device<Vec<Inverter<COLUMNS, ROWS>>, COLUMNS, ROWS>;
 
-const KID: Kid = Kid { device: DeviceNumber(u32::MAX), generation: KeyGeneration(u16::MAX) };
+const KID: KeyId = KeyId { device: DeviceNumber(u32::MAX), generation: KeyGeneration(u16::MAX) };
 /// Longer than the largest message.
 const BATCH_MAX: usize = 2 * MESSAGE_MAX;
 
@@ -65,7 +66,7 @@ fn waiting() -> impl Strategy<Value = Waiting> {
 fn core(waiting: &Waiting, sources: u8, message_bytes_max: usize) -> Core {
     let interval = Duration::from_secs(60);
     let uplink = UplinkConfig { interval, message_bytes_max, seed: 1 };
-    let started = Started {
+    let started = StartInfo {
         epoch: BootEpoch(u32::MAX),
         reason: BootReason::Unclean,
         system: waiting.system.map(UnixMs),
@@ -96,11 +97,11 @@ fn core(waiting: &Waiting, sources: u8, message_bytes_max: usize) -> Core {
     );
     core.handle_reserved(Counter((1 << 62) + 1_000));
     let (batches, bytes, capacity_bytes) = waiting.spooled;
-    core.handle_spooled(MonoMs(0), Spooled { batches, bytes, capacity_bytes });
+    core.handle_spooled(MonoMs(0), SpoolContents { batches, bytes, capacity_bytes });
     core
 }
 
-fn compose(core: &mut Core, waiting: &Waiting, buffer: &mut [u8]) -> Outgoing {
+fn compose(core: &mut Core, waiting: &Waiting, buffer: &mut [u8]) -> SealedMessage {
     let bytes = vec![0xA5; BATCH_MAX];
     let start = EpochStart { unix: UnixMs(i64::MAX), certainty: Certainty::Confirmed };
     let epoch = BootEpoch(u32::MAX);
@@ -118,7 +119,7 @@ fn compose(core: &mut Core, waiting: &Waiting, buffer: &mut [u8]) -> Outgoing {
             layout: &bytes[..*length],
         })
         .collect();
-    let gap = Dropped {
+    let gap = LostSamples {
         epoch,
         batches: Some((Sequence(u32::MAX - 1), Sequence(u32::MAX))),
         samples: u32::MAX,
@@ -155,7 +156,7 @@ proptest! {
         prop_assert!(outgoing.len <= budget);
 
         let mut plain = vec![0; budget];
-        let sealed = Sealed::parse(&buffer[..outgoing.len]).unwrap();
+        let sealed = UnverifiedUplink::parse(&buffer[..outgoing.len]).unwrap();
         let uplink = Uplink::parse(sealed.open(&keys, &mut plain).unwrap()).unwrap();
         prop_assert_eq!(uplink.batches().len(), outgoing.batches);
         prop_assert_eq!(uplink.streams().len(), outgoing.streams);

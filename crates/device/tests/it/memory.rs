@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use ecowatt_codec::{Decoder, State, encoded_len_max_of};
+use ecowatt_codec::{CodecMemory, Decoder, encoded_len_max_of};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Action, Config, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome, ReadResult,
-    SourceConfig, Started, UplinkConfig,
+    Action, CompletedRead, Config, Credentials, Device, Event, Inverter, LinkFailure, ReadResult,
+    SourceConfig, StartInfo, UplinkConfig,
 };
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_modbus::RTU_ADU_MAX;
 use ecowatt_model::{
     BootEpoch, COLUMNS_MAX, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs, SourceNumber,
     StreamNumber, UnixMs,
 };
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{Plan, Transport, catalogue};
 use ecowatt_wire::BootReason;
 
@@ -23,13 +23,13 @@ use ecowatt_wire::BootReason;
 const BYTES_MAX: usize = 16 * 1024;
 
 /// A three-phase SunSpec inverter with two strings.
-const MODELS: [Found; 6] = [
-    Found { id: 1, address: 40_002, length: 66 },
-    Found { id: 103, address: 40_070, length: 50 },
-    Found { id: 120, address: 40_122, length: 26 },
-    Found { id: 121, address: 40_150, length: 30 },
-    Found { id: 123, address: 40_182, length: 24 },
-    Found { id: 160, address: 40_208, length: 48 },
+const MODELS: [FoundModel; 6] = [
+    FoundModel { id: 1, address: 40_002, length: 66 },
+    FoundModel { id: 103, address: 40_070, length: 50 },
+    FoundModel { id: 120, address: 40_122, length: 26 },
+    FoundModel { id: 121, address: 40_150, length: 30 },
+    FoundModel { id: 123, address: 40_182, length: 24 },
+    FoundModel { id: 160, address: 40_208, length: 48 },
 ];
 
 const SOURCE: SourceNumber = SourceNumber(0);
@@ -66,7 +66,7 @@ fn check<const COLUMNS: usize, const ROWS: usize>(id: &str) -> String {
     let plan = plan(id);
     assert_eq!(repeated(&plan), COLUMNS, "{id}");
     let core = size_of::<Device<[Inverter<COLUMNS, ROWS>; 1], COLUMNS, ROWS>>();
-    let codec = size_of::<State<COLUMNS>>();
+    let codec = size_of::<CodecMemory<COLUMNS>>();
     // Never in use together: while a batch is cut there is no message, and the other way round.
     let shared = MESSAGE_BYTES_MIN.max(codec + batch_bytes::<COLUMNS, ROWS>(&plan));
     let total = core + shared + RTU_ADU_MAX;
@@ -98,7 +98,7 @@ fn every_profile_of_the_catalogue_stays_below_the_limit() {
 #[test]
 fn a_device_of_ten_registers_fits_its_memory() {
     let core = size_of::<Device<[Inverter<12, 180>; 1], 12, 180>>();
-    let codec = size_of::<State<10>>();
+    let codec = size_of::<CodecMemory<10>>();
     println!("{}", core + codec);
     assert!(core + codec <= BYTES_MAX, "{}", core + codec);
 }
@@ -121,14 +121,14 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
         message_bytes_max: MESSAGE_BYTES_MIN,
         seed: 1,
     };
-    let started = Started {
+    let started = StartInfo {
         epoch: BootEpoch(1),
         reason: BootReason::First,
         system: Some(START),
         firmware: heapless::String::try_from("memory 1").unwrap(),
     };
     let credentials = Credentials {
-        kid: Kid { device: DeviceNumber(7), generation: KeyGeneration(1) },
+        kid: KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) },
         key: DeviceKey::new([5; 32]),
         reserved: Counter(0),
     };
@@ -137,7 +137,7 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
     let none = &|_| None;
     let mut core =
         Device::new(Config::new(uplink), started, &credentials, inverters, none, MonoMs(0));
-    let mut state = State::<COLUMNS>::new();
+    let mut state = CodecMemory::<COLUMNS>::new();
     let (mut batch, mut message) = (vec![0; batch_bytes], vec![0; MESSAGE_BYTES_MIN]);
     let (mut now, mut random) = (MonoMs(0), 1u32);
     let (mut taken, mut cut) = (Vec::new(), 0);
@@ -158,7 +158,7 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
                     true => ReadResult::Unreachable,
                 };
                 let latency = Duration::ZERO;
-                core.handle_read(now, SOURCE, &ReadOutcome { began: now, latency, result });
+                core.handle_read(now, SOURCE, &CompletedRead { began: now, latency, result });
             }
             Action::Draft(source) => {
                 let sample = core.newest(source).unwrap();
@@ -167,7 +167,7 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
             }
             Action::Cut(source) => {
                 let bytes = core.cut(now, source, &mut state, &mut batch).unwrap();
-                let mut whole = State::<COLUMNS_MAX>::new();
+                let mut whole = CodecMemory::<COLUMNS_MAX>::new();
                 let mut decoder = Decoder::new(&batch[..bytes.len], &mut whole).unwrap();
                 let (mut words, mut marks) = (vec![0; columns], vec![Mark::Read; columns]);
                 while let Some(t_ms) = decoder.next_row(&mut words, &mut marks).unwrap() {

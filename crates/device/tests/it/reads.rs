@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use ecowatt_codec::{State, encoded_len_max};
+use ecowatt_codec::{CodecMemory, encoded_len_max};
 use ecowatt_device::{
-    Action, Config, Credentials, Device, Event, Inverter, LinkFailure, ReadOutcome, ReadResult,
-    SourceConfig, Started, UplinkConfig, limits,
+    Action, CompletedRead, Config, Credentials, Device, Event, Inverter, LinkFailure, ReadResult,
+    SourceConfig, StartInfo, UplinkConfig, limits,
 };
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{
     BootEpoch, Counter, DeviceNumber, KeyGeneration, Mark, MonoMs, SourceNumber, StreamNumber,
     UnixMs,
 };
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{Group, Plan, Profile, Read, Table, Transport};
 use ecowatt_wire::{BootReason, SourceState};
 use proptest::prelude::*;
@@ -90,14 +90,14 @@ fn poll(
         UplinkConfig { interval: Duration::from_secs(900), message_bytes_max: 48 * 1024, seed: 1 };
     let mut core_config = Config::new(uplink);
     core_config.batch_rows = 2;
-    let started = Started {
+    let started = StartInfo {
         epoch: BootEpoch(1),
         reason: BootReason::First,
         system: Some(UnixMs(1_767_268_800_000)),
         firmware: heapless::String::try_from("reads 1").unwrap(),
     };
     let credentials = Credentials {
-        kid: Kid { device: DeviceNumber(7), generation: KeyGeneration(1) },
+        kid: KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) },
         key: DeviceKey::new([5; 32]),
         reserved: Counter(1 << 40),
     };
@@ -111,7 +111,7 @@ fn poll(
         &|_| None,
         MonoMs(0),
     );
-    let mut codec = Box::new(State::<COLUMNS>::new());
+    let mut codec = Box::new(CodecMemory::<COLUMNS>::new());
     let mut buffer = vec![0; encoded_len_max(ROWS, COLUMNS).max(60 * 1024)];
     let (mut now, mut seen) = (MonoMs(0), Seen::default());
     while now.0 < seconds * 1_000 {
@@ -138,7 +138,7 @@ fn poll(
                 };
                 now = MonoMs(now.0 + after);
                 let latency = Duration::from_millis(after);
-                core.handle_read(now, SOURCE, &ReadOutcome { began, latency, result });
+                core.handle_read(now, SOURCE, &CompletedRead { began, latency, result });
             }
             Action::Draft(source) => {
                 let sample = core.newest(source).unwrap();
@@ -585,8 +585,8 @@ fn an_outage_is_not_taken_for_a_length_limit() {
     assert_eq!(last.2, 100);
 }
 
-const MODELS: [Found; 2] =
-    [Found { id: 1, address: 10, length: 6 }, Found { id: 103, address: 18, length: 10 }];
+const MODELS: [FoundModel; 2] =
+    [FoundModel { id: 1, address: 10, length: 6 }, FoundModel { id: 103, address: 18, length: 10 }];
 
 /// Model 1 once, model 103 every five seconds, and a register outside the models.
 fn guarded() -> Plan {

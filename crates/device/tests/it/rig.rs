@@ -30,12 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ecowatt_codec::{Decoder, State, TimeBase, encoded_len_max};
+use ecowatt_codec::{CodecMemory, Decoder, TimeBase, encoded_len_max};
 use ecowatt_device::{
-    Action, Config, Credentials, Device, Ending, Inverter, LinkFailure, Permissions, ReadOutcome,
-    ReadResult, Slot, SourceConfig, Spooled, Started, UplinkConfig,
+    Action, CompletedRead, Config, Credentials, Device, Ending, Inverter, LinkFailure, Permissions,
+    ReadResult, Slot, SourceConfig, SpoolContents, StartInfo, UplinkConfig,
 };
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, UnverifiedUplink, seal_reply};
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::setting::{
     BATCH_ROWS, CHECK_IN_INTERVAL, COMMAND_WAIT, POWER_POLICY, REVERT_AFTER, SAMPLING_INTERVAL,
@@ -47,9 +47,9 @@ use ecowatt_model::{
 };
 use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Command, CommandFailure, CommandResult, CommandState, ConfigState,
-    Desired, EpochStart, List, Order, Refusal, Refused, ReplyWriter, Reported, SettingValue,
-    SourceState, Stream, Uplink,
+    AckRange, Batch, BatchRefusal, BootReason, Command, CommandAction, CommandFailure,
+    CommandResult, CommandState, ConfigState, Desired, EpochStart, RefusedBatch, ReplyWriter,
+    Reported, SectionList, SettingValue, SourceState, Stream, Uplink,
 };
 
 pub(crate) const COLUMNS: usize = 10;
@@ -60,7 +60,7 @@ type Core = Device<[Inverter<CELLS, ROWS>; 1], CELLS, ROWS>;
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const STREAM: StreamNumber = StreamNumber(1);
-const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+const KID: KeyId = KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) };
 /// 2026-01-01T12:00:00Z, when every rig starts.
 pub(crate) const NOON: i64 = 1_767_268_800_000;
 const LATENCY: Duration = Duration::from_millis(20);
@@ -164,7 +164,7 @@ pub(crate) struct Rig {
     now: MonoMs,
     booted: MonoMs,
     core: Option<Core>,
-    codec: Box<State<COLUMNS>>,
+    codec: Box<CodecMemory<COLUMNS>>,
     flash: Flash,
     store: Store,
     inverter: Answers,
@@ -201,7 +201,7 @@ impl Rig {
             now: MonoMs(0),
             booted: MonoMs(0),
             core: None,
-            codec: Box::new(State::new()),
+            codec: Box::new(CodecMemory::new()),
             flash: Flash::default(),
             store: Store::default(),
             inverter: Answers::Well,
@@ -331,8 +331,8 @@ impl Rig {
         });
         assert!(ended, "{commands:?}");
         for (ending, orders) in [
-            (Ending::Restart, &[Order::Restart, Order::FactoryReset][..]),
-            (Ending::Reboot, &[Order::Reboot][..]),
+            (Ending::Restart, &[CommandAction::Restart, CommandAction::FactoryReset][..]),
+            (Ending::Reboot, &[CommandAction::Reboot][..]),
         ] {
             let done = self.ends.iter().filter(|end| **end == ending).count();
             let ordered = commands.iter().filter(|o| orders.contains(&o.command.order)).count();
@@ -343,18 +343,18 @@ impl Rig {
     fn order(&mut self, words: &str) {
         let mut words = words.split_whitespace();
         let order = match words.next().unwrap() {
-            "upload" => Order::Upload,
-            "diagnose" => Order::Diagnose,
-            "restart" => Order::Restart,
-            "reboot" => Order::Reboot,
-            "clear" => Order::ClearFault,
-            "reset" => Order::FactoryReset,
+            "upload" => CommandAction::Upload,
+            "diagnose" => CommandAction::Diagnose,
+            "restart" => CommandAction::Restart,
+            "reboot" => CommandAction::Reboot,
+            "clear" => CommandAction::ClearFault,
+            "reset" => CommandAction::FactoryReset,
             "read" => {
                 let mut number = || words.next().unwrap().parse::<u16>().unwrap();
                 let (address, count) = (number(), u8::try_from(number()).unwrap());
-                Order::ReadRegisters { function: 3, address, count }
+                CommandAction::ReadRegisters { function: 3, address, count }
             }
-            other => Order::Other(other.parse().unwrap()),
+            other => CommandAction::Other(other.parse().unwrap()),
         };
         let (mut source, mut not_before, mut deadline) = (None, None, 60);
         for word in words {
@@ -471,7 +471,7 @@ impl Rig {
         let mut config = Config::new(uplink);
         config.batch_rows = 8;
         config.permissions = Permissions { reboot: true };
-        let started = Started {
+        let started = StartInfo {
             epoch: BootEpoch(self.flash.epoch),
             reason,
             system: self.system.map(|less| UnixMs(self.truth().0 + less)),
@@ -499,7 +499,7 @@ impl Rig {
 
     /// Stores the start of the epoch, as a shell does whenever the clock may have changed.
     fn keep_start(&mut self) {
-        if let Some(start) = self.core.as_ref().and_then(|core| core.wall().start()) {
+        if let Some(start) = self.core.as_ref().and_then(|core| core.wall_clock().start()) {
             self.flash.starts.insert(self.flash.epoch, start);
         }
     }
@@ -538,9 +538,9 @@ impl Rig {
         }
     }
 
-    fn spooled(&self) -> Spooled {
+    fn spooled(&self) -> SpoolContents {
         let batches = u32::try_from(self.flash.spool.len()).unwrap();
-        Spooled { batches, bytes: 0, capacity_bytes: 1 << 20 }
+        SpoolContents { batches, bytes: 0, capacity_bytes: 1 << 20 }
     }
 
     fn run(&mut self, end: MonoMs) {
@@ -686,7 +686,7 @@ impl Rig {
         };
         self.say("read", &format!("{}+{} {said}", read.address, read.count));
         self.now = self.now.plus(takes);
-        let outcome = ReadOutcome { began, latency: LATENCY, result };
+        let outcome = CompletedRead { began, latency: LATENCY, result };
         let now = self.mono();
         self.core.as_mut().unwrap().handle_read(now, SOURCE, &outcome);
     }
@@ -747,7 +747,7 @@ impl Rig {
             Ok(reply) => {
                 let mut scratch = [0; 1024];
                 let acknowledged = core.handle_reply(now, &reply, &mut scratch).unwrap();
-                if let Some(start) = core.wall().start() {
+                if let Some(start) = core.wall_clock().start() {
                     self.flash.starts.insert(self.flash.epoch, start);
                 }
                 let is_acknowledged =
@@ -762,7 +762,7 @@ impl Rig {
     /// The server takes a message and answers it.
     fn take(&mut self, message: &[u8]) -> Vec<u8> {
         let keys = LinkKeys::derive(&DeviceKey::new([5; 32]), KID);
-        let sealed = Sealed::parse(message).unwrap();
+        let sealed = UnverifiedUplink::parse(message).unwrap();
         let mut plain = vec![0; message.len()];
         let uplink = Uplink::parse(sealed.open(&keys, &mut plain).unwrap()).unwrap();
         let counter = sealed.request().counter.0;
@@ -805,8 +805,8 @@ impl Rig {
         writer.wanted(&mut wanted.into_iter()).unwrap();
         if let Replies::Refuses(reason) = self.server {
             let refused = uplink.batches().map(|batch| batch.id);
-            let reason = Refusal::Other(reason);
-            writer.refused(&mut refused.map(|id| Refused { id, reason })).unwrap();
+            let reason = BatchRefusal::Other(reason);
+            writer.refused(&mut refused.map(|id| RefusedBatch { id, reason })).unwrap();
         }
         if let Replies::Pause(after) = self.server {
             writer.check_in(after).unwrap();
@@ -815,7 +815,7 @@ impl Rig {
         let wanted = wanted.filter(|(generation, _)| self.store.reported < Some(**generation));
         if let Some((generation, values)) = wanted {
             let generation = ConfigGeneration(*generation);
-            writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
+            writer.desired(&Desired { generation, values: SectionList::Given(values) }).unwrap();
         }
         let has_wanted = wanted.is_some();
         let truth = self.truth();
@@ -874,7 +874,7 @@ fn in_use(wanted: &[SettingValue]) -> Vec<(u8, Option<u8>, u32)> {
 }
 
 fn is_unix(bytes: &[u8]) -> bool {
-    let mut state: State<COLUMNS> = State::new();
+    let mut state: CodecMemory<COLUMNS> = CodecMemory::new();
     Decoder::new(bytes, &mut state).unwrap().base() == TimeBase::Unix
 }
 
@@ -892,7 +892,7 @@ fn letter(mark: Mark) -> char {
 }
 
 fn rows(id: BatchId, bytes: &[u8]) -> Vec<Row> {
-    let mut state: State<COLUMNS> = State::new();
+    let mut state: CodecMemory<COLUMNS> = CodecMemory::new();
     let mut decoder = Decoder::new(bytes, &mut state).unwrap();
     let is_unix = decoder.base() == TimeBase::Unix;
     let (mut words, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);

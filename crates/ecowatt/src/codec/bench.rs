@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ecowatt_clock::Clock;
-use ecowatt_codec::{Batch, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch, CodecMemory, Decoder, TimeBase, encode, encoded_len_max};
 use ecowatt_model::Mark;
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ struct Ours {
 
 impl Ours {
     fn measure(table: &Table, samples: usize, clock: Clock) -> anyhow::Result<Self> {
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let mut buffer = vec![0; encoded_len_max(samples, table.columns)];
         let mut encoded: Vec<Vec<u8>> = Vec::new();
         for batch in table.batches(samples) {

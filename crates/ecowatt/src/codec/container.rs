@@ -12,7 +12,9 @@
 use std::io::{BufRead, Read, Write};
 
 use anyhow::{Context, bail, ensure};
-use ecowatt_codec::{Batch, Decoder, State, TimeBase, encode as encode_batch, encoded_len_max};
+use ecowatt_codec::{
+    Batch, CodecMemory, Decoder, TimeBase, encode as encode_batch, encoded_len_max,
+};
 use ecowatt_model::{COLUMNS_MAX, Mark, ROWS_MAX};
 
 use super::csv;
@@ -33,7 +35,7 @@ pub(super) fn encode(
         out.write_all(&[u8::try_from(name.len()).context("measuring a name")?])?;
         out.write_all(name.as_bytes())?;
     }
-    let mut state: Box<State> = Box::default();
+    let mut state: Box<CodecMemory> = Box::default();
     let mut bytes = vec![0; encoded_len_max(samples_per_batch, columns)];
     let (mut times, mut words) = (Vec::new(), Vec::new());
     loop {
@@ -71,7 +73,7 @@ pub(super) fn decode(mut input: impl Read, out: &mut impl Write) -> anyhow::Resu
     }
     out.write_all(b"\n")?;
 
-    let mut state: Box<State> = Box::default();
+    let mut state: Box<CodecMemory> = Box::default();
     let len_max = encoded_len_max(ROWS_MAX, columns);
     let mut bytes = Vec::new();
     for number in 1_usize.. {
@@ -104,7 +106,7 @@ fn name(input: &mut impl Read) -> anyhow::Result<String> {
 fn rows(
     bytes: &[u8],
     columns: usize,
-    state: &mut State,
+    state: &mut CodecMemory,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let mut batch = Decoder::new(bytes, state)?;

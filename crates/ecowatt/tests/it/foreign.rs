@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ecowatt_clock::Clock;
-use ecowatt_codec::{Batch, COLUMNS_MAX, Decoder, Mark, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{
+    Batch, COLUMNS_MAX, CodecMemory, Decoder, Mark, TimeBase, encode, encoded_len_max,
+};
 use ecowatt_profile::Layout;
 use serde_json::{Value, json};
 
@@ -72,7 +74,7 @@ fn vectors_are_what_the_codec_writes_and_reads() {
             _ => TimeBase::Unix,
         };
         let batch = Batch { base, columns, times: &times, words: &words, marks: Some(&marks) };
-        let mut state = Box::new(State::<COLUMNS_MAX>::new());
+        let mut state = Box::new(CodecMemory::<COLUMNS_MAX>::new());
         let mut out = vec![0; encoded_len_max(times.len(), columns)];
         let length = encode(&batch, &mut state, &mut out).unwrap();
         let expected = bytes(&vector["bytes"]);

@@ -3,9 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch, CodecMemory, TimeBase, encode, encoded_len_max};
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX};
-use ecowatt_envelope::{ClaimCode, DeviceKey, Kid, LinkKeys, RequestId, seal_uplink};
+use ecowatt_envelope::{ClaimCode, DeviceKey, KeyId, LinkKeys, RequestId, seal_uplink};
 use ecowatt_model::{COLUMNS_MAX, Counter};
 use ecowatt_wire::UplinkWriter;
 
@@ -15,7 +15,7 @@ use crate::server::Server;
 pub(crate) struct Peer {
     pub(crate) host: String,
     keys: LinkKeys,
-    kid: Kid,
+    kid: KeyId,
     /// Counter of the last message.
     pub(crate) counter: u64,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Answer {
 }
 
 impl Peer {
-    pub(crate) fn new(server: &Server, key: &DeviceKey, kid: Kid) -> Self {
+    pub(crate) fn new(server: &Server, key: &DeviceKey, kid: KeyId) -> Self {
         let host = server.url.strip_prefix("http://").unwrap().into();
         Self { host, keys: LinkKeys::derive(key, kid), kid, counter: 0 }
     }
@@ -43,7 +43,7 @@ impl Peer {
         let answer = post(host, "/link/enrol", &message[..length]);
         assert_eq!(answer.status, 200, "{answer:?}");
         let identity = half.finish(&code, &answer.body).unwrap();
-        let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
+        let kid = KeyId { device: identity.grant.device, generation: identity.grant.generation };
         Self::new(server, &identity.key, kid)
     }
 
@@ -90,7 +90,7 @@ pub(crate) fn encoded(times: &[i64], words: &[u16]) -> Vec<u8> {
     let words = words.repeat(times.len());
     let batch = Batch { base: TimeBase::Unix, columns, times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
-    let mut state = Box::new(State::<COLUMNS_MAX>::new());
+    let mut state = Box::new(CodecMemory::<COLUMNS_MAX>::new());
     let length = encode(&batch, &mut state, &mut bytes).unwrap();
     bytes.truncate(length);
     bytes

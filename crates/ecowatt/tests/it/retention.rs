@@ -11,9 +11,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    By, ClaimFor, ENERGY_POINT, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome,
-    POWER_POINT, PointDef, PointId, RedeemClaim, Reported, Resolution, Store, StreamId, Summarise,
-    TimeQuality, TimeRange, Upload,
+    Author, ClaimFor, DeviceReport, ENERGY_POINT, EnergyPoints, LocalDate, NewBlock, NewClaim,
+    NewStream, POWER_POINT, PointDef, PointId, RedeemClaim, Resolution, Store, StreamId,
+    Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
 };
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MA
 
 /// Creates a device with a key; returns the ids of its points.
 async fn enrol(store: &Store, at: UnixMs, name: &str) -> (DeviceNumber, Vec<PointId>) {
-    let by = || By::new("test", at);
+    let by = || Author::new("test", at);
     let id = format!("C-{name}");
     let claim_for = ClaimFor::New {
         name: name.into(),
@@ -60,7 +60,7 @@ async fn enrol(store: &Store, at: UnixMs, name: &str) -> (DeviceNumber, Vec<Poin
 /// A batch of four samples, a minute apart.
 fn batch(points: &[PointId], sequence: u32, first: UnixMs) -> NewBlock {
     let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: Some(10_000) };
-    let mut summarise = Summarise::new(points, energy);
+    let mut summarise = Summariser::new(points, energy);
     let at = |n: i64| UnixMs(first.0 + n * 60_000);
     for n in 0..4 {
         let date = LocalDate(i32::try_from(at(n).0.div_euclid(DAY)).unwrap());
@@ -103,10 +103,10 @@ async fn fill(store: &Store, now: UnixMs) {
                 refused: Vec::new(),
                 dropped: Vec::new(),
                 ask: Vec::new(),
-                reported: Reported::default(),
+                reported: DeviceReport::default(),
             };
             let outcome = store.ingest(upload).await.unwrap();
-            assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+            assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");
         }
     }
 }

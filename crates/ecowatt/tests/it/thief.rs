@@ -7,13 +7,13 @@ use std::fs;
 
 use ecowatt_agent::Folder;
 use ecowatt_clock::Clock;
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_node::storage::Ledger;
 use ecowatt_profile::{Transport, catalogue};
 use ecowatt_wire::{
-    Batch, BootReason, ClockReport, Dropped, List, SourceState, SourceStatus, Status, Stream,
-    UplinkWriter,
+    Batch, BootReason, ClockReport, LostSamples, SectionList, SourceState, SourceStatus, Status,
+    Stream, UplinkWriter,
 };
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ impl Thief {
         let ledger = Ledger::open(Folder::open(copy.path()).unwrap()).unwrap();
         let record = ledger.record();
         let identity = record.identity.clone().unwrap();
-        let kid = Kid { device: identity.device(), generation: identity.key_generation() };
+        let kid = KeyId { device: identity.device(), generation: identity.key_generation() };
         let key = DeviceKey::new(identity.key.try_into().unwrap());
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         let mut peer = Peer::new(server, &key, kid);
@@ -93,7 +93,7 @@ impl Thief {
     }
 
     fn lost(&mut self, epochs: &[u32]) -> u16 {
-        let lost = |epoch: &u32| Dropped {
+        let lost = |epoch: &u32| LostSamples {
             epoch: BootEpoch(*epoch),
             batches: Some((Sequence(1), Sequence(u32::MAX))),
             samples: u32::MAX,
@@ -148,7 +148,7 @@ impl Thief {
             spool_capacity_bytes: 0,
             link_failures: u32::MAX,
             clock_deviation_ms: i64::MAX,
-            sources: List::Given(&sources),
+            sources: SectionList::Given(&sources),
         };
         assert_eq!(self.report(|writer| writer.status(&status).unwrap()), 200);
 

@@ -1,9 +1,9 @@
 //! Only one encoding of a message opens: a copied message cannot be turned into a different one.
 
-use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, EnrolError, Grant, Request};
+use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, EnrolError, EnrolmentGrant, Request};
 use ecowatt_envelope::{
-    ClaimCode, DeviceKey, Kid, LinkKeys, OpenError, RequestId, Sealed, open_reply, seal_reply,
-    seal_uplink,
+    ClaimCode, DeviceKey, KeyId, LinkKeys, OpenError, RequestId, UnverifiedUplink, open_reply,
+    seal_reply, seal_uplink,
 };
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 
@@ -57,17 +57,17 @@ fn respelled(bytes: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn uplink_has_exactly_one_encoding() {
     for (device, counter, length) in [(1, 1, 3), (300, 70_000, 40), (u32::MAX, u64::MAX, 300)] {
-        let kid = Kid { device: DeviceNumber(device), generation: KeyGeneration(2) };
+        let kid = KeyId { device: DeviceNumber(device), generation: KeyGeneration(2) };
         let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
         let request = RequestId { kid, counter: Counter(counter) };
         let mut buffer = vec![0; length + 64];
         let length = seal_uplink(&keys, request, &mut buffer, length).unwrap();
         let sealed = &buffer[..length];
-        assert_eq!(Sealed::parse(sealed).unwrap().request(), request);
+        assert_eq!(UnverifiedUplink::parse(sealed).unwrap().request(), request);
         let others = respelled(sealed);
         assert!(others.len() > 25);
         for other in others {
-            let parsed = Sealed::parse(&other).map(|sealed| sealed.request());
+            let parsed = UnverifiedUplink::parse(&other).map(|sealed| sealed.request());
             assert_eq!(parsed, Err(OpenError::Malformed), "{other:02x?}");
         }
         // The same values in a different order, with a leading zero, or after a tag.
@@ -88,14 +88,14 @@ fn uplink_has_exactly_one_encoding() {
             [sealed, &[0xf6]].concat(),
         ];
         for other in others {
-            assert!(Sealed::parse(&other).is_err(), "{other:02x?}");
+            assert!(UnverifiedUplink::parse(&other).is_err(), "{other:02x?}");
         }
     }
 }
 
 #[test]
 fn reply_has_exactly_one_encoding() {
-    let kid = Kid { device: DeviceNumber(12), generation: KeyGeneration(1) };
+    let kid = KeyId { device: DeviceNumber(12), generation: KeyGeneration(1) };
     let keys = LinkKeys::derive(&DeviceKey::new([7; 32]), kid);
     let request = RequestId { kid, counter: Counter(9) };
     let mut buffer = [0; 128];
@@ -129,7 +129,7 @@ fn enrolment_has_exactly_one_encoding() {
             assert_eq!(Request::parse(&other), Err(EnrolError::Malformed), "{symbol}");
         }
     }
-    let grant = Grant {
+    let grant = EnrolmentGrant {
         device: DeviceNumber(12),
         generation: KeyGeneration(2),
         first_epoch: BootEpoch(40),

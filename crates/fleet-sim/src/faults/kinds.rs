@@ -12,7 +12,7 @@ pub(crate) enum Fault {
     Outage(OutageFault),
     Server(ServerFault),
     ServerClock,
-    Cut(Fate),
+    Cut(UnsyncedDamage),
     DeviceStart(DeviceStartFault),
     PowerCutInServerStart,
     Message(MessageFault),
@@ -98,7 +98,7 @@ pub(crate) enum ServerFault {
 
 /// What a power cut leaves of the operations that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum UnsyncedDamage {
     /// Everything has reached the disk.
     Kept,
     /// Nothing has.
@@ -109,7 +109,7 @@ pub enum Fate {
     Mixed,
 }
 
-impl Fate {
+impl UnsyncedDamage {
     /// All kinds of damage.
     pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::Ordered, Self::Mixed];
 }

@@ -7,12 +7,12 @@ use serde::{Serialize, Serializer};
 use super::kinds::Occasion;
 use super::table::{FAULTS, OCCASIONS, Row, Rule};
 use super::weights::{Weights, rule};
-use crate::scenario::Level;
+use crate::scenario::FaultLevel;
 
 /// Returns the table of all faults in Markdown.
 #[must_use]
 pub fn table() -> String {
-    let (low, high) = (Weights::of(Level::Low, 0), Weights::of(Level::High, 0));
+    let (low, high) = (Weights::of(FaultLevel::Low, 0), Weights::of(FaultLevel::High, 0));
     let mut text = line(["fault", "low", "high", "lasts", "what happens"]);
     text += "|---|--:|--:|--:|---|\n";
     for draw in &OCCASIONS {

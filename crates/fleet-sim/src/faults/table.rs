@@ -7,9 +7,9 @@
 use ecowatt_inverter_sim::fault::Kind as Line;
 
 use super::kinds::{
-    Corruption, DeviceFault as Device, DeviceStartFault as Start, Fate, Fault,
-    MediumFault as Medium, MessageFault as Message, Misread, Occasion, OutageFault as Outage,
-    ServerFault as Server,
+    Corruption, DeviceFault as Device, DeviceStartFault as Start, Fault, MediumFault as Medium,
+    MessageFault as Message, Misread, Occasion, OutageFault as Outage, ServerFault as Server,
+    UnsyncedDamage,
 };
 
 /// How the faults of an occasion are drawn.
@@ -205,10 +205,10 @@ pub(crate) const FAULTS: [Row; 58] = [
 
     each(Fault::PowerCutInServerStart, "power cut in a start", 200_000, 200_000, "the power fails again within 60 operations of the disk"),
 
-    same(Fault::Cut(Fate::Kept), "all kept", 1, 0, "all unsynced operations have reached the disk"),
-    same(Fault::Cut(Fate::Lost), "all lost", 1, 0, "none has"),
-    same(Fault::Cut(Fate::Ordered), "first ones kept", 2, 0, "those before a moment have"),
-    same(Fault::Cut(Fate::Mixed), "mixed", 4, 0, "each is kept, lost or torn for itself; on devices' flash one write in three has some bits changed"),
+    same(Fault::Cut(UnsyncedDamage::Kept), "all kept", 1, 0, "all unsynced operations have reached the disk"),
+    same(Fault::Cut(UnsyncedDamage::Lost), "all lost", 1, 0, "none has"),
+    same(Fault::Cut(UnsyncedDamage::Ordered), "first ones kept", 2, 0, "those before a moment have"),
+    same(Fault::Cut(UnsyncedDamage::Mixed), "mixed", 4, 0, "each is kept, lost or torn for itself; on devices' flash one write in three has some bits changed"),
 ];
 
 #[cfg(test)]

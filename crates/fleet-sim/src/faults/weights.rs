@@ -9,7 +9,7 @@ use super::table::{
     Disturbance, FAULTS, HIGH_DISTURBANCE, LOW_DISTURBANCE, NO_DISTURBANCE, OCCASIONS, Row, Rule,
 };
 use crate::random::Random;
-use crate::scenario::Level;
+use crate::scenario::FaultLevel;
 use crate::time::{FAR, after};
 
 /// The weights of all faults in one run.
@@ -32,22 +32,22 @@ const HEAVY_SHARE: u32 = 8;
 const HEAVY_OFTEN: u64 = 3;
 
 impl Weights {
-    /// Returns the weights of a level; those of [`Level::Swarm`] follow from the seed.
+    /// Returns the weights of a level; those of [`FaultLevel::Swarm`] follow from the seed.
     #[must_use]
-    pub fn of(level: Level, seed: u64) -> Self {
+    pub fn of(level: FaultLevel, seed: u64) -> Self {
         match level {
-            Level::None => Self::calm(),
-            Level::Low => Self {
+            FaultLevel::None => Self::calm(),
+            FaultLevel::Low => Self {
                 faults: array::from_fn(|place| FAULTS[place].low),
                 means_ms: array::from_fn(|place| OCCASIONS[place].rule.low_ms()),
                 disturbance: LOW_DISTURBANCE,
             },
-            Level::High => Self {
+            FaultLevel::High => Self {
                 faults: array::from_fn(|place| FAULTS[place].high),
                 means_ms: array::from_fn(|place| OCCASIONS[place].rule.high_ms()),
                 disturbance: HIGH_DISTURBANCE,
             },
-            Level::Swarm => Self::swarm(&mut Random::new(seed, SWARM_STREAM)),
+            FaultLevel::Swarm => Self::swarm(&mut Random::new(seed, SWARM_STREAM)),
         }
     }
 
@@ -191,8 +191,9 @@ mod tests {
 
     #[test]
     fn swarm_turns_every_fault_off_and_makes_every_fault_heavy_under_some_seed() {
-        let swarms: Vec<Weights> = (0..64).map(|seed| Weights::of(Level::Swarm, seed)).collect();
-        assert_eq!(swarms[7], Weights::of(Level::Swarm, 7));
+        let swarms: Vec<Weights> =
+            (0..64).map(|seed| Weights::of(FaultLevel::Swarm, seed)).collect();
+        assert_eq!(swarms[7], Weights::of(FaultLevel::Swarm, 7));
         for (place, row) in FAULTS.iter().enumerate() {
             let drawn: BTreeSet<u32> = swarms.iter().map(|weights| weights.faults[place]).collect();
             assert!(drawn.contains(&row.low) && drawn.contains(&row.high), "{}", row.name);
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn faults_are_picked_by_their_weights() {
-        let weights = Weights::of(Level::High, 0);
+        let weights = Weights::of(FaultLevel::High, 0);
         let mut random = Random::new(1, 0);
         let mut killed = 0;
         for _ in 0..10_000 {

@@ -4,7 +4,7 @@
 mod energy;
 mod settings;
 
-use ecowatt_codec::State;
+use ecowatt_codec::CodecMemory;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_server::ingest::{RebuildError, rebuild};
@@ -15,8 +15,8 @@ use ecowatt_store::{
 use ecowatt_wire::SourceState;
 
 use crate::judges::device::DeviceJudge;
-use crate::judges::truth::{ClockError, Missing, Verdict};
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
+use crate::judges::truth::{ClockError, Missing, SampleAudit};
 use crate::plant::Plants;
 use energy::{Energy, Reading};
 
@@ -147,10 +147,10 @@ pub(crate) fn check(
     held: &Held,
     plants: &Plants,
     (end, clock_errors): (UnixMs, &[ClockError]),
-    state: &mut State,
+    state: &mut CodecMemory,
     energy: &mut EnergyCounts,
-) -> Verdict {
-    let mut verdict = Verdict::default();
+) -> SampleAudit {
+    let mut verdict = SampleAudit::default();
     let mut stored: Vec<BatchId> = Vec::new();
     for held in &held.sources {
         let source = judge.sources().iter().find(|source| source.number == held.source);

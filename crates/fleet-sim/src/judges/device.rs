@@ -11,10 +11,10 @@ use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, SourceNumber, Uni
 use ecowatt_node::storage::Dropped;
 use ecowatt_wire::SourceState;
 
+use super::promises::{Invariant, Violation};
 use super::reports::Reports;
 use super::states::States;
 use super::truth::{Birth, Truth};
-use super::violation::{Invariant, Violation};
 use crate::trace::{Trace, What};
 
 /// Largest error of a clock that counts as right.

@@ -1,6 +1,6 @@
 //! The settings that a device has reported.
 
-use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, Sealed};
+use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, UnverifiedUplink};
 use ecowatt_model::ConfigGeneration;
 use ecowatt_wire::Uplink;
 
@@ -18,7 +18,7 @@ impl Reports {
     /// Checks a message that is sent: its generation must not be below an earlier one.
     pub(crate) fn sent(&mut self, keys: &LinkKeys, message: &[u8]) -> Result<(), String> {
         let mut plain = vec![0; MESSAGE_MAX];
-        let sealed = Sealed::parse(message).map_err(|error| error.to_string())?;
+        let sealed = UnverifiedUplink::parse(message).map_err(|error| error.to_string())?;
         let plain = sealed.open(keys, &mut plain).map_err(|error| error.to_string())?;
         let uplink = Uplink::parse(plain).map_err(|error| error.to_string())?;
         self.current = uplink.reported().map(|reported| reported.generation);

@@ -1,6 +1,6 @@
 //! The states of a device's inverters as its messages have reported them.
 
-use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, Sealed};
+use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, UnverifiedUplink};
 use ecowatt_model::SourceNumber;
 use ecowatt_wire::{SourceState, Uplink};
 
@@ -25,7 +25,7 @@ impl States {
         present: All,
     ) -> Result<(), String> {
         let mut plain = vec![0; MESSAGE_MAX];
-        let sealed = Sealed::parse(message).map_err(|error| error.to_string())?;
+        let sealed = UnverifiedUplink::parse(message).map_err(|error| error.to_string())?;
         let plain = sealed.open(keys, &mut plain).map_err(|error| error.to_string())?;
         let uplink = Uplink::parse(plain).map_err(|error| error.to_string())?;
         self.reported = uplink.status().map(|status| {

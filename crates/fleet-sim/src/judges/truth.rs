@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ecowatt_codec::{Decoder, State, TimeBase};
+use ecowatt_codec::{CodecMemory, Decoder, TimeBase};
 use ecowatt_model::{BatchId, BootEpoch, COLUMNS_MAX, Mark, Sequence, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Batch, Dropped};
 use ecowatt_store::{Block, TimeQuality};
@@ -102,7 +102,7 @@ pub(crate) struct Missing {
 
 /// The stored samples of a device, compared with those it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Verdict {
+pub struct SampleAudit {
     /// Samples that the device took.
     pub taken: u64,
     /// Of them, durable ones.
@@ -133,7 +133,7 @@ pub struct Verdict {
     pub unkept: u64,
 }
 
-impl Verdict {
+impl SampleAudit {
     /// Whether every comparison succeeded.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -393,8 +393,8 @@ impl Truth {
         source: SourceNumber,
         block: &Block,
         server: &[ClockError],
-        state: &mut State,
-        verdict: &mut Verdict,
+        state: &mut CodecMemory,
+        verdict: &mut SampleAudit,
         mut row: impl FnMut(&[u16], &[Mark], u32),
     ) -> Result<(), &'static str> {
         let mut decoder =
@@ -461,7 +461,7 @@ impl Truth {
 
     /// Completes the verdict once every block has been audited. `may_drop` if the device's spool
     /// was ever full.
-    pub(crate) fn finish(&mut self, may_drop: bool, verdict: &mut Verdict) {
+    pub(crate) fn finish(&mut self, may_drop: bool, verdict: &mut SampleAudit) {
         let (mut lost, mut untold, mut needless) = (None, None, None);
         // The gap of an epoch's destroyed end may be reported under the next epoch, so surplus and
         // shortage are added up over all epochs.
@@ -563,7 +563,7 @@ impl End {
 
 /// Returns the hashes of all samples in a batch.
 fn hashes(epoch: u32, source: SourceNumber, bytes: &[u8]) -> Vec<u64> {
-    let mut state: Box<State> = Box::default();
+    let mut state: Box<CodecMemory> = Box::default();
     let mut hashes = Vec::new();
     if let Ok(mut decoder) = Decoder::new(bytes, &mut state) {
         let (is_unix, columns) = (decoder.base() == TimeBase::Unix, decoder.columns());
@@ -642,7 +642,7 @@ mod tests {
             marks: None,
         };
         let mut bytes = vec![0; encoded_len_max(samples.len(), 1)];
-        let mut state: Box<State> = Box::default();
+        let mut state: Box<CodecMemory> = Box::default();
         let len = encode(&batch, &mut state, &mut bytes).unwrap();
         bytes.truncate(len);
         Batch {
@@ -697,7 +697,7 @@ mod tests {
                 time_quality: TimeQuality::Device,
                 bytes: left.bytes.clone(),
             };
-            let (mut verdict, mut state) = (Verdict::default(), Box::default());
+            let (mut verdict, mut state) = (SampleAudit::default(), Box::default());
             truth.audit(SOURCE, &block, &[], &mut state, &mut verdict, |_, _, _| ()).unwrap();
             truth.finish(false, &mut verdict);
             assert!(verdict.is_clean(), "{verdict:?}");

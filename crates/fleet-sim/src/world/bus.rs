@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use ecowatt_device::ReadResult;
 use ecowatt_inverter_sim::fault::{FaultCounts, FaultError, FaultSpec, Kind};
-use ecowatt_inverter_sim::front::IDLE_MAX;
 use ecowatt_inverter_sim::journal::AnsweredRead;
-use ecowatt_inverter_sim::station::{Outcome, Station};
+use ecowatt_inverter_sim::listeners::IDLE_MAX;
+use ecowatt_inverter_sim::slave::{SimulatedSlave, SlaveAction};
 use ecowatt_inverter_sim::{ConfigError, Inverter, RegisterSource, Tabulation};
 use ecowatt_modbus::{
     ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction, time_on_wire,
@@ -49,13 +49,13 @@ const EXCEPTION_CODES: [u8; 4] = [2, 4, 6, 0x0B];
 /// One device's bus with its inverter.
 #[derive(Debug)]
 pub struct Bus {
-    station: Station,
+    station: SimulatedSlave,
     table: Arc<Tabulation>,
     connect_delay: Duration,
     gap_min: Duration,
     /// Longest wait for an answer, by the profile.
     patience: Duration,
-    pace: Pace,
+    pace: AnswerDelay,
     misreadings: Misreadings,
     connection: Option<Connection>,
     decoder: RequestDecoder,
@@ -77,7 +77,7 @@ pub struct Bus {
 
 /// How long answers take besides the network.
 #[derive(Debug, Clone)]
-pub enum Pace {
+pub enum AnswerDelay {
     /// No time.
     Prompt,
     /// The time of request and answer on a serial line of this many baud.
@@ -86,7 +86,7 @@ pub enum Pace {
     Dongle { random: Random },
 }
 
-impl Pace {
+impl AnswerDelay {
     /// Returns the pace of a line; it draws from a stream of its own.
     #[must_use]
     pub fn of(line: u64) -> Self {
@@ -117,7 +117,7 @@ impl Pace {
     }
 }
 
-/// Number of the random stream of a [`Pace`].
+/// Number of the random stream of a [`AnswerDelay`].
 const PACE_STREAM: u64 = 1 << 42;
 /// 8N1.
 const BITS_PER_CHAR: u8 = 10;
@@ -194,7 +194,7 @@ enum Ending {
 }
 
 /// The other side has closed the connection.
-struct Closed;
+struct ConnectionClosed;
 
 impl Bus {
     /// Returns the bus of a healthy inverter of this plant; `seed` decides which requests faults
@@ -208,12 +208,12 @@ impl Bus {
         let inverter = Inverter::new(table.config().clone(), source, start)?;
         let is_single_client = table.config().single_client;
         Ok(Self {
-            station: Station::new(inverter, seed, is_single_client),
+            station: SimulatedSlave::new(inverter, seed, is_single_client),
             table,
             connect_delay: plant.connect_delay,
             gap_min: plant.gap_min,
             patience: plant.timeout,
-            pace: Pace::Prompt,
+            pace: AnswerDelay::Prompt,
             misreadings: Misreadings::never(),
             connection: None,
             decoder: RequestDecoder::new(Framing::Tcp),
@@ -231,7 +231,7 @@ impl Bus {
 
     /// Sets the pace of answers.
     #[must_use]
-    pub fn at_pace(self, pace: Pace) -> Self {
+    pub fn at_pace(self, pace: AnswerDelay) -> Self {
         Self { pace, ..self }
     }
 
@@ -430,7 +430,7 @@ impl Bus {
             self.open(random, times);
             match self.exchange(read, timeout, random, times) {
                 Ok(ending) => return ending,
-                Err(Closed) => {
+                Err(ConnectionClosed) => {
                     self.connection = None;
                     if !was_idle {
                         break;
@@ -459,7 +459,7 @@ impl Bus {
         timeout: Duration,
         random: &mut Random,
         times: &mut Times,
-    ) -> Result<Ending, Closed> {
+    ) -> Result<Ending, ConnectionClosed> {
         times.end += self.gap_min.saturating_sub(times.now().since(self.last_byte));
         times.sent = times.end;
         let (address, count) = (read.address, read.count);
@@ -478,15 +478,15 @@ impl Bus {
         connection.used_at = sent_at;
         if connection.is_refused || idle >= IDLE_MAX {
             times.end += way(random);
-            return Err(Closed);
+            return Err(ConnectionClosed);
         }
         let left_over = std::mem::take(&mut connection.left_over);
         let there = way(random);
         let sent = match self.ask(exchange.bytes(), sent_at.plus(there)) {
             Ok(sent) => sent,
-            Err(Closed) => {
+            Err(ConnectionClosed) => {
                 times.end += there + way(random);
-                return Err(Closed);
+                return Err(ConnectionClosed);
             }
         };
         let mut arrival = Arrival { bytes: left_over, pieces: [(Duration::ZERO, 0); 3] };
@@ -499,15 +499,19 @@ impl Bus {
 
     /// Returns what the inverter does about a request that reaches it at `at`: nothing, or bytes
     /// that it sends some time later.
-    fn ask(&mut self, request: &[u8], at: UnixMs) -> Result<Option<(Duration, Vec<u8>)>, Closed> {
+    fn ask(
+        &mut self,
+        request: &[u8],
+        at: UnixMs,
+    ) -> Result<Option<(Duration, Vec<u8>)>, ConnectionClosed> {
         self.decoder.push(request);
-        let Some(incoming) = self.decoder.next_request().map_err(|_| Closed)? else {
+        let Some(incoming) = self.decoder.next_request().map_err(|_| ConnectionClosed)? else {
             return Ok(None);
         };
         match self.station.answer(Framing::Tcp, &incoming, at) {
-            Outcome::Silence => Ok(None),
-            Outcome::Close => Err(Closed),
-            Outcome::Send { delay, mut bytes, answered } => {
+            SlaveAction::Silence => Ok(None),
+            SlaveAction::Close => Err(ConnectionClosed),
+            SlaveAction::Send { delay, mut bytes, answered } => {
                 self.answered = answered;
                 self.put_misreading(&mut bytes);
                 let own = self.pace.delay(request.len() + bytes.len(), self.patience);

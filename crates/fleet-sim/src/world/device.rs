@@ -7,8 +7,8 @@
 mod checks;
 mod clock;
 mod counts;
-mod cycle;
 mod exchange;
+mod inverter;
 mod medium;
 mod power;
 mod trouble;
@@ -19,26 +19,26 @@ use std::time::Duration;
 
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{Event, LinkFailure};
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys};
 use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Order, SPOOL_BYTES_MIN};
-use ecowatt_node::{Next, Node, SourceSetup};
+use ecowatt_node::storage::{SPOOL_BYTES_MIN, SendOrder};
+use ecowatt_node::{Node, NodeAction, SourceSetup};
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
 use crate::judges::device::{DeviceJudge, Judged};
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
 use crate::plant::Plants;
 use crate::random::Random;
-use crate::scenario::{Level, START, Scenario};
+use crate::scenario::{FaultLevel, START, Scenario};
 use crate::time::{FAR, after};
 use crate::trace::{Trace, What};
 use crate::world::disk::Disk;
 use crate::world::network::{Delivery, Message, Network, NetworkCounts, Response};
 use clock::DeviceClock;
 pub use counts::DeviceCounts;
-use cycle::Line;
 use exchange::InFlight;
+use inverter::Line;
 use medium::Medium;
 use trouble::Relief;
 
@@ -88,7 +88,7 @@ pub(crate) struct Device {
     spool_bytes: u64,
     /// Longest message, in bytes.
     message_bytes: usize,
-    order: Order,
+    order: SendOrder,
     network: Network,
     life: Life,
     horizon: UnixMs,
@@ -128,7 +128,7 @@ impl Device {
         plants: &Plants,
         weights: &Arc<Weights>,
         shared: Arc<Vec<Outage>>,
-        (kid, key): &(Kid, DeviceKey),
+        (kid, key): &(KeyId, DeviceKey),
     ) -> Self {
         let mut random = Random::new(scenario.seed, u64::from(index));
         let disk_seed = random.draw();
@@ -150,7 +150,11 @@ impl Device {
         let network = Random::new(random.draw(), 1);
         let network = Network::new(network, scenario.latency_min_ms(), Arc::clone(weights));
         let spool_bytes = if has_small_spool { SPOOL_BYTES_MIN } else { 8 << 20 };
-        let order = if index % 3 == 1 { Order::NewestFirst } else { Order::OldestFirst };
+        let order = if index % 3 == 1 {
+            SendOrder::BacklogNewestFirst
+        } else {
+            SendOrder::BacklogOldestFirst
+        };
         let first_start = after(START, random.below(60_000));
         let message_bytes = if has_small_messages { MESSAGE_BYTES_MIN } else { MESSAGE_BYTES };
         let judged = Judged {
@@ -185,7 +189,7 @@ impl Device {
             shared,
             next_shared: 0,
             partition_until: START,
-            is_calm: scenario.faults == Level::None,
+            is_calm: scenario.faults == FaultLevel::None,
             inbox: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -360,8 +364,8 @@ impl Device {
             running.node.handle_clock(mono, running.clock.system(now));
             let work = match running.node.poll(mono) {
                 None => return,
-                Some(Next::Work(work)) => work,
-                Some(Next::Read { source, read, timeout }) => {
+                Some(NodeAction::Work(work)) => work,
+                Some(NodeAction::Read { source, read, timeout }) => {
                     let line = self.lines.iter_mut().find(|line| line.number() == source);
                     if let Some(line) = line
                         && !running.is_stopping
@@ -371,7 +375,7 @@ impl Device {
                     continue;
                 }
                 // The server of the simulation has no commands.
-                Some(Next::End(_)) => continue,
+                Some(NodeAction::End(_)) => continue,
             };
             let done = running.node.carry_out(work, || mono);
             // The disk's results count even if the power fails right after.

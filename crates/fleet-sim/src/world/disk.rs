@@ -10,9 +10,9 @@
 //! purpose: [`Disk::lose_sector`], [`Disk::rot`] and [`Disk::close`].
 
 mod contents;
-mod fate;
 mod flaws;
 mod names;
+mod power_cut;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contents::Contents;
 use ecowatt_node::storage::{Area, Areas, Fault};
-use fate::Fates;
 use names::Names;
+use power_cut::Fates;
 
-pub use crate::faults::Fate;
-pub use fate::Damage;
-pub use flaws::Closed;
+pub use crate::faults::UnsyncedDamage;
+pub use flaws::Inaccessible;
+pub use power_cut::Damage;
 
 use crate::faults::kinds::{Fault as DiskFault, Occasion};
 use crate::faults::weights::Weights;
@@ -207,12 +207,12 @@ impl Disk {
         let state = &mut *state;
         match state.weights.pick(Occasion::PowerCut, &mut state.random) {
             DiskFault::Cut(fate) => state.restart(fate),
-            _ => state.restart(Fate::Mixed),
+            _ => state.restart(UnsyncedDamage::Mixed),
         }
     }
 
     /// Like [`Disk::restart`], with a given kind of damage.
-    pub fn restart_with(&self, fate: Fate) -> Damage {
+    pub fn restart_with(&self, fate: UnsyncedDamage) -> Damage {
         self.state().restart(fate)
     }
 
@@ -271,7 +271,7 @@ impl Disk {
     }
 
     /// Makes the contents of a file, or everything but its name, inaccessible for good.
-    pub fn close(&self, name: &str, closed: Closed) {
+    pub fn close(&self, name: &str, closed: Inaccessible) {
         self.hurt(name, |contents, counts| {
             contents.flaws().close(closed);
             counts.files_closed += 1;
@@ -375,7 +375,7 @@ fn place(offset: u64) -> io::Result<usize> {
 }
 
 impl State {
-    fn restart(&mut self, fate: Fate) -> Damage {
+    fn restart(&mut self, fate: UnsyncedDamage) -> Damage {
         if !self.is_off {
             self.counts.cuts_between_operations += 1;
         }
@@ -538,7 +538,7 @@ impl State {
     }
 
     /// Applies a power cut; everything that is left is durable.
-    fn settle(&mut self, fate: Fate) -> Damage {
+    fn settle(&mut self, fate: UnsyncedDamage) -> Damage {
         let logs = self.files.values().flat_map(Contents::numbers);
         let (first, last) = logs
             .chain(self.names.numbers())

@@ -10,16 +10,16 @@ use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel, sync_c
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use ecowatt_codec::State;
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_codec::CodecMemory;
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::UnixMs;
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
 use crate::judges::audit::{self, Held};
 use crate::judges::device::DeviceJudge;
-use crate::judges::truth::Verdict;
-use crate::judges::violation::{Invariant, Violation};
+use crate::judges::promises::{Invariant, Violation};
+use crate::judges::truth::SampleAudit;
 use crate::plant::Plants;
 use crate::random::Random;
 use crate::report::Report;
@@ -126,7 +126,7 @@ impl Fleet {
         scenario: &Scenario,
         plants: &Plants,
         weights: &Arc<Weights>,
-        keys: &[(Kid, DeviceKey)],
+        keys: &[(KeyId, DeviceKey)],
     ) -> Self {
         let shared = Arc::new(Outage::all(scenario, weights));
         let devices: Vec<Device> = (0..)
@@ -383,9 +383,9 @@ fn close(
     let (verdict, energy) = thread::scope(|scope| {
         let (read, clock_errors) = (&read, &clock_errors);
         let audit = move || {
-            let mut verdicts = Verdict::default();
+            let mut verdicts = SampleAudit::default();
             let mut energy = audit::EnergyCounts::default();
-            let mut state = Box::new(State::new());
+            let mut state = Box::new(CodecMemory::new());
             loop {
                 let next = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((judge, held)) = next else { return (verdicts, energy) };
@@ -403,7 +403,7 @@ fn close(
             }
         }
         drop(send);
-        let mut all = (Verdict::default(), audit::EnergyCounts::default());
+        let mut all = (SampleAudit::default(), audit::EnergyCounts::default());
         for auditor in auditors {
             let (verdict, energy) = auditor.join().unwrap_or_else(|panic| resume_unwind(panic));
             all.0.add(&verdict);

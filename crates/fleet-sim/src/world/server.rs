@@ -14,18 +14,20 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use ecowatt_clock::{Clock, ClockDriver};
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_server::Entropy;
 use ecowatt_server::ingest::{Ingest, IngestError};
 use ecowatt_server::packing::pack_all;
-use ecowatt_store::{By, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError};
+use ecowatt_store::{
+    Author, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError,
+};
 
 use crate::faults::kinds::{Fault, Occasion, ServerFault};
 use crate::faults::weights::{Weights, lasting_ms};
 use crate::judges::truth::ClockError;
 use crate::random::Random;
-use crate::scenario::{Level, START, Scenario};
+use crate::scenario::{FaultLevel, START, Scenario};
 use crate::time::{FAR, after};
 use crate::trace::{Digest, Instant};
 use crate::world::disk::Disk;
@@ -183,7 +185,7 @@ impl Server {
             astray,
             scenario,
             weights: Arc::clone(weights),
-            is_calm: scenario.faults == Level::None,
+            is_calm: scenario.faults == FaultLevel::None,
             trouble_at: weights.next(Occasion::ServerTrouble, START, &mut random),
             random,
             disk,
@@ -212,7 +214,7 @@ impl Server {
     }
 
     /// Enrols all devices in the store; returns their keys.
-    pub(crate) fn enrol(&mut self) -> Result<Vec<(Kid, DeviceKey)>, ServerError> {
+    pub(crate) fn enrol(&mut self) -> Result<Vec<(KeyId, DeviceKey)>, ServerError> {
         let up = self.up.as_ref().expect("it was just started");
         let mut keys = Vec::new();
         for index in 0..self.scenario.devices {
@@ -380,7 +382,7 @@ impl Server {
         let edit = self.operator.change(number);
         let Some(up) = &self.up else { return };
         let _entered = self.runtime.enter();
-        let by = By::new("simulation", UnixMs(now.0 + self.clock_error_ms));
+        let by = Author::new("simulation", UnixMs(now.0 + self.clock_error_ms));
         let edited = drive(&up.stepper, up.store.edit_config(by, edit));
         let generation = edited.as_ref().map_or(u32::MAX, |edited| edited.generation.0);
         self.counts.settings_changed += u64::from(edited.is_ok_and(|edited| edited.is_changed));
@@ -600,9 +602,9 @@ pub(crate) fn number(index: u32) -> DeviceNumber {
     DeviceNumber(index + 1)
 }
 
-async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, StoreError> {
+async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<KeyId, StoreError> {
     let id = format!("{index:05}");
-    let by = By::new("simulation", START);
+    let by = Author::new("simulation", START);
     let claim = NewClaim {
         claim_for: ClaimFor::New {
             name: format!("Device {}", index + 1),
@@ -618,7 +620,7 @@ async fn enrol(store: &Store, index: u32, secret: [u8; 32]) -> Result<Kid, Store
         .create_claim(by.clone(), claim)
         .await
         .map_err(|_| StoreError::Corrupt("a new claim"))?;
-    let kid = Kid { device, generation: KeyGeneration(1) };
+    let kid = KeyId { device, generation: KeyGeneration(1) };
     let redeem = RedeemClaim {
         id,
         public_key: secret,

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ecowatt_fleet_sim::plant::Plants;
-use ecowatt_fleet_sim::scenario::{Level, START, Scenario};
+use ecowatt_fleet_sim::scenario::{FaultLevel, START, Scenario};
 use ecowatt_fleet_sim::{Report, Threads, run};
 
 /// Returns the plants for all scenarios here: two days and the hour after them, a row a minute.
@@ -32,7 +32,7 @@ fn keeps_every_promise(scenario: &Scenario) -> Report {
 
 #[test]
 fn quiet_fleet_delivers_every_sample() {
-    let report = keeps_every_promise(&Scenario::new(1, 6, 1, Level::None));
+    let report = keeps_every_promise(&Scenario::new(1, 6, 1, FaultLevel::None));
     let verdict = report.verdict;
     assert!(verdict.taken > 6 * 1_440, "{report}");
     assert_eq!((verdict.taken, verdict.taken), (verdict.durable, verdict.stored), "{report}");
@@ -42,7 +42,7 @@ fn quiet_fleet_delivers_every_sample() {
 #[test]
 fn fleet_in_trouble_keeps_every_promise() {
     for seed in 1..=6 {
-        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::High));
+        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, FaultLevel::High));
         assert!(report.counts.devices.power_cuts > 10, "{report}");
         assert!(report.counts.server.packed > 1_000, "{report}");
     }
@@ -52,7 +52,7 @@ fn fleet_in_trouble_keeps_every_promise() {
 fn settings_change_in_trouble_and_all_arrive() {
     for seed in 1..=3 {
         let settings_every = Some(Duration::from_secs(4 * 3_600));
-        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, Level::High) };
+        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, FaultLevel::High) };
         let report = keeps_every_promise(&scenario);
         assert!(report.counts.server.settings_changed > 50, "{report}");
         assert!(report.counts.server.restarts > 3, "{report}");
@@ -62,7 +62,7 @@ fn settings_change_in_trouble_and_all_arrive() {
 #[test]
 fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
     // The records of the first gaps were dropped together with their segments.
-    let report = keeps_every_promise(&Scenario::new(2, 10, 2, Level::High));
+    let report = keeps_every_promise(&Scenario::new(2, 10, 2, FaultLevel::High));
     assert!(report.verdict.dropped > 0, "{report}");
 }
 
@@ -70,7 +70,7 @@ fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
 fn media_that_fail_cost_what_they_destroy_and_every_sample_of_it_is_told() {
     let (mut destroyed, mut errors) = (0, 0);
     for seed in [28, 33] {
-        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::High));
+        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, FaultLevel::High));
         let disks = report.counts.device_disks;
         let flaws = [disks.sectors_lost, disks.bits_rotted, disks.files_closed];
         assert!(flaws.iter().all(|count| *count > 0), "{report}");
@@ -82,19 +82,19 @@ fn media_that_fail_cost_what_they_destroy_and_every_sample_of_it_is_told() {
 
 #[test]
 fn samples_on_a_full_disk_are_delivered_although_memory_let_them_go() {
-    keeps_every_promise(&Scenario::new(15, 10, 2, Level::High));
+    keeps_every_promise(&Scenario::new(15, 10, 2, FaultLevel::High));
 }
 
 #[test]
 fn server_whose_clock_was_wrong_placed_samples_by_it() {
-    keeps_every_promise(&Scenario::new(25, 10, 2, Level::High));
+    keeps_every_promise(&Scenario::new(25, 10, 2, FaultLevel::High));
 }
 
 #[test]
 fn swarm_keeps_every_promise() {
     let mut weights = Vec::new();
     for seed in [1, 3, 4, 5] {
-        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, Level::Swarm));
+        let report = keeps_every_promise(&Scenario::new(seed, 10, 2, FaultLevel::Swarm));
         let drawn = report.weights.unwrap();
         assert!(!weights.contains(&drawn), "{report}");
         weights.push(drawn);
@@ -106,7 +106,7 @@ fn swarm_keeps_every_promise() {
 fn seed_30_places_no_sample_by_a_message_that_came_late() {
     let scenario = Scenario {
         sample_interval: Duration::from_secs(5),
-        ..Scenario::new(30, 20, 3, Level::High)
+        ..Scenario::new(30, 20, 3, FaultLevel::High)
     };
     let rows = 73 * 720 + 1;
     let plants =
@@ -123,7 +123,7 @@ fn seed_gives_one_run_whatever_the_threads() {
     // ahead.
     let mut digests = BTreeSet::new();
     for seed in [77, 79, 78] {
-        let scenario = Scenario::new(seed, 12, 1, Level::High);
+        let scenario = Scenario::new(seed, 12, 1, FaultLevel::High);
         let once = simulate(&scenario, Threads::One);
         assert_eq!(once, simulate(&scenario, Threads::One));
         for _ in 0..2 {

@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use ecowatt_fleet_sim::disk::{Counts, Disk, Fate};
+use ecowatt_fleet_sim::disk::{Counts, Disk, UnsyncedDamage};
 use ecowatt_fleet_sim::random::Random;
 use ecowatt_model::{BatchId, Counter, DeviceNumber};
-use ecowatt_store::{Outcome, Upload};
+use ecowatt_store::{Upload, UploadOutcome};
 use ecowatt_vfs::{Files as _, Registered};
 use life::{DATABASE, DEVICES, Picture, Running, Step, short, upload, voluminous};
 use recorder::{Event, Op, Recorder, tally};
@@ -28,7 +28,7 @@ struct Recording {
     steps: Vec<Step>,
     events: Vec<Event>,
     pictures: Vec<Picture>,
-    outcomes: Vec<Vec<Outcome>>,
+    outcomes: Vec<Vec<UploadOutcome>>,
 }
 
 /// One place where the power fails.
@@ -38,7 +38,7 @@ struct Cut {
     at: usize,
     /// How much of a write reaches the disk; none for other operations.
     bytes: Option<usize>,
-    fate: Fate,
+    fate: UnsyncedDamage,
     seed: u64,
 }
 
@@ -117,7 +117,7 @@ impl Recording {
             _ => Vec::new(),
         })
         .filter(|(upload, outcome)| {
-            upload.device == DeviceNumber(device) && matches!(outcome, Outcome::Stored(_))
+            upload.device == DeviceNumber(device) && matches!(outcome, UploadOutcome::Stored(_))
         })
         .map(|(upload, _)| upload)
         .last()
@@ -212,10 +212,10 @@ impl Recording {
         for device in 1..=DEVICES {
             let Some(last) = self.last_stored(device, commits) else { continue };
             let outcomes = running.ingest(&[last.clone(), upload(device, 1, Vec::new())]);
-            assert!(matches!(outcomes[0], Ok(Outcome::Duplicate(_))), "{outcomes:?}");
+            assert!(matches!(outcomes[0], Ok(UploadOutcome::Duplicate(_))), "{outcomes:?}");
             assert!(
                 last.counter == Counter(1)
-                    || matches!(outcomes[1], Ok(Outcome::Stale { last: l }) if l == last.counter),
+                    || matches!(outcomes[1], Ok(UploadOutcome::Stale { last: l }) if l == last.counter),
                 "{outcomes:?}"
             );
         }
@@ -259,7 +259,7 @@ impl Recording {
             let Ok(outcome) = outcome else {
                 return May { commits: [commits].into(), be_end: true };
             };
-            let Outcome::Stored(receipt) = outcome else { panic!("a counter went ahead") };
+            let UploadOutcome::Stored(receipt) = outcome else { panic!("a counter went ahead") };
             let expected: Vec<BatchId> = upload
                 .batches
                 .iter()
@@ -319,19 +319,19 @@ fn places(
         }
         let mut cut = |bytes, fate| Cut { at, bytes, fate, seed: random.draw() };
         let Op::Write { bytes, .. } = op else {
-            wanted.extend(Fate::ALL.map(|fate| cut(None, fate)));
-            spare.extend((0..12).map(|_| cut(None, Fate::Mixed)));
+            wanted.extend(UnsyncedDamage::ALL.map(|fate| cut(None, fate)));
+            spare.extend((0..12).map(|_| cut(None, UnsyncedDamage::Mixed)));
             continue;
         };
         let own = header_bytes(op);
-        wanted.push(cut(None, Fate::Mixed));
-        wanted.extend((1..own).map(|byte| cut(Some(byte), Fate::Kept)));
+        wanted.push(cut(None, UnsyncedDamage::Mixed));
+        wanted.extend((1..own).map(|byte| cut(Some(byte), UnsyncedDamage::Kept)));
         let len = bytes.len();
         let borders = [0, 1, 511, 512, 513, 2048, len - 1, len];
         for byte in borders.into_iter().filter(|byte| *byte <= len && *byte >= own.min(len)) {
-            spare.extend(Fate::ALL.map(|fate| cut(Some(byte), fate)));
+            spare.extend(UnsyncedDamage::ALL.map(|fate| cut(Some(byte), fate)));
         }
-        spare.push(cut(None, Fate::Ordered));
+        spare.push(cut(None, UnsyncedDamage::Ordered));
     }
     let mut random = Random::new(seed, 4);
     while wanted.len() < count && !spare.is_empty() {
@@ -387,10 +387,10 @@ fn what_was_answered_outlasts_a_cut_at_every_operation() {
     let (mut stored, mut others) = (0, BTreeSet::new());
     for outcome in all {
         match outcome {
-            Outcome::Stored(receipt) => stored += receipt.stored.len(),
-            Outcome::Duplicate(_) => drop(others.insert("duplicate")),
-            Outcome::Stale { .. } => drop(others.insert("stale")),
-            Outcome::UnknownDevice => panic!("{outcome:?}"),
+            UploadOutcome::Stored(receipt) => stored += receipt.stored.len(),
+            UploadOutcome::Duplicate(_) => drop(others.insert("duplicate")),
+            UploadOutcome::Stale { .. } => drop(others.insert("stale")),
+            UploadOutcome::UnknownDevice => panic!("{outcome:?}"),
         }
     }
     assert!(stored > 50 && others.len() == 2, "the life is poor: {stored} {others:?}");

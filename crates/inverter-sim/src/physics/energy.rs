@@ -70,13 +70,13 @@ impl Energy {
 
 /// The inverter's own clock: local time, drifting, reset by a loss of power.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OwnClock {
+pub struct InverterClock {
     set_at: UnixMs,
     showed_ms: i64,
     drift_ppm: f64,
 }
 
-impl OwnClock {
+impl InverterClock {
     /// A clock set to local time at `now`.
     #[must_use]
     pub fn new(now: UnixMs, utc_offset_s: i32, drift_ppm: f64) -> Self {
@@ -129,7 +129,7 @@ mod tests {
     fn the_day_begins_by_the_inverters_own_clock() {
         // 2026-06-01T00:00Z; the clock gains 50 ppm, 4.32 s a day.
         let start = UnixMs(1_780_272_000_000);
-        let clock = OwnClock::new(start, 2 * 3_600, 50.0);
+        let clock = InverterClock::new(start, 2 * 3_600, 50.0);
         let later = |s: i64| UnixMs(start.0 + s * 1_000);
         assert_eq!(clock.day(start), clock.day(later(22 * 3_600 - 5)));
         assert_eq!(clock.day(start) + 1, clock.day(later(22 * 3_600 - 3)));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_clock_without_power_starts_in_2000() {
-        let mut clock = OwnClock::new(UnixMs(1_780_272_000_000), 0, 0.0);
+        let mut clock = InverterClock::new(UnixMs(1_780_272_000_000), 0, 0.0);
         clock.lose_power(UnixMs(1_780_272_060_000));
         assert_eq!(clock.face_ms(UnixMs(1_780_272_061_000)), CLOCK_RESET.0 + 1_000);
     }

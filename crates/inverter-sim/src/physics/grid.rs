@@ -55,7 +55,7 @@ pub struct Grid {
     hertz: Noise,
     outage_left_s: f64,
     sound_for_s: f64,
-    tripped: Option<Trip>,
+    tripped: Option<TripCause>,
     /// Fraction of rated power allowed during the ramp after reconnection.
     ramp: f64,
 }
@@ -63,7 +63,7 @@ pub struct Grid {
 /// Why the inverter disconnected from the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trip {
+pub enum TripCause {
     /// The grid was lost.
     GridLoss,
     /// The voltage was too high.
@@ -84,7 +84,7 @@ pub struct GridReading {
     /// In Hz; 0 without a grid.
     pub hertz: f64,
     /// Why the inverter must stay disconnected, if it must.
-    pub tripped: Option<Trip>,
+    pub tripped: Option<TripCause>,
     /// Fraction of rated power that may be fed in, from 0 to 1.
     pub allowed: f64,
 }
@@ -143,15 +143,15 @@ impl Grid {
 
     fn protect(&mut self, is_cut: bool, volts: &[f64; 3], hertz: f64) {
         let violation = if is_cut {
-            Some(Trip::GridLoss)
+            Some(TripCause::GridLoss)
         } else if volts.iter().any(|v| *v > VOLTS_HIGH) {
-            Some(Trip::OverVoltage)
+            Some(TripCause::OverVoltage)
         } else if volts.iter().any(|v| *v < VOLTS_LOW) {
-            Some(Trip::UnderVoltage)
+            Some(TripCause::UnderVoltage)
         } else if hertz > HERTZ_HIGH {
-            Some(Trip::OverFrequency)
+            Some(TripCause::OverFrequency)
         } else if hertz < HERTZ_LOW {
-            Some(Trip::UnderFrequency)
+            Some(TripCause::UnderFrequency)
         } else {
             None
         };
@@ -226,10 +226,10 @@ mod tests {
         for _ in 0..700 {
             seen.push(grid.step(0.0));
         }
-        assert_eq!(seen[0].tripped, Some(Trip::GridLoss));
+        assert_eq!(seen[0].tripped, Some(TripCause::GridLoss));
         assert_eq!(seen[4].hertz, 0.0);
         assert!(seen[5].hertz > 49.0);
-        assert_eq!(seen[63].tripped, Some(Trip::GridLoss));
+        assert_eq!(seen[63].tripped, Some(TripCause::GridLoss));
         assert_eq!(seen[64].tripped, None);
         let later = seen[64 + 60].allowed;
         assert!((later - 0.10).abs() < 0.005, "{later}");

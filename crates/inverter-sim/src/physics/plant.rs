@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::config::{Config, PvString};
 use crate::physics::clouds::Clouds;
 use crate::physics::diode::{CS1K_300MS, Curve, Point};
-use crate::physics::energy::{Energy, OwnClock};
-use crate::physics::grid::{Grid, GridReading, Trip};
+use crate::physics::energy::{Energy, InverterClock};
+use crate::physics::grid::{Grid, GridReading, TripCause};
 use crate::physics::limit::{ExportLimit, LimitOrder};
 use crate::physics::random::Random;
 use crate::physics::sky::{Daylight, clear_sky};
@@ -114,7 +114,7 @@ pub struct Reading {
     /// Grid frequency in Hz.
     pub hz: f64,
     /// Why it disconnected from the grid, if it did.
-    pub tripped: Option<Trip>,
+    pub tripped: Option<TripCause>,
     /// Fraction of rated power that derating allows.
     pub derated_to: f64,
     /// Current export limit, per cent.
@@ -157,7 +157,7 @@ pub struct Plant {
     grid: Grid,
     limit: ExportLimit,
     energy: Energy,
-    clock: OwnClock,
+    clock: InverterClock,
     noise: Random,
     air_wobble: f64,
     strings: Vec<Tracker>,
@@ -207,7 +207,7 @@ impl Plant {
         // The first step ends at the start.
         let at = UnixMs(start.0.div_euclid(STEP_MS) * STEP_MS - STEP_MS);
         let seed = config.seed;
-        let clock = OwnClock::new(at, config.site.utc_offset_s, config.clock_drift_ppm);
+        let clock = InverterClock::new(at, config.site.utc_offset_s, config.clock_drift_ppm);
         let air_c = air_temperature(&config, at);
         let strings =
             config.strings.iter().map(|string| Tracker::new(string.clone(), air_c)).collect();

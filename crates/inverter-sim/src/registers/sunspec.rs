@@ -5,8 +5,8 @@
 
 use ecowatt_modbus::ExceptionCode;
 
-use super::Image;
-use super::models::{
+use super::RegisterRange;
+use super::sunspec_common::{
     BASE, NOT_I16, NOT_U16, Writer, alarms, between, common, factor, state, switch,
 };
 use crate::config::Config;
@@ -71,7 +71,7 @@ pub(crate) struct Change {
 
 impl Controls {
     /// The whole map.
-    pub(crate) fn image(&self, plant: &Plant) -> Image {
+    pub(crate) fn image(&self, plant: &Plant) -> RegisterRange {
         let (config, reading) = (plant.config(), plant.reading());
         let mut map = Writer::new();
         map.model(1, |m| common(m, config));
@@ -242,7 +242,7 @@ fn strings(m: &mut Writer, reading: &Reading) {
 mod tests {
     use ecowatt_model::UnixMs;
 
-    use super::super::models::fixture::*;
+    use super::super::sunspec_common::fixture::*;
     use super::*;
     use crate::physics::plant::OperatingState;
 

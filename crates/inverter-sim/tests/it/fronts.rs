@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use ecowatt_inverter_sim::{Config, Map, SerialConfig, ServeConfig, Simulation};
+use ecowatt_inverter_sim::{Config, RegisterMap, SerialConfig, ServeConfig, Simulation};
 use tokio::net::TcpStream;
 use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::{Context, Reader as _, Writer as _, rtu, tcp};
@@ -67,7 +67,7 @@ async fn sixteen_clients_are_answered_concurrently() {
 
 #[tokio::test]
 async fn the_sunspec_chain_is_walked_and_the_limit_set_by_tokio_modbus() {
-    let config = Config { map: Map::SunSpec, ..calm() };
+    let config = Config { map: RegisterMap::SunSpec, ..calm() };
     let running = start(Simulation::healthy(config), &everywhere(), 60.0).await;
     within(async {
         let address = running.addresses().tcp.unwrap();

@@ -86,7 +86,7 @@ async fn excess_clients_are_refused_until_others_leave() {
     let running = healthy().await;
     let address = running.addresses().tcp.unwrap();
     let mut guests = Vec::new();
-    for _ in 0..ecowatt_inverter_sim::front::CLIENTS_MAX {
+    for _ in 0..ecowatt_inverter_sim::listeners::CLIENTS_MAX {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&tcp(1, 0x11, &READ_TEN)).await.unwrap();
         let mut answer = [0; 29];

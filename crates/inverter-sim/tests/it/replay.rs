@@ -1,6 +1,6 @@
 //! Recorded registers are returned exactly, at their times.
 
-use ecowatt_inverter_sim::series::{Alignment, Series};
+use ecowatt_inverter_sim::series::{Series, SeriesAlignment};
 use ecowatt_inverter_sim::{Config, Inverter, RegisterSource, Simulation, Table};
 use ecowatt_model::UnixMs;
 use tokio::net::TcpStream;
@@ -62,7 +62,7 @@ fn a_recorded_day_is_read_back_exactly() {
 #[tokio::test]
 async fn a_shifted_recording_is_served_from_its_first_row_on() {
     let (text, rows) = recording(1_451_606_400);
-    let alignment = Alignment { starts_at: Some(NOON), is_looped: true };
+    let alignment = SeriesAlignment { starts_at: Some(NOON), is_looped: true };
     let series = Series::from_csv(text.as_bytes()).unwrap().aligned(alignment);
     let simulation =
         Simulation { source: RegisterSource::Recorded(series), ..Simulation::healthy(calm()) };

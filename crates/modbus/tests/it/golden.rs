@@ -1,7 +1,7 @@
 //! The examples of the MODBUS Application Protocol Specification V1.1b3, section 6, byte by byte.
 
 use ecowatt_modbus::{
-    Bits, EncodeError, Exception, ExceptionCode, Expected, Framing, Header, Reply, Request,
+    Bits, EncodeError, Exception, ExceptionCode, ExpectedReply, Framing, Header, Reply, Request,
     RequestError, Response, Words, encode_reply, encode_request,
 };
 
@@ -12,7 +12,7 @@ fn check(request: Request<'_>, request_pdu: &[u8], response: Response<'_>, respo
     assert_eq!(Request::parse(request_pdu), Ok(request));
     let len = response.encode(&mut out).unwrap();
     assert_eq!(&out[..len], response_pdu);
-    assert_eq!(Expected::of(&request).parse(response_pdu), Ok(Ok(response)));
+    assert_eq!(ExpectedReply::of(&request).parse(response_pdu), Ok(Ok(response)));
 }
 
 #[test]

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use super::frame::{Rest, Walk};
 use super::head::{Head, Name, Owner, Trace};
 use super::partition::{Extent, Part, Partition, Sector, State};
-use super::retire::Entry;
+use super::retired_sectors::Entry;
 use super::{Event, Flash, OpenError, SECTOR_BYTES, SECTORS_MAX, SECTORS_MIN, index};
-use crate::storage::{Area, Fault, Thing};
+use crate::storage::{Area, Fault, SmallArea};
 
 /// Attempts to read a head.
 const READ_ATTEMPTS_MAX: usize = 3;
@@ -233,7 +233,7 @@ impl Heads {
         // A node without a ledger would begin at zero and use counters twice.
         let mut areas = self.claims.iter().filter(|(owner, _)| owner.name != Name::Retired);
         let is_ledger =
-            |(owner, _): &Claim| matches!(owner.name, Name::Area(Area::Copy(Thing::Ledger, _)));
+            |(owner, _): &Claim| matches!(owner.name, Name::Area(Area::Copy(SmallArea::Ledger, _)));
         let has_no_ledger = areas.clone().next().is_some() && !areas.any(is_ledger);
         if unreadable > UNREADABLE_MAX || unreadable > 0 && has_no_ledger {
             return Err(OpenError::Unreadable(unreadable));

@@ -37,7 +37,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
     /// One of the two copies of a thing that is replaced as a whole, 0 or 1.
-    Copy(Thing, u8),
+    Copy(SmallArea, u8),
     /// Samples of a source that are in no batch yet.
     Journal(JournalName),
     /// A part of the spool.
@@ -47,7 +47,7 @@ pub enum Area {
 
 /// A few bytes that are replaced as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Thing {
+pub enum SmallArea {
     Ledger,
     /// What the device core keeps while inverters sleep.
     Sleep,
@@ -75,7 +75,7 @@ pub struct JournalName {
 
 const _: () = assert!(COLUMNS_MAX <= 0xff);
 
-impl Thing {
+impl SmallArea {
     /// Returns the thing that stores a slot of the device core.
     #[must_use]
     pub fn of(slot: Slot) -> Self {
@@ -87,7 +87,7 @@ impl Thing {
     }
 }
 
-impl fmt::Display for Thing {
+impl fmt::Display for SmallArea {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ledger => f.write_str("ledger"),
@@ -130,12 +130,12 @@ fn parse(name: &str) -> Option<Area> {
     if let Some((thing, copy)) = name.split_once('.') {
         let copy = copy.parse().ok().filter(|copy| *copy < 2)?;
         let thing = match thing.split_once('-') {
-            None if thing == "ledger" => Thing::Ledger,
-            None if thing == "sleep" => Thing::Sleep,
-            None if thing == "desired" => Thing::Desired,
-            None if thing == "commands" => Thing::Commands,
-            Some(("models", source)) => Thing::Models(SourceNumber(source.parse().ok()?)),
-            Some(("rated", source)) => Thing::Rated(SourceNumber(source.parse().ok()?)),
+            None if thing == "ledger" => SmallArea::Ledger,
+            None if thing == "sleep" => SmallArea::Sleep,
+            None if thing == "desired" => SmallArea::Desired,
+            None if thing == "commands" => SmallArea::Commands,
+            Some(("models", source)) => SmallArea::Models(SourceNumber(source.parse().ok()?)),
+            Some(("rated", source)) => SmallArea::Rated(SourceNumber(source.parse().ok()?)),
             None | Some(_) => return None,
         };
         return Some(Area::Copy(thing, copy));
@@ -177,12 +177,12 @@ impl Area {
         kind[0] = match self {
             Self::Copy(thing, copy) => {
                 let (kind, source) = match thing {
-                    Thing::Ledger => (1, 0),
-                    Thing::Sleep => (2, 0),
-                    Thing::Models(source) => (3, source.0),
-                    Thing::Rated(source) => (4, source.0),
-                    Thing::Desired => (8, 0),
-                    Thing::Commands => (9, 0),
+                    SmallArea::Ledger => (1, 0),
+                    SmallArea::Sleep => (2, 0),
+                    SmallArea::Models(source) => (3, source.0),
+                    SmallArea::Rated(source) => (4, source.0),
+                    SmallArea::Desired => (8, 0),
+                    SmallArea::Commands => (9, 0),
                 };
                 rest[..2].copy_from_slice(&[source, copy]);
                 kind
@@ -211,10 +211,10 @@ impl Area {
         let [kind, a, b, c, d, e, f, g, h, i, j] = bytes;
         let source = SourceNumber(a);
         let area = match kind {
-            1 => Self::Copy(Thing::Ledger, b),
-            2 => Self::Copy(Thing::Sleep, b),
-            3 => Self::Copy(Thing::Models(source), b),
-            4 => Self::Copy(Thing::Rated(source), b),
+            1 => Self::Copy(SmallArea::Ledger, b),
+            2 => Self::Copy(SmallArea::Sleep, b),
+            3 => Self::Copy(SmallArea::Models(source), b),
+            4 => Self::Copy(SmallArea::Rated(source), b),
             5 => Self::Journal(JournalName {
                 epoch: BootEpoch(u32::from_le_bytes([a, b, c, d])),
                 source: SourceNumber(e),
@@ -223,8 +223,8 @@ impl Area {
             }),
             6 => Self::Segment(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
             7 => Self::Layout(StreamNumber(u16::from_le_bytes([a, b]))),
-            8 => Self::Copy(Thing::Desired, b),
-            9 => Self::Copy(Thing::Commands, b),
+            8 => Self::Copy(SmallArea::Desired, b),
+            9 => Self::Copy(SmallArea::Commands, b),
             _ => return None,
         };
         let is_possible = match area {
@@ -336,15 +336,15 @@ mod tests {
             turn: 0x0102_0304,
         };
         let golden: [(Area, &str, [u8; AREA_BYTES]); 8] = [
-            (Area::Copy(Thing::Ledger, 1), "ledger.1", [1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
-            (Area::Copy(Thing::Sleep, 0), "sleep.0", [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Area::Copy(SmallArea::Ledger, 1), "ledger.1", [1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Area::Copy(SmallArea::Sleep, 0), "sleep.0", [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             (
-                Area::Copy(Thing::Models(SourceNumber(5)), 1),
+                Area::Copy(SmallArea::Models(SourceNumber(5)), 1),
                 "models-5.1",
                 [3, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0],
             ),
             (
-                Area::Copy(Thing::Rated(SourceNumber(5)), 0),
+                Area::Copy(SmallArea::Rated(SourceNumber(5)), 0),
                 "rated-5.0",
                 [4, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             ),
@@ -355,7 +355,7 @@ mod tests {
             ),
             (Area::Segment(258), "spool-000000000258", [6, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
             (Area::Layout(StreamNumber(9)), "layout-9", [7, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-            (Area::Copy(Thing::Desired, 1), "desired.1", [8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (Area::Copy(SmallArea::Desired, 1), "desired.1", [8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ];
         for (area, text, bytes) in golden {
             assert_eq!((area.to_string().as_str(), area.to_bytes()), (text, bytes));

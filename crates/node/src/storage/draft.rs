@@ -25,9 +25,9 @@ use ecowatt_model::{
 };
 
 use super::areas::{Area, Areas, Fault, JournalName};
+use super::bad_reads::{answers_elsewhere, read_around};
 use super::checksum::crc32;
-use super::media::{answers_elsewhere, read_around};
-use super::spool::{Witness, Written};
+use super::spool::{SpoolWitness, Written};
 use super::{grown, held};
 
 /// Maximum length of one journal in bytes. It holds several times the core's buffer of one source,
@@ -62,10 +62,10 @@ const KIND_SAMPLE: u8 = 2;
 
 /// What an earlier epoch left in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
+pub struct LeftJournal {
     pub name: JournalName,
     /// The readable samples, in order.
-    pub samples: Vec<Drafted>,
+    pub samples: Vec<DraftedSample>,
     /// Unreadable samples after them, or all of them if none is readable.
     pub lost: u32,
     pub is_damaged: bool,
@@ -73,7 +73,7 @@ pub struct Left {
 
 /// One sample as recovery reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drafted {
+pub struct DraftedSample {
     pub stream: StreamNumber,
     /// Position among the samples of its source in its epoch, from 1.
     pub ordinal: u32,
@@ -120,7 +120,7 @@ struct Journal {
     /// turn.
     has_failed: bool,
     /// The newest batch with samples of this turn, if the journal could not be moved to the next.
-    unforgotten: Option<Witness>,
+    unforgotten: Option<SpoolWitness>,
 }
 
 impl Journal {
@@ -133,7 +133,7 @@ impl Journal {
     }
 }
 
-impl Drafted {
+impl DraftedSample {
     fn of(&self, source: SourceNumber) -> Sample<'_> {
         let Self { stream, ordinal, base, t_ms, words, marks } = self;
         let (stream, ordinal, base, t_ms) = (*stream, *ordinal, *base, *t_ms);
@@ -222,14 +222,14 @@ impl<D: Areas> Draft<D> {
     ///
     /// # Errors
     /// If none of them can be read.
-    pub fn read(&self, source: SourceNumber) -> Result<Vec<Drafted>, DraftError> {
+    pub fn read(&self, source: SourceNumber) -> Result<Vec<DraftedSample>, DraftError> {
         match self.journals.iter().find(|journal| journal.name.source == source) {
             Some(journal) => self.read_journal(journal),
             None => Ok(Vec::new()),
         }
     }
 
-    fn read_journal(&self, journal: &Journal) -> Result<Vec<Drafted>, DraftError> {
+    fn read_journal(&self, journal: &Journal) -> Result<Vec<DraftedSample>, DraftError> {
         let len = usize::try_from(journal.len).unwrap_or(usize::MAX);
         let reading = read_around(&self.disk, journal.area(), 0, len);
         let reading = reading.map_err(|error| DraftError::Disk("read", error))?;
@@ -239,7 +239,7 @@ impl<D: Areas> Draft<D> {
     /// Forgets the samples of a source in the current epoch that are in batches, up to
     /// `witness.ordinal`, and records the batch that contains the last of them. On an error
     /// [`Draft::settle`] tries it again.
-    pub fn forget(&mut self, witness: Witness) -> Result<(), DraftError> {
+    pub fn forget(&mut self, witness: SpoolWitness) -> Result<(), DraftError> {
         let its = |journal: &Journal| journal.name.source == witness.source && journal.len > 0;
         let Some(place) = self.journals.iter().position(its) else { return Ok(()) };
         self.journals[place].unforgotten = Some(witness);
@@ -248,7 +248,7 @@ impl<D: Areas> Draft<D> {
             true => Vec::new(),
             false => self.read_journal(journal)?,
         };
-        let Witness { ordinal, id, samples, .. } = witness;
+        let SpoolWitness { ordinal, id, samples, .. } = witness;
         let emptied = Emptied { ordinal, written: Written { id, samples } };
         let next = JournalName { turn: journal.name.turn.wrapping_add(1), ..journal.name };
         let mut records = core::mem::take(&mut self.record);
@@ -327,14 +327,14 @@ impl<D: Areas> Draft<D> {
     }
 
     /// Returns what the journals of earlier epochs know about the spool, in no order.
-    pub fn witnesses(&self) -> Result<Vec<Witness>, DraftError> {
+    pub fn witnesses(&self) -> Result<Vec<SpoolWitness>, DraftError> {
         let mut witnesses = Vec::new();
         for name in self.earlier()? {
             if let Some(emptied) = self.mark(name)
                 && emptied.written.id.sequence > Sequence(0)
             {
                 let Emptied { ordinal, written: Written { id, samples } } = emptied;
-                witnesses.push(Witness { source: name.source, ordinal, id, samples });
+                witnesses.push(SpoolWitness { source: name.source, ordinal, id, samples });
             }
         }
         Ok(witnesses)
@@ -380,7 +380,7 @@ impl<D: Areas> Draft<D> {
     }
 
     /// The oldest journal of an earlier epoch, if there is one.
-    pub fn recover(&self) -> Result<Option<Left>, DraftError> {
+    pub fn recover(&self) -> Result<Option<LeftJournal>, DraftError> {
         let earlier = self.earlier()?;
         let Some((name, others)) = earlier.split_first() else { return Ok(None) };
         let (name, area) = (*name, Area::Journal(*name));
@@ -394,7 +394,7 @@ impl<D: Areas> Draft<D> {
             // The number of samples is unknown; report one, so that the server learns of the loss.
             Err(_) if answers_elsewhere(&self.disk, Some(area)) => {
                 let (samples, lost) = (Vec::new(), u32::from(!is_former));
-                return Ok(Some(Left { name, samples, lost, is_damaged: true }));
+                return Ok(Some(LeftJournal { name, samples, lost, is_damaged: true }));
             }
             Err(error) => return Err(failed(error)),
         };
@@ -410,12 +410,12 @@ impl<D: Areas> Draft<D> {
         let lost = if is_whole { parsed.lost } else { parsed.lost.max(parsed.unfinished) };
         let is_damaged = !is_whole || lost > 0 || parsed.is_damaged;
         let lost = if is_former { 0 } else { lost };
-        Ok(Some(Left { name, samples: parsed.samples, lost, is_damaged }))
+        Ok(Some(LeftJournal { name, samples: parsed.samples, lost, is_damaged }))
     }
 
     /// Erases a journal that [`Draft::recover`] returned, once its samples are in the spool; a
     /// damaged one is set aside.
-    pub fn remove(&mut self, left: &Left) -> Result<(), DraftError> {
+    pub fn remove(&mut self, left: &LeftJournal) -> Result<(), DraftError> {
         let removed = self.erase(left.name, left.is_damaged);
         removed.map_err(|error| DraftError::Disk("removed", error))
     }
@@ -513,7 +513,7 @@ fn finish(name: JournalName, at: usize, out: &mut Vec<u8>) {
 /// The readable part of a journal.
 #[derive(Debug, Default)]
 struct Parsed {
-    samples: Vec<Drafted>,
+    samples: Vec<DraftedSample>,
     /// Damaged samples after the last readable one, up to the last one that was written completely.
     lost: u32,
     /// Records after the last readable one, complete or not.
@@ -572,7 +572,7 @@ fn parse_mark(bytes: &[u8], name: JournalName) -> Option<Emptied> {
     Some(Emptied { ordinal, written: Written { id: BatchId { epoch, sequence }, samples } })
 }
 
-fn parse_sample(record: &[u8], name: JournalName) -> Option<Drafted> {
+fn parse_sample(record: &[u8], name: JournalName) -> Option<DraftedSample> {
     let body = body(record, name, KIND_SAMPLE)?;
     let (ordinal, body) = body.split_first_chunk::<4>()?;
     let (stream, body) = body.split_first_chunk::<2>()?;
@@ -580,7 +580,7 @@ fn parse_sample(record: &[u8], name: JournalName) -> Option<Drafted> {
     let (t_ms, body) = body.split_first_chunk::<8>()?;
     let columns = body.len() / 3;
     let (words, marks) = body.split_at(columns * 2);
-    Some(Drafted {
+    Some(DraftedSample {
         stream: StreamNumber(u16::from_le_bytes(*stream)),
         ordinal: u32::from_le_bytes(*ordinal),
         t_ms: i64::from_le_bytes(*t_ms),

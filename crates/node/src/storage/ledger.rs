@@ -1,6 +1,6 @@
 //! The small durable state: identity, boot epoch, reserved counters, streams.
 //!
-//! It is one [`Pair`] of bytes with a version ([`bytes`]). A copy that cannot be read or is missing
+//! It is one [`TwoCopies`] of bytes with a version ([`bytes`]). A copy that cannot be read or is missing
 //! may be the newer one, damaged later. The other copy is then used, and the numbers that one write
 //! may have given out are skipped. If copies exist and neither can be read, the ledger refuses to
 //! open: starting from zero could use a counter or a batch number twice.
@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use ecowatt_device::limits::COUNTERS_PER_RESERVATION;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, StreamNumber};
 
-use super::areas::{Area, Areas, Fault, Thing};
-use super::pair::Pair;
-use super::{Starts, grown, held};
+use super::areas::{Area, Areas, Fault, SmallArea};
+use super::two_copies::TwoCopies;
+use super::{EpochStarts, grown, held};
 
 /// Room for every stream with its fingerprint, and for an identity many times over.
 const SIZE_MAX: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub struct Record {
     /// The number of the next stream.
     pub next_stream: u16,
     /// Starts of the boot epochs that may have waiting samples.
-    pub starts: Starts,
+    pub starts: EpochStarts,
     pub identity: Option<Identity>,
     pub enrolment: Option<PendingEnrolment>,
     pub streams: Vec<Stream>,
@@ -134,7 +134,7 @@ pub enum LedgerError {
 /// The ledger on its disk.
 #[derive(Debug)]
 pub struct Ledger<D> {
-    pair: Pair<D>,
+    pair: TwoCopies<D>,
     record: Record,
     /// Number of the last start before the ledger was opened.
     opened_after: u32,
@@ -145,7 +145,7 @@ pub struct Ledger<D> {
 impl<D: Areas> Ledger<D> {
     /// Reads the newer complete copy; returns an empty record if there has never been one.
     pub fn open(disk: D) -> Result<Self, LedgerError> {
-        let (pair, opened) = Pair::open(disk, Thing::Ledger, SIZE_MAX, Record::decode);
+        let (pair, opened) = TwoCopies::open(disk, SmallArea::Ledger, SIZE_MAX, Record::decode);
         let is_damaged = opened.value.is_some() && opened.damaged > 0;
         let record = match (opened.value, opened.failure) {
             (Some(mut record), _) => {
@@ -187,7 +187,7 @@ impl<D: Areas> Ledger<D> {
     /// Upper limit of [`Ledger::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
         grown::<Stream>(STREAMS_IN_USE_MAX)
-            + Starts::memory_bytes_max()
+            + EpochStarts::memory_bytes_max()
             + 4 * grown::<u8>(TEXT_BYTES_MAX)
     }
 

@@ -4,17 +4,17 @@ use alloc::vec::Vec;
 
 use ecowatt_device::Slot;
 
-use super::areas::{Areas, Fault, Thing};
-use super::pair::Pair;
+use super::areas::{Areas, Fault, SmallArea};
+use super::two_copies::TwoCopies;
 
 /// All slots.
 #[derive(Debug)]
-pub(super) struct Slots<D>(Vec<Held<D>>);
+pub(super) struct Slots<D>(Vec<KeptSlot<D>>);
 
 #[derive(Debug)]
-struct Held<D> {
+struct KeptSlot<D> {
     slot: Slot,
-    pair: Pair<D>,
+    pair: TwoCopies<D>,
     bytes: Option<Vec<u8>>,
     is_damaged: bool,
 }
@@ -24,8 +24,9 @@ impl<D: Areas + Clone> Slots<D> {
     pub(super) fn open(disk: &D) -> Self {
         let open = |slot: Slot| {
             let whole = |bytes: &[u8]| Some(bytes.to_vec());
-            let (pair, opened) = Pair::open(disk.clone(), Thing::of(slot), Slot::LEN_MAX, whole);
-            Held { slot, pair, bytes: opened.value, is_damaged: opened.damaged > 0 }
+            let (pair, opened) =
+                TwoCopies::open(disk.clone(), SmallArea::of(slot), Slot::LEN_MAX, whole);
+            KeptSlot { slot, pair, bytes: opened.value, is_damaged: opened.damaged > 0 }
         };
         Self(Slot::ALL.into_iter().map(open).collect())
     }
@@ -56,6 +57,6 @@ impl<D: Areas + Clone> Slots<D> {
 
     /// Upper limit of [`Slots::memory_bytes`].
     pub(super) const fn memory_bytes_max() -> usize {
-        super::grown::<Held<D>>(Slot::ALL.len()) + Slot::ALL.len() * Slot::LEN_MAX
+        super::grown::<KeptSlot<D>>(Slot::ALL.len()) + Slot::ALL.len() * Slot::LEN_MAX
     }
 }

@@ -9,24 +9,24 @@
 //! too.
 //!
 //! Only what is unreadable is lost: the records around it show which batches it held and how many
-//! samples ([`survey`]), so it becomes a gap like any other. A damaged segment is not appended to,
+//! samples ([`damage_extent`]), so it becomes a gap like any other. A damaged segment is not appended to,
 //! and is set aside once none of its batches waits.
 
 mod choose;
+mod damage_extent;
 mod freed;
 mod gaps;
 mod record;
 mod recover;
 mod segment;
-mod series;
-mod survey;
+mod sequence;
 mod write;
 
 use alloc::vec::Vec;
 
 use ecowatt_model::{BatchId, BootEpoch, SOURCES_MAX, Sequence, SourceNumber, StreamNumber};
 
-use self::freed::Freed;
+use self::freed::FreedRanges;
 use self::gaps::Gaps;
 use self::record::{Covered, Head};
 use self::segment::{Mark, Segment};
@@ -98,13 +98,13 @@ impl Written {
 
 /// The order in which batches are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
+pub enum SendOrder {
     /// The newest batch, so that the server has the current values, then the backlog from its
     /// oldest end.
     #[default]
-    OldestFirst,
+    BacklogOldestFirst,
     /// From the newest batch backwards.
-    NewestFirst,
+    BacklogNewestFirst,
 }
 
 /// Contents and losses of the spool.
@@ -134,7 +134,7 @@ pub enum SpoolError {
 
 /// What a journal of samples shows about the spool: up to which sample and batch it was emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Witness {
+pub struct SpoolWitness {
     pub source: SourceNumber,
     pub ordinal: u32,
     pub id: BatchId,
@@ -153,7 +153,7 @@ pub struct Spool<D> {
     /// Whether the disk has been read. False after a failed attempt; each use of the spool retries
     /// it.
     is_open: bool,
-    freed: Freed,
+    freed: FreedRanges,
     /// Head of the next segment, without its gaps.
     head: Head,
     gaps: Gaps,
@@ -177,7 +177,7 @@ impl<D: Areas> Spool<D> {
             segment_bytes,
             segments: Vec::new(),
             is_open: false,
-            freed: Freed::default(),
+            freed: FreedRanges::default(),
             head: Head::default(),
             gaps: Gaps::default(),
             unnoted: Vec::new(),
@@ -195,7 +195,7 @@ impl<D: Areas> Spool<D> {
             return Ok(());
         }
         self.segments.clear();
-        self.freed = Freed::default();
+        self.freed = FreedRanges::default();
         self.head = Head::default();
         self.gaps = Gaps::default();
         self.unnoted.clear();
@@ -228,7 +228,7 @@ impl<D: Areas> Spool<D> {
     /// The id of the next batch of samples that an earlier epoch took, made by the start of epoch
     /// `by`.
     pub fn next_recovered(&self, epoch: BootEpoch, by: BootEpoch) -> BatchId {
-        let begin = BatchId { epoch, sequence: series::first_recovered(by) };
+        let begin = BatchId { epoch, sequence: sequence::first_recovered(by) };
         match self.head.last {
             Some(last) if last.epoch == epoch && last >= begin => {
                 BatchId { epoch, sequence: Sequence(last.sequence.0.saturating_add(1)) }
@@ -295,7 +295,7 @@ impl<D: Areas> Spool<D> {
         #[expect(clippy::cast_possible_truncation, reason = "the quotient is at most 2^45")]
         let segments = (limit_bytes / (segment_bytes / 2)) as usize + 2 + SEALED_MAX;
         grown::<Segment>(segments)
-            + Freed::memory_bytes_max()
+            + FreedRanges::memory_bytes_max()
             + Gaps::memory_bytes_max()
             + grown::<Covered>(SOURCES_MAX)
             + grown::<Dropped>(RUNS_PER_SEGMENT_MAX)

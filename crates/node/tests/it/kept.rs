@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ecowatt_codec::{Decoder, State, TimeBase};
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, Sealed, seal_reply};
+use ecowatt_codec::{CodecMemory, Decoder, TimeBase};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, UnverifiedUplink, seal_reply};
 use ecowatt_model::{
     BatchId, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark, SourceNumber,
     UnixMs,
 };
 use ecowatt_wire::{
-    AckRange, Command, CommandFailure, CommandState, ConfigState, Desired, EpochStart, List, Order,
-    RefusedSetting, Reply, ReplyWriter, SettingValue, SourceState, Uplink,
+    AckRange, Command, CommandAction, CommandFailure, CommandState, ConfigState, Desired,
+    EpochStart, RefusedSetting, Reply, ReplyWriter, SectionList, SettingValue, SourceState, Uplink,
 };
 
-pub(crate) const KID: Kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+pub(crate) const KID: KeyId = KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) };
 
 /// One row as the server stores it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ impl Kept {
     }
 
     /// Wants a command executed from here on; returns its number.
-    pub(crate) fn order(&mut self, source: Option<u8>, order: Order<'static>) -> CommandId {
+    pub(crate) fn order(&mut self, source: Option<u8>, order: CommandAction<'static>) -> CommandId {
         let id = CommandId(1 + u32::try_from(self.commands.len()).unwrap());
         let source = source.map(SourceNumber);
         // A busy machine may take long, and the clock of an agent under test is fast.
@@ -123,7 +123,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     {
         return Some(reply.clone());
     }
-    let sealed = Sealed::parse(body).ok()?;
+    let sealed = UnverifiedUplink::parse(body).ok()?;
     let keys = LinkKeys::derive(kept.key.as_ref()?, KID);
     let mut plain = vec![0; body.len()];
     let uplink = Uplink::parse(sealed.open(&keys, &mut plain).ok()?).unwrap();
@@ -210,7 +210,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
     writer.wanted(&mut wanted.into_iter()).unwrap();
     if let Some((generation, values)) = kept.desired.as_ref().filter(|_| kept.is_waiting()) {
         let generation = ConfigGeneration(*generation);
-        writer.desired(&Desired { generation, values: List::Given(values) }).unwrap();
+        writer.desired(&Desired { generation, values: SectionList::Given(values) }).unwrap();
     }
     let is_sent = |c: &&Command<'_>| !kept.results.iter().any(|result| result.id == c.id);
     writer.commands(&mut kept.commands.iter().filter(is_sent).copied()).unwrap();
@@ -223,7 +223,7 @@ pub(crate) fn take(kept: &mut Kept, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn rows(epoch: u32, bytes: &[u8]) -> Vec<Row> {
-    let mut state: Box<State> = Box::new(State::new());
+    let mut state: Box<CodecMemory> = Box::new(CodecMemory::new());
     let mut decoder = Decoder::new(bytes, &mut state).unwrap();
     let columns = decoder.columns();
     let is_unix = decoder.base() == TimeBase::Unix;

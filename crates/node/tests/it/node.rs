@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{
-    Ending, LinkFailure, Permissions, ReadOutcome, ReadResult, ReplyError, limits,
+    CompletedRead, Ending, LinkFailure, Permissions, ReadResult, ReplyError, limits,
 };
 use ecowatt_envelope::DeviceKey;
 use ecowatt_model::setting::{SAMPLING_INTERVAL, UPLOAD_INTERVAL};
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Order, Record, Recovered};
-use ecowatt_node::{Done, Message, Next, Node, NodeConfig, SourceSetup};
+use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Record, Recovered, SendOrder};
+use ecowatt_node::{Message, Node, NodeAction, NodeConfig, SourceSetup, WorkOutcome};
 use ecowatt_profile::{TransportKind, catalogue};
 use ecowatt_wire::{
-    BootReason, Certainty, CommandState, ConfigState, LAYOUT_MAX, Order as WireOrder, SourceState,
+    BootReason, Certainty, CommandAction, CommandState, ConfigState, LAYOUT_MAX, SourceState,
 };
 
 use crate::disk::{Platter, TestDisk, Unsynced};
@@ -134,7 +134,7 @@ impl Rig {
             spool_bytes: self.spool_bytes,
             message_bytes: 8 * 1024,
             upload_interval: Duration::from_secs(900),
-            order: Order::OldestFirst,
+            order: SendOrder::BacklogOldestFirst,
             start_tolerance: limits::START_TOLERANCE,
             log_level: None,
             permissions: Permissions::default(),
@@ -189,7 +189,7 @@ impl Rig {
         self.node().handle_clock(now, system);
         while let Some(next) = self.node().poll(now) {
             match next {
-                Next::Read { source, read, timeout: _ } => {
+                NodeAction::Read { source, read, timeout: _ } => {
                     self.reads = self.reads.wrapping_add(1);
                     // Without a pattern, so that they do not compress.
                     let word = |at: u16| (at + 1).wrapping_mul(self.reads).wrapping_mul(40_503);
@@ -201,14 +201,14 @@ impl Rig {
                         Answers::Silent => ReadResult::Timeout,
                         Answers::Well | Answers::Dark => ReadResult::Words(&words),
                     };
-                    let outcome = ReadOutcome { began: now, latency: LATENCY, result };
+                    let outcome = CompletedRead { began: now, latency: LATENCY, result };
                     self.node().handle_read(now, source, &outcome);
                 }
-                Next::Work(work) => {
+                NodeAction::Work(work) => {
                     let done = self.node().carry_out(work, || now);
                     self.take(done);
                 }
-                Next::End(ending) => {
+                NodeAction::End(ending) => {
                     assert_eq!(ending, Ending::Restart);
                     self.ends.push(self.disk.op_count());
                     self.start();
@@ -222,10 +222,10 @@ impl Rig {
         }
     }
 
-    fn take(&mut self, done: Done) {
+    fn take(&mut self, done: WorkOutcome) {
         self.storage_failures += usize::from(matches!(done.storage(), Some(Err(_))));
         match done {
-            Done::Drafted { source, result } => {
+            WorkOutcome::Drafted { source, result } => {
                 let node = self.node.as_ref().unwrap();
                 let sample = node.newest(source).unwrap();
                 let row = Row {
@@ -241,10 +241,10 @@ impl Rig {
                 }
                 self.taken.push(row);
             }
-            Done::Persisted { result, .. } => self.persisted += usize::from(result.is_ok()),
-            Done::Reserved { .. } | Done::Kept { .. } => {}
-            Done::Composed { message, .. } => self.send(message),
-            Done::NotCut(_) | Done::NotComposed { .. } => panic!("{done:?}"),
+            WorkOutcome::Persisted { result, .. } => self.persisted += usize::from(result.is_ok()),
+            WorkOutcome::Reserved { .. } | WorkOutcome::Kept { .. } => {}
+            WorkOutcome::Composed { message, .. } => self.send(message),
+            WorkOutcome::NotCut(_) | WorkOutcome::NotComposed { .. } => panic!("{done:?}"),
         }
     }
 
@@ -442,8 +442,8 @@ fn settings_wait_for_a_full_disk() {
 fn a_power_cut_at_any_write_executes_no_command_twice() {
     let order = |rig: &mut Rig| {
         rig.kept.time = Some(rig.truth());
-        let restart = rig.kept.order(None, WireOrder::Restart);
-        (restart, rig.kept.order(None, WireOrder::Upload))
+        let restart = rig.kept.order(None, CommandAction::Restart);
+        (restart, rig.kept.order(None, CommandAction::Upload))
     };
     let mut whole = Rig::new(1024 * 1024);
     whole.run(20);

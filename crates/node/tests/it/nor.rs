@@ -10,7 +10,7 @@ mod wear;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use ecowatt_model::{BootEpoch, SourceNumber};
 use ecowatt_node::nor::Nor;
-use ecowatt_node::storage::{AREA_BYTES, Area, Areas, Fault, JournalName, Thing};
+use ecowatt_node::storage::{AREA_BYTES, Area, Areas, Fault, JournalName, SmallArea};
 
 use chip::{Chip, SECTOR};
 
@@ -116,8 +116,8 @@ fn a_cut_anywhere_leaves_what_was_appended_and_no_part_of_what_was_erased() {
                 assert!(is_part, "turn {turn}, operation {done}, cut {at}");
             }
             // The partition is still usable.
-            nor.append(Area::Copy(Thing::Ledger, 0), &[0xff; 100]).unwrap();
-            assert_eq!(nor.read(Area::Copy(Thing::Ledger, 0), 200), Ok(Some(vec![0xff; 100])));
+            nor.append(Area::Copy(SmallArea::Ledger, 0), &[0xff; 100]).unwrap();
+            assert_eq!(nor.read(Area::Copy(SmallArea::Ledger, 0), 200), Ok(Some(vec![0xff; 100])));
         }
         op.apply(&mut image);
     }

@@ -1,14 +1,14 @@
 //! Two copies of a few bytes; a torn write leaves one of them.
 
 use ecowatt_model::SourceNumber;
-use ecowatt_node::storage::{Opened, Pair, Thing};
+use ecowatt_node::storage::{PairState, SmallArea, TwoCopies};
 
 use crate::disk::{Op, TestDisk};
 
-const THING: Thing = Thing::Rated(SourceNumber(3));
+const THING: SmallArea = SmallArea::Rated(SourceNumber(3));
 
-fn open(disk: &TestDisk, thing: Thing) -> (Pair<TestDisk>, Opened<String>) {
-    Pair::open(disk.clone(), thing, 64, |bytes| String::from_utf8(bytes.to_vec()).ok())
+fn open(disk: &TestDisk, thing: SmallArea) -> (TwoCopies<TestDisk>, PairState<String>) {
+    TwoCopies::open(disk.clone(), thing, 64, |bytes| String::from_utf8(bytes.to_vec()).ok())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_newer_copy_counts_and_a_torn_one_leaves_the_older() {
         let bytes = disk.contents(&format!("rated-3.{copy}")).unwrap();
         disk.put(&format!("rated-4.{copy}"), &bytes);
     }
-    let (_, other) = open(&disk, Thing::Rated(SourceNumber(4)));
+    let (_, other) = open(&disk, SmallArea::Rated(SourceNumber(4)));
     assert_eq!((other.value, other.damaged), (None, 2));
 }
 

@@ -3,7 +3,7 @@
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{Sample, batch_bytes_max};
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, SourceNumber, StreamNumber};
-use ecowatt_node::storage::{Batch, Ledger, Order, Storage, spool_bytes_min};
+use ecowatt_node::storage::{Batch, Ledger, SendOrder, Storage, spool_bytes_min};
 
 use crate::disk::{Op, TestDisk, Unsynced};
 
@@ -31,7 +31,7 @@ fn sized(id: BatchId, stream: StreamNumber, bytes: usize) -> Batch {
 }
 
 /// Takes all batches, message by message, and acknowledges each.
-fn delivered(storage: &mut Storage<TestDisk>, order: Order, bytes_max: usize) -> Vec<BatchId> {
+fn delivered(storage: &mut Storage<TestDisk>, order: SendOrder, bytes_max: usize) -> Vec<BatchId> {
     let mut all = Vec::new();
     loop {
         let offer = storage.offer(order, bytes_max, &[]).unwrap();
@@ -47,7 +47,7 @@ fn delivered(storage: &mut Storage<TestDisk>, order: Order, bytes_max: usize) ->
 #[test]
 fn batches_that_no_message_has_room_for_hold_up_none_and_are_told() {
     let most = batch_bytes_max(MESSAGE_BYTES);
-    for order in [Order::OldestFirst, Order::NewestFirst] {
+    for order in [SendOrder::BacklogOldestFirst, SendOrder::BacklogNewestFirst] {
         for large in [&[1][..], &[3], &[7], &[1, 2, 7], &[1, 2, 3, 4, 5, 6, 7]] {
             let disk = TestDisk::default();
             let mut storage = start(&disk, 1 << 20);
@@ -92,7 +92,7 @@ fn the_least_limit_has_room_for_the_largest_batch() {
     storage.persist(&sized(id(1, 13), StreamNumber(1), largest)).unwrap();
     let report = storage.report();
     assert!(report.batches >= 2 && report.batches + report.dropped_batches == 13, "{report:?}");
-    assert_eq!(delivered(&mut storage, Order::NewestFirst, largest)[0], id(1, 13));
+    assert_eq!(delivered(&mut storage, SendOrder::BacklogNewestFirst, largest)[0], id(1, 13));
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
         let offer = storage.offer_no_batches(&[*stream]).unwrap();
         assert_eq!(offer.layouts, [(*stream, source, layout(number))]);
     }
-    let sent = delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES);
+    let sent = delivered(&mut storage, SendOrder::BacklogOldestFirst, MESSAGE_BYTES);
     assert_eq!(sent.len(), 40);
-    assert_eq!(storage.offer(Order::OldestFirst, 1, &[]).unwrap().dropped, []);
+    assert_eq!(storage.offer(SendOrder::BacklogOldestFirst, 1, &[]).unwrap().dropped, []);
     // Then the layouts are erased, except those that the ledger remembers; one that returns later
     // gets another number.
     drop(storage);
@@ -172,7 +172,10 @@ fn a_journal_that_comes_back_has_no_sample_that_was_sent() {
             sample(&mut storage, 2);
             storage.persist(&sized(id(1, 1), StreamNumber(1), 10)).unwrap();
             if is_sent {
-                assert_eq!(delivered(&mut storage, Order::OldestFirst, MESSAGE_BYTES), [id(1, 1)]);
+                assert_eq!(
+                    delivered(&mut storage, SendOrder::BacklogOldestFirst, MESSAGE_BYTES),
+                    [id(1, 1)]
+                );
             }
             drop(storage);
 
@@ -194,7 +197,7 @@ fn a_journal_that_comes_back_has_no_sample_that_was_sent() {
 #[test]
 fn a_batch_is_not_sent_while_a_journal_has_its_samples() {
     let sent = |storage: &mut Storage<TestDisk>| {
-        let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+        let offer = storage.offer(SendOrder::BacklogOldestFirst, MESSAGE_BYTES, &[]).unwrap();
         offer.batches.iter().map(|batch| batch.id).collect::<Vec<_>>()
     };
     let disk = TestDisk::default();
@@ -235,7 +238,7 @@ fn a_recovered_batch_is_not_sent_while_its_journal_is_there() {
     disk.set_full(Some("spool"));
     let mut storage = start(&disk, 1 << 20);
     let offer = |storage: &mut Storage<TestDisk>| {
-        let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+        let offer = storage.offer(SendOrder::BacklogOldestFirst, MESSAGE_BYTES, &[]).unwrap();
         offer.batches.iter().map(|batch| batch.rows).collect::<Vec<_>>()
     };
     assert_eq!(offer(&mut storage), [2]);
@@ -260,7 +263,7 @@ fn a_recovered_batch_that_rots_before_the_next_one_is_a_gap() {
     let segment = names(&disk, "spool").pop().unwrap();
     disk.flip(&segment, disk.contents(&segment).unwrap().len() - 4, 1);
     let mut storage = start(&disk, 1 << 20);
-    let offer = storage.offer(Order::OldestFirst, MESSAGE_BYTES, &[]).unwrap();
+    let offer = storage.offer(SendOrder::BacklogOldestFirst, MESSAGE_BYTES, &[]).unwrap();
     let lost: u32 = offer.dropped.iter().map(|gap| gap.samples).sum();
     assert_eq!(lost, 3, "{:?}", offer.dropped);
 }

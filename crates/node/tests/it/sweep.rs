@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ecowatt_codec::{Batch as Table, Decoder, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch as Table, CodecMemory, Decoder, TimeBase, encode, encoded_len_max};
 use ecowatt_device::{Sample, Slot, limits};
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
 use ecowatt_node::storage::{
-    Areas, Batch, Dropped, Ledger, LedgerError, Order, Storage, StorageError,
+    Areas, Batch, Dropped, Ledger, LedgerError, SendOrder, Storage, StorageError,
 };
 
 use crate::disk::{Op, Platter, TestDisk, Unsynced};
@@ -70,7 +70,7 @@ fn key(t_ms: i64) -> Key {
     (u32::try_from(epoch).unwrap(), source, u32::try_from(rest / 5_000).unwrap())
 }
 
-fn batch(id: BatchId, keys: &[Key], state: &mut State<COLUMNS>) -> Batch {
+fn batch(id: BatchId, keys: &[Key], state: &mut CodecMemory<COLUMNS>) -> Batch {
     let times: Vec<i64> = keys.iter().map(|key| t_ms(*key)).collect();
     let words: Vec<u16> = keys.iter().flat_map(|key| words(*key)).collect();
     let table =
@@ -88,7 +88,7 @@ fn batch(id: BatchId, keys: &[Key], state: &mut State<COLUMNS>) -> Batch {
     }
 }
 
-fn keys(bytes: &[u8], state: &mut State<COLUMNS>) -> Vec<Key> {
+fn keys(bytes: &[u8], state: &mut CodecMemory<COLUMNS>) -> Vec<Key> {
     let mut decoder = Decoder::new(bytes, state).unwrap();
     let (mut row, mut marks) = ([0; COLUMNS], [Mark::Read; COLUMNS]);
     let mut keys = Vec::new();
@@ -112,7 +112,7 @@ fn waiting<D: Areas + Clone>(storage: &mut Storage<D>) -> Vec<Batch> {
     let mut batches: BTreeMap<BatchId, Batch> = BTreeMap::new();
     loop {
         // Messages hold 23 batches, so the batches of each offer are freed to see the next ones.
-        let offer = storage.offer(Order::OldestFirst, usize::MAX, &[]).unwrap();
+        let offer = storage.offer(SendOrder::BacklogOldestFirst, usize::MAX, &[]).unwrap();
         if offer.batches.is_empty() {
             return batches.into_values().collect();
         }
@@ -163,7 +163,7 @@ pub(crate) fn live_on<D: Areas + Clone, O>(
 ) -> History<O> {
     let Life { epochs, samples, rows, spool_bytes, freed_each, silent_after } = life;
     let mut promises = Vec::new();
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     for _ in 0..epochs {
         let (mut storage, epoch) = start(disk, spool_bytes);
         let mut promise = |promise| promises.push((op_count(disk), promise));
@@ -238,7 +238,7 @@ fn check_damaged(
     fault: &Fault,
     history: &History<Op>,
     records: &BTreeMap<BatchId, (String, std::ops::Range<usize>)>,
-    state: &mut State<COLUMNS>,
+    state: &mut CodecMemory<COLUMNS>,
 ) {
     let disk = TestDisk::holding(platter.clone());
     let (file, hit) = match fault.clone() {
@@ -271,7 +271,7 @@ fn check_damaged(
     let steps_back = usize::from(file.starts_with("sleep."));
     let newest = noted.iter().rev().take(1 + steps_back);
     assert!(newest.copied().any(|n| Some(n) == kept_number(&storage)), "{fault:?}");
-    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
     let mut found = BTreeSet::new();
     for batch in waiting(&mut storage) {
         let is_known = lost_batches.remove(&batch.id);
@@ -295,7 +295,7 @@ fn check_damaged(
     // The next start reports the same gaps.
     drop(storage);
     let (mut storage, _) = start(&disk, history.spool_bytes);
-    let again = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let again = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
     assert_eq!(again, gaps, "{fault:?}");
     let id = BatchId { epoch: BootEpoch(epoch + 1), sequence: Sequence(1) };
     let key = (epoch + 1, 0, 1);
@@ -324,7 +324,7 @@ fn left_by(history: &History<Op>) -> Platter {
 #[test]
 fn an_unreadable_sector_costs_what_lies_in_it_and_is_told() {
     let history = damaged_life();
-    let (records, platter, mut state) = (records(&history), left_by(&history), State::new());
+    let (records, platter, mut state) = (records(&history), left_by(&history), CodecMemory::new());
     let mut faults = 0;
     for (name, len) in platter.files() {
         for size in [512, 4096] {
@@ -348,7 +348,7 @@ fn an_unreadable_sector_costs_what_lies_in_it_and_is_told() {
 #[test]
 fn a_flipped_byte_costs_what_lies_in_it_and_is_told() {
     let history = damaged_life();
-    let (records, platter, mut state) = (records(&history), left_by(&history), State::new());
+    let (records, platter, mut state) = (records(&history), left_by(&history), CodecMemory::new());
     let mut faults = 0;
     for (name, len) in platter.files() {
         // All bytes of the first records; every eleventh byte of the rest.
@@ -371,7 +371,7 @@ fn a_flipped_byte_costs_what_lies_in_it_and_is_told() {
 #[test]
 fn a_file_that_cannot_be_read_or_written_stops_nothing() {
     let history = damaged_life();
-    let (platter, mut state) = (left_by(&history), State::new());
+    let (platter, mut state) = (left_by(&history), CodecMemory::new());
     let all = history.promises.iter().filter(|(_, p)| matches!(p, Promise::Drafted(_))).count();
     for (name, is_known) in
         platter.files().into_iter().flat_map(|(n, _)| [(n.clone(), true), (n, false)])
@@ -388,7 +388,7 @@ fn a_file_that_cannot_be_read_or_written_stops_nothing() {
         let id = BatchId { epoch: BootEpoch(epoch), sequence: Sequence(1) };
         storage.persist(&batch(id, &[key], &mut state)).unwrap();
         storage.ledger.reserve(Counter(1_000_000)).unwrap();
-        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
         let told: usize = gaps.iter().map(|gap| usize::try_from(gap.samples).unwrap()).sum();
         let waiting = waiting(&mut storage);
         let delivered: usize = waiting.iter().map(|batch| usize::from(batch.rows)).sum();
@@ -405,7 +405,7 @@ fn a_file_that_cannot_be_read_or_written_stops_nothing() {
 #[test]
 fn a_segment_that_fails_while_it_is_written_stops_nothing_and_brings_nothing_back() {
     for is_known in [true, false] {
-        let (disk, mut state) = (TestDisk::default(), State::new());
+        let (disk, mut state) = (TestDisk::default(), CodecMemory::new());
         let (mut storage, epoch) = start(&disk, 1 << 20);
         let id = |sequence| BatchId { epoch: BootEpoch(epoch), sequence: Sequence(sequence) };
         let key = |ordinal| (epoch, 0, ordinal);
@@ -439,7 +439,7 @@ fn a_segment_that_fails_while_it_is_written_stops_nothing_and_brings_nothing_bac
 #[test]
 fn a_segment_of_many_epochs_that_fails_is_told_once_and_is_over() {
     for is_known in [true, false] {
-        let (disk, mut state) = (TestDisk::default(), State::new());
+        let (disk, mut state) = (TestDisk::default(), CodecMemory::new());
         let mut taken = 0;
         for _ in 0..3 {
             let (mut storage, epoch) = start(&disk, 1 << 20);
@@ -459,7 +459,9 @@ fn a_segment_of_many_epochs_that_fails_is_told_once_and_is_over() {
         }
         let mut told = 0;
         for _ in 0..12 {
-            let Ok(offer) = storage.offer(Order::OldestFirst, 1 << 20, &[]) else { continue };
+            let Ok(offer) = storage.offer(SendOrder::BacklogOldestFirst, 1 << 20, &[]) else {
+                continue;
+            };
             assert_eq!(offer.batches, []);
             told += offer.dropped.iter().map(|gap| u64::from(gap.samples)).sum::<u64>();
             storage.drops_are_known(offer.dropped.len());
@@ -533,7 +535,7 @@ fn a_gap_that_a_full_disk_could_not_note_is_told_after_a_cut() {
         drop(storage);
         disk.set_room(None);
         let (mut storage, _) = start(&disk, 32 * 1024);
-        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
         let told: u64 = gaps.iter().map(|gap| u64::from(gap.samples)).sum();
         assert_eq!(told, dropped, "with {room} bytes of room: {gaps:?}");
     }
@@ -628,7 +630,7 @@ fn check(
     left: Platter,
     cut_at: usize,
     history: &History<Op>,
-    state: &mut State<COLUMNS>,
+    state: &mut CodecMemory<COLUMNS>,
 ) -> Vec<Op> {
     check_on(&TestDisk::holding(left), TestDisk::ops, cut_at, history, state)
 }
@@ -639,7 +641,7 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
     ops: impl FnOnce(&D) -> Vec<O>,
     cut_at: usize,
     history: &History<O>,
-    state: &mut State<COLUMNS>,
+    state: &mut CodecMemory<COLUMNS>,
 ) -> Vec<O> {
     let (mut storage, epoch) = start(disk, history.spool_bytes);
     let recovery = ops(disk);
@@ -682,7 +684,7 @@ pub(crate) fn check_on<D: Areas + Clone, O>(
         })
         .collect();
 
-    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
     let mut found = BTreeSet::new();
     for batch in waiting(&mut storage) {
         assert!(batch.id.epoch.0 < epoch, "{} is of the epoch that begins", batch.id);
@@ -733,7 +735,7 @@ pub(crate) struct Losses {
 pub(crate) fn losses_on<D: Areas + Clone, O>(
     disk: &D,
     history: &History<O>,
-    state: &mut State<COLUMNS>,
+    state: &mut CodecMemory<COLUMNS>,
 ) -> Losses {
     let (mut storage, epoch) = start(disk, history.spool_bytes);
     let (mut durable, mut noted) = (BTreeSet::new(), Vec::new());
@@ -750,7 +752,7 @@ pub(crate) fn losses_on<D: Areas + Clone, O>(
     // If a copy is damaged, the previous value counts.
     let kept = kept_number(&storage);
     assert!(noted.iter().rev().take(2).any(|number| Some(*number) == kept), "{kept:?}");
-    let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
     let mut found = BTreeSet::new();
     for batch in waiting(&mut storage) {
         for key in keys(&batch.bytes, state) {
@@ -772,7 +774,7 @@ fn sweep(
     is_cut_at: impl Fn(&Op, usize) -> bool,
     is_cut_again: impl Fn(usize) -> bool,
 ) -> (usize, usize) {
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let (mut cuts, mut second_cuts) = (0, 0);
     let mut platter = Platter::default();
     for (at, op) in history.ops.iter().enumerate() {
@@ -853,13 +855,13 @@ fn a_gap_is_told_after_the_segment_that_told_of_it_was_dropped_too() {
     for sequence in 1..=200 {
         storage.persist(&kilobyte(id(sequence))).unwrap();
     }
-    let told = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+    let told = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
     let report = storage.report();
     assert_eq!((told.len(), told[0].first), (1, id(1)));
     assert_eq!(u64::from(told[0].samples), report.dropped_samples);
     drop(storage);
     let (mut storage, _) = start(&disk, spool_bytes);
-    assert_eq!(storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped, told);
+    assert_eq!(storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped, told);
     assert_eq!(storage.report().dropped_samples, report.dropped_samples);
 }
 
@@ -878,7 +880,7 @@ fn the_gaps_of_many_starts_in_one_outage_are_all_told() {
     let dropped = storage.report().dropped_samples;
     let mut told = Vec::new();
     loop {
-        let gaps = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let gaps = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
         if gaps.is_empty() {
             break;
         }
@@ -910,7 +912,7 @@ fn what_was_freed_long_ago_does_not_come_back_from_the_draft() {
 #[test]
 fn a_full_disk_refuses_and_forgets_nothing() {
     let disk = TestDisk::default();
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let (mut storage, epoch) = start(&disk, 64 * 1024);
     let mut refused = 0;
     let mut durable = BTreeSet::new();
@@ -975,7 +977,7 @@ fn what_is_dropped_on_a_full_disk_is_noted_once_there_is_room() {
         assert!(report.dropped_batches > 0);
         drop(storage);
         let (mut storage, _) = start(&disk, spool_bytes);
-        let told = storage.offer(Order::OldestFirst, 0, &[]).unwrap().dropped;
+        let told = storage.offer(SendOrder::BacklogOldestFirst, 0, &[]).unwrap().dropped;
         let told: u64 = told.iter().map(|gap| u64::from(gap.samples)).sum();
         assert_eq!(told, report.dropped_samples, "batches of {len} bytes");
     }
@@ -984,7 +986,7 @@ fn what_is_dropped_on_a_full_disk_is_noted_once_there_is_room() {
 #[test]
 fn what_a_batch_does_not_hold_stays_in_the_draft() {
     let disk = TestDisk::default();
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let (mut storage, epoch) = start(&disk, 64 * 1024);
     let all: Vec<Key> = (1..=10).map(|ordinal| (epoch, 0, ordinal)).collect();
     for key in &all {

@@ -19,7 +19,7 @@ use core::convert::Infallible;
 use ecowatt_model::{COLUMNS_MAX, Unit};
 use minicbor::{Decoder, Encoder};
 
-use crate::kind::{Kind, Table, WordOrder};
+use crate::number_type::{Kind, Table, WordOrder};
 use crate::plan::{GROUPS_MAX, READS_MAX};
 
 use super::{

@@ -2,8 +2,8 @@
 
 use ecowatt_model::{Mark, Quality};
 
-use crate::kind::{Kind, WordOrder};
-use crate::scaled::POWERS_OF_TEN;
+use crate::decimal::POWERS_OF_TEN;
+use crate::number_type::{Kind, WordOrder};
 
 use super::{Point, SENTINELS_MAX};
 

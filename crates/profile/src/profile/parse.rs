@@ -12,18 +12,18 @@ use ecowatt_model::Unit;
 use toml::Value;
 
 use super::{
-    Place, PointSpec, Profile, ProfileError, SerialFormat, SerialSpec, SleepSpec, SleepSpecTest,
-    SunSpecPoint, TransportKind, TransportSpec,
+    PointSpec, Profile, ProfileError, RegisterPlace, SerialFormat, SerialSpec, SleepSpec,
+    SleepSpecTest, SunSpecPoint, TransportKind, TransportSpec,
 };
-use crate::kind::{Kind, Table, WordOrder};
+use crate::decimal::Scaled;
 use crate::layout::{
     CounterKind, EXPONENT_MIN, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, SENTINELS_MAX,
 };
 use crate::names;
+use crate::number_type::{Kind, Table, WordOrder};
 use crate::plan::{GROUPS_MAX, Group, READ_REGISTERS_MAX, SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX};
-use crate::scaled::Scaled;
-use crate::source::{Problems, Section, decimal, not_one_of};
 use crate::sunspec;
+use crate::toml_reader::{Problems, Section, decimal, not_one_of};
 use crate::write_rule::{Verify, WriteFunction, WriteRule};
 
 /// Range of an inverter's rated power, in watts.
@@ -105,7 +105,7 @@ fn read_profile(root: &Section<'_>, problems: &Problems) -> Option<Profile> {
     root.finish();
     let registers_max = transport.as_ref().map_or(READ_REGISTERS_MAX, |t| t.registers_max);
     for point in &points {
-        let Place::Registers { count, kind, .. } = point.place else { continue };
+        let RegisterPlace::Registers { count, kind, .. } = point.place else { continue };
         // Texts may be split over several reads.
         let most = if kind == Kind::Text { READ_REGISTERS_MAX } else { registers_max };
         if count > most {
@@ -294,7 +294,7 @@ fn read_point(
         found
     });
     let place = if entry.has("sunspec") {
-        read_sunspec(name, entry).map(Place::SunSpec)
+        read_sunspec(name, entry).map(RegisterPlace::SunSpec)
     } else {
         read_registers(entry, defaults)
     };
@@ -337,7 +337,7 @@ fn read_point(
     })
 }
 
-fn read_registers(entry: &Section<'_>, defaults: &Defaults) -> Option<Place> {
+fn read_registers(entry: &Section<'_>, defaults: &Defaults) -> Option<RegisterPlace> {
     let table = entry.word("table", TABLES).or(defaults.table);
     if table.is_none() && !entry.has("table") {
         entry.problem("table", "is missing, and defaults has none");
@@ -392,7 +392,7 @@ fn read_registers(entry: &Section<'_>, defaults: &Defaults) -> Option<Place> {
         let default = defaults.sentinels.iter().find(|(of, _)| Some(*of) == kind);
         default.map(|(_, patterns)| patterns.clone()).unwrap_or_default()
     });
-    Some(Place::Registers {
+    Some(RegisterPlace::Registers {
         table: table?,
         address: address?,
         count,
@@ -431,11 +431,13 @@ fn read_sunspec(name: &str, entry: &Section<'_>) -> Option<Vec<SunSpecPoint>> {
 ///
 /// Integers have `scale`, whose decimal places become the point's. Floats and SunSpec points carry
 /// their own scale; `decimals` sets how many places of it are kept.
-fn read_scale(entry: &Section<'_>, place: Option<&Place>) -> Option<(i64, i8)> {
+fn read_scale(entry: &Section<'_>, place: Option<&RegisterPlace>) -> Option<(i64, i8)> {
     let scale = entry.decimal("scale");
     let decimals: Option<i8> = entry.integer("decimals");
-    let brings_its_own =
-        matches!(place, Some(Place::SunSpec(_) | Place::Registers { kind: Kind::F32, .. }));
+    let brings_its_own = matches!(
+        place,
+        Some(RegisterPlace::SunSpec(_) | RegisterPlace::Registers { kind: Kind::F32, .. })
+    );
     if brings_its_own {
         if entry.has("scale") {
             entry.problem("scale", "comes with the value; use decimals");
@@ -485,7 +487,7 @@ fn read_labels(section: &Section<'_>) -> Vec<(u32, String)> {
 
 fn read_write(
     section: &Section<'_>,
-    place: Option<&Place>,
+    place: Option<&RegisterPlace>,
     multiplier: i64,
     exponent: i8,
 ) -> Option<WriteRule> {
@@ -531,14 +533,14 @@ fn read_write(
         section.problem("step", "must be positive");
     }
     match place {
-        Some(Place::Registers { count, kind, .. }) => {
+        Some(RegisterPlace::Registers { count, kind, .. }) => {
             if matches!(kind, Kind::Text | Kind::F32) {
                 section.problem("*", "is for integers only");
             } else if *count > 1 && function == Some(WriteFunction::Single) {
                 section.problem("function", "must be 16, since the point has several registers");
             }
         }
-        Some(Place::SunSpec(_)) => section.problem("*", "is not for SunSpec points"),
+        Some(RegisterPlace::SunSpec(_)) => section.problem("*", "is not for SunSpec points"),
         None => {}
     }
     section.finish();
@@ -566,7 +568,7 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
         for name in below.keys() {
             let limit = below.decimal(name);
             let Some(point) = find(&below, name) else { continue };
-            if let Place::Registers { kind, .. } = point.place
+            if let RegisterPlace::Registers { kind, .. } = point.place
                 // The device compares one raw word, so the point must be a single register.
                 && !matches!(kind, Kind::U16 | Kind::I16)
             {
@@ -590,7 +592,7 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
                 value => Some(Ok(value.as_integer().and_then(|word| u16::try_from(word).ok())?)),
             });
             let Some(point) = find(&one_of, name) else { continue };
-            if let Place::Registers { count: 2.., .. } = point.place {
+            if let RegisterPlace::Registers { count: 2.., .. } = point.place {
                 one_of.problem(name, "must have one register");
             }
             let Some(states) = states else { continue };
@@ -630,7 +632,7 @@ fn has_label(point: &PointSpec, label: &str) -> bool {
     if !point.labels.is_empty() {
         return point.labels.iter().any(|(_, known)| known == label);
     }
-    let Place::SunSpec(candidates) = &point.place else { return false };
+    let RegisterPlace::SunSpec(candidates) = &point.place else { return false };
     candidates.iter().all(|candidate| {
         let spec =
             sunspec::Model::find(candidate.model).and_then(|model| model.point(&candidate.point));

@@ -6,9 +6,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Place, PointSpec, Profile, SunSpecPoint};
-use crate::kind::{Kind, Table, WordOrder};
-use crate::sunspec::{self, Found, HEADER_LEN, Model};
+use super::{PointSpec, Profile, RegisterPlace, SunSpecPoint};
+use crate::number_type::{Kind, Table, WordOrder};
+use crate::sunspec::{self, FoundModel, HEADER_LEN, Model};
 
 /// Why a profile does not fit a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,10 +29,10 @@ impl Profile {
     ///
     /// # Errors
     /// When no point of the fastest group is left.
-    pub fn resolve(&self, models: &[Found]) -> Result<Self, ResolveError> {
+    pub fn resolve(&self, models: &[FoundModel]) -> Result<Self, ResolveError> {
         let (mut points, mut headers, mut out_of_reach) = (vec![], vec![], vec![]);
         for point in &self.points {
-            let Place::SunSpec(candidates) = &point.place else {
+            let RegisterPlace::SunSpec(candidates) = &point.place else {
                 points.push(point.clone());
                 continue;
             };
@@ -70,7 +70,7 @@ impl Profile {
 
     /// The models that the points of a resolved profile are in.
     #[must_use]
-    pub fn models_used(&self) -> &[Found] {
+    pub fn models_used(&self) -> &[FoundModel] {
         &self.headers
     }
 
@@ -79,7 +79,7 @@ impl Profile {
         &self,
         point: &PointSpec,
         candidate: &SunSpecPoint,
-        models: &[Found],
+        models: &[FoundModel],
     ) -> Vec<Placed> {
         let found = models.iter().find(|found| found.id == candidate.model);
         let (Some(&header), Some(model)) = (found, Model::find(candidate.model)) else {
@@ -112,7 +112,12 @@ impl Profile {
             .collect()
     }
 
-    fn place(&self, found: Found, spec: &sunspec::Point, offset: u16) -> Option<Place> {
+    fn place(
+        &self,
+        found: FoundModel,
+        spec: &sunspec::Point,
+        offset: u16,
+    ) -> Option<RegisterPlace> {
         let end = offset.checked_add(spec.registers)?;
         let first = spec.scale_offset.map_or(offset, |scale| scale.min(offset));
         let last = spec.scale_offset.map_or(end, |scale| end.max(scale + 1));
@@ -127,7 +132,7 @@ impl Profile {
         };
         // The last register must exist too.
         at(last.checked_sub(1)?)?;
-        Some(Place::Registers {
+        Some(RegisterPlace::Registers {
             table: Table::Holding,
             address: at(offset)?,
             count: spec.registers,
@@ -143,10 +148,10 @@ impl Profile {
 struct Placed {
     name: String,
     /// `None` if it cannot be read.
-    place: Option<Place>,
+    place: Option<RegisterPlace>,
     labels: Vec<(u32, String)>,
     /// The model that contains it.
-    header: Found,
+    header: FoundModel,
 }
 
 /// Maximum number of modules of one model that become points: names count to 99.

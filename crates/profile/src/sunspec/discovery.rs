@@ -23,7 +23,7 @@ pub const TRIES_MAX: u8 = 3;
 
 /// A model on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundModel {
     /// Number of the model.
     pub id: u16,
     /// Register of the identifier.
@@ -59,7 +59,7 @@ pub enum ProbeAnswer<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings<'a> {
     /// The models in the order of their registers.
-    pub models: &'a [Found],
+    pub models: &'a [FoundModel],
     /// Whether the device indicated the end of the list.
     pub is_complete: bool,
 }
@@ -106,7 +106,7 @@ pub struct Discovery {
     settled: u8,
     /// Whether the device has answered at all.
     is_answered: bool,
-    models: heapless::Vec<Found, MODELS_MAX>,
+    models: heapless::Vec<FoundModel, MODELS_MAX>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl Discovery {
             }
             (Step::Header(base, address), ProbeAnswer::Words(&[id, length])) => {
                 self.header_tries = 0;
-                self.take_header(base, Found { id, address, length });
+                self.take_header(base, FoundModel { id, address, length });
             }
             (Step::Header(base, _), ProbeAnswer::Words(_) | ProbeAnswer::Refused) => {
                 self.end_list(base);
@@ -214,7 +214,7 @@ impl Discovery {
         }
     }
 
-    fn take_header(&mut self, base: usize, found: Found) {
+    fn take_header(&mut self, base: usize, found: FoundModel) {
         // Many devices end the list with zeros instead of the end model.
         let is_end = found.id == END_ID || found.id == 0;
         // A model without registers has nothing to read, but other models may follow it.
@@ -302,8 +302,8 @@ mod tests {
         for base in BASES {
             let (discovery, _) = run(&|address, _| listed(base, address, Some(Some([END_ID, 0]))));
             let found = [
-                Found { id: 1, address: base + 2, length: 66 },
-                Found { id: 103, address: base + 70, length: 50 },
+                FoundModel { id: 1, address: base + 2, length: 66 },
+                FoundModel { id: 103, address: base + 70, length: 50 },
             ];
             let findings = discovery.findings().unwrap().unwrap();
             assert_eq!((findings.models, findings.is_complete), (&found[..], true), "{base}");

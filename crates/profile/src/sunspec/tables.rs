@@ -1,7 +1,7 @@
 //! Offsets and types of the models that PV inverters use (`sunspec/models`, `json/model_N.json`).
 
 use super::{Model, Module, Point};
-use crate::kind::Kind;
+use crate::number_type::Kind;
 
 /// The models known here, by number.
 pub const MODELS: &[Model] = &[

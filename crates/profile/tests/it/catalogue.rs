@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use ecowatt_model::Mark;
-use ecowatt_profile::sunspec::Found;
-use ecowatt_profile::{Compiled, Place, Profile, Transport, TransportKind, catalogue};
+use ecowatt_profile::sunspec::FoundModel;
+use ecowatt_profile::{Compiled, Profile, RegisterPlace, Transport, TransportKind, catalogue};
 
 fn reads(profile: &Profile, transport: Transport) -> String {
     let compiled = profile.compile(transport).unwrap();
@@ -24,13 +24,13 @@ fn find(id: &str) -> Profile {
 }
 
 /// A three-phase inverter with two strings.
-const MODELS: [Found; 6] = [
-    Found { id: 1, address: 40_002, length: 66 },
-    Found { id: 103, address: 40_070, length: 50 },
-    Found { id: 120, address: 40_122, length: 26 },
-    Found { id: 121, address: 40_150, length: 30 },
-    Found { id: 123, address: 40_182, length: 24 },
-    Found { id: 160, address: 40_208, length: 48 },
+const MODELS: [FoundModel; 6] = [
+    FoundModel { id: 1, address: 40_002, length: 66 },
+    FoundModel { id: 103, address: 40_070, length: 50 },
+    FoundModel { id: 120, address: 40_122, length: 26 },
+    FoundModel { id: 121, address: 40_150, length: 30 },
+    FoundModel { id: 123, address: 40_182, length: 24 },
+    FoundModel { id: 160, address: 40_208, length: 48 },
 ];
 
 #[test]
@@ -110,8 +110,8 @@ static holding 40122+5 4 columns
 ";
     assert_eq!(reads(&resolved, Transport::TCP), expected);
     let scale = match resolved.point("ac.power").unwrap().place {
-        Place::Registers { address, scale_address, .. } => (address, scale_address),
-        Place::SunSpec(_) => panic!("not resolved"),
+        RegisterPlace::Registers { address, scale_address, .. } => (address, scale_address),
+        RegisterPlace::SunSpec(_) => panic!("not resolved"),
     };
     assert_eq!(scale, (40_084, Some(40_085)));
     assert!(resolved.point("pv.2.voltage").is_some());
@@ -123,17 +123,17 @@ static holding 40122+5 4 columns
 }
 
 /// A three-phase inverter with three ports and no model below 700.
-const DER_MODELS: [Found; 10] = [
-    Found { id: 1, address: 40_002, length: 66 },
-    Found { id: 701, address: 40_070, length: 153 },
-    Found { id: 702, address: 40_225, length: 50 },
-    Found { id: 703, address: 40_277, length: 17 },
-    Found { id: 704, address: 40_296, length: 65 },
-    Found { id: 705, address: 40_363, length: 57 },
-    Found { id: 712, address: 40_422, length: 32 },
-    Found { id: 713, address: 40_456, length: 7 },
-    Found { id: 714, address: 40_465, length: 18 + 3 * 25 },
-    Found { id: 64_001, address: 40_560, length: 12 },
+const DER_MODELS: [FoundModel; 10] = [
+    FoundModel { id: 1, address: 40_002, length: 66 },
+    FoundModel { id: 701, address: 40_070, length: 153 },
+    FoundModel { id: 702, address: 40_225, length: 50 },
+    FoundModel { id: 703, address: 40_277, length: 17 },
+    FoundModel { id: 704, address: 40_296, length: 65 },
+    FoundModel { id: 705, address: 40_363, length: 57 },
+    FoundModel { id: 712, address: 40_422, length: 32 },
+    FoundModel { id: 713, address: 40_456, length: 7 },
+    FoundModel { id: 714, address: 40_465, length: 18 + 3 * 25 },
+    FoundModel { id: 64_001, address: 40_560, length: 12 },
 ];
 
 #[test]
@@ -199,7 +199,7 @@ static holding 40225+46 4 columns
 #[test]
 fn an_inverter_without_a_measurement_of_the_profile_does_not_fit() {
     let sunspec = find("sunspec/generic-pv");
-    let model = |id, address, length| Found { id, address, length };
+    let model = |id, address, length| FoundModel { id, address, length };
     for models in [
         vec![model(1, 40_002, 66)],
         vec![model(1, 40_002, 66), model(120, 40_070, 26), model(123, 40_098, 24)],
@@ -243,8 +243,8 @@ fn every_sample_contains_the_headers_of_its_models() {
 fn a_device_with_floats_or_many_modules_still_fits() {
     let sunspec = find("sunspec/generic-pv");
     let floats = [
-        Found { id: 113, address: 2, length: 60 },
-        Found { id: 160, address: 64, length: 8 + 20 * 40 },
+        FoundModel { id: 113, address: 2, length: 60 },
+        FoundModel { id: 160, address: 64, length: 8 + 20 * 40 },
     ];
     let resolved = sunspec.resolve(&floats).unwrap();
     // A module's voltage and its scale factor must come in one read of at most 125 registers.

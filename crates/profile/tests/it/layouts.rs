@@ -1,17 +1,17 @@
 //! Layouts survive encoding and turn words into readings.
 
 use ecowatt_model::{Mark, Quality, Unit};
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{LAYOUT_BYTES_MAX, Layout, LayoutError, Transport, catalogue};
 use proptest::prelude::*;
 
 fn all() -> Vec<Layout> {
     let models = [
-        Found { id: 1, address: 2, length: 66 },
-        Found { id: 103, address: 70, length: 50 },
-        Found { id: 120, address: 122, length: 26 },
-        Found { id: 123, address: 150, length: 24 },
-        Found { id: 160, address: 176, length: 8 + 6 * 20 },
+        FoundModel { id: 1, address: 2, length: 66 },
+        FoundModel { id: 103, address: 70, length: 50 },
+        FoundModel { id: 120, address: 122, length: 26 },
+        FoundModel { id: 123, address: 150, length: 24 },
+        FoundModel { id: 160, address: 176, length: 8 + 6 * 20 },
     ];
     let compile = |id| {
         let profile = catalogue::find(id).unwrap();

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use ecowatt_model::{Mark, Quality, Unit};
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{Kind, Layout, Point, Profile, Reading, Transport, WordOrder, catalogue};
 
-const MODELS: [Found; 4] = [
-    Found { id: 1, address: 40_002, length: 66 },
-    Found { id: 103, address: 40_070, length: 50 },
-    Found { id: 120, address: 40_122, length: 26 },
-    Found { id: 160, address: 40_150, length: 48 },
+const MODELS: [FoundModel; 4] = [
+    FoundModel { id: 1, address: 40_002, length: 66 },
+    FoundModel { id: 103, address: 40_070, length: 50 },
+    FoundModel { id: 120, address: 40_122, length: 26 },
+    FoundModel { id: 160, address: 40_150, length: 48 },
 ];
 
 fn all(rated_w: Option<u32>) -> Vec<Layout> {

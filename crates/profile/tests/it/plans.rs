@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ecowatt_model::Mark;
-use ecowatt_profile::sunspec::Found;
+use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{Compiled, Profile, Read, Transport, catalogue};
 use proptest::prelude::*;
 
@@ -152,7 +152,7 @@ fn the_seed_sleeps_without_output_power_and_string_current() {
 
 #[test]
 fn a_sunspec_inverter_sleeps_with_little_power_unless_it_has_a_fault() {
-    let models = [Found { id: 103, address: 2, length: 50 }];
+    let models = [FoundModel { id: 103, address: 2, length: 50 }];
     let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
     let compiled = profile.compile(Transport::TCP).unwrap();
     let column = |address| compiled.layout.columns().iter().position(|c| c.address == address);
@@ -187,7 +187,7 @@ fn every_inverter_of_the_catalogue_can_sleep() {
         for (id, length) in
             [(101, 50), (102, 50), (103, 50), (111, 60), (112, 60), (113, 60), (701, 153)]
         {
-            let models = [Found { id, address: 2, length }];
+            let models = [FoundModel { id, address: 2, length }];
             assert!(has_rule(profile.resolve(&models).unwrap()), "{}, model {id}", profile.id());
         }
     }
@@ -195,7 +195,7 @@ fn every_inverter_of_the_catalogue_can_sleep() {
 
 #[test]
 fn a_float_is_compared_by_its_high_word() {
-    let models = [Found { id: 113, address: 2, length: 60 }];
+    let models = [FoundModel { id: 113, address: 2, length: 60 }];
     let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
     let compiled = profile.compile(Transport::TCP).unwrap();
     let column = |address| compiled.layout.columns().iter().position(|c| c.address == address);
@@ -248,7 +248,7 @@ fn sleep_of_huawei_is_its_own_state_and_that_of_sungrow_little_current() {
 #[test]
 fn a_sleep_rule_with_a_missing_condition_is_dropped() {
     // Model 160 has strings and no power of the inverter.
-    let models = [Found { id: 160, address: 2, length: 28 }];
+    let models = [FoundModel { id: 160, address: 2, length: 28 }];
     let profile = catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap();
     assert_eq!(profile.compile(Transport::TCP).unwrap().plan.sleep(), None);
 }

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use ecowatt_api::{Telemetry, UnsureTime};
-use ecowatt_codec::{DecodeError, Decoder, State};
+use ecowatt_codec::{CodecMemory, DecodeError, Decoder};
 use ecowatt_model::{Mark, Quality, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{Stream, StreamId, Stretch, TimeQuality, TimeRange};
@@ -136,7 +136,7 @@ fn decode(
     names: &[String],
     mut rows: FirstRows,
 ) -> Result<FirstRows, HistoryError> {
-    let mut state = Box::new(State::<{ ecowatt_model::COLUMNS_MAX }>::new());
+    let mut state = Box::new(CodecMemory::<{ ecowatt_model::COLUMNS_MAX }>::new());
     for block in blocks {
         let layout = layouts.get(&block.stream).ok_or(HistoryError::UnknownStream(block.stream))?;
         let places: Vec<_> = names

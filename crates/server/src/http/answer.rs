@@ -117,7 +117,7 @@ fn kept(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
         tokio::time::sleep(time).await;
         take_all(&late);
     });
-    let pieces = stream::unfold((Kept { rest, task }, false), |(kept, is_over)| async move {
+    let pieces = stream::unfold((UnsentBody { rest, task }, false), |(kept, is_over)| async move {
         if is_over {
             return None;
         }
@@ -152,12 +152,12 @@ fn take_all(rest: &Rest) {
 }
 
 /// What a body holds, and the task that cuts it off.
-struct Kept {
+struct UnsentBody {
     rest: Rest,
     task: JoinHandle<()>,
 }
 
-impl Drop for Kept {
+impl Drop for UnsentBody {
     fn drop(&mut self) {
         take_all(&self.rest);
         self.task.abort();

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::admission::{Admission, Proxies, Share};
 use super::answer::Answers;
+use super::health::Readiness;
 use super::host::Hosts;
-use super::status::Readiness;
 use crate::config::Config;
 use crate::disk_space::DiskSpace;
 use crate::limits::{PUT_OFF_LINE_EVERY, REFUSED_LINE_EVERY};

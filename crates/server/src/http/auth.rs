@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use ecowatt_store::By;
+use ecowatt_store::Author;
 
 use super::App;
 use super::error::ApiError;
@@ -164,7 +164,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// Who makes a change, and with which request.
 #[derive(Debug, Clone)]
-pub(crate) struct Acting(pub(crate) By);
+pub(crate) struct Acting(pub(crate) Author);
 
 impl FromRequestParts<App> for Acting {
     type Rejection = ApiError;
@@ -173,7 +173,7 @@ impl FromRequestParts<App> for Acting {
         let Caller(caller) = Caller::from_request_parts(parts, app).await?;
         let id = RequestId::from_request_parts(parts, app).await?;
         let request = Some(id.to_string());
-        Ok(Self(By { who: caller.to_string(), request, at: app.clock.now() }))
+        Ok(Self(Author { who: caller.to_string(), request, at: app.clock.now() }))
     }
 }
 

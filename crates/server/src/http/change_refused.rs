@@ -5,7 +5,7 @@ use ecowatt_store::EditError;
 
 use super::error::ApiError;
 use super::error_code::ErrorCode;
-use crate::edit::ChangeError;
+use crate::corrections::ChangeError;
 
 /// Converts why a device or site was not changed; `unknown` makes the error for a missing one.
 pub(super) fn change_refused(error: ChangeError, unknown: fn() -> ApiError) -> ApiError {

@@ -15,7 +15,7 @@ use ecowatt_api::{
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{By, ClaimFor, DeviceQuery, EditDevice, LatestReading};
+use ecowatt_store::{Author, ClaimFor, DeviceQuery, EditDevice, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -161,7 +161,7 @@ pub(super) async fn create_claim(
 
 async fn make_claim(
     app: &App,
-    by: By,
+    by: Author,
     claim_for: ClaimFor,
     valid_for_s: Option<u64>,
 ) -> Result<(StatusCode, Json<Enrolment>), ApiError> {

@@ -22,7 +22,7 @@ use super::error::ApiError;
 use super::extract::{Params, Peer, device_number};
 use crate::access::{Principal, Scope};
 use crate::limits::{KEEP_ALIVE, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
-use crate::live::{LiveEvent, What};
+use crate::live::{EventData, LiveEvent};
 use crate::stop::stopped;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -123,11 +123,11 @@ impl Reader {
                 }
                 Err(RecvError::Closed) => return None,
             };
-            let event = match &event.what {
-                What::Sample(sample) => json(EventKind::Sample, sample.json()),
-                What::Device(changed) => json(EventKind::Device, changed.json()),
-                What::Config(changed) => json(EventKind::Config, changed.json()),
-                What::Command(changed) => json(EventKind::Command, changed.json()),
+            let event = match &event.data {
+                EventData::Sample(sample) => json(EventKind::Sample, sample.json()),
+                EventData::Device(changed) => json(EventKind::Device, changed.json()),
+                EventData::Config(changed) => json(EventKind::Config, changed.json()),
+                EventData::Command(changed) => json(EventKind::Command, changed.json()),
             };
             return Some((Ok(event), self));
         }

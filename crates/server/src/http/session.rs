@@ -15,7 +15,7 @@ use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath, Peer};
 use super::request_id::RequestId;
 use super::tokens::api_role;
-use crate::access::{AccessError, Opened, Principal};
+use crate::access::{AccessError, OpenedSession, Principal};
 use crate::time::rfc3339;
 
 /// Exchanges a token for a session cookie.
@@ -163,10 +163,15 @@ pub(super) async fn delete_other_session(
 }
 
 /// Counts and logs the outcome of a log-in or set-up attempt.
-fn record(app: &App, Peer(from): Peer, what: &'static str, outcome: Result<&Opened, &AccessError>) {
+fn record(
+    app: &App,
+    Peer(from): Peer,
+    what: &'static str,
+    outcome: Result<&OpenedSession, &AccessError>,
+) {
     let from = from.map(tracing::field::display);
     let outcome = match outcome {
-        Ok(Opened { principal, .. }) => {
+        Ok(OpenedSession { principal, .. }) => {
             let role = principal.role.as_str();
             tracing::info!(what, from, by = %principal, role, "logged in");
             "accepted"

@@ -2,10 +2,10 @@
 
 use ecowatt_model::{BatchId, StreamNumber, UnixMs};
 use ecowatt_store::NewBlock;
-use ecowatt_wire::{EpochStart, Refusal, Refused};
+use ecowatt_wire::{BatchRefusal, EpochStart, RefusedBatch};
 
-use super::calendar::Calendar;
 use super::decode::{self, Encoded, Samples, Scratch, Stop};
+use super::local_day::Calendar;
 use super::sender::Sender;
 
 /// A batch on its way from the message to the store and to the reply.
@@ -31,11 +31,11 @@ pub(super) enum Stage {
     Deferred,
     /// Its layout is unknown.
     Wanted,
-    Refused(Refusal),
+    Refused(BatchRefusal),
 }
 
 impl Batch {
-    pub(super) fn refuse(&mut self, reason: Refusal) {
+    pub(super) fn refuse(&mut self, reason: BatchRefusal) {
         self.stage = Stage::Refused(reason);
     }
 
@@ -137,13 +137,13 @@ fn keep_newest(batches: &mut [Batch]) {
 }
 
 /// Returns the refused batches, each once.
-pub(super) fn refused(batches: &[Batch]) -> Vec<Refused> {
-    let mut refused: Vec<Refused> = Vec::new();
+pub(super) fn refused(batches: &[Batch]) -> Vec<RefusedBatch> {
+    let mut refused: Vec<RefusedBatch> = Vec::new();
     for batch in batches {
         if let Stage::Refused(reason) = batch.stage
             && !refused.iter().any(|known| known.id == batch.id)
         {
-            refused.push(Refused { id: batch.id, reason });
+            refused.push(RefusedBatch { id: batch.id, reason });
         }
     }
     refused

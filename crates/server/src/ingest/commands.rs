@@ -5,7 +5,7 @@ use ecowatt_profile::Scaled;
 use ecowatt_store::{
     CommandFailure, CommandOrder, CommandOutcome, CommandResult, CommandState, SentCommand, limits,
 };
-use ecowatt_wire::{self as wire, COMMANDS_MAX, Order};
+use ecowatt_wire::{self as wire, COMMANDS_MAX, CommandAction};
 
 use crate::command::{pairs, units};
 
@@ -49,7 +49,7 @@ pub(super) fn command(sent: &SentCommand) -> Option<wire::Command<'_>> {
     })
 }
 
-fn wire_order(order: &CommandOrder) -> Option<Order<'_>> {
+fn wire_order(order: &CommandOrder) -> Option<CommandAction<'_>> {
     let kind = CommandKind::coded(order.kind)?;
     let text = |name: &str| pairs(&order.arguments).find(|(held, _)| *held == name);
     let number = |name: &str| {
@@ -61,23 +61,23 @@ fn wire_order(order: &CommandOrder) -> Option<Order<'_>> {
         1 => {
             let (point, value) = pairs(&order.arguments).next()?;
             let Scaled { mantissa, exponent } = value.parse().ok()?;
-            Order::Write { point, mantissa, exponent }
+            CommandAction::Write { point, mantissa, exponent }
         }
-        2 => Order::WriteRegister { address: short("address")?, value: short("value")? },
-        3 => Order::ReadRegisters {
+        2 => CommandAction::WriteRegister { address: short("address")?, value: short("value")? },
+        3 => CommandAction::ReadRegisters {
             // The functions that read them (Modbus Application Protocol 1.1b3, sections 6.3, 6.4).
             function: if text("table")?.1 == "input" { 4 } else { 3 },
             address: short("address")?,
             count: u8::try_from(number("count")?).ok()?,
         },
-        4 => Order::LimitPower { permille: short("percent")? },
-        5 => Order::LimitPowerWatts { watts: number("watts")? },
-        6 => Order::Upload,
-        7 => Order::Diagnose,
-        8 => Order::Restart,
-        9 => Order::Reboot,
-        10 => Order::ClearFault,
-        11 => Order::FactoryReset,
+        4 => CommandAction::LimitPower { permille: short("percent")? },
+        5 => CommandAction::LimitPowerWatts { watts: number("watts")? },
+        6 => CommandAction::Upload,
+        7 => CommandAction::Diagnose,
+        8 => CommandAction::Restart,
+        9 => CommandAction::Reboot,
+        10 => CommandAction::ClearFault,
+        11 => CommandAction::FactoryReset,
         _ => return None,
     })
 }
@@ -98,27 +98,27 @@ mod tests {
             (
                 1,
                 "control.p_limit=-12.5",
-                Order::Write { point: "control.p_limit", mantissa: -125, exponent: -1 },
+                CommandAction::Write { point: "control.p_limit", mantissa: -125, exponent: -1 },
             ),
-            (2, "address=3 value=7", Order::WriteRegister { address: 3, value: 7 }),
+            (2, "address=3 value=7", CommandAction::WriteRegister { address: 3, value: 7 }),
             (
                 3,
                 "address=65535 count=30 table=input",
-                Order::ReadRegisters { function: 4, address: 0xffff, count: 30 },
+                CommandAction::ReadRegisters { function: 4, address: 0xffff, count: 30 },
             ),
             (
                 3,
                 "address=1 count=1 table=holding",
-                Order::ReadRegisters { function: 3, address: 1, count: 1 },
+                CommandAction::ReadRegisters { function: 3, address: 1, count: 1 },
             ),
-            (4, "percent=50.5", Order::LimitPower { permille: 505 }),
-            (5, "watts=3000", Order::LimitPowerWatts { watts: 3_000 }),
-            (6, "", Order::Upload),
-            (7, "", Order::Diagnose),
-            (8, "", Order::Restart),
-            (9, "", Order::Reboot),
-            (10, "", Order::ClearFault),
-            (11, "", Order::FactoryReset),
+            (4, "percent=50.5", CommandAction::LimitPower { permille: 505 }),
+            (5, "watts=3000", CommandAction::LimitPowerWatts { watts: 3_000 }),
+            (6, "", CommandAction::Upload),
+            (7, "", CommandAction::Diagnose),
+            (8, "", CommandAction::Restart),
+            (9, "", CommandAction::Reboot),
+            (10, "", CommandAction::ClearFault),
+            (11, "", CommandAction::FactoryReset),
         ] {
             assert_eq!(wire_order(&of(kind, arguments)), Some(expected));
         }

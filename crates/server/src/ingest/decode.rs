@@ -6,14 +6,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use ecowatt_api::LiveSample;
-use ecowatt_codec::{COLUMNS_MAX, DecodeError, Decoder, State, TimeBase};
+use ecowatt_codec::{COLUMNS_MAX, CodecMemory, DecodeError, Decoder, TimeBase};
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
-use ecowatt_store::{NewBlock, StreamId, Summarise, Summary, TimeQuality};
-use ecowatt_wire::{Certainty, EpochStart, Refusal};
+use ecowatt_store::{NewBlock, StreamId, Summariser, Summary, TimeQuality};
+use ecowatt_wire::{BatchRefusal, Certainty, EpochStart};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::calendar::Calendar;
+use super::local_day::Calendar;
 use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
 
@@ -33,7 +33,7 @@ pub(super) struct Encoded {
     stream_id: StreamId,
     stream: KnownStream,
     bytes: Vec<u8>,
-    /// What its times count from; none if its head cannot be read.
+    /// EventData its times count from; none if its head cannot be read.
     base: Option<TimeBase>,
     /// Rows times columns or points, whichever are more, by its head; 0 if that cannot be read.
     values: usize,
@@ -73,13 +73,13 @@ impl Encoded {
     /// Returns the offset to add to its times, in milliseconds, and how reliable it is. The device
     /// reports its epoch's start, because it asks for the time before it sends any batch; so it
     /// does not matter how long the message was under way.
-    fn offset(&self) -> Result<(i64, TimeQuality), Refusal> {
+    fn offset(&self) -> Result<(i64, TimeQuality), BatchRefusal> {
         match (self.base, self.start) {
             (Some(TimeBase::SinceBoot), Some(start)) => Ok(match start.certainty {
                 Certainty::Confirmed => (start.unix.0, TimeQuality::Anchored),
                 Certainty::Estimated => (start.unix.0, TimeQuality::Estimated),
             }),
-            (Some(TimeBase::SinceBoot), None) => Err(Refusal::NoStart),
+            (Some(TimeBase::SinceBoot), None) => Err(BatchRefusal::NoStart),
             (Some(TimeBase::Unix) | None, _) => Ok((0, TimeQuality::Device)),
         }
     }
@@ -88,12 +88,12 @@ impl Encoded {
 /// Working memory for one batch.
 pub(super) struct Working {
     codec: Codec,
-    summarise: Summarise,
+    summarise: Summariser,
 }
 
 /// Working memory of one decoder.
 struct Codec {
-    state: State,
+    state: CodecMemory,
     words: Vec<u16>,
     marks: Vec<Mark>,
 }
@@ -114,11 +114,11 @@ impl Scratch {
         let mut working = held.unwrap_or_else(|| {
             Box::new(Working {
                 codec: Codec {
-                    state: State::new(),
+                    state: CodecMemory::new(),
                     words: vec![0; COLUMNS_MAX],
                     marks: vec![Mark::Read; COLUMNS_MAX],
                 },
-                summarise: Summarise::default(),
+                summarise: Summariser::default(),
             })
         });
         let result = work(&mut working);
@@ -136,18 +136,18 @@ impl Scratch {
 
 /// Why a batch does not become a block.
 pub(super) enum Stop {
-    Refused(Refusal),
+    Refused(BatchRefusal),
     /// It brings more cells than the message may still bring.
     TooMany,
 }
 
-impl From<Refusal> for Stop {
-    fn from(reason: Refusal) -> Self {
+impl From<BatchRefusal> for Stop {
+    fn from(reason: BatchRefusal) -> Self {
         Self::Refused(reason)
     }
 }
 
-/// What live views and metrics need of a batch once it is stored.
+/// EventData live views and metrics need of a batch once it is stored.
 #[derive(Debug)]
 pub(super) struct Samples {
     pub(super) rows: u64,
@@ -200,7 +200,7 @@ pub(super) fn summarise(
         each_row(
             bytes,
             codec,
-            |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
+            |found| if found == columns { Ok(()) } else { Err(BatchRefusal::WrongColumns) },
             |time, words, marks| {
                 let at = UnixMs(time.saturating_add(offset));
                 let readings = decoding.layout.decode(words, marks);
@@ -234,18 +234,18 @@ pub(super) fn block(
     each_row(
         &batch.bytes,
         codec,
-        |found| if found == columns { Ok(()) } else { Err(Refusal::WrongColumns) },
+        |found| if found == columns { Ok(()) } else { Err(BatchRefusal::WrongColumns) },
         |time, words, marks| {
             let at = UnixMs(time.saturating_add(offset));
             // A time outside the calendar can only come from a broken clock.
             if Timestamp::from_millisecond(at.0).is_err() {
-                return Err(Refusal::Undecodable.into());
+                return Err(BatchRefusal::Undecodable.into());
             }
             let (first, last) = bounds.unwrap_or((at, at));
             let (first, last) = (first.min(at), last.max(at));
             bounds = Some((first, last));
             if u128::from(last.0.abs_diff(first.0)) > BATCH_SPAN_MAX.as_millis() {
-                return Err(Refusal::Span.into());
+                return Err(BatchRefusal::Span.into());
             }
             rows = rows.saturating_add(1);
             let readings = decoding.layout.decode(words, marks);
@@ -259,7 +259,7 @@ pub(super) fn block(
             Ok(())
         },
     )?;
-    let (first, last) = bounds.ok_or(Refusal::Undecodable)?;
+    let (first, last) = bounds.ok_or(BatchRefusal::Undecodable)?;
     // Implausible times are stored, because the readings are good, but they are marked.
     if first < EARLIEST || last.0 > received_at.0.saturating_add(AHEAD_MAX_MS) {
         quality = TimeQuality::Suspect;
@@ -304,10 +304,10 @@ fn note(
 fn each_row(
     bytes: &[u8],
     codec: &mut Codec,
-    check_columns: impl FnOnce(usize) -> Result<(), Refusal>,
+    check_columns: impl FnOnce(usize) -> Result<(), BatchRefusal>,
     mut take: impl FnMut(i64, &[u16], &[Mark]) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let undecodable = |_: DecodeError| Refusal::Undecodable;
+    let undecodable = |_: DecodeError| BatchRefusal::Undecodable;
     let mut decoder = Decoder::new(bytes, &mut codec.state).map_err(undecodable)?;
     let columns = decoder.columns();
     check_columns(columns)?;

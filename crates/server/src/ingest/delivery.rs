@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ecowatt_model::{BootEpoch, UnixMs};
 use ecowatt_store::{
-    CommandResult, Desired, Dropped, Receipt, Reported, ReportedConfig, SentCommand,
+    CommandResult, Desired, DeviceReport, Dropped, Receipt, ReportedConfig, SentCommand,
 };
 
 use super::IngestError;
@@ -68,7 +68,7 @@ pub(super) enum Report {
     /// Batches that it has dropped.
     Lost(Dropped),
     /// Its condition.
-    Status(Reported),
+    Status(DeviceReport),
     /// Its settings.
     Config(ReportedConfig),
     /// How far a command is.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_model::StreamNumber;
-use ecowatt_store::{NewBlock, NewStream, Outcome, Receipt, Reported, Store, StoreError, Upload};
-use ecowatt_wire::{Refusal, Refused};
+use ecowatt_store::{
+    DeviceReport, NewBlock, NewStream, Receipt, Store, StoreError, Upload, UploadOutcome,
+};
+use ecowatt_wire::{BatchRefusal, RefusedBatch};
 use tokio::sync::Semaphore;
 
 use super::IngestError;
@@ -108,7 +110,7 @@ impl Intake {
         let batches = delivery.batches;
         let has_config = upload.reported.config.is_some();
         let (mut receipt, is_duplicate) = match self.store.ingest(upload).await? {
-            Outcome::Stored(receipt) => {
+            UploadOutcome::Stored(receipt) => {
                 // Only committed streams are remembered; the store may have had no place for some.
                 for (new, stream) in named.new {
                     if !receipt.unannounced.contains(&new.id) {
@@ -126,12 +128,12 @@ impl Intake {
                 }
                 (receipt, false)
             }
-            Outcome::Duplicate(receipt) => (receipt, true),
-            Outcome::Stale { last } => {
+            UploadOutcome::Duplicate(receipt) => (receipt, true),
+            UploadOutcome::Stale { last } => {
                 sender.passed(last);
                 return Err(IngestError::Stale);
             }
-            Outcome::UnknownDevice => return Err(IngestError::UnknownKey),
+            UploadOutcome::UnknownDevice => return Err(IngestError::UnknownKey),
         };
         sender.accepted(&proof, refused(&batches));
         let down = Down {
@@ -148,7 +150,7 @@ impl Intake {
         &self,
         delivery: &mut Delivery,
         named: &mut Named,
-        refused: &[Refused],
+        refused: &[RefusedBatch],
     ) -> Result<(), StoreError> {
         for batch in &mut delivery.batches {
             let was_refused = refused.iter().find(|refused| refused.id == batch.id);
@@ -224,7 +226,7 @@ impl Intake {
                     continue;
                 }
                 Meaning::Refused => {
-                    batch.refuse(Refusal::BadLayout);
+                    batch.refuse(BatchRefusal::BadLayout);
                     continue;
                 }
             };
@@ -323,7 +325,7 @@ impl Intake {
     }
 }
 
-/// What the stream numbers of a message stand for, as far as they were looked up.
+/// EventData the stream numbers of a message stand for, as far as they were looked up.
 #[derive(Debug, Default)]
 struct Named {
     meanings: Vec<(StreamNumber, Meaning)>,
@@ -354,14 +356,14 @@ impl Named {
 fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
     let ask: Vec<_> = delivery.batches.iter().map(|batch| batch.id.epoch).collect();
     let blocks: Vec<NewBlock> = delivery.batches.iter_mut().filter_map(Batch::give).collect();
-    let (mut boot, mut dropped, mut reported) = (None, Vec::new(), Reported::default());
+    let (mut boot, mut dropped, mut reported) = (None, Vec::new(), DeviceReport::default());
     for report in std::mem::take(&mut delivery.reports) {
         match report {
             Report::Boot(epoch) => boot = Some(epoch),
             Report::Lost(lost) => dropped.push(lost),
             Report::Status(status) => {
-                let Reported { config, results, .. } = reported;
-                reported = Reported { config, results, ..status };
+                let DeviceReport { config, results, .. } = reported;
+                reported = DeviceReport { config, results, ..status };
             }
             Report::Config(config) => reported.config = Some(config),
             Report::Result(result) => reported.results.push(result),

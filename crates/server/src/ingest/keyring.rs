@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys};
 use ecowatt_model::{DeviceNumber, KeyGeneration, MonoMs};
 use ecowatt_store::{Store, StoreError};
 
@@ -26,11 +26,11 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Keyring {
     store: Store,
-    known: Mutex<Held>,
+    known: Mutex<CachedKeys>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct CachedKeys {
     devices: HashMap<DeviceNumber, HeardDevice>,
     /// Keys of all devices.
     key_count: usize,
@@ -47,8 +47,8 @@ struct HeardDevice {
     keys: BTreeMap<KeyGeneration, Arc<Known>>,
 }
 
-impl Held {
-    fn find(&self, kid: Kid) -> Option<&Arc<Known>> {
+impl CachedKeys {
+    fn find(&self, kid: KeyId) -> Option<&Arc<Known>> {
         self.devices.get(&kid.device)?.keys.get(&kid.generation)
     }
 
@@ -63,7 +63,7 @@ impl Held {
     }
 
     /// Holds a key, unless another request was first: what it found is in use.
-    fn hold(&mut self, kid: Kid, known: Arc<Known>) -> Arc<Known> {
+    fn hold(&mut self, kid: KeyId, known: Arc<Known>) -> Arc<Known> {
         let Some(heard) = self.devices.get_mut(&kid.device) else { return known };
         let before = heard.keys.len();
         let held = Arc::clone(heard.keys.entry(kid.generation).or_insert(known));
@@ -86,7 +86,7 @@ impl Keyring {
 
     pub(super) async fn find(
         &self,
-        kid: Kid,
+        kid: KeyId,
         now: MonoMs,
     ) -> Result<Option<Arc<Known>>, StoreError> {
         let version = {
@@ -116,7 +116,7 @@ impl Keyring {
         Ok(Some(held.hold(kid, known)))
     }
 
-    pub(super) fn forget(&self, kid: Kid) {
+    pub(super) fn forget(&self, kid: KeyId) {
         self.lock().forget(kid.device);
     }
 
@@ -135,7 +135,7 @@ impl Keyring {
         held.version += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, CachedKeys> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

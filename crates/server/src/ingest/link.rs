@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ecowatt_clock::Clock;
 use ecowatt_envelope::{
-    MESSAGE_MAX, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, Sealed, seal_reply,
+    MESSAGE_MAX, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, UnverifiedUplink, seal_reply,
 };
 use ecowatt_model::{DeviceNumber, MonoMs, Sequence};
-use ecowatt_store::{Dropped, InverterState, Reported, Store};
+use ecowatt_store::{DeviceReport, Dropped, InverterState, Store};
 use ecowatt_wire::{
-    AckRange, BootReason, Desired, ITEMS_MAX, List, Reply, ReplyWriter, SourceState, Status, Uplink,
+    AckRange, BootReason, Desired, ITEMS_MAX, Reply, ReplyWriter, SectionList, SourceState, Status,
+    Uplink,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -56,7 +57,7 @@ impl Link {
     /// If it is not the next or last message of an enrolled device, or cannot be read.
     pub(super) async fn open(&self, message: &[u8]) -> Result<(Delivery, ReplyTo), IngestError> {
         let (received_at, began) = (self.clock.now(), self.clock.mono());
-        let sealed = Sealed::parse(message).map_err(IngestError::Envelope)?;
+        let sealed = UnverifiedUplink::parse(message).map_err(IngestError::Envelope)?;
         let request = sealed.request();
         // The store's counters are signed.
         if i64::try_from(request.counter.0).is_err() {
@@ -96,7 +97,7 @@ impl Link {
         }
         if let Some(desired) = &accepted.down.desired {
             let values = settings::values(desired);
-            let (generation, values) = (desired.generation, List::Given(&values));
+            let (generation, values) = (desired.generation, SectionList::Given(&values));
             writer.desired(&Desired { generation, values })?;
         }
         let mut commands = accepted.down.commands.iter().filter_map(commands::command).peekable();
@@ -144,7 +145,7 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
     }));
     delivery.reports.extend(uplink.clock().map(|clock| Report::Boot(clock.epoch)));
     delivery.reports.extend(uplink.dropped().map(|dropped| {
-        let ecowatt_wire::Dropped { epoch, batches, samples } = dropped;
+        let ecowatt_wire::LostSamples { epoch, batches, samples } = dropped;
         Report::Lost(Dropped { epoch, batches, samples })
     }));
     delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
@@ -171,7 +172,7 @@ fn acks(accepted: &Accepted) -> Vec<AckRange> {
     acks
 }
 
-fn reported(status: &Status<'_>) -> Reported {
+fn reported(status: &Status<'_>) -> DeviceReport {
     let boot_reason = match status.boot_reason {
         BootReason::Unknown => "unknown",
         BootReason::Unclean => "unclean",
@@ -202,7 +203,7 @@ fn reported(status: &Status<'_>) -> Reported {
         };
         inverters.push((source.source, state));
     }
-    Reported {
+    DeviceReport {
         // The text is shown in lists and terminals, so control characters are replaced.
         firmware: Some(status.firmware.replace(|c| !ecowatt_model::is_plain(c), "\u{fffd}")),
         diagnostics: Some(diagnostics),

@@ -207,7 +207,7 @@ impl Quota {
 #[cfg(test)]
 mod tests {
     use ecowatt_model::{Quality, UnixMs};
-    use ecowatt_store::{EnergyPoints, LocalDate, PointId, Summarise};
+    use ecowatt_store::{EnergyPoints, LocalDate, PointId, Summariser};
 
     use super::*;
 
@@ -226,7 +226,7 @@ mod tests {
     /// Summarises a batch of as many samples, `step_ms` apart, of the given points.
     fn summary(rows: i64, step_ms: i64, points: u32) -> Summary {
         let ids: Vec<_> = (1..=points).map(PointId).collect();
-        let mut summarise = Summarise::new(&ids, EnergyPoints::default());
+        let mut summarise = Summariser::new(&ids, EnergyPoints::default());
         for row in 0..rows {
             let readings = ids.iter().map(|_| (Quality::Good, Some(row)));
             summarise.sample(UnixMs(row * step_ms), LocalDate(0), readings);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use ecowatt_model::DeviceNumber;
 use ecowatt_profile::{Layout, LayoutError};
-use ecowatt_store::{Block, By, Rebuilt, Store, StoreError, StreamId};
+use ecowatt_store::{Author, Block, Rebuilt, Store, StoreError, StreamId};
 
 use super::decode::{Scratch, summarise};
 use super::streams::Decoding;
@@ -29,7 +29,7 @@ pub enum RebuildError {
 /// If nothing was changed.
 pub async fn rebuild(
     store: &Store,
-    by: Option<By>,
+    by: Option<Author>,
     device: DeviceNumber,
 ) -> Result<Rebuilt, RebuildError> {
     let found = store.find_device(device).await?.ok_or(RebuildError::UnknownDevice)?;

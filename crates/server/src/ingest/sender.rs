@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, StreamNumber};
 use ecowatt_store::StreamId;
-use ecowatt_wire::Refused;
+use ecowatt_wire::RefusedBatch;
 use jiff::tz::TimeZone;
 
 use super::IngestError;
@@ -45,7 +45,7 @@ struct Last {
     counter: Counter,
     digest: Option<[u8; 32]>,
     /// The refused batches of that message; unknown after a start.
-    refused: Option<Vec<Refused>>,
+    refused: Option<Vec<RefusedBatch>>,
 }
 
 /// Whether a message is new, judging by its counter and digest. The store decides for good when it
@@ -55,7 +55,7 @@ pub(super) enum Turn {
     /// It may be the next one.
     Next,
     /// It is the last one repeated, of which these batches were refused.
-    Repeated(Vec<Refused>),
+    Repeated(Vec<RefusedBatch>),
 }
 
 impl Sender {
@@ -97,7 +97,7 @@ impl Sender {
     }
 
     /// Notes that the store has accepted a message.
-    pub(super) fn accepted(&self, proof: &Proof, refused: Vec<Refused>) {
+    pub(super) fn accepted(&self, proof: &Proof, refused: Vec<RefusedBatch>) {
         let mut last = self.lock();
         if proof.counter >= last.counter {
             let digest = Some(proof.digest);

@@ -44,7 +44,7 @@ pub(super) struct KnownStream {
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct CachedStreams {
     streams: HashMap<(DeviceNumber, StreamId), KnownStream>,
     layouts: HashMap<Vec<u8>, Arc<Decoding>>,
 }
@@ -54,7 +54,7 @@ struct Held {
 pub(super) struct Streams {
     store: Store,
     clock: Clock,
-    held: Mutex<Held>,
+    held: Mutex<CachedStreams>,
 }
 
 /// Result of checking an announcement.
@@ -180,7 +180,7 @@ impl Streams {
         held.streams.insert((device, id), known);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, CachedStreams> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

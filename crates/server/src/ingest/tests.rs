@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ecowatt_clock::Clock;
-use ecowatt_codec::{Batch, COLUMNS_MAX, State, TimeBase, encode, encoded_len_max};
-use ecowatt_envelope::{DeviceKey, Kid, LinkKeys, RequestId, open_reply, seal_uplink};
+use ecowatt_codec::{Batch, COLUMNS_MAX, CodecMemory, TimeBase, encode, encoded_len_max};
+use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, RequestId, open_reply, seal_uplink};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, Sequence, SourceNumber,
     StreamNumber, UnixMs,
@@ -12,18 +12,19 @@ use ecowatt_model::{
 use ecowatt_profile::{Layout, Transport, catalogue};
 use ecowatt_store::limits::POINTS_PER_SOURCE_MAX;
 use ecowatt_store::{
-    Block, By, ClaimFor, Kind, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality,
+    Author, Block, ClaimFor, Kind, NewClaim, RedeemClaim, Role, Store, StreamId, TimeQuality,
     TimeRange, TokenId,
 };
 use ecowatt_wire::{
-    AckRange, Certainty, ClockReport, EpochStart, Refusal, Refused, Reply, Stream, UplinkWriter,
+    AckRange, BatchRefusal, Certainty, ClockReport, EpochStart, RefusedBatch, Reply, Stream,
+    UplinkWriter,
 };
 
 use super::{Ingest, IngestError};
 use crate::access::Principal;
 use crate::entropy::Entropy;
 use crate::limits::{TURNS_MAX, TURNS_WAITING_MAX};
-use crate::live::{Live, What};
+use crate::live::{EventData, Live};
 use crate::metrics::Metrics;
 use crate::test_layout::with_states;
 
@@ -53,12 +54,12 @@ struct Message {
     clock: Option<ClockReport>,
 }
 
-/// What the device reads from a reply.
+/// EventData the device reads from a reply.
 #[derive(Debug, PartialEq, Eq)]
 struct Heard {
     acks: Vec<AckRange>,
     wanted: Vec<StreamNumber>,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedBatch>,
 }
 
 fn id(epoch: u32, sequence: u32) -> BatchId {
@@ -94,7 +95,7 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
         created: NOW,
         expires: UnixMs(NOW.0 + 1),
     };
-    let device = store.create_claim(By::new("a test", NOW), claim).await.unwrap();
+    let device = store.create_claim(Author::new("a test", NOW), claim).await.unwrap();
     let redeemed = RedeemClaim {
         id: id.into(),
         public_key: [1; 32],
@@ -104,7 +105,7 @@ async fn enrol(store: &Store, id: &str) -> DeviceNumber {
         reply: Vec::new(),
         at: NOW,
     };
-    store.redeem_claim(By::new("a test", NOW), redeemed).await.unwrap();
+    store.redeem_claim(Author::new("a test", NOW), redeemed).await.unwrap();
     device
 }
 
@@ -141,7 +142,7 @@ fn constant(columns: usize, rows: i64, from: i64, step_ms: i64) -> Vec<u8> {
     let words = vec![7; times.len() * columns];
     let batch = Batch { base: TimeBase::Unix, columns, times: &times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
-    let mut state: Box<State<COLUMNS_MAX>> = Box::default();
+    let mut state: Box<CodecMemory<COLUMNS_MAX>> = Box::default();
     let length = encode(&batch, &mut state, &mut bytes).unwrap();
     bytes.truncate(length);
     bytes
@@ -176,7 +177,7 @@ fn batch_of(base: TimeBase, times: &[i64], columns: usize) -> Vec<u8> {
     }
     let batch = Batch { base, columns, times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
-    let mut state: Box<State<COLUMNS_MAX>> = Box::default();
+    let mut state: Box<CodecMemory<COLUMNS_MAX>> = Box::default();
     let length = encode(&batch, &mut state, &mut bytes).unwrap();
     bytes.truncate(length);
     bytes
@@ -207,7 +208,7 @@ impl World {
     }
 
     fn request(&self, counter: u64) -> (LinkKeys, RequestId) {
-        let kid = Kid { device: self.device, generation: KeyGeneration(1) };
+        let kid = KeyId { device: self.device, generation: KeyGeneration(1) };
         let request = RequestId { kid, counter: Counter(counter) };
         (LinkKeys::derive(&DeviceKey::new(SECRET), kid), request)
     }
@@ -298,7 +299,7 @@ async fn message_is_stored_answered_and_shown() {
     assert_eq!(blocks[0].bytes, first, "kept as it came");
     assert_eq!(blocks[0].time_quality, TimeQuality::Device);
     let event = events.try_recv().unwrap();
-    let What::Sample(sample) = event.what else { panic!("{event:?}") };
+    let EventData::Sample(sample) = event.data else { panic!("{event:?}") };
     let sample = &sample.data;
     assert_eq!((sample.device.as_str(), sample.inverter, sample.t_ms), ("dev-1", 0, NOW.0 - 5000));
     assert!(sample.values.contains(&("ac.power".into(), 1000.0)), "{sample:?}");
@@ -386,7 +387,7 @@ async fn unreadable_batch_is_refused_and_its_neighbours_are_stored() {
     let mut refused: Vec<_> =
         heard.refused.iter().map(|refused| (refused.id.sequence.0, refused.reason)).collect();
     refused.sort_unstable_by_key(|(sequence, _)| *sequence);
-    let undecodable = Refusal::Undecodable;
+    let undecodable = BatchRefusal::Undecodable;
     assert_eq!(
         refused,
         [
@@ -394,8 +395,8 @@ async fn unreadable_batch_is_refused_and_its_neighbours_are_stored() {
             (2, undecodable),
             (3, undecodable),
             (4, undecodable),
-            (5, Refusal::WrongColumns),
-            (6, Refusal::BadLayout)
+            (5, BatchRefusal::WrongColumns),
+            (6, BatchRefusal::BadLayout)
         ]
     );
     let link = world.store.find_device(world.device).await.unwrap().unwrap().link;
@@ -419,7 +420,7 @@ async fn message_that_is_not_the_devices_next_gets_no_reply() {
     assert_eq!(label(&world.seal(&replayed)).await, "stale");
     assert_eq!(label(&world.seal(&world.announced(4, Vec::new()))).await, "stale");
 
-    world.store.revoke_keys(By::new("a test", NOW), world.device).await.unwrap();
+    world.store.revoke_keys(Author::new("a test", NOW), world.device).await.unwrap();
     let next = world.seal(&world.announced(6, Vec::new()));
     let revoked = world.ingest.take(&next).await;
     assert!(matches!(revoked, Err(IngestError::UnknownKey)), "known until a moment ago");
@@ -491,7 +492,7 @@ async fn batch_whose_epoch_has_no_place_is_refused_alone() {
     message.clock =
         Some(ClockReport { epoch: BootEpoch(1), mono: MonoMs(30_000), unix: Some(NOW) });
     let heard = world.send(&message).await;
-    assert_eq!(heard.refused, [Refused { id: id(1, 1), reason: Refusal::NoStart }]);
+    assert_eq!(heard.refused, [RefusedBatch { id: id(1, 1), reason: BatchRefusal::NoStart }]);
     assert_eq!(heard.acks, [ack(1, 1, 2)]);
     assert_eq!(world.blocks().await.len(), 1);
 }
@@ -547,8 +548,9 @@ async fn points_that_crowd_on_a_column_are_no_layout() {
         message.layouts[0].0 = stream;
         message.batches.iter_mut().for_each(|(_, of, _)| *of = stream);
         let heard = world.send(&message).await;
-        let reasons: Vec<Refusal> = heard.refused.iter().map(|refused| refused.reason).collect();
-        assert_eq!(reasons, [Refusal::BadLayout; 23], "{points} points on one column");
+        let reasons: Vec<BatchRefusal> =
+            heard.refused.iter().map(|refused| refused.reason).collect();
+        assert_eq!(reasons, [BatchRefusal::BadLayout; 23], "{points} points on one column");
     }
     assert!(world.blocks().await.is_empty());
     assert!(world.store.list_streams(world.device).await.unwrap().is_empty());
@@ -581,7 +583,7 @@ async fn layout_with_text_that_commands_a_terminal_is_refused() {
             ..Message::default()
         };
         let heard = world.send(&message).await;
-        let refused = Refused { id, reason: Refusal::BadLayout };
+        let refused = RefusedBatch { id, reason: BatchRefusal::BadLayout };
         assert_eq!(heard.refused, if is_taken { vec![] } else { vec![refused] }, "{number}");
     }
     assert_eq!(world.store.list_streams(world.device).await.unwrap().len(), 1);
@@ -603,7 +605,7 @@ async fn points_of_all_layouts_of_an_inverter_are_limited() {
             ..Message::default()
         };
         let heard = world.send(&message).await;
-        let refused = Refused { id: id(1, n.into()), reason: Refusal::BadLayout };
+        let refused = RefusedBatch { id: id(1, n.into()), reason: BatchRefusal::BadLayout };
         let expected = if usize::from(n) <= fit { vec![] } else { vec![refused] };
         assert_eq!(heard.refused, expected, "layout {n}");
     }
@@ -639,7 +641,7 @@ async fn batch_of_years_is_refused_and_one_of_slow_samples_is_not() {
     ];
     let heard = world.send(&world.announced(1, batches)).await;
     let refused: Vec<_> = heard.refused.iter().map(|r| (r.id.sequence.0, r.reason)).collect();
-    assert_eq!(refused, [1, 2, 3].map(|sequence| (sequence, Refusal::Span)));
+    assert_eq!(refused, [1, 2, 3].map(|sequence| (sequence, BatchRefusal::Span)));
     assert_eq!(heard.acks, [ack(1, 1, 5)]);
 }
 
@@ -776,7 +778,7 @@ async fn stale_message_is_refused_before_it_is_read_and_changes_nothing() {
         late.layouts.push((StreamNumber(9), layout_of(2, 2)));
         late.clock = Some(ClockReport { epoch: BootEpoch(2), mono: MonoMs(9000), unix: None });
         assert_eq!(fate(&world, &world.seal(&late)).await, "stale", "{counter}");
-        // What is in it does not matter.
+        // EventData is in it does not matter.
         let (keys, request) = world.request(counter);
         let mut noise = vec![0xff; 64];
         let length = seal_uplink(&keys, request, &mut noise, 40).unwrap();
@@ -808,7 +810,7 @@ async fn message_again_gets_the_same_reply_whatever_was_refused_in_it() {
     let mut message = world.announced(1, batches);
     message.batches.push((id(1, 3), StreamNumber(8), batch(TimeBase::Unix, &[NOW.0])));
     let first = world.send(&message).await;
-    assert_eq!(first.refused, [Refused { id: id(1, 1), reason: Refusal::Undecodable }]);
+    assert_eq!(first.refused, [RefusedBatch { id: id(1, 1), reason: BatchRefusal::Undecodable }]);
     assert_eq!(first.wanted, [StreamNumber(8)]);
     for _ in 0..2 {
         assert_eq!(world.send(&message).await, first);
@@ -821,7 +823,7 @@ async fn stream_is_announced_by_a_message_that_is_accepted() {
     let world = World::new().await;
     assert_eq!(fate(&world, &world.seal(&world.announced(1, Vec::new()))).await, "taken");
     // The key is revoked while it is remembered.
-    world.store.revoke_keys(By::new("a test", NOW), world.device).await.unwrap();
+    world.store.revoke_keys(Author::new("a test", NOW), world.device).await.unwrap();
     let mut message = world.announced(2, Vec::new());
     message.layouts = vec![(StreamNumber(2), layout_of(2, 2))];
     assert_eq!(fate(&world, &world.seal(&message)).await, "unknown_key");

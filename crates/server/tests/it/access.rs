@@ -326,7 +326,7 @@ async fn token_that_another_process_revokes_or_time_ends_is_void_at_once() {
     let bearer = format!("Bearer {text}");
     let mut stream = Reader::open_as(&world, ("authorization", &bearer)).await;
     let beside = ecowatt_store::Store::open_beside(folder.path()).unwrap();
-    let by = ecowatt_store::By::new("a test", Clock::system().now());
+    let by = ecowatt_store::Author::new("a test", Clock::system().now());
     beside.delete_token(by.clone(), ecowatt_store::TokenId(id), None).await.unwrap();
     stream.ends().await;
 

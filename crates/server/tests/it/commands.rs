@@ -2,7 +2,9 @@
 
 use ecowatt_clock::Clock;
 use ecowatt_model::{CommandId, UnixMs};
-use ecowatt_wire::{CommandFailure, CommandResult, CommandState, Order, RESULTS_MAX, UplinkWriter};
+use ecowatt_wire::{
+    CommandAction, CommandFailure, CommandResult, CommandState, RESULTS_MAX, UplinkWriter,
+};
 use serde_json::{Value, json};
 
 use crate::device::TestDevice;
@@ -38,7 +40,11 @@ fn results<'a>(results: &'a [CommandResult<'a>]) -> impl FnOnce(&mut UplinkWrite
 fn nothing(_: &mut UplinkWriter<'_>) {}
 
 /// The numbers and deadlines of the commands of a reply, which must be this order.
-fn received(device: &TestDevice, answer: &Answer, order: &Order<'_>) -> Vec<(CommandId, UnixMs)> {
+fn received(
+    device: &TestDevice,
+    answer: &Answer,
+    order: &CommandAction<'_>,
+) -> Vec<(CommandId, UnixMs)> {
     device.read(answer, |reply| {
         let commands = reply.commands().map(|command| {
             assert_eq!(command.order, *order);
@@ -80,7 +86,7 @@ async fn command_reaches_the_device_once_and_its_result_comes_back() {
     assert_eq!(data["state"], "queued");
     assert_eq!((&data["device"], &data["command"]), (&json!(id), &sent["id"]));
 
-    let order = Order::LimitPowerWatts { watts: 3_000 };
+    let order = CommandAction::LimitPowerWatts { watts: 3_000 };
     let message = device.sealed(nothing);
     let answer = TestDevice::send_bytes(&world, &message).await;
     let [(number, deadline)] = received(&device, &answer, &order)[..] else { panic!("{answer:?}") };
@@ -140,7 +146,7 @@ async fn request_that_is_repeated_makes_one_command() {
     let refused = post(&world, &target, &other).await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "command_key_taken"));
     let answer = device.report(&world, nothing).await;
-    assert_eq!(received(&device, &answer, &Order::Reboot).len(), 1);
+    assert_eq!(received(&device, &answer, &CommandAction::Reboot).len(), 1);
     let list = world.get_json(&target).await;
     assert_eq!(list["commands"].as_array().unwrap().len(), 1);
 }
@@ -278,7 +284,7 @@ async fn list_figures_and_cancelling_show_how_far_commands_are() {
     let kinds = kinds["kinds"].as_array().unwrap();
     assert_eq!((kinds.len(), &kinds[1]["arguments"][0]["max"]), (11, &json!(100.0)));
     let answer = device.report(&world, nothing).await;
-    assert_eq!(received(&device, &answer, &Order::ClearFault).len(), 1);
+    assert_eq!(received(&device, &answer, &CommandAction::ClearFault).len(), 1);
     let is_for_all = device.read(&answer, |reply| reply.commands().all(|one| one.source.is_none()));
     assert!(is_for_all);
 }

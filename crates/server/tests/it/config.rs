@@ -3,7 +3,7 @@
 use ecowatt_clock::Clock;
 use ecowatt_model::{ConfigGeneration, SourceNumber};
 use ecowatt_wire::{
-    ConfigState, List, RefusedSetting, Reported, SettingRefusal, SettingValue, UplinkWriter,
+    ConfigState, RefusedSetting, Reported, SectionList, SettingRefusal, SettingValue, UplinkWriter,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn report(
 ) -> impl FnOnce(&mut UplinkWriter<'_>) {
     move |writer| {
         let generation = ConfigGeneration(generation);
-        let (values, refused) = (List::Given(values), List::Given(refused));
+        let (values, refused) = (SectionList::Given(values), SectionList::Given(refused));
         writer.reported(&Reported { generation, state, refused, values }).unwrap();
     }
 }

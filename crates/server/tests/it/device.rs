@@ -1,16 +1,16 @@
 //! A minimal device: enrols itself and delivers samples of the ten-register inverter.
 
-use ecowatt_codec::{Batch, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch, CodecMemory, TimeBase, encode, encoded_len_max};
 use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Identity};
-use ecowatt_envelope::{ClaimCode, Kid, LinkKeys, RequestId, open_reply, seal_uplink};
+use ecowatt_envelope::{ClaimCode, KeyId, LinkKeys, RequestId, open_reply, seal_uplink};
 use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, Counter, Mark, MonoMs, Sequence, SourceNumber, StreamNumber,
     UnixMs,
 };
 use ecowatt_profile::{Layout, Profile, Transport, catalogue};
 use ecowatt_wire::{
-    BootReason, Certainty, ClockReport, EpochStart, List, Reply, SourceState, SourceStatus, Status,
-    Stream, Uplink, UplinkWriter,
+    BootReason, Certainty, ClockReport, EpochStart, Reply, SectionList, SourceState, SourceStatus,
+    Status, Stream, Uplink, UplinkWriter,
 };
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ impl TestDevice {
         let identity = half.finish(&code, &answer.body).unwrap();
         let id = identity.grant.device.to_string();
         assert_eq!(claim["device"], id);
-        let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
+        let kid = KeyId { device: identity.grant.device, generation: identity.grant.generation };
         let profile = catalogue::find("ecowatt/seed-sim").unwrap();
         Self {
             id,
@@ -87,7 +87,7 @@ impl TestDevice {
 
     /// Returns the same device under another identity, with its counters at the start.
     pub(crate) fn with(&self, identity: Identity) -> Self {
-        let kid = Kid { device: identity.grant.device, generation: identity.grant.generation };
+        let kid = KeyId { device: identity.grant.device, generation: identity.grant.generation };
         Self {
             id: self.id.clone(),
             keys: LinkKeys::derive(&identity.key, kid),
@@ -245,7 +245,7 @@ impl TestDevice {
     /// Returns the last message sent.
     fn request(&self) -> RequestId {
         let grant = &self.identity.grant;
-        let kid = Kid { device: grant.device, generation: grant.generation };
+        let kid = KeyId { device: grant.device, generation: grant.generation };
         RequestId { kid, counter: Counter(self.counter) }
     }
 
@@ -278,7 +278,7 @@ impl TestDevice {
             spool_capacity_bytes: 1,
             link_failures: 0,
             clock_deviation_ms: 0,
-            sources: List::Given(&[source]),
+            sources: SectionList::Given(&[source]),
         };
         writer.status(&status).unwrap();
         let length = writer.finish();
@@ -315,7 +315,7 @@ impl TestDevice {
 fn pack(base: TimeBase, columns: usize, times: &[i64], words: &[u16], marks: &[Mark]) -> Vec<u8> {
     let batch = Batch { base, columns, times, words, marks: Some(marks) };
     let mut out = vec![0; encoded_len_max(times.len(), columns)];
-    let mut state = Box::new(State::<COLUMNS_MAX>::new());
+    let mut state = Box::new(CodecMemory::<COLUMNS_MAX>::new());
     let length = encode(&batch, &mut state, &mut out).unwrap();
     out.truncate(length);
     out

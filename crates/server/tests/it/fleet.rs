@@ -6,7 +6,7 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::UnixMs;
-use ecowatt_profile::{Transport, catalogue, sunspec::Found};
+use ecowatt_profile::{Transport, catalogue, sunspec::FoundModel};
 use ecowatt_wire::SourceState;
 
 use crate::device::TestDevice;
@@ -142,7 +142,7 @@ async fn inverter_that_says_that_it_has_a_fault_is_faulty_until_it_says_otherwis
     let mut at = now();
     at.0 -= 60_000;
     let sunspec = |model: u16, length: u16| {
-        let models = [Found { id: model, address: 2, length }];
+        let models = [FoundModel { id: model, address: 2, length }];
         catalogue::find("sunspec/generic-pv").unwrap().resolve(&models).unwrap()
     };
     let profile = |id: &str| catalogue::find(id).unwrap();

@@ -7,7 +7,7 @@ use ecowatt_server::Config;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_server::limits::PACK_LOOKS_MAX;
 use ecowatt_server::packing::{Packing, pack_all};
-use ecowatt_store::{By, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
+use ecowatt_store::{Author, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
 
 use crate::device::{Sample, TestDevice};
 use crate::world::World;
@@ -16,8 +16,8 @@ const DEVICE: DeviceNumber = DeviceNumber(1);
 const ALL: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
 const HOUR: i64 = 3_600_000;
 
-fn by() -> By {
-    By::new("test", UnixMs(0))
+fn by() -> Author {
+    Author::new("test", UnixMs(0))
 }
 
 /// Delivers two days of a device, with a gap at night, a late batch and one from a clock far ahead.

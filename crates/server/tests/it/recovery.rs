@@ -4,7 +4,7 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::{BootEpoch, Sequence, SourceNumber, StreamNumber, UnixMs};
-use ecowatt_wire::{Batch, ClockReport, Dropped, Stream, UplinkWriter};
+use ecowatt_wire::{Batch, ClockReport, LostSamples, Stream, UplinkWriter};
 
 use crate::device::{TestDevice, layout_of};
 use crate::world::World;
@@ -39,7 +39,7 @@ fn clock(writer: &mut UplinkWriter<'_>, epoch: u32) {
 }
 
 fn dropped(writer: &mut UplinkWriter<'_>, epochs: impl Iterator<Item = u32>) {
-    let mut lost = epochs.map(|epoch| Dropped {
+    let mut lost = epochs.map(|epoch| LostSamples {
         epoch: BootEpoch(epoch),
         batches: Some((Sequence(1), Sequence(u32::MAX))),
         samples: u32::MAX,
@@ -373,7 +373,7 @@ async fn text_that_commands_a_terminal_is_not_kept() {
         spool_capacity_bytes: 1,
         link_failures: 0,
         clock_deviation_ms: 0,
-        sources: ecowatt_wire::List::Given(&[]),
+        sources: ecowatt_wire::SectionList::Given(&[]),
     };
     let answer = device.report(&world, |writer| writer.status(&status).unwrap()).await;
     assert_eq!(answer.status, 200);

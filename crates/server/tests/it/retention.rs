@@ -9,7 +9,7 @@ use ecowatt_server::ingest::rebuild;
 use ecowatt_server::packing::pack_all;
 use ecowatt_server::retention::{RemovedRows, retain};
 use ecowatt_server::{Config, Keep, Retention};
-use ecowatt_store::{By, EditSite, LocalDate, Resolution, SiteId, Store};
+use ecowatt_store::{Author, EditSite, LocalDate, Resolution, SiteId, Store};
 use serde_json::Value;
 
 use crate::device::{Sample, TestDevice};
@@ -27,8 +27,8 @@ fn rfc3339(at: UnixMs) -> String {
     jiff::Timestamp::from_millisecond(at.0).unwrap().to_string()
 }
 
-fn by() -> By {
-    By::new("test", UnixMs(0))
+fn by() -> Author {
+    Author::new("test", UnixMs(0))
 }
 
 /// A server with a device that has sent two hours of each of the last days. Some batches reach over

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_server::packing::pack_all;
-use ecowatt_server::{Config, Running, StoreLost, serve};
+use ecowatt_server::{Config, Running, StoreFailed, serve};
 use ecowatt_store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Returns how the server ended by itself.
-    pub(crate) async fn ended(&mut self) -> Result<(), StoreLost> {
+    pub(crate) async fn ended(&mut self) -> Result<(), StoreFailed> {
         within("the server ends", self.running.take().unwrap().stopped()).await
     }
 

@@ -3,12 +3,12 @@
 use ecowatt_model::{BatchId, BootEpoch, UnixMs};
 
 use super::{InverterChanges, open};
-use crate::counter::{self, CALM, CounterBatch, CounterEdge, Link, REACH};
+use crate::batch_summary::Summary;
 use crate::energy::{self, Change, EnergySums, PowerEdges};
+use crate::energy_counter::{self, CALM, CounterBatch, CounterEdge, Link, REACH};
 use crate::ids::LocalDate;
+use crate::loaded::{Around, Edges, Inverter, Place};
 use crate::sorted_map::SortedMap;
-use crate::state::{Around, Edges, Inverter, Place};
-use crate::summary::Summary;
 
 /// A stretch without readings that was found or filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +114,9 @@ impl Joins {
             around.iter().map(|(id, edge)| (id.epoch, &edge.batch)).collect();
         // One batch can change which of those around it are believed, so the energy of all of them
         // is replaced.
-        self.energy.take(counter::energy_of(&batches));
+        self.energy.take(energy_counter::energy_of(&batches));
         batches.insert(place, (id.epoch, batch));
-        self.energy.add(counter::energy_of(&batches));
+        self.energy.add(energy_counter::energy_of(&batches));
         // With fewer batches before it, the first of all is among them and has nothing to continue.
         let mut calm = if place < REACHED { CALM } else { 0 };
         let mut own = calm;

@@ -8,11 +8,11 @@ use ecowatt_model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::counter::{CounterBatch, CounterEdge, energy_of};
 use crate::energy::{EnergySums, PowerEdges};
+use crate::energy_counter::{CounterBatch, CounterEdge, energy_of};
 use crate::limits::{POINTS_PER_SOURCE_MAX, STREAMS_PER_KEY_MAX};
-use crate::state::KeyState;
-use crate::{Dropped, EnergyPoints, PointDef, PointId, Summarise};
+use crate::loaded::KeyState;
+use crate::{Dropped, EnergyPoints, PointDef, PointId, Summariser};
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const KEY: KeyGeneration = KeyGeneration(2);
@@ -183,7 +183,7 @@ impl Engine {
         Self { rows, state: DeviceState::default(), holds, wanted: Vec::new() }
     }
 
-    fn ingest(&mut self, upload: Upload) -> Outcome {
+    fn ingest(&mut self, upload: Upload) -> UploadOutcome {
         match self.holds {
             Holds::Everything => {}
             Holds::WhatStays => self.state.trim(),
@@ -201,7 +201,7 @@ impl Engine {
                 Ok(Decision::Take(plan)) => {
                     let (receipt, changes) = plan.carry_out(&mut self.state, upload);
                     self.rows.write(&self.state, changes);
-                    return Outcome::Stored(receipt);
+                    return UploadOutcome::Stored(receipt);
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Engine {
 
     fn stored(&mut self, upload: Upload) -> Receipt {
         match self.ingest(upload) {
-            Outcome::Stored(receipt) => receipt,
+            UploadOutcome::Stored(receipt) => receipt,
             other => panic!("{other:?}"),
         }
     }
@@ -225,7 +225,7 @@ type Shape = (i64, i64, i64, (bool, bool));
 
 fn block(id: BatchId, (start, rows, off, (has_power, has_counter)): Shape) -> NewBlock {
     let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
-    let mut summarise = Summarise::new(&[PointId(1), PointId(2)], energy);
+    let mut summarise = Summariser::new(&[PointId(1), PointId(2)], energy);
     let read = |is_read, value| {
         if is_read { (Quality::Good, Some(value)) } else { (Quality::Timeout, None) }
     };
@@ -263,7 +263,7 @@ fn upload(counter: u64, batches: Vec<NewBlock>) -> Upload {
         streams: Vec::new(),
         refused: Vec::new(),
         dropped: Vec::new(),
-        reported: Reported::default(),
+        reported: DeviceReport::default(),
     }
 }
 
@@ -306,7 +306,7 @@ proptest! {
                 let batches = message.iter().map(|(id, shape)| block(*id, *shape)).collect();
                 engine.ingest(upload(counter, batches))
             });
-            prop_assert!(matches!(outcomes[0], Outcome::Stored(_)));
+            prop_assert!(matches!(outcomes[0], UploadOutcome::Stored(_)));
             prop_assert_eq!(&outcomes[0], &outcomes[1]);
             prop_assert_eq!(&outcomes[0], &outcomes[2]);
         }
@@ -362,16 +362,16 @@ fn refused_upload_asks_for_no_more_than_its_key() {
     let mut engine = Engine::new(Holds::Nothing);
     engine.stored(upload(7, vec![block(id(1, 1), (0, 5, 0, GOOD))]));
     let one = || vec![block(id(1, 2), (9, 5, 0, GOOD))];
-    let stale = Outcome::Stale { last: Counter(7) };
+    let stale = UploadOutcome::Stale { last: Counter(7) };
     let altered = Upload { digest: [9; 32], ..upload(7, one()) };
     for old in [upload(6, one()), upload(0, one()), altered] {
         assert_eq!(engine.ingest(old), stale);
         assert_eq!(engine.wanted.len(), 1);
     }
     let other = Upload { generation: KeyGeneration(1), ..upload(8, one()) };
-    assert_eq!(engine.ingest(other), Outcome::UnknownDevice);
+    assert_eq!(engine.ingest(other), UploadOutcome::UnknownDevice);
     engine.rows.key.is_revoked = true;
-    assert_eq!(engine.ingest(upload(8, one())), Outcome::UnknownDevice);
+    assert_eq!(engine.ingest(upload(8, one())), UploadOutcome::UnknownDevice);
     assert_eq!(engine.wanted.len(), 1);
     assert_eq!(engine.rows.blocks.len(), 1);
 }
@@ -465,7 +465,7 @@ fn energy_of_a_backlog_after_a_reset_does_not_depend_on_its_order() {
         let of = if n <= 10 { id(3, n) } else { id(4, n - 10) };
         // Two samples, 15 minutes apart, of a counter that makes 3,000 Wh an hour.
         let energy = EnergyPoints { power: None, counter: Some((0, 0)), rated_w: Some(5_000) };
-        let mut summarise = Summarise::new(&[PointId(2)], energy);
+        let mut summarise = Summariser::new(&[PointId(2)], energy);
         for step in 0..2 {
             let at = UnixMs(i64::from(2 * n + step) * 450_000);
             let value = 1_000_000 + i64::from(2 * n + step) * 375;

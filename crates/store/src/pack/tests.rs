@@ -21,7 +21,7 @@ fn encoded(start: i64, rows: usize, has_unread: bool) -> Vec<u8> {
     let words: Vec<u16> =
         words.iter().zip(&marks).map(|(w, m)| if *m == Mark::Read { *w } else { 0 }).collect();
     let rows = Rows { base: TimeBase::Unix, columns: 2, times, words, marks };
-    rows.encode(0..rows.times.len(), &mut State::new()).unwrap()
+    rows.encode(0..rows.times.len(), &mut CodecMemory::new()).unwrap()
 }
 
 fn drawn(batches: &[Drawn]) -> Vec<Block> {
@@ -46,7 +46,7 @@ fn drawn(batches: &[Drawn]) -> Vec<Block> {
 }
 
 fn unpacked(pack: &Pack) -> Vec<Block> {
-    let mut state = State::new();
+    let mut state = CodecMemory::new();
     let found = stretches(&pack.bytes).unwrap();
     found.iter().flat_map(|stretch| blocks(stretch, &mut state).unwrap()).collect()
 }
@@ -69,7 +69,7 @@ proptest! {
         let mut bytes = Pack::new(&drawn(&batches)).unwrap().bytes;
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let mut state = State::new();
+        let mut state = CodecMemory::new();
         for stretch in stretches(&bytes).unwrap_or_default() {
             let _ = blocks(&stretch, &mut state);
         }

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{corrupt, is_unique_violation};
-use super::journal::Journal;
+use super::convert::{corrupt, is_unique_violation};
+use super::revocation_file::Journal;
 use crate::StoreError;
 use crate::access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Session, SessionId, Token, TokenId, Use,
+    SecretHash, Session, SessionId, Token, TokenId, TokenUse,
 };
 use crate::limits::{SESSIONS_PER_TOKEN_MAX, TOKENS_MAX};
 use crate::revocation::Revocation;
@@ -220,14 +220,14 @@ pub(crate) fn delete_sessions(
 }
 
 /// Stores when tokens and sessions were last used.
-pub(crate) fn note_uses(db: &Connection, uses: &[Use]) -> Result<(), StoreError> {
+pub(crate) fn note_uses(db: &Connection, uses: &[TokenUse]) -> Result<(), StoreError> {
     let mut tokens = db.prepare_cached(
         "UPDATE token SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1",
     )?;
     let mut sessions = db.prepare_cached(
         "UPDATE session SET last_used = max(coalesce(last_used, ?2), ?2) WHERE id = ?1",
     )?;
-    for Use { token, session, at } in uses {
+    for TokenUse { token, session, at } in uses {
         tokens.execute([token.0, at.0])?;
         if let Some(session) = session {
             sessions.execute([session.0, at.0])?;

@@ -4,12 +4,12 @@ use ecowatt_model::UnixMs;
 use rusqlite::{Connection, params};
 
 use crate::StoreError;
-use crate::audit::{AuditLine, Audited, By};
+use crate::audit::{AuditLine, Audited, Author};
 use crate::limits::{AUDIT_KEPT, AUDIT_REMOVED_MAX};
 
 /// Writes a line, and removes some that are older than [`AUDIT_KEPT`].
 pub(super) fn note(db: &Connection, audited: &Audited, subject: &str) -> Result<(), StoreError> {
-    let By { who, request, at } = audited.by();
+    let Author { who, request, at } = audited.by();
     db.prepare_cached(
         "INSERT INTO audit (at, who, request, change, subject) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
@@ -36,7 +36,7 @@ pub(crate) fn list(
     )?;
     let lines = statement
         .query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
-            let by = By { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? };
+            let by = Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? };
             Ok(AuditLine { id: row.get(0)?, by, change: row.get(4)?, subject: row.get(5)? })
         })?
         .collect::<Result<_, _>>()?;

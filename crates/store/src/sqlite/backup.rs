@@ -18,11 +18,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use super::command;
 use super::failure::cause;
 use super::folder_lock::FolderLock;
-use super::journal::{self, Entries, JOURNAL, Journal, sync_folder};
+use super::revocation_file::{self, Entries, JOURNAL, Journal, sync_folder};
 use super::{BUSY_TIMEOUT, DATABASE, create_private, schema};
 use crate::limits::BACKUP_STEP_PAGES;
 use crate::revocation::{BadLine, Revocation};
-use crate::{Cause, OpenError, StoreError};
+use crate::{EngineError, OpenError, StoreError};
 
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
@@ -85,7 +85,7 @@ pub enum BackupError {
     Database {
         path: PathBuf,
         #[source]
-        cause: Cause,
+        cause: EngineError,
     },
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -170,7 +170,7 @@ pub fn restore(
 }
 
 fn entries(path: &Path) -> Result<Entries, BackupError> {
-    let entries = journal::read(path).map_err(|cause| file(path, cause))?;
+    let entries = revocation_file::read(path).map_err(|cause| file(path, cause))?;
     match entries.bad.first() {
         Some((line, error)) => Err(BackupError::Revocations {
             path: path.to_owned(),
@@ -190,8 +190,8 @@ fn revoke(
 ) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", "on")?;
     let transaction = connection.transaction()?;
-    journal::apply(&transaction, own)?;
-    journal::apply(&transaction, given)?;
+    revocation_file::apply(&transaction, own)?;
+    revocation_file::apply(&transaction, given)?;
     // Sessions and claims are easily created again, and a journal that was copied an hour ago lacks
     // the latest revocations.
     transaction.execute("DELETE FROM session", [])?;

@@ -3,8 +3,8 @@
 use ecowatt_model::{DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::columns::is_unique_violation;
-use super::journal::Journal;
+use super::convert::is_unique_violation;
+use super::revocation_file::Journal;
 use super::{grant, site};
 use crate::StoreError;
 use crate::fleet::{

@@ -4,10 +4,10 @@ use ecowatt_model::{CommandId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::columns::{corrupt, count};
+use super::convert::{corrupt, count};
 use super::device;
 use crate::StoreError;
-use crate::audit::By;
+use crate::audit::Author;
 use crate::command::{
     CancelCommandError, Command, CommandFailure, CommandFigures, CommandNumber, CommandOrder,
     CommandOutcome, CommandQuery, CommandState, CommandTransition, CreateCommandError,
@@ -54,7 +54,7 @@ fn held(row: &Row<'_>) -> rusqlite::Result<HeldCommand> {
 fn command(row: &Row<'_>) -> rusqlite::Result<Command> {
     Ok(Command {
         number: CommandNumber(row.get(0)?),
-        by: By { at: UnixMs(row.get(9)?), who: row.get(10)?, request: row.get(11)? },
+        by: Author { at: UnixMs(row.get(9)?), who: row.get(10)?, request: row.get(11)? },
         new: NewCommand {
             device: DeviceNumber(row.get(8)?),
             order: order(row)?,
@@ -136,7 +136,7 @@ fn write_move(db: &Connection, device: DeviceNumber, moved: &Moved) -> Result<()
     let who = reported.as_ref().map_or_else(|| SERVER.into(), |_| device.to_string());
     let transition = CommandTransition {
         state: *state,
-        by: By::new(who, *at),
+        by: Author::new(who, *at),
         device_at: reported.as_ref().and_then(|word| word.at),
         failure,
         detail,
@@ -152,7 +152,7 @@ fn note(
     transition: &CommandTransition,
 ) -> Result<(), StoreError> {
     let CommandTransition { state, by, device_at, failure, detail } = transition;
-    let By { who, request, at } = by;
+    let Author { who, request, at } = by;
     db.prepare_cached(
         "INSERT INTO command_transition (device, command, step, state, at, who, request, device_at,
              failure, detail)
@@ -173,7 +173,7 @@ fn note(
     Ok(())
 }
 
-fn by_operator(state: CommandState, by: &By) -> CommandTransition {
+fn by_operator(state: CommandState, by: &Author) -> CommandTransition {
     let (device_at, failure) = (None, CommandFailure::default());
     CommandTransition { state, by: by.clone(), device_at, failure, detail: 0 }
 }
@@ -182,7 +182,7 @@ fn by_operator(state: CommandState, by: &By) -> CommandTransition {
 /// ones.
 pub(crate) fn create_command(
     db: &Connection,
-    by: &By,
+    by: &Author,
     new: &NewCommand,
 ) -> Result<CreatedCommand, CreateCommandError> {
     let device = new.device;
@@ -232,8 +232,8 @@ fn find_keyed(
     Ok(db.prepare_cached(&sql)?.query_row(params![device.0, key], command).optional()?)
 }
 
-fn insert(db: &Connection, by: &By, new: &NewCommand) -> rusqlite::Result<CommandNumber> {
-    let By { who, request, at } = by;
+fn insert(db: &Connection, by: &Author, new: &NewCommand) -> rusqlite::Result<CommandNumber> {
+    let Author { who, request, at } = by;
     let NewCommand { device, order, priority, not_before, deadline, key } = new;
     db.prepare_cached(
         "INSERT INTO command (device, made, who, request, request_key, kind, arguments, source,
@@ -281,7 +281,7 @@ fn remove_oldest(db: &Connection, device: DeviceNumber) -> rusqlite::Result<()> 
 /// Cancels a command that was not sent yet.
 pub(crate) fn cancel_command(
     db: &Connection,
-    by: &By,
+    by: &Author,
     number: CommandNumber,
 ) -> Result<Command, CancelCommandError> {
     let mut command = find_command(db, number)?.ok_or(CancelCommandError::Unknown)?;
@@ -319,7 +319,7 @@ pub(crate) fn list_transitions(
         .query_map(params![device.0, number.0], |row| {
             Ok(CommandTransition {
                 state: state(row, 0)?,
-                by: By { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
+                by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
                 device_at: row.get::<_, Option<i64>>(4)?.map(UnixMs),
                 failure: CommandFailure(row.get(5)?),
                 detail: row.get(6)?,

@@ -4,10 +4,10 @@ use ecowatt_model::{ConfigGeneration, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::corrupt;
+use super::convert::corrupt;
 use super::device;
 use crate::StoreError;
-use crate::audit::By;
+use crate::audit::Author;
 use crate::configuration::{
     ConfigReport, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError, EditedConfig,
     ReportedConfig, Settings, edited,
@@ -21,7 +21,7 @@ pub(super) const REPORT: &str = "highest, key_generation, received_at, generatio
 
 fn version(row: &Row<'_>) -> rusqlite::Result<ConfigVersion> {
     Ok(ConfigVersion {
-        by: By { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
+        by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
         desired: Desired { generation: ConfigGeneration(row.get(0)?), settings: settings(row, 4)? },
     })
 }
@@ -105,7 +105,7 @@ pub(crate) fn list_configs(
 /// Stores the configuration after a change, and removes the oldest ones.
 pub(crate) fn edit_config(
     db: &Connection,
-    by: &By,
+    by: &Author,
     edit: &EditConfig,
 ) -> Result<EditedConfig, EditConfigError> {
     let device = edit.device;
@@ -121,8 +121,13 @@ pub(crate) fn edit_config(
     Ok(EditedConfig { generation: next.generation, is_changed: true })
 }
 
-fn insert(db: &Connection, device: DeviceNumber, by: &By, next: &Desired) -> rusqlite::Result<()> {
-    let By { who, request, at } = by;
+fn insert(
+    db: &Connection,
+    device: DeviceNumber,
+    by: &Author,
+    next: &Desired,
+) -> rusqlite::Result<()> {
+    let Author { who, request, at } = by;
     let (generation, settings) = (next.generation.0, next.settings.encode());
     db.prepare_cached(
         "INSERT INTO configuration (device, generation, at, who, request, settings)

@@ -6,7 +6,7 @@
 use ecowatt_model::{DeviceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::journal::Journal;
+use super::revocation_file::Journal;
 use super::{device, key};
 use crate::StoreError;
 use crate::limits::DELETED_ROWS_PER_COMMIT;

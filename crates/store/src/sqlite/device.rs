@@ -4,8 +4,8 @@ use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::columns::{corrupt, count};
-use super::journal::Journal;
+use super::convert::{corrupt, count};
+use super::revocation_file::Journal;
 use super::{grant, key, site};
 use crate::StoreError;
 use crate::fleet::{Device, DevicePage, DeviceQuery, DeviceState, EditDevice, EditError, Link};

@@ -7,10 +7,10 @@ use rusqlite::ErrorCode;
 use crate::access::{CreateTokenError, DeleteTokenError, RedeemSetupError};
 use crate::command::{CancelCommandError, CreateCommandError};
 use crate::fleet::{AnnounceError, CreateClaimError, EditError, RedeemClaimError};
-use crate::{Cause, StoreError};
+use crate::{EngineError, StoreError};
 
 /// Hides the library's type.
-pub(super) fn cause(error: rusqlite::Error) -> Cause {
+pub(super) fn cause(error: rusqlite::Error) -> EngineError {
     Box::new(error)
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::columns::count;
+use super::convert::count;
 use crate::StoreError;
 
 /// A query without tables, to check that reading works.

@@ -7,7 +7,7 @@ use super::load;
 use super::state_cache::StateCache;
 use crate::StoreError;
 use crate::ingest::{Decision, decide};
-use crate::upload::{Outcome, Upload};
+use crate::upload::{Upload, UploadOutcome};
 
 /// How often an upload can request rows: for its key, its epochs, its inverters, and twice for each
 /// batch that arrives between others.
@@ -17,7 +17,7 @@ pub(super) fn ingest(
     db: &Connection,
     states: &mut StateCache,
     upload: Upload,
-) -> Result<Outcome, StoreError> {
+) -> Result<UploadOutcome, StoreError> {
     let device = upload.device;
     let state = states.state(device);
     for _ in 0..ROUNDS_MAX {
@@ -27,7 +27,7 @@ pub(super) fn ingest(
             Ok(Decision::Take(plan)) => {
                 let (receipt, changes) = plan.carry_out(state, upload);
                 states.changed(device, changes);
-                return Ok(Outcome::Stored(receipt));
+                return Ok(UploadOutcome::Stored(receipt));
             }
         }
     }

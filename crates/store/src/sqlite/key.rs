@@ -4,8 +4,8 @@ use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::claim;
-use super::columns::count;
-use super::journal::Journal;
+use super::convert::count;
+use super::revocation_file::Journal;
 use crate::StoreError;
 use crate::fleet::{DeviceKey, RedeemClaim, RedeemClaimError};
 use crate::revocation::Revocation;

@@ -69,7 +69,7 @@ pub(crate) fn powers(
                 sources.push(SourcePower {
                     source: SourceNumber(row.get(0)?),
                     good_mw: newest.good.and_then(|(at, value)| {
-                        Some((at, crate::summary::milli(value, exponent)?))
+                        Some((at, crate::batch_summary::milli(value, exponent)?))
                     }),
                     tried: newest.tried,
                 });

@@ -7,27 +7,27 @@ use ecowatt_model::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::count;
+use super::convert::count;
 use super::row_pack::{Side, add_packed, day_of};
 use super::{command, configuration, newest_edges, pack, retention, row_pack, stream};
 use crate::StoreError;
 use crate::command::Commands;
 use crate::configuration::{Desired, Settings};
-use crate::counter::{CounterBatch, CounterEdge};
 use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
+use crate::energy_counter::{CounterBatch, CounterEdge};
 use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
+use crate::loaded::{
+    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, KeyState, LinkState, Place,
+    StoredBatch,
+};
 use crate::received_set::Received;
 use crate::retention::{Expired, Resolution};
 use crate::rollup::{Day, Quarter};
 use crate::row_pack::{PackKind, number_of};
 use crate::self_report::SelfReport;
-use crate::state::{
-    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, KeyState, LinkState, Place,
-    StoredBatch,
-};
 
 pub(super) fn load(
     db: &Connection,

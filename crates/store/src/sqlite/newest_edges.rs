@@ -2,9 +2,9 @@
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, UnixMs};
 
-use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
-use crate::state::Place;
+use crate::energy_counter::{CounterBatch, CounterEdge};
+use crate::loaded::Place;
 use crate::varint::{put_i64, put_u64, take_i64, take_u32};
 
 pub(super) fn counter_bytes(id: &BatchId, edge: &CounterEdge) -> Vec<u8> {

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use ecowatt_codec::State;
+use ecowatt_codec::CodecMemory;
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::columns::{block, corrupt, signed};
+use super::convert::{block, corrupt, signed};
 use crate::StoreError;
 use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
 use crate::pack::{Pack, Place, blocks, stretches};
@@ -95,7 +95,7 @@ pub(super) fn walk(
     let from = range.from.0.max(first);
     let earliest = from.saturating_sub(PACK_SPAN_MAX_MS);
     let mut packs = packs.query(params![device.0, source.0, earliest, range.to.0, from])?;
-    let mut state = Box::new(State::new());
+    let mut state = Box::new(CodecMemory::new());
     // Stretches of packs that were opened and not passed on yet: packs and blocks overlap in time.
     let mut opened: BTreeMap<Place, Stretch> = BTreeMap::new();
     let (mut block, mut pack) = (next_block(&mut alone)?, next_pack(&mut packs)?);
@@ -153,7 +153,7 @@ fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok((UnixMs(row.get(0)?), id))
 }
 
-fn open(bytes: &[u8], form: Form, state: &mut State) -> Result<Vec<Stretch>, StoreError> {
+fn open(bytes: &[u8], form: Form, state: &mut CodecMemory) -> Result<Vec<Stretch>, StoreError> {
     let damaged = || StoreError::Corrupt("pack of batches");
     let sections = stretches(bytes).ok_or_else(damaged)?;
     if form == Form::Sections {
@@ -196,7 +196,7 @@ pub(super) fn find_bytes(
     )?;
     let earliest = place.0.0.saturating_sub(PACK_SPAN_MAX_MS);
     let mut rows = statement.query(params![device.0, source.0, earliest, place.0.0])?;
-    let mut state = Box::new(State::new());
+    let mut state = Box::new(CodecMemory::new());
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let found = open(bytes, Form::Batches, &mut state)?;

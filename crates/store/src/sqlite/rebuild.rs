@@ -11,9 +11,9 @@ use rusqlite::Connection;
 
 use super::{block, load, newest_edges, state_cache, unpack};
 use crate::StoreError;
+use crate::batch_summary::Summary;
 use crate::ingest::{Changes, replay};
-use crate::state::DeviceState;
-use crate::summary::Summary;
+use crate::loaded::DeviceState;
 use crate::telemetry::{Block, Rebuilt, TimeRange};
 use crate::upload::{NewBlock, TimeQuality};
 use older::Floor;
@@ -37,13 +37,13 @@ const OPEN: (&str, &str) =
 const ROUNDS_MAX: u32 = 64;
 
 /// Decodes a block; `None` if it cannot be read.
-pub(crate) type Summarise<'a> = &'a mut dyn FnMut(&Block) -> Option<Summary>;
+pub(crate) type Summariser<'a> = &'a mut dyn FnMut(&Block) -> Option<Summary>;
 
 pub(crate) fn rebuild(
     db: &Connection,
     device: DeviceNumber,
     is_check: bool,
-    summarise: Summarise<'_>,
+    summarise: Summariser<'_>,
 ) -> Result<Rebuilt, StoreError> {
     db.execute_batch("SAVEPOINT rebuild")?;
     let rebuilt = rebuild_in_savepoint(db, device, summarise);
@@ -58,7 +58,7 @@ pub(crate) fn rebuild(
 fn rebuild_in_savepoint(
     db: &Connection,
     device: DeviceNumber,
-    summarise: Summarise<'_>,
+    summarise: Summariser<'_>,
 ) -> Result<Rebuilt, StoreError> {
     let floors = older::floors(db, device)?;
     // Packs are turned into rows, so that rows are compared with rows.
@@ -107,7 +107,7 @@ fn put_aside(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
 fn make(
     db: &Connection,
     device: DeviceNumber,
-    summarise: Summarise<'_>,
+    summarise: Summariser<'_>,
 ) -> Result<Rebuilt, StoreError> {
     let sources: Vec<u8> = db
         .prepare(

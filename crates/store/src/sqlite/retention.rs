@@ -6,7 +6,7 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{corrupt, count, signed};
+use super::convert::{corrupt, count, signed};
 use super::row_pack::{Inverter, day_of};
 use crate::StoreError;
 use crate::limits::{EXPIRED_BYTES_PER_COMMIT, EXPIRED_ROWS_PER_COMMIT};

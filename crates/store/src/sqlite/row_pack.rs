@@ -4,15 +4,15 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, Un
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use crate::StoreError;
-use crate::counter::CounterBatch;
 use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
+use crate::energy_counter::CounterBatch;
 use crate::limits::EDGES_PER_PACK_MAX;
+use crate::loaded::Place;
 use crate::rollup_pack::{DAY_MS, QUARTERS_PER_DAY};
 use crate::row_pack::{
-    LooseRows, PackKind, RowKind, RowPack, Rows, SEQUENCES_PER_PACK, first_of, number_of,
+    PackKind, RowKind, RowPack, Rows, SEQUENCES_PER_PACK, UnpackedRows, first_of, number_of,
 };
-use crate::state::Place;
 
 pub(super) type Inverter = (DeviceNumber, SourceNumber);
 
@@ -35,7 +35,7 @@ pub(crate) fn loose(
     kind: RowKind,
     from: i64,
     before: UnixMs,
-) -> Result<Option<LooseRows>, StoreError> {
+) -> Result<Option<UnpackedRows>, StoreError> {
     let end = before.0.div_euclid(DAY_MS);
     let found = match kind {
         RowKind::Minutes => loose_minutes(db, inverter, from, end)?,
@@ -52,7 +52,7 @@ pub(crate) fn loose(
     for kind in kinds {
         packs.push((*kind, find(db, inverter, *kind, number)?));
     }
-    Ok(Some(LooseRows { number, rows, packs }))
+    Ok(Some(UnpackedRows { number, rows, packs }))
 }
 
 fn loose_minutes(
@@ -225,7 +225,7 @@ pub(crate) fn keep(
 
 fn replace(db: &Connection, inverter: Inverter, pack: &RowPack) -> Result<bool, StoreError> {
     let (device, source) = (inverter.0.0, inverter.1.0);
-    let LooseRows { number, rows, packs } = &pack.loose;
+    let UnpackedRows { number, rows, packs } = &pack.loose;
     let is_whole = match rows {
         Rows::Minutes(rows) => delete(
             db,

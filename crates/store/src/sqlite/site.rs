@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::is_unique_violation;
+use super::convert::is_unique_violation;
 use crate::StoreError;
 use crate::fleet::{CreateClaimError, EditError, EditSite, Site, SiteId};
 

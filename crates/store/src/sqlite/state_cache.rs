@@ -9,21 +9,21 @@ use std::collections::{BTreeMap, HashMap};
 use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, KeyGeneration, SourceNumber};
 use rusqlite::{CachedStatement, Connection, Params, params};
 
-use super::columns::signed;
 use super::command;
+use super::convert::signed;
 use super::newest_edges;
 use super::stream::{self, NewStreamOf};
 use crate::StoreError;
 use crate::configuration::ConfigReport;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
+use crate::loaded::{DeviceState, Inverter, LinkState};
 use crate::received_set::Received;
-use crate::state::{DeviceState, Inverter, LinkState};
 
 /// The held states, and their changes that are not in the database yet.
 #[derive(Debug, Default)]
 pub(super) struct StateCache {
-    held: HashMap<DeviceNumber, Held>,
+    held: HashMap<DeviceNumber, CachedState>,
     changed: BTreeMap<DeviceNumber, Changes>,
     /// Devices that this group has used.
     used: Vec<DeviceNumber>,
@@ -33,7 +33,7 @@ pub(super) struct StateCache {
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct CachedState {
     state: DeviceState,
     weight: usize,
     /// The last group that used it.

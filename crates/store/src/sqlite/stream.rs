@@ -3,11 +3,11 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::corrupt;
+use super::convert::corrupt;
 use crate::StoreError;
-use crate::announced::KeyStreams;
 use crate::fleet::{AnnounceError, Stream};
 use crate::ids::{LayoutId, PointId, StreamId};
+use crate::key_streams::KeyStreams;
 use crate::point::{Point, PointDef};
 use crate::upload::NewStream;
 

@@ -5,8 +5,8 @@ use rusqlite::{Connection, params};
 use super::load::load_quarter;
 use super::row_pack::Inverter;
 use crate::StoreError;
-use crate::counter::CounterEdge;
 use crate::edge_pack::{decode_counters, decode_powers};
+use crate::energy_counter::CounterEdge;
 use crate::rollup_pack::{DayColumns, Width};
 use crate::row_pack::PackKind;
 

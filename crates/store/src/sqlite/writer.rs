@@ -11,9 +11,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::ingest;
-use super::journal::Journal;
+use super::revocation_file::Journal;
 use super::state_cache::StateCache;
-use crate::{Outcome, StoreError, Upload};
+use crate::{StoreError, Upload, UploadOutcome};
 
 /// Sends the answer to the caller once the group is committed or rolled back.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -27,7 +27,7 @@ pub(super) enum Job {
     Change(Change),
     /// A change of rows that otherwise only ingest changes, and that are held in memory.
     Rewrite(Change),
-    Upload(Box<Upload>, oneshot::Sender<Result<Outcome, StoreError>>),
+    Upload(Box<Upload>, oneshot::Sender<Result<UploadOutcome, StoreError>>),
 }
 
 /// Wraps a typed change and the channel for its result.

@@ -5,8 +5,8 @@ use ecowatt_model::UnixMs;
 use crate::audit::Audited;
 use crate::sqlite::access;
 use crate::{
-    By, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError,
-    SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, Use,
+    Author, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup,
+    RedeemSetupError, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, TokenUse,
 };
 
 fn subject_of_token(token: &Token) -> String {
@@ -15,7 +15,7 @@ fn subject_of_token(token: &Token) -> String {
 
 /// Access: tokens, sessions and the set-up code.
 impl Store {
-    pub async fn create_token(&self, by: By, new: NewToken) -> Result<Token, CreateTokenError> {
+    pub async fn create_token(&self, by: Author, new: NewToken) -> Result<Token, CreateTokenError> {
         self.sqlite()
             .change(
                 Audited::new(by, "token.create"),
@@ -42,7 +42,7 @@ impl Store {
     /// that time is not deleted.
     pub async fn delete_token(
         &self,
-        by: By,
+        by: Author,
         id: TokenId,
         keep_owner: Option<UnixMs>,
     ) -> Result<(), DeleteTokenError> {
@@ -59,7 +59,7 @@ impl Store {
     /// [`crate::limits::SESSIONS_PER_TOKEN_MAX`] sessions; a further one replaces the oldest.
     pub async fn create_session(
         &self,
-        by: By,
+        by: Author,
         new: NewSession,
     ) -> Result<Option<SessionId>, StoreError> {
         self.sqlite()
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Deletes a session; returns whether it existed.
-    pub async fn delete_session(&self, by: By, id: SessionId) -> Result<bool, StoreError> {
+    pub async fn delete_session(&self, by: Author, id: SessionId) -> Result<bool, StoreError> {
         self.sqlite()
             .change(
                 Audited::new(by, "session.delete"),
@@ -109,7 +109,7 @@ impl Store {
     /// Deletes all sessions but one; returns how many.
     pub async fn delete_sessions(
         &self,
-        by: By,
+        by: Author,
         but: Option<SessionId>,
     ) -> Result<usize, StoreError> {
         self.sqlite()
@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Stores when tokens and sessions were last used.
-    pub async fn note_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
+    pub async fn note_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
         self.sqlite().write(move |db| access::note_uses(db, &uses)).await
     }
 
@@ -134,7 +134,7 @@ impl Store {
     /// Stores a one-time set-up code, replacing any earlier one.
     pub async fn replace_setup_code(
         &self,
-        by: By,
+        by: Author,
         hash: SecretHash,
         created: UnixMs,
     ) -> Result<(), StoreError> {
@@ -150,7 +150,7 @@ impl Store {
     /// Spends the set-up code and creates a token with a session, all of it or nothing.
     pub async fn redeem_setup(
         &self,
-        by: By,
+        by: Author,
         redeem: RedeemSetup,
     ) -> Result<(Token, SessionId), RedeemSetupError> {
         self.sqlite()

@@ -6,7 +6,7 @@ use crate::audit::Audited;
 use crate::limits::COMMANDS_PER_QUERY_MAX;
 use crate::sqlite::command;
 use crate::{
-    By, CancelCommandError, Command, CommandFigures, CommandNumber, CommandQuery,
+    Author, CancelCommandError, Command, CommandFigures, CommandNumber, CommandQuery,
     CommandTransition, CreateCommandError, CreatedCommand, MovedCommand, NewCommand, Store,
     StoreError,
 };
@@ -16,7 +16,7 @@ impl Store {
     /// Queues a command, or returns the one that an earlier request of the same key made.
     pub async fn create_command(
         &self,
-        by: By,
+        by: Author,
         new: NewCommand,
     ) -> Result<CreatedCommand, CreateCommandError> {
         let author = by.clone();
@@ -32,7 +32,7 @@ impl Store {
     /// Cancels a command that was not sent yet.
     pub async fn cancel_command(
         &self,
-        by: By,
+        by: Author,
         number: CommandNumber,
     ) -> Result<Command, CancelCommandError> {
         let author = by.clone();

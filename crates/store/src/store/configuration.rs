@@ -6,7 +6,8 @@ use crate::audit::Audited;
 use crate::limits::CONFIGURATIONS_KEPT;
 use crate::sqlite::configuration;
 use crate::{
-    By, ConfigVersion, DeviceConfig, EditConfig, EditConfigError, EditedConfig, Store, StoreError,
+    Author, ConfigVersion, DeviceConfig, EditConfig, EditConfigError, EditedConfig, Store,
+    StoreError,
 };
 
 /// Desired and reported configurations.
@@ -15,7 +16,7 @@ impl Store {
     /// is stored.
     pub async fn edit_config(
         &self,
-        by: By,
+        by: Author,
         edit: EditConfig,
     ) -> Result<EditedConfig, EditConfigError> {
         let (author, device) = (by.clone(), edit.device);

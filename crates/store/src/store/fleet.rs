@@ -5,7 +5,7 @@ use ecowatt_model::{DeviceNumber, KeyGeneration, UnixMs};
 use crate::audit::Audited;
 use crate::sqlite::{claim, deletion, device, key, site};
 use crate::{
-    By, Claim, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery, DeviceState,
+    Author, Claim, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery, DeviceState,
     EditDevice, EditError, EditSite, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Site,
     SiteId, Store, StoreError,
 };
@@ -19,7 +19,7 @@ impl Store {
     /// Creates a claim, and its device and site if they are new.
     pub async fn create_claim(
         &self,
-        by: By,
+        by: Author,
         new: NewClaim,
     ) -> Result<DeviceNumber, CreateClaimError> {
         self.sqlite()
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// Deletes a claim that was not redeemed; returns whether there was one.
-    pub async fn delete_claim(&self, by: By, id: String) -> Result<bool, StoreError> {
+    pub async fn delete_claim(&self, by: Author, id: String) -> Result<bool, StoreError> {
         self.sqlite()
             .change(
                 Audited::new(by, "claim.delete"),
@@ -57,7 +57,11 @@ impl Store {
 
     /// Stores the device's key and spends the claim, or does neither. Revokes earlier keys of the
     /// device.
-    pub async fn redeem_claim(&self, by: By, claim: RedeemClaim) -> Result<(), RedeemClaimError> {
+    pub async fn redeem_claim(
+        &self,
+        by: Author,
+        claim: RedeemClaim,
+    ) -> Result<(), RedeemClaimError> {
         let redeemed = self
             .sqlite()
             .change(
@@ -90,7 +94,7 @@ impl Store {
 
     /// Revokes all keys of a device and voids its outstanding claims; returns whether there were
     /// any.
-    pub async fn revoke_keys(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+    pub async fn revoke_keys(&self, by: Author, device: DeviceNumber) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
             .change(
@@ -120,7 +124,7 @@ impl Store {
     }
 
     /// Changes the name and site of a device.
-    pub async fn edit_device(&self, by: By, change: EditDevice) -> Result<(), EditError> {
+    pub async fn edit_device(&self, by: Author, change: EditDevice) -> Result<(), EditError> {
         let device = change.device;
         self.sqlite()
             .change(
@@ -132,7 +136,7 @@ impl Store {
     }
 
     /// Changes the name and time zone of a site.
-    pub async fn edit_site(&self, by: By, change: EditSite) -> Result<(), EditError> {
+    pub async fn edit_site(&self, by: Author, change: EditSite) -> Result<(), EditError> {
         let site = change.site;
         self.sqlite()
             .change(
@@ -144,7 +148,7 @@ impl Store {
     }
 
     /// Deletes a site that has no devices.
-    pub async fn delete_site(&self, by: By, site: SiteId) -> Result<(), EditError> {
+    pub async fn delete_site(&self, by: Author, site: SiteId) -> Result<(), EditError> {
         self.sqlite()
             .change(
                 Audited::new(by, "site.delete"),
@@ -156,7 +160,7 @@ impl Store {
 
     /// Revokes a device's keys and discards what was reported under them; its stored samples stay.
     /// Returns whether the device exists.
-    pub async fn reset_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+    pub async fn reset_device(&self, by: Author, device: DeviceNumber) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
             .rewrite(
@@ -169,7 +173,11 @@ impl Store {
 
     /// Revokes a device's keys and hides it; [`Store::sweep`] removes its stored data later.
     /// Returns whether the device exists.
-    pub async fn delete_device(&self, by: By, device: DeviceNumber) -> Result<bool, StoreError> {
+    pub async fn delete_device(
+        &self,
+        by: Author,
+        device: DeviceNumber,
+    ) -> Result<bool, StoreError> {
         let at = by.at;
         self.sqlite()
             .rewrite(

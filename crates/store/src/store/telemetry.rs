@@ -5,9 +5,9 @@ use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 use crate::rollup_pack::Width;
 use crate::sqlite::{block, latest, pack, rollup, row_pack, stream};
 use crate::{
-    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, LooseRows,
-    Pack, PointId, RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError,
-    Stretch, TimeRange,
+    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, Pack, PointId,
+    RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError, Stretch,
+    TimeRange, UnpackedRows,
 };
 
 /// Telemetry.
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Returns the first rows of a kind that are not packed although their UTC day is before the one
-    /// that contains `before`, at or after the packs of this number; see [`LooseRows::next`]. They
+    /// that contains `before`, at or after the packs of this number; see [`UnpackedRows::next`]. They
     /// may turn out to be none although more follow.
     pub async fn loose_rows(
         &self,
@@ -107,7 +107,7 @@ impl Store {
         kind: RowKind,
         from: i64,
         before: UnixMs,
-    ) -> Result<Option<LooseRows>, StoreError> {
+    ) -> Result<Option<UnpackedRows>, StoreError> {
         let inverter = (device, source);
         self.sqlite().read(move |db| row_pack::loose(db, inverter, kind, from, before)).await
     }

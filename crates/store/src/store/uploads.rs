@@ -6,24 +6,24 @@ use crate::audit::Audited;
 use crate::sqlite::stream::NewStreamOf;
 use crate::sqlite::{rebuild, stream};
 use crate::{
-    AnnounceError, Block, By, NewStream, Outcome, Point, PointId, Rebuilt, Store, StoreError,
-    Stream, StreamId, Summary, Upload,
+    AnnounceError, Author, Block, NewStream, Point, PointId, Rebuilt, Store, StoreError, Stream,
+    StreamId, Summary, Upload, UploadOutcome,
 };
 
 /// Streams and uploads.
 impl Store {
     /// Rebuilds the roll-ups of a device (minutes, quarter hours, days, energy and its gaps) from
-    /// its blocks, in one transaction. Without a [`By`] it only reports what would change.
+    /// its blocks, in one transaction. Without a [`Author`] it only reports what would change.
     /// `summarise` decodes a block; blocks that it cannot decode are left out. Other writes wait
     /// until the rebuild is done.
     pub async fn rebuild(
         &self,
-        by: Option<By>,
+        by: Option<Author>,
         device: DeviceNumber,
         mut summarise: impl FnMut(&Block) -> Option<Summary> + Send + 'static,
     ) -> Result<Rebuilt, StoreError> {
         let is_check = by.is_none();
-        let by = by.unwrap_or_else(|| By::new("check", UnixMs(0)));
+        let by = by.unwrap_or_else(|| Author::new("check", UnixMs(0)));
         self.sqlite()
             .rewrite(
                 Audited::new(by, "device.rebuild"),
@@ -92,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails if nothing was stored; the device will send the message again.
-    pub async fn ingest(&self, upload: Upload) -> Result<Outcome, StoreError> {
+    pub async fn ingest(&self, upload: Upload) -> Result<UploadOutcome, StoreError> {
         self.sqlite().ingest(upload).await
     }
 }

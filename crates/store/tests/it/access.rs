@@ -4,7 +4,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_store::limits::SESSIONS_PER_TOKEN_MAX;
 use ecowatt_store::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Store, Use,
+    SecretHash, Store, TokenUse,
 };
 
 use crate::fixture::by;
@@ -96,8 +96,8 @@ async fn token_has_a_number_of_sessions_and_the_oldest_goes() {
     let sessions = store.list_sessions(UnixMs(10)).await.unwrap();
     assert_eq!(sessions.len(), SESSIONS_PER_TOKEN_MAX + 1);
     let youngest = &sessions[0];
-    let used = Use { token: owner.id, session: Some(youngest.id), at: UnixMs(20) };
-    store.note_uses(vec![used, Use { at: UnixMs(15), ..used }]).await.unwrap();
+    let used = TokenUse { token: owner.id, session: Some(youngest.id), at: UnixMs(20) };
+    store.note_uses(vec![used, TokenUse { at: UnixMs(15), ..used }]).await.unwrap();
     let sessions = store.list_sessions(UnixMs(10)).await.unwrap();
     assert_eq!((sessions[0].last_used, sessions[1].last_used), (Some(UnixMs(20)), None));
     let tokens = store.list_tokens().await.unwrap();

@@ -1,7 +1,7 @@
 //! The audit log has a line for every change, and only for changes that were made.
 
 use ecowatt_store::{
-    By, DeleteTokenError, EditDevice, EditSite, NewSession, NewToken, Role, SiteId, TokenId,
+    Author, DeleteTokenError, EditDevice, EditSite, NewSession, NewToken, Role, SiteId, TokenId,
 };
 
 use crate::fixture::{DAY, Fixture, by};
@@ -12,7 +12,7 @@ async fn every_change_says_who_made_it_on_which_request() {
     let (store, device) = (&fixture.store, fixture.device());
     let newest = store.list_audit(None, 1).await.unwrap()[0].id;
     let at = DAY.plus(std::time::Duration::from_secs(9));
-    let me = || By { who: "token 7 (me)".into(), request: Some("r-1".into()), at };
+    let me = || Author { who: "token 7 (me)".into(), request: Some("r-1".into()), at };
 
     let new = |name: &str| NewToken {
         name: name.into(),
@@ -82,7 +82,7 @@ async fn lines_go_after_a_year() {
         let at = DAY.plus(std::time::Duration::from_secs(days * 86_400));
         let (device, new_name) = (fixture.device(), Some(name.into()));
         let edit = EditDevice { device, name: new_name, site: None, keeps_past_days: false };
-        fixture.store.edit_device(By::new(name, at), edit).await.unwrap();
+        fixture.store.edit_device(Author::new(name, at), edit).await.unwrap();
         fixture.store.list_audit(None, 1000).await.unwrap()
     };
     let before = fixture.store.list_audit(None, 1000).await.unwrap();

@@ -97,7 +97,7 @@ fn copy_beside_a_busy_server_ends_and_holds_what_was_acknowledged() {
         assert_eq!(held[..], all[..held.len()]);
         // The device continues where the copy ends, and batches in the copy are duplicates.
         let outcome = store.ingest(message(&fixture, after + 100)).await.unwrap();
-        assert!(matches!(outcome, ecowatt_store::Outcome::Stored(_)), "{outcome:?}");
+        assert!(matches!(outcome, ecowatt_store::UploadOutcome::Stored(_)), "{outcome:?}");
     });
 }
 

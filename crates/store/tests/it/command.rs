@@ -4,8 +4,8 @@ use ecowatt_model::{BootEpoch, CommandId, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::limits::{COMMAND_GRACE_MS, ENDED_COMMANDS_KEPT, OPEN_COMMANDS_MAX};
 use ecowatt_store::{
     CancelCommandError, Command, CommandFailure, CommandNumber, CommandOrder, CommandOutcome,
-    CommandQuery, CommandResult, CommandState, CreateCommandError, NewCommand, Outcome, Receipt,
-    Store, Upload, back_up, restore,
+    CommandQuery, CommandResult, CommandState, CreateCommandError, NewCommand, Receipt, Store,
+    Upload, UploadOutcome, back_up, restore,
 };
 
 use crate::fixture::{ARRIVAL, Fixture, by_at, upload};
@@ -44,7 +44,7 @@ fn reporting(device: DeviceNumber, counter: u64, results: &[(CommandId, CommandS
 
 async fn receipt(store: &Store, message: Upload) -> Receipt {
     match store.ingest(message).await.unwrap() {
-        Outcome::Stored(receipt) | Outcome::Duplicate(receipt) => receipt,
+        UploadOutcome::Stored(receipt) | UploadOutcome::Duplicate(receipt) => receipt,
         other => panic!("{other:?}"),
     }
 }
@@ -297,7 +297,7 @@ async fn old_key_cannot_undo_what_is_under_way() {
     }
     let mut ids = Vec::new();
     for task in tasks {
-        if let Outcome::Stored(receipt) = task.await.unwrap() {
+        if let UploadOutcome::Stored(receipt) = task.await.unwrap() {
             ids.extend(receipt.commands.iter().map(|sent| sent.id));
         }
     }

@@ -3,8 +3,8 @@
 use ecowatt_model::{BootEpoch, ConfigGeneration, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::limits::CONFIGURATIONS_KEPT;
 use ecowatt_store::{
-    By, ClaimFor, ConfigState, Desired, EditConfig, EditConfigError, EditedConfig, NewClaim,
-    Outcome, RedeemClaim, ReportedConfig, SettingKey, Settings, Store, Upload,
+    Author, ClaimFor, ConfigState, Desired, EditConfig, EditConfigError, EditedConfig, NewClaim,
+    RedeemClaim, ReportedConfig, SettingKey, Settings, Store, Upload, UploadOutcome,
 };
 
 use crate::fixture::{DAY, Fixture, by, samples, upload};
@@ -40,7 +40,7 @@ async fn set(store: &Store, device: DeviceNumber, rows: u32) -> EditedConfig {
 /// The generation that the reply to a message carries.
 async fn sent(fixture: &Fixture, message: Upload) -> Option<u32> {
     let receipt = match fixture.store.ingest(message).await.unwrap() {
-        Outcome::Stored(receipt) | Outcome::Duplicate(receipt) => receipt,
+        UploadOutcome::Stored(receipt) | UploadOutcome::Duplicate(receipt) => receipt,
         other => panic!("{other:?}"),
     };
     receipt.pending.map(|desired| desired.generation.0)
@@ -84,7 +84,7 @@ async fn report_is_stored_once_with_the_counter() {
     fixture.stored(reporting(device, 5, 1)).await;
     // A message that the network kept back reports what has passed.
     let stale = store.ingest(reporting(device, 4, 0)).await.unwrap();
-    assert!(matches!(stale, Outcome::Stale { .. }), "{stale:?}");
+    assert!(matches!(stale, UploadOutcome::Stale { .. }), "{stale:?}");
     let mut altered = reporting(device, 5, 0);
     altered.digest = [1; 32];
     store.ingest(altered).await.unwrap();
@@ -151,7 +151,7 @@ async fn futures_of(
     let mut results = Vec::new();
     for (counter, edit, ingest) in tasks {
         edit.await.unwrap().unwrap();
-        let Outcome::Stored(receipt) = ingest.await.unwrap().unwrap() else { panic!() };
+        let UploadOutcome::Stored(receipt) = ingest.await.unwrap().unwrap() else { panic!() };
         results.push((counter, receipt.pending.map(|desired| desired.generation.0)));
     }
     results
@@ -162,7 +162,7 @@ async fn history_is_bounded_and_says_who_changed_what() {
     let fixture = Fixture::new().await;
     let (store, device) = (&fixture.store, fixture.device());
     for rows in 1..=CONFIGURATIONS_KEPT + 3 {
-        let by = By { who: format!("token {rows}"), request: Some("r".into()), at: DAY };
+        let by = Author { who: format!("token {rows}"), request: Some("r".into()), at: DAY };
         store.edit_config(by, set_rows(device, rows)).await.unwrap();
     }
     let all = store.list_configs(device, None, 1_000).await.unwrap();

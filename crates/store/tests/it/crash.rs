@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ecowatt_model::{DeviceNumber, KeyGeneration};
-use ecowatt_store::{EnergyFigure, LocalDate, Outcome, PointId, Store};
+use ecowatt_store::{EnergyFigure, LocalDate, PointId, Store, UploadOutcome};
 
 use crate::configuration::reported;
 use crate::fixture::{
@@ -43,7 +43,7 @@ fn child_stores_until_it_is_killed() {
                     let mut message = upload(device, counter, blocks.into());
                     message.reported.config = Some(reported(u32::try_from(counter).unwrap()));
                     let outcome = store.ingest(message).await;
-                    let Outcome::Stored(_) = outcome.unwrap() else { panic!("not stored") };
+                    let UploadOutcome::Stored(_) = outcome.unwrap() else { panic!("not stored") };
                     let mut out = out.lock().unwrap();
                     writeln!(out, "stored {} {counter} {sequence}", device.0).unwrap();
                     out.flush().unwrap();

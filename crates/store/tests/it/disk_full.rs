@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ecowatt_store::{Outcome, Store, StoreError};
+use ecowatt_store::{Store, StoreError, UploadOutcome};
 
 use crate::fixture::{GENERATION, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
@@ -53,7 +53,7 @@ async fn writer_survives_a_full_disk() {
     let mut stored = 0;
     let failure = loop {
         match store.ingest(message(stored + 1)).await {
-            Ok(outcome) => assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}"),
+            Ok(outcome) => assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}"),
             Err(failure) => break failure,
         }
         stored += 1;
@@ -69,7 +69,7 @@ async fn writer_survives_a_full_disk() {
     std::fs::remove_file(&ballast).unwrap();
     for counter in stored + 1..stored + 11 {
         let outcome = store.ingest(message(counter)).await.unwrap();
-        assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+        assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");
     }
     let days = (ecowatt_store::LocalDate(0), ecowatt_store::LocalDate(i32::MAX));
     let day = &store.days(device, SOURCE, days, points.clone()).await.unwrap()[0];

@@ -1,7 +1,7 @@
 //! Energy does not depend on the order in which batches arrive, and follows from the readings.
 
 use ecowatt_model::{DeviceNumber, Quality, UnixMs};
-use ecowatt_store::{EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summarise, TimeRange};
+use ecowatt_store::{EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summariser, TimeRange};
 use proptest::prelude::*;
 
 use crate::fixture::{DAY, Fixture, SOURCE, Sample, runtime, samples, upload, utc_date};
@@ -241,7 +241,7 @@ async fn integrated_days_are_the_sum_of_their_trapezoids() {
         let mut blocks: Vec<NewBlock> = (1u32..)
             .zip(rows.chunks(7))
             .map(|(sequence, part)| {
-                let mut summarise = Summarise::new(&fixture.points[..1], energy);
+                let mut summarise = Summariser::new(&fixture.points[..1], energy);
                 for (t, watts) in part {
                     let at = UnixMs(t * 1000);
                     summarise.sample(at, utc_date(at), [(Quality::Good, Some(*watts))]);

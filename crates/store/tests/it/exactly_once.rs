@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, Sequence, UnixMs};
 use ecowatt_store::limits::RECEIVED_RANGES_MAX;
-use ecowatt_store::{Dropped, LocalDate, Outcome, Receipt, TimeRange};
+use ecowatt_store::{Dropped, LocalDate, Receipt, TimeRange, UploadOutcome};
 
 use crate::fixture::{DAY, Fixture, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
@@ -30,14 +30,14 @@ async fn same_message_again_changes_nothing() {
     let message = || upload(device, 5, vec![fixture.block(1, 1, &samples(0, 7))]);
     let first = fixture.stored(message()).await;
     let again = match fixture.store.ingest(message()).await.unwrap() {
-        Outcome::Duplicate(receipt) => receipt,
+        UploadOutcome::Duplicate(receipt) => receipt,
         other => panic!("{other:?}"),
     };
     assert_eq!(again, Receipt { received: first.received, ..Receipt::default() });
 
     let mut altered = message();
     altered.digest = [1; 32];
-    let stale = Outcome::Stale { last: Counter(5) };
+    let stale = UploadOutcome::Stale { last: Counter(5) };
     assert_eq!(fixture.store.ingest(altered).await.unwrap(), stale);
     let older = upload(device, 4, vec![fixture.block(1, 2, &samples(100, 7))]);
     assert_eq!(fixture.store.ingest(older).await.unwrap(), stale);
@@ -66,10 +66,10 @@ async fn batch_in_another_message_is_stored_once() {
 async fn unknown_device_or_key_stores_nothing() {
     let fixture = Fixture::new().await;
     let mut message = upload(DeviceNumber(9), 1, vec![fixture.block(1, 1, &samples(0, 7))]);
-    assert_eq!(fixture.store.ingest(message.clone()).await.unwrap(), Outcome::UnknownDevice);
+    assert_eq!(fixture.store.ingest(message.clone()).await.unwrap(), UploadOutcome::UnknownDevice);
     message.device = fixture.device();
     message.generation.0 = 2;
-    assert_eq!(fixture.store.ingest(message).await.unwrap(), Outcome::UnknownDevice);
+    assert_eq!(fixture.store.ingest(message).await.unwrap(), UploadOutcome::UnknownDevice);
     assert_eq!(stored_rows(&fixture, fixture.device()).await, 0);
 }
 
@@ -138,11 +138,11 @@ async fn concurrent_overlapping_messages_store_each_batch_once() {
                 });
                 let message = upload(device, counter, blocks.collect());
                 match fixture.store.ingest(message).await.unwrap() {
-                    Outcome::Stored(receipt) => {
+                    UploadOutcome::Stored(receipt) => {
                         let ranges = &receipt.received[0].1;
                         acknowledged.extend(ranges.iter().cloned().flatten());
                     }
-                    Outcome::Stale { last } => assert!(last >= Counter(counter)),
+                    UploadOutcome::Stale { last } => assert!(last >= Counter(counter)),
                     other => panic!("{other:?}"),
                 }
             }
@@ -173,7 +173,7 @@ async fn what_was_stored_is_there_after_opening_again() {
     let fixture = Fixture { store, points, dir };
     let again = upload(device, 7, vec![fixture.block(1, 1, &samples(0, 7))]);
     let outcome = fixture.store.ingest(again).await.unwrap();
-    assert!(matches!(outcome, Outcome::Duplicate(_)), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::Duplicate(_)), "{outcome:?}");
     let resent = upload(device, 8, vec![fixture.block(1, 1, &samples(0, 7))]);
     assert_eq!(fixture.stored(resent).await.duplicates, 1);
     let range = TimeRange { from: DAY, to: UnixMs(DAY.0 + 60_000) };

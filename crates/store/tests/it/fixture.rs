@@ -5,8 +5,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    By, ClaimFor, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, PointDef,
-    PointId, Receipt, RedeemClaim, Reported, Store, StreamId, Summarise, TimeQuality, Upload,
+    Author, ClaimFor, DeviceReport, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
+    PointDef, PointId, Receipt, RedeemClaim, Store, StreamId, Summariser, TimeQuality, Upload,
+    UploadOutcome,
 };
 
 pub(crate) const GENERATION: KeyGeneration = KeyGeneration(1);
@@ -33,12 +34,12 @@ pub(crate) struct Sample {
 }
 
 /// The author of changes.
-pub(crate) fn by() -> By {
+pub(crate) fn by() -> Author {
     by_at(DAY)
 }
 
-pub(crate) fn by_at(at: UnixMs) -> By {
-    By::new("a test", at)
+pub(crate) fn by_at(at: UnixMs) -> Author {
+    Author::new("a test", at)
 }
 
 pub(crate) struct Fixture {
@@ -73,7 +74,7 @@ impl Fixture {
     /// Stores a message that must be accepted.
     pub(crate) async fn stored(&self, upload: Upload) -> Receipt {
         match self.store.ingest(upload).await.unwrap() {
-            Outcome::Stored(receipt) => receipt,
+            UploadOutcome::Stored(receipt) => receipt,
             other => panic!("{other:?}"),
         }
     }
@@ -126,7 +127,7 @@ pub(crate) fn block(
     date: impl Fn(UnixMs) -> LocalDate,
 ) -> NewBlock {
     let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: Some(10_000) };
-    let mut summarise = Summarise::new(points, energy);
+    let mut summarise = Summariser::new(points, energy);
     for sample in samples {
         let readings = [sample.power_w, sample.counter_wh].map(|reading| match reading {
             Ok(value) => (Quality::Good, Some(value)),
@@ -166,7 +167,7 @@ pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>)
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),
-        reported: Reported::default(),
+        reported: DeviceReport::default(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::{
-    AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceState, InverterState, NewClaim,
-    NewStream, Outcome, RedeemClaim, RedeemClaimError, Reported,
+    AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceReport, DeviceState,
+    InverterState, NewClaim, NewStream, RedeemClaim, RedeemClaimError, UploadOutcome,
 };
 
 use crate::fixture::{
@@ -59,11 +59,14 @@ async fn claim_is_redeemed_by_one_device_which_may_repeat_it() {
     let old = store.find_key(device, GENERATION).await.unwrap().unwrap();
     assert_eq!((old.revoked, old.counter.0), (Some(DAY), 1));
     let refused = store.ingest(upload(device, 2, Vec::new())).await.unwrap();
-    assert_eq!(refused, Outcome::UnknownDevice, "the old key is revoked");
+    assert_eq!(refused, UploadOutcome::UnknownDevice, "the old key is revoked");
     let mut message = upload(device, 1, Vec::new());
     message.generation = KeyGeneration(2);
     let taken = store.ingest(message).await.unwrap();
-    assert!(matches!(taken, Outcome::Stored(_)), "the other key counts from the start: {taken:?}");
+    assert!(
+        matches!(taken, UploadOutcome::Stored(_)),
+        "the other key counts from the start: {taken:?}"
+    );
     assert!(store.revoke_keys(by_at(DAY), device).await.unwrap());
     let refused = store.find_key(device, KeyGeneration(2)).await.unwrap().unwrap();
     assert_eq!(refused.revoked, Some(DAY));
@@ -133,7 +136,7 @@ async fn device_shows_what_it_last_reported() {
     let fixture = Fixture::new().await;
     let device = fixture.device();
     let mut first = upload(device, 1, vec![fixture.block(3, 1, &samples(0, 4))]);
-    first.reported = Reported {
+    first.reported = DeviceReport {
         config: None,
         firmware: Some("agent 0.1".into()),
         diagnostics: Some(vec![("boot".into(), "power cut".into())]),

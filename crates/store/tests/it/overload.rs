@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ecowatt_store::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
-use ecowatt_store::{Outcome, StoreError};
+use ecowatt_store::{StoreError, UploadOutcome};
 
 use crate::fixture::{Fixture, samples, upload};
 
@@ -29,7 +29,7 @@ async fn full_queue_refuses_and_the_rest_is_stored() {
     let mut is_held = true;
     while let Some(answer) = tasks.join_next().await {
         match answer.unwrap() {
-            Ok(Outcome::Stored(_)) => stored += 1,
+            Ok(UploadOutcome::Stored(_)) => stored += 1,
             Err(StoreError::Busy) => refused += 1,
             unexpected => panic!("{unexpected:?}"),
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use ecowatt_model::DeviceNumber;
 use ecowatt_store::limits::{GROUP_MAX, WRITE_QUEUE_MAX};
-use ecowatt_store::{NewBlock, OpenError, Outcome, Stepper, Store, StoreError};
+use ecowatt_store::{NewBlock, OpenError, Stepper, Store, StoreError, UploadOutcome};
 
 use crate::fixture::{Fixture, SOURCE, announce, block, by, enrol, samples, upload, utc_date};
 
@@ -47,10 +47,10 @@ fn plain(sequence: u32) -> NewBlock {
     block(&[], (1, sequence), &samples(i64::from(sequence % 7000) * 5, 0), utc_date)
 }
 
-fn ask(store: &Store, device: DeviceNumber, counter: u32) -> Asked<Outcome> {
+fn ask(store: &Store, device: DeviceNumber, counter: u32) -> Asked<UploadOutcome> {
     let store = store.clone();
     let message = upload(device, u64::from(counter), vec![plain(counter)]);
-    let mut asked: Asked<Outcome> = Box::pin(async move { store.ingest(message).await });
+    let mut asked: Asked<UploadOutcome> = Box::pin(async move { store.ingest(message).await });
     assert!(poll(asked.as_mut()).is_none(), "answered before the commit");
     asked
 }
@@ -69,7 +69,7 @@ fn nothing_is_done_before_the_commit_and_everything_of_a_group_after_it() {
     assert_eq!((stepper.queued(), batches()), (10, GROUP_MAX));
     let mut later = asked.split_off(GROUP_MAX);
     for asked in &mut asked {
-        assert!(matches!(poll(asked.as_mut()), Some(Ok(Outcome::Stored(_)))));
+        assert!(matches!(poll(asked.as_mut()), Some(Ok(UploadOutcome::Stored(_)))));
     }
     assert!(later.iter_mut().all(|asked| poll(asked.as_mut()).is_none()));
     assert_eq!(stepper.commit(), 10);

@@ -8,10 +8,10 @@ use ecowatt_model::UnixMs;
 use ecowatt_store::{Kind, Store};
 
 use super::{Sender, Sent, Server, row};
-use crate::days::Day;
 use crate::devices::Devices;
 use crate::load::send;
 use crate::process::Program;
+use crate::pv_days::Day;
 
 /// Devices that send a whole day each.
 const DEVICES: u32 = 8;

@@ -15,12 +15,14 @@ use tokio::task::JoinHandle;
 
 use super::console::Console;
 use super::kind::{Deck, KINDS, Kind, Part};
-use super::siege::{FaultReport, Target, crowd, fill_up, starve};
-use crate::overload::{Crowd, Kept, Outcome, is_healthy};
-use crate::proxy::{BUS_TROUBLES, LINK_TROUBLES, Plan, Proxy, Tally, Trouble, Weather};
+use super::starvation::{FaultReport, Target, crowd, fill_up, starve};
+use crate::overload::{Crowd, OverloadResult, StoredBatches, is_healthy};
+use crate::proxy::{
+    BUS_TROUBLES, LINK_TROUBLES, LinkCondition, Plan, Proxy, Trouble, TroubleCounts,
+};
 use crate::rig::{Rig, Routes, STOP_MAX};
+use crate::test_disk::Volume;
 use crate::verdict::Verdict;
-use crate::volume::Volume;
 
 /// Room for the server's data: two completely accepted overloads fit (100,000 messages of 4 KB
 /// each, roll-ups included). Memory is used only as the disk fills.
@@ -53,16 +55,16 @@ pub(crate) struct Wishes {
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) counts: BTreeMap<Kind, u64>,
-    pub(crate) link: Arc<Tally>,
-    pub(crate) bus: Arc<Tally>,
+    pub(crate) link: Arc<TroubleCounts>,
+    pub(crate) bus: Arc<TroubleCounts>,
     /// Kinds that this machine does not allow, and why.
     pub(crate) not_tested: Vec<(Kind, String)>,
     /// Starts that failed because the disk was full.
     pub(crate) failed_starts: u64,
     /// Requests that a server on a full disk rejected with 503 and Retry-After.
     pub(crate) rejected_full: u64,
-    pub(crate) overloads: Vec<Outcome>,
-    pub(crate) kept: Kept,
+    pub(crate) overloads: Vec<OverloadResult>,
+    pub(crate) kept: StoredBatches,
     /// Peak memory of the server, at all times and under overload.
     pub(crate) memory: u64,
     pub(crate) memory_overloaded: u64,
@@ -129,7 +131,7 @@ impl<'a> Stage<'a> {
         runtime.block_on(crowd.announce(&rig.listen))?;
         let (mut links, mut buses) = (Vec::new(), Vec::new());
         for number in 0..wishes.agents {
-            let plan = |target: &str, troubles, part: u64, tally: &Arc<Tally>| Plan {
+            let plan = |target: &str, troubles, part: u64, tally: &Arc<TroubleCounts>| Plan {
                 target: target.to_owned(),
                 troubles,
                 seed: wishes.seed,
@@ -176,7 +178,7 @@ impl<'a> Stage<'a> {
             |kind: &Kind| self.report.not_tested.iter().all(|(missing, _)| missing != kind);
         let mut deck = Deck::new(KINDS.iter().copied().filter(is_tested).collect());
         for proxy in self.links.iter().chain(&self.buses) {
-            proxy.set(Weather::Rough);
+            proxy.set(LinkCondition::Rough);
         }
         let end = self.clock.mono().plus(self.wishes.lasting);
         let limit = end.plus(OVERTIME_MAX);
@@ -212,14 +214,14 @@ impl<'a> Stage<'a> {
             std::thread::sleep(TICK);
         }
         for proxy in self.links.iter().chain(&self.buses) {
-            proxy.set(Weather::Clear);
+            proxy.set(LinkCondition::Clear);
         }
         Ok(())
     }
 
     /// Whether every trouble of the networks has occurred.
     fn has_troubled_all(&self) -> bool {
-        let has_done = |troubles: &[Trouble], tally: &Tally| {
+        let has_done = |troubles: &[Trouble], tally: &TroubleCounts| {
             troubles.iter().all(|trouble| tally.count(*trouble) > 0)
         };
         has_done(LINK_TROUBLES, &self.report.link) && has_done(BUS_TROUBLES, &self.report.bus)
@@ -264,8 +266,8 @@ impl<'a> Stage<'a> {
             Kind::AgentPaused => self.rig.agents[number].process.pause()?,
             Kind::InverterKilled => self.rig.inverters[number].process.kill()?,
             Kind::InverterPaused => self.rig.inverters[number].process.pause()?,
-            Kind::LinkParted => self.links[number].set(Weather::Parted),
-            Kind::BusParted => self.buses[number].set(Weather::Parted),
+            Kind::LinkParted => self.links[number].set(LinkCondition::Parted),
+            Kind::BusParted => self.buses[number].set(LinkCondition::Parted),
             Kind::AgentDiskFull => fill(self.agent_disk.as_ref())?,
             Kind::ServerDiskFull
             | Kind::ServerFilesUsedUp
@@ -363,8 +365,8 @@ impl<'a> Stage<'a> {
                 Kind::ServerPaused => self.rig.server.resume()?,
                 Kind::AgentPaused => self.rig.agents[number].process.resume()?,
                 Kind::InverterPaused => self.rig.inverters[number].process.resume()?,
-                Kind::LinkParted => self.links[number].set(Weather::Rough),
-                Kind::BusParted => self.buses[number].set(Weather::Rough),
+                Kind::LinkParted => self.links[number].set(LinkCondition::Rough),
+                Kind::BusParted => self.buses[number].set(LinkCondition::Rough),
                 Kind::AgentDiskFull => free(self.agent_disk.as_ref())?,
                 Kind::ServerDiskFull
                 | Kind::ServerFilesUsedUp

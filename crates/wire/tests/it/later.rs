@@ -7,9 +7,10 @@ use ecowatt_model::{
     BatchId, BootEpoch, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, CommandFailure, CommandState, ConfigState,
-    Dropped, EpochStart, ITEMS_MAX, Key, Order, ParseError, REPLY_KEYS, Refusal, Refused,
-    RefusedSetting, Reply, SettingRefusal, SettingValue, SourceState, UPLINK_KEYS, Uplink,
+    AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, CommandAction,
+    CommandFailure, CommandState, ConfigState, EpochStart, ITEMS_MAX, Key, LostSamples, ParseError,
+    REPLY_KEYS, RefusedBatch, RefusedSetting, Reply, SettingRefusal, SettingValue, SourceState,
+    UPLINK_KEYS, Uplink,
 };
 
 use crate::bytes;
@@ -62,7 +63,7 @@ fn items_and_sections_of_a_later_uplink_are_skipped() {
     let states = [SourceState::Unknown, SourceState::Online];
     assert_eq!(sources, [(SourceNumber(0), states[0], 2), (SourceNumber(1), states[1], 2)]);
     let batches = Some((Sequence(2), Sequence(3)));
-    let dropped = Dropped { epoch: BootEpoch(1), batches, samples: 4 };
+    let dropped = LostSamples { epoch: BootEpoch(1), batches, samples: 4 };
     assert_eq!(uplink.dropped().collect::<Vec<_>>(), [dropped]);
     let reported = uplink.reported().unwrap();
     assert_eq!((reported.generation, reported.state), (ConfigGeneration(7), ConfigState::Unknown));
@@ -99,9 +100,9 @@ fn items_sections_and_refusals_of_a_later_reply_are_skipped() {
     assert_eq!(
         refused,
         [
-            Refused { id: id(2, 7), reason: Refusal::Other(23) },
-            Refused { id: id(2, 8), reason: Refusal::Other(255) },
-            Refused { id: id(2, 9), reason: Refusal::NoStart },
+            RefusedBatch { id: id(2, 7), reason: BatchRefusal::Other(23) },
+            RefusedBatch { id: id(2, 8), reason: BatchRefusal::Other(255) },
+            RefusedBatch { id: id(2, 9), reason: BatchRefusal::NoStart },
         ]
     );
     assert_eq!(reply.wanted().collect::<Vec<_>>(), [StreamNumber(1)]);
@@ -112,7 +113,14 @@ fn items_sections_and_refusals_of_a_later_reply_are_skipped() {
     let value = SettingValue { setting: 200, value: 5, source: None };
     assert_eq!(desired.values.iter().collect::<Vec<_>>(), [value]);
     let orders: Vec<_> = reply.commands().map(|c| (c.id.0, c.order)).collect();
-    assert_eq!(orders, [(1, Order::Other(200)), (2, Order::Other(1)), (3, Order::Other(4))]);
+    assert_eq!(
+        orders,
+        [
+            (1, CommandAction::Other(200)),
+            (2, CommandAction::Other(1)),
+            (3, CommandAction::Other(4))
+        ]
+    );
 }
 
 #[test]
@@ -288,9 +296,11 @@ fn a_later_message_is_read_at_every_limit() {
     let message = [head(5, 5 + 5), sections.concat(), last].concat();
     let reply = Reply::parse(&message).unwrap();
     assert_eq!((reply.acks().len(), reply.wanted().len()), (ITEMS_MAX, ITEMS_MAX));
-    assert!(reply.refused().all(|refused| refused.reason == Refusal::Other(255)));
+    assert!(reply.refused().all(|refused| refused.reason == BatchRefusal::Other(255)));
     assert_eq!(reply.desired().unwrap().values.len(), ITEMS_MAX);
-    assert!(reply.commands().all(|c| c.order == Order::Upload) && reply.commands().len() == 23);
+    assert!(
+        reply.commands().all(|c| c.order == CommandAction::Upload) && reply.commands().len() == 23
+    );
     assert_eq!(reply.held().as_millis(), u128::from(u32::MAX));
 }
 

@@ -7,12 +7,12 @@ use ecowatt_model::{
     UnixMs,
 };
 use ecowatt_wire::{
-    ARGUMENTS_MAX, AckRange, Batch, BootReason, COMMANDS_MAX, Certainty, ClockReport, Command,
-    CommandFailure, CommandResult, CommandState, ConfigState, Desired, Dropped, EpochStart,
-    FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, List, Order, PATIENCE_LEN_MAX, RESULTS_MAX, Refusal,
-    Refused, RefusedSetting, Reply, ReplyWriter, Reported, SettingRefusal, SettingValue,
-    SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter, WriteError, list_len_max,
-    uplink_fixed_len_max,
+    ARGUMENTS_MAX, AckRange, Batch, BatchRefusal, BootReason, COMMANDS_MAX, Certainty, ClockReport,
+    Command, CommandAction, CommandFailure, CommandResult, CommandState, ConfigState, Desired,
+    EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, LostSamples, PATIENCE_LEN_MAX, RESULTS_MAX,
+    RefusedBatch, RefusedSetting, Reply, ReplyWriter, Reported, SectionList, SettingRefusal,
+    SettingValue, SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter, WriteError,
+    list_len_max, uplink_fixed_len_max,
 };
 
 const ID: BatchId = BatchId { epoch: BootEpoch(u32::MAX), sequence: Sequence(u32::MAX) };
@@ -39,7 +39,7 @@ const SOURCE: SourceStatus = SourceStatus {
     failures: u32::MAX,
     quarantined: u16::MAX,
 };
-const DROPPED: Dropped = Dropped {
+const DROPPED: LostSamples = LostSamples {
     epoch: BootEpoch(u32::MAX),
     batches: Some((Sequence(u32::MAX), Sequence(u32::MAX))),
     samples: u32::MAX,
@@ -55,7 +55,7 @@ fn status<'a>(firmware: &'a str, sources: &'a [SourceStatus]) -> Status<'a> {
         spool_capacity_bytes: u64::MAX,
         link_failures: u32::MAX,
         clock_deviation_ms: i64::MIN,
-        sources: List::Given(sources),
+        sources: SectionList::Given(sources),
     }
 }
 
@@ -90,7 +90,7 @@ fn largest_sections_of_an_uplink_have_their_stated_length() {
         assert_eq!(streams, list_len_max(count * (LAYOUT_MAX + Stream::HEAD_LEN_MAX)));
         let dropped =
             uplink(|w| assert_eq!(w.dropped(&mut vec![DROPPED; count].into_iter(), 0), Ok(count)));
-        assert_eq!(dropped, list_len_max(count * Dropped::LEN_MAX));
+        assert_eq!(dropped, list_len_max(count * LostSamples::LEN_MAX));
     }
     assert_eq!(uplink(|w| w.clock(&CLOCK).unwrap()), 1 + ClockReport::LEN_MAX);
     let firmware = "x".repeat(FIRMWARE_MAX);
@@ -109,13 +109,13 @@ fn largest_sections_of_an_uplink_have_their_stated_length() {
 #[test]
 fn largest_sections_of_a_reply_have_their_stated_length() {
     let ack = AckRange { epoch: ID.epoch, first: ID.sequence, last: ID.sequence };
-    let refused = Refused { id: ID, reason: Refusal::Other(255) };
+    let refused = RefusedBatch { id: ID, reason: BatchRefusal::Other(255) };
     for count in [1, ITEMS_MAX] {
         let acks = reply(|w| assert_eq!(w.acks(&mut vec![ack; count].into_iter()), Ok(count)));
         assert_eq!(acks, list_len_max(count * AckRange::LEN_MAX));
         let refused =
             reply(|w| assert_eq!(w.refused(&mut vec![refused; count].into_iter()), Ok(count)));
-        assert_eq!(refused, list_len_max(count * Refused::LEN_MAX));
+        assert_eq!(refused, list_len_max(count * RefusedBatch::LEN_MAX));
     }
     let all = reply(|w| {
         w.acks(&mut [ack; ITEMS_MAX].into_iter()).unwrap();
@@ -124,7 +124,8 @@ fn largest_sections_of_a_reply_have_their_stated_length() {
         w.refused(&mut [refused; ITEMS_MAX].into_iter()).unwrap();
         w.check_in(Duration::MAX).unwrap();
         let generation = ConfigGeneration(u32::MAX);
-        w.desired(&Desired { generation, values: List::Given(&[VALUE; ITEMS_MAX]) }).unwrap();
+        w.desired(&Desired { generation, values: SectionList::Given(&[VALUE; ITEMS_MAX]) })
+            .unwrap();
         assert_eq!(w.commands(&mut vec![command(ORDERS[0]); 9].into_iter()), Ok(COMMANDS_MAX));
         w.held(Duration::MAX).unwrap();
     });
@@ -145,8 +146,8 @@ fn reported<'a>(refused: &'a [RefusedSetting], values: &'a [SettingValue]) -> Re
     Reported {
         generation: ConfigGeneration(u32::MAX),
         state: ConfigState::Reverted,
-        refused: List::Given(refused),
-        values: List::Given(values),
+        refused: SectionList::Given(refused),
+        values: SectionList::Given(values),
     }
 }
 
@@ -184,30 +185,30 @@ fn more_settings_than_a_list_can_have_are_not_written() {
     let mut writer = UplinkWriter::new(&mut buffer);
     assert_eq!(writer.reported(&reported(&[], &values)), Err(WriteError::TooManyItems));
     let mut writer = ReplyWriter::new(&mut buffer);
-    let desired = Desired { generation: ConfigGeneration(1), values: List::Given(&values) };
+    let desired = Desired { generation: ConfigGeneration(1), values: SectionList::Given(&values) };
     assert_eq!(writer.desired(&desired), Err(WriteError::TooManyItems));
 }
 
 /// The longest arguments of each kind of command.
-const ORDERS: [Order<'_>; 11] = [
-    Order::Write {
+const ORDERS: [CommandAction<'_>; 11] = [
+    CommandAction::Write {
         point: "a-point-with-a-name-of-32-bytes.",
         mantissa: i64::MIN,
         exponent: i8::MIN,
     },
-    Order::WriteRegister { address: u16::MAX, value: u16::MAX },
-    Order::ReadRegisters { function: 4, address: u16::MAX, count: 30 },
-    Order::LimitPower { permille: u16::MAX },
-    Order::LimitPowerWatts { watts: u32::MAX },
-    Order::Upload,
-    Order::Diagnose,
-    Order::Restart,
-    Order::Reboot,
-    Order::ClearFault,
-    Order::FactoryReset,
+    CommandAction::WriteRegister { address: u16::MAX, value: u16::MAX },
+    CommandAction::ReadRegisters { function: 4, address: u16::MAX, count: 30 },
+    CommandAction::LimitPower { permille: u16::MAX },
+    CommandAction::LimitPowerWatts { watts: u32::MAX },
+    CommandAction::Upload,
+    CommandAction::Diagnose,
+    CommandAction::Restart,
+    CommandAction::Reboot,
+    CommandAction::ClearFault,
+    CommandAction::FactoryReset,
 ];
 
-fn command(order: Order<'_>) -> Command<'_> {
+fn command(order: CommandAction<'_>) -> Command<'_> {
     Command {
         id: CommandId(u32::MAX),
         source: Some(SourceNumber(255)),
@@ -228,7 +229,7 @@ fn every_command_fits_and_is_read_back() {
         let reply = Reply::parse(&buffer[..length]).unwrap();
         assert_eq!(reply.commands().collect::<Vec<_>>(), [command(order)]);
     }
-    let longer = Order::Write { point: &"x".repeat(80), mantissa: 0, exponent: 0 };
+    let longer = CommandAction::Write { point: &"x".repeat(80), mantissa: 0, exponent: 0 };
     let mut buffer = [0; 256];
     let mut writer = ReplyWriter::new(&mut buffer);
     assert_eq!(writer.commands(&mut std::iter::once(command(longer))), Ok(0));

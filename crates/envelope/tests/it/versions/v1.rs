@@ -1,9 +1,10 @@
 //! Bytes of version 1, made by an independent implementation (Python's `cryptography` and `cbor2`).
 //! Do not edit them: a change that breaks one of these tests breaks devices in the field.
 
-use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, Grant, Request};
+use ecowatt_envelope::enrol::{DeviceHalf, ENROL_MESSAGE_MAX, EnrolmentGrant, Request};
 use ecowatt_envelope::{
-    ClaimCode, DeviceKey, Kid, LinkKeys, RequestId, Sealed, open_reply, seal_reply, seal_uplink,
+    ClaimCode, DeviceKey, KeyId, LinkKeys, RequestId, UnverifiedUplink, open_reply, seal_reply,
+    seal_uplink,
 };
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 
@@ -39,13 +40,13 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn link() -> (LinkKeys, RequestId) {
-    let kid = Kid { device: DeviceNumber(300), generation: KeyGeneration(2) };
+    let kid = KeyId { device: DeviceNumber(300), generation: KeyGeneration(2) };
     let key = DeviceKey::new(std::array::from_fn(|index| u8::try_from(index).unwrap()));
     (LinkKeys::derive(&key, kid), RequestId { kid, counter: Counter(70_000) })
 }
 
-fn grant() -> Grant {
-    Grant {
+fn grant() -> EnrolmentGrant {
+    EnrolmentGrant {
         device: DeviceNumber(12),
         generation: KeyGeneration(2),
         first_epoch: BootEpoch(40),
@@ -64,7 +65,7 @@ fn uplink() {
     assert_eq!(hex(&buffer[..length]), UPLINK);
 
     let sealed = bytes(UPLINK);
-    let message = Sealed::parse(&sealed).unwrap();
+    let message = UnverifiedUplink::parse(&sealed).unwrap();
     assert_eq!(message.request(), request);
     assert_eq!(message.open(&keys, &mut buffer).unwrap(), plain);
 }

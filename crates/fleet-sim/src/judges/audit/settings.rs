@@ -4,7 +4,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_store::{ConfigState, DeviceConfig, SettingKey};
 
 use crate::judges::device::DeviceJudge;
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
 
 /// Compares what the store holds with what the device has reported.
 pub(super) fn check(judge: &mut DeviceJudge, config: &DeviceConfig, end: UnixMs) {

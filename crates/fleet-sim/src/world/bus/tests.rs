@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::*;
 use crate::faults::table::FAULTS;
 use crate::plant::Plants;
-use crate::scenario::{Level, Threads};
+use crate::scenario::{FaultLevel, Threads};
 
 /// 2026-06-21T10:00Z.
 const START: UnixMs = UnixMs(1_782_036_000_000);
@@ -99,7 +99,7 @@ fn a_healthy_inverter_gives_what_its_table_holds() {
 fn misread_answers_are_not_what_was_held_and_shift_no_other_draw() {
     for plant in 0..2 {
         let (mut calm, mut misread) =
-            (bus(plant), bus(plant).misread(&Arc::new(Weights::of(Level::High, 0)), 3));
+            (bus(plant), bus(plant).misread(&Arc::new(Weights::of(FaultLevel::High, 0)), 3));
         let (mut random, mut same) = (Random::new(1, 1), Random::new(1, 1));
         let mut kinds = [0; 3];
         for minute in 0..6_000 {
@@ -263,7 +263,7 @@ fn storm(seed: u64, plant: usize, reads: u64) -> (u64, Counts) {
     for number in 0..reads {
         let now = later(number * 20);
         if random.happens(10_000) {
-            bus.disturb(&mut random, now, &Weights::of(Level::High, 0));
+            bus.disturb(&mut random, now, &Weights::of(FaultLevel::High, 0));
         }
         if random.happens(1_000) {
             bus.calm();
@@ -329,16 +329,16 @@ fn false_words_would_be_noticed() {
 #[test]
 fn without_faults_a_level_of_none_disturbs_nothing() {
     let (mut bus, mut random) = (bus(0), Random::new(9, 9));
-    bus.disturb(&mut random, START, &Weights::of(Level::None, 0));
+    bus.disturb(&mut random, START, &Weights::of(FaultLevel::None, 0));
     assert_eq!(bus.counts(), Counts::default());
-    bus.disturb(&mut random, START, &Weights::of(Level::Low, 0));
+    bus.disturb(&mut random, START, &Weights::of(FaultLevel::Low, 0));
     assert_eq!(bus.counts().faults.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 
 /// A slow line and a slow way together may exceed the profile's time, without any fault.
 #[test]
 fn an_answer_that_was_not_had_was_missed_or_slow() {
-    let mut bus = bus(0).at_pace(Pace::Wire { baud: 600 });
+    let mut bus = bus(0).at_pace(AnswerDelay::Wire { baud: 600 });
     let (patience, mut random) = (bus.patience, Random::new(9, 9));
     let read = Read::of_all(Table::Holding, 0, 10, 0, 0);
     let [mut had, mut slow, mut missed] = [0; 3];

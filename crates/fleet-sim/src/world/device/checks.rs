@@ -2,12 +2,12 @@
 
 use ecowatt_device::Slot;
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::{Done, Message as AgentMessage};
+use ecowatt_node::{Message as AgentMessage, WorkOutcome};
 use ecowatt_wire::Certainty;
 
-use super::{Device, DeviceNode, Life, cycle};
+use super::{Device, DeviceNode, Life, inverter};
 use crate::judges::device::{Holdings, RIGHT_CLOCK_ERROR_MS};
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
 use crate::trace::What;
 use crate::world::network::Message;
 
@@ -31,12 +31,18 @@ impl Device {
     }
 
     /// Checks what the node did.
-    pub(super) fn record(&mut self, now: UnixMs, mono: MonoMs, done: Done, out: &mut Vec<Message>) {
+    pub(super) fn record(
+        &mut self,
+        now: UnixMs,
+        mono: MonoMs,
+        done: WorkOutcome,
+        out: &mut Vec<Message>,
+    ) {
         match done {
-            Done::Drafted { source, result } => {
+            WorkOutcome::Drafted { source, result } => {
                 self.record_sample(now, mono, source, result.is_ok())
             }
-            Done::Persisted { batch, result } => {
+            WorkOutcome::Persisted { batch, result } => {
                 let (id, rows, is_durable) = (batch.id, batch.rows, result.is_ok());
                 self.judge.trace.note(now, What::Persisted { id, rows, is_durable });
                 let Life::On(running) = &mut self.life else { return };
@@ -51,7 +57,7 @@ impl Device {
                 }
                 self.check_spool(now);
             }
-            Done::Kept { slot, result } => {
+            WorkOutcome::Kept { slot, result } => {
                 self.judge.trace.note(now, What::Kept { slot, is_durable: result.is_ok() });
                 // A failed write may have reached the disk.
                 self.judge.kept.remove(slot.name());
@@ -61,10 +67,10 @@ impl Device {
                     self.judge.kept.insert(slot.name(), kept(&running.node, slot));
                 }
             }
-            Done::Reserved { limit, result } => {
+            WorkOutcome::Reserved { limit, result } => {
                 self.judge.trace.note(now, What::Reserved { limit, is_durable: result.is_ok() });
             }
-            Done::Composed { message, .. } => {
+            WorkOutcome::Composed { message, .. } => {
                 let AgentMessage { request, batches, dropped, bytes, .. } = message;
                 let present = match &self.life {
                     Life::On(running) => {
@@ -76,10 +82,10 @@ impl Device {
                 self.judge.composed(now, dropped, &batches, &bytes, present);
                 self.send(now, request.counter, bytes, &batches, out);
             }
-            Done::NotComposed { error, .. } => {
+            WorkOutcome::NotComposed { error, .. } => {
                 self.judge.violate(now, Invariant::MessageIsMade, error.to_string());
             }
-            Done::NotCut(_) => {}
+            WorkOutcome::NotCut(_) => {}
         }
     }
 
@@ -94,16 +100,17 @@ impl Device {
         let Some(sample) = running.node.newest(source) else { return };
         let (ordinal, t_ms) = (sample.ordinal, sample.t_ms);
         self.judge.trace.note(now, What::Sampled { ordinal, t_ms, is_durable });
-        let wall = running.node.core().wall().unix(mono);
+        let wall_clock = running.node.core().wall_clock().unix(mono);
         let epoch = running.epoch;
-        let start = running.node.core().wall().start();
+        let start = running.node.core().wall_clock().start();
         let confirmed = start.filter(|start| start.certainty == Certainty::Confirmed);
         let confirmed = confirmed.map(|start| start.unix);
-        let stepped_ms =
-            confirmed.zip(wall).map_or(0, |(start, wall)| stepped_ms(start, wall, mono));
+        let stepped_ms = confirmed
+            .zip(wall_clock)
+            .map_or(0, |(start, wall_clock)| stepped_ms(start, wall_clock, mono));
         if is_durable {
             let start = running.node.record().starts.of(epoch);
-            let is_kept = running.node.core().wall().start() == Some(start);
+            let is_kept = running.node.core().wall_clock().start() == Some(start);
             let error_ms = running.clock.system(now).0.abs_diff(now.0);
             let is_confirmed = start.certainty == Certainty::Confirmed;
             self.judge.truth.placed(
@@ -113,8 +120,8 @@ impl Device {
             );
         }
         let Some(line) = self.lines.iter_mut().find(|line| line.number() == source) else { return };
-        let checked = line.check(&sample, now, mono, (wall, stepped_ms));
-        let row = cycle::row(epoch, &sample);
+        let checked = line.check(&sample, now, mono, (wall_clock, stepped_ms));
+        let row = inverter::row(epoch, &sample);
         let expected = self.judge.truth.taken(&row, line.plant_wh(now), confirmed);
         if is_durable {
             self.judge.truth.durable(epoch.0, source, ordinal);
@@ -147,8 +154,8 @@ impl Device {
 }
 
 /// Returns by how many milliseconds a clock was stepped since the epoch's start was confirmed.
-fn stepped_ms(start: UnixMs, wall: UnixMs, now: MonoMs) -> i64 {
-    wall.0 - start.0 - i64::try_from(now.0).unwrap_or(i64::MAX)
+fn stepped_ms(start: UnixMs, wall_clock: UnixMs, now: MonoMs) -> i64 {
+    wall_clock.0 - start.0 - i64::try_from(now.0).unwrap_or(i64::MAX)
 }
 
 /// Returns the first and last ordinal of `rows` samples that end with `last`.

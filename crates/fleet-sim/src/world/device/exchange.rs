@@ -7,7 +7,7 @@ use ecowatt_model::{BatchId, Counter, UnixMs};
 
 use super::{Device, EXCHANGE_TIMEOUT_MS, Life};
 use crate::judges::device::{RIGHT_CLOCK_ERROR_MS, ShownClock};
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
 use crate::time::after;
 use crate::trace::What;
 use crate::world::network::{Answer, Delivered, Delivery, Message, Response};
@@ -85,7 +85,7 @@ impl Device {
                         let sent = running.sent.take();
                         if let Some((_, until)) = sent {
                             let clock = ShownClock {
-                                shown: running.node.core().wall().unix(mono),
+                                shown: running.node.core().wall_clock().unix(mono),
                                 taken_ms: EXCHANGE_TIMEOUT_MS
                                     .saturating_sub(until.0.abs_diff(now.0)),
                                 server_error_ms: clock_error_ms,

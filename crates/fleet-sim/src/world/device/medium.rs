@@ -17,7 +17,7 @@ use crate::judges::records::{Record, records};
 use crate::random::Random;
 use crate::time::FAR;
 use crate::trace::What;
-use crate::world::disk::{Closed, FileState};
+use crate::world::disk::{FileState, Inaccessible};
 
 /// Numbers of the random streams of the media begin here.
 const STREAM: u64 = 1 << 42;
@@ -102,11 +102,11 @@ impl Device {
                 (at..at + 1, "a bit has rotted")
             }
             MediumFault::ContentsClosed => {
-                self.disk.close(name, Closed::Contents);
+                self.disk.close(name, Inaccessible::Contents);
                 (0..len, "a file cannot be opened")
             }
             MediumFault::FileClosed => {
-                self.disk.close(name, Closed::Everything);
+                self.disk.close(name, Inaccessible::Everything);
                 (0..len, "a file cannot be looked at")
             }
         };

@@ -1,6 +1,6 @@
 //! Starts and ends of a device: in order, or by a power cut.
 
-use ecowatt_envelope::{DeviceKey, Kid};
+use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::UnixMs;
 use ecowatt_node::storage::{Identity, Ledger, LedgerError, Recovered, StorageError};
 use ecowatt_node::{NodeConfig, StartError};
@@ -9,7 +9,7 @@ use super::checks::ordinals;
 use super::clock::DeviceClock;
 use super::{Device, DeviceNode, Life, Running, has_no_battery};
 use crate::faults::kinds::{DeviceStartFault, Fault};
-use crate::judges::violation::Invariant;
+use crate::judges::promises::Invariant;
 use crate::time::after;
 use crate::trace::What;
 use crate::world::disk::Disk;
@@ -182,7 +182,7 @@ impl Device {
     }
 }
 
-pub(super) fn enrol(disk: &Disk, kid: Kid, key: &DeviceKey) {
+pub(super) fn enrol(disk: &Disk, kid: KeyId, key: &DeviceKey) {
     let mut ledger = Ledger::open(disk.clone()).expect("a new disk works");
     let mut record = ledger.record().clone();
     record.reserved = 1;

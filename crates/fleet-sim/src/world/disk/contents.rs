@@ -7,8 +7,8 @@
 use std::io;
 use std::ops::Range;
 
-use super::fate::{Fates, Reached};
 use super::flaws::Flaws;
+use super::power_cut::{Fates, Reached};
 
 /// A file's buffer grows by at least this much.
 const GROWTH_MIN: usize = 4096;

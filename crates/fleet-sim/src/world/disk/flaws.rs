@@ -17,12 +17,12 @@ pub(super) struct Flaws {
     unreadable: BTreeSet<usize>,
     /// Bytes that have changed: their place, the original and the current value.
     rotted: BTreeMap<usize, (u8, u8)>,
-    closed: Option<Closed>,
+    closed: Option<Inaccessible>,
 }
 
 /// Which parts of a file are inaccessible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
+pub enum Inaccessible {
     /// Its contents can neither be read nor written.
     Contents,
     /// Its length is unknown, too; only the name remains.
@@ -46,7 +46,7 @@ impl Flaws {
         self.unreadable.is_empty() && self.rotted.is_empty() && self.closed.is_none()
     }
 
-    pub(super) fn close(&mut self, closed: Closed) {
+    pub(super) fn close(&mut self, closed: Inaccessible) {
         self.closed = Some(closed);
     }
 
@@ -61,7 +61,7 @@ impl Flaws {
 
     /// Fails if only the name is accessible.
     pub(super) fn is_known(&self) -> io::Result<()> {
-        if self.closed == Some(Closed::Everything) { Err(failed()) } else { Ok(()) }
+        if self.closed == Some(Inaccessible::Everything) { Err(failed()) } else { Ok(()) }
     }
 
     pub(super) fn is_open(&self) -> io::Result<()> {

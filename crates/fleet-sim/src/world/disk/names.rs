@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fate::Fates;
+use super::power_cut::Fates;
 
 /// The disk's directory.
 #[derive(Debug, Clone, Default)]

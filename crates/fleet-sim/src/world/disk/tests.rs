@@ -88,7 +88,7 @@ fn file_without_a_durable_name_may_be_gone_and_a_removed_one_may_be_back() {
     Files::remove(&disk, "a").unwrap();
     disk.write_at("a", 0, b"new").unwrap();
     Files::sync_names(&disk).unwrap();
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert_eq!(read(&disk, "a"), b"", "the name has the other file");
 }
 
@@ -125,7 +125,7 @@ fn bytes_outside_a_torn_write_never_change() {
     for seed in 0..500 {
         let disk = with_file(seed, &[7; 3000]);
         disk.write_at("a", 700, &[9; 1500]).unwrap();
-        disk.restart_with(Fate::Mixed);
+        disk.restart_with(UnsyncedDamage::Mixed);
         let left = read(&disk, "a");
         assert_eq!(left.len(), 3000);
         assert!(left[..700].iter().chain(&left[2200..]).all(|byte| *byte == 7));
@@ -134,7 +134,8 @@ fn bytes_outside_a_torn_write_never_change() {
 
 #[test]
 fn truncations_and_growth_are_undone_like_writes() {
-    for (fate, expected) in [(Fate::Kept, b"abXY\0\0zz".to_vec()), (Fate::Lost, b"abcdef".to_vec())]
+    for (fate, expected) in
+        [(UnsyncedDamage::Kept, b"abXY\0\0zz".to_vec()), (UnsyncedDamage::Lost, b"abcdef".to_vec())]
     {
         let disk = with_file(3, b"abcdef");
         disk.truncate("a", 2).unwrap();
@@ -204,7 +205,7 @@ fn cut_falls_in_the_middle_of_the_operation_and_everything_fails_until_the_resta
 #[test]
 fn cut_within_a_write_leaves_as_many_bytes_as_told() {
     for bytes in 0..=5 {
-        for fate in Fate::ALL {
+        for fate in UnsyncedDamage::ALL {
             let disk = with_file(1, b"-----");
             disk.cut_within(1, bytes);
             disk.write_at("a", 0, b"later").unwrap_err();
@@ -231,8 +232,8 @@ fn seed_decides_and_repeats() {
     let disk = with_file(5, b"x");
     disk.write_at("a", 0, b"y").unwrap();
     let fork = disk.fork(9);
-    disk.restart_with(Fate::Lost);
-    fork.restart_with(Fate::Kept);
+    disk.restart_with(UnsyncedDamage::Lost);
+    fork.restart_with(UnsyncedDamage::Kept);
     assert_eq!((read(&disk, "a"), read(&fork, "a")), (b"x".to_vec(), b"y".to_vec()));
 }
 
@@ -243,7 +244,7 @@ fn death_of_a_process_keeps_what_was_written_but_not_durable() {
     disk.cut();
     disk.restart_kept();
     assert_eq!(read(&disk, "a"), b"y");
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert_eq!(read(&disk, "a"), b"x");
 }
 
@@ -275,7 +276,7 @@ fn failing_disk_changes_nothing_and_makes_nothing_durable() {
     assert_eq!(read(&disk, "a"), b"x234");
     disk.set_failing(false);
     assert_eq!(disk.counts().failed, 6);
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert_eq!(read(&disk, "a"), b"1234");
 }
 
@@ -286,11 +287,11 @@ fn file_that_sqlite_has_open_ends_with_the_power() {
     file.write_at(0, b"page").unwrap();
     file.sync().unwrap();
     let fork = disk.fork(1);
-    fork.restart_with(Fate::Lost);
+    fork.restart_with(UnsyncedDamage::Lost);
     assert!(!fork.exists("db").unwrap(), "its name was not durable");
     ecowatt_vfs::Files::sync_names(&disk).unwrap();
     disk.open("db-wal", true).unwrap().write_at(0, b"frame").unwrap();
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert_eq!((read(&disk, "db"), disk.exists("db-wal").unwrap()), (b"page".to_vec(), false));
     assert!(file.write_at(0, b"late").is_err(), "a restart closes open files");
     assert!(file.size().is_err() && file.read_at(0, &mut [0]).is_err());
@@ -320,7 +321,7 @@ fn cells_that_were_half_written_are_changed_within_the_write_alone() {
     for seed in 0..500 {
         let disk = with_file(seed, &[7; 3000]).garbling(seed);
         disk.write_at("a", 700, &[9; 1500]).unwrap();
-        let damage = disk.restart_with(Fate::Mixed);
+        let damage = disk.restart_with(UnsyncedDamage::Mixed);
         let left = read(&disk, "a");
         assert_eq!(left.len(), 3000);
         assert!(left[..700].iter().chain(&left[2200..]).all(|byte| *byte == 7));
@@ -344,7 +345,7 @@ fn unreadable_sector_costs_itself_until_it_is_written_anew() {
     assert!(!reads(0, 2_100) && !reads(511, 2) && !reads(1_023, 1));
     assert!(reads(0, 512) && reads(1_024, 1_076) && reads(600, 0));
     assert!(disk.write_at("a", 600, &[1; 10]).is_err(), "the rest of the sector is lost");
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert!(!reads(600, 1), "a restart repairs nothing");
     disk.write_at("a", 500, &[1; 600]).unwrap();
     assert!(reads(0, 2_100));
@@ -367,7 +368,7 @@ fn rotted_bit_stays_through_every_cut_until_it_is_written_anew() {
     let disk = with_sectors();
     disk.rot("a", 9, 4);
     disk.rot("a", 9, 1);
-    disk.restart_with(Fate::Lost);
+    disk.restart_with(UnsyncedDamage::Lost);
     assert_eq!(read(&disk, "a")[8..11], [7, 2, 7]);
     assert_eq!(disk.pristine("a"), [7; 2_100]);
     disk.write_at("a", 0, &[5; 10]).unwrap();
@@ -377,14 +378,14 @@ fn rotted_bit_stays_through_every_cut_until_it_is_written_anew() {
 #[test]
 fn closed_file_can_be_moved_and_removed() {
     let disk = with_sectors();
-    disk.close("a", Closed::Contents);
+    disk.close("a", Inaccessible::Contents);
     assert!(disk.read_at("a", 0, &mut [0]).is_err() && disk.write_at("a", 0, &[1]).is_err());
     assert!(disk.truncate("a", 0).is_err() && disk.sync("a").is_err());
     assert_eq!(disk.len("a").unwrap(), Some(2_100));
     disk.rename("a", "b").unwrap();
     disk.write_at("a", 0, b"another").unwrap();
     assert_eq!(read(&disk, "a"), b"another");
-    disk.close("b", Closed::Everything);
+    disk.close("b", Inaccessible::Everything);
     assert!(disk.len("b").is_err() && disk.names().contains(&"b".to_owned()));
     Files::remove(&disk, "b").unwrap();
 }
@@ -402,10 +403,10 @@ fn an_area_that_was_synced_outlasts_every_cut_and_one_that_was_set_aside_is_none
         disk.append(other, b"x").unwrap();
         disk.erase(area).unwrap();
         Areas::sync(&disk, other).unwrap();
-        disk.restart_with(Fate::Lost);
+        disk.restart_with(UnsyncedDamage::Lost);
         assert_eq!(disk.list(), Ok(vec![other]));
         disk.set_aside(other).unwrap();
-        disk.restart_with(Fate::Lost);
+        disk.restart_with(UnsyncedDamage::Lost);
         assert_eq!((disk.list(), disk.files().len()), (Ok(vec![]), 1));
     }
 }

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use ecowatt_codec::{Batch, COLUMNS_MAX, State, TimeBase, encode, encoded_len_max};
+use ecowatt_codec::{Batch, COLUMNS_MAX, CodecMemory, TimeBase, encode, encoded_len_max};
 use ecowatt_fleet_sim::random::Random;
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Block, Bucket, By, ClaimFor, DayBucket, Device, Dropped, ENERGY_POINT, EnergyDay, EnergyGap,
-    EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, Outcome, POWER_POINT, Pack, PointDef,
-    PointId, RedeemClaim, Reported, RowKind, RowPack, SourceLatest, Stepper, Store, StoreError,
-    StreamId, Summarise, TimeQuality, TimeRange, Upload,
+    Author, Block, Bucket, ClaimFor, DayBucket, Device, DeviceReport, Dropped, ENERGY_POINT,
+    EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, POWER_POINT,
+    Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest, Stepper, Store,
+    StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
 };
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
@@ -126,7 +126,7 @@ fn encoded(times: &[UnixMs], columns: usize, random: &mut Random) -> Vec<u8> {
     let times: Vec<i64> = times.iter().map(|at| at.0).collect();
     let batch = Batch { base: TimeBase::Unix, columns, times: &times, words: &words, marks: None };
     let mut bytes = vec![0; encoded_len_max(times.len(), columns)];
-    let length = encode(&batch, &mut State::<COLUMNS_MAX>::new(), &mut bytes).unwrap();
+    let length = encode(&batch, &mut CodecMemory::<COLUMNS_MAX>::new(), &mut bytes).unwrap();
     bytes.truncate(length);
     bytes
 }
@@ -142,7 +142,7 @@ impl Writer {
         let rows = 5 + i64::try_from(own.below(8)).unwrap();
         let start = START + i64::from(sequence) * 65_000;
         let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
-        let mut summarise = Summarise::new(&POINTS, energy);
+        let mut summarise = Summariser::new(&POINTS, energy);
         let times: Vec<UnixMs> = (0..rows).map(|row| UnixMs(start + row * 5000)).collect();
         for at in &times {
             let date = LocalDate(i32::try_from(at.0.div_euclid(86_400_000)).unwrap());
@@ -190,7 +190,7 @@ pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Uploa
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),
-        reported: Reported::default(),
+        reported: DeviceReport::default(),
     }
 }
 
@@ -230,7 +230,7 @@ impl Running {
     }
 
     /// Ingests messages in one commit; each is answered after it and not before.
-    pub(crate) fn ingest(&self, uploads: &[Upload]) -> Vec<Done<Outcome>> {
+    pub(crate) fn ingest(&self, uploads: &[Upload]) -> Vec<Done<UploadOutcome>> {
         let mut asked: Vec<_> =
             uploads.iter().map(|upload| Box::pin(self.store.ingest(upload.clone()))).collect();
         for asked in &mut asked {
@@ -241,7 +241,7 @@ impl Running {
     }
 
     /// Does a step that is a commit.
-    pub(crate) fn step(&self, step: &Step) -> Done<Vec<Outcome>> {
+    pub(crate) fn step(&self, step: &Step) -> Done<Vec<UploadOutcome>> {
         let store = &self.store;
         let unexpected = |what: &dyn std::fmt::Debug| -> ! { panic!("{what:?}") };
         match step {
@@ -257,7 +257,7 @@ impl Running {
                     created: UnixMs(START),
                     expires: UnixMs(START + 1000),
                 };
-                match self.change(store.create_claim(By::new("a test", UnixMs(START)), claim)) {
+                match self.change(store.create_claim(Author::new("a test", UnixMs(START)), claim)) {
                     Ok(number) => assert_eq!(number, DeviceNumber(*device)),
                     Err(ecowatt_store::CreateClaimError::Store(error)) => return Err(error),
                     Err(other) => unexpected(&other),
@@ -273,7 +273,7 @@ impl Running {
                     reply: b"welcome".to_vec(),
                     at: UnixMs(START),
                 };
-                match self.change(store.redeem_claim(By::new("a test", UnixMs(START)), claim)) {
+                match self.change(store.redeem_claim(Author::new("a test", UnixMs(START)), claim)) {
                     Ok(()) => {}
                     Err(ecowatt_store::RedeemClaimError::Store(error)) => return Err(error),
                     Err(other) => unexpected(&other),

@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Identity, PendingEnrolment, Record, STREAMS_IN_USE_MAX, Stream};
-use crate::storage::starts::{STARTS_MAX, Start, Starts};
+use crate::storage::epoch_starts::{EpochStarts, STARTS_MAX, Start};
 
 /// The format above. A later format gets another number, and older software refuses it.
 const VERSION: u8 = 1;
@@ -66,7 +66,7 @@ impl Record {
             is_stopped: take_bool(from)?,
             reserved: u64::from_le_bytes(take(from)?),
             next_stream: u16::from_le_bytes(take(from)?),
-            starts: Starts(take_list(from, STARTS_MAX, take_start)?),
+            starts: EpochStarts(take_list(from, STARTS_MAX, take_start)?),
             identity: take_bool(from)?.then(|| take_identity(from)).map_or(Some(None), some)?,
             enrolment: take_bool(from)?.then(|| take_enrolment(from)).map_or(Some(None), some)?,
             streams: take_list(from, STREAMS_IN_USE_MAX, take_stream)?,
@@ -182,7 +182,7 @@ mod tests {
             is_stopped: true,
             reserved: 4096,
             next_stream: 9,
-            starts: Starts(vec![start]),
+            starts: EpochStarts(vec![start]),
             identity: Some(Identity {
                 device: 5,
                 key_generation: 2,

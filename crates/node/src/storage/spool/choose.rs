@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::gaps::{Dropped, runs};
 use super::record::{self, Record};
-use super::{Batch, Order, RUNS_PER_SEGMENT_MAX, Spool, SpoolError, segment};
+use super::{Batch, RUNS_PER_SEGMENT_MAX, SendOrder, Spool, SpoolError, segment};
 use crate::storage::areas::{Areas, Fault};
 
 /// A batch that waits, and the offset of its record.
@@ -13,14 +13,14 @@ type Live<'a> = (u64, Batch<&'a [u8]>);
 impl<D: Areas> Spool<D> {
     /// Passes batches that are not freed to `take` until it returns false.
     ///
-    /// In [`Order::OldestFirst`] the newest batch comes first, and only once. Unreadable batches
+    /// In [`SendOrder::BacklogOldestFirst`] the newest batch comes first, and only once. Unreadable batches
     /// are skipped.
     ///
     /// # Errors
     /// If batches wait and none of them can be read.
     pub fn offer(
         &mut self,
-        order: Order,
+        order: SendOrder,
         take: impl FnMut(Batch<&[u8]>) -> bool,
     ) -> Result<(), SpoolError> {
         self.reopen()?;
@@ -34,7 +34,7 @@ impl<D: Areas> Spool<D> {
 
     pub(super) fn walk(
         &self,
-        order: Order,
+        order: SendOrder,
         mut take: impl FnMut(Batch<&[u8]>) -> bool,
         hurt: &mut Vec<u64>,
     ) -> Result<(), Fault> {
@@ -45,7 +45,7 @@ impl<D: Areas> Spool<D> {
         let mut is_any_read = false;
         let mut leading = None;
         // The newest readable batch.
-        if order == Order::OldestFirst {
+        if order == SendOrder::BacklogOldestFirst {
             for place in places.clone().rev() {
                 match self.live(place, &mut bytes, hurt).map(|mut batches| batches.pop()) {
                     Ok(Some((_, batch))) => {
@@ -62,14 +62,14 @@ impl<D: Areas> Spool<D> {
         }
         // Then all batches in the requested order, without the one that was passed already.
         let forwards: Vec<usize> = match order {
-            Order::OldestFirst => places.collect(),
-            Order::NewestFirst => places.rev().collect(),
+            SendOrder::BacklogOldestFirst => places.collect(),
+            SendOrder::BacklogNewestFirst => places.rev().collect(),
         };
         for place in forwards {
             match self.live(place, &mut bytes, hurt) {
                 Ok(mut batches) => {
                     is_any_read = true;
-                    if order == Order::NewestFirst {
+                    if order == SendOrder::BacklogNewestFirst {
                         batches.reverse();
                     }
                     let mut rest = batches.into_iter().filter(|(_, b)| Some(b.id) != leading);
@@ -91,7 +91,7 @@ impl<D: Areas> Spool<D> {
         self.reopen()?;
         let mut lost = Vec::new();
         let walked = self.walk(
-            Order::NewestFirst,
+            SendOrder::BacklogNewestFirst,
             |batch| {
                 if is_hopeless(&batch) {
                     lost.push((batch.id, batch.rows));

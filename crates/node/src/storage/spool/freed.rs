@@ -19,9 +19,9 @@ pub(super) fn linear(id: BatchId) -> u64 {
 
 /// The set of freed ids.
 #[derive(Debug, Default)]
-pub(super) struct Freed(Vec<(u64, u64)>);
+pub(super) struct FreedRanges(Vec<(u64, u64)>);
 
-impl Freed {
+impl FreedRanges {
     pub(super) fn contains(&self, id: BatchId) -> bool {
         self.covers(linear(id), linear(id))
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn ranges_join_and_the_oldest_is_forgotten() {
-        let mut freed = Freed::default();
+        let mut freed = FreedRanges::default();
         for range in [(5, 9), (1, 2), (3, 4), (20, 21), (8, 12)] {
             freed.mark(range);
         }

@@ -6,20 +6,20 @@ use alloc::vec::Vec;
 
 use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber};
 
+use super::damage_extent::Survey;
 use super::freed::linear;
 use super::gaps::Dropped;
 use super::record::{self, Record};
 use super::segment::{self, Mark, Segment, hull};
-use super::survey::Survey;
-use super::{Batch, Order, READ_FAILURES_MAX, STREAMS_MAX, Spool, SpoolError, Witness};
+use super::{Batch, READ_FAILURES_MAX, STREAMS_MAX, SendOrder, Spool, SpoolError, SpoolWitness};
 use crate::storage::areas::{Area, Areas, Fault};
+use crate::storage::bad_reads::{Reading, answers_elsewhere};
 use crate::storage::damage::Damage;
-use crate::storage::media::{Reading, answers_elsewhere};
 
 impl<D: Areas> Spool<D> {
     /// Takes what a journal shows about the spool. If the spool knows less, the difference is lost.
-    pub fn hear(&mut self, witness: Witness) {
-        let Witness { source, ordinal, id, samples } = witness;
+    pub fn hear(&mut self, witness: SpoolWitness) {
+        let SpoolWitness { source, ordinal, id, samples } = witness;
         // A journal that was only begun knows of batches of other sources and epochs. Which of them
         // is lost shows only if the spool has something left to compare with.
         let is_begun_only = ordinal == 0;
@@ -323,7 +323,7 @@ impl<D: Areas> Spool<D> {
             }
             true
         };
-        match self.walk(Order::NewestFirst, note, &mut Vec::new()) {
+        match self.walk(SendOrder::BacklogNewestFirst, note, &mut Vec::new()) {
             Ok(()) => self.streams = streams,
             // Unknown, so all layouts are kept.
             Err(_) => self.streams = vec![StreamNumber(0); STREAMS_MAX],

@@ -5,9 +5,9 @@ use ecowatt_model::{BatchId, SOURCES_MAX};
 use super::freed::linear;
 use super::gaps::{Dropped, GAPS_MAX};
 use super::record::Record;
-use super::{Batch, SEGMENT_BYTES_MAX, record, series};
+use super::{Batch, SEGMENT_BYTES_MAX, record, sequence};
 use crate::storage::areas::{Area, Areas, Fault};
-use crate::storage::media::{self, Reading};
+use crate::storage::bad_reads::{self, Reading};
 
 /// A position in the sequence of all batches: the batch before it, and the samples up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(super) fn hull(segment: &Segment) -> Option<Dropped> {
         Some(start) => segment.end_samples.wrapping_sub(start.samples),
         None => u32::try_from(segment.live_samples).unwrap_or(u32::MAX),
     };
-    let first = first.max(series::first(last)).sequence.0;
+    let first = first.max(sequence::first(last)).sequence.0;
     Some(Dropped::run(last.epoch, (first, last.sequence.0), samples))
 }
 
@@ -134,12 +134,12 @@ pub(super) fn read(disk: &impl Areas, number: u64) -> Result<Reading, Fault> {
     let limit = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX) + record::RECORD_BYTES_MAX;
     let area = Area::Segment(number);
     let len = disk.len(area)?.unwrap_or(0);
-    media::read_around(disk, area, 0, usize::try_from(len).unwrap_or(limit).min(limit))
+    bad_reads::read_around(disk, area, 0, usize::try_from(len).unwrap_or(limit).min(limit))
 }
 
 /// Reads the first record of a segment, if it is a head.
 pub(super) fn read_head(disk: &impl Areas, number: u64) -> Option<record::Head> {
-    let reading = media::read_around(disk, Area::Segment(number), 0, HEAD_BYTES_MAX).ok()?;
+    let reading = bad_reads::read_around(disk, Area::Segment(number), 0, HEAD_BYTES_MAX).ok()?;
     let first = record::parse(&reading.bytes, number, 0).records.into_iter().next()?;
     match first.record {
         Record::Head(head) if first.offset == 0 => Some(head),
@@ -155,5 +155,5 @@ pub(super) fn read_head(disk: &impl Areas, number: u64) -> Option<record::Head> 
 pub(super) fn read_live(disk: &impl Areas, segment: &Segment) -> Result<Reading, Fault> {
     let len = segment.bytes_whole().saturating_sub(segment.live_from);
     let len = usize::try_from(len).unwrap_or(0);
-    media::read_around(disk, segment.area(), segment.live_from, len)
+    bad_reads::read_around(disk, segment.area(), segment.live_from, len)
 }

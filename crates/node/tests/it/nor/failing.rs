@@ -4,7 +4,7 @@ use std::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use ecowatt_node::nor::{Event, Nor, OpenError};
-use ecowatt_node::storage::{Area, Areas, Fault, Thing};
+use ecowatt_node::storage::{Area, Areas, Fault, SmallArea};
 
 use super::chip::{Chip, Failure, SECTOR};
 use super::with_erasures;
@@ -12,7 +12,7 @@ use super::with_erasures;
 const LIMIT: usize = 1 << 20;
 const FIRST: Area = Area::Segment(1);
 const SECOND: Area = Area::Segment(2);
-const LEDGER: Area = Area::Copy(Thing::Ledger, 0);
+const LEDGER: Area = Area::Copy(SmallArea::Ledger, 0);
 
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
     // No stretch of it comes twice.
@@ -141,7 +141,7 @@ fn an_unreadable_sector_costs_what_is_in_it() {
     for sector in 0..12 {
         let chip = Chip::blank(12);
         let (nor, bytes) = three_sectors(&chip);
-        nor.append(Area::Copy(Thing::Ledger, 1), &[1]).unwrap();
+        nor.append(Area::Copy(SmallArea::Ledger, 1), &[1]).unwrap();
         chip.fail(sector, Failure::Dead);
         let nor = open(&chip);
         let events = nor.take_events();

@@ -1,7 +1,7 @@
 //! The storage of a node on flash: the sweeps that it passes on a disk, and sectors that fail
 //! meanwhile.
 
-use ecowatt_codec::State;
+use ecowatt_codec::CodecMemory;
 use ecowatt_node::nor::Nor;
 use ecowatt_node::storage::Area;
 
@@ -23,7 +23,7 @@ fn check(
     left: Vec<u8>,
     cut_at: usize,
     history: &History<Op>,
-    state: &mut State<COLUMNS>,
+    state: &mut CodecMemory<COLUMNS>,
 ) -> Vec<Op> {
     let chip = Chip::holding(left);
     let nor = Nor::open(chip.clone()).unwrap();
@@ -37,7 +37,7 @@ fn sweep(
     is_cut_at: impl Fn(usize, usize) -> bool,
     is_cut_again: impl Fn(usize) -> bool,
 ) -> (usize, usize) {
-    let (mut state, mut image) = (State::new(), vec![0xff; SECTORS * SECTOR]);
+    let (mut state, mut image) = (CodecMemory::new(), vec![0xff; SECTORS * SECTOR]);
     let (mut cuts, mut second_cuts) = (0, 0);
     for (done, op) in history.ops.iter().enumerate() {
         for at in (0..op.cuts()).filter(|at| is_cut_at(done, *at)) {
@@ -114,7 +114,7 @@ fn what_was_freed_long_ago_does_not_come_back_from_flash() {
 
 #[test]
 fn a_node_on_flash_that_fails_here_and_there_loses_and_doubles_nothing() {
-    let (mut cuts, mut retired, mut state) = (0, 0, State::new());
+    let (mut cuts, mut retired, mut state) = (0, 0, CodecMemory::new());
     for seed in 0..24 {
         let chip = Chip::blank(SECTORS);
         chip.forget_ops();
@@ -152,7 +152,7 @@ fn a_sector_that_a_node_loses_costs_what_was_in_it_and_is_told() {
     };
     let history = live_on(life, &nor, |_| chip.op_count(), |_| Vec::<Op>::new());
     let image = chip.bytes();
-    let (mut state, mut missing, mut hits) = (State::new(), 0, 0);
+    let (mut state, mut missing, mut hits) = (CodecMemory::new(), 0, 0);
     for (sector, contents) in image.chunks(SECTOR).enumerate() {
         let Some(owner) = owner(contents) else { continue };
         for is_dead in [true, false] {

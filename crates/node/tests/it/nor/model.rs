@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use ecowatt_node::nor::Nor;
-use ecowatt_node::storage::{Area, Areas, Fault, Thing};
+use ecowatt_node::storage::{Area, Areas, Fault, SmallArea};
 
 use super::chip::{Chip, Failure};
 use super::{journal, with_erasures};
@@ -72,7 +72,7 @@ struct Life {
 }
 
 fn areas() -> Vec<Area> {
-    let copies = [0, 1].map(|copy| Area::Copy(Thing::Ledger, copy));
+    let copies = [0, 1].map(|copy| Area::Copy(SmallArea::Ledger, copy));
     let journals = [0, 1].map(journal);
     let segments = [1, 2, 3].map(Area::Segment);
     [&copies[..], &journals, &segments].concat()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ecowatt_node::nor::{Event, Nor};
-use ecowatt_node::storage::{Area, Areas, Thing};
+use ecowatt_node::storage::{Area, Areas, SmallArea};
 
 use super::chip::{Chip, Failure, SECTOR};
 use super::model::Random;
@@ -12,7 +12,7 @@ use super::{journal, owner};
 
 const SEEDS: std::ops::Range<u64> = 1..600;
 const SECTORS: usize = 24;
-const LEDGER: Area = Area::Copy(Thing::Ledger, 0);
+const LEDGER: Area = Area::Copy(SmallArea::Ledger, 0);
 
 /// The byte of an area at an offset, which nothing else has there.
 fn byte(area: Area, offset: usize) -> u8 {

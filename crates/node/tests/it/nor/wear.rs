@@ -1,7 +1,7 @@
 //! Wear over years: counted, kept over restarts, even, and reported.
 
 use ecowatt_node::nor::{Event, Nor, RATED_ERASURES};
-use ecowatt_node::storage::{Area, Areas, Thing};
+use ecowatt_node::storage::{Area, Areas, SmallArea};
 
 use super::chip::{Chip, SECTOR};
 use super::{journal, with_erasures};
@@ -95,7 +95,7 @@ fn wear_is_reported_once_for_each_tenth_of_what_is_rated() {
 fn an_erasure_that_is_cut_does_not_make_a_sector_look_fresh() {
     let chip = with_erasures(&[500; 8]);
     let nor = Nor::open(chip.clone()).unwrap();
-    nor.append(Area::Copy(Thing::Ledger, 0), &[1; 10]).unwrap();
+    nor.append(Area::Copy(SmallArea::Ledger, 0), &[1; 10]).unwrap();
     chip.cut_in(0, 1);
     nor.append(journal(1), &[1; 10]).unwrap_err();
     chip.power_on();

@@ -1,7 +1,7 @@
 //! The state of a setting in every case, without a store.
 
 use ecowatt_model::{ConfigGeneration, KeyGeneration, SourceNumber, UnixMs};
-use ecowatt_store::{By, ConfigReport, ConfigVersion, Desired, RefusedSetting};
+use ecowatt_store::{Author, ConfigReport, ConfigVersion, Desired, RefusedSetting};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn config(wanted: Values<'_>, generation: u32, in_use: Values<'_>) -> DeviceConf
     };
     DeviceConfig {
         desired: Some(ConfigVersion {
-            by: By::new("a test", UnixMs(0)),
+            by: Author::new("a test", UnixMs(0)),
             desired: desired(2, wanted),
         }),
         applied: None,

@@ -131,7 +131,11 @@ impl Connections {
     }
 
     /// Returns a place for a connection; none if all others, or all of its address, are at work.
-    pub(crate) fn open(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Held> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        address: IpAddr,
+        is_proxy: bool,
+    ) -> Option<ConnectionPlace> {
         let network = Network::of(address);
         let mut open = self.lock();
         let of_its_own = open.of.get(&network).map_or(0, |peer| peer.connections.len());
@@ -155,7 +159,7 @@ impl Connections {
         let peer = open.of.entry(network).or_default();
         peer.is_proxy = is_proxy;
         peer.connections.push(Arc::clone(&connection));
-        Some(Held { connections: Arc::clone(self), connection })
+        Some(ConnectionPlace { connections: Arc::clone(self), connection })
     }
 
     /// Cuts an idle connection, because something other than places has run out.
@@ -170,12 +174,12 @@ impl Connections {
 
 /// A connection's place, released when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct ConnectionPlace {
     connections: Arc<Connections>,
     pub(crate) connection: Arc<Connection>,
 }
 
-impl Drop for Held {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         let network = self.connection.network;
@@ -201,7 +205,7 @@ mod tests {
         IpAddr::from([192, 0, 2, n])
     }
 
-    fn is_cut(held: &Held) -> bool {
+    fn is_cut(held: &ConnectionPlace) -> bool {
         use futures_util::FutureExt as _;
         held.connection.cut().now_or_never().is_some()
     }

@@ -12,8 +12,8 @@ use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, Un
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::StoreError;
-use crate::counter::{CounterBatch, CounterEdge};
 use crate::energy::PowerEdges;
+use crate::energy_counter::{CounterBatch, CounterEdge};
 use crate::rollup::QUARTER_MS;
 use crate::rollup_pack::DAY_MS;
 use crate::sqlite::{block, newest_edges};

@@ -3,14 +3,14 @@
 use super::super::load::load;
 use super::super::{configure, schema};
 use super::*;
-use crate::counter::{CounterBatch, energy_of};
 use crate::energy::EnergySums;
+use crate::energy_counter::{CounterBatch, energy_of};
 use crate::ingest::{InverterWants, Wants};
+use crate::loaded::DeviceState;
 use crate::rollup::{Day, Quarter};
 use crate::sorted_map::SortedMap;
-use crate::state::DeviceState;
 use crate::{
-    EnergyPoints, LocalDate, NewBlock, PointId, Reported, StreamId, Summarise, TimeQuality,
+    DeviceReport, EnergyPoints, LocalDate, NewBlock, PointId, StreamId, Summariser, TimeQuality,
 };
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
@@ -31,7 +31,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 fn block(sequence: u32, (start, epoch, rows, (has_power, has_counter)): Shape) -> NewBlock {
     let points = [PointId(1), PointId(2)];
     let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
-    let mut summarise = Summarise::new(&points, energy);
+    let mut summarise = Summariser::new(&points, energy);
     let read = |is_read, value| {
         if is_read { (Quality::Good, Some(value)) } else { (Quality::Timeout, None) }
     };
@@ -67,7 +67,7 @@ fn upload(counter: u64, block: NewBlock) -> Upload {
         refused: Vec::new(),
         dropped: Vec::new(),
         ask: Vec::new(),
-        reported: Reported::default(),
+        reported: DeviceReport::default(),
     }
 }
 
@@ -83,7 +83,7 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     Writer::new(connection, Arc::new(Journal::none()))
 }
 
-fn commit(writer: &mut Writer, upload: Upload) -> Result<Outcome, StoreError> {
+fn commit(writer: &mut Writer, upload: Upload) -> Result<UploadOutcome, StoreError> {
     let (answer, mut answered) = oneshot::channel();
     writer.commit(vec![Job::Upload(Box::new(upload), answer)]).answer();
     answered.try_recv().unwrap()
@@ -192,7 +192,7 @@ fn group_that_fails_leaves_nothing_behind() {
     // The batch that was not stored would have been the one before this.
     for writer in [&mut disturbed, &mut calm] {
         let outcome = commit(writer, upload(2, block(3, (200, 1, 5, BOTH)))).unwrap();
-        assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+        assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");
     }
     assert_eq!(totals(&disturbed), totals(&calm));
 }
@@ -215,7 +215,7 @@ fn group_that_sqlite_undid_is_not_called_a_full_disk() {
         assert!(failure.is_transient() && !failure.is_of_medium());
     }
     let outcome = commit(&mut writer, one()).unwrap();
-    assert!(matches!(outcome, Outcome::Stored(_)), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");
 }
 
 /// Counts the steps of SQLite's virtual machine for storing a block.
@@ -267,7 +267,7 @@ fn work_for_a_block_does_not_grow_with_the_blocks_beside_it() {
 fn counter_block(sequence: u32, watt_hours: i64) -> NewBlock {
     let points = [PointId(1), PointId(2)];
     let energy = EnergyPoints { power: None, counter: Some((1, 0)), rated_w: Some(10_000) };
-    let mut summarise = Summarise::new(&points, energy);
+    let mut summarise = Summariser::new(&points, energy);
     for row in 0..3 {
         let at = UnixMs((i64::from(sequence) * 3 + row) * 5_000);
         let counter = (Quality::Good, Some(watt_hours));
@@ -306,7 +306,7 @@ proptest! {
             let sequence = u32::try_from(place + 1).unwrap();
             let outcome =
                 commit(&mut writer, upload(counter, counter_block(sequence, counters[place])));
-            prop_assert!(matches!(outcome, Ok(Outcome::Stored(_))));
+            prop_assert!(matches!(outcome, Ok(UploadOutcome::Stored(_))));
             let db = writer.connection();
             let mut all = db
                 .prepare("SELECT edge FROM counter_edge ORDER BY epoch, sequence")

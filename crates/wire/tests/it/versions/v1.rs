@@ -14,10 +14,10 @@ use ecowatt_model::{
     UnixMs,
 };
 use ecowatt_wire::{
-    AckRange, Batch, BootReason, Certainty, ClockReport, Command, CommandFailure, CommandResult,
-    CommandState, ConfigState, Desired, Dropped, EpochStart, List, Order, Refusal, Refused,
-    RefusedSetting, Reply, ReplyWriter, Reported, SettingRefusal, SettingValue, SourceState,
-    SourceStatus, Status, Stream, Uplink, UplinkWriter,
+    AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, Command, CommandAction,
+    CommandFailure, CommandResult, CommandState, ConfigState, Desired, EpochStart, LostSamples,
+    RefusedBatch, RefusedSetting, Reply, ReplyWriter, Reported, SectionList, SettingRefusal,
+    SettingValue, SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter,
 };
 
 use crate::bytes;
@@ -85,11 +85,11 @@ fn uplink_with_every_section() {
             spool_capacity_bytes: 67_108_864,
             link_failures: 4,
             clock_deviation_ms: -15,
-            sources: List::Given(&sources),
+            sources: SectionList::Given(&sources),
         })
         .unwrap();
     let lost = Some((Sequence(5), Sequence(9)));
-    let dropped = Dropped { epoch: BootEpoch(1), batches: lost, samples: 900 };
+    let dropped = LostSamples { epoch: BootEpoch(1), batches: lost, samples: 900 };
     writer.dropped(&mut std::iter::once(dropped), 0).unwrap();
     let length = writer.finish();
     let golden = bytes(
@@ -138,8 +138,8 @@ fn samples_lost_in_batches_and_outside_of_batches() {
     let mut writer = UplinkWriter::new(&mut buffer);
     let batches = Some((Sequence(1), Sequence(300)));
     let dropped = [
-        Dropped { epoch: BootEpoch(7), batches, samples: 54_000 },
-        Dropped { epoch: BootEpoch(8), batches: None, samples: 31 },
+        LostSamples { epoch: BootEpoch(7), batches, samples: 54_000 },
+        LostSamples { epoch: BootEpoch(8), batches: None, samples: 31 },
     ];
     assert_eq!(writer.dropped(&mut dropped.into_iter(), 0), Ok(2));
     let length = writer.finish();
@@ -179,7 +179,7 @@ fn reply_with_every_section() {
     writer.acks(&mut acks.into_iter()).unwrap();
     writer.time(UnixMs(1_763_700_000_000)).unwrap();
     writer.wanted(&mut [StreamNumber(1), StreamNumber(2)].into_iter()).unwrap();
-    let refused = Refused { id: id(2, 300), reason: Refusal::Undecodable };
+    let refused = RefusedBatch { id: id(2, 300), reason: BatchRefusal::Undecodable };
     writer.refused(&mut std::iter::once(refused)).unwrap();
     writer.check_in(Duration::from_secs(900)).unwrap();
     let length = writer.finish();
@@ -242,8 +242,8 @@ fn reports_of_settings_and_commands() {
     let reported = Reported {
         generation: ConfigGeneration(12),
         state: ConfigState::Trial,
-        refused: List::Given(&refused),
-        values: List::Given(&values),
+        refused: SectionList::Given(&refused),
+        values: SectionList::Given(&values),
     };
     writer.reported(&reported).unwrap();
     let results = [
@@ -304,7 +304,7 @@ fn desired_settings_and_commands() {
         SettingValue { setting: 2, value: 60_000, source: None },
         SettingValue { setting: 1, value: 5_000, source: Some(SourceNumber(0)) },
     ];
-    let desired = Desired { generation: ConfigGeneration(12), values: List::Given(&values) };
+    let desired = Desired { generation: ConfigGeneration(12), values: SectionList::Given(&values) };
     writer.desired(&desired).unwrap();
     let deadline = UnixMs(1_763_700_000_000);
     let to_source = |id, order| Command {
@@ -314,15 +314,15 @@ fn desired_settings_and_commands() {
         not_before: None,
         order,
     };
-    let write = Order::Write { point: "control.p_limit", mantissa: 500, exponent: -1 };
+    let write = CommandAction::Write { point: "control.p_limit", mantissa: 500, exponent: -1 };
     let upload = Command {
         id: CommandId(300),
         source: None,
         deadline,
         not_before: Some(UnixMs(7)),
-        order: Order::Upload,
+        order: CommandAction::Upload,
     };
-    let read = Order::ReadRegisters { function: 4, address: 30_000, count: 2 };
+    let read = CommandAction::ReadRegisters { function: 4, address: 30_000, count: 2 };
     let commands = [to_source(41, write), upload, to_source(301, read)];
     assert_eq!(writer.commands(&mut commands.into_iter()), Ok(3));
     let length = writer.finish();
