@@ -73,8 +73,21 @@ const LAYERS: &[(&str, &[&str])] = &[
 const NO_STD: &[&str] =
     &["model", "modbus", "profile", "codec", "envelope", "wire", "device", "node"];
 
-/// An external crate, the crates that may use it, and where in their sources it may be named.
+/// A crate, the crates that may use it, and where in their sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[
+    // Subject modules of the server have types of their own. Answers of `history` are too large to
+    // be built twice, and `limits` compares the API's limits with the server's.
+    (
+        "ecowatt-api",
+        &[
+            ("server", "src/http"),
+            ("server", "src/history"),
+            ("server", "src/limits.rs"),
+            ("client", "src"),
+            ("ecowatt", "src"),
+            ("system-tests", "src"),
+        ],
+    ),
     ("rusqlite", &[("store", "src")]),
     ("libsqlite3-sys", &[("vfs", "src")]),
     ("axum", &[("server", "src/http"), ("inverter-sim", "src/control")]),

@@ -6,7 +6,6 @@ mod argument_text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ecowatt_api::CommandChanged;
 use ecowatt_clock::Clock;
 use ecowatt_model::command::{CommandKind, CommandScope};
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
@@ -203,35 +202,12 @@ impl Commands {
     }
 
     fn publish(&self, moved: MovedCommand) {
-        self.live.publish_command(moved.device, changed(&moved));
+        self.live.publish_command(moved);
     }
 }
 
 fn moved(command: &Command) -> MovedCommand {
     MovedCommand { device: command.new.device, number: command.number, state: command.state }
-}
-
-/// Returns a change of a command as the event stream has it.
-pub(crate) fn changed(moved: &MovedCommand) -> CommandChanged {
-    CommandChanged {
-        device: moved.device.to_string(),
-        command: moved.number.to_string(),
-        state: api_state(moved.state),
-    }
-}
-
-/// Returns a state as the API names it.
-pub(crate) fn api_state(state: CommandState) -> ecowatt_api::CommandState {
-    match state {
-        CommandState::Queued => ecowatt_api::CommandState::Queued,
-        CommandState::Sent => ecowatt_api::CommandState::Sent,
-        CommandState::Accepted => ecowatt_api::CommandState::Accepted,
-        CommandState::Succeeded => ecowatt_api::CommandState::Succeeded,
-        CommandState::Failed => ecowatt_api::CommandState::Failed,
-        CommandState::Expired => ecowatt_api::CommandState::Expired,
-        CommandState::Cancelled => ecowatt_api::CommandState::Cancelled,
-        CommandState::Unknown => ecowatt_api::CommandState::Unknown,
-    }
 }
 
 /// Checks a request against the list of kinds and the device's inverters.

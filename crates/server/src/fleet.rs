@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use ecowatt_api::DeviceChanged;
 use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
@@ -17,7 +16,8 @@ use ecowatt_store::{
 };
 
 use crate::access::{Reach, Scope};
-use crate::time::{local_date, rfc3339, zone_of};
+use crate::live::DeviceLine;
+use crate::time::{local_date, zone_of};
 use crate::trouble::{Key, Trouble, trouble_of};
 
 /// How much newer than its last good reading a failed attempt may be for the reading to stand, as
@@ -272,42 +272,15 @@ impl Overview {
         self.today.as_ref().and_then(|today| today.energy_wh)
     }
 
-    /// The device's line as an event.
+    /// The device's line for live views.
     #[must_use]
-    pub(crate) fn changed(&self) -> DeviceChanged {
-        DeviceChanged {
-            device: self.device.number.to_string(),
-            state: api_state(self.state),
+    pub(crate) fn line(&self) -> DeviceLine {
+        DeviceLine {
+            state: self.state,
             power_w: self.power_w,
             energy_today_wh: self.energy_today_wh(),
-            last_seen: self.device.link.last_seen.map(rfc3339),
+            last_seen: self.device.link.last_seen,
         }
-    }
-}
-
-/// The API's name for a state.
-#[must_use]
-pub(crate) fn api_state(state: DeviceState) -> ecowatt_api::DeviceState {
-    match state {
-        DeviceState::Producing => ecowatt_api::DeviceState::Producing,
-        DeviceState::Idle => ecowatt_api::DeviceState::Idle,
-        DeviceState::Asleep => ecowatt_api::DeviceState::Asleep,
-        DeviceState::Waiting => ecowatt_api::DeviceState::Waiting,
-        DeviceState::Faulty => ecowatt_api::DeviceState::Faulty,
-        DeviceState::Silent => ecowatt_api::DeviceState::Silent,
-    }
-}
-
-/// The store's name for a state.
-#[must_use]
-pub(crate) fn stored_state(state: ecowatt_api::DeviceState) -> DeviceState {
-    match state {
-        ecowatt_api::DeviceState::Producing => DeviceState::Producing,
-        ecowatt_api::DeviceState::Idle => DeviceState::Idle,
-        ecowatt_api::DeviceState::Asleep => DeviceState::Asleep,
-        ecowatt_api::DeviceState::Waiting => DeviceState::Waiting,
-        ecowatt_api::DeviceState::Faulty => DeviceState::Faulty,
-        ecowatt_api::DeviceState::Silent => DeviceState::Silent,
     }
 }
 

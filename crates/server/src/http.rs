@@ -30,6 +30,7 @@ mod request;
 mod request_id;
 mod session;
 mod sites;
+mod states;
 
 mod system;
 mod telemetry;

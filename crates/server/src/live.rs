@@ -7,46 +7,69 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use ecowatt_api::{CommandChanged, ConfigChanged, DeviceChanged, LiveSample};
-use ecowatt_model::DeviceNumber;
-use serde::Serialize;
+use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
+use ecowatt_store::{DeviceState, MovedCommand};
 use tokio::sync::broadcast;
 
 use crate::access::{Reach, Scope};
 use crate::limits::LIVE_EVENTS_MAX;
 
-/// One event and its device.
+/// One event; clones share its data.
 #[derive(Debug, Clone)]
 pub struct LiveEvent {
     pub device: DeviceNumber,
-    pub data: EventData,
+    content: Arc<Content>,
 }
 
-/// EventData happened.
-#[derive(Debug, Clone)]
-pub enum EventData {
-    Sample(Arc<Published<LiveSample>>),
-    Device(Arc<Published<DeviceChanged>>),
-    Config(Arc<Published<ConfigChanged>>),
-    Command(Arc<Published<CommandChanged>>),
-}
-
-/// The data of an event. Its JSON is made when the first reader needs it, and once for all readers.
 #[derive(Debug)]
-pub struct Published<T> {
-    pub data: T,
-    /// `None` if JSON cannot hold the data.
+struct Content {
+    data: EventData,
+    /// `None` inside if JSON cannot hold the data.
     json: OnceLock<Option<String>>,
 }
 
-impl<T: Serialize> Published<T> {
-    fn new(data: T) -> Arc<Self> {
-        Arc::new(Self { data, json: OnceLock::new() })
+/// What happened.
+#[derive(Debug)]
+pub enum EventData {
+    Sample(LiveReadings),
+    Device(DeviceLine),
+    /// The desired or the reported configuration was stored.
+    Config,
+    Command(MovedCommand),
+}
+
+/// The good readings of an inverter's newest sample.
+#[derive(Debug, PartialEq)]
+pub struct LiveReadings {
+    pub inverter: SourceNumber,
+    pub at: UnixMs,
+    /// Point and value.
+    pub values: Vec<(String, f64)>,
+}
+
+/// A device's line in the fleet.
+#[derive(Debug, PartialEq)]
+pub struct DeviceLine {
+    pub state: DeviceState,
+    pub power_w: Option<f64>,
+    pub energy_today_wh: Option<i64>,
+    pub last_seen: Option<UnixMs>,
+}
+
+impl LiveEvent {
+    fn new(device: DeviceNumber, data: EventData) -> Self {
+        Self { device, content: Arc::new(Content { data, json: OnceLock::new() }) }
     }
 
-    /// Returns the data as JSON.
-    pub(crate) fn json(&self) -> Option<&str> {
-        self.json.get_or_init(|| serde_json::to_string(&self.data).ok()).as_deref()
+    #[must_use]
+    pub fn data(&self) -> &EventData {
+        &self.content.data
+    }
+
+    /// Returns the event's JSON. `encode` makes it for the first reader that needs it, and all
+    /// later readers get the same.
+    pub(crate) fn json(&self, encode: impl FnOnce(&Self) -> Option<String>) -> Option<&str> {
+        self.content.json.get_or_init(|| encode(self)).as_deref()
     }
 }
 
@@ -79,26 +102,23 @@ impl Live {
     }
 
     /// Publishes the newest sample of an inverter, after the commit that holds it.
-    pub fn publish_sample(&self, device: DeviceNumber, sample: LiveSample) {
-        self.publish(LiveEvent { device, data: EventData::Sample(Published::new(sample)) });
+    pub fn publish_sample(&self, device: DeviceNumber, readings: LiveReadings) {
+        self.publish(device, EventData::Sample(readings));
     }
 
     /// Publishes a device's line in the fleet.
-    pub fn publish_device(&self, device: DeviceNumber, changed: DeviceChanged) {
-        self.publish(LiveEvent { device, data: EventData::Device(Published::new(changed)) });
+    pub fn publish_device(&self, device: DeviceNumber, line: DeviceLine) {
+        self.publish(device, EventData::Device(line));
     }
 
     /// Publishes that a device's desired or reported configuration was stored.
     pub fn publish_config(&self, device: DeviceNumber) {
-        if self.has_readers() {
-            let changed = ConfigChanged { device: device.to_string() };
-            self.publish(LiveEvent { device, data: EventData::Config(Published::new(changed)) });
-        }
+        self.publish(device, EventData::Config);
     }
 
     /// Publishes that a command was made or has changed its state.
-    pub fn publish_command(&self, device: DeviceNumber, changed: CommandChanged) {
-        self.publish(LiveEvent { device, data: EventData::Command(Published::new(changed)) });
+    pub fn publish_command(&self, moved: MovedCommand) {
+        self.publish(moved.device, EventData::Command(moved));
     }
 
     /// Notes that a message of the device was committed.
@@ -129,37 +149,31 @@ impl Live {
         self.sender.subscribe()
     }
 
-    fn publish(&self, event: LiveEvent) {
-        // An error means that there are no readers.
-        let _ = self.sender.send(event);
+    fn publish(&self, device: DeviceNumber, data: EventData) {
+        if self.has_readers() {
+            // An error means that the last reader has just left.
+            let _ = self.sender.send(LiveEvent::new(device, data));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use serde::Serializer;
-
     use super::*;
-
-    /// Counts how often it is encoded.
-    #[derive(Default)]
-    struct Counting(AtomicU32);
-
-    impl Serialize for Counting {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_u32(self.0.fetch_add(1, Ordering::Relaxed) + 1)
-        }
-    }
 
     #[test]
     fn data_is_encoded_once_for_all_readers() {
-        let published = Published::new(Counting::default());
-        let readers = [Arc::clone(&published), Arc::clone(&published)];
-        assert_eq!(published.data.0.load(Ordering::Relaxed), 0, "not before a reader needs it");
-        assert!(readers.iter().all(|reader| reader.json() == Some("1")));
-        assert_eq!(published.data.0.load(Ordering::Relaxed), 1);
+        let event = LiveEvent::new(DeviceNumber(1), EventData::Config);
+        let readers = [event.clone(), event];
+        let mut encoded = 0;
+        for reader in &readers {
+            let json = reader.json(|event| {
+                encoded += 1;
+                Some(event.device.to_string())
+            });
+            assert_eq!(json, Some("dev-1"));
+        }
+        assert_eq!(encoded, 1);
     }
 
     #[test]

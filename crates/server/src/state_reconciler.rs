@@ -55,11 +55,11 @@ impl Reconciler {
                 to = ?overview.state,
                 "device changed state"
             );
-            self.live.publish_device(overview.device.number, overview.changed());
+            self.live.publish_device(overview.device.number, overview.line());
         }
         for device in self.live.take_heard(LINES_MAX) {
             if let Some(overview) = self.fleet.line(device).await? {
-                self.live.publish_device(device, overview.changed());
+                self.live.publish_device(device, overview.line());
             }
         }
         Ok(())

@@ -26,8 +26,9 @@ use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, DevicePath, Params, device_number};
 use super::sites::site;
+use super::states::{device_state, stored_device_state};
 use crate::enrolment::{ClaimError, ClaimRequest};
-use crate::fleet::{Detail, Overview, api_state, decimals, scaled, stored_state};
+use crate::fleet::{Detail, Overview, decimals, scaled};
 use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
 use crate::time::rfc3339;
 use crate::trouble::{Cause, Key, Trouble};
@@ -83,7 +84,7 @@ pub(super) async fn list_devices(
             after,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             search: query.search,
-            state: query.state.map(stored_state),
+            state: query.state.map(stored_device_state),
         })
         .await?;
     turn.answer(DeviceList {
@@ -336,7 +337,7 @@ fn device(overview: &Overview) -> Device {
         id: device.number.to_string(),
         name: device.name.clone(),
         site: site(device.site.clone()),
-        state: api_state(overview.state),
+        state: device_state(overview.state),
         state_since: overview.state_since.map(rfc3339),
         power_w: overview.power_w,
         energy_today_wh: overview.energy_today_wh(),

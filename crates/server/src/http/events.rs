@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use ecowatt_api::EventKind;
+use ecowatt_api::{CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSample};
 use ecowatt_model::DeviceNumber;
 use futures_util::{Stream, StreamExt as _, stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,10 +20,12 @@ use super::admission::{Kind, Place};
 use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{Params, Peer, device_number};
+use super::states::{command_state, device_state};
 use crate::access::{Principal, Scope};
 use crate::limits::{KEEP_ALIVE, STREAM_LOOK_EVERY, STREAM_UNCONFIRMED_MAX};
 use crate::live::{EventData, LiveEvent};
 use crate::stop::stopped;
+use crate::time::rfc3339;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -123,11 +125,10 @@ impl Reader {
                 }
                 Err(RecvError::Closed) => return None,
             };
-            let event = match &event.data {
-                EventData::Sample(sample) => json(EventKind::Sample, sample.json()),
-                EventData::Device(changed) => json(EventKind::Device, changed.json()),
-                EventData::Config(changed) => json(EventKind::Config, changed.json()),
-                EventData::Command(changed) => json(EventKind::Command, changed.json()),
+            // A value that JSON cannot hold becomes a reload, which is always right.
+            let event = match event.json(encode) {
+                Some(json) => Event::default().event(name(kind(event.data()))).data(json),
+                None => Event::default().event(name(EventKind::Reload)).data(""),
             };
             return Some((Ok(event), self));
         }
@@ -144,9 +145,41 @@ fn name(kind: EventKind) -> &'static str {
     }
 }
 
-/// Builds an event with its data; a value that JSON cannot hold becomes a reload, which is always
-/// right.
-fn json(kind: EventKind, data: Option<&str>) -> Event {
-    let kind = if data.is_some() { kind } else { EventKind::Reload };
-    Event::default().event(name(kind)).data(data.unwrap_or_default())
+fn kind(data: &EventData) -> EventKind {
+    match data {
+        EventData::Sample(_) => EventKind::Sample,
+        EventData::Device(_) => EventKind::Device,
+        EventData::Config => EventKind::Config,
+        EventData::Command(_) => EventKind::Command,
+    }
+}
+
+/// Converts an event to the API's type and encodes it.
+fn encode(event: &LiveEvent) -> Option<String> {
+    let device = event.device.to_string();
+    match event.data() {
+        EventData::Sample(sample) => json(&LiveSample {
+            device,
+            inverter: sample.inverter.0,
+            t_ms: sample.at.0,
+            values: sample.values.clone(),
+        }),
+        EventData::Device(line) => json(&DeviceChanged {
+            device,
+            state: device_state(line.state),
+            power_w: line.power_w,
+            energy_today_wh: line.energy_today_wh,
+            last_seen: line.last_seen.map(rfc3339),
+        }),
+        EventData::Config => json(&ConfigChanged { device }),
+        EventData::Command(moved) => json(&CommandChanged {
+            device,
+            command: moved.number.to_string(),
+            state: command_state(moved.state),
+        }),
+    }
+}
+
+fn json(data: &impl Serialize) -> Option<String> {
+    serde_json::to_string(data).ok()
 }

@@ -5,9 +5,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ecowatt_api::LiveSample;
 use ecowatt_codec::{COLUMNS_MAX, CodecMemory, DecodeError, Decoder, TimeBase};
-use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, Mark, SourceNumber, UnixMs};
 use ecowatt_store::{NewBlock, StreamId, Summariser, Summary, TimeQuality};
 use ecowatt_wire::{BatchRefusal, Certainty, EpochStart};
 use jiff::Timestamp;
@@ -16,6 +15,7 @@ use jiff::tz::TimeZone;
 use super::local_day::Calendar;
 use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
+use crate::live::LiveReadings;
 
 /// 2020-01-01T00:00:00Z. No device of ours is older, so a clock before it was never set.
 const EARLIEST: UnixMs = UnixMs(1_577_836_800_000);
@@ -33,7 +33,7 @@ pub(super) struct Encoded {
     stream_id: StreamId,
     stream: KnownStream,
     bytes: Vec<u8>,
-    /// EventData its times count from; none if its head cannot be read.
+    /// What its times count from; none if its head cannot be read.
     base: Option<TimeBase>,
     /// Rows times columns or points, whichever are more, by its head; 0 if that cannot be read.
     values: usize,
@@ -147,7 +147,7 @@ impl From<BatchRefusal> for Stop {
     }
 }
 
-/// EventData live views and metrics need of a batch once it is stored.
+/// What live views and metrics need of a batch once it is stored.
 #[derive(Debug)]
 pub(super) struct Samples {
     pub(super) rows: u64,
@@ -175,11 +175,10 @@ impl Newest {
     }
 
     /// Returns the sample for live views.
-    pub(super) fn live(&self, device: DeviceNumber) -> LiveSample {
-        LiveSample {
-            device: device.to_string(),
-            inverter: self.stream.source.0,
-            t_ms: self.at.0,
+    pub(super) fn live(&self) -> LiveReadings {
+        LiveReadings {
+            inverter: self.stream.source,
+            at: self.at,
             values: values(&self.stream, &self.words, &self.marks),
         }
     }

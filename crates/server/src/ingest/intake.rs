@@ -19,7 +19,6 @@ use super::delivery::{Accepted, Delivery, Down, Report};
 use super::quota::{Allowance, Cost};
 use super::sender::{Sender, Turn};
 use super::streams::{Announced, KnownStream, Streams};
-use crate::command::changed;
 use crate::limits::{
     CELLS_WAITING_MAX, DECODE_INLINE_VALUES_MAX, TURN_CELLS, TURNS_MAX, TURNS_WAITING_MAX,
 };
@@ -124,7 +123,7 @@ impl Intake {
                     self.live.publish_config(sender.device);
                 }
                 for moved in &receipt.moved {
-                    self.live.publish_command(moved.device, changed(moved));
+                    self.live.publish_command(*moved);
                 }
                 (receipt, false)
             }
@@ -318,14 +317,14 @@ impl Intake {
             if receipt.stored.contains(&batch.id) {
                 self.metrics.samples.add(samples.rows);
                 if let Some(newest) = &samples.live {
-                    self.live.publish_sample(sender.device, newest.live(sender.device));
+                    self.live.publish_sample(sender.device, newest.live());
                 }
             }
         }
     }
 }
 
-/// EventData the stream numbers of a message stand for, as far as they were looked up.
+/// What the stream numbers of a message stand for, as far as they were looked up.
 #[derive(Debug, Default)]
 struct Named {
     meanings: Vec<(StreamNumber, Meaning)>,

@@ -54,7 +54,7 @@ struct Message {
     clock: Option<ClockReport>,
 }
 
-/// EventData the device reads from a reply.
+/// What the device reads from a reply.
 #[derive(Debug, PartialEq, Eq)]
 struct Heard {
     acks: Vec<AckRange>,
@@ -299,9 +299,8 @@ async fn message_is_stored_answered_and_shown() {
     assert_eq!(blocks[0].bytes, first, "kept as it came");
     assert_eq!(blocks[0].time_quality, TimeQuality::Device);
     let event = events.try_recv().unwrap();
-    let EventData::Sample(sample) = event.data else { panic!("{event:?}") };
-    let sample = &sample.data;
-    assert_eq!((sample.device.as_str(), sample.inverter, sample.t_ms), ("dev-1", 0, NOW.0 - 5000));
+    let EventData::Sample(sample) = event.data() else { panic!("{event:?}") };
+    assert_eq!((event.device, sample.inverter.0, sample.at.0), (world.device, 0, NOW.0 - 5000));
     assert!(sample.values.contains(&("ac.power".into(), 1000.0)), "{sample:?}");
     assert!(sample.values.contains(&("ac.frequency".into(), 50.01)), "{sample:?}");
     assert!(events.try_recv().is_err(), "one sample an inverter, the newest");
@@ -778,7 +777,7 @@ async fn stale_message_is_refused_before_it_is_read_and_changes_nothing() {
         late.layouts.push((StreamNumber(9), layout_of(2, 2)));
         late.clock = Some(ClockReport { epoch: BootEpoch(2), mono: MonoMs(9000), unix: None });
         assert_eq!(fate(&world, &world.seal(&late)).await, "stale", "{counter}");
-        // EventData is in it does not matter.
+        // What is in it does not matter.
         let (keys, request) = world.request(counter);
         let mut noise = vec![0xff; 64];
         let length = seal_uplink(&keys, request, &mut noise, 40).unwrap();

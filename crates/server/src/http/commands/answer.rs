@@ -9,7 +9,8 @@ use ecowatt_model::command as model;
 use ecowatt_store as stored;
 use ecowatt_wire as wire;
 
-use crate::command::{api_state, bound, pairs};
+use crate::command::{bound, pairs};
+use crate::http::states::command_state;
 use crate::time::rfc3339;
 
 pub(super) fn kind(kind: &model::CommandKind) -> CommandKind {
@@ -59,7 +60,7 @@ pub(super) fn command(found: &stored::Command) -> Command {
         inverter: new.order.source.map(|source| source.0),
         arguments: pairs(&new.order.arguments).map(|(k, v)| (k.into(), v.into())).collect(),
         priority: new.priority,
-        state: api_state(*state),
+        state: command_state(*state),
         since: rfc3339(*since),
         created: rfc3339(by.at),
         by: by.who.clone(),
@@ -73,7 +74,7 @@ pub(super) fn command(found: &stored::Command) -> Command {
 
 pub(super) fn transition(step: &stored::CommandTransition) -> CommandTransition {
     CommandTransition {
-        state: api_state(step.state),
+        state: command_state(step.state),
         at: rfc3339(step.by.at),
         by: step.by.who.clone(),
         device_at: step.device_at.map(rfc3339),
@@ -108,7 +109,7 @@ fn failure(state: stored::CommandState, code: stored::CommandFailure) -> Option<
 pub(super) fn stored_state(state: CommandState) -> stored::CommandState {
     let all = stored::CommandState::ALL;
     // Every state of the API is one of the store's.
-    let found = all.into_iter().find(|stored| api_state(*stored) == state);
+    let found = all.into_iter().find(|stored| command_state(*stored) == state);
     found.unwrap_or(stored::CommandState::Unknown)
 }
 
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn every_state_and_failure_has_a_name() {
         for state in stored::CommandState::ALL {
-            assert_eq!(stored_state(api_state(state)), state);
+            assert_eq!(stored_state(command_state(state)), state);
         }
         let failed = |code| failure(stored::CommandState::Failed, stored::CommandFailure(code));
         assert_eq!(
