@@ -13,12 +13,12 @@ mod line;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
-use ecowatt_device::{CompletedRead, ReadResult};
+use ecowatt_device::{CompletedRead, ReadResult, WriteResult};
 use ecowatt_modbus::{
-    ExceptionCode, Framing, Progress, Request, Response, Transaction, TransactionError,
+    ExceptionCode, Framing, Progress, Request, Response, Transaction, TransactionError, Words,
 };
 use ecowatt_model::{MonoMs, SourceNumber};
-use ecowatt_profile::{Read, Table};
+use ecowatt_profile::{Read, Table, Write, WriteFunction};
 use tokio::sync::mpsc;
 
 use self::answer_trust::{FRAME_MIN, Guard};
@@ -36,12 +36,55 @@ pub(crate) struct Pace {
     pub(crate) answer_max: Duration,
 }
 
-/// One read to carry out.
+/// What a job does on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    Read(Read),
+    /// Sent at most once, whatever the answer.
+    Write(Write),
+}
+
+impl Exchange {
+    fn request(&self) -> Request<'_> {
+        match self {
+            Self::Read(Read { table, address, count, .. }) => {
+                let (address, count) = (*address, *count);
+                match table {
+                    Table::Holding => Request::ReadHoldingRegisters { address, count },
+                    Table::Input => Request::ReadInputRegisters { address, count },
+                }
+            }
+            Self::Write(write) => match (write.function, write.words()) {
+                (WriteFunction::Single, [value]) => {
+                    Request::WriteSingleRegister { address: write.address, value: *value }
+                }
+                (WriteFunction::Single | WriteFunction::Multiple, words) => {
+                    let values = Words::new(words);
+                    Request::WriteMultipleRegisters { address: write.address, values }
+                }
+            },
+        }
+    }
+
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
+    /// Registers in the answer; that to a write is as long as one of two registers.
+    fn answer_registers(&self) -> u16 {
+        match self {
+            Self::Read(read) => read.count,
+            Self::Write(_) => 2,
+        }
+    }
+}
+
+/// One exchange to carry out.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) source: SourceNumber,
     pub(crate) unit: u8,
-    pub(crate) read: Read,
+    pub(crate) exchange: Exchange,
     pub(crate) timeout: Duration,
     pub(crate) done: mpsc::Sender<Done>,
 }
@@ -50,15 +93,18 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) source: SourceNumber,
+    pub(crate) is_write: bool,
     pub(crate) began: MonoMs,
     pub(crate) latency: Duration,
     pub(crate) answer: Answer,
 }
 
-/// A read's result that owns its words.
+/// The result of an exchange, which owns its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Words(Vec<u16>),
+    /// The inverter confirmed a write.
+    Confirmed,
     Exception(ExceptionCode),
     Timeout,
     /// An answer came with the transaction number of another request.
@@ -71,7 +117,7 @@ impl Answer {
     /// Returns what an installer should check, if the read did not succeed.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Words(_) => None,
+            Self::Words(_) | Self::Confirmed => None,
             Self::Exception(
                 ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailedToRespond,
             ) => Some("the gateway does not reach a unit with this number"),
@@ -97,10 +143,22 @@ impl Done {
             Answer::Words(words) => ReadResult::Words(words),
             Answer::Exception(code) => ReadResult::Exception(*code),
             Answer::Timeout | Answer::OtherNumber => ReadResult::Timeout,
-            Answer::Garbled => ReadResult::Garbled,
+            Answer::Garbled | Answer::Confirmed => ReadResult::Garbled,
             Answer::Unreachable => ReadResult::Unreachable,
         };
         CompletedRead { began: self.began, latency: self.latency, result }
+    }
+
+    /// Converts the result of a write for the device core.
+    pub(crate) fn write_result(&self) -> WriteResult {
+        match &self.answer {
+            Answer::Confirmed => WriteResult::Confirmed,
+            Answer::Exception(code) => WriteResult::Exception(*code),
+            Answer::Unreachable => WriteResult::NotSent,
+            Answer::Words(_) | Answer::Timeout | Answer::OtherNumber | Answer::Garbled => {
+                WriteResult::NoAnswer
+            }
+        }
     }
 }
 
@@ -121,6 +179,8 @@ pub(crate) struct Bus {
     /// Bytes at the beginning of the buffer that followed an answer of Modbus TCP.
     unread: usize,
     buffer: [u8; 512],
+    /// The line returned the last read's request before the answer.
+    is_echoing: bool,
     is_failure_logged: bool,
 }
 
@@ -154,6 +214,7 @@ impl Bus {
             silent_exchanges: 0,
             unread: 0,
             buffer: [0; 512],
+            is_echoing: false,
             is_failure_logged: false,
         }
     }
@@ -170,6 +231,7 @@ impl Bus {
     async fn carry_out(&mut self, job: &Job) -> Done {
         let mut done = Done {
             source: job.source,
+            is_write: job.exchange.is_write(),
             began: self.clock.mono(),
             latency: Duration::ZERO,
             answer: Answer::Unreachable,
@@ -178,6 +240,11 @@ impl Bus {
         // of the inverter, so the connection is opened once more. Only reads may be repeated: a
         // write may have arrived.
         for _ in 0..2 {
+            // What goes into a connection that the other side has closed is lost, and a write is not
+            // repeated: it goes into one that was seen to be open.
+            if job.exchange.is_write() && !self.is_open_and_silent().await {
+                self.line = None;
+            }
             let was_open = self.line.is_some();
             if let Err(error) = self.open().await {
                 self.log_failure(&error);
@@ -191,6 +258,11 @@ impl Bus {
                 }
                 Err(error) => {
                     self.line = None;
+                    if job.exchange.is_write() {
+                        tracing::debug!(bus = %self.address, "connection broke during a write");
+                        done.answer = Answer::Timeout;
+                        return done;
+                    }
                     if !was_open {
                         self.log_failure(&OpenError::Broken(error));
                         return done;
@@ -199,6 +271,16 @@ impl Bus {
             }
         }
         done
+    }
+
+    /// Whether the connection is open and nothing unrequested is in it.
+    async fn is_open_and_silent(&mut self) -> bool {
+        let Some(line) = self.line.as_mut() else { return false };
+        // A line does not close, and what is on it is judged before each request.
+        if self.address.is_serial() {
+            return true;
+        }
+        tokio::time::timeout(LISTEN, line.read(&mut self.buffer)).await.is_err()
     }
 
     async fn open(&mut self) -> Result<(), OpenError> {
@@ -217,19 +299,19 @@ impl Bus {
     async fn exchange(&mut self, job: &Job, done: &mut Done) -> std::io::Result<Answer> {
         let gap = self.pace.gap_min.max(self.address.silence());
         tokio::time::sleep(gap.saturating_sub(self.world.mono().since(self.last_byte))).await;
-        let (address, count) = (job.read.address, job.read.count);
-        let request = match job.read.table {
-            Table::Holding => Request::ReadHoldingRegisters { address, count },
-            Table::Input => Request::ReadInputRegisters { address, count },
-        };
+        let request = job.exchange.request();
         self.transaction = self.transaction.wrapping_add(1);
         let exchange =
             Transaction::new(self.address.framing(), job.unit, &request, self.transaction);
-        let Ok(mut exchange) = exchange else { return Ok(Answer::Garbled) };
+        let Ok(mut exchange) = exchange else { return Ok(Answer::Unreachable) };
+        if job.exchange.is_write() && self.is_echoing {
+            exchange = exchange.with_echo();
+        }
         if !self.address.is_numbered() {
             exchange = exchange.with_any_transaction_id();
             if !self.fall_silent(job.unit).await? {
-                return Ok(Answer::Garbled);
+                let is_write = job.exchange.is_write();
+                return Ok(if is_write { Answer::Unreachable } else { Answer::Garbled });
             }
         }
         // Taken before the request is sent; a pause of the process in between would otherwise make
@@ -240,8 +322,11 @@ impl Bus {
             // A gateway may send the answer on the next connection.
             self.guard.gave_up(job.unit, sent);
         })?;
+        if !job.exchange.is_write() {
+            self.is_echoing = exchange.is_echoed();
+        }
         match answer {
-            Answer::Words(_) | Answer::Exception(_) => {
+            Answer::Words(_) | Answer::Confirmed | Answer::Exception(_) => {
                 self.silent_exchanges = 0;
                 self.guard.answered(job.unit, done.latency);
             }
@@ -287,7 +372,8 @@ impl Bus {
         let hush = self.address.hush();
         // The timeout is for the first byte. An answer that has begun is received to its end,
         // however slow the line is.
-        let latest = sent.plus(job.timeout + hush + self.address.time_for(&job.read));
+        let latest =
+            sent.plus(job.timeout + hush + self.address.time_for(job.exchange.answer_registers()));
         let mut deadline = sent.plus(job.timeout);
         let mut has_bytes = false;
         let mut fresh = std::mem::take(&mut self.unread);
@@ -346,7 +432,7 @@ impl Bus {
             return Ok(answer);
         }
         match answer {
-            Answer::Words(_) | Answer::Exception(_) => {
+            Answer::Words(_) | Answer::Confirmed | Answer::Exception(_) => {
                 // If a request of another master precedes the answer, the answer is to that
                 // request.
                 let is_alone = exchange.skipped() < FRAME_MIN;
@@ -491,6 +577,9 @@ fn answer(progress: Progress<'_>) -> Option<Answer> {
         Progress::Done(
             Response::ReadHoldingRegisters(words) | Response::ReadInputRegisters(words),
         ) => Answer::Words(words.iter().collect()),
+        Progress::Done(
+            Response::WriteSingleRegister { .. } | Response::WriteMultipleRegisters { .. },
+        ) => Answer::Confirmed,
         Progress::Exception(code) => Answer::Exception(code),
         Progress::Done(_)
         | Progress::Failed(

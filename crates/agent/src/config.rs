@@ -310,7 +310,7 @@ impl Check<'_> {
         if commands.reboot.as_ref().is_some_and(|words| !is_program(words)) {
             self.problem::<()>("commands.reboot", "must be a program with its arguments");
         }
-        Permits { reboot: commands.reboot }
+        Permits { reboot: commands.reboot, read_only: commands.read_only.unwrap_or(false) }
     }
 
     fn inverter(&mut self, place: usize, inverter: &Inverter) -> Option<InverterConfig> {

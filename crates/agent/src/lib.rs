@@ -5,6 +5,7 @@
 
 mod bus;
 mod config;
+mod controls;
 mod data_folder;
 mod enrol;
 mod link;

@@ -19,7 +19,7 @@ use ecowatt_profile::sunspec::{self, Discovery, FoundModel, NoModels, ProbeAnswe
 use ecowatt_profile::{Compiled, Profile, Read, Table};
 use tokio::sync::{Notify, mpsc};
 
-use crate::bus::{Answer, Job};
+use crate::bus::{Answer, Exchange, Job};
 use crate::config::InverterConfig;
 
 pub(crate) use self::kept::recall;
@@ -208,7 +208,8 @@ impl<D: Areas + Clone> Surveyor<D> {
             }
             let read = Read::of_all(Table::Holding, probe.address, probe.count, 0, 0);
             let (source, unit, done) = (self.source, self.inverter.unit, done.clone());
-            let job = Job { source, unit, read, timeout, done };
+            let exchange = Exchange::Read(read);
+            let job = Job { source, unit, exchange, timeout, done };
             self.bus.send(job).await.map_err(|_| SurveyError::NoBus)?;
             let answered = answers.recv().await.ok_or(SurveyError::NoBus)?;
             discovery.handle(match &answered.answer {
@@ -223,7 +224,7 @@ impl<D: Areas + Clone> Surveyor<D> {
                 | Answer::Timeout
                 | Answer::OtherNumber
                 | Answer::Unreachable => ProbeAnswer::Silent,
-                Answer::Exception(_) | Answer::Garbled => ProbeAnswer::Busy,
+                Answer::Exception(_) | Answer::Garbled | Answer::Confirmed => ProbeAnswer::Busy,
             });
         }
         let findings = discovery.findings().ok_or(SurveyError::NoBus)??;

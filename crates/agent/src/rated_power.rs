@@ -19,7 +19,7 @@ use crate::model_search::{self, Survey, SurveyError};
 const KEPT_BYTES_MAX: usize = 256;
 
 /// The name of the point.
-const POINT: &str = "info.rated_power";
+pub(crate) const POINT: &str = "info.rated_power";
 
 /// Pause between two readings. A momentary misreading is over by then.
 const ASK_AGAIN: Duration = Duration::from_secs(5);

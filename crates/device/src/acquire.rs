@@ -11,11 +11,13 @@ use core::time::Duration;
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{COLUMNS_MAX, CommandId, Mark, MonoMs, SourceNumber, StreamNumber};
-use ecowatt_profile::{Plan, Read, SleepTest, Table};
+use ecowatt_profile::{Plan, Read, SleepTest};
 use ecowatt_wire::{SourceState, SourceStatus};
 
 use crate::cycle::{Cycle, Unanswered};
+use crate::errand::{Errand, ErrandEnd, Request};
 use crate::event::{Event, Events};
+use crate::exchange::{CompletedRead, Exchange, ReadResult, WriteResult};
 use crate::inverter_state::{CycleOutcome, InverterLink, Sleep};
 use crate::limits::{BISECTIONS_PER_CYCLE_MAX, ONCE_RETRY, TIMEOUT_MIN};
 use crate::quarantine::{Quarantine, Verdict};
@@ -35,30 +37,6 @@ pub struct SourceConfig {
     pub interval: Option<Duration>,
     /// How long to wait for the start of an answer: the longest that inverters of this kind take.
     pub timeout_max: Duration,
-}
-
-/// Result of one read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadResult<'a> {
-    /// The words, as many as were requested.
-    Words(&'a [u16]),
-    Exception(ExceptionCode),
-    /// No answer came in time.
-    Timeout,
-    /// Bytes came, but no valid answer.
-    Garbled,
-    /// The link to the inverter could not be opened or broke.
-    Unreachable,
-}
-
-/// A read as the shell carried it out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompletedRead<'a> {
-    /// When the request was sent, after any wait for the bus.
-    pub began: MonoMs,
-    /// Time from request to answer; ignored unless there was an answer.
-    pub latency: Duration,
-    pub result: ReadResult<'a>,
 }
 
 /// The sample of a finished cycle.
@@ -88,19 +66,8 @@ pub(crate) struct Source {
     quarantine: Quarantine,
     requests: u32,
     failures: u32,
-    /// A read for a command; cleared by its outcome.
+    /// What it does for a command; cleared by the outcome.
     errand: Option<Errand>,
-}
-
-/// A read for a command, which is no part of a sample.
-#[derive(Debug, Clone, Copy)]
-struct Errand {
-    command: CommandId,
-    table: Table,
-    address: u16,
-    count: u16,
-    /// It is requested, and the shell has not answered.
-    is_asked: bool,
 }
 
 impl Source {
@@ -156,15 +123,37 @@ impl Source {
         self.schedule.again(group, now);
     }
 
-    /// Reads registers for a command, between two reads of a cycle.
-    pub(crate) fn run(&mut self, command: CommandId, read: &Read) {
-        let Read { table, address, count, .. } = *read;
-        self.errand = Some(Errand { command, table, address, count, is_asked: false });
+    /// Reads or writes registers for a command, between two reads of a cycle.
+    pub(crate) fn run(&mut self, command: CommandId, request: Request, latest: MonoMs) {
+        self.errand = Some(Errand::new(command, request, latest));
     }
 
-    /// The command whose read is under way and has an outcome.
-    pub(crate) fn take_errand(&mut self) -> Option<CommandId> {
-        self.errand.take_if(|errand| errand.is_asked).map(|errand| errand.command)
+    /// The command whose exchange is under way.
+    pub(crate) fn running(&self) -> Option<CommandId> {
+        self.errand.filter(Errand::is_asked).map(|errand| errand.command)
+    }
+
+    /// Takes the outcome of a read for a command; returns the end of it.
+    pub(crate) fn handle_errand<'a>(
+        &mut self,
+        now: MonoMs,
+        result: &ReadResult<'a>,
+    ) -> Option<ErrandEnd<'a>> {
+        let end = self.errand.as_mut()?.take_read(now, result)?;
+        self.errand = None;
+        Some(end)
+    }
+
+    /// Takes the outcome of a write; returns the end of its command if nothing can be read back.
+    pub(crate) fn handle_write(&mut self, result: WriteResult) -> Option<ErrandEnd<'static>> {
+        let end = self.errand.as_mut()?.take_write(result)?;
+        self.errand = None;
+        Some(end)
+    }
+
+    /// The command that asks for a write whose deadline has passed.
+    pub(crate) fn take_late(&mut self, now: MonoMs) -> Option<CommandId> {
+        self.errand.take_if(|errand| errand.is_late(now)).map(|errand| errand.command)
     }
 
     /// Polls at once what was given up, with its registers that could not be read.
@@ -206,10 +195,13 @@ impl Source {
     /// When [`Source::poll`] has something to do next, if no answer comes before.
     pub(crate) fn poll_at(&self) -> MonoMs {
         match &self.cycle {
-            _ if self.errand.is_some_and(|errand| errand.is_asked) => MonoMs(u64::MAX),
+            _ if self.running().is_some() => MonoMs(u64::MAX),
             Some(cycle) if cycle.is_waiting() => MonoMs(u64::MAX),
-            None if self.errand.is_none() => self.schedule.next_cycle(),
-            None | Some(_) => MonoMs(0),
+            Some(_) => MonoMs(0),
+            None => {
+                let next = self.schedule.next_cycle();
+                self.errand.map_or(next, |errand| errand.poll_at().min(next))
+            }
         }
     }
 
@@ -218,15 +210,20 @@ impl Source {
         self.schedule.realign(now, wall_clock, !self.link.pause().is_zero());
     }
 
-    /// The next read, if one is due and none is under way.
-    pub(crate) fn poll(&mut self, now: MonoMs, wall_clock: &WallClock) -> Option<Read> {
-        if self.cycle.as_ref().is_none_or(|cycle| !cycle.is_waiting())
-            && let Some(errand) = &mut self.errand
-        {
-            let is_asked = core::mem::replace(&mut errand.is_asked, true);
-            let Errand { table, address, count, .. } = *errand;
-            return (!is_asked).then(|| Read::of_all(table, address, count, 0, 0));
+    /// The next exchange, if one is due and none is under way.
+    pub(crate) fn poll(&mut self, now: MonoMs, wall_clock: &WallClock) -> Option<Exchange> {
+        if self.running().is_some() {
+            return None;
         }
+        if self.cycle.as_ref().is_none_or(|cycle| !cycle.is_waiting())
+            && let Some(exchange) = self.errand.as_mut().and_then(|errand| errand.poll(now))
+        {
+            return Some(exchange);
+        }
+        self.poll_cycle(now, wall_clock).map(Exchange::Read)
+    }
+
+    fn poll_cycle(&mut self, now: MonoMs, wall_clock: &WallClock) -> Option<Read> {
         if self.cycle.is_none() {
             if now < self.schedule.next_cycle() {
                 return None;

@@ -15,7 +15,7 @@
 use core::num::NonZeroI64;
 
 use ecowatt_model::{CommandId, MonoMs, SourceNumber, UnixMs};
-use ecowatt_profile::Table;
+use ecowatt_profile::{Setpoint, Table};
 use ecowatt_wire::{
     ARGUMENTS_MAX, COMMANDS_MAX, Command, CommandFailure, CommandResult, CommandState,
 };
@@ -41,6 +41,8 @@ pub(crate) enum Task {
     FactoryReset,
     /// Read registers of a source.
     Read(Registers),
+    /// Write to a source.
+    Write(SourceNumber, Setpoint),
 }
 
 /// Registers that a command reads, at most [`REGISTERS_MAX`](ecowatt_wire::REGISTERS_MAX).
@@ -57,6 +59,7 @@ impl Task {
     fn words_max(self) -> usize {
         match self {
             Self::Read(registers) => 2 * usize::from(registers.count),
+            Self::Write(_, setpoint) => 2 * setpoint.shown_max(),
             Self::None
             | Self::Upload
             | Self::ClearFault(_)
@@ -78,7 +81,7 @@ impl Task {
     /// What a start must know about it once it is begun.
     fn code(self) -> u8 {
         match self {
-            Self::None | Self::Upload | Self::ClearFault(_) | Self::Read(_) => 0,
+            Self::None | Self::Upload | Self::ClearFault(_) | Self::Read(_) | Self::Write(..) => 0,
             Self::Restart => 1,
             Self::Reboot => 2,
             Self::FactoryReset => 3,
@@ -106,7 +109,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) const SUCCEEDED: Self = Self::state(CommandState::Succeeded);
 
-    const fn state(state: CommandState) -> Self {
+    pub(crate) const fn state(state: CommandState) -> Self {
         Self { state, failure: CommandFailure::None, detail: 0 }
     }
 
@@ -202,6 +205,7 @@ pub(crate) enum Receipt {
 pub(crate) struct Begun {
     pub(crate) id: CommandId,
     pub(crate) task: Task,
+    pub(crate) deadline: UnixMs,
 }
 
 impl Commands {
@@ -230,7 +234,11 @@ impl Commands {
                     continue;
                 }
                 Task::Restart | Task::Reboot => entry.settle(Outcome::SUCCEEDED, at),
-                Task::None | Task::Upload | Task::ClearFault(_) | Task::Read(_) => {
+                Task::None
+                | Task::Upload
+                | Task::ClearFault(_)
+                | Task::Read(_)
+                | Task::Write(..) => {
                     entry.settle(Outcome::state(CommandState::Unknown), at);
                 }
             }
@@ -353,7 +361,7 @@ impl Commands {
         let entry = self.entries.get_mut(next)?;
         entry.is_begun = true;
         entry.is_durable = !entry.task.ends_epoch();
-        Some(Begun { id: entry.id, task: entry.task })
+        Some(Begun { id: entry.id, task: entry.task, deadline: entry.deadline })
     }
 
     /// Whether a command has to wait for others: one at a time talks to an inverter, and only if

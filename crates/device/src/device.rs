@@ -10,17 +10,18 @@ use ecowatt_model::{
     BatchId, BootEpoch, COLUMNS_MAX, CommandId, Counter, MonoMs, SOURCES_MAX, Sequence,
     SourceNumber, StreamNumber, UnixMs,
 };
-use ecowatt_profile::Read;
+use ecowatt_profile::{Control, Read, Write};
 use ecowatt_wire::{
     Batch, BootReason, COMMANDS_MAX, CommandResult, FIRMWARE_MAX, ITEMS_MAX, LostSamples,
     RefusedSetting, Reported, SectionList, SourceState, SourceStatus, Status, Stream,
 };
 use heapless::Vec;
 
-use crate::acquire::{CompletedRead, Source, SourceConfig};
+use crate::acquire::{Source, SourceConfig};
 use crate::buffer::{Buffer, EncodeBatchError, EncodedBatch, Sample, columns_max};
 use crate::commands::Commands;
 use crate::event::{Event, Events, LinkFailure};
+use crate::exchange::{CompletedRead, Exchange};
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
 use crate::settings::{LogLevel, Own};
 use crate::settings_trial::Configuration;
@@ -52,6 +53,18 @@ pub struct Config {
 pub struct Permissions {
     /// Restart the machine, which the shell must be able to.
     pub reboot: bool,
+    /// Write to inverters.
+    pub writes: bool,
+}
+
+/// What the shell knows of the points that may be written. They are not in the core's memory:
+/// commands are few.
+pub trait Controls {
+    /// The control with this name, if the source's profile allows it to be written.
+    fn find(&self, source: SourceNumber, point: &str) -> Option<Control>;
+
+    /// The source's rated power in watts, if it is known.
+    fn rated_w(&self, source: SourceNumber) -> Option<u32>;
 }
 
 impl Config {
@@ -100,13 +113,16 @@ pub enum Ending {
     Reboot,
 }
 
-/// Something for the shell to do. [`Action::Read`], [`Action::Draft`], [`Action::Reserve`],
-/// [`Action::Keep`] and [`Action::End`] are each returned once and wait for their answer. [`Action::Cut`] and
+/// Something for the shell to do. [`Action::Read`], [`Action::Write`], [`Action::Draft`],
+/// [`Action::Reserve`], [`Action::Keep`] and [`Action::End`] are each returned once and wait for their answer. [`Action::Cut`] and
 /// [`Action::Send`] are returned until [`Device::cut`] or [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
+    /// Write registers and wait `timeout` for the answer; then [`Device::handle_write`]. The request
+    /// is sent at most once: nothing below the core repeats it.
+    Write { source: SourceNumber, write: Write, timeout: Duration },
     /// Make [`Device::kept`] of this slot durable, replacing its contents; then
     /// [`Device::handle_kept`].
     Keep(Slot),
@@ -292,6 +308,7 @@ where
 
     fn poll_once(&mut self, now: MonoMs) -> Option<Action> {
         self.poll_settings(now);
+        self.expire_writes(now);
         if let Some(action) = self.poll_commands(now) {
             return Some(action);
         }
@@ -325,8 +342,12 @@ where
         }
         self.inverters.as_mut().iter_mut().find_map(|inverter| {
             let source = &mut inverter.source;
-            let read = source.poll(now, &self.wall_clock)?;
-            Some(Action::Read { source: source.number(), read, timeout: source.timeout() })
+            let exchange = source.poll(now, &self.wall_clock)?;
+            let (source, timeout) = (source.number(), source.timeout());
+            Some(match exchange {
+                Exchange::Read(read) => Action::Read { source, read, timeout },
+                Exchange::Write(write) => Action::Write { source, write, timeout },
+            })
         })
     }
 
@@ -362,8 +383,8 @@ where
     pub fn handle_read(&mut self, now: MonoMs, source: SourceNumber, outcome: &CompletedRead<'_>) {
         let events = &mut self.events;
         let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
-        match inverter.source.take_errand() {
-            Some(command) => self.handle_errand(now, command, &outcome.result),
+        match inverter.source.running() {
+            Some(command) => self.handle_errand(now, source, command, &outcome.result),
             None => inverter.source.handle(now, outcome, events),
         }
     }
@@ -603,6 +624,7 @@ where
         now: MonoMs,
         bytes: &[u8],
         scratch: &mut [u8],
+        controls: &dyn Controls,
     ) -> Result<Acknowledged, ReplyError> {
         let opened = self.uplink.handle_reply(
             now,
@@ -617,7 +639,7 @@ where
         }
         self.clock_heard(now, opened.heard);
         self.commands.answered(true);
-        self.take_commands(now, opened.commands);
+        self.take_commands(now, opened.commands, controls);
         self.follow_up = opened.follow_up;
         self.take_settings(now, opened.tried, opened.desired.as_ref());
         Ok(opened.acknowledged)

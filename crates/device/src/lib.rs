@@ -21,7 +21,9 @@ mod commands;
 mod cycle;
 mod desired_slot;
 mod device;
+mod errand;
 mod event;
+mod exchange;
 mod inverter_state;
 pub mod limits;
 mod quarantine;
@@ -35,12 +37,14 @@ mod slot_writes;
 mod uplink;
 mod wall_clock;
 
-pub use acquire::{CompletedRead, ReadResult, SourceConfig};
+pub use acquire::SourceConfig;
 pub use buffer::{EncodeBatchError, EncodedBatch, Sample};
 pub use device::{
-    Action, Config, Device, Ending, Inverter, Permissions, SpoolContents, StartError, StartInfo,
+    Action, Config, Controls, Device, Ending, Inverter, Permissions, SpoolContents, StartError,
+    StartInfo,
 };
 pub use event::{Event, LinkFailure};
+pub use exchange::{CompletedRead, ReadResult, WriteResult};
 pub use settings::LogLevel;
 pub use slot::Slot;
 pub use uplink::{

@@ -129,6 +129,13 @@ pub const TRIAL_STARTS_MAX: u8 = 3;
 /// [`COMMANDS_MAX`](ecowatt_wire::COMMANDS_MAX) places stay free for what is to be done at once.
 pub const WAITING_MAX: usize = 2;
 
+/// Times that registers are read back after a write, [`READ_BACK_PAUSE`] apart. An inverter that
+/// does not show the value by then does not have it.
+pub const READ_BACKS_MAX: u8 = 4;
+
+/// Pause before registers are read again for a command.
+pub const READ_BACK_PAUSE: Duration = Duration::from_secs(1);
+
 /// Events not yet polled by the shell; beyond that the oldest is lost.
 pub const EVENTS_MAX: usize = 16;
 

@@ -15,6 +15,6 @@ pub mod nor;
 pub mod storage;
 
 pub use node::{
-    Core, DiskWork, FreedBatches, Message, Node, NodeAction, NodeConfig, ROWS, SourceSetup,
-    StartError, WorkOutcome,
+    Core, DiskWork, FreedBatches, Message, Node, NodeAction, NodeConfig, ROWS, SourceControls,
+    SourceSetup, StartError, WorkOutcome,
 };

@@ -8,6 +8,7 @@
 //! A method that uses the disk blocks until the write is durable or has failed. Time is an
 //! argument: a function where the time after a write is needed.
 
+mod controls;
 mod work_outcome;
 
 use alloc::boxed::Box;
@@ -20,18 +21,20 @@ use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
     Action, CompletedRead, Config as CoreConfig, Credentials, Device, Ending, Event, Inverter,
     LinkFailure, LogLevel, Permissions, ReplyError, Sample, Slot, SourceConfig, SpoolContents,
-    StartInfo, UplinkConfig, batch_bytes_max,
+    StartInfo, UplinkConfig, WriteResult, batch_bytes_max,
 };
 use ecowatt_envelope::{DeviceKey, KeyId, MESSAGE_MAX};
 use ecowatt_model::{
     BootEpoch, COLUMNS_MAX, Counter, DeviceNumber, MonoMs, ROWS_MAX, SourceNumber, StreamNumber,
     UnixMs,
 };
-use ecowatt_profile::{Plan, Read};
+use ecowatt_profile::{Plan, Read, Write};
 use ecowatt_wire::{
     Batch as WireBatch, BootReason, LostSamples as WireDropped, Stream as WireStream,
 };
 
+use self::controls::AllControls;
+pub use self::controls::SourceControls;
 pub use self::work_outcome::{FreedBatches, Message, WorkOutcome};
 use crate::storage::{
     Areas, Batch, Damage, Ledger, MessageContents, Postponed, Record, Recovered, SendOrder,
@@ -69,6 +72,8 @@ pub struct NodeConfig {
 pub struct SourceSetup {
     pub number: SourceNumber,
     pub plan: Plan,
+    /// The points that may be written.
+    pub controls: SourceControls,
     /// The layout that `plan` belongs to, as CBOR.
     pub layout: Vec<u8>,
     /// Replaces the interval of the fastest group.
@@ -93,6 +98,8 @@ pub enum StartError {
 pub enum NodeAction {
     /// Read registers, waiting `timeout` for the answer; then [`Node::handle_read`].
     Read { source: SourceNumber, read: Read, timeout: Duration },
+    /// Write registers, once, waiting `timeout` for the answer; then [`Node::handle_write`].
+    Write { source: SourceNumber, write: Write, timeout: Duration },
     /// Work for [`Node::carry_out`].
     Work(DiskWork),
     /// End the epoch as for an orderly stop, and begin the next one or restart the machine; or else
@@ -126,6 +133,7 @@ pub type Core<const COLUMNS: usize, const ROWS: usize> =
 /// The codec's state and a message are on the heap while they are used, never both at once.
 pub struct Node<D, const COLUMNS: usize = COLUMNS_MAX, const ROWS: usize = { self::ROWS }> {
     core: Core<COLUMNS, ROWS>,
+    controls: AllControls,
     storage: Storage<D>,
     device: DeviceNumber,
     epoch: BootEpoch,
@@ -171,8 +179,10 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         let (now, system) = started_at();
         let system = storage.estimate(system);
         let mut inverters = Vec::with_capacity(sources.len());
+        let mut all_controls = Vec::with_capacity(sources.len());
         for (source, (stream, _)) in sources.into_iter().zip(&streams) {
-            let SourceSetup { number, plan, interval, timeout_max, layout: _ } = source;
+            let SourceSetup { number, plan, controls, interval, timeout_max, layout: _ } = source;
+            all_controls.push((number, controls));
             let stream = *stream;
             let source = SourceConfig { number, stream, plan, interval, timeout_max };
             inverters.push(Inverter::IDLE);
@@ -200,6 +210,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         streams.into_iter().filter_map(is_announced).for_each(|stream| core.announce(stream));
         let mut node = Self {
             core,
+            controls: AllControls::new(all_controls),
             storage,
             device: credentials.kid.device,
             epoch,
@@ -219,6 +230,9 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     pub fn poll(&mut self, now: MonoMs) -> Option<NodeAction> {
         Some(match self.core.poll_action(now)? {
             Action::Read { source, read, timeout } => NodeAction::Read { source, read, timeout },
+            Action::Write { source, write, timeout } => {
+                NodeAction::Write { source, write, timeout }
+            }
             Action::Keep(slot) => NodeAction::Work(DiskWork::Keep(slot)),
             Action::Draft(source) => NodeAction::Work(DiskWork::Draft(source)),
             Action::Cut(source) => NodeAction::Work(DiskWork::Cut(source)),
@@ -255,6 +269,16 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.core.handle_read(now, source, outcome);
     }
 
+    /// Takes the outcome of a write.
+    pub fn handle_write(&mut self, now: MonoMs, source: SourceNumber, result: WriteResult) {
+        self.core.handle_write(now, source, result);
+    }
+
+    /// The rated power of a source became known; a limit in watts is a part of it.
+    pub fn set_rated(&mut self, source: SourceNumber, watts: u32) {
+        self.controls.set_rated(source, watts);
+    }
+
     /// Takes the reply to the message in flight and frees what it acknowledges; blocks.
     ///
     /// # Errors
@@ -267,7 +291,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     ) -> Result<FreedBatches, ReplyError> {
         let at = now();
         let mut scratch = vec![0; reply.len().min(MESSAGE_MAX)];
-        let acknowledged = match self.core.handle_reply(at, reply, &mut scratch) {
+        let acknowledged = match self.core.handle_reply(at, reply, &mut scratch, &self.controls) {
             Ok(acknowledged) => acknowledged,
             Err(error) => {
                 self.core.handle_link_failure(at, LinkFailure::BadReply);

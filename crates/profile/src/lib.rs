@@ -19,6 +19,7 @@ pub mod sunspec;
 pub mod catalogue;
 #[cfg(feature = "std")]
 mod compile;
+mod control;
 mod decimal;
 #[cfg(feature = "alloc")]
 mod layout;
@@ -35,6 +36,10 @@ mod write_rule;
 
 #[cfg(feature = "std")]
 pub use compile::{CompileError, Compiled};
+pub use control::{
+    Control, ControlError, ControlPlace, ONE_OF_MAX, Setpoint, SetpointError, Verify,
+    WRITE_REGISTERS_MAX, Write, WriteFunction,
+};
 pub use decimal::{ParseScaledError, Scaled};
 #[cfg(feature = "alloc")]
 pub use layout::{
@@ -55,4 +60,4 @@ pub use profile::{
 #[cfg(feature = "std")]
 pub use write::{WriteError, WriteRequest};
 #[cfg(feature = "std")]
-pub use write_rule::{Verify, WriteFunction, WriteRule};
+pub use write_rule::WriteRule;

@@ -4,11 +4,14 @@
 //! bounds.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
+use crate::control::{Control, ControlPlace, Verify, WriteFunction};
 use crate::decimal::Scaled;
 use crate::number_type::{RawWords, Table};
 use crate::profile::{PointSpec, Profile, RegisterPlace};
-use crate::write_rule::{Verify, WriteFunction, WriteRule};
+use crate::sunspec::FoundModel;
+use crate::write_rule::WriteRule;
 
 /// A write that the profile allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,38 @@ pub enum WriteError {
 }
 
 impl Profile {
+    /// The points that may be written, with their names. Those in SunSpec models that are not
+    /// resolved are left out.
+    #[must_use]
+    pub fn controls(&self) -> Vec<(String, Control)> {
+        let control = |point: &PointSpec| Some((point.name.clone(), self.control(point)?));
+        self.points.iter().filter_map(control).collect()
+    }
+
+    fn control(&self, point: &PointSpec) -> Option<Control> {
+        let rule = point.write.as_ref()?;
+        let RegisterPlace::Registers { table: Table::Holding, address, kind, word_order, .. } =
+            point.place
+        else {
+            return None;
+        };
+        let is_its = |model: &&FoundModel| {
+            let end = model.address.saturating_add(model.length);
+            (model.address..=end).contains(&address)
+        };
+        let place = match self.headers.iter().find(is_its) {
+            Some(model) => ControlPlace::Limit(*model),
+            None => {
+                let WriteRule { function, verify, .. } = *rule;
+                ControlPlace::Registers { address, kind, word_order, function, verify }
+            }
+        };
+        let one_of = heapless::Vec::from_slice(&rule.one_of).ok()?;
+        let (multiplier, exponent) = (point.multiplier, point.exponent);
+        let WriteRule { min, max, step, .. } = *rule;
+        Some(Control { place, multiplier, exponent, min, max, step, one_of })
+    }
+
     /// Returns the write that sets a point to `value`, if the profile allows it.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::control::{Verify, WriteFunction};
+
 /// How a point may be written; values in units of 10^exponent of the point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteRule {
@@ -19,22 +21,4 @@ pub struct WriteRule {
     pub is_volatile: bool,
     /// How to confirm that the write took effect.
     pub verify: Verify,
-}
-
-/// Modbus function of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WriteFunction {
-    /// Function 6.
-    Single,
-    /// Function 16.
-    Multiple,
-}
-
-/// How to confirm that a write took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verify {
-    /// Read the register back.
-    Readback,
-    /// Trust the echo; for registers that cannot be read.
-    Echo,
 }

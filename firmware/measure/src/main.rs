@@ -18,7 +18,7 @@ use ecowatt_device::{Permissions, CompletedRead, ReadResult, limits};
 use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, UnverifiedUplink, seal_reply};
 use ecowatt_model::{DeviceNumber, KeyGeneration, MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Identity, Ledger, SendOrder, Record};
-use ecowatt_node::{WorkOutcome, NodeAction, Node, NodeConfig, SourceSetup};
+use ecowatt_node::{WorkOutcome, NodeAction, Node, NodeConfig, SourceControls, SourceSetup};
 use ecowatt_profile::{Group, Plan, Read, Table};
 use ecowatt_wire::ReplyWriter;
 use semihosting::{println, process};
@@ -67,7 +67,7 @@ fn main() -> ! {
                     node.handle_read(now, source, &outcome);
                 }
                 // No command comes.
-                NodeAction::End(_) => process::exit(1),
+                NodeAction::End(_) | NodeAction::Write { .. } => process::exit(1),
                 NodeAction::Work(work) => {
                     let done = measured(name(work), || node.carry_out(work, || now));
                     if let WorkOutcome::Composed { message, .. } = &done
@@ -147,6 +147,7 @@ fn start(disk: &Memory) -> SmallNode {
     let source = SourceSetup {
         number: SOURCE,
         plan,
+        controls: SourceControls::default(),
         layout: vec![0xA0; 600],
         interval: Some(SAMPLE),
         timeout_max: Duration::from_secs(1),

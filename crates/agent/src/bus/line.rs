@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ecowatt_modbus::{Framing, inter_frame_silence, time_on_wire};
-use ecowatt_profile::{Read as RegisterRead, SerialFormat, TransportKind};
+use ecowatt_profile::{SerialFormat, TransportKind};
 use rustix::fs::OFlags;
 use rustix::termios::{self, ControlModes, OptionalActions, QueueSelector};
 use tokio::io::unix::AsyncFd;
@@ -127,9 +127,9 @@ impl Address {
         }
     }
 
-    /// Returns how long the answer to a read takes on the line, once it has begun.
-    pub(super) fn time_for(&self, read: &RegisterRead) -> Duration {
-        let bytes = usize::from(read.count) * 2 + FRAME_MIN;
+    /// Returns how long an answer with so many registers takes on the line, once it has begun.
+    pub(super) fn time_for(&self, registers: u16) -> Duration {
+        let bytes = usize::from(registers) * 2 + FRAME_MIN;
         match self {
             Self::Serial(serial) => time_on_wire(bytes, serial.baud, serial.format.bits_per_char()),
             // The speed of the bus behind a gateway is unknown.

@@ -132,8 +132,10 @@ async fn read(bus: &mut Bus, address: u16, count: u16) -> Answer {
 
 async fn read_within(bus: &mut Bus, address: u16, count: u16, timeout: Duration) -> Answer {
     let read = Read::of_all(Table::Holding, address, count, 0, 0);
-    let (done, _) = mpsc::channel(1);
-    bus.carry_out(&Job { source: SourceNumber(0), unit: UNIT, read, timeout, done }).await.answer
+    let (exchange, (done, _)) = (Exchange::Read(read), mpsc::channel(1));
+    bus.carry_out(&Job { source: SourceNumber(0), unit: UNIT, exchange, timeout, done })
+        .await
+        .answer
 }
 
 fn right(address: u16, count: u16) -> Answer {

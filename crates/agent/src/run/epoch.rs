@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{RunError, Site};
 use crate::bus::{self, Job};
 use crate::config::{Config, InverterConfig};
+use crate::controls;
 use crate::data_folder::Folder;
 use crate::link::{Link, LinkError, ServerUrl};
 use crate::log_control::LogControl;
@@ -158,6 +159,7 @@ impl Epoch {
             sources.push(SourceSetup {
                 number: site.source,
                 plan: compiled.plan,
+                controls: controls::of(inverter, site.survey.as_ref(), site.rated_w),
                 layout: compiled.layout.to_cbor(),
                 interval: config.sample_interval,
                 timeout_max: inverter.patience(),
@@ -332,17 +334,27 @@ impl Epoch {
                 }
                 Some(NodeAction::End(Ending::Reboot)) => self.reboot().await?,
                 Some(NodeAction::Read { source, read, timeout }) => {
-                    let bus = self.buses.iter().find(|(number, _, _)| *number == source);
-                    if let Some((_, unit, bus)) = bus
-                        && !self.is_stopping
-                    {
-                        let done = self.read_done.clone();
-                        let job = Job { source, unit: *unit, read, timeout, done };
-                        bus.send(job).await.map_err(|_| RunError::Task)?;
-                    }
+                    self.exchange_on_bus(source, bus::Exchange::Read(read), timeout).await?;
+                }
+                Some(NodeAction::Write { source, write, timeout }) => {
+                    self.exchange_on_bus(source, bus::Exchange::Write(write), timeout).await?;
                 }
             }
         }
+    }
+
+    /// Has the owner of an inverter's bus carry out an exchange, unless the agent stops.
+    async fn exchange_on_bus(
+        &mut self,
+        source: SourceNumber,
+        exchange: bus::Exchange,
+        timeout: Duration,
+    ) -> Result<(), RunError> {
+        let bus = self.buses.iter().find(|(number, _, _)| *number == source);
+        let Some((_, unit, bus)) = bus.filter(|_| !self.is_stopping) else { return Ok(()) };
+        let done = self.read_done.clone();
+        let job = Job { source, unit: *unit, exchange, timeout, done };
+        bus.send(job).await.map_err(|_| RunError::Task)
     }
 
     /// Restarts the machine by the configured program. The signal that follows stops the agent.
@@ -406,7 +418,10 @@ impl Epoch {
                     inverter.hint = hint;
                 }
                 let now = self.clock.mono();
-                self.node()?.handle_read(now, done.source, &done.outcome());
+                match done.is_write {
+                    true => self.node()?.handle_write(now, done.source, done.write_result()),
+                    false => self.node()?.handle_read(now, done.source, &done.outcome()),
+                }
             }
             EpochEvent::Asked(done) => self.settle(&done).await?,
             EpochEvent::Reply(link, result) => {
@@ -484,7 +499,8 @@ impl Epoch {
             {
                 let (source, unit, done) = (*source, *unit, self.asked.clone());
                 let timeout = watch.inverter().patience();
-                let job = Job { source, unit, read, timeout, done };
+                let exchange = bus::Exchange::Read(read);
+                let job = Job { source, unit, exchange, timeout, done };
                 bus.send(job).await.map_err(|_| RunError::Task)?;
             }
         }
@@ -498,6 +514,7 @@ impl Epoch {
         let words = match &done.answer {
             bus::Answer::Words(words) => Some(words.as_slice()),
             bus::Answer::Exception(_)
+            | bus::Answer::Confirmed
             | bus::Answer::Timeout
             | bus::Answer::OtherNumber
             | bus::Answer::Garbled
@@ -524,6 +541,7 @@ impl Epoch {
             self.rated.retain(|(known, _)| *known != source);
             self.rated.push((source, watts));
             self.unlabelled.push(source);
+            self.node()?.set_rated(source, watts);
             self.node()?.flush(now);
         }
         Ok(())

@@ -117,3 +117,55 @@ async fn the_machine_restarts_if_the_owner_allows_it() {
     assert_eq!(upload.state, CommandState::Succeeded);
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_written_once_and_read_back() {
+    let (server, inverter) = start().await;
+    let data = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&server, &inverter, data.path()));
+    until("samples", || server.rows().len() >= 5).await;
+    let limited = execute(&server, Some(0), CommandAction::LimitPower { permille: 400 }).await;
+    assert_eq!((limited.state, limited.words), (CommandState::Succeeded, vec![0, 40]));
+    // The seed profile's inverter has 30 kW.
+    let watts = execute(&server, Some(0), CommandAction::LimitPowerWatts { watts: 15_299 }).await;
+    assert_eq!((watts.state, watts.words), (CommandState::Succeeded, vec![0, 50]));
+    let again =
+        execute(&server, Some(0), CommandAction::WriteRegister { address: 8, value: 50 }).await;
+    assert_eq!((again.state, again.words), (CommandState::Succeeded, vec![0, 50]));
+    assert_eq!(inverter.writes(), 2, "it had the value already");
+    let point = "control.p_limit";
+    let order = CommandAction::Write { point, mantissa: 1_001, exponent: -1 };
+    assert_eq!(execute(&server, Some(0), order).await.failure, CommandFailure::NotAllowed);
+    let order = CommandAction::Write { point, mantissa: 101, exponent: 0 };
+    assert_eq!(execute(&server, Some(0), order).await.failure, CommandFailure::OutOfBounds);
+    let order = CommandAction::Write { point: "ac.power", mantissa: 1, exponent: 0 };
+    assert_eq!(execute(&server, Some(0), order).await.failure, CommandFailure::ReadOnly);
+    // A write without an answer is not repeated; what is read back decides.
+    inverter.mute_writes();
+    let unanswered = execute(&server, Some(0), CommandAction::LimitPower { permille: 0 }).await;
+    assert_eq!((unanswered.state, unanswered.words), (CommandState::Succeeded, vec![0, 0]));
+    assert_eq!(inverter.writes(), 3);
+    agent.stop().await;
+    assert_stored(&server.rows(), data.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_device_writes_nothing() {
+    let (server, inverter) = start().await;
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(&server, &inverter, data.path());
+    config.permits.read_only = true;
+    let agent = Agent::start(config);
+    until("samples", || server.rows().len() >= 5).await;
+    for order in [
+        CommandAction::LimitPower { permille: 400 },
+        CommandAction::WriteRegister { address: 8, value: 50 },
+        CommandAction::Write { point: "control.p_limit", mantissa: 50, exponent: 0 },
+    ] {
+        let refused = execute(&server, Some(0), order).await;
+        let expected = (CommandState::Failed, CommandFailure::Locked);
+        assert_eq!((refused.state, refused.failure), expected);
+    }
+    assert_eq!(inverter.writes(), 0);
+    agent.stop().await;
+}

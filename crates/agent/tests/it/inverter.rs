@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ struct Registers {
     bad: Arc<Mutex<Option<u16>>>,
     requests: Arc<AtomicUsize>,
     latency: Arc<Mutex<Duration>>,
+    /// The limit in register 8, once one was written, and how often.
+    limit: Arc<Mutex<Option<u16>>>,
+    writes: Arc<AtomicUsize>,
+    /// Writes are executed and not answered.
+    is_mute: Arc<AtomicBool>,
 }
 
 impl tokio_modbus::server::Service for Registers {
@@ -29,7 +34,11 @@ impl tokio_modbus::server::Service for Registers {
     fn call(&self, request: Self::Request) -> Self::Future {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.answer(&request);
-        let latency = *self.latency.lock().unwrap();
+        let is_write = matches!(request, Request::WriteSingleRegister(..));
+        let latency = match is_write && self.is_mute.load(Ordering::Relaxed) {
+            true => Duration::from_secs(3_600),
+            false => *self.latency.lock().unwrap(),
+        };
         Box::pin(async move {
             tokio::time::sleep(latency).await;
             answer
@@ -39,6 +48,11 @@ impl tokio_modbus::server::Service for Registers {
 
 impl Registers {
     fn answer(&self, request: &Request<'static>) -> Result<Response, ExceptionCode> {
+        if let Request::WriteSingleRegister(8, value) = *request {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            *self.limit.lock().unwrap() = Some(value);
+            return Ok(Response::WriteSingleRegister(8, value));
+        }
         let Request::ReadHoldingRegisters(address, count) = *request else {
             return Err(ExceptionCode::IllegalFunction);
         };
@@ -48,7 +62,12 @@ impl Registers {
             return Err(ExceptionCode::IllegalDataAddress);
         }
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
-        let words = (address..address + count).map(|at| if at == 9 { read } else { 100 + at });
+        let limit = *self.limit.lock().unwrap();
+        let words = (address..address + count).map(|at| match (at, limit) {
+            (9, _) => read,
+            (8, Some(limit)) => limit,
+            _ => 100 + at,
+        });
         Ok(Response::ReadHoldingRegisters(words.collect()))
     }
 }
@@ -85,6 +104,16 @@ impl Inverter {
     /// Makes every answer take this long.
     pub(crate) fn slow_down(&self, latency: Duration) {
         *self.registers.latency.lock().unwrap() = latency;
+    }
+
+    /// Executes writes and does not answer them.
+    pub(crate) fn mute_writes(&self) {
+        self.registers.is_mute.store(true, Ordering::Relaxed);
+    }
+
+    /// How often its limit was written.
+    pub(crate) fn writes(&self) -> usize {
+        self.registers.writes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn requests(&self) -> usize {

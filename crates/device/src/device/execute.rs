@@ -1,13 +1,15 @@
 //! Commands: taken from replies, accepted durably, then carried out.
 
 use ecowatt_model::{CommandId, MonoMs, SourceNumber, UnixMs};
-use ecowatt_profile::{Read, Table};
-use ecowatt_wire::{Command, CommandAction, CommandFailure, ParsedItems};
+use ecowatt_profile::names::CONTROL_P_LIMIT;
+use ecowatt_profile::{ControlError, Scaled, Setpoint, Table};
+use ecowatt_wire::{Command, CommandAction, CommandFailure, CommandState, ParsedItems};
 
-use super::{Action, Device, Ending, Inverter, PendingEnd, find};
-use crate::acquire::ReadResult;
+use super::{Action, Controls, Device, Ending, Inverter, PendingEnd, find};
 use crate::commands::{Begun, Outcome, Receipt, Registers, Task};
+use crate::errand::{ErrandEnd, Request};
 use crate::event::Event;
+use crate::exchange::{ReadResult, WriteResult};
 use crate::slot::Slot;
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
@@ -40,10 +42,15 @@ where
     }
 
     /// Takes the commands of a reply.
-    pub(super) fn take_commands(&mut self, now: MonoMs, commands: ParsedItems<'_, Command<'_>>) {
+    pub(super) fn take_commands(
+        &mut self,
+        now: MonoMs,
+        commands: ParsedItems<'_, Command<'_>>,
+        controls: &dyn Controls,
+    ) {
         let unix = self.confirmed_time(now);
         for command in commands {
-            let task = self.judge(&command);
+            let task = self.judge(&command, controls);
             match self.commands.take(&command, task, unix) {
                 Receipt::Nothing => continue,
                 Receipt::Answered => {}
@@ -122,10 +129,12 @@ where
                 }
             }
             Task::Read(Registers { source, table, address, count }) => {
-                if let Some(inverter) = find(self.inverters.as_mut(), source) {
-                    let read = Read::of_all(table, address, count.into(), 0, 0);
-                    inverter.source.run(begun.id, &read);
-                }
+                let request = Request::Read { table, address, count: count.into() };
+                self.begin_errand(now, begun, source, request);
+                return None;
+            }
+            Task::Write(source, setpoint) => {
+                self.begin_errand(now, begun, source, Request::Write(setpoint));
                 return None;
             }
             // The start that follows resets.
@@ -136,8 +145,19 @@ where
         None
     }
 
+    fn begin_errand(&mut self, now: MonoMs, begun: Begun, source: SourceNumber, request: Request) {
+        let latest = self.wall_clock.mono(begun.deadline).unwrap_or(now);
+        if let Some(inverter) = find(self.inverters.as_mut(), source) {
+            inverter.source.run(begun.id, request, latest);
+        }
+    }
+
     /// What the device would do for a command, or why it would not.
-    fn judge(&self, command: &Command<'_>) -> Result<Task, CommandFailure> {
+    fn judge(
+        &self,
+        command: &Command<'_>,
+        controls: &dyn Controls,
+    ) -> Result<Task, CommandFailure> {
         match command.order {
             CommandAction::Upload => Ok(Task::Upload),
             CommandAction::Restart => Ok(Task::Restart),
@@ -152,13 +172,19 @@ where
                 let table = if function == 3 { Table::Holding } else { Table::Input };
                 Ok(Task::Read(Registers { source, table, address, count }))
             }
-            CommandAction::Reboot
-            | CommandAction::Write { .. }
+            CommandAction::Write { .. }
             | CommandAction::WriteRegister { .. }
             | CommandAction::LimitPower { .. }
-            | CommandAction::LimitPowerWatts { .. }
-            | CommandAction::Diagnose
-            | CommandAction::Other(_) => Err(CommandFailure::Unsupported),
+            | CommandAction::LimitPowerWatts { .. } => {
+                if !self.permissions.writes {
+                    return Err(CommandFailure::Locked);
+                }
+                let source = self.source_of(command)?;
+                Ok(Task::Write(source, setpoint(source, &command.order, controls)?))
+            }
+            CommandAction::Reboot | CommandAction::Diagnose | CommandAction::Other(_) => {
+                Err(CommandFailure::Unsupported)
+            }
         }
     }
 
@@ -169,22 +195,45 @@ where
         sources.find(is_its).ok_or(CommandFailure::NoSource)
     }
 
+    /// Takes the outcome of an [`Action::Write`].
+    pub fn handle_write(&mut self, now: MonoMs, source: SourceNumber, result: WriteResult) {
+        let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
+        let Some(id) = inverter.source.running() else { return };
+        if let Some(end) = inverter.source.handle_write(result) {
+            self.end_errand(now, id, end);
+        }
+    }
+
     /// Takes the outcome of a read for a command.
-    pub(super) fn handle_errand(&mut self, now: MonoMs, id: CommandId, result: &ReadResult<'_>) {
-        let outcome = match result {
-            ReadResult::Words(words) => {
-                self.commands.add_words(id, words);
-                Outcome::SUCCEEDED
-            }
-            ReadResult::Exception(code) => {
-                let detail = u16::from(code.code());
-                Outcome { detail, ..Outcome::failed(CommandFailure::Exception) }
-            }
-            ReadResult::Timeout | ReadResult::Garbled | ReadResult::Unreachable => {
-                Outcome::failed(CommandFailure::NoAnswer)
-            }
-        };
-        self.end_command(now, id, outcome);
+    pub(super) fn handle_errand(
+        &mut self,
+        now: MonoMs,
+        source: SourceNumber,
+        id: CommandId,
+        result: &ReadResult<'_>,
+    ) {
+        let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
+        if let Some(end) = inverter.source.handle_errand(now, result) {
+            self.end_errand(now, id, end);
+        }
+    }
+
+    /// Ends writes whose deadline passes before they are sent.
+    pub(super) fn expire_writes(&mut self, now: MonoMs) {
+        loop {
+            let mut inverters = self.inverters.as_mut().iter_mut();
+            let Some(id) = inverters.find_map(|inverter| inverter.source.take_late(now)) else {
+                return;
+            };
+            self.end_command(now, id, Outcome::state(CommandState::Expired));
+        }
+    }
+
+    fn end_errand(&mut self, now: MonoMs, id: CommandId, end: ErrandEnd<'_>) {
+        if !end.words.is_empty() {
+            self.commands.add_words(id, end.words);
+        }
+        self.end_command(now, id, end.outcome);
     }
 
     fn end_command(&mut self, now: MonoMs, id: CommandId, outcome: Outcome) {
@@ -204,4 +253,41 @@ where
             self.events.push(Event::Command { id, state, failure });
         }
     }
+}
+
+/// What an order for an inverter writes, or why it is refused.
+fn setpoint(
+    source: SourceNumber,
+    order: &CommandAction<'_>,
+    controls: &dyn Controls,
+) -> Result<Setpoint, CommandFailure> {
+    let find = |point: &str| controls.find(source, point).ok_or(CommandFailure::ReadOnly);
+    let set = match *order {
+        CommandAction::WriteRegister { address, value } => {
+            return Setpoint::register(address, value).ok_or(CommandFailure::NotAllowed);
+        }
+        CommandAction::Write { point, mantissa, exponent } => {
+            find(point)?.set(Scaled { mantissa, exponent })
+        }
+        CommandAction::LimitPower { permille } => {
+            find(CONTROL_P_LIMIT)?.set(Scaled { mantissa: permille.into(), exponent: -1 })
+        }
+        CommandAction::LimitPowerWatts { watts } => {
+            let rated = controls.rated_w(source).filter(|rated| *rated > 0);
+            let rated = rated.ok_or(CommandFailure::NoRatedPower)?;
+            find(CONTROL_P_LIMIT)?.limit_watts(watts, rated)
+        }
+        CommandAction::ReadRegisters { .. }
+        | CommandAction::Upload
+        | CommandAction::Diagnose
+        | CommandAction::Restart
+        | CommandAction::Reboot
+        | CommandAction::ClearFault
+        | CommandAction::FactoryReset
+        | CommandAction::Other(_) => return Err(CommandFailure::Unsupported),
+    };
+    set.map_err(|error| match error {
+        ControlError::OutOfBounds(_) => CommandFailure::OutOfBounds,
+        ControlError::NotAllowed => CommandFailure::NotAllowed,
+    })
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Config, Credentials, Device, Inverter, SealedMessage, SourceConfig, SpoolContents, StartInfo,
-    UplinkConfig,
+    Config, Controls, Credentials, Device, Inverter, SealedMessage, SourceConfig, SpoolContents,
+    StartInfo, UplinkConfig,
 };
 use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, MESSAGE_MAX, UnverifiedUplink, seal_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, SOURCES_MAX, Sequence,
     SourceNumber, StreamNumber, UnixMs,
 };
-use ecowatt_profile::{Group, Plan, Read, Table};
+use ecowatt_profile::{Control, Group, Plan, Read, Table};
 use ecowatt_wire::{
     Batch, BootReason, Certainty, EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, LostSamples,
     ReplyWriter, Stream, Uplink,
@@ -25,6 +25,19 @@ const ROWS: usize = 4;
 type Core = Device<Vec<Inverter<COLUMNS, ROWS>>, COLUMNS, ROWS>;
 
 const KID: KeyId = KeyId { device: DeviceNumber(u32::MAX), generation: KeyGeneration(u16::MAX) };
+/// Inverters of which nothing may be written.
+struct Uncontrolled;
+
+impl Controls for Uncontrolled {
+    fn find(&self, _: SourceNumber, _: &str) -> Option<Control> {
+        None
+    }
+
+    fn rated_w(&self, _: SourceNumber) -> Option<u32> {
+        None
+    }
+}
+
 /// Longer than the largest message.
 const BATCH_MAX: usize = 2 * MESSAGE_MAX;
 
@@ -149,7 +162,7 @@ proptest! {
             writer.time(UnixMs(1_800_000_000_000)).unwrap();
             let len = writer.finish();
             let len = seal_reply(&keys, first.request, &[1; 12], &mut reply, len).unwrap();
-            core.handle_reply(MonoMs(waiting.now), &reply[..len], &mut [0; 256]).unwrap();
+            core.handle_reply(MonoMs(waiting.now), &reply[..len], &mut [0; 256], &Uncontrolled).unwrap();
             core.handle_reserved(Counter((1 << 62) + 2_000));
         }
         let outgoing = compose(&mut core, &waiting, &mut buffer);

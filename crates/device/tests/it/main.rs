@@ -15,3 +15,4 @@ mod settings;
 mod versions {
     mod v1;
 }
+mod writes;

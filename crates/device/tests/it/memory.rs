@@ -147,6 +147,7 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
             continue;
         };
         match action {
+            Action::Write { write, .. } => panic!("{write:?}"),
             Action::Read { read, .. } => {
                 let words = (read.address..).take(read.count.into()).map(|address| {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

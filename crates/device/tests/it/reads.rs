@@ -120,6 +120,7 @@ fn poll(
             continue;
         };
         match action {
+            Action::Write { write, .. } => panic!("{write:?}"),
             Action::Read { read, timeout, .. } => {
                 seen.requests.push((now.0, read.address, read.count));
                 let (began, wait) = (now, u64::try_from(timeout.as_millis()).unwrap());

@@ -11,9 +11,13 @@
 //!   once it has sent settings; `server restored` once forgets what was reported
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
-//! - `order KIND [ADDRESS COUNT] [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
+//! - `order KIND [ADDRESS COUNT | ADDRESS VALUE | PERMILLE | WATTS] [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
 //!   not to be begun earlier or later than this from here on (default: a minute), and is sent until
 //!   its state is reported or its time is over; `order again NUMBER` sends one again
+//! - `writes well | lost | unheard | refused CODE | ignored | unsent`: what comes of a write, where *lost* is
+//!   executed without an answer, *unheard* is not executed and has none, and *ignored* is confirmed and
+//!   not executed
+//! - `owner locks`: the device may not write from the next start on
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full | lasts`, where *lasts* leaves the device off once a command ends its epoch
 //! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
@@ -32,8 +36,9 @@ use std::time::Duration;
 
 use ecowatt_codec::{CodecMemory, Decoder, TimeBase, encoded_len_max};
 use ecowatt_device::{
-    Action, CompletedRead, Config, Credentials, Device, Ending, Inverter, LinkFailure, Permissions,
-    ReadResult, Slot, SourceConfig, SpoolContents, StartInfo, UplinkConfig,
+    Action, CompletedRead, Config, Controls, Credentials, Device, Ending, Inverter, LinkFailure,
+    Permissions, ReadResult, Slot, SourceConfig, SpoolContents, StartInfo, UplinkConfig,
+    WriteResult,
 };
 use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, UnverifiedUplink, seal_reply};
 use ecowatt_modbus::ExceptionCode;
@@ -45,7 +50,10 @@ use ecowatt_model::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark,
     MonoMs, Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
 };
-use ecowatt_profile::{Group, Plan, Read, SleepCondition, SleepRule, SleepTest, Table};
+use ecowatt_profile::{
+    Control, ControlPlace, Group, Kind, Plan, Read, SleepCondition, SleepRule, SleepTest, Table,
+    Verify, WordOrder, Write, WriteFunction,
+};
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Command, CommandAction, CommandFailure,
     CommandResult, CommandState, ConfigState, Desired, EpochStart, RefusedBatch, ReplyWriter,
@@ -90,6 +98,42 @@ enum Replies {
     Holds(Duration),
     Refuses(u8),
     Leaves,
+}
+
+/// What comes of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Well,
+    Lost,
+    Unheard,
+    Refused(u8),
+    Ignored,
+    Unsent,
+}
+
+/// The register of the limit, in percent of 5 kW.
+const LIMIT: u16 = 21;
+
+struct Catalogue;
+
+impl Controls for Catalogue {
+    fn find(&self, source: SourceNumber, point: &str) -> Option<Control> {
+        let place = ControlPlace::Registers {
+            address: LIMIT,
+            kind: Kind::U16,
+            word_order: WordOrder::Big,
+            function: WriteFunction::Single,
+            verify: Verify::Readback,
+        };
+        let (min, max, step) = (Some(10), Some(100), Some(5));
+        let one_of = heapless::Vec::new();
+        let control = Control { place, multiplier: 1, exponent: 0, min, max, step, one_of };
+        (source == SOURCE && point == "control.p_limit").then_some(control)
+    }
+
+    fn rated_w(&self, _: SourceNumber) -> Option<u32> {
+        Some(5_000)
+    }
 }
 
 /// A sample in the form that flash, spool and server are compared in.
@@ -168,6 +212,12 @@ pub(crate) struct Rig {
     flash: Flash,
     store: Store,
     inverter: Answers,
+    writes: Writes,
+    is_locked: bool,
+    /// What was written to the inverter's registers, in order.
+    written: Vec<(u16, u16)>,
+    /// Writes that the device asked for.
+    asked: Vec<(u16, u16)>,
     server: Replies,
     system: Option<i64>,
     server_ahead_ms: i64,
@@ -205,6 +255,10 @@ impl Rig {
             flash: Flash::default(),
             store: Store::default(),
             inverter: Answers::Well,
+            writes: Writes::Well,
+            is_locked: false,
+            written: Vec::new(),
+            asked: Vec::new(),
             server: Replies::Well,
             system: Some(0),
             server_ahead_ms: 0,
@@ -256,6 +310,13 @@ impl Rig {
                     self.inverter = Answers::Exception(number.parse().unwrap());
                 }
                 ("inverter", "noise") => self.inverter = Answers::Noise(seconds()),
+                ("writes", "well") => self.writes = Writes::Well,
+                ("writes", "lost") => self.writes = Writes::Lost,
+                ("writes", "unheard") => self.writes = Writes::Unheard,
+                ("writes", "refused") => self.writes = Writes::Refused(number.parse().unwrap()),
+                ("writes", "ignored") => self.writes = Writes::Ignored,
+                ("writes", "unsent") => self.writes = Writes::Unsent,
+                ("owner", "locks") => self.is_locked = true,
                 ("server", "well") => self.server = Replies::Well,
                 ("server", "away") => self.server = Replies::Away,
                 ("server", "deaf") => self.server = Replies::Deaf,
@@ -330,6 +391,17 @@ impl Rig {
             ordered.is_over() || (ordered.state.is_none() && is_late)
         });
         assert!(ended, "{commands:?}");
+        // Every value is ordered once in a life, so one that was asked for twice was repeated.
+        let distinct: BTreeSet<_> = self.asked.iter().collect();
+        assert_eq!(distinct.len(), self.asked.len(), "{:?}", self.asked);
+        for ordered in commands {
+            if let CommandAction::WriteRegister { address, value } = ordered.command.order {
+                let is_asked = self.asked.contains(&(address, value));
+                let has_failed = ordered.state == Some(CommandState::Failed);
+                assert!(is_asked || ordered.state != Some(CommandState::Succeeded), "{ordered:?}");
+                assert!(!is_asked || !has_failed, "{ordered:?}");
+            }
+        }
         for (ending, orders) in [
             (Ending::Restart, &[CommandAction::Restart, CommandAction::FactoryReset][..]),
             (Ending::Reboot, &[CommandAction::Reboot][..]),
@@ -353,6 +425,20 @@ impl Rig {
                 let mut number = || words.next().unwrap().parse::<u16>().unwrap();
                 let (address, count) = (number(), u8::try_from(number()).unwrap());
                 CommandAction::ReadRegisters { function: 3, address, count }
+            }
+            "poke" => {
+                let mut number = || words.next().unwrap().parse().unwrap();
+                CommandAction::WriteRegister { address: number(), value: number() }
+            }
+            "set" => {
+                let mantissa = words.next().unwrap().parse().unwrap();
+                CommandAction::Write { point: "control.p_limit", mantissa, exponent: 0 }
+            }
+            "limit" => {
+                CommandAction::LimitPower { permille: words.next().unwrap().parse().unwrap() }
+            }
+            "watts" => {
+                CommandAction::LimitPowerWatts { watts: words.next().unwrap().parse().unwrap() }
             }
             other => CommandAction::Other(other.parse().unwrap()),
         };
@@ -470,7 +556,7 @@ impl Rig {
         };
         let mut config = Config::new(uplink);
         config.batch_rows = 8;
-        config.permissions = Permissions { reboot: true };
+        config.permissions = Permissions { reboot: true, writes: !self.is_locked };
         let started = StartInfo {
             epoch: BootEpoch(self.flash.epoch),
             reason,
@@ -578,6 +664,7 @@ impl Rig {
     fn carry_out(&mut self, action: Action, is_last: bool) {
         match action {
             Action::Read { read, timeout, .. } => self.read(read, timeout),
+            Action::Write { write, timeout, .. } => self.write(write, timeout, is_last),
             Action::Keep(slot) => {
                 let now = self.mono();
                 self.keeps += 1;
@@ -657,6 +744,35 @@ impl Rig {
         }
     }
 
+    /// What was written to a register last.
+    fn register(&self, address: u16) -> Option<u16> {
+        self.written.iter().rfind(|(at, _)| *at == address).map(|(_, value)| *value)
+    }
+
+    fn write(&mut self, write: Write, timeout: Duration, is_last: bool) {
+        let [value] = *write.words() else { panic!("{write:?}") };
+        self.asked.push((write.address, value));
+        let (is_executed, result, takes) = match self.writes {
+            Writes::Well => (true, WriteResult::Confirmed, LATENCY),
+            Writes::Lost => (true, WriteResult::NoAnswer, timeout),
+            Writes::Unheard => (false, WriteResult::NoAnswer, timeout),
+            Writes::Refused(code) => {
+                (false, WriteResult::Exception(ExceptionCode::from_code(code)), LATENCY)
+            }
+            Writes::Ignored => (false, WriteResult::Confirmed, LATENCY),
+            Writes::Unsent => (false, WriteResult::NotSent, LATENCY),
+        };
+        if is_executed {
+            self.written.push((write.address, value));
+        }
+        self.say("write", &format!("{} = {value} {result:?}", write.address));
+        if !is_last {
+            self.now = self.now.plus(takes);
+            let now = self.mono();
+            self.core.as_mut().unwrap().handle_write(now, SOURCE, result);
+        }
+    }
+
     fn read(&mut self, read: Read, timeout: Duration) {
         let began = self.mono();
         self.reads += 1;
@@ -665,6 +781,7 @@ impl Rig {
                 0 if self.inverter == Answers::Dusk => 10,
                 0 => 500,
                 7 => self.reads,
+                other if self.register(other).is_some() => self.register(other).unwrap(),
                 other => 1_000 + other,
             })
             .collect();
@@ -746,7 +863,8 @@ impl Rig {
             Err(failure) => core.handle_link_failure(now, failure),
             Ok(reply) => {
                 let mut scratch = [0; 1024];
-                let acknowledged = core.handle_reply(now, &reply, &mut scratch).unwrap();
+                let acknowledged =
+                    core.handle_reply(now, &reply, &mut scratch, &Catalogue).unwrap();
                 if let Some(start) = core.wall_clock().start() {
                     self.flash.starts.insert(self.flash.epoch, start);
                 }

@@ -375,7 +375,7 @@ impl Device {
                     continue;
                 }
                 // The server of the simulation has no commands.
-                Some(NodeAction::End(_)) => continue,
+                Some(NodeAction::End(_) | NodeAction::Write { .. }) => continue,
             };
             let done = running.node.carry_out(work, || mono);
             // The disk's results count even if the power fails right after.

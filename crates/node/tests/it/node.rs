@@ -11,7 +11,9 @@ use ecowatt_envelope::DeviceKey;
 use ecowatt_model::setting::{SAMPLING_INTERVAL, UPLOAD_INTERVAL};
 use ecowatt_model::{MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::storage::{Area, Areas as _, Identity, Ledger, Record, Recovered, SendOrder};
-use ecowatt_node::{Message, Node, NodeAction, NodeConfig, SourceSetup, WorkOutcome};
+use ecowatt_node::{
+    Message, Node, NodeAction, NodeConfig, SourceControls, SourceSetup, WorkOutcome,
+};
 use ecowatt_profile::{TransportKind, catalogue};
 use ecowatt_wire::{
     BootReason, Certainty, CommandAction, CommandState, ConfigState, LAYOUT_MAX, SourceState,
@@ -144,6 +146,7 @@ impl Rig {
         let source = SourceSetup {
             number: SourceNumber(0),
             plan: compiled.plan,
+            controls: SourceControls::default(),
             layout: compiled.layout.to_cbor(),
             interval: Some(Duration::from_secs(60)),
             timeout_max: Duration::from_secs(1),
@@ -208,6 +211,7 @@ impl Rig {
                     let done = self.node().carry_out(work, || now);
                     self.take(done);
                 }
+                NodeAction::Write { write, .. } => panic!("{write:?}"),
                 NodeAction::End(ending) => {
                     assert_eq!(ending, Ending::Restart);
                     self.ends.push(self.disk.op_count());

@@ -15,6 +15,7 @@ use super::{
     PointSpec, Profile, ProfileError, RegisterPlace, SerialFormat, SerialSpec, SleepSpec,
     SleepSpecTest, SunSpecPoint, TransportKind, TransportSpec,
 };
+use crate::control::{ONE_OF_MAX, Verify, WriteFunction};
 use crate::decimal::Scaled;
 use crate::layout::{
     CounterKind, EXPONENT_MIN, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, SENTINELS_MAX,
@@ -24,7 +25,7 @@ use crate::number_type::{Kind, Table, WordOrder};
 use crate::plan::{GROUPS_MAX, Group, READ_REGISTERS_MAX, SLEEP_CONDITIONS_MAX, SLEEP_WORDS_MAX};
 use crate::sunspec;
 use crate::toml_reader::{Problems, Section, decimal, not_one_of};
-use crate::write_rule::{Verify, WriteFunction, WriteRule};
+use crate::write_rule::WriteRule;
 
 /// Range of an inverter's rated power, in watts.
 pub const RATED_W: core::ops::RangeInclusive<u32> = 50..=10_000_000;
@@ -504,6 +505,9 @@ fn read_write(
     let one_of = section.list("one_of", "numbers", decimal).map(|values| {
         values.into_iter().filter_map(|value| whole("one_of", value)).collect::<Vec<_>>()
     });
+    if one_of.as_ref().is_some_and(|values| values.len() > ONE_OF_MAX) {
+        section.problem("one_of", format!("has more than {ONE_OF_MAX} values"));
+    }
     let function = section.integer::<u8>("function").map_or(Some(WriteFunction::Single), |code| {
         let function = match code {
             6 => Some(WriteFunction::Single),
@@ -540,7 +544,17 @@ fn read_write(
                 section.problem("function", "must be 16, since the point has several registers");
             }
         }
-        Some(RegisterPlace::SunSpec(_)) => section.problem("*", "is not for SunSpec points"),
+        // The device knows the other registers of these models that belong to a limit.
+        Some(RegisterPlace::SunSpec(candidates)) => {
+            let is_limit =
+                |c: &SunSpecPoint| matches!(c.model, 123 | 704) && c.point == "WMaxLimPct";
+            if !candidates.iter().all(is_limit) {
+                section.problem(
+                    "*",
+                    "is for 123:WMaxLimPct and 704:WMaxLimPct, no other SunSpec point",
+                );
+            }
+        }
         None => {}
     }
     section.finish();

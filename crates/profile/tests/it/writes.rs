@@ -1,6 +1,9 @@
 //! Only values that a profile allows can be written.
 
-use ecowatt_profile::{Profile, Scaled, Table, Verify, WriteError, WriteFunction, catalogue};
+use ecowatt_profile::sunspec::FoundModel;
+use ecowatt_profile::{
+    ControlPlace, Profile, Scaled, Table, Verify, WriteError, WriteFunction, catalogue,
+};
 
 fn scaled(text: &str) -> Scaled {
     text.parse().unwrap()
@@ -61,4 +64,19 @@ every_s = 5
     assert!(matches!(profile.check_write("x.limit", scaled("130")), Err(WriteError::Step { .. })));
     assert!(matches!(profile.check_write("x.limit", scaled("155")), Err(WriteError::TooFine(_))));
     assert!(matches!(profile.check_write("x.input", scaled("1")), Err(WriteError::ReadOnly(_))));
+}
+
+#[test]
+fn a_sunspec_limit_is_a_control_of_the_model_that_was_found() {
+    let generic = catalogue::find("sunspec/generic-pv").unwrap();
+    assert!(generic.controls().is_empty(), "nothing is written before the models are known");
+    for limit in [
+        FoundModel { id: 123, address: 40_122, length: 24 },
+        FoundModel { id: 704, address: 40_122, length: 65 },
+    ] {
+        let models = [FoundModel { id: 103, address: 40_070, length: 50 }, limit];
+        let controls = generic.resolve(&models).unwrap().controls();
+        let [(name, control)] = &controls[..] else { panic!("{controls:?}") };
+        assert_eq!((name.as_str(), control.place), ("control.p_limit", ControlPlace::Limit(limit)));
+    }
 }

@@ -4,8 +4,8 @@ use super::*;
 
 async fn ask(bus: &mut Bus, unit: u8, address: u16) -> Answer {
     let read = Read::of_all(Table::Holding, address, 1, 0, 0);
-    let (done, _) = mpsc::channel(1);
-    let job = Job { source: SourceNumber(unit % 8), unit, read, timeout: TIMEOUT, done };
+    let (exchange, (done, _)) = (Exchange::Read(read), mpsc::channel(1));
+    let job = Job { source: SourceNumber(unit % 8), unit, exchange, timeout: TIMEOUT, done };
     bus.carry_out(&job).await.answer
 }
 

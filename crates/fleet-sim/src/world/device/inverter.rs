@@ -9,7 +9,7 @@ use std::time::Duration;
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{CompletedRead, ReadResult, Sample, limits};
 use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::SourceSetup;
+use ecowatt_node::{SourceControls, SourceSetup};
 use ecowatt_profile::Read;
 
 use super::{DeviceNode, clock::DeviceClock};
@@ -106,6 +106,7 @@ impl Line {
         SourceSetup {
             number: self.number,
             plan: plant.plan,
+            controls: SourceControls::default(),
             layout: plant.layout_cbor.clone(),
             interval: Some(interval),
             timeout_max: plant.timeout,

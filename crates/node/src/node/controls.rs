@@ -1,0 +1,57 @@
+//! The points of the inverters that may be written, kept beside the core.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ecowatt_device::Controls;
+use ecowatt_model::SourceNumber;
+use ecowatt_profile::Control;
+
+/// Controls of one inverter that are kept; the catalogue has at most two. Later ones cannot be
+/// written.
+pub(super) const CONTROLS_MAX: usize = 16;
+
+/// The controls of one inverter.
+#[derive(Debug, Clone, Default)]
+pub struct SourceControls {
+    /// By the names of their points.
+    pub points: Vec<(String, Control)>,
+    /// The inverter's rated power in watts, if it is known.
+    pub rated_w: Option<u32>,
+}
+
+/// The controls of all inverters.
+#[derive(Debug)]
+pub(super) struct AllControls(Vec<(SourceNumber, SourceControls)>);
+
+impl AllControls {
+    pub(super) fn new(sources: Vec<(SourceNumber, SourceControls)>) -> Self {
+        let mut all = Self(sources);
+        for (_, controls) in &mut all.0 {
+            controls.points.truncate(CONTROLS_MAX);
+            controls.points.shrink_to_fit();
+        }
+        all
+    }
+
+    pub(super) fn set_rated(&mut self, source: SourceNumber, watts: u32) {
+        for (_, controls) in self.0.iter_mut().filter(|(number, _)| *number == source) {
+            controls.rated_w = Some(watts);
+        }
+    }
+
+    fn of(&self, source: SourceNumber) -> Option<&SourceControls> {
+        self.0.iter().find(|(number, _)| *number == source).map(|(_, controls)| controls)
+    }
+}
+
+impl Controls for AllControls {
+    fn find(&self, source: SourceNumber, point: &str) -> Option<Control> {
+        let points = &self.of(source)?.points;
+        points.iter().find(|(name, _)| name == point).map(|(_, control)| control.clone())
+    }
+
+    fn rated_w(&self, source: SourceNumber) -> Option<u32> {
+        self.of(source)?.rated_w
+    }
+}
