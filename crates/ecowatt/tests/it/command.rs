@@ -1,5 +1,7 @@
 //! `ecowatt command` against a real server.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::server::{Plant, Server};
@@ -102,4 +104,46 @@ fn running_device_executes_and_reads_back() {
     assert_ne!(epoch(), before, "a new epoch has begun");
     let figures = server.json(&["command", "stats", "dev-1"]);
     assert_eq!((&figures["succeeded"], &figures["success_rate"]), (&json!(3), &json!(1.0)));
+}
+
+/// Feeds in, and no more once its limit is 0 %: the power is read at the inverter itself.
+fn limit_takes_the_power_away(kind: &str, profile: &'static str, power: &str, limit: &[u16]) {
+    let (server, plant) = (Server::start(), Plant::of(kind, profile));
+    let _agent = plant.agent(&server, &server.enrol("Roof", "Home"));
+    server.wait_for_more_samples("dev-1", 3);
+    let send = |command: &[&str]| {
+        let verb = ["command", "send", "dev-1", "--wait", "--timeout", "60s", "--inverter", "0"];
+        server.json(&[&verb[..], command].concat())
+    };
+    let watts = || send(&["read_register", power])["registers"][0].as_u64().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while watts() < 1_000 {
+        assert!(Instant::now() < deadline, "{kind} does not feed in");
+    }
+    let limited = send(&["set_power_percentage", "percent=0"]);
+    assert_eq!((&limited["state"], &limited["registers"]), (&json!("succeeded"), &json!(limit)));
+    let written = Instant::now();
+    while watts() > 50 {
+        assert!(written.elapsed() < Duration::from_secs(5), "{kind} still feeds in");
+    }
+    let figures = server.json(&["command", "stats", "dev-1"]);
+    assert_eq!(figures["success_rate"], json!(1.0));
+}
+
+#[test]
+fn limit_in_register_8_takes_the_power_away() {
+    limit_takes_the_power_away("ecowatt/seed-sim", "ecowatt/seed-sim", "address=9", &[0]);
+}
+
+#[test]
+fn limit_in_model_123_takes_the_power_away() {
+    // The power of model 103, behind the models 1, 120 and 121.
+    let block = &[0, 0, 0, 0, 1];
+    limit_takes_the_power_away("sunspec", "sunspec/generic-pv", "address=40144", block);
+}
+
+#[test]
+fn limit_in_model_704_takes_the_power_away() {
+    // The power of model 701, behind model 1.
+    limit_takes_the_power_away("sunspec/der", "sunspec/generic-pv", "address=40080", &[1, 0]);
 }

@@ -134,19 +134,26 @@ pub(crate) struct Plant {
     pub(crate) folder: tempfile::TempDir,
     _inverter: Process,
     pub(crate) inverter: String,
+    /// The profile by which the agent reads it.
+    profile: &'static str,
     starts: Cell<u32>,
 }
 
 impl Plant {
     pub(crate) fn start() -> Self {
+        Self::of("ecowatt/seed-sim", "ecowatt/seed-sim")
+    }
+
+    /// An inverter of a kind that the simulation has, read by a profile of the catalogue.
+    pub(crate) fn of(kind: &str, profile: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let args = ["inverter", "--listen", "127.0.0.1:0", "--json"];
+        let args = ["inverter", "--listen", "127.0.0.1:0", "--json", "--profile", kind];
         // It checks the grid for a minute before it feeds in.
         let noon = ["--start", "2026-06-21T11:00:00Z", "--speed", "60"];
         let inverter = Process::start(folder.path(), "inverter.log", &[&args[..], &noon].concat());
         let started: Value = serde_json::from_str(&inverter.line("\"tcp\"")).unwrap();
         let address = started["tcp"].as_str().unwrap().to_owned();
-        Self { folder, _inverter: inverter, inverter: address, starts: Cell::new(0) }
+        Self { folder, _inverter: inverter, inverter: address, profile, starts: Cell::new(0) }
     }
 
     pub(crate) fn file(&self, name: &str) -> String {
@@ -174,9 +181,10 @@ impl Plant {
             "server = '{url}'\ndata = '{data}'\nclaim_code = '{}'\nsample_interval = '200ms'\n\
              sample_log = 'samples.csv'\n[upload]\ninterval = '1s'\n\
              [[inverter]]\nname = 'south'\ntransport = 'tcp://{}'\n\
-             profile = 'ecowatt/seed-sim'\n",
+             profile = '{}'\nunit = 17\n",
             code.trim(),
-            self.inverter
+            self.inverter,
+            self.profile
         );
         std::fs::write(&config, text).unwrap();
         self.starts.set(self.starts.get() + 1);
