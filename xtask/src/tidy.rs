@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("modbus", &[]),
     ("profile", &["model", "config-text"]),
     ("codec", &["model"]),
+    ("original", &[]),
     ("envelope", &["model"]),
     ("wire", &["model"]),
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
@@ -71,7 +72,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates that run on a microcontroller.
 const NO_STD: &[&str] =
-    &["model", "modbus", "profile", "codec", "envelope", "wire", "device", "node"];
+    &["model", "modbus", "profile", "codec", "original", "envelope", "wire", "device", "node"];
 
 /// A crate, the crates that may use it, and where in their sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[

@@ -27,6 +27,7 @@ const PLAIN: &[&str] = &[
     "crates/modbus/",
     "crates/model/",
     "crates/node/",
+    "crates/original/",
     "crates/profile/",
     "crates/system-tests/",
     "crates/server/",

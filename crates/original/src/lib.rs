@@ -1,0 +1,24 @@
+//! The packets of the earlier EcoWatt's devices ↔ register values.
+//!
+//! A *packet* is what such a device uploads for one period: the raw 16-bit registers of some
+//! samples, row after row, in one of several forms, which the first byte names. [`Shape::decode`]
+//! returns exactly the values that the device read, or an error: no value is guessed, and none is
+//! cut off. Two forms need more than the packet: [`History`] holds what a temporal delta counts
+//! from, and the semantic form has lost values for good ([`PacketError::Lossy`]).
+//!
+//! Nothing here knows of HTTP, envelopes or time.
+#![no_std]
+
+extern crate alloc;
+
+mod aggregate;
+mod bits;
+mod error;
+mod floats;
+mod history;
+mod packet;
+
+pub use aggregate::Aggregate;
+pub use error::PacketError;
+pub use history::History;
+pub use packet::{Shape, VALUES_MAX};

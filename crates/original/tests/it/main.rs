@@ -1,0 +1,7 @@
+//! The packets against bytes recorded from the original encoder (`testdata/original`).
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod aggregates;
+mod packets;
+mod vector;
