@@ -31,6 +31,7 @@ mod cose;
 pub mod enrol;
 mod key;
 mod link;
+pub mod original;
 
 pub use claim::{ClaimCode, ClaimId, ParseClaimCodeError};
 pub use key::{DeviceKey, KeyId, LinkKeys};
