@@ -44,6 +44,35 @@ impl History {
         *self = Self::default();
     }
 
+    /// Appends the stored form: for each of both samples its length, registers and values.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for sample in [&self.last, &self.before] {
+            let pairs =
+                sample.iter().flat_map(|sample| sample.registers.iter().zip(&sample.values));
+            out.push(u8::try_from(pairs.clone().count()).unwrap_or(u8::MAX));
+            for (register, value) in pairs.take(usize::from(u8::MAX)) {
+                out.push(*register);
+                out.extend(value.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads the stored form; returns it and what follows.
+    pub(crate) fn read(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut sample = || {
+            let (length, rest) = bytes.split_first()?;
+            let (pairs, rest) = rest.split_at_checked(3 * usize::from(*length))?;
+            bytes = rest;
+            let (pairs, _) = pairs.as_chunks();
+            let registers = pairs.iter().map(|[register, _, _]| *register).collect();
+            let value = |[_, low, high]: &[u8; 3]| u16::from_le_bytes([*low, *high]);
+            let values = pairs.iter().map(value).collect();
+            Some((*length > 0).then_some(Sample { registers, values }))
+        };
+        let (last, before) = (sample()?, sample()?);
+        Some((Self { last, before }, bytes))
+    }
+
     /// Returns what the encoder expects of a register in every sample of the next packet.
     fn expect(&self, register: u8) -> Option<u16> {
         let last = self.last.as_ref()?.value(register)?;

@@ -6,7 +6,10 @@
 //! cut off. Two forms need more than the packet: [`History`] holds what a temporal delta counts
 //! from, and the semantic form has lost values for good ([`PacketError::Lossy`]).
 //!
-//! Nothing here knows of HTTP, envelopes or time.
+//! [`Sending`] says when the samples were taken. [`Memory`] is what a server keeps of a device between
+//! uploads: it recognises what is sent again, and notices what is missing.
+//!
+//! Nothing here knows of HTTP or envelopes.
 #![no_std]
 
 extern crate alloc;
@@ -16,9 +19,13 @@ mod bits;
 mod error;
 mod floats;
 mod history;
+mod memory;
 mod packet;
+mod times;
 
 pub use aggregate::Aggregate;
 pub use error::PacketError;
 pub use history::History;
+pub use memory::{DIGEST_BYTES, Memory, PacketDigest};
 pub use packet::{Shape, VALUES_MAX};
+pub use times::{Dating, Sending, Times};

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod aggregates;
+mod memory;
 mod packets;
+mod times;
 mod vector;
