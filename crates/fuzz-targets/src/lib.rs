@@ -7,12 +7,14 @@
 mod codec;
 mod envelope;
 mod modbus;
+mod original;
 mod profile;
 mod wire;
 
 pub use codec::{codec_decode, codec_round_trip};
 pub use envelope::{enrol, envelope_open};
 pub use modbus::{modbus_pdu, modbus_requests, modbus_transaction};
+pub use original::{original_aggregate, original_memory, original_packet};
 pub use profile::{profile_layout, profile_toml};
 pub use wire::{wire_reply, wire_uplink};
 
@@ -28,6 +30,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("modbus_pdu", modbus_pdu),
     ("modbus_requests", modbus_requests),
     ("modbus_transaction", modbus_transaction),
+    ("original_aggregate", original_aggregate),
+    ("original_memory", original_memory),
+    ("original_packet", original_packet),
     ("profile_layout", profile_layout),
     ("profile_toml", profile_toml),
     ("wire_reply", wire_reply),

@@ -84,7 +84,8 @@ impl Memory {
         let rows = i64::try_from(rows).unwrap_or_default();
         let gap = times.last_ms.saturating_sub(last);
         // Half an interval for a sample that was late.
-        gap > 0 && gap < rows * times.step_ms + times.step_ms / 2
+        let own = rows.saturating_mul(times.step_ms).saturating_add(times.step_ms / 2);
+        gap > 0 && gap < own
     }
 
     /// Returns the form to be stored.

@@ -65,11 +65,14 @@ impl Sending {
         };
         let sent_ms = self.sent_s.and_then(|seconds| seconds.checked_mul(1000));
         let sent_ms = sent_ms.filter(|sent| (0..i64::MAX / 2).contains(sent));
-        let span_ms = i64::try_from(rows).unwrap_or_default().saturating_sub(1) * step_ms;
+        let span_ms =
+            i64::try_from(rows).unwrap_or_default().saturating_sub(1).saturating_mul(step_ms);
         let (last_ms, dating) = match (sent_ms, low_ms) {
             (None, _) => (self.received_ms, Dating::Estimated),
             // Only programs send packets without a time, and they mean the first sample.
-            (Some(sent), None) if sent >= EARLIEST_MS => (sent + span_ms, Dating::Estimated),
+            (Some(sent), None) if sent >= EARLIEST_MS => {
+                (sent.saturating_add(span_ms), Dating::Estimated)
+            }
             (Some(_), None) => (self.received_ms, Dating::Estimated),
             (Some(sent), Some(low)) => {
                 let own = nearest(low, sent);
@@ -94,7 +97,9 @@ impl Times {
     #[must_use]
     pub fn rows(&self, rows: usize) -> Vec<i64> {
         let rows = i64::try_from(rows).unwrap_or_default();
-        (0..rows).map(|row| self.last_ms.saturating_sub((rows - 1 - row) * self.step_ms)).collect()
+        (0..rows)
+            .map(|row| self.last_ms.saturating_sub((rows - 1 - row).saturating_mul(self.step_ms)))
+            .collect()
     }
 }
 
