@@ -2,6 +2,7 @@
 
 mod simulated;
 mod units;
+mod writes;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
