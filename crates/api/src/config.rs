@@ -79,6 +79,10 @@ pub struct DeviceConfig {
     /// Whether the device has yet to report it.
     #[schema(example = false)]
     pub pending: bool,
+    /// Its template, whose values it has where it has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(example = "mobile-uplink")]
+    pub template: Option<String>,
     /// What the device last reported; absent until it has reported its configuration.
     pub report: Option<ConfigReport>,
     /// Every setting, each followed by its values for single inverters.
@@ -123,12 +127,25 @@ pub struct SettingStatus {
     pub inverter: Option<u8>,
     /// Absent if the value for all inverters or the device's own configuration decides.
     pub desired: Option<SettingValue>,
+    /// Where the desired value comes from; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub origin: Option<SettingOrigin>,
     /// As the device last reported it.
     pub in_use: Option<SettingValue>,
     pub state: SettingState,
     /// Why the device refuses the value.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refused: Option<SettingRefusal>,
+}
+
+/// Where a desired value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingOrigin {
+    /// It is set for the device.
+    Device,
+    /// It is the template's, and the device has none of its own.
+    Template,
 }
 
 /// Whether a desired value is in use.
@@ -171,7 +188,7 @@ pub struct UpdateConfig {
     #[serde(default)]
     #[schema(example = json!({"upload_interval": "30s", "sampling_interval@0": "5s"}))]
     pub set: BTreeMap<String, String>,
-    /// Settings to leave to the device's own configuration.
+    /// Settings to leave to the device's template, or else to its own configuration.
     #[serde(default)]
     #[schema(example = json!(["log_level"]))]
     pub unset: Vec<String>,

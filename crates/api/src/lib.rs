@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod system;
 mod telemetry;
+mod template;
 
 pub use access::{
     CreateSession, CreateToken, CreatedToken, OpenClaim, RedeemSetup, Role, RunningSession,
@@ -24,8 +25,8 @@ pub use command::{
 };
 pub use config::{
     ConfigChange, ConfigHistory, ConfigReport, ConfigState, DeviceConfig, Setting, SettingChange,
-    SettingKind, SettingList, SettingRefusal, SettingScope, SettingState, SettingStatus,
-    SettingValue, UpdateConfig,
+    SettingKind, SettingList, SettingOrigin, SettingRefusal, SettingScope, SettingState,
+    SettingStatus, SettingValue, UpdateConfig,
 };
 pub use device::{
     CreateClaim, CreateDevice, Device, DeviceDetail, DeviceList, DeviceState, Enrolment,
@@ -37,6 +38,11 @@ pub use event::{CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSam
 pub use system::System;
 pub use telemetry::{
     Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry, UnsureTime,
+};
+pub use template::{
+    AssignTemplate, AssignTemplateToGroup, AssignedTemplate, ConfigTemplate, ConfigTemplateList,
+    CreateTemplate, TemplateChange, TemplateHistory, TemplatePreview, TemplatePreviewDevice,
+    TemplateSetting, UpdateTemplate,
 };
 
 /// Most devices that one page of the device list holds.

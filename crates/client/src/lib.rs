@@ -7,11 +7,13 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    Command, CommandDetail, CommandKindList, CommandList, CommandStatistics, ConfigHistory,
-    CreateClaim, CreateCommand, CreateDevice, CreateToken, CreatedToken, DeviceConfig,
-    DeviceDetail, DeviceList, DeviceState, Energy, Enrolment, Error as ErrorAnswer, OpenClaim,
-    Resolution, RunningSession, SettingList, Site, System, Telemetry, Token, UpdateConfig,
-    UpdateDevice, UpdateSite, Updated,
+    AssignTemplate, AssignTemplateToGroup, AssignedTemplate, Command, CommandDetail,
+    CommandKindList, CommandList, CommandStatistics, ConfigHistory, ConfigTemplate,
+    ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateTemplate, CreateToken,
+    CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy, Enrolment,
+    Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, SettingList, Site, System,
+    Telemetry, TemplateHistory, TemplatePreview, Token, UpdateConfig, UpdateDevice, UpdateSite,
+    UpdateTemplate, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -242,6 +244,104 @@ impl Client {
         self.get(&format!("/api/v1/devices/{}/config/history", segment(id)), &pairs)
     }
 
+    /// Returns all templates.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_templates(&self) -> Result<ConfigTemplateList, ClientError> {
+        self.get("/api/v1/config/templates", &[])
+    }
+
+    /// Returns a template.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn find_template(&self, name: &str) -> Result<ConfigTemplate, ClientError> {
+        self.get(&template(name, ""), &[])
+    }
+
+    /// Creates a template.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn create_template(&self, request: &CreateTemplate) -> Result<ConfigTemplate, ClientError> {
+        self.post("/api/v1/config/templates", request)
+    }
+
+    /// Changes a template; its devices follow.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn update_template(
+        &self,
+        name: &str,
+        change: &UpdateTemplate,
+    ) -> Result<ConfigTemplate, ClientError> {
+        self.patch(&template(name, ""), change)
+    }
+
+    /// Returns one page of the devices that a change of a template would change.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn preview_template(
+        &self,
+        name: &str,
+        change: &UpdateTemplate,
+        cursor: Option<&str>,
+    ) -> Result<TemplatePreview, ClientError> {
+        let cursor = cursor.map(|cursor| format!("?cursor={}", segment(cursor)));
+        self.post(&template(name, &format!("/preview{}", cursor.unwrap_or_default())), change)
+    }
+
+    /// Returns one page of the changes of a template.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_template_changes(
+        &self,
+        name: &str,
+        cursor: Option<&str>,
+    ) -> Result<TemplateHistory, ClientError> {
+        let mut pairs = vec![("limit", ecowatt_api::CONFIG_CHANGES_PAGE_MAX.to_string())];
+        push(&mut pairs, "cursor", cursor.as_ref());
+        self.get(&template(name, "/history"), &pairs)
+    }
+
+    /// Deletes a template that no device uses.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete_template(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&template(name, ""))
+    }
+
+    /// Assigns a template to a device, or none.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn assign_template(
+        &self,
+        device: &str,
+        name: Option<&str>,
+    ) -> Result<DeviceConfig, ClientError> {
+        let request = AssignTemplate { template: name.map(Into::into) };
+        self.put(&format!("/api/v1/devices/{}/config/template", segment(device)), &request)
+    }
+
+    /// Assigns a template to a group of devices. If no answer comes, some have it; the request can be
+    /// repeated.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn assign_template_to_group(
+        &self,
+        name: &str,
+        group: &AssignTemplateToGroup,
+    ) -> Result<AssignedTemplate, ClientError> {
+        self.put(&template(name, "/devices"), group)
+    }
+
     /// Returns the kinds of commands that devices can be sent.
     ///
     /// # Errors
@@ -470,6 +570,20 @@ impl Client {
         self.read(request.send(&body[..]))
     }
 
+    fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
+        let request = self
+            .agent
+            .put(format!("{}{path}", self.base))
+            .content_type("application/json")
+            .header("authorization", format!("Bearer {}", self.token));
+        self.read(request.send(&body[..]))
+    }
+
     fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -551,6 +665,11 @@ fn word(value: &impl Serialize) -> Result<String, ClientError> {
         serde_json::Value::String(word) => Ok(word),
         other => Ok(other.to_string()),
     }
+}
+
+/// The address of a template, or of what belongs to it.
+fn template(name: &str, rest: &str) -> String {
+    format!("/api/v1/config/templates/{}{rest}", segment(name))
 }
 
 /// Encodes text as one segment of a path (RFC 3986, section 3.3): only unreserved characters stay.

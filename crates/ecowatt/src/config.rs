@@ -1,5 +1,7 @@
 //! `ecowatt config`: shows and changes the settings of devices.
 
+mod template;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -7,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use ecowatt_api::{
-    ConfigState, DeviceConfig, Setting, SettingState, SettingStatus, SettingValue, UpdateConfig,
+    ConfigState, DeviceConfig, Setting, SettingOrigin, SettingState, SettingStatus, SettingValue,
+    UpdateConfig,
 };
 use ecowatt_client::Client;
 use ecowatt_clock::Clock;
@@ -16,6 +19,7 @@ use crate::argument;
 use crate::hint::WithHint as _;
 use crate::operator::Connection;
 use crate::table::{Table, or_dash, print_json, word};
+use template::TemplateVerb;
 
 /// Pause between two looks at whether the device has reported a change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +47,7 @@ enum Verb {
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
         values: Vec<Assignment>,
     },
-    /// Leave settings to the device's own configuration again.
+    /// Leave settings to the device's template, or else to its own configuration, again.
     Unset {
         #[command(flatten)]
         change: ChangeArgs,
@@ -73,6 +77,11 @@ enum Verb {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Share values of settings between devices.
+    Template {
+        #[command(subcommand)]
+        verb: TemplateVerb,
     },
     /// List all settings and their allowed values.
     Settings {
@@ -118,6 +127,17 @@ fn assignment(text: &str) -> Result<Assignment, String> {
     }
 }
 
+/// Returns values by setting.
+fn assigned(values: &[Assignment]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut set = BTreeMap::new();
+    for Assignment { key, value } in values {
+        if set.insert(key.clone(), value.clone()).is_some() {
+            return Err(anyhow!("`{key}` is given twice"));
+        }
+    }
+    Ok(set)
+}
+
 /// Carries out a verb.
 ///
 /// # Errors
@@ -125,12 +145,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 pub(crate) fn run(args: &ConfigArgs, clock: Clock) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Set { change, values } => {
-            let mut set = BTreeMap::new();
-            for Assignment { key, value } in values {
-                if set.insert(key.clone(), value.clone()).is_some() {
-                    return Err(anyhow!("`{key}` is given twice"));
-                }
-            }
+            let set = assigned(values)?;
             edit(change, UpdateConfig { set, ..UpdateConfig::default() }, clock)
         }
         Verb::Unset { change, keys } => {
@@ -143,6 +158,7 @@ pub(crate) fn run(args: &ConfigArgs, clock: Clock) -> anyhow::Result<()> {
         Verb::History { connection, device, limit, json } => {
             history(&connection.client()?, device, *limit, *json)
         }
+        Verb::Template { verb } => template::run(verb),
         Verb::Settings { connection, json } => settings(&connection.client()?, *json),
     }
 }
@@ -211,7 +227,7 @@ fn show(config: &DeviceConfig) -> anyhow::Result<()> {
     for setting in &config.settings {
         table.row([
             key_text(setting),
-            text(setting.desired.as_ref()),
+            desired_text(setting),
             text(setting.in_use.as_ref()),
             state_text(setting),
         ]);
@@ -228,7 +244,9 @@ fn show(config: &DeviceConfig) -> anyhow::Result<()> {
             )
         },
     );
-    writeln!(io::stderr(), "generation {}; {reported}", config.generation)?;
+    let template = config.template.as_ref().map(|name| format!(", template {name}"));
+    let template = template.unwrap_or_default();
+    writeln!(io::stderr(), "generation {}{template}; {reported}", config.generation)?;
     Ok(())
 }
 
@@ -242,6 +260,15 @@ fn with_inverter(name: &str, inverter: Option<u8>) -> String {
 
 fn text(value: Option<&SettingValue>) -> String {
     or_dash(value.map(|value| &value.text))
+}
+
+/// The desired value; one that the device has from its template is marked.
+fn desired_text(setting: &SettingStatus) -> String {
+    let value = text(setting.desired.as_ref());
+    match setting.origin {
+        Some(SettingOrigin::Template) => format!("{value} (template)"),
+        Some(SettingOrigin::Device) | None => value,
+    }
 }
 
 fn state_text(setting: &SettingStatus) -> String {

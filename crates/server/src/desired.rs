@@ -3,6 +3,7 @@
 
 mod setting_text;
 mod status;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,10 @@ use ecowatt_store::{
 use crate::fleet::Reached;
 use crate::live::Live;
 pub(crate) use setting_text::{SettingError, value_text};
-pub(crate) use status::{SettingState, SettingStatus};
+pub(crate) use status::{SettingOrigin, SettingState, SettingStatus};
+pub(crate) use templates::{
+    ChangeTemplateError, DevicePreview, TemplateLine, TemplateRequest, Templates,
+};
 
 /// A change as an operator writes it: names of settings and values as text.
 #[derive(Debug, Clone, Default)]

@@ -71,6 +71,14 @@ pub(crate) struct Detail {
 #[derive(Debug, Clone)]
 pub(crate) struct Reached(Device);
 
+/// One page of devices that a caller may change.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    pub(crate) devices: Vec<Reached>,
+    pub(crate) next: Option<DeviceNumber>,
+    pub(crate) total: u64,
+}
+
 impl Reached {
     pub(crate) fn number(&self) -> DeviceNumber {
         self.0.number
@@ -124,6 +132,19 @@ impl Within<'_> {
         let next = page.devices.last().map(|device| device.number).filter(|_| page.has_more);
         let devices = self.fleet.overviews(page.devices).await?;
         Ok(Page { devices, next, total: page.total })
+    }
+
+    /// Returns a page of the devices of a group that is about to be changed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn select(self, query: DeviceQuery) -> Result<Selection, StoreError> {
+        let page = match self.reach {
+            Reach::Fleet => self.fleet.store.list_devices(query).await?,
+        };
+        let next = page.devices.last().map(|device| device.number).filter(|_| page.has_more);
+        let devices = page.devices.into_iter().map(Reached).collect();
+        Ok(Selection { devices, next, total: page.total })
     }
 
     /// Returns a device, if it exists and the caller may see it. Every other read or change of a

@@ -34,6 +34,8 @@ mod states;
 
 mod system;
 mod telemetry;
+mod template_use;
+mod templates;
 mod tokens;
 
 use std::sync::Arc;
@@ -83,6 +85,9 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(config::list_settings))
         .routes(routes!(config::find_config))
         .routes(routes!(config::list_config_changes))
+        .routes(routes!(templates::list_templates))
+        .routes(routes!(templates::find_template))
+        .routes(routes!(templates::list_template_changes))
         .routes(routes!(commands::list_commands))
         .routes(routes!(commands::list_command_kinds))
         .routes(routes!(commands::find_command_statistics))
@@ -95,6 +100,11 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(devices::delete_device_keys))
         .routes(routes!(devices::reset_device))
         .routes(routes!(config::update_config))
+        .routes(routes!(templates::create_template))
+        .routes(routes!(templates::preview_template))
+        .routes(routes!(templates::update_template, templates::delete_template))
+        .routes(routes!(template_use::assign_template))
+        .routes(routes!(template_use::assign_template_to_group))
         .routes(routes!(commands::create_command))
         .routes(routes!(commands::cancel_command))
         .routes(routes!(sites::update_site, sites::delete_site))

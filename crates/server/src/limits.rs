@@ -181,6 +181,16 @@ pub const LINES_MAX: usize = 200;
 /// Devices on a page by default.
 pub const DEVICES_PAGE_DEFAULT: usize = 100;
 
+/// Longest name of a template: it is one segment of an address and one cell of a table.
+pub const TEMPLATE_NAME_BYTES_MAX: usize = 64;
+
+/// Devices of a preview on a page, where the request names no number.
+pub const PREVIEW_PAGE_DEFAULT: usize = 100;
+
+/// Devices that one request gives a template because they match a filter. Each hundred of them is
+/// one commit; 50,000 take some ten seconds.
+pub const TEMPLATE_GROUP_MAX: u64 = 50_000;
+
 /// Changes of a configuration on a page, where the request names no number.
 pub const CONFIG_CHANGES_PAGE_DEFAULT: u32 = 20;
 

@@ -85,7 +85,7 @@ pub async fn serve(
     let setup_link =
         app.access.setup_code().await?.map(|code| format!("{url}/setup#code={}", code.expose()));
     let (fleet, live, access) = (app.fleet.clone(), app.live.clone(), app.access.clone());
-    let commands = app.commands.clone();
+    let (commands, templates) = (app.commands.clone(), app.templates.clone());
     let real_time = app.real_time;
     let share = Share(config.address_share);
     let doors = [
@@ -108,6 +108,7 @@ pub async fn serve(
         let states = tokio::spawn(state_reconciler::reconcile(fleet, live, stopping.clone()));
         let uses = tokio::spawn(access::keep_uses(access, stopping.clone()));
         let commands = tokio::spawn(commands.reconcile(stopping.clone()));
+        let templates = tokio::spawn(templates.reconcile(stopping.clone()));
         let app_store = store.clone();
         let sweep = tokio::spawn(corrections::sweep(store.clone(), stopping.clone()));
         let keep = retention::reconcile(store.clone(), clock, config.retention, stopping.clone());
@@ -126,7 +127,8 @@ pub async fn serve(
         }
         // Fails only if every task has already ended.
         let _ = stop.send(true);
-        for task in listen.into_iter().chain([states, uses, commands, sweep, keep, packing]) {
+        let own = [states, uses, commands, templates, sweep, keep, packing];
+        for task in listen.into_iter().chain(own) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "server task failed");
             }

@@ -9,7 +9,7 @@ use crate::access::Access;
 use crate::command::Commands;
 use crate::config::Config;
 use crate::corrections::Editor;
-use crate::desired::DesiredConfigs;
+use crate::desired::{DesiredConfigs, Templates};
 use crate::enrolment::Enrolment;
 use crate::entropy::Entropy;
 use crate::fleet::Fleet;
@@ -31,6 +31,7 @@ pub(crate) struct Subjects {
     pub(crate) enrolment: Enrolment,
     pub(crate) editor: Editor,
     pub(crate) desired: DesiredConfigs,
+    pub(crate) templates: Templates,
     pub(crate) commands: Commands,
     pub(crate) ingest: Ingest,
 }
@@ -46,6 +47,7 @@ impl Subjects {
             enrolment: Enrolment::new(store.clone(), clock),
             editor: Editor::new(store.clone()),
             desired: DesiredConfigs::new(store.clone(), live.clone()),
+            templates: Templates::new(store.clone(), live.clone()),
             commands: Commands::new(store.clone(), clock, live.clone()),
             ingest: Ingest::new(
                 store.clone(),

@@ -90,6 +90,8 @@ pub struct ConfigReport {
 pub struct ConfigVersion {
     pub by: Author,
     pub desired: Desired,
+    /// The values that are set for this device. The others come from its template.
+    pub own: Settings,
 }
 
 /// Desired and reported configuration of a device.
@@ -98,17 +100,19 @@ pub struct DeviceConfig {
     pub desired: Option<ConfigVersion>,
     /// The desired configuration that the device reported, if it is kept and is not the newest.
     pub applied: Option<Desired>,
+    /// The name of its template.
+    pub template: Option<String>,
     pub report: Option<ConfigReport>,
     /// The key of the device's last message.
     pub key_generation: Option<KeyGeneration>,
 }
 
-/// A change of a device's desired configuration.
+/// A change of the values that are set for a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EditConfig {
     pub device: DeviceNumber,
     pub set: Settings,
-    /// Values to leave to the device's own configuration.
+    /// Values to leave to the device's template, or to its own configuration.
     pub unset: Vec<SettingKey>,
     /// The generation that the change was made for, if the caller insists on it; 0 for none.
     pub expected: Option<ConfigGeneration>,
@@ -137,32 +141,56 @@ pub enum EditConfigError {
     Store(#[from] StoreError),
 }
 
-/// Derives the configuration after a change; `None` if everything is as wanted already. The new
-/// generation is above all that the device reported, too, within [`LOST_GENERATIONS_MAX`]: a restored
-/// backup may lack those.
+/// Derives a device's configuration after a change of its own values; `None` if everything is as
+/// wanted already.
 pub(crate) fn edited(
-    newest: Option<&Desired>,
+    newest: Option<&ConfigVersion>,
+    template: &Settings,
     report: Option<&ConfigReport>,
     edit: &EditConfig,
-) -> Result<Option<Desired>, EditConfigError> {
-    let generation = newest.map_or(ConfigGeneration(0), |newest| newest.generation);
+) -> Result<Option<NextConfig>, EditConfigError> {
+    let generation = newest.map_or(ConfigGeneration(0), |newest| newest.desired.generation);
     if edit.expected.is_some_and(|expected| expected != generation) {
         return Err(EditConfigError::OtherGeneration(generation));
     }
-    let held = newest.map(|newest| newest.settings.clone()).unwrap_or_default();
-    let mut settings = held.clone();
-    settings.0.extend(&edit.set.0);
-    settings.0.retain(|key, _| !edit.unset.contains(key));
-    if settings == held {
+    let mut own = newest.map(|newest| newest.own.clone()).unwrap_or_default();
+    own.change(&edit.set, &edit.unset);
+    derived(newest, template, report, own)
+}
+
+/// A device's configuration about to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextConfig {
+    pub(crate) desired: Desired,
+    pub(crate) own: Settings,
+}
+
+/// Derives a device's configuration from its template's values and its own, which count first;
+/// `None` if it has both already. The new generation is above all that the device reported, too,
+/// within [`LOST_GENERATIONS_MAX`]: a restored backup may lack those.
+pub(crate) fn derived(
+    newest: Option<&ConfigVersion>,
+    template: &Settings,
+    report: Option<&ConfigReport>,
+    own: Settings,
+) -> Result<Option<NextConfig>, EditConfigError> {
+    let settings = template.overlaid(&own);
+    let is_held = match newest {
+        Some(newest) => newest.desired.settings == settings && newest.own == own,
+        None => settings.0.is_empty() && own.0.is_empty(),
+    };
+    if is_held {
         return Ok(None);
     }
     if settings.0.len() > SETTINGS_MAX {
         return Err(EditConfigError::TooMany);
     }
+    let generation = newest.map_or(0, |newest| newest.desired.generation.0);
     let reported = report.map_or(0, |report| report.highest.0);
-    let believed = reported.min(generation.0.saturating_add(LOST_GENERATIONS_MAX));
-    let next = generation.0.max(believed).checked_add(1).ok_or(EditConfigError::Exhausted)?;
-    Ok(Some(Desired { generation: ConfigGeneration(next), settings }))
+    let believed = reported.min(generation.saturating_add(LOST_GENERATIONS_MAX));
+    let next = generation.max(believed).checked_add(1).ok_or(EditConfigError::Exhausted)?;
+    let desired = Desired { generation: ConfigGeneration(next), settings };
+    Ok(Some(NextConfig { desired, own }))
 }
 
 /// Returns the configuration that a reply to a message under this key must carry: the desired one,
@@ -216,6 +244,20 @@ impl ConfigReport {
 }
 
 impl Settings {
+    /// Sets and removes values.
+    pub fn change(&mut self, set: &Self, unset: &[SettingKey]) {
+        self.0.extend(&set.0);
+        self.0.retain(|key, _| !unset.contains(key));
+    }
+
+    /// Returns these values with others over them.
+    #[must_use]
+    pub fn overlaid(&self, over: &Self) -> Self {
+        let mut all = self.clone();
+        all.0.extend(&over.0);
+        all
+    }
+
     /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
         self.0.len() * 2 * size_of::<(SettingKey, u32)>()

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod batch_summary;
 mod command;
+mod config_template;
 mod configuration;
 mod edge_pack;
 mod energy;
@@ -49,6 +50,9 @@ pub use command::{
     CommandOutcome, CommandQuery, CommandResult, CommandState, CommandTransition,
     CreateCommandError, CreatedCommand, MovedCommand, NewCommand, ParseCommandNumberError,
     SentCommand,
+};
+pub use config_template::{
+    ConfigPreview, ConfigTemplate, EditTemplate, TemplateError, TemplateVersion,
 };
 pub use configuration::{
     ConfigReport, ConfigState, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError,

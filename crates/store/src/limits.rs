@@ -141,6 +141,16 @@ pub const COMMAND_FIGURES_MAX: u32 = 50_000;
 /// Longest name that a client gives its request: two random numbers of 128 bits in hexadecimal.
 pub const COMMAND_KEY_CHARS_MAX: usize = 64;
 
+/// Most templates of configurations: the list of all is one answer.
+pub const TEMPLATES_MAX: u32 = 500;
+
+/// Versions of a template that are kept, as of a device's configuration: some 20 KiB.
+pub const TEMPLATE_VERSIONS_KEPT: u32 = CONFIGURATIONS_KEPT;
+
+/// Devices whose configuration follows a change of their template, or that are given one, in one
+/// commit: a few milliseconds of the writer's time.
+pub const TEMPLATE_DEVICES_PER_COMMIT: u32 = 100;
+
 /// How long audit lines are kept: a year including a leap day.
 pub const AUDIT_KEPT: Duration = Duration::from_secs(366 * 86_400);
 

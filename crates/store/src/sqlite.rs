@@ -14,6 +14,7 @@ pub(crate) mod block;
 mod checkpoint;
 pub(crate) mod claim;
 pub(crate) mod command;
+pub(crate) mod config_template;
 pub(crate) mod configuration;
 mod convert;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod command;
+mod config_template;
 mod configuration;
 mod fleet;
 mod retention;

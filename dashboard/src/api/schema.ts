@@ -106,6 +106,102 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/config/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists all templates by name. */
+        get: operations["list_templates"];
+        put?: never;
+        /** Creates a template, which no device uses yet. */
+        post: operations["create_template"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/templates/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a template. */
+        get: operations["find_template"];
+        put?: never;
+        post?: never;
+        /** Deletes a template that no device uses. */
+        delete: operations["delete_template"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a template; the devices that use it follow.
+         * @description A device keeps the values that are set for itself. Each device gets the change with the reply to
+         *     its next message.
+         */
+        patch: operations["update_template"];
+        trace?: never;
+    };
+    "/api/v1/config/templates/{name}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Assigns a template to a group of devices.
+         * @description A group is a list of devices, or all that match the filters of the device list. If the request is
+         *     cut short, some devices have the template; it can be repeated.
+         */
+        put: operations["assign_template_to_group"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/templates/{name}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the changes of a template, newest first. */
+        get: operations["list_template_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/config/templates/{name}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lists the devices that a change of a template would change, and how. Nothing is changed. */
+        post: operations["preview_template"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -220,6 +316,26 @@ export interface paths {
         /** Lists the changes of what a device should use, newest first. */
         get: operations["list_config_changes"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{id}/config/template": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Assigns a template to a device, or takes it away.
+         * @description The values that are set for the device stay.
+         */
+        put: operations["assign_template"];
         post?: never;
         delete?: never;
         options?: never;
@@ -632,6 +748,49 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Assigns a template to a device. */
+        AssignTemplate: {
+            /**
+             * @description Absent or null: the device uses no template.
+             * @example mobile-uplink
+             */
+            template?: string | null;
+        };
+        /**
+         * @description Assigns a template to a group of devices: those that are listed, or those that match the filters of
+         *     the device list.
+         */
+        AssignTemplateToGroup: {
+            /**
+             * @description 500 at most.
+             * @example [
+             *       "dev-42",
+             *       "dev-43"
+             *     ]
+             */
+            devices?: string[];
+            /**
+             * @description Part of a device's name, site or id.
+             * @example North field
+             */
+            search?: string | null;
+            state?: components["schemas"]["DeviceState"] | null;
+        };
+        /** @description How many devices a template was given to. */
+        AssignedTemplate: {
+            /**
+             * Format: int64
+             * @description Those of them that had another template, or none.
+             * @example 118
+             */
+            changed: number;
+            /**
+             * Format: int64
+             * @description Devices of the group.
+             * @example 120
+             */
+            devices: number;
+        };
         /** @description A command to a device. */
         Command: {
             /**
@@ -932,6 +1091,45 @@ export interface components {
          * @enum {string}
          */
         ConfigState: "unknown" | "applied" | "trial" | "reverted";
+        /** @description A template. */
+        ConfigTemplate: {
+            /**
+             * @description Who made it.
+             * @example token 1 (set-up)
+             */
+            by: string;
+            /**
+             * @description When the version was made.
+             * @example 2026-11-27T10:15:00.000Z
+             */
+            changed: string;
+            /**
+             * Format: int64
+             * @description How many devices use it.
+             * @example 120
+             */
+            devices: number;
+            /** @example mobile-uplink */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many of them have yet to be given the version's values. Whether a device has reported
+             *     them is shown with the device.
+             * @example 0
+             */
+            outdated: number;
+            settings: components["schemas"]["TemplateSetting"][];
+            /**
+             * Format: int32
+             * @description Number of the present values, which each change increases.
+             * @example 3
+             */
+            version: number;
+        };
+        /** @description All templates by name. */
+        ConfigTemplateList: {
+            templates: components["schemas"]["ConfigTemplate"][];
+        };
         /** @description A new claim code for an existing device. */
         CreateClaim: {
             /**
@@ -1007,6 +1205,24 @@ export interface components {
         CreateSession: {
             /** @example ew_3f9a12cd_8c1d5e7a90b2f4631d0c9e8b7a6f5d4c3b2a190887766554433221100ffeedd0 */
             token: string;
+        };
+        /** @description Creates a template. */
+        CreateTemplate: {
+            /**
+             * @description 1 to 64 letters, digits, `-` and `_`.
+             * @example mobile-uplink
+             */
+            name: string;
+            /**
+             * @description Values by setting.
+             * @example {
+             *       "batch_rows": "120",
+             *       "upload_interval": "5m"
+             *     }
+             */
+            set?: {
+                [key: string]: string;
+            };
         };
         /** @description Creates a token. */
         CreateToken: {
@@ -1124,6 +1340,11 @@ export interface components {
             report?: components["schemas"]["ConfigReport"] | null;
             /** @description Every setting, each followed by its values for single inverters. */
             settings: components["schemas"]["SettingStatus"][];
+            /**
+             * @description Its template, whose values it has where it has none of its own.
+             * @example mobile-uplink
+             */
+            template?: string | null;
         };
         /** @description A device with everything that was last measured. */
         DeviceDetail: components["schemas"]["Device"] & {
@@ -1610,6 +1831,11 @@ export interface components {
             settings: components["schemas"]["Setting"][];
         };
         /**
+         * @description Where a desired value comes from.
+         * @enum {string}
+         */
+        SettingOrigin: "device" | "template";
+        /**
          * @description Why a device refuses a value.
          * @enum {string}
          */
@@ -1637,6 +1863,7 @@ export interface components {
             inverter?: number | null;
             /** @example upload_interval */
             name: string;
+            origin?: components["schemas"]["SettingOrigin"] | null;
             refused?: components["schemas"]["SettingRefusal"] | null;
             state: components["schemas"]["SettingState"];
         };
@@ -1770,6 +1997,54 @@ export interface components {
                 "estimated" | "suspect"
             ][] | null;
         };
+        /** @description A change of a template. */
+        TemplateChange: {
+            /** @example 2026-11-27T10:15:00.000Z */
+            at: string;
+            /** @example token 1 (set-up) */
+            by: string;
+            /** @description What differs from the version before; for the oldest one kept, all of its values. */
+            settings: components["schemas"]["SettingChange"][];
+            /**
+             * Format: int32
+             * @example 3
+             */
+            version: number;
+        };
+        /** @description Versions of a template, newest first. */
+        TemplateHistory: {
+            changes: components["schemas"]["TemplateChange"][];
+            /**
+             * @description Pass it as `cursor` for the next page; absent on the last one.
+             * @example 3
+             */
+            next_cursor?: string | null;
+        };
+        /** @description What a change of a template would change, one page of the devices. */
+        TemplatePreview: {
+            /**
+             * @description Devices whose settings would change. Devices with values of their own for all that changes
+             *     are left out.
+             */
+            devices: components["schemas"]["TemplatePreviewDevice"][];
+            /**
+             * @description Pass it as `cursor` for the next page; absent on the last one.
+             * @example dev-42
+             */
+            next_cursor?: string | null;
+        };
+        /** @description What would change on a device. */
+        TemplatePreviewDevice: {
+            /** @example dev-42 */
+            device: string;
+            settings: components["schemas"]["SettingChange"][];
+        };
+        /** @description A value of a template. */
+        TemplateSetting: {
+            /** @example upload_interval */
+            name: string;
+            value: components["schemas"]["SettingValue"];
+        };
         /** @description A token, without its secret. */
         Token: {
             /** @example 2026-11-27T10:15:00.000Z */
@@ -1849,7 +2124,7 @@ export interface components {
                 [key: string]: string;
             };
             /**
-             * @description Settings to leave to the device's own configuration.
+             * @description Settings to leave to the device's template, or else to its own configuration.
              * @example [
              *       "log_level"
              *     ]
@@ -1887,6 +2162,31 @@ export interface components {
              * @example Europe/Berlin
              */
             time_zone?: string | null;
+        };
+        /** @description Changes a template, or asks what the change would do; what is not named stays as it is. */
+        UpdateTemplate: {
+            /**
+             * @description Values by setting.
+             * @example {
+             *       "upload_interval": "10m"
+             *     }
+             */
+            set?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Settings that the template leaves to the devices' own configurations.
+             * @example [
+             *       "log_level"
+             *     ]
+             */
+            unset?: string[];
+            /**
+             * Format: int32
+             * @description Refuses the change unless this is the present version.
+             * @example 2
+             */
+            version?: number | null;
         };
         /** @description The result of a change. */
         Updated: {
@@ -2257,6 +2557,723 @@ export interface operations {
             };
             /** @description It was sent, so the device may have begun it, or it has ended. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_templates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigTemplateList"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    create_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateTemplate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigTemplate"];
+                };
+            };
+            /** @description The name, a setting or a value is not allowed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The name is taken, or there are 500 templates. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    find_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigTemplate"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The template is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description Devices use the template. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    update_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateTemplate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigTemplate"];
+                };
+            };
+            /** @description A setting or value is not allowed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The template has another version than expected. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    assign_template_to_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignTemplateToGroup"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AssignedTemplate"];
+                };
+            };
+            /** @description No group is named, or it has too many devices. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template or device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description A device can be given no further configuration. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_template_changes: {
+        parameters: {
+            query?: {
+                /** @description Changes on the page: 1 to 100. Default: 20. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateHistory"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    preview_template: {
+        parameters: {
+            query?: {
+                /** @description Devices on the page: 1 to 500. Default: 100. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Such as `mobile-uplink`. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateTemplate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplatePreview"];
+                };
+            };
+            /** @description A setting or value is not allowed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The template has another version than expected. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3244,6 +4261,122 @@ export interface operations {
             };
             /** @description There is no such device. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    assign_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignTemplate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceConfig"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device or template. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The device can be given no further configuration. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

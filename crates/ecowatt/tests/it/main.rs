@@ -21,5 +21,6 @@ mod run;
 mod serve;
 mod server;
 mod store;
+mod templates;
 mod thief;
 mod token;

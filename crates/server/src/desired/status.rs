@@ -25,12 +25,23 @@ pub(crate) enum SettingState {
     OwnConfiguration,
 }
 
+/// Where a desired value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SettingOrigin {
+    /// It is set for the device.
+    Device,
+    /// The device has none of its own, and its template has this one.
+    Template,
+}
+
 /// A setting of a device, or of one of its inverters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SettingStatus {
     pub(crate) setting: &'static Setting,
     pub(crate) key: SettingKey,
     pub(crate) desired: Option<u32>,
+    /// Absent without a desired value.
+    pub(crate) origin: Option<SettingOrigin>,
     pub(crate) in_use: Option<u32>,
     pub(crate) state: SettingState,
 }
@@ -62,9 +73,18 @@ pub(super) fn statuses(config: &DeviceConfig) -> Vec<SettingStatus> {
             Some(_) => undone(config, reported, decisive),
             None => SettingState::OwnConfiguration,
         };
-        SettingStatus { setting, key, desired: own, in_use: used, state }
+        let origin = own.map(|_| origin(config, key));
+        SettingStatus { setting, key, desired: own, origin, in_use: used, state }
     };
     SETTINGS.iter().flat_map(keys_of).map(status).collect()
+}
+
+/// Returns where the desired value of a key comes from.
+fn origin(config: &DeviceConfig, key: SettingKey) -> SettingOrigin {
+    match &config.desired {
+        Some(version) if !version.own.0.contains_key(&key) => SettingOrigin::Template,
+        _ => SettingOrigin::Device,
+    }
 }
 
 /// Returns why a desired value is not in use.

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use ecowatt_api::{
     CONFIG_CHANGES_PAGE_MAX, ConfigChange, ConfigHistory, ConfigReport, ConfigState, DeviceConfig,
-    Setting, SettingChange, SettingKind, SettingList, SettingRefusal, SettingScope, SettingState,
-    SettingStatus, SettingValue, UpdateConfig,
+    Setting, SettingChange, SettingKind, SettingList, SettingOrigin, SettingRefusal, SettingScope,
+    SettingState, SettingStatus, SettingValue, UpdateConfig,
 };
 use ecowatt_model::{ConfigGeneration, SourceNumber, setting as model};
 use ecowatt_store::{self as stored, EditConfigError};
@@ -136,10 +136,8 @@ impl From<ConfigError> for ApiError {
         let text = error.to_string();
         let conflict = |code, text| Self::new(StatusCode::CONFLICT, code, text);
         match error {
-            ConfigError::Setting(SettingError::Unknown(_)) => {
-                Self::bad_request(ErrorCode::SettingUnknown, text)
-            }
-            ConfigError::Setting(_) | ConfigError::Edit(EditConfigError::TooMany) => {
+            ConfigError::Setting(error) => setting_refused(&error),
+            ConfigError::Edit(EditConfigError::TooMany) => {
                 Self::bad_request(ErrorCode::InvalidSetting, text)
             }
             ConfigError::NoInverter(_) => Self::not_found(ErrorCode::InverterUnknown, text),
@@ -153,6 +151,17 @@ impl From<ConfigError> for ApiError {
             ConfigError::Edit(EditConfigError::Store(error)) => error.into(),
         }
     }
+}
+
+pub(super) fn setting_refused(error: &SettingError) -> ApiError {
+    let code = match error {
+        SettingError::Unknown(_) => ErrorCode::SettingUnknown,
+        SettingError::NotOfInverter(_)
+        | SettingError::Inverter(_)
+        | SettingError::Both(_)
+        | SettingError::Value { .. } => ErrorCode::InvalidSetting,
+    };
+    ApiError::bad_request(code, error.to_string())
 }
 
 fn setting(setting: &model::Setting) -> Setting {
@@ -180,11 +189,11 @@ fn setting(setting: &model::Setting) -> Setting {
     }
 }
 
-fn value(setting: &model::Setting, value: u32) -> SettingValue {
+pub(super) fn value(setting: &model::Setting, value: u32) -> SettingValue {
     SettingValue { value, text: value_text(setting, value) }
 }
 
-fn device_config(status: &ConfigStatus) -> DeviceConfig {
+pub(super) fn device_config(status: &ConfigStatus) -> DeviceConfig {
     let ConfigStatus { config, settings } = status;
     let desired = config.desired.as_ref();
     let report = config.current_report().map(|report| ConfigReport {
@@ -202,13 +211,14 @@ fn device_config(status: &ConfigStatus) -> DeviceConfig {
         changed: desired.map(|version| rfc3339(version.by.at)),
         by: desired.map(|version| version.by.who.clone()),
         pending: config.is_pending(),
+        template: config.template.clone(),
         report,
         settings: settings.iter().map(setting_status).collect(),
     }
 }
 
 fn setting_status(status: &desired::SettingStatus) -> SettingStatus {
-    let desired::SettingStatus { setting, key, desired, in_use, state } = status;
+    let desired::SettingStatus { setting, key, desired, origin, in_use, state } = status;
     let (state, refused) = match state {
         desired::SettingState::InUse => (SettingState::InUse, None),
         desired::SettingState::Pending => (SettingState::Pending, None),
@@ -221,6 +231,10 @@ fn setting_status(status: &desired::SettingStatus) -> SettingStatus {
         name: setting.name.into(),
         inverter: number(key.source),
         desired: desired.map(|number| value(setting, number)),
+        origin: origin.map(|origin| match origin {
+            desired::SettingOrigin::Device => SettingOrigin::Device,
+            desired::SettingOrigin::Template => SettingOrigin::Template,
+        }),
         in_use: in_use.map(|number| value(setting, number)),
         state,
         refused,
@@ -241,17 +255,20 @@ fn number(source: Option<SourceNumber>) -> Option<u8> {
     source.map(|source| source.0)
 }
 
-fn change(line: &HistoryLine) -> ConfigChange {
-    let setting = |change: &desired::SettingChange| SettingChange {
+pub(super) fn changed_setting(change: &desired::SettingChange) -> SettingChange {
+    SettingChange {
         name: change.setting.name.into(),
         inverter: number(change.source),
         before: change.before.map(|number| value(change.setting, number)),
         after: change.after.map(|number| value(change.setting, number)),
-    };
+    }
+}
+
+fn change(line: &HistoryLine) -> ConfigChange {
     ConfigChange {
         generation: line.version.desired.generation.0,
         at: rfc3339(line.version.by.at),
         by: line.version.by.who.clone(),
-        settings: line.changes.iter().map(setting).collect(),
+        settings: line.changes.iter().map(changed_setting).collect(),
     }
 }

@@ -22,5 +22,6 @@ mod pages;
 mod rebuild;
 mod recovery;
 mod retention;
+mod templates;
 mod world;
 mod zones;

@@ -10,11 +10,11 @@ use crate::StoreError;
 use crate::audit::Author;
 use crate::configuration::{
     ConfigReport, ConfigVersion, Desired, DeviceConfig, EditConfig, EditConfigError, EditedConfig,
-    ReportedConfig, Settings, edited,
+    NextConfig, ReportedConfig, Settings, derived, edited,
 };
 use crate::limits::CONFIGURATIONS_KEPT;
 
-const VERSION: &str = "generation, at, who, request, settings";
+const VERSION: &str = "generation, at, who, request, settings, own";
 
 /// The columns of a report, for [`report`].
 pub(super) const REPORT: &str = "highest, key_generation, received_at, generation, report";
@@ -23,13 +23,13 @@ fn version(row: &Row<'_>) -> rusqlite::Result<ConfigVersion> {
     Ok(ConfigVersion {
         by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
         desired: Desired { generation: ConfigGeneration(row.get(0)?), settings: settings(row, 4)? },
+        own: settings(row, 5)?,
     })
 }
 
-/// Reads the values of a desired configuration.
+/// Reads values of settings.
 fn settings(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
-    Settings::decode(row.get_ref(column)?.as_blob()?)
-        .ok_or_else(|| corrupt(column, "desired configuration"))
+    Settings::decode(row.get_ref(column)?.as_blob()?).ok_or_else(|| corrupt(column, "settings"))
 }
 
 /// Reads the columns [`REPORT`] from column `at` on; `None` if there is no report, or an unreadable
@@ -50,7 +50,10 @@ pub(super) fn report(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Config
     }))
 }
 
-fn find_newest(db: &Connection, device: DeviceNumber) -> Result<Option<ConfigVersion>, StoreError> {
+pub(super) fn find_newest(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Option<ConfigVersion>, StoreError> {
     Ok(list_configs(db, device, None, 1)?.pop())
 }
 
@@ -80,7 +83,8 @@ pub(crate) fn find_config(
         }
         _ => None,
     };
-    Ok(DeviceConfig { desired, applied, report, key_generation })
+    let template = find_used_template(db, device)?.map(|used| used.name);
+    Ok(DeviceConfig { desired, applied, template, report, key_generation })
 }
 
 /// Returns generations below the given one, newest first.
@@ -102,6 +106,39 @@ pub(crate) fn list_configs(
     Ok(found)
 }
 
+/// The template of a device, with its present values.
+pub(super) struct UsedTemplate {
+    pub(super) name: String,
+    pub(super) settings: Settings,
+}
+
+pub(super) fn find_used_template(
+    db: &Connection,
+    device: DeviceNumber,
+) -> Result<Option<UsedTemplate>, StoreError> {
+    let found = db
+        .prepare_cached(
+            "SELECT template.name, template.settings
+             FROM config_template_use AS used JOIN config_template AS template
+             ON template.id = used.template WHERE used.device = ?1",
+        )?
+        .query_row([device.0], |row| {
+            Ok(UsedTemplate { name: row.get(0)?, settings: settings(row, 1)? })
+        });
+    Ok(found.optional()?)
+}
+
+/// Notes that a device's configuration has the values of its template as they are now.
+pub(super) fn mark_derived(db: &Connection, device: DeviceNumber) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE config_template_use
+         SET version = (SELECT version FROM config_template WHERE id = template)
+         WHERE device = ?1",
+    )?
+    .execute([device.0])?;
+    Ok(())
+}
+
 /// Stores the configuration after a change, and removes the oldest ones.
 pub(crate) fn edit_config(
     db: &Connection,
@@ -112,28 +149,61 @@ pub(crate) fn edit_config(
     if !device::is_there(db, device)? {
         return Err(EditConfigError::UnknownDevice);
     }
-    let newest = find_newest(db, device)?.map(|version| version.desired);
-    let Some(next) = edited(newest.as_ref(), find_report(db, device)?.as_ref(), edit)? else {
-        let generation = newest.map_or(ConfigGeneration(0), |newest| newest.generation);
+    let newest = find_newest(db, device)?;
+    let report = find_report(db, device)?;
+    let template = template(db, device)?;
+    let Some(next) = edited(newest.as_ref(), &template, report.as_ref(), edit)? else {
+        let generation = newest.map_or(ConfigGeneration(0), |newest| newest.desired.generation);
         return Ok(EditedConfig { generation, is_changed: false });
     };
-    insert(db, device, by, &next).map_err(StoreError::from)?;
-    Ok(EditedConfig { generation: next.generation, is_changed: true })
+    insert(db, device, by, &next)?;
+    Ok(EditedConfig { generation: next.desired.generation, is_changed: true })
+}
+
+/// Stores the configuration that follows from a device's template as it is now.
+pub(super) fn derive(
+    db: &Connection,
+    by: &Author,
+    device: DeviceNumber,
+) -> Result<(), EditConfigError> {
+    let newest = find_newest(db, device)?;
+    let own = newest.as_ref().map(|newest| newest.own.clone()).unwrap_or_default();
+    let report = find_report(db, device)?;
+    let next = derived(newest.as_ref(), &template(db, device)?, report.as_ref(), own)?;
+    match next {
+        Some(next) => insert(db, device, by, &next)?,
+        None => mark_derived(db, device)?,
+    }
+    Ok(())
+}
+
+/// The values of a device's template.
+fn template(db: &Connection, device: DeviceNumber) -> Result<Settings, StoreError> {
+    Ok(find_used_template(db, device)?.map(|used| used.settings).unwrap_or_default())
 }
 
 fn insert(
     db: &Connection,
     device: DeviceNumber,
     by: &Author,
-    next: &Desired,
-) -> rusqlite::Result<()> {
+    next: &NextConfig,
+) -> Result<(), StoreError> {
     let Author { who, request, at } = by;
-    let (generation, settings) = (next.generation.0, next.settings.encode());
+    let Desired { generation, settings } = &next.desired;
     db.prepare_cached(
-        "INSERT INTO configuration (device, generation, at, who, request, settings)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO configuration (device, generation, at, who, request, settings, own)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute(params![device.0, generation, at.0, who, request, settings])?;
+    .execute(params![
+        device.0,
+        generation.0,
+        at.0,
+        who,
+        request,
+        settings.encode(),
+        next.own.encode()
+    ])?;
+    mark_derived(db, device)?;
     db.prepare_cached(
         "DELETE FROM configuration WHERE device = ?1 AND generation NOT IN (
              SELECT generation FROM configuration WHERE device = ?1

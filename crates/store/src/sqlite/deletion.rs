@@ -13,9 +13,10 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 25] = [
     ("claim", "id"),
     ("device_key", "generation"),
+    ("config_template_use", "device"),
     ("configuration", "generation"),
     ("configuration_report", "device"),
     ("command_transition", "command, step"),

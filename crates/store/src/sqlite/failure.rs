@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 use crate::access::{CreateTokenError, DeleteTokenError, RedeemSetupError};
 use crate::command::{CancelCommandError, CreateCommandError};
 use crate::fleet::{AnnounceError, CreateClaimError, EditError, RedeemClaimError};
-use crate::{EngineError, StoreError};
+use crate::{EngineError, StoreError, TemplateError};
 
 /// Hides the library's type.
 pub(super) fn cause(error: rusqlite::Error) -> EngineError {
@@ -65,4 +65,5 @@ store_failures!(
     EditError,
     RedeemClaimError,
     RedeemSetupError,
+    TemplateError,
 );

@@ -328,7 +328,8 @@ CREATE TABLE retention_clock (
 ) STRICT;
 
 -- Desired configurations of a device, the newest of which is in force: when, who, on which request,
--- and all values (bytes are as in configuration.rs). The oldest ones are removed.
+-- all values, and those that are set for the device, not by its template (bytes are as in
+-- configuration.rs). The oldest ones are removed.
 CREATE TABLE configuration (
     device INTEGER NOT NULL REFERENCES device (number),
     generation INTEGER NOT NULL,
@@ -336,8 +337,42 @@ CREATE TABLE configuration (
     who TEXT NOT NULL,
     request TEXT,
     settings BLOB NOT NULL,
+    own BLOB NOT NULL,
     PRIMARY KEY (device, generation)
 ) STRICT, WITHOUT ROWID;
+
+-- Values that many devices share; version grows with each change, and when, who and request are the
+-- last one's.
+CREATE TABLE config_template (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL DEFAULT 1 REFERENCES tenant (id),
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    settings BLOB NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT;
+
+-- What a template was: all of its versions that are kept, the present one included.
+CREATE TABLE config_template_version (
+    template INTEGER NOT NULL REFERENCES config_template (id),
+    version INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    settings BLOB NOT NULL,
+    PRIMARY KEY (template, version)
+) STRICT, WITHOUT ROWID;
+
+-- The template of a device, and the version that its newest configuration was derived from.
+CREATE TABLE config_template_use (
+    device INTEGER PRIMARY KEY REFERENCES device (number),
+    template INTEGER NOT NULL REFERENCES config_template (id),
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX config_template_use_by_version ON config_template_use (template, version);
 
 -- What a device last reported of its configuration, under the key of this generation; highest is the
 -- newest configuration that it ever reported.

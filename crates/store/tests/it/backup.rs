@@ -160,8 +160,8 @@ fn is_taken(copy: &Path, expected: &[(u32, u16)]) -> bool {
 
 #[test]
 fn damaged_copy_is_refused() {
-    let fixture = runtime().block_on(filled(40));
-    let expected: Vec<_> = (1..=40).map(|sequence| (sequence, 7)).collect();
+    let fixture = runtime().block_on(filled(80));
+    let expected: Vec<_> = (1..=80).map(|sequence| (sequence, 7)).collect();
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");
     back_up(fixture.dir.path(), &copy, on).unwrap();

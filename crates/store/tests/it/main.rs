@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod backup;
 mod command;
+mod config_template;
 mod configuration;
 mod counter;
 mod crash;

@@ -2,7 +2,7 @@
 
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
-use ecowatt_store::{EditDevice, EditError, Resolution};
+use ecowatt_store::{EditDevice, EditError, Resolution, Settings};
 
 use crate::command::new_command;
 use crate::configuration::{reported, set_rows};
@@ -27,7 +27,9 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
             fixture.stored(upload(device, counter, blocks.collect())).await;
         }
     }
+    store.create_template(by(), "all".into(), Settings::default()).await.unwrap();
     for device in [gone, kept] {
+        store.assign_template(by(), device, Some("all".into())).await.unwrap();
         store.edit_config(by(), set_rows(device, 60)).await.unwrap();
         store.create_command(by(), new_command(device)).await.unwrap();
         let mut reporting = upload(device, 4, vec![]);

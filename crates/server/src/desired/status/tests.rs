@@ -33,8 +33,10 @@ fn config(wanted: Values<'_>, generation: u32, in_use: Values<'_>) -> DeviceConf
         desired: Some(ConfigVersion {
             by: Author::new("a test", UnixMs(0)),
             desired: desired(2, wanted),
+            own: settings(wanted),
         }),
         applied: None,
+        template: None,
         report: Some(ConfigReport {
             highest: reported.generation,
             key_generation: KeyGeneration(1),
@@ -115,4 +117,17 @@ fn inverters_have_values_of_their_own_or_that_of_all() {
     let keys = statuses(&differ).iter().map(|status| status.key).take(5).collect::<Vec<_>>();
     let order = [(1, None), (1, Some(0)), (1, Some(1)), (1, Some(2)), (2, None)];
     assert_eq!(keys, order.map(|(setting, source)| key(setting, source)));
+}
+
+#[test]
+fn value_that_is_not_the_devices_own_is_its_templates() {
+    let mut followed = config(&[(2, None, 30_000), (5, None, 60)], 1, &[]);
+    followed.desired.as_mut().unwrap().own = settings(&[(5, None, 60)]);
+    let all = statuses(&followed);
+    let origin = |setting| {
+        let of = |status: &&SettingStatus| status.key == key(setting, None);
+        all.iter().find(of).unwrap().origin
+    };
+    use SettingOrigin::{Device, Template};
+    assert_eq!([2, 5, 6].map(origin), [Some(Template), Some(Device), None]);
 }
