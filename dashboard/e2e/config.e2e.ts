@@ -124,6 +124,38 @@ describe("the configuration of a device", () => {
     }),
   );
 
+  it.each([DESK, PHONE])("tells the template's values from those of the device ($name)", (view) =>
+    on(view, 1, async ({ page, answers, asked, send }) => {
+      answers[`GET ${PATH}`] = config({ generation: 4, template: "modem", report: { generation: 4, state: "applied", received: iso(NOW) } }, [
+        { name: "upload_interval", desired: MINUTE, in_use: MINUTE, state: "in_use", origin: "template" },
+        { name: "batch_rows", desired: value(9, "9"), in_use: value(9, "9"), state: "in_use", origin: "device" },
+      ]);
+      send("config", { device: "dev-1" });
+      await page.getByText("The device follows template modem.").waitFor();
+      const upload = page.getByLabel("Upload interval");
+      expect(await row(page, "upload_interval").innerText()).toContain("From template modem: 1m.");
+      expect([await upload.inputValue(), await upload.getAttribute("placeholder")]).toEqual(["", "1m from template modem"]);
+      expect(await page.getByLabel("Batch rows").inputValue()).toBe("9");
+      await upload.fill("30s");
+      await page.getByLabel("Batch rows").fill("");
+      const diff = page.getByRole("region", { name: "Changes to save" });
+      expect((await diff.getByRole("listitem").allInnerTexts()).sort()).toEqual([
+        "batch_rows: 9 → left to template modem",
+        "upload_interval: 1m from template modem → 30s",
+      ]);
+      answers[`PATCH ${PATH}`] = answers[`GET ${PATH}`];
+      await page.getByRole("button", { name: "Save" }).click();
+      await diff.waitFor({ state: "detached" });
+      expect(asked.find(({ route }) => route === `PATCH ${PATH}`)!.body).toEqual({
+        set: { upload_interval: "30s" },
+        unset: ["batch_rows"],
+        generation: 4,
+      });
+      await expectAccessible(page);
+      await expectNoSideways(page);
+    }),
+  );
+
   it("keeps what was typed when the server refuses it, and names the bound", () =>
     on(DESK, 1, async ({ page, answers }) => {
       await page.getByLabel("Upload interval").fill("1h");

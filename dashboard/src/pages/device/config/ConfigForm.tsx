@@ -5,7 +5,7 @@ import { useId, useState, type FormEvent } from "react";
 import { patch } from "../../../api/client";
 import type { DeviceConfig, SettingState, UpdateConfig } from "../../../api/types";
 import { Button } from "../../../components/Button";
-import { allowedText, changesOf, nameText, requestOf, textOf, type Draft, type Row } from "./changes";
+import { absentText, allowedText, changesOf, nameText, requestOf, textOf, type Draft, type Row } from "./changes";
 import { refusalText } from "./refusal";
 import styles from "./Config.module.css";
 
@@ -13,13 +13,15 @@ interface Props {
   device: string;
   rows: Row[];
   generation: number;
+  template: string | null;
   mayChange: boolean;
 }
 
-export function ConfigForm({ device, rows, generation, mayChange }: Props) {
+export function ConfigForm({ device, rows, generation, template, mayChange }: Props) {
   const queries = useQueryClient();
   const [draft, setDraft] = useState<Draft>(new Map());
   const changes = changesOf(rows, draft);
+  const absent = (key: string) => absentText(rows.find((row) => row.key === key)!, template);
   const saving = useMutation({
     mutationFn: (change: UpdateConfig) => patch<DeviceConfig>(`/devices/${encodeURIComponent(device)}/config`, change),
     onSuccess: (config) => {
@@ -41,7 +43,7 @@ export function ConfigForm({ device, rows, generation, mayChange }: Props) {
     <form onSubmit={submit}>
       <ul className={styles.rows}>
         {rows.map((row) => (
-          <SettingRow key={row.key} row={row} text={textOf(row, draft)} onEdit={mayChange ? (text) => edit(row.key, text) : null} />
+          <SettingRow key={row.key} row={row} template={template} text={textOf(row, draft)} onEdit={mayChange ? (text) => edit(row.key, text) : null} />
         ))}
       </ul>
       {changes.length > 0 && (
@@ -49,7 +51,7 @@ export function ConfigForm({ device, rows, generation, mayChange }: Props) {
           <ul>
             {changes.map(({ key, before, after }) => (
               <li key={key}>
-                {key}: {before ?? "own configuration"} → <strong>{after ?? "own configuration"}</strong>
+                {key}: {before ?? absent(key)} → <strong>{after ?? absent(key)}</strong>
               </li>
             ))}
           </ul>
@@ -67,10 +69,17 @@ export function ConfigForm({ device, rows, generation, mayChange }: Props) {
   );
 }
 
-function SettingRow({ row, text, onEdit }: { row: Row; text: string; onEdit: ((text: string) => void) | null }) {
+interface RowProps {
+  row: Row;
+  template: string | null;
+  text: string;
+  onEdit: ((text: string) => void) | null;
+}
+
+function SettingRow({ row, template, text, onEdit }: RowProps) {
   const id = useId();
   const { setting, inverter, status } = row;
-  const absent = inverter === null ? "own configuration" : "as for all inverters";
+  const absent = absentText(row, template);
   const name = inverter === null ? nameText(setting.name) : `${nameText(setting.name)}, inverter ${inverter}`;
   return (
     <li className={styles.row} data-setting={row.key}>
@@ -79,6 +88,7 @@ function SettingRow({ row, text, onEdit }: { row: Row; text: string; onEdit: ((t
         <span className={styles.hint} id={`${id}-hint`}>
           {inverter === null && `${setting.summary} `}
           {setting.kind !== "one_of" && `${allowedText(setting)}.`}
+          {status?.origin === "template" && ` From template ${template}: ${status.desired?.text}.`}
         </span>
       </div>
       {onEdit === null ? (

@@ -30,7 +30,12 @@ export function ConfigTab({ device }: { device: DeviceDetail }) {
       <section className={styles.panel} aria-label="Configuration">
         <h2>Configuration</h2>
         <Standing config={config.data} zone={device.site.time_zone} />
-        <ConfigForm device={device.id} rows={rows} generation={config.data.generation} mayChange={session.data?.role === "owner"} />
+        {config.data.template && (
+          <p className={styles.standing}>
+            The device follows template <strong>{config.data.template}</strong>. A value that is set here counts before the template's.
+          </p>
+        )}
+        <ConfigForm device={device.id} rows={rows} generation={config.data.generation} template={config.data.template ?? null} mayChange={session.data?.role === "owner"} />
       </section>
       <ConfigHistory device={device.id} zone={device.site.time_zone} />
     </div>

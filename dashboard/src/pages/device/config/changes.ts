@@ -10,7 +10,7 @@ export interface Row {
   status: SettingStatus | null;
 }
 
-/** Edited values by key; an empty one leaves the setting to the device's own configuration. */
+/** Edited values by key; an empty one leaves the setting to the template, or else to the device's own configuration. */
 export type Draft = ReadonlyMap<string, string>;
 
 export interface Change {
@@ -45,14 +45,27 @@ export function rowsOf(settings: Setting[], config: DeviceConfig, inverters: num
   });
 }
 
+/** The value that is set for the device itself; one from its template is not. */
+function ownText({ status }: Row): string | null {
+  return status?.origin === "template" ? null : (status?.desired?.text ?? null);
+}
+
 /** The text that the row's input shows. */
 export function textOf(row: Row, draft: Draft): string {
-  return draft.get(row.key) ?? row.status?.desired?.text ?? "";
+  return draft.get(row.key) ?? ownText(row) ?? "";
+}
+
+/** What decides where the device has no value of its own. */
+export function absentText({ status, inverter }: Row, template: string | null): string {
+  if (inverter !== null) return "as for all inverters";
+  if (template === null) return "own configuration";
+  if (status?.origin === "template") return `${status.desired?.text} from template ${template}`;
+  return status?.origin === "device" ? `left to template ${template}` : "own configuration";
 }
 
 export function changesOf(rows: Row[], draft: Draft): Change[] {
   return rows.flatMap((row) => {
-    const before = row.status?.desired?.text ?? null;
+    const before = ownText(row);
     const after = textOf(row, draft).trim() || null;
     return before === after ? [] : [{ key: row.key, before, after }];
   });
