@@ -57,6 +57,10 @@ pub(crate) struct SimulateArgs {
     /// Mean hours between two changes of the settings of a device; 0 changes none.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(0..=720))]
     settings_h: u64,
+    /// Mean minutes between two changes of templates of settings, or of which devices use them; 0
+    /// changes none.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=43_200))]
+    templates_min: u64,
     /// Use one thread instead of two. The result is the same.
     #[arg(long)]
     one_thread: bool,
@@ -98,6 +102,8 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         sample_interval: Duration::from_secs(args.sample_s),
         upload_interval: Duration::from_secs(args.upload_s),
         settings_every: (args.settings_h > 0).then(|| Duration::from_secs(args.settings_h * 3_600)),
+        templates_every: (args.templates_min > 0)
+            .then(|| Duration::from_secs(args.templates_min * 60)),
         traced: args.trace,
         ..Scenario::new(first, args.devices, args.days, faults)
     };

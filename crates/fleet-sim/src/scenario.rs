@@ -32,6 +32,8 @@ pub struct Scenario {
     pub upload_interval: Duration,
     /// Mean time between two changes of the settings of one device; `None` for no changes.
     pub settings_every: Option<Duration>,
+    /// Mean time between two changes of templates, or of which devices use them; `None` for none.
+    pub templates_every: Option<Duration>,
     /// The report has the whole trace of this device. It changes nothing else.
     pub traced: Option<DeviceNumber>,
 }
@@ -86,6 +88,7 @@ impl Scenario {
             sample_interval: Duration::from_secs(60),
             upload_interval: Duration::from_secs(900),
             settings_every: None,
+            templates_every: None,
             traced: None,
         }
     }

@@ -8,3 +8,4 @@ pub(crate) mod fleet;
 pub(crate) mod network;
 pub(crate) mod operator;
 pub(crate) mod server;
+pub(crate) mod templates;

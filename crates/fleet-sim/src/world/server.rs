@@ -20,7 +20,7 @@ use ecowatt_server::Entropy;
 use ecowatt_server::ingest::{Ingest, IngestError};
 use ecowatt_server::packing::pack_all;
 use ecowatt_store::{
-    Author, ClaimFor, NewClaim, OpenError, RedeemClaim, Stepper, Store, StoreError,
+    Author, ClaimFor, NewClaim, OpenError, RedeemClaim, Settings, Stepper, Store, StoreError,
 };
 
 use crate::faults::kinds::{Fault, Occasion, ServerFault};
@@ -33,6 +33,7 @@ use crate::trace::{Digest, Instant};
 use crate::world::disk::Disk;
 use crate::world::network::{Answer, Message, Response};
 use crate::world::operator::Operator;
+use crate::world::templates::{TemplateAct, TemplateOperator};
 
 /// `Retry-After` of a server that cannot take a message.
 const RETRY_AFTER_S: u64 = 5;
@@ -69,6 +70,8 @@ pub struct ServerCounts {
     pub packed: u64,
     /// Changes of settings that the operator knows to be made.
     pub settings_changed: u64,
+    /// Configurations that followed a change of their template.
+    pub templates_derived: u64,
     /// Messages by outcome.
     pub answered: u64,
     pub busy: u64,
@@ -90,6 +93,7 @@ impl ServerCounts {
         self.clock_steps += other.clock_steps;
         self.packed += other.packed;
         self.settings_changed += other.settings_changed;
+        self.templates_derived += other.templates_derived;
         self.answered += other.answered;
         self.busy += other.busy;
         self.stale += other.stale;
@@ -152,6 +156,7 @@ pub(crate) struct Server {
     disk_well_at: Option<UnixMs>,
     pack_at: UnixMs,
     operator: Operator,
+    templates: TemplateOperator,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
@@ -203,6 +208,7 @@ impl Server {
             disk_well_at: None,
             pack_at: UnixMs(START.0 + PACK_EVERY_MS),
             operator: Operator::new(&scenario),
+            templates: TemplateOperator::new(&scenario),
             pending: BTreeMap::new(),
             counts: ServerCounts::default(),
             digest: Digest::default(),
@@ -268,7 +274,8 @@ impl Server {
             let right = self.clock_right_at.unwrap_or(FAR);
             let calm = if self.is_calm { FAR } else { self.scenario.calm_at() };
             let troubles = self.trouble_at.min(self.astray_at).min(calm);
-            let next = restart.min(well).min(right).min(troubles).min(self.operator.at());
+            let operated = self.operator.at().min(self.templates.at());
+            let next = restart.min(well).min(right).min(troubles).min(operated);
             if next > now {
                 return Ok(());
             }
@@ -296,6 +303,8 @@ impl Server {
                 self.restart(next, out)?;
             } else if next == self.operator.at() {
                 self.operate(next);
+            } else if next == self.templates.at() {
+                self.operate_templates(next);
             } else if next == self.astray_at {
                 self.go_astray(next);
             } else {
@@ -387,6 +396,39 @@ impl Server {
         let generation = edited.as_ref().map_or(u32::MAX, |edited| edited.generation.0);
         self.counts.settings_changed += u64::from(edited.is_ok_and(|edited| edited.is_changed));
         self.digest.add(u64::from(generation));
+        if self.disk.is_off() {
+            self.lose_power(now);
+        }
+    }
+
+    /// Lets the operator change templates, or devices follow them. After an error neither knows
+    /// whether the change was made; the next step looks again.
+    fn operate_templates(&mut self, now: UnixMs) {
+        let act = self.templates.act(number);
+        let Some(up) = &self.up else { return };
+        let _entered = self.runtime.enter();
+        let by = Author::new("simulation", UnixMs(now.0 + self.clock_error_ms));
+        let (store, stepper) = (&up.store, &up.stepper);
+        match act {
+            TemplateAct::Edit(edit) => {
+                let create =
+                    store.create_template(by.clone(), edit.name.clone(), Settings::default());
+                // It exists but for the first time.
+                let _ = drive(stepper, create);
+                let is_done = drive(stepper, store.edit_template(by, edit)).is_ok();
+                self.digest.add(u64::from(is_done));
+            }
+            TemplateAct::Assign { device, name } => {
+                let is_done = drive(stepper, store.assign_template(by, device, name)).is_ok();
+                self.digest.add(u64::from(is_done));
+            }
+            TemplateAct::Derive => {
+                let count =
+                    drive(stepper, store.derive_outdated()).map_or(0, |all| all.len() as u64);
+                self.counts.templates_derived += count;
+                self.digest.add(count);
+            }
+        }
         if self.disk.is_off() {
             self.lose_power(now);
         }

@@ -60,6 +60,18 @@ fn settings_change_in_trouble_and_all_arrive() {
 }
 
 #[test]
+fn devices_follow_templates_in_trouble_and_all_arrive() {
+    for seed in 1..=3 {
+        let settings_every = Some(Duration::from_secs(12 * 3_600));
+        let templates_every = Some(Duration::from_secs(1_800));
+        let trouble = Scenario::new(seed, 10, 2, FaultLevel::High);
+        let report = keeps_every_promise(&Scenario { settings_every, templates_every, ..trouble });
+        assert!(report.counts.server.templates_derived > 50, "{report}");
+        assert!(report.counts.server.restarts > 3, "{report}");
+    }
+}
+
+#[test]
 fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
     // The records of the first gaps were dropped together with their segments.
     let report = keeps_every_promise(&Scenario::new(2, 10, 2, FaultLevel::High));
