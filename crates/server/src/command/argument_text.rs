@@ -17,6 +17,8 @@ pub(crate) enum CommandTextError {
     Kind(String),
     #[error("`{kind}` has no argument `{name}`; it takes {taken}", taken = taken(.kind))]
     Argument { kind: &'static str, name: String },
+    #[error("there is no point `{0}`; a point's name is one such as control.p_limit")]
+    Point(String),
     #[error("`{kind}` needs {name}, {allowed}")]
     Missing { kind: &'static str, name: &'static str, allowed: String },
     #[error("`{name}` is {allowed}, not `{value}`")]
@@ -59,6 +61,7 @@ pub(super) fn written(
                 add(name, &checked(point, name, value)?);
             }
             _ if !has_point && is_known(name) => {}
+            Some(_) if name.contains('.') => return Err(CommandTextError::Point(name.clone())),
             _ => {
                 return Err(CommandTextError::Argument { kind: kind.name, name: name.clone() });
             }
@@ -218,6 +221,7 @@ mod tests {
             ("write_register", &[("address", "1")], "`write_register` needs value, "),
             ("write", &[], "`write` needs POINT, a point's name and its value"),
             ("write", &[("POINT", "1")], "`write` has no argument `POINT`"),
+            ("write", &[("control.nope", "1")], "there is no point `control.nope`; a point's name"),
             ("write", &[("control.p_limit", "on")], "`control.p_limit` is a point's name and its"),
             ("write", &[("x.a", "1"), ("x.b", "1")], "`write` sets one point at a time"),
             ("reboot", &[("now", "1")], "`reboot` has no argument `now`; it takes none"),
