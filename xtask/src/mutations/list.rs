@@ -215,10 +215,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device forgets a change of state during an upload",
-        file: "crates/device/src/uplink.rs",
+        file: "crates/device/src/uplink/reply.rs",
         changes: &[(
             "        let is_first = !core::mem::replace(&mut self.is_heard, true);\n",
-            "        self.status_due = now.plus(STATUS_INTERVAL);
+            "        self.status_due = now.plus(crate::limits::STATUS_INTERVAL);
         let is_first = !core::mem::replace(&mut self.is_heard, true);\n",
         )],
         breaks: "StatesArrive",
@@ -226,7 +226,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "device leaves no room for the status after the batches",
-        file: "crates/device/src/uplink.rs",
+        file: "crates/device/src/uplink/compose.rs",
         changes: &[(
             "            let leave = KEPT_BYTES + layout_bytes + report_bytes;\n",
             "            let leave = layout_bytes + report_bytes;\n",
@@ -577,7 +577,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "gap is not sent",
-        file: "crates/device/src/uplink.rs",
+        file: "crates/device/src/uplink/compose.rs",
         changes: &[(
             "writer.dropped(dropped, report_bytes)",
             "writer.dropped(&mut dropped.map_while(|_| None), report_bytes)",
