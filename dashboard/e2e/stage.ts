@@ -94,7 +94,7 @@ export function detail(
   return {
     ...device(more),
     inverters,
-    link: { key_generation: 1, boot_epoch: 1, messages: 9, batches: 9, samples: 99, duplicates: 0, bytes: 999, ...link },
+    link: { key_generation: 1, boot_epoch: 1, messages: 9, batches: 9, samples: 99, duplicates: 0, refused: 0, dropped_samples: 0, bytes: 999, ...link },
     diagnostics: [],
   } as Schemas["DeviceDetail"];
 }

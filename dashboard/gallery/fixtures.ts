@@ -249,6 +249,8 @@ export function detail(more: Partial<DeviceDetail> = {}): DeviceDetail {
       batches: 12_940,
       samples: 1_555_200,
       duplicates: 3,
+      refused: 1,
+      dropped_samples: 420,
       bytes: 24_901_022,
     },
     diagnostics: [

@@ -157,8 +157,8 @@ pub struct DeviceDetail {
     pub device: Device,
     pub inverters: Vec<InverterSummary>,
     pub link: LinkState,
-    /// What the device reports about itself, by name (uptime, spool fill, link counters, reboot reason).
-    #[schema(example = json!([["uptime_s", "86400"]]))]
+    /// What the device reports about itself, by name (fill of the spool, failures of the link, reason of the last start).
+    #[schema(example = json!([["boot_reason", "clean"], ["backlog_batches", "0"]]))]
     pub diagnostics: Vec<(String, String)>,
 }
 
@@ -226,6 +226,12 @@ pub struct LinkState {
     /// Batches that arrived again and were not stored twice.
     #[schema(example = 2)]
     pub duplicates: u64,
+    /// Batches that could not be read. They are acknowledged, so that the device stops sending them.
+    #[schema(example = 0)]
+    pub refused: u64,
+    /// Samples that the device has reported as lost, such as those that a full disk had no room for.
+    #[schema(example = 0)]
+    pub dropped_samples: u64,
     /// Bytes of the messages received, without transport headers.
     #[schema(example = 3_410_220)]
     pub bytes: u64,

@@ -426,6 +426,8 @@ fn facts(detail: &DeviceDetail) -> Table {
     fact("batches", detail.link.batches.to_string());
     fact("samples", detail.link.samples.to_string());
     fact("duplicates", detail.link.duplicates.to_string());
+    fact("refused batches", detail.link.refused.to_string());
+    fact("lost samples", detail.link.dropped_samples.to_string());
     for (name, value) in &detail.diagnostics {
         fact(&format!("reported {name}"), value.clone());
     }

@@ -278,7 +278,7 @@ export const DEVICE: Part[] = [
         "huge",
         detail({
           ...EXTREME,
-          link: { key_generation: 4_294_967_295, key_revoked: ago(60_000), boot_epoch: 4_294_967_295, messages: 1e12, batches: 1e12, samples: 1e13, duplicates: 1e9, bytes: 5e14 },
+          link: { key_generation: 4_294_967_295, key_revoked: ago(60_000), boot_epoch: 4_294_967_295, messages: 1e12, batches: 1e12, samples: 1e13, duplicates: 1e9, refused: 1e9, dropped_samples: 1e12, bytes: 5e14 },
           diagnostics: [["spool_bytes", "9007199254740991"], [LONG, LONG_WORDS]],
         }),
       ),

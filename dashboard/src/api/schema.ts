@@ -1349,11 +1349,15 @@ export interface components {
         /** @description A device with everything that was last measured. */
         DeviceDetail: components["schemas"]["Device"] & {
             /**
-             * @description What the device reports about itself, by name (uptime, spool fill, link counters, reboot reason).
+             * @description What the device reports about itself, by name (fill of the spool, failures of the link, reason of the last start).
              * @example [
              *       [
-             *         "uptime_s",
-             *         "86400"
+             *         "boot_reason",
+             *         "clean"
+             *       ],
+             *       [
+             *         "backlog_batches",
+             *         "0"
              *       ]
              *     ]
              */
@@ -1529,6 +1533,12 @@ export interface components {
             bytes: number;
             /**
              * Format: int64
+             * @description Samples that the device has reported as lost, such as those that a full disk had no room for.
+             * @example 0
+             */
+            dropped_samples: number;
+            /**
+             * Format: int64
              * @description Batches that arrived again and were not stored twice.
              * @example 2
              */
@@ -1549,6 +1559,12 @@ export interface components {
              * @example 9120
              */
             messages: number;
+            /**
+             * Format: int64
+             * @description Batches that could not be read. They are acknowledged, so that the device stops sending them.
+             * @example 0
+             */
+            refused: number;
             /**
              * Format: int64
              * @example 136770

@@ -394,6 +394,8 @@ fn device_detail(detail: &Detail) -> DeviceDetail {
             batches: link.batches,
             samples: link.samples,
             duplicates: link.duplicates,
+            refused: link.refused,
+            dropped_samples: link.dropped_samples,
             bytes: link.bytes,
         },
         diagnostics: link.diagnostics.clone(),

@@ -128,6 +128,37 @@ async fn whatever_was_reported_under_the_old_key_the_next_one_works() {
 }
 
 #[tokio::test]
+async fn what_was_lost_or_refused_is_shown() {
+    let world = World::start().await;
+    let mut device = TestDevice::enrol(&world, "Roof").await;
+    device.deliver(&world, now(), &[(now(), Some(1000))]).await;
+    let mut same = device.with(device.identity());
+    same.continue_from(&device);
+    let answer = same
+        .report(&world, |writer| {
+            let mut unreadable = [Batch {
+                id: ecowatt_model::BatchId { epoch: BootEpoch(1), sequence: Sequence(7) },
+                stream: StreamNumber(1),
+                bytes: &[0xff; 9],
+                start: None,
+            }]
+            .into_iter();
+            writer.batches(&mut unreadable, 0).unwrap();
+            let lost = LostSamples {
+                epoch: BootEpoch(1),
+                batches: Some((Sequence(3), Sequence(4))),
+                samples: 120,
+            };
+            writer.dropped(&mut [lost].into_iter(), 0).unwrap();
+        })
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = world.get_json(&format!("/api/v1/devices/{}", device.id)).await;
+    let link = &seen["link"];
+    assert_eq!((&link["dropped_samples"], &link["refused"]), (&120.into(), &1.into()), "{seen}");
+}
+
+#[tokio::test]
 async fn streams_that_a_thief_used_up_are_not_the_next_keys() {
     let world = World::start().await;
     let mut device = TestDevice::enrol(&world, "Roof").await;

@@ -26,7 +26,13 @@ export function Diagnostics({ device }: { device: DeviceDetail }) {
           <Fact name="Batches sent again" title="Received twice and stored once">
             {count(link.duplicates)}
           </Fact>
+          <Fact name="Batches refused" title="Could not be read; the device does not send them again">
+            {count(link.refused)}
+          </Fact>
           <Fact name="Samples">{count(link.samples)}</Fact>
+          <Fact name="Samples lost" title="Reported by the device, such as those that a full disk had no room for">
+            {count(link.dropped_samples)}
+          </Fact>
           <Fact name="Received" title={`${count(link.bytes)} bytes of messages, without transport headers`}>
             <Figure amount={bytes(link.bytes)} />
           </Fact>
