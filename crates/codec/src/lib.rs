@@ -10,7 +10,7 @@
 //! words. A cell that was not read has no word; it decodes as zero.
 //!
 //! ```
-//! use ecowatt_codec::{Batch, Decoder, State, TimeBase, encode, encoded_len_max};
+//! use ecowatt_codec::{Batch, Decoder, CodecMemory, TimeBase, encode, encoded_len_max};
 //! use ecowatt_model::Mark;
 //!
 //! let batch = Batch {
@@ -21,7 +21,7 @@
 //!     marks: None,
 //! };
 //! let mut bytes = [0; encoded_len_max(2, 2)];
-//! let mut state: State<2> = State::new();
+//! let mut state: CodecMemory<2> = CodecMemory::new();
 //! let len = encode(&batch, &mut state, &mut bytes)?;
 //!
 //! let mut decoder = Decoder::new(&bytes[..len], &mut state)?;

@@ -7,10 +7,10 @@
 //! sure that they meet the documented conditions.
 //!
 //! ```
-//! use ecowatt_envelope::{Kid, LinkKeys, DeviceKey, RequestId, Sealed, seal_uplink};
+//! use ecowatt_envelope::{KeyId, LinkKeys, DeviceKey, RequestId, UnverifiedUplink, seal_uplink};
 //! use ecowatt_model::{Counter, DeviceNumber, KeyGeneration};
 //!
-//! let kid = Kid { device: DeviceNumber(7), generation: KeyGeneration(1) };
+//! let kid = KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) };
 //! let keys = LinkKeys::derive(&DeviceKey::new([9; 32]), kid);
 //! let request = RequestId { kid, counter: Counter(1) };
 //!
@@ -18,7 +18,7 @@
 //! message[..5].copy_from_slice(b"hello");
 //! let length = seal_uplink(&keys, request, &mut message, 5)?;
 //!
-//! let sealed = Sealed::parse(&message[..length])?;
+//! let sealed = UnverifiedUplink::parse(&message[..length])?;
 //! assert_eq!(sealed.request(), request);
 //! let mut plain = [0u8; 64];
 //! assert_eq!(sealed.open(&keys, &mut plain)?, b"hello");
