@@ -142,8 +142,8 @@ pub(crate) fn set_states(
     Ok(changed)
 }
 
-/// Changes the name and site of a device.
-pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<(), EditError> {
+/// Changes the name and site of a device; returns whether anything differs from before.
+pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<bool, EditError> {
     let device = edit.device.0;
     let held: Option<(i64, String)> = db
         .prepare_cached(
@@ -153,14 +153,17 @@ pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<(), Edit
         .query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (old, zone) = held.ok_or(EditError::Unknown)?;
+    let mut is_changed = false;
     if let Some(name) = &edit.name {
-        db.prepare_cached("UPDATE device SET name = ?2 WHERE number = ?1")?
-            .execute(params![device, name])?;
+        is_changed = db
+            .prepare_cached("UPDATE device SET name = ?2 WHERE number = ?1 AND name <> ?2")?
+            .execute(params![device, name])?
+            > 0;
     }
-    let Some((site, time_zone)) = &edit.site else { return Ok(()) };
+    let Some((site, time_zone)) = &edit.site else { return Ok(is_changed) };
     let site = site::find_or_create_site(db, site, time_zone.as_deref())?;
     if site == old {
-        return Ok(());
+        return Ok(is_changed);
     }
     let is_elsewhere = !db
         .prepare_cached("SELECT 1 FROM site WHERE id = ?1 AND time_zone = ?2")?
@@ -173,7 +176,7 @@ pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<(), Edit
     }
     db.prepare_cached("UPDATE device SET site = ?2 WHERE number = ?1")?
         .execute(params![device, site])?;
-    Ok(())
+    Ok(true)
 }
 
 /// Revokes a device's keys and discards what was reported under them; its stored samples stay.

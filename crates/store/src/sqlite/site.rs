@@ -42,31 +42,34 @@ pub(super) fn find_or_create_site(
     }
 }
 
-/// Changes the name and time zone of a site.
-pub(crate) fn edit_site(db: &Connection, edit: &EditSite) -> Result<(), EditError> {
+/// Changes the name and time zone of a site; returns whether anything differs from before.
+pub(crate) fn edit_site(db: &Connection, edit: &EditSite) -> Result<bool, EditError> {
     let site = edit.site.0;
     let held: Option<String> = db
         .prepare_cached("SELECT time_zone FROM site WHERE id = ?1")?
         .query_row([site], |row| row.get(0))
         .optional()?;
     let held = held.ok_or(EditError::Unknown)?;
+    let mut is_changed = false;
     if let Some(name) = &edit.name {
         let renamed = db
-            .prepare_cached("UPDATE site SET name = ?2 WHERE id = ?1")?
+            .prepare_cached("UPDATE site SET name = ?2 WHERE id = ?1 AND name <> ?2")?
             .execute(params![site, name]);
         match renamed {
             Err(error) if is_unique_violation(&error) => return Err(EditError::NameTaken),
-            renamed => renamed?,
-        };
+            renamed => is_changed = renamed? > 0,
+        }
     }
-    let Some(zone) = edit.time_zone.as_ref().filter(|zone| **zone != held) else { return Ok(()) };
+    let Some(zone) = edit.time_zone.as_ref().filter(|zone| **zone != held) else {
+        return Ok(is_changed);
+    };
     let of_site = "device IN (SELECT number FROM device WHERE site = ?1 AND deleted IS NULL)";
     if !edit.keeps_past_days && has_days(db, of_site, site)? {
         return Err(EditError::HasDays);
     }
     db.prepare_cached("UPDATE site SET time_zone = ?2 WHERE id = ?1")?
         .execute(params![site, zone])?;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn has_days(db: &Connection, of: &str, value: i64) -> Result<bool, StoreError> {

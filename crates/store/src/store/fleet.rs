@@ -130,9 +130,10 @@ impl Store {
             .change(
                 Audited::new(by, "device.edit"),
                 move |db, _| device::edit_device(db, &change),
-                move |()| Some(device.to_string()),
+                move |is_changed| is_changed.then(|| device.to_string()),
             )
             .await
+            .map(drop)
     }
 
     /// Changes the name and time zone of a site.
@@ -142,9 +143,10 @@ impl Store {
             .change(
                 Audited::new(by, "site.edit"),
                 move |db, _| site::edit_site(db, &change),
-                move |()| Some(format!("site {}", site.0)),
+                move |is_changed| is_changed.then(|| format!("site {}", site.0)),
             )
             .await
+            .map(drop)
     }
 
     /// Deletes a site that has no devices.
