@@ -5,6 +5,7 @@
 //! in the name. Numbers of points are in the point's unit, with as many decimals as its sensor has.
 
 mod access;
+mod audit;
 mod command;
 mod config;
 mod device;
@@ -18,6 +19,7 @@ pub use access::{
     CreateSession, CreateToken, CreatedToken, OpenClaim, RedeemSetup, Role, RunningSession,
     Session, Token,
 };
+pub use audit::{AuditLine, AuditList};
 pub use command::{
     Command, CommandArgument, CommandArgumentKind, CommandDetail, CommandFailure, CommandKind,
     CommandKindList, CommandList, CommandScope, CommandState, CommandStatistics, CommandTransition,
@@ -50,6 +52,9 @@ pub const DEVICES_PAGE_MAX: usize = 500;
 
 /// Most changes that one page of a configuration's history holds.
 pub const CONFIG_CHANGES_PAGE_MAX: u32 = 100;
+
+/// Most changes that one page of the audit log holds.
+pub const AUDIT_PAGE_MAX: u32 = 500;
 
 /// Most commands that one page of a device's commands holds.
 pub const COMMANDS_PAGE_MAX: u32 = 100;

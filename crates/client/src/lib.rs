@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ecowatt_api::{
-    AssignTemplate, AssignTemplateToGroup, AssignedTemplate, Command, CommandDetail,
+    AssignTemplate, AssignTemplateToGroup, AssignedTemplate, AuditList, Command, CommandDetail,
     CommandKindList, CommandList, CommandStatistics, ConfigHistory, ConfigTemplate,
     ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateTemplate, CreateToken,
     CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy, Enrolment,
@@ -455,6 +455,16 @@ impl Client {
     /// See [`ClientError`].
     pub fn revoke_token(&self, id: i64) -> Result<(), ClientError> {
         self.delete(&format!("/api/v1/tokens/{id}"))
+    }
+
+    /// Returns a page of the audit log, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn list_audit(&self, limit: u32, cursor: Option<&str>) -> Result<AuditList, ClientError> {
+        let mut pairs = vec![("limit", limit.to_string())];
+        push(&mut pairs, "cursor", cursor.map(str::to_owned).as_ref());
+        self.get("/api/v1/audit", &pairs)
     }
 
     /// Returns the open browser sessions.

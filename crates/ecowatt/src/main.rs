@@ -6,6 +6,7 @@
 mod agent;
 mod agent_toml;
 mod argument;
+mod audit;
 mod check_config;
 mod claim;
 mod codec;
@@ -71,6 +72,7 @@ enum Command {
     Token(token::TokenArgs),
     Session(session::SessionArgs),
     Claim(claim::ClaimArgs),
+    Audit(audit::AuditArgs),
     Store(store::StoreArgs),
     Keys(keys::KeysArgs),
     Codec(codec::CodecArgs),
@@ -131,6 +133,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),
         Command::Session(args) => session::run(&args),
         Command::Claim(args) => claim::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Store(args) => threads()?.block_on(store::run(&args, Clock::system())),
         Command::Keys(args) => keys::run(&args),
         Command::Codec(args) => codec::run(args),

@@ -8,6 +8,7 @@
 mod admission;
 mod answer;
 mod app;
+mod audit;
 mod auth;
 mod change_refused;
 mod claims;
@@ -108,6 +109,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(commands::create_command))
         .routes(routes!(commands::cancel_command))
         .routes(routes!(sites::update_site, sites::delete_site))
+        .routes(routes!(audit::list_audit))
         .routes(routes!(claims::list_claims))
         .routes(routes!(claims::delete_claim))
         .routes(routes!(tokens::list_tokens, tokens::create_token))

@@ -6,6 +6,7 @@
 //! `packing` and `retention` are reconcilers: they take no input and may run at any time.
 
 pub mod access;
+mod audit;
 mod command;
 mod config;
 mod corrections;

@@ -191,6 +191,9 @@ pub const PREVIEW_PAGE_DEFAULT: usize = 100;
 /// one commit; 50,000 take some ten seconds.
 pub const TEMPLATE_GROUP_MAX: u64 = 50_000;
 
+/// Changes on a page of the audit log if the request does not say.
+pub const AUDIT_PAGE_DEFAULT: u32 = 100;
+
 /// Changes of a configuration on a page, where the request names no number.
 pub const CONFIG_CHANGES_PAGE_DEFAULT: u32 = 20;
 
@@ -313,6 +316,10 @@ const _: () = assert!(ANSWER_BYTES_MAX <= ANSWERS_KEPT_BYTES_MAX);
 const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(TURNS_WAITING_MAX < MESSAGES_MAX as usize, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
+const _: () = assert!(
+    ecowatt_api::AUDIT_PAGE_MAX < ecowatt_store::limits::AUDIT_LINES_PER_QUERY_MAX,
+    "a page and one more line"
+);
 const _: () = assert!(DEVICES_PAGE_DEFAULT <= ecowatt_api::DEVICES_PAGE_MAX);
 
 /// Days of an inverter with nothing to pack that one pass looks at. Late batches leave a few; a device

@@ -6,6 +6,7 @@ use ecowatt_clock::Clock;
 use ecowatt_store::Store;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::command::Commands;
 use crate::config::Config;
 use crate::corrections::Editor;
@@ -26,6 +27,7 @@ pub(crate) struct Subjects {
     pub(crate) live: Live,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access: Access,
+    pub(crate) audit: Audit,
     pub(crate) fleet: Fleet,
     pub(crate) history: History,
     pub(crate) enrolment: Enrolment,
@@ -42,6 +44,7 @@ impl Subjects {
         let metrics = Arc::new(Metrics::default());
         Self {
             access: Access::new(store.clone(), clock),
+            audit: Audit::new(store.clone()),
             fleet: Fleet::new(store.clone(), clock, config.silent_after),
             history: History::new(store.clone(), clock),
             enrolment: Enrolment::new(store.clone(), clock),

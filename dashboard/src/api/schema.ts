@@ -4,6 +4,27 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists who changed what in the last year, newest first.
+         * @description Each change of a device, a site, settings, commands or access is recorded in the transaction that
+         *     makes it. Readings and what devices report are not changes.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/claims": {
         parameters: {
             query?: never;
@@ -790,6 +811,40 @@ export interface components {
              * @example 120
              */
             devices: number;
+        };
+        /** @description A change of devices, sites, settings, commands or access. */
+        AuditLine: {
+            /** @example 2026-11-27T10:15:00.000Z */
+            at: string;
+            /**
+             * @description Noun and verb.
+             * @example device.edit
+             */
+            change: string;
+            /**
+             * @description Id of the request, which the log and the answer to it have as well.
+             * @example 0c99ecf2605cb620
+             */
+            request?: string | null;
+            /**
+             * @description What was changed.
+             * @example dev-42
+             */
+            subject: string;
+            /**
+             * @description The token, the device, or the server itself.
+             * @example token 3 (office)
+             */
+            who: string;
+        };
+        /** @description Changes, newest first. */
+        AuditList: {
+            changes: components["schemas"]["AuditLine"][];
+            /**
+             * @description `cursor` of the next page; absent on the last one.
+             * @example 1234
+             */
+            next_cursor?: string | null;
         };
         /** @description A command to a device. */
         Command: {
@@ -2221,6 +2276,66 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description Changes on the page: 1 to 500. Default: 100. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     list_claims: {
         parameters: {
             query?: never;

@@ -39,6 +39,22 @@ fn empty_list_says_what_to_do_next() {
 }
 
 #[test]
+fn audit_shows_the_newest_changes_with_their_author() {
+    let server = Server::start();
+    server.enrol("Roof", "Home");
+    server.enrol("Barn", "Home");
+    let said = server.say_as("owner", &["audit"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.out.starts_with("AT") && said.out.contains("token "), "{said:?}");
+    let newest = server.say_as("owner", &["audit", "--limit", "1", "--json"]);
+    let lines: serde_json::Value = serde_json::from_str(&newest.out).unwrap();
+    assert_eq!(lines.as_array().unwrap().len(), 1, "{newest:?}");
+    assert!(said.out.lines().nth(1).unwrap().contains(lines[0]["change"].as_str().unwrap()));
+    let refused = server.say_as("viewer", &["audit"]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{refused:?}");
+}
+
+#[test]
 fn server_without_a_token_says_how_to_make_one() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

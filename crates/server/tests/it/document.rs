@@ -84,7 +84,8 @@ async fn every_other_route_wants_a_token() {
 }
 
 /// Reads that only an owner may do, because they show who has access.
-const OWNERS: [&str; 3] = ["get /api/v1/claims", "get /api/v1/sessions", "get /api/v1/tokens"];
+const OWNERS: [&str; 4] =
+    ["get /api/v1/audit", "get /api/v1/claims", "get /api/v1/sessions", "get /api/v1/tokens"];
 
 /// Operations that every token may do, because they concern its own session.
 const ANYBODYS: [&str; 2] = ["delete /api/v1/session", "get /api/v1/session"];

@@ -5,6 +5,7 @@
 mod access;
 mod admission;
 mod answers;
+mod audit;
 mod bad_input;
 mod commands;
 mod config;
