@@ -1,7 +1,7 @@
 /** The configuration of a device, with answers that the test chooses. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { DeviceConfig, Setting, SettingStatus } from "../src/api/types";
+import type { ConfigTemplate, DeviceConfig, Setting, SettingStatus } from "../src/api/types";
 import { DESK, expectAccessible, expectNoSideways, launch, PHONE, type View } from "./browser";
 import { detail, inverter, iso, NOW, point, Refusal, stage, type Stage } from "./stage";
 
@@ -44,6 +44,16 @@ const APPLIED = config(
   ],
 );
 
+const TEMPLATES: ConfigTemplate[] = ["modem", "roof"].map((name) => ({
+  name,
+  version: 1,
+  changed: iso(NOW),
+  by: "token 1 (set-up)",
+  settings: [],
+  devices: 0,
+  outdated: 0,
+}));
+
 const PATH = "/devices/dev-1/config";
 
 async function on(view: View, inverters: number, work: (stage: Stage) => Promise<void>): Promise<void> {
@@ -58,6 +68,7 @@ async function on(view: View, inverters: number, work: (stage: Stage) => Promise
       { generation: 2, at: iso(NOW - 90_000), by: "token 2 (Anna)", settings: [{ name: "batch_rows", before: null, after: value(9, "9") }] },
     ],
   };
+  opened.answers["GET /config/templates"] = { templates: TEMPLATES };
   try {
     await opened.page.goto("/devices/dev-1?tab=configuration");
     await opened.page.getByTestId("config-standing").waitFor();
@@ -156,6 +167,31 @@ describe("the configuration of a device", () => {
     }),
   );
 
+  it.each([DESK, PHONE])("gives the device a template, and takes it away ($name)", (view) =>
+    on(view, 1, async ({ page, answers, asked }) => {
+      const assigned = `PUT ${PATH}/template`;
+      const choice = page.getByLabel("Template", { exact: true });
+      await choice.selectOption("modem");
+      await expectAccessible(page);
+      await expectNoSideways(page);
+      answers[assigned] = new Refusal(404, "template_unknown", "there is no such template");
+      await page.getByRole("button", { name: "Use template" }).click();
+      await page.getByText("Not saved: there is no such template.").waitFor();
+      const given = { ...APPLIED, template: "modem" };
+      answers[assigned] = given;
+      answers[`GET ${PATH}`] = given;
+      await page.getByRole("button", { name: "Use template" }).click();
+      await page.getByText("The device follows template modem.").waitFor();
+      await choice.selectOption("None");
+      answers[assigned] = APPLIED;
+      answers[`GET ${PATH}`] = APPLIED;
+      await page.getByRole("button", { name: "Remove template" }).click();
+      await page.getByText("The device follows template modem.").waitFor({ state: "detached" });
+      const bodies = asked.filter(({ route }) => route === assigned).map(({ body }) => body);
+      expect(bodies).toEqual([{ template: "modem" }, { template: "modem" }, { template: null }]);
+    }),
+  );
+
   it("keeps what was typed when the server refuses it, and names the bound", () =>
     on(DESK, 1, async ({ page, answers }) => {
       await page.getByLabel("Upload interval").fill("1h");
@@ -189,6 +225,7 @@ describe("the configuration of a device", () => {
       await page.getByText("Only an owner can change settings.").waitFor();
       expect(await row(page, "upload_interval").innerText()).toContain("30s");
       expect(await page.locator("[data-setting] input, [data-setting] select").count()).toBe(0);
+      expect(await page.getByLabel("Template", { exact: true }).count()).toBe(0);
       await expectAccessible(page);
     }));
 });

@@ -4,7 +4,7 @@
  */
 import type { paths } from "../src/api/schema";
 
-type Method = "get" | "post" | "patch" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 
 type Body<Operation> = Operation extends { responses: infer Responses }
   ? Responses extends { 200: { content: { "application/json": infer Json } } }
@@ -23,7 +23,7 @@ type AnswersTo<M extends Method> = {
 };
 
 /** By method and path below `/api/v1`, such as `GET /devices/{id}`. */
-export type Answers = AnswersTo<"get"> & AnswersTo<"post"> & AnswersTo<"patch"> & AnswersTo<"delete">;
+export type Answers = AnswersTo<"get"> & AnswersTo<"post"> & AnswersTo<"put"> & AnswersTo<"patch"> & AnswersTo<"delete">;
 
 /** An error in the API's format. */
 export class Refusal {

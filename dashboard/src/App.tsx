@@ -8,7 +8,7 @@ import { Banner } from "./components/Banner";
 import { Boundary } from "./components/Boundary";
 import { Header } from "./components/Header";
 import { Problem } from "./components/Problem";
-import { deviceIn, usePlace } from "./lib/route";
+import { deviceIn, templateIn, usePlace } from "./lib/route";
 import { useShortcuts } from "./lib/shortcuts";
 import styles from "./App.module.css";
 import { AccessPage } from "./pages/access/AccessPage";
@@ -17,6 +17,8 @@ import { FleetPage } from "./pages/fleet/FleetPage";
 import { LoginPage } from "./pages/login/LoginPage";
 import { MissingPage } from "./pages/MissingPage";
 import { SetupPage } from "./pages/setup/SetupPage";
+import { TemplatePage } from "./pages/templates/TemplatePage";
+import { TemplatesPage } from "./pages/templates/TemplatesPage";
 
 export function App() {
   const { path } = usePlace();
@@ -29,6 +31,7 @@ function Inside({ path }: { path: string }) {
   const client = useQueryClient();
   const session = useSession();
   const device = deviceIn(path);
+  const template = templateIn(path);
   const isSignedIn = session.data !== undefined;
   const system = useSystem();
   useShortcuts();
@@ -60,6 +63,10 @@ function Inside({ path }: { path: string }) {
           <Boundary key={path}>
             {device !== null ? (
               <DevicePage key={device} id={device} />
+            ) : template !== null ? (
+              <TemplatePage key={template} name={template} />
+            ) : path === "/templates" ? (
+              <TemplatesPage />
             ) : path === "/access" ? (
               <AccessPage />
             ) : path === "/" ? (

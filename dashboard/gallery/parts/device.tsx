@@ -1,5 +1,5 @@
 /** A device's page. */
-import type { Command, CommandArgument, CommandKind, CommandState, ConfigHistory, DeviceConfig, DeviceDetail, Setting, SettingState, SettingStatus } from "../../src/api/types";
+import type { Command, CommandArgument, CommandKind, CommandState, ConfigHistory, ConfigTemplate, DeviceConfig, DeviceDetail, Setting, SettingState, SettingStatus } from "../../src/api/types";
 import { DeviceHead } from "../../src/pages/device/DeviceHead";
 import { DevicePage } from "../../src/pages/device/DevicePage";
 import { Values } from "../../src/pages/device/Values";
@@ -96,10 +96,13 @@ const HISTORY: ConfigHistory = {
   next_cursor: "2",
 };
 
+const TEMPLATE: ConfigTemplate = { name: "modem", version: 1, changed: ago(60_000), by: "token 1 (set-up)", settings: [], devices: 3, outdated: 0 };
+
 const CONFIGURED: Answers = {
   "GET /settings": { settings: SETTINGS },
   "GET /devices/{id}/config": config("in_use"),
   "GET /devices/{id}/config/history": HISTORY,
+  "GET /config/templates": { templates: [] },
 };
 
 function configured(name: string, more: Answers, rest: Partial<Case> = {}): Case {
@@ -243,6 +246,12 @@ export const DEVICE: Part[] = [
       configured("several inverters", {
         "GET /devices/{id}": detail({ inverters: [0, 1, 2].map((number) => inverter({ number })) }),
       }),
+      configured("with templates to choose", { "GET /config/templates": { templates: [TEMPLATE] } }),
+      configured("with a template", {
+        "GET /devices/{id}/config": config("in_use", { template: TEMPLATE.name }),
+        "GET /config/templates": { templates: [TEMPLATE] },
+      }),
+      configured("templates failed", { "GET /config/templates": FAILED }),
       configured("changed, not saved", {}, { act: editInterval }),
       configured("refused", { "PATCH /devices/{id}/config": new Refusal(409, "config_changed", "the settings have changed") }, {
         name: "not saved",

@@ -7,5 +7,6 @@ import { DEVICE } from "./device";
 import { FIGURES } from "./figures";
 import { FLEET } from "./fleet";
 import { FRAME } from "./frame";
+import { TEMPLATES } from "./templates";
 
-export const PARTS: Part[] = [...BASICS, ...FIGURES, ...CHARTS, ...FRAME, ...FLEET, ...DEVICE, ...ACCESS];
+export const PARTS: Part[] = [...BASICS, ...FIGURES, ...CHARTS, ...FRAME, ...FLEET, ...DEVICE, ...ACCESS, ...TEMPLATES];

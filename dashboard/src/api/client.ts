@@ -65,8 +65,12 @@ export function get<T>(path: string, query?: Query, signal?: AbortSignal): Promi
   return send<T>("GET", address(path, query), undefined, signal);
 }
 
-export function post<T>(path: string, body: unknown): Promise<T> {
-  return send<T>("POST", address(path), body);
+export function post<T>(path: string, body: unknown, query?: Query): Promise<T> {
+  return send<T>("POST", address(path, query), body);
+}
+
+export function put<T>(path: string, body: unknown): Promise<T> {
+  return send<T>("PUT", address(path), body);
 }
 
 export function patch<T>(path: string, body: unknown): Promise<T> {

@@ -1,6 +1,6 @@
 /** The queries of all pages, with one cache. */
 import { keepPreviousData, QueryCache, QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { ApiError, get } from "./client";
+import { ApiError, get, post } from "./client";
 import { fetchSystem, now, speed } from "./clock";
 import { aligned } from "./merge";
 import type {
@@ -8,6 +8,8 @@ import type {
   CommandKindList,
   CommandList,
   ConfigHistory,
+  ConfigTemplate,
+  ConfigTemplateList,
   Device,
   DeviceConfig,
   DeviceDetail,
@@ -22,7 +24,10 @@ import type {
   SettingList,
   Site,
   Telemetry,
+  TemplateHistory,
+  TemplatePreview,
   Token,
+  UpdateTemplate,
 } from "./types";
 
 const SYSTEM_EVERY_MS = 60_000;
@@ -30,6 +35,8 @@ const PAGE_LIMIT = 500;
 /** Devices that one fleet page loads; a larger fleet is narrowed by the search. */
 export const FLEET_MAX = 2_000;
 const DETAIL_EVERY_MS = 15_000;
+/** While devices have yet to follow a template. */
+const FOLLOW_EVERY_MS = 2_000;
 const QUARTER_MS = 15 * 60_000;
 
 /** The cache of all pages. `onSignedOut` is called when the server no longer knows the session. */
@@ -192,6 +199,50 @@ export function useConfigHistory(id: string) {
       get<ConfigHistory>(`/devices/${encodeURIComponent(id)}/config/history`, { cursor: pageParam }, signal),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+}
+
+/** The address of a template below `/api/v1`. */
+export function templatePath(name: string): string {
+  return `/config/templates/${encodeURIComponent(name)}`;
+}
+
+export function useTemplates() {
+  return useQuery({
+    queryKey: ["templates"],
+    queryFn: ({ signal }) => get<ConfigTemplateList>("/config/templates", undefined, signal),
+    refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+export function useTemplate(name: string) {
+  return useQuery({
+    queryKey: ["template", name],
+    queryFn: ({ signal }) => get<ConfigTemplate>(templatePath(name), undefined, signal),
+    refetchInterval: ({ state }) => (state.data?.outdated ? FOLLOW_EVERY_MS : DETAIL_EVERY_MS),
+  });
+}
+
+export function useTemplateHistory(name: string) {
+  return useInfiniteQuery({
+    queryKey: ["template-history", name],
+    queryFn: ({ signal, pageParam }) =>
+      get<TemplateHistory>(`${templatePath(name)}/history`, { cursor: pageParam }, signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+}
+
+/** The devices that a change of a template would change. Nothing is changed. */
+export function useTemplatePreview(name: string, change: UpdateTemplate) {
+  return useInfiniteQuery({
+    queryKey: ["template-preview", name, change],
+    queryFn: ({ pageParam }) =>
+      post<TemplatePreview>(`${templatePath(name)}/preview`, change, { cursor: pageParam }),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchOnWindowFocus: false,
+    gcTime: 0,
   });
 }
 

@@ -1,6 +1,6 @@
 /** The bar at the top: pages, live state, theme and session. */
 import { useQueryClient } from "@tanstack/react-query";
-import { KeyRound, LogOut, Monitor, Moon, Sun, Keyboard } from "lucide-react";
+import { KeyRound, LogOut, Monitor, Moon, SlidersHorizontal, Sun, Keyboard } from "lucide-react";
 import { useEffect, useState } from "react";
 import { signOut } from "../api/session";
 import type { Session } from "../api/types";
@@ -88,6 +88,9 @@ export function Header({ session }: { session: Session | undefined }) {
           <Link to="/" aria-current={path === "/" ? "page" : undefined}>
             Fleet
           </Link>
+          <Link to="/templates" aria-current={path.startsWith("/templates") ? "page" : undefined}>
+            Templates
+          </Link>
           {isOwner && (
             <Link to="/access" aria-current={path === "/access" ? "page" : undefined}>
               Access
@@ -97,6 +100,9 @@ export function Header({ session }: { session: Session | undefined }) {
         <div className={styles.right}>
           <LiveDot />
           <Keys />
+          <Link to="/templates" className={`${styles.icon} ${styles.narrowOnly}`} aria-label="Templates" title="Templates">
+            <SlidersHorizontal size={18} aria-hidden />
+          </Link>
           {isOwner && (
             <Link to="/access" className={`${styles.icon} ${styles.narrowOnly}`} aria-label="Access" title="Access">
               <KeyRound size={18} aria-hidden />

@@ -61,7 +61,16 @@ export function useParams(): [
 
 /** The device that a path names; `null` if it names none or cannot be decoded. */
 export function deviceIn(path: string): string | null {
-  const match = /^\/devices\/([^/]+)\/?$/.exec(path);
+  return nameIn(/^\/devices\/([^/]+)\/?$/, path);
+}
+
+/** The template that a path names; `null` if it names none or cannot be decoded. */
+export function templateIn(path: string): string | null {
+  return nameIn(/^\/templates\/([^/]+)\/?$/, path);
+}
+
+function nameIn(pattern: RegExp, path: string): string | null {
+  const match = pattern.exec(path);
   if (!match) return null;
   try {
     return decodeURIComponent(match[1]!);

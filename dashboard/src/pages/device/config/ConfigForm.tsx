@@ -7,6 +7,7 @@ import type { DeviceConfig, SettingState, UpdateConfig } from "../../../api/type
 import { Button } from "../../../components/Button";
 import { absentText, allowedText, changesOf, nameText, requestOf, textOf, type Draft, type Row } from "./changes";
 import { refusalText } from "./refusal";
+import { SettingInput } from "./SettingInput";
 import styles from "./Config.module.css";
 
 interface Props {
@@ -93,23 +94,8 @@ function SettingRow({ row, template, text, onEdit }: RowProps) {
       </div>
       {onEdit === null ? (
         <span className={styles.fixed}>{text || absent}</span>
-      ) : setting.kind === "one_of" ? (
-        <select id={id} aria-describedby={`${id}-hint`} value={text} onChange={(event) => onEdit(event.target.value)}>
-          <option value="">{absent}</option>
-          {setting.choices.map((choice) => (
-            <option key={choice}>{choice}</option>
-          ))}
-        </select>
       ) : (
-        <input
-          id={id}
-          aria-describedby={`${id}-hint`}
-          value={text}
-          placeholder={absent}
-          autoComplete="off"
-          spellCheck={false}
-          onChange={(event) => onEdit(event.target.value)}
-        />
+        <SettingInput id={id} setting={setting} text={text} absent={absent} onEdit={onEdit} />
       )}
       <span className={styles.used}>
         <span className={styles.hint}>In use</span> {status?.in_use?.text ?? "not reported"}

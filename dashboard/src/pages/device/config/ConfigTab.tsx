@@ -2,9 +2,11 @@
 import { useConfig, useSession, useSettings } from "../../../api/queries";
 import type { DeviceConfig, DeviceDetail } from "../../../api/types";
 import { Age } from "../../../components/Figure";
+import { Link } from "../../../components/Link";
 import { Problem, Skeleton } from "../../../components/Problem";
 import { ConfigForm } from "./ConfigForm";
 import { ConfigHistory } from "./ConfigHistory";
+import { TemplateChoice } from "./TemplateChoice";
 import { rowsOf } from "./changes";
 import styles from "./Config.module.css";
 
@@ -32,8 +34,13 @@ export function ConfigTab({ device }: { device: DeviceDetail }) {
         <Standing config={config.data} zone={device.site.time_zone} />
         {config.data.template && (
           <p className={styles.standing}>
-            The device follows template <strong>{config.data.template}</strong>. A value that is set here counts before the template's.
+            The device follows template{" "}
+            <Link to={`/templates/${encodeURIComponent(config.data.template)}`}>{config.data.template}</Link>. A value that is set here
+            counts before the template's.
           </p>
+        )}
+        {session.data?.role === "owner" && (
+          <TemplateChoice key={config.data.template ?? ""} device={device.id} template={config.data.template ?? null} />
         )}
         <ConfigForm device={device.id} rows={rows} generation={config.data.generation} template={config.data.template ?? null} mayChange={session.data?.role === "owner"} />
       </section>

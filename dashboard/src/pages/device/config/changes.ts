@@ -1,11 +1,17 @@
 /** Rows of the form, and what an edit of it changes. */
 import type { DeviceConfig, Setting, SettingChange, SettingStatus, UpdateConfig } from "../../../api/types";
 
-/** A setting of the device, of all its inverters, or of one of them. */
-export interface Row {
+/** A setting that can be given a value. */
+export interface Field {
   /** As requests name it: `sampling_interval@0`. */
   key: string;
   setting: Setting;
+  /** The value that is set here; one from a device's template is not. */
+  own: string | null;
+}
+
+/** A setting of the device, of all its inverters, or of one of them. */
+export interface Row extends Field {
   inverter: number | null;
   status: SettingStatus | null;
 }
@@ -36,23 +42,17 @@ export function rowsOf(settings: Setting[], config: DeviceConfig, inverters: num
     const own = known.filter(({ inverter, desired }) => inverter != null && desired != null).map(({ inverter }) => inverter!);
     const each = setting.scope === "inverter" && inverters.length > 1 ? inverters : [];
     const numbers = [...new Set([...each, ...own])].sort((a, b) => a - b);
-    return [null, ...numbers].map((inverter) => ({
-      key: keyOf(setting.name, inverter),
-      setting,
-      inverter,
-      status: known.find((status) => (status.inverter ?? null) === inverter) ?? null,
-    }));
+    return [null, ...numbers].map((inverter) => {
+      const status = known.find((status) => (status.inverter ?? null) === inverter) ?? null;
+      const own = status?.origin === "template" ? null : (status?.desired?.text ?? null);
+      return { key: keyOf(setting.name, inverter), setting, own, inverter, status };
+    });
   });
 }
 
-/** The value that is set for the device itself; one from its template is not. */
-function ownText({ status }: Row): string | null {
-  return status?.origin === "template" ? null : (status?.desired?.text ?? null);
-}
-
-/** The text that the row's input shows. */
-export function textOf(row: Row, draft: Draft): string {
-  return draft.get(row.key) ?? ownText(row) ?? "";
+/** The text that the field's input shows. */
+export function textOf({ key, own }: Field, draft: Draft): string {
+  return draft.get(key) ?? own ?? "";
 }
 
 /** What decides where the device has no value of its own. */
@@ -63,19 +63,24 @@ export function absentText({ status, inverter }: Row, template: string | null): 
   return status?.origin === "device" ? `left to template ${template}` : "own configuration";
 }
 
-export function changesOf(rows: Row[], draft: Draft): Change[] {
-  return rows.flatMap((row) => {
-    const before = ownText(row);
-    const after = textOf(row, draft).trim() || null;
-    return before === after ? [] : [{ key: row.key, before, after }];
+export function changesOf(fields: Field[], draft: Draft): Change[] {
+  return fields.flatMap((field) => {
+    const { key, own: before } = field;
+    const after = textOf(field, draft).trim() || null;
+    return before === after ? [] : [{ key, before, after }];
   });
 }
 
 /** The request that makes the changes, refused if another one came first. */
 export function requestOf(changes: Change[], generation: number): UpdateConfig {
+  return { ...valuesOf(changes), generation };
+}
+
+/** The part of a request that names the values. */
+export function valuesOf(changes: Change[]): { set: Record<string, string>; unset: string[] } {
   const set = changes.flatMap(({ key, after }) => (after === null ? [] : [[key, after] as const]));
   const unset = changes.filter(({ after }) => after === null).map(({ key }) => key);
-  return { set: Object.fromEntries(set), unset, generation };
+  return { set: Object.fromEntries(set), unset };
 }
 
 /** What a setting may be. */
