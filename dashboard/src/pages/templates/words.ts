@@ -5,7 +5,7 @@ export function usersText(devices: number): string {
   return devices === 0 ? "No device uses it" : `${countText(devices, "device")} ${devices === 1 ? "uses" : "use"} it`;
 }
 
-/** How far the devices are with the newest version; empty where there is none. */
+/** How far the devices are with the newest version; empty if no device uses the template. */
 export function followText(devices: number, outdated: number): string {
   if (devices === 0) return "";
   if (outdated === 0) return devices === 1 ? "It has the newest values" : "All have the newest values";
