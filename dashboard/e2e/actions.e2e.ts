@@ -264,3 +264,52 @@ it("the theme is switched and kept", () =>
     await page.reload();
     expect(await background()).toBe(dark);
   }));
+
+it.each([DESK, PHONE])("a template is created, used, checked, changed, taken away and deleted ($name)", (view) =>
+  during(signedIn(browser, view), async ({ page, errors }) => {
+    const name = `e2e-${view.name}-${Date.now()}`;
+    const checkAndSave = async (affected: string, shot: string) => {
+      await page.getByRole("button", { name: "Check devices" }).click();
+      await page.getByText(affected).waitFor();
+      await picture(page, shot);
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.getByRole("region", { name: "Changes to save" }).waitFor({ state: "detached" });
+    };
+    await page.getByRole("link", { name: "Templates" }).click();
+    await page.getByRole("button", { name: "New template" }).click();
+    await page.getByLabel("Name").fill(name);
+    await picture(page, `template-new-${view.name}`);
+    await page.getByRole("button", { name: "Create" }).click();
+    await page.getByLabel("Batch rows").fill("77");
+    await checkAndSave("No device uses the template", `template-unused-${view.name}`);
+
+    await page.goto(`${device}?tab=configuration`);
+    await page.getByLabel("Template", { exact: true }).selectOption(name);
+    await picture(page, `template-choice-${view.name}`);
+    await page.getByRole("button", { name: "Use template" }).click();
+    await page.getByText(`From template ${name}: 77.`).waitFor();
+    await picture(page, `template-chosen-${view.name}`);
+
+    await page.getByRole("link", { name, exact: true }).click();
+    await page.getByText("1 device uses it").waitFor();
+    await page.getByLabel("Batch rows").fill("78");
+    await checkAndSave("1 device would change.", `template-affected-${view.name}`);
+    await page.getByRole("region", { name: "History" }).getByText("batch_rows: 77 → 78").waitFor();
+    await picture(page, `template-${view.name}`);
+    await page.getByRole("link", { name: "All templates" }).click();
+    await page.getByRole("list", { name: "All templates" }).getByRole("link", { name, exact: true }).waitFor();
+    await picture(page, `templates-list-${view.name}`);
+
+    await page.goto(`${device}?tab=configuration`);
+    await page.getByText(`From template ${name}: 78.`).waitFor();
+    await page.getByLabel("Template", { exact: true }).selectOption("None");
+    await page.getByRole("button", { name: "Remove template" }).click();
+    await page.getByText(`From template ${name}`).waitFor({ state: "detached" });
+    await page.goto(`/templates/${name}`);
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("heading", { name: "Templates" }).waitFor();
+    await page.getByRole("link", { name, exact: true }).waitFor({ state: "detached" });
+    expect(errors).toEqual([]);
+  }),
+);

@@ -71,6 +71,19 @@ const CASES: Case[] = [
     ready: (page) => page.getByRole("region", { name: "Key" }).waitFor(),
   },
   {
+    name: "templates",
+    path: "/templates",
+    isSignedIn: true,
+    ready: (page) => page.getByRole("list", { name: "All templates" }).or(page.getByText("There is no template yet.")).waitFor(),
+  },
+  {
+    name: "unknown-template",
+    path: "/templates/nothing",
+    isSignedIn: true,
+    ready: (page) => page.getByText("The template could not be loaded.").waitFor(),
+    allows: /404.*nothing/,
+  },
+  {
     name: "access",
     path: "/access",
     isSignedIn: true,

@@ -53,6 +53,7 @@ describe("the list of templates", () => {
     on(view, "/", async ({ page }) => {
       await page.getByRole("link", { name: "Templates" }).click();
       const list = page.getByRole("list", { name: "All templates" });
+      await list.waitFor();
       const [modem, roof] = await list.getByRole("listitem").allInnerTexts();
       expect(modem).toContain("3 devices use it");
       expect(modem).toContain("by token 2 (Anna)");

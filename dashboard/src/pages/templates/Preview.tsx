@@ -13,26 +13,26 @@ interface Props {
   change: UpdateTemplate;
   isSaving: boolean;
   onSave: () => void;
+  onDiscard: () => void;
 }
 
-export function Preview({ template, change, isSaving, onSave }: Props) {
+export function Preview({ template, change, isSaving, onSave, onDiscard }: Props) {
   const preview = useTemplatePreview(template.name, change);
   const devices = preview.data?.pages.flatMap((page) => page.devices);
-  if (!devices) {
-    return preview.isError ? (
-      <Problem what="The change could not be checked." error={preview.error} onRetry={() => void preview.refetch()} />
-    ) : (
-      <div role="status" aria-label="Checking the devices">
-        <Skeleton height={64} />
-      </div>
-    );
-  }
   return (
     <>
-      <p role="status">
-        <strong>{affectedText(template.devices, devices.length, preview.hasNextPage)}</strong>
-      </p>
-      {devices.length > 0 && (
+      {devices ? (
+        <p role="status">
+          <strong>{affectedText(template.devices, devices.length, preview.hasNextPage)}</strong>
+        </p>
+      ) : preview.isError ? (
+        <Problem what="The change could not be checked." error={preview.error} onRetry={() => void preview.refetch()} />
+      ) : (
+        <div role="status" aria-label="Checking the devices">
+          <Skeleton height={64} />
+        </div>
+      )}
+      {devices && devices.length > 0 && (
         <ul className={styles.affected} aria-label="Devices that would change" tabIndex={0}>
           {devices.map(({ device, settings }) => (
             <li key={device}>
@@ -52,9 +52,12 @@ export function Preview({ template, change, isSaving, onSave }: Props) {
             Show more devices
           </Button>
         )}
-        <Button look="main" disabled={isSaving} onClick={onSave}>
-          {isSaving ? "Saving…" : "Save"}
-        </Button>
+        <Button onClick={onDiscard}>Discard</Button>
+        {devices && (
+          <Button look="main" disabled={isSaving} onClick={onSave}>
+            {isSaving ? "Saving…" : "Save"}
+          </Button>
+        )}
       </div>
     </>
   );

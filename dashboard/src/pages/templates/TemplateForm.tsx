@@ -70,15 +70,22 @@ export function TemplateForm({ template, settings, mayChange }: Props) {
               </li>
             ))}
           </ul>
-          {isChecking && <Preview template={template} change={change} isSaving={saving.isPending} onSave={() => saving.mutate()} />}
-          <div className={rows.end}>
-            <Button onClick={() => start(new Map())}>Discard</Button>
-            {!isChecking && (
+          {isChecking ? (
+            <Preview
+              template={template}
+              change={change}
+              isSaving={saving.isPending}
+              onSave={() => saving.mutate()}
+              onDiscard={() => start(new Map())}
+            />
+          ) : (
+            <div className={styles.end}>
+              <Button onClick={() => start(new Map())}>Discard</Button>
               <Button type="submit" look="main">
                 Check devices
               </Button>
-            )}
-          </div>
+            </div>
+          )}
         </section>
       )}
       {!mayChange && <p className={styles.quiet}>Only an owner can change templates. You can view them.</p>}

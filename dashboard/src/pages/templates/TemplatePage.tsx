@@ -41,7 +41,7 @@ export function TemplatePage({ name }: { name: string }) {
       ) : (
         <>
           <p role="status">
-            {usersText(template.data.devices)}. {followText(template.data.devices, template.data.outdated)}
+            {[usersText(template.data.devices), followText(template.data.devices, template.data.outdated)].filter(Boolean).join(". ")}.
           </p>
           <section className={styles.panel} aria-label="Values">
             <h2>Values</h2>
