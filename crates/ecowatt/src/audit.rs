@@ -5,6 +5,7 @@ use clap::Args;
 use ecowatt_api::AUDIT_PAGE_MAX;
 
 use crate::operator::Connection;
+use crate::pages;
 use crate::table::{Table, or_dash, print_json};
 
 /// Show who changed devices, sites, settings, commands and access, newest first.
@@ -26,20 +27,14 @@ pub(crate) struct AuditArgs {
 /// If the server cannot be reached or refuses.
 pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<()> {
     let client = args.connection.client()?;
-    let mut changes = Vec::new();
-    let mut left = args.limit;
-    let mut cursor: Option<String> = None;
-    while left > 0 {
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let changes = pages::first(limit, |cursor| {
         let page = client
-            .list_audit(left.min(AUDIT_PAGE_MAX), cursor.as_deref())
+            .list_audit(args.limit.min(AUDIT_PAGE_MAX), cursor.as_deref())
             .context("listing changes")?;
-        left = left.saturating_sub(u32::try_from(page.changes.len()).unwrap_or(u32::MAX));
-        changes.extend(page.changes);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
+        Ok((page.changes, page.next_cursor))
+    })?
+    .items;
     if args.json {
         return print_json(&changes);
     }

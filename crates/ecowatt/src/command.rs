@@ -15,6 +15,7 @@ use ecowatt_clock::Clock;
 use crate::argument;
 use crate::hint::WithHint as _;
 use crate::operator::Connection;
+use crate::pages;
 use crate::table::{Table, or_dash, print_json, word};
 
 /// Pause between two looks at how far a command is. A device can report within a second.
@@ -289,17 +290,12 @@ fn list(
     limit: usize,
     json: bool,
 ) -> anyhow::Result<()> {
-    let (mut commands, mut cursor) = (Vec::new(), None);
-    while commands.len() < limit {
+    let commands = pages::first(limit, |cursor| {
         let query = CommandQuery { state: state.cloned(), cursor };
         let page = client.list_commands(device, &query).context("listing commands")?;
-        commands.extend(page.commands);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    commands.truncate(limit);
+        Ok((page.commands, page.next_cursor))
+    })?
+    .items;
     if json { print_json(&commands) } else { print(&commands) }
 }
 

@@ -18,6 +18,7 @@ use ecowatt_clock::Clock;
 use crate::argument;
 use crate::hint::WithHint as _;
 use crate::operator::Connection;
+use crate::pages;
 use crate::table::{Table, or_dash, print_json, word};
 use template::TemplateVerb;
 
@@ -280,18 +281,13 @@ fn state_text(setting: &SettingStatus) -> String {
 }
 
 fn history(client: &Client, device: &str, limit: usize, json: bool) -> anyhow::Result<()> {
-    let (mut changes, mut cursor) = (Vec::new(), None);
-    while changes.len() < limit {
+    let changes = pages::first(limit, |cursor| {
         let page = client
             .list_config_changes(device, cursor.as_deref())
             .context("reading the history of the configuration")?;
-        changes.extend(page.changes);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    changes.truncate(limit);
+        Ok((page.changes, page.next_cursor))
+    })?
+    .items;
     if json {
         return print_json(&changes);
     }

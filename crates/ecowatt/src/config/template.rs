@@ -12,6 +12,7 @@ use ecowatt_api::{
 use super::{Assignment, assigned, assignment, text, with_inverter};
 use crate::hint::WithHint as _;
 use crate::operator::Connection;
+use crate::pages::{self, FirstItems};
 use crate::table::{Table, print_json};
 
 /// Devices of a preview that are printed by default: as many as fit a few screens.
@@ -226,19 +227,12 @@ fn set(change: &TemplateChangeArgs) -> anyhow::Result<()> {
 
 fn preview(change: &TemplateChangeArgs, limit: usize, json: bool) -> anyhow::Result<()> {
     let (client, request) = (change.connection.client()?, change.request()?);
-    let (mut devices, mut cursor) = (Vec::new(), None);
-    while devices.len() < limit {
+    let FirstItems { items: devices, has_more } = pages::first(limit, |cursor| {
         let page = client
             .preview_template(&change.name, &request, cursor.as_deref())
             .context("looking what the change would do")?;
-        devices.extend(page.devices);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let has_more = cursor.is_some() || devices.len() > limit;
-    devices.truncate(limit);
+        Ok((page.devices, page.next_cursor))
+    })?;
     if json {
         return print_json(&devices);
     }
@@ -258,18 +252,13 @@ fn preview(change: &TemplateChangeArgs, limit: usize, json: bool) -> anyhow::Res
 
 fn history(connection: &Connection, name: &str, limit: usize, json: bool) -> anyhow::Result<()> {
     let client = connection.client()?;
-    let (mut changes, mut cursor) = (Vec::new(), None);
-    while changes.len() < limit {
+    let changes = pages::first(limit, |cursor| {
         let page = client
             .list_template_changes(name, cursor.as_deref())
             .context("reading the history of the template")?;
-        changes.extend(page.changes);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    changes.truncate(limit);
+        Ok((page.changes, page.next_cursor))
+    })?
+    .items;
     if json {
         return print_json(&changes);
     }
