@@ -114,8 +114,9 @@ pub enum Ending {
 }
 
 /// Something for the shell to do. [`Action::Read`], [`Action::Write`], [`Action::Draft`],
-/// [`Action::Reserve`], [`Action::Keep`] and [`Action::End`] are each returned once and wait for their answer. [`Action::Cut`] and
-/// [`Action::Send`] are returned until [`Device::cut`] or [`Device::compose`] is called.
+/// [`Action::Reserve`], [`Action::Keep`] and [`Action::End`] are each returned once and wait for
+/// their answer. [`Action::Cut`] and [`Action::Send`] are returned until [`Device::cut`] or
+/// [`Device::compose`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
