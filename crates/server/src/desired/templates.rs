@@ -47,7 +47,7 @@ pub(crate) enum ChangeTemplateError {
     Template(#[from] TemplateError),
 }
 
-/// EventData a change of a template would change on a device.
+/// What a change of a template would change on a device.
 #[derive(Debug, Clone)]
 pub(crate) struct DevicePreview {
     pub(crate) device: DeviceNumber,
