@@ -350,10 +350,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server loads the desired settings only with the rest of a device's state",
         file: "crates/store/src/sqlite/load.rs",
         changes: &[
-            ("    state.desired = row.map_or(Ok(None), |row| desired(row, 27, device))?;\n", ""),
+            ("    state.desired = row.map_or(Ok(None), |row| desired(row, device))?;\n", ""),
             (
                 "    state.link = Some(link(row)?);\n",
-                "    state.link = Some(link(row)?);\n    state.desired = desired(row, 27, device)?;\n",
+                "    state.link = Some(link(row)?);\n    state.desired = desired(row, device)?;\n",
             ),
         ],
         breaks: "SettingsArrive",
@@ -545,8 +545,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "server forgets which batches it has when it restarts",
         file: "crates/store/src/sqlite/load.rs",
         changes: &[(
-            "state.received.replace(place, received(bytes)?);",
-            "state.received.replace(place, received(bytes).map(|_| Received::default())?);",
+            "state.received.replace(place, received(blob(row, \"received\")?)?);",
+            "state.received.replace(place, received(blob(row, \"received\")?).map(|_| Received::default())?);",
         )],
         breaks: "Delivered",
         seed: 3,

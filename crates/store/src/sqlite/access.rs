@@ -17,14 +17,14 @@ const TOKEN: &str =
     "token.id, token.name, token.role, token.created, token.expires, token.last_used";
 
 fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
-    let role: String = row.get(2)?;
+    let role: String = row.get("role")?;
     Ok(Token {
-        id: TokenId(row.get(0)?),
-        name: row.get(1)?,
-        role: Role::from_str(&role).ok_or_else(|| corrupt(2, "role"))?,
-        created: UnixMs(row.get(3)?),
-        expires: row.get::<_, Option<i64>>(4)?.map(UnixMs),
-        last_used: row.get::<_, Option<i64>>(5)?.map(UnixMs),
+        id: TokenId(row.get("id")?),
+        name: row.get("name")?,
+        role: Role::from_str(&role).ok_or_else(|| corrupt("role"))?,
+        created: UnixMs(row.get("created")?),
+        expires: row.get::<_, Option<i64>>("expires")?.map(UnixMs),
+        last_used: row.get::<_, Option<i64>>("last_used")?.map(UnixMs),
     })
 }
 
@@ -139,11 +139,11 @@ pub(crate) fn find_session(
     now: UnixMs,
 ) -> Result<Option<(Token, SessionId)>, StoreError> {
     let sql = format!(
-        "SELECT {TOKEN}, session.id FROM session JOIN token ON token.id = session.token
+        "SELECT {TOKEN}, session.id AS session FROM session JOIN token ON token.id = session.token
          WHERE session.hash = ?1 AND session.expires > ?2
            AND (token.expires IS NULL OR token.expires > ?2)"
     );
-    let found = |row: &Row<'_>| Ok((token(row)?, SessionId(row.get(6)?)));
+    let found = |row: &Row<'_>| Ok((token(row)?, SessionId(row.get("session")?)));
     Ok(db.prepare_cached(&sql)?.query_row(params![hash, now.0], found).optional()?)
 }
 
@@ -166,8 +166,9 @@ pub(crate) fn is_valid(
 /// Returns the sessions that are valid at `now`, newest first.
 pub(crate) fn list_sessions(db: &Connection, now: UnixMs) -> Result<Vec<Session>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT session.id, token.id, token.name, session.created, session.expires,
-                session.last_used
+        "SELECT session.id AS id, token.id AS token, token.name AS token_name,
+                session.created AS created, session.expires AS expires,
+                session.last_used AS last_used
          FROM session JOIN token ON token.id = session.token
          WHERE session.expires > ?1 AND (token.expires IS NULL OR token.expires > ?1)
          ORDER BY session.id DESC",
@@ -175,12 +176,12 @@ pub(crate) fn list_sessions(db: &Connection, now: UnixMs) -> Result<Vec<Session>
     let sessions = statement
         .query_map([now.0], |row| {
             Ok(Session {
-                id: SessionId(row.get(0)?),
-                token: TokenId(row.get(1)?),
-                token_name: row.get(2)?,
-                created: UnixMs(row.get(3)?),
-                expires: UnixMs(row.get(4)?),
-                last_used: row.get::<_, Option<i64>>(5)?.map(UnixMs),
+                id: SessionId(row.get("id")?),
+                token: TokenId(row.get("token")?),
+                token_name: row.get("token_name")?,
+                created: UnixMs(row.get("created")?),
+                expires: UnixMs(row.get("expires")?),
+                last_used: row.get::<_, Option<i64>>("last_used")?.map(UnixMs),
             })
         })?
         .collect::<Result<_, _>>()?;

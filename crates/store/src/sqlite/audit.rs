@@ -1,8 +1,8 @@
 //! Statements on the audit log.
 
-use ecowatt_model::UnixMs;
 use rusqlite::{Connection, params};
 
+use super::convert::author;
 use crate::StoreError;
 use crate::audit::{AuditLine, Audited, Author};
 use crate::limits::{AUDIT_KEPT, AUDIT_REMOVED_MAX};
@@ -36,8 +36,13 @@ pub(crate) fn list(
     )?;
     let lines = statement
         .query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
-            let by = Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? };
-            Ok(AuditLine { id: row.get(0)?, by, change: row.get(4)?, subject: row.get(5)? })
+            let by = author(row)?;
+            Ok(AuditLine {
+                id: row.get("id")?,
+                by,
+                change: row.get("change")?,
+                subject: row.get("subject")?,
+            })
         })?
         .collect::<Result<_, _>>()?;
     Ok(lines)

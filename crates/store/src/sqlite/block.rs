@@ -1,8 +1,9 @@
 //! Statements that read batches, packed or not.
 
-use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::Connection;
 
+use super::convert::batch_id;
 use super::pack::{self, Form};
 use crate::StoreError;
 use crate::limits::{BLOCK_BYTES_PER_QUERY, BLOCK_ROWS_PER_QUERY, BLOCKS_PER_QUERY_MAX};
@@ -76,8 +77,8 @@ pub(crate) fn list_batches(
         db.prepare_cached("SELECT source, epoch, sequence, rows FROM block WHERE device = ?1")?;
     let mut batches = statement
         .query_map([device.0], |row| {
-            let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
-            Ok((SourceNumber(row.get(0)?), id, row.get(3)?))
+            let id = batch_id(row)?;
+            Ok((SourceNumber(row.get("source")?), id, row.get("rows")?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     batches.extend(pack::list_batches(db, device)?);

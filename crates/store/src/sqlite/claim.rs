@@ -72,15 +72,20 @@ pub(crate) fn find_claim(db: &Connection, id: &str) -> Result<Option<Claim>, Sto
              WHERE id = ?1",
         )?
         .query_row([id], |row| {
-            let redeemed = match row.get::<_, Option<[u8; 32]>>(3)? {
+            let redeemed = match row.get::<_, Option<[u8; 32]>>("public_key")? {
                 None => None,
                 Some(public_key) => Some(Redemption {
                     public_key,
-                    generation: KeyGeneration(row.get(4)?),
-                    reply: row.get(5)?,
+                    generation: KeyGeneration(row.get("generation")?),
+                    reply: row.get("reply")?,
                 }),
             };
-            Ok((DeviceNumber(row.get(0)?), row.get(1)?, UnixMs(row.get(2)?), redeemed))
+            Ok((
+                DeviceNumber(row.get("device")?),
+                row.get("secret")?,
+                UnixMs(row.get("expires")?),
+                redeemed,
+            ))
         })
         .optional()?;
     let Some((device, secret, expires, redeemed)) = found else { return Ok(None) };
@@ -115,7 +120,8 @@ pub(super) fn void_claims(
 
 pub(crate) fn list_claims(db: &Connection, now: UnixMs) -> Result<Vec<OpenClaim>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT claim.id, claim.device, device.name, claim.created, claim.expires
+        "SELECT claim.id AS id, claim.device AS device, device.name AS device_name,
+             claim.created AS created, claim.expires AS expires
          FROM claim JOIN device ON device.number = claim.device
          WHERE claim.redeemed IS NULL AND claim.expires > ?1
          ORDER BY claim.created DESC, claim.id LIMIT ?2",
@@ -124,11 +130,11 @@ pub(crate) fn list_claims(db: &Connection, now: UnixMs) -> Result<Vec<OpenClaim>
     let claims = statement
         .query_map([now.0, limit], |row| {
             Ok(OpenClaim {
-                id: row.get(0)?,
-                device: DeviceNumber(row.get(1)?),
-                device_name: row.get(2)?,
-                created: UnixMs(row.get(3)?),
-                expires: UnixMs(row.get(4)?),
+                id: row.get("id")?,
+                device: DeviceNumber(row.get("device")?),
+                device_name: row.get("device_name")?,
+                created: UnixMs(row.get("created")?),
+                expires: UnixMs(row.get("expires")?),
             })
         })?
         .collect::<Result<_, _>>()?;

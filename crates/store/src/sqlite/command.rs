@@ -4,7 +4,7 @@ use ecowatt_model::{CommandId, DeviceNumber, KeyGeneration, SourceNumber, UnixMs
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::convert::{corrupt, count};
+use super::convert::{author, corrupt, count};
 use super::device;
 use crate::StoreError;
 use crate::audit::Author;
@@ -28,46 +28,50 @@ const COMMAND: &str = "id, kind, arguments, source, priority, not_before, deadli
      made, who, request, request_key, since, failure, detail, words";
 
 fn order(row: &Row<'_>) -> rusqlite::Result<CommandOrder> {
-    let source = row.get::<_, Option<u8>>(3)?.map(SourceNumber);
-    Ok(CommandOrder { kind: row.get(1)?, arguments: row.get(2)?, source })
+    let source = row.get::<_, Option<u8>>("source")?.map(SourceNumber);
+    Ok(CommandOrder { kind: row.get("kind")?, arguments: row.get("arguments")?, source })
 }
 
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<CommandState> {
-    CommandState::from_code(row.get(column)?).ok_or_else(|| corrupt(column, "state of a command"))
+fn state(row: &Row<'_>) -> rusqlite::Result<CommandState> {
+    CommandState::from_code(row.get("state")?).ok_or_else(|| corrupt("state of a command"))
 }
 
 fn held(row: &Row<'_>) -> rusqlite::Result<HeldCommand> {
-    let wire = row.get::<_, Option<u32>>(8)?.map(CommandId);
-    let under = row.get::<_, Option<u16>>(9)?.map(KeyGeneration);
+    let wire = row.get::<_, Option<u32>>("wire_id")?.map(CommandId);
+    let under = row.get::<_, Option<u16>>("key_generation")?.map(KeyGeneration);
     Ok(HeldCommand {
-        number: CommandNumber(row.get(0)?),
+        number: CommandNumber(row.get("id")?),
         order: order(row)?,
-        priority: row.get(4)?,
-        not_before: row.get::<_, Option<i64>>(5)?.map(UnixMs),
-        deadline: UnixMs(row.get(6)?),
-        state: state(row, 7)?,
+        priority: row.get("priority")?,
+        not_before: row.get::<_, Option<i64>>("not_before")?.map(UnixMs),
+        deadline: UnixMs(row.get("deadline")?),
+        state: state(row)?,
         wire: wire.zip(under).map(|(id, under)| WireName { id, under }),
-        is_guess: row.get(10)?,
+        is_guess: row.get("guessed")?,
     })
 }
 
 fn command(row: &Row<'_>) -> rusqlite::Result<Command> {
     Ok(Command {
-        number: CommandNumber(row.get(0)?),
-        by: Author { at: UnixMs(row.get(9)?), who: row.get(10)?, request: row.get(11)? },
-        new: NewCommand {
-            device: DeviceNumber(row.get(8)?),
-            order: order(row)?,
-            priority: row.get(4)?,
-            not_before: row.get::<_, Option<i64>>(5)?.map(UnixMs),
-            deadline: UnixMs(row.get(6)?),
-            key: row.get(12)?,
+        number: CommandNumber(row.get("id")?),
+        by: Author {
+            at: UnixMs(row.get("made")?),
+            who: row.get("who")?,
+            request: row.get("request")?,
         },
-        state: state(row, 7)?,
-        since: UnixMs(row.get(13)?),
+        new: NewCommand {
+            device: DeviceNumber(row.get("device")?),
+            order: order(row)?,
+            priority: row.get("priority")?,
+            not_before: row.get::<_, Option<i64>>("not_before")?.map(UnixMs),
+            deadline: UnixMs(row.get("deadline")?),
+            key: row.get("request_key")?,
+        },
+        state: state(row)?,
+        since: UnixMs(row.get("since")?),
         outcome: CommandOutcome {
-            failure: CommandFailure(row.get(14)?),
-            detail: row.get(15)?,
+            failure: CommandFailure(row.get("failure")?),
+            detail: row.get("detail")?,
             words: row.get::<_, Option<Vec<u8>>>(16)?.unwrap_or_default(),
         },
     })
@@ -318,11 +322,11 @@ pub(crate) fn list_transitions(
     let found = statement
         .query_map(params![device.0, number.0], |row| {
             Ok(CommandTransition {
-                state: state(row, 0)?,
-                by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
-                device_at: row.get::<_, Option<i64>>(4)?.map(UnixMs),
-                failure: CommandFailure(row.get(5)?),
-                detail: row.get(6)?,
+                state: state(row)?,
+                by: author(row)?,
+                device_at: row.get::<_, Option<i64>>("device_at")?.map(UnixMs),
+                failure: CommandFailure(row.get("failure")?),
+                detail: row.get("detail")?,
             })
         })?
         .collect::<Result<_, _>>()?;
@@ -368,7 +372,7 @@ pub(crate) fn has_due(db: &Connection, now: UnixMs) -> Result<bool, StoreError> 
 /// Ends some of the commands whose time has passed; returns them.
 pub(crate) fn end_due(db: &Connection, now: UnixMs) -> Result<Vec<MovedCommand>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT id, device, state, deadline, wire_id IS NOT NULL FROM command
+        "SELECT id, device, state, deadline, wire_id IS NOT NULL AS was_sent FROM command
          WHERE state < 3 AND deadline <= ?1 AND (state = 0 OR deadline <= ?2)
          ORDER BY deadline LIMIT ?3",
     )?;
@@ -376,9 +380,9 @@ pub(crate) fn end_due(db: &Connection, now: UnixMs) -> Result<Vec<MovedCommand>,
     let mut found = statement.query(params![now.0, given_up, COMMANDS_ENDED_PER_COMMIT])?;
     let mut ended = Vec::new();
     while let Some(row) = found.next()? {
-        let (number, device) = (CommandNumber(row.get(0)?), DeviceNumber(row.get(1)?));
-        if let Some(state) = due(state(row, 2)?, UnixMs(row.get(3)?), now) {
-            ended.push((MovedCommand { device, number, state }, row.get(4)?));
+        let (number, device) = (CommandNumber(row.get("id")?), DeviceNumber(row.get("device")?));
+        if let Some(state) = due(state(row)?, UnixMs(row.get("deadline")?), now) {
+            ended.push((MovedCommand { device, number, state }, row.get("was_sent")?));
         }
     }
     drop(found);
@@ -409,20 +413,20 @@ pub(crate) fn figures(
     let mut open = db.prepare_cached(&open)?;
     let mut found = open.query(values(3))?;
     while let Some(row) = found.next()? {
-        counts[usize::from(state(row, 0)?.code())] += 1;
+        counts[usize::from(state(row)?.code())] += 1;
     }
     let ended = format!(
-        "SELECT state, since - CASE WHEN not_before > made THEN not_before ELSE made END
+        "SELECT state, since - CASE WHEN not_before > made THEN not_before ELSE made END AS latency
          FROM command WHERE state >= 3 AND since >= ?1 {of}
          ORDER BY since DESC LIMIT {COMMAND_FIGURES_MAX}"
     );
     let mut ended = db.prepare_cached(&ended)?;
     let mut found = ended.query(values(since.0))?;
     while let Some(row) = found.next()? {
-        let state = state(row, 0)?;
+        let state = state(row)?;
         counts[usize::from(state.code())] += 1;
         if matches!(state, CommandState::Succeeded | CommandState::Failed) {
-            figures.latencies_ms.push(row.get(1)?);
+            figures.latencies_ms.push(row.get("latency")?);
         }
     }
     figures.latencies_ms.sort_unstable();

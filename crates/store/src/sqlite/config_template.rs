@@ -1,9 +1,9 @@
 //! Statements on templates of configurations.
 
-use ecowatt_model::{DeviceNumber, UnixMs};
+use ecowatt_model::DeviceNumber;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::convert::{corrupt, count};
+use super::convert::{author, blob, corrupt, count};
 use super::{configuration, device};
 use crate::StoreError;
 use crate::audit::Author;
@@ -15,25 +15,25 @@ use crate::limits::{TEMPLATE_DEVICES_PER_COMMIT, TEMPLATE_VERSIONS_KEPT, TEMPLAT
 
 const TEMPLATES: &str = "
     SELECT name, version, at, who, request, settings,
-           (SELECT count(*) FROM config_template_use AS used WHERE used.template = template.id),
+           (SELECT count(*) FROM config_template_use AS used WHERE used.template = template.id) AS devices,
            (SELECT count(*) FROM config_template_use AS used
-            WHERE used.template = template.id AND used.version < template.version)
+            WHERE used.template = template.id AND used.version < template.version) AS outdated
     FROM config_template AS template";
 
 fn template(row: &Row<'_>) -> rusqlite::Result<ConfigTemplate> {
     Ok(ConfigTemplate {
-        name: row.get(0)?,
-        version: row.get(1)?,
-        by: Author { at: UnixMs(row.get(2)?), who: row.get(3)?, request: row.get(4)? },
-        settings: settings(row, 5)?,
-        devices: count(row, 6)?,
-        outdated: count(row, 7)?,
+        name: row.get("name")?,
+        version: row.get("version")?,
+        by: author(row)?,
+        settings: settings(row)?,
+        devices: count(row, "devices")?,
+        outdated: count(row, "outdated")?,
     })
 }
 
-fn settings(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
-    Settings::decode(row.get_ref(column)?.as_blob()?)
-        .ok_or_else(|| corrupt(column, "settings of a template"))
+fn settings(row: &Row<'_>) -> rusqlite::Result<Settings> {
+    let held = Settings::decode(blob(row, "settings")?);
+    held.ok_or_else(|| corrupt("settings of a template"))
 }
 
 pub(crate) fn list_templates(db: &Connection) -> Result<Vec<ConfigTemplate>, StoreError> {
@@ -99,16 +99,17 @@ pub(crate) fn list_versions(
 ) -> Result<Vec<TemplateVersion>, StoreError> {
     let before = before.map_or(i64::MAX, i64::from);
     let mut statement = db.prepare_cached(
-        "SELECT held.version, held.at, held.who, held.request, held.settings
+        "SELECT held.version AS version, held.at AS at, held.who AS who,
+             held.request AS request, held.settings AS settings
          FROM config_template AS template JOIN config_template_version AS held
          ON held.template = template.id
          WHERE template.name = ?1 AND held.version < ?2 ORDER BY held.version DESC LIMIT ?3",
     )?;
     let version = |row: &Row<'_>| {
         Ok(TemplateVersion {
-            version: row.get(0)?,
-            by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
-            settings: settings(row, 4)?,
+            version: row.get("version")?,
+            by: author(row)?,
+            settings: settings(row)?,
         })
     };
     let found = statement.query_map(params![name, before, limit], version)?;
@@ -220,13 +221,14 @@ pub(crate) fn assign(
 pub(crate) fn derive_outdated(db: &Connection) -> Result<Vec<DeviceNumber>, StoreError> {
     let outdated: Vec<(DeviceNumber, Author)> = db
         .prepare_cached(
-            "SELECT used.device, template.at, template.who, template.request
+            "SELECT used.device AS device, template.at AS at, template.who AS who,
+             template.request AS request
              FROM config_template AS template JOIN config_template_use AS used
              ON used.template = template.id AND used.version < template.version LIMIT ?1",
         )?
         .query_map([TEMPLATE_DEVICES_PER_COMMIT], |row| {
-            let by = Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? };
-            Ok((DeviceNumber(row.get(0)?), by))
+            let by = author(row)?;
+            Ok((DeviceNumber(row.get("device")?), by))
         })?
         .collect::<Result<_, _>>()?;
     let mut devices = Vec::with_capacity(outdated.len());

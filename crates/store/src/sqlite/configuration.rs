@@ -1,10 +1,9 @@
 //! Statements on desired and reported configurations.
 
 use ecowatt_model::{ConfigGeneration, DeviceNumber, KeyGeneration, UnixMs};
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::convert::corrupt;
+use super::convert::{author, blob, corrupt};
 use super::device;
 use crate::StoreError;
 use crate::audit::Author;
@@ -16,35 +15,38 @@ use crate::limits::CONFIGURATIONS_KEPT;
 
 const VERSION: &str = "generation, at, who, request, settings, own";
 
-/// The columns of a report, for [`report`].
-pub(super) const REPORT: &str = "highest, key_generation, received_at, generation, report";
-
 fn version(row: &Row<'_>) -> rusqlite::Result<ConfigVersion> {
     Ok(ConfigVersion {
-        by: Author { at: UnixMs(row.get(1)?), who: row.get(2)?, request: row.get(3)? },
-        desired: Desired { generation: ConfigGeneration(row.get(0)?), settings: settings(row, 4)? },
-        own: settings(row, 5)?,
+        by: author(row)?,
+        desired: Desired {
+            generation: ConfigGeneration(row.get("generation")?),
+            settings: settings(row, "settings")?,
+        },
+        own: settings(row, "own")?,
     })
 }
 
 /// Reads values of settings.
-fn settings(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
-    Settings::decode(row.get_ref(column)?.as_blob()?).ok_or_else(|| corrupt(column, "settings"))
+fn settings(row: &Row<'_>, column: &str) -> rusqlite::Result<Settings> {
+    Settings::decode(blob(row, column)?).ok_or_else(|| corrupt("settings"))
 }
 
-/// Reads the columns [`REPORT`] from column `at` on; `None` if there is no report, or an unreadable
-/// one, which the device's next one replaces.
-pub(super) fn report(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ConfigReport>> {
-    if row.get_ref(at)? == ValueRef::Null {
-        return Ok(None);
-    }
-    let generation = ConfigGeneration(row.get(at + 3)?);
-    let reported = ReportedConfig::decode(generation, row.get_ref(at + 4)?.as_blob()?);
-    let (highest, key_generation) = (row.get(at)?, row.get(at + 1)?);
-    let received_at = UnixMs(row.get(at + 2)?);
+/// The columns of a report, of `configuration_report AS report`.
+pub(super) const REPORT: &str = "report.highest AS report_highest,
+    report.key_generation AS report_key_generation, report.received_at AS report_received_at,
+    report.generation AS report_generation, report.report AS report_bytes";
+
+/// Reads the columns [`REPORT`]; `None` if there is no report, or an unreadable one, which
+/// the device's next one replaces.
+pub(super) fn report(row: &Row<'_>) -> rusqlite::Result<Option<ConfigReport>> {
+    let Some(highest) = row.get("report_highest")? else { return Ok(None) };
+    let generation = ConfigGeneration(row.get("report_generation")?);
+    let reported = ReportedConfig::decode(generation, blob(row, "report_bytes")?);
+    let key_generation = KeyGeneration(row.get("report_key_generation")?);
+    let received_at = UnixMs(row.get("report_received_at")?);
     Ok(reported.map(|reported| ConfigReport {
         highest: ConfigGeneration(highest),
-        key_generation: KeyGeneration(key_generation),
+        key_generation,
         received_at,
         reported,
     }))
@@ -58,8 +60,8 @@ pub(super) fn find_newest(
 }
 
 fn find_report(db: &Connection, device: DeviceNumber) -> Result<Option<ConfigReport>, StoreError> {
-    let sql = format!("SELECT {REPORT} FROM configuration_report WHERE device = ?1");
-    let found = db.prepare_cached(&sql)?.query_row([device.0], |row| report(row, 0)).optional()?;
+    let sql = format!("SELECT {REPORT} FROM configuration_report AS report WHERE device = ?1");
+    let found = db.prepare_cached(&sql)?.query_row([device.0], report).optional()?;
     Ok(found.flatten())
 }
 
@@ -118,12 +120,12 @@ pub(super) fn find_used_template(
 ) -> Result<Option<UsedTemplate>, StoreError> {
     let found = db
         .prepare_cached(
-            "SELECT template.name, template.settings
+            "SELECT template.name AS name, template.settings AS settings
              FROM config_template_use AS used JOIN config_template AS template
              ON template.id = used.template WHERE used.device = ?1",
         )?
         .query_row([device.0], |row| {
-            Ok(UsedTemplate { name: row.get(0)?, settings: settings(row, 1)? })
+            Ok(UsedTemplate { name: row.get("name")?, settings: settings(row, "settings")? })
         });
     Ok(found.optional()?)
 }

@@ -4,16 +4,19 @@ use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::convert::{corrupt, count};
+use super::convert::{blob, corrupt, count};
 use super::revocation_file::Journal;
 use super::{grant, key, site};
 use crate::StoreError;
-use crate::fleet::{Device, DevicePage, DeviceQuery, DeviceState, EditDevice, EditError, Link};
+use crate::fleet::{
+    Device, DevicePage, DeviceQuery, DeviceState, EditDevice, EditError, Link, Site, SiteId,
+};
 use crate::latest::Latest;
 use crate::self_report::SelfReport;
 
 const DEVICE: &str = "device.number, device.name, device.created, device.state,
-    device.state_since, site.id, site.name, site.time_zone, link.generation, link.last_seen,
+    device.state_since, site.id AS site_id, site.name AS site_name,
+    site.time_zone AS site_time_zone, link.generation, link.last_seen,
     link.last_sample, link.epoch, link.messages, link.batches, link.samples, link.duplicates,
     link.refused, link.dropped_samples, link.bytes, link.firmware, link.reported";
 
@@ -22,34 +25,39 @@ const FROM_DEVICE: &str = "FROM device JOIN site ON site.id = device.site
 
 fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
     Ok(Device {
-        number: DeviceNumber(row.get(0)?),
-        name: row.get(1)?,
-        created: UnixMs(row.get(2)?),
-        state: DeviceState::from_code(row.get(3)?).ok_or_else(|| corrupt(3, "state"))?,
-        state_since: row.get::<_, Option<i64>>(4)?.map(UnixMs),
-        site: site::site(row, 5)?,
-        link: if row.get::<_, Option<i64>>(8)?.is_some() { link(row, 8)? } else { Link::default() },
+        number: DeviceNumber(row.get("number")?),
+        name: row.get("name")?,
+        created: UnixMs(row.get("created")?),
+        state: DeviceState::from_code(row.get("state")?).ok_or_else(|| corrupt("state"))?,
+        state_since: row.get::<_, Option<i64>>("state_since")?.map(UnixMs),
+        site: Site {
+            id: SiteId(row.get("site_id")?),
+            name: row.get("site_name")?,
+            time_zone: row.get("site_time_zone")?,
+        },
+        link: match row.get("generation")? {
+            Some(generation) => link(row, KeyGeneration(generation))?,
+            None => Link::default(),
+        },
     })
 }
 
-/// Reads the link's columns, in the order of [`DEVICE`], from column `at` on.
-fn link(row: &Row<'_>, at: usize) -> rusqlite::Result<Link> {
-    let reported: Vec<u8> = row.get(at + 12)?;
-    let reported =
-        SelfReport::decode(&reported).ok_or_else(|| corrupt(at + 12, "report of a device"))?;
+fn link(row: &Row<'_>, generation: KeyGeneration) -> rusqlite::Result<Link> {
+    let reported = SelfReport::decode(blob(row, "reported")?);
+    let reported = reported.ok_or_else(|| corrupt("report of a device"))?;
     Ok(Link {
-        key_generation: Some(KeyGeneration(row.get(at)?)),
-        last_seen: Some(UnixMs(row.get(at + 1)?)),
-        last_sample: row.get::<_, Option<i64>>(at + 2)?.map(UnixMs),
-        boot_epoch: Some(BootEpoch(row.get(at + 3)?)),
-        messages: count(row, at + 4)?,
-        batches: count(row, at + 5)?,
-        samples: count(row, at + 6)?,
-        duplicates: count(row, at + 7)?,
-        refused: count(row, at + 8)?,
-        dropped_samples: count(row, at + 9)?,
-        bytes: count(row, at + 10)?,
-        firmware: row.get(at + 11)?,
+        key_generation: Some(generation),
+        last_seen: Some(UnixMs(row.get("last_seen")?)),
+        last_sample: row.get::<_, Option<i64>>("last_sample")?.map(UnixMs),
+        boot_epoch: Some(BootEpoch(row.get("epoch")?)),
+        messages: count(row, "messages")?,
+        batches: count(row, "batches")?,
+        samples: count(row, "samples")?,
+        duplicates: count(row, "duplicates")?,
+        refused: count(row, "refused")?,
+        dropped_samples: count(row, "dropped_samples")?,
+        bytes: count(row, "bytes")?,
+        firmware: row.get("firmware")?,
         diagnostics: reported.diagnostics,
         inverters: reported.inverters,
     })

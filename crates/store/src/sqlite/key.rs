@@ -73,7 +73,8 @@ pub(crate) fn find_key(
 ) -> Result<Option<DeviceKey>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT secret, created, revoked, coalesce(state.counter, 0), first_epoch, state.digest
+            "SELECT secret, created, revoked, coalesce(state.counter, 0) AS counter, first_epoch,
+                 state.digest AS digest
              FROM device_key LEFT JOIN device_state AS state
                  ON state.device = device_key.device AND state.generation = device_key.generation
              WHERE device_key.device = ?1 AND device_key.generation = ?2",
@@ -82,12 +83,12 @@ pub(crate) fn find_key(
             Ok(DeviceKey {
                 device,
                 generation,
-                secret: row.get(0)?,
-                created: UnixMs(row.get(1)?),
-                revoked: row.get::<_, Option<i64>>(2)?.map(UnixMs),
-                counter: Counter(count(row, 3)?),
-                first_epoch: BootEpoch(row.get(4)?),
-                digest: row.get(5)?,
+                secret: row.get("secret")?,
+                created: UnixMs(row.get("created")?),
+                revoked: row.get::<_, Option<i64>>("revoked")?.map(UnixMs),
+                counter: Counter(count(row, "counter")?),
+                first_epoch: BootEpoch(row.get("first_epoch")?),
+                digest: row.get("digest")?,
             })
         })
         .optional()?)

@@ -3,6 +3,7 @@
 use ecowatt_model::{DeviceNumber, SourceNumber};
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::convert::blob;
 use super::stream;
 use crate::StoreError;
 use crate::ids::{LayoutId, PointId};
@@ -20,7 +21,7 @@ pub(crate) fn latest(
     let mut rows = statement.query([device.0])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let bytes = blob(row, "readings")?;
         let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
         // A device that was reset has no readings.
         if held.points.is_empty() {
@@ -31,7 +32,7 @@ pub(crate) fn latest(
             let point = find_point(db, id)?.ok_or(StoreError::Corrupt("point"))?;
             readings.push(LatestReading { point, good: newest.good, tried: newest.tried });
         }
-        sources.push(SourceLatest { source: SourceNumber(row.get(0)?), readings });
+        sources.push(SourceLatest { source: SourceNumber(row.get("source")?), readings });
     }
     Ok(sources)
 }
@@ -39,7 +40,7 @@ pub(crate) fn latest(
 fn find_point(db: &Connection, id: PointId) -> Result<Option<crate::Point>, StoreError> {
     Ok(db
         .prepare_cached("SELECT id, name, unit, exponent FROM point WHERE id = ?1")?
-        .query_row([id.0], |row| stream::point(row, 0))
+        .query_row([id.0], stream::point)
         .optional()?)
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn powers(
         let mut sources = Vec::new();
         let mut rows = statement.query([device.0])?;
         while let Some(row) = rows.next()? {
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let bytes = blob(row, "readings")?;
             let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
             let newest = power_points
                 .iter()
@@ -67,7 +68,7 @@ pub(crate) fn powers(
                 .max_by_key(|(newest, _)| newest.tried.0);
             if let Some((newest, exponent)) = newest {
                 sources.push(SourcePower {
-                    source: SourceNumber(row.get(0)?),
+                    source: SourceNumber(row.get("source")?),
                     good_mw: newest.good.and_then(|(at, value)| {
                         Some((at, crate::batch_summary::milli(value, exponent)?))
                     }),
@@ -93,7 +94,7 @@ pub(crate) fn states(
         "SELECT source, readings,
              (SELECT layout FROM stream
               WHERE stream.device = latest.device AND stream.source = latest.source
-              ORDER BY number DESC LIMIT 1)
+              ORDER BY number DESC LIMIT 1) AS layout
          FROM inverter_state AS latest WHERE device = ?1 ORDER BY source",
     )?;
     let mut all = Vec::with_capacity(devices.len());
@@ -101,12 +102,16 @@ pub(crate) fn states(
         let mut readings = Vec::new();
         let mut rows = statement.query([device.0])?;
         while let Some(row) = rows.next()? {
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let bytes = blob(row, "readings")?;
             let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
             let newest = points.iter().filter_map(|id| held.points.get(id)?.good).max();
-            let layout = row.get::<_, Option<i64>>(2)?.map(LayoutId);
+            let layout = row.get::<_, Option<i64>>("layout")?.map(LayoutId);
             if let (Some((_, code)), Some(layout)) = (newest, layout) {
-                readings.push(StateReading { source: SourceNumber(row.get(0)?), code, layout });
+                readings.push(StateReading {
+                    source: SourceNumber(row.get("source")?),
+                    code,
+                    layout,
+                });
             }
         }
         all.push((*device, readings));

@@ -7,9 +7,10 @@ use ecowatt_model::{
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::convert::count;
+use super::configuration::{self, REPORT};
+use super::convert::{batch_id, blob, count};
 use super::row_pack::{Side, add_packed, day_of};
-use super::{command, configuration, newest_edges, pack, retention, row_pack, stream};
+use super::{command, newest_edges, pack, retention, row_pack, stream};
 use crate::StoreError;
 use crate::command::Commands;
 use crate::configuration::{Desired, Settings};
@@ -115,16 +116,15 @@ fn load_device(
     generation: KeyGeneration,
     state: &mut DeviceState,
 ) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT device_key.revoked IS NOT NULL, device_key.first_epoch, device.forgotten_key,
-             device.forgotten_epoch, state.generation, state.counter, state.digest,
-             state.last_seen, state.last_sample, state.epoch, state.messages, state.batches,
-             state.samples, state.duplicates, state.refused, state.dropped_samples, state.bytes,
-             state.firmware, state.reported, state.received_epoch, state.received_generation,
-             state.received, report.highest, report.key_generation, report.received_at,
-             report.generation, report.report, desired.generation, desired.settings,
-             device.last_command, EXISTS (
-                 SELECT 1 FROM command WHERE device = device.number AND state < 3)
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT device_key.revoked IS NOT NULL AS is_revoked, device_key.first_epoch,
+             forgotten_key, forgotten_epoch, state.generation AS generation, counter, digest,
+             last_seen, last_sample, state.epoch AS epoch, messages, batches, samples, duplicates,
+             refused, dropped_samples, bytes, firmware, reported, received_epoch,
+             received_generation, received, {REPORT},
+             desired.generation AS desired_generation, desired.settings AS desired_settings,
+             last_command, EXISTS (
+                 SELECT 1 FROM command WHERE device = device.number AND state < 3) AS has_open
          FROM device LEFT JOIN device_state AS state ON state.device = device.number
              LEFT JOIN configuration_report AS report ON report.device = device.number
              LEFT JOIN configuration AS desired ON desired.device = device.number
@@ -132,30 +132,31 @@ fn load_device(
                      SELECT max(generation) FROM configuration WHERE device = device.number)
              LEFT JOIN device_key ON device_key.device = device.number
                  AND device_key.generation = ?2
-         WHERE device.number = ?1",
-    )?;
+         WHERE device.number = ?1"
+    ))?;
     let mut found = statement.query(params![device.0, generation.0])?;
     let row = found.next()?;
     state.key = Some((generation, row.map_or(Ok(None), key)?));
-    state.desired = row.map_or(Ok(None), |row| desired(row, 27, device))?;
+    state.desired = row.map_or(Ok(None), |row| desired(row, device))?;
     // Those held may have changes that are not written yet.
     if state.commands.is_none() {
         state.commands = Some(match row {
-            Some(row) => commands(db, device, row, 29)?,
+            Some(row) => commands(db, device, row)?,
             None => Commands::default(),
         });
     }
     if state.link.is_some() {
         return Ok(());
     }
-    let Some(row) = row.filter(|row| row.get_ref(4).is_ok_and(|of| of != ValueRef::Null)) else {
+    let Some(row) =
+        row.filter(|row| row.get_ref("generation").is_ok_and(|of| of != ValueRef::Null))
+    else {
         state.link = Some(LinkState::default());
         return Ok(());
     };
-    if let Some(epoch) = row.get::<_, Option<u32>>(19)? {
-        let place = (BootEpoch(epoch), KeyGeneration(row.get(20)?));
-        let bytes = row.get_ref(21)?.as_blob().map_err(rusqlite::Error::from)?;
-        state.received.replace(place, received(bytes)?);
+    if let Some(epoch) = row.get::<_, Option<u32>>("received_epoch")? {
+        let place = (BootEpoch(epoch), KeyGeneration(row.get("received_generation")?));
+        state.received.replace(place, received(blob(row, "received")?)?);
     }
     state.link = Some(link(row)?);
     Ok(())
@@ -163,11 +164,12 @@ fn load_device(
 
 /// Reads the desired configuration. An unreadable one is not sent, because it must not stop
 /// deliveries; the next change replaces it.
-fn desired(row: &Row<'_>, at: usize, device: DeviceNumber) -> rusqlite::Result<Option<Desired>> {
-    let Some(generation) = row.get::<_, Option<u32>>(at)?.map(ConfigGeneration) else {
+fn desired(row: &Row<'_>, device: DeviceNumber) -> rusqlite::Result<Option<Desired>> {
+    let Some(generation) = row.get::<_, Option<u32>>("desired_generation")?.map(ConfigGeneration)
+    else {
         return Ok(None);
     };
-    let settings = Settings::decode(blob(row, at + 1)?);
+    let settings = Settings::decode(blob(row, "desired_settings")?);
     if settings.is_none() {
         tracing::error!(device = device.0, "stored configuration is unreadable and is not sent");
     }
@@ -175,44 +177,42 @@ fn desired(row: &Row<'_>, at: usize, device: DeviceNumber) -> rusqlite::Result<O
 }
 
 /// Reads the last number of a command on the wire and whether any command is open, and loads those.
-fn commands(
-    db: &Connection,
-    device: DeviceNumber,
-    row: &Row<'_>,
-    at: usize,
-) -> Result<Commands, StoreError> {
-    let has_open: bool = row.get(at + 1)?;
+fn commands(db: &Connection, device: DeviceNumber, row: &Row<'_>) -> Result<Commands, StoreError> {
+    let has_open: bool = row.get("has_open")?;
     let open = if has_open { command::list_open(db, device)? } else { Vec::new() };
-    Ok(Commands { last: CommandId(row.get(at)?), open, ..Commands::default() })
+    Ok(Commands { last: CommandId(row.get("last_command")?), open, ..Commands::default() })
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<KeyState>> {
-    let Some(first_epoch) = row.get::<_, Option<u32>>(1)?.map(BootEpoch) else { return Ok(None) };
-    let is_revoked = row.get(0)?;
-    let forgotten = (KeyGeneration(row.get(2)?), BootEpoch(row.get(3)?));
+    let Some(first_epoch) = row.get::<_, Option<u32>>("first_epoch")?.map(BootEpoch) else {
+        return Ok(None);
+    };
+    let is_revoked = row.get("is_revoked")?;
+    let forgotten =
+        (KeyGeneration(row.get("forgotten_key")?), BootEpoch(row.get("forgotten_epoch")?));
     Ok(Some(KeyState { is_revoked, first_epoch, forgotten }))
 }
 
 fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
-    let reported: Vec<u8> = row.get(18)?;
+    let reported = blob(row, "reported")?;
     Ok(LinkState {
-        generation: KeyGeneration(row.get(4)?),
-        counter: Counter(count(row, 5)?),
-        digest: row.get(6)?,
-        last_seen: UnixMs(row.get(7)?),
-        last_sample: row.get::<_, Option<i64>>(8)?.map(UnixMs),
-        epoch: BootEpoch(row.get(9)?),
-        messages: count(row, 10)?,
-        batches: count(row, 11)?,
-        samples: count(row, 12)?,
-        duplicates: count(row, 13)?,
-        refused: count(row, 14)?,
-        dropped_samples: count(row, 15)?,
-        bytes: count(row, 16)?,
-        firmware: row.get(17)?,
+        generation: KeyGeneration(row.get("generation")?),
+        counter: Counter(count(row, "counter")?),
+        digest: row.get("digest")?,
+        last_seen: UnixMs(row.get("last_seen")?),
+        last_sample: row.get::<_, Option<i64>>("last_sample")?.map(UnixMs),
+        epoch: BootEpoch(row.get("epoch")?),
+        messages: count(row, "messages")?,
+        batches: count(row, "batches")?,
+        samples: count(row, "samples")?,
+        duplicates: count(row, "duplicates")?,
+        refused: count(row, "refused")?,
+        dropped_samples: count(row, "dropped_samples")?,
+        bytes: count(row, "bytes")?,
+        firmware: row.get("firmware")?,
         // An unreadable report is replaced by the device's next one.
-        reported: SelfReport::decode(&reported).unwrap_or_default(),
-        config: configuration::report(row, 22)?,
+        reported: SelfReport::decode(reported).unwrap_or_default(),
+        config: configuration::report(row)?,
     })
 }
 
@@ -246,7 +246,7 @@ fn load_former(
     let mut found = statement.query(params![device.0, epoch.0, after.0, before.0])?;
     let mut former = Vec::new();
     while let Some(row) = found.next()? {
-        former.push(received(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        former.push(received(blob(row, "ranges")?)?);
     }
     Ok(former)
 }
@@ -272,7 +272,8 @@ fn load_span(
         let mut found = statement.query(params![device.0, generation.0, end.0])?;
         // An epoch may be known by its losses alone.
         while let Some(row) = found.next()? {
-            if let Some(more) = ends(BootEpoch(row.get(0)?), &received(blob(row, 1)?)?) {
+            if let Some(more) = ends(BootEpoch(row.get("epoch")?), &received(blob(row, "ranges")?)?)
+            {
                 span = Some(span.map_or(more, |held| held.with(more.first).with(more.last)));
                 break;
             }
@@ -361,30 +362,28 @@ fn load_row(db: &Connection, (device, source): InverterKey) -> Result<Inverter, 
     let mut found = statement.query(params![device.0, source.0])?;
     let mut inverter = Inverter::default();
     let Some(row) = found.next()? else { return Ok(inverter) };
-    let latest = Latest::decode(blob(row, 0)?);
+    let latest = Latest::decode(blob(row, "readings")?);
     inverter.latest = readable(latest, device, "latest readings").unwrap_or_default();
-    if let Some(date) = row.get::<_, Option<i32>>(1)?.map(LocalDate) {
-        let day = readable(Day::decode(date, blob(row, 2)?), device, "day");
+    if let Some(date) = row.get::<_, Option<i32>>("date")?.map(LocalDate) {
+        let day = readable(Day::decode(date, blob(row, "totals")?), device, "day");
         inverter.days.replace(date, day.unwrap_or_default());
     }
-    if let Some(number) = row.get(3)? {
-        let quarter = readable(Quarter::decode(number, blob(row, 4)?), device, "quarter hour");
+    if let Some(number) = row.get("quarter")? {
+        let quarter =
+            readable(Quarter::decode(number, blob(row, "minutes")?), device, "quarter hour");
         inverter.quarters.replace(number, quarter.unwrap_or_default());
     }
-    if row.get_ref(5)? != ValueRef::Null {
-        let newest = newest_edges::counter(blob(row, 5)?);
+    if row.get_ref("counter")? != ValueRef::Null {
+        let newest = newest_edges::counter(blob(row, "counter")?);
         let newest = readable(newest, device, "newest edge of a counter");
         inverter.counters.held.merge(newest, |_, _| ());
     }
-    if row.get_ref(6)? != ValueRef::Null {
-        let newest = readable(newest_edges::power(blob(row, 6)?), device, "newest edge of power");
+    if row.get_ref("power")? != ValueRef::Null {
+        let newest =
+            readable(newest_edges::power(blob(row, "power")?), device, "newest edge of power");
         inverter.powers.held.merge(newest, |_, _| ());
     }
     Ok(inverter)
-}
-
-fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
-    Ok(row.get_ref(column)?.as_blob()?)
 }
 
 const COUNTERS_BEFORE: &str = "SELECT epoch, sequence, calm, edge FROM counter_edge
@@ -408,9 +407,9 @@ fn load_counters(
             statement.query(params![device.0, source.0, key.epoch.0, key.sequence.0, limit])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let id = BatchId { epoch: BootEpoch(row.get(0)?), sequence: Sequence(row.get(1)?) };
-            let calm = row.get(2)?;
-            let batch = readable(CounterBatch::decode(blob(row, 3)?), device, COUNTER_EDGE);
+            let id = batch_id(row)?;
+            let calm = row.get("calm")?;
+            let batch = readable(CounterBatch::decode(blob(row, "edge")?), device, COUNTER_EDGE);
             found.extend(batch.map(|batch| (id, CounterEdge { calm, batch })));
         }
         let decode = |bytes: &[u8]| {
@@ -449,9 +448,9 @@ fn load_powers(
         let mut rows = statement.query(values)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let first = UnixMs(row.get(0)?);
-            let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
-            let edges = readable(PowerEdges::decode(first, blob(row, 3)?), device, POWER_EDGE);
+            let first = UnixMs(row.get("first_ms")?);
+            let id = batch_id(row)?;
+            let edges = readable(PowerEdges::decode(first, blob(row, "edge")?), device, POWER_EDGE);
             found.extend(edges.map(|edges| ((first, id), edges)));
         }
         let decode =

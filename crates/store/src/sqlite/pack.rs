@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use ecowatt_codec::CodecMemory;
-use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::convert::{block, corrupt, signed};
+use super::convert::{batch_id, block, corrupt, signed};
 use crate::StoreError;
 use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
 use crate::pack::{Pack, Place, blocks, stretches};
@@ -145,12 +145,12 @@ fn next_block(rows: &mut Rows<'_>) -> Result<Option<Stretch>, StoreError> {
 
 fn next_pack(rows: &mut Rows<'_>) -> Result<Option<(Place, Vec<u8>)>, StoreError> {
     let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some((place(row)?, row.get(3)?)))
+    Ok(Some((place(row)?, row.get("bytes")?)))
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
-    let id = BatchId { epoch: BootEpoch(row.get(1)?), sequence: Sequence(row.get(2)?) };
-    Ok((UnixMs(row.get(0)?), id))
+    let id = batch_id(row)?;
+    Ok((UnixMs(row.get("first_ms")?), id))
 }
 
 fn open(bytes: &[u8], form: Form, state: &mut CodecMemory) -> Result<Vec<Stretch>, StoreError> {
@@ -177,7 +177,7 @@ pub(super) fn list_batches(
     while let Some(row) = rows.next()? {
         let source = SourceNumber(row.get(0)?);
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let sections = stretches(bytes).ok_or_else(|| corrupt(1, "pack of batches"))?;
+        let sections = stretches(bytes).ok_or_else(|| corrupt("pack of batches"))?;
         let names = sections.into_iter().flat_map(|section| section.batches);
         found.extend(names.map(|(id, rows)| (source, id, rows)));
     }

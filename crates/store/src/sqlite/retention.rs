@@ -125,7 +125,7 @@ fn samples(
     step: &mut Step,
 ) -> Result<(), StoreError> {
     let mut found = db.prepare_cached(&format!(
-        "SELECT first_ms, epoch, sequence, last_ms, rows, length(bytes) FROM {table}
+        "SELECT first_ms, epoch, sequence, last_ms, rows, length(bytes) AS size FROM {table}
          WHERE device = ?1 AND source = ?2 AND first_ms < ?3 AND last_ms < ?3
          ORDER BY first_ms, epoch, sequence LIMIT ?4"
     ))?;
@@ -137,8 +137,8 @@ fn samples(
         if !step.has_room() {
             break;
         }
-        step.add(count(row, 4)?, count(row, 5)?, day_of(&UnixMs(row.get(3)?)));
-        keys.push((row.get(0)?, row.get(1)?, row.get(2)?));
+        step.add(count(row, "rows")?, count(row, "size")?, day_of(&UnixMs(row.get("last_ms")?)));
+        keys.push((row.get("first_ms")?, row.get("epoch")?, row.get("sequence")?));
     }
     let mut delete = db.prepare_cached(&format!(
         "DELETE FROM {table} WHERE device = ?1 AND source = ?2 AND first_ms = ?3 AND epoch = ?4
@@ -226,12 +226,13 @@ pub(crate) fn list(db: &Connection, device: DeviceNumber) -> Result<Vec<Expired>
 
 fn expired(row: &Row<'_>) -> rusqlite::Result<Expired> {
     Ok(Expired {
-        device: DeviceNumber(row.get(0)?),
-        source: SourceNumber(row.get(1)?),
-        resolution: Resolution::from_code(row.get(2)?).ok_or_else(|| corrupt(2, "resolution"))?,
-        before: UnixMs(row.get(3)?),
-        rows: count(row, 4)?,
-        bytes: count(row, 5)?,
+        device: DeviceNumber(row.get("device")?),
+        source: SourceNumber(row.get("source")?),
+        resolution: Resolution::from_code(row.get("resolution")?)
+            .ok_or_else(|| corrupt("resolution"))?,
+        before: UnixMs(row.get("before_ms")?),
+        rows: count(row, "removed")?,
+        bytes: count(row, "bytes")?,
     })
 }
 

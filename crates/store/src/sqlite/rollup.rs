@@ -3,6 +3,7 @@
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::{Connection, Rows, params};
 
+use super::convert::blob;
 use super::row_pack::day_of;
 use crate::StoreError;
 use crate::ids::{LocalDate, PointId};
@@ -163,7 +164,7 @@ pub(crate) fn energy_days(
 ) -> Result<Vec<EnergyDay>, StoreError> {
     // Lists the sources first: the key begins (device, source, date).
     let mut statement = db.prepare_cached(
-        "SELECT day.source AS source, day.date AS date, day.totals
+        "SELECT day.source AS source, day.date AS date, day.totals AS totals
          FROM inverter_state AS state
              JOIN day ON day.device = state.device AND day.source = state.source
          WHERE state.device = ?1 AND day.date >= ?2 AND day.date < ?3
@@ -175,10 +176,14 @@ pub(crate) fn energy_days(
     let mut rows = statement.query(params![device.0, from.0, to.0])?;
     let mut days = Vec::new();
     while let Some(row) = rows.next()? {
-        let date = LocalDate(row.get(1)?);
-        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        let date = LocalDate(row.get("date")?);
+        let bytes = blob(row, "totals")?;
         let (sums, ..) = Day::decode_head(date, bytes).ok_or(StoreError::Corrupt("day"))?;
-        days.push(EnergyDay { source: SourceNumber(row.get(0)?), date, energy: sums.figure() });
+        days.push(EnergyDay {
+            source: SourceNumber(row.get("source")?),
+            date,
+            energy: sums.figure(),
+        });
     }
     Ok(days)
 }
@@ -196,9 +201,9 @@ pub(crate) fn energy_gaps(
     let gaps = statement
         .query_map(params![device.0, range.from.0, range.to.0, GAPS_PER_QUERY_MAX], |row| {
             Ok(EnergyGap {
-                source: SourceNumber(row.get(0)?),
-                from: UnixMs(row.get(1)?),
-                to: UnixMs(row.get(2)?),
+                source: SourceNumber(row.get("source")?),
+                from: UnixMs(row.get("from_ms")?),
+                to: UnixMs(row.get("to_ms")?),
             })
         })?
         .collect::<Result<_, _>>()?;

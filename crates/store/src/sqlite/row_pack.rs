@@ -1,8 +1,9 @@
 //! Reads and writes packs of roll-ups and edges, and finds the rows that go into them.
 
-use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
+use super::convert::batch_id;
 use crate::StoreError;
 use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
@@ -95,11 +96,11 @@ fn loose_powers(
     let mut found = statement.query(values)?;
     let mut rows: Vec<(Place, Vec<u8>)> = Vec::new();
     while let Some(row) = found.next()? {
-        let first = UnixMs(row.get(0)?);
+        let first = UnixMs(row.get("first_ms")?);
         if rows.first().is_some_and(|((of, _), _)| day_of(of) != day_of(&first)) {
             break;
         }
-        rows.push(((first, id(row, 1)?), row.get(3)?));
+        rows.push(((first, batch_id(row)?), row.get("edge")?));
     }
     Ok(rows.first().map(|((of, _), _)| day_of(of)).map(|day| (day, Rows::Powers(rows))))
 }
@@ -122,14 +123,14 @@ fn loose_counters(
         statement.query(params![device.0, source.0, epoch, sequence, SEQUENCES_PER_PACK])?;
     let (mut number, mut rows) = (None, Vec::new());
     while let Some(row) = found.next()? {
-        let id = id(row, 0)?;
+        let id = batch_id(row)?;
         if *number.get_or_insert(number_of(&id)) != number_of(&id) {
             break;
         }
-        let bytes: Vec<u8> = row.get(3)?;
+        let bytes: Vec<u8> = row.get("edge")?;
         let is_over = |batch: CounterBatch| day_of(&batch.ends.last.at) < end;
         if CounterBatch::decode(&bytes).is_some_and(is_over) {
-            rows.push((id, row.get(2)?, bytes));
+            rows.push((id, row.get("calm")?, bytes));
         }
     }
     Ok(number.map(|number| (number, Rows::Counters(rows))))
@@ -137,10 +138,6 @@ fn loose_counters(
 
 pub(super) fn day_of(at: &UnixMs) -> i64 {
     at.0.div_euclid(DAY_MS)
-}
-
-fn id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
-    Ok(BatchId { epoch: BootEpoch(row.get(at)?), sequence: Sequence(row.get(at + 1)?) })
 }
 
 fn find(

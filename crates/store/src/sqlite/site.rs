@@ -1,6 +1,6 @@
 //! Statements on sites.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::convert::is_unique_violation;
 use crate::StoreError;
@@ -9,13 +9,17 @@ use crate::fleet::{CreateClaimError, EditError, EditSite, Site, SiteId};
 /// Owner of everything; there is one tenant until users are kept apart.
 const TENANT: i64 = 1;
 
-pub(super) fn site(row: &Row<'_>, at: usize) -> rusqlite::Result<Site> {
-    Ok(Site { id: SiteId(row.get(at)?), name: row.get(at + 1)?, time_zone: row.get(at + 2)? })
-}
-
 pub(crate) fn list_sites(db: &Connection) -> Result<Vec<Site>, StoreError> {
     let mut statement = db.prepare_cached("SELECT id, name, time_zone FROM site ORDER BY name")?;
-    let sites = statement.query_map([], |row| site(row, 0))?.collect::<Result<_, _>>()?;
+    let sites = statement
+        .query_map([], |row| {
+            Ok(Site {
+                id: SiteId(row.get("id")?),
+                name: row.get("name")?,
+                time_zone: row.get("time_zone")?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
     Ok(sites)
 }
 

@@ -89,13 +89,13 @@ pub(crate) fn announced(
         )?
         .query_row([device.0, *of_key.start(), *of_key.end()], |row| row.get(0))?;
     let mut statement = db.prepare_cached(
-        "SELECT point.id, name, unit, exponent, source
+        "SELECT point.id AS id, name, unit, exponent, source
          FROM announced_point JOIN point ON point.id = announced_point.point
          WHERE device = ?1 AND generation = ?2",
     )?;
     let points = statement
         .query_map(params![device.0, id.generation().0], |row| {
-            Ok((SourceNumber(row.get(4)?), point(row, 0)?.def))
+            Ok((SourceNumber(row.get("source")?), point(row)?.def))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     Ok(KeyStreams::new(streams, points))
@@ -138,7 +138,7 @@ pub(crate) fn list_streams(
     device: DeviceNumber,
 ) -> Result<Vec<Stream>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT stream.number, stream.source, layout.cbor, stream.first_seen
+        "SELECT number, source, cbor, first_seen
          FROM stream JOIN layout ON layout.id = stream.layout
          WHERE stream.device = ?1 ORDER BY stream.number",
     )?;
@@ -148,10 +148,10 @@ pub(crate) fn list_streams(
 
 fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
     Ok(Stream {
-        id: StreamId::from_code(row.get(0)?),
-        source: SourceNumber(row.get(1)?),
-        layout: row.get(2)?,
-        first_seen: UnixMs(row.get(3)?),
+        id: StreamId::from_code(row.get("number")?),
+        source: SourceNumber(row.get("source")?),
+        layout: row.get("cbor")?,
+        first_seen: UnixMs(row.get("first_seen")?),
     })
 }
 
@@ -163,23 +163,25 @@ pub(crate) fn find_stream(
 ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
     let found = db
         .prepare_cached(
-            "SELECT stream.number, stream.source, layout.cbor, stream.first_seen, layout.id
+            "SELECT number, source, cbor, first_seen, layout.id AS layout
              FROM stream JOIN layout ON layout.id = stream.layout
              WHERE stream.device = ?1 AND stream.number = ?2",
         )?
-        .query_row(params![device.0, id.code()], |row| Ok((stream(row)?, row.get::<_, i64>(4)?)))
+        .query_row(params![device.0, id.code()], |row| {
+            Ok((stream(row)?, row.get::<_, i64>("layout")?))
+        })
         .optional()?;
     found.map(|(stream, layout)| Ok((stream, layout_points(db, layout)?))).transpose()
 }
 
-pub(crate) fn point(row: &Row<'_>, at: usize) -> rusqlite::Result<Point> {
+pub(crate) fn point(row: &Row<'_>) -> rusqlite::Result<Point> {
     Ok(Point {
-        id: PointId(row.get(at)?),
+        id: PointId(row.get("id")?),
         def: PointDef {
-            name: row.get(at + 1)?,
-            unit: ecowatt_model::Unit::from_code(row.get(at + 2)?)
-                .ok_or_else(|| corrupt(at + 2, "unit"))?,
-            exponent: row.get(at + 3)?,
+            name: row.get("name")?,
+            unit: ecowatt_model::Unit::from_code(row.get("unit")?)
+                .ok_or_else(|| corrupt("unit"))?,
+            exponent: row.get("exponent")?,
         },
     })
 }
@@ -195,9 +197,8 @@ pub(crate) fn list_points(
              SELECT point FROM announced_point WHERE device = ?1 AND source = ?2)
          ORDER BY id",
     )?;
-    let points = statement
-        .query_map(params![device.0, source.0], |row| point(row, 0))?
-        .collect::<Result<_, _>>()?;
+    let points =
+        statement.query_map(params![device.0, source.0], point)?.collect::<Result<_, _>>()?;
     Ok(points)
 }
 

@@ -8,14 +8,15 @@
 
 use std::collections::HashSet;
 
-use ecowatt_model::{BatchId, BootEpoch, DeviceNumber, Sequence, SourceNumber, UnixMs};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::StoreError;
 use crate::energy::PowerEdges;
 use crate::energy_counter::{CounterBatch, CounterEdge};
 use crate::rollup::QUARTER_MS;
 use crate::rollup_pack::DAY_MS;
+use crate::sqlite::convert::batch_id;
 use crate::sqlite::{block, newest_edges};
 
 /// An inverter of which samples, minutes or quarter hours were removed.
@@ -86,13 +87,13 @@ fn put_back_counters(
     let mut rows = was.query([floor.source.0])?;
     let mut newest = None;
     while let Some(row) = rows.next()? {
-        let (id, bytes): (_, Vec<u8>) = (id(row, 0)?, row.get(3)?);
+        let (id, bytes): (_, Vec<u8>) = (batch_id(row)?, row.get("edge")?);
         let Some(batch) = CounterBatch::decode(&bytes) else { continue };
         if stored.contains(&id) || batch.ends.last.at.0 >= floor.at {
             continue;
         }
         // How many steps up to it are calm is known again once the batches between are.
-        let calm = if first.is_some_and(|first| first < id) { 0 } else { row.get(2)? };
+        let calm = if first.is_some_and(|first| first < id) { 0 } else { row.get("calm")? };
         put.execute(params![device.0, floor.source.0, id.epoch.0, id.sequence.0, calm, bytes])?;
         newest = Some(newest_edges::counter_bytes(&id, &CounterEdge { calm, batch }));
     }
@@ -120,7 +121,8 @@ fn put_back_powers(
     let mut rows = was.query(params![floor.source.0, floor.at])?;
     let mut newest = None;
     while let Some(row) = rows.next()? {
-        let (id, first, bytes): (_, _, Vec<u8>) = (id(row, 0)?, UnixMs(row.get(2)?), row.get(3)?);
+        let (id, first, bytes): (_, _, Vec<u8>) =
+            (batch_id(row)?, UnixMs(row.get("first_ms")?), row.get("edge")?);
         let Some(edges) = PowerEdges::decode(first, &bytes).filter(|_| !stored.contains(&id))
         else {
             continue;
@@ -134,10 +136,6 @@ fn put_back_powers(
         params![device.0, floor.source.0, newest],
     )?;
     Ok(())
-}
-
-fn id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
-    Ok(BatchId { epoch: BootEpoch(row.get(at)?), sequence: Sequence(row.get(at + 1)?) })
 }
 
 /// Replaces everything that was made of times before the floor by what was there before.
