@@ -47,7 +47,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
     (
         "server",
-        &["model", "clock", "config-text", "profile", "codec", "envelope", "wire", "store", "api"],
+        &[
+            "model",
+            "clock",
+            "config-text",
+            "profile",
+            "codec",
+            "original",
+            "envelope",
+            "wire",
+            "store",
+            "api",
+        ],
     ),
     ("client", &["api"]),
     (

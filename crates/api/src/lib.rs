@@ -11,6 +11,7 @@ mod config;
 mod device;
 mod error;
 mod event;
+mod original;
 mod system;
 mod telemetry;
 mod template;
@@ -37,6 +38,7 @@ pub use device::{
 };
 pub use error::{Error, ErrorBody};
 pub use event::{CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSample};
+pub use original::{EnrolOriginal, EnrolledOriginal, OriginalAnswer, OriginalRefusal};
 pub use system::System;
 pub use telemetry::{
     Energy, EnergyDay, EnergyGap, EnergySource, Resolution, Series, Telemetry, UnsureTime,

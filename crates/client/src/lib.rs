@@ -10,10 +10,10 @@ use ecowatt_api::{
     AssignTemplate, AssignTemplateToGroup, AssignedTemplate, AuditList, Command, CommandDetail,
     CommandKindList, CommandList, CommandStatistics, ConfigHistory, ConfigTemplate,
     ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateTemplate, CreateToken,
-    CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy, Enrolment,
-    Error as ErrorAnswer, OpenClaim, Resolution, RunningSession, SettingList, Site, System,
-    Telemetry, TemplateHistory, TemplatePreview, Token, UpdateConfig, UpdateDevice, UpdateSite,
-    UpdateTemplate, Updated,
+    CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy, EnrolOriginal,
+    EnrolledOriginal, Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession,
+    SettingList, Site, System, Telemetry, TemplateHistory, TemplatePreview, Token, UpdateConfig,
+    UpdateDevice, UpdateSite, UpdateTemplate, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -164,6 +164,14 @@ impl Client {
     /// See [`ClientError`].
     pub fn create_device(&self, request: &CreateDevice) -> Result<Enrolment, ClientError> {
         self.post("/api/v1/devices", request)
+    }
+
+    /// Enrols a device of the earlier EcoWatt.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn enrol_original(&self, request: &EnrolOriginal) -> Result<EnrolledOriginal, ClientError> {
+        self.post("/api/v1/original-devices", request)
     }
 
     /// Creates another claim code for a device.

@@ -122,7 +122,8 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .context("making a token")?
         .text
         .expose();
-    let config = ecowatt_server::Config { listen: args.listen, ..Default::default() };
+    let config =
+        ecowatt_server::Config { listen: args.listen, is_demo: true, ..Default::default() };
     let server = match ecowatt_server::serve(config, store, clock, ended(server_stopped)).await {
         Err(error @ ServeError::Listen { .. }) => {
             Err(error).with_hint(|| "`--listen 127.0.0.1:0` picks a free port")

@@ -18,6 +18,7 @@ use crate::agent_toml::{AGENT_FILE, AgentToml};
 use crate::argument;
 use crate::hint::WithHint as _;
 use crate::operator::Connection;
+use crate::original::{OriginalArgs, enrolled_original};
 use crate::table::{Table, or_dash, plain, print_json, word};
 
 /// Placeholder for an inverter's address: reserved for documentation (RFC 5737).
@@ -40,6 +41,9 @@ enum Verb {
     /// device enrol --name Roof --site Home --time-zone Europe/Berlin)` works. Standard error has
     /// the agent's complete configuration, with notes as comments: `2> agent.toml` saves it.
     /// --transport, --unit and --profile name the inverter that the agent reads.
+    ///
+    /// `ecowatt device enrol ID --original --key HEX32` enrols a device of the earlier EcoWatt
+    /// instead; its number goes to standard output.
     Enrol(EnrolArgs),
     /// List devices.
     List(ListArgs),
@@ -98,11 +102,13 @@ enum Verb {
 struct EnrolArgs {
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    original: OriginalArgs,
     /// Name of the device.
-    #[arg(long, required_unless_present = "device")]
+    #[arg(long, required_unless_present_any = ["device", "original"])]
     name: Option<String>,
     /// Name of its site; created if it does not exist.
-    #[arg(long, required_unless_present = "device")]
+    #[arg(long, required_unless_present_any = ["device", "original"])]
     site: Option<String>,
     /// IANA time zone of a new site, such as Europe/Berlin.
     #[arg(long)]
@@ -203,6 +209,11 @@ pub(crate) fn run(args: &DeviceArgs) -> anyhow::Result<()> {
 
 fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     let client = args.connection.client()?;
+    let site = args.site.clone().map(|name| NewSite { name, time_zone: args.time_zone.clone() });
+    if let Some(request) = args.original.request(args.name.clone(), site) {
+        let enrolled = client.enrol_original(&request).context("enrolling the device")?;
+        return enrolled_original(&enrolled, args.json);
+    }
     let valid_for_s = args.valid_for.map(|duration| duration.as_secs());
     let enrolment = match &args.device {
         Some(device) => client.create_claim(device, &CreateClaim { valid_for_s }),

@@ -21,6 +21,7 @@ mod keys;
 mod log;
 mod openapi;
 mod operator;
+mod original;
 mod pages;
 mod serve;
 mod session;

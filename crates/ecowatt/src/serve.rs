@@ -157,7 +157,10 @@ mod tests {
             address_share,
             silent_after,
             retention,
+            // The file has no key for it.
+            is_demo,
         } = file.config();
+        assert!(!is_demo);
         let default = Config::default();
         assert_eq!((listen, silent_after), (default.listen, default.silent_after));
         assert_eq!((hosts, trusted_proxies), (default.hosts, default.trusted_proxies));

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod aggregate;
+mod base64;
 mod bits;
 mod error;
 mod floats;
@@ -24,6 +25,7 @@ mod packet;
 mod times;
 
 pub use aggregate::Aggregate;
+pub use base64::from_base64;
 pub use error::PacketError;
 pub use history::History;
 pub use memory::{DIGEST_BYTES, Memory, PacketDigest};

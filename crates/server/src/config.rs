@@ -43,6 +43,9 @@ pub struct Config {
     /// How long measurements are kept. The file has a table of its own for it.
     #[serde(skip)]
     pub retention: Retention,
+    /// Whether it is a demonstration, which may use keys that everybody knows.
+    #[serde(skip)]
+    pub is_demo: bool,
 }
 
 impl Default for Config {
@@ -58,6 +61,7 @@ impl Default for Config {
             // Two uploads may fail at the usual interval of five minutes.
             silent_after: Duration::from_secs(15 * 60),
             retention: Retention::default(),
+            is_demo: false,
         }
     }
 }

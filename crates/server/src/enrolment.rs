@@ -12,16 +12,20 @@ use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, EnrolError, EnrolmentGrant, Req
 use ecowatt_envelope::{ClaimCode, ClaimId};
 use ecowatt_model::{DeviceNumber, KeyGeneration, StreamNumber, UnixMs};
 use ecowatt_store::{
-    Author, Claim, ClaimFor, CreateClaimError, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError,
-    Store, StoreError,
+    Author, Claim, ClaimFor, CreateClaimError, EnrolOriginal, NewClaim, OpenClaim, RedeemClaim,
+    RedeemClaimError, Store, StoreError,
 };
 
 use crate::entered_name::checked_name;
 use crate::limits::{CLAIM_LIFETIME_DEFAULT, CLAIM_LIFETIME_MAX, NAME_CHARS_MAX};
+use crate::original_request::{OriginalProblem, OriginalRequest, checked_id, checked_key};
 use crate::time::checked_zone;
 
 /// Draws of a claim id before giving up. Each stored claim occupies one id in 33 million.
 const ID_DRAWS: usize = 4;
+
+/// Site of devices of the earlier EcoWatt that were not assigned to one.
+const ORIGINAL_SITE: &str = "Original devices";
 
 /// An operator's request for a claim code.
 #[derive(Debug, Clone)]
@@ -56,6 +60,8 @@ pub(crate) enum ClaimError {
     UnknownDevice,
     #[error("this device has used all its key generations; enrol it as a new device")]
     Exhausted,
+    #[error(transparent)]
+    Original(#[from] OriginalProblem),
     #[error("no free claim id found")]
     NoFreeId,
     #[error(transparent)]
@@ -100,17 +106,64 @@ impl RedeemError {
     }
 }
 
+impl From<CreateClaimError> for ClaimError {
+    fn from(error: CreateClaimError) -> Self {
+        match error {
+            CreateClaimError::IdTaken => Self::NoFreeId,
+            CreateClaimError::UnknownSite => Self::UnknownSite,
+            CreateClaimError::OtherTimeZone(zone) => Self::OtherTimeZone(zone),
+            CreateClaimError::Exhausted => Self::Exhausted,
+            CreateClaimError::UnknownDevice => Self::UnknownDevice,
+            CreateClaimError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// Creates and redeems claims.
 #[derive(Debug, Clone)]
 pub(crate) struct Enrolment {
     store: Store,
     clock: Clock,
+    /// Whether devices of the earlier EcoWatt may have the published key.
+    is_demo: bool,
 }
 
 impl Enrolment {
     #[must_use]
-    pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Store, clock: Clock, is_demo: bool) -> Self {
+        Self { store, clock, is_demo }
+    }
+
+    /// Enrols a device of the earlier EcoWatt, or gives an enrolled one another key.
+    ///
+    /// # Errors
+    /// If the request is invalid or the store fails.
+    pub(crate) async fn enrol_original(
+        &self,
+        by: Author,
+        request: OriginalRequest,
+    ) -> Result<DeviceNumber, ClaimError> {
+        let is_default = request.site.is_none();
+        let OriginalRequest { id, key, name, site, published_key } = request;
+        let id = checked_id(id)?;
+        let claim_for = ClaimFor::New {
+            name: name.unwrap_or_else(|| id.clone()),
+            site: site.as_ref().map_or(ORIGINAL_SITE, |(name, _)| name).into(),
+            time_zone: site.and_then(|(_, zone)| zone),
+        };
+        let ClaimFor::New { name, site, time_zone } = checked(claim_for)? else {
+            return Err(ClaimError::UnknownDevice);
+        };
+        let secret = checked_key(&key, published_key && self.is_demo)?;
+        let new = EnrolOriginal { id, name, site, time_zone, secret, at: self.clock.now() };
+        match self.store.enrol_original(by.clone(), new.clone()).await {
+            // The default site may be new, or be in any zone by now.
+            Err(CreateClaimError::UnknownSite) if is_default => {
+                let new = EnrolOriginal { time_zone: Some("UTC".into()), ..new };
+                Ok(self.store.enrol_original(by, new).await?)
+            }
+            enrolled => Ok(enrolled?),
+        }
     }
 
     /// Creates a claim code, and its device and site if they do not exist.
@@ -143,13 +196,7 @@ impl Enrolment {
             match self.store.create_claim(by.clone(), claim).await {
                 Ok(device) => return Ok(NewClaimCode { device, code, expires }),
                 Err(CreateClaimError::IdTaken) => {}
-                Err(CreateClaimError::UnknownSite) => return Err(ClaimError::UnknownSite),
-                Err(CreateClaimError::OtherTimeZone(zone)) => {
-                    return Err(ClaimError::OtherTimeZone(zone));
-                }
-                Err(CreateClaimError::Exhausted) => return Err(ClaimError::Exhausted),
-                Err(CreateClaimError::UnknownDevice) => return Err(ClaimError::UnknownDevice),
-                Err(CreateClaimError::Store(error)) => return Err(error.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(ClaimError::NoFreeId)

@@ -3,7 +3,7 @@
 //! A route is registered once, with `routes!`, which also adds it to the OpenAPI document. Handlers
 //! are in one file per resource: they extract, call a subject module, and convert. They do not
 //! authorise: all routes but those in [`open`] are behind [`auth::guard`], grouped by the right
-//! that they need.
+//! that they need. The room `original` has a table of its own.
 
 mod admission;
 mod answer;
@@ -25,6 +25,8 @@ mod health;
 mod host;
 mod link;
 mod listen;
+mod original;
+mod original_devices;
 mod pages;
 mod profiles;
 mod request;
@@ -67,6 +69,7 @@ fn open() -> OpenApiRouter<App> {
         .routes(routes!(link::take_message))
         .routes(routes!(link::enrol))
         .routes(routes!(document::show_document))
+        .merge(original::device_routes())
         .merge(sessions)
 }
 
@@ -96,6 +99,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(events::follow_events));
     let write = OpenApiRouter::new()
         .routes(routes!(devices::create_device))
+        .routes(routes!(original_devices::enrol_original))
         .routes(routes!(devices::create_claim))
         .routes(routes!(devices::update_device, devices::delete_device))
         .routes(routes!(devices::delete_device_keys))

@@ -17,6 +17,8 @@ mod intake;
 mod keyring;
 mod link;
 mod local_day;
+mod original;
+mod original_packets;
 mod quota;
 mod rebuild;
 mod sender;
@@ -37,7 +39,9 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use intake::Intake;
 use link::Link;
+use original::Original;
 
+pub(crate) use original::{TakenUpload, Unproven, UploadError};
 pub use rebuild::{RebuildError, rebuild};
 
 /// Why a message got no reply. The sender does not learn the reason.
@@ -101,6 +105,7 @@ impl From<WriteError> for IngestError {
 #[derive(Debug)]
 pub struct Ingest {
     link: Link,
+    original: Original,
     intake: Intake,
     metrics: Arc<Metrics>,
 }
@@ -116,6 +121,7 @@ impl Ingest {
     ) -> Self {
         Self {
             link: Link::new(store.clone(), clock, entropy),
+            original: Original::new(store.clone(), clock),
             intake: Intake::new(store, clock, live, Arc::clone(&metrics)),
             metrics,
         }
@@ -144,6 +150,26 @@ impl Ingest {
         };
         self.metrics.link_messages.add([outcome], 1);
         taken.map(|(reply, _)| reply)
+    }
+
+    /// Takes an upload of a device of the earlier EcoWatt, which calls itself `id`.
+    ///
+    /// # Errors
+    /// If nothing was stored.
+    pub(crate) async fn take_upload(
+        &self,
+        id: &str,
+        body: &[u8],
+    ) -> Result<TakenUpload, UploadError> {
+        let taken = self.original.take(&self.intake, id, body).await;
+        let outcome = match &taken {
+            Ok(_) => "stored",
+            Err(UploadError::Unproven(Unproven::Replay { .. } | Unproven::UsedNonce)) => "stale",
+            Err(UploadError::Unproven(_)) => "bad_tag",
+            Err(UploadError::Ingest(error)) => error.as_str(),
+        };
+        self.metrics.link_messages.add([outcome], 1);
+        taken
     }
 
     async fn take_message(&self, message: &[u8]) -> Result<(Vec<u8>, &'static str), IngestError> {

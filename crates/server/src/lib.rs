@@ -23,6 +23,7 @@ pub mod limits;
 pub mod live;
 mod log_limit;
 pub mod metrics;
+mod original_request;
 pub mod packing;
 pub mod retention;
 mod serve;

@@ -32,6 +32,12 @@ pub const BACKLOG: u32 = 1024;
 /// Device messages worked on at once; further ones are answered 503.
 pub const MESSAGES_MAX: u32 = 1024;
 
+/// Calls of devices of the earlier EcoWatt worked on at once: each device makes one at a time.
+pub const ORIGINAL_CALLS_MAX: u32 = 512;
+
+/// Requests of its operators worked on at once.
+pub const ORIGINAL_REQUESTS_MAX: u32 = 64;
+
 /// Enrolments worked on at once.
 pub const ENROLMENTS_MAX: u32 = 64;
 

@@ -47,7 +47,7 @@ impl Subjects {
             audit: Audit::new(store.clone()),
             fleet: Fleet::new(store.clone(), clock, config.silent_after),
             history: History::new(store.clone(), clock),
-            enrolment: Enrolment::new(store.clone(), clock),
+            enrolment: Enrolment::new(store.clone(), clock, config.is_demo),
             editor: Editor::new(store.clone()),
             desired: DesiredConfigs::new(store.clone(), live.clone()),
             templates: Templates::new(store.clone(), live.clone()),

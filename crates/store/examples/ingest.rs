@@ -226,6 +226,8 @@ fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload 
         dropped: Vec::new(),
         ask: Vec::new(),
         reported: DeviceReport::default(),
+        commands_max: ecowatt_store::limits::COMMANDS_OUT_MAX,
+        memory: None,
     }
 }
 

@@ -145,8 +145,12 @@ pub(crate) struct UploadPlan {
 impl UploadPlan {
     /// Takes the results that the device reports and chooses what it is sent.
     fn command(&mut self, held: &Commands, upload: &Upload) -> Result<(), Box<Wants>> {
-        let Upload { received_at: at, generation: under, reported, .. } = upload;
-        let message = command::Message { at: *at, under: *under, results: &reported.results };
+        let message = command::Message {
+            at: upload.received_at,
+            under: upload.generation,
+            out_max: upload.commands_max,
+            results: &upload.reported.results,
+        };
         let step = command::step(held, message)
             .map_err(|commands| Box::new(Wants { commands, ..Wants::default() }))?;
         let moved = step.moved.iter().map(|moved| MovedCommand {
@@ -435,6 +439,7 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
     link.last_seen = link.last_seen.max(now);
     link.last_sample = link.last_sample.into_iter().chain(timed).max_by_key(newest);
     link.epoch = link.epoch.max(upload.epoch);
+    link.memory = upload.memory.take();
     link.messages += 1;
     link.batches += u64::try_from(stored.len()).unwrap_or(u64::MAX);
     link.samples += stored.iter().map(|block| u64::from(block.rows)).sum::<u64>();

@@ -23,6 +23,7 @@ mod key_streams;
 mod latest;
 pub mod limits;
 mod loaded;
+mod original;
 mod pack;
 mod point;
 mod received_set;
@@ -68,6 +69,7 @@ pub use fleet::{
 pub use ids::LayoutId;
 pub use ids::LocalDate;
 pub use ids::{PointId, StreamId};
+pub use original::{EnrolOriginal, OriginalDevice};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
 pub use retention::{Expired, Removed, Resolution};

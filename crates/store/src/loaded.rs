@@ -103,6 +103,8 @@ pub(crate) struct LinkState {
     pub(crate) firmware: Option<String>,
     pub(crate) reported: SelfReport,
     pub(crate) config: Option<ConfigReport>,
+    /// What the protocol of the last message keeps for the next one.
+    pub(crate) memory: Option<Vec<u8>>,
 }
 
 impl LinkState {

@@ -31,6 +31,7 @@ pub(crate) mod key;
 pub(crate) mod latest;
 mod load;
 mod newest_edges;
+pub(crate) mod original;
 pub(crate) mod pack;
 pub(crate) mod rebuild;
 pub(crate) mod retention;

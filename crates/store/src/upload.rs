@@ -75,6 +75,10 @@ pub struct Upload {
     /// Further epochs whose received batches the receipt must list.
     pub ask: Vec<BootEpoch>,
     pub reported: DeviceReport,
+    /// Commands that the device may have out after the reply; 0 if the reply carries none.
+    pub commands_max: usize,
+    /// What the device's protocol keeps for its next message under the same key.
+    pub memory: Option<Vec<u8>>,
 }
 
 /// Samples that a device has lost.

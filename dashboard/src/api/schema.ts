@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/aggregated/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes one upload of a device of the earlier EcoWatt.
+         * @description See `docs/original-devices.md`. Everything the upload brings is committed before the answer.
+         */
+        post: operations["take_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -472,6 +492,27 @@ export interface paths {
         get: operations["show_document"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/original-devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enrols a device of the earlier EcoWatt with the key that it has, or gives an enrolled one another
+         *     key.
+         * @description Under another key its nonces start again.
+         */
+        post: operations["enrol_original"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1504,6 +1545,41 @@ export interface components {
          * @enum {string}
          */
         EnergySource: "counter" | "integrated";
+        /** @description A device of the earlier EcoWatt to be enrolled with the key that it has. */
+        EnrolOriginal: {
+            /**
+             * @description What the device calls itself: 1 to 64 letters, digits, `-`, `_` and `.`.
+             * @example ESP32_EcoWatt_Smart
+             */
+            id: string;
+            /**
+             * @description Its HMAC key: 64 hexadecimal digits.
+             * @example 8f2b6a0d4c1e9f7358a6b0c2d4e6f8091a3b5c7d9e0f2143657687a9bacbdced
+             */
+            key: string;
+            /**
+             * @description Default: the id.
+             * @example Barn
+             */
+            name?: string | null;
+            /**
+             * @description Whether the key may be the published one, which protects nothing; only a demonstration
+             *     accepts it.
+             * @example false
+             */
+            published_key?: boolean;
+            site?: components["schemas"]["NewSite"] | null;
+        };
+        /** @description A device of the earlier EcoWatt that was enrolled. */
+        EnrolledOriginal: {
+            /** @example dev-42 */
+            device: string;
+            /**
+             * @description What the device calls itself.
+             * @example ESP32_EcoWatt_Smart
+             */
+            id: string;
+        };
         /** @description A claim code, shown once. */
         Enrolment: {
             /**
@@ -1682,6 +1758,41 @@ export interface components {
              * @example 7KQM2
              */
             id: string;
+        };
+        /** @description What a device of the earlier EcoWatt is answered to an upload. */
+        OriginalAnswer: {
+            /**
+             * @description What the device calls itself.
+             * @example ESP32_EcoWatt_Smart
+             */
+            device_id: string;
+            /** @example Compressed data processed and published */
+            message: string;
+            /**
+             * @description Packets that need not be sent again.
+             * @example 1
+             */
+            packets_processed: number;
+            /**
+             * @description Samples that were stored.
+             * @example 7
+             */
+            samples_count: number;
+            /**
+             * @description Always true; a refusal has another shape.
+             * @example true
+             */
+            success: boolean;
+        };
+        /** @description How the routes of the earlier EcoWatt refuse a request. */
+        OriginalRefusal: {
+            /** @example Security validation failed: HMAC verification failed! */
+            error: string;
+            /**
+             * @description Always false.
+             * @example false
+             */
+            success: boolean;
         };
         /** @description The newest reading of a point. */
         PointValue: {
@@ -2276,6 +2387,87 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    take_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description What the device calls itself, such as `ESP32_001`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": number[];
+            };
+        };
+        responses: {
+            /** @description No packet of the upload need be sent again. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalAnswer"];
+                };
+            };
+            /** @description The upload is the device's and brings no packets. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+            /** @description Not the next upload of an enrolled device. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+            /** @description The device has sent more than its share; send again later. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+            /** @description Nothing was taken; send again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OriginalRefusal"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -4888,6 +5080,110 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    enrol_original: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EnrolOriginal"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolledOriginal"];
+                };
+            };
+            /** @description The id, key, name or time zone is invalid, or the key is the published one. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The site exists in another time zone, or the device has used all key generations. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
             /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */

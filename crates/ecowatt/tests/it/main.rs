@@ -16,6 +16,7 @@ mod link;
 mod lists;
 mod medium;
 mod operator;
+mod original;
 mod retention;
 mod run;
 mod serve;

@@ -104,6 +104,8 @@ async fn fill(store: &Store, now: UnixMs) {
                 dropped: Vec::new(),
                 ask: Vec::new(),
                 reported: DeviceReport::default(),
+                commands_max: ecowatt_store::limits::COMMANDS_OUT_MAX,
+                memory: None,
             };
             let outcome = store.ingest(upload).await.unwrap();
             assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");

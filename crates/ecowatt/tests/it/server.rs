@@ -33,6 +33,20 @@ impl Server {
         server
     }
 
+    /// Kills it without warning.
+    pub(crate) fn kill(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Starts it again on its data, at another port.
+    pub(crate) fn start_again(&mut self) {
+        let serve = ["serve", "--data", &self.file("data"), "--listen", "127.0.0.1:0"];
+        self.process = Process::start(self.folder.path(), "server.log", &serve);
+        let line = self.process.line("EcoWatt listens at ");
+        self.url = line.split(' ').nth(3).unwrap().to_owned();
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.child.id()
     }

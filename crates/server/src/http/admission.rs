@@ -15,6 +15,7 @@
 
 mod address;
 mod connections;
+mod original_paths;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +32,8 @@ pub(crate) use connections::{Connection, Connections};
 
 use crate::limits::{
     ACCESS_REQUESTS_MAX, API_REQUESTS_MAX, ENROLMENTS_MAX, JSON_BYTES_MAX, MESSAGES_MAX,
-    PAGE_REQUESTS_MAX, REQUEST_TIMEOUT, STREAM_LIFETIME, WAITING_MAX,
+    ORIGINAL_CALLS_MAX, ORIGINAL_REQUESTS_MAX, PAGE_REQUESTS_MAX, REQUEST_TIMEOUT, STREAM_LIFETIME,
+    WAITING_MAX,
 };
 
 /// Kinds of requests.
@@ -41,6 +43,10 @@ pub(crate) enum Kind {
     Message,
     /// A device that redeems a claim code, and any other path below `/link`.
     Enrolment,
+    /// A call of a device of the earlier EcoWatt.
+    Original,
+    /// Another path of the earlier EcoWatt, for its operators and their programs.
+    OriginalApi,
     /// Log-in and set-up, which need no token.
     Access,
     /// The rest of the API.
@@ -66,9 +72,11 @@ struct Budget {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Message,
         Self::Enrolment,
+        Self::Original,
+        Self::OriginalApi,
         Self::Access,
         Self::Api,
         Self::Page,
@@ -83,15 +91,19 @@ impl Kind {
             path if path.starts_with("/link/") => Self::Enrolment,
             "/api/v1/session" | "/api/v1/setup" if method == Method::POST => Self::Access,
             path if path == "/api" || path.starts_with("/api/") => Self::Api,
-            _ => Self::Page,
+            path => match original_paths::caller(method, path) {
+                Some(original_paths::Caller::Device) => Self::Original,
+                Some(original_paths::Caller::Operator) => Self::OriginalApi,
+                None => Self::Page,
+            },
         }
     }
 
     /// The label in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Message | Self::Enrolment => "link",
-            Self::Access | Self::Api | Self::Waiting => "api",
+            Self::Message | Self::Enrolment | Self::Original => "link",
+            Self::Access | Self::Api | Self::OriginalApi | Self::Waiting => "api",
             Self::Page => "page",
             Self::Own => "own",
         }
@@ -99,12 +111,17 @@ impl Kind {
 
     /// Whether devices send it.
     pub(crate) fn is_link(self) -> bool {
-        matches!(self, Self::Message | Self::Enrolment)
+        matches!(self, Self::Message | Self::Enrolment | Self::Original)
+    }
+
+    /// Whether it speaks the protocol of the earlier EcoWatt, and so do its refusals.
+    pub(crate) fn is_original(self) -> bool {
+        matches!(self, Self::Original | Self::OriginalApi)
     }
 
     /// Whether a page of another site can make a browser send it.
     pub(crate) fn is_for_browsers(self) -> bool {
-        matches!(self, Self::Access | Self::Api | Self::Page | Self::Waiting)
+        matches!(self, Self::Access | Self::Api | Self::OriginalApi | Self::Page | Self::Waiting)
     }
 
     /// Longest body that is read.
@@ -121,6 +138,8 @@ impl Kind {
         let (places, body_bytes, deadline) = match self {
             Self::Message => (MESSAGES_MAX, MESSAGE_MAX, REQUEST_TIMEOUT),
             Self::Enrolment => (ENROLMENTS_MAX, ENROL_MESSAGE_MAX, REQUEST_TIMEOUT),
+            Self::Original => (ORIGINAL_CALLS_MAX, MESSAGE_MAX, REQUEST_TIMEOUT),
+            Self::OriginalApi => (ORIGINAL_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
             Self::Access => (ACCESS_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
             Self::Api => (API_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
             Self::Page => (PAGE_REQUESTS_MAX, 0, REQUEST_TIMEOUT),
@@ -141,8 +160,8 @@ pub(crate) enum Door {
 }
 
 impl Door {
-    /// Whether such a request is answered here. The devices' door answers nothing but the link and
-    /// `/health`.
+    /// Whether such a request is answered here. The devices' door answers nothing but what devices
+    /// send and `/health`.
     pub(crate) fn lets_in(self, kind: Kind, path: &str) -> bool {
         match self {
             Self::Main => true,
@@ -270,6 +289,11 @@ mod tests {
             (&get, "/apiary", Kind::Page),
             (&get, "/", Kind::Page),
             (&get, "/linked", Kind::Page),
+            (&post, "/aggregated/ESP32_001", Kind::Original),
+            (&post, "/aggregated/", Kind::OriginalApi),
+            (&post, "/aggregated/a/b", Kind::OriginalApi),
+            (&get, "/aggregated/ESP32_001", Kind::OriginalApi),
+            (&get, "/aggregation", Kind::Page),
             (&get, "/ready", Kind::Own),
         ];
         for (method, path, kind) in cases {

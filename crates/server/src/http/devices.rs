@@ -30,6 +30,7 @@ use super::states::{device_state, stored_device_state};
 use crate::enrolment::{ClaimError, ClaimRequest};
 use crate::fleet::{Detail, Overview, decimals, scaled};
 use crate::limits::{DEVICES_PAGE_DEFAULT, SEARCH_CHARS_MAX};
+use crate::original_request::OriginalProblem;
 use crate::time::rfc3339;
 use crate::trouble::{Cause, Key, Trouble};
 
@@ -326,6 +327,8 @@ impl From<ClaimError> for ApiError {
             ClaimError::TimeZone(_) => ErrorCode::InvalidTimeZone,
             ClaimError::Lifetime => ErrorCode::InvalidDuration,
             ClaimError::UnknownSite => ErrorCode::SiteUnknown,
+            ClaimError::Original(OriginalProblem::Id) => ErrorCode::InvalidId,
+            ClaimError::Original(_) => ErrorCode::InvalidBody,
         };
         Self::bad_request(code, error.to_string())
     }

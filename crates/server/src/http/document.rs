@@ -20,11 +20,14 @@ use crate::access::Right;
 #[openapi(
     info(
         title = "EcoWatt",
-        description = "Operator API. Every answer that is not a success has the body `Error`.",
+        description = "Operator API. Every answer that is not a success has the body `Error`; \
+            routes with the tag `original` speak the protocol of the earlier EcoWatt, and each of \
+            their refusals has the body `OriginalRefusal`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     components(schemas(
         ecowatt_api::Error,
+        ecowatt_api::OriginalRefusal,
         ecowatt_api::LiveSample,
         ecowatt_api::DeviceChanged,
         ecowatt_api::ConfigChanged,
@@ -66,12 +69,18 @@ pub(super) fn require(document: &mut OpenApi, right: Option<Right>) {
             .into_iter()
             .filter_map(|(is_safe, slot)| slot.as_mut().map(|operation| (is_safe, operation)));
         for (is_safe, operation) in operations {
-            for (status, description) in refusals(operation, right, is_safe) {
+            let is_original = is_original(operation);
+            let (refusals, body) = if is_original {
+                (original_refusals(operation, right), "OriginalRefusal")
+            } else {
+                (refusals(operation, right, is_safe), "Error")
+            };
+            for (status, description) in refusals {
                 operation
                     .responses
                     .responses
                     .entry(status.as_str().into())
-                    .or_insert_with(|| RefOr::T(refusal(description)));
+                    .or_insert_with(|| RefOr::T(refusal(description, body)));
             }
             let schemes: &[&str] = if right.is_some() { &["token", "session"] } else { &[] };
             let needs = |scheme: &&str| {
@@ -132,8 +141,46 @@ fn refusals(
     refusals
 }
 
-fn refusal(description: &str) -> Response {
-    let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+/// Whether an operation speaks the protocol of the earlier EcoWatt.
+fn is_original(operation: &Operation) -> bool {
+    operation.tags.iter().flatten().any(|tag| tag == "original")
+}
+
+/// Returns how such an operation may be refused: whatever is wrong with a parameter or a body is a
+/// bad request there.
+fn original_refusals(
+    operation: &Operation,
+    right: Option<Right>,
+) -> Vec<(StatusCode, &'static str)> {
+    let mut refusals = vec![(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The server has more to do than it can, no space, or stops; `Retry-After` says when to try \
+         again.",
+    )];
+    let has_body = operation.request_body.is_some();
+    if has_body || operation.parameters.iter().flatten().next().is_some() {
+        refusals.push((StatusCode::BAD_REQUEST, "A parameter or the body cannot be read."));
+    }
+    if has_body {
+        refusals.extend([
+            (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive."),
+            (StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than allowed."),
+        ]);
+    }
+    if right.is_some() {
+        refusals.extend([
+            (StatusCode::UNAUTHORIZED, "There is no valid token or session."),
+            (
+                StatusCode::FORBIDDEN,
+                "The role does not allow it, or another site's page uses the session.",
+            ),
+        ]);
+    }
+    refusals
+}
+
+fn refusal(description: &str, body: &str) -> Response {
+    let error = ContentBuilder::new().schema(Some(Ref::from_schema_name(body))).build();
     ResponseBuilder::new().description(description).content("application/json", error).build()
 }
 

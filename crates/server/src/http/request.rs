@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use ecowatt_api::{Error, ErrorBody};
+use ecowatt_api::{Error, ErrorBody, OriginalRefusal};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
@@ -25,6 +25,9 @@ use super::extract::Peer;
 use super::request_id::{REQUEST_ID, RequestId};
 use crate::disk_space::Evidence;
 use crate::limits::{BODY_TIMEOUT, RETRY_AFTER};
+
+/// The content type of refusals that a handler has written.
+const JSON: &str = "application/json";
 
 pub(crate) async fn process(
     State((app, door)): State<(App, Door)>,
@@ -141,11 +144,16 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
     };
     app.disk_space.note(&app.metrics, app.real_time.mono(), evidence);
     if status.is_client_error() || status.is_server_error() {
-        // Devices read only the status of a link answer.
-        if !kind.is_link() || failure.is_some() {
+        // Devices read only the status of a link answer, and the original's routes write their own
+        // refusals.
+        let is_written = match kind.is_original() {
+            true => response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == JSON),
+            false => kind.is_link(),
+        };
+        if !is_written || failure.is_some() {
             let failure = failure.unwrap_or_else(|| Failure::of_status(status));
             log(app, status, &failure, id);
-            response = render(response, &failure, id);
+            response = render(response, &failure, kind, id);
         }
     }
     let headers = response.headers_mut();
@@ -169,15 +177,16 @@ fn finish(app: &App, mut response: Response, id: RequestId, kind: Kind) -> Respo
     response
 }
 
-fn render(response: Response, failure: &Failure, id: RequestId) -> Response {
-    let body = Error {
-        error: ErrorBody {
-            code: failure.code.as_str().to_owned(),
-            message: failure.message.clone().into_owned(),
-            request_id: id.to_string(),
-        },
+fn render(response: Response, failure: &Failure, kind: Kind, id: RequestId) -> Response {
+    let message = failure.message.clone().into_owned();
+    let mut rendered = if kind.is_original() {
+        let body = OriginalRefusal { success: false, error: message };
+        (response.status(), axum::Json(body)).into_response()
+    } else {
+        let (code, request_id) = (failure.code.as_str().to_owned(), id.to_string());
+        let body = Error { error: ErrorBody { code, message, request_id } };
+        (response.status(), axum::Json(body)).into_response()
     };
-    let mut rendered = (response.status(), axum::Json(body)).into_response();
     // Keep headers such as `Allow` of a 405 and `Retry-After` of a 429.
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {

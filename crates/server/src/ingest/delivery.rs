@@ -29,6 +29,11 @@ pub(super) struct Delivery {
     pub(super) streams: Vec<Announcement>,
     pub(super) batches: Vec<Batch>,
     pub(super) reports: Vec<Report>,
+    /// Commands that the device may have out after the reply; 0 if the reply carries none.
+    pub(super) commands_max: usize,
+    /// What the protocol keeps for the next message. It counts every batch of this one, so with it
+    /// a delivery is taken whole or not at all.
+    pub(super) memory: Option<Vec<u8>>,
 }
 
 impl Delivery {
@@ -44,8 +49,19 @@ impl Delivery {
         size_bytes: usize,
     ) -> Result<Self, IngestError> {
         let turn = sender.turn(&proof)?;
-        let (streams, batches, reports) = Default::default();
-        Ok(Self { sender, proof, turn, received_at, size_bytes, streams, batches, reports })
+        let (streams, batches, reports, memory) = Default::default();
+        Ok(Self {
+            sender,
+            proof,
+            turn,
+            received_at,
+            size_bytes,
+            streams,
+            batches,
+            reports,
+            commands_max: 0,
+            memory,
+        })
     }
 
     /// Returns every boot epoch that it names.

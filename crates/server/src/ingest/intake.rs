@@ -101,6 +101,11 @@ impl Intake {
             }
             Turn::Next => self.prepare(&mut delivery, &mut named).await?,
         };
+        let has_unread =
+            delivery.batches.iter().any(|batch| matches!(batch.stage, Stage::Deferred));
+        if delivery.memory.is_some() && has_unread {
+            return Err(IngestError::OverQuota(TURN_RETRY));
+        }
         // The permit is held until the commit, so a slow store bounds what waits for it.
         let waiting = self.turns.decoded.try_acquire_many(permits(cells, CELLS_WAITING_MAX));
         let _waiting = waiting.map_err(|_| IngestError::Busy)?;
@@ -382,5 +387,7 @@ fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
         dropped,
         ask,
         reported,
+        commands_max: delivery.commands_max,
+        memory: delivery.memory.take(),
     }
 }

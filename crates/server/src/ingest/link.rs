@@ -8,7 +8,7 @@ use ecowatt_envelope::{
     MESSAGE_MAX, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, UnverifiedUplink, seal_reply,
 };
 use ecowatt_model::{DeviceNumber, MonoMs, Sequence};
-use ecowatt_store::{DeviceReport, Dropped, InverterState, Store};
+use ecowatt_store::{DeviceReport, Dropped, InverterState, Store, limits};
 use ecowatt_wire::{
     AckRange, BootReason, Desired, ITEMS_MAX, Reply, ReplyWriter, SectionList, SourceState, Status,
     Uplink,
@@ -71,6 +71,7 @@ impl Link {
         let proof = Proof { counter: request.counter, digest };
         let sender = Arc::clone(&known.sender);
         let mut delivery = Delivery::begin(sender, proof, received_at, message.len())?;
+        delivery.commands_max = limits::COMMANDS_OUT_MAX;
         fill(&mut delivery, &Uplink::parse(plain).map_err(IngestError::Message)?);
         Ok((delivery, ReplyTo { known, request, began }))
     }

@@ -11,7 +11,8 @@ use crate::device::TestDevice;
 use crate::world::World;
 
 /// Operations that are answered at the devices' address. A new one must be added here.
-const FOR_DEVICES: [&str; 3] = ["get /health", "post /link", "post /link/enrol"];
+const FOR_DEVICES: [&str; 4] =
+    ["get /health", "post /link", "post /link/enrol", "post /aggregated/{id}"];
 
 async fn world() -> World {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -19,6 +19,7 @@ mod hosts;
 mod limits;
 mod log;
 mod misread;
+mod original;
 mod pages;
 mod rebuild;
 mod recovery;

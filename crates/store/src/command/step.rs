@@ -8,9 +8,7 @@ use super::{
     CommandNumber, CommandOutcome, CommandResult, CommandState, Commands, HeldCommand, SentCommand,
     WireName,
 };
-use crate::limits::{
-    COMMAND_GRACE_MS, COMMAND_SENT_AHEAD_MS, COMMANDS_OUT_MAX, COMMANDS_WAITING_MAX,
-};
+use crate::limits::{COMMAND_GRACE_MS, COMMAND_SENT_AHEAD_MS, COMMANDS_WAITING_MAX};
 
 /// Numbers on the wire count from here, 2020-01-01T00:00:00Z, in seconds.
 const NUMBERED_SINCE_MS: i64 = 1_577_836_800_000;
@@ -20,6 +18,8 @@ const NUMBERED_SINCE_MS: i64 = 1_577_836_800_000;
 pub(crate) struct Message<'a> {
     pub(crate) at: UnixMs,
     pub(crate) under: KeyGeneration,
+    /// Commands that the device may have out after the reply.
+    pub(crate) out_max: usize,
     pub(crate) results: &'a [CommandResult],
 }
 
@@ -191,8 +191,8 @@ impl Step {
         self.close();
     }
 
-    /// Numbers the most urgent of the queued commands, as many as a device accepts at once.
-    fn send(&mut self, Message { at, under, .. }: Message<'_>) {
+    /// Numbers the most urgent of the queued commands, as many as the device may have out.
+    fn send(&mut self, Message { at, under, out_max, .. }: Message<'_>) {
         let Commands { open, last, .. } = &mut self.commands;
         let out = |held: &&HeldCommand| held.is_out(at);
         let mut count = open.iter().filter(out).count();
@@ -205,7 +205,7 @@ impl Step {
         // Stable, so commands of the same priority stay in the order in which they were made.
         ready.sort_by_key(|held| Reverse(held.priority));
         for held in ready {
-            if count >= COMMANDS_OUT_MAX {
+            if count >= out_max {
                 break;
             }
             if held.is_waiting(at) {

@@ -264,6 +264,8 @@ fn upload(counter: u64, batches: Vec<NewBlock>) -> Upload {
         refused: Vec::new(),
         dropped: Vec::new(),
         reported: DeviceReport::default(),
+        commands_max: crate::limits::COMMANDS_OUT_MAX,
+        memory: None,
     }
 }
 

@@ -13,10 +13,11 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 25] = [
+const TABLES: [(&str, &str); 26] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("config_template_use", "device"),
+    ("original_device", "id"),
     ("configuration", "generation"),
     ("configuration_report", "device"),
     ("command_transition", "command, step"),
@@ -53,6 +54,8 @@ pub(crate) fn delete_device(
         return Ok(false);
     }
     key::revoke_keys(db, journal, device, at)?;
+    // Its id is free at once.
+    db.prepare_cached("DELETE FROM original_device WHERE device = ?1")?.execute([device.0])?;
     db.prepare_cached("UPDATE device SET deleted = ?2, site = NULL WHERE number = ?1")?
         .execute(params![device.0, at.0])?;
     Ok(true)

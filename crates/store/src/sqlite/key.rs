@@ -77,7 +77,8 @@ pub(crate) fn find_key(
                  state.digest AS digest
              FROM device_key LEFT JOIN device_state AS state
                  ON state.device = device_key.device AND state.generation = device_key.generation
-             WHERE device_key.device = ?1 AND device_key.generation = ?2",
+             WHERE device_key.device = ?1 AND device_key.generation = ?2
+                 AND device_key.protocol = 0",
         )?
         .query_row(params![device.0, generation.0], |row| {
             Ok(DeviceKey {

@@ -124,7 +124,8 @@ fn load_device(
              received_generation, received, {REPORT},
              desired.generation AS desired_generation, desired.settings AS desired_settings,
              last_command, EXISTS (
-                 SELECT 1 FROM command WHERE device = device.number AND state < 3) AS has_open
+                 SELECT 1 FROM command WHERE device = device.number AND state < 3) AS has_open,
+             memory
          FROM device LEFT JOIN device_state AS state ON state.device = device.number
              LEFT JOIN configuration_report AS report ON report.device = device.number
              LEFT JOIN configuration AS desired ON desired.device = device.number
@@ -213,6 +214,7 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
         // An unreadable report is replaced by the device's next one.
         reported: SelfReport::decode(reported).unwrap_or_default(),
         config: configuration::report(row)?,
+        memory: row.get("memory")?,
     })
 }
 

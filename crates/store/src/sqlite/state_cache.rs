@@ -151,9 +151,9 @@ impl<'a> Write<'a> {
                 "INSERT OR REPLACE INTO device_state (device, generation, counter, digest,
                      last_seen, last_sample, epoch, messages, batches, samples, duplicates,
                      refused, dropped_samples, bytes, firmware, reported, received_epoch,
-                     received_generation, received)
+                     received_generation, received, memory)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                     ?17, ?18, ?19)",
+                     ?17, ?18, ?19, ?20)",
             )?,
             inverter: db.prepare_cached(
                 "INSERT INTO inverter_state (device, source, readings, date, totals, quarter,
@@ -330,7 +330,8 @@ impl<'a> Write<'a> {
             link.reported.encode(),
             received.map(|((epoch, _), _)| epoch.0),
             received.map(|((_, generation), _)| generation.0),
-            received.map(|(_, received)| received.encode())
+            received.map(|(_, received)| received.encode()),
+            link.memory
         ];
         done(&mut self.state, values)
     }

@@ -55,7 +55,15 @@ CREATE TABLE device_key (
     created INTEGER NOT NULL,
     revoked INTEGER,
     first_epoch INTEGER NOT NULL DEFAULT 1,
+    -- 0: our own; 1: that of the earlier EcoWatt. A key opens messages of its protocol only.
+    protocol INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (device, generation)
+) STRICT, WITHOUT ROWID;
+
+-- What devices of the earlier EcoWatt call themselves.
+CREATE TABLE original_device (
+    id TEXT PRIMARY KEY,
+    device INTEGER NOT NULL UNIQUE REFERENCES device (number)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE claim (
@@ -123,7 +131,9 @@ CREATE TABLE device_state (
     -- What was received of the last epoch of all, under the last key that was heard of in it.
     received_epoch INTEGER,
     received_generation INTEGER,
-    received BLOB
+    received BLOB,
+    -- What the protocol of the last message keeps for the next one.
+    memory BLOB
 ) STRICT;
 
 -- What an inverter's next batch is added to, one row an inverter: its newest readings and edges, and

@@ -168,6 +168,8 @@ pub(crate) fn upload(device: DeviceNumber, counter: u64, batches: Vec<NewBlock>)
         dropped: Vec::new(),
         ask: Vec::new(),
         reported: DeviceReport::default(),
+        commands_max: ecowatt_store::limits::COMMANDS_OUT_MAX,
+        memory: None,
     }
 }
 

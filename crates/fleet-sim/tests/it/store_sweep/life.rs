@@ -191,6 +191,8 @@ pub(crate) fn upload(device: u32, counter: u64, batches: Vec<NewBlock>) -> Uploa
         dropped: Vec::new(),
         ask: Vec::new(),
         reported: DeviceReport::default(),
+        commands_max: ecowatt_store::limits::COMMANDS_OUT_MAX,
+        memory: None,
     }
 }
 

@@ -68,6 +68,8 @@ fn upload(counter: u64, block: NewBlock) -> Upload {
         dropped: Vec::new(),
         ask: Vec::new(),
         reported: DeviceReport::default(),
+        commands_max: crate::limits::COMMANDS_OUT_MAX,
+        memory: None,
     }
 }
 
@@ -78,7 +80,7 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     schema::migrate(&mut connection, &path).unwrap();
     let device = "INSERT INTO site VALUES (1, 1, 'Hof', 'UTC');
          INSERT INTO device VALUES (1, 'a', 1, 0, 0, NULL, 0, 0, 0, NULL);
-         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 1);";
+         INSERT INTO device_key VALUES (1, 1, x'00', 0, NULL, 1, 0);";
     connection.execute_batch(device).unwrap();
     Writer::new(connection, Arc::new(Journal::none()))
 }

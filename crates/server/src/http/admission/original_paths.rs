@@ -1,0 +1,42 @@
+//! The paths of the earlier EcoWatt: which are its devices' and which its operators'.
+
+use axum::http::Method;
+
+/// Who calls a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A device, which has no token.
+    Device,
+    /// An operator or a program of one.
+    Operator,
+}
+
+/// First parts of its paths. `/health` is the server's own.
+const FIRST: [&str; 1] = ["aggregated"];
+
+/// What devices call; `*` stands for any one part.
+const OF_DEVICES: [(Method, &str); 1] = [(Method::POST, "aggregated/*")];
+
+/// Returns who calls a path, if it is one of the original's.
+pub(super) fn caller(method: &Method, path: &str) -> Option<Caller> {
+    let path = path.strip_prefix('/')?;
+    let first = path.split('/').next()?;
+    if !FIRST.contains(&first) {
+        return None;
+    }
+    let is_of_devices =
+        OF_DEVICES.iter().any(|(of, pattern)| of == method && matches(pattern, path));
+    Some(if is_of_devices { Caller::Device } else { Caller::Operator })
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(part)) if !part.is_empty() => {}
+            (Some(wanted), Some(part)) if wanted == part => {}
+            _ => return false,
+        }
+    }
+}
