@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("profile", &["model", "config-text"]),
     ("codec", &["model"]),
     ("original", &[]),
+    ("original-firmware", &[]),
     ("envelope", &["model"]),
     ("wire", &["model"]),
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
@@ -105,10 +106,11 @@ const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("axum", &[("server", "src/http"), ("inverter-sim", "src/control")]),
     ("utoipa", &[("api", "src"), ("server", "src/http")]),
     ("utoipa-axum", &[("server", "src/http")]),
-    ("aes", &[("envelope", "src")]),
+    ("aes", &[("envelope", "src"), ("original-firmware", "src")]),
     ("ccm", &[("envelope", "src")]),
     ("hkdf", &[("envelope", "src")]),
     ("hmac", &[("envelope", "src")]),
+    ("rsa", &[("original-firmware", "src")]),
     ("x25519-dalek", &[("envelope", "src")]),
 ];
 

@@ -22,6 +22,7 @@ mod log;
 mod openapi;
 mod operator;
 mod original;
+mod original_tools;
 mod pages;
 mod serve;
 mod session;
@@ -78,6 +79,8 @@ enum Command {
     Store(store::StoreArgs),
     Keys(keys::KeysArgs),
     Codec(codec::CodecArgs),
+    #[command(name = "original")]
+    OriginalTools(original_tools::OriginalToolsArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Openapi(openapi::OpenapiArgs),
     Completions(completions::CompletionsArgs),
@@ -139,6 +142,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Store(args) => threads()?.block_on(store::run(&args, Clock::system())),
         Command::Keys(args) => keys::run(&args),
         Command::Codec(args) => codec::run(args),
+        Command::OriginalTools(args) => original_tools::run(args, Clock::system()),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Openapi(args) => openapi::run(&args),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
