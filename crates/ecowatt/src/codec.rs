@@ -4,7 +4,7 @@
 //! then per line Unix seconds and one number from 0 to 65,535 for each register, without plus sign
 //! or leading zeros, ended by `\n`.
 
-mod bench;
+pub(crate) mod bench;
 mod container;
 mod csv;
 
@@ -60,7 +60,7 @@ enum Command {
     },
 }
 
-fn samples(text: &str) -> Result<usize, String> {
+pub(crate) fn samples(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(samples) if (1..=ROWS_MAX).contains(&samples) => Ok(samples),
         _ => Err(format!("a batch holds 1 to {ROWS_MAX} samples")),
@@ -78,7 +78,7 @@ pub(crate) fn run(args: CodecArgs) -> anyhow::Result<()> {
         Command::Bench { samples, json, inputs } => {
             let clock = ecowatt_clock::Clock::system();
             let mut stdout = std::io::stdout().lock();
-            bench::run(&inputs, &samples, json, clock, &mut stdout)
+            bench::run(&inputs, &samples, bench::Methods::Ours, json, clock, &mut stdout)
         }
     }
 }

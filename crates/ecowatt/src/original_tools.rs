@@ -1,5 +1,6 @@
 //! `ecowatt original`: what the scripts of the earlier EcoWatt did for its devices.
 
+mod bench;
 mod firmware;
 mod key_files;
 
@@ -10,7 +11,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
 
-/// Tools for devices of the earlier EcoWatt: keys and firmware images.
+/// Tools for devices of the earlier EcoWatt: keys, firmware images and a comparison of codecs.
 ///
 /// These devices are enrolled with `ecowatt device enrol ID --original` and from then on are
 /// devices like all others. What is special about them is here.
@@ -25,6 +26,7 @@ enum Verb {
     Keys(key_files::KeysArgs),
     DeviceKey(key_files::DeviceKeyArgs),
     Firmware(firmware::FirmwareArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Carries out a verb.
@@ -36,6 +38,7 @@ pub(crate) fn run(args: OriginalToolsArgs, clock: Clock) -> anyhow::Result<()> {
         Verb::Keys(args) => key_files::run(&args),
         Verb::DeviceKey(args) => key_files::print_device_key(&args),
         Verb::Firmware(args) => firmware::run(&args, clock),
+        Verb::Bench(args) => bench::run(&args, clock),
     }
 }
 

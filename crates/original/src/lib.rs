@@ -9,6 +9,8 @@
 //! [`Sending`] says when the samples were taken. [`Memory`] is what a server keeps of a device between
 //! uploads: it recognises what is sent again, and notices what is missing.
 //!
+//! [`Encoder`] makes packets as the firmware does, and [`exact`] those that restore every value.
+//!
 //! Nothing here knows of HTTP or envelopes.
 #![no_std]
 
@@ -17,6 +19,7 @@ extern crate alloc;
 mod aggregate;
 mod base64;
 mod bits;
+mod encode;
 mod error;
 mod floats;
 mod history;
@@ -26,6 +29,7 @@ mod times;
 
 pub use aggregate::Aggregate;
 pub use base64::from_base64;
+pub use encode::{Encoder, Method, exact};
 pub use error::PacketError;
 pub use history::History;
 pub use memory::{DIGEST_BYTES, Memory, PacketDigest};

@@ -1,5 +1,7 @@
 //! Compares the bytes that our codec and others take for files of samples.
 
+mod original;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,17 @@ struct Line<'a> {
     encode_mvps: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decode_mvps: Option<f64>,
+    /// Share of the values that a server gets as the device read them. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<f64>,
+}
+
+/// Which methods are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Methods {
+    Ours,
+    /// And those of the earlier EcoWatt's devices.
+    WithOriginal,
 }
 
 /// The samples of one file.
@@ -60,9 +73,10 @@ impl Table {
 }
 
 /// Prints a line for each file, batch size and method.
-pub(super) fn run(
+pub(crate) fn run(
     inputs: &[PathBuf],
     samples: &[usize],
+    methods: Methods,
     is_json: bool,
     clock: Clock,
     out: &mut impl Write,
@@ -70,8 +84,16 @@ pub(super) fn run(
     if !is_json {
         writeln!(
             out,
-            "{:<44} {:>7} {:<9} {:>9} {:>9} {:>7} {:>13} {:>13}",
-            "file", "samples", "method", "bytes", "raw", "ratio", "encode Mval/s", "decode Mval/s"
+            "{:<44} {:>7} {:<10} {:>9} {:>9} {:>7} {:>7} {:>13} {:>13}",
+            "file",
+            "samples",
+            "method",
+            "bytes",
+            "raw",
+            "ratio",
+            "exact",
+            "encode Mval/s",
+            "decode Mval/s"
         )?;
     }
     for path in inputs {
@@ -79,7 +101,7 @@ pub(super) fn run(
         let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         for &samples in samples {
             let ours = Ours::measure(&table, samples, clock)?;
-            let mut line = |method, bytes, encode_mvps, decode_mvps| {
+            let mut line = |method, bytes, encode_mvps, decode_mvps, exact| {
                 let raw = 2 * table.words.len();
                 let ratio = float(bytes) / float(raw).max(1.0);
                 let line = Line {
@@ -91,12 +113,21 @@ pub(super) fn run(
                     ratio,
                     encode_mvps,
                     decode_mvps,
+                    exact,
                 };
                 print(&line, is_json, out)
             };
-            line("ecowatt", ours.bytes, Some(ours.encode_mvps), Some(ours.decode_mvps))?;
-            line("rice", table.batches(samples).map(|batch| rice(&batch)).sum(), None, None)?;
-            line("deflate", table.batches(samples).map(|batch| deflate(&batch)).sum(), None, None)?;
+            line("ecowatt", ours.bytes, Some(ours.encode_mvps), Some(ours.decode_mvps), None)?;
+            let all = |size: fn(&Batch<'_>) -> usize| {
+                table.batches(samples).map(|batch| size(&batch)).sum()
+            };
+            line("rice", all(rice), None, None, None)?;
+            line("deflate", all(deflate), None, None, None)?;
+            if methods == Methods::WithOriginal {
+                for it in original::compare(&table, samples)? {
+                    line(it.method, it.bytes, None, None, Some(it.exact))?;
+                }
+            }
         }
     }
     Ok(())
@@ -111,13 +142,14 @@ fn print(line: &Line<'_>, is_json: bool, out: &mut impl Write) -> anyhow::Result
     let speed = |mvps: Option<f64>| mvps.map(|mvps| format!("{mvps:.1}")).unwrap_or_default();
     writeln!(
         out,
-        "{:<44} {:>7} {:<9} {:>9} {:>9} {:>7.4} {:>13} {:>13}",
+        "{:<44} {:>7} {:<10} {:>9} {:>9} {:>7.4} {:>7} {:>13} {:>13}",
         line.file,
         line.samples,
         line.method,
         line.bytes,
         line.raw,
         line.ratio,
+        format!("{:.1}%", 100.0 * line.exact.unwrap_or(1.0)),
         speed(line.encode_mvps),
         speed(line.decode_mvps),
     )?;

@@ -138,3 +138,28 @@ fn keys_of_devices_differ_and_fit_the_enrolment() {
     assert!(c.starts_with("static const uint8_t PSK_HMAC[32]"), "{c}");
     assert_eq!(c.matches("0x").count(), 32);
 }
+
+/// Real inverter days: what a device of the original sends arrives exactly only while its packets
+/// are short.
+#[test]
+fn the_benchmark_shows_what_arrives_of_the_originals_packets() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../testdata/pv/d2_midc_boulder_20181014.csv");
+    let said = ecowatt(&["original", "bench", "--json", "--samples", "3,25", text(&file)]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let lines: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = |method: &str, samples: u64| {
+        let is_it =
+            |line: &&serde_json::Value| line["method"] == method && line["samples"] == samples;
+        lines.iter().find(is_it).unwrap().clone()
+    };
+    let exact = |method, samples| line(method, samples)["exact"].as_f64().unwrap();
+    assert!((exact("bitpack", 3) - 1.0).abs() < 1e-9);
+    assert!(exact("semantic", 3) < 1e-9);
+    // Packets of 25 samples are cut; only the rest of the file, five samples, fits.
+    assert!(exact("bitpack", 25) < 0.001);
+    let bytes = |method, samples| line(method, samples)["bytes"].as_u64().unwrap();
+    assert!(bytes("smart", 3) <= bytes("bitpack", 3).min(bytes("dictionary", 3)));
+    assert!(bytes("ecowatt", 25) < bytes("smart", 25));
+}

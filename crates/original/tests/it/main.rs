@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod aggregates;
+mod encode;
 mod memory;
 mod packets;
 mod times;
