@@ -42,8 +42,7 @@ fn every_recorded_packet_is_made_byte_for_byte() {
     assert_eq!(made, 293);
 }
 
-/// Every second packet of a sequence is recorded. The missing one follows from the recorded delta,
-/// unless there is none.
+/// Every second packet of a sequence is recorded. The missing one follows from the recorded delta.
 #[test]
 fn recorded_deltas_are_made_after_eight_packets() {
     let lines = lines(RECORDED);
