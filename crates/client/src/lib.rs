@@ -3,6 +3,8 @@
 //! It has the routes that the command line needs. Nothing is retried: the caller sees each failure,
 //! with the server's own code and message if the server sent them.
 
+mod inverter_control;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
+
+pub use inverter_control::{ControlError, InverterControl, ListedFault};
 
 /// Longest accepted answer. The longest that a server sends, 20,000 rows of 128 points, is about
 /// 20 MB.
@@ -106,17 +110,7 @@ impl Client {
         if authority.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
             return Err(ClientError::Url(url.into()));
         }
-        // No redirects, which would send the token elsewhere, and no proxy from the environment, which
-        // only `main` reads.
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .user_agent(concat!("ecowatt/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.new_agent(), base: base.into(), token: token.trim().into() })
+        Ok(Self { agent: agent(), base: base.into(), token: token.trim().into() })
     }
 
     /// Returns facts about the server itself.
@@ -654,6 +648,20 @@ impl Client {
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         has_port && self.agent.get(format!("http://{authority}/health")).call().is_ok()
     }
+}
+
+/// What sends the requests: without redirects, which would send a token elsewhere, and without a
+/// proxy from the environment, which only `main` reads.
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(REQUEST_TIMEOUT))
+        .user_agent(concat!("ecowatt/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.new_agent()
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> ClientError {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use ecowatt_client::ClientError;
+use ecowatt_client::{ClientError, ControlError};
 use ecowatt_store::OpenError;
 
 /// An error with a hint. In a chain of causes it looks like the error itself.
@@ -49,7 +49,10 @@ pub(crate) fn hints(error: &anyhow::Error) -> Vec<String> {
         Some(hinted) => Some(hinted.hint.clone()),
         None => match cause.downcast_ref::<OpenError>() {
             Some(error) => of_store(error),
-            None => of_client(cause.downcast_ref::<ClientError>()?),
+            None => match cause.downcast_ref::<ControlError>() {
+                Some(error) => of_control(error),
+                None => of_client(cause.downcast_ref::<ClientError>()?),
+            },
         },
     };
     error.chain().filter_map(of_cause).collect()
@@ -62,6 +65,13 @@ fn of_store(error: &OpenError) -> Option<String> {
     Some(format!(
         "put a backup in its place with `ecowatt store restore`; for an empty server, move {trace} away"
     ))
+}
+
+/// What can be done about a control port that does not answer.
+fn of_control(error: &ControlError) -> Option<String> {
+    let ControlError::Unreachable { .. } = error else { return None };
+    let start = "`ecowatt inverter --control 127.0.0.1:1580`";
+    Some(format!("{start} starts an inverter with a control port"))
 }
 
 /// What the flags of the operator's verbs can do about an error of the client.

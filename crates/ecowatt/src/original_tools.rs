@@ -1,6 +1,7 @@
 //! `ecowatt original`: what the scripts of the earlier EcoWatt did for its devices.
 
 mod bench;
+mod fault;
 mod firmware;
 mod key_files;
 
@@ -11,7 +12,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ecowatt_clock::Clock;
 
-/// Tools for devices of the earlier EcoWatt: keys, firmware images and a comparison of codecs.
+/// Tools for devices of the earlier EcoWatt: keys, firmware images, a comparison of codecs, and
+/// faults of simulated inverters.
 ///
 /// These devices are enrolled with `ecowatt device enrol ID --original` and from then on are
 /// devices like all others. What is special about them is here.
@@ -27,6 +29,7 @@ enum Verb {
     DeviceKey(key_files::DeviceKeyArgs),
     Firmware(firmware::FirmwareArgs),
     Bench(bench::BenchArgs),
+    Fault(fault::FaultArgs),
 }
 
 /// Carries out a verb.
@@ -38,6 +41,7 @@ pub(crate) fn run(args: OriginalToolsArgs, clock: Clock) -> anyhow::Result<()> {
         Verb::Keys(args) => key_files::run(&args),
         Verb::DeviceKey(args) => key_files::print_device_key(&args),
         Verb::Firmware(args) => firmware::run(&args, clock),
+        Verb::Fault(args) => fault::run(&args),
         Verb::Bench(args) => bench::run(&args, clock),
     }
 }

@@ -17,6 +17,7 @@ mod lists;
 mod medium;
 mod operator;
 mod original;
+mod original_fault;
 mod original_tools;
 mod retention;
 mod run;
