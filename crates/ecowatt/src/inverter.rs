@@ -12,8 +12,8 @@ use ecowatt_clock::Clock;
 use ecowatt_inverter_sim::fault::FaultSpec;
 use ecowatt_inverter_sim::series::{Series, SeriesAlignment};
 use ecowatt_inverter_sim::{
-    Addresses, Config, RegisterMap, RegisterSource, SerialConfig, ServeConfig, Simulation, Site,
-    Weather, serve,
+    Addresses, Config, HttpConfig, RegisterMap, RegisterSource, SerialConfig, ServeConfig,
+    Simulation, Site, Weather, serve,
 };
 use ecowatt_model::UnixMs;
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,8 @@ use crate::argument;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InverterArgs {
-    /// Answer Modbus TCP here; port 0 picks a free one [default: 127.0.0.1:1502 if neither
-    /// --rtu-listen nor --serial is given].
+    /// Answer Modbus TCP here; port 0 picks a free one [default: 127.0.0.1:1502 if none of
+    /// --rtu-listen, --serial and --http is given].
     #[arg(long, value_name = "ADDR", value_parser = argument::address)]
     listen: Option<SocketAddr>,
     /// Answer RTU frames inside a TCP stream here.
@@ -56,6 +56,13 @@ pub(crate) struct InverterArgs {
     /// from 40000 on) or sunspec/der (models 1, 701 to 705, 711, 714; read by sunspec/generic-pv).
     #[arg(long, value_name = "NAME", conflicts_with = "replay")]
     profile: Option<RegisterMap>,
+    /// Answer RTU frames as hexadecimal text in JSON over HTTP here, as the earlier EcoWatt's
+    /// Inverter SIM does: POST /api/inverter/read and /write, /api/user/error-flag/add.
+    #[arg(long, value_name = "ADDR", value_parser = argument::address)]
+    http: Option<SocketAddr>,
+    /// With --http: refuse requests whose Authorization header is not KEY [default: accept all].
+    #[arg(long, value_name = "KEY", requires = "http")]
+    http_key: Option<String>,
     /// Unit identifier [default: 17].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=247))]
     unit: Option<u8>,
@@ -215,8 +222,10 @@ impl InverterArgs {
     }
 
     fn serve_config(&self) -> ServeConfig {
-        let is_unnamed =
-            self.listen.is_none() && self.rtu_listen.is_none() && self.serial.is_none();
+        let is_unnamed = self.listen.is_none()
+            && self.rtu_listen.is_none()
+            && self.serial.is_none()
+            && self.http.is_none();
         let usual: SocketAddr = ([127, 0, 0, 1], 1_502).into();
         ServeConfig {
             tcp: if is_unnamed { Some(usual) } else { self.listen },
@@ -225,6 +234,7 @@ impl InverterArgs {
                 .serial
                 .clone()
                 .map(|link| SerialConfig { link: Some(link), baud: self.baud }),
+            http: self.http.map(|address| HttpConfig { address, key: self.http_key.clone() }),
             control: self.control,
             journal: self.journal.clone(),
         }
@@ -254,6 +264,9 @@ impl Started<'_> {
         }
         if let Some(path) = &addresses.serial {
             places.push(format!("RTU on {}", path.display()));
+        }
+        if let Some(address) = addresses.http {
+            places.push(format!("frames over HTTP at http://{address}"));
         }
         if let Some(address) = addresses.control {
             places.push(format!("control at http://{address}"));

@@ -26,4 +26,6 @@ pub use inverter::{Inverter, RegisterSource, Table};
 pub use physics::plant::{OperatingState, Reading, Weather};
 pub use register_table::Tabulation;
 pub use registers::RegisterRange;
-pub use serve::{Addresses, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve};
+pub use serve::{
+    Addresses, HttpConfig, Running, SerialConfig, ServeConfig, ServeError, Simulation, serve,
+};

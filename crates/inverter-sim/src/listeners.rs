@@ -1,9 +1,10 @@
-//! Modbus over sockets and a pseudo terminal: reads requests and sends their outcomes.
+//! Modbus over sockets, HTTP and a pseudo terminal: reads requests and sends their outcomes.
 //!
 //! A front survives any input: bytes that are not Modbus close the sender's connection and affect
 //! no other client. Timeouts and delays here are in real time, however fast simulated time runs.
 
 mod connection;
+mod http;
 pub(crate) mod pty;
 pub(crate) mod tcp;
 

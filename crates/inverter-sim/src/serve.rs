@@ -19,7 +19,8 @@ use crate::control;
 use crate::fault::{FaultError, FaultSpec};
 use crate::inverter::{Inverter, RegisterSource};
 use crate::journal::Journal;
-use crate::listeners::{Shared, pty::Pty, tcp};
+use crate::listeners::tcp::{self, Protocol};
+use crate::listeners::{Shared, pty::Pty};
 use crate::slave::SimulatedSlave;
 
 /// How often an idle inverter is advanced, so that no request has to wait for hours of physics.
@@ -35,10 +36,23 @@ pub struct ServeConfig {
     pub rtu_tcp: Option<SocketAddr>,
     /// RTU on a pseudo terminal.
     pub serial: Option<SerialConfig>,
+    /// RTU frames as text in JSON over HTTP, as the earlier EcoWatt's devices ask for them.
+    pub http: Option<HttpConfig>,
     /// The control port, on loopback.
     pub control: Option<SocketAddr>,
     /// Where answered reads are recorded, one JSON object a line.
     pub journal: Option<PathBuf>,
+}
+
+/// The front of the earlier EcoWatt's Inverter SIM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// What the `Authorization` header of a request must be; default: anything.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// A pseudo terminal.
@@ -111,6 +125,8 @@ pub struct Addresses {
     pub rtu_tcp: Option<SocketAddr>,
     /// The device to open for RTU.
     pub serial: Option<PathBuf>,
+    /// Frames over HTTP.
+    pub http: Option<SocketAddr>,
     /// The control port.
     pub control: Option<SocketAddr>,
 }
@@ -157,6 +173,7 @@ pub async fn serve(
     };
     let tcp_listener = listen("Modbus TCP", config.tcp).await?;
     let rtu_listener = listen("RTU over TCP", config.rtu_tcp).await?;
+    let http_listener = listen("HTTP", config.http.as_ref().map(|http| http.address)).await?;
     let control_listener = listen("control port", config.control).await?;
     let pty = match &config.serial {
         None => None,
@@ -171,14 +188,20 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut addresses = Addresses::default();
-    for (listener, framing) in [(tcp_listener, Framing::Tcp), (rtu_listener, Framing::Rtu)] {
+    let key = config.http.as_ref().and_then(|http| http.key.as_deref()).map(Arc::from);
+    for (listener, protocol) in [
+        (tcp_listener, Protocol::Modbus(Framing::Tcp)),
+        (rtu_listener, Protocol::Modbus(Framing::Rtu)),
+        (http_listener, Protocol::Http { key }),
+    ] {
         let Some((listener, address)) = listener else { continue };
-        match framing {
-            Framing::Tcp => addresses.tcp = Some(address),
-            Framing::Rtu => addresses.rtu_tcp = Some(address),
+        match protocol {
+            Protocol::Modbus(Framing::Tcp) => addresses.tcp = Some(address),
+            Protocol::Modbus(Framing::Rtu) => addresses.rtu_tcp = Some(address),
+            Protocol::Http { .. } => addresses.http = Some(address),
         }
         let (shared, clients) = (Arc::clone(&shared), Arc::clone(&clients));
-        tasks.spawn(tcp::serve(listener, framing, shared, clients, stopped.clone()));
+        tasks.spawn(tcp::serve(listener, protocol, shared, clients, stopped.clone()));
     }
     if let Some((listener, address)) = control_listener {
         addresses.control = Some(address);

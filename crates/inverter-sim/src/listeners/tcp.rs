@@ -1,4 +1,4 @@
-//! Modbus TCP, or RTU frames inside a TCP stream: one task per client, up to a limit.
+//! Modbus TCP, RTU frames inside a TCP stream, or HTTP: one task per client, up to a limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::{ACCEPT_RETRY, Connection};
-use super::{CLIENTS_MAX, Shared, serve_connection};
+use super::{CLIENTS_MAX, Shared, http, serve_connection};
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone)]
+pub(crate) enum Protocol {
+    Modbus(Framing),
+    /// The front of the earlier EcoWatt; its clients may need a key.
+    Http {
+        key: Option<Arc<str>>,
+    },
+}
 
 /// Accepts clients until `stop` is set, then disconnects them.
 pub(crate) async fn serve(
     listener: TcpListener,
-    framing: Framing,
+    protocol: Protocol,
     shared: Arc<Shared>,
     clients: Arc<AtomicUsize>,
     mut stop: watch::Receiver<bool>,
@@ -38,18 +48,24 @@ pub(crate) async fn serve(
             drop(stream.set_zero_linger());
             continue;
         };
-        let shared = Arc::clone(&shared);
+        let (shared, protocol) = (Arc::clone(&shared), protocol.clone());
         tasks.spawn(async move {
-            serve_client(stream, framing, &shared).await;
+            serve_client(stream, protocol, &shared).await;
             drop(slot);
         });
     }
 }
 
-async fn serve_client(stream: TcpStream, framing: Framing, shared: &Shared) {
+async fn serve_client(stream: TcpStream, protocol: Protocol, shared: &Arc<Shared>) {
     // Answers are small and the client is waiting.
-    if stream.set_nodelay(true).is_ok() {
-        serve_connection(Connection::Tcp(stream), framing, None, shared).await;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    match protocol {
+        Protocol::Modbus(framing) => {
+            serve_connection(Connection::Tcp(stream), framing, None, shared).await;
+        }
+        Protocol::Http { key } => http::serve_client(stream, key.as_deref(), shared).await,
     }
 }
 

@@ -5,5 +5,6 @@ mod control;
 mod faults;
 mod fronts;
 mod hostile;
+mod http_front;
 mod replay;
 mod rig;
