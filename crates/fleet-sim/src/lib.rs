@@ -11,6 +11,7 @@ pub mod plant;
 pub mod random;
 mod report;
 pub mod scenario;
+mod streams;
 mod time;
 mod trace;
 mod world;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ecowatt_model::{DeviceNumber, UnixMs};
 
 use crate::random::Random;
+use crate::streams;
 
 /// How much goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -116,7 +117,7 @@ impl Scenario {
             return 4_000;
         }
         let latencies = [20, 200, 4_000];
-        latencies[usize::try_from(Random::new(self.seed, u64::MAX).below(3)).unwrap_or(0)]
+        latencies[usize::try_from(Random::new(self.seed, streams::LATENCY).below(3)).unwrap_or(0)]
     }
 
     /// Messages that arrive within this time share a commit of the server; it is never longer than

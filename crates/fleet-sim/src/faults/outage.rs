@@ -9,6 +9,7 @@ use super::kinds::{Fault, Occasion, OutageFault};
 use super::weights::{Weights, lasting_ms};
 use crate::random::Random;
 use crate::scenario::{START, Scenario};
+use crate::streams;
 use crate::time::after;
 
 /// One shared trouble.
@@ -23,13 +24,10 @@ pub(crate) struct Outage {
     salt: u64,
 }
 
-/// Number of the random stream for shared troubles.
-const STREAM: u64 = 1 << 41;
-
 impl Outage {
     /// Draws all shared troubles of a simulation, in order of time.
     pub(crate) fn all(scenario: &Scenario, weights: &Weights) -> Vec<Self> {
-        let mut random = Random::new(scenario.seed, STREAM);
+        let mut random = Random::new(scenario.seed, streams::OUTAGES);
         let mut troubles = Vec::new();
         let mut from = START;
         loop {

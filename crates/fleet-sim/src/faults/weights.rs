@@ -10,6 +10,7 @@ use super::table::{
 };
 use crate::random::Random;
 use crate::scenario::FaultLevel;
+use crate::streams;
 use crate::time::{FAR, after};
 
 /// The weights of all faults in one run.
@@ -23,8 +24,6 @@ pub struct Weights {
     pub(crate) disturbance: Disturbance,
 }
 
-/// Number of the random stream for the weights of a swarm.
-const SWARM_STREAM: u64 = 1 << 44;
 /// A heavy fault gets this many times its share: it happens most of the time.
 const HEAVY_SHARE: u32 = 8;
 /// A heavy occasion comes this many times as often as at the level high. At more, a device would
@@ -47,7 +46,7 @@ impl Weights {
                 means_ms: array::from_fn(|place| OCCASIONS[place].rule.high_ms()),
                 disturbance: HIGH_DISTURBANCE,
             },
-            FaultLevel::Swarm => Self::swarm(&mut Random::new(seed, SWARM_STREAM)),
+            FaultLevel::Swarm => Self::swarm(&mut Random::new(seed, streams::SWARM)),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::faults::table::Disturbance;
 use crate::faults::weights::Weights;
 use crate::plant::Plant;
 use crate::random::Random;
+use crate::streams;
 use misreading::Misreadings;
 
 /// Usual time of one way through the local network, in microseconds.
@@ -90,7 +91,7 @@ impl AnswerDelay {
     /// Returns the pace of a line; it draws from a stream of its own.
     #[must_use]
     pub fn of(line: u64) -> Self {
-        let mut random = Random::new(line, PACE_STREAM);
+        let mut random = Random::new(line, streams::PACE);
         match random.below(5) {
             0 => Self::Wire { baud: 1_200 },
             1 => Self::Wire { baud: 9_600 },
@@ -117,8 +118,6 @@ impl AnswerDelay {
     }
 }
 
-/// Number of the random stream of a [`AnswerDelay`].
-const PACE_STREAM: u64 = 1 << 42;
 /// 8N1.
 const BITS_PER_CHAR: u8 = 10;
 

@@ -24,6 +24,7 @@ use crate::plant::Plants;
 use crate::random::Random;
 use crate::report::Report;
 use crate::scenario::{START, Scenario, Threads};
+use crate::streams;
 use crate::time::{FAR, after};
 use crate::trace::Digest;
 use crate::world::device::{Device, Standing, sources_of};
@@ -33,8 +34,6 @@ use crate::world::server::{FromServer, Server, ServerError, drive, number};
 /// Called with the fraction done, from 0 to 1, and the current phase.
 pub type Progress<'a> = &'a (dyn Fn(f64, &'static str) + Sync);
 
-/// Number of the random stream for SQLite's salts; devices and server have streams of their own.
-const SALTS_STREAM: u64 = 1 << 41;
 /// Most violations in a report.
 const VIOLATIONS_MAX: usize = 16;
 /// Sampling intervals that a device runs before the next device has its turn.
@@ -56,7 +55,7 @@ pub fn run(
     let mut report = Report::new(scenario, &weights);
     // Only the salts of write-ahead logs are drawn there: bytes on the disk depend on them, answers
     // not.
-    let salts = Random::new(scenario.seed, SALTS_STREAM).below(u64::from(u32::MAX));
+    let salts = Random::new(scenario.seed, streams::SALTS).below(u64::from(u32::MAX));
     ecowatt_vfs::seed_randomness(u32::try_from(salts).unwrap_or(1));
     let prepared = Server::new(*scenario, &weights).and_then(|mut server| {
         let keys = server.enrol()?;

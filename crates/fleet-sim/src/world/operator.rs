@@ -13,10 +13,8 @@ use ecowatt_store::{EditConfig, SettingKey, Settings};
 
 use crate::random::Random;
 use crate::scenario::Scenario;
+use crate::streams;
 use crate::time::{FAR, after};
-
-/// Number of the operator's random stream.
-const STREAM: u64 = 1 << 42;
 
 /// Changes of one configuration at once.
 const CHANGES_MAX: u64 = 3;
@@ -40,7 +38,7 @@ impl Operator {
         let each_ms = scenario.settings_every.map_or(0, |every| every.as_millis());
         let every_ms = u64::try_from(each_ms).unwrap_or(0) / u64::from(scenario.devices.max(1));
         let mut operator = Self {
-            random: Random::new(scenario.seed, STREAM),
+            random: Random::new(scenario.seed, streams::SETTINGS),
             devices: scenario.devices,
             every_ms,
             until: scenario.calm_at(),

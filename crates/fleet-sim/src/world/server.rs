@@ -28,6 +28,7 @@ use crate::faults::weights::{Weights, lasting_ms};
 use crate::judges::truth::ClockError;
 use crate::random::Random;
 use crate::scenario::{FaultLevel, START, Scenario};
+use crate::streams;
 use crate::time::{FAR, after};
 use crate::trace::{Digest, Instant};
 use crate::world::disk::Disk;
@@ -170,21 +171,21 @@ const TRACE_MAX: usize = 200;
 
 impl Server {
     pub(crate) fn new(scenario: Scenario, weights: &Arc<Weights>) -> Result<Self, ServerError> {
-        let mut random = Random::new(scenario.seed, SERVER_STREAM);
+        let mut random = Random::new(scenario.seed, streams::SERVER);
         let disk = Disk::new(random.draw()).weighted(weights);
         let vfs = vfs_name();
         let files = ecowatt_vfs::register(&vfs, disk.clone())
             .expect("every simulation has a name of its own");
         let (clock, driver) = Clock::driven(START);
         // A stream of its own, so that nonces do not shift the other draws.
-        let nonces = Mutex::new(Random::new(scenario.seed, SERVER_STREAM ^ 1));
+        let nonces = Mutex::new(Random::new(scenario.seed, streams::NONCES));
         let entropy = Entropy::simulated(move |bytes| {
             nonces.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime without drivers needs nothing from the system");
-        let mut astray = Random::new(scenario.seed, SERVER_STREAM ^ 2);
+        let mut astray = Random::new(scenario.seed, streams::ASTRAY);
         let mut server = Self {
             astray_at: weights.next(Occasion::ServerClock, START, &mut astray),
             astray,
@@ -635,9 +636,6 @@ impl Server {
         self.trace.push(format!("{}  server: {what}", Instant(at)));
     }
 }
-
-/// Number of the server's random stream; a device's is its index.
-const SERVER_STREAM: u64 = 1 << 40;
 
 /// Returns the number that a new store assigns to the device with this index.
 pub(crate) fn number(index: u32) -> DeviceNumber {

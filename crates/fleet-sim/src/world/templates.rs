@@ -9,10 +9,8 @@ use ecowatt_store::{EditTemplate, SettingKey, Settings};
 
 use crate::random::Random;
 use crate::scenario::Scenario;
+use crate::streams;
 use crate::time::{FAR, after};
-
-/// Number of this operator's random stream.
-const STREAM: u64 = 1 << 45;
 
 /// Time between two steps of the reconciler. A change of the last moment is derived early in the time
 /// to settle, and leaves the devices most of it.
@@ -48,7 +46,7 @@ impl TemplateOperator {
         let every_ms = scenario.templates_every.map_or(0, |every| every.as_millis());
         let every_steps = u64::try_from(every_ms).unwrap_or(0).div_ceil(STEP_MS);
         Self {
-            random: Random::new(scenario.seed, STREAM),
+            random: Random::new(scenario.seed, streams::TEMPLATES),
             devices: scenario.devices,
             every_steps,
             until: scenario.calm_at(),

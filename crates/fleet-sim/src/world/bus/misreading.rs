@@ -13,9 +13,8 @@ use ecowatt_model::UnixMs;
 use crate::faults::kinds::{Fault, Misread, Occasion};
 use crate::faults::weights::Weights;
 use crate::random::Random;
+use crate::streams;
 
-/// Number of the random stream of misreadings, so that no other draw depends on how many there are.
-const STREAM: u64 = 1 << 43;
 /// Age of the oldest answer that is repeated: a day.
 const OLD_MAX_MS: u64 = 24 * 3_600_000;
 
@@ -35,7 +34,7 @@ impl Misreadings {
 
     pub(super) fn of(weights: &Arc<Weights>, seed: u64) -> Self {
         let rate = weights.of_fault(Fault::Misreading);
-        Self { random: Random::new(seed, STREAM), weights: Arc::clone(weights), rate }
+        Self { random: Random::new(seed, streams::MISREADINGS), weights: Arc::clone(weights), rate }
     }
 
     /// Returns the words that are sent instead, if this answer is misread.

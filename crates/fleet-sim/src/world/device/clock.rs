@@ -6,6 +6,7 @@ use crate::faults::kinds::{DeviceStartFault, Fault};
 use crate::faults::weights::Weights;
 use crate::judges::truth::Birth;
 use crate::random::Random;
+use crate::streams;
 
 /// Largest drift of a crystal, in parts per million.
 const DRIFT_PPM_MAX: u64 = 100;
@@ -27,8 +28,6 @@ pub(crate) struct DeviceClock {
 /// One in this many clocks that are wrong at the start is corrected by a time server.
 const PUT_RIGHT_ONE_IN: u64 = 2;
 const PUT_RIGHT_WITHIN_MS: u64 = 3 * 3_600_000;
-/// Number of the random stream for time servers, apart from the device's own.
-const TIME_SERVERS: u64 = 0x7469_6d65;
 /// Longest time until a board without a battery finds a time server.
 const SET_WITHIN_MS: u64 = 30 * 60_000;
 
@@ -49,7 +48,7 @@ impl DeviceClock {
         } else {
             Some(small)
         };
-        let mut others = Random::new(now.0.cast_unsigned(), TIME_SERVERS);
+        let mut others = Random::new(now.0.cast_unsigned(), streams::TIME_SERVERS);
         let is_wrong = error_ms.is_none_or(|error| error == large);
         let right_from = (is_wrong && others.below(PUT_RIGHT_ONE_IN) == 0)
             .then(|| UnixMs(now.0.saturating_add_unsigned(others.below(PUT_RIGHT_WITHIN_MS))));
@@ -60,7 +59,7 @@ impl DeviceClock {
     /// server is found.
     pub(crate) fn without_battery(self) -> Self {
         let boot = self.birth.boot;
-        let mut others = Random::new(boot.0.cast_unsigned(), TIME_SERVERS);
+        let mut others = Random::new(boot.0.cast_unsigned(), streams::TIME_SERVERS);
         let right_from = boot.0.saturating_add_unsigned(others.below(SET_WITHIN_MS));
         Self { error_ms: None, right_from: Some(UnixMs(right_from)), ..self }
     }

@@ -15,12 +15,11 @@ use crate::faults::kinds::{Fault, MediumFault, Occasion};
 use crate::faults::weights::Weights;
 use crate::judges::records::{Record, records};
 use crate::random::Random;
+use crate::streams;
 use crate::time::FAR;
 use crate::trace::What;
 use crate::world::disk::{FileState, Inaccessible};
 
-/// Numbers of the random streams of the media begin here.
-const STREAM: u64 = 1 << 42;
 /// Most neighbouring sectors that fail at once.
 const SECTORS_MAX: u64 = 8;
 const SECTOR: usize = 512;
@@ -35,7 +34,7 @@ pub(super) struct Medium {
 
 impl Medium {
     pub(super) fn new(seed: u64, index: u32, weights: &Weights, begin: UnixMs) -> Self {
-        let mut random = Random::new(seed, STREAM + u64::from(index));
+        let mut random = Random::new(seed, streams::MEDIA + u64::from(index));
         let fails_at = if is_bad(index) {
             weights.next(Occasion::MediumTrouble, begin, &mut random)
         } else {

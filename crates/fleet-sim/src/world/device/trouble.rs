@@ -8,6 +8,7 @@ use super::{Device, FAR, Life, Line, is_cut_off_for_long, medium};
 use crate::faults::kinds::{DeviceFault, DeviceStartFault, Fault, Occasion, OutageFault};
 use crate::faults::weights::{Weights, lasting_ms};
 use crate::random::Random;
+use crate::streams;
 use crate::time::after;
 use crate::trace::What;
 
@@ -19,8 +20,7 @@ pub(super) enum Relief {
 }
 
 const HOUR_MS: u64 = 60 * 60_000;
-/// Number of the random stream for modems, apart from the device's own; and how long they are late.
-const MODEM_STREAM: u64 = 0x6d6f_6465;
+/// How long modems are late.
 const MODEM_LATE_MS: u64 = 12 * HOUR_MS;
 
 impl Device {
@@ -145,7 +145,7 @@ impl Device {
     /// Lets the modem of a board without a battery come up late, usually with only time servers
     /// reachable.
     pub(super) fn find_network_late(&mut self, now: UnixMs) {
-        let mut modem = Random::new(now.0.cast_unsigned(), MODEM_STREAM);
+        let mut modem = Random::new(now.0.cast_unsigned(), streams::MODEM);
         if self.weights.happens(Fault::DeviceStart(DeviceStartFault::ModemLate), &mut modem) {
             self.partition(now, after(now, modem.waiting_ms(MODEM_LATE_MS)));
         }
