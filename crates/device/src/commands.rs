@@ -11,6 +11,8 @@
 //! is the highest number); then for each command until the end its number (4), what it has begun (1:
 //! 0 nothing that a start completes, 1 restart, 2 reboot, 3 factory reset), state (1), failure (1),
 //! detail (2), and when it got into its state in Unix milliseconds (8; 0 if that is not known).
+//! Version 2, written while results have registers, has them after each command: the number of their
+//! bytes (1), then these.
 
 use core::num::NonZeroI64;
 
@@ -24,7 +26,9 @@ use heapless::Vec;
 use crate::limits::WAITING_MAX;
 use crate::wall_clock::WallClock;
 
-const VERSION: u8 = 1;
+/// The slot's versions without and with the registers of results.
+const PLAIN: u8 = 1;
+const WITH_WORDS: u8 = 2;
 const HEAD_LEN: usize = 1 + 4 + 8;
 const ENTRY_LEN: usize = 4 + 1 + 1 + 1 + 2 + 8;
 
@@ -153,6 +157,13 @@ struct Part {
     len: u8,
 }
 
+impl Part {
+    fn new(from: usize, end: usize) -> Self {
+        let narrow = |len: usize| u8::try_from(len).unwrap_or(0);
+        Self { from: narrow(from), len: narrow(end - from) }
+    }
+}
+
 impl Entry {
     fn is_accepted(&self) -> bool {
         self.outcome.state == CommandState::Accepted
@@ -181,7 +192,8 @@ pub(crate) struct Commands {
     window: u64,
     /// In the order in which they were accepted.
     entries: Vec<Entry, COMMANDS_MAX>,
-    /// Registers of results, high byte first. Emptied once the server has them all.
+    /// Registers of results, high byte first. Emptied once the server has them all; until then they are
+    /// in the slot, so that a result does not lose them with the power.
     words: Vec<u8, ARGUMENTS_MAX>,
     /// An orderly end of the epoch is near: nothing is accepted or begun.
     is_closed: bool,
@@ -209,18 +221,20 @@ pub(crate) struct Begun {
 }
 
 impl Commands {
-    pub(crate) const LEN_MAX: usize = HEAD_LEN + COMMANDS_MAX * ENTRY_LEN;
+    pub(crate) const LEN_MAX: usize = HEAD_LEN + COMMANDS_MAX * (ENTRY_LEN + 1) + ARGUMENTS_MAX;
+
+    const NONE: Self = Self {
+        highest: 0,
+        window: 0,
+        entries: Vec::new(),
+        words: Vec::new(),
+        is_closed: false,
+        reset: None,
+    };
 
     /// Of a device whose slot has these bytes, if any.
     pub(crate) fn new(kept: Option<&[u8]>) -> Self {
-        kept.and_then(Self::parse).unwrap_or(Self {
-            highest: 0,
-            window: 0,
-            entries: Vec::new(),
-            words: Vec::new(),
-            is_closed: false,
-            reset: None,
-        })
+        kept.and_then(Self::parse).unwrap_or(Self::NONE)
     }
 
     /// Begins an epoch: what is accepted in the slot was begun before it, or may have been. Returns
@@ -329,11 +343,13 @@ impl Commands {
         self.entries.iter_mut().for_each(|entry| entry.is_durable |= entry.is_accepted());
     }
 
-    /// The slot could not be written: what it lacks is not executed.
-    pub(crate) fn not_kept(&mut self, at: Option<UnixMs>) {
-        for entry in self.entries.iter_mut().filter(|e| e.is_accepted() && !e.is_durable) {
-            entry.settle(Outcome::failed(CommandFailure::Storage), at);
-        }
+    /// The slot could not be written: what it lacks is not executed. Returns the first command that
+    /// fails for that, if one does.
+    pub(crate) fn not_kept(&mut self, at: Option<UnixMs>) -> Option<CommandId> {
+        let is_lacking = |entry: &&mut Entry| entry.is_accepted() && !entry.is_durable;
+        let entry = self.entries.iter_mut().find(is_lacking)?;
+        entry.settle(Outcome::failed(CommandFailure::Storage), at);
+        Some(entry.id)
     }
 
     /// The first command that expires at `now`, if one does.
@@ -409,8 +425,7 @@ impl Commands {
         for byte in words.iter().filter(|_| has_room).flat_map(|word| word.to_be_bytes()) {
             let _ = self.words.push(byte);
         }
-        let narrow = |len: usize| u8::try_from(len).unwrap_or(0);
-        entry.words = Part { from: narrow(from), len: narrow(self.words.len() - from) };
+        entry.words = Part::new(from, self.words.len());
     }
 
     /// Forgets the registers of results once the server has them all.
@@ -471,7 +486,8 @@ impl Commands {
         let mut bytes: Vec<u8, { Self::LEN_MAX }> = Vec::new();
         // There is room for the most entries.
         let mut put = |part: &[u8]| drop(bytes.extend_from_slice(part));
-        put(&[VERSION]);
+        let version = if self.words.is_empty() { PLAIN } else { WITH_WORDS };
+        put(&[version]);
         put(&self.highest.to_be_bytes());
         put(&self.window.to_be_bytes());
         for entry in &self.entries {
@@ -481,6 +497,10 @@ impl Commands {
             put(&[begun, state as u8, failure as u8]);
             put(&detail.to_be_bytes());
             put(&entry.at.map_or(0, NonZeroI64::get).to_be_bytes());
+            if version == WITH_WORDS {
+                put(&[entry.words.len]);
+                put(self.words(entry.words));
+            }
         }
         out.get_mut(..bytes.len()).map_or(0, |out| {
             out.copy_from_slice(&bytes);
@@ -490,20 +510,29 @@ impl Commands {
 
     /// Returns `None` if the bytes are damaged or of another version.
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let ([version, head @ ..], rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
-        let (entries, left) = rest.as_chunks::<ENTRY_LEN>();
-        if *version != VERSION || !left.is_empty() || entries.len() > COMMANDS_MAX {
+        let ([version, head @ ..], mut rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
+        if !matches!(*version, PLAIN | WITH_WORDS) {
             return None;
         }
         let (highest, window) = head.split_first_chunk::<4>()?;
-        Some(Self {
+        let mut held = Self {
             highest: u32::from_be_bytes(*highest),
             window: u64::from_be_bytes(*window.first_chunk()?),
-            entries: entries.iter().map(Entry::parse).collect::<Option<_>>()?,
-            words: Vec::new(),
-            is_closed: false,
-            reset: None,
-        })
+            ..Self::NONE
+        };
+        while let Some((entry, after)) = rest.split_first_chunk::<ENTRY_LEN>() {
+            let (len, after) = match *version {
+                PLAIN => (0, after),
+                _ => after.split_first().map(|(len, after)| (usize::from(*len), after))?,
+            };
+            let (words, after) = after.split_at_checked(len)?;
+            let from = held.words.len();
+            held.words.extend_from_slice(words).ok()?;
+            let words = Part::new(from, held.words.len());
+            held.entries.push(Entry { words, ..Entry::parse(entry)? }).ok()?;
+            rest = after;
+        }
+        rest.is_empty().then_some(held)
     }
 
     fn has_seen(&self, id: CommandId) -> bool {

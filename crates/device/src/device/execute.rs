@@ -65,7 +65,10 @@ where
         if is_done {
             self.commands.kept();
         } else if !is_durable {
-            self.commands.not_kept(self.wall_clock.unix(now));
+            let at = self.wall_clock.unix(now);
+            while let Some(id) = self.commands.not_kept(at) {
+                self.note_command(id);
+            }
         }
     }
 
@@ -216,6 +219,17 @@ where
         if let Some(end) = inverter.source.handle_errand(now, result) {
             self.end_errand(now, id, end);
         }
+    }
+
+    /// The command that the exchange under way with a source is for.
+    pub fn commanded(&self, source: SourceNumber) -> Option<CommandId> {
+        let mut inverters = self.inverters.as_ref().iter();
+        inverters.find(|inverter| inverter.source.number() == source)?.source.running()
+    }
+
+    /// The command that the epoch is to end for.
+    pub fn ending(&self) -> Option<CommandId> {
+        self.ending.map(|pending| pending.command)
     }
 
     /// Ends writes whose deadline passes before they are sent.

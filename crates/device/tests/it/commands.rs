@@ -127,6 +127,21 @@ fn nothing_is_executed_that_cannot_be_kept() {
 }
 
 #[test]
+fn a_command_that_cannot_be_kept_fails_for_the_log_as_well() {
+    check(
+        "start
+         run 50s
+         flash full
+         order upload
+         run 11030ms
+         show event
+         run 500ms",
+        "61.044 event Command { id: CommandId(16909060), state: Accepted, failure: None }
+         61.044 event Command { id: CommandId(16909060), state: Failed, failure: Storage }",
+    );
+}
+
+#[test]
 fn a_device_that_does_not_know_the_time_executes_nothing() {
     check(
         "system unset
@@ -169,6 +184,25 @@ fn a_number_that_comes_again_is_answered_and_not_executed() {
          191.004 result 4 Succeeded at 191004
          191.004 result 5 Succeeded at 191004
          311.004 result 1 Unknown at 311004",
+    );
+}
+
+#[test]
+fn what_was_read_survives_a_power_cut_until_the_server_has_it() {
+    check(
+        "start
+         run 50s
+         order read 5 2 @0
+         order upload
+         run 11050ms
+         server away
+         show result
+         run 5s
+         power cut
+         server well
+         run 60s",
+        "66.064 result 1 Succeeded at 61084 [03, ed, 03, ee]
+         66.064 result 2 Succeeded at 61044",
     );
 }
 

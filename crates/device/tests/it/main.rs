@@ -14,5 +14,6 @@ mod settings;
 
 mod versions {
     mod v1;
+    mod v2;
 }
 mod writes;
