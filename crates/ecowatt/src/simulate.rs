@@ -61,6 +61,9 @@ pub(crate) struct SimulateArgs {
     /// changes none.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=43_200))]
     templates_min: u64,
+    /// Mean minutes between two commands to a device; 0 sends none.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=43_200))]
+    commands_min: u64,
     /// Use one thread instead of two. The result is the same.
     #[arg(long)]
     one_thread: bool,
@@ -104,6 +107,8 @@ pub(crate) fn run(args: &SimulateArgs, clock: Clock) -> anyhow::Result<()> {
         settings_every: (args.settings_h > 0).then(|| Duration::from_secs(args.settings_h * 3_600)),
         templates_every: (args.templates_min > 0)
             .then(|| Duration::from_secs(args.templates_min * 60)),
+        commands_every: (args.commands_min > 0)
+            .then(|| Duration::from_secs(args.commands_min * 60)),
         traced: args.trace,
         ..Scenario::new(first, args.devices, args.days, faults)
     };

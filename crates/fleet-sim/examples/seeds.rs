@@ -12,24 +12,34 @@ use ecowatt_fleet_sim::plant::Plants;
 use ecowatt_fleet_sim::scenario::{FaultLevel, START, Scenario};
 use ecowatt_fleet_sim::{Invariant, Threads, run};
 
+const OF_SETTINGS: [Invariant; 2] = [Invariant::ReportedNeverFalls, Invariant::SettingsArrive];
+const OF_COMMANDS: [Invariant; 5] = [
+    Invariant::CommandIsOrdered,
+    Invariant::CommandOnce,
+    Invariant::CommandInTime,
+    Invariant::CommandEnds,
+    Invariant::CommandEndsTruly,
+];
+
 #[expect(clippy::print_stdout, reason = "the output is its purpose")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let wanted = args.iter().position(|arg| arg == "--breaks").and_then(|at| args.get(at + 1));
-    // Settings change only where a promise about them is to be broken: other seeds were found without.
-    let is_of_settings = |name: &&String| {
-        [Invariant::ReportedNeverFalls, Invariant::SettingsArrive]
-            .iter()
-            .any(|invariant| format!("{invariant:?}") == **name)
+    // Settings change and commands are sent only where a promise about them is to be broken: other
+    // seeds were found without.
+    let is_one_of = |invariants: &[Invariant]| {
+        wanted.is_some_and(|name| invariants.iter().any(|one| format!("{one:?}") == *name))
     };
-    let settings_every = wanted.filter(is_of_settings).map(|_| Duration::from_secs(4 * 3_600));
+    let settings_every = is_one_of(&OF_SETTINGS).then(|| Duration::from_secs(4 * 3_600));
+    let commands_every = is_one_of(&OF_COMMANDS).then(|| Duration::from_secs(20 * 60));
     let seeds = args.iter().filter_map(|seed| seed.parse::<u64>().ok());
     let step = Duration::from_secs(60);
     let Ok(plants) = Plants::compute(1, START, step, 49 * 60 + 1, Threads::Two, &|_, _| {}) else {
         return ExitCode::from(2);
     };
     for seed in seeds {
-        let scenario = Scenario { settings_every, ..Scenario::new(seed, 10, 2, FaultLevel::High) };
+        let trouble = Scenario::new(seed, 10, 2, FaultLevel::High);
+        let scenario = Scenario { settings_every, commands_every, ..trouble };
         let report = run(&scenario, &plants, Threads::One, &|_, _| {});
         let mut said = BTreeSet::new();
         for violation in &report.violations {

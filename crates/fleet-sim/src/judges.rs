@@ -5,7 +5,9 @@
 //! knows how the world is simulated, and nothing in the world depends on a judgement.
 
 pub(crate) mod audit;
+pub(crate) mod commands;
 pub(crate) mod device;
+pub(crate) mod orders;
 pub(crate) mod promises;
 pub(crate) mod records;
 pub(crate) mod reports;

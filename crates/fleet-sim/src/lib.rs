@@ -17,6 +17,7 @@ mod trace;
 mod world;
 
 pub use judges::audit::EnergyCounts;
+pub use judges::audit::commands::CommandCounts;
 pub use judges::promises::{Invariant, Violation};
 pub use judges::truth::SampleAudit;
 pub use report::{Counts, Report};

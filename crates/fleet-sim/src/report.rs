@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::faults::{self, Weights};
 use crate::judges::audit::EnergyCounts;
+use crate::judges::audit::commands::CommandCounts;
 use crate::judges::promises::Violation;
 use crate::judges::truth::SampleAudit;
 use crate::scenario::{FaultLevel, Scenario};
@@ -55,6 +56,7 @@ pub struct Counts {
     pub device_disks: disk::Counts,
     pub server_disk: disk::Counts,
     pub energy: EnergyCounts,
+    pub commands: CommandCounts,
     /// Size of the database and its log at the end; the largest of several runs.
     pub store_bytes: u64,
 }
@@ -68,6 +70,7 @@ impl Counts {
         self.device_disks.add(&other.device_disks);
         self.server_disk.add(&other.server_disk);
         self.energy.add(&other.energy);
+        self.commands.add(&other.commands);
         self.store_bytes = self.store_bytes.max(other.store_bytes);
     }
 }
@@ -135,7 +138,15 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows: Vec<(&str, String)> = Vec::new();
         let Counts {
-            devices, inverters, network, server, device_disks, server_disk, energy, ..
+            devices,
+            inverters,
+            network,
+            server,
+            device_disks,
+            server_disk,
+            energy,
+            commands,
+            ..
         } = &self.counts;
         let verdict = &self.verdict;
         rows.push(("samples taken", grouped(verdict.taken)));
@@ -167,6 +178,20 @@ impl fmt::Display for Report {
         rows.push(("  samples recovered from a draft", grouped(devices.recovered_samples)));
         rows.push(("inverters whose energy was compared", grouped(energy.compared)));
         rows.push(("  largest difference, mWh", grouped(energy.difference_max_mwh)));
+        if commands.ordered > 0 {
+            rows.push(("commands ordered", grouped(commands.ordered)));
+            rows.push((
+                "  succeeded, failed, expired, cancelled, unknown",
+                join(&[
+                    commands.succeeded,
+                    commands.failed,
+                    commands.expired,
+                    commands.cancelled,
+                    commands.unknown,
+                ]),
+            ));
+            rows.push(("  executed by devices", grouped(commands.executed)));
+        }
         rows.push(("memory of a device, at most, bytes", grouped(devices.memory_max_bytes)));
         rows.push(("size of the store, bytes", grouped(self.counts.store_bytes)));
         rows.push(("FAULTS", String::new()));

@@ -35,6 +35,8 @@ pub struct Scenario {
     pub settings_every: Option<Duration>,
     /// Mean time between two changes of templates, or of which devices use them; `None` for none.
     pub templates_every: Option<Duration>,
+    /// Mean time between two commands to one device; `None` for none.
+    pub commands_every: Option<Duration>,
     /// The report has the whole trace of this device. It changes nothing else.
     pub traced: Option<DeviceNumber>,
 }
@@ -90,6 +92,7 @@ impl Scenario {
             upload_interval: Duration::from_secs(900),
             settings_every: None,
             templates_every: None,
+            commands_every: None,
             traced: None,
         }
     }

@@ -21,6 +21,8 @@ pub(crate) const MEDIA: u64 = 1 << 42;
 pub(crate) const SWARM: u64 = 1 << 44;
 /// The operator of templates.
 pub(crate) const TEMPLATES: u64 = 1 << 45;
+/// The operator of commands.
+pub(crate) const COMMANDS: u64 = 1 << 46;
 /// The shortest way between devices and server.
 pub(crate) const LATENCY: u64 = u64::MAX;
 

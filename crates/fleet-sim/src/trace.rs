@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use ecowatt_device::Slot;
-use ecowatt_model::{BatchId, BootEpoch, Counter, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, CommandId, Counter, UnixMs};
 use ecowatt_node::storage::Dropped;
+use ecowatt_wire::CommandState;
 
 /// Events that are kept, unless the whole trace was requested.
 const KEPT: usize = 200;
@@ -70,6 +71,10 @@ pub(crate) enum What {
         samples: usize,
     },
     Relief(&'static str),
+    Command {
+        id: CommandId,
+        state: CommandState,
+    },
     Core(&'static str),
 }
 
@@ -120,6 +125,7 @@ impl fmt::Display for What {
             }
             Self::Trouble(what) => write!(f, "trouble: {what}"),
             Self::Relief(what) => write!(f, "over: {what}"),
+            Self::Command { id, state } => write!(f, "command {id}: {state:?}"),
             Self::Core(what) => write!(f, "device: {what}"),
         }
     }
@@ -210,6 +216,7 @@ impl What {
             Self::Destroyed { batch, samples, .. } => {
                 batch.map_or(9, id) ^ u64::try_from(samples).unwrap_or(0).rotate_left(40)
             }
+            Self::Command { id, state } => (u64::from(id.0) << 8) ^ state as u64,
             Self::Trouble(what) | Self::Relief(what) | Self::Core(what) => {
                 let mut digest = Digest::default();
                 digest.add_bytes(what.as_bytes());

@@ -2,6 +2,7 @@
 //! with its disk, its clock and its operator.
 
 pub mod bus;
+pub(crate) mod commands;
 pub(crate) mod device;
 pub mod disk;
 pub(crate) mod fleet;

@@ -659,4 +659,74 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         breaks: "Delivered",
         seed: 1,
     },
+    Mutation {
+        name: "device begins a command before it is durable",
+        file: "crates/device/src/commands.rs",
+        changes: &[("e.is_waiting() && e.is_durable && is_its_time", "e.is_waiting() && is_its_time")],
+        breaks: "CommandOnce",
+        seed: 6,
+    },
+    Mutation {
+        name: "device looks at a command's deadline only when it takes it",
+        file: "crates/device/src/commands.rs",
+        changes: &[
+            ("e.not_before <= now && now <= e.deadline;", "e.not_before <= now;"),
+            ("entry.is_waiting() && now > entry.deadline;", "entry.is_waiting() && now > UnixMs(i64::MAX);"),
+        ],
+        breaks: "CommandInTime",
+        seed: 1,
+    },
+    Mutation {
+        name: "device begins a command before its time",
+        file: "crates/device/src/commands.rs",
+        changes: &[("e.not_before <= now && now <= e.deadline;", "now <= e.deadline;")],
+        breaks: "CommandInTime",
+        seed: 1,
+    },
+    Mutation {
+        name: "server does not store the key of a request",
+        file: "crates/store/src/sqlite/command.rs",
+        changes: &[(
+            "            request,
+            key,
+            order.kind,",
+            "            request,
+            key.as_ref().filter(|_| false),
+            order.kind,",
+        )],
+        breaks: "CommandIsOrdered",
+        seed: 1,
+    },
+    Mutation {
+        name: "server ends only what it has not sent",
+        file: "crates/store/src/command/step.rs",
+        changes: &[(
+            "        CommandState::Sent | CommandState::Accepted
+            if deadline",
+            "        CommandState::Sent | CommandState::Accepted
+            if deadline.0 < 0 && deadline",
+        )],
+        breaks: "CommandEnds",
+        seed: 1,
+    },
+    Mutation {
+        name: "device reports a command that a power cut ended as done",
+        file: "crates/device/src/commands.rs",
+        changes: &[(
+            "                    entry.settle(Outcome::state(CommandState::Unknown), at);",
+            "                    entry.settle(Outcome::SUCCEEDED, at);",
+        )],
+        breaks: "CommandEndsTruly",
+        seed: 1,
+    },
+    Mutation {
+        name: "registers of results are in memory alone",
+        file: "crates/device/src/commands.rs",
+        changes: &[(
+            "let version = if self.words.is_empty() { PLAIN } else { WITH_WORDS };",
+            "let version = PLAIN;",
+        )],
+        breaks: "CommandEndsTruly",
+        seed: 4,
+    },
 ];

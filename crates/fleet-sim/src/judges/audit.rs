@@ -1,6 +1,7 @@
 //! The closing audit of one device: compares blocks, roll-ups and energy in the store with what was
 //! sampled.
 
+pub(crate) mod commands;
 mod energy;
 mod settings;
 
@@ -15,9 +16,11 @@ use ecowatt_store::{
 use ecowatt_wire::SourceState;
 
 use crate::judges::device::DeviceJudge;
+use crate::judges::orders::Ordered;
 use crate::judges::promises::Invariant;
 use crate::judges::truth::{ClockError, Missing, SampleAudit};
 use crate::plant::Plants;
+use commands::{CommandCounts, HeldCommands};
 use energy::{Energy, Reading};
 
 /// What the store holds of a device.
@@ -27,6 +30,8 @@ pub(crate) struct Held {
     /// Rows of roll-ups that change when they are rebuilt from the blocks.
     rows_changed: u64,
     config: DeviceConfig,
+    /// Absent if nothing sends commands.
+    commands: Option<HeldCommands>,
 }
 
 struct HeldSource {
@@ -98,6 +103,7 @@ pub(crate) async fn hold(
     store: &Store,
     device: DeviceNumber,
     sources: u8,
+    ordered: Option<Vec<Ordered>>,
 ) -> Result<Held, StoreError> {
     let mut held = Vec::new();
     let energy = store.energy_days(device, ALL_DAYS).await?;
@@ -138,7 +144,11 @@ pub(crate) async fn hold(
         0
     };
     let config = store.find_config(device).await?;
-    Ok(Held { sources: held, states, rows_changed, config })
+    let commands = match ordered {
+        Some(ordered) => Some(commands::hold(store, device, ordered).await?),
+        None => None,
+    };
+    Ok(Held { sources: held, states, rows_changed, config, commands })
 }
 
 /// Compares the store with the device's truth; violations are noted with the device.
@@ -148,7 +158,7 @@ pub(crate) fn check(
     plants: &Plants,
     (end, clock_errors): (UnixMs, &[ClockError]),
     state: &mut CodecMemory,
-    energy: &mut EnergyCounts,
+    (energy, counts): (&mut EnergyCounts, &mut CommandCounts),
 ) -> SampleAudit {
     let mut verdict = SampleAudit::default();
     let mut stored: Vec<BatchId> = Vec::new();
@@ -180,6 +190,9 @@ pub(crate) fn check(
         judge.violate(end, Invariant::StatesArrive, detail);
     }
     settings::check(judge, &held.config, end);
+    if let Some(held) = &held.commands {
+        commands::check(judge, held, end, counts);
+    }
     if held.rows_changed > 0 {
         let detail = format!("{} rows come out otherwise", held.rows_changed);
         judge.violate(end, Invariant::RebuildChangesNothing, detail);

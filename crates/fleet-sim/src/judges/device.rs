@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use ecowatt_device::limits::CLOCK_STEP_MIN;
 use ecowatt_envelope::LinkKeys;
-use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, CommandId, Counter, DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_node::storage::Dropped;
-use ecowatt_wire::SourceState;
+use ecowatt_wire::{CommandState, SourceState};
 
+use super::commands::{Broken, Commands, OwnTime};
 use super::promises::{Invariant, Violation};
 use super::reports::Reports;
 use super::states::States;
@@ -33,6 +34,8 @@ pub(crate) struct Judged {
     pub(crate) memory_bytes_max: usize,
     pub(crate) message_bytes_max: usize,
     pub(crate) sources: Vec<JudgedSource>,
+    /// Whether anything sends it commands.
+    pub(crate) is_commanded: bool,
 }
 
 /// An inverter of a device.
@@ -50,6 +53,17 @@ pub(crate) struct Holdings {
     /// Number of all batches that were dropped.
     pub(crate) dropped_batches: u64,
     pub(crate) memory_bytes: usize,
+}
+
+/// What a device does for a command, as far as its shell sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Obeyed {
+    /// By its own event, the command is in this state.
+    Moved(CommandId, CommandState),
+    /// It asks for a read.
+    Asked(CommandId),
+    /// It asks for the end of its epoch, for this command.
+    Ending(Option<CommandId>),
 }
 
 /// The clock of a device after a reply.
@@ -80,6 +94,8 @@ pub(crate) struct DeviceJudge {
     last_sequences: BTreeMap<u32, u32>,
     states: States,
     reports: Reports,
+    /// Its commands, if anything sends it some; the closing audit takes them.
+    pub(crate) commands: Option<Commands>,
     /// Durable content of each slot, where it is known.
     pub(crate) kept: BTreeMap<&'static str, Vec<u8>>,
     /// State of each inverter at the end.
@@ -94,6 +110,7 @@ pub(crate) struct DeviceJudge {
 impl DeviceJudge {
     pub(crate) fn new(judged: Judged, trace: Trace) -> Self {
         Self {
+            commands: judged.is_commanded.then(Commands::default),
             judged,
             counter_last: None,
             replied: None,
@@ -159,6 +176,7 @@ impl DeviceJudge {
         }
         self.last_sequences.insert(epoch.0, 0);
         self.states = States::default();
+        self.commands.iter_mut().for_each(|commands| commands.started(epoch));
         // After a failure of the disk, neither a removal nor its note may have survived the cut;
         // then the dropped batches are back.
         self.dropped_to = None;
@@ -236,6 +254,35 @@ impl DeviceJudge {
         }
         if let Err(detail) = self.reports.sent(&self.judged.keys, message) {
             self.violate(now, Invariant::ReportedNeverFalls, detail);
+        }
+        let keys = &self.judged.keys;
+        let is_right = self.commands.as_mut().map(|commands| commands.sent(keys, message));
+        self.take(now, is_right);
+    }
+
+    /// Takes the reply to the current message, which the device has accepted.
+    pub(crate) fn commanded(&mut self, now: UnixMs, reply: &[u8]) {
+        let keys = &self.judged.keys;
+        let is_right = self.commands.as_mut().map(|commands| commands.answered(keys, reply));
+        self.take(now, is_right);
+    }
+
+    /// Notes what the device did for a command.
+    pub(crate) fn obeyed(&mut self, now: UnixMs, act: Obeyed, time: OwnTime) {
+        let is_right = match &mut self.commands {
+            Some(commands) => match act {
+                Obeyed::Moved(id, state) => commands.moved(id, state, time),
+                Obeyed::Asked(id) => commands.asked(id, time),
+                Obeyed::Ending(id) => commands.ending(id, time),
+            },
+            None => Err((Invariant::CommandIsOrdered, format!("{act:?} without a command"))),
+        };
+        self.take(now, Some(is_right));
+    }
+
+    fn take(&mut self, now: UnixMs, judgement: Option<Result<(), Broken>>) {
+        if let Some(Err((invariant, detail))) = judgement {
+            self.violate(now, invariant, detail);
         }
     }
 

@@ -69,6 +69,20 @@ pub enum Invariant {
     /// A desired configuration is reported within a bound once faults have stopped, each of its
     /// values in use or refused, or all of them reverted.
     SettingsArrive,
+    /// A device executes only what an operator ordered for it, and the requests of one order make one
+    /// command.
+    CommandIsOrdered,
+    /// A command is executed at most once.
+    CommandOnce,
+    /// A command is begun before its deadline and not before its time, by a clock that the server has
+    /// confirmed.
+    CommandInTime,
+    /// Every command has ended an hour after its deadline.
+    CommandEnds,
+    /// A command's end is the truth: it succeeded only if it was executed, it failed, expired or was
+    /// cancelled only if it was not, and it is unknown only if the device has not reported its end or
+    /// was restarted in between. What it has read is what the inverter answered.
+    CommandEndsTruly,
     /// The device starts whatever a power cut has left on its disk.
     DeviceStarts,
     /// The server starts whatever a power cut has left on its disk.

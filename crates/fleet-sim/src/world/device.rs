@@ -26,7 +26,8 @@ use ecowatt_node::{Node, NodeAction, SourceSetup};
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
-use crate::judges::device::{DeviceJudge, Judged};
+use crate::judges::commands::OwnTime;
+use crate::judges::device::{DeviceJudge, Judged, Obeyed};
 use crate::judges::promises::Invariant;
 use crate::plant::Plants;
 use crate::random::Random;
@@ -74,6 +75,25 @@ struct Running {
     /// The current message, and when the shell gives up on it.
     sent: Option<(Counter, UnixMs)>,
     is_stopping: bool,
+    /// A command asks for the end of the epoch; the shell gives up on messages then.
+    ends_at: Option<UnixMs>,
+}
+
+impl Running {
+    /// Whether the epoch that a command ends is over: as in the agent, what it has is sent first.
+    fn has_settled_up(&self, now: UnixMs) -> bool {
+        let is_sending = self.node.report().batches > 0 && self.node.core().is_healthy();
+        let is_done = self.sent.is_none() && !is_sending;
+        self.ends_at.is_some_and(|at| is_done || at <= now)
+    }
+
+    /// Returns the time that the device goes by.
+    fn own_time(&self, now: UnixMs) -> OwnTime {
+        let wall_clock = self.node.core().wall_clock();
+        let shown = wall_clock.unix(self.clock.mono(now));
+        let confirmed = shown.filter(|_| wall_clock.is_confirmed());
+        OwnTime { epoch: self.epoch, confirmed }
+    }
 }
 
 pub(crate) struct Device {
@@ -113,6 +133,8 @@ pub(crate) struct Device {
 const MESSAGE_BYTES: usize = 16 * 1024;
 /// The agent's longest wait for connection, request and reply together.
 const EXCHANGE_TIMEOUT_MS: u64 = 20_000;
+/// The agent's longest wait for messages before it stops.
+const SETTLE_UP_MAX_MS: u64 = 5_000;
 /// Longest sampling interval of devices with small messages.
 const SMALL_MESSAGES_INTERVAL: Duration = Duration::from_secs(20);
 /// Longest sampling interval of devices with a small spool.
@@ -165,6 +187,7 @@ impl Device {
             memory_bytes_max: DeviceNode::memory_bytes_max(spool_bytes, lines.len()),
             message_bytes_max: message_bytes,
             sources: lines.iter().map(Line::judged).collect(),
+            is_commanded: scenario.commands_every.is_some(),
         };
         let is_traced = scenario.traced == Some(kid.device);
         let trace = if is_traced { Trace::whole() } else { Trace::default() };
@@ -266,6 +289,7 @@ impl Device {
             Life::On(running) => {
                 let timer = running.clock.true_time(running.node.poll_at());
                 let given_up = running.sent.map_or(FAR, |(_, at)| at);
+                let given_up = given_up.min(running.ends_at.unwrap_or(FAR));
                 let answers = self.lines.iter().filter_map(Line::answer_at).min();
                 let flush = if running.is_stopping { FAR } else { self.scenario.flush_at() };
                 let end = self.scenario.end();
@@ -326,6 +350,9 @@ impl Device {
         }
         self.answer_reads(now);
         self.act(now, out);
+        if matches!(&self.life, Life::On(running) if running.has_settled_up(now)) {
+            self.restart_in_order(now);
+        }
         if now >= self.scenario.flush_at() {
             self.wind_up(now, out);
         }
@@ -339,8 +366,24 @@ impl Device {
                 let detail = format!("batch {id} was refused: {reason:?}");
                 self.judge.violate(now, Invariant::IntactIsTaken, detail);
             }
-            if let Some(name) = name_of(&event) {
+            if let Event::Command { id, state, .. } = event {
+                let time = running.own_time(now);
+                self.judge.trace.note(now, What::Command { id, state });
+                self.judge.obeyed(now, Obeyed::Moved(id, state), time);
+            } else if let Some(name) = name_of(&event) {
                 self.judge.trace.note(now, What::Core(name));
+            }
+        }
+    }
+
+    /// Notes what the device did for commands before the power failed; no shell sees its other events.
+    fn note_commands(&mut self, now: UnixMs) {
+        while let Life::On(running) = &mut self.life
+            && let Some(event) = running.node.poll_event()
+        {
+            if let Event::Command { id, state, .. } = event {
+                let time = running.own_time(now);
+                self.judge.obeyed(now, Obeyed::Moved(id, state), time);
             }
         }
     }
@@ -350,7 +393,9 @@ impl Device {
         for line in &mut self.lines {
             if line.answer_at().is_some_and(|at| at <= now) {
                 let at = running.clock.mono(now);
-                line.answer(at, &mut running.node);
+                if let Some((id, words)) = line.answer(at, &mut running.node) {
+                    self.judge.commands.iter_mut().for_each(|held| held.read(id, &words));
+                }
             }
         }
     }
@@ -369,18 +414,34 @@ impl Device {
                     let line = self.lines.iter_mut().find(|line| line.number() == source);
                     if let Some(line) = line
                         && !running.is_stopping
+                        && running.ends_at.is_none()
                     {
-                        line.ask(read, timeout, now, &running.clock);
+                        let command = running.node.core().commanded(source);
+                        line.ask(read, timeout, command, now, &running.clock);
+                        if let Some(id) = command {
+                            let time = running.own_time(now);
+                            self.judge.obeyed(now, Obeyed::Asked(id), time);
+                        }
                     }
                     continue;
                 }
-                // The server of the simulation has no commands.
-                Some(NodeAction::End(_) | NodeAction::Write { .. }) => continue,
+                Some(NodeAction::End(_)) => {
+                    let id = running.node.core().ending();
+                    let time = running.own_time(now);
+                    self.judge.obeyed(now, Obeyed::Ending(id), time);
+                    running.ends_at = Some(after(now, SETTLE_UP_MAX_MS));
+                    running.node.refuse_commands();
+                    running.node.flush(mono);
+                    continue;
+                }
+                // No device of the simulation allows writes.
+                Some(NodeAction::Write { .. }) => continue,
             };
             let done = running.node.carry_out(work, || mono);
             // The disk's results count even if the power fails right after.
             self.record(now, mono, done, out);
             if self.disk.is_off() {
+                self.note_commands(now);
                 self.counts.power_cuts_at_step += 1;
                 self.go_off(now, true);
                 return;
@@ -428,11 +489,12 @@ fn name_of(event: &Event) -> Option<&'static str> {
         Event::BatchNotPersisted { .. } => "a batch waits for storage",
         Event::StorageRecovered => "storage works again",
         Event::Settings { .. } => "settings change",
-        Event::Command { .. } => "command",
         Event::ClockSet => "clock is set",
         Event::ClockStepped { .. } => "clock is stepped",
         Event::LinkLost { .. } => "link is lost",
         Event::LinkRestored { .. } => "link is back",
         Event::BatchRefused { .. } => "a batch is refused",
+        // It has a line of its own.
+        Event::Command { .. } => return None,
     })
 }

@@ -16,7 +16,8 @@ use ecowatt_model::UnixMs;
 
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
-use crate::judges::audit::{self, Held};
+use crate::judges::audit::commands::CommandCounts;
+use crate::judges::audit::{self, EnergyCounts, Held};
 use crate::judges::device::DeviceJudge;
 use crate::judges::promises::{Invariant, Violation};
 use crate::judges::truth::SampleAudit;
@@ -372,6 +373,7 @@ fn close(
     let scenario = fleet.scenario;
     let end = scenario.end();
     let clock_errors = server.clock_errors.clone();
+    let mut orders = server.take_orders();
     let (store, stepper) = server.store()?;
     // The store is read on one thread; decoding and comparing is done on all. The channel is short,
     // so that only a few devices' data are in memory.
@@ -379,38 +381,45 @@ fn close(
     let read = Mutex::new(read);
     let count = scenario.devices;
     let devices = &mut fleet.devices;
-    let (verdict, energy) = thread::scope(|scope| {
+    let (verdict, energy, commands) = thread::scope(|scope| {
         let (read, clock_errors) = (&read, &clock_errors);
         let audit = move || {
             let mut verdicts = SampleAudit::default();
-            let mut energy = audit::EnergyCounts::default();
+            let mut counts = (EnergyCounts::default(), CommandCounts::default());
             let mut state = Box::new(CodecMemory::new());
             loop {
                 let next = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok((judge, held)) = next else { return (verdicts, energy) };
+                let Ok((judge, held)) = next else { return (verdicts, counts.0, counts.1) };
                 let truths = (end, clock_errors.as_slice());
-                verdicts.add(&audit::check(judge, &held, plants, truths, &mut state, &mut energy));
+                let (energy, commands) = &mut counts;
+                let counted = (energy, commands);
+                verdicts.add(&audit::check(judge, &held, plants, truths, &mut state, counted));
                 progress(f64::from(judge.device().0) / f64::from(count), "auditing");
             }
         };
         let auditors: Vec<_> = (0..threads.count()).map(|_| scope.spawn(audit)).collect();
         for (index, device) in (0..).zip(devices) {
-            let held = audit::hold(store, number(index), sources_of(index));
+            let ordered = scenario.commands_every.map(|_| orders.remove(&number(index)));
+            let ordered = ordered.map(Option::unwrap_or_default);
+            let held = audit::hold(store, number(index), sources_of(index), ordered);
             let held = drive(stepper, held).map_err(ServerError::Read)?;
             if send.send((&mut device.judge, held)).is_err() {
                 break;
             }
         }
         drop(send);
-        let mut all = (SampleAudit::default(), audit::EnergyCounts::default());
+        let mut all = (SampleAudit::default(), EnergyCounts::default(), CommandCounts::default());
         for auditor in auditors {
-            let (verdict, energy) = auditor.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let (verdict, energy, commands) =
+                auditor.join().unwrap_or_else(|panic| resume_unwind(panic));
             all.0.add(&verdict);
             all.1.add(&energy);
+            all.2.add(&commands);
         }
         Ok(all)
     })?;
     report.verdict = verdict;
     report.counts.energy = energy;
+    report.counts.commands = commands;
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! in the middle of any write, its process is killed, its disk fills up and fails; then it starts
 //! again on what is left.
 
+mod commands;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
@@ -31,6 +33,7 @@ use crate::scenario::{FaultLevel, START, Scenario};
 use crate::streams;
 use crate::time::{FAR, after};
 use crate::trace::{Digest, Instant};
+use crate::world::commands::CommandOperator;
 use crate::world::disk::Disk;
 use crate::world::network::{Answer, Message, Response};
 use crate::world::operator::Operator;
@@ -158,6 +161,7 @@ pub(crate) struct Server {
     pack_at: UnixMs,
     operator: Operator,
     templates: TemplateOperator,
+    commands: CommandOperator,
     pending: BTreeMap<(UnixMs, u32, u64), Vec<u8>>,
     pub(crate) counts: ServerCounts,
     pub(crate) digest: Digest,
@@ -210,6 +214,7 @@ impl Server {
             pack_at: UnixMs(START.0 + PACK_EVERY_MS),
             operator: Operator::new(&scenario),
             templates: TemplateOperator::new(&scenario),
+            commands: CommandOperator::new(&scenario),
             pending: BTreeMap::new(),
             counts: ServerCounts::default(),
             digest: Digest::default(),
@@ -275,7 +280,7 @@ impl Server {
             let right = self.clock_right_at.unwrap_or(FAR);
             let calm = if self.is_calm { FAR } else { self.scenario.calm_at() };
             let troubles = self.trouble_at.min(self.astray_at).min(calm);
-            let operated = self.operator.at().min(self.templates.at());
+            let operated = self.operator.at().min(self.templates.at()).min(self.commands.at());
             let next = restart.min(well).min(right).min(troubles).min(operated);
             if next > now {
                 return Ok(());
@@ -306,6 +311,8 @@ impl Server {
                 self.operate(next);
             } else if next == self.templates.at() {
                 self.operate_templates(next);
+            } else if next == self.commands.at() {
+                self.operate_commands(next);
             } else if next == self.astray_at {
                 self.go_astray(next);
             } else {
@@ -618,6 +625,9 @@ impl Server {
         let mut undelivered = Vec::new();
         let end = self.scenario.end();
         self.live_until(end, &mut undelivered)?;
+        if self.scenario.commands_every.is_some() {
+            self.end_commands(end);
+        }
         let up = self.up.as_ref().expect("nothing fails any more");
         Ok((&up.store, &up.stepper))
     }

@@ -72,6 +72,35 @@ fn devices_follow_templates_in_trouble_and_all_arrive() {
 }
 
 #[test]
+fn commands_in_trouble_are_executed_once_in_time_and_end_with_the_truth() {
+    let commands_every = Some(Duration::from_secs(20 * 60));
+    for seed in 1..=3 {
+        let trouble = Scenario::new(seed, 10, 2, FaultLevel::High);
+        let report = keeps_every_promise(&Scenario { commands_every, ..trouble });
+        let commands = report.counts.commands;
+        assert!(commands.succeeded > 200 && commands.failed > 100, "{report}");
+        assert!(commands.expired > 100, "{report}");
+        assert!(report.counts.server.restarts > 3, "{report}");
+    }
+    let quiet = Scenario::new(1, 6, 1, FaultLevel::None);
+    let report = keeps_every_promise(&Scenario { commands_every, ..quiet });
+    assert!(report.counts.commands.succeeded > 100, "{report}");
+    // Those that wait for their time when another one restarts the device.
+    assert!(report.counts.commands.unknown < 5, "{report}");
+}
+
+/// A power cut, or a restart by another command, came between a read and the report of it: the
+/// registers were lost, and the command had succeeded without them.
+#[test]
+fn what_was_read_for_a_command_is_reported_after_a_power_cut() {
+    let commands_every = Some(Duration::from_secs(20 * 60));
+    for seed in [2, 4, 9] {
+        let trouble = Scenario::new(seed, 8, 2, FaultLevel::High);
+        keeps_every_promise(&Scenario { commands_every, ..trouble });
+    }
+}
+
+#[test]
 fn full_spools_tell_of_every_gap_whatever_cuts_the_power() {
     // The records of the first gaps were dropped together with their segments.
     let report = keeps_every_promise(&Scenario::new(2, 10, 2, FaultLevel::High));

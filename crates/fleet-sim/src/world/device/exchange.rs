@@ -96,6 +96,7 @@ impl Device {
                             self.judge.truth.misled();
                         }
                         self.judge.trace.note(now, What::Answered { counter, accepted: true });
+                        self.judge.commanded(now, &bytes);
                         if !is_genuine || !is_awaited {
                             let detail =
                                 format!("a reply was accepted that is not the one to {counter}");

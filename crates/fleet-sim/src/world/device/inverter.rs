@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{CompletedRead, ReadResult, Sample, limits};
-use ecowatt_model::{BootEpoch, Mark, MonoMs, SourceNumber, UnixMs};
+use ecowatt_model::{BootEpoch, CommandId, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::{SourceControls, SourceSetup};
 use ecowatt_profile::Read;
 
@@ -47,6 +47,8 @@ struct Exchange {
     answers_at: UnixMs,
     began: MonoMs,
     latency: Duration,
+    /// The command that it is for; what it brings is in no sample.
+    command: Option<CommandId>,
 }
 
 /// What the current cycle has brought so far.
@@ -118,7 +120,14 @@ impl Line {
     }
 
     /// Begins a read that the node requests.
-    pub(super) fn ask(&mut self, read: Read, timeout: Duration, now: UnixMs, clock: &DeviceClock) {
+    pub(super) fn ask(
+        &mut self,
+        read: Read,
+        timeout: Duration,
+        command: Option<CommandId>,
+        now: UnixMs,
+        clock: &DeviceClock,
+    ) {
         let answered = self.bus.read(&read, timeout, now, &mut self.random);
         self.is_false |= answered.is_false;
         self.is_missed |= answered.is_missed;
@@ -131,24 +140,34 @@ impl Line {
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (answers_at, latency) = (after(now, after_ms), answered.latency);
-        self.under_way = Some(Exchange { read, answers_at, began, latency });
+        self.under_way = Some(Exchange { read, answers_at, began, latency, command });
     }
 
-    /// Passes the answer to the node.
-    pub(super) fn answer(&mut self, now: MonoMs, node: &mut DeviceNode) {
-        let Some(exchange) = self.under_way.take() else { return };
+    /// Passes the answer to the node; returns the words of a command's read.
+    pub(super) fn answer(
+        &mut self,
+        now: MonoMs,
+        node: &mut DeviceNode,
+    ) -> Option<(CommandId, Vec<u16>)> {
+        let exchange = self.under_way.take()?;
+        let Exchange { began, latency, .. } = exchange;
+        let result = self.bus.result();
+        if let Some(id) = exchange.command {
+            node.handle_read(now, self.number, &CompletedRead { began, latency, result });
+            let ReadResult::Words(words) = result else { return None };
+            return Some((id, words.to_vec()));
+        }
         // Reads without an answer before the first words are not part of the sample.
         if self.cycle.words.iter().all(Option::is_none) {
             self.cycle.began = Some(exchange.began);
         }
-        let result = self.bus.result();
         if let ReadResult::Words(words) = result {
             for (offset, column) in exchange.read.columns() {
                 self.cycle.words[column] = words.get(usize::from(offset)).copied();
             }
         }
-        let Exchange { began, latency, .. } = exchange;
         node.handle_read(now, self.number, &CompletedRead { began, latency, result });
+        None
     }
 
     /// Compares a sample with what the cycle brought, and begins the next cycle. `stepped_ms` is by

@@ -93,8 +93,14 @@ impl Device {
         let clock_error_ms = clock.system_error_ms();
         self.judge.trace.note(now, What::Started { epoch, recovered, clock_error_ms });
         self.judge.started(now, epoch, clock.birth());
-        self.life =
-            Life::On(Box::new(Running { node, epoch, clock, sent: None, is_stopping: false }));
+        self.life = Life::On(Box::new(Running {
+            node,
+            epoch,
+            clock,
+            sent: None,
+            is_stopping: false,
+            ends_at: None,
+        }));
     }
 
     /// Takes the batches that recovery made; they are of earlier epochs and already in the spool.
@@ -117,6 +123,7 @@ impl Device {
     /// Cuts and persists what is buffered, as far as the disk works.
     pub(super) fn persist_all(&mut self, now: UnixMs) {
         let Life::On(running) = &mut self.life else { return };
+        running.node.refuse_commands();
         running.node.flush(running.clock.mono(now));
         let mut unsent = Vec::new();
         // A message built here is lost with the connection.
@@ -159,6 +166,7 @@ impl Device {
         let Life::On(running) = &mut self.life else { return };
         if !running.is_stopping {
             running.is_stopping = true;
+            running.node.refuse_commands();
             running.node.flush(running.clock.mono(now));
             self.act(now, out);
             return;

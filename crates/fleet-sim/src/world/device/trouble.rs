@@ -158,7 +158,7 @@ impl Device {
     }
 
     /// Restarts the device in order, as a supervisor does: buffers are persisted, the epoch ends.
-    fn restart_in_order(&mut self, now: UnixMs) {
+    pub(super) fn restart_in_order(&mut self, now: UnixMs) {
         let Life::On(_) = &self.life else { return };
         self.persist_all(now);
         if !matches!(self.life, Life::On(_)) {
