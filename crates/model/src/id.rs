@@ -51,6 +51,14 @@ number!(
     /// A command on the wire, numbered for each device in the order in which they are first sent.
     CommandId(u32)
 );
+number!(
+    /// A lease of a limit, numbered by the server; never used again for another.
+    LeaseId(u32)
+);
+number!(
+    /// Number of a device's desired leases, from 1; every change increases it. 0 stands for none.
+    LeaseGeneration(u32)
+);
 
 /// A device as the link protocol identifies it; written `dev-42` in URLs and wherever people read
 /// it.

@@ -7,6 +7,7 @@
 pub mod command;
 mod id;
 mod instant;
+pub mod lease;
 mod mark;
 pub mod setting;
 mod text;
@@ -14,7 +15,7 @@ mod unit;
 
 pub use id::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
-    ParseDeviceIdError, Sequence, SourceNumber, StreamNumber,
+    LeaseGeneration, LeaseId, ParseDeviceIdError, Sequence, SourceNumber, StreamNumber,
 };
 pub use instant::{MonoMs, UnixMs};
 pub use mark::{Mark, Quality};

@@ -219,10 +219,12 @@ pub enum CommandFailure {
     NoTime = 13,
     /// The device's memory of accepted commands is full or could not be written.
     Storage = 14,
+    /// A lease holds the inverter's limit.
+    Leased = 15,
 }
 
 impl CommandFailure {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::None,
         Self::Unsupported,
         Self::NoSource,
@@ -238,6 +240,7 @@ impl CommandFailure {
         Self::ReadBack,
         Self::NoTime,
         Self::Storage,
+        Self::Leased,
     ];
 
     /// Returns the failure with this code.

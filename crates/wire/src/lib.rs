@@ -51,6 +51,7 @@ mod canonical;
 mod command;
 mod desired;
 mod encoding;
+mod lease;
 mod list;
 mod reply;
 mod section_keys;
@@ -63,6 +64,10 @@ pub use command::{
 };
 pub use desired::{ConfigState, Desired, RefusedSetting, Reported, SettingRefusal, SettingValue};
 pub use encoding::{ParseError, ParsedItems, WriteError};
+pub use lease::{
+    CHANGES_MAX, DesiredLeases, Lease, LeaseCause, LeaseRefusal, Limit, LimitChange, RefusedLease,
+    ReportedLeases, reported_leases_len_max,
+};
 pub use list::SectionList;
 pub use reply::{AckRange, BatchRefusal, RefusedBatch, Reply, ReplyWriter};
 pub use section_keys::{Key, REPLY_KEYS, UPLINK_KEYS};

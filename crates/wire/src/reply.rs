@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
@@ -13,6 +14,7 @@ use crate::encoding::{
     ParseError, ParsedItems, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX, U64_LEN_MAX, WriteError, array,
     as_millis, millis, parse_map, read, skip, wrong,
 };
+use crate::lease::DesiredLeases;
 use crate::section_keys::reply as keys;
 
 /// Batches that the server has stored: `[epoch, first, last]`.
@@ -92,6 +94,7 @@ pub struct Reply<'a> {
     desired: Option<Desired<'a>>,
     commands: ParsedItems<'a, Command<'a>>,
     held: Duration,
+    leases: Option<DesiredLeases<'a>>,
 }
 
 impl<'a> Reply<'a> {
@@ -112,7 +115,9 @@ impl<'a> Reply<'a> {
         + LIST_HEAD_LEN
         + COMMANDS_MAX * Command::LEN_MAX
         + KEY_LEN
-        + U32_LEN_MAX;
+        + U32_LEN_MAX
+        + KEY_LEN
+        + DesiredLeases::LEN_MAX;
 
     /// Parses and checks a whole message.
     ///
@@ -130,6 +135,7 @@ impl<'a> Reply<'a> {
                 keys::DESIRED => reply.desired = Some(read(decoder, Desired::decode)?),
                 keys::COMMANDS => reply.commands = ParsedItems::parse(decoder, key)?,
                 keys::HELD => reply.held = read(decoder, millis)?,
+                keys::LEASES => reply.leases = Some(read(decoder, DesiredLeases::decode)?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -174,6 +180,12 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn commands(&self) -> ParsedItems<'a, Command<'a>> {
         self.commands
+    }
+
+    /// The leases that the device should have, if it has not reported them.
+    #[must_use]
+    pub fn leases(&self) -> Option<DesiredLeases<'a>> {
+        self.leases
     }
 
     /// Time between the arrival of the message and the writing of the reply with its `time`.
@@ -256,6 +268,15 @@ impl<'b> ReplyWriter<'b> {
     /// If there is no room.
     pub fn held(&mut self, held: Duration) -> Result<(), WriteError> {
         self.0.section(keys::HELD, |encoder| encoder.u32(as_millis(held)).map(drop))
+    }
+
+    /// # Errors
+    /// If there is no room, or there are more than [`LEASES_MAX`] leases.
+    pub fn leases(&mut self, leases: &DesiredLeases<'_>) -> Result<(), WriteError> {
+        if leases.leases.len() > LEASES_MAX {
+            return Err(WriteError::TooManyItems);
+        }
+        self.0.section(keys::LEASES, |encoder| leases.encode(encoder))
     }
 
     /// Ends the message and returns its length.

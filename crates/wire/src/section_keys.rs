@@ -12,6 +12,7 @@ pub(crate) mod uplink {
     pub(crate) const REPORTED: u16 = 6;
     pub(crate) const RESULTS: u16 = 7;
     pub(crate) const PATIENCE: u16 = 9;
+    pub(crate) const LEASES: u16 = 11;
 }
 
 pub(crate) mod reply {
@@ -23,6 +24,7 @@ pub(crate) mod reply {
     pub(crate) const DESIRED: u16 = 6;
     pub(crate) const COMMANDS: u16 = 7;
     pub(crate) const HELD: u16 = 9;
+    pub(crate) const LEASES: u16 = 11;
 }
 
 /// The state and meaning of a key.
@@ -53,7 +55,7 @@ impl Key {
 }
 
 /// Keys of an uplink.
-pub const UPLINK_KEYS: [Key; 10] = [
+pub const UPLINK_KEYS: [Key; 11] = [
     Key::InUse(uplink::BATCHES, "batches"),
     Key::InUse(uplink::CLOCK, "clock"),
     Key::InUse(uplink::STREAMS, "streams"),
@@ -64,10 +66,11 @@ pub const UPLINK_KEYS: [Key; 10] = [
     Key::Reserved(8, "progress of an update"),
     Key::InUse(uplink::PATIENCE, "how long the reply may be held, ms"),
     Key::Reserved(10, "diagnostics"),
+    Key::InUse(uplink::LEASES, "reported leases"),
 ];
 
 /// Keys of a reply.
-pub const REPLY_KEYS: [Key; 9] = [
+pub const REPLY_KEYS: [Key; 10] = [
     Key::InUse(reply::ACKS, "acknowledgement"),
     Key::InUse(reply::TIME, "time"),
     Key::InUse(reply::WANTED, "wanted streams"),
@@ -77,4 +80,5 @@ pub const REPLY_KEYS: [Key; 9] = [
     Key::InUse(reply::COMMANDS, "commands"),
     Key::Reserved(8, "offer of an update"),
     Key::InUse(reply::HELD, "how long it was held, ms"),
+    Key::InUse(reply::LEASES, "desired leases"),
 ];

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
 use minicbor::Decoder;
 
@@ -12,6 +13,7 @@ use crate::encoding::{
     MapWriter, ParseError, ParsedItems, STRING_HEAD_LEN_MAX, U8_LEN_MAX, U16_LEN_MAX, U32_LEN_MAX,
     U64_LEN_MAX, WriteError, array, as_millis, millis, or_null, parse_map, read, skip, wrong,
 };
+use crate::lease::{CHANGES_MAX, ReportedLeases};
 use crate::section_keys::uplink as keys;
 use crate::status::Status;
 use crate::{ITEMS_MAX, LAYOUT_MAX};
@@ -87,6 +89,7 @@ pub struct Uplink<'a> {
     reported: Option<Reported<'a>>,
     results: ParsedItems<'a, CommandResult<'a>>,
     patience: Duration,
+    leases: Option<ReportedLeases<'a>>,
 }
 
 impl<'a> Uplink<'a> {
@@ -106,6 +109,7 @@ impl<'a> Uplink<'a> {
                 keys::REPORTED => uplink.reported = Some(read(decoder, Reported::decode)?),
                 keys::RESULTS => uplink.results = ParsedItems::parse(decoder, key)?,
                 keys::PATIENCE => uplink.patience = read(decoder, millis)?,
+                keys::LEASES => uplink.leases = Some(read(decoder, ReportedLeases::decode)?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -153,6 +157,11 @@ impl<'a> Uplink<'a> {
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    #[must_use]
+    pub fn leases(&self) -> Option<ReportedLeases<'a>> {
+        self.leases
     }
 }
 
@@ -291,6 +300,16 @@ impl<'b> UplinkWriter<'b> {
     /// If there is no room.
     pub fn patience(&mut self, patience: Duration) -> Result<(), WriteError> {
         self.0.section(keys::PATIENCE, |encoder| encoder.u32(as_millis(patience)).map(drop))
+    }
+
+    /// # Errors
+    /// If there is no room, a later section has already been written, or a list has more items than
+    /// it may.
+    pub fn leases(&mut self, leases: &ReportedLeases<'_>) -> Result<(), WriteError> {
+        if leases.refused.len() > LEASES_MAX || leases.changes.len() > CHANGES_MAX {
+            return Err(WriteError::TooManyItems);
+        }
+        self.0.section(keys::LEASES, |encoder| leases.encode(encoder))
     }
 
     /// Ends the message and returns its length.

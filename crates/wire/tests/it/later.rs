@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use ecowatt_model::{
-    BatchId, BootEpoch, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence, SourceNumber,
+    StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, CommandAction,
-    CommandFailure, CommandState, ConfigState, EpochStart, ITEMS_MAX, Key, LostSamples, ParseError,
-    REPLY_KEYS, RefusedBatch, RefusedSetting, Reply, SettingRefusal, SettingValue, SourceState,
-    UPLINK_KEYS, Uplink,
+    CommandFailure, CommandState, ConfigState, EpochStart, ITEMS_MAX, Key, LeaseCause,
+    LeaseRefusal, Limit, LostSamples, ParseError, REPLY_KEYS, RefusedBatch, RefusedLease,
+    RefusedSetting, Reply, SettingRefusal, SettingValue, SourceState, UPLINK_KEYS, Uplink,
 };
 
 use crate::bytes;
@@ -185,7 +186,7 @@ fn anything() -> Vec<Vec<u8>> {
 
 #[test]
 fn every_key_that_is_not_in_use_is_skipped_whatever_its_value() {
-    let further = [11, 23, 24, 255, 256, u16::MAX].map(|key| Key::Reserved(key, "anything"));
+    let further = [12, 23, 24, 255, 256, u16::MAX].map(|key| Key::Reserved(key, "anything"));
     for value in anything() {
         for key in UPLINK_KEYS.into_iter().chain(further) {
             let message = [vec![0xa1], head(0, key.number()), value.clone()].concat();
@@ -245,7 +246,7 @@ fn a_later_message_is_read_at_every_limit() {
     ]
     .concat();
     let unknown: Vec<u8> =
-        (11..205u16).flat_map(|key| [head(0, key), bytes("82 81 80 a1 20 f4")].concat()).collect();
+        (12..206u16).flat_map(|key| [head(0, key), bytes("82 81 80 a1 20 f4")].concat()).collect();
     let refused = longer(3, "01 f6 01").repeat(ITEMS_MAX);
     let values = longer(3, "01 1affffffff 07").repeat(ITEMS_MAX);
     let sections = [
@@ -308,7 +309,7 @@ fn a_later_message_is_read_at_every_limit() {
 #[test]
 fn keys_match_the_description_of_the_protocol() {
     let page = include_str!("../../../../docs/wire-protocol.md");
-    for key in 1..=10 {
+    for key in 1..=11 {
         let cell = |keys: &[Key]| match keys.iter().find(|held| held.number() == key) {
             Some(Key::InUse(_, meaning)) => (*meaning).to_owned(),
             Some(Key::Reserved(_, meaning)) => format!("*{meaning}*"),
@@ -319,4 +320,21 @@ fn keys_match_the_description_of_the_protocol() {
     }
     let ascending = |keys: &[Key]| keys.is_sorted_by_key(|key| key.number());
     assert!(ascending(&UPLINK_KEYS) && ascending(&REPLY_KEYS));
+}
+
+#[test]
+fn leases_of_a_later_version_are_read() {
+    // More items at every place, a unit, a reason and a cause that this version does not know.
+    let reply = bytes("a1 0b 83 04 81 8a 07 f6 83 09 1903e8 f6 00 01 00 0a 82 01 02 05 a0 80");
+    let leases = Reply::parse(&reply).unwrap().leases().unwrap();
+    let lease = leases.leases.iter().next().unwrap();
+    assert_eq!((leases.generation, lease.limit), (LeaseGeneration(4), Limit::Unknown));
+    assert_eq!((lease.then, lease.priority), (Some(Limit::Watts(2)), 5));
+    let uplink =
+        bytes("a1 0b 84 04 81 83 08 18c8 f6 81 8d 00 03 05 f6 07 18c8 f6 18c8 00 f6 f6 f6 80 f6");
+    let reported = Uplink::parse(&uplink).unwrap().leases().unwrap();
+    let refused = RefusedLease { id: LeaseId(8), reason: LeaseRefusal::Other };
+    assert_eq!(reported.refused.iter().collect::<Vec<_>>(), [refused]);
+    let change = reported.changes.iter().next().unwrap();
+    assert_eq!((change.cause, change.failure), (LeaseCause::Unknown, CommandFailure::None));
 }

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{
-    BatchId, BootEpoch, CommandId, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber,
-    UnixMs,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence,
+    SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
-    ARGUMENTS_MAX, AckRange, Batch, BatchRefusal, BootReason, COMMANDS_MAX, Certainty, ClockReport,
-    Command, CommandAction, CommandFailure, CommandResult, CommandState, ConfigState, Desired,
-    EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, LostSamples, PATIENCE_LEN_MAX, RESULTS_MAX,
-    RefusedBatch, RefusedSetting, Reply, ReplyWriter, Reported, SectionList, SettingRefusal,
-    SettingValue, SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter, WriteError,
-    list_len_max, uplink_fixed_len_max,
+    ARGUMENTS_MAX, AckRange, Batch, BatchRefusal, BootReason, CHANGES_MAX, COMMANDS_MAX, Certainty,
+    ClockReport, Command, CommandAction, CommandFailure, CommandResult, CommandState, ConfigState,
+    Desired, DesiredLeases, EpochStart, FIRMWARE_MAX, ITEMS_MAX, LAYOUT_MAX, Lease, LeaseCause,
+    LeaseRefusal, Limit, LimitChange, LostSamples, PATIENCE_LEN_MAX, RESULTS_MAX, RefusedBatch,
+    RefusedLease, RefusedSetting, Reply, ReplyWriter, Reported, ReportedLeases, SectionList,
+    SettingRefusal, SettingValue, SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter,
+    WriteError, list_len_max, reported_leases_len_max, uplink_fixed_len_max,
 };
 
 const ID: BatchId = BatchId { epoch: BootEpoch(u32::MAX), sequence: Sequence(u32::MAX) };
@@ -128,6 +130,9 @@ fn largest_sections_of_a_reply_have_their_stated_length() {
             .unwrap();
         assert_eq!(w.commands(&mut vec![command(ORDERS[0]); 9].into_iter()), Ok(COMMANDS_MAX));
         w.held(Duration::MAX).unwrap();
+        let generation = LeaseGeneration(u32::MAX);
+        w.leases(&DesiredLeases { generation, leases: SectionList::Given(&[LEASE; LEASES_MAX]) })
+            .unwrap();
     });
     // A later version may use longer arguments and numbers of kinds.
     let spare = COMMANDS_MAX * (ARGUMENTS_MAX - 46 + 1);
@@ -149,6 +154,60 @@ fn reported<'a>(refused: &'a [RefusedSetting], values: &'a [SettingValue]) -> Re
         refused: SectionList::Given(refused),
         values: SectionList::Given(values),
     }
+}
+
+const LIMIT: Limit = Limit::Watts(u32::MAX);
+
+const LEASE: Lease = Lease {
+    id: LeaseId(u32::MAX),
+    source: Some(SourceNumber(255)),
+    limit: LIMIT,
+    from_s: u32::MAX,
+    to_s: u32::MAX,
+    ramp_s: u16::MAX,
+    link_loss_s: u16::MAX,
+    then: Some(LIMIT),
+    priority: 255,
+};
+
+const CHANGE: LimitChange = LimitChange {
+    source: SourceNumber(255),
+    epoch: BootEpoch(u32::MAX),
+    mono: MonoMs(u64::MAX),
+    at: Some(UnixMs(i64::MIN)),
+    lease: Some(LeaseId(u32::MAX)),
+    cause: LeaseCause::Released,
+    limit_ppm: Some(u32::MAX),
+    failure: CommandFailure::Leased,
+    detail: u16::MAX,
+    confirmed_ms: Some(u32::MAX),
+    power_w: Some(i32::MIN),
+    power_ms: Some(u32::MAX),
+};
+
+#[test]
+fn largest_reports_of_leases_have_their_stated_length() {
+    let refused = RefusedLease { id: LeaseId(u32::MAX), reason: LeaseRefusal::TooMany };
+    for count in 0..=LEASES_MAX {
+        let (refused, changes) = (vec![refused; count], vec![CHANGE; CHANGES_MAX - count]);
+        let reported = ReportedLeases {
+            generation: LeaseGeneration(u32::MAX),
+            refused: SectionList::Given(&refused),
+            changes: SectionList::Given(&changes),
+        };
+        let length = uplink(|w| w.leases(&reported).unwrap());
+        assert_eq!(length, reported_leases_len_max(count, CHANGES_MAX - count));
+    }
+    let mut buffer = [0; 1024];
+    let many = ReportedLeases {
+        generation: LeaseGeneration(1),
+        refused: SectionList::Given(&[]),
+        changes: SectionList::Given(&[CHANGE; CHANGES_MAX + 1]),
+    };
+    assert_eq!(UplinkWriter::new(&mut buffer).leases(&many), Err(WriteError::TooManyItems));
+    let leases = SectionList::Given(&[LEASE; LEASES_MAX + 1][..]);
+    let many = DesiredLeases { generation: LeaseGeneration(1), leases };
+    assert_eq!(ReplyWriter::new(&mut buffer).leases(&many), Err(WriteError::TooManyItems));
 }
 
 const RESULT: CommandResult<'_> = CommandResult {

@@ -10,13 +10,14 @@
 use core::time::Duration;
 
 use ecowatt_model::{
-    BatchId, BootEpoch, CommandId, ConfigGeneration, MonoMs, Sequence, SourceNumber, StreamNumber,
-    UnixMs,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence,
+    SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, Command, CommandAction,
-    CommandFailure, CommandResult, CommandState, ConfigState, Desired, EpochStart, LostSamples,
-    RefusedBatch, RefusedSetting, Reply, ReplyWriter, Reported, SectionList, SettingRefusal,
+    CommandFailure, CommandResult, CommandState, ConfigState, Desired, DesiredLeases, EpochStart,
+    Lease, LeaseCause, LeaseRefusal, Limit, LimitChange, LostSamples, RefusedBatch, RefusedLease,
+    RefusedSetting, Reply, ReplyWriter, Reported, ReportedLeases, SectionList, SettingRefusal,
     SettingValue, SourceState, SourceStatus, Status, Stream, Uplink, UplinkWriter,
 };
 
@@ -352,4 +353,125 @@ fn desired_settings_and_commands() {
     assert_eq!(parsed.generation, desired.generation);
     assert_eq!(parsed.values.iter().collect::<Vec<_>>(), values);
     assert_eq!(reply.commands().collect::<Vec<_>>(), commands);
+}
+
+#[test]
+fn desired_leases() {
+    let leases = [
+        Lease {
+            id: LeaseId(7),
+            source: None,
+            limit: Limit::Permille(500),
+            from_s: 1_763_700_000,
+            to_s: 1_763_703_600,
+            ramp_s: 60,
+            link_loss_s: 900,
+            then: Some(Limit::Permille(0)),
+            priority: 5,
+        },
+        Lease {
+            id: LeaseId(8),
+            source: Some(SourceNumber(2)),
+            limit: Limit::Watts(3_000),
+            from_s: 1_763_700_000,
+            to_s: 1_763_703_600,
+            ramp_s: 0,
+            link_loss_s: 10,
+            then: None,
+            priority: 9,
+        },
+    ];
+    let mut buffer = [0; 128];
+    let mut writer = ReplyWriter::new(&mut buffer);
+    let generation = LeaseGeneration(4);
+    writer.leases(&DesiredLeases { generation, leases: SectionList::Given(&leases) }).unwrap();
+    let length = writer.finish();
+    let golden = bytes(
+        "a1                                 # a reply of one section
+         0b 82                              # desired leases
+               04                           # generation 4
+               82                           # two
+                  89 07 f6                  # lease 7, of all sources
+                     82 00 1901f4           # 500 thousandths
+                     1a691fed20 1a691ffb30  # from, to before, Unix s
+                     183c 190384            # ramp of 60 s; the link is lost after 900 s
+                     82 00 00               # then nothing
+                     05                     # priority
+                  89 08 02                  # lease 8, of source 2
+                     82 01 190bb8           # 3,000 W
+                     1a691fed20 1a691ffb30
+                     00 0a f6 09            # then what was found before",
+    );
+    assert_eq!(buffer[..length], golden);
+    let parsed = Reply::parse(&buffer[..length]).unwrap().leases().unwrap();
+    assert_eq!(parsed.generation, generation);
+    assert_eq!(parsed.leases.iter().collect::<Vec<_>>(), leases);
+}
+
+#[test]
+fn reports_of_leases() {
+    let refused = [RefusedLease { id: LeaseId(8), reason: LeaseRefusal::NoSource }];
+    let changes = [
+        LimitChange {
+            source: SourceNumber(0),
+            epoch: BootEpoch(3),
+            mono: MonoMs(70_000),
+            at: Some(UnixMs(1_763_700_000_000)),
+            lease: Some(LeaseId(7)),
+            cause: LeaseCause::Lease,
+            limit_ppm: Some(500_000),
+            failure: CommandFailure::None,
+            detail: 0,
+            confirmed_ms: Some(80),
+            power_w: Some(-3),
+            power_ms: Some(4_100),
+        },
+        LimitChange {
+            source: SourceNumber(1),
+            epoch: BootEpoch(3),
+            mono: MonoMs(5),
+            at: None,
+            lease: None,
+            cause: LeaseCause::Released,
+            limit_ppm: None,
+            failure: CommandFailure::Exception,
+            detail: 2,
+            confirmed_ms: None,
+            power_w: None,
+            power_ms: None,
+        },
+    ];
+    let mut buffer = [0; 128];
+    let mut writer = UplinkWriter::new(&mut buffer);
+    let generation = LeaseGeneration(4);
+    let reported = ReportedLeases {
+        generation,
+        refused: SectionList::Given(&refused),
+        changes: SectionList::Given(&changes),
+    };
+    writer.leases(&reported).unwrap();
+    let length = writer.finish();
+    let golden = bytes(
+        "a1                                 # a message of one section
+         0b 83                              # reported leases
+               04                           # generation 4
+               81 82 08 02                  # lease 8 refused: no such source
+               82                           # two changes
+                  8c 00                     # of source 0
+                     03 1a00011170          # in epoch 3, at 70,000 ms of it
+                     1b0000019aa4b64500     # at this Unix ms
+                     07 01                  # lease 7, because it lasts
+                     1a0007a120             # 500,000 millionths
+                     00 00                  # no failure, no detail
+                     1850                   # read back after 80 ms
+                     22 191004              # -3 W after 4,100 ms
+                  8c 01 03 05 f6            # of source 1, time unknown
+                     f6 04 f6               # none is left, no limit
+                     0b 02 f6 f6 f6         # exception 2, nothing measured",
+    );
+    assert_eq!(buffer[..length], golden);
+    let parsed = Uplink::parse(&buffer[..length]).unwrap().leases().unwrap();
+    assert_eq!(parsed.generation, generation);
+    assert_eq!(parsed.refused.iter().collect::<Vec<_>>(), refused);
+    assert_eq!(parsed.changes.iter().collect::<Vec<_>>(), changes);
 }
