@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("original", &[]),
     ("original-firmware", &[]),
     ("envelope", &["model"]),
+    ("artifact", &["model", "envelope"]),
     ("wire", &["model"]),
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
     ("node", &["model", "profile", "codec", "envelope", "wire", "device"]),
@@ -83,8 +84,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that run on a microcontroller.
-const NO_STD: &[&str] =
-    &["model", "modbus", "profile", "codec", "original", "envelope", "wire", "device", "node"];
+const NO_STD: &[&str] = &[
+    "model", "modbus", "profile", "codec", "original", "envelope", "artifact", "wire", "device",
+    "node",
+];
 
 /// A crate, the crates that may use it, and where in their sources it may be named.
 const RESERVED: &[(&str, &[(&str, &str)])] = &[
@@ -108,6 +111,7 @@ const RESERVED: &[(&str, &[(&str, &str)])] = &[
     ("utoipa-axum", &[("server", "src/http")]),
     ("aes", &[("envelope", "src"), ("original-firmware", "src")]),
     ("ccm", &[("envelope", "src")]),
+    ("ed25519-dalek", &[("envelope", "src")]),
     ("hkdf", &[("envelope", "src")]),
     ("hmac", &[("envelope", "src")]),
     ("rsa", &[("original-firmware", "src")]),

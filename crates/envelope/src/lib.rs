@@ -32,6 +32,7 @@ pub mod enrol;
 mod key;
 mod link;
 pub mod original;
+pub mod signed;
 
 pub use claim::{ClaimCode, ClaimId, ParseClaimCodeError};
 pub use key::{DeviceKey, KeyId, LinkKeys};

@@ -4,6 +4,7 @@
 //! that nothing panics, that work is bounded, that what was read is what would be written. `fuzz/`
 //! hands them new bytes; an ordinary test of this crate hands them the corpora in `fuzz/corpus`.
 
+mod artifact;
 mod codec;
 mod envelope;
 mod modbus;
@@ -11,6 +12,7 @@ mod original;
 mod profile;
 mod wire;
 
+pub use artifact::{artifact_manifest, artifact_piece};
 pub use codec::{codec_decode, codec_round_trip};
 pub use envelope::{enrol, envelope_open};
 pub use modbus::{modbus_pdu, modbus_requests, modbus_transaction};
@@ -23,6 +25,8 @@ pub type Target = fn(&[u8]);
 
 /// Every target by the name of its binary in `fuzz/fuzz_targets` and its folder in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("artifact_manifest", artifact_manifest),
+    ("artifact_piece", artifact_piece),
     ("codec_decode", codec_decode),
     ("codec_round_trip", codec_round_trip),
     ("enrol", enrol),

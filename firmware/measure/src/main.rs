@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod gauge;
 mod memory;
+mod update;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -43,6 +44,7 @@ type SmallNode = Node<Memory, COLUMNS, ROWS>;
 #[riscv_rt::entry]
 fn main() -> ! {
     gauge::init_heap();
+    update::measure();
     let disk = Memory::default();
     let mut node = measured("start", || start(&disk));
     let (mut now, mut reads) = (MonoMs(1), 0_u16);

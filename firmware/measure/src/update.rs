@@ -1,0 +1,52 @@
+//! What a device pays to check a manifest and a piece of a payload.
+
+use alloc::vec;
+use core::hint::black_box;
+
+use ecowatt_artifact::{
+    Compression, Encryption, PieceCheck, PieceSize, Recipient, UnverifiedManifest, leaf,
+};
+use ecowatt_envelope::signed::PublicKey;
+use ecowatt_model::UnixMs;
+use semihosting::process;
+
+use crate::gauge::measured;
+
+/// The golden manifest with every field.
+static MANIFEST: &[u8] =
+    include_bytes!("../../../fuzz/corpus/artifact_manifest/every-field");
+/// The public key of its signer.
+const SIGNER: [u8; 32] = [
+    0x03, 0xa1, 0x07, 0xbf, 0xf3, 0xce, 0x10, 0xbe,
+    0x1d, 0x70, 0xdd, 0x18, 0xe7, 0x4b, 0xc0, 0x99,
+    0x67, 0xe4, 0xd6, 0x30, 0x9b, 0xa5, 0x0d, 0x5f,
+    0x1d, 0xdc, 0x86, 0x64, 0x12, 0x55, 0x31, 0xb8,
+];
+const NOW: UnixMs = UnixMs(1_790_000_000_000);
+
+pub(crate) fn measure() {
+    let key = PublicKey::new(&SIGNER).unwrap_or_else(|_| process::exit(1));
+    let manifest = measured("manifest verified", || {
+        UnverifiedManifest::parse(black_box(MANIFEST)).and_then(|file| file.verify(&[key]))
+    });
+    let manifest = manifest.unwrap_or_else(|_| process::exit(1));
+    let (compressions, keys) =
+        ([Compression(1)], [Encryption { method: 1, key: [0, 1, 2, 3, 4, 5, 6, 7] }]);
+    let device = Recipient {
+        hardware: "linux/x86_64",
+        version: "1.2.0".parse().unwrap_or_else(|_| process::exit(1)),
+        image: manifest.payload.base.unwrap_or_default(),
+        now: Some(NOW),
+        compressions: &compressions,
+        keys: &keys,
+        ..Recipient::EMPTY
+    };
+    if measured("manifest checked", || manifest.check(black_box(&device))).is_err() {
+        process::exit(1);
+    }
+    let piece = vec![7; 4096];
+    let check = PieceCheck::new(4096, PieceSize::SMALLEST, leaf(&piece));
+    if measured("piece of 4 KiB checked", || check.check(0, black_box(&piece), &[])).is_err() {
+        process::exit(1);
+    }
+}
