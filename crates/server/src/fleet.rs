@@ -11,8 +11,8 @@ use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
-    Device, DeviceDay, DeviceQuery, DeviceState, InverterState, LayoutId, Link, STATE_POINT, Site,
-    SourceLatest, SourcePower, StateReading, Store, StoreError, Stream,
+    Device, DeviceDay, DeviceQuery, DeviceState, InverterReport, InverterState, LayoutId, Link,
+    STATE_POINT, Site, SourceLatest, SourcePower, StateReading, Store, StoreError, Stream,
 };
 
 use crate::access::{Reach, Scope};
@@ -91,7 +91,7 @@ impl Reached {
     /// Returns the device's inverter, if it has reported exactly one.
     pub(crate) fn only_inverter(&self) -> Option<SourceNumber> {
         match self.0.link.inverters[..] {
-            [(number, _)] => Some(number),
+            [inverter] => Some(inverter.source),
             _ => None,
         }
     }
@@ -99,7 +99,7 @@ impl Reached {
     /// Returns whether the device has this inverter, or has yet to report which ones it has.
     pub(crate) fn may_have(&self, source: SourceNumber) -> bool {
         let inverters = &self.0.link.inverters;
-        inverters.is_empty() || inverters.iter().any(|(number, _)| *number == source)
+        inverters.is_empty() || inverters.iter().any(|inverter| inverter.source == source)
     }
 }
 
@@ -318,11 +318,11 @@ fn fault_codes(cbor: &[u8]) -> Vec<i64> {
 /// Marks inverters whose state reading is a fault. One that does not answer stays offline: that is
 /// worse, and newer.
 fn mark_faulty(
-    inverters: &mut [(SourceNumber, InverterState)],
+    inverters: &mut [InverterReport],
     readings: &[StateReading],
     faults: &HashMap<LayoutId, Vec<i64>>,
 ) {
-    for (source, state) in inverters {
+    for InverterReport { source, state } in inverters {
         let reading = readings.iter().find(|reading| reading.source == *source);
         let is_fault = |reading: &StateReading| {
             faults.get(&reading.layout).is_some_and(|codes| codes.contains(&reading.code))
@@ -345,7 +345,7 @@ pub(crate) fn state_of(
     if now.since(last_seen) > silent_after {
         return DeviceState::Silent;
     }
-    let mut states = link.inverters.iter().map(|(_, state)| *state);
+    let mut states = link.inverters.iter().map(|inverter| inverter.state);
     let is_bad = |state| matches!(state, InverterState::Offline | InverterState::Faulty);
     if states.clone().any(is_bad) {
         return DeviceState::Faulty;
@@ -371,8 +371,8 @@ pub(crate) fn power_of(
 ) -> Option<f64> {
     let standing_mw = powers.iter().filter_map(|power| {
         let (at, mw) = power.good_mw?;
-        let known = link.inverters.iter().find(|(source, _)| *source == power.source);
-        let stands = stands(power, at, known.map(|(_, state)| *state));
+        let known = link.inverters.iter().find(|inverter| inverter.source == power.source);
+        let stands = stands(power, at, known.map(|inverter| inverter.state));
         (stands && now.since(at) <= recent).then_some(mw)
     });
     standing_mw.reduce(i64::saturating_add).map(|mw| scaled(mw, -3))
@@ -418,7 +418,9 @@ mod tests {
     const NOW: UnixMs = UnixMs(10_000_000);
 
     fn link(last_seen: i64, inverters: &[InverterState]) -> Link {
-        let inverters = (0..).map(SourceNumber).zip(inverters.iter().copied()).collect();
+        let reports = (0..).map(SourceNumber).zip(inverters);
+        let inverters =
+            reports.map(|(source, state)| InverterReport { source, state: *state }).collect();
         Link { last_seen: Some(UnixMs(last_seen)), inverters, ..Link::default() }
     }
 

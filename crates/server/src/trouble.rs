@@ -76,8 +76,8 @@ fn of_inverters(
     let in_state = |wanted| -> Vec<SourceNumber> {
         link.inverters
             .iter()
-            .filter(|(_, state)| *state == wanted)
-            .map(|(source, _)| *source)
+            .filter(|inverter| inverter.state == wanted)
+            .map(|inverter| inverter.source)
             .collect()
     };
     let (cause, inverters) = match in_state(InverterState::Offline) {
@@ -100,10 +100,14 @@ fn of_inverters(
 
 #[cfg(test)]
 mod tests {
+    use ecowatt_store::InverterReport;
+
     use super::*;
 
     fn link(inverters: &[InverterState]) -> Link {
-        let inverters = (0..).map(SourceNumber).zip(inverters.iter().copied()).collect();
+        let reports = (0..).map(SourceNumber).zip(inverters);
+        let inverters =
+            reports.map(|(source, state)| InverterReport { source, state: *state }).collect();
         Link { last_seen: Some(UnixMs(900)), inverters, ..Link::default() }
     }
 

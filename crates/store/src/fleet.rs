@@ -183,6 +183,27 @@ impl InverterState {
     }
 }
 
+/// State of one inverter in its device's last report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InverterReport {
+    pub source: SourceNumber,
+    pub state: InverterState,
+}
+
+/// A value that a device reported about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub name: String,
+    pub value: String,
+}
+
+impl Diagnostic {
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+}
+
 /// A device as stored, with what is known of its link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
@@ -214,9 +235,8 @@ pub struct Link {
     pub dropped_samples: u64,
     pub bytes: u64,
     pub firmware: Option<String>,
-    /// Values that the device reported about itself, by name.
-    pub diagnostics: Vec<(String, String)>,
-    pub inverters: Vec<(SourceNumber, InverterState)>,
+    pub diagnostics: Vec<Diagnostic>,
+    pub inverters: Vec<InverterReport>,
 }
 
 /// Selects a page of the fleet.

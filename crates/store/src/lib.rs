@@ -63,8 +63,8 @@ pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{EngineError, OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
-    DeviceState, EditDevice, EditError, EditSite, InverterState, Link, NewClaim, OpenClaim,
-    RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
+    DeviceState, Diagnostic, EditDevice, EditError, EditSite, InverterReport, InverterState, Link,
+    NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
 };
 pub use ids::LayoutId;
 pub use ids::LocalDate;

@@ -2,19 +2,19 @@
 
 use ecowatt_model::SourceNumber;
 
-use crate::fleet::InverterState;
+use crate::fleet::{Diagnostic, InverterReport, InverterState};
 use crate::varint::{put_u64, take_u8, take_u64};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct SelfReport {
-    pub(crate) inverters: Vec<(SourceNumber, InverterState)>,
-    pub(crate) diagnostics: Vec<(String, String)>,
+    pub(crate) inverters: Vec<InverterReport>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl SelfReport {
     /// Approximate size in memory, bytes.
     pub(crate) fn weight(&self) -> usize {
-        let texts = self.diagnostics.iter().map(|(name, value)| name.len() + value.len());
+        let texts = self.diagnostics.iter().map(|one| one.name.len() + one.value.len());
         size_of_val(&self.diagnostics[..]) + texts.sum::<usize>()
     }
 
@@ -23,10 +23,10 @@ impl SelfReport {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_u64(&mut out, u64::try_from(self.inverters.len()).unwrap_or(u64::MAX));
-        for (source, state) in &self.inverters {
-            out.extend([source.0, state.code()]);
+        for inverter in &self.inverters {
+            out.extend([inverter.source.0, inverter.state.code()]);
         }
-        for text in self.diagnostics.iter().flat_map(|(name, value)| [name, value]) {
+        for text in self.diagnostics.iter().flat_map(|one| [&one.name, &one.value]) {
             put_u64(&mut out, u64::try_from(text.len()).unwrap_or(u64::MAX));
             out.extend_from_slice(text.as_bytes());
         }
@@ -40,10 +40,12 @@ impl SelfReport {
         }
         for _ in 0..take_u64(&mut bytes)? {
             let source = SourceNumber(take_u8(&mut bytes)?);
-            report.inverters.push((source, InverterState::from_code(take_u8(&mut bytes)?)?));
+            let state = InverterState::from_code(take_u8(&mut bytes)?)?;
+            report.inverters.push(InverterReport { source, state });
         }
         while !bytes.is_empty() {
-            report.diagnostics.push((take_text(&mut bytes)?, take_text(&mut bytes)?));
+            let name = take_text(&mut bytes)?;
+            report.diagnostics.push(Diagnostic { name, value: take_text(&mut bytes)? });
         }
         Some(report)
     }
@@ -63,8 +65,11 @@ mod tests {
     #[test]
     fn report_comes_back() {
         let report = SelfReport {
-            inverters: vec![(SourceNumber(0), InverterState::Asleep)],
-            diagnostics: vec![("boot".into(), "power cut".into()), ("µ".into(), String::new())],
+            inverters: vec![InverterReport {
+                source: SourceNumber(0),
+                state: InverterState::Asleep,
+            }],
+            diagnostics: vec![Diagnostic::new("boot", "power cut"), Diagnostic::new("µ", "")],
         };
         assert_eq!(SelfReport::decode(&report.encode()), Some(report));
         assert_eq!(SelfReport::decode(&[]), Some(SelfReport::default()));

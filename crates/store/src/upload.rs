@@ -9,7 +9,7 @@ use ecowatt_model::{
 use crate::batch_summary::Summary;
 use crate::command::{CommandResult, MovedCommand, SentCommand};
 use crate::configuration::{Desired, ReportedConfig};
-use crate::fleet::InverterState;
+use crate::fleet::{Diagnostic, InverterReport};
 use crate::ids::StreamId;
 use crate::point::PointDef;
 
@@ -96,8 +96,8 @@ pub struct Dropped {
 #[derive(Debug, Clone, Default)]
 pub struct DeviceReport {
     pub firmware: Option<String>,
-    pub diagnostics: Option<Vec<(String, String)>>,
-    pub inverters: Option<Vec<(SourceNumber, InverterState)>>,
+    pub diagnostics: Option<Vec<Diagnostic>>,
+    pub inverters: Option<Vec<InverterReport>>,
     pub config: Option<ReportedConfig>,
     /// Results of commands, in the order in which they came about.
     pub results: Vec<CommandResult>,

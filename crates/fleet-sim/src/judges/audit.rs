@@ -10,8 +10,8 @@ use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_store::{
-    Aggregate, Block, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterState, LocalDate,
-    POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
+    Aggregate, Block, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterReport, InverterState,
+    LocalDate, POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
 };
 use ecowatt_wire::SourceState;
 
@@ -26,7 +26,7 @@ use energy::{Energy, Reading};
 /// What the store holds of a device.
 pub(crate) struct Held {
     sources: Vec<HeldSource>,
-    states: Vec<(SourceNumber, InverterState)>,
+    states: Vec<InverterReport>,
     /// Rows of roll-ups that change when they are rebuilt from the blocks.
     rows_changed: u64,
     config: DeviceConfig,
@@ -184,7 +184,11 @@ pub(crate) fn check(
         check_source(judge, held, &summary, rated_w, end, energy);
     }
     // Facts that the store holds of the device as a whole.
-    let last_states: Vec<_> = judge.last_states.iter().map(|s| (s.0, shown(s.1))).collect();
+    let last_states: Vec<_> = judge
+        .last_states
+        .iter()
+        .map(|(source, state)| InverterReport { source: *source, state: shown(*state) })
+        .collect();
     if held.states != last_states {
         let detail = format!("{:?} are shown, the device saw {last_states:?}", held.states);
         judge.violate(end, Invariant::StatesArrive, detail);

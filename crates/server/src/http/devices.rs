@@ -15,7 +15,7 @@ use ecowatt_api::{
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{Author, ClaimFor, DeviceQuery, EditDevice, LatestReading};
+use ecowatt_store::{Author, ClaimFor, DeviceQuery, Diagnostic, EditDevice, LatestReading};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -401,8 +401,12 @@ fn device_detail(detail: &Detail) -> DeviceDetail {
             dropped_samples: link.dropped_samples,
             bytes: link.bytes,
         },
-        diagnostics: link.diagnostics.clone(),
+        diagnostics: pairs(&link.diagnostics),
     }
+}
+
+fn pairs(diagnostics: &[Diagnostic]) -> Vec<(String, String)> {
+    diagnostics.iter().map(|one| (one.name.clone(), one.value.clone())).collect()
 }
 
 /// Returns one summary per source that announced a stream under the current key, has a reported
@@ -413,7 +417,7 @@ fn inverters(detail: &Detail) -> Vec<InverterSummary> {
     let announced = detail.streams.iter();
     let announced = announced.filter(|stream| Some(stream.id.generation()) == link.key_generation);
     let mut sources: Vec<SourceNumber> = announced.map(|stream| stream.source).collect();
-    sources.extend(link.inverters.iter().map(|(source, _)| *source));
+    sources.extend(link.inverters.iter().map(|inverter| inverter.source));
     sources.extend(detail.latest.iter().map(|latest| latest.source));
     sources.sort_unstable();
     sources.dedup();
@@ -422,7 +426,7 @@ fn inverters(detail: &Detail) -> Vec<InverterSummary> {
 
 fn inverter(detail: &Detail, source: SourceNumber) -> InverterSummary {
     let reported = &detail.overview.device.link.inverters;
-    let state = reported.iter().find(|(known, _)| *known == source).map(|(_, state)| *state);
+    let state = reported.iter().find(|known| known.source == source).map(|known| known.state);
     // Streams ascend, so the last one of a source has its current layout.
     let layout = detail
         .streams

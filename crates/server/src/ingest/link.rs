@@ -8,7 +8,9 @@ use ecowatt_envelope::{
     MESSAGE_MAX, REPLY_NONCE_BYTES, REPLY_OVERHEAD_MAX, RequestId, UnverifiedUplink, seal_reply,
 };
 use ecowatt_model::{DeviceNumber, MonoMs, Sequence};
-use ecowatt_store::{DeviceReport, Dropped, InverterState, Store, limits};
+use ecowatt_store::{
+    DeviceReport, Diagnostic, Dropped, InverterReport, InverterState, Store, limits,
+};
 use ecowatt_wire::{
     AckRange, BootReason, Desired, ITEMS_MAX, Reply, ReplyWriter, SectionList, SourceState, Status,
     Uplink,
@@ -181,20 +183,21 @@ fn reported(status: &Status<'_>) -> DeviceReport {
         BootReason::First => "first",
     };
     let mut diagnostics = vec![
-        ("boot_reason".to_owned(), boot_reason.to_owned()),
-        ("samples".to_owned(), status.samples.to_string()),
-        ("backlog_batches".to_owned(), status.backlog_batches.to_string()),
-        ("spool_bytes".to_owned(), status.spool_bytes.to_string()),
-        ("spool_capacity_bytes".to_owned(), status.spool_capacity_bytes.to_string()),
-        ("link_failures".to_owned(), status.link_failures.to_string()),
-        ("clock_deviation_ms".to_owned(), status.clock_deviation_ms.to_string()),
+        Diagnostic::new("boot_reason", boot_reason),
+        Diagnostic::new("samples", status.samples.to_string()),
+        Diagnostic::new("backlog_batches", status.backlog_batches.to_string()),
+        Diagnostic::new("spool_bytes", status.spool_bytes.to_string()),
+        Diagnostic::new("spool_capacity_bytes", status.spool_capacity_bytes.to_string()),
+        Diagnostic::new("link_failures", status.link_failures.to_string()),
+        Diagnostic::new("clock_deviation_ms", status.clock_deviation_ms.to_string()),
     ];
     let mut inverters = Vec::new();
     for source in status.sources.iter() {
         let name = |what| format!("inverter_{}_{what}", source.source);
-        diagnostics.push((name("requests"), source.requests.to_string()));
-        diagnostics.push((name("failures"), source.failures.to_string()));
-        diagnostics.push((name("quarantined"), source.quarantined.to_string()));
+        let of_inverter = |what, count: u32| Diagnostic::new(name(what), count.to_string());
+        diagnostics.push(of_inverter("requests", source.requests));
+        diagnostics.push(of_inverter("failures", source.failures));
+        diagnostics.push(of_inverter("quarantined", source.quarantined.into()));
         let state = match source.state {
             SourceState::Unknown => InverterState::Unknown,
             SourceState::Online => InverterState::Online,
@@ -202,7 +205,7 @@ fn reported(status: &Status<'_>) -> DeviceReport {
             SourceState::Offline => InverterState::Offline,
             SourceState::Faulty => InverterState::Faulty,
         };
-        inverters.push((source.source, state));
+        inverters.push(InverterReport { source: source.source, state });
     }
     DeviceReport {
         // The text is shown in lists and terminals, so control characters are replaced.

@@ -2,8 +2,9 @@
 
 use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::{
-    AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceReport, DeviceState,
-    InverterState, NewClaim, NewStream, RedeemClaim, RedeemClaimError, UploadOutcome,
+    AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceReport, DeviceState, Diagnostic,
+    InverterReport, InverterState, NewClaim, NewStream, RedeemClaim, RedeemClaimError,
+    UploadOutcome,
 };
 
 use crate::fixture::{
@@ -139,8 +140,8 @@ async fn device_shows_what_it_last_reported() {
     first.reported = DeviceReport {
         config: None,
         firmware: Some("agent 0.1".into()),
-        diagnostics: Some(vec![("boot".into(), "power cut".into())]),
-        inverters: Some(vec![(SOURCE, InverterState::Online)]),
+        diagnostics: Some(vec![Diagnostic::new("boot", "power cut")]),
+        inverters: Some(vec![InverterReport { source: SOURCE, state: InverterState::Online }]),
         results: Vec::new(),
     };
     first.epoch = BootEpoch(3);
@@ -149,8 +150,11 @@ async fn device_shows_what_it_last_reported() {
     let found = fixture.store.find_device(device).await.unwrap().unwrap();
     assert_eq!(found.site.time_zone, "Europe/Berlin");
     assert_eq!(found.link.firmware.as_deref(), Some("agent 0.1"));
-    assert_eq!(found.link.diagnostics, [("boot".to_owned(), "power cut".to_owned())]);
-    assert_eq!(found.link.inverters, [(SOURCE, InverterState::Online)]);
+    assert_eq!(found.link.diagnostics, [Diagnostic::new("boot", "power cut")]);
+    assert_eq!(
+        found.link.inverters,
+        [InverterReport { source: SOURCE, state: InverterState::Online }]
+    );
     assert_eq!(found.link.boot_epoch, Some(BootEpoch(3)));
     assert_eq!(found.link.last_seen, Some(UnixMs(ARRIVAL.0 + 2)));
     assert_eq!(found.link.last_sample, Some(UnixMs(DAY.0 + 15_000)));

@@ -12,10 +12,10 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, Block, Bucket, ClaimFor, DayBucket, Device, DeviceReport, Dropped, ENERGY_POINT,
-    EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream, POWER_POINT,
-    Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest, Stepper, Store,
-    StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
+    Author, Block, Bucket, ClaimFor, DayBucket, Device, DeviceReport, Diagnostic, Dropped,
+    ENERGY_POINT, EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
+    POWER_POINT, Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest, Stepper,
+    Store, StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
 };
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
@@ -106,7 +106,7 @@ pub(crate) fn voluminous(groups: u32) -> Vec<Step> {
         let mut upload = writer.upload(1, batches);
         // Each message replaces this text, so that the log grows and the database does not.
         let text = format!("{group:04}").repeat(250_000);
-        upload.reported.diagnostics = Some(vec![("report".to_owned(), text)]);
+        upload.reported.diagnostics = Some(vec![Diagnostic::new("report", text)]);
         steps.push(Step::Uploads(vec![upload]));
     }
     steps
