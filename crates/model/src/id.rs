@@ -103,6 +103,13 @@ pub struct BatchId {
     pub sequence: Sequence,
 }
 
+/// Batches of one epoch, from the first to the last without holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceRange {
+    pub first: Sequence,
+    pub last: Sequence,
+}
+
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.epoch, self.sequence)

@@ -15,7 +15,8 @@ mod unit;
 
 pub use id::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
-    LeaseGeneration, LeaseId, ParseDeviceIdError, Sequence, SourceNumber, StreamNumber,
+    LeaseGeneration, LeaseId, ParseDeviceIdError, Sequence, SequenceRange, SourceNumber,
+    StreamNumber,
 };
 pub use instant::{MonoMs, UnixMs};
 pub use mark::{Mark, Quality};

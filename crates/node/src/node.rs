@@ -25,8 +25,8 @@ use ecowatt_device::{
 };
 use ecowatt_envelope::{DeviceKey, KeyId, MESSAGE_MAX};
 use ecowatt_model::{
-    BootEpoch, COLUMNS_MAX, Counter, DeviceNumber, MonoMs, ROWS_MAX, SourceNumber, StreamNumber,
-    UnixMs,
+    BootEpoch, COLUMNS_MAX, Counter, DeviceNumber, MonoMs, ROWS_MAX, SequenceRange, SourceNumber,
+    StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Plan, Read, Write};
 use ecowatt_wire::{
@@ -537,7 +537,10 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             &streams,
             &mut dropped.iter().map(|gap| WireDropped {
                 epoch: gap.first.epoch,
-                batches: gap.is_batched().then_some((gap.first.sequence, gap.last.sequence)),
+                batches: gap.is_batched().then_some(SequenceRange {
+                    first: gap.first.sequence,
+                    last: gap.last.sequence,
+                }),
                 samples: gap.samples,
             }),
             &mut bytes,

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Sequence, SourceNumber, UnixMs,
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, SequenceRange, SourceNumber, UnixMs,
 };
 
 use crate::batch_summary::Summary;
@@ -85,9 +85,8 @@ pub struct Upload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     pub epoch: BootEpoch,
-    /// First and last of the batches that contained them, without holes in between; `None` if they
-    /// were in no batch.
-    pub batches: Option<(Sequence, Sequence)>,
+    /// The batches that contained them; `None` if they were in no batch.
+    pub batches: Option<SequenceRange>,
     /// All samples in these batches; without batches, all that the epoch has lost so far.
     pub samples: u32,
 }

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use ecowatt_model::lease::LEASES_MAX;
-use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{
+    BatchId, BootEpoch, MonoMs, Sequence, SequenceRange, SourceNumber, StreamNumber, UnixMs,
+};
 use minicbor::Decoder;
 
 use crate::command::{CommandResult, RESULTS_MAX};
@@ -73,8 +75,8 @@ pub struct Stream<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostSamples {
     pub epoch: BootEpoch,
-    /// First and last batch; `None`, on the wire two zeros, if the samples were not in a batch.
-    pub batches: Option<(Sequence, Sequence)>,
+    /// `None`, on the wire two zeros, if the samples were not in a batch.
+    pub batches: Option<SequenceRange>,
     pub samples: u32,
 }
 
@@ -405,7 +407,10 @@ impl<'a> Item<'a> for Stream<'a> {
 
 impl<'a> Item<'a> for LostSamples {
     fn encode(&self, encoder: &mut CursorEncoder<'_>) -> Result<(), EncodeError> {
-        let (first, last) = self.batches.unwrap_or_default();
+        let (first, last) = match self.batches {
+            Some(SequenceRange { first, last }) => (first, last),
+            None => (Sequence(0), Sequence(0)),
+        };
         encoder.array(4)?.u32(self.epoch.0)?.u32(first.0)?.u32(last.0)?.u32(self.samples)?;
         Ok(())
     }
@@ -419,7 +424,7 @@ impl<'a> Item<'a> for LostSamples {
             return Err(wrong(decoder));
         }
         skip(decoder, more)?;
-        let batches = (last > Sequence(0)).then_some((first, last));
+        let batches = (last > Sequence(0)).then_some(SequenceRange { first, last });
         Ok(Self { epoch, batches, samples })
     }
 }

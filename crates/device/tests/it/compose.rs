@@ -10,7 +10,7 @@ use ecowatt_device::{
 use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys, MESSAGE_MAX, UnverifiedUplink, seal_reply};
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, SOURCES_MAX, Sequence,
-    SourceNumber, StreamNumber, UnixMs,
+    SequenceRange, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Control, Group, Plan, Read, Table};
 use ecowatt_wire::{
@@ -134,7 +134,7 @@ fn compose(core: &mut Core, waiting: &Waiting, buffer: &mut [u8]) -> SealedMessa
         .collect();
     let gap = LostSamples {
         epoch,
-        batches: Some((Sequence(u32::MAX - 1), Sequence(u32::MAX))),
+        batches: Some(SequenceRange { first: Sequence(u32::MAX - 1), last: Sequence(u32::MAX) }),
         samples: u32::MAX,
     };
     let mut gaps = std::iter::repeat_n(gap, waiting.gaps);

@@ -8,7 +8,9 @@ use std::fs;
 use ecowatt_agent::Folder;
 use ecowatt_clock::Clock;
 use ecowatt_envelope::{DeviceKey, KeyId};
-use ecowatt_model::{BatchId, BootEpoch, MonoMs, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{
+    BatchId, BootEpoch, MonoMs, Sequence, SequenceRange, SourceNumber, StreamNumber, UnixMs,
+};
 use ecowatt_node::storage::Ledger;
 use ecowatt_profile::{Transport, catalogue};
 use ecowatt_wire::{
@@ -95,7 +97,7 @@ impl Thief {
     fn lost(&mut self, epochs: &[u32]) -> u16 {
         let lost = |epoch: &u32| LostSamples {
             epoch: BootEpoch(*epoch),
-            batches: Some((Sequence(1), Sequence(u32::MAX))),
+            batches: Some(SequenceRange { first: Sequence(1), last: Sequence(u32::MAX) }),
             samples: u32::MAX,
         };
         self.report(|writer| {

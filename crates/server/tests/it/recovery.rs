@@ -3,7 +3,7 @@
 use ecowatt_clock::Clock;
 use ecowatt_envelope::ClaimCode;
 use ecowatt_envelope::enrol::DeviceHalf;
-use ecowatt_model::{BootEpoch, Sequence, SourceNumber, StreamNumber, UnixMs};
+use ecowatt_model::{BootEpoch, Sequence, SequenceRange, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_wire::{Batch, ClockReport, LostSamples, Stream, UplinkWriter};
 
 use crate::device::{TestDevice, layout_of};
@@ -41,7 +41,7 @@ fn clock(writer: &mut UplinkWriter<'_>, epoch: u32) {
 fn dropped(writer: &mut UplinkWriter<'_>, epochs: impl Iterator<Item = u32>) {
     let mut lost = epochs.map(|epoch| LostSamples {
         epoch: BootEpoch(epoch),
-        batches: Some((Sequence(1), Sequence(u32::MAX))),
+        batches: Some(SequenceRange { first: Sequence(1), last: Sequence(u32::MAX) }),
         samples: u32::MAX,
     });
     writer.dropped(&mut lost, 0).unwrap();
@@ -146,7 +146,7 @@ async fn what_was_lost_or_refused_is_shown() {
             writer.batches(&mut unreadable, 0).unwrap();
             let lost = LostSamples {
                 epoch: BootEpoch(1),
-                batches: Some((Sequence(3), Sequence(4))),
+                batches: Some(SequenceRange { first: Sequence(3), last: Sequence(4) }),
                 samples: 120,
             };
             writer.dropped(&mut [lost].into_iter(), 0).unwrap();

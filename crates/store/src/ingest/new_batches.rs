@@ -125,7 +125,7 @@ impl Epochs {
         for dropped in upload.dropped.iter().filter(|dropped| dropped.epoch <= present) {
             let received = &mut self.of_number(dropped.epoch).received;
             match dropped.batches {
-                Some((first, last)) => received.lose(first.0, last.0, dropped.samples),
+                Some(lost) => received.lose(lost.first.0, lost.last.0, dropped.samples),
                 None => received.lose_unbatched(dropped.samples),
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ecowatt_model::{
-    BootEpoch, Counter, DeviceNumber, Quality, Sequence, StreamNumber, Unit, UnixMs,
+    BootEpoch, Counter, DeviceNumber, Quality, Sequence, SequenceRange, StreamNumber, Unit, UnixMs,
 };
 use proptest::prelude::*;
 
@@ -574,7 +574,7 @@ fn losses_of_epochs_that_are_to_come_are_passed_over() {
     let mut engine = Engine::new(Holds::WhatStays);
     let lost = |epoch| Dropped {
         epoch: BootEpoch(epoch),
-        batches: Some((Sequence(10), Sequence(11))),
+        batches: Some(SequenceRange { first: Sequence(10), last: Sequence(11) }),
         samples: 8,
     };
     let one = upload(1, vec![block(id(2, 1), (0, 5, 0, GOOD))]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, Sequence, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, Sequence, SequenceRange, UnixMs};
 use ecowatt_store::limits::RECEIVED_RANGES_MAX;
 use ecowatt_store::{Dropped, LocalDate, Receipt, TimeRange, UploadOutcome};
 
@@ -80,7 +80,7 @@ async fn refused_and_dropped_batches_leave_no_hole() {
     let mut message = upload(device, 1, vec![fixture.block(1, 4, &samples(0, 7))]);
     let id = |sequence| BatchId { epoch: BootEpoch(1), sequence: Sequence(sequence) };
     message.refused = vec![id(3)];
-    let batches = Some((Sequence(1), Sequence(2)));
+    let batches = Some(SequenceRange { first: Sequence(1), last: Sequence(2) });
     message.dropped = vec![Dropped { epoch: BootEpoch(1), batches, samples: 9 }];
     let receipt = fixture.stored(message.clone()).await;
     // Lost batches are not acknowledged: they may still arrive.
@@ -200,7 +200,7 @@ async fn a_loss_is_counted_once_however_it_is_reported() {
     };
     let gap = |first, last, samples| Dropped {
         epoch: BootEpoch(1),
-        batches: Some((Sequence(first), Sequence(last))),
+        batches: Some(SequenceRange { first: Sequence(first), last: Sequence(last) }),
         samples,
     };
     let unbatched = |epoch, samples| Dropped { epoch: BootEpoch(epoch), batches: None, samples };
@@ -242,7 +242,7 @@ async fn no_report_of_a_loss_keeps_a_batch_out() {
     message.dropped = [1, 2, 3, u32::MAX]
         .map(|epoch| Dropped {
             epoch: BootEpoch(epoch),
-            batches: Some((Sequence(0), Sequence(u32::MAX))),
+            batches: Some(SequenceRange { first: Sequence(0), last: Sequence(u32::MAX) }),
             samples: 1_000_000,
         })
         .into();
@@ -253,7 +253,7 @@ async fn no_report_of_a_loss_keeps_a_batch_out() {
     message.dropped = (1..=400)
         .map(|i| Dropped {
             epoch: BootEpoch(2),
-            batches: Some((Sequence(2 * i), Sequence(2 * i))),
+            batches: Some(SequenceRange { first: Sequence(2 * i), last: Sequence(2 * i) }),
             samples: 7,
         })
         .collect();

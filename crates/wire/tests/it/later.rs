@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use ecowatt_model::{
-    BatchId, BootEpoch, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence, SourceNumber,
-    StreamNumber, UnixMs,
+    BatchId, BootEpoch, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence,
+    SequenceRange, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, CommandAction,
@@ -63,7 +63,7 @@ fn items_and_sections_of_a_later_uplink_are_skipped() {
     let sources: Vec<_> = status.sources.iter().map(|s| (s.source, s.state, s.failures)).collect();
     let states = [SourceState::Unknown, SourceState::Online];
     assert_eq!(sources, [(SourceNumber(0), states[0], 2), (SourceNumber(1), states[1], 2)]);
-    let batches = Some((Sequence(2), Sequence(3)));
+    let batches = Some(SequenceRange { first: Sequence(2), last: Sequence(3) });
     let dropped = LostSamples { epoch: BootEpoch(1), batches, samples: 4 };
     assert_eq!(uplink.dropped().collect::<Vec<_>>(), [dropped]);
     let reported = uplink.reported().unwrap();

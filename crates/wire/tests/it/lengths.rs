@@ -5,7 +5,7 @@ use std::time::Duration;
 use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence,
-    SourceNumber, StreamNumber, UnixMs,
+    SequenceRange, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
     ARGUMENTS_MAX, AckRange, Batch, BatchRefusal, BootReason, CHANGES_MAX, COMMANDS_MAX, Certainty,
@@ -43,7 +43,7 @@ const SOURCE: SourceStatus = SourceStatus {
 };
 const DROPPED: LostSamples = LostSamples {
     epoch: BootEpoch(u32::MAX),
-    batches: Some((Sequence(u32::MAX), Sequence(u32::MAX))),
+    batches: Some(SequenceRange { first: Sequence(u32::MAX), last: Sequence(u32::MAX) }),
     samples: u32::MAX,
 };
 

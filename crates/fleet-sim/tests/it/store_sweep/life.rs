@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use ecowatt_codec::{Batch, COLUMNS_MAX, CodecMemory, TimeBase, encode, encoded_len_max};
 use ecowatt_fleet_sim::random::Random;
 use ecowatt_model::{
-    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
-    StreamNumber, Unit, UnixMs,
+    BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SequenceRange,
+    SourceNumber, StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
     Author, Block, Bucket, ClaimFor, DayBucket, Device, DeviceReport, Diagnostic, Dropped,
@@ -66,7 +66,7 @@ pub(crate) fn short(seed: u64) -> Vec<Step> {
                 if group % 4 == 3 {
                     let dropped = Sequence(group * 3 + 2);
                     let epoch = BootEpoch(1);
-                    let batches = Some((dropped, dropped));
+                    let batches = Some(SequenceRange { first: dropped, last: dropped });
                     let range = Dropped { epoch, batches, samples: 7 };
                     upload.dropped.push(range);
                 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use ecowatt_model::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, LeaseGeneration, LeaseId, MonoMs, Sequence,
-    SourceNumber, StreamNumber, UnixMs,
+    SequenceRange, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Certainty, ClockReport, Command, CommandAction,
@@ -89,7 +89,7 @@ fn uplink_with_every_section() {
             sources: SectionList::Given(&sources),
         })
         .unwrap();
-    let lost = Some((Sequence(5), Sequence(9)));
+    let lost = Some(SequenceRange { first: Sequence(5), last: Sequence(9) });
     let dropped = LostSamples { epoch: BootEpoch(1), batches: lost, samples: 900 };
     writer.dropped(&mut std::iter::once(dropped), 0).unwrap();
     let length = writer.finish();
@@ -137,7 +137,7 @@ fn uplink_with_every_section() {
 fn samples_lost_in_batches_and_outside_of_batches() {
     let mut buffer = [0; 32];
     let mut writer = UplinkWriter::new(&mut buffer);
-    let batches = Some((Sequence(1), Sequence(300)));
+    let batches = Some(SequenceRange { first: Sequence(1), last: Sequence(300) });
     let dropped = [
         LostSamples { epoch: BootEpoch(7), batches, samples: 54_000 },
         LostSamples { epoch: BootEpoch(8), batches: None, samples: 31 },
