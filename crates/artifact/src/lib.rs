@@ -43,6 +43,7 @@
 #![warn(missing_docs)]
 
 mod cbor;
+mod description;
 mod image;
 mod manifest;
 mod piece;
@@ -51,6 +52,7 @@ mod recipient;
 mod tree;
 mod version;
 
+pub use description::Description;
 pub use image::{Image, ImageCheck, ImageError, SIZE_MAX, sha256};
 pub use manifest::{
     Compression, Encryption, MANIFEST_MAX, Manifest, ManifestError, NAME_MAX, PROFILES_MAX,

@@ -21,7 +21,12 @@ const LEVELS_MAX: usize = 16;
 /// The hash of a piece.
 #[must_use]
 pub fn leaf(piece: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(piece).finalize().into()
+    leaf_hash().chain_update(piece).finalize().into()
+}
+
+/// The beginning of a piece's hash.
+pub(crate) fn leaf_hash() -> Sha256 {
+    Sha256::new().chain_update([0])
 }
 
 /// The hash of two subtrees.

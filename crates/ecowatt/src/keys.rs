@@ -1,16 +1,19 @@
-//! `ecowatt keys`: the keys of devices.
+//! `ecowatt keys`: the keys of devices, and keys that sign images.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ecowatt_api::LinkState;
+use ecowatt_envelope::signed::SignatureKey;
 use serde::Serialize;
 
+use crate::key_file::{self, KeyKind};
 use crate::operator::Connection;
 use crate::table::print_json;
 
-/// Show and revoke the keys of devices.
+/// Show and revoke the keys of devices; generate keys that sign images.
 ///
 /// To rotate one, enrol the device again: `ecowatt device enrol --device dev-42` creates a claim
 /// code; redeeming it replaces the key.
@@ -39,6 +42,16 @@ enum Verb {
         /// The device, such as dev-42.
         device: String,
     },
+    /// Generate a key for signing, without a server: FILE gets the secret half, which only its owner
+    /// may read, and FILE.pub the public half.
+    Generate {
+        /// What the key is for.
+        #[arg(long)]
+        kind: KeyKind,
+        /// Where to write the secret half; neither file may exist.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// A device's key in JSON.
@@ -64,6 +77,19 @@ pub(crate) fn run(args: &KeysArgs) -> anyhow::Result<()> {
                 return print_json(&Shown { device, generation, revoked: link.key_revoked });
             }
             writeln!(io::stdout(), "{device} key generation {}", generation(&link))?;
+        }
+        Verb::Generate { kind, output } => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).context("drawing a random key")?;
+            let key = SignatureKey::new(&seed);
+            let public = key_file::create(output, *kind, &key)?;
+            let (id, kind) = (key.public().id(), kind.as_str());
+            writeln!(
+                io::stderr(),
+                "{kind} key {id}: {} is secret, {} is for everyone who checks",
+                output.display(),
+                public.display()
+            )?;
         }
         Verb::Revoke { connection, device } => {
             connection.client()?.revoke_keys(device).context("revoking its keys")?;

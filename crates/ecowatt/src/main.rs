@@ -6,6 +6,7 @@
 mod agent;
 mod agent_toml;
 mod argument;
+mod artifact;
 mod audit;
 mod check_config;
 mod claim;
@@ -17,6 +18,7 @@ mod demo;
 mod device;
 mod hint;
 mod inverter;
+mod key_file;
 mod keys;
 mod log;
 mod openapi;
@@ -78,6 +80,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Store(store::StoreArgs),
     Keys(keys::KeysArgs),
+    Artifact(artifact::ArtifactArgs),
     Codec(codec::CodecArgs),
     #[command(name = "original")]
     OriginalTools(original_tools::OriginalToolsArgs),
@@ -141,6 +144,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Audit(args) => audit::run(&args),
         Command::Store(args) => threads()?.block_on(store::run(&args, Clock::system())),
         Command::Keys(args) => keys::run(&args),
+        Command::Artifact(args) => artifact::run(&args, &Clock::system()),
         Command::Codec(args) => codec::run(args),
         Command::OriginalTools(args) => original_tools::run(args, Clock::system()),
         Command::CheckConfig(args) => check_config::run(&args),

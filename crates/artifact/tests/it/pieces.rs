@@ -1,8 +1,8 @@
 //! Pieces and whole images: what is checked before it is written, and before it is started.
 
 use ecowatt_artifact::{
-    Hash, Image, ImageCheck, ImageError, PIECES_MAX, PROOF_MAX, PieceCheck, PieceError, PieceSize,
-    TreeBuilder, leaf, proof, sha256,
+    Description, Hash, Image, ImageCheck, ImageError, PIECES_MAX, PROOF_MAX, Payload, PieceCheck,
+    PieceError, PieceSize, TreeBuilder, leaf, proof, sha256,
 };
 
 use crate::{image, manifest_of, root_of};
@@ -149,4 +149,20 @@ fn endless_stream_ends_at_the_size() {
     let mut check = ImageCheck::new(image);
     let taken = (0..).take_while(|_| check.update(&[0; 1000]).is_ok()).count();
     assert_eq!(taken, 10);
+}
+
+#[test]
+fn description_does_not_depend_on_how_the_bytes_arrive() {
+    for length in [0, 1, 4095, 4096, 4097, 8192, 10_000] {
+        let image = &image()[..length];
+        for step in [1, 7, 4096, 5000, 20_000] {
+            let mut description = Description::new(PieceSize::SMALLEST);
+            image.chunks(step).for_each(|bytes| description.update(bytes).unwrap());
+            let (described, payload) = description.finish();
+            let size = u32::try_from(length).unwrap();
+            assert_eq!(described, Image { size, sha256: sha256(image) });
+            let expected = Payload::plain(size, PieceSize::SMALLEST, root_of(image));
+            assert_eq!(payload, expected, "{length} in steps of {step}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agent;
+mod artifact;
 mod bombs;
 mod check_config;
 mod command;
