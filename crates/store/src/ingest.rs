@@ -95,7 +95,7 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
     if is_repeated {
         let pending = pending(held.desired.as_ref(), link.config.as_ref(), generation);
         let commands = command::on_the_way(commands, upload.received_at);
-        let received = epochs.ranges();
+        let received = epochs.received();
         let receipt = Receipt { received, pending, commands, ..Receipt::default() };
         return Ok(Decision::Answer(UploadOutcome::Duplicate(receipt)));
     }
@@ -107,7 +107,7 @@ pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Bo
         plan.refused += u64::from(epochs.add(*id, 0) == Added::New);
     }
     epochs.lose(upload, link.epoch.max(upload.epoch));
-    plan.receipt.received = epochs.ranges();
+    plan.receipt.received = epochs.received();
     plan.config = upload.reported.config.clone().map(|reported| {
         ConfigReport::next(link.config.as_ref(), generation, upload.received_at, reported)
     });

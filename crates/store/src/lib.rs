@@ -81,12 +81,14 @@ pub use sqlite::backup::{
 pub use sqlite::stepper::Stepper;
 pub use store::Store;
 pub use telemetry::{
-    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes, LatestReading,
-    Rebuilt, RemovedRows, SourceLatest, StoreReport, StoreSize, Stretch, TimeRange,
+    BatchRows, Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes,
+    LatestReading, Rebuilt, RemovedRows, SourceLatest, StoreReport, StoreSize, StoredBatch,
+    Stretch, TimeRange,
 };
 pub use telemetry::{SourcePower, StateReading};
 pub use upload::{
-    DeviceReport, Dropped, NewBlock, NewStream, Receipt, TimeQuality, Upload, UploadOutcome,
+    DeviceReport, Dropped, NewBlock, NewStream, Receipt, ReceivedEpoch, TimeQuality, Upload,
+    UploadOutcome,
 };
 
 /// Canonical name of the point with an inverter's AC power.

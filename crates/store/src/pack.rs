@@ -15,7 +15,7 @@ use ecowatt_codec::{
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, UnixMs};
 
 use crate::ids::StreamId;
-use crate::telemetry::{Block, Stretch};
+use crate::telemetry::{BatchRows, Block, Stretch};
 use crate::upload::TimeQuality;
 use crate::varint::{put_i64, put_u64, take_i64, take_u8, take_u32, take_u64};
 
@@ -138,7 +138,7 @@ fn put_names(out: &mut Vec<u8>, blocks: &[&Block]) {
     }
 }
 
-fn take_names(bytes: &mut &[u8]) -> Option<Vec<(BatchId, u16)>> {
+fn take_names(bytes: &mut &[u8]) -> Option<Vec<BatchRows>> {
     let mut names = Vec::new();
     for _ in 0..take_u64(bytes)? {
         let epoch = BootEpoch(take_u32(bytes)?);
@@ -146,8 +146,8 @@ fn take_names(bytes: &mut &[u8]) -> Option<Vec<(BatchId, u16)>> {
         let (rows, count) = (u16::try_from(take_u64(bytes)?).ok()?, take_u64(bytes)?);
         for at in 0..i64::try_from(count).ok()? {
             let sequence = first.checked_add(step.checked_mul(at)?)?;
-            names
-                .push((BatchId { epoch, sequence: Sequence(u32::try_from(sequence).ok()?) }, rows));
+            let sequence = Sequence(u32::try_from(sequence).ok()?);
+            names.push(BatchRows { id: BatchId { epoch, sequence }, rows });
             if names.len() > ROWS_MAX {
                 return None;
             }
@@ -185,7 +185,7 @@ pub(crate) fn blocks(stretch: &Stretch, state: &mut CodecMemory) -> Option<Vec<B
     let all = Rows::decode(bytes, state)?;
     let mut found = Vec::with_capacity(batches.len());
     let mut from = 0;
-    for (id, rows) in batches {
+    for BatchRows { id, rows } in batches {
         let range = from..from + usize::from(*rows);
         from = range.end;
         let (first, last) = all.bounds(range.clone(), *time_offset_ms)?;

@@ -22,11 +22,26 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+/// A batch and its number of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRows {
+    pub id: BatchId,
+    pub rows: u16,
+}
+
+/// A stored batch, without its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBatch {
+    pub source: SourceNumber,
+    pub id: BatchId,
+    pub rows: u16,
+}
+
 /// Samples of an inverter that are stored encoded together: one batch, or several of a past day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
-    /// Its batches with their row counts, in the order of their first samples; at least one.
-    pub batches: Vec<(BatchId, u16)>,
+    /// Its batches, in the order of their first samples; at least one.
+    pub batches: Vec<BatchRows>,
     pub stream: StreamId,
     pub first: UnixMs,
     pub last: UnixMs,

@@ -133,11 +133,18 @@ pub enum UploadOutcome {
     UnknownDevice,
 }
 
+/// The batches that were received of a boot epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedEpoch {
+    pub epoch: BootEpoch,
+    /// Their sequences: ascending, disjoint, not touching.
+    pub sequences: Vec<RangeInclusive<u32>>,
+}
+
 /// What the store has received of the epochs that an upload mentions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// Sequences received, per epoch: ascending, disjoint, not touching.
-    pub received: Vec<(BootEpoch, Vec<RangeInclusive<u32>>)>,
+    pub received: Vec<ReceivedEpoch>,
     /// The batches that this upload added.
     pub stored: Vec<BatchId>,
     /// Batches that were stored before.

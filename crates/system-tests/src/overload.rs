@@ -272,9 +272,9 @@ impl Crowd {
             let device = DeviceNumber(u32::try_from(index + 1)?);
             let mut stored = BTreeMap::new();
             let mut rows = 0u64;
-            for (_, id, count) in store.list_batches(device).await? {
-                *stored.entry(id).or_insert(0u64) += 1;
-                rows += u64::from(count);
+            for batch in store.list_batches(device).await? {
+                *stored.entry(batch.id).or_insert(0u64) += 1;
+                rows += u64::from(batch.rows);
             }
             kept.stored += stored.values().sum::<u64>();
             kept.doubled += stored.values().map(|times| times - 1).sum::<u64>();

@@ -129,7 +129,7 @@ impl Picture {
             let points = store.list_points(device, SOURCE).await.unwrap();
             let points: Vec<PointId> = points.iter().map(|point| point.id).collect();
             let batches = store.list_batches(device).await.unwrap();
-            stored[0] += batches.iter().map(|(_, _, rows)| u64::from(*rows)).sum::<u64>();
+            stored[0] += batches.iter().map(|batch| u64::from(batch.rows)).sum::<u64>();
             let minutes = store.minutes(device, SOURCE, ALWAYS, points.clone()).await.unwrap();
             let quarters = store.quarters(device, SOURCE, ALWAYS, points.clone()).await.unwrap();
             stored[1] += u64::try_from(minutes.len()).unwrap();

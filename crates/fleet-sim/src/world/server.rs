@@ -354,7 +354,7 @@ impl Server {
             let device = u32::try_from(device).unwrap_or(0);
             match drive(&up.stepper, up.store.list_batches(number(device))) {
                 Ok(stored) => {
-                    let mut batches: Vec<BatchId> = stored.iter().map(|(_, id, _)| *id).collect();
+                    let mut batches: Vec<BatchId> = stored.iter().map(|batch| batch.id).collect();
                     batches.sort_unstable();
                     out.push(FromServer::Audit { at: now, device, batches });
                 }

@@ -38,7 +38,7 @@ impl History {
         loop {
             let blocks =
                 self.store.stretches(query.device.number(), query.inverter, wanted, after).await?;
-            let Some((begins, id)) = blocks.last().map(|last| (last.first, last.batches[0].0))
+            let Some((begins, id)) = blocks.last().map(|last| (last.first, last.batches[0].id))
             else {
                 break;
             };
@@ -148,8 +148,10 @@ fn decode(
         let mut words = vec![0; decoder.columns()];
         let mut marks = vec![Mark::default(); decoder.columns()];
         // A row's place has its batch and its number in it.
-        let mut numbers =
-            block.batches.iter().flat_map(|(id, rows)| (0..*rows).map(move |number| (*id, number)));
+        let mut numbers = block
+            .batches
+            .iter()
+            .flat_map(|batch| (0..batch.rows).map(move |number| (batch.id, number)));
         while let Some(t) = decoder.next_row(&mut words, &mut marks)? {
             let (id, row) = numbers.next().ok_or(DecodeError::Trailing)?;
             let t = UnixMs(t.saturating_add(block.time_offset_ms));

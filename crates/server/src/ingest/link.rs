@@ -161,9 +161,9 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
 /// Returns the acknowledged ranges: first those with the batches of this message, then others while
 /// there is room.
 fn acks(accepted: &Accepted) -> Vec<AckRange> {
-    let all = accepted.receipt.received.iter().flat_map(|(epoch, ranges)| {
-        ranges.iter().map(|range| AckRange {
-            epoch: *epoch,
+    let all = accepted.receipt.received.iter().flat_map(|of| {
+        of.sequences.iter().map(|range| AckRange {
+            epoch: of.epoch,
             first: Sequence(*range.start()),
             last: Sequence(*range.end()),
         })

@@ -227,7 +227,7 @@ async fn backup_beside_has_either_the_samples_or_their_record() {
         let store = Store::open(&restored).unwrap();
         let received = store.find_device(DEVICE).await.unwrap().unwrap().link.samples;
         let batches = store.list_batches(DEVICE).await.unwrap();
-        let stored: u64 = batches.iter().map(|(_, _, rows)| u64::from(*rows)).sum();
+        let stored: u64 = batches.iter().map(|batch| u64::from(batch.rows)).sum();
         let expired = store.list_expired(DEVICE).await.unwrap();
         let of_samples = |of: &&ecowatt_store::Expired| of.resolution == Resolution::Samples;
         let gone = expired.iter().find(of_samples).map_or(0, |of| of.rows);

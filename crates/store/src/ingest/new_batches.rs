@@ -5,14 +5,12 @@
 //! reset they do not, because the earlier key may have been used by another device: a batch is then
 //! known if the very same bytes are stored, and is otherwise stored under a new id.
 
-use std::ops::RangeInclusive;
-
 use ecowatt_model::{BatchId, BootEpoch, Sequence};
 
 use super::{Wants, name};
 use crate::loaded::{DeviceState, IdSpan, KeyState};
 use crate::received_set::{Added, Received};
-use crate::upload::Upload;
+use crate::upload::{ReceivedEpoch, Upload};
 
 /// The epochs that an upload mentions, as copies until it is decided.
 pub(super) struct Epochs {
@@ -156,8 +154,12 @@ impl Epochs {
         BootEpoch(self.key.first_epoch.0.saturating_sub(1))
     }
 
-    pub(super) fn ranges(&self) -> Vec<(BootEpoch, Vec<RangeInclusive<u32>>)> {
-        self.epochs.iter().map(|epoch| (epoch.number, epoch.received.ranges())).collect()
+    pub(super) fn received(&self) -> Vec<ReceivedEpoch> {
+        let of_epoch = |epoch: &Epoch| ReceivedEpoch {
+            epoch: epoch.number,
+            sequences: epoch.received.ranges(),
+        };
+        self.epochs.iter().map(of_epoch).collect()
     }
 
     /// Samples that will never arrive: before this upload and after it.

@@ -7,7 +7,7 @@ use super::convert::batch_id;
 use super::pack::{self, Form};
 use crate::StoreError;
 use crate::limits::{BLOCK_BYTES_PER_QUERY, BLOCK_ROWS_PER_QUERY, BLOCKS_PER_QUERY_MAX};
-use crate::telemetry::{Block, Stretch, TimeRange};
+use crate::telemetry::{Block, StoredBatch, Stretch, TimeRange};
 
 /// Returns batches as they were sent.
 pub(crate) fn blocks(
@@ -41,7 +41,7 @@ fn bounded(
     let mut found: Vec<Stretch> = Vec::new();
     let (mut row_count, mut byte_count) = (0, 0);
     pack::walk(db, inverter, range, after, form, |stretch| {
-        row_count += stretch.batches.iter().map(|(_, rows)| u32::from(*rows)).sum::<u32>();
+        row_count += stretch.batches.iter().map(|batch| u32::from(batch.rows)).sum::<u32>();
         byte_count += stretch.bytes.len();
         found.push(stretch);
         row_count < BLOCK_ROWS_PER_QUERY
@@ -67,21 +67,21 @@ pub(crate) fn list_blocks(
     Ok(found)
 }
 
-/// Returns ids and row counts of all batches of a device, from what is stored and not from what was
+/// Returns all batches of a device, from what is stored and not from what was
 /// received.
 pub(crate) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
-) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+) -> Result<Vec<StoredBatch>, StoreError> {
     let mut statement =
         db.prepare_cached("SELECT source, epoch, sequence, rows FROM block WHERE device = ?1")?;
     let mut batches = statement
         .query_map([device.0], |row| {
-            let id = batch_id(row)?;
-            Ok((SourceNumber(row.get("source")?), id, row.get("rows")?))
+            let source = SourceNumber(row.get("source")?);
+            Ok(StoredBatch { source, id: batch_id(row)?, rows: row.get("rows")? })
         })?
         .collect::<Result<Vec<_>, _>>()?;
     batches.extend(pack::list_batches(db, device)?);
-    batches.sort_unstable_by_key(|(source, id, _)| (*id, *source));
+    batches.sort_unstable_by_key(|batch| (batch.id, batch.source));
     Ok(batches)
 }

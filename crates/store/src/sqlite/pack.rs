@@ -11,7 +11,7 @@ use super::convert::{batch_id, block, corrupt, signed};
 use crate::StoreError;
 use crate::limits::{INVERTERS_PER_QUERY_MAX, PACK_BYTES_MAX, PACK_ROWS_MAX};
 use crate::pack::{Pack, Place, blocks, stretches};
-use crate::telemetry::{Block, Stretch, TimeRange};
+use crate::telemetry::{BatchRows, Block, StoredBatch, Stretch, TimeRange};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -33,7 +33,7 @@ pub(super) enum Form {
 
 impl Stretch {
     fn place(&self) -> Place {
-        (self.first, self.batches[0].0)
+        (self.first, self.batches[0].id)
     }
 
     fn is_in(&self, range: TimeRange) -> bool {
@@ -44,7 +44,7 @@ impl Stretch {
 impl From<Block> for Stretch {
     fn from(block: Block) -> Self {
         let Block { id, stream, rows, first, last, time_offset_ms, time_quality, bytes } = block;
-        let batches = vec![(id, rows)];
+        let batches = vec![BatchRows { id, rows }];
         Self { batches, stream, first, last, time_offset_ms, time_quality, bytes }
     }
 }
@@ -52,7 +52,7 @@ impl From<Block> for Stretch {
 impl From<Stretch> for Block {
     fn from(stretch: Stretch) -> Self {
         let Stretch { batches, stream, first, last, time_offset_ms, time_quality, bytes } = stretch;
-        let (id, rows) = batches[0];
+        let BatchRows { id, rows } = batches[0];
         Self { id, stream, rows, first, last, time_offset_ms, time_quality, bytes }
     }
 }
@@ -166,11 +166,11 @@ fn open(bytes: &[u8], form: Form, state: &mut CodecMemory) -> Result<Vec<Stretch
     Ok(each)
 }
 
-/// Returns ids and row counts of the batches in all packs of a device.
+/// Returns the batches in all packs of a device.
 pub(super) fn list_batches(
     db: &Connection,
     device: DeviceNumber,
-) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+) -> Result<Vec<StoredBatch>, StoreError> {
     let mut statement = db.prepare_cached("SELECT source, bytes FROM pack WHERE device = ?1")?;
     let mut rows = statement.query([device.0])?;
     let mut found = Vec::new();
@@ -179,7 +179,7 @@ pub(super) fn list_batches(
         let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let sections = stretches(bytes).ok_or_else(|| corrupt("pack of batches"))?;
         let names = sections.into_iter().flat_map(|section| section.batches);
-        found.extend(names.map(|(id, rows)| (source, id, rows)));
+        found.extend(names.map(|BatchRows { id, rows }| StoredBatch { source, id, rows }));
     }
     Ok(found)
 }

@@ -6,8 +6,8 @@ use crate::rollup_pack::Width;
 use crate::sqlite::{block, latest, pack, rollup, row_pack, stream};
 use crate::{
     Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, Pack, PointId,
-    RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError, Stretch,
-    TimeRange, UnpackedRows,
+    RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError, StoredBatch,
+    Stretch, TimeRange, UnpackedRows,
 };
 
 /// Telemetry.
@@ -135,11 +135,8 @@ impl Store {
         self.sqlite().read(move |db| block::list_blocks(db, device, source, after)).await
     }
 
-    /// Returns ids and row counts of all stored batches of a device, to check what was delivered.
-    pub async fn list_batches(
-        &self,
-        device: DeviceNumber,
-    ) -> Result<Vec<(SourceNumber, BatchId, u16)>, StoreError> {
+    /// Returns all stored batches of a device, to check what was delivered.
+    pub async fn list_batches(&self, device: DeviceNumber) -> Result<Vec<StoredBatch>, StoreError> {
         self.sqlite().read(move |db| block::list_batches(db, device)).await
     }
 

@@ -152,7 +152,7 @@ fn is_taken(copy: &Path, expected: &[(u32, u16)]) -> bool {
     let found = runtime().block_on(async {
         let store = Store::open(&data).unwrap();
         let batches = store.list_batches(DeviceNumber(1)).await.unwrap();
-        batches.iter().map(|(_, id, rows)| (id.sequence.0, *rows)).collect::<Vec<_>>()
+        batches.iter().map(|batch| (batch.id.sequence.0, batch.rows)).collect::<Vec<_>>()
     });
     assert_eq!(found, expected);
     true

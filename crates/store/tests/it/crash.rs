@@ -74,12 +74,12 @@ async fn check(dir: &Path, acknowledged: &BTreeMap<u32, (u64, BTreeSet<u32>)>) {
         let report = store.find_config(device).await.unwrap().report.unwrap();
         assert_eq!(u64::from(report.reported.generation.0), key.counter.0);
         let batches = store.list_batches(device).await.unwrap();
-        let held: BTreeSet<u32> = batches.iter().map(|(_, id, _)| id.sequence.0).collect();
+        let held: BTreeSet<u32> = batches.iter().map(|batch| batch.id.sequence.0).collect();
         assert_eq!(held.len(), batches.len(), "a batch is stored twice");
         assert!(held.is_superset(sequences), "an acknowledged batch is lost");
 
         // The rest of the transaction is stored as well, no more and no less.
-        let rows: u64 = batches.iter().map(|(.., rows)| u64::from(*rows)).sum();
+        let rows: u64 = batches.iter().map(|batch| u64::from(batch.rows)).sum();
         let link = store.find_device(device).await.unwrap().unwrap().link;
         assert_eq!((link.samples, link.messages), (rows, key.counter.0));
         let points: Vec<PointId> =

@@ -1,18 +1,19 @@
 //! Batches that are repeated, out of order or simultaneous are stored once.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, Sequence, SequenceRange, UnixMs};
 use ecowatt_store::limits::RECEIVED_RANGES_MAX;
-use ecowatt_store::{Dropped, LocalDate, Receipt, TimeRange, UploadOutcome};
+use ecowatt_store::{Dropped, LocalDate, Receipt, ReceivedEpoch, TimeRange, UploadOutcome};
 
 use crate::fixture::{DAY, Fixture, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
 async fn stored_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
     let batches = fixture.store.list_batches(device).await.unwrap();
-    let names: BTreeSet<BatchId> = batches.iter().map(|(_, id, _)| *id).collect();
+    let names: BTreeSet<BatchId> = batches.iter().map(|batch| batch.id).collect();
     assert_eq!(names.len(), batches.len(), "a batch is stored twice");
-    batches.iter().map(|(.., rows)| u64::from(*rows)).sum()
+    batches.iter().map(|batch| u64::from(batch.rows)).sum()
 }
 
 /// Number of power readings in the day's roll-up.
@@ -21,6 +22,10 @@ async fn counted_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
     let points = vec![fixture.points[0]];
     let days = fixture.store.days(device, SOURCE, dates, points).await.unwrap();
     days.iter().filter_map(|day| day.aggregates[0]).map(|a| u64::from(a.count)).sum()
+}
+
+fn received_of_first_epoch(sequences: RangeInclusive<u32>) -> ReceivedEpoch {
+    ReceivedEpoch { epoch: BootEpoch(1), sequences: vec![sequences] }
 }
 
 #[tokio::test]
@@ -57,7 +62,7 @@ async fn batch_in_another_message_is_stored_once() {
     let receipt = fixture.stored(upload(device, 2, vec![one(), two, one()])).await;
     assert_eq!(receipt.duplicates, 2);
     assert_eq!(receipt.stored.len(), 1);
-    assert_eq!(receipt.received, [(BootEpoch(1), vec![1..=2])]);
+    assert_eq!(receipt.received, [received_of_first_epoch(1..=2)]);
     assert_eq!(stored_rows(&fixture, device).await, 14);
     assert_eq!(counted_rows(&fixture, device).await, 14);
 }
@@ -84,7 +89,7 @@ async fn refused_and_dropped_batches_leave_no_hole() {
     message.dropped = vec![Dropped { epoch: BootEpoch(1), batches, samples: 9 }];
     let receipt = fixture.stored(message.clone()).await;
     // Lost batches are not acknowledged: they may still arrive.
-    assert_eq!(receipt.received, [(BootEpoch(1), vec![3..=4])]);
+    assert_eq!(receipt.received, [received_of_first_epoch(3..=4)]);
     message.counter.0 = 2;
     message.batches.clear();
     fixture.stored(message).await;
@@ -104,11 +109,11 @@ async fn too_many_holes_defer_a_batch_until_some_are_filled() {
     let far = || fixture.block(1, 1000, &samples(50_000, 2));
     let receipt = fixture.stored(upload(device, 1000, vec![far()])).await;
     assert_eq!(receipt.deferred, [far().id]);
-    assert!(!receipt.received[0].1.iter().any(|range| range.contains(&1000)));
+    assert!(!receipt.received[0].sequences.iter().any(|range| range.contains(&1000)));
     let filler = fixture.block(1, 3, &samples(150, 2));
     let receipt = fixture.stored(upload(device, 1001, vec![filler, far()])).await;
     assert_eq!(receipt.stored.len(), 2);
-    assert!(receipt.received[0].1.contains(&(1000..=1000)));
+    assert!(receipt.received[0].sequences.contains(&(1000..=1000)));
 }
 
 /// Tasks race with overlapping messages of one device and of others: in whatever order the store
@@ -139,7 +144,7 @@ async fn concurrent_overlapping_messages_store_each_batch_once() {
                 let message = upload(device, counter, blocks.collect());
                 match fixture.store.ingest(message).await.unwrap() {
                     UploadOutcome::Stored(receipt) => {
-                        let ranges = &receipt.received[0].1;
+                        let ranges = &receipt.received[0].sequences;
                         acknowledged.extend(ranges.iter().cloned().flatten());
                     }
                     UploadOutcome::Stale { last } => assert!(last >= Counter(counter)),
@@ -156,7 +161,7 @@ async fn concurrent_overlapping_messages_store_each_batch_once() {
     }
     for device in devices {
         let batches = fixture.store.list_batches(device).await.unwrap();
-        let held: BTreeSet<u32> = batches.iter().map(|(_, id, _)| id.sequence.0).collect();
+        let held: BTreeSet<u32> = batches.iter().map(|batch| batch.id.sequence.0).collect();
         assert_eq!(held, acknowledged[&device]);
         assert_eq!(stored_rows(&fixture, device).await, counted_rows(&fixture, device).await);
     }
@@ -268,7 +273,7 @@ async fn no_report_of_a_loss_keeps_a_batch_out() {
     }
     let receipt = fixture.stored(upload(device, 5_000, vec![fixture.block(1, 2, &samples(0, 7))]));
     let receipt = receipt.await;
-    assert_eq!((receipt.stored.len(), receipt.received), (1, vec![(BootEpoch(1), vec![1..=2])]));
+    assert_eq!((receipt.stored.len(), receipt.received), (1, vec![received_of_first_epoch(1..=2)]));
     // Losses reported for the later epoch were ignored, because it had not begun.
     let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
     assert_eq!(link.batches, 402);

@@ -123,7 +123,7 @@ async fn stored(fixture: &Fixture) -> [u64; 3] {
     let (store, device) = (&fixture.store, fixture.device());
     let points = || fixture.points.clone();
     let batches = store.list_batches(device).await.unwrap();
-    let samples = batches.iter().map(|(_, _, rows)| u64::from(*rows)).sum();
+    let samples = batches.iter().map(|batch| u64::from(batch.rows)).sum();
     let minutes = store.minutes(device, SOURCE, ALWAYS, points()).await.unwrap();
     let quarters = store.quarters(device, SOURCE, ALWAYS, points()).await.unwrap();
     [samples, minutes.len().try_into().unwrap(), quarters.len().try_into().unwrap()]

@@ -366,7 +366,7 @@ impl Running {
                 streams: self.read(store.list_streams(device))?.len(),
                 telemetry: Telemetry {
                     blocks: self.read(store.list_blocks(device, SOURCE, None))?,
-                    batches: batches.iter().map(|(_, id, rows)| (*id, *rows)).collect(),
+                    batches: batches.iter().map(|batch| (batch.id, batch.rows)).collect(),
                     minutes: self.read(store.minutes(device, SOURCE, range, points.clone()))?,
                     quarters: self.read(store.quarters(device, SOURCE, range, points.clone()))?,
                     days: self.read(store.days(device, SOURCE, dates, points))?,

@@ -61,8 +61,8 @@ pub(super) fn put_back_edges(
     }
     let batches = block::list_batches(db, device)?;
     for floor in floors {
-        let ids = batches.iter().filter(|(source, ..)| *source == floor.source);
-        let stored: HashSet<BatchId> = ids.map(|(_, id, _)| *id).collect();
+        let ids = batches.iter().filter(|batch| batch.source == floor.source);
+        let stored: HashSet<BatchId> = ids.map(|batch| batch.id).collect();
         put_back_counters(db, device, floor, &stored)?;
         put_back_powers(db, device, floor, &stored)?;
     }
