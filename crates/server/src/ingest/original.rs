@@ -12,7 +12,9 @@ use ecowatt_clock::Clock;
 use ecowatt_envelope::original::{DecryptError, NoncePlace, OriginalKey};
 use ecowatt_model::{Counter, DeviceNumber, SourceNumber};
 use ecowatt_original::from_base64;
-use ecowatt_store::{DeviceReport, InverterState, OriginalDevice, Store, StoreError};
+use ecowatt_store::{
+    DeviceReport, Diagnostic, InverterReport, InverterState, OriginalDevice, Store, StoreError,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -175,8 +177,10 @@ fn fill(delivery: &mut Delivery, taken: TakenPackets, found: &OriginalDevice) {
     delivery.streams.push(Announcement { number: STREAM, source: INVERTER, layout });
     delivery.batches = taken.batches;
     delivery.reports.push(Report::Boot(found.key.first_epoch));
-    let inverters = (taken.samples > 0).then(|| vec![(INVERTER, InverterState::Online)]);
-    let diagnostics = taken.refusal.map(|reason| vec![("last_refused_packet".into(), reason)]);
+    let online = InverterReport { source: INVERTER, state: InverterState::Online };
+    let inverters = (taken.samples > 0).then(|| vec![online]);
+    let name = || "last_refused_packet".to_owned();
+    let diagnostics = taken.refusal.map(|value| vec![Diagnostic { name: name(), value }]);
     let report = DeviceReport { inverters, diagnostics, ..DeviceReport::default() };
     delivery.reports.push(Report::Status(report));
 }
