@@ -60,7 +60,9 @@ pub(crate) async fn enrol(
     let mut pause = RETRY_MIN;
     let held = ledger.record().identity.as_ref().map(|held| DeviceNumber(held.device));
     loop {
-        let answer = link.post("/link/enrol", request[..len].to_vec(), ENROL_MESSAGE_MAX).await;
+        let answer = link
+            .post("/link/enrol", request[..len].to_vec(), ENROL_MESSAGE_MAX, Duration::ZERO)
+            .await;
         let (trouble, failure): (_, Box<dyn std::error::Error + Send + Sync>) = match answer {
             Ok(answer) => match half.finish(claim, &answer) {
                 Ok(granted) => {

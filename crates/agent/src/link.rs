@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Longest wait for connection, request and reply together.
+/// Longest wait for connection, request and reply together, if the server does not hold the reply.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 const MEDIA_TYPE: &str = "application/cose";
 
@@ -110,15 +110,17 @@ impl Link {
         Self { server, connection: None }
     }
 
-    /// Posts bytes to a path below the server's and returns the reply's bytes, at most `reply_max`.
+    /// Posts bytes to a path below the server's and returns the reply's bytes, at most `reply_max`. The
+    /// server may hold the reply for `patience`.
     pub(crate) async fn post(
         &mut self,
         path: &str,
         message: Vec<u8>,
         reply_max: usize,
+        patience: Duration,
     ) -> Result<Bytes, LinkError> {
         let exchange = self.exchange(path, Bytes::from(message), reply_max);
-        let result = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
+        let result = tokio::time::timeout(EXCHANGE_TIMEOUT + patience, exchange).await;
         let result = result.unwrap_or(Err(LinkError::Timeout));
         match &result {
             Ok(_) | Err(LinkError::Busy { .. } | LinkError::Status(_)) => {}

@@ -447,6 +447,12 @@ impl Commands {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| entry.outcome)
     }
 
+    /// Whether a command is being carried out, or its state is not yet with the server.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let is_begun = |entry: &Entry| entry.is_accepted() && (entry.is_begun || !entry.is_durable);
+        self.entries.iter().any(|entry| is_begun(entry) || entry.report != Report::Done)
+    }
+
     /// Whether a state is due to be reported.
     pub(crate) fn is_report_due(&self) -> bool {
         self.entries.iter().any(|entry| entry.is_reportable() && entry.report == Report::Due)

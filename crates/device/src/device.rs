@@ -337,7 +337,7 @@ where
             if self.uplink.is_due(now) {
                 self.uplink.postpone(now, now < self.storage_retry_at);
             }
-            if self.uplink.is_check_in_due(now) {
+            if self.uplink.is_check_in_due(now, self.may_wait()) {
                 return Some(Action::Send);
             }
         }
@@ -360,7 +360,7 @@ where
             .iter()
             .filter(|inverter| !is_cutting && inverter.buffer.is_due(inverter.rows_max))
             .map(|_| self.storage_retry_at);
-        let message = self.uplink.poll_at().filter(|_| !is_cutting);
+        let message = self.uplink.poll_at(self.may_wait()).filter(|_| !is_cutting);
         let reservation = self.uplink.needs_reservation().then_some(self.storage_retry_at);
         inverters
             .iter()
@@ -558,6 +558,24 @@ where
         self.uplink.announced()
     }
 
+    /// Whether the shell should end the wait for a reply that the server may be holding: there is
+    /// something to report. It drops the exchange and calls [`Device::handle_wait_given_up`].
+    pub fn is_wait_in_the_way(&self, now: MonoMs) -> bool {
+        self.uplink.is_wait_in_the_way(now, self.commands.is_report_due())
+    }
+
+    /// The shell no longer waits for a reply that the server was allowed to hold. Nothing happens if
+    /// the message in flight is another one.
+    pub fn handle_wait_given_up(&mut self, now: MonoMs) {
+        self.uplink.give_up_wait(now);
+    }
+
+    /// Whether the server may hold replies: a command under way has a result soon, and settings on
+    /// trial want a reply.
+    fn may_wait(&self) -> bool {
+        !self.commands.is_at_work() && self.configuration.trial().is_none()
+    }
+
     /// Announces a layout no more, because the shell does not have it. It may be announced again.
     pub fn withdraw(&mut self, stream: StreamNumber) {
         self.uplink.withdraw(stream);
@@ -590,6 +608,7 @@ where
         let results: Vec<CommandResult<'_>, COMMANDS_MAX> = self.commands.results().collect();
         let tail = Tail {
             results: &results,
+            may_wait: self.may_wait(),
             // What a power cut could take back is not reported.
             reported: self.keeping.is_done(Slot::Desired).then_some(reported),
             trial: self.configuration.trial(),

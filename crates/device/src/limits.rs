@@ -92,6 +92,11 @@ pub const LINK_RETRY_MAX: Duration = Duration::from_secs(300);
 /// a device send without pause.
 pub const CHECK_IN_MIN: Duration = Duration::from_secs(5);
 
+/// Shortest time for which the server is asked to hold its reply, and first pause after a reply that
+/// it did not hold: a server that does not hold replies, or has no room for more, must not make a
+/// device send without pause.
+pub const WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// Longest pause that a server can ask for in a sealed reply.
 pub const CHECK_IN_MAX: Duration = Duration::from_secs(24 * 3600);
 

@@ -158,9 +158,8 @@ impl Abilities<'_> {
                 true
             }
             // The list has no other policies than `PowerPolicy`.
-            POWER_POLICY => true,
+            POWER_POLICY | COMMAND_WAIT => true,
             LOG_LEVEL => self.has_log,
-            COMMAND_WAIT => value.value == 0,
             _ => false,
         };
         if is_supported { Ok(()) } else { Err(SettingRefusal::Unsupported) }
@@ -272,7 +271,7 @@ mod tests {
             (value(BATCH_ROWS, 512, None), Ok(())),
             (value(BATCH_ROWS, 513, None), Err(SettingRefusal::OutOfBounds)),
             (value(COMMAND_WAIT, 0, None), Ok(())),
-            (value(COMMAND_WAIT, 1, None), Err(SettingRefusal::Unsupported)),
+            (value(COMMAND_WAIT, 60_000, None), Ok(())),
             (value(COMMAND_WAIT, 60_001, None), Err(SettingRefusal::OutOfBounds)),
             (value(POWER_POLICY, 2, None), Ok(())),
             (value(POWER_POLICY, 3, None), Err(SettingRefusal::OutOfBounds)),

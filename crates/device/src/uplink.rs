@@ -6,13 +6,16 @@
 //! that a device appears on the server seconds after its start. After that messages follow the
 //! upload interval, sooner with a backlog, and sooner or later if the server asks for it. A
 //! *check-in* is a message without batches before the next upload is due: its reply has what the
-//! server wants from the device.
+//! server wants from the device. If settings allow it, the device *waits*: between uploads it always
+//! has a check-in under way, and the server holds the reply until it wants something. The wait ends
+//! before the next upload is due, so that no batch waits for it.
 //!
 //! Until the server has answered once in the epoch, messages carry no batches: the reply has the
 //! time, which dates the samples taken before it.
 
 mod compose;
 mod reply;
+mod wait;
 
 use core::time::Duration;
 
@@ -24,6 +27,7 @@ pub(crate) use compose::Tail;
 pub use compose::{ComposeError, SealedMessage, batch_bytes_max, batch_rows_max};
 pub(crate) use reply::FollowUp;
 pub use reply::{Acknowledged, ReplyError};
+use wait::Wait;
 
 use crate::limits::{
     ANNOUNCED_MAX, COUNTERS_LEFT_MIN, COUNTERS_PER_RESERVATION, MESSAGE_BYTES_MIN, START_SPREAD,
@@ -65,6 +69,7 @@ pub(crate) struct Uplink {
     next_at: MonoMs,
     /// When a message is sent although no upload is due.
     check_in_at: MonoMs,
+    wait: Wait,
     /// The server asked for a pause until here; nothing is sent before it, however urgent.
     not_before: MonoMs,
     /// Messages without a valid reply since the last one with.
@@ -90,11 +95,22 @@ pub(crate) struct Uplink {
     random: u32,
 }
 
+/// How often to send, and how long to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intervals {
+    pub(crate) upload: Duration,
+    pub(crate) check_in: Duration,
+    /// How long the server may hold the reply to a check-in; zero if it may not.
+    pub(crate) wait: Duration,
+}
+
 /// A message in flight.
 #[derive(Debug, Clone)]
 struct Sent {
     request: RequestId,
     at: MonoMs,
+    /// How long the server may hold the reply; zero if it may not.
+    patience: Duration,
     carried: Contents,
 }
 
@@ -124,6 +140,7 @@ impl Uplink {
             is_reserving: false,
             next_at: now,
             check_in_at: now,
+            wait: Wait::default(),
             not_before: now,
             failures: 0,
             total_failures: 0,
@@ -143,8 +160,10 @@ impl Uplink {
 
     /// Uses these intervals from here on: the next message is due no later than they say, unless
     /// it repeats one that failed or the server asked for a pause.
-    pub(crate) fn set_intervals(&mut self, now: MonoMs, upload: Duration, check_in: Duration) {
+    pub(crate) fn set_intervals(&mut self, now: MonoMs, intervals: Intervals) {
+        let Intervals { upload, check_in, wait } = intervals;
         (self.interval, self.check_in_interval) = (upload, check_in);
+        self.wait.set_longest(wait);
         if self.failures == 0 {
             self.next_at = self.next_at.min(now.plus(upload)).max(self.not_before);
             self.check_in_at = self.check_in_at.min(now.plus(check_in)).max(self.not_before);
@@ -221,16 +240,20 @@ impl Uplink {
         self.is_due(now) && self.next_counter < self.counter_limit && has_contents
     }
 
-    /// Whether it is time for a message without batches, because no upload is due yet.
-    pub(crate) fn is_check_in_due(&self, now: MonoMs) -> bool {
-        let is_due = self.sent.is_none() && now >= self.check_in_at && now < self.next_at;
+    /// Whether it is time for a message without batches, because no upload is due yet. `may_wait`:
+    /// nothing speaks against waiting for what the server wants.
+    pub(crate) fn is_check_in_due(&self, now: MonoMs, may_wait: bool) -> bool {
+        let is_wanted =
+            now >= self.check_in_at || (may_wait && self.wait_at().is_some_and(|at| now >= at));
+        let is_due = self.sent.is_none() && is_wanted && now < self.next_at;
         is_due && self.next_counter < self.counter_limit
     }
 
     /// When the next message is due, if nothing makes it due sooner.
-    pub(crate) fn poll_at(&self) -> Option<MonoMs> {
+    pub(crate) fn poll_at(&self, may_wait: bool) -> Option<MonoMs> {
         let can_send = self.sent.is_none() && self.next_counter < self.counter_limit;
-        can_send.then_some(self.next_at.min(self.check_in_at))
+        let wait_at = self.wait_at().filter(|_| may_wait).unwrap_or(self.next_at);
+        can_send.then_some(self.next_at.min(self.check_in_at).min(wait_at))
     }
 
     /// Moves a message that is due but has no contents, or cannot be sent yet because

@@ -322,6 +322,18 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.core.handle_link_failure(now, failure);
     }
 
+    /// Whether the shell should give up the wait for a reply that the server may be holding, with
+    /// [`Node::handle_wait_given_up`]: there is something to report.
+    pub fn is_wait_in_the_way(&self, now: MonoMs) -> bool {
+        self.core.is_wait_in_the_way(now)
+    }
+
+    /// The shell no longer waits for a reply that the server was allowed to hold. Nothing happens if
+    /// the message in flight is another one.
+    pub fn handle_wait_given_up(&mut self, now: MonoMs) {
+        self.core.handle_wait_given_up(now);
+    }
+
     /// An orderly stop is near: commands that come from here on are for the next epoch.
     pub fn refuse_commands(&mut self) {
         self.core.refuse_commands();
@@ -557,6 +569,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
                     batches: batches.iter().take(outgoing.batches).map(|batch| batch.id).collect(),
                     layouts: layouts.iter().map(|(number, _, _)| *number).collect(),
                     dropped,
+                    patience: outgoing.patience,
                     bytes,
                 };
                 WorkOutcome::Composed { message, offered }

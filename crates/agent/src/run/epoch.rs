@@ -105,6 +105,8 @@ pub(super) struct Epoch {
     status_log: StatusLog,
     log_control: Option<LogControl>,
     exchange: Option<Exchange>,
+    /// The server may hold the reply to the message in flight.
+    is_waiting: bool,
     is_stopping: bool,
     /// A command asks for another epoch.
     is_restarting: bool,
@@ -202,6 +204,7 @@ impl Epoch {
             status_log,
             log_control,
             exchange: None,
+            is_waiting: false,
             is_stopping: false,
             is_restarting: false,
             reboot: config.permits.reboot.clone(),
@@ -269,6 +272,7 @@ impl Epoch {
         self.is_stopping = true;
         let now = self.clock.mono();
         self.node()?.refuse_commands();
+        self.give_up_wait()?;
         self.node()?.flush(now);
         let mut deadline = std::pin::pin!(tokio::time::sleep(STOP_MAX));
         loop {
@@ -296,6 +300,7 @@ impl Epoch {
     /// Ends the epoch without a clean shutdown, like a power cut; returns what the next epoch
     /// reuses.
     pub(super) async fn break_off(mut self) -> Result<Handover, RunError> {
+        self.give_up_wait()?;
         if let Some(exchange) = self.exchange.take() {
             let (link, result) = exchange.await;
             self.link = Some(link);
@@ -323,6 +328,9 @@ impl Epoch {
                 log.follow(node.log_level());
             }
             let (now, system) = (self.clock.mono(), self.clock.now());
+            if self.node()?.is_wait_in_the_way(now) {
+                self.give_up_wait()?;
+            }
             let node = self.node()?;
             node.handle_clock(now, system);
             match node.poll(now) {
@@ -593,10 +601,22 @@ impl Epoch {
             bytes = message.bytes.len(),
             "message sent"
         );
+        let patience = message.patience;
+        self.is_waiting = !patience.is_zero();
         self.exchange = Some(Box::pin(async move {
-            let result = link.post("/link", message.bytes, MESSAGE_MAX).await;
+            let result = link.post("/link", message.bytes, MESSAGE_MAX, patience).await;
             (link, result)
         }));
+        Ok(())
+    }
+
+    /// Drops the exchange if the server may be holding the reply. What it carried is sent again.
+    fn give_up_wait(&mut self) -> Result<(), RunError> {
+        if self.is_waiting && self.exchange.take().is_some() {
+            self.link = Some(Link::new(self.server.clone()));
+            let now = self.clock.mono();
+            self.node()?.handle_wait_given_up(now);
+        }
         Ok(())
     }
 

@@ -51,15 +51,9 @@ async fn settings_change_a_running_agent_and_survive_a_kill() {
         let report = kept.reports.last().unwrap();
         let values = [SAMPLING_INTERVAL, UPLOAD_INTERVAL, LOG_LEVEL, BATCH_ROWS, COMMAND_WAIT];
         let values = values.map(|setting| report.value(setting));
-        assert_eq!(values, [Some(20_000), Some(60_000), Some(3), Some(180), Some(0)]);
+        assert_eq!(values, [Some(20_000), Some(60_000), Some(3), Some(180), Some(5_000)]);
         let refused: Vec<_> = report.refused.iter().map(|r| (r.setting, r.reason)).collect();
-        assert_eq!(
-            refused,
-            [
-                (BATCH_ROWS, SettingRefusal::OutOfBounds),
-                (COMMAND_WAIT, SettingRefusal::Unsupported),
-            ]
-        );
+        assert_eq!(refused, [(BATCH_ROWS, SettingRefusal::OutOfBounds)]);
     }
     assert_eq!(*agent.levels.lock().unwrap(), [LogLevel::Debug]);
     let slow = slow_rows(&server);

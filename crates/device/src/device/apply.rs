@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use ecowatt_model::setting::{
-    BATCH_ROWS, CHECK_IN_INTERVAL, SAMPLING_INTERVAL, SETTINGS, UPLOAD_INTERVAL,
+    BATCH_ROWS, CHECK_IN_INTERVAL, COMMAND_WAIT, SAMPLING_INTERVAL, SETTINGS, UPLOAD_INTERVAL,
 };
 use ecowatt_model::{ConfigGeneration, MonoMs, SOURCES_MAX, SettingScope, SourceNumber};
 use ecowatt_wire::{Desired, SettingValue, SourceState};
@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::limits::SAVING_INTERVAL;
 use crate::settings::{Abilities, InUse, LogLevel, PowerPolicy, VALUES_MAX};
 use crate::slot::Slot;
-use crate::uplink::batch_rows_max;
+use crate::uplink::{Intervals, batch_rows_max};
 
 impl<I, const COLUMNS: usize, const ROWS: usize> Device<I, COLUMNS, ROWS>
 where
@@ -174,7 +174,10 @@ where
         let least = if self.is_saving { SAVING_INTERVAL } else { Duration::ZERO };
         let interval = |setting| self.in_use().duration(setting).max(least);
         let (upload, check_in) = (interval(UPLOAD_INTERVAL), interval(CHECK_IN_INTERVAL));
-        self.uplink.set_intervals(now, upload, check_in);
+        // A device that saves power does not keep its modem connected.
+        let wait = self.in_use().duration(COMMAND_WAIT);
+        let wait = if self.is_saving { Duration::ZERO } else { wait };
+        self.uplink.set_intervals(now, Intervals { upload, check_in, wait });
     }
 
     fn in_use(&self) -> InUse<'_> {

@@ -1,5 +1,7 @@
 //! What is in a message: each section has its room, and a batch gets what is left.
 
+use core::time::Duration;
+
 use ecowatt_codec::encoded_len_max;
 use ecowatt_envelope::{MESSAGE_MAX, RequestId, SealError, UPLINK_OVERHEAD_MAX, seal_uplink};
 use ecowatt_model::{BootEpoch, ConfigGeneration, Counter, MonoMs, ROWS_MAX, SOURCES_MAX};
@@ -27,6 +29,8 @@ pub struct SealedMessage {
     pub dropped: usize,
     /// How many results of commands: all, or none for lack of room.
     pub results: usize,
+    /// How long the server may hold the reply. The shell waits for it for so much longer.
+    pub patience: Duration,
 }
 
 /// Why no message was made.
@@ -49,6 +53,8 @@ pub(crate) struct Tail<'a> {
     pub(crate) reported: Option<Reported<'a>>,
     /// The generation on trial, if its settings are in use.
     pub(crate) trial: Option<ConfigGeneration>,
+    /// Nothing speaks against waiting for what the server wants.
+    pub(crate) may_wait: bool,
     /// States of commands that the server may not have.
     pub(crate) results: &'a [CommandResult<'a>],
 }
@@ -115,6 +121,14 @@ impl Uplink {
         }
         let results =
             writer.results(&mut results.iter().copied(), 0).map_err(ComposeError::Write)?;
+        // The server takes a message when it answers it. One that reports something must not wait for
+        // that; the others have room for the section.
+        let has_news = has_status || layouts + dropped + results > 0 || reported.is_some();
+        let may_wait = tail.may_wait && is_check_in && !has_news;
+        let patience = if may_wait { self.patience(now) } else { Duration::ZERO };
+        if !patience.is_zero() {
+            writer.patience(patience).map_err(ComposeError::Write)?;
+        }
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
         // Used up even if sealing fails: a counter seals at most one message.
@@ -132,8 +146,8 @@ impl Uplink {
         let trial = tail.trial;
         let carried =
             Contents { batches, is_check_in, has_status, has_report, trial, streams, dropped };
-        self.sent = Some(Sent { request, at: now, carried });
-        Ok(SealedMessage { request, len, batches, streams: layouts, dropped, results })
+        self.sent = Some(Sent { request, at: now, patience, carried });
+        Ok(SealedMessage { request, len, batches, streams: layouts, dropped, results, patience })
     }
 }
 

@@ -5,7 +5,7 @@ use ecowatt_model::{ConfigGeneration, MonoMs};
 use ecowatt_wire::{AckRange, Command, Desired, ITEMS_MAX, ParseError, ParsedItems, Reply};
 use heapless::Vec;
 
-use super::{Sent, Uplink};
+use super::{Contents, Sent, Uplink};
 use crate::event::{Event, Events, LinkFailure};
 use crate::limits::{CHECK_IN_MAX, CHECK_IN_MIN, LINK_RETRY_MAX, LINK_RETRY_MIN, RETRY_AFTER_MAX};
 use crate::wall_clock::{ClockChange, Exchange, WallClock};
@@ -65,7 +65,7 @@ impl Uplink {
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
         let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
-        let Some(Sent { at: sent_at, carried, .. }) = self.sent.take() else {
+        let Some(Sent { at: sent_at, patience, carried, .. }) = self.sent.take() else {
             return Err(ReplyError::NotExpected);
         };
         let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: carried.dropped };
@@ -102,6 +102,10 @@ impl Uplink {
         };
         self.not_before = if check_in.is_some() { self.next_at } else { now };
         self.check_in_at = now.plus(self.check_in_interval).max(self.not_before);
+        if !patience.is_zero() {
+            let is_worth_it = !reply.held().is_zero() || reply.commands().len() > 0;
+            self.wait.answered(now, sent_at, is_worth_it);
+        }
         // Batches had no room beside a report. It does not come again by itself.
         let is_crowded = carried.has_report && carried.batches == 0 && !carried.is_check_in;
         let follow_up = match check_in {
@@ -123,17 +127,13 @@ impl Uplink {
 
     /// The message in flight got no valid reply: what it carried is due again.
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
-        let Some(Sent { carried, .. }) = self.sent.take() else {
+        let Some(Sent { carried, patience, .. }) = self.sent.take() else {
             // No message was made. An immediate retry would fail in the same way.
             self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
             self.check_in_at = self.check_in_at.max(self.next_at);
             return;
         };
-        if carried.has_status {
-            self.status_due = self.status_due.min(now);
-        }
-        self.is_report_due |= carried.has_report;
-        carried.streams.iter().for_each(|stream| self.announce(*stream));
+        self.put_back(now, &carried);
         self.total_failures = self.total_failures.saturating_add(1);
         let full = LINK_RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(LINK_RETRY_MAX);
         // Between half and all of it, so that a fleet does not come back all at once.
@@ -149,6 +149,17 @@ impl Uplink {
         }
         self.failures = self.failures.saturating_add(1);
         self.next_at = now.plus(retry_in);
-        self.check_in_at = self.check_in_at.max(self.next_at);
+        // A device that waits asks again as soon as it may.
+        let check_in_at = if patience.is_zero() { self.check_in_at } else { now };
+        self.check_in_at = check_in_at.max(self.next_at);
+    }
+
+    /// What a message carried that got no reply is due again.
+    pub(super) fn put_back(&mut self, now: MonoMs, carried: &Contents) {
+        if carried.has_status {
+            self.status_due = self.status_due.min(now);
+        }
+        self.is_report_due |= carried.has_report;
+        carried.streams.iter().for_each(|stream| self.announce(*stream));
     }
 }

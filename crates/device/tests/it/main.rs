@@ -11,6 +11,7 @@ mod power;
 mod reads;
 mod rig;
 mod settings;
+mod waits;
 
 mod versions {
     mod v1;

@@ -5,10 +5,11 @@
 //! - `inverter well | quiet | gone | garbled | dusk | bad REGISTER | exception CODE | noise SECONDS`,
 //!   where *noise* garbles one answer and suspends the device for this long before it sees it
 //! - `server well | away | deaf | forgetful | stubborn | strange | busy SECONDS | pause SECONDS |
-//!   holds SECONDS | refuses REASON | leaves`, where *deaf* stores and loses the reply, *forgetful*
+//!   holds SECONDS | waits | refuses REASON | leaves`, where *deaf* stores and loses the reply, *forgetful*
 //!   asks for every layout again, *stubborn* takes none, *strange* stores nothing and asks for
 //!   layouts that do not exist, *refuses* refuses every batch for that reason, and *leaves* is away
-//!   once it has sent settings; `server restored` once forgets what was reported
+//!   once it has sent settings; *waits* holds the reply to a message that
+//!   allows it until there is a command or a setting to send; `server restored` once forgets what was reported
 //! - `want SETTING[@SOURCE]=VALUE…`: the server's settings from here on, under the next generation;
 //!   SETTING may be a number
 //! - `order KIND [ADDRESS COUNT | ADDRESS VALUE | PERMILLE | WATTS] [@SOURCE] [after=SECONDS] [by=SECONDS]`: a command under the next number, which is
@@ -21,7 +22,7 @@
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full | lasts`, where *lasts* leaves the device off once a command ends its epoch
 //! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
-//! - `show KIND…` of read, keep, sample, cut, send, report, result, event, end
+//! - `show KIND…` of read, keep, sample, cut, send, wait, report, result, event, end
 //! - `start`, `run DURATION`, `power cut`
 //!
 //! The rig checks the invariants: a counter seals once, a batch id has one content, every durable
@@ -96,8 +97,16 @@ enum Replies {
     Busy(Duration),
     Pause(Duration),
     Holds(Duration),
+    Waits,
     Refuses(u8),
     Leaves,
+}
+
+/// A message whose reply the server holds.
+struct Waiting {
+    message: Vec<u8>,
+    since: MonoMs,
+    until: MonoMs,
 }
 
 /// What comes of a write.
@@ -219,6 +228,8 @@ pub(crate) struct Rig {
     /// Writes that the device asked for.
     asked: Vec<(u16, u16)>,
     server: Replies,
+    /// The message whose reply the server holds.
+    waiting: Option<Waiting>,
     system: Option<i64>,
     server_ahead_ms: i64,
     reads: u16,
@@ -260,6 +271,7 @@ impl Rig {
             written: Vec::new(),
             asked: Vec::new(),
             server: Replies::Well,
+            waiting: None,
             system: Some(0),
             server_ahead_ms: 0,
             reads: 0,
@@ -327,6 +339,7 @@ impl Rig {
                 ("server", "pause") => self.server = Replies::Pause(seconds()),
                 ("server", "refuses") => self.server = Replies::Refuses(number.parse().unwrap()),
                 ("server", "holds") => self.server = Replies::Holds(seconds()),
+                ("server", "waits") => self.server = Replies::Waits,
                 ("server", "leaves") => self.server = Replies::Leaves,
                 ("server", "restored") => self.store.reported = None,
                 ("want", _) => {
@@ -591,7 +604,7 @@ impl Rig {
     }
 
     fn power_cut(&mut self) {
-        self.core = None;
+        (self.core, self.waiting) = (None, None);
         self.say("event", "power cut");
     }
 
@@ -631,6 +644,7 @@ impl Rig {
 
     fn run(&mut self, end: MonoMs) {
         while self.now < end {
+            self.end_wait();
             let now = self.mono();
             let Some(core) = self.core.as_mut() else {
                 if self.stays_off {
@@ -646,7 +660,8 @@ impl Rig {
             let Some(action) = action else {
                 let next = self.core.as_ref().unwrap().poll_at();
                 assert!(next > now, "nothing to do at {now:?}, yet poll_at is {next:?}");
-                self.now = MonoMs(next.0.saturating_add(self.booted.0).min(end.0));
+                let until = self.waiting.as_ref().map_or(end, |waiting| waiting.until);
+                self.now = MonoMs(next.0.saturating_add(self.booted.0)).min(end).min(until);
                 continue;
             };
             self.actions += 1;
@@ -738,6 +753,7 @@ impl Rig {
             Action::End(ending) => {
                 self.say("end", &format!("{ending:?}"));
                 self.ends.push(ending);
+                assert!(self.waiting.is_none(), "an epoch ends while the device waits");
                 self.core = None;
             }
             Action::Send => self.send(is_last),
@@ -834,11 +850,21 @@ impl Rig {
         self.messages += 1;
         self.say("send", &format!("{} batches, {layouts} layouts", outgoing.batches));
         assert!(counter < self.flash.reserved, "counter {counter} is not reserved");
+        let patience = outgoing.patience;
+        if !patience.is_zero() {
+            self.say("wait", &format!("up to {patience:?}"));
+        }
+        if !patience.is_zero() && self.server == Replies::Waits && !is_last {
+            message.truncate(outgoing.len);
+            let (since, until) = (self.now, self.now.plus(patience));
+            self.waiting = Some(Waiting { message, since, until });
+            return;
+        }
         let reply = match self.server {
             Replies::Away => Err(LinkFailure::Unreachable),
             Replies::Busy(after) => Err(LinkFailure::Busy { retry_after: Some(after) }),
             Replies::Deaf => {
-                self.take(&message[..outgoing.len]);
+                self.take(&message[..outgoing.len], Duration::ZERO);
                 Err(LinkFailure::Unreachable)
             }
             Replies::Well
@@ -847,15 +873,46 @@ impl Rig {
             | Replies::Strange
             | Replies::Pause(_)
             | Replies::Leaves
-            | Replies::Refuses(_) => Ok(self.take(&message[..outgoing.len])),
+            | Replies::Waits
+            | Replies::Refuses(_) => Ok(self.take(&message[..outgoing.len], Duration::ZERO)),
             Replies::Holds(held) => {
                 self.now = self.now.plus(held);
-                Ok(self.take(&message[..outgoing.len]))
+                Ok(self.take(&message[..outgoing.len], held))
             }
         };
         if is_last {
             return;
         }
+        self.hear(reply);
+    }
+
+    /// Ends a wait when its time is over, when the server has something to say, or when the device
+    /// has.
+    fn end_wait(&mut self) {
+        let Some(waiting) = self.waiting.as_ref().filter(|_| self.core.is_some()) else { return };
+        let now = self.mono();
+        if self.core.as_ref().unwrap().is_wait_in_the_way(now) {
+            self.say("wait", "given up");
+            self.waiting = None;
+            self.core.as_mut().unwrap().handle_wait_given_up(now);
+        } else if self.server == Replies::Away {
+            self.waiting = None;
+            self.hear(Err(LinkFailure::Unreachable));
+        } else if self.now >= waiting.until || self.has_news() {
+            let Some(waiting) = self.waiting.take() else { return };
+            let reply = self.take(&waiting.message, self.now.since(waiting.since));
+            self.hear(Ok(reply));
+        }
+    }
+
+    /// Whether the server has a command or settings to send.
+    fn has_news(&self) -> bool {
+        let last = self.store.wanted.last_key_value().map(|(generation, _)| *generation);
+        let mut commands = self.store.commands.iter();
+        last > self.store.reported || commands.any(|ordered| ordered.state.is_none())
+    }
+
+    fn hear(&mut self, reply: Result<Vec<u8>, LinkFailure>) {
         self.now = self.now.plus(LATENCY);
         let now = self.mono();
         let core = self.core.as_mut().unwrap();
@@ -878,7 +935,7 @@ impl Rig {
     }
 
     /// The server takes a message and answers it.
-    fn take(&mut self, message: &[u8]) -> Vec<u8> {
+    fn take(&mut self, message: &[u8], held: Duration) -> Vec<u8> {
         let keys = LinkKeys::derive(&DeviceKey::new([5; 32]), KID);
         let sealed = UnverifiedUplink::parse(message).unwrap();
         let mut plain = vec![0; message.len()];
@@ -940,7 +997,7 @@ impl Rig {
         let is_sent = |o: &&Ordered| o.state.is_none() && o.command.deadline >= truth;
         let commands = self.store.commands.iter().filter(is_sent);
         writer.commands(&mut commands.map(|ordered| ordered.command)).unwrap();
-        if let Replies::Holds(held) = self.server {
+        if !held.is_zero() {
             writer.held(held).unwrap();
         }
         if has_wanted && self.server == Replies::Leaves {

@@ -59,12 +59,12 @@ fn values_are_refused_one_by_one() {
     check(
         "show report
          want sampling_interval@0=2000 sampling_interval@3=2000 batch_rows=17 upload_interval=1 \
-              power_policy=3 command_wait=5000 log_level=3 200=7 200@9=7 revert_after=60000
+              power_policy=3 command_wait=60000 log_level=3 200=7 200@9=7 revert_after=60000
          start
          run 10s",
         "0.000 report 0 Applied
-         0.020 report 1 Trial 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown
-         0.040 report 1 Applied 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 4 Unsupported 6 Unsupported 200 Unknown 200@9 Unknown",
+         0.020 report 1 Trial 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 6 Unsupported 200 Unknown 200@9 Unknown
+         0.040 report 1 Applied 1@3 NoSource 5 OutOfBounds 2 OutOfBounds 7 OutOfBounds 6 Unsupported 200 Unknown 200@9 Unknown",
     );
 }
 

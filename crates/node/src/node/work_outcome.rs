@@ -1,6 +1,7 @@
 //! Outcomes of a node's work: enough to send a message, to log the outcome and to check it.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use ecowatt_device::{ComposeError, EncodeBatchError, Slot};
 use ecowatt_envelope::RequestId;
@@ -37,6 +38,8 @@ pub struct Message {
     pub layouts: Vec<StreamNumber>,
     /// Gaps that it reports.
     pub dropped: Vec<Dropped>,
+    /// How long the server may hold the reply, in addition to the time that an exchange takes.
+    pub patience: Duration,
     pub bytes: Vec<u8>,
 }
 
