@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::live::Live;
 use crate::stop::stopped;
+use crate::waiting_devices::WaitingDevices;
 pub(crate) use argument_text::{CommandTextError, bound, pairs, units};
 
 /// Pause between looks for commands whose time has passed.
@@ -76,12 +77,13 @@ pub(crate) struct Commands {
     store: Store,
     clock: Clock,
     live: Live,
+    waiting: WaitingDevices,
 }
 
 impl Commands {
     #[must_use]
-    pub(crate) fn new(store: Store, clock: Clock, live: Live) -> Self {
-        Self { store, clock, live }
+    pub(crate) fn new(store: Store, clock: Clock, live: Live, waiting: WaitingDevices) -> Self {
+        Self { store, clock, live, waiting }
     }
 
     /// Queues a command for a device, or returns the one that the same request made before.
@@ -103,6 +105,7 @@ impl Commands {
         let created = self.store.create_command(by, new).await?;
         if created.is_new {
             self.publish(moved(&created.command));
+            self.waiting.tell(created.command.new.device);
         }
         Ok(created)
     }

@@ -16,6 +16,7 @@ use ecowatt_store::{
 
 use crate::fleet::Reached;
 use crate::live::Live;
+use crate::waiting_devices::WaitingDevices;
 pub(crate) use setting_text::{SettingError, value_text};
 pub(crate) use status::{SettingOrigin, SettingState, SettingStatus};
 pub(crate) use templates::{
@@ -76,12 +77,13 @@ pub(crate) struct HistoryPage {
 pub(crate) struct DesiredConfigs {
     store: Store,
     live: Live,
+    waiting: WaitingDevices,
 }
 
 impl DesiredConfigs {
     #[must_use]
-    pub(crate) fn new(store: Store, live: Live) -> Self {
-        Self { store, live }
+    pub(crate) fn new(store: Store, live: Live, waiting: WaitingDevices) -> Self {
+        Self { store, live, waiting }
     }
 
     /// Returns the configuration of a device.
@@ -107,6 +109,7 @@ impl DesiredConfigs {
         let edited = self.store.edit_config(by, edit).await?;
         if edited.is_changed {
             self.live.publish_config(device.number());
+            self.waiting.tell(device.number());
         }
         Ok(edited.is_changed)
     }

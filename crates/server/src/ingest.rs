@@ -33,12 +33,16 @@ use ecowatt_envelope::OpenError;
 use ecowatt_model::DeviceNumber;
 use ecowatt_store::{Store, StoreError};
 use ecowatt_wire::{ParseError, WriteError};
+use tokio::sync::oneshot;
 
 use crate::entropy::Entropy;
+use crate::limits::REPLY_HELD_MAX;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::waiting_devices::WaitingDevices;
+use delivery::Delivery;
 use intake::Intake;
-use link::Link;
+use link::{Link, ReplyTo};
 use original::Original;
 
 pub(crate) use original::{TakenUpload, Unproven, UploadError};
@@ -108,6 +112,33 @@ pub struct Ingest {
     original: Original,
     intake: Intake,
     metrics: Arc<Metrics>,
+    waiting: WaitingDevices,
+}
+
+/// A message that was opened and is not yet taken.
+#[derive(Debug)]
+pub(crate) struct OpenedMessage {
+    delivery: Delivery,
+    reply_to: ReplyTo,
+}
+
+/// A device's wait for something that the server wants of it.
+#[derive(Debug)]
+pub(crate) struct DeviceWait {
+    clock: Clock,
+    patience: Duration,
+    news: oneshot::Receiver<()>,
+}
+
+impl DeviceWait {
+    /// Waits until there is something, or the device's patience ends.
+    pub(crate) async fn ended(self) {
+        let Self { clock, patience, news } = self;
+        tokio::select! {
+            _ = news => {}
+            () = clock.sleep(patience) => {}
+        }
+    }
 }
 
 impl Ingest {
@@ -124,7 +155,13 @@ impl Ingest {
             original: Original::new(store.clone(), clock),
             intake: Intake::new(store, clock, live, Arc::clone(&metrics)),
             metrics,
+            waiting: WaitingDevices::default(),
         }
+    }
+
+    /// Lets a device wait until `waiting` has something for it.
+    pub(crate) fn with_waiting(self, waiting: WaitingDevices) -> Self {
+        Self { waiting, ..self }
     }
 
     /// Forgets the sites and time zones of devices; they are looked up again.
@@ -143,7 +180,40 @@ impl Ingest {
     /// # Errors
     /// If nothing was stored.
     pub async fn take(&self, message: &[u8]) -> Result<Vec<u8>, IngestError> {
-        let taken = self.take_message(message).await;
+        let opened = self.open(message).await?;
+        self.take_opened(opened).await
+    }
+
+    /// Opens a sealed message.
+    ///
+    /// # Errors
+    /// If it is not the next or last message of an enrolled device, or cannot be read.
+    pub(crate) async fn open(&self, message: &[u8]) -> Result<OpenedMessage, IngestError> {
+        let opened = self.link.open(message).await;
+        if let Err(error) = &opened {
+            self.metrics.link_messages.add([error.as_str()], 1);
+        }
+        let (delivery, reply_to) = opened?;
+        Ok(OpenedMessage { delivery, reply_to })
+    }
+
+    /// Begins the wait that a message asks for, if there is nothing for its device yet.
+    pub(crate) fn wait(&self, opened: &OpenedMessage) -> Option<DeviceWait> {
+        let patience = opened.delivery.patience.min(REPLY_HELD_MAX);
+        if patience.is_zero() {
+            return None;
+        }
+        let news = self.waiting.wait(opened.delivery.sender.device)?;
+        Some(DeviceWait { clock: self.link.clock, patience, news })
+    }
+
+    /// Takes an opened message and returns the sealed reply, after the commit of everything that the
+    /// message brought.
+    ///
+    /// # Errors
+    /// If nothing was stored.
+    pub(crate) async fn take_opened(&self, opened: OpenedMessage) -> Result<Vec<u8>, IngestError> {
+        let taken = self.take_delivery(opened).await;
         let outcome = match &taken {
             Ok((_, outcome)) => outcome,
             Err(error) => error.as_str(),
@@ -172,8 +242,14 @@ impl Ingest {
         taken
     }
 
-    async fn take_message(&self, message: &[u8]) -> Result<(Vec<u8>, &'static str), IngestError> {
-        let (delivery, reply_to) = self.link.open(message).await?;
+    async fn take_delivery(
+        &self,
+        opened: OpenedMessage,
+    ) -> Result<(Vec<u8>, &'static str), IngestError> {
+        let OpenedMessage { mut delivery, reply_to } = opened;
+        // It may have waited since it arrived.
+        delivery.received_at = self.link.clock.now();
+        self.waiting.taking(delivery.sender.device);
         let accepted = self.intake.accept(delivery).await;
         if matches!(accepted, Err(IngestError::UnknownKey)) {
             self.link.forget(&reply_to);

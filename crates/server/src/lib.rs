@@ -35,6 +35,7 @@ mod test_layout;
 mod throttle;
 mod time;
 mod trouble;
+mod waiting_devices;
 
 pub use config::{Config, ConfigError};
 pub use entropy::Entropy;

@@ -38,6 +38,13 @@ pub const ORIGINAL_CALLS_MAX: u32 = 512;
 /// Requests of its operators worked on at once.
 pub const ORIGINAL_REQUESTS_MAX: u32 = 64;
 
+/// Replies held at once for devices that wait; further ones are not held. Their connections are a part
+/// of [`CONNECTIONS_MAX`], and of [`DEVICE_CONNECTIONS_MAX`], that no other client can replace.
+pub const HELD_REPLIES_MAX: u32 = 1_536;
+
+/// Longest time for which a reply is held.
+pub const REPLY_HELD_MAX: Duration = Duration::from_secs(60);
+
 /// Enrolments worked on at once.
 pub const ENROLMENTS_MAX: u32 = 64;
 
@@ -320,6 +327,10 @@ const _: () = assert!(
 );
 const _: () = assert!(ANSWER_BYTES_MAX <= ANSWERS_KEPT_BYTES_MAX);
 const _: () = assert!(READY_DEADLINE.as_secs() < REQUEST_TIMEOUT.as_secs());
+const _: () = assert!(
+    HELD_REPLIES_MAX <= DEVICE_CONNECTIONS_MAX / 2 && HELD_REPLIES_MAX <= CONNECTIONS_MAX / 2,
+    "half of all connections are for those that do not wait"
+);
 const _: () = assert!(TURNS_WAITING_MAX < MESSAGES_MAX as usize, "small messages find a place");
 const _: () = assert!(CLAIM_LIFETIME_DEFAULT.as_secs() <= CLAIM_LIFETIME_MAX.as_secs());
 const _: () = assert!(

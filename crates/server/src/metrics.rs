@@ -116,6 +116,7 @@ pub struct Metrics {
     pub requests_in_flight: Gauge,
     pub connections: Gauge,
     pub streams: Gauge,
+    pub held_replies: Gauge,
     pub devices: Gauge,
     pub database_bytes: Gauge,
     /// Whether the last write found no space.
@@ -160,6 +161,11 @@ impl Metrics {
         );
         text.gauge("ecowatt_http_connections", "Open connections.", &self.connections);
         text.gauge("ecowatt_http_event_streams", "Open event streams.", &self.streams);
+        text.gauge(
+            "ecowatt_link_held_replies",
+            "Replies held for devices that wait.",
+            &self.held_replies,
+        );
         text.gauge("ecowatt_store_devices", "Devices enrolled.", &self.devices);
         text.gauge("ecowatt_store_database_bytes", "Size of the database.", &self.database_bytes);
         text.flag(

@@ -18,6 +18,7 @@ use crate::history::History;
 use crate::ingest::Ingest;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::waiting_devices::WaitingDevices;
 
 /// The subject modules. None of them knows HTTP.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct Subjects {
 impl Subjects {
     pub(crate) fn new(config: &Config, store: Store, clock: Clock) -> Self {
         let live = Live::default();
+        let waiting = WaitingDevices::default();
         let metrics = Arc::new(Metrics::default());
         Self {
             access: Access::new(store.clone(), clock),
@@ -49,16 +51,17 @@ impl Subjects {
             history: History::new(store.clone(), clock),
             enrolment: Enrolment::new(store.clone(), clock, config.is_demo),
             editor: Editor::new(store.clone()),
-            desired: DesiredConfigs::new(store.clone(), live.clone()),
-            templates: Templates::new(store.clone(), live.clone()),
-            commands: Commands::new(store.clone(), clock, live.clone()),
+            desired: DesiredConfigs::new(store.clone(), live.clone(), waiting.clone()),
+            templates: Templates::new(store.clone(), live.clone(), waiting.clone()),
+            commands: Commands::new(store.clone(), clock, live.clone(), waiting.clone()),
             ingest: Ingest::new(
                 store.clone(),
                 clock,
                 Entropy::system(),
                 live.clone(),
                 Arc::clone(&metrics),
-            ),
+            )
+            .with_waiting(waiting),
             store,
             clock,
             live,

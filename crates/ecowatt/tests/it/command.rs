@@ -1,5 +1,6 @@
 //! `ecowatt command` against a real server.
 
+use std::process::Command;
 use std::time::Duration;
 
 use ecowatt_clock::Clock;
@@ -146,4 +147,30 @@ fn limit_in_model_123_takes_the_power_away() {
 fn limit_in_model_704_takes_the_power_away() {
     // The power of model 701, behind model 1.
     limit_takes_the_power_away("sunspec/der", "sunspec/generic-pv", "address=40080", &[1, 0]);
+}
+
+#[test]
+fn device_that_waits_gets_commands_and_settings_at_once_also_after_its_server_was_killed() {
+    let (mut server, plant) = (Server::start(), Plant::start());
+    let mut agent = plant.agent(&server, &server.enrol("Roof", "Home"));
+    server.wait_for_more_samples("dev-1", 3);
+    let rarely = ["upload_interval=15m", "check_in_interval=1h", "command_wait=50s"];
+    server.done(&[&["config", "set", "dev-1"][..], &rarely, &["--wait"]].concat());
+    // Without waiting the next message would come after a quarter of an hour.
+    let read = ["read_register", "address=0", "count=1", "--inverter", "0"];
+    let send = ["command", "send", "dev-1", "--wait", "--timeout", "60s"];
+    for _ in 0..5 {
+        assert_eq!(server.json(&[&send[..], &read].concat())["state"], "succeeded");
+    }
+    server.kill();
+    server.start_again_there();
+    assert_eq!(server.json(&[&send[..], &read].concat())["state"], "succeeded");
+    let set = ["config", "set", "dev-1", "log_level=warn", "--wait", "--timeout", "60s"];
+    server.done(&set);
+    // An agent that waits stops as fast as any other, and sends its last samples.
+    let log = || std::fs::read_to_string(plant.file("samples.csv")).unwrap().lines().count() - 1;
+    let stop = Command::new("kill").arg(agent.child.id().to_string()).status();
+    assert!(stop.unwrap().success());
+    assert!(agent.child.wait().unwrap().success());
+    server.wait_for_more_samples("dev-1", u64::try_from(log()).unwrap() - 1);
 }

@@ -96,19 +96,19 @@ fn running_device_follows_without_a_restart() {
     assert_eq!(server.json(&["device", "show", "dev-1"])["link"]["boot_epoch"], 1);
 
     // What the device cannot do is refused by it, with the reason, and the rest is used.
-    let change = ["config", "set", "dev-1", "command_wait=5s", "log_level=warn", "--wait"];
+    let change = ["config", "set", "dev-1", "batch_rows=1024", "log_level=warn", "--wait"];
     let said = server.say_as("owner", &change);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("command_wait: refused: unsupported"), "{said:?}");
+    assert!(said.err.contains("batch_rows: refused: out of bounds"), "{said:?}");
     let config = server.json(&["config", "show", "dev-1"]);
     let state = |name: &str| {
         let rows = config["settings"].as_array().unwrap();
         rows.iter().find(|row| row["name"] == name).unwrap()["state"].clone()
     };
-    assert_eq!((state("log_level"), state("command_wait")), ("in_use".into(), "refused".into()));
+    assert_eq!((state("log_level"), state("batch_rows")), ("in_use".into(), "refused".into()));
 
     // The device's own configuration is back when nothing is set.
-    let names = ["sampling_interval@0", "upload_interval", "command_wait", "log_level"];
+    let names = ["sampling_interval@0", "upload_interval", "batch_rows", "log_level"];
     let table = server.done(&[&["config", "unset", "dev-1"][..], &names, &["--wait"]].concat());
     let upload = table.lines().find(|line| line.starts_with("upload_interval")).unwrap();
     assert!(upload.contains("1s") && upload.contains("own configuration"), "{table}");

@@ -41,7 +41,17 @@ impl Server {
 
     /// Starts it again on its data, at another port.
     pub(crate) fn start_again(&mut self) {
-        let serve = ["serve", "--data", &self.file("data"), "--listen", "127.0.0.1:0"];
+        self.start_again_at("127.0.0.1:0");
+    }
+
+    /// Starts it again on its data, at the same address.
+    pub(crate) fn start_again_there(&mut self) {
+        let address = self.url.strip_prefix("http://").unwrap().to_owned();
+        self.start_again_at(&address);
+    }
+
+    fn start_again_at(&mut self, address: &str) {
+        let serve = ["serve", "--data", &self.file("data"), "--listen", address];
         self.process = Process::start(self.folder.path(), "server.log", &serve);
         let line = self.process.line("EcoWatt listens at ");
         self.url = line.split(' ').nth(3).unwrap().to_owned();

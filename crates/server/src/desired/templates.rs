@@ -18,6 +18,7 @@ use crate::fleet::Reached;
 use crate::limits::TEMPLATE_NAME_BYTES_MAX;
 use crate::live::Live;
 use crate::stop::stopped;
+use crate::waiting_devices::WaitingDevices;
 
 /// How often outdated devices are looked for without a change in this process.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -80,14 +81,21 @@ pub(crate) struct TemplateHistoryPage {
 pub(crate) struct Templates {
     store: Store,
     live: Live,
+    waiting: WaitingDevices,
     /// Wakes the reconciler after a change.
     changed: Arc<Notify>,
 }
 
 impl Templates {
     #[must_use]
-    pub(crate) fn new(store: Store, live: Live) -> Self {
-        Self { store, live, changed: Arc::default() }
+    pub(crate) fn new(store: Store, live: Live, waiting: WaitingDevices) -> Self {
+        Self { store, live, waiting, changed: Arc::default() }
+    }
+
+    /// Tells readers and the device itself that its configuration has changed.
+    fn publish(&self, device: DeviceNumber) {
+        self.live.publish_config(device);
+        self.waiting.tell(device);
     }
 
     /// Returns all templates by name.
@@ -159,7 +167,7 @@ impl Templates {
         let device = device.number();
         let is_changed = self.store.assign_template(by, device, name.map(Into::into)).await?;
         if is_changed {
-            self.live.publish_config(device);
+            self.publish(device);
         }
         Ok(is_changed)
     }
@@ -183,7 +191,7 @@ impl Templates {
                 self.store.assign_templates(by.clone(), some, name.map(Into::into)).await?;
             count += changed.len();
             for device in changed {
-                self.live.publish_config(device);
+                self.publish(device);
             }
         }
         Ok(count)
@@ -256,7 +264,7 @@ impl Templates {
                 Ok(devices) if devices.is_empty() => LOOK_EVERY,
                 Ok(devices) => {
                     for device in devices {
-                        self.live.publish_config(device);
+                        self.publish(device);
                     }
                     PAUSE
                 }

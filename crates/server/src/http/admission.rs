@@ -31,9 +31,9 @@ pub(crate) use address::{Network, Proxies};
 pub(crate) use connections::{Connection, Connections};
 
 use crate::limits::{
-    ACCESS_REQUESTS_MAX, API_REQUESTS_MAX, ENROLMENTS_MAX, JSON_BYTES_MAX, MESSAGES_MAX,
-    ORIGINAL_CALLS_MAX, ORIGINAL_REQUESTS_MAX, PAGE_REQUESTS_MAX, REQUEST_TIMEOUT, STREAM_LIFETIME,
-    WAITING_MAX,
+    ACCESS_REQUESTS_MAX, API_REQUESTS_MAX, ENROLMENTS_MAX, HELD_REPLIES_MAX, JSON_BYTES_MAX,
+    MESSAGES_MAX, ORIGINAL_CALLS_MAX, ORIGINAL_REQUESTS_MAX, PAGE_REQUESTS_MAX, REPLY_HELD_MAX,
+    REQUEST_TIMEOUT, STREAM_LIFETIME, WAITING_MAX,
 };
 
 /// Kinds of requests.
@@ -55,6 +55,9 @@ pub(crate) enum Kind {
     Page,
     /// Health, readiness, metrics: answered under any load.
     Own,
+    /// A device's message whose reply is held. No request begins as this kind; a message moves here
+    /// while it waits.
+    Held,
     /// An event stream. No request begins as this kind; one of another kind moves here when its
     /// answer has begun.
     Waiting,
@@ -72,7 +75,7 @@ struct Budget {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Message,
         Self::Enrolment,
         Self::Original,
@@ -81,6 +84,7 @@ impl Kind {
         Self::Api,
         Self::Page,
         Self::Own,
+        Self::Held,
         Self::Waiting,
     ];
 
@@ -102,7 +106,7 @@ impl Kind {
     /// The label in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Message | Self::Enrolment | Self::Original => "link",
+            Self::Message | Self::Held | Self::Enrolment | Self::Original => "link",
             Self::Access | Self::Api | Self::OriginalApi | Self::Waiting => "api",
             Self::Page => "page",
             Self::Own => "own",
@@ -111,7 +115,7 @@ impl Kind {
 
     /// Whether devices send it.
     pub(crate) fn is_link(self) -> bool {
-        matches!(self, Self::Message | Self::Enrolment | Self::Original)
+        matches!(self, Self::Message | Self::Held | Self::Enrolment | Self::Original)
     }
 
     /// Whether it speaks the protocol of the earlier EcoWatt, and so do its refusals.
@@ -136,7 +140,9 @@ impl Kind {
 
     fn budget(self) -> Budget {
         let (places, body_bytes, deadline) = match self {
-            Self::Message => (MESSAGES_MAX, MESSAGE_MAX, REQUEST_TIMEOUT),
+            // The time for which its reply is held is not part of its own.
+            Self::Message => (MESSAGES_MAX, MESSAGE_MAX, REPLY_HELD_MAX + 2 * REQUEST_TIMEOUT),
+            Self::Held => (HELD_REPLIES_MAX, 0, REPLY_HELD_MAX),
             Self::Enrolment => (ENROLMENTS_MAX, ENROL_MESSAGE_MAX, REQUEST_TIMEOUT),
             Self::Original => (ORIGINAL_CALLS_MAX, MESSAGE_MAX, REQUEST_TIMEOUT),
             Self::OriginalApi => (ORIGINAL_REQUESTS_MAX, JSON_BYTES_MAX, REQUEST_TIMEOUT),
@@ -246,6 +252,21 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Network, u32>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a request, which its handler can leave while it waits.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestPlace(Arc<Mutex<Option<Place>>>);
+
+impl RequestPlace {
+    pub(crate) fn new(place: Option<Place>) -> Self {
+        Self(Arc::new(Mutex::new(place)))
+    }
+
+    /// Replaces the place by another, or by none.
+    pub(crate) fn replace(&self, place: Option<Place>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 }
 

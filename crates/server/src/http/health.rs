@@ -95,6 +95,7 @@ impl Readiness {
 pub(super) async fn show_metrics(State(app): State<App>) -> Response {
     app.metrics.storage_damaged.set(app.store.is_damaged());
     app.metrics.streams.set(app.admission.taken(Kind::Waiting));
+    app.metrics.held_replies.set(app.admission.taken(Kind::Held));
     // If the store fails, the other counts are still useful.
     if let Ok(counts) = app.store.counts().await {
         app.metrics.devices.set(counts.devices);

@@ -3,10 +3,11 @@
 //! Every refused sender gets the same answer, and the reason becomes a metric label. Only a sender
 //! that has proved that it holds the key or the claim code learns more.
 
+use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
 use axum::response::{IntoResponse, Response};
@@ -14,13 +15,16 @@ use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_envelope::enrol::{ENROL_MESSAGE_MAX, Request};
 
 use super::App;
+use super::admission::{Kind, RequestPlace};
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::Peer;
 use super::request::seconds;
 use super::request_id::RequestId;
 use crate::enrolment::RedeemError;
-use crate::ingest::IngestError;
+use crate::ingest::{DeviceWait, IngestError};
+use crate::limits::REQUEST_TIMEOUT;
+use crate::stop::stopped;
 
 const COSE: &str = "application/cose";
 
@@ -42,12 +46,25 @@ const COSE: &str = "application/cose";
 )]
 pub(super) async fn take_message(
     State(app): State<App>,
+    Peer(peer): Peer,
+    Extension(place): Extension<RequestPlace>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let message = read(&headers, body, MESSAGE_MAX).await?;
     app.metrics.link_bytes.add(u64::try_from(message.len()).unwrap_or(u64::MAX));
-    match app.ingest.take(&message).await {
+    let opened = within(app.ingest.open(&message)).await?;
+    drop(message);
+    let taken = match opened {
+        Ok(opened) => {
+            if let Some(wait) = app.ingest.wait(&opened) {
+                hold(&app, &place, peer, wait).await?;
+            }
+            within(app.ingest.take_opened(opened)).await?
+        }
+        Err(error) => Err(error),
+    };
+    match taken {
         Ok(reply) => Ok(cose(reply)),
         Err(IngestError::Store(error)) => Err(error.into()),
         Err(error @ (IngestError::Random(_) | IngestError::Cut | IngestError::Reply)) => {
@@ -74,6 +91,31 @@ pub(super) async fn take_message(
             Ok(StatusCode::UNAUTHORIZED.into_response())
         }
     }
+}
+
+/// Ends work that takes longer than a request may.
+async fn within<T>(work: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(REQUEST_TIMEOUT, work).await.map_err(|_| ApiError::busy())
+}
+
+/// Holds the reply to a message while its device waits. The message leaves its place, so that
+/// waiting devices never use up those of others. If there is no room, the reply is not held.
+async fn hold(
+    app: &App,
+    place: &RequestPlace,
+    peer: Option<IpAddr>,
+    wait: DeviceWait,
+) -> Result<(), ApiError> {
+    let Some(held) = app.admission.admit(Kind::Held, peer) else { return Ok(()) };
+    place.replace(Some(held));
+    let mut stop = app.stop.clone();
+    tokio::select! {
+        () = wait.ended() => {}
+        () = stopped(&mut stop) => {}
+    }
+    let message = app.admission.admit(Kind::Message, peer).ok_or_else(ApiError::busy)?;
+    place.replace(Some(message));
+    Ok(())
 }
 
 /// Redeems a claim code.

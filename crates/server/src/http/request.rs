@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::App;
-use super::admission::{Connection, Door, Kind};
+use super::admission::{Connection, Door, Kind, RequestPlace};
 use super::error::{ApiError, Failure};
 use super::error_code::ErrorCode;
 use super::extract::Peer;
@@ -66,7 +66,7 @@ fn span(kind: Kind, id: RequestId, request: &Request) -> tracing::Span {
 }
 
 async fn answer(app: &App, (door, kind): (Door, Kind), request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let connection = parts.extensions.get::<Arc<Connection>>().map(Arc::clone);
     let leave_unread = || connection.iter().for_each(|connection| connection.leave_unread());
     if kind.body_bytes_max() == 0 && !body.is_end_stream() {
@@ -94,7 +94,11 @@ async fn answer(app: &App, (door, kind): (Door, Kind), request: Request, next: N
     if place.is_none() && kind != Kind::Own {
         return ApiError::busy().into_response();
     }
-    run(app, kind, Request::from_parts(parts, body), next).await
+    let place = RequestPlace::new(place);
+    parts.extensions.insert(place.clone());
+    let response = run(app, kind, Request::from_parts(parts, body), next).await;
+    place.replace(None);
+    response
 }
 
 /// Reads a body to its end, so that handlers never wait for a client. A client that sent

@@ -6,6 +6,7 @@
 //! batch, the message's number can be the name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ecowatt_model::{BootEpoch, UnixMs};
 use ecowatt_store::{
@@ -24,6 +25,8 @@ pub(super) struct Delivery {
     pub(super) proof: Proof,
     pub(super) turn: Turn,
     pub(super) received_at: UnixMs,
+    /// How long it may wait before it is taken: it reports nothing.
+    pub(super) patience: Duration,
     /// Length of the message on the wire.
     pub(super) size_bytes: usize,
     pub(super) streams: Vec<Announcement>,
@@ -50,11 +53,13 @@ impl Delivery {
     ) -> Result<Self, IngestError> {
         let turn = sender.turn(&proof)?;
         let (streams, batches, reports, memory) = Default::default();
+        let patience = Duration::ZERO;
         Ok(Self {
             sender,
             proof,
             turn,
             received_at,
+            patience,
             size_bytes,
             streams,
             batches,
@@ -62,6 +67,11 @@ impl Delivery {
             commands_max: 0,
             memory,
         })
+    }
+
+    /// Whether it reports nothing and brings nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.batches.is_empty() && self.reports.is_empty()
     }
 
     /// Returns every boot epoch that it names.

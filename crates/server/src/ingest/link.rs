@@ -74,7 +74,11 @@ impl Link {
         let sender = Arc::clone(&known.sender);
         let mut delivery = Delivery::begin(sender, proof, received_at, message.len())?;
         delivery.commands_max = limits::COMMANDS_OUT_MAX;
-        fill(&mut delivery, &Uplink::parse(plain).map_err(IngestError::Message)?);
+        let uplink = Uplink::parse(plain).map_err(IngestError::Message)?;
+        fill(&mut delivery, &uplink);
+        if delivery.is_empty() {
+            delivery.patience = uplink.patience();
+        }
         Ok((delivery, ReplyTo { known, request, began }))
     }
 

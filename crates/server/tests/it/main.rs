@@ -25,5 +25,6 @@ mod rebuild;
 mod recovery;
 mod retention;
 mod templates;
+mod waits;
 mod world;
 mod zones;
