@@ -2,6 +2,7 @@
 //! each one is. Delivery to devices and their results are part of ingest.
 
 mod argument_text;
+mod original;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::live::Live;
 use crate::stop::stopped;
 use crate::waiting_devices::WaitingDevices;
 pub(crate) use argument_text::{CommandTextError, bound, pairs, units};
+pub(crate) use original::OriginalAction;
 
 /// Pause between looks for commands whose time has passed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +52,8 @@ pub(crate) enum SendError {
     Expert(&'static str),
     #[error("`{0}` is for the whole device and not for one inverter")]
     NotOfInverter(&'static str),
+    #[error("a device of the earlier EcoWatt cannot execute this `{0}`")]
+    NotOfOriginal(&'static str),
     #[error("the device has not exactly one inverter; `inverter` names the one to command")]
     WhichInverter,
     #[error("the device has no inverter {}", .0.0)]
@@ -62,6 +66,8 @@ pub(crate) enum SendError {
     Ahead,
     #[error(transparent)]
     Create(#[from] CreateCommandError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// One page of a device's commands, newest first.
@@ -102,6 +108,11 @@ impl Commands {
             return Err(SendError::Expert(kind.name));
         }
         let new = checked(device, kind, request, by.at)?;
+        if OriginalAction::of(&new.order).is_none()
+            && self.store.find_original_id(new.device).await?.is_some()
+        {
+            return Err(SendError::NotOfOriginal(kind.name));
+        }
         let created = self.store.create_command(by, new).await?;
         if created.is_new {
             self.publish(moved(&created.command));

@@ -1,6 +1,7 @@
 //! Settings of devices: what an operator wants, checked against the list of all settings, and what
 //! each device makes of it. Delivery to devices is part of ingest.
 
+mod original;
 mod setting_text;
 mod status;
 mod templates;
@@ -17,6 +18,7 @@ use ecowatt_store::{
 use crate::fleet::Reached;
 use crate::live::Live;
 use crate::waiting_devices::WaitingDevices;
+pub(crate) use original::{ORIGINAL_SETTINGS, OriginalOffer, OriginalSetting, original_values};
 pub(crate) use setting_text::{SettingError, value_text};
 pub(crate) use status::{SettingOrigin, SettingState, SettingStatus};
 pub(crate) use templates::{

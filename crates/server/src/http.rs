@@ -96,7 +96,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(commands::list_command_kinds))
         .routes(routes!(commands::find_command_statistics))
         .routes(routes!(commands::find_command))
-        .routes(routes!(events::follow_events));
+        .routes(routes!(events::follow_events))
+        .merge(original::read_routes());
     let write = OpenApiRouter::new()
         .routes(routes!(devices::create_device))
         .routes(routes!(original_devices::enrol_original))
@@ -119,7 +120,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::delete_token))
         .routes(routes!(session::list_sessions, session::delete_sessions))
-        .routes(routes!(session::delete_other_session));
+        .routes(routes!(session::delete_other_session))
+        .merge(original::write_routes());
     [(Right::Enter, enter), (Right::Measure, measure), (Right::Read, read), (Right::Write, write)]
 }
 

@@ -18,6 +18,7 @@ mod keyring;
 mod link;
 mod local_day;
 mod original;
+mod original_calls;
 mod original_packets;
 mod quota;
 mod rebuild;
@@ -46,6 +47,7 @@ use link::{Link, ReplyTo};
 use original::Original;
 
 pub(crate) use original::{TakenUpload, Unproven, UploadError};
+pub(crate) use original_calls::OriginalCalls;
 pub use rebuild::{RebuildError, rebuild};
 
 /// Why a message got no reply. The sender does not learn the reason.
@@ -110,6 +112,8 @@ impl From<WriteError> for IngestError {
 pub struct Ingest {
     link: Link,
     original: Original,
+    /// What devices of the earlier EcoWatt ask and report besides their uploads.
+    pub(crate) original_calls: OriginalCalls,
     intake: Intake,
     metrics: Arc<Metrics>,
     waiting: WaitingDevices,
@@ -153,6 +157,7 @@ impl Ingest {
         Self {
             link: Link::new(store.clone(), clock, entropy),
             original: Original::new(store.clone(), clock),
+            original_calls: OriginalCalls::new(store.clone(), clock, live.clone()),
             intake: Intake::new(store, clock, live, Arc::clone(&metrics)),
             metrics,
             waiting: WaitingDevices::default(),

@@ -35,6 +35,10 @@ pub const MESSAGES_MAX: u32 = 1024;
 /// Calls of devices of the earlier EcoWatt worked on at once: each device makes one at a time.
 pub const ORIGINAL_CALLS_MAX: u32 = 512;
 
+/// Devices of the earlier EcoWatt of which something is held in memory, some hundred bytes each;
+/// beyond that all is forgotten. What is forgotten is sent or reported once more.
+pub const ORIGINAL_DEVICES_HELD_MAX: usize = 16_384;
+
 /// Requests of its operators worked on at once.
 pub const ORIGINAL_REQUESTS_MAX: u32 = 64;
 

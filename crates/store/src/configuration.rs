@@ -103,7 +103,7 @@ pub struct DeviceConfig {
     /// The name of its template.
     pub template: Option<String>,
     pub report: Option<ConfigReport>,
-    /// The key of the device's last message.
+    /// The key of the device's last message; of a device of the earlier EcoWatt, its key.
     pub key_generation: Option<KeyGeneration>,
 }
 
@@ -219,6 +219,23 @@ impl DeviceConfig {
         let desired = self.desired.as_ref().map(|version| &version.desired);
         let under = self.key_generation.unwrap_or_default();
         pending(desired, self.report.as_ref(), under).is_some()
+    }
+}
+
+impl DeviceConfig {
+    /// Returns what the device reported under a key.
+    #[must_use]
+    pub fn report_under(&self, under: KeyGeneration) -> Option<&ReportedConfig> {
+        let report = self.report.as_ref().filter(|report| report.key_generation == under);
+        report.map(|report| &report.reported)
+    }
+
+    /// Returns the desired configuration, if the device has yet to report it under a key.
+    #[must_use]
+    pub fn pending_under(&self, under: KeyGeneration) -> Option<&Desired> {
+        let reported = self.report_under(under).map_or(ConfigGeneration(0), |held| held.generation);
+        let desired = self.desired.as_ref().map(|version| &version.desired);
+        desired.filter(|desired| desired.generation > reported)
     }
 }
 

@@ -6,6 +6,7 @@
 //! everything is decided, so an upload that is refused, or whose rows cannot be read, leaves
 //! nothing behind in a group that is committed.
 
+mod call;
 mod joins;
 mod new_batches;
 
@@ -29,6 +30,7 @@ use crate::sorted_map::SortedMap;
 use crate::upload::{
     DeviceReport, NewBlock, NewStream, Receipt, TimeQuality, Upload, UploadOutcome,
 };
+pub(crate) use call::call;
 pub(crate) use joins::GapChange;
 use joins::Joins;
 use new_batches::{Epochs, Side};
@@ -149,6 +151,7 @@ impl UploadPlan {
             at: upload.received_at,
             under: upload.generation,
             out_max: upload.commands_max,
+            is_poll: false,
             results: &upload.reported.results,
         };
         let step = command::step(held, message)
@@ -314,7 +317,7 @@ impl UploadPlan {
             moved,
         } = self;
         let now = upload.received_at;
-        let mut changes = Changes::default();
+        let mut changes = Changes { message: true, ..Changes::default() };
         let mut batches: Vec<Option<NewBlock>> = upload.batches.drain(..).map(Some).collect();
         // Each accepted batch is stored under the id that the decision chose, which may differ from
         // the device's.
@@ -459,8 +462,8 @@ fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], 
 }
 
 /// Rows to write: those that are added, and the keys of those that have changed, whose values are
-/// in the device's state. The device's own row always changes, and so does that of each inverter
-/// named here; they contain the last received set, quarter hour and day.
+/// in the device's state. The row of each inverter named here changes, too; it contains the last
+/// quarter hour and day, as the device's own row contains the last received set.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) streams: Vec<NewStream>,
@@ -468,6 +471,8 @@ pub(crate) struct Changes {
     pub(crate) blocks: Vec<NewBlock>,
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), ()>,
     pub(crate) inverters: SortedMap<SourceNumber, InverterChanges>,
+    /// Whether it was a message, which changes the device's own row.
+    pub(crate) message: bool,
     /// Whether the device reported its configuration.
     pub(crate) config: bool,
     /// Commands that changed their state, in order.
@@ -492,6 +497,7 @@ impl Changes {
         self.streams.extend(later.streams);
         self.blocks.extend(later.blocks);
         self.received.merge(later.received, keep);
+        self.message |= later.message;
         self.config |= later.config;
         self.commands.extend(later.commands);
         self.inverters.merge(later.inverters, |held, later| {

@@ -37,6 +37,7 @@ mod sorted_map;
 mod sqlite;
 mod store;
 mod telemetry;
+mod unproven_call;
 mod upload;
 mod varint;
 
@@ -69,7 +70,7 @@ pub use fleet::{
 pub use ids::LayoutId;
 pub use ids::LocalDate;
 pub use ids::{PointId, StreamId};
-pub use original::{EnrolOriginal, OriginalDevice};
+pub use original::{EnrolOriginal, NamedOriginal, OriginalDevice};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
 pub use retention::{Expired, Removed, Resolution};
@@ -86,6 +87,7 @@ pub use telemetry::{
     Stretch, TimeRange,
 };
 pub use telemetry::{SourcePower, StateReading};
+pub use unproven_call::{CallAbout, CallError, CallReceipt, UnprovenCall};
 pub use upload::{
     DeviceReport, Dropped, NewBlock, NewStream, Receipt, ReceivedEpoch, TimeQuality, Upload,
     UploadOutcome,

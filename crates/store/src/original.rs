@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ecowatt_model::UnixMs;
+use ecowatt_model::{DeviceNumber, UnixMs};
 
 use crate::DeviceKey;
 
@@ -25,6 +25,13 @@ pub struct OriginalDevice {
     pub key: DeviceKey,
     /// What the last upload under this key left for the next one; absent before the first.
     pub memory: Option<Vec<u8>>,
+}
+
+/// A device of the earlier EcoWatt, and what it calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedOriginal {
+    pub id: String,
+    pub device: DeviceNumber,
 }
 
 impl fmt::Debug for EnrolOriginal {

@@ -61,7 +61,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::audit::Audited;
 use crate::limits::{CHECKPOINT_PAGES, KEY_LOOK_UPS_MAX, PAGE_BYTES, READERS};
-use crate::{DeviceKey, OpenError, StoreError, Upload, UploadOutcome};
+use crate::{
+    CallError, CallReceipt, DeviceKey, OpenError, StoreError, UnprovenCall, Upload, UploadOutcome,
+};
 use absent_keys::AbsentKeys;
 use checkpoint::Checkpointer;
 use failure::cause;
@@ -395,6 +397,12 @@ impl Sqlite {
         self.uploads.note(&taken);
         self.damage.note(&taken);
         taken
+    }
+
+    pub(crate) async fn call(&self, call: UnprovenCall) -> Result<CallReceipt, CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Call(Box::new(call), answer))?;
+        answered.await.unwrap_or(Err(StoreError::Closed.into()))
     }
 
     /// Fails if the last upload or query met a failing medium.

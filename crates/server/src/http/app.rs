@@ -28,6 +28,8 @@ pub(crate) struct AppState {
     pub(crate) real_time: Clock,
     /// Wrong codes for claims.
     pub(crate) wrong_codes: Mutex<Throttle>,
+    /// Reports of settings by devices of the earlier EcoWatt.
+    pub(crate) original_reports: Mutex<Throttle>,
     /// Places for requests in flight and for event streams.
     pub(crate) admission: Admission,
     /// The proxies that may name the client.
@@ -56,6 +58,7 @@ impl AppState {
             subjects,
             real_time: Clock::system(),
             wrong_codes: Mutex::default(),
+            original_reports: Mutex::default(),
             admission: Admission::new(Share(config.address_share)),
             proxies: Proxies::new(config.trusted_proxies.clone()),
             hosts: Hosts::new(config.host_names()),

@@ -265,15 +265,17 @@ impl From<SendError> for ApiError {
             SendError::Text(CommandTextError::Kind(_)) => {
                 Self::bad_request(ErrorCode::CommandKindUnknown, text)
             }
-            SendError::Text(_) | SendError::NotOfInverter(_) | SendError::WhichInverter => {
-                Self::bad_request(ErrorCode::InvalidCommand, text)
-            }
+            SendError::Text(_)
+            | SendError::NotOfInverter(_)
+            | SendError::NotOfOriginal(_)
+            | SendError::WhichInverter => Self::bad_request(ErrorCode::InvalidCommand, text),
             SendError::Expert(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, text),
             SendError::NoInverter(_) => Self::not_found(ErrorCode::InverterUnknown, text),
             SendError::ValidFor => Self::bad_request(ErrorCode::InvalidDuration, text),
             SendError::Priority => Self::bad_request(ErrorCode::InvalidPriority, text),
             SendError::Ahead => Self::bad_request(ErrorCode::InvalidTime, text),
             SendError::Create(error) => error.into(),
+            SendError::Store(error) => error.into(),
         }
     }
 }

@@ -14,6 +14,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
+use super::admission::Kind;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::gzip::{gzip, is_accepted};
@@ -29,7 +30,7 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none
 /// Answers requests that match no route.
 pub(crate) async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
-    if is_ours(path) {
+    if is_ours(path) || Kind::of(&method, uri.path()).is_original() {
         return ApiError::not_found(ErrorCode::RouteUnknown, "there is no such route")
             .into_response();
     }

@@ -20,6 +20,7 @@ mod limits;
 mod log;
 mod misread;
 mod original;
+mod original_calls;
 mod pages;
 mod rebuild;
 mod recovery;

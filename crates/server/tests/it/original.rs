@@ -26,7 +26,7 @@ const POINTS: [(&str, f64); 10] = [
     ("ac.power", 1.0),
 ];
 
-fn digits(bytes: &[u8]) -> String {
+pub(crate) fn digits(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -35,7 +35,7 @@ fn bytes(digits: &str) -> Vec<u8> {
     pairs.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
@@ -51,7 +51,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Signs a text as a device does.
-fn envelope(key: [u8; 32], nonce: u32, text: &str) -> String {
+pub(crate) fn envelope(key: [u8; 32], nonce: u32, text: &str) -> String {
     let tag = OriginalKey::new(key).tag(NoncePlace::Before, nonce, text.as_bytes());
     let (payload, mac) = (base64(text.as_bytes()), digits(&tag));
     format!(
@@ -60,7 +60,13 @@ fn envelope(key: [u8; 32], nonce: u32, text: &str) -> String {
 }
 
 /// An upload of one packet whose last sample was read at `last_ms`.
-fn upload(sent_ms: i64, last_ms: i64, packet: &[u8], registers: &Value, samples: usize) -> String {
+pub(crate) fn upload(
+    sent_ms: i64,
+    last_ms: i64,
+    packet: &[u8],
+    registers: &Value,
+    samples: usize,
+) -> String {
     json!({
         "timestamp": sent_ms / 1000,
         "sampling_interval": 5,
@@ -76,23 +82,23 @@ fn upload(sent_ms: i64, last_ms: i64, packet: &[u8], registers: &Value, samples:
     .to_string()
 }
 
-async fn demo() -> World {
+pub(crate) async fn demo() -> World {
     World::start_with(Config { is_demo: true, ..Config::default() }).await
 }
 
 /// Enrols a device; returns its number as text.
-async fn enrol(world: &World, id: &str, key: [u8; 32]) -> String {
+pub(crate) async fn enrol(world: &World, id: &str, key: [u8; 32]) -> String {
     let body = json!({ "id": id, "key": digits(&key), "published_key": key == PUBLISHED_KEY });
     let answer = world.post("/api/v1/original-devices", &body.to_string()).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()["device"].as_str().unwrap().into()
 }
 
-async fn send(world: &World, id: &str, body: &str) -> Answer {
+pub(crate) async fn send(world: &World, id: &str, body: &str) -> Answer {
     world.send("POST", &format!("/aggregated/{id}"), &[JSON], body).await
 }
 
-async fn samples(world: &World, device: &str) -> u64 {
+pub(crate) async fn samples(world: &World, device: &str) -> u64 {
     let detail = world.get_json(&format!("/api/v1/devices/{device}")).await;
     detail["link"]["samples"].as_u64().unwrap()
 }
@@ -192,7 +198,7 @@ async fn every_recorded_packet_is_stored_exactly_or_acknowledged_and_counted() {
 /// One sample of three registers.
 const PACKET: &str = "01 0c 03 8fc 096 fa0";
 
-fn packet() -> Vec<u8> {
+pub(crate) fn packet() -> Vec<u8> {
     let digits: String = PACKET.split(' ').collect();
     bytes(&format!("{digits}0"))
 }

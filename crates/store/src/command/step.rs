@@ -20,6 +20,9 @@ pub(crate) struct Message<'a> {
     pub(crate) under: KeyGeneration,
     /// Commands that the device may have out after the reply.
     pub(crate) out_max: usize,
+    /// Whether the device asks for a command after it has ended the one before. A command that it
+    /// was sent and has not reported on did not reach it, or its result was lost.
+    pub(crate) is_poll: bool,
     pub(crate) results: &'a [CommandResult],
 }
 
@@ -170,13 +173,14 @@ impl Step {
         self.close();
     }
 
-    /// Ends what was sent under another key, because the hardware may be another, and what time has
-    /// ended.
-    fn conclude(&mut self, Message { at, under, .. }: Message<'_>) {
+    /// Ends what was sent under another key, because the hardware may be another, what a poll shows
+    /// to be over, and what time has ended.
+    fn conclude(&mut self, Message { at, under, is_poll, .. }: Message<'_>) {
         for held in &mut self.commands.open {
             let is_of_other_key = held.wire.is_some_and(|wire| wire.under != under);
+            let is_over = is_poll && held.state == CommandState::Sent;
             let ended = due(held.state, held.deadline, at)
-                .or_else(|| is_of_other_key.then_some(CommandState::Unknown));
+                .or_else(|| (is_of_other_key || is_over).then_some(CommandState::Unknown));
             let Some(state) = ended else { continue };
             (held.state, held.is_guess) = (state, held.wire.is_some());
             self.moved.push(Moved {
@@ -192,14 +196,16 @@ impl Step {
     }
 
     /// Numbers the most urgent of the queued commands, as many as the device may have out.
-    fn send(&mut self, Message { at, under, out_max, .. }: Message<'_>) {
+    fn send(&mut self, Message { at, under, out_max, is_poll, .. }: Message<'_>) {
+        // A device that polls begins what it gets at once.
+        let ahead_max = if is_poll { 0 } else { COMMAND_SENT_AHEAD_MS };
         let Commands { open, last, .. } = &mut self.commands;
         let out = |held: &&HeldCommand| held.is_out(at);
         let mut count = open.iter().filter(out).count();
         let mut waiting = open.iter().filter(out).filter(|held| held.is_waiting(at)).count();
         let is_ready = |held: &&mut HeldCommand| {
             let ahead = held.not_before.map_or(0, |not_before| not_before.0 - at.0);
-            held.state == CommandState::Queued && ahead <= COMMAND_SENT_AHEAD_MS
+            held.state == CommandState::Queued && ahead <= ahead_max
         };
         let mut ready: Vec<_> = open.iter_mut().filter(is_ready).collect();
         // Stable, so commands of the same priority stay in the order in which they were made.

@@ -40,7 +40,7 @@ fn result(id: u32, state: CommandState) -> CommandResult {
 }
 
 fn message(seconds: i64, results: &[CommandResult]) -> Message<'_> {
-    Message { at: at(seconds), under: KEY, out_max: COMMANDS_OUT_MAX, results }
+    Message { at: at(seconds), under: KEY, out_max: COMMANDS_OUT_MAX, is_poll: false, results }
 }
 
 /// Takes a message, answering what is looked up with what was ended before.

@@ -99,6 +99,26 @@ pub(super) fn find_named(
     Ok(db.prepare_cached(&sql)?.query_row(params![device.0, id.0], held).optional()?)
 }
 
+/// Returns whether a device has commands that have not ended.
+pub(crate) fn has_open(db: &Connection, device: DeviceNumber) -> Result<bool, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT 1 FROM command WHERE device = ?1 AND state < 3")?
+        .exists([device.0])?)
+}
+
+/// Returns the number under which a command was sent to a device.
+pub(crate) fn find_sent(
+    db: &Connection,
+    device: DeviceNumber,
+    command: CommandNumber,
+) -> Result<Option<CommandId>, StoreError> {
+    let found: Option<Option<u32>> = db
+        .prepare_cached("SELECT wire_id FROM command WHERE id = ?1 AND device = ?2")?
+        .query_row(params![command.0, device.0], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten().map(CommandId))
+}
+
 /// Writes what a device's messages changed, and the last number on the wire.
 pub(super) fn write_moves(
     db: &Connection,

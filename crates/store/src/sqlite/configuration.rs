@@ -70,8 +70,13 @@ pub(crate) fn find_config(
     db: &Connection,
     device: DeviceNumber,
 ) -> Result<DeviceConfig, StoreError> {
+    // A device of the earlier EcoWatt reports settings before its first message.
     let key_generation = db
-        .prepare_cached("SELECT generation FROM device_state WHERE device = ?1")?
+        .prepare_cached(
+            "SELECT generation FROM device_key
+             WHERE device = ?1 AND protocol = 1 AND revoked IS NULL
+             UNION ALL SELECT generation FROM device_state WHERE device = ?1 LIMIT 1",
+        )?
         .query_row([device.0], |row| Ok(KeyGeneration(row.get(0)?)))
         .optional()?;
     let (desired, report) = (find_newest(db, device)?, find_report(db, device)?);

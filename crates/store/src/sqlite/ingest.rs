@@ -6,7 +6,8 @@ use rusqlite::Connection;
 use super::load;
 use super::state_cache::StateCache;
 use crate::StoreError;
-use crate::ingest::{Decision, decide};
+use crate::ingest::{self, Decision, decide};
+use crate::unproven_call::{CallError, CallReceipt, UnprovenCall};
 use crate::upload::{Upload, UploadOutcome};
 
 /// How often an upload can request rows: for its key, its epochs, its inverters, and twice for each
@@ -32,4 +33,24 @@ pub(super) fn ingest(
         }
     }
     Err(StoreError::Corrupt("rows of a device"))
+}
+
+/// Takes a call without a proof, in the same way.
+pub(super) fn call(
+    db: &Connection,
+    states: &mut StateCache,
+    call: &UnprovenCall,
+) -> Result<CallReceipt, CallError> {
+    let state = states.state(call.device);
+    for _ in 0..ROUNDS_MAX {
+        match ingest::call(state, call) {
+            Err(wants) => load::load(db, call.device, &wants, state)?,
+            Ok(Err(refused)) => return Err(refused),
+            Ok(Ok((receipt, changes))) => {
+                states.changed(call.device, changes);
+                return Ok(receipt);
+            }
+        }
+    }
+    Err(StoreError::Corrupt("rows of a device").into())
 }

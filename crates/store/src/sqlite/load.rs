@@ -149,12 +149,16 @@ fn load_device(
     if state.link.is_some() {
         return Ok(());
     }
-    let Some(row) =
-        row.filter(|row| row.get_ref("generation").is_ok_and(|of| of != ValueRef::Null))
-    else {
+    let Some(row) = row else {
         state.link = Some(LinkState::default());
         return Ok(());
     };
+    if row.get_ref("generation")? == ValueRef::Null {
+        // A device of the earlier EcoWatt reports its settings before its first message.
+        let config = configuration::report(row)?;
+        state.link = Some(LinkState { config, ..LinkState::default() });
+        return Ok(());
+    }
     if let Some(epoch) = row.get::<_, Option<u32>>("received_epoch")? {
         let place = (BootEpoch(epoch), KeyGeneration(row.get("received_generation")?));
         state.received.replace(place, received(blob(row, "received")?)?);

@@ -1,14 +1,14 @@
 //! Statements on devices of the earlier EcoWatt.
 
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, UnixMs};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::convert::count;
 use super::revocation_file::Journal;
 use super::{grant, key, site};
 use crate::StoreError;
 use crate::fleet::{CreateClaimError, DeviceKey, DeviceState};
-use crate::original::{EnrolOriginal, OriginalDevice};
+use crate::original::{EnrolOriginal, NamedOriginal, OriginalDevice};
 
 /// The protocol of their keys.
 const PROTOCOL: u8 = 1;
@@ -79,4 +79,20 @@ pub(crate) fn find(db: &Connection, id: &str) -> Result<Option<OriginalDevice>, 
             Ok(OriginalDevice { key, memory: row.get("memory")? })
         })
         .optional()?)
+}
+
+pub(crate) fn find_id(db: &Connection, device: DeviceNumber) -> Result<Option<String>, StoreError> {
+    Ok(db
+        .prepare_cached("SELECT id FROM original_device WHERE device = ?1")?
+        .query_row([device.0], |row| row.get(0))
+        .optional()?)
+}
+
+pub(crate) fn list(db: &Connection, limit: u32) -> Result<Vec<NamedOriginal>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT id, device FROM original_device ORDER BY device LIMIT ?1")?;
+    let named = |row: &Row<'_>| {
+        Ok(NamedOriginal { id: row.get("id")?, device: DeviceNumber(row.get("device")?) })
+    };
+    Ok(statement.query_map([limit], named)?.collect::<Result<_, _>>()?)
 }

@@ -218,7 +218,9 @@ impl<'a> Write<'a> {
             stream::create_stream(db, &NewStreamOf { device, stream })?;
         }
         if let Some(link) = &state.link {
-            self.state(device, link, state.received.last())?;
+            if changes.message {
+                self.state(device, link, state.received.last())?;
+            }
             if let Some(report) = link.config.as_ref().filter(|_| changes.config) {
                 self.config(device, report)?;
             }

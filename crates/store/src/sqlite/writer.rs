@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::ingest;
 use super::revocation_file::Journal;
 use super::state_cache::StateCache;
-use crate::{StoreError, Upload, UploadOutcome};
+use crate::{CallError, CallReceipt, StoreError, UnprovenCall, Upload, UploadOutcome};
 
 /// Sends the answer to the caller once the group is committed or rolled back.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -28,6 +28,7 @@ pub(super) enum Job {
     /// A change of rows that otherwise only ingest changes, and that are held in memory.
     Rewrite(Change),
     Upload(Box<Upload>, oneshot::Sender<Result<UploadOutcome, StoreError>>),
+    Call(Box<UnprovenCall>, oneshot::Sender<Result<CallReceipt, CallError>>),
 }
 
 /// Wraps a typed change and the channel for its result.
@@ -146,7 +147,7 @@ fn commit(
                         states.forget_loaded();
                         change
                     }
-                    Job::Upload(..) => continue,
+                    Job::Upload(..) | Job::Call(..) => continue,
                 };
                 answers.push(change(transaction.clone()));
                 state = transaction.and_then(alive);
@@ -161,6 +162,20 @@ fn commit(
                 }
                 answers.push(Box::new(move |committed| {
                     let _ = answer.send(outcome.and_then(|done| committed.map(|()| done)));
+                }));
+            }
+            Job::Call(call, answer) => {
+                let outcome = transaction
+                    .map_err(CallError::from)
+                    .and_then(|transaction| ingest::call(transaction, states, &call));
+                if let (Ok(()), Err(CallError::Store(failure))) = (&state, &outcome)
+                    && !matches!(failure, StoreError::Corrupt(_))
+                {
+                    state = Err(failure.clone());
+                }
+                answers.push(Box::new(move |committed| {
+                    let outcome = outcome.and_then(|done| Ok(committed.map(|()| done)?));
+                    let _ = answer.send(outcome);
                 }));
             }
         }

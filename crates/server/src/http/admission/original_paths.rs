@@ -12,10 +12,17 @@ pub(super) enum Caller {
 }
 
 /// First parts of its paths. `/health` is the server's own.
-const FIRST: [&str; 1] = ["aggregated"];
+const FIRST: [&str; 3] = ["aggregated", "commands", "config"];
 
 /// What devices call; `*` stands for any one part.
-const OF_DEVICES: [(Method, &str); 1] = [(Method::POST, "aggregated/*")];
+const OF_DEVICES: [(Method, &str); 6] = [
+    (Method::POST, "aggregated/*"),
+    (Method::GET, "commands/*/poll"),
+    (Method::POST, "commands/*/result"),
+    (Method::GET, "config/*"),
+    (Method::POST, "config/*/acknowledge"),
+    (Method::POST, "config/*/current"),
+];
 
 /// Returns who calls a path, if it is one of the original's.
 pub(super) fn caller(method: &Method, path: &str) -> Option<Caller> {

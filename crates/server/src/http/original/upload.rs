@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body as RawBody;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderMap};
+use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use ecowatt_api::{OriginalAnswer, OriginalRefusal};
 use ecowatt_envelope::MESSAGE_MAX;
@@ -12,6 +12,7 @@ use ecowatt_envelope::MESSAGE_MAX;
 use super::super::App;
 use super::super::error::ApiError;
 use super::answer::{over_quota, refused};
+use super::extract::is_json;
 use crate::ingest::{IngestError, UploadError};
 
 /// Takes one upload of a device of the earlier EcoWatt.
@@ -37,9 +38,7 @@ pub(super) async fn take_upload(
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);
-    if kind != "application/json" {
+    if !is_json(&headers) {
         return Ok(refused(StatusCode::BAD_REQUEST, "Content-Type must be application/json"));
     }
     let body = axum::body::to_bytes(body, MESSAGE_MAX).await.map_err(|_| ApiError::too_large())?;
