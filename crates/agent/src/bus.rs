@@ -7,6 +7,7 @@
 //! clock.
 
 mod answer_trust;
+mod http_line;
 mod latency;
 mod line;
 
@@ -22,6 +23,7 @@ use ecowatt_profile::{Read, Table, Write, WriteFunction};
 use tokio::sync::mpsc;
 
 use self::answer_trust::{FRAME_MIN, Guard};
+pub use self::http_line::HttpFront;
 pub use self::line::{Address, ParseAddressError, Serial};
 use self::line::{Line, OpenError};
 
@@ -280,7 +282,7 @@ impl Bus {
         if self.address.is_serial() {
             return true;
         }
-        tokio::time::timeout(LISTEN, line.read(&mut self.buffer)).await.is_err()
+        line.is_idle() && tokio::time::timeout(LISTEN, line.read(&mut self.buffer)).await.is_err()
     }
 
     async fn open(&mut self) -> Result<(), OpenError> {
@@ -383,14 +385,21 @@ impl Bus {
                 exchange.feed(&self.buffer[..fed])
             } else {
                 let left = deadline.since(self.world.mono());
-                let is_unnumbered = !self.address.is_numbered();
-                let wait = if has_bytes && is_unnumbered { left.min(hush) } else { left };
+                let wait = if has_bytes && self.address.ends_with_silence() {
+                    left.min(hush)
+                } else {
+                    left
+                };
                 let received = tokio::time::timeout(wait, line.read(&mut self.buffer)).await;
                 self.last_byte = self.world.mono();
                 match received {
                     Ok(Ok(_)) if self.last_byte.since(deadline) > LATE_MAX => {
                         // The answer is discarded in the middle of the stream.
                         self.silent_exchanges = SILENT_EXCHANGES_MAX;
+                        return Ok((Answer::Timeout, 0));
+                    }
+                    // A service reports that the inverter did not answer.
+                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
                         return Ok((Answer::Timeout, 0));
                     }
                     Ok(read) => {

@@ -59,11 +59,17 @@ pub struct InverterConfig {
 /// Shortest wait for an answer over a network, where waiting does not block other inverters.
 const NETWORK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
+/// The same for a service, which may ask the inverter itself over a network.
+const HTTP_TIMEOUT_MIN: Duration = Duration::from_secs(5);
+
 impl InverterConfig {
     /// Returns how long an answer may take to begin: the profile's time, but no less than networks
     /// and busy gateways need.
     pub(crate) fn patience(&self) -> Duration {
         let timeout = self.profile.transport().timeout;
+        if matches!(self.address, Address::Http(_)) {
+            return timeout.max(HTTP_TIMEOUT_MIN);
+        }
         match self.address.kind() {
             TransportKind::Rtu => timeout,
             TransportKind::Tcp | TransportKind::RtuOverTcp => timeout.max(NETWORK_TIMEOUT_MIN),
@@ -130,6 +136,7 @@ struct Inverter {
     unit: Option<i64>,
     profile: Option<String>,
     rated_power: Option<i64>,
+    api_key_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -318,6 +325,7 @@ impl Check<'_> {
         let address = self
             .given(&path("transport"), inverter.transport.as_deref())
             .and_then(|transport| self.parse(&path("transport"), transport))
+            .and_then(|address| self.with_key(&path("api_key_file"), address, inverter))
             .and_then(|address| self.address(&path("transport"), address));
         let profile = self
             .given(&path("profile"), inverter.profile.as_deref())
@@ -348,6 +356,22 @@ impl Check<'_> {
             None => profile?,
         };
         Some(InverterConfig { name, address: address?, unit: unit?, profile, rated_w })
+    }
+
+    /// Reads the key of an inverter's service.
+    fn with_key(&mut self, path: &str, address: Address, inverter: &Inverter) -> Option<Address> {
+        let Some(file) = &inverter.api_key_file else { return Some(address) };
+        let Address::Http(front) = address else {
+            return self.problem(path, "is for transports that begin with http://");
+        };
+        let key = match std::fs::read_to_string(self.folder.join(file)) {
+            Ok(key) => key,
+            Err(error) => return self.problem(path, &format!("cannot be read: {error}")),
+        };
+        match front.with_key(key.trim()) {
+            Some(front) => Some(Address::Http(front)),
+            None => self.problem(path, "must have the key on one line, in ASCII"),
+        }
     }
 
     /// Checks an address: inverters with the same transport share a bus, and one bus cannot be used

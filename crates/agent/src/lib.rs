@@ -16,7 +16,7 @@ mod run;
 mod sample_log;
 mod server_contact;
 
-pub use bus::{Address, ParseAddressError, Serial};
+pub use bus::{Address, HttpFront, ParseAddressError, Serial};
 pub use config::{Config, ConfigError, InverterConfig, Permits};
 pub use data_folder::{Folder, FolderError};
 pub use ecowatt_device::LogLevel;

@@ -21,7 +21,7 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 const MEDIA_TYPE: &str = "application/cose";
 
 /// Where the server is: `http://host:port` with an optional path before `/link`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
     authority: String,
     host_port: String,
@@ -77,6 +77,23 @@ impl FromStr for ServerUrl {
             host_port: if has_port { authority.to_owned() } else { format!("{authority}:80") },
             base: if path.is_empty() { String::new() } else { format!("/{path}") },
         })
+    }
+}
+
+impl ServerUrl {
+    /// Returns host and port to connect to.
+    pub(crate) fn host_port(&self) -> &str {
+        &self.host_port
+    }
+
+    /// Returns what the `Host` header names.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Returns the path before all others: empty, or with a slash in front.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 }
 

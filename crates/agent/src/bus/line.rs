@@ -1,4 +1,4 @@
-//! The byte stream of a bus: a TCP connection or a serial port.
+//! The byte stream of a bus: a TCP connection, a serial port, or frames over HTTP.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -17,9 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::answer_trust::FRAME_MIN;
+use super::http_line::{HttpFront, HttpLine};
 
-/// Where a bus is, as in `tcp://host:502`, `rtu-over-tcp://host:4001` or
-/// `serial:///dev/ttyUSB0?baud=9600&format=8N1`.
+/// Where a bus is, as in `tcp://host:502`, `rtu-over-tcp://host:4001`,
+/// `serial:///dev/ttyUSB0?baud=9600&format=8N1` or `http://host:8080`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     Tcp(String),
@@ -28,6 +29,8 @@ pub enum Address {
     UnnumberedTcp(String),
     RtuOverTcp(String),
     Serial(Serial),
+    /// RTU frames in JSON over HTTP, as inverters of the earlier EcoWatt are read.
+    Http(HttpFront),
 }
 
 /// A serial port and its settings.
@@ -41,7 +44,7 @@ pub struct Serial {
 /// Why text is not the address of a bus.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseAddressError {
-    #[error("must start with tcp://, rtu-over-tcp:// or serial://")]
+    #[error("must start with tcp://, rtu-over-tcp://, serial:// or http://")]
     Scheme,
     #[error("must name host and port, such as tcp://192.0.2.7:502")]
     HostPort,
@@ -51,6 +54,8 @@ pub enum ParseAddressError {
     Setting(String),
     #[error("{0} is not transactions=any")]
     TcpSetting(String),
+    #[error("must name a host, such as http://192.0.2.7:8080")]
+    Http,
 }
 
 impl Address {
@@ -59,7 +64,7 @@ impl Address {
     pub fn kind(&self) -> TransportKind {
         match self {
             Self::Tcp(_) | Self::UnnumberedTcp(_) => TransportKind::Tcp,
-            Self::RtuOverTcp(_) => TransportKind::RtuOverTcp,
+            Self::RtuOverTcp(_) | Self::Http(_) => TransportKind::RtuOverTcp,
             Self::Serial(_) => TransportKind::Rtu,
         }
     }
@@ -71,6 +76,7 @@ impl Address {
             Self::Tcp(host_port) | Self::UnnumberedTcp(host_port) | Self::RtuOverTcp(host_port) => {
                 host_port.to_ascii_lowercase()
             }
+            Self::Http(front) => front.url.host_port().to_ascii_lowercase(),
             // Names under /dev/serial are links to the device file.
             Self::Serial(Serial { path, .. }) => {
                 let lexical = || {
@@ -90,13 +96,19 @@ impl Address {
     pub(super) fn framing(&self) -> Framing {
         match self {
             Self::Tcp(_) | Self::UnnumberedTcp(_) => Framing::Tcp,
-            Self::RtuOverTcp(_) | Self::Serial(_) => Framing::Rtu,
+            Self::RtuOverTcp(_) | Self::Serial(_) | Self::Http(_) => Framing::Rtu,
         }
     }
 
-    /// Whether answers carry the number of their request.
+    /// Whether an answer shows to which request it belongs: by its number, or because it is the
+    /// answer to one HTTP request.
     pub(super) fn is_numbered(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(_) | Self::Http(_))
+    }
+
+    /// Whether a frame counts as damaged once the line falls silent, without waiting for more.
+    pub(super) fn ends_with_silence(&self) -> bool {
+        !matches!(self, Self::Tcp(_))
     }
 
     pub(super) fn is_serial(&self) -> bool {
@@ -111,7 +123,9 @@ impl Address {
     /// Returns the pause that frames need between them.
     pub(super) fn silence(&self) -> Duration {
         match self {
-            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => Duration::ZERO,
+            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) | Self::Http(_) => {
+                Duration::ZERO
+            }
             Self::Serial(serial) => inter_frame_silence(serial.baud, serial.format.bits_per_char()),
         }
     }
@@ -121,6 +135,8 @@ impl Address {
     pub(super) fn hush(&self) -> Duration {
         match self {
             Self::Serial(_) => Duration::from_millis(60),
+            // A frame arrives whole.
+            Self::Http(_) => Duration::from_millis(20),
             Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => {
                 Duration::from_millis(250)
             }
@@ -133,7 +149,7 @@ impl Address {
         match self {
             Self::Serial(serial) => time_on_wire(bytes, serial.baud, serial.format.bits_per_char()),
             // The speed of the bus behind a gateway is unknown.
-            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) => {
+            Self::Tcp(_) | Self::UnnumberedTcp(_) | Self::RtuOverTcp(_) | Self::Http(_) => {
                 time_on_wire(bytes, GATEWAY_BAUD_MIN, SerialFormat::NoneTwo.bits_per_char())
             }
         }
@@ -156,6 +172,10 @@ impl FromStr for Address {
             },
             "rtu-over-tcp" => host_port(rest).map(Self::RtuOverTcp),
             "serial" => serial(rest).map(Self::Serial),
+            "http" => {
+                let url = text.parse().map_err(|_| ParseAddressError::Http)?;
+                Ok(Self::Http(HttpFront::new(url)))
+            }
             _ => Err(ParseAddressError::Scheme),
         }
     }
@@ -206,6 +226,7 @@ impl fmt::Display for Address {
             Self::UnnumberedTcp(host_port) => write!(f, "tcp://{host_port}?transactions=any"),
             Self::RtuOverTcp(host_port) => write!(f, "rtu-over-tcp://{host_port}"),
             Self::Serial(serial) => write!(f, "serial://{}", serial.path.display()),
+            Self::Http(front) => front.url.fmt(f),
         }
     }
 }
@@ -228,6 +249,7 @@ pub(super) enum OpenError {
 pub(super) enum Line {
     Tcp(TcpStream),
     Serial(AsyncFd<File>),
+    Http(Box<HttpLine>),
 }
 
 impl Line {
@@ -244,12 +266,26 @@ impl Line {
             Address::Serial(serial) => {
                 open_serial(serial).map(Self::Serial).map_err(OpenError::Serial)
             }
+            Address::Http(front) => {
+                let line = HttpLine::open(front).await.map_err(OpenError::Connect)?;
+                Ok(Self::Http(Box::new(line)))
+            }
         }
     }
 
+    /// Whether no request waits for its answer, as far as the line knows of requests.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Serial(_) => true,
+            Self::Http(line) => line.is_idle(),
+        }
+    }
+
+    /// Writes a whole frame.
     pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Http(line) => line.write_all(bytes).await,
             Self::Serial(port) => {
                 while !bytes.is_empty() {
                     let mut ready = port.writable().await?;
@@ -266,6 +302,7 @@ impl Line {
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match self {
             Self::Tcp(stream) => stream.read(buffer).await?,
+            Self::Http(line) => line.read(buffer).await?,
             Self::Serial(port) => loop {
                 let mut ready = port.readable().await?;
                 if let Ok(read) = ready.try_io(|port| port.get_ref().read(buffer)) {

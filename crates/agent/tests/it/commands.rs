@@ -17,7 +17,7 @@ async fn start() -> (Server, Inverter) {
 }
 
 /// Orders a command and waits for its end.
-async fn execute(
+pub(crate) async fn execute(
     server: &Server,
     source: Option<u8>,
     order: CommandAction<'static>,

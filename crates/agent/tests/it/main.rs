@@ -6,6 +6,7 @@
 mod agents;
 mod commands;
 mod field;
+mod http_front;
 mod inverter;
 #[path = "../../../node/tests/it/kept.rs"]
 mod kept;
