@@ -7,6 +7,7 @@
 pub(crate) mod audit;
 pub(crate) mod commands;
 pub(crate) mod device;
+pub(crate) mod limit;
 pub(crate) mod orders;
 pub(crate) mod promises;
 pub(crate) mod records;

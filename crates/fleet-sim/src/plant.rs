@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ecowatt_inverter_sim::{Config, ConfigError, RegisterMap, Site, Tabulation, Weather};
 use ecowatt_model::UnixMs;
+use ecowatt_node::SourceControls;
 use ecowatt_profile::sunspec::{Discovery, FoundModel, ProbeAnswer};
 use ecowatt_profile::{Layout, Plan, Profile, TransportKind, catalogue};
 
@@ -51,12 +52,27 @@ pub struct Plant {
     pub layout: Layout,
     /// The layout in the form that devices send.
     pub layout_cbor: Vec<u8>,
+    /// The points that may be written, and the rated power.
+    pub controls: SourceControls,
+    /// Where its limit is.
+    pub limit: Option<LimitPlace>,
     /// Longest wait for an answer, by the profile.
     pub timeout: Duration,
     /// Pause after a connection is opened, by the profile.
     pub connect_delay: Duration,
     /// Pause between an answer and the next request, by the profile.
     pub gap_min: Duration,
+}
+
+/// The registers of an inverter's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitPlace {
+    /// The register of the limit.
+    pub address: u16,
+    /// The register that is 1 while the limit is in force; without one it always is.
+    pub switch: Option<u16>,
+    /// Tenths of a percent that a count stands for.
+    pub tenths: u16,
 }
 
 /// The plants of a simulation.
@@ -168,12 +184,28 @@ impl Plant {
             .compile(resolved.link_cost(TransportKind::Tcp))
             .map_err(|error| failed(error.to_string()))?;
         let transport = resolved.transport();
+        let controls =
+            SourceControls { points: resolved.controls(), rated_w: Some(table.config().rated_w) };
+        let limit = match table.map() {
+            RegisterMap::Seed => Some(LimitPlace { address: 8, switch: None, tenths: 10 }),
+            // Offsets in model 123 with its header; the inverter's scale factor is -1.
+            RegisterMap::SunSpec | RegisterMap::Der => {
+                let model = models.iter().find(|model| model.id == 123);
+                model.map(|model| LimitPlace {
+                    address: model.address + 5,
+                    switch: Some(model.address + 9),
+                    tenths: 1,
+                })
+            }
+        };
         Ok(Self {
             profile: id,
             models,
             plan: compiled.plan,
             layout_cbor: compiled.layout.to_cbor(),
             layout: compiled.layout,
+            controls,
+            limit,
             timeout: transport.timeout,
             connect_delay: transport.connect_delay,
             gap_min: transport.min_gap,

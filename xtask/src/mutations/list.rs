@@ -664,7 +664,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/device/src/commands.rs",
         changes: &[("e.is_waiting() && e.is_durable && is_its_time", "e.is_waiting() && is_its_time")],
         breaks: "CommandOnce",
-        seed: 6,
+        seed: 3,
     },
     Mutation {
         name: "device looks at a command's deadline only when it takes it",
@@ -727,6 +727,54 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             "let version = PLAIN;",
         )],
         breaks: "CommandEndsTruly",
-        seed: 4,
+        seed: 1,
+    },
+    Mutation {
+        name: "a write that got no answer is sent again",
+        file: "crates/device/src/errand.rs",
+        changes: &[(
+            "        (self.step, self.reads) = (Step::After, 0);
+",
+            "        if result != WriteResult::NoAnswer {
+            (self.step, self.reads) = (Step::After, 0);
+        }
+",
+        )],
+        breaks: "CommandOnce",
+        seed: 1,
+    },
+    Mutation {
+        name: "any answer after a write counts as its success",
+        file: "crates/device/src/errand.rs",
+        changes: &[(
+            "                if setpoint.holds(words) {
+                    return Some(ErrandEnd { outcome: Outcome::SUCCEEDED, words: shown });",
+            "                if setpoint.holds(words) || !words.is_empty() {
+                    return Some(ErrandEnd { outcome: Outcome::SUCCEEDED, words: shown });",
+        )],
+        breaks: "LimitIsAsOrdered",
+        seed: 7,
+    },
+    Mutation {
+        name: "watts are a part of a rated power in kilowatts",
+        file: "crates/profile/src/control.rs",
+        changes: &[(
+            "full.saturating_mul(i64::from(watts)) / i64::from(rated_w.max(1));",
+            "full.saturating_mul(i64::from(watts)) / (i64::from(rated_w.max(1)) / 1_000).max(1);",
+        )],
+        breaks: "LimitIsAsOrdered",
+        seed: 1,
+    },
+    Mutation {
+        name: "server cancels what it has sent",
+        file: "crates/store/src/sqlite/command.rs",
+        changes: &[(
+            "        CommandState::Queued => {}
+        CommandState::Sent | CommandState::Accepted =>",
+            "        CommandState::Queued | CommandState::Sent => {}
+        CommandState::Accepted =>",
+        )],
+        breaks: "CommandEndsTruly",
+        seed: 3,
     },
 ];

@@ -8,10 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ecowatt_envelope::{LinkKeys, MESSAGE_MAX, RequestId, UnverifiedUplink, open_reply};
-use ecowatt_model::{BootEpoch, CommandId, UnixMs};
+use ecowatt_model::{BootEpoch, CommandId, SourceNumber, UnixMs};
 use ecowatt_store::CommandOrder;
 use ecowatt_wire::{Command, CommandAction, CommandState, Reply, Uplink};
 
+use super::limit::{self, HeldLimit, LimitRule};
+use super::orders::kind;
 use super::promises::Invariant;
 
 /// A promise that is broken, and how.
@@ -31,10 +33,13 @@ pub(crate) struct Received {
     accepted_in: Option<BootEpoch>,
     /// Times that the device did what it orders.
     pub(crate) executions: u32,
+    /// It is a write that has succeeded.
+    has_succeeded: bool,
     /// It orders a restart, and an epoch began after the device had accepted it.
     pub(crate) is_restarted: bool,
-    /// Registers that were last read for it.
+    /// Registers that were last read for it, and whether the inverter had them at that time.
     pub(crate) words: Vec<u8>,
+    are_present: bool,
     /// Ends that a message has reported.
     pub(crate) said: BTreeSet<u8>,
     /// The server has answered a message with an end.
@@ -57,6 +62,8 @@ pub(crate) struct Commands {
     request: Option<RequestId>,
     reported: Vec<CommandId>,
     epoch: BootEpoch,
+    /// The limit that the last command has set, of inverters where that is certain.
+    limits: BTreeMap<SourceNumber, HeldLimit>,
 }
 
 impl Commands {
@@ -66,7 +73,7 @@ impl Commands {
         for received in self.received.values_mut() {
             // Of a restart, that is all that was ordered, even if it came by a power cut.
             received.is_restarted |=
-                received.order.kind == RESTART && received.accepted_in.is_some();
+                received.order.kind == kind::RESTART && received.accepted_in.is_some();
         }
     }
 
@@ -120,8 +127,10 @@ impl Commands {
             not_before,
             accepted_in: None,
             executions: 0,
+            has_succeeded: false,
             is_restarted: false,
             words: Vec::new(),
+            are_present: false,
             said: BTreeSet::new(),
             is_known: false,
         });
@@ -140,9 +149,12 @@ impl Commands {
         time: OwnTime,
     ) -> Result<(), Broken> {
         let Some(received) = self.received.get_mut(&id) else { return Err(unheard(id)) };
-        let is_begun_by_event = matches!(received.order.kind, UPLOAD | CLEAR_FAULT);
+        let is_begun_by_event = matches!(received.order.kind, kind::UPLOAD | kind::CLEAR_FAULT);
         match state {
             CommandState::Accepted => received.accepted_in = Some(time.epoch),
+            CommandState::Succeeded if kind::writes(received.order.kind) => {
+                received.has_succeeded = true;
+            }
             CommandState::Succeeded if is_begun_by_event => return received.execute(id, time, 0),
             _ => {}
         }
@@ -152,12 +164,67 @@ impl Commands {
     /// Notes a read that the device asks for.
     pub(crate) fn asked(&mut self, id: CommandId, time: OwnTime) -> Result<(), Broken> {
         let Some(received) = self.received.get_mut(&id) else { return Err(unheard(id)) };
+        if kind::writes(received.order.kind) {
+            // The reads before and after a write do nothing.
+            return Ok(());
+        }
         received.execute(id, time, READ_WAITS_MS)
     }
 
+    /// Notes a write that the device asks for. Until its command has succeeded, the limit may be any.
+    pub(crate) fn wrote(&mut self, id: Option<CommandId>, time: OwnTime) -> Result<(), Broken> {
+        let received = id.and_then(|id| Some((id, self.received.get_mut(&id)?)));
+        let Some((id, received)) = received.filter(|(_, held)| kind::writes(held.order.kind))
+        else {
+            let detail = format!("something is written, which {id:?} does not ask for");
+            return Err((Invariant::CommandIsOrdered, detail));
+        };
+        if let Some(source) = received.order.source {
+            self.limits.remove(&source);
+        }
+        received.execute(id, time, 0)
+    }
+
+    /// Checks the limit that an inverter has when a command has moved on: one that has succeeded is
+    /// in force, unless the inverter did not show what it has.
+    pub(crate) fn limited(
+        &mut self,
+        id: CommandId,
+        source: SourceNumber,
+        rule: LimitRule,
+        held: HeldLimit,
+    ) -> Result<(), Broken> {
+        let Some(received) = self.received.get(&id) else { return Ok(()) };
+        let is_its = received.order.source == Some(source) && received.has_succeeded;
+        let Some(ordered) = rule.ordered(&received.order).filter(|_| is_its) else { return Ok(()) };
+        if !received.are_present {
+            return Ok(());
+        }
+        self.limits.insert(source, HeldLimit { tenths: ordered, ..held });
+        if held.tenths == ordered {
+            return Ok(());
+        }
+        let detail =
+            format!("{id} has set {ordered} tenths of a percent, {} are in force", held.tenths);
+        Err((Invariant::LimitIsAsOrdered, detail))
+    }
+
+    /// Checks the limit that an inverter has at the end: what the last command has set, unless the
+    /// inverter has lost its power since.
+    pub(crate) fn left(&self, source: SourceNumber, held: HeldLimit) -> Result<(), Broken> {
+        match self.limits.get(&source) {
+            Some(set) if set.reboots == held.reboots && set.tenths != held.tenths => {
+                let detail = format!("inverter {} was left with {set:?}, has {held:?}", source.0);
+                Err((Invariant::LimitIsAsOrdered, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Notes the registers that were read.
-    pub(crate) fn read(&mut self, id: CommandId, words: &[u16]) {
+    pub(crate) fn read(&mut self, id: CommandId, words: &[u16], are_present: bool) {
         if let Some(received) = self.received.get_mut(&id) {
+            received.are_present = are_present;
             received.words = words.iter().flat_map(|word| word.to_be_bytes()).collect();
         }
     }
@@ -165,7 +232,7 @@ impl Commands {
     /// Notes that the device asks for the end of its epoch, which no other command may do.
     pub(crate) fn ending(&mut self, id: Option<CommandId>, time: OwnTime) -> Result<(), Broken> {
         let received = id.and_then(|id| Some((id, self.received.get_mut(&id)?)));
-        match received.filter(|(_, received)| received.order.kind == RESTART) {
+        match received.filter(|(_, received)| received.order.kind == kind::RESTART) {
             Some((id, received)) => received.execute(id, time, 0),
             None => {
                 let detail = format!("the epoch ends, which {id:?} does not ask for");
@@ -196,30 +263,34 @@ impl Received {
         Ok(())
     }
 
-    /// Whether even a device that goes on may not know how it ended: a write.
+    /// Whether even a device that goes on may not know how it ended: a write that has gone out.
     fn may_be_lost(&self) -> bool {
-        !matches!(self.order.kind, READ_REGISTER | UPLOAD | CLEAR_FAULT | RESTART)
+        kind::writes(self.order.kind) && self.executions == 1
     }
 }
-
-/// Numbers of kinds of commands (`ecowatt_model::command::COMMANDS`).
-pub(crate) const READ_REGISTER: u8 = 3;
-pub(crate) const UPLOAD: u8 = 6;
-pub(crate) const RESTART: u8 = 8;
-pub(crate) const CLEAR_FAULT: u8 = 10;
 
 /// Returns the order in the operator's spelling.
 fn order(command: &Command<'_>) -> CommandOrder {
     let (kind, arguments) = match command.order {
         CommandAction::ReadRegisters { function, address, count } => {
             let table = if function == 4 { "input" } else { "holding" };
-            (READ_REGISTER, format!("address={address} count={count} table={table}"))
+            (kind::READ_REGISTER, format!("address={address} count={count} table={table}"))
         }
-        CommandAction::Upload => (UPLOAD, String::new()),
-        CommandAction::Diagnose => (7, String::new()),
-        CommandAction::Restart => (RESTART, String::new()),
-        CommandAction::Reboot => (9, String::new()),
-        CommandAction::ClearFault => (CLEAR_FAULT, String::new()),
+        CommandAction::Upload => (kind::UPLOAD, String::new()),
+        CommandAction::Diagnose => (kind::DIAGNOSE, String::new()),
+        CommandAction::Restart => (kind::RESTART, String::new()),
+        CommandAction::Reboot => (kind::REBOOT, String::new()),
+        CommandAction::ClearFault => (kind::CLEAR_FAULT, String::new()),
+        CommandAction::LimitPower { permille } => {
+            (kind::SET_POWER_PERCENTAGE, format!("percent={}", limit::percent(permille)))
+        }
+        CommandAction::LimitPowerWatts { watts } => (kind::SET_POWER, format!("watts={watts}")),
+        CommandAction::Write { point, mantissa, exponent: 0 } => {
+            (kind::WRITE, format!("{point}={mantissa}"))
+        }
+        CommandAction::WriteRegister { address, value } => {
+            (kind::WRITE_REGISTER, format!("address={address} value={value}"))
+        }
         other => (u8::MAX, format!("{other:?}")),
     };
     CommandOrder { kind, arguments, source: command.source }

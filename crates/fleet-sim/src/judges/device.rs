@@ -12,6 +12,7 @@ use ecowatt_node::storage::Dropped;
 use ecowatt_wire::{CommandState, SourceState};
 
 use super::commands::{Broken, Commands, OwnTime};
+use super::limit::{HeldLimit, LimitRule};
 use super::promises::{Invariant, Violation};
 use super::reports::Reports;
 use super::states::States;
@@ -44,6 +45,8 @@ pub(crate) struct JudgedSource {
     pub(crate) number: SourceNumber,
     /// Index of its plant.
     pub(crate) plant: usize,
+    /// What its limit is, if it has one.
+    pub(crate) limit: Option<LimitRule>,
 }
 
 /// What a device holds.
@@ -62,6 +65,8 @@ pub(crate) enum Obeyed {
     Moved(CommandId, CommandState),
     /// It asks for a read.
     Asked(CommandId),
+    /// It asks for a write.
+    Written(Option<CommandId>),
     /// It asks for the end of its epoch, for this command.
     Ending(Option<CommandId>),
 }
@@ -273,11 +278,36 @@ impl DeviceJudge {
             Some(commands) => match act {
                 Obeyed::Moved(id, state) => commands.moved(id, state, time),
                 Obeyed::Asked(id) => commands.asked(id, time),
+                Obeyed::Written(id) => commands.wrote(id, time),
                 Obeyed::Ending(id) => commands.ending(id, time),
             },
             None => Err((Invariant::CommandIsOrdered, format!("{act:?} without a command"))),
         };
         self.take(now, Some(is_right));
+    }
+
+    /// Checks the limit that an inverter has after a command has moved on.
+    pub(crate) fn limited(
+        &mut self,
+        now: UnixMs,
+        id: CommandId,
+        source: SourceNumber,
+        limit: HeldLimit,
+    ) {
+        let rule = self.rule_of(source);
+        let commands = self.commands.as_mut().zip(rule);
+        let is_right = commands.map(|(commands, rule)| commands.limited(id, source, rule, limit));
+        self.take(now, is_right);
+    }
+
+    /// Checks the limit that an inverter has at the end.
+    pub(crate) fn left(&mut self, now: UnixMs, source: SourceNumber, limit: HeldLimit) {
+        let is_right = self.commands.as_ref().map(|commands| commands.left(source, limit));
+        self.take(now, is_right);
+    }
+
+    fn rule_of(&self, source: SourceNumber) -> Option<LimitRule> {
+        self.judged.sources.iter().find(|judged| judged.number == source)?.limit
     }
 
     fn take(&mut self, now: UnixMs, judgement: Option<Result<(), Broken>>) {

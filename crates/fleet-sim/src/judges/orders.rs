@@ -4,6 +4,25 @@
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::CommandOrder;
 
+/// Numbers of kinds of commands (`ecowatt_model::command::COMMANDS`).
+pub(crate) mod kind {
+    pub(crate) const WRITE: u8 = 1;
+    pub(crate) const WRITE_REGISTER: u8 = 2;
+    pub(crate) const READ_REGISTER: u8 = 3;
+    pub(crate) const SET_POWER_PERCENTAGE: u8 = 4;
+    pub(crate) const SET_POWER: u8 = 5;
+    pub(crate) const UPLOAD: u8 = 6;
+    pub(crate) const DIAGNOSE: u8 = 7;
+    pub(crate) const RESTART: u8 = 8;
+    pub(crate) const REBOOT: u8 = 9;
+    pub(crate) const CLEAR_FAULT: u8 = 10;
+
+    /// Returns whether such a command writes to an inverter.
+    pub(crate) fn writes(kind: u8) -> bool {
+        matches!(kind, WRITE | WRITE_REGISTER | SET_POWER_PERCENTAGE | SET_POWER)
+    }
+}
+
 /// An order and its requests, which all have the same key.
 #[derive(Debug, Clone)]
 pub(crate) struct Ordered {
@@ -15,6 +34,7 @@ pub(crate) struct Ordered {
     /// has one of them, so that a command on the wire, which has no key, belongs to one order.
     pub(crate) deadlines: Vec<UnixMs>,
     pub(crate) answer: OrderAnswer,
+    pub(crate) cancel: Cancel,
 }
 
 /// What the operator knows of an order.
@@ -27,5 +47,13 @@ pub(crate) enum OrderAnswer {
     Made,
     /// Its key is taken by another command, or two requests made two commands.
     Doubled,
-    Cancelled,
+}
+
+/// Whether an operator has cancelled an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    No,
+    /// It was requested, and not answered with success.
+    Requested,
+    Done,
 }

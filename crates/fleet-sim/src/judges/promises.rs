@@ -83,6 +83,9 @@ pub enum Invariant {
     /// cancelled only if it was not, and it is unknown only if the device has not reported its end or
     /// was restarted in between. What it has read is what the inverter answered.
     CommandEndsTruly,
+    /// An inverter has the limit of the last command that has set it, as the device and the server
+    /// report: a command has succeeded only if its limit is in force.
+    LimitIsAsOrdered,
     /// The device starts whatever a power cut has left on its disk.
     DeviceStarts,
     /// The server starts whatever a power cut has left on its disk.

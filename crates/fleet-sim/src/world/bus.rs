@@ -9,7 +9,9 @@
 //! slow; the device must wait for every answer within the time that the profile allows.
 
 mod misreading;
+mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +22,20 @@ use ecowatt_inverter_sim::listeners::IDLE_MAX;
 use ecowatt_inverter_sim::slave::{SimulatedSlave, SlaveAction};
 use ecowatt_inverter_sim::{ConfigError, Inverter, RegisterSource, Tabulation};
 use ecowatt_modbus::{
-    ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction, time_on_wire,
+    ExceptionCode, Framing, Progress, Request, RequestDecoder, Response, Transaction, Words,
+    time_on_wire,
 };
 use ecowatt_model::UnixMs;
-use ecowatt_profile::{Read, Table};
+use ecowatt_profile::{Read, Table, Write, WriteFunction};
 
 use crate::faults::kinds::{Fault, Occasion};
 use crate::faults::table::Disturbance;
 use crate::faults::weights::Weights;
-use crate::plant::Plant;
+use crate::plant::{LimitPlace, Plant};
 use crate::random::Random;
 use crate::streams;
 use misreading::Misreadings;
+pub use write::Written;
 
 /// Usual time of one way through the local network, in microseconds.
 const WAY_US: (u64, u64) = (200, 3_000);
@@ -52,6 +56,9 @@ const EXCEPTION_CODES: [u8; 4] = [2, 4, 6, 0x0B];
 pub struct Bus {
     station: SimulatedSlave,
     table: Arc<Tabulation>,
+    limit: Option<LimitPlace>,
+    /// Registers that a write may have changed, so that they are not those of the table.
+    written: BTreeSet<u16>,
     connect_delay: Duration,
     gap_min: Duration,
     /// Longest wait for an answer, by the profile.
@@ -170,6 +177,8 @@ pub struct Counts {
     pub garbled: u64,
     /// Reads whose connection broke.
     pub unreachable: u64,
+    /// Writes requested by devices.
+    pub writes: u64,
     /// Accepted answers that were false.
     pub false_answers: u64,
     /// Accepted answers with words that the inverter did not hold.
@@ -186,10 +195,39 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     Words,
+    /// Of a write.
+    Confirmed,
     Exception(ExceptionCode),
     Timeout,
     Garbled,
     Unreachable,
+}
+
+/// What is asked of an inverter.
+#[derive(Clone, Copy)]
+enum Job<'a> {
+    Read(&'a Read),
+    Write(&'a Write),
+}
+
+impl<'a> Job<'a> {
+    fn request(self) -> Request<'a> {
+        match self {
+            Self::Read(&Read { table, address, count, .. }) => match table {
+                Table::Holding => Request::ReadHoldingRegisters { address, count },
+                Table::Input => Request::ReadInputRegisters { address, count },
+            },
+            Self::Write(write) => match (write.function, write.words()) {
+                (WriteFunction::Single, [value]) => {
+                    Request::WriteSingleRegister { address: write.address, value: *value }
+                }
+                (WriteFunction::Single | WriteFunction::Multiple, words) => {
+                    let values = Words::new(words);
+                    Request::WriteMultipleRegisters { address: write.address, values }
+                }
+            },
+        }
+    }
 }
 
 /// The other side has closed the connection.
@@ -209,6 +247,8 @@ impl Bus {
         Ok(Self {
             station: SimulatedSlave::new(inverter, seed, is_single_client),
             table,
+            limit: plant.limit,
+            written: BTreeSet::new(),
             connect_delay: plant.connect_delay,
             gap_min: plant.gap_min,
             patience: plant.timeout,
@@ -260,7 +300,7 @@ impl Bus {
         let is_false = match self.ending {
             Ending::Words => !self.is_true(read),
             Ending::Exception(_) => self.station.counts().exceptions == refused_before,
-            Ending::Timeout | Ending::Garbled | Ending::Unreachable => false,
+            Ending::Confirmed | Ending::Timeout | Ending::Garbled | Ending::Unreachable => false,
         };
         self.counts.false_answers += u64::from(is_false);
         let is_misread = self.is_misread && matches!(self.ending, Ending::Words);
@@ -269,13 +309,15 @@ impl Bus {
             Ending::Words => &mut self.counts.words,
             Ending::Exception(_) => &mut self.counts.exceptions,
             Ending::Timeout => &mut self.counts.timeouts,
-            Ending::Garbled => &mut self.counts.garbled,
+            Ending::Confirmed | Ending::Garbled => &mut self.counts.garbled,
             Ending::Unreachable => &mut self.counts.unreachable,
         };
         *counter += 1;
         let latency = match self.ending {
             Ending::Words | Ending::Exception(_) => times.end - times.sent,
-            Ending::Timeout | Ending::Garbled | Ending::Unreachable => Duration::ZERO,
+            Ending::Confirmed | Ending::Timeout | Ending::Garbled | Ending::Unreachable => {
+                Duration::ZERO
+            }
         };
         Answered {
             sent_after: times.sent,
@@ -296,7 +338,7 @@ impl Bus {
             Ending::Words => ReadResult::Words(&self.words),
             Ending::Exception(code) => ReadResult::Exception(code),
             Ending::Timeout => ReadResult::Timeout,
-            Ending::Garbled => ReadResult::Garbled,
+            Ending::Confirmed | Ending::Garbled => ReadResult::Garbled,
             Ending::Unreachable => ReadResult::Unreachable,
         }
     }
@@ -411,8 +453,16 @@ impl Bus {
             let held = self.table.words(answered.shown_at, read.address, read.count);
             answered.is_intact
                 && (answered.address, &answered.words) == (read.address, &self.words)
-                && (self.is_misread || held == Some(&*self.words))
+                && (self.is_misread || held.is_some_and(|held| self.is_held(read, held)))
         })
+    }
+
+    /// Whether the words are those of the table, but for registers that were written.
+    fn is_held(&self, read: &Read, held: &[u16]) -> bool {
+        let registers = read.address..=u16::MAX;
+        registers
+            .zip(held.iter().zip(&self.words))
+            .all(|(register, (held, word))| held == word || self.written.contains(&register))
     }
 
     fn carry_out(
@@ -427,7 +477,7 @@ impl Bus {
         for _ in 0..2 {
             let was_idle = self.connection.is_some();
             self.open(random, times);
-            match self.exchange(read, timeout, random, times) {
+            match self.exchange(Job::Read(read), timeout, random, times) {
                 Ok(ending) => return ending,
                 Err(ConnectionClosed) => {
                     self.connection = None;
@@ -454,18 +504,14 @@ impl Bus {
 
     fn exchange(
         &mut self,
-        read: &Read,
+        job: Job<'_>,
         timeout: Duration,
         random: &mut Random,
         times: &mut Times,
     ) -> Result<Ending, ConnectionClosed> {
         times.end += self.gap_min.saturating_sub(times.now().since(self.last_byte));
         times.sent = times.end;
-        let (address, count) = (read.address, read.count);
-        let request = match read.table {
-            Table::Holding => Request::ReadHoldingRegisters { address, count },
-            Table::Input => Request::ReadInputRegisters { address, count },
-        };
+        let request = job.request();
         self.transaction = self.transaction.wrapping_add(1);
         let unit = self.station.inverter().unit();
         let exchange = Transaction::new(Framing::Tcp, unit, &request, self.transaction);
@@ -481,6 +527,9 @@ impl Bus {
         }
         let left_over = std::mem::take(&mut connection.left_over);
         let there = way(random);
+        if let Job::Write(write) = job {
+            self.written.extend((write.address..=u16::MAX).zip(write.words()).map(|(at, _)| at));
+        }
         let sent = match self.ask(exchange.bytes(), sent_at.plus(there)) {
             Ok(sent) => sent,
             Err(ConnectionClosed) => {
@@ -557,6 +606,10 @@ impl Bus {
                         self.words.extend(words.iter());
                         Ending::Words
                     }
+                    Progress::Done(
+                        Response::WriteSingleRegister { .. }
+                        | Response::WriteMultipleRegisters { .. },
+                    ) => Ending::Confirmed,
                     Progress::Exception(code) => Ending::Exception(code),
                     Progress::Done(_) | Progress::Failed(_) => Ending::Garbled,
                 };
@@ -632,6 +685,7 @@ impl Counts {
         self.timeouts += other.timeouts;
         self.garbled += other.garbled;
         self.unreachable += other.unreachable;
+        self.writes += other.writes;
         self.false_answers += other.false_answers;
         self.misreadings += other.misreadings;
         self.connections += other.connections;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use ecowatt_store::{CommandNumber, CommandOrder, CreateCommandError, CreatedCommand, NewCommand};
 
-use crate::judges::orders::{OrderAnswer, Ordered};
+use crate::judges::limit::percent;
+use crate::judges::orders::{Cancel, OrderAnswer, Ordered, kind};
 use crate::random::Random;
 use crate::scenario::{START, Scenario};
 use crate::streams;
@@ -32,21 +33,21 @@ const VALID_MAX_MS: u64 = 2 * 3_600_000;
 /// Longest wait for the time before which a command is not to be begun.
 const AHEAD_MAX_MS: u64 = 30 * 60_000;
 
-/// Numbers of the kinds of commands (`ecowatt_model::command::COMMANDS`).
-mod kind {
-    pub(super) const READ_REGISTER: u8 = 3;
-    pub(super) const UPLOAD: u8 = 6;
-    pub(super) const DIAGNOSE: u8 = 7;
-    pub(super) const RESTART: u8 = 8;
-    pub(super) const REBOOT: u8 = 9;
-    pub(super) const CLEAR_FAULT: u8 = 10;
-}
+/// In millionths: how often a command is cancelled, and how often several are ordered at once.
+const CANCELLED: u32 = 120_000;
+const BURSTS: u32 = 100_000;
+/// Longest time until a command is cancelled: most are sent by then.
+const CANCELLED_WITHIN_MS: u64 = 10 * 60_000;
+/// Most orders that follow one at once: more than a device takes with one reply.
+const BURST_MAX: u64 = 8;
 
 /// What is done about commands.
 #[derive(Debug)]
 pub(crate) enum CommandAct {
     /// The order with this index is requested, for the first time or again.
     Request(usize),
+    /// A command is cancelled, unless it was sent.
+    Cancel(usize, CommandNumber),
     /// Commands whose time has passed are ended.
     End,
 }
@@ -71,6 +72,10 @@ pub(crate) struct CommandOperator {
     plans: Vec<Plan>,
     /// Orders that are requested again.
     repeats: BTreeSet<(UnixMs, usize)>,
+    /// Commands that are cancelled.
+    cancels: BTreeSet<(UnixMs, usize)>,
+    /// Orders that follow at once, and the device that they are for.
+    burst: (u64, u32),
     deadlines: BTreeSet<(DeviceNumber, UnixMs)>,
 }
 
@@ -87,6 +92,8 @@ impl CommandOperator {
             look_at: if every_ms == 0 { FAR } else { after(START, LOOK_MS) },
             plans: Vec::new(),
             repeats: BTreeSet::new(),
+            cancels: BTreeSet::new(),
+            burst: (0, 0),
             deadlines: BTreeSet::new(),
         };
         operator.wait(START);
@@ -96,7 +103,8 @@ impl CommandOperator {
     /// When the next act is due.
     pub(crate) fn at(&self) -> UnixMs {
         let repeat = self.repeats.first().map_or(FAR, |(at, _)| *at);
-        self.order_at.min(self.look_at).min(repeat)
+        let cancel = self.cancels.first().map_or(FAR, |(at, _)| *at);
+        self.order_at.min(self.look_at).min(repeat).min(cancel)
     }
 
     /// Returns the act that is due. `number` is that of the device with an index.
@@ -108,9 +116,18 @@ impl CommandOperator {
             self.repeats.pop_first();
             return CommandAct::Request(index);
         }
+        if let Some((at, index)) = self.cancels.first().copied()
+            && at == now
+        {
+            self.cancels.pop_first();
+            let plan = &mut self.plans[index];
+            if let Some(number) = plan.number {
+                plan.ordered.cancel = Cancel::Requested;
+                return CommandAct::Cancel(index, number);
+            }
+        }
         if self.order_at == now {
-            self.wait(now);
-            let device = u32::try_from(self.random.below(u64::from(self.devices))).unwrap_or(0);
+            let device = self.next_device(now);
             let plan = self.plan(now, number(device));
             self.plans.push(plan);
             return CommandAct::Request(self.plans.len() - 1);
@@ -169,11 +186,31 @@ impl CommandOperator {
         let is_repeated = match plan.ordered.answer {
             OrderAnswer::Nothing => true,
             OrderAnswer::Made => self.random.happens(200_000),
-            OrderAnswer::Refused | OrderAnswer::Doubled | OrderAnswer::Cancelled => false,
+            OrderAnswer::Refused | OrderAnswer::Doubled => false,
         };
+        let is_first = before != plan.ordered.answer && plan.ordered.answer == OrderAnswer::Made;
+        if is_first && self.random.happens(CANCELLED) {
+            let pause = self.random.below(CANCELLED_WITHIN_MS);
+            self.cancels.insert((after(now, pause), index));
+        }
         if is_repeated && plan.requests < REQUESTS_MAX {
             let pause = self.random.waiting_ms(PAUSE_MS / 2).min(PAUSE_MS);
             self.repeats.insert((after(now, pause), index));
+        }
+    }
+
+    /// Takes the answer to a request to cancel; `None` if there was none.
+    pub(crate) fn cancelled(&mut self, now: UnixMs, index: usize, is_done: Option<bool>) {
+        let plan = &mut self.plans[index];
+        match is_done {
+            Some(true) => plan.ordered.cancel = Cancel::Done,
+            Some(false) => {}
+            None => {
+                plan.requests += 1;
+                if plan.requests < 2 * REQUESTS_MAX {
+                    self.cancels.insert((after(now, PAUSE_MS), index));
+                }
+            }
         }
     }
 
@@ -184,6 +221,24 @@ impl CommandOperator {
             orders.entry(ordered.device).or_default().push(ordered);
         }
         orders
+    }
+
+    /// Draws the device of the order that is due, and when the next order is.
+    fn next_device(&mut self, now: UnixMs) -> u32 {
+        if let (more @ 1.., device) = self.burst {
+            self.burst.0 = more - 1;
+            if more == 1 {
+                self.wait(now);
+            }
+            return device;
+        }
+        let device = u32::try_from(self.random.below(u64::from(self.devices))).unwrap_or(0);
+        if self.random.happens(BURSTS) {
+            self.burst = (self.random.between(1, BURST_MAX), device);
+        } else {
+            self.wait(now);
+        }
+        device
     }
 
     fn wait(&mut self, now: UnixMs) {
@@ -209,6 +264,7 @@ impl CommandOperator {
                 not_before,
                 deadlines: Vec::new(),
                 answer: OrderAnswer::Nothing,
+                cancel: Cancel::No,
             },
             priority: u8::try_from(priority).unwrap_or(0),
             valid_ms: random.waiting_ms(VALID_MEAN_MS).clamp(VALID_MIN_MS, VALID_MAX_MS),
@@ -221,12 +277,13 @@ impl CommandOperator {
     fn order(&mut self) -> CommandOrder {
         let random = &mut self.random;
         let plain = |kind| CommandOrder { kind, arguments: String::new(), source: None };
-        match random.below(12) {
+        match random.below(20) {
             0..=2 => plain(kind::UPLOAD),
             3 => plain(kind::CLEAR_FAULT),
             4 => CommandOrder { source: Some(SourceNumber(0)), ..plain(kind::CLEAR_FAULT) },
             5 => plain(kind::RESTART),
             6 => plain(if random.happens(500_000) { kind::DIAGNOSE } else { kind::REBOOT }),
+            7..=12 => self.write(),
             _ => {
                 // One of the two maps, whichever the inverter has; inverter 1 is seldom there.
                 let first = if random.happens(500_000) { 0 } else { 40_000 };
@@ -237,5 +294,22 @@ impl CommandOperator {
                 CommandOrder { kind: kind::READ_REGISTER, arguments, source: Some(source) }
             }
         }
+    }
+
+    /// Draws a write; some of it a device or its inverter has to refuse.
+    fn write(&mut self) -> CommandOrder {
+        let random = &mut self.random;
+        let mut below = |limit: u64| u16::try_from(random.below(limit)).unwrap_or(0);
+        let (kind, arguments) = match below(8) {
+            0..=2 => {
+                let permille = if below(3) == 0 { below(1_001) } else { 10 * below(101) };
+                (kind::SET_POWER_PERCENTAGE, format!("percent={}", percent(permille)))
+            }
+            3 | 4 => (kind::SET_POWER, format!("watts={}", below(12_000))),
+            5 => (kind::WRITE, format!("control.p_limit={}", below(120))),
+            6 => (kind::WRITE, "control.unknown=1".to_owned()),
+            _ => (kind::WRITE_REGISTER, format!("address=8 value={}", below(120))),
+        };
+        CommandOrder { kind, arguments, source: Some(SourceNumber(0)) }
     }
 }

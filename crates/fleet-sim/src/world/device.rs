@@ -20,7 +20,7 @@ use std::time::Duration;
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{Event, LinkFailure};
 use ecowatt_envelope::{DeviceKey, KeyId, LinkKeys};
-use ecowatt_model::{BatchId, BootEpoch, Counter, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, BootEpoch, CommandId, Counter, SourceNumber, UnixMs};
 use ecowatt_node::storage::{SPOOL_BYTES_MIN, SendOrder};
 use ecowatt_node::{Node, NodeAction, SourceSetup};
 
@@ -39,7 +39,7 @@ use crate::world::network::{Delivery, Message, Network, NetworkCounts, Response}
 use clock::DeviceClock;
 pub use counts::DeviceCounts;
 use exchange::InFlight;
-use inverter::Line;
+use inverter::{CommandWords, Line};
 use medium::Medium;
 use trouble::Relief;
 
@@ -370,6 +370,7 @@ impl Device {
                 let time = running.own_time(now);
                 self.judge.trace.note(now, What::Command { id, state });
                 self.judge.obeyed(now, Obeyed::Moved(id, state), time);
+                self.judge_limits(now, id);
             } else if let Some(name) = name_of(&event) {
                 self.judge.trace.note(now, What::Core(name));
             }
@@ -388,13 +389,25 @@ impl Device {
         }
     }
 
+    /// Shows the judge the limits that the inverters have, after a command has moved on.
+    fn judge_limits(&mut self, now: UnixMs, id: CommandId) {
+        for line in &mut self.lines {
+            if let Some(limit) = line.limit(now) {
+                self.judge.limited(now, id, line.number(), limit);
+            }
+        }
+    }
+
     fn answer_reads(&mut self, now: UnixMs) {
         let Life::On(running) = &mut self.life else { return };
         for line in &mut self.lines {
             if line.answer_at().is_some_and(|at| at <= now) {
                 let at = running.clock.mono(now);
-                if let Some((id, words)) = line.answer(at, &mut running.node) {
-                    self.judge.commands.iter_mut().for_each(|held| held.read(id, &words));
+                if let Some(CommandWords { id, words, are_present }) =
+                    line.answer(at, &mut running.node)
+                    && let Some(commands) = &mut self.judge.commands
+                {
+                    commands.read(id, &words, are_present);
                 }
             }
         }
@@ -434,8 +447,19 @@ impl Device {
                     running.node.flush(mono);
                     continue;
                 }
-                // No device of the simulation allows writes.
-                Some(NodeAction::Write { .. }) => continue,
+                Some(NodeAction::Write { source, write, timeout }) => {
+                    let line = self.lines.iter_mut().find(|line| line.number() == source);
+                    let id = running.node.core().commanded(source);
+                    if let Some(line) = line
+                        && !running.is_stopping
+                        && running.ends_at.is_none()
+                    {
+                        line.write(write, timeout, id, now, &running.clock);
+                        let time = running.own_time(now);
+                        self.judge.obeyed(now, Obeyed::Written(id), time);
+                    }
+                    continue;
+                }
             };
             let done = running.node.carry_out(work, || mono);
             // The disk's results count even if the power fails right after.

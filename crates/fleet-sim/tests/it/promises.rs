@@ -79,7 +79,8 @@ fn commands_in_trouble_are_executed_once_in_time_and_end_with_the_truth() {
         let report = keeps_every_promise(&Scenario { commands_every, ..trouble });
         let commands = report.counts.commands;
         assert!(commands.succeeded > 200 && commands.failed > 100, "{report}");
-        assert!(commands.expired > 100, "{report}");
+        assert!(commands.expired > 100 && commands.cancelled > 10, "{report}");
+        assert!(report.counts.inverters.writes > 100, "{report}");
         assert!(report.counts.server.restarts > 3, "{report}");
     }
     let quiet = Scenario::new(1, 6, 1, FaultLevel::None);

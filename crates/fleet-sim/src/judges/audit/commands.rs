@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::{Command, CommandQuery, CommandState, Store, StoreError, limits};
 
-use crate::judges::commands::{Commands, READ_REGISTER, Received};
+use crate::judges::commands::{Commands, Received};
 use crate::judges::device::DeviceJudge;
-use crate::judges::orders::{OrderAnswer, Ordered};
+use crate::judges::orders::{Cancel, OrderAnswer, Ordered, kind};
 use crate::judges::promises::Invariant;
 
 /// What the store holds of a device's commands, and what was ordered.
@@ -98,7 +98,7 @@ pub(super) fn check(
     let is_stored = |order: &&Ordered| keys.contains(&order.key);
     for order in ordered.iter().filter(|order| !is_stored(order)) {
         // The oldest ended ones are removed.
-        let is_answered = matches!(order.answer, OrderAnswer::Made | OrderAnswer::Cancelled);
+        let is_answered = order.answer == OrderAnswer::Made;
         if is_answered && stored.len() < usize::try_from(limits::ENDED_COMMANDS_KEPT).unwrap_or(0) {
             let detail = format!("the order {} is not stored", order.key);
             broken.push((Invariant::AcknowledgedIsStored, detail));
@@ -157,23 +157,25 @@ fn check_end(
         }
         return;
     }
-    let is_cancelled = order.is_some_and(|order| order.answer == OrderAnswer::Cancelled);
+    let cancel = order.map_or(Cancel::No, |order| order.cancel);
     let is_said = received.iter().any(|received| received.said.contains(&wire_code(state)));
     let is_known = received.iter().any(|received| received.is_known);
     let is_possible = match state {
-        CommandState::Cancelled => is_cancelled && received.is_empty(),
-        _ if is_cancelled => false,
+        CommandState::Cancelled => cancel != Cancel::No && received.is_empty(),
+        _ if cancel == Cancel::Done => false,
         // Time alone ends only what the device has not reported on.
         CommandState::Unknown => is_said || !is_known,
         CommandState::Expired => is_said || received.is_empty(),
         _ => is_said,
     };
     let is_restarted = received.iter().any(|received| received.is_restarted);
-    let is_read = command.new.order.kind == READ_REGISTER;
+    // One that finds its value there writes nothing; one that fails may have been refused.
+    let is_write = kind::writes(command.new.order.kind);
+    let is_read = command.new.order.kind == kind::READ_REGISTER;
     let is_true = match state {
-        CommandState::Succeeded => executions == 1 || is_restarted,
+        CommandState::Succeeded => executions == 1 || is_restarted || is_write,
         CommandState::Expired | CommandState::Cancelled => executions == 0,
-        CommandState::Failed => executions == 0 || is_read,
+        CommandState::Failed => executions == 0 || is_read || is_write,
         _ => true,
     };
     let words = received.iter().map(|received| &received.words);

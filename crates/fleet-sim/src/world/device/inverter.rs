@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
-use ecowatt_device::{CompletedRead, ReadResult, Sample, limits};
+use ecowatt_device::{CompletedRead, ReadResult, Sample, WriteResult, limits};
 use ecowatt_model::{BootEpoch, CommandId, Mark, MonoMs, SourceNumber, UnixMs};
-use ecowatt_node::{SourceControls, SourceSetup};
-use ecowatt_profile::Read;
+use ecowatt_node::SourceSetup;
+use ecowatt_profile::{Read, Write};
 
 use super::{DeviceNode, clock::DeviceClock};
 use crate::faults::weights::Weights;
 use crate::judges::device::JudgedSource;
+use crate::judges::limit::HeldLimit;
 use crate::judges::promises::Invariant;
 use crate::judges::truth::Row;
 use crate::plant::{Plant, Plants};
@@ -43,12 +44,25 @@ pub(crate) struct Line {
 
 /// A read whose answer has not reached the node yet.
 struct Exchange {
-    read: Read,
+    job: Job,
     answers_at: UnixMs,
     began: MonoMs,
     latency: Duration,
     /// The command that it is for; what it brings is in no sample.
     command: Option<CommandId>,
+}
+
+enum Job {
+    Read(Read),
+    Write(WriteResult),
+}
+
+/// What the inverter answered to a command's read.
+pub(super) struct CommandWords {
+    pub(super) id: CommandId,
+    pub(super) words: Vec<u16>,
+    /// Whether it has them at present: they are neither misread nor from before.
+    pub(super) are_present: bool,
 }
 
 /// What the current cycle has brought so far.
@@ -92,7 +106,7 @@ impl Line {
 
     /// Returns what its judge must know.
     pub(super) fn judged(&self) -> JudgedSource {
-        JudgedSource { number: self.number, plant: self.plant }
+        JudgedSource { number: self.number, plant: self.plant, limit: self.bus.limit_rule() }
     }
 
     /// Returns the plant's lifetime counter, in watt-hours.
@@ -108,7 +122,7 @@ impl Line {
         SourceSetup {
             number: self.number,
             plan: plant.plan,
-            controls: SourceControls::default(),
+            controls: plant.controls.clone(),
             layout: plant.layout_cbor.clone(),
             interval: Some(interval),
             timeout_max: plant.timeout,
@@ -140,29 +154,58 @@ impl Line {
         let after_ms =
             u64::try_from(answered.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let (answers_at, latency) = (after(now, after_ms), answered.latency);
-        self.under_way = Some(Exchange { read, answers_at, began, latency, command });
+        self.under_way =
+            Some(Exchange { job: Job::Read(read), answers_at, began, latency, command });
+    }
+
+    /// Begins a write that the node requests for a command.
+    pub(super) fn write(
+        &mut self,
+        write: Write,
+        timeout: Duration,
+        command: Option<CommandId>,
+        now: UnixMs,
+        clock: &DeviceClock,
+    ) {
+        let written = self.bus.write(&write, timeout, now, &mut self.random);
+        let after_ms = u64::try_from(written.after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        self.under_way = Some(Exchange {
+            job: Job::Write(written.result),
+            answers_at: after(now, after_ms),
+            began: clock.mono(now),
+            latency: Duration::ZERO,
+            command,
+        });
+    }
+
+    /// Returns the limit that the inverter has.
+    pub(super) fn limit(&mut self, now: UnixMs) -> Option<HeldLimit> {
+        self.bus.limit(now)
     }
 
     /// Passes the answer to the node; returns the words of a command's read.
-    pub(super) fn answer(
-        &mut self,
-        now: MonoMs,
-        node: &mut DeviceNode,
-    ) -> Option<(CommandId, Vec<u16>)> {
-        let exchange = self.under_way.take()?;
-        let Exchange { began, latency, .. } = exchange;
+    pub(super) fn answer(&mut self, now: MonoMs, node: &mut DeviceNode) -> Option<CommandWords> {
+        let Exchange { job, began, latency, command, .. } = self.under_way.take()?;
+        let read = match job {
+            Job::Read(read) => read,
+            Job::Write(result) => {
+                node.handle_write(now, self.number, result);
+                return None;
+            }
+        };
         let result = self.bus.result();
-        if let Some(id) = exchange.command {
+        if let Some(id) = command {
             node.handle_read(now, self.number, &CompletedRead { began, latency, result });
             let ReadResult::Words(words) = result else { return None };
-            return Some((id, words.to_vec()));
+            let (words, are_present) = (words.to_vec(), self.bus.shows_present());
+            return Some(CommandWords { id, words, are_present });
         }
         // Reads without an answer before the first words are not part of the sample.
         if self.cycle.words.iter().all(Option::is_none) {
-            self.cycle.began = Some(exchange.began);
+            self.cycle.began = Some(began);
         }
         if let ReadResult::Words(words) = result {
-            for (offset, column) in exchange.read.columns() {
+            for (offset, column) in read.columns() {
                 self.cycle.words[column] = words.get(usize::from(offset)).copied();
             }
         }

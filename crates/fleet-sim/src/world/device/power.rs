@@ -1,5 +1,6 @@
 //! Starts and ends of a device: in order, or by a power cut.
 
+use ecowatt_device::Permissions;
 use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::UnixMs;
 use ecowatt_node::storage::{Identity, Ledger, LedgerError, Recovered, StorageError};
@@ -51,7 +52,10 @@ impl Device {
             seed: u32::try_from(self.random.below(u64::from(u32::MAX))).unwrap_or(1),
             start_tolerance: ecowatt_device::limits::START_TOLERANCE,
             log_level: None,
-            permissions: ecowatt_device::Permissions::default(),
+            permissions: Permissions {
+                reboot: false,
+                writes: self.scenario.commands_every.is_some(),
+            },
             firmware: "ecowatt-fleet",
         };
         let started = Ledger::open(self.disk.clone())
@@ -184,6 +188,11 @@ impl Device {
                 report.batches
             );
             self.judge.violate(now, Invariant::Delivered, detail);
+        }
+        for line in &mut self.lines {
+            if let Some(limit) = line.limit(now) {
+                self.judge.left(now, line.number(), limit);
+            }
         }
         self.life = Life::Ended;
         self.judge.trace.note(now, What::Stopped);

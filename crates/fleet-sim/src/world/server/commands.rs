@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ecowatt_model::{DeviceNumber, UnixMs};
-use ecowatt_store::Author;
+use ecowatt_store::{Author, CancelCommandError};
 
 use super::{Server, drive, number};
 use crate::judges::orders::Ordered;
@@ -32,6 +32,20 @@ impl Server {
                 };
                 self.digest.add(made);
                 self.commands.answered(now, index, answer);
+            }
+            CommandAct::Cancel(index, number) => {
+                let answer = self.up.as_ref().map(|up| {
+                    let _entered = self.runtime.enter();
+                    let by = Author::new("simulation", shown);
+                    drive(&up.stepper, up.store.cancel_command(by, number))
+                });
+                let is_done = match answer {
+                    Some(Ok(_)) => Some(true),
+                    None | Some(Err(CancelCommandError::Store(_))) => None,
+                    Some(Err(_)) => Some(false),
+                };
+                self.digest.add(is_done.map_or(2, u64::from));
+                self.commands.cancelled(now, index, is_done);
             }
             CommandAct::End => self.end_commands(shown),
         }
